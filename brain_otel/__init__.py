@@ -1,0 +1,30 @@
+"""OpenTelemetry instrumentation for FastAPI services, with errors and traces linked in Sentry."""
+
+from __future__ import annotations
+
+from brain_otel.capture import (
+    add_breadcrumb,
+    capture_exception,
+    capture_message,
+    set_context,
+    set_tag,
+    set_user_context,
+)
+from brain_otel.settings import ConfigurationError
+from brain_otel.telemetry import flush, setup, shutdown
+from brain_otel.tracing import start_span, start_transaction
+
+__all__ = [
+    "ConfigurationError",
+    "add_breadcrumb",
+    "capture_exception",
+    "capture_message",
+    "flush",
+    "set_context",
+    "set_tag",
+    "set_user_context",
+    "setup",
+    "shutdown",
+    "start_span",
+    "start_transaction",
+]

@@ -1,0 +1,1 @@
+"""How what was observed leaves the process without holding the request up."""

@@ -1,0 +1,124 @@
+"""A bounded queue and the thread that works it off, away from the request's path."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from brain_otel.guard import guarded
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+MAX_ITEMS = 1_000
+"""Items that may wait; the oldest is dropped, and counted, beyond it."""
+
+
+class WorkQueue(Generic[T]):
+    """Hands each item to ``work`` on one daemon thread, in order.
+
+    ``drop`` is told of each item that had to go. ``idle`` is called when the queue is empty and returns the
+    seconds until it wants to be called again, or None. A forked child starts with an empty queue and a thread
+    of its own: the parent's items are the parent's.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        work: Callable[[T], None],
+        *,
+        drop: Callable[[T], None],
+        idle: Callable[[], float | None] = lambda: None,
+        max_items: int = MAX_ITEMS,
+    ) -> None:
+        self._name = name
+        self._work = work
+        self._drop = drop
+        self._idle = idle
+        self._max_items = max_items
+        self._reset()
+        os.register_at_fork(after_in_child=self._reset)
+
+    def _reset(self) -> None:
+        self._items: deque[T] = deque()
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._busy = False
+        self._stopped = False
+
+    def put(self, item: T) -> None:
+        """Add ``item``; never blocks."""
+        dropped: list[T] = []
+        with self._changed:
+            if self._stopped:
+                dropped.append(item)
+            else:
+                if len(self._items) >= self._max_items:
+                    dropped.append(self._items.popleft())
+                self._items.append(item)
+                self._start()
+                self._changed.notify_all()
+        for each in dropped:
+            self._drop(each)
+
+    def wake(self) -> None:
+        """Let ``idle`` be called soon, to learn of a new deadline."""
+        with self._changed:
+            if not self._stopped:
+                self._start()
+                self._changed.notify_all()
+
+    def flush(self, timeout: float) -> bool:
+        """Wait until nothing is left or ``timeout`` seconds have passed; whether nothing is left."""
+        deadline = time.monotonic() + timeout
+        with self._changed:
+            while self._items or self._busy:
+                left = deadline - time.monotonic()
+                if left <= 0 or self._thread is None or not self._thread.is_alive():
+                    return not self._items and not self._busy
+                self._changed.wait(left)
+        return True
+
+    def stop(self) -> None:
+        """Take nothing more and end the thread; what still waits is dropped."""
+        with self._changed:
+            self._stopped = True
+            left = list(self._items)
+            self._items.clear()
+            self._changed.notify_all()
+        for item in left:
+            self._drop(item)
+
+    def _start(self) -> None:
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+            with guarded(f"starting the thread {self._name}"):
+                self._thread.start()
+
+    def _run(self) -> None:
+        while True:
+            pause = None
+            with guarded(f"tidying up in {self._name}"):
+                pause = self._idle()
+            with self._changed:
+                if not self._items and not self._stopped:
+                    self._changed.wait(pause)
+                if self._stopped:
+                    return
+                if not self._items:
+                    continue
+                item = self._items.popleft()
+                self._busy = True
+            with guarded(f"working in {self._name}"):
+                self._work(item)
+            with self._changed:
+                self._busy = False
+                self._changed.notify_all()

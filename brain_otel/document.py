@@ -1,0 +1,191 @@
+"""A configuration file with its variables filled in, that remembers which variable gave which value.
+
+The file is in OpenTelemetry's `declarative format <https://opentelemetry.io/docs/specs/otel/configuration/>`_.
+``${VAR}`` and ``${VAR:-default}`` are filled in as the specification's
+`substitution rules <https://opentelemetry.io/docs/specs/otel/configuration/data-model/>`_ say, from a mapping
+that the caller gives; upstream's loader reads ``os.environ`` and forgets where a value came from. One thing
+differs on purpose: a variable that is set to the empty string counts as unset, as in every other place of
+OpenTelemetry's specification.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import best_match
+
+from brain_otel.settings import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from jsonschema.exceptions import ValidationError
+
+Key = tuple[str | int, ...]
+
+_VARIABLE = re.compile(r"\$\$|\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+_STANDALONE = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*(?::-[^}]*)?\}")
+_STRING = "tag:yaml.org,2002:str"
+_SECRET = re.compile(r"dsn|secret|token|password|authorization|api[_-]?key|headers", re.IGNORECASE)
+_MAX_BYTES = 1_000_000
+_MAX_DEPTH = 64
+
+
+class Document:
+    """The parsed content of one file: ``data``, and messages that name the place of a bad value."""
+
+    def __init__(self, source: str, data: dict[str, Any], variables: dict[Key, str]) -> None:
+        self.source = source
+        self.data = data
+        self._variables = variables
+
+    def get(self, *key: str | int) -> Any:
+        """The value at ``key``, or None where any part of the way is missing."""
+        value: Any = self.data
+        for part in key:
+            if isinstance(value, dict):
+                value = value.get(part)
+            elif isinstance(value, list) and isinstance(part, int) and part < len(value):
+                value = value[part]
+            else:
+                return None
+        return value
+
+    def error(self, key: Key, value: object, allowed: str) -> ConfigurationError:
+        """The error to raise for ``value`` at ``key``: the place, the value and what is allowed."""
+        variable = self._variables.get(key)
+        path = ".".join(str(part) for part in key) or "the top level"
+        place = f"{variable} ({self.source}: {path})" if variable else f"{self.source}: {path}"
+        secret = _SECRET.search(path) or (variable and _SECRET.search(variable))
+        shown = "(masked)" if secret else _shortened(value)
+        return ConfigurationError(f"{place} is {shown}; allowed: {allowed}")
+
+
+def read_document(path: Path, environ: Mapping[str, str]) -> Document:
+    """Read and fill in the file at ``path``.
+
+    Raises:
+        ConfigurationError: it cannot be read, is no YAML or JSON mapping, or is not what OpenTelemetry's
+            schema allows.
+    """
+    source = str(path)
+    try:
+        with path.open("rb") as file:
+            content = file.read(_MAX_BYTES + 1)
+        text = content.decode("utf-8")
+    except OSError as error:
+        raise ConfigurationError(
+            f"{source} cannot be read ({error.strerror}); allowed: a readable YAML or JSON file"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{source} is not UTF-8 text; allowed: a YAML or JSON file") from error
+    if len(content) > _MAX_BYTES:
+        raise ConfigurationError(f"{source} is larger than {_MAX_BYTES} bytes; allowed: a configuration file")
+    document = _parse(source, text, environ)
+    _validate(document)
+    return document
+
+
+def _parse(source: str, text: str, environ: Mapping[str, str]) -> Document:
+    try:
+        loader = yaml.SafeLoader(text)
+        filler = _Filler(loader, environ)
+        try:
+            root = loader.get_single_node()
+            if root is None:
+                raise ConfigurationError(f"{source} is empty; allowed: a mapping with file_format")
+            filler.fill_in(root)
+            data = loader.construct_document(root)
+        finally:
+            loader.dispose()
+    except (yaml.YAMLError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigurationError(f"{source} cannot be parsed: {reason}; allowed: YAML or JSON") from error
+    if not isinstance(data, dict):
+        raise ConfigurationError(f"{source} holds a {type(data).__name__}; allowed: a mapping")
+    return Document(source, data, filler.variables)
+
+
+class _Filler:
+    """Fills in every value of a node tree once and notes where each came from."""
+
+    def __init__(self, loader: yaml.SafeLoader, environ: Mapping[str, str]) -> None:
+        self.variables: dict[Key, str] = {}
+        self._loader = loader
+        self._environ = environ
+        self._filled: dict[int, yaml.Node] = {}
+        self._above: list[yaml.Node] = []
+
+    def fill_in(self, node: yaml.Node, key: Key = ()) -> None:
+        """Walk ``node``; an alias shares its anchor's node, and is walked once."""
+        if any(node is above for above in self._above):
+            raise ValueError(f"the alias at {'.'.join(map(str, key))} contains itself")
+        if len(key) > _MAX_DEPTH:
+            raise ValueError(f"nested deeper than {_MAX_DEPTH} levels")
+        if id(node) in self._filled:
+            return
+        self._filled[id(node)] = node
+        self._above.append(node)
+        if isinstance(node, yaml.SequenceNode):
+            for index, item in enumerate(node.value):
+                self.fill_in(item, (*key, index))
+        elif isinstance(node, yaml.MappingNode):
+            for name, value in node.value:
+                self.fill_in(value, (*key, str(name.value)))
+        elif isinstance(node, yaml.ScalarNode) and node.tag == _STRING:
+            self._fill_in_scalar(node, key)
+        self._above.pop()
+
+    def _fill_in_scalar(self, node: yaml.ScalarNode, key: Key) -> None:
+        template = node.value
+        node.value = _VARIABLE.sub(lambda match: _value_of(match, self._environ), template)
+        if names := [match[1] for match in _VARIABLE.finditer(template) if match[1]]:
+            self.variables[key] = names[0]
+        if node.style is None and _STANDALONE.fullmatch(template):
+            node.tag = self._loader.resolve(yaml.ScalarNode, node.value, (True, False))  # type: ignore[no-untyped-call]
+
+
+def _value_of(match: re.Match[str], environ: Mapping[str, str]) -> str:
+    if match[1] is None:
+        return "$"
+    return environ.get(match[1]) or match[2] or ""
+
+
+def _validate(document: Document) -> None:
+    package = resources.files("opentelemetry.configuration")
+    schema = json.loads((package / "schema.json").read_text(encoding="utf-8"))
+    error = best_match(Draft202012Validator(schema).iter_errors(document.data))
+    if error is not None:
+        raise document.error(tuple(error.absolute_path), error.instance, _allowed(error))
+
+
+def _allowed(error: ValidationError) -> str:
+    """What the schema allows where ``error`` happened, in words."""
+    schema = error.schema if isinstance(error.schema, dict) else {}
+    value: Any = error.validator_value
+    match error.validator:
+        case "type":
+            return " or ".join(value) if isinstance(value, list) else str(value)
+        case "minimum" | "maximum" | "exclusiveMinimum" | "exclusiveMaximum":
+            low = schema.get("minimum", schema.get("exclusiveMinimum", "any"))
+            high = schema.get("maximum", schema.get("exclusiveMaximum", "any"))
+            return f"a number from {low} to {high}"
+        case "enum":
+            return ", ".join(str(each) for each in value)
+        case "additionalProperties":
+            return "the keys " + ", ".join(schema.get("properties", {}))
+        case "required":
+            return "a mapping with " + ", ".join(value)
+        case _:
+            return f"what OpenTelemetry's schema says ({error.message[:200]})"
+
+
+def _shortened(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."

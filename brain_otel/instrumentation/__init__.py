@@ -1,0 +1,102 @@
+"""Which libraries are instrumented: one file each, one line each here.
+
+An instrumentation knows nothing of destinations. Each is installed when its library is imported, be that
+before ``setup()`` or after, so a library that a process does not use is not imported for our sake.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import sys
+from typing import TYPE_CHECKING, Any, Protocol
+
+import wrapt
+
+from brain_otel.guard import guarded
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from brain_otel.settings import InstrumentationSettings
+
+logger = logging.getLogger(__name__)
+
+LIBRARIES = ("fastapi", "sqlalchemy", "redis", "httpx", "asyncio")
+"""The libraries, each the name of a module here and of a setting."""
+
+
+class Instrumentation(Protocol):
+    """A module of this folder."""
+
+    def instrument(self, settings: InstrumentationSettings) -> None:
+        """Begin to observe the library, which has been imported."""
+
+    def uninstrument(self) -> None:
+        """Leave the library as it was found."""
+
+
+class _State:
+    """What is installed at the moment; import hooks cannot be taken back, so they ask here."""
+
+    settings: InstrumentationSettings | None = None
+    installed: dict[str, Any] = {}  # noqa: RUF012 - the one holder of this state
+    hooked: set[str] = set()  # noqa: RUF012
+
+
+def instrument(settings: InstrumentationSettings) -> None:
+    """Instrument what ``settings`` say, now where the library is imported and else when it will be."""
+    _State.settings = settings
+    for library in LIBRARIES:
+        if not _enabled(library, settings):
+            continue
+        if library in _State.hooked or library in sys.modules:
+            _install(library)
+        if library not in _State.hooked:
+            _State.hooked.add(library)
+            wrapt.register_post_import_hook(_imported, library)
+
+
+def uninstrument() -> None:
+    """Take every instrumentation out again."""
+    _State.settings = None
+    for library, module in list(_State.installed.items()):
+        with guarded(f"taking the {library} instrumentation out"):
+            module.uninstrument()
+    _State.installed.clear()
+
+
+def installed() -> tuple[str, ...]:
+    """The names of the libraries that are instrumented at the moment."""
+    return tuple(_State.installed)
+
+
+def _imported(module: ModuleType) -> None:
+    _install(module.__name__)
+
+
+def _enabled(library: str, settings: InstrumentationSettings) -> bool:
+    value = getattr(settings, library)
+    return bool(value) and value != "off"
+
+
+def _install(library: str) -> None:
+    settings = _State.settings
+    if settings is None or library in _State.installed or library not in sys.modules:
+        return
+    if not _enabled(library, settings):
+        return
+    upstream = f"opentelemetry.instrumentation.{library}"
+    if _is_being_imported(upstream):
+        # Somebody imports contrib's module, which imports the library, which brought us here.
+        wrapt.register_post_import_hook(lambda _: _install(library), upstream)
+        return
+    with guarded(f"instrumenting {library}"):
+        module = importlib.import_module(f"brain_otel.instrumentation.{library}")
+        _State.installed[library] = module
+        module.instrument(settings)
+
+
+def _is_being_imported(name: str) -> bool:
+    spec = getattr(sys.modules.get(name), "__spec__", None)
+    return bool(getattr(spec, "_initializing", False))

@@ -1,0 +1,179 @@
+"""FastAPI: one server span a request, and the request as a local trace of its own.
+
+The spans are contrib's (``fastapi: contrib``) or FastAPI's own (``native``). What is added to either, at the
+one place through which every request of every app goes, ``FastAPI.__call__``:
+
+- the local trace, in which user, tags and errors of the request are kept, until its background tasks are done;
+- unhandled exceptions, and handled ones that became a 5xx response, are reported, once, linked to the request;
+- a mounted app is part of its parent's request: no second server span, and the route of both in its name.
+
+Contrib replaces the class ``fastapi.FastAPI``, which an app whose class was imported before does not see; here
+methods of the class are replaced, so the order does not matter, and contrib traces each app when its first
+request comes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
+
+from fastapi import FastAPI
+from opentelemetry import trace as otel_trace
+from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
+
+from brain_otel.guard import guarded
+from brain_otel.instrumentation.fastapi_errors import observed_handlers, report_unhandled
+from brain_otel.instrumentation.fastapi_request import SCOPE_KEY, RequestInProgress
+from brain_otel.lifecycle import flush_before_exit
+from brain_otel.reporting import local_trace_entered
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from opentelemetry.trace import Span
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from brain_otel.settings import InstrumentationSettings
+
+logger = logging.getLogger(__name__)
+
+_NATIVE_KEY = "fastapi.telemetry"
+"""In the ASGI scope, FastAPI's own telemetry of the request; present, even as None, it keeps others silent."""
+
+_originals: dict[str, Any] = {}
+_seen: WeakSet[FastAPI] = WeakSet()
+
+
+def instrument(settings: InstrumentationSettings) -> None:
+    """Trace every request of every app from now on."""
+    native = settings.fastapi == "native"
+    if native and find_spec("fastapi.telemetry") is None:
+        logger.warning("fastapi: native needs FastAPI 0.142 or newer; using contrib's instrumentation")
+        native = False
+    _originals.update(
+        {name: getattr(FastAPI, name) for name in ("__call__", "build_middleware_stack")},
+    )
+    _replace("__call__", _traced_call(_originals["__call__"], native=native))
+    _replace("build_middleware_stack", _observed_build(_originals["build_middleware_stack"], native=native))
+
+
+def _replace(name: str, method: object) -> None:
+    setattr(FastAPI, name, method)
+
+
+def uninstrument() -> None:
+    """Leave the class and every app as they were found; an app builds its middleware anew."""
+    for name, original in _originals.items():
+        setattr(FastAPI, name, original)
+    _originals.clear()
+    for app in list(_seen):
+        if getattr(app, "_is_instrumented_by_opentelemetry", False):
+            FastAPIInstrumentor.uninstrument_app(app)
+        app.middleware_stack = None
+    _seen.clear()
+
+
+def _traced_call(original: Callable[..., Awaitable[None]], *, native: bool) -> Callable[..., Awaitable[None]]:
+    @functools.wraps(original)
+    async def call(app: FastAPI, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            with guarded("preparing an app"):
+                _prepare(app, native=native)
+            await original(app, scope, receive, _flushing_at_shutdown(send))
+            return
+        if scope["type"] not in ("http", "websocket"):
+            await original(app, scope, receive, send)
+            return
+        outer = scope.get(SCOPE_KEY)
+        if isinstance(outer, RequestInProgress):
+            with guarded("entering a mounted app"):
+                if not native:
+                    scope.setdefault(_NATIVE_KEY, None)
+                outer.enter(app, scope)
+            await original(app, scope, receive, send)
+            return
+        request = RequestInProgress(app, scope)
+        with guarded("preparing an app"):
+            _prepare(app, native=native)
+        scope[SCOPE_KEY] = request
+        with local_trace_entered(request.trace):
+            try:
+                await original(app, scope, receive, send)
+            except Exception as error:
+                report_unhandled(error)
+                raise
+
+    return call
+
+
+def _prepare(app: FastAPI, *, native: bool) -> None:
+    """See to it once, before the first request, that contrib traces ``app``."""
+    if app in _seen:
+        return
+    _seen.add(app)
+    built = app.middleware_stack
+    if built is not None:
+        logger.warning(
+            "The app %r had built its middleware before brain_otel.setup() (it has served requests, or setup() "
+            "was called while it started): errors that its exception handlers answer with a 5xx are not reported. "
+            "Call setup() where the app is made.",
+            app.title,
+        )
+    if native or getattr(app, "_is_instrumented_by_opentelemetry", False):
+        return
+    if built is not None:
+        # Contrib wraps what this returns: the stack as it is, so that no middleware is made twice.
+        app.build_middleware_stack = lambda: built  # type: ignore[method-assign]
+    FastAPIInstrumentor.instrument_app(app, server_request_hook=_on_server_span, exclude_spans=["send", "receive"])
+    if built is not None:
+        app.middleware_stack = app.build_middleware_stack()
+
+
+def _on_server_span(span: Span, scope: Scope) -> None:
+    """Contrib has started the request's span, recorded or not."""
+    request = scope.get(SCOPE_KEY)
+    if isinstance(request, RequestInProgress):
+        request.trace.start(span, None)
+
+
+class _RootFinder:
+    """Finds the request's span where FastAPI has made it itself and recorded nothing of it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with guarded("finding a request's span"):
+            _on_server_span(otel_trace.get_current_span(), scope)
+        await self.app(scope, receive, send)
+
+
+def _observed_build(original: Callable[[FastAPI], ASGIApp], *, native: bool) -> Callable[[FastAPI], ASGIApp]:
+    @functools.wraps(original)
+    def build_middleware_stack(app: FastAPI) -> ASGIApp:
+        handlers = app.exception_handlers
+        with guarded("observing exception handlers"):
+            app.exception_handlers = observed_handlers(handlers)
+        try:
+            stack = original(app)
+        finally:
+            app.exception_handlers = handlers
+        return _RootFinder(stack) if native else stack
+
+    return build_middleware_stack
+
+
+def _flushing_at_shutdown(send: Send) -> Send:
+    """Send what waits when the server shuts down, while there is a loop to do it from."""
+
+    async def flushing_send(message: Message) -> None:
+        if message["type"] in ("lifespan.shutdown.complete", "lifespan.shutdown.failed"):
+            with guarded("sending what waits at the server's shutdown"):
+                await asyncio.to_thread(flush_before_exit)
+        await send(message)
+
+    return flushing_send

@@ -1,0 +1,85 @@
+"""A request of a FastAPI app while it runs: its local trace, its route and its facts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+# Contrib's own way to find a route in every version of FastAPI; a test tells when it changes.
+from opentelemetry.instrumentation.fastapi import _get_route_details
+from opentelemetry.util.http import sanitize_method
+
+from brain_otel.local_trace import LocalTrace, Name, Request
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+    from starlette.types import Scope
+
+SCOPE_KEY = "brain_otel.request"
+"""In the ASGI scope, the :class:`RequestInProgress`."""
+
+
+class RequestInProgress:
+    """One request, from the outermost app to the innermost mounted one that it has reached so far."""
+
+    def __init__(self, app: FastAPI, scope: Scope) -> None:
+        self.trace = LocalTrace(kind="request", describe=self.name, describe_request=self.facts)
+        self._scope = scope
+        self._apps = [(app, _root_path(app, scope))]
+        self._route: tuple[int, str | None] | None = None
+
+    def enter(self, app: FastAPI, scope: Scope) -> None:
+        """The request goes on in a mounted ``app``: name its span after the route of both."""
+        self._apps.append((app, _root_path(app, scope)))
+        root = self.trace.root
+        if root is not None and root.is_recording():
+            route = self.route()
+            root.update_name(self.name().text)
+            if route is not None:
+                root.set_attribute("http.route", route)
+
+    def route(self) -> str | None:
+        """The route's template with the prefixes of mounted apps, or None if no route matches."""
+        if self._route is None or self._route[0] != len(self._apps):
+            self._route = (len(self._apps), self._find_route())
+        return self._route[1]
+
+    def _find_route(self) -> str | None:
+        parts: list[str] = []
+        for app, root_path in self._apps:
+            part = _get_route_details({**self._scope, "app": app, "root_path": root_path})
+            if part is None:
+                break
+            parts.append(part.rstrip("/") if len(parts) + 1 < len(self._apps) else part)
+        return "".join(parts) or None
+
+    def name(self) -> Name:
+        """The name as the instrumentation gives it to a recorded span, for one that is not recorded."""
+        method = sanitize_method(str(self._scope.get("method", "")).strip())
+        method = "HTTP" if method == "_OTHER" else method
+        route = self.route()
+        if route is not None:
+            return Name(text=f"{method} {route}" if method else route, source="route")
+        return Name(text=f"{method} {self._scope.get('path', '')}".strip(), source="url")
+
+    def facts(self) -> Request:
+        """The request in plain words."""
+        scope: Any = self._scope
+        headers: dict[str, str] = {}
+        for raw_name, raw_value in scope.get("headers") or ():
+            name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
+            headers[name] = f"{headers[name]}, {value}" if name in headers else value
+        server = scope.get("server") or ("localhost", None)
+        host = headers.get("host") or (f"{server[0]}:{server[1]}" if server[1] else server[0])
+        client = scope.get("client")
+        return Request(
+            method=scope.get("method", "GET"),
+            url=f"{scope.get('scheme', 'http')}://{host}{scope.get('path', '')}",
+            query_string=(scope.get("query_string") or b"").decode("latin-1"),
+            headers=headers,
+            client_address=client[0] if client else None,
+        )
+
+
+def _root_path(app: FastAPI, scope: Scope) -> str:
+    """The root path that ``app`` will route with; its own setting comes before the server's."""
+    return str(app.root_path or scope.get("root_path", ""))

@@ -1,0 +1,77 @@
+"""What ``opentelemetry-instrument`` runs: the same set-up as ``setup()``, with no change to the code.
+
+The launcher takes the first distro and the first configurator that it finds among the installed packages, in no
+certain order, unless ``OTEL_PYTHON_DISTRO`` and ``OTEL_PYTHON_CONFIGURATOR`` name one. With ``opentelemetry-distro``
+installed as well, three things can happen. Both are ours: fine. The configurator is ours and the distro is not:
+:func:`before_instrumentors` keeps the other distro from instrumenting a second time what we instrument. The
+configurator is not ours: telemetry is set up as the other one likes, and one log line says how to choose ours.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry.instrumentation.distro import BaseDistro  # type: ignore[attr-defined]  # contrib has no types
+
+from brain_otel import telemetry
+from brain_otel.guard import guarded
+from brain_otel.instrumentation import LIBRARIES
+from brain_otel.settings import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from opentelemetry.util._importlib_metadata import EntryPoint
+
+logger = logging.getLogger(__name__)
+
+HOW_TO_CHOOSE = "set OTEL_PYTHON_DISTRO=brain_otel and OTEL_PYTHON_CONFIGURATOR=brain_otel"
+
+
+class BrainOtelDistro(BaseDistro):  # type: ignore[misc]  # contrib has no types
+    """The distro: leaves the libraries that brain_otel instruments itself to it."""
+
+    def _configure(self, **kwargs: Any) -> None:
+        """Nothing to prepare: the settings are read where they are used."""
+
+    def load_instrumentor(self, entry_point: EntryPoint, **kwargs: Any) -> None:
+        """Activate an instrumentor that is not one of ours."""
+        if telemetry.is_set_up() and entry_point.name not in LIBRARIES:
+            super().load_instrumentor(entry_point, **kwargs)
+
+
+class BrainOtelConfigurator:
+    """The configurator: ``setup()``, or one log line saying why not; the application runs either way."""
+
+    def configure(self, **kwargs: Any) -> None:  # noqa: ARG002 - the launcher's version, of no use here
+        """Set up as the environment says."""
+        try:
+            telemetry.setup_by_launcher()
+        except ConfigurationError as error:
+            logger.error("brain_otel is not set up, the application runs without telemetry: %s", error)
+
+
+def before_instrumentors() -> None:
+    """Run by the launcher before any distro's instrumentors (entry point ``opentelemetry_pre_instrument``)."""
+    with guarded("looking for another distro"):
+        others = [
+            kind._instance
+            for kind in BaseDistro.__subclasses__()
+            if kind is not BrainOtelDistro and isinstance(kind._instance, kind)
+        ]
+        if not telemetry.is_set_up():
+            if others:
+                logger.warning("Another OpenTelemetry distro is in charge, not brain_otel; %s", HOW_TO_CHOOSE)
+            return
+        for other in others:
+            other.load_instrumentor = _without_ours(other.load_instrumentor)
+            logger.info("%s and brain_otel are both installed; brain_otel is in charge", type(other).__name__)
+
+
+def _without_ours(load: Callable[..., None]) -> Callable[..., None]:
+    def load_instrumentor(entry_point: EntryPoint, **kwargs: Any) -> None:
+        if entry_point.name not in LIBRARIES:
+            load(entry_point, **kwargs)
+
+    return load_instrumentor

@@ -1,0 +1,188 @@
+"""The local trace: one request, task or transaction, and what belongs to it.
+
+A *local root* is a span without a parent in this process (none, or a remote one), or one opened by
+``start_transaction``. A *local trace* is a local root and its descendants in this process; it becomes one
+Sentry transaction, one tree on the console.
+
+The current local trace travels in a context variable and in OpenTelemetry's context as well. So it goes
+wherever a trace goes: into child tasks, into threads that were given either context, into a background task
+after its request's span has ended. It needs both: OpenTelemetry's propagators begin an empty context when they
+read headers, and a thread may be given OpenTelemetry's context alone. It exists for unsampled requests too,
+where no span is recorded: an error there is linked all the same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry import context as otel_context
+from opentelemetry import trace as otel_trace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from opentelemetry.context import Context
+    from opentelemetry.trace import Span, SpanContext
+
+MAX_REMEMBERED_FAILURES = 64
+
+_KEY = otel_context.create_key("brain_otel.local_trace")
+_variable: ContextVar[LocalTrace | None] = ContextVar("brain_otel.local_trace", default=None)
+
+_last_failure: tuple[BaseException, LocalTrace] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """The facts of an HTTP request or a WebSocket's handshake, free of any framework."""
+
+    method: str
+    url: str
+    query_string: str
+    headers: Mapping[str, str]
+    client_address: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Name:
+    """The name of a local trace and what kind of name it is.
+
+    ``source`` is Sentry's `transaction source <https://develop.sentry.dev/sdk/event-payloads/transaction/>`_:
+    ``route`` for a parametrised route, ``url`` for a raw path, ``task`` or ``custom`` for what code named.
+    """
+
+    text: str
+    source: str
+
+
+@dataclass(eq=False, kw_only=True, slots=True)
+class LocalTrace:
+    """What one request, task or transaction is known by while it runs.
+
+    ``eq=False``: two local traces are the same only if they are the same object, so they serve as keys.
+    """
+
+    kind: str
+    """``request``, ``transaction``, or ``implicit`` for a root span that nobody announced."""
+
+    root: Span | None = None
+    """The root span, recorded or not; ``None`` until it has started."""
+
+    context: Context | None = None
+    """The context in which the root started: what a caller sent can be read from it."""
+
+    parent: LocalTrace | None = None
+    """The local trace in which this one was opened (``start_transaction`` inside a request)."""
+
+    describe: Callable[[], Name] | None = None
+    """Names the trace where its root span is not recorded and so has no name."""
+
+    describe_request: Callable[[], Request] | None = None
+    """The request's facts, made when somebody asks."""
+
+    attributes: dict[str, Any] = field(default_factory=dict)
+    """What every later span of this trace gets as well, such as ``user.id``."""
+
+    tags: dict[str, Any] = field(default_factory=dict)
+    """Tags of this trace alone (``transaction.set_tag``)."""
+
+    failures: list[tuple[BaseException, str]] = field(default_factory=list)
+    """The exceptions reported so far with their event ids: one failure is one event."""
+
+    carrier: dict[str, Any] = field(default_factory=dict)
+    """A place for destinations to keep what they know of this trace, by their name."""
+
+    closed: bool = False
+    """True once the code that opened the trace has left it; spans may still end."""
+
+    def span_context(self) -> SpanContext | None:
+        """The root span's context, or None before it has started."""
+        return self.root.get_span_context() if self.root is not None else None
+
+    def start(self, root: Span, context: Context | None) -> None:
+        """The root span has started in ``context`` (default: the current one)."""
+        if self.root is None:
+            self.root = root
+            self.context = otel_context.get_current() if context is None else context
+
+    def remember(self, error: BaseException, event_id: str) -> None:
+        """Note that ``error`` was reported as ``event_id``; the oldest are forgotten past a bound."""
+        self.failures.append((error, event_id))
+        if len(self.failures) > MAX_REMEMBERED_FAILURES:
+            del self.failures[0]
+
+    def reported_as(self, error: BaseException) -> str | None:
+        """The event id under which this very exception, or all of a group, was reported, else None."""
+        for known, event_id in self.failures:
+            if known is error:
+                return event_id
+        if isinstance(error, BaseExceptionGroup):
+            ids = [self.reported_as(inner) for inner in error.exceptions]
+            return ids[0] if all(ids) else None
+        return None
+
+
+def opened(kind: str) -> LocalTrace:
+    """A new local trace inside the current one, if there is one: what it inherits is shared or copied here."""
+    parent = current()
+    if parent is None:
+        return LocalTrace(kind=kind)
+    return LocalTrace(
+        kind=kind,
+        parent=parent,
+        describe_request=parent.describe_request,
+        attributes=dict(parent.attributes),
+        failures=parent.failures,
+    )
+
+
+def current(context: Context | None = None) -> LocalTrace | None:
+    """The local trace of OpenTelemetry's ``context`` if it names one, else of the running code, else None."""
+    value = otel_context.get_value(_KEY, context)
+    return value if isinstance(value, LocalTrace) else _variable.get()
+
+
+@contextlib.contextmanager
+def entered(trace: LocalTrace) -> Iterator[None]:
+    """Make ``trace`` the current local trace for the block."""
+    token = _variable.set(trace)
+    attached = otel_context.attach(otel_context.set_value(_KEY, trace))
+    try:
+        yield
+    finally:
+        otel_context.detach(attached)
+        _variable.reset(token)
+
+
+def failed_in(error: BaseException | None) -> LocalTrace | None:
+    """The local trace of the transaction that ``error`` ended, if it was the latest to end so.
+
+    Outside of a request nothing of ours is around when such an error is reported, by ``sys.excepthook`` or by
+    the log of a worker's loop; this is how it is still linked.
+    """
+    if _last_failure is None or error is None or _last_failure[0] is not error:
+        return None
+    return _last_failure[1]
+
+
+def left_with(error: BaseException, trace: LocalTrace) -> None:
+    """``trace``, inside of no other, was left with ``error``; one such error is remembered at a time."""
+    global _last_failure
+    _last_failure = (error, trace)
+
+
+def current_span_context(trace: LocalTrace | None) -> SpanContext | None:
+    """The span to link to: the current one if it is of ``trace``, else the trace's root.
+
+    With no local trace at all, the current span if there is one.
+    """
+    here = otel_trace.get_current_span().get_span_context()
+    if trace is None:
+        return here if here.is_valid else None
+    root = trace.span_context()
+    if here.is_valid and (root is None or root.trace_id == here.trace_id):
+        return here
+    return root

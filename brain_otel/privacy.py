@@ -1,0 +1,53 @@
+"""What is private and how it is masked: pure functions, for every destination.
+
+A value is masked by the name it goes under. The marker never echoes what it stands for.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+FILTERED = "[Filtered]"
+
+_SENSITIVE = re.compile(
+    r"""(?<![a-z]) (?:
+        authorization | auth | password | passwd | pwd | passphrase | secret | token | jwt | api[-_]?key | apikey
+        | access[-_]?key | private[-_]?key | credentials? | cookie | set-cookie | csrf(?:[-_]?token)? | xsrf
+        | session(?:[-_]?id)? | sid | signature | sig | otp | pin | ssn | card[-_]?number | cvv
+    ) (?![a-z])""",
+    re.IGNORECASE | re.VERBOSE,
+)
+_PERSONAL_HEADERS = frozenset(
+    {"cookie", "set-cookie", "forwarded", "x-forwarded-for", "x-real-ip", "remote-addr", "true-client-ip"}
+)
+
+
+def is_sensitive(name: str) -> bool:
+    """Whether a value of this name is a secret: ``api_key`` and ``X-Auth-Token`` are, ``author`` is not."""
+    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)
+    return _SENSITIVE.search(spaced) is not None
+
+
+def masked_headers(headers: Mapping[str, str], *, send_default_pii: bool) -> dict[str, str]:
+    """The headers with secrets masked, and what tells a person apart too unless it may be sent."""
+    return {
+        name: FILTERED
+        if is_sensitive(name) or (not send_default_pii and name.lower() in _PERSONAL_HEADERS)
+        else value
+        for name, value in headers.items()
+    }
+
+
+def masked_query(query: str) -> str:
+    """The query string with the values of secret parameters masked, and otherwise as it was."""
+    if not query:
+        return query
+    parts = []
+    for part in query.split("&"):
+        name, equals, _ = part.partition("=")
+        parts.append(f"{name}={FILTERED}" if equals and is_sensitive(name) else part)
+    return "&".join(parts)

@@ -1,0 +1,111 @@
+"""From the helpers to the destinations: who is told of an error, a message, a tag.
+
+Spans reach destinations through OpenTelemetry's span processors. What OpenTelemetry has no pipeline for
+(Sentry's errors, breadcrumbs, users) goes through a :class:`Reporter`, one per destination that wants it. The
+helpers and the instrumentations speak to all of them here and know none of them by name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from brain_otel import local_trace
+from brain_otel.guard import guarded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from brain_otel.local_trace import LocalTrace
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """An exception on its way to the destinations."""
+
+    error: BaseException
+    event_id: str
+    handled: bool
+    mechanism: str
+    context: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Message:
+    """A message on its way to the destinations."""
+
+    text: str
+    event_id: str
+    level: str
+    context: Mapping[str, Any]
+
+
+class Reporter:
+    """What a destination may want to hear beside spans; each method does nothing until overridden.
+
+    No method may block on the network: they are called while a request runs.
+    """
+
+    def begin(self, trace: LocalTrace) -> object:  # noqa: ARG002 - for those who override it
+        """A local trace begins in this context; the result is handed back to :meth:`end`."""
+        return None
+
+    def end(self, trace: LocalTrace, token: object) -> None:
+        """The code that opened ``trace`` leaves it, in the context in which it began."""
+
+    def exception(self, failure: Failure) -> None:
+        """An exception to report."""
+
+    def message(self, message: Message) -> None:
+        """A message to report."""
+
+    def breadcrumb(self, crumb: Mapping[str, Any]) -> None:
+        """One step on the way to an error: ``message``, ``category``, ``level`` and ``data``."""
+
+    def user(self, user: Mapping[str, Any]) -> None:
+        """The user on whose behalf the current request runs."""
+
+    def tag(self, key: str, value: Any) -> None:
+        """A tag of the current request."""
+
+    def context(self, name: str, data: Mapping[str, Any]) -> None:
+        """A named block of facts about the current request."""
+
+
+_reporters: tuple[Reporter, ...] = ()
+
+
+def configure_reporters(reporters: tuple[Reporter, ...]) -> None:
+    """Set who is told; an empty tuple for nobody. Called by set-up and shut-down."""
+    global _reporters
+    _reporters = reporters
+
+
+def reporters() -> tuple[Reporter, ...]:
+    """Who is told at the moment."""
+    return _reporters
+
+
+@contextlib.contextmanager
+def local_trace_entered(trace: LocalTrace) -> Iterator[LocalTrace]:
+    """Make ``trace`` the current local trace for the block, and tell every reporter at both ends.
+
+    What the block raises passes through untouched; what a reporter raises stays here.
+    """
+    tokens: list[tuple[Reporter, object]] = []
+    for reporter in _reporters:
+        with guarded("beginning a local trace"):
+            tokens.append((reporter, reporter.begin(trace)))
+    try:
+        with local_trace.entered(trace):
+            yield trace
+    except Exception as error:
+        if trace.kind == "transaction" and trace.parent is None:
+            local_trace.left_with(error, trace)
+        raise
+    finally:
+        trace.closed = True
+        for reporter, token in reversed(tokens):
+            with guarded("ending a local trace"):
+                reporter.end(trace, token)

@@ -1,0 +1,62 @@
+"""The SQL, Redis and HTTP spans of a local trace as breadcrumbs: the trail that led to an error.
+
+They are made from the spans when an error asks for them, so a request that goes well pays nothing.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry.trace import SpanKind
+
+from brain_otel.sentry import semantics
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from opentelemetry.sdk.trace import ReadableSpan
+
+MAX_BREADCRUMBS = 100
+"""Breadcrumbs an event carries, the latest; Sentry's default."""
+
+
+def breadcrumbs_of(spans: Iterable[ReadableSpan]) -> list[dict[str, Any]]:
+    """A breadcrumb for each of the latest spans that called something outside of the process."""
+    crumbs = [crumb for span in spans if (crumb := _breadcrumb(span)) is not None]
+    return crumbs[-MAX_BREADCRUMBS:]
+
+
+def merged(values: list[dict[str, Any]], more: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Both lists as one in the order of time, the latest ``MAX_BREADCRUMBS``."""
+    return sorted([*values, *more], key=_time)[-MAX_BREADCRUMBS:]
+
+
+def _breadcrumb(span: ReadableSpan) -> dict[str, Any] | None:
+    attributes = span.attributes or {}
+    crumb: dict[str, Any] = {"timestamp": datetime.fromtimestamp((span.end_time or 0) / 1e9, UTC)}
+    system = semantics.db_system(attributes)
+    if system == "redis":
+        crumb |= {"type": "redis", "category": "redis", "message": semantics.description(span)}
+    elif system is not None:
+        crumb |= {"type": "query", "category": "query", "message": semantics.description(span)}
+    elif semantics.http_method(attributes) is not None and span.kind is SpanKind.CLIENT:
+        data = semantics.data(span)
+        url = semantics.description(span).partition(" ")[2]
+        crumb |= {"type": "http", "category": "httplib", "data": {"url": url}}
+        crumb["data"]["method"] = data.get("http.request.method")
+        crumb["data"]["status_code"] = data.get("http.response.status_code")
+    else:
+        return None
+    if not span.status.is_ok and not span.status.is_unset:
+        crumb["level"] = "error"
+    return crumb
+
+
+def _time(crumb: dict[str, Any]) -> datetime:
+    value = crumb.get("timestamp")
+    if isinstance(value, datetime):
+        return value if value.tzinfo is not None else value.replace(tzinfo=UTC)
+    if isinstance(value, str):
+        return datetime.fromisoformat(value)
+    return datetime.fromtimestamp(float(value or 0), UTC)

@@ -1,0 +1,98 @@
+"""Starts and stops sentry-sdk as a destination of OpenTelemetry's."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+import sentry_sdk
+from opentelemetry.instrumentation.utils import suppress_instrumentation
+from sentry_sdk.consts import INSTRUMENTER
+from sentry_sdk.integrations.dedupe import DedupeIntegration
+from sentry_sdk.integrations.excepthook import ExcepthookIntegration
+from sentry_sdk.integrations.logging import LoggingIntegration, ignore_logger
+from sentry_sdk.integrations.modules import ModulesIntegration
+from sentry_sdk.integrations.threading import ThreadingIntegration
+from sentry_sdk.transport import HttpTransport
+from sentry_sdk.utils import get_default_release
+
+from brain_otel.sentry.events import LinkingIntegration
+
+if TYPE_CHECKING:
+    from brain_otel.sentry.span_processor import SentrySpanProcessor
+    from brain_otel.settings import SentrySettings
+
+logger = logging.getLogger(__name__)
+
+FALLBACK_RELEASE = "0.3.0"
+"""The release where nothing tells a better one; the documented default of the service replaced."""
+
+# Loggers whose lines are no news: ours and OpenTelemetry's (a failing exporter must not feed itself), HTTPX's
+# line per request (there is a span, and the line holds the query string) and uvicorn's access log.
+_QUIET_LOGGERS = (
+    "brain_otel",
+    "brain_otel.*",
+    "opentelemetry",
+    "opentelemetry.*",
+    "httpx",
+    "httpcore",
+    "httpcore.*",
+    "uvicorn.access",
+)
+
+
+class UntracedTransport(HttpTransport):
+    """sentry-sdk's transport, whose own requests no instrumentation traces.
+
+    ``_request`` is the one method through which every request goes; a test pins that.
+    """
+
+    def _request(self, *args: Any, **kwargs: Any) -> Any:
+        with suppress_instrumentation():
+            return super()._request(*args, **kwargs)
+
+
+def create_release(settings: SentrySettings) -> str:
+    """The release to report: as set, else the git commit's, the CI platform's, the service's version."""
+    return settings.release or get_default_release() or settings.service_version or FALLBACK_RELEASE
+
+
+def configure_sentry(
+    settings: SentrySettings, processor: SentrySpanProcessor, **options: Any
+) -> sentry_sdk.client.BaseClient:
+    """Start sentry-sdk; its own tracing is off (``instrumenter="otel"``), its error capturing is on.
+
+    ``options`` are sentry-sdk's and override ours; tests give a transport in them.
+    """
+    for name in _QUIET_LOGGERS:
+        ignore_logger(name)
+    given = {
+        "dsn": str(settings.dsn),
+        "environment": settings.environment,
+        "release": create_release(settings),
+        "traces_sample_rate": settings.traces_sample_rate,
+        "profiles_sample_rate": settings.profiles_sample_rate or None,
+        "send_default_pii": settings.send_default_pii,
+        "debug": settings.debug,
+        "instrumenter": INSTRUMENTER.OTEL,
+        "transport": UntracedTransport,
+        "default_integrations": False,
+        "auto_enabling_integrations": False,
+        "integrations": [
+            DedupeIntegration(),
+            ExcepthookIntegration(),
+            LoggingIntegration(),
+            ModulesIntegration(),
+            ThreadingIntegration(),
+            LinkingIntegration(processor),
+        ],
+        **options,
+    }
+    sentry_sdk.init(**given)
+    return sentry_sdk.get_client()
+
+
+def close_sentry(timeout: float) -> None:
+    """Send what waits, within ``timeout`` seconds, and stop the client."""
+    sentry_sdk.get_client().close(timeout=timeout)
+    sentry_sdk.get_global_scope().set_client(None)

@@ -1,0 +1,208 @@
+"""Errors and messages on their way to Sentry: linked to their trace, once, with the trail that led to them."""
+
+from __future__ import annotations
+
+import logging
+import platform
+import sys
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import sentry_sdk
+from opentelemetry import trace as otel_trace
+from sentry_sdk.integrations import Integration
+from sentry_sdk.scope import add_global_event_processor
+from sentry_sdk.utils import event_from_exception
+
+from brain_otel import local_trace
+from brain_otel.guard import guarded
+from brain_otel.reporting import Failure, Message, Reporter
+from brain_otel.sentry import semantics
+from brain_otel.sentry.breadcrumbs import breadcrumbs_of, merged
+from brain_otel.sentry.request import request_interface
+from brain_otel.sentry.sampling_context import create_sampling_context, sampling_context_of
+from brain_otel.sentry.scopes import enter_scope
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from brain_otel.local_trace import LocalTrace
+    from brain_otel.sentry.span_processor import SentrySpanProcessor
+
+logger = logging.getLogger(__name__)
+
+_RUNTIME = {
+    "name": platform.python_implementation(),
+    "version": platform.python_version(),
+    "build": sys.version,
+}
+
+
+_LINKED = "brain_otel.linked"
+"""In the hint of an event: it was linked, by the scope's processor or the global one, whichever came first."""
+
+
+class SentryReporter(Reporter):
+    """Tells Sentry what the helpers and instrumentations report."""
+
+    def __init__(self, processor: SentrySpanProcessor) -> None:
+        self._processor = processor
+
+    def begin(self, trace: LocalTrace) -> object:
+        """Give the trace its scope, and a request its session for release health."""
+        stack = enter_scope(trace, partial(link_event, trace))
+        if trace.kind == "request" and sentry_sdk.get_client().options.get("auto_session_tracking"):
+            sentry_sdk.get_isolation_scope().start_session(session_mode="request")
+        return stack
+
+    def end(self, trace: LocalTrace, token: Any) -> None:
+        """End the session, leave the scope and let the transaction go."""
+        if trace.kind == "request":
+            sentry_sdk.get_isolation_scope().end_session()
+        token.close()
+        self._processor.close(trace)
+
+    def exception(self, failure: Failure) -> None:
+        """Capture an exception as an error event."""
+        event, hint = event_from_exception(
+            failure.error,
+            client_options=sentry_sdk.get_client().options,
+            mechanism={"type": failure.mechanism, "handled": failure.handled},
+        )
+        event["event_id"] = failure.event_id
+        if failure.context:
+            event["extra"] = dict(failure.context)
+        sentry_sdk.capture_event(event, hint=hint)
+
+    def message(self, message: Message) -> None:
+        """Capture a message event."""
+        event: dict[str, Any] = {
+            "event_id": message.event_id,
+            "message": message.text,
+            "level": message.level,
+        }
+        if message.context:
+            event["extra"] = dict(message.context)
+        sentry_sdk.capture_event(event)  # type: ignore[arg-type]
+
+    def breadcrumb(self, crumb: Mapping[str, Any]) -> None:
+        """Add a breadcrumb to the request's scope."""
+        sentry_sdk.get_isolation_scope().add_breadcrumb(dict(crumb))
+
+    def user(self, user: Mapping[str, Any]) -> None:
+        """Set the request's user."""
+        sentry_sdk.get_isolation_scope().set_user(dict(user) or None)
+
+    def tag(self, key: str, value: Any) -> None:
+        """Set a tag of the request."""
+        sentry_sdk.get_isolation_scope().set_tag(key, value)
+
+    def context(self, name: str, data: Mapping[str, Any]) -> None:
+        """Set a context block of the request."""
+        sentry_sdk.get_isolation_scope().set_context(name, dict(data))
+
+
+class LinkingIntegration(Integration):
+    """Links whatever is captured to its trace, through an event processor that the client's life bounds.
+
+    sentry-sdk cannot remove a global event processor; this one does nothing unless the client has this
+    integration.
+    """
+
+    identifier = "brain_otel"
+
+    def __init__(self, processor: SentrySpanProcessor) -> None:
+        self.processor = processor
+
+    @staticmethod
+    def setup_once() -> None:
+        """Add the event processor; called by sentry-sdk at most once a process."""
+
+        @add_global_event_processor
+        def process(event: Any, hint: Any) -> Any:
+            if sentry_sdk.get_client().get_integration(LinkingIntegration) is None:
+                return event
+            return link_event(None, event, hint)
+
+
+def link_event(owner: LocalTrace | None, event: Any, hint: Any) -> Any:
+    """The event with the trace, name, request and trail of its local trace; None if it was sent before.
+
+    ``owner`` is the local trace on whose scope the event was captured, for code that has the scope only.
+    """
+    if event.get("type") == "transaction":
+        _add_request(event, owner)
+        return event
+    contexts = event.setdefault("contexts", {})
+    contexts.setdefault("runtime", dict(_RUNTIME))
+    if hint.get(_LINKED):
+        return event
+    error = _error_of(hint)
+    trace = local_trace.current() or owner or local_trace.failed_in(error)
+    if trace is None:
+        with guarded("linking an event to its span"):
+            _link_to_current_span(contexts)
+        return event
+    hint[_LINKED] = True
+    if error is not None:
+        known = trace.reported_as(error)
+        if known is not None and known != event.get("event_id"):
+            return None
+        if known is None:
+            trace.remember(error, str(event.get("event_id")))
+    with guarded("linking an event to its trace"):
+        _link(event, contexts, trace)
+    return event
+
+
+def _link(event: Any, contexts: dict[str, Any], trace: LocalTrace) -> None:
+    span = local_trace.current_span_context(trace)
+    if span is not None:
+        contexts["trace"] = {
+            "trace_id": f"{span.trace_id:032x}",
+            "span_id": f"{span.span_id:016x}",
+            "dynamic_sampling_context": sampling_context_of(trace),
+        }
+    name = semantics.name_of(trace)
+    if name is not None and not event.get("transaction"):
+        event["transaction"] = name.text
+        event["transaction_info"] = {"source": name.source}
+    if trace.tags:
+        event["tags"] = {
+            **{key: str(value) for key, value in trace.tags.items()},
+            **(event.get("tags") or {}),
+        }
+    _add_request(event, trace)
+    _add_trail(event, trace)
+
+
+def _link_to_current_span(contexts: dict[str, Any]) -> None:
+    span = otel_trace.get_current_span().get_span_context()
+    if span.is_valid:
+        contexts["trace"] = {
+            "trace_id": f"{span.trace_id:032x}",
+            "span_id": f"{span.span_id:016x}",
+            "dynamic_sampling_context": create_sampling_context(span, None),
+        }
+
+
+def _add_request(event: Any, trace: LocalTrace | None) -> None:
+    if trace is not None and trace.describe_request is not None and "request" not in event:
+        with guarded("describing a request"):
+            pii = bool(sentry_sdk.get_client().options.get("send_default_pii"))
+            event["request"] = request_interface(trace.describe_request(), send_default_pii=pii)
+
+
+def _add_trail(event: Any, trace: LocalTrace) -> None:
+    integration = sentry_sdk.get_client().get_integration(LinkingIntegration)
+    collected = integration.processor.collected(trace) if integration is not None else None
+    if collected is None or not collected.spans:
+        return
+    values = event.setdefault("breadcrumbs", {}).setdefault("values", [])
+    event["breadcrumbs"]["values"] = merged(values, breadcrumbs_of(list(collected.spans)))
+
+
+def _error_of(hint: Any) -> BaseException | None:
+    exc_info = (hint or {}).get("exc_info")
+    error = exc_info[1] if exc_info else None
+    return error if isinstance(error, BaseException) else None

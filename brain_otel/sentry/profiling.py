@@ -1,0 +1,56 @@
+"""Transaction profiles under OpenTelemetry.
+
+sentry-sdk starts a profile when its own ``Transaction`` is entered, which never happens when spans come from
+OpenTelemetry (https://github.com/getsentry/sentry-python/issues/5922). So a profile is started with the local
+root here, and goes into the envelope with the transaction.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from typing import TYPE_CHECKING, Any
+
+import sentry_sdk
+from sentry_sdk.profiler.transaction_profiler import Profile
+from sentry_sdk.utils import nanosecond_time
+
+if TYPE_CHECKING:
+    from brain_otel.local_trace import LocalTrace
+
+_KEPT = "sentry.profile"
+
+
+def start_profile(trace: LocalTrace) -> None:
+    """Begin to profile ``trace``, whose root is recorded, if the dice say so."""
+    rate = sentry_sdk.get_client().options.get("profiles_sample_rate")
+    if not rate or random.random() >= rate:  # noqa: S311 - a sample, not a secret
+        return
+    profile = Profile(sampled=True, start_ns=nanosecond_time())
+    if profile.scheduler is not None:
+        trace.carrier[_KEPT] = profile
+        profile.start()
+
+
+def follow_thread(trace: LocalTrace) -> None:
+    """A span of ``trace`` starts on this thread: show this one, where the work is done."""
+    profile = trace.carrier.get(_KEPT)
+    if isinstance(profile, Profile) and profile.active_thread_id is None:
+        here = threading.get_ident()
+        if here != profile._default_active_thread_id:
+            profile.active_thread_id = here
+
+
+def stop_profile(trace: LocalTrace) -> None:
+    """The root of ``trace`` has ended."""
+    profile = trace.carrier.get(_KEPT)
+    if isinstance(profile, Profile):
+        profile.stop()
+
+
+def attach_profile(trace: LocalTrace, event: dict[str, Any]) -> None:
+    """Put the profile of ``trace`` into its transaction ``event`` if it saw enough to be of use."""
+    profile = trace.carrier.pop(_KEPT, None)
+    if isinstance(profile, Profile) and profile.valid():
+        event["profile"] = profile
+        event["contexts"]["profile"] = {"profile_id": profile.event_id}

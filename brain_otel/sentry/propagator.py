@@ -1,0 +1,139 @@
+"""Sentry's trace headers beside W3C's.
+
+``sentry-trace`` and ``baggage`` are read and written as https://develop.sentry.dev/sdk/telemetry/traces/ says,
+``traceparent`` is left to OpenTelemetry's own propagator, which must come first (the configuration puts this
+one last). It differs from the class it derives from in these points:
+
+- the caller's sampling decision is honoured; upstream forces the sampled flag on;
+- headers are written for every valid span, recorded or not; upstream needs its own span map;
+- ``baggage`` keeps everyone's entries; upstream and ``W3CBaggagePropagator`` overwrite each other's;
+- where ``traceparent`` and ``sentry-trace`` disagree, ``traceparent`` wins, since it is the nearer hop;
+- malformed headers start a new trace and never raise.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import quote, quote_plus
+
+from opentelemetry import baggage as otel_baggage
+from opentelemetry import context as otel_context
+from opentelemetry import trace as otel_trace
+from opentelemetry.propagators.textmap import (
+    CarrierT,
+    Getter,
+    Setter,
+    default_getter,
+    default_setter,
+)
+from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
+from sentry_sdk.integrations.opentelemetry import SentryPropagator as UpstreamPropagator
+from sentry_sdk.integrations.opentelemetry.consts import SENTRY_BAGGAGE_KEY, SENTRY_TRACE_KEY
+from sentry_sdk.tracing import BAGGAGE_HEADER_NAME, SENTRY_TRACE_HEADER_NAME
+from sentry_sdk.tracing_utils import Baggage, extract_sentrytrace_data
+
+from brain_otel import local_trace
+from brain_otel.guard import guarded
+from brain_otel.sampling import undecided
+from brain_otel.sentry.sampling_context import create_sampling_context, sampling_context_of
+
+if TYPE_CHECKING:
+    from opentelemetry.context import Context
+
+MAX_BAGGAGE_LENGTH = 8192
+"""Bytes of incoming baggage that are read; W3C's limit."""
+
+_TRACEPARENT = "traceparent"
+
+
+class SentryPropagator(UpstreamPropagator):
+    """Reads and writes ``sentry-trace`` and ``baggage``; takes the place of sentry-sdk's class."""
+
+    def extract(
+        self,
+        carrier: CarrierT,
+        context: Context | None = None,
+        getter: Getter[CarrierT] = default_getter,
+    ) -> Context:
+        """The context with the caller's span and sampling context; unchanged if there is nothing to read."""
+        found = otel_context.get_current() if context is None else context
+        with guarded("reading trace headers"):
+            return self._extract(carrier, found, getter)
+        return found
+
+    def _extract(self, carrier: CarrierT, context: Context, getter: Getter[CarrierT]) -> Context:
+        baggage = _incoming_baggage(carrier, getter)
+        nearer = otel_trace.get_current_span(context).get_span_context()
+        if nearer.is_valid and nearer.is_remote and getter.get(carrier, _TRACEPARENT):
+            return _with_sampling_context(context, nearer, baggage)
+        header = getter.get(carrier, SENTRY_TRACE_HEADER_NAME)
+        data = extract_sentrytrace_data(header[0]) if header else None
+        caller = _caller(data) if data else None
+        if data is None or caller is None:
+            return context
+        context = otel_context.set_value(SENTRY_TRACE_KEY, data, context)
+        # Without baggage the caller owns an empty sampling context, which must not be filled in here.
+        context = otel_context.set_value(SENTRY_BAGGAGE_KEY, baggage or Baggage({}, mutable=False), context)
+        if data["parent_sampled"] is None:
+            context = undecided(context)
+        return otel_trace.set_span_in_context(NonRecordingSpan(caller), context)
+
+    def inject(
+        self,
+        carrier: CarrierT,
+        context: Context | None = None,
+        setter: Setter[CarrierT] = default_setter,
+    ) -> None:
+        """Write the headers for the current span of ``context``; nothing without a valid one."""
+        with guarded("writing trace headers"):
+            span = otel_trace.get_current_span(context).get_span_context()
+            if not span.is_valid:
+                return
+            sampled = "1" if span.trace_flags.sampled else "0"
+            value = f"{span.trace_id:032x}-{span.span_id:016x}-{sampled}"
+            setter.set(carrier, SENTRY_TRACE_HEADER_NAME, value)
+            if entries := _outgoing_baggage(span, context):
+                setter.set(carrier, BAGGAGE_HEADER_NAME, ",".join(entries))
+
+
+def _caller(data: dict[str, str | bool | None]) -> SpanContext | None:
+    """The span that ``sentry-trace`` names, or None if its ids are not valid ones."""
+    trace_id, span_id = data["trace_id"], data["parent_span_id"]
+    if not isinstance(trace_id, str) or not isinstance(span_id, str):
+        return None
+    flags = TraceFlags.SAMPLED if data["parent_sampled"] else TraceFlags.DEFAULT
+    caller = SpanContext(
+        trace_id=int(trace_id, 16), span_id=int(span_id, 16), is_remote=True, trace_flags=TraceFlags(flags)
+    )
+    return caller if caller.is_valid else None
+
+
+def _incoming_baggage(carrier: CarrierT, getter: Getter[CarrierT]) -> Baggage | None:
+    """Sentry's part of the ``baggage`` headers, frozen, or None if they hold none of it."""
+    header = ",".join(getter.get(carrier, BAGGAGE_HEADER_NAME) or ())
+    if "sentry-" not in header or len(header) > MAX_BAGGAGE_LENGTH:
+        return None
+    baggage = Baggage.from_incoming_header(header)
+    baggage.freeze()
+    return baggage if baggage.sentry_items else None
+
+
+def _with_sampling_context(context: Context, nearer: SpanContext, baggage: Baggage | None) -> Context:
+    """Keep the sampling context that came along if it is of the same trace as ``traceparent``."""
+    if baggage is None or baggage.sentry_items.get("trace_id") != f"{nearer.trace_id:032x}":
+        return context
+    return otel_context.set_value(SENTRY_BAGGAGE_KEY, baggage, context)
+
+
+def _outgoing_baggage(span: SpanContext, context: Context | None) -> list[str]:
+    trace = local_trace.current(context)
+    root = trace.span_context() if trace is not None else None
+    if trace is not None and root is not None and root.trace_id == span.trace_id:
+        items = sampling_context_of(trace)
+    else:
+        items = create_sampling_context(span, context)
+    others = otel_baggage.get_all(context).items()
+    entries = [
+        f"{quote_plus(key)}={quote_plus(str(value))}" for key, value in others if not key.startswith("sentry-")
+    ]
+    return entries + [f"{Baggage.SENTRY_PREFIX}{quote(key)}={quote(value)}" for key, value in items.items()]

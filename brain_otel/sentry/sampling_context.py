@@ -1,0 +1,94 @@
+"""The dynamic sampling context: what a trace tells Sentry and the next service about itself.
+
+It is made once, at the head of a trace, and does not change after it was first handed on; one that came from
+outside is frozen and passed on as it came:
+https://develop.sentry.dev/sdk/telemetry/traces/dynamic-sampling-context/
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import sentry_sdk
+from opentelemetry import context as otel_context
+from sentry_sdk.integrations.opentelemetry.consts import SENTRY_BAGGAGE_KEY
+from sentry_sdk.tracing_utils import Baggage
+
+from brain_otel.sentry.semantics import name_of
+
+if TYPE_CHECKING:
+    from opentelemetry.context import Context
+    from opentelemetry.trace import SpanContext
+
+    from brain_otel.local_trace import LocalTrace
+
+_KEPT = "sentry.dynamic_sampling_context"
+_LOW_64_BITS = (1 << 64) - 1
+
+
+def sampling_context_of(trace: LocalTrace) -> dict[str, str]:
+    """The sampling context of ``trace``, made and frozen at the first call; empty before its root started."""
+    kept = trace.carrier.get(_KEPT)
+    if kept is not None:
+        return dict(kept)
+    root = trace.span_context()
+    if root is None:
+        return {}
+    if trace.parent is not None and _same_trace(trace.parent, root):
+        made = sampling_context_of(trace.parent)
+    else:
+        made = create_sampling_context(root, trace.context, _route_name(trace))
+    trace.carrier[_KEPT] = made
+    return dict(made)
+
+
+def create_sampling_context(
+    span: SpanContext, context: Context | None, transaction: str | None = None
+) -> dict[str, str]:
+    """The sampling context of the trace of ``span``: the caller's if ``context`` holds one, else a new one.
+
+    Sentry's rules make a caller that sent ``sentry-trace`` without ``baggage`` the owner of an empty one.
+    """
+    baggage = otel_context.get_value(SENTRY_BAGGAGE_KEY, context)
+    if isinstance(baggage, Baggage):
+        return dict(baggage.sentry_items)
+    client = sentry_sdk.get_client()
+    if not client.is_active():
+        return {}
+    rate = client.options.get("traces_sample_rate")
+    made = {
+        "trace_id": f"{span.trace_id:032x}",
+        "sample_rand": f"{sample_rand(span.trace_id):.6f}",
+        "sampled": "true" if span.trace_flags.sampled else "false",
+    }
+    if rate is not None:
+        made["sample_rate"] = str(rate)
+    for name in ("environment", "release"):
+        if client.options.get(name):
+            made[name] = str(client.options[name])
+    if client.parsed_dsn is not None:
+        made["public_key"] = client.parsed_dsn.public_key
+        if client.parsed_dsn.org_id:
+            made["org_id"] = str(client.parsed_dsn.org_id)
+    if transaction:
+        made["transaction"] = transaction
+    return made
+
+
+def sample_rand(trace_id: int) -> float:
+    """The random number in [0, 1) by which the trace was sampled, to six digits, never rounded up.
+
+    OpenTelemetry's ``TraceIdRatioBased`` keeps a trace whose lower 64 bits are below the rate's share of 2**64.
+    """
+    return int((trace_id & _LOW_64_BITS) / 2**64 * 1_000_000) / 1_000_000
+
+
+def _same_trace(trace: LocalTrace, root: SpanContext) -> bool:
+    context = trace.span_context()
+    return context is not None and context.trace_id == root.trace_id
+
+
+def _route_name(trace: LocalTrace) -> str | None:
+    """The trace's name unless it is a raw path, which would be of no use to group by."""
+    name = name_of(trace)
+    return name.text if name is not None and name.source != "url" else None

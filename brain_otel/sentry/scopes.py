@@ -1,0 +1,50 @@
+"""One isolation scope per local trace: what the user, tags and breadcrumbs of a request are kept on.
+
+sentry-sdk keeps them on an *isolation scope*, found through a context variable. A request, and a transaction
+outside of any request, gets a fork of its own; a transaction inside a request shares the request's.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import sentry_sdk
+from sentry_sdk.scope import use_isolation_scope
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from brain_otel.local_trace import LocalTrace
+
+_KEPT = "sentry.scope"
+
+
+def enter_scope(trace: LocalTrace, apply: Callable[[Any, Any], Any]) -> ExitStack:
+    """Give ``trace`` its isolation scope in the current context; ``close()`` the result to leave it.
+
+    ``apply`` becomes an event processor of the scope. It goes along with every fork, so it also sees what a
+    thread captures that sentry-sdk gave the scope but nobody gave the OpenTelemetry context.
+    """
+    stack = ExitStack()
+    if trace.parent is not None and _KEPT in trace.parent.carrier:
+        trace.carrier[_KEPT] = trace.parent.carrier[_KEPT]
+        return stack
+    scope = stack.enter_context(sentry_sdk.isolation_scope())
+    scope.clear_breadcrumbs()
+    scope.add_event_processor(apply)
+    trace.carrier[_KEPT] = scope
+    return stack
+
+
+def scope_of(trace: LocalTrace) -> sentry_sdk.Scope | None:
+    """The isolation scope of ``trace``, or None for one that nobody announced."""
+    scope = trace.carrier.get(_KEPT)
+    return scope if isinstance(scope, sentry_sdk.Scope) else None
+
+
+def captured_with_scope_of(trace: LocalTrace, event: dict[str, Any], hint: dict[str, Any] | None = None) -> None:
+    """Capture ``event`` with the data of ``trace``'s scope, or of none: never with a bystander's."""
+    scope = scope_of(trace) or sentry_sdk.Scope()
+    with use_isolation_scope(scope):
+        sentry_sdk.capture_event(event, hint=hint)  # type: ignore[arg-type]

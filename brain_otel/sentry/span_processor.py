@@ -1,0 +1,110 @@
+"""The span processor that makes Sentry transactions: local traces collected, built and sent off the path.
+
+Takes the place of sentry-sdk's class, from which it derives so that what looks for that class finds this one.
+Nothing of the upstream behaviour is used: there the spans of every request are mirrored by Sentry's own, live,
+in class-level dictionaries; here ended spans are collected and the transaction is built on another thread.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+import sentry_sdk
+from sentry_sdk.integrations.opentelemetry import SentrySpanProcessor as UpstreamProcessor
+
+from brain_otel import local_trace
+from brain_otel.collection import CollectedTrace, LocalTraceCollector
+from brain_otel.delivery.queue import WorkQueue
+from brain_otel.guard import guarded
+from brain_otel.sentry import semantics
+from brain_otel.sentry.profiling import attach_profile, follow_thread, start_profile, stop_profile
+from brain_otel.sentry.sampling_context import sampling_context_of
+from brain_otel.sentry.scopes import captured_with_scope_of
+from brain_otel.sentry.transaction import create_transaction
+
+if TYPE_CHECKING:
+    from opentelemetry.context import Context
+    from opentelemetry.sdk.trace import ReadableSpan, Span
+
+
+class SentrySpanProcessor(LocalTraceCollector, UpstreamProcessor):
+    """Sends each local trace to Sentry as one transaction."""
+
+    def __new__(cls) -> Self:
+        """A new object; upstream's is a singleton."""
+        return object.__new__(cls)
+
+    def __init__(self) -> None:
+        LocalTraceCollector.__init__(self)
+        self._queue: WorkQueue[CollectedTrace] = WorkQueue(
+            "brain_otel.sentry", self._send, drop=self._dropped, idle=self.sweep
+        )
+
+    def wants(self, span: ReadableSpan) -> bool:
+        """All but spans of our own traffic to Sentry, which would beget themselves."""
+        attributes = span.attributes or {}
+        url = semantics.first(attributes, "url.full", "http.url")
+        dsn = sentry_sdk.get_client().parsed_dsn
+        return url is None or dsn is None or dsn.netloc not in str(url)
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:  # type: ignore[override]  # upstream says ReadableSpan, the SDK gives Span
+        """Collect the span; a root may start a profile, others show it the thread that works."""
+        super().on_start(span, parent_context)
+        with guarded("following a span's thread"):
+            trace = local_trace.current(parent_context)
+            if trace is not None and trace.root is span:
+                start_profile(trace)
+            elif trace is not None:
+                follow_thread(trace)
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """Keep the span."""
+        super().on_end(span)
+
+    def hand_over(self, collected: CollectedTrace) -> None:
+        """Queue the local trace to be built and sent on another thread."""
+        stop_profile(collected.trace)
+        self._queue.put(collected)
+
+    def give_up(self, collected: CollectedTrace) -> None:
+        """Count the spans of a local trace that never ended."""
+        _record_lost("buffer_overflow", len(collected.spans) + collected.dropped)
+
+    def lingering(self) -> None:
+        """A root has ended while other spans are open: see to it that the deadline is kept."""
+        self._queue.wake()
+
+    def _send(self, collected: CollectedTrace) -> None:
+        trace = collected.trace
+        event = create_transaction(collected)
+        event["contexts"]["trace"]["dynamic_sampling_context"] = sampling_context_of(trace)
+        attach_profile(trace, event)
+        captured_with_scope_of(trace, event)
+
+    def _dropped(self, collected: CollectedTrace) -> None:
+        _record_lost("queue_overflow", len(collected.spans) + 1, transactions=1)
+
+    def flush_within(self, timeout: float) -> bool:
+        """Build and hand to the transport what waits, within ``timeout`` seconds; whether all was."""
+        self.sweep(everything=True)
+        return self._queue.flush(timeout)
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """OpenTelemetry's form of :meth:`flush_within`."""
+        return self.flush_within(timeout_millis / 1000)
+
+    def shutdown(self) -> None:
+        """Take nothing more; what still waits is counted as lost."""
+        self.sweep(everything=True)
+        self._queue.stop()
+
+
+def _record_lost(reason: str, spans: int, transactions: int = 0) -> None:
+    """Report spans that Sentry will not see: https://develop.sentry.dev/sdk/telemetry/client-reports/."""
+    transport: Any = sentry_sdk.get_client().transport
+    if transport is None:
+        return
+    if transactions:
+        transport.record_lost_event(reason, data_category="transaction", quantity=transactions)
+    if spans:
+        transport.record_lost_event(reason, data_category="span", quantity=spans)

@@ -1,0 +1,107 @@
+"""A collected local trace as a Sentry transaction event.
+
+Follows https://develop.sentry.dev/sdk/event-payloads/transaction/. The event is plain data; what belongs to the
+request (user, tags, breadcrumbs) is added from its scope when it is captured.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from brain_otel.sentry import semantics
+from brain_otel.sentry.breadcrumbs import merged
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from opentelemetry.sdk.trace import ReadableSpan
+
+    from brain_otel.collection import CollectedTrace
+
+
+def create_transaction(collected: CollectedTrace) -> dict[str, Any]:
+    """The transaction event of a local trace whose root has ended.
+
+    Raises:
+        ValueError: the root has not ended, or has no ids.
+    """
+    root = collected.root
+    if root is None or root.get_span_context() is None:
+        raise ValueError("a local trace without an ended root is no transaction")
+    name = semantics.transaction_name(root.name, root.attributes or {})
+    event: dict[str, Any] = {
+        "type": "transaction",
+        "transaction": name.text,
+        "transaction_info": {"source": name.source},
+        "start_timestamp": _seconds(root.start_time),
+        "timestamp": _seconds(root.end_time),
+        "contexts": {"trace": _trace_context(root), "otel": _resource(root)},
+        "spans": [_span(span) for span in collected.spans],
+        "tags": {key: str(value) for key, value in collected.trace.tags.items()},
+        "measurements": {},
+    }
+    if crumbs := [crumb for span in (root, *collected.spans) for crumb in _breadcrumbs(span)]:
+        event["breadcrumbs"] = {"values": merged([], crumbs)}
+    if collected.dropped:
+        event["_dropped_spans"] = collected.dropped
+    return event
+
+
+def _breadcrumbs(span: ReadableSpan) -> Iterator[dict[str, Any]]:
+    """The breadcrumbs that the application added while ``span`` was current."""
+    for event in span.events:
+        if event.name == semantics.BREADCRUMB_EVENT:
+            attributes = dict(event.attributes or {})
+            crumb = {
+                "timestamp": datetime.fromtimestamp(event.timestamp / 1e9, UTC),
+                "message": attributes.pop("breadcrumb.message", ""),
+                "category": attributes.pop("breadcrumb.category", "default"),
+                "level": attributes.pop("breadcrumb.level", "info"),
+            }
+            yield {**crumb, "data": attributes} if attributes else crumb
+
+
+def _trace_context(root: ReadableSpan) -> dict[str, Any]:
+    context = {**_identity(root), "status": semantics.status(root), "data": semantics.data(root)}
+    if found := semantics.links(root):
+        context["links"] = found
+    return context
+
+
+def _span(span: ReadableSpan) -> dict[str, Any]:
+    result = {
+        **_identity(span),
+        "description": semantics.description(span),
+        "status": semantics.status(span),
+        "start_timestamp": _seconds(span.start_time),
+        "timestamp": _seconds(span.end_time),
+        "data": semantics.data(span),
+    }
+    if found := semantics.links(span):
+        result["links"] = found
+    return result
+
+
+def _identity(span: ReadableSpan) -> dict[str, Any]:
+    context = span.get_span_context()
+    if context is None:
+        raise ValueError(f"the span {span.name!r} has no ids")
+    identity = {
+        "trace_id": f"{context.trace_id:032x}",
+        "span_id": f"{context.span_id:016x}",
+        "op": semantics.operation(span),
+        "origin": semantics.origin(span),
+    }
+    if span.parent is not None:
+        identity["parent_span_id"] = f"{span.parent.span_id:016x}"
+    return identity
+
+
+def _resource(root: ReadableSpan) -> dict[str, Any]:
+    return {"resource": dict(root.resource.attributes)}
+
+
+def _seconds(nanoseconds: int | None) -> float:
+    """OpenTelemetry's nanoseconds as Sentry's seconds, to the microsecond."""
+    return round((nanoseconds or 0) / 1e9, 6)

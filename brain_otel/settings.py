@@ -1,0 +1,95 @@
+"""What can be set: frozen values by topic, each default written once.
+
+:mod:`brain_otel.configuration` makes them from a file and the environment; everything else only reads them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class ConfigurationError(Exception):
+    """A setting is wrong. The message names the place, the value (masked if secret) and what is allowed."""
+
+
+class Secret:
+    """A string that does not show itself: ``str()`` gives the value, ``repr()`` and logs a mask."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def __str__(self) -> str:
+        return self._value
+
+    def __repr__(self) -> str:
+        return "Secret('**********')"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._value == self._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SentrySettings:
+    """How the Sentry bridge behaves."""
+
+    dsn: Secret
+    environment: str
+    release: str | None = None
+    """None: the git commit, else the CI platform's, else the service version, else this package's."""
+    service_version: str | None = None
+    traces_sample_rate: float = 1.0
+    """The head sampling rate, 0 to 1; the sampler in the file decides, this is for Sentry to extrapolate."""
+    profiles_sample_rate: float = 0.1
+    """Share of the sampled transactions that are profiled, 0 to 1."""
+    send_default_pii: bool = False
+    debug: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class InstrumentationSettings:
+    """Which libraries are instrumented and how."""
+
+    fastapi: Literal["contrib", "native", "off"] = "contrib"
+    """``contrib``: OpenTelemetry's instrumentation; ``native``: FastAPI's own spans (FastAPI 0.142 on)."""
+    sqlalchemy: bool = True
+    sqlalchemy_connect_spans: bool = False
+    """A span for each connection taken from a pool."""
+    redis: bool = True
+    httpx: bool = True
+    asyncio: bool = True
+    """Report what a child task raised and nobody retrieved, linked to the request that started it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DestinationSettings:
+    """A destination that the file names, with the options given there."""
+
+    name: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Everything that ``setup()`` needs to know."""
+
+    environment: str
+    source: str
+    """The file that was read, for messages."""
+    document: Mapping[str, Any]
+    """The file's part that is OpenTelemetry's own, variables filled in, our destinations taken out."""
+    destinations: tuple[DestinationSettings, ...] = ()
+    sentry: SentrySettings | None = None
+    """None: no DSN, so Sentry is off."""
+    instrumentation: InstrumentationSettings = field(default_factory=InstrumentationSettings)
+    disabled: bool = False
+    notices: tuple[str, ...] = ()
+    """What ``setup()`` should tell the user in the log, one line each."""

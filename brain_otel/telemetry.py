@@ -1,0 +1,159 @@
+"""``setup()``, ``flush()``, ``shutdown()``: what is set up in this process, and for how long.
+
+Nothing heavy is imported before ``setup()`` needs it: neither the OpenTelemetry SDK nor ``sentry_sdk``.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from brain_otel import instrumentation
+from brain_otel.guard import guarded
+from brain_otel.lifecycle import configure_exit, forget_exit
+from brain_otel.reporting import configure_reporters
+
+if TYPE_CHECKING:
+    import os
+
+    from brain_otel.destinations import Destination
+    from brain_otel.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+EXIT_TIMEOUT = 2.0
+"""Seconds that the end of the process may be held up for sending."""
+
+
+class _State:
+    """The one holder of what is set up in this process."""
+
+    lock = threading.RLock()
+    settings: Settings | None = None
+    destinations: tuple[Destination, ...] = ()
+    by_launcher = False
+
+
+def setup(
+    app: object = None,
+    *,
+    environment: str | None = None,
+    config_file: str | os.PathLike[str] | None = None,
+) -> None:
+    """Set up tracing and error reporting for this process, once; a second call warns and changes nothing.
+
+    Call it before or after the libraries are imported and the app and engines are made; only an app that has
+    served requests already is too late. Under ``opentelemetry-instrument`` it has been done and this is quiet.
+
+    Args:
+        app: Not needed: every FastAPI app of the process is traced. Taken for the sake of existing calls.
+        environment: The environment's name, else ``SENTRY_ENVIRONMENT``, ``ENVIRONMENT``, ``development``.
+        config_file: A configuration file, else ``OTEL_CONFIG_FILE``, else the environment's own.
+
+    Raises:
+        ConfigurationError: a variable or the file is wrong; the message names the place, the value (masked if
+            it is secret) and what is allowed.
+    """
+    from brain_otel.configuration import read_settings
+
+    del app
+    with _State.lock:
+        if is_set_up():
+            _tell_second_setup(environment, config_file)
+            return
+        start(read_settings(environment=environment, config_file=config_file))
+
+
+def setup_by_launcher() -> None:
+    """``setup()`` under ``opentelemetry-instrument``: the application's own call finds it done."""
+    setup()
+    _State.by_launcher = True
+
+
+def start(settings: Settings) -> tuple[Destination, ...]:
+    """Set everything up as ``settings`` say; returns the destinations in use."""
+    for notice in settings.notices:
+        logger.warning("%s", notice)
+    if settings.disabled:
+        _State.settings = settings
+        logger.info("Telemetry is disabled (OTEL_SDK_DISABLED)")
+        return ()
+    from brain_otel.sdk import configure_destinations, configure_opentelemetry
+
+    provider = configure_opentelemetry(settings)
+    _State.settings = settings
+    _State.destinations = configure_destinations(provider, settings)
+    configure_reporters(tuple(each.reporter for each in _State.destinations if each.reporter is not None))
+    instrumentation.instrument(settings.instrumentation)
+    configure_exit(lambda: flush(EXIT_TIMEOUT))
+    _tell_ready(settings)
+    return _State.destinations
+
+
+def is_set_up() -> bool:
+    """Whether ``setup()`` was done in this process."""
+    return _State.settings is not None
+
+
+def flush(timeout: float = 2.0) -> bool:
+    """Send what waits.
+
+    Args:
+        timeout: Seconds it may take over all destinations.
+
+    Returns:
+        Whether everything was handed on; true if nothing is set up.
+    """
+    deadline = time.monotonic() + timeout
+    complete = True
+    for destination in _State.destinations:
+        with guarded(f"flushing {destination.name}"):
+            complete = destination.flush(max(0.0, deadline - time.monotonic())) and complete
+    return complete
+
+
+def shutdown(timeout: float = 2.0) -> bool:
+    """Send what waits and stop: the instrumentations are taken out, the helpers go on without effect.
+
+    It is for the end of a process. OpenTelemetry's globals can be set once, so ``setup()`` stays done.
+
+    Args:
+        timeout: Seconds it may take over all destinations.
+
+    Returns:
+        Whether everything was handed on.
+    """
+    deadline = time.monotonic() + timeout
+    with _State.lock:
+        instrumentation.uninstrument()
+        complete = flush(timeout)
+        configure_reporters(())
+        for destination in _State.destinations:
+            with guarded(f"shutting {destination.name} down"):
+                destination.shutdown(max(0.0, deadline - time.monotonic()))
+        _State.destinations = ()
+        forget_exit()
+    return complete
+
+
+def forget() -> None:
+    """Be as before ``setup()``; for :mod:`brain_otel.testing`, which also resets OpenTelemetry's globals."""
+    _State.settings = None
+    _State.by_launcher = False
+
+
+def _tell_ready(settings: Settings) -> None:
+    for destination in _State.destinations:
+        if destination.ready:
+            logger.info("%s", destination.ready)
+    if settings.sentry is None:
+        logger.info("Sentry is off: SENTRY_DSN is not set")
+
+
+def _tell_second_setup(environment: str | None, config_file: object) -> None:
+    expected = _State.by_launcher and environment is None and config_file is None
+    _State.by_launcher = False
+    if not expected:
+        logger.warning("brain_otel is set up already; this setup() changes nothing")

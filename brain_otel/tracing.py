@@ -1,0 +1,217 @@
+"""``start_transaction`` and ``start_span``: context managers and decorators, for sync and async code."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
+
+from opentelemetry import trace as otel_trace
+from opentelemetry.trace import INVALID_SPAN, Status, StatusCode
+
+from brain_otel import local_trace
+from brain_otel.capture import attribute_value
+from brain_otel.guard import guarded
+from brain_otel.local_trace import LocalTrace, Name
+from brain_otel.reporting import local_trace_entered
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from types import TracebackType
+
+    from opentelemetry.trace import SpanContext
+    from opentelemetry.util.types import Attributes, AttributeValue
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_TRACER = "brain_otel"
+
+
+class Span(otel_trace.Span):
+    """OpenTelemetry's span with Sentry's words beside it.
+
+    It is a span like any other (``get_span_context``, ``set_attribute``, ``record_exception``, ...), and knows
+    ``set_tag``, ``set_data``, ``set_http_status`` and, for ``set_status``, Sentry's status words too.
+    """
+
+    def __init__(self, span: otel_trace.Span, trace: LocalTrace | None = None) -> None:
+        self._span = span
+        self._trace = trace
+
+    def set_tag(self, key: str, value: Any) -> None:
+        """Tag the transaction (on a transaction's span) or set an attribute (on any other)."""
+        with guarded("setting a span's tag"):
+            self._span.set_attribute(str(key), attribute_value(value))
+            if self._trace is not None:
+                self._trace.tags[str(key)] = value
+
+    def set_data(self, key: str, value: Any) -> None:
+        """Set an attribute; a value that OpenTelemetry does not know is written out."""
+        with guarded("setting a span's data"):
+            self._span.set_attribute(str(key), attribute_value(value))
+
+    def set_http_status(self, http_status: int) -> None:
+        """Set the HTTP status code, and from 500 on the span's status to error."""
+        with guarded("setting a span's HTTP status"):
+            self._span.set_attribute("http.response.status_code", int(http_status))
+            if http_status >= 500:
+                self._span.set_status(Status(StatusCode.ERROR))
+
+    def set_status(self, status: Status | StatusCode | str, description: str | None = None) -> None:
+        """Set the status: OpenTelemetry's, or a word of Sentry's such as ``ok`` or ``not_found``."""
+        with guarded("setting a span's status"):
+            if isinstance(status, str):
+                words = status.lower()
+                ok = words == "ok"
+                self._span.set_status(Status(StatusCode.OK) if ok else Status(StatusCode.ERROR, words))
+            else:
+                self._span.set_status(status, description)
+
+    def end(self, end_time: int | None = None) -> None:
+        """End the span; the context manager that yielded it does so by itself."""
+        self._span.end(end_time)
+
+    def get_span_context(self) -> SpanContext:
+        """The span's ids and flags."""
+        return self._span.get_span_context()
+
+    def set_attributes(self, attributes: Mapping[str, AttributeValue]) -> None:
+        """Set several attributes."""
+        self._span.set_attributes(attributes)
+
+    def set_attribute(self, key: str, value: AttributeValue) -> None:
+        """Set an attribute."""
+        self._span.set_attribute(key, value)
+
+    def add_event(self, name: str, attributes: Attributes = None, timestamp: int | None = None) -> None:
+        """Add an event; ``timestamp`` in nanoseconds since the epoch."""
+        self._span.add_event(name, attributes, timestamp)
+
+    def add_link(self, context: SpanContext, attributes: Attributes = None) -> None:
+        """Link to another span."""
+        self._span.add_link(context, attributes)
+
+    def update_name(self, name: str) -> None:
+        """Rename the span."""
+        self._span.update_name(name)
+
+    def is_recording(self) -> bool:
+        """Whether the span is recorded and has not ended."""
+        return self._span.is_recording()
+
+    def record_exception(
+        self,
+        exception: BaseException,
+        attributes: Attributes = None,
+        timestamp: int | None = None,
+        escaped: bool = False,
+    ) -> None:
+        """Record an exception as an event of the span."""
+        self._span.record_exception(exception, attributes, timestamp, escaped)
+
+
+class _Starter:
+    """What ``start_span`` and ``start_transaction`` return: enter it (also ``async with``) or decorate with it."""
+
+    def __init__(self, name: str, attributes: dict[str, Any], *, transaction: bool) -> None:
+        self._name = name
+        self._attributes = attributes
+        self._is_transaction = transaction
+        self._entered: list[ExitStack] = []
+
+    def __enter__(self) -> Span:
+        stack = ExitStack()
+        span = Span(INVALID_SPAN)
+        with guarded("starting a span"):
+            span = self._start(stack)
+        self._entered.append(stack)
+        return span
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._entered:
+            # Every manager on the stack lets the application's exception through; what they raise is ours.
+            try:
+                self._entered.pop().__exit__(kind, error, traceback)
+            except BaseException as raised:
+                if raised is error:
+                    return
+                with guarded("ending a span"):
+                    raise
+
+    async def __aenter__(self) -> Span:
+        return self.__enter__()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.__exit__(kind, error, traceback)
+
+    def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
+        """Decorate ``function``, sync or async; each call gets a span of its own."""
+        if inspect.iscoroutinefunction(function):
+
+            @functools.wraps(function)
+            async def traced_coroutine(*args: P.args, **kwargs: P.kwargs) -> Any:
+                with self._fresh():
+                    return await function(*args, **kwargs)
+
+            return cast("Callable[P, R]", traced_coroutine)
+
+        @functools.wraps(function)
+        def traced(*args: P.args, **kwargs: P.kwargs) -> R:
+            with self._fresh():
+                return function(*args, **kwargs)
+
+        return traced
+
+    def _fresh(self) -> _Starter:
+        return _Starter(self._name, self._attributes, transaction=self._is_transaction)
+
+    def _start(self, stack: ExitStack) -> Span:
+        trace = None
+        if self._is_transaction:
+            trace = local_trace.opened("transaction")
+            trace.describe = lambda: Name(text=self._name, source="custom")
+            stack.enter_context(local_trace_entered(trace))
+        attributes = {key: attribute_value(value) for key, value in self._attributes.items()}
+        span = otel_trace.get_tracer(_TRACER).start_span(self._name, attributes=attributes)
+        if trace is not None:
+            trace.start(span, None)
+        stack.enter_context(otel_trace.use_span(span, end_on_exit=True))
+        return Span(span, trace)
+
+
+def start_transaction(name: str, op: str = "task", **attributes: Any) -> _Starter:
+    """Start a transaction: a span that is a local root, child of the current trace if there is one.
+
+    Use it as a context manager (``with`` or ``async with``), which yields the :class:`Span`, or as a decorator.
+
+    Args:
+        name: What is done, such as ``process_mission``.
+        op: Sentry's `operation <https://develop.sentry.dev/sdk/telemetry/traces/span-operations/>`_.
+        **attributes: Attributes of the span.
+    """
+    return _Starter(name, {**attributes, "sentry.op": op}, transaction=True)
+
+
+def start_span(op: str, description: str | None = None, **attributes: Any) -> _Starter:
+    """Start a span, child of the current one.
+
+    Use it as a context manager (``with`` or ``async with``), which yields the :class:`Span`, or as a decorator.
+
+    Args:
+        op: Sentry's operation, such as ``db.query``.
+        description: What is done; the span's name, ``op`` if there is none.
+        **attributes: Attributes of the span.
+    """
+    return _Starter(description or op, {**attributes, "sentry.op": op}, transaction=False)
