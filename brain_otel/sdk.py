@@ -45,7 +45,7 @@ def configure_opentelemetry(settings: Settings) -> TracerProvider:
     Raises:
         ConfigurationError: the file asks for what is not there, or another tracer provider has been set.
     """
-    _prefer_stable_semantic_conventions()
+    prefer_stable_semantic_conventions()
     before = otel_trace.get_tracer_provider()
     if isinstance(before, TracerProvider):
         raise ConfigurationError(
@@ -74,7 +74,7 @@ def configure_destinations(provider: TracerProvider, settings: Settings) -> tupl
     return destinations
 
 
-def _prefer_stable_semantic_conventions() -> None:
+def prefer_stable_semantic_conventions() -> None:
     """Choose the stable conventions for HTTP and databases unless the user chose.
 
     The one place that writes ``os.environ``: contrib reads this variable and nothing else.

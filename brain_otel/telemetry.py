@@ -18,6 +18,8 @@ from brain_otel.reporting import configure_reporters
 if TYPE_CHECKING:
     import os
 
+    from opentelemetry.sdk.trace import TracerProvider
+
     from brain_otel.destinations import Destination
     from brain_otel.settings import Settings
 
@@ -72,8 +74,11 @@ def setup_by_launcher() -> None:
     _State.by_launcher = True
 
 
-def start(settings: Settings) -> tuple[Destination, ...]:
-    """Set everything up as ``settings`` say; returns the destinations in use."""
+def start(settings: Settings, provider: TracerProvider | None = None) -> tuple[Destination, ...]:
+    """Set everything up as ``settings`` say, on ``provider`` if OpenTelemetry is configured already.
+
+    Returns the destinations in use.
+    """
     for notice in settings.notices:
         logger.warning("%s", notice)
     if settings.disabled:
@@ -82,9 +87,9 @@ def start(settings: Settings) -> tuple[Destination, ...]:
         return ()
     from brain_otel.sdk import configure_destinations, configure_opentelemetry
 
-    provider = configure_opentelemetry(settings)
-    _State.settings = settings
+    provider = provider or configure_opentelemetry(settings)
     _State.destinations = configure_destinations(provider, settings)
+    _State.settings = settings
     configure_reporters(tuple(each.reporter for each in _State.destinations if each.reporter is not None))
     instrumentation.instrument(settings.instrumentation)
     configure_exit(lambda: flush(EXIT_TIMEOUT))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import sentry_sdk
@@ -72,7 +73,7 @@ def configure_sentry(
         "release": create_release(settings),
         "traces_sample_rate": settings.traces_sample_rate,
         "profiles_sample_rate": settings.profiles_sample_rate or None,
-        "send_default_pii": settings.send_default_pii,
+        "send_default_pii": settings.send_default_pii or None,
         "debug": settings.debug,
         "instrumenter": INSTRUMENTER.OTEL,
         "transport": UntracedTransport,
@@ -88,7 +89,10 @@ def configure_sentry(
         ],
         **options,
     }
-    sentry_sdk.init(**given)
+    with warnings.catch_warnings():
+        # The variable is the documented one of the service replaced; upstream would like `data_collection` better.
+        warnings.filterwarnings("ignore", "The send_default_pii option is deprecated", DeprecationWarning)
+        sentry_sdk.init(**given)
     return sentry_sdk.get_client()
 
 

@@ -135,6 +135,8 @@ def link_event(owner: LocalTrace | None, event: Any, hint: Any) -> Any:
         return event
     contexts = event.setdefault("contexts", {})
     contexts.setdefault("runtime", dict(_RUNTIME))
+    if not event.get("breadcrumbs", {}).get("values"):
+        event.pop("breadcrumbs", None)  # sentry-sdk sends an empty list
     if hint.get(_LINKED):
         return event
     error = _error_of(hint)

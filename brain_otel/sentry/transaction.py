@@ -39,7 +39,6 @@ def create_transaction(collected: CollectedTrace) -> dict[str, Any]:
         "contexts": {"trace": _trace_context(root), "otel": _resource(root)},
         "spans": [_span(span) for span in collected.spans],
         "tags": {key: str(value) for key, value in collected.trace.tags.items()},
-        "measurements": {},
     }
     if crumbs := [crumb for span in (root, *collected.spans) for crumb in _breadcrumbs(span)]:
         event["breadcrumbs"] = {"values": merged([], crumbs)}

@@ -1,0 +1,45 @@
+"""Sentry in memory: what would have been sent, for tests to read."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from typing import TYPE_CHECKING, Any
+
+import sentry_sdk
+from sentry_sdk.transport import Transport
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sentry_sdk.envelope import Envelope
+
+
+class MemoryTransport(Transport):
+    """Keeps the payload of every envelope item by its type."""
+
+    def __init__(self, options: dict[str, Any] | None = None) -> None:
+        super().__init__(options)
+        self.items: list[tuple[str, dict[str, Any]]] = []
+
+    def capture_envelope(self, envelope: Envelope) -> None:
+        """Keep the envelope's items as plain data, as they would read at the other end."""
+        for item in envelope.items:
+            if item.type is not None:
+                self.items.append((item.type, json.loads(item.payload.get_bytes() or b"{}")))
+
+
+def captured(item_type: str) -> list[dict[str, Any]]:
+    """The payloads of this type that the current client has kept; none unless it keeps them in memory."""
+    transport = sentry_sdk.get_client().transport
+    if not isinstance(transport, MemoryTransport):
+        return []
+    return [payload for kind, payload in transport.items if kind == item_type]
+
+
+@contextlib.contextmanager
+def isolated() -> Iterator[None]:
+    """Keep what the block sets outside of any request (tags, users) from what comes after it."""
+    with sentry_sdk.isolation_scope() as scope:
+        scope.clear()
+        yield

@@ -1,0 +1,122 @@
+"""For tests: the pytest fixture ``telemetry``, which captures everything in memory and leaves nothing behind.
+
+It comes as a pytest plugin with the package and does nothing until a test asks for it. Spans, Sentry's events and
+transactions, breadcrumbs and logs are plain dicts. What is captured is what would have been sent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from opentelemetry.sdk.trace import ReadableSpan
+
+_DSN = "http://public@127.0.0.1:9/1"
+
+
+class Telemetry:
+    """What was captured since the test began, oldest first."""
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+
+    @property
+    def spans(self) -> list[dict[str, Any]]:
+        """The spans that have ended: ``name``, ids, ``kind``, ``status``, ``attributes``, ``events``, times."""
+        return [_span(span) for span in self._session.spans.spans]
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """The errors and messages as Sentry would get them."""
+        return self._captured("event")
+
+    @property
+    def transactions(self) -> list[dict[str, Any]]:
+        """The transactions as Sentry would get them."""
+        return self._captured("transaction")
+
+    @property
+    def breadcrumbs(self) -> list[dict[str, Any]]:
+        """The breadcrumbs that were added, by the helper or by a log line."""
+        return [dict(crumb) for crumb in self._session.breadcrumbs]
+
+    @property
+    def logs(self) -> list[dict[str, Any]]:
+        """The log records that were made for errors and messages."""
+        return [_log(record.log_record) for record in self._session.logs.get_finished_logs()]
+
+    def clear(self) -> None:
+        """Forget what was captured so far."""
+        self._session.clear()
+
+    def use_sequential_ids(self) -> None:
+        """Number trace and span ids from 1 on, so that they are the same at every run."""
+        self._session.ids.sequential()
+
+    def use_clock(self, start: float = 1_767_225_600.0, step: float = 0.001) -> None:
+        """Let spans' times begin at ``start`` (seconds since the epoch) and go on by ``step`` a reading."""
+        self._session.use_clock(start, step)
+
+    def _captured(self, item_type: str) -> list[dict[str, Any]]:
+        from brain_otel.sentry.memory import captured
+        from brain_otel.telemetry import flush
+
+        flush()
+        return captured(item_type)
+
+
+@pytest.fixture
+def telemetry() -> Iterator[Telemetry]:
+    """Set brain_otel up in memory for one test; the next one starts clean."""
+    with captured_telemetry() as captured:
+        yield captured
+
+
+@contextlib.contextmanager
+def captured_telemetry(environ: dict[str, str] | None = None) -> Iterator[Telemetry]:
+    """What the fixture does, as a context manager.
+
+    Args:
+        environ: Variables as for ``setup()``, such as ``SENTRY_TRACES_SAMPLE_RATE``; the process's own are not read.
+
+    Raises:
+        RuntimeError: brain_otel is set up already, so what is captured would not be all.
+    """
+    from brain_otel.testing_session import Session
+
+    variables = {"SENTRY_DSN": _DSN, "SENTRY_ENVIRONMENT": "test", "SENTRY_RELEASE": "test", **(environ or {})}
+    with Session(variables) as session:
+        yield Telemetry(session)
+
+
+def _span(span: ReadableSpan) -> dict[str, Any]:
+    context = span.get_span_context()
+    return {
+        "name": span.name,
+        "trace_id": f"{context.trace_id:032x}" if context else None,
+        "span_id": f"{context.span_id:016x}" if context else None,
+        "parent_span_id": f"{span.parent.span_id:016x}" if span.parent else None,
+        "kind": span.kind.name.lower(),
+        "status": span.status.status_code.name.lower(),
+        "status_description": span.status.description,
+        "attributes": dict(span.attributes or {}),
+        "events": [{"name": each.name, "attributes": dict(each.attributes or {})} for each in span.events],
+        "links": [f"{each.context.trace_id:032x}-{each.context.span_id:016x}" for each in span.links],
+        "start_time": (span.start_time or 0) / 1e9,
+        "end_time": (span.end_time or 0) / 1e9,
+    }
+
+
+def _log(record: Any) -> dict[str, Any]:
+    return {
+        "body": record.body,
+        "severity": record.severity_text,
+        "trace_id": f"{record.trace_id:032x}" if record.trace_id else None,
+        "span_id": f"{record.span_id:016x}" if record.span_id else None,
+        "attributes": dict(record.attributes or {}),
+    }

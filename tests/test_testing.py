@@ -1,0 +1,117 @@
+"""The pytest fixture that users (and we) test with."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+from fastapi import BackgroundTasks, FastAPI
+from opentelemetry import trace as otel_trace
+
+import brain_otel
+from tests.support.relay import assert_accepted
+
+if TYPE_CHECKING:
+    from brain_otel.testing import Telemetry
+
+tracer = otel_trace.get_tracer(__name__)  # got at import, as applications do: it must follow the fixture
+
+
+def make_app() -> FastAPI:
+    app = FastAPI()
+
+    @app.get("/missions/{mission_id}")
+    async def mission(mission_id: int, tasks: BackgroundTasks) -> dict[str, int]:
+        brain_otel.set_user_context(user_id="u1", subscription_tier="premium")
+        brain_otel.set_tag("agent", "ops")
+        brain_otel.set_context("mission", {"id": mission_id})
+        brain_otel.add_breadcrumb("Validating", category="validation", data={"step": 1})
+        with tracer.start_as_current_span("inner"):
+            pass
+        tasks.add_task(lambda: None)
+        return {"mission_id": mission_id}
+
+    @app.get("/boom")
+    async def boom() -> None:
+        raise ValueError("boom")
+
+    return app
+
+
+async def get(app: FastAPI, path: str) -> httpx.Response:
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        return await client.get(path)
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.mark.anyio
+async def test_a_request_is_captured_with_everything_that_belongs_to_it(telemetry: Telemetry) -> None:
+    """Spans, the transaction, the user, tags, contexts and breadcrumbs are there as plain dicts."""
+    response = await get(make_app(), "/missions/7")
+    assert response.json() == {"mission_id": 7}
+    (transaction,) = telemetry.transactions
+    assert transaction["transaction"] == "GET /missions/{mission_id}"
+    assert transaction["user"] == {"id": "u1", "subscription_tier": "premium"}
+    assert transaction["tags"] == {"agent": "ops"}
+    assert transaction["contexts"]["mission"] == {"id": 7}
+    assert [span["description"] for span in transaction["spans"]] == ["inner", "BackgroundTask <lambda>"]
+    assert [crumb["message"] for crumb in telemetry.breadcrumbs] == ["Validating"]
+    root = next(span for span in telemetry.spans if span["kind"] == "server")
+    assert root["attributes"]["user.id"] == "u1"
+    assert root["attributes"]["mission.id"] == 7
+    assert_accepted(transaction)
+
+
+@pytest.mark.anyio
+async def test_an_error_and_its_log_record_bear_the_same_ids(telemetry: Telemetry) -> None:
+    """The event id and the trace are the same in Sentry and on the log record."""
+    await get(make_app(), "/boom")
+    (event,) = telemetry.events
+    (log,) = telemetry.logs
+    assert log["attributes"]["sentry.event_id"] == event["event_id"]
+    assert log["trace_id"] == event["contexts"]["trace"]["trace_id"]
+    assert log["attributes"]["exception.type"] == "ValueError"
+    assert event["transaction"] == "GET /boom"
+    assert_accepted(event)
+
+
+@pytest.mark.parametrize("_", range(2))
+def test_the_next_test_starts_clean(telemetry: Telemetry, _: int) -> None:
+    """Nothing of an earlier test is there: no span, no event, no tag, no user."""
+    assert telemetry.spans == []
+    assert telemetry.events == []
+    assert telemetry.breadcrumbs == []
+    brain_otel.capture_message("hello")
+    (event,) = telemetry.events
+    assert not event.get("tags")
+    assert not event.get("user")
+    brain_otel.set_tag("leak", "yes")
+    brain_otel.set_user_context(user_id="leak")
+    with tracer.start_as_current_span("span"):
+        logging.getLogger("app").warning("a breadcrumb")
+    assert [span["name"] for span in telemetry.spans] == ["span"]
+
+
+def test_ids_and_times_are_the_same_at_every_run_on_request(telemetry: Telemetry) -> None:
+    """Sequential ids and a fixed clock make the output comparable."""
+    telemetry.use_sequential_ids()
+    telemetry.use_clock(start=1_700_000_000.0, step=0.5)
+    with brain_otel.start_transaction("work"):
+        pass
+    (span,) = telemetry.spans
+    assert (span["trace_id"], span["span_id"]) == (f"{1:032x}", f"{2:016x}")
+    assert (span["start_time"], span["end_time"]) == (1_700_000_000.0, 1_700_000_000.5)
+
+
+def test_without_the_fixture_nothing_is_set_up() -> None:
+    """The plugin is inert: the helpers work and do nothing."""
+    assert brain_otel.telemetry.is_set_up() is False
+    assert brain_otel.capture_message("nobody listens") is not None
+    assert brain_otel.flush() is True
