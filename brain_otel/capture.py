@@ -140,10 +140,11 @@ def set_user_context(
 def set_tag(key: str, value: Any) -> None:
     """Tag the current request: a tag in Sentry, an attribute on the local root and the current span."""
     with guarded("setting a tag"):
-        _set_on_spans({str(key): attribute_value(value)})
+        known = attribute_value(value)
+        _set_on_spans({str(key): known})
         for reporter in reporters():
             with guarded("reporting a tag"):
-                reporter.tag(str(key), value)
+                reporter.tag(str(key), str(known))
 
 
 def set_context(name: str, data: Mapping[str, Any]) -> None:

@@ -11,6 +11,7 @@ same trace. Everything is bounded, and what is dropped is counted.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from dataclasses import dataclass, field
@@ -61,6 +62,11 @@ class LocalTraceCollector(SpanProcessor):
     """Gathers ended spans by local trace; a destination overrides :meth:`hand_over`."""
 
     def __init__(self) -> None:
+        self._reset()
+        os.register_at_fork(after_in_child=self._reset)
+
+    def _reset(self) -> None:
+        """Start empty; in a forked child, what is open is the parent's, and the lock may be held by nobody here."""
         self._lock = threading.Lock()
         self._by_trace: dict[LocalTrace, CollectedTrace] = {}
         self._by_span: dict[int, CollectedTrace] = {}

@@ -32,6 +32,7 @@ MAX_REMEMBERED_FAILURES = 64
 _KEY = otel_context.create_key("brain_otel.local_trace")
 _variable: ContextVar[LocalTrace | None] = ContextVar("brain_otel.local_trace", default=None)
 
+_left: ContextVar[tuple[BaseException, LocalTrace] | None] = ContextVar("brain_otel.left_with", default=None)
 _last_failure: tuple[BaseException, LocalTrace] | None = None
 
 
@@ -86,7 +87,7 @@ class LocalTrace:
     attributes: dict[str, Any] = field(default_factory=dict)
     """What every later span of this trace gets as well, such as ``user.id``."""
 
-    tags: dict[str, Any] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
     """Tags of this trace alone (``transaction.set_tag``)."""
 
     failures: list[tuple[BaseException, str]] = field(default_factory=list)
@@ -158,20 +159,26 @@ def entered(trace: LocalTrace) -> Iterator[None]:
 
 
 def failed_in(error: BaseException | None) -> LocalTrace | None:
-    """The local trace of the transaction that ``error`` ended, if it was the latest to end so.
+    """The local trace that ``error`` ended, if it was the latest to end so here.
 
-    Outside of a request nothing of ours is around when such an error is reported, by ``sys.excepthook`` or by
-    the log of a worker's loop; this is how it is still linked.
+    Nothing of ours is around any more when such an error is seen by the server's log, by ``sys.excepthook`` or
+    by the log of a worker's loop; this is how it is still linked, or known to have been reported.
     """
-    if _last_failure is None or error is None or _last_failure[0] is not error:
-        return None
-    return _last_failure[1]
+    for left in (_left.get(), _last_failure):
+        if left is not None and left[0] is error:
+            return left[1]
+    return None
 
 
 def left_with(error: BaseException, trace: LocalTrace) -> None:
-    """``trace``, inside of no other, was left with ``error``; one such error is remembered at a time."""
+    """``trace``, inside of no other, was left with ``error``; one such error is remembered at a time.
+
+    A request's only in the context of its server's task, which ends with the request and lets the error go.
+    """
     global _last_failure
-    _last_failure = (error, trace)
+    _left.set((error, trace))
+    if trace.kind == "transaction":
+        _last_failure = (error, trace)
 
 
 def current_span_context(trace: LocalTrace | None) -> SpanContext | None:

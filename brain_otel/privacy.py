@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
+from urllib.parse import unquote_plus
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Any
 
 FILTERED = "[Filtered]"
 
@@ -24,6 +26,12 @@ _SENSITIVE = re.compile(
 _PERSONAL_HEADERS = frozenset(
     {"cookie", "set-cookie", "forwarded", "x-forwarded-for", "x-real-ip", "remote-addr", "true-client-ip"}
 )
+
+_CLIENT_ADDRESSES = frozenset(
+    {"client.address", "client.port", "http.client_ip", "net.peer.ip", "net.sock.peer.addr"}
+)
+_QUERIES = frozenset({"url.query", "http.query"})
+_URLS = frozenset({"url.full", "http.url", "http.target", "url"})
 
 
 def is_sensitive(name: str) -> bool:
@@ -49,5 +57,30 @@ def masked_query(query: str) -> str:
     parts = []
     for part in query.split("&"):
         name, equals, _ = part.partition("=")
-        parts.append(f"{name}={FILTERED}" if equals and is_sensitive(name) else part)
+        parts.append(f"{name}={FILTERED}" if equals and is_sensitive(unquote_plus(name)) else part)
     return "&".join(parts)
+
+
+def masked_url(url: str) -> str:
+    """The URL with secret parameters of its query masked, and without the user information before the host."""
+    address, mark, query = url.partition("?")
+    scheme, separator, rest = address.partition("://")
+    host, slash, path = rest.partition("/")
+    if separator and "@" in host:
+        address = f"{scheme}://{FILTERED}@{host.rpartition('@')[2]}{slash}{path}"
+    return f"{address}?{masked_query(query)}" if mark else address
+
+
+def masked_attributes(attributes: Mapping[str, Any], *, send_default_pii: bool) -> dict[str, Any]:
+    """A span's attributes with secrets in queries and URLs masked; the client's address only if it may be sent."""
+    masked: dict[str, Any] = {}
+    for key, value in attributes.items():
+        if key in _CLIENT_ADDRESSES and not send_default_pii:
+            continue
+        if key in _QUERIES:
+            masked[key] = masked_query(str(value))
+        elif key in _URLS:
+            masked[key] = masked_url(str(value))
+        else:
+            masked[key] = value
+    return masked

@@ -66,7 +66,7 @@ class Reporter:
     def user(self, user: Mapping[str, Any]) -> None:
         """The user on whose behalf the current request runs."""
 
-    def tag(self, key: str, value: Any) -> None:
+    def tag(self, key: str, value: str) -> None:
         """A tag of the current request."""
 
     def context(self, name: str, data: Mapping[str, Any]) -> None:
@@ -100,8 +100,8 @@ def local_trace_entered(trace: LocalTrace) -> Iterator[LocalTrace]:
     try:
         with local_trace.entered(trace):
             yield trace
-    except Exception as error:
-        if trace.kind == "transaction" and trace.parent is None:
+    except BaseException as error:
+        if trace.parent is None:
             local_trace.left_with(error, trace)
         raise
     finally:

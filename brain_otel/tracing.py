@@ -43,9 +43,10 @@ class Span(otel_trace.Span):
     def set_tag(self, key: str, value: Any) -> None:
         """Tag the transaction (on a transaction's span) or set an attribute (on any other)."""
         with guarded("setting a span's tag"):
-            self._span.set_attribute(str(key), attribute_value(value))
+            known = attribute_value(value)
+            self._span.set_attribute(str(key), known)
             if self._trace is not None:
-                self._trace.tags[str(key)] = value
+                self._trace.tags[str(key)] = str(known)
 
     def set_data(self, key: str, value: Any) -> None:
         """Set an attribute; a value that OpenTelemetry does not know is written out."""

@@ -6,8 +6,9 @@ import logging
 import os
 import threading
 import time
+import weakref
 from collections import deque
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from brain_otel.guard import guarded
 
@@ -45,7 +46,9 @@ class WorkQueue(Generic[T]):
         self._idle = idle
         self._max_items = max_items
         self._reset()
-        os.register_at_fork(after_in_child=self._reset)
+        # A hook cannot be taken back; it must not keep the queue, and all that hangs on it, alive for ever.
+        alive = weakref.ref(self)
+        os.register_at_fork(after_in_child=lambda: _reset(alive()))
 
     def _reset(self) -> None:
         self._items: deque[T] = deque()
@@ -122,3 +125,8 @@ class WorkQueue(Generic[T]):
             with self._changed:
                 self._busy = False
                 self._changed.notify_all()
+
+
+def _reset(queue: WorkQueue[Any] | None) -> None:
+    if queue is not None:
+        queue._reset()

@@ -25,6 +25,9 @@ logger = logging.getLogger(__name__)
 LIBRARIES = ("fastapi", "sqlalchemy", "redis", "httpx", "asyncio")
 """The libraries, each the name of a module here and of a setting."""
 
+_UPSTREAM = "opentelemetry.instrumentation."
+"""Where contrib's instrumentation of a library is found, by the library's name."""
+
 
 class Instrumentation(Protocol):
     """A module of this folder."""
@@ -42,6 +45,7 @@ class _State:
     settings: InstrumentationSettings | None = None
     installed: dict[str, Any] = {}  # noqa: RUF012 - the one holder of this state
     hooked: set[str] = set()  # noqa: RUF012
+    waiting: set[str] = set()  # noqa: RUF012
 
 
 def instrument(settings: InstrumentationSettings) -> None:
@@ -55,6 +59,7 @@ def instrument(settings: InstrumentationSettings) -> None:
         if library not in _State.hooked:
             _State.hooked.add(library)
             wrapt.register_post_import_hook(_imported, library)
+            wrapt.register_post_import_hook(_upstream_imported, _UPSTREAM + library)
 
 
 def uninstrument() -> None:
@@ -64,6 +69,7 @@ def uninstrument() -> None:
         with guarded(f"taking the {library} instrumentation out"):
             module.uninstrument()
     _State.installed.clear()
+    _State.waiting.clear()
 
 
 def installed() -> tuple[str, ...]:
@@ -75,21 +81,31 @@ def _imported(module: ModuleType) -> None:
     _install(module.__name__)
 
 
+def _upstream_imported(module: ModuleType) -> None:
+    library = module.__name__.removeprefix(_UPSTREAM)
+    if library in _State.waiting:
+        _State.waiting.discard(library)
+        _install_now(library)
+
+
 def _enabled(library: str, settings: InstrumentationSettings) -> bool:
     value = getattr(settings, library)
     return bool(value) and value != "off"
 
 
 def _install(library: str) -> None:
+    if _is_being_imported(_UPSTREAM + library):
+        # Somebody imports contrib's module, which imports the library, which brought us here: wait for contrib's.
+        _State.waiting.add(library)
+    else:
+        _install_now(library)
+
+
+def _install_now(library: str) -> None:
     settings = _State.settings
     if settings is None or library in _State.installed or library not in sys.modules:
         return
     if not _enabled(library, settings):
-        return
-    upstream = f"opentelemetry.instrumentation.{library}"
-    if _is_being_imported(upstream):
-        # Somebody imports contrib's module, which imports the library, which brought us here.
-        wrapt.register_post_import_hook(lambda _: _install(library), upstream)
         return
     with guarded(f"instrumenting {library}"):
         module = importlib.import_module(f"brain_otel.instrumentation.{library}")

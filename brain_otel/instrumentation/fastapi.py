@@ -103,7 +103,7 @@ def _traced_call(original: Callable[..., Awaitable[None]], *, native: bool) -> C
         with local_trace_entered(request.trace):
             try:
                 await original(app, scope, receive, send)
-            except Exception as error:
+            except BaseException as error:
                 report_unhandled(error)
                 raise
 

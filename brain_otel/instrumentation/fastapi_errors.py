@@ -33,11 +33,14 @@ _EXPECTED = (
 )
 
 
-def report_unhandled(error: Exception) -> None:
-    """Report what has left the app, unless it is nobody's fault here."""
+def report_unhandled(error: BaseException) -> None:
+    """Report what has left the app, unless it is nobody's fault here: then the server's log of it is no event."""
     with guarded("judging an unhandled exception"):
-        if not is_expected(error):
+        trace = local_trace.current()
+        if isinstance(error, Exception) and not is_expected(error):
             report_exception(error, handled=False, mechanism=_MECHANISM)
+        elif trace is not None:
+            trace.remember(error, event_id="")
 
 
 def is_expected(error: BaseException) -> bool:

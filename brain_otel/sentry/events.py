@@ -71,7 +71,7 @@ class SentryReporter(Reporter):
         )
         event["event_id"] = failure.event_id
         if failure.context:
-            event["extra"] = dict(failure.context)
+            event["contexts"] = {"extra": dict(failure.context)}
         sentry_sdk.capture_event(event, hint=hint)
 
     def message(self, message: Message) -> None:
@@ -82,7 +82,7 @@ class SentryReporter(Reporter):
             "level": message.level,
         }
         if message.context:
-            event["extra"] = dict(message.context)
+            event["contexts"] = {"extra": dict(message.context)}
         sentry_sdk.capture_event(event)  # type: ignore[arg-type]
 
     def breadcrumb(self, crumb: Mapping[str, Any]) -> None:
@@ -93,7 +93,7 @@ class SentryReporter(Reporter):
         """Set the request's user."""
         sentry_sdk.get_isolation_scope().set_user(dict(user) or None)
 
-    def tag(self, key: str, value: Any) -> None:
+    def tag(self, key: str, value: str) -> None:
         """Set a tag of the request."""
         sentry_sdk.get_isolation_scope().set_tag(key, value)
 
@@ -171,7 +171,7 @@ def _link(event: Any, contexts: dict[str, Any], trace: LocalTrace) -> None:
         event["transaction_info"] = {"source": name.source}
     if trace.tags:
         event["tags"] = {
-            **{key: str(value) for key, value in trace.tags.items()},
+            **trace.tags,
             **(event.get("tags") or {}),
         }
     _add_request(event, trace)

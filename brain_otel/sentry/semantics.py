@@ -19,6 +19,7 @@ from sentry_sdk.consts import OP, SPANSTATUS
 from sentry_sdk.tracing import get_span_status_from_http_code
 
 from brain_otel.local_trace import Name
+from brain_otel.privacy import masked_attributes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -188,9 +189,9 @@ def status(span: ReadableSpan) -> str:
     return words if words in _STATUSES else SPANSTATUS.INTERNAL_ERROR
 
 
-def data(span: ReadableSpan) -> dict[str, Any]:
+def data(span: ReadableSpan, *, send_default_pii: bool = False) -> dict[str, Any]:
     """The span's attributes under both names, its kind, events and status description."""
-    attributes = span.attributes or {}
+    attributes = masked_attributes(span.attributes or {}, send_default_pii=send_default_pii)
     result = {key: _plain(value) for key, value in attributes.items() if not key.startswith("sentry.")}
     for name, sources in _SENTRY_NAMES.items():
         value = first(attributes, *sources)

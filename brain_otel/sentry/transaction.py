@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from brain_otel.collection import CollectedTrace
 
 
-def create_transaction(collected: CollectedTrace) -> dict[str, Any]:
-    """The transaction event of a local trace whose root has ended.
+def create_transaction(collected: CollectedTrace, *, send_default_pii: bool = False) -> dict[str, Any]:
+    """The transaction event of a local trace whose root has ended; ``send_default_pii`` lets client addresses in.
 
     Raises:
         ValueError: the root has not ended, or has no ids.
@@ -36,9 +36,9 @@ def create_transaction(collected: CollectedTrace) -> dict[str, Any]:
         "transaction_info": {"source": name.source},
         "start_timestamp": _seconds(root.start_time),
         "timestamp": _seconds(root.end_time),
-        "contexts": {"trace": _trace_context(root), "otel": _resource(root)},
-        "spans": [_span(span) for span in collected.spans],
-        "tags": {key: str(value) for key, value in collected.trace.tags.items()},
+        "contexts": {"trace": _trace_context(root, send_default_pii), "otel": _resource(root)},
+        "spans": [_span(span, send_default_pii) for span in collected.spans],
+        "tags": dict(collected.trace.tags),
     }
     if crumbs := [crumb for span in (root, *collected.spans) for crumb in _breadcrumbs(span)]:
         event["breadcrumbs"] = {"values": merged([], crumbs)}
@@ -61,21 +61,25 @@ def _breadcrumbs(span: ReadableSpan) -> Iterator[dict[str, Any]]:
             yield {**crumb, "data": attributes} if attributes else crumb
 
 
-def _trace_context(root: ReadableSpan) -> dict[str, Any]:
-    context = {**_identity(root), "status": semantics.status(root), "data": semantics.data(root)}
+def _trace_context(root: ReadableSpan, send_default_pii: bool) -> dict[str, Any]:
+    context = {
+        **_identity(root),
+        "status": semantics.status(root),
+        "data": semantics.data(root, send_default_pii=send_default_pii),
+    }
     if found := semantics.links(root):
         context["links"] = found
     return context
 
 
-def _span(span: ReadableSpan) -> dict[str, Any]:
+def _span(span: ReadableSpan, send_default_pii: bool) -> dict[str, Any]:
     result = {
         **_identity(span),
         "description": semantics.description(span),
         "status": semantics.status(span),
         "start_timestamp": _seconds(span.start_time),
         "timestamp": _seconds(span.end_time),
-        "data": semantics.data(span),
+        "data": semantics.data(span, send_default_pii=send_default_pii),
     }
     if found := semantics.links(span):
         result["links"] = found

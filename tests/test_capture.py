@@ -1,0 +1,215 @@
+"""The helpers, cell by cell of the table in the design: in Sentry, and on the span, the log and the context."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from opentelemetry import trace as otel_trace
+
+import brain_otel
+from tests.support.process import run_python
+from tests.support.relay import assert_accepted
+
+if TYPE_CHECKING:
+    from brain_otel.testing import Telemetry
+
+
+class Unprintable:
+    def __str__(self) -> str:
+        raise ValueError("no words")
+
+    __repr__ = __str__
+
+
+def test_an_exception_is_an_event_a_span_event_and_a_log_record(telemetry: Telemetry) -> None:
+    """capture_exception: an error event, the exception on the current span with status error, a log record."""
+    with brain_otel.start_transaction("work"), brain_otel.start_span("step"):
+        try:
+            raise KeyError("k")
+        except KeyError as error:
+            event_id = brain_otel.capture_exception(error, mission_id="m1", agent_type="ops")
+    (event,) = telemetry.events
+    assert event["event_id"] == event_id
+    assert event["contexts"]["extra"] == {"mission_id": "m1", "agent_type": "ops"}
+    assert event["exception"]["values"][-1]["mechanism"] == {"type": "generic", "handled": True}
+    step = next(span for span in telemetry.spans if span["name"] == "step")
+    assert step["status"] == "error"
+    assert [each["name"] for each in step["events"]] == ["exception"]
+    assert event["contexts"]["trace"]["span_id"] == step["span_id"]
+    (log,) = telemetry.logs
+    assert log["attributes"]["sentry.event_id"] == event_id
+    assert log["attributes"]["exception.type"] == "KeyError"
+    assert log["attributes"]["mission_id"] == "m1"
+    assert_accepted(event)
+
+
+def test_the_exception_being_handled_is_found(telemetry: Telemetry) -> None:
+    """Without an argument, capture_exception takes sys.exc_info()."""
+    try:
+        raise RuntimeError("now")
+    except RuntimeError:
+        assert brain_otel.capture_exception()
+    assert telemetry.events[0]["exception"]["values"][-1]["value"] == "now"
+
+
+def test_without_an_exception_nothing_is_captured(telemetry: Telemetry) -> None:
+    """capture_exception() outside of an except block returns None."""
+    assert brain_otel.capture_exception() is None
+    assert telemetry.events == []
+
+
+def test_one_exception_is_one_event_however_often_it_is_captured(telemetry: Telemetry) -> None:
+    """The second call for the same exception returns the first one's event id."""
+    with brain_otel.start_transaction("work"):
+        error = ValueError("once")
+        first = brain_otel.capture_exception(error)
+        assert brain_otel.capture_exception(error) == first
+        with brain_otel.start_transaction("inner"):
+            assert brain_otel.capture_exception(error) == first
+    assert len(telemetry.events) == 1
+
+
+@pytest.mark.parametrize(
+    ("level", "expected"),
+    [("info", "info"), ("WARNING", "warning"), ("critical", "fatal"), ("nonsense", "info")],
+)
+def test_a_message_has_its_level(telemetry: Telemetry, level: str, expected: str) -> None:
+    """capture_message: a message event with the level, and a log record with the severity."""
+    event_id = brain_otel.capture_message("Unusual activity", level=level, user_id="u1", ip_address="1.2.3.4")
+    (event,) = telemetry.events
+    assert (event["event_id"], event["message"], event["level"]) == (event_id, "Unusual activity", expected)
+    assert event["contexts"]["extra"]["user_id"] == "u1"
+    (log,) = telemetry.logs
+    assert (log["body"], log["severity"]) == ("Unusual activity", expected.upper())
+    assert_accepted(event)
+
+
+def test_the_user_is_on_the_root_and_on_later_spans(telemetry: Telemetry) -> None:
+    """set_user_context: the user in Sentry, user.* on the local root, the current span and later ones."""
+    with brain_otel.start_transaction("work"):
+        with brain_otel.start_span("before"):
+            pass
+        with brain_otel.start_span("current"):
+            brain_otel.set_user_context("u1", email="a@b", username="j", subscription_tier="premium")
+        with brain_otel.start_span("later"):
+            brain_otel.capture_message("hello")
+    expected = {"user.id": "u1", "user.email": "a@b", "user.name": "j", "user.subscription_tier": "premium"}
+    found = {
+        span["name"]: {k: v for k, v in span["attributes"].items() if k[:5] == "user."} for span in telemetry.spans
+    }
+    assert found == {"before": {}, "current": expected, "later": expected, "work": expected}
+    user = {"id": "u1", "email": "a@b", "username": "j", "subscription_tier": "premium"}
+    assert telemetry.transactions[0]["user"] == user
+    assert telemetry.events[0]["user"] == user
+
+
+def test_tags_and_contexts_are_on_the_transaction_and_its_events(telemetry: Telemetry) -> None:
+    """set_tag: an attribute on root and current span; set_context: <name>.<key> on the root."""
+    with brain_otel.start_transaction("work"), brain_otel.start_span("step"):
+        brain_otel.set_tag("agent", "ops")
+        brain_otel.set_context("mission", {"id": 7, "nested": {"a": 1}})
+        brain_otel.capture_message("hello")
+    spans = {span["name"]: span["attributes"] for span in telemetry.spans}
+    assert spans["work"]["agent"] == spans["step"]["agent"] == "ops"
+    assert spans["work"]["mission.id"] == 7
+    assert "mission.id" not in spans["step"]
+    for event in (*telemetry.events, *telemetry.transactions):
+        assert event["tags"]["agent"] == "ops"
+        assert event["contexts"]["mission"] == {"id": 7, "nested": {"a": 1}}
+        assert_accepted(event)
+
+
+def test_a_breadcrumb_is_a_span_event_and_leads_to_the_error(telemetry: Telemetry) -> None:
+    """add_breadcrumb: a breadcrumb on the event, a span event on the current span."""
+    with brain_otel.start_transaction("work"):
+        brain_otel.add_breadcrumb("Validating", category="validation")
+        brain_otel.add_breadcrumb(message="Query", category="database", level="warning", data={"table": "missions"})
+        brain_otel.capture_message("hello")
+    crumbs = telemetry.events[0]["breadcrumbs"]["values"]
+    assert [(crumb["message"], crumb["category"], crumb["level"]) for crumb in crumbs] == [
+        ("Validating", "validation", "info"),
+        ("Query", "database", "warning"),
+    ]
+    assert crumbs[1]["data"] == {"table": "missions"}
+    (span,) = telemetry.spans
+    assert [event["name"] for event in span["events"]] == ["breadcrumb", "breadcrumb"]
+    assert span["events"][1]["attributes"]["table"] == "missions"
+    assert len(telemetry.transactions[0]["breadcrumbs"]["values"]) == 2
+
+
+def test_unsampled_code_reports_errors_with_the_ids_it_propagates() -> None:
+    """At sample rate 0 there is no transaction; an error still bears the trace id and the name."""
+    from brain_otel.testing import captured_telemetry
+
+    with captured_telemetry({"SENTRY_TRACES_SAMPLE_RATE": "0"}) as telemetry:
+        with brain_otel.start_transaction("work") as transaction:
+            brain_otel.capture_message("hello")
+        assert telemetry.transactions == []
+        (event,) = telemetry.events
+        assert event["contexts"]["trace"]["trace_id"] == f"{transaction.get_span_context().trace_id:032x}"
+        assert event["transaction"] == "work"
+
+
+def test_helpers_work_in_a_thread_without_any_context(telemetry: Telemetry) -> None:
+    """Outside of every trace a helper does what it can."""
+    ids: list[str | None] = []
+    thread = threading.Thread(target=lambda: ids.append(brain_otel.capture_message("from a thread")))
+    thread.start()
+    thread.join()
+    assert [event["event_id"] for event in telemetry.events] == ids
+
+
+@pytest.mark.parametrize(
+    "value", [Unprintable(), object(), b"bytes", {1: Unprintable()}, [1, "a"], None, float("nan")]
+)
+def test_no_value_makes_a_helper_raise(telemetry: Telemetry, value: Any) -> None:
+    """Whatever an application hands over, the helpers return."""
+    with brain_otel.start_transaction("work", attribute=value) as transaction:
+        transaction.set_tag("tag", value)
+        transaction.set_data("data", value)
+        brain_otel.set_tag("tag", value)
+        brain_otel.set_context("context", {"value": value})
+        brain_otel.set_user_context(user_id="u", extra=value)
+        brain_otel.add_breadcrumb("crumb", data={"value": value})
+        brain_otel.capture_message("message", value=value)
+        brain_otel.capture_exception(ValueError("error"), value=value)
+    assert len(telemetry.events) == 2
+    assert len(telemetry.transactions) == 1
+
+
+def test_helpers_work_before_setup_and_after_shutdown() -> None:
+    """In a process of its own: every helper, before, between and after, and no exception."""
+    code = """
+import brain_otel
+def use():
+    with brain_otel.start_transaction("t") as t, brain_otel.start_span("s") as s:
+        t.set_tag("a", 1); s.set_data("b", 2); s.set_status("ok"); s.set_http_status(200)
+        brain_otel.set_tag("a", 1); brain_otel.set_context("c", {"a": 1}); brain_otel.set_user_context(user_id="u")
+        brain_otel.add_breadcrumb("m"); assert brain_otel.capture_message("m")
+        assert brain_otel.capture_exception(ValueError("v"))
+use()
+brain_otel.setup(environment="test")
+use()
+assert brain_otel.flush() and brain_otel.shutdown()
+use()
+brain_otel.setup()
+use()
+print("done")
+"""
+    result = run_python(code)
+    assert result.stdout.strip().endswith("done"), result.stderr
+    assert "brain_otel failed" not in result.stderr
+
+
+def test_the_current_span_may_be_any_span(telemetry: Telemetry) -> None:
+    """Helpers write on spans that OpenTelemetry's own API started, too."""
+    with otel_trace.get_tracer("app").start_as_current_span("plain"):
+        brain_otel.set_tag("a", "b")
+        brain_otel.add_breadcrumb("crumb")
+        brain_otel.capture_message("hello")
+    (span,) = telemetry.spans
+    assert span["attributes"]["a"] == "b"
+    assert telemetry.events[0]["contexts"]["trace"]["trace_id"] == span["trace_id"]
+    assert telemetry.transactions[0]["transaction"] == "plain"

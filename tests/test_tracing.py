@@ -1,0 +1,121 @@
+"""start_transaction and start_span: as context managers and decorators, in sync and async code."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from typing import TYPE_CHECKING
+
+import pytest
+from opentelemetry import trace as otel_trace
+from opentelemetry.trace import Status, StatusCode
+
+import brain_otel
+
+if TYPE_CHECKING:
+    from brain_otel.testing import Telemetry
+
+
+def test_a_transaction_is_a_local_root_with_its_spans(telemetry: Telemetry) -> None:
+    """The transaction carries op, name, tags and data; its spans their op and description."""
+    with brain_otel.start_transaction(name="process_mission", op="task.run", attempt=2) as transaction:
+        transaction.set_tag("mission_id", "m1")
+        with brain_otel.start_span(op="db.query", description="Fetch mission data") as span:
+            span.set_data("rows", 3)
+    (event,) = telemetry.transactions
+    assert event["transaction"] == "process_mission"
+    assert event["transaction_info"] == {"source": "custom"}
+    assert event["contexts"]["trace"]["op"] == "task.run"
+    assert event["contexts"]["trace"]["data"]["attempt"] == 2
+    assert event["tags"] == {"mission_id": "m1"}
+    (child,) = event["spans"]
+    assert (child["op"], child["description"], child["data"]["rows"]) == ("db.query", "Fetch mission data", 3)
+
+
+def test_a_transaction_inside_another_is_its_child_and_an_event_of_its_own(telemetry: Telemetry) -> None:
+    """Same trace, two transactions, the inner one's parent is the span around it."""
+    with brain_otel.start_transaction("outer"), brain_otel.start_span("step"), brain_otel.start_transaction("inner"):
+        pass
+    inner, outer = telemetry.transactions
+    assert inner["contexts"]["trace"]["trace_id"] == outer["contexts"]["trace"]["trace_id"]
+    assert inner["contexts"]["trace"]["parent_span_id"] == outer["spans"][0]["span_id"]
+
+
+@pytest.mark.parametrize("start", [brain_otel.start_transaction, brain_otel.start_span])
+def test_exceptions_pass_through_as_the_same_object(telemetry: Telemetry, start: type) -> None:
+    """The application's exception is not wrapped, replaced or swallowed; the span says what happened."""
+    error = ValueError("mine")
+    with pytest.raises(ValueError, match="mine") as caught, start("work"):
+        raise error
+    assert caught.value is error
+    (span,) = telemetry.spans
+    assert (span["status"], span["status_description"]) == ("error", "ValueError: mine")
+
+
+def test_both_decorate_sync_and_async_functions(telemetry: Telemetry) -> None:
+    """Each call gets a span; name, docstring, signature and kind of the function stay."""
+
+    @brain_otel.start_transaction("job")
+    def job(a: int, *, b: int = 2) -> int:
+        """The job."""
+        return a + b
+
+    @brain_otel.start_span("step", "one step")
+    async def step(a: int) -> int:
+        await asyncio.sleep(0)
+        return a
+
+    assert job(1, b=3) == 4
+    assert asyncio.run(step(5)) == 5
+    assert job(1) == 3
+    assert [span["name"] for span in telemetry.spans] == ["job", "one step", "job"]
+    assert (job.__name__, job.__doc__) == ("job", "The job.")
+    assert inspect.iscoroutinefunction(step)
+    assert str(inspect.signature(job)).startswith("(a:")
+
+
+def test_concurrent_calls_of_one_decorated_function_do_not_mix(telemetry: Telemetry) -> None:
+    """Fifty calls at once: fifty transactions, each with its own child."""
+
+    @brain_otel.start_transaction("job")
+    async def job(number: int) -> None:
+        brain_otel.set_tag("number", number)
+        async with brain_otel.start_span("step") as span:
+            await asyncio.sleep(0.001 * (number % 3))
+            span.set_data("number", number)
+
+    async def run() -> None:
+        await asyncio.gather(*(job(number) for number in range(50)))
+
+    asyncio.run(run())
+    assert len(telemetry.transactions) == 50
+    for event in telemetry.transactions:
+        assert event["spans"][0]["data"]["number"] == int(event["tags"]["number"])
+
+
+def test_the_span_is_opentelemetrys_with_sentrys_words(telemetry: Telemetry) -> None:
+    """It passes for an OpenTelemetry span and understands Sentry's statuses."""
+    with brain_otel.start_span("a") as a, brain_otel.start_span("b") as b, brain_otel.start_span("c") as c:
+        assert isinstance(a, otel_trace.Span)
+        assert a.is_recording()
+        a.set_status("not_found")
+        b.set_http_status(503)
+        b.update_name("renamed")
+        c.set_status(Status(StatusCode.OK))
+        c.add_event("event", {"k": "v"})
+        c.add_link(a.get_span_context())
+        c.set_attributes({"k": "v"})
+    (event,) = telemetry.transactions
+    statuses = {span["description"]: span["status"] for span in event["spans"]}
+    assert event["contexts"]["trace"]["status"] == "not_found"
+    assert statuses == {"renamed": "unavailable", "c": "ok"}
+    inner = next(span for span in event["spans"] if span["description"] == "c")
+    assert inner["links"][0]["span_id"] == event["contexts"]["trace"]["span_id"]
+    assert inner["data"]["otel.events"][0]["name"] == "event"
+
+
+def test_a_span_alone_is_a_transaction(telemetry: Telemetry) -> None:
+    """start_span outside of any trace begins one."""
+    with brain_otel.start_span("alone"):
+        pass
+    assert [event["transaction"] for event in telemetry.transactions] == ["alone"]
