@@ -130,11 +130,11 @@ def link_event(owner: LocalTrace | None, event: Any, hint: Any) -> Any:
 
     ``owner`` is the local trace on whose scope the event was captured, for code that has the scope only.
     """
+    contexts = event.setdefault("contexts", {})
+    contexts.setdefault("runtime", dict(_RUNTIME))
     if event.get("type") == "transaction":
         _add_request(event, owner)
         return event
-    contexts = event.setdefault("contexts", {})
-    contexts.setdefault("runtime", dict(_RUNTIME))
     if not event.get("breadcrumbs", {}).get("values"):
         event.pop("breadcrumbs", None)  # sentry-sdk sends an empty list
     if hint.get(_LINKED):
