@@ -40,6 +40,7 @@ _BOOLEANS = {
     "0": False,
 }
 _OURS = ("distribution", "brain_otel")
+_TRACES_RATE = ("tracer_provider", "sampler", "parent_based", "root", "trace_id_ratio_based", "ratio")
 
 
 def read_settings(
@@ -103,9 +104,9 @@ def _settings(environment: str, document: Document, notices: tuple[str, ...]) ->
     ours = document.get(*_OURS) or {}
     _refuse_unknown(document, _OURS, ours, ("sentry", "instrumentation"))
     destinations = _destinations(document)
-    sentry = None
-    if any(destination.name == "sentry" for destination in destinations):
-        sentry = _sentry(environment, document)
+    sentry = _sentry(environment, document)
+    if not any(destination.name == "sentry" for destination in destinations):
+        sentry = None
     if sentry is None:
         destinations = tuple(each for each in destinations if each.name != "sentry")
     return Settings(
@@ -136,22 +137,25 @@ def _sentry(environment: str, document: Document) -> SentrySettings | None:
     place = (*_OURS, "sentry")
     known = ("dsn", "release", "profiles_sample_rate", "send_default_pii", "debug")
     _refuse_unknown(document, place, document.get(*place) or {}, known)
+    # All of it is read before the DSN is looked at: a bad value shows on a machine without one too.
+    rates = _rate(document, _TRACES_RATE), _rate(document, (*place, "profiles_sample_rate"))
+    send_default_pii = _boolean(document, (*place, "send_default_pii"), SentrySettings)
+    debug = _boolean(document, (*place, "debug"), SentrySettings)
     dsn = document.get(*place, "dsn")
     if not dsn:
         return None
     if not is_dsn(str(dsn)):
         raise document.error((*place, "dsn"), dsn, "a DSN such as https://<key>@<host>/<project>")
     release = document.get(*place, "release")
-    sampler = ("tracer_provider", "sampler", "parent_based", "root", "trace_id_ratio_based", "ratio")
     return SentrySettings(
         dsn=Secret(str(dsn)),
         environment=environment,
         release=str(release) if release else None,
         service_version=_resource_attribute(document, "service.version"),
-        traces_sample_rate=_default(SentrySettings, "traces_sample_rate", document.get(*sampler)),
-        profiles_sample_rate=_rate(document, (*place, "profiles_sample_rate")),
-        send_default_pii=_boolean(document, (*place, "send_default_pii"), SentrySettings),
-        debug=_boolean(document, (*place, "debug"), SentrySettings),
+        traces_sample_rate=rates[0],
+        profiles_sample_rate=rates[1],
+        send_default_pii=send_default_pii,
+        debug=debug,
     )
 
 
@@ -234,7 +238,8 @@ def _refuse_unknown(document: Document, place: tuple[str, ...], given: Any, know
 def _rate(document: Document, place: tuple[str, ...]) -> float:
     value = document.get(*place)
     if value is None:
-        return float(_default(SentrySettings, place[-1], None))
+        name = "traces_sample_rate" if place == _TRACES_RATE else place[-1]
+        return float(_default(SentrySettings, name, None))
     try:
         rate = float(value) if not isinstance(value, bool) else -1.0
     except (TypeError, ValueError):

@@ -32,9 +32,12 @@ Key = tuple[str | int, ...]
 _VARIABLE = re.compile(r"\$\$|\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 _STANDALONE = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*(?::-[^}]*)?\}")
 _STRING = "tag:yaml.org,2002:str"
+_MERGE = "tag:yaml.org,2002:merge"
 _SECRET = re.compile(r"dsn|secret|token|password|authorization|api[_-]?key|headers", re.IGNORECASE)
 _MAX_BYTES = 1_000_000
 _MAX_DEPTH = 64
+_MAX_VALUES = 100_000
+_LIMITS = {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"}
 
 
 class Document:
@@ -119,28 +122,33 @@ class _Filler:
         self.variables: dict[Key, str] = {}
         self._loader = loader
         self._environ = environ
-        self._filled: dict[int, yaml.Node] = {}
+        self._filled: dict[int, tuple[yaml.Node, int]] = {}
         self._above: list[yaml.Node] = []
 
-    def fill_in(self, node: yaml.Node, key: Key = ()) -> None:
-        """Walk ``node``; an alias shares its anchor's node, and is walked once."""
+    def fill_in(self, node: yaml.Node, key: Key = ()) -> int:
+        """Walk ``node`` and count its values; an alias shares its anchor's node, and is walked once."""
         if any(node is above for above in self._above):
             raise ValueError(f"the alias at {'.'.join(map(str, key))} contains itself")
         if len(key) > _MAX_DEPTH:
             raise ValueError(f"nested deeper than {_MAX_DEPTH} levels")
         if id(node) in self._filled:
-            return
-        self._filled[id(node)] = node
+            return self._filled[id(node)][1]
+        values = 1
         self._above.append(node)
         if isinstance(node, yaml.SequenceNode):
-            for index, item in enumerate(node.value):
-                self.fill_in(item, (*key, index))
+            values += sum(self.fill_in(item, (*key, index)) for index, item in enumerate(node.value))
         elif isinstance(node, yaml.MappingNode):
             for name, value in node.value:
-                self.fill_in(value, (*key, str(name.value)))
+                if isinstance(name, yaml.ScalarNode) and name.tag != _MERGE:
+                    name.tag = _STRING  # `on` or `1` is text as a key
+                values += self.fill_in(value, (*key, str(name.value)))
         elif isinstance(node, yaml.ScalarNode) and node.tag == _STRING:
             self._fill_in_scalar(node, key)
         self._above.pop()
+        if values > _MAX_VALUES:
+            raise ValueError(f"its aliases unfold to more than {_MAX_VALUES} values")
+        self._filled[id(node)] = (node, values)
+        return values
 
     def _fill_in_scalar(self, node: yaml.ScalarNode, key: Key) -> None:
         template = node.value
@@ -160,6 +168,11 @@ def _value_of(match: re.Match[str], environ: Mapping[str, str]) -> str:
 def _validate(document: Document) -> None:
     package = resources.files("opentelemetry.configuration")
     schema = json.loads((package / "schema.json").read_text(encoding="utf-8"))
+    # The schema leaves the top level open; a misspelt block would be without effect and nobody would know.
+    for key in document.data:
+        if key not in schema["properties"] and not str(key).startswith("x-"):
+            allowed = "the keys " + ", ".join(schema["properties"]) + ", and x-... for your own"
+            raise document.error((str(key),), document.data[key], allowed)
     error = best_match(Draft202012Validator(schema).iter_errors(document.data))
     if error is not None:
         raise document.error(tuple(error.absolute_path), error.instance, _allowed(error))
@@ -170,12 +183,12 @@ def _allowed(error: ValidationError) -> str:
     schema = error.schema if isinstance(error.schema, dict) else {}
     value: Any = error.validator_value
     match error.validator:
-        case "type":
-            return " or ".join(value) if isinstance(value, list) else str(value)
-        case "minimum" | "maximum" | "exclusiveMinimum" | "exclusiveMaximum":
+        case "type" | "minimum" | "maximum" | "exclusiveMinimum" | "exclusiveMaximum" if _LIMITS & schema.keys():
             low = schema.get("minimum", schema.get("exclusiveMinimum", "any"))
             high = schema.get("maximum", schema.get("exclusiveMaximum", "any"))
             return f"a number from {low} to {high}"
+        case "type":
+            return " or ".join(value) if isinstance(value, list) else str(value)
         case "enum":
             return ", ".join(str(each) for each in value)
         case "additionalProperties":
@@ -187,5 +200,11 @@ def _allowed(error: ValidationError) -> str:
 
 
 def _shortened(value: object) -> str:
-    text = repr(value)
+    """``value`` for a message; of a block only its keys, for there may be a secret anywhere in it."""
+    if isinstance(value, dict):
+        text = "a mapping with " + ", ".join(map(str, value)) if value else "an empty mapping"
+    elif isinstance(value, list):
+        text = f"a list of {len(value)}"
+    else:
+        text = repr(value)
     return text if len(text) <= 80 else text[:77] + "..."

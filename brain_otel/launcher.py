@@ -4,7 +4,8 @@ The launcher takes the first distro and the first configurator that it finds amo
 certain order, unless ``OTEL_PYTHON_DISTRO`` and ``OTEL_PYTHON_CONFIGURATOR`` name one. With ``opentelemetry-distro``
 installed as well, three things can happen. Both are ours: fine. The configurator is ours and the distro is not:
 :func:`before_instrumentors` keeps the other distro from instrumenting a second time what we instrument. The
-configurator is not ours: telemetry is set up as the other one likes, and one log line says how to choose ours.
+configurator is not ours: telemetry is set up as the other one likes, with every instrumentor whichever the distro,
+and one log line says how to choose ours.
 """
 
 from __future__ import annotations
@@ -36,16 +37,20 @@ class BrainOtelDistro(BaseDistro):  # type: ignore[misc]  # contrib has no types
         """Nothing to prepare: the settings are read where they are used."""
 
     def load_instrumentor(self, entry_point: EntryPoint, **kwargs: Any) -> None:
-        """Activate an instrumentor that is not one of ours."""
-        if telemetry.is_set_up() and entry_point.name not in LIBRARIES:
+        """Activate an instrumentor that is not one of ours; any, where another configurator is in charge."""
+        if not BrainOtelConfigurator.called or (telemetry.is_set_up() and entry_point.name not in LIBRARIES):
             super().load_instrumentor(entry_point, **kwargs)
 
 
 class BrainOtelConfigurator:
     """The configurator: ``setup()``, or one log line saying why not; the application runs either way."""
 
+    called = False
+    """Whether the launcher has chosen this configurator, be it that it succeeded or not."""
+
     def configure(self, **kwargs: Any) -> None:  # noqa: ARG002 - the launcher's version, of no use here
         """Set up as the environment says."""
+        BrainOtelConfigurator.called = True
         try:
             telemetry.setup_by_launcher()
         except ConfigurationError as error:
@@ -55,18 +60,18 @@ class BrainOtelConfigurator:
 def before_instrumentors() -> None:
     """Run by the launcher before any distro's instrumentors (entry point ``opentelemetry_pre_instrument``)."""
     with guarded("looking for another distro"):
-        others = [
-            kind._instance
-            for kind in BaseDistro.__subclasses__()
-            if kind is not BrainOtelDistro and isinstance(kind._instance, kind)
-        ]
-        if not telemetry.is_set_up():
-            if others:
-                logger.warning("Another OpenTelemetry distro is in charge, not brain_otel; %s", HOW_TO_CHOOSE)
-            return
-        for other in others:
+        if not BrainOtelConfigurator.called:
+            logger.warning("Another OpenTelemetry configurator is in charge, not brain_otel; %s", HOW_TO_CHOOSE)
+        elif telemetry.is_set_up():
+            _restrain_others()
+
+
+def _restrain_others() -> None:
+    for kind in BaseDistro.__subclasses__():
+        other = kind._instance
+        if kind is not BrainOtelDistro and isinstance(other, kind):
             other.load_instrumentor = _without_ours(other.load_instrumentor)
-            logger.info("%s and brain_otel are both installed; brain_otel is in charge", type(other).__name__)
+            logger.info("%s and brain_otel are both installed; brain_otel is in charge", kind.__name__)
 
 
 def _without_ours(load: Callable[..., None]) -> Callable[..., None]:

@@ -17,6 +17,7 @@ from sentry_sdk.integrations.threading import ThreadingIntegration
 from sentry_sdk.transport import HttpTransport
 from sentry_sdk.utils import get_default_release
 
+from brain_otel.delivery.queue import MAX_ITEMS
 from brain_otel.sentry.events import LinkingIntegration
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ def configure_sentry(
         "debug": settings.debug,
         "instrumenter": INSTRUMENTER.OTEL,
         "transport": UntracedTransport,
+        "transport_queue_size": MAX_ITEMS,  # the queue before it empties into this one, whose default is a tenth
         "default_integrations": False,
         "auto_enabling_integrations": False,
         "integrations": [
