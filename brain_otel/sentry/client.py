@@ -94,6 +94,8 @@ def configure_sentry(
     with warnings.catch_warnings():
         # The variable is the documented one of the service replaced; upstream would like `data_collection` better.
         warnings.filterwarnings("ignore", "The send_default_pii option is deprecated", DeprecationWarning)
+        # Transaction profiles are what the settings offer; the advice to change over is not for our users.
+        warnings.filterwarnings("ignore", "Transaction-based profiling is deprecated", DeprecationWarning)
         sentry_sdk.init(**given)
     return sentry_sdk.get_client()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 import threading
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import sentry_sdk
@@ -52,5 +53,7 @@ def attach_profile(trace: LocalTrace, event: dict[str, Any]) -> None:
     """Put the profile of ``trace`` into its transaction ``event`` if it saw enough to be of use."""
     profile = trace.carrier.pop(_KEPT, None)
     if isinstance(profile, Profile) and profile.valid():
+        # sentry-sdk copies this time into the profile, where Relay takes RFC 3339 text alone and no number.
+        event["start_timestamp"] = datetime.fromtimestamp(event["start_timestamp"], UTC)
         event["profile"] = profile
         event["contexts"]["profile"] = {"profile_id": profile.event_id}

@@ -1,0 +1,217 @@
+"""Tests of the queue that keeps work off the request's path."""
+
+import gc
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from brain_otel.delivery.queue import WorkQueue
+from brain_otel.guard import forget_logged_places
+
+
+class Gate:
+    """Work that waits until it is let through, and notes what it was given."""
+
+    def __init__(self) -> None:
+        self.done: list[int] = []
+        self.dropped: list[int] = []
+        self.begun = threading.Event()
+        self.open = threading.Event()
+        self.threads: set[int] = set()
+
+    def work(self, item: int) -> None:
+        self.begun.set()
+        assert self.open.wait(10)
+        self.threads.add(threading.get_ident())
+        self.done.append(item)
+
+    def drop(self, item: int) -> None:
+        self.dropped.append(item)
+
+
+@contextmanager
+def queue_of(
+    gate: Gate, max_items: int = 1_000, idle: Callable[[], float | None] = lambda: None
+) -> Iterator[WorkQueue[int]]:
+    queue = WorkQueue("test", gate.work, drop=gate.drop, idle=idle, max_items=max_items)
+    try:
+        yield queue
+    finally:
+        gate.open.set()
+        queue.stop()
+
+
+def until(condition: Callable[[], bool], timeout: float = 5.0) -> None:
+    """Poll until the condition holds."""
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline, "not within the bound"
+        threading.Event().wait(0.005)
+
+
+def test_items_are_worked_off_in_order_on_one_other_thread() -> None:
+    """The caller's thread does none of the work."""
+    gate = Gate()
+    gate.open.set()
+    with queue_of(gate) as queue:
+        for item in range(200):
+            queue.put(item)
+        assert queue.flush(5.0)
+        assert gate.done == list(range(200))
+        assert len(gate.threads) == 1
+        assert threading.get_ident() not in gate.threads
+        assert gate.dropped == []
+
+
+def test_a_full_queue_drops_the_oldest_and_says_so() -> None:
+    """What is newest is kept, and every item that went is named."""
+    gate = Gate()
+    with queue_of(gate, max_items=3) as queue:
+        queue.put(0)
+        assert gate.begun.wait(5)
+        for item in range(1, 7):
+            queue.put(item)
+        assert gate.dropped == [1, 2, 3]
+        gate.open.set()
+        assert queue.flush(5.0)
+        assert gate.done == [0, 4, 5, 6]
+
+
+def test_putting_never_waits_for_the_work() -> None:
+    """A stuck worker costs the caller next to nothing."""
+    gate = Gate()
+    with queue_of(gate, max_items=10) as queue:
+        started = time.monotonic()
+        for item in range(5_000):
+            queue.put(item)
+        assert time.monotonic() - started < 2.0
+        assert not gate.done
+
+
+def test_flushing_is_bounded_and_honest() -> None:
+    """Flushing gives up at its time-out and says that something is left, also what is being worked on."""
+    gate = Gate()
+    with queue_of(gate) as queue:
+        queue.put(1)
+        assert gate.begun.wait(5)
+        started = time.monotonic()
+        assert queue.flush(0.2) is False
+        assert 0.15 < time.monotonic() - started < 2.0
+        assert queue.flush(0.0) is False
+        gate.open.set()
+        assert queue.flush(5.0) is True
+        assert gate.done == [1]
+
+
+def test_flushing_an_untouched_queue_is_immediate() -> None:
+    """Nothing waits, nothing is started."""
+    gate = Gate()
+    threads = threading.active_count()
+    with queue_of(gate) as queue:
+        assert queue.flush(0.0) is True
+        assert threading.active_count() == threads
+
+
+def test_stopping_drops_what_waits_and_takes_nothing_more() -> None:
+    """After the end every item is told to `drop`, and none is lost in silence."""
+    gate = Gate()
+    with queue_of(gate) as queue:
+        queue.put(0)
+        assert gate.begun.wait(5)
+        queue.put(1)
+        queue.put(2)
+        queue.stop()
+        assert gate.dropped == [1, 2]
+        queue.put(3)
+        assert gate.dropped == [1, 2, 3]
+        queue.wake()
+        gate.open.set()
+        until(lambda: not [each for each in threading.enumerate() if each.name == "test"])
+        assert gate.done == [0]
+
+
+def test_work_that_fails_does_not_end_the_queue(caplog: pytest.LogCaptureFixture) -> None:
+    """The next item is worked on; the failure is logged once."""
+    forget_logged_places()
+    done: list[int] = []
+
+    def work(item: int) -> None:
+        if item % 2:
+            raise ValueError(item)
+        done.append(item)
+
+    queue = WorkQueue("failing", work, drop=done.append)
+    for item in range(6):
+        queue.put(item)
+    assert queue.flush(5.0)
+    queue.stop()
+    assert done == [0, 2, 4]
+    assert [record.getMessage()[:49] for record in caplog.records] == [
+        "brain_otel failed while working in failing; the a"
+    ]
+
+
+def test_idle_is_asked_again_when_it_wants_to_be() -> None:
+    """The pause that `idle` returns is kept, and `wake` cuts it short."""
+    gate = Gate()
+    pauses = iter([0.02, 0.02, 0.02])
+    asked: list[float] = []
+
+    def idle() -> float | None:
+        asked.append(time.monotonic())
+        return next(pauses, None)
+
+    with queue_of(gate, idle=idle) as queue:
+        queue.wake()
+        until(lambda: len(asked) >= 4)
+        settled = len(asked)
+        queue.wake()
+        until(lambda: len(asked) > settled)
+        assert asked[1] - asked[0] >= 0.015
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_forked_child_starts_clean() -> None:
+    """The parent's items stay the parent's, and the child has a thread of its own."""
+    gate = Gate()
+    with queue_of(gate) as queue:
+        queue.put(1)
+        assert gate.begun.wait(5)
+        queue.put(2)
+        reading, writing = os.pipe()
+        child = os.fork()
+        if child == 0:  # no assertion may leave this branch
+            answer = b"failed"
+            try:
+                gate.done.clear()
+                gate.open.set()
+                clean = queue.flush(0.0)
+                queue.put(3)
+                if clean and queue.flush(5.0) and gate.done == [3] and not gate.dropped:
+                    answer = b"clean"
+            finally:
+                os.write(writing, answer)
+                os._exit(0)
+        os.close(writing)
+        with os.fdopen(reading, "rb") as answers:
+            assert answers.read() == b"clean"
+        os.waitpid(child, 0)
+        gate.open.set()
+        assert queue.flush(5.0)
+        assert gate.done == [1, 2]
+        assert gate.dropped == []
+
+
+def test_a_queue_that_nobody_holds_goes_away() -> None:
+    """Making and dropping queues, as tests do, does not pile them up."""
+    gate = Gate()
+    queue = WorkQueue("short", gate.work, drop=gate.drop)
+    reference = weakref.ref(queue)
+    del queue
+    gc.collect()
+    assert reference() is None

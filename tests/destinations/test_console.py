@@ -1,0 +1,327 @@
+"""The console destination, with local traces run by hand on a real tracer provider."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from opentelemetry import trace as otel_trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
+from opentelemetry.trace import SpanKind, Status, StatusCode
+
+from brain_otel import capture, guard, local_trace
+from brain_otel.destinations import create_destination
+from brain_otel.destinations.console import write
+from brain_otel.destinations.wording import clean
+from brain_otel.local_trace import LocalTrace
+from brain_otel.reporting import configure_reporters, local_trace_entered
+from brain_otel.settings import ConfigurationError, Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from opentelemetry.trace import Span
+
+    from brain_otel.destinations import Destination
+
+SETTINGS = Settings(environment="development", source="development.yaml", document={})
+MS = 1_000_000
+
+
+class Terminal:
+    """A tracer whose local traces are printed, and what was printed on stderr."""
+
+    def __init__(self, destination: Destination, capsys: pytest.CaptureFixture[str], **provider: Any) -> None:
+        self._capsys = capsys
+        self.destination = destination
+        self.provider = TracerProvider(shutdown_on_exit=False, **provider)
+        self.provider.add_span_processor(destination.span_processor)
+        self.tracer = self.provider.get_tracer("test")
+
+    @contextmanager
+    def request(self, name: str = "GET /users/{user_id}", status: int = 200) -> Iterator[Span]:
+        """A server span as the root of a local trace."""
+        attributes: dict[str, Any] = {"http.request.method": "GET", "http.response.status_code": status}
+        with (
+            local_trace_entered(LocalTrace(kind="request")),
+            self.tracer.start_as_current_span(name, kind=SpanKind.SERVER, attributes=attributes) as span,
+        ):
+            yield span
+
+    def sql(self, statement: str, start: int = 0, milliseconds: float = 1.0) -> None:
+        """A database span that took so long, in the stable conventions."""
+        attributes = {"db.system.name": "postgresql", "db.query.text": statement}
+        span = self.tracer.start_span("SELECT", kind=SpanKind.CLIENT, attributes=attributes, start_time=start)
+        span.end(start + int(milliseconds * MS))
+
+    def printed(self) -> str:
+        """What was printed up to now; stdout has nothing."""
+        assert self.destination.flush(5.0)
+        captured = self._capsys.readouterr()
+        assert captured.out == ""
+        return captured.err
+
+
+@contextmanager
+def terminal(capsys: pytest.CaptureFixture[str], options: Any = None, **provider: Any) -> Iterator[Terminal]:
+    destination = create_destination("console", options or {}, SETTINGS)
+    assert destination.reporter is not None
+    configure_reporters((destination.reporter,))
+    guard.reraise_failures(True)
+    try:
+        yield Terminal(destination, capsys, **provider)
+    finally:
+        guard.reraise_failures(False)
+        configure_reporters(())
+        destination.shutdown(5.0)
+
+
+def indent_of(output: str, text: str) -> int:
+    """The column at which the line with ``text`` begins to say something."""
+    line = next(line for line in output.splitlines() if text in line)
+    return len(line) - len(line.lstrip("│├└─ "))
+
+
+def test_spans_are_nested_under_their_parents(capsys: pytest.CaptureFixture[str]) -> None:
+    """Root, child and grandchild stand one below the other, each further in."""
+    with terminal(capsys) as console:
+        with console.request(), console.tracer.start_as_current_span("load"):
+            console.sql("SELECT 1 FROM users")
+            with console.tracer.start_as_current_span("inner"):
+                pass
+        output = console.printed()
+    places = [indent_of(output, text) for text in ("GET /users/{user_id}", "function  load", "SELECT 1 FROM users")]
+    assert places == sorted(set(places))
+    assert indent_of(output, "inner") == places[2]
+
+
+def test_the_header_has_name_op_status_duration_and_trace(capsys: pytest.CaptureFixture[str]) -> None:
+    """One line tells what the request was, how it ended, how long it took and how it is found again."""
+    with terminal(capsys) as console:
+        with console.request() as span:
+            trace_id = f"{span.get_span_context().trace_id:032x}"
+        header = console.printed().splitlines()[0]
+    assert header.split()[:5] == ["✔", "GET", "/users/{user_id}", "http.server", "200"]
+    assert header.split()[6:] == ["ms", "trace", trace_id[:8]]
+
+
+def test_an_error_stands_under_its_span_with_event_and_trace(capsys: pytest.CaptureFixture[str]) -> None:
+    """Type, text, event id and trace id; the trace is marked as failed, the failing span too."""
+    with terminal(capsys) as console:
+        with console.request(status=500), console.tracer.start_as_current_span("charge") as span:
+            event_id = capture.capture_exception(ValueError("no card"))
+            trace_id = f"{span.get_span_context().trace_id:032x}"
+        output = console.printed()
+    assert output.startswith("✘ GET")
+    assert "function  ✘ charge" in output
+    assert f"event {event_id} · trace {trace_id}" in output
+    assert indent_of(output, "✘ ValueError: no card  handled") > indent_of(output, "charge")
+
+
+def test_the_status_description_of_an_unreported_error_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    """A span whose status is error says why, though nothing was reported."""
+    with terminal(capsys) as console:
+        with console.request(), console.tracer.start_as_current_span("call") as span:
+            span.set_status(Status(StatusCode.ERROR, "timed out"))
+        row = next(line for line in console.printed().splitlines() if "call" in line)
+    assert "✘ call  timed out" in row
+    assert " error " in row
+
+
+def test_repeated_statements_are_one_row_and_marked(capsys: pytest.CaptureFixture[str]) -> None:
+    """Equal statements, save their literals, are counted; others stay as they are."""
+    with terminal(capsys) as console:
+        with console.request():
+            console.sql("SELECT id FROM users", start=0)
+            for number in range(1, 6):
+                console.sql(f"SELECT * FROM pets WHERE owner = {number}", start=number * 10 * MS, milliseconds=2)
+        output = console.printed()
+    assert "N+1" in output.splitlines()[0]
+    assert "6 SQL" in output.splitlines()[0]
+    row = next(line for line in output.splitlines() if "FROM pets" in line)
+    assert "5× SELECT" in row  # noqa: RUF001
+    assert "10.0 ms" in row
+    assert output.count("FROM pets") == 1
+
+
+def test_two_equal_statements_are_no_pattern(capsys: pytest.CaptureFixture[str]) -> None:
+    """A statement that runs twice is shown twice, without the mark."""
+    with terminal(capsys) as console:
+        with console.request():
+            console.sql("SELECT 1 FROM users")
+            console.sql("SELECT 1 FROM users")
+        output = console.printed()
+    assert "N+1" not in output
+    assert output.count("FROM users") == 2
+
+
+def test_compact_is_one_line_a_trace(capsys: pytest.CaptureFixture[str]) -> None:
+    """With ``compact`` there is the header alone, with the number of errors."""
+    with terminal(capsys, {"compact": True}) as console:
+        for _ in range(2):
+            with console.request():
+                console.sql("SELECT 1")
+                capture.capture_exception(ValueError("x"))
+        lines = console.printed().splitlines()
+    assert len(lines) == 2
+    assert all("1 error" in line and "1 SQL" in line for line in lines)
+
+
+def test_messages_breadcrumbs_tags_and_user_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    """What the helpers say about a request stands in its tree; a tag with a secret's name is masked."""
+    with terminal(capsys) as console:
+        with console.request():
+            capture.set_user_context(user_id="u1")
+            capture.set_tag("plan", "gold")
+            capture.set_tag("api_key", "hunter2")
+            capture.add_breadcrumb("Validating", category="validation")
+            capture.capture_message("Unusual activity", level="warning")
+        output = console.printed()
+    assert "user u1 · plan=gold · api_key=[Filtered]" in output
+    assert "· validation: Validating" in output
+    assert "✉ Unusual activity  warning" in output
+    assert "hunter2" not in output
+
+
+def test_an_error_outside_of_any_trace_is_printed_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    """It is not lost, and says that it has no trace."""
+    with terminal(capsys) as console:
+        event_id = capture.capture_exception(KeyError("lost"))
+        output = console.printed()
+    assert "✘ KeyError: 'lost'" in output
+    assert f"event {event_id} · no trace" in output
+
+
+def test_an_error_in_an_unsampled_trace_is_printed_with_its_trace(capsys: pytest.CaptureFixture[str]) -> None:
+    """There is no tree, but the ids exist."""
+    with terminal(capsys, sampler=ALWAYS_OFF) as console:
+        with local_trace_entered(LocalTrace(kind="request")) as trace:
+            span = console.tracer.start_span("GET")
+            trace.start(span, None)
+            with otel_trace.use_span(span):
+                capture.capture_exception(ValueError("unsampled"))
+        output = console.printed()
+    assert f"trace {span.get_span_context().trace_id:032x}" in output
+    assert output.count("unsampled") == 1
+
+
+def test_an_error_after_the_end_of_its_trace_is_printed_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    """The tree is out already; the late error comes with the same trace id."""
+    with terminal(capsys) as console:
+        with console.request() as span:
+            trace_id = f"{span.get_span_context().trace_id:032x}"
+            trace = local_trace.current()
+        assert trace is not None
+        console.printed()
+        with local_trace.entered(trace):
+            capture.capture_exception(ValueError("late"))
+        output = console.printed()
+    assert output.startswith("✘ ValueError: late")
+    assert trace_id in output
+
+
+def test_an_error_in_a_root_that_nobody_announced_is_in_its_tree(capsys: pytest.CaptureFixture[str]) -> None:
+    """A plain OpenTelemetry root span is a local trace too."""
+    with terminal(capsys) as console:
+        with console.tracer.start_as_current_span("script"):
+            capture.capture_exception(ValueError("in a script"))
+        output = console.printed()
+    assert output.startswith("✘ script")
+    assert indent_of(output, "in a script") > 0
+
+
+def test_errors_are_shown_however_many_spans_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+    """Rows beyond the bound are counted, not shown; an error always is."""
+    with terminal(capsys) as console:
+        with console.request():
+            for number in range(300):
+                with console.tracer.start_as_current_span(f"step {chr(97 + number % 26)}{number}"):
+                    pass
+            capture.capture_exception(ValueError("at the end"))
+        output = console.printed()
+    assert "ValueError: at the end" in output
+    assert "… 100 more spans" in output
+
+
+def test_deep_nesting_does_not_break_it(capsys: pytest.CaptureFixture[str]) -> None:
+    """900 spans, each inside the one before."""
+    with terminal(capsys) as console:
+        with console.request():
+            open_spans = []
+            for number in range(900):
+                manager = console.tracer.start_as_current_span(f"level-{number}")
+                manager.__enter__()
+                open_spans.append(manager)
+            for manager in reversed(open_spans):
+                manager.__exit__(None, None, None)
+        output = console.printed()
+    assert "level-100" in output
+    assert max(len(line) for line in output.splitlines()) < 200
+
+
+def test_what_is_piped_is_plain_and_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    """No escape sequence, and a long statement is not cut off."""
+    statement = "SELECT " + ", ".join(f"column_{number}" for number in range(60)) + " FROM users"
+    with terminal(capsys) as console:
+        with console.request():
+            console.sql(statement)
+        output = console.printed()
+    assert "\x1b" not in output
+    assert statement in output
+
+
+def test_text_cannot_command_the_terminal() -> None:
+    """Control characters from a path or an exception are replaced."""
+    assert clean("a\x1b[31m\nb\u202e") == "a�[31m b�"
+
+
+def test_an_encoding_without_line_drawing_gets_ascii() -> None:
+    """On a terminal that knows no Unicode the tree is drawn in ASCII and nothing fails."""
+    raw = io.BytesIO()
+    file = io.TextIOWrapper(raw, encoding="ascii")
+    write([[("├─ ", "dim"), ("db ✘ naïve", "red")]], file)
+    file.flush()
+    assert raw.getvalue().decode("ascii") == "|- db ! na?ve\n"
+
+
+def test_without_rich_the_text_is_the_same() -> None:
+    """The application runs in development without the extra: the tree is there, only plain."""
+    code = (
+        "import sys; sys.modules['rich'] = sys.modules['rich.console'] = sys.modules['rich.text'] = None\n"
+        "from brain_otel.destinations.console import write\n"
+        "write([[('├─ ', 'dim'), ('db', 'red')], []], sys.stdout)\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, encoding="utf-8")
+    assert result.stdout == "├─ db\n\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"colour": True}, "console.colour is unknown; allowed: the keys compact, stream"),
+        ({"compact": "very"}, "console.compact is 'very'; allowed: true, false"),
+        ({"stream": "stdin"}, "console.stream is 'stdin'; allowed: stdout, stderr"),
+    ],
+)
+def test_a_bad_option_is_named_with_what_is_allowed(options: dict[str, Any], named: str) -> None:
+    """The message names the file, the key, the value and the choices."""
+    with pytest.raises(ConfigurationError) as raised:
+        create_destination("console", options, SETTINGS)
+    assert str(raised.value).startswith("development.yaml: ")
+    assert named in str(raised.value)
+
+
+def test_the_stream_can_be_stdout(capsys: pytest.CaptureFixture[str]) -> None:
+    """The default is stderr, which leaves stdout to the application."""
+    with terminal(capsys, {"stream": "stdout"}) as console:
+        with console.request():
+            pass
+        assert console.destination.flush(5.0)
+        captured = capsys.readouterr()
+    assert captured.out.startswith("✔ GET")
+    assert captured.err == ""
