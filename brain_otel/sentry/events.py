@@ -41,6 +41,10 @@ _RUNTIME = {
 _LINKED = "brain_otel.linked"
 """In the hint of an event: it was linked, by the scope's processor or the global one, whichever came first."""
 
+_SHARED_FRAME = ("anyio._backends._asyncio", "run")
+"""The loop of a worker thread, in which sync endpoints run. When the loop's thread reports what one raised, the
+worker may be at work on the next request, whose arguments are then among the variables of this frame."""
+
 
 class SentryReporter(Reporter):
     """Tells Sentry what the helpers and instrumentations report."""
@@ -146,6 +150,8 @@ def link_event(owner: LocalTrace | None, event: Any, hint: Any) -> Any:
             _link_to_current_span(contexts)
         return event
     hint[_LINKED] = True
+    with guarded("hiding the variables of a shared frame"):
+        _hide_shared_variables(event)
     if error is not None:
         known = trace.reported_as(error)
         if known is not None and known != event.get("event_id"):
@@ -176,6 +182,13 @@ def _link(event: Any, contexts: dict[str, Any], trace: LocalTrace) -> None:
         }
     _add_request(event, trace)
     _add_trail(event, trace)
+
+
+def _hide_shared_variables(event: Any) -> None:
+    for value in event.get("exception", {}).get("values", ()):
+        for frame in (value.get("stacktrace") or {}).get("frames", ()):
+            if (frame.get("module"), frame.get("function")) == _SHARED_FRAME:
+                frame.pop("vars", None)
 
 
 def _link_to_current_span(contexts: dict[str, Any]) -> None:
