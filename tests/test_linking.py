@@ -172,7 +172,7 @@ CASES = [
         events=("AppError: websocket",),
         status="internal_error",
         call=listen,
-        method="HTTP ",
+        method="",
     ),
     failing_later("forgotten-task"),
     failing_later("held-task"),
@@ -219,7 +219,7 @@ CASES = [
     harmless("disconnect", call=leave_stream),
     harmless("disconnect-below-base-middleware", call=leave_stream),
     harmless("disconnect-in-body", call=leave_upload, method="POST ", status=None),
-    harmless("websocket-disconnect", call=leave_socket, method="HTTP ", status=None),
+    harmless("websocket-disconnect", call=leave_socket, method="", status=None),
 ]
 
 

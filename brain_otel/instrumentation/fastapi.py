@@ -93,7 +93,7 @@ def _traced_call(original: Callable[..., Awaitable[None]], *, native: bool) -> C
             with guarded("entering a mounted app"):
                 if not native:
                     scope.setdefault(_NATIVE_KEY, None)
-                outer.enter(app, scope)
+                outer.enter(app, scope, rename=not native)  # FastAPI does it itself
             await original(app, scope, receive, send)
             return
         request = RequestInProgress(app, scope)

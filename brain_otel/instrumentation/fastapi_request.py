@@ -27,11 +27,11 @@ class RequestInProgress:
         self._apps = [(app, _root_path(app, scope))]
         self._route: tuple[int, str | None] | None = None
 
-    def enter(self, app: FastAPI, scope: Scope) -> None:
-        """The request goes on in a mounted ``app``: name its span after the route of both."""
+    def enter(self, app: FastAPI, scope: Scope, *, rename: bool) -> None:
+        """The request goes on in a mounted ``app``: ``rename`` its span after the route of both."""
         self._apps.append((app, _root_path(app, scope)))
         root = self.trace.root
-        if root is not None and root.is_recording():
+        if rename and root is not None and root.is_recording():
             route = self.route()
             root.update_name(self.name().text)
             if route is not None:
@@ -54,9 +54,11 @@ class RequestInProgress:
 
     def name(self) -> Name:
         """The name as the instrumentation gives it to a recorded span, for one that is not recorded."""
+        route = self.route()
+        if self._scope["type"] == "websocket":
+            return Name(text=route or str(self._scope.get("path", "")), source="route" if route else "url")
         method = sanitize_method(str(self._scope.get("method", "")).strip())
         method = "HTTP" if method == "_OTHER" else method
-        route = self.route()
         if route is not None:
             return Name(text=f"{method} {route}" if method else route, source="route")
         return Name(text=f"{method} {self._scope.get('path', '')}".strip(), source="url")

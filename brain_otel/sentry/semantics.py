@@ -153,8 +153,11 @@ def transaction_name(name: str, attributes: Attributes) -> Name:
         return Name(text=name, source=str(explicit))
     method = http_method(attributes)
     route = attributes.get("http.route")
+    if route is not None and method is None and name in (f"HTTP {route}", f"WS {route}"):
+        # A WebSocket has no method; contrib and FastAPI write these words in its place.
+        return Name(text=str(route), source="route")
     if route is not None:
-        expected = (str(route), f"{method} {route}", f"HTTP {route}", f"WS {route}")
+        expected = (str(route), f"{method} {route}", f"HTTP {route}")
         return Name(text=name, source="route" if name in expected else "custom")
     if method is None:
         return Name(text=name, source="custom")
