@@ -15,17 +15,22 @@ import os
 import threading
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from opentelemetry.sdk.trace import SpanProcessor
 
 from brain_otel import local_trace
+from brain_otel.delivery.queue import WorkQueue
 from brain_otel.guard import guarded
 from brain_otel.local_trace import LocalTrace
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from opentelemetry.context import Context
     from opentelemetry.sdk.trace import ReadableSpan, Span
+
+T = TypeVar("T")
 
 MAX_SPANS_PER_TRACE = 1_000
 """Spans kept of one local trace; Sentry takes no more in a transaction."""
@@ -219,3 +224,29 @@ class LocalTraceCollector(SpanProcessor):
         """Hand over what is waiting; true, since that does not block."""
         self.sweep(everything=True)
         return True
+
+
+class QueuedCollector(LocalTraceCollector, Generic[T]):
+    """A collector whose local traces are worked off on a thread of its own: what it makes of them goes to ``_queue``."""
+
+    def __init__(self, name: str, work: Callable[[T], None], *, drop: Callable[[T], None]) -> None:
+        super().__init__()
+        self._queue: WorkQueue[T] = WorkQueue(name, work, drop=drop, idle=self.sweep)
+
+    def lingering(self) -> None:
+        """See to it that the deadline is kept."""
+        self._queue.wake()
+
+    def flush_within(self, timeout: float) -> bool:
+        """Work off what waits within ``timeout`` seconds; whether all was."""
+        self.sweep(everything=True)
+        return self._queue.flush(timeout)
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """OpenTelemetry's form of :meth:`flush_within`."""
+        return self.flush_within(timeout_millis / 1000)
+
+    def shutdown(self) -> None:
+        """Take nothing more; what still waits is dropped."""
+        self.sweep(everything=True)
+        self._queue.stop()

@@ -8,8 +8,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from brain_otel import local_trace
-from brain_otel.collection import CollectedTrace, LocalTraceCollector
-from brain_otel.delivery.queue import WorkQueue
+from brain_otel.collection import CollectedTrace, QueuedCollector
 from brain_otel.destinations import Destination
 from brain_otel.destinations.layout import Layout, Line, as_text
 from brain_otel.destinations.tree import FinishedTrace, Note, render
@@ -44,16 +43,13 @@ class _Heard:
         self.taken = False
 
 
-class ConsoleSpanProcessor(LocalTraceCollector):
+class ConsoleSpanProcessor(QueuedCollector[FinishedTrace]):
     """Hands each complete local trace, with what was reported in it, to ``show`` on a thread of its own."""
 
     def __init__(self, show: Callable[[FinishedTrace], None]) -> None:
-        super().__init__()
+        super().__init__("brain_otel.console", lambda finished: self.show(finished), drop=lambda _: None)
         self.show = show
         self._hearing = threading.Lock()
-        self._queue: WorkQueue[FinishedTrace] = WorkQueue(
-            "brain_otel.console", lambda finished: self.show(finished), drop=lambda _: None, idle=self.sweep
-        )
 
     def hand_over(self, collected: CollectedTrace) -> None:
         """Queue the local trace to be printed."""
@@ -63,10 +59,6 @@ class ConsoleSpanProcessor(LocalTraceCollector):
             finished = FinishedTrace(collected=collected, notes=tuple(heard.notes), tags=dict(heard.tags))
             heard.notes.clear()
         self._queue.put(finished)
-
-    def lingering(self) -> None:
-        """A root has ended while other spans are open: see to it that the deadline is kept."""
-        self._queue.wake()
 
     def note(self, note: Note, trace: LocalTrace | None) -> None:
         """Keep ``note`` for the tree of ``trace``, or have it printed alone if there is none to come."""
@@ -95,19 +87,6 @@ class ConsoleSpanProcessor(LocalTraceCollector):
             notes, heard.notes, heard.taken = tuple(heard.notes), [], True
         if notes:
             self._queue.put(FinishedTrace(collected=None, notes=notes))
-
-    def flush_within(self, timeout: float) -> bool:
-        """Print what waits within ``timeout`` seconds; whether all was."""
-        self.sweep(everything=True)
-        return self._queue.flush(timeout)
-
-    def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """OpenTelemetry's form of :meth:`flush_within`."""
-        return self.flush_within(timeout_millis / 1000)
-
-    def shutdown(self) -> None:
-        """Print nothing more."""
-        self._queue.stop()
 
     @staticmethod
     def _heard(trace: LocalTrace) -> _Heard:

@@ -13,8 +13,7 @@ import sentry_sdk
 from sentry_sdk.integrations.opentelemetry import SentrySpanProcessor as UpstreamProcessor
 
 from brain_otel import local_trace
-from brain_otel.collection import CollectedTrace, LocalTraceCollector
-from brain_otel.delivery.queue import WorkQueue
+from brain_otel.collection import CollectedTrace, QueuedCollector
 from brain_otel.guard import guarded
 from brain_otel.sentry import semantics
 from brain_otel.sentry.profiling import attach_profile, follow_thread, start_profile, stop_profile
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan, Span
 
 
-class SentrySpanProcessor(LocalTraceCollector, UpstreamProcessor):
+class SentrySpanProcessor(QueuedCollector[CollectedTrace], UpstreamProcessor):
     """Sends each local trace to Sentry as one transaction."""
 
     def __new__(cls) -> Self:
@@ -35,10 +34,7 @@ class SentrySpanProcessor(LocalTraceCollector, UpstreamProcessor):
         return object.__new__(cls)
 
     def __init__(self) -> None:
-        LocalTraceCollector.__init__(self)
-        self._queue: WorkQueue[CollectedTrace] = WorkQueue(
-            "brain_otel.sentry", self._send, drop=self._dropped, idle=self.sweep
-        )
+        QueuedCollector.__init__(self, "brain_otel.sentry", self._send, drop=self._dropped)
 
     def wants(self, span: ReadableSpan) -> bool:
         """All but spans of our own traffic to Sentry, which would beget themselves."""
@@ -70,10 +66,6 @@ class SentrySpanProcessor(LocalTraceCollector, UpstreamProcessor):
         """Count the spans of a local trace that never ended."""
         _record_lost("buffer_overflow", len(collected.spans) + collected.dropped)
 
-    def lingering(self) -> None:
-        """A root has ended while other spans are open: see to it that the deadline is kept."""
-        self._queue.wake()
-
     def _send(self, collected: CollectedTrace) -> None:
         trace = collected.trace
         pii = bool(sentry_sdk.get_client().options.get("send_default_pii"))
@@ -84,20 +76,6 @@ class SentrySpanProcessor(LocalTraceCollector, UpstreamProcessor):
 
     def _dropped(self, collected: CollectedTrace) -> None:
         _record_lost("queue_overflow", len(collected.spans) + 1, transactions=1)
-
-    def flush_within(self, timeout: float) -> bool:
-        """Build and hand to the transport what waits, within ``timeout`` seconds; whether all was."""
-        self.sweep(everything=True)
-        return self._queue.flush(timeout)
-
-    def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """OpenTelemetry's form of :meth:`flush_within`."""
-        return self.flush_within(timeout_millis / 1000)
-
-    def shutdown(self) -> None:
-        """Take nothing more; what still waits is counted as lost."""
-        self.sweep(everything=True)
-        self._queue.stop()
 
 
 def _record_lost(reason: str, spans: int, transactions: int = 0) -> None:
