@@ -46,10 +46,10 @@ def create_app() -> "typer.Typer":
     def demo(
         serve: Annotated[bool, typer.Option("--serve", help="Leave the service up until Ctrl-C.")] = False,
         port: Annotated[
-            int | None, typer.Option(help="The service's port.  [default: a free one]", min=1, max=65535)
+            int | None, typer.Option(help="The service's port; a free one if not given.", min=1, max=65535)
         ] = None,
         width: Annotated[
-            int | None, typer.Option(help="Columns.  [default: the terminal's]", min=72, max=500)
+            int | None, typer.Option(help="Columns; the terminal's if not given.", min=72, max=500)
         ] = None,
         svg: Annotated[Path | None, typer.Option(help="A file to draw the output in.", dir_okay=False)] = None,
     ) -> None:

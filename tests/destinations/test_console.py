@@ -5,80 +5,20 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from opentelemetry import trace as otel_trace
-from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
-from opentelemetry.trace import SpanKind, Status, StatusCode
+from opentelemetry.trace import Status, StatusCode
 
-from brain_otel import capture, guard, local_trace
+from brain_otel import capture, local_trace
 from brain_otel.destinations import create_destination
 from brain_otel.destinations.console import write
-from brain_otel.destinations.wording import clean
 from brain_otel.local_trace import LocalTrace
-from brain_otel.reporting import configure_reporters, local_trace_entered
-from brain_otel.settings import ConfigurationError, Settings
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from opentelemetry.trace import Span
-
-    from brain_otel.destinations import Destination
-
-SETTINGS = Settings(environment="development", source="development.yaml", document={})
-MS = 1_000_000
-
-
-class Terminal:
-    """A tracer whose local traces are printed, and what was printed on stderr."""
-
-    def __init__(self, destination: Destination, capsys: pytest.CaptureFixture[str], **provider: Any) -> None:
-        self._capsys = capsys
-        self.destination = destination
-        self.provider = TracerProvider(shutdown_on_exit=False, **provider)
-        self.provider.add_span_processor(destination.span_processor)
-        self.tracer = self.provider.get_tracer("test")
-
-    @contextmanager
-    def request(self, name: str = "GET /users/{user_id}", status: int = 200) -> Iterator[Span]:
-        """A server span as the root of a local trace."""
-        attributes: dict[str, Any] = {"http.request.method": "GET", "http.response.status_code": status}
-        with (
-            local_trace_entered(LocalTrace(kind="request")),
-            self.tracer.start_as_current_span(name, kind=SpanKind.SERVER, attributes=attributes) as span,
-        ):
-            yield span
-
-    def sql(self, statement: str, start: int = 0, milliseconds: float = 1.0) -> None:
-        """A database span that took so long, in the stable conventions."""
-        attributes = {"db.system.name": "postgresql", "db.query.text": statement}
-        span = self.tracer.start_span("SELECT", kind=SpanKind.CLIENT, attributes=attributes, start_time=start)
-        span.end(start + int(milliseconds * MS))
-
-    def printed(self) -> str:
-        """What was printed up to now; stdout has nothing."""
-        assert self.destination.flush(5.0)
-        captured = self._capsys.readouterr()
-        assert captured.out == ""
-        return captured.err
-
-
-@contextmanager
-def terminal(capsys: pytest.CaptureFixture[str], options: Any = None, **provider: Any) -> Iterator[Terminal]:
-    destination = create_destination("console", options or {}, SETTINGS)
-    assert destination.reporter is not None
-    configure_reporters((destination.reporter,))
-    guard.reraise_failures(True)
-    try:
-        yield Terminal(destination, capsys, **provider)
-    finally:
-        guard.reraise_failures(False)
-        configure_reporters(())
-        destination.shutdown(5.0)
+from brain_otel.reporting import local_trace_entered
+from brain_otel.settings import ConfigurationError
+from tests.destinations.terminal import MS, SETTINGS, terminal
 
 
 def indent_of(output: str, text: str) -> int:
@@ -273,11 +213,6 @@ def test_what_is_piped_is_plain_and_whole(capsys: pytest.CaptureFixture[str]) ->
         output = console.printed()
     assert "\x1b" not in output
     assert statement in output
-
-
-def test_text_cannot_command_the_terminal() -> None:
-    """Control characters from a path or an exception are replaced."""
-    assert clean("a\x1b[31m\nb\u202e") == "a�[31m b�"
 
 
 def test_an_encoding_without_line_drawing_gets_ascii() -> None:
