@@ -12,6 +12,10 @@ from opentelemetry.configuration import configure_sdk
 # The loader's public function reads the file and os.environ itself; ours have been read, checked against the
 # same schema and relieved of what upstream does not know. Only the conversion is left; a test pins it.
 from opentelemetry.configuration.file._loader import _dict_to_model
+from opentelemetry.context import Context
+from opentelemetry.propagate import get_global_textmap, set_global_textmap
+from opentelemetry.propagators.composite import CompositePropagator
+from opentelemetry.propagators.textmap import CarrierT, Getter, default_getter
 from opentelemetry.sdk.trace import Span, SpanProcessor, TracerProvider
 
 from brain_otel import local_trace
@@ -21,8 +25,6 @@ from brain_otel.sampling import HeadSampler
 from brain_otel.settings import ConfigurationError
 
 if TYPE_CHECKING:
-    from opentelemetry.context import Context
-
     from brain_otel.settings import Settings
 
 _SEMANTIC_CONVENTIONS = "OTEL_SEMCONV_STABILITY_OPT_IN"
@@ -37,6 +39,23 @@ class TraceAttributes(SpanProcessor):
             trace = local_trace.current(parent_context)
             if trace is not None and trace.attributes:
                 span.set_attributes(trace.attributes)
+
+
+class NoPropagator(CompositePropagator):
+    """Reads and writes nothing, as a file without ``propagator`` asks.
+
+    Upstream's empty composite gives ``None`` for a context, which instrumentations attach all the same: then every
+    request fails.
+    """
+
+    def extract(
+        self,
+        carrier: CarrierT,  # noqa: ARG002
+        context: Context | None = None,
+        getter: Getter[CarrierT] = default_getter,  # noqa: ARG002
+    ) -> Context:
+        """Give ``context``, or an empty one."""
+        return Context() if context is None else context
 
 
 def configure_opentelemetry(settings: Settings) -> TracerProvider:
@@ -61,6 +80,8 @@ def configure_opentelemetry(settings: Settings) -> TracerProvider:
         raise ConfigurationError(
             f"OpenTelemetry's tracer provider is a {type(provider).__name__}; allowed: the SDK's TracerProvider"
         )
+    if get_global_textmap().extract({}) is None:
+        set_global_textmap(NoPropagator([]))
     provider.sampler = HeadSampler(provider.sampler)
     provider.add_span_processor(TraceAttributes())
     return provider

@@ -67,7 +67,7 @@ def assert_everything_arrived_once(ingest: SentryIngest, numbers: range = NUMBER
 
 
 def path_of(event: dict[str, Any]) -> str:
-    return urlsplit(event["request"]["url"]).path[1:]
+    return urlsplit(str(event["request"]["url"])).path[1:]
 
 
 def trace_of(event: dict[str, Any]) -> str:
@@ -124,7 +124,9 @@ def test_a_reloaded_app_is_traced_as_the_first_was(ingest: SentryIngest, tmp_pat
     file.write_text(source)
     port = free_port()
     command = uvicorn_command("edited:app", port, reload=True, launcher=door == "launcher")
-    with Server(command, port, env=door_environment(ingest, door), cwd=tmp_path) as server:
+    with Server(
+        command, port, env=door_environment(ingest, door), cwd=tmp_path, pythonpath=[tmp_path, ROOT]
+    ) as server:
         send_requests(server, range(5))
         file.write_text(source.replace('VERSION = "before"', 'VERSION = "after"'))
         answers = answers_until(server, f"/{POLLED}", '"after 999"')

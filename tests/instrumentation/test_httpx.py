@@ -1,0 +1,116 @@
+"""HTTPX: one span a request, with the trace's headers on the wire."""
+
+import pytest
+
+from tests.instrumentation.process import Outcome, run_traced
+from tests.instrumentation.target import HttpTarget
+from tests.support.process import free_port
+
+SCRIPT = """
+import asyncio, contextlib, os
+import brain_otel
+brain_otel.setup()
+import httpx
+from brain_otel import start_transaction
+
+URL, DEAD = os.environ["URL"], os.environ["DEAD"]
+
+def main():
+    with httpx.Client(base_url=URL, trust_env=False) as client:
+        with start_transaction("sync"):
+            client.get("/sync?token=secret")
+        with start_transaction("sync stream"), client.stream("GET", "/stream") as response:
+            assert response.read() == b"one two three"
+        with start_transaction("sync 500"):
+            assert client.get("/status/500").status_code == 500
+        with start_transaction("sync 404"):
+            assert client.get("/status/404").status_code == 404
+        with start_transaction("sync refused"), contextlib.suppress(httpx.ConnectError):
+            client.get(DEAD)
+    with start_transaction("sync retries"), contextlib.suppress(httpx.ConnectError):
+        with httpx.Client(transport=httpx.HTTPTransport(retries=2)) as client:
+            client.get(DEAD)
+    with start_transaction("sync function"):
+        httpx.get(URL + "/function", trust_env=False)
+
+async def main_async():
+    async with httpx.AsyncClient(base_url=URL, trust_env=False) as client:
+        with start_transaction("async"):
+            await client.get("/async?token=secret")
+        with start_transaction("async stream"):
+            async with client.stream("GET", "/stream") as response:
+                assert await response.aread() == b"one two three"
+        with start_transaction("async 500"):
+            assert (await client.get("/status/500")).status_code == 500
+        with start_transaction("async 404"):
+            assert (await client.get("/status/404")).status_code == 404
+        with start_transaction("async refused"), contextlib.suppress(httpx.ConnectError):
+            await client.get(DEAD)
+    with start_transaction("async retries"), contextlib.suppress(httpx.ConnectError):
+        async with httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(retries=2)) as client:
+            await client.get(DEAD)
+
+main()
+asyncio.run(main_async())
+"""
+
+WORLDS = ("sync", "async")
+
+
+@pytest.fixture(scope="module")
+def outcome(target: HttpTarget) -> Outcome:
+    """Run the script once for all tests of this module."""
+    return run_traced(SCRIPT, {"URL": target.url, "DEAD": f"http://127.0.0.1:{free_port()}/dead"})
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_a_request_is_one_span(outcome: Outcome, target: HttpTarget, world: str) -> None:
+    """It has Sentry's op and description and the stable conventions' attributes."""
+    span = outcome.span(world)
+    assert (span["op"], span["origin"]) == ("http.client", "auto.http.otel.httpx")
+    assert span["description"] == f"GET {target.url}/{world}"
+    assert span["status"] == "ok"
+    assert span["data"]["http.request.method"] == "GET"
+    assert span["data"]["http.response.status_code"] == 200
+    assert span["data"]["server.port"] == target.server_port
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_a_streamed_response_is_one_span(outcome: Outcome, world: str) -> None:
+    """Reading the body later adds none."""
+    assert outcome.span(f"{world} stream")["status"] == "ok"
+
+
+@pytest.mark.parametrize("world", WORLDS)
+@pytest.mark.parametrize(("code", "status"), [(500, "internal_error"), (404, "not_found")])
+def test_a_bad_answer_is_a_status(outcome: Outcome, world: str, code: int, status: str) -> None:
+    """The HTTP status becomes Sentry's; no event comes of it."""
+    span = outcome.span(f"{world} {code}")
+    assert span["status"] == status
+    assert span["data"]["http.response.status_code"] == code
+    assert outcome.events == []
+
+
+@pytest.mark.parametrize("world", WORLDS)
+@pytest.mark.parametrize("case", ["refused", "retries"])
+def test_a_refused_connection_is_one_failed_span(outcome: Outcome, world: str, case: str) -> None:
+    """Also where the transport tried several times: it is one request."""
+    span = outcome.span(f"{world} {case}")
+    assert span["status"] == "internal_error"
+    assert span["data"]["error.type"].endswith("ConnectError")
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_the_headers_on_the_wire_name_the_requests_span(outcome: Outcome, target: HttpTarget, world: str) -> None:
+    """W3C's and Sentry's headers both say the trace and the span; baggage has the sampling context."""
+    span, headers = outcome.span(world), target.headers[f"/{world}"]
+    traceparent, _, flags = headers["traceparent"].rpartition("-")
+    assert traceparent == f"00-{span['trace_id']}-{span['span_id']}"
+    assert int(flags, 16) & 1  # sampled; OpenTelemetry also sets the flag for a random trace id
+    assert headers["sentry-trace"] == f"{span['trace_id']}-{span['span_id']}-1"
+    assert f"sentry-trace_id={span['trace_id']}" in headers["baggage"]
+
+
+def test_module_level_functions_are_traced(outcome: Outcome, target: HttpTarget) -> None:
+    """`httpx.get` makes a client of its own, which is traced as well."""
+    assert outcome.span("sync function")["description"] == f"GET {target.url}/function"
