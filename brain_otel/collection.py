@@ -227,7 +227,7 @@ class LocalTraceCollector(SpanProcessor):
 
 
 class QueuedCollector(LocalTraceCollector, Generic[T]):
-    """A collector whose local traces are worked off on a thread of its own: what it makes of them goes to ``_queue``."""
+    """A collector whose local traces are worked off on a thread of its own."""
 
     def __init__(self, name: str, work: Callable[[T], None], *, drop: Callable[[T], None]) -> None:
         super().__init__()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.trace import SpanKind
 
+from brain_otel import conventions
 from brain_otel.sentry import semantics
 
 if TYPE_CHECKING:
@@ -35,14 +36,14 @@ def merged(values: list[dict[str, Any]], more: list[dict[str, Any]]) -> list[dic
 def _breadcrumb(span: ReadableSpan) -> dict[str, Any] | None:
     attributes = span.attributes or {}
     crumb: dict[str, Any] = {"timestamp": datetime.fromtimestamp((span.end_time or 0) / 1e9, UTC)}
-    system = semantics.db_system(attributes)
+    system = conventions.db_system(attributes)
     if system == "redis":
-        crumb |= {"type": "redis", "category": "redis", "message": semantics.description(span)}
+        crumb |= {"type": "redis", "category": "redis", "message": conventions.description(span)}
     elif system is not None:
-        crumb |= {"type": "query", "category": "query", "message": semantics.description(span)}
-    elif semantics.http_method(attributes) is not None and span.kind is SpanKind.CLIENT:
+        crumb |= {"type": "query", "category": "query", "message": conventions.description(span)}
+    elif conventions.http_method(attributes) is not None and span.kind is SpanKind.CLIENT:
         data = semantics.data(span)
-        url = semantics.description(span).partition(" ")[2]
+        url = conventions.description(span).partition(" ")[2]
         crumb |= {"type": "http", "category": "httplib", "data": {"url": url}}
         crumb["data"]["method"] = data.get("http.request.method")
         crumb["data"]["status_code"] = data.get("http.response.status_code")

@@ -14,10 +14,9 @@ from sentry_sdk.integrations import Integration
 from sentry_sdk.scope import add_global_event_processor
 from sentry_sdk.utils import event_from_exception
 
-from brain_otel import local_trace
+from brain_otel import conventions, local_trace
 from brain_otel.guard import guarded
 from brain_otel.reporting import Failure, Message, Reporter
-from brain_otel.sentry import semantics
 from brain_otel.sentry.breadcrumbs import breadcrumbs_of, merged
 from brain_otel.sentry.request import request_interface
 from brain_otel.sentry.sampling_context import create_sampling_context, sampling_context_of
@@ -134,6 +133,13 @@ def link_event(owner: LocalTrace | None, event: Any, hint: Any) -> Any:
 
     ``owner`` is the local trace on whose scope the event was captured, for code that has the scope only.
     """
+    # sentry-sdk swallows what an event processor raises, but says so only where `debug` is on.
+    with guarded("linking an event"):
+        return _linked(owner, event, hint)
+    return event
+
+
+def _linked(owner: LocalTrace | None, event: Any, hint: Any) -> Any:
     contexts = event.setdefault("contexts", {})
     contexts.setdefault("runtime", dict(_RUNTIME))
     if event.get("type") == "transaction":
@@ -171,7 +177,7 @@ def _link(event: Any, contexts: dict[str, Any], trace: LocalTrace) -> None:
             "span_id": f"{span.span_id:016x}",
             "dynamic_sampling_context": sampling_context_of(trace),
         }
-    name = semantics.name_of(trace)
+    name = conventions.name_of(trace)
     if name is not None and not event.get("transaction"):
         event["transaction"] = name.text
         event["transaction_info"] = {"source": name.source}

@@ -63,17 +63,16 @@ class SentryPropagator(UpstreamPropagator):
 
     def _extract(self, carrier: CarrierT, context: Context, getter: Getter[CarrierT]) -> Context:
         baggage = _incoming_baggage(carrier, getter)
-        nearer = otel_trace.get_current_span(context).get_span_context()
-        if nearer.is_valid and nearer.is_remote and getter.get(carrier, _TRACEPARENT):
-            return _with_sampling_context(context, nearer, baggage)
         header = getter.get(carrier, SENTRY_TRACE_HEADER_NAME)
         data = extract_sentrytrace_data(header[0]) if header else None
         caller = _caller(data) if data else None
+        nearer = otel_trace.get_current_span(context).get_span_context()
+        if nearer.is_valid and nearer.is_remote and getter.get(carrier, _TRACEPARENT):
+            return _with_sampling_context(context, nearer, caller, baggage)
         if data is None or caller is None:
             return context
         context = otel_context.set_value(SENTRY_TRACE_KEY, data, context)
-        # Without baggage the caller owns an empty sampling context, which must not be filled in here.
-        context = otel_context.set_value(SENTRY_BAGGAGE_KEY, baggage or Baggage({}, mutable=False), context)
+        context = otel_context.set_value(SENTRY_BAGGAGE_KEY, baggage or _empty(), context)
         if data["parent_sampled"] is None:
             context = undecided(context)
         return otel_trace.set_span_in_context(NonRecordingSpan(caller), context)
@@ -118,11 +117,20 @@ def _incoming_baggage(carrier: CarrierT, getter: Getter[CarrierT]) -> Baggage | 
     return baggage if baggage.sentry_items else None
 
 
-def _with_sampling_context(context: Context, nearer: SpanContext, baggage: Baggage | None) -> Context:
+def _with_sampling_context(
+    context: Context, nearer: SpanContext, caller: SpanContext | None, baggage: Baggage | None
+) -> Context:
     """Keep the sampling context that came along if it is of the same trace as ``traceparent``."""
-    if baggage is None or baggage.sentry_items.get("trace_id") != f"{nearer.trace_id:032x}":
-        return context
-    return otel_context.set_value(SENTRY_BAGGAGE_KEY, baggage, context)
+    if baggage is not None and baggage.sentry_items.get("trace_id") == f"{nearer.trace_id:032x}":
+        return otel_context.set_value(SENTRY_BAGGAGE_KEY, baggage, context)
+    if caller is not None and caller.trace_id == nearer.trace_id:
+        return otel_context.set_value(SENTRY_BAGGAGE_KEY, _empty(), context)
+    return context
+
+
+def _empty() -> Baggage:
+    """What a caller owns that sent ``sentry-trace`` without ``baggage``; it must not be filled in here."""
+    return Baggage({}, mutable=False)
 
 
 def _outgoing_baggage(span: SpanContext, context: Context | None) -> list[str]:

@@ -14,7 +14,7 @@ from opentelemetry import context as otel_context
 from sentry_sdk.integrations.opentelemetry.consts import SENTRY_BAGGAGE_KEY
 from sentry_sdk.tracing_utils import Baggage
 
-from brain_otel.sentry.semantics import name_of
+from brain_otel.conventions import name_of
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
@@ -80,7 +80,7 @@ def sample_rand(trace_id: int) -> float:
 
     OpenTelemetry's ``TraceIdRatioBased`` keeps a trace whose lower 64 bits are below the rate's share of 2**64.
     """
-    return int((trace_id & _LOW_64_BITS) / 2**64 * 1_000_000) / 1_000_000
+    return ((trace_id & _LOW_64_BITS) * 1_000_000 >> 64) / 1_000_000  # in integers: as a float the highest would be 1
 
 
 def _same_trace(trace: LocalTrace, root: SpanContext) -> bool:

@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any, Self
 import sentry_sdk
 from sentry_sdk.integrations.opentelemetry import SentrySpanProcessor as UpstreamProcessor
 
-from brain_otel import local_trace
+from brain_otel import conventions, local_trace
 from brain_otel.collection import CollectedTrace, QueuedCollector
 from brain_otel.guard import guarded
-from brain_otel.sentry import semantics
 from brain_otel.sentry.profiling import attach_profile, follow_thread, start_profile, stop_profile
 from brain_otel.sentry.sampling_context import sampling_context_of
 from brain_otel.sentry.scopes import captured_with_scope_of
@@ -39,7 +38,7 @@ class SentrySpanProcessor(QueuedCollector[CollectedTrace], UpstreamProcessor):
     def wants(self, span: ReadableSpan) -> bool:
         """All but spans of our own traffic to Sentry, which would beget themselves."""
         attributes = span.attributes or {}
-        url = semantics.first(attributes, "url.full", "http.url")
+        url = conventions.first(attributes, "url.full", "http.url")
         dsn = sentry_sdk.get_client().parsed_dsn
         return url is None or dsn is None or dsn.netloc not in str(url)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from brain_otel import conventions
 from brain_otel.sentry import semantics
 from brain_otel.sentry.breadcrumbs import merged
 
@@ -29,7 +30,7 @@ def create_transaction(collected: CollectedTrace, *, send_default_pii: bool = Fa
     root = collected.root
     if root is None or root.get_span_context() is None:
         raise ValueError("a local trace without an ended root is no transaction")
-    name = semantics.transaction_name(root.name, root.attributes or {})
+    name = conventions.transaction_name(root.name, root.attributes or {})
     event: dict[str, Any] = {
         "type": "transaction",
         "transaction": name.text,
@@ -50,7 +51,7 @@ def create_transaction(collected: CollectedTrace, *, send_default_pii: bool = Fa
 def _breadcrumbs(span: ReadableSpan) -> Iterator[dict[str, Any]]:
     """The breadcrumbs that the application added while ``span`` was current."""
     for event in span.events:
-        if event.name == semantics.BREADCRUMB_EVENT:
+        if event.name == conventions.BREADCRUMB_EVENT:
             attributes = dict(event.attributes or {})
             crumb = {
                 "timestamp": datetime.fromtimestamp(event.timestamp / 1e9, UTC),
@@ -75,7 +76,7 @@ def _trace_context(root: ReadableSpan, send_default_pii: bool) -> dict[str, Any]
 def _span(span: ReadableSpan, send_default_pii: bool) -> dict[str, Any]:
     result = {
         **_identity(span),
-        "description": semantics.description(span),
+        "description": conventions.description(span),
         "status": semantics.status(span),
         "start_timestamp": _seconds(span.start_time),
         "timestamp": _seconds(span.end_time),
@@ -93,7 +94,7 @@ def _identity(span: ReadableSpan) -> dict[str, Any]:
     identity = {
         "trace_id": f"{context.trace_id:032x}",
         "span_id": f"{context.span_id:016x}",
-        "op": semantics.operation(span),
+        "op": conventions.operation(span),
         "origin": semantics.origin(span),
     }
     if span.parent is not None:

@@ -1,0 +1,30 @@
+"""A service that calls the next one, and says what headers it was called with.
+
+``NEXT_URL`` is the service after this one, if there is one; ``FAIL`` makes each call end in an error.
+"""
+
+import os
+
+import httpx
+from fastapi import FastAPI, Request
+from opentelemetry import baggage
+
+import brain_otel
+
+brain_otel.setup()
+
+NEXT_URL = os.environ.get("NEXT_URL")
+
+app = FastAPI()
+
+
+@app.get("/chain/{step}")
+async def chain(step: int, request: Request) -> list[dict[str, str]]:
+    """Call the next service, report an error, and return the headers of every service from here on."""
+    headers = {**request.headers, "seen-tenant": str(baggage.get_baggage("tenant"))}
+    later: list[dict[str, str]] = []
+    if NEXT_URL is not None:
+        async with httpx.AsyncClient(trust_env=False) as client:
+            later = (await client.get(f"{NEXT_URL}/chain/{step + 1}")).json()
+    brain_otel.capture_exception(ValueError(f"step {step}"))
+    return [headers, *later]

@@ -1,0 +1,87 @@
+"""The Sentry destination alone: real spans of the SDK, a real client, and an ingest that listens."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from opentelemetry import trace as otel_trace
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON
+
+from brain_otel import guard
+from brain_otel.destinations.sentry import create_destination
+from brain_otel.reporting import configure_reporters
+from brain_otel.settings import Secret, SentrySettings, Settings
+from tests.support.ingest import Json, SentryIngest
+from tests.support.relay import assert_accepted
+
+
+class Bridge:
+    """A tracer whose spans go to Sentry, and what has arrived there."""
+
+    def __init__(self, ingest: SentryIngest, options: dict[str, Any], sampled: bool, **sentry: Any) -> None:
+        self.ingest = ingest
+        given = {"environment": "test", "release": "shop@1", "profiles_sample_rate": 0.0, **sentry}
+        settings = Settings(
+            environment="test",
+            source="test",
+            document={},
+            sentry=SentrySettings(dsn=Secret(ingest.dsn), **given),
+        )
+        self.provider = TracerProvider(
+            sampler=ALWAYS_ON if sampled else ALWAYS_OFF,
+            resource=Resource({"service.name": "shop"}),
+            shutdown_on_exit=False,
+        )
+        self.destination = create_destination(options, settings)
+        self.provider.add_span_processor(self.destination.span_processor)
+        assert self.destination.reporter is not None
+        configure_reporters((self.destination.reporter,))
+
+    @property
+    def tracer(self) -> otel_trace.Tracer:
+        return self.tracer_of("test")
+
+    def tracer_of(self, scope: str) -> otel_trace.Tracer:
+        return self.provider.get_tracer(scope)
+
+    def flush(self) -> None:
+        assert self.destination.flush(10.0)
+
+    def transaction(self) -> Json:
+        """Return the one transaction that was sent, which Relay accepts as it is."""
+        self.flush()
+        self.ingest.wait_for(lambda it: len(it.transactions) > 0)
+        (only,) = self.ingest.transactions
+        assert_accepted(only)
+        return only
+
+    def close(self) -> None:
+        configure_reporters(())
+        self.destination.shutdown(5.0)
+
+
+Connect = Callable[..., Bridge]
+
+
+@pytest.fixture
+def connect(ingest: SentryIngest) -> Iterator[Connect]:
+    """Connect to Sentry with settings of the test's own, once."""
+    made: list[Bridge] = []
+
+    def connected(*, sampled: bool = True, options: dict[str, Any] | None = None, **sentry: Any) -> Bridge:
+        made.append(Bridge(ingest, options or {}, sampled, **sentry))
+        return made[-1]
+
+    guard.reraise_failures(True)
+    yield connected
+    guard.reraise_failures(False)
+    for bridge in made:
+        bridge.close()
+
+
+@pytest.fixture
+def bridge(connect: Connect) -> Bridge:
+    """Connect to Sentry, every trace sampled."""
+    return connect()

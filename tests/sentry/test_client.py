@@ -1,0 +1,244 @@
+"""Tests of sentry-sdk as we start it: its release, its traffic, its sessions and its events."""
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sentry_sdk
+import urllib3
+from opentelemetry.context import Context
+from opentelemetry.instrumentation.utils import is_instrumentation_enabled
+from opentelemetry.trace import SpanKind
+
+from brain_otel import capture
+from brain_otel.local_trace import LocalTrace
+from brain_otel.reporting import local_trace_entered
+from brain_otel.sentry.client import UntracedTransport, create_release
+from brain_otel.settings import Secret, SentrySettings
+from tests.sentry.conftest import Bridge, Connect
+from tests.support.ingest import Json, SentryIngest
+from tests.support.process import run_python
+from tests.support.relay import assert_accepted
+
+CI_VARIABLES = ("HEROKU_BUILD_COMMIT", "HEROKU_SLUG_COMMIT", "SOURCE_VERSION", "CODEBUILD_RESOLVED_SOURCE_VERSION")
+
+
+class TestRelease:
+    @pytest.fixture(autouse=True)
+    def _elsewhere(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+        for name in ("SENTRY_RELEASE", *CI_VARIABLES, "CIRCLE_SHA1", "GAE_DEPLOYMENT_ID", "K_REVISION"):
+            monkeypatch.delenv(name, raising=False)
+
+    def release(self, release: str | None = None, service_version: str | None = None) -> str:
+        dsn = Secret("http://public@127.0.0.1:9/1")
+        settings = SentrySettings(dsn=dsn, environment="test", release=release, service_version=service_version)
+        return create_release(settings)
+
+    def test_the_nearest_word_wins(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The setting, the git commit, the CI platform's variable, the service's version, 0.3.0."""
+        assert self.release() == "0.3.0"
+        assert self.release(service_version="1.2") == "1.2"
+        monkeypatch.setenv("SOURCE_VERSION", "c1")
+        assert self.release(service_version="1.2") == "c1"
+        git = ["git", "-c", "user.name=a", "-c", "user.email=a@b"]
+        subprocess.run([*git, "init", "-q", "."], check=True, cwd=tmp_path)
+        subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "x"], check=True, cwd=tmp_path)
+        head = subprocess.run([*git, "rev-parse", "HEAD"], check=True, cwd=tmp_path, capture_output=True, text=True)
+        assert self.release(service_version="1.2") == head.stdout.strip()
+        assert len(head.stdout.strip()) == 40
+        assert self.release("shop@2", service_version="1.2") == "shop@2"
+
+    @pytest.mark.parametrize("variable", CI_VARIABLES)
+    def test_the_platforms_variables_are_sentry_sdks(self, variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A pin of those that are documented."""
+        monkeypatch.setenv(variable, "c1")
+        assert self.release() == "c1"
+
+    def test_without_git_the_rest_is_tried(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """As in a slim container."""
+        monkeypatch.setenv("PATH", "")
+        assert self.release(service_version="1.2") == "1.2"
+
+
+class TestTraffic:
+    @pytest.fixture
+    def requests(self, bridge: Bridge, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, bool]]:
+        """Trace urllib3 at the place and by the rule of contrib's instrumentation; note each request."""
+        seen: list[tuple[str, bool]] = []
+        original = urllib3.connectionpool.HTTPConnectionPool.urlopen
+
+        def urlopen(self: Any, method: str, url: str, *args: Any, **kwargs: Any) -> Any:
+            enabled = is_instrumentation_enabled()
+            seen.append((url, enabled))
+            if not enabled:
+                return original(self, method, url, *args, **kwargs)
+            with bridge.tracer.start_as_current_span("POST", kind=SpanKind.CLIENT, context=Context()):
+                return original(self, method, url, *args, **kwargs)
+
+        monkeypatch.setattr(urllib3.connectionpool.HTTPConnectionPool, "urlopen", urlopen)
+        return seen
+
+    def test_our_own_requests_are_not_traced(
+        self, bridge: Bridge, requests: list[tuple[str, bool]], ingest: SentryIngest
+    ) -> None:
+        """Every POST to Sentry goes out with instrumentation suppressed, and begets no transaction."""
+        client = sentry_sdk.get_client()
+        assert isinstance(client.transport, UntracedTransport)
+        with local_trace_entered(LocalTrace(kind="request")), bridge.tracer.start_as_current_span("root"):
+            capture.capture_message("hello")
+        bridge.flush()
+        ingest.wait_for(lambda it: len(it.transactions) == 1 and len(it.events) == 1)
+        bridge.flush()
+        assert len(requests) >= 2
+        assert {enabled for _, enabled in requests} == {False}
+        ingest.settle(0.2)
+        assert [each["transaction"] for each in ingest.transactions] == ["root"]
+
+    def test_others_requests_are(
+        self, bridge: Bridge, requests: list[tuple[str, bool]], ingest: SentryIngest
+    ) -> None:
+        """The suppression ends with our request; this is what shows that the test above looks at the right place."""
+        bridge.flush()
+        with urllib3.PoolManager() as pool:
+            pool.request("POST", f"http://127.0.0.1:{ingest.port}/elsewhere").close()
+        assert ("/elsewhere", True) in requests
+        bridge.flush()
+        ingest.wait_for(lambda it: [each["transaction"] for each in it.transactions] == ["POST"])
+
+    @pytest.mark.parametrize("attribute", ["url.full", "http.url"])
+    def test_a_span_of_a_request_to_sentry_is_not_collected(
+        self, bridge: Bridge, ingest: SentryIngest, attribute: str
+    ) -> None:
+        """Should an instrumentation not know of the suppression."""
+        for url in (f"http://127.0.0.1:{ingest.port}/api/42/envelope/", "http://shop.test/"):
+            bridge.tracer.start_span(url, kind=SpanKind.CLIENT, attributes={attribute: url}, context=Context()).end()
+        assert bridge.transaction()["transaction"] == "http://shop.test/"
+
+
+class TestSessions:
+    def aggregates(self, ingest: SentryIngest) -> dict[str, int]:
+        ingest.wait_for(lambda it: bool(it.sessions))
+        sums: dict[str, int] = {}
+        for session in ingest.sessions:
+            assert session["attrs"] == {"release": "shop@1", "environment": "test"}
+            for bucket in session["aggregates"]:
+                for name in bucket.keys() - {"started"}:
+                    sums[name] = sums.get(name, 0) + bucket[name]
+        return sums
+
+    def test_requests_are_counted_by_how_they_ended(self, bridge: Bridge, ingest: SentryIngest) -> None:
+        """Well, with a handled error, with an unhandled one: release health by release and environment."""
+        for number in range(6):
+            with local_trace_entered(LocalTrace(kind="request")):
+                if number in (1, 2):
+                    capture.capture_exception(ValueError(number))
+                if number == 3:
+                    capture.report_exception(ValueError(number), handled=False, mechanism="fastapi")
+                if number == 4:
+                    capture.capture_message("no error", level="info")
+        bridge.flush()
+        assert self.aggregates(ingest) == {"exited": 3, "errored": 2, "crashed": 1}
+
+    def test_only_requests_are_sessions(self, bridge: Bridge, ingest: SentryIngest) -> None:
+        """A transaction, and one inside of a request, is none of its own."""
+        with local_trace_entered(LocalTrace(kind="transaction")):
+            pass
+        with local_trace_entered(LocalTrace(kind="request")), local_trace_entered(LocalTrace(kind="transaction")):
+            pass
+        bridge.flush()
+        assert self.aggregates(ingest) == {"exited": 1}
+
+
+READY = """
+import logging, sys
+logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s", stream=sys.stdout)
+import brain_otel
+brain_otel.setup()
+"""
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ("production", "Sentry initialized | environment=production, traces_sample_rate=0.1"),
+        ("development", "Sentry initialized | environment=development, traces_sample_rate=1.0"),
+    ],
+)
+def test_readiness_is_told_in_one_line(ingest: SentryIngest, environment: str, expected: str) -> None:
+    """As the service replaced did, at INFO, once; nothing is written to stderr."""
+    done = run_python(READY, {"SENTRY_DSN": ingest.dsn, "SENTRY_ENVIRONMENT": environment})
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = [line for line in done.stdout.splitlines() if "Sentry" in line]
+    assert [line.split(" ", 2)[0::2] for line in lines] == [["INFO", expected]]
+
+
+def test_nothing_of_ours_needs_a_warning_silenced(ingest: SentryIngest) -> None:
+    """An application that runs with warnings as errors can set up and send, with every variable set."""
+    code = "import warnings; warnings.simplefilter('error')\n" + READY + "brain_otel.capture_message('hello')\n"
+    every = {
+        "SENTRY_DSN": ingest.dsn,
+        "SENTRY_SEND_DEFAULT_PII": "true",
+        "SENTRY_PROFILES_SAMPLE_RATE": "1.0",
+        "SENTRY_TRACES_SAMPLE_RATE": "1.0",
+    }
+    done = run_python(code, every)
+    assert done.returncode == 0, done.stderr
+    assert len(ingest.events) == 1
+
+
+FAIL = """
+import sys
+def fail(amount):
+    raise ValueError(f"bad {amount}")
+sys.argv = ["shop"]
+fail(3)
+"""
+
+NATIVE = "import sentry_sdk, os\nsentry_sdk.init(os.environ['SENTRY_DSN'])\n" + FAIL
+OURS = "import brain_otel\nbrain_otel.setup()\n" + FAIL
+
+
+def test_an_error_event_says_what_sentry_sdks_own_says(ingest: SentryIngest) -> None:
+    """Runtime, server, modules, release, environment, stack and mechanism of an error are those that Sentry knows."""
+    environ = {"SENTRY_DSN": ingest.dsn, "SENTRY_ENVIRONMENT": "staging", "SENTRY_RELEASE": "shop@1"}
+    events: list[Json] = []
+    for code in (NATIVE, OURS):
+        ingest.clear()
+        done = run_python(code, environ)
+        assert done.returncode == 1
+        assert "ValueError: bad 3" in done.stderr
+        ingest.wait_for(lambda it: len(it.events) == 1)
+        events += ingest.events
+    native, ours = events
+    assert_accepted(ours)
+    same = ("platform", "level", "server_name", "modules", "release", "environment")
+    assert {key: ours.get(key) for key in same} == {key: native[key] for key in same}
+    assert ours["contexts"]["runtime"] == native["contexts"]["runtime"]
+    assert ours["sdk"]["name"].startswith("sentry.python")
+    assert ours["sdk"]["version"] == native["sdk"]["version"]
+    for event in events:
+        for value in event["exception"]["values"]:
+            for frame in value["stacktrace"]["frames"]:
+                frame.pop("lineno")
+                if frame["function"] == "<module>":
+                    del frame["vars"]  # the modules that each script imported
+    assert json.dumps(ours["exception"], sort_keys=True) == json.dumps(native["exception"], sort_keys=True)
+
+
+def test_options_of_the_file_come_before_ours(connect: Connect) -> None:
+    """What stands under `sentry:` in the file is sentry-sdk's."""
+    connect(options={"max_breadcrumbs": 7, "server_name": "web"})
+    options = sentry_sdk.get_client().options
+    assert (options["max_breadcrumbs"], options["server_name"]) == (7, "web")
+
+
+def test_closing_leaves_no_client_behind(connect: Connect) -> None:
+    """After `shutdown()` nothing is captured."""
+    bridge = connect()
+    bridge.destination.shutdown(2.0)
+    assert not sentry_sdk.get_client().is_active()
+    assert sentry_sdk.capture_message("late") is None

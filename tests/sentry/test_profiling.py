@@ -1,0 +1,101 @@
+"""Tests of transaction profiles under OpenTelemetry."""
+
+import threading
+import time
+from collections.abc import Iterator
+from datetime import datetime
+
+import pytest
+from opentelemetry import context as otel_context
+from sentry_sdk.profiler.transaction_profiler import Profile, teardown_profiler
+from sentry_sdk.utils import nanosecond_time
+
+from brain_otel.local_trace import LocalTrace
+from brain_otel.reporting import local_trace_entered
+from tests.sentry.conftest import Connect
+from tests.support.ingest import SentryIngest
+
+
+@pytest.fixture(autouse=True)
+def _profiler() -> Iterator[None]:
+    yield
+    teardown_profiler()
+
+
+def be_busy(seconds: float = 0.15) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        sum(range(500))
+
+
+def test_a_slow_transaction_has_a_profile(connect: Connect, ingest: SentryIngest) -> None:
+    """It arrives in the transaction's envelope, and the transaction names it."""
+    bridge = connect(profiles_sample_rate=1.0)
+    with local_trace_entered(LocalTrace(kind="request")), bridge.tracer.start_as_current_span("slow"):
+        be_busy()
+    transaction = bridge.transaction()
+    (profile,) = ingest.profiles
+    assert transaction["contexts"]["profile"] == {"profile_id": profile["event_id"]}
+    (within,) = profile["transactions"]
+    assert within["name"] == "slow"
+    assert within["trace_id"] == transaction["contexts"]["trace"]["trace_id"]
+    assert within["id"] == transaction["event_id"]
+    assert within["active_thread_id"] == str(threading.get_ident())
+    assert profile["timestamp"] == transaction["start_timestamp"]
+    assert datetime.fromisoformat(profile["timestamp"]).tzinfo is not None
+    assert (profile["release"], profile["environment"], profile["version"]) == ("shop@1", "test", "1")
+    assert "be_busy" in {frame["function"] for frame in profile["profile"]["frames"]}
+    assert "profile" not in transaction
+    (envelope,) = [each for each in ingest.envelopes if "transaction" in [item.type for item in each.items]]
+    assert {item.type for item in envelope.items} == {"transaction", "profile"}
+
+
+def test_a_profile_shows_the_thread_that_works(connect: Connect, ingest: SentryIngest) -> None:
+    """For a sync endpoint that is the worker's thread, not the event loop's."""
+    bridge = connect(profiles_sample_rate=1.0)
+    ids: list[int] = []
+    with local_trace_entered(LocalTrace(kind="request")), bridge.tracer.start_as_current_span("slow"):
+        context = otel_context.get_current()
+
+        def work() -> None:
+            ids.append(threading.get_ident())
+            with bridge.tracer.start_as_current_span("work", context=context):
+                be_busy()
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+    bridge.transaction()
+    (profile,) = ingest.profiles
+    assert profile["transactions"][0]["active_thread_id"] == str(ids[0])
+
+
+@pytest.mark.parametrize(("rate", "seconds"), [(0.0, 0.15), (1.0, 0.0)])
+def test_no_profile_is_sent_of_what_was_not_chosen_or_too_short(
+    connect: Connect, ingest: SentryIngest, rate: float, seconds: float
+) -> None:
+    """The transaction then names none."""
+    bridge = connect(profiles_sample_rate=rate)
+    with bridge.tracer.start_as_current_span("root"):
+        be_busy(seconds)
+    transaction = bridge.transaction()
+    assert "profile" not in transaction["contexts"]
+    assert ingest.profiles == []
+
+
+def test_an_unsampled_trace_is_not_profiled(connect: Connect, ingest: SentryIngest) -> None:
+    """Its rate is a share of the sampled transactions."""
+    bridge = connect(sampled=False, profiles_sample_rate=1.0)
+    trace = LocalTrace(kind="request")
+    with local_trace_entered(trace), bridge.tracer.start_as_current_span("root"):
+        be_busy()
+    assert "sentry.profile" not in trace.carrier
+    bridge.flush()
+    assert ingest.profiles == []
+
+
+def test_the_default_thread_of_a_profile_is_the_one_that_made_it() -> None:
+    """A pin: `_default_active_thread_id` is sentry-sdk's own name."""
+    profile = Profile(sampled=True, start_ns=nanosecond_time())
+    assert profile._default_active_thread_id == threading.get_ident()
+    assert profile.active_thread_id is None

@@ -1,0 +1,117 @@
+"""Tests of the dynamic sampling context."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from opentelemetry import trace as otel_trace
+from opentelemetry.context import Context
+from opentelemetry.sdk.trace.sampling import Decision, TraceIdRatioBased
+from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
+
+import brain_otel
+from brain_otel import local_trace
+from brain_otel.local_trace import LocalTrace, Name
+from brain_otel.reporting import local_trace_entered
+from brain_otel.sentry.sampling_context import create_sampling_context, sample_rand, sampling_context_of
+from tests.sentry.conftest import Bridge, Connect
+from tests.support.ingest import SentryIngest
+
+TRACE_IDS = st.integers(1, 2**128 - 1)
+RATES = st.sampled_from([0.0, 0.000001, 0.1, 0.25, 0.333333, 0.5, 0.9, 0.999999, 1.0])
+
+
+def unrecorded(trace_id: int = 0xA) -> otel_trace.Span:
+    return NonRecordingSpan(SpanContext(trace_id, 0xB, is_remote=False, trace_flags=TraceFlags(0)))
+
+
+@given(TRACE_IDS, RATES)
+def test_the_random_number_agrees_with_opentelemetrys_decision(trace_id: int, rate: float) -> None:
+    """A trace is sampled exactly where its number is below the rate, so that Sentry can extrapolate."""
+    sampled = TraceIdRatioBased(rate).should_sample(Context(), trace_id, "n").decision is Decision.RECORD_AND_SAMPLE
+    assert sampled == (sample_rand(trace_id) < rate)
+
+
+@given(TRACE_IDS)
+def test_the_random_number_has_six_digits_below_one(trace_id: int) -> None:
+    """As Sentry's specification has it."""
+    number = sample_rand(trace_id)
+    assert 0.0 <= number < 1.0
+    assert f"{number:.6f}" == f"{number:.10f}"[:8]
+    assert len(f"{number:.6f}") == 8
+
+
+def test_nothing_is_made_without_a_client() -> None:
+    """Before `setup()` and after `shutdown()` there is nothing to say."""
+    assert create_sampling_context(unrecorded().get_span_context(), Context()) == {}
+
+
+def test_nothing_is_made_before_the_root_has_started(bridge: Bridge) -> None:
+    """And that nothing is not kept."""
+    trace = LocalTrace(kind="request")
+    assert sampling_context_of(trace) == {}
+    trace.start(unrecorded(), Context())
+    assert sampling_context_of(trace)["trace_id"] == f"{0xA:032x}"
+    assert bridge.ingest.refused == []
+
+
+@pytest.mark.parametrize(("source", "expected"), [("route", "GET /a"), ("custom", "GET /a"), ("url", None)])
+def test_the_name_is_in_it_unless_it_is_a_raw_path(bridge: Bridge, source: str, expected: str | None) -> None:
+    """A raw path would be of no use to group by, and may be private."""
+    trace = LocalTrace(kind="request", describe=lambda: Name(text="GET /a", source=source))
+    trace.start(unrecorded(), Context())
+    assert sampling_context_of(trace).get("transaction") == expected
+    assert bridge.ingest.refused == []
+
+
+def test_it_is_frozen_at_the_first_call(bridge: Bridge) -> None:
+    """And who got it cannot change it."""
+    names = iter(["first", "second"])
+    trace = LocalTrace(kind="request", describe=lambda: Name(text=next(names), source="route"))
+    trace.start(unrecorded(), Context())
+    first = sampling_context_of(trace)
+    first["transaction"] = "changed"
+    assert sampling_context_of(trace)["transaction"] == "first"
+    assert bridge.ingest.refused == []
+
+
+def test_a_nested_transaction_shares_its_parents(bridge: Bridge) -> None:
+    """One trace, one sampling context; a transaction of another trace has its own."""
+    with local_trace_entered(LocalTrace(kind="request")) as outer:
+        outer.describe = lambda: Name(text="outer", source="route")
+        outer.start(unrecorded(), Context())
+        for trace_id, expected in ((0xA, "outer"), (0xC, "inner")):
+            inner = local_trace.opened("transaction")
+            inner.describe = lambda: Name(text="inner", source="custom")
+            inner.start(unrecorded(trace_id), Context())
+            assert sampling_context_of(inner)["transaction"] == expected
+            assert sampling_context_of(inner)["trace_id"] == f"{trace_id:032x}"
+    assert bridge.ingest.refused == []
+
+
+def test_error_and_transaction_bear_the_same(bridge: Bridge, ingest: SentryIngest) -> None:
+    """In the envelope's header `trace`, which is what Sentry samples by."""
+    with local_trace_entered(LocalTrace(kind="request")), bridge.tracer.start_as_current_span("root"):
+        brain_otel.capture_exception(ValueError("no"))
+    bridge.flush()
+    ingest.wait_for(lambda it: len(it.transactions) == 1 and len(it.events) == 1)
+    headers = [each.headers["trace"] for each in ingest.envelopes if each.items[0].type in ("event", "transaction")]
+    assert len(headers) == 2
+    assert headers[0] == headers[1]
+    assert headers[0]["transaction"] == "root"
+    assert headers[0]["trace_id"] == ingest.events[0]["contexts"]["trace"]["trace_id"]
+
+
+def test_an_error_outside_of_any_request_bears_its_spans(bridge: Bridge, ingest: SentryIngest) -> None:
+    """A span that nobody announced is still a trace."""
+    with bridge.tracer.start_as_current_span("script"):
+        brain_otel.capture_exception(ValueError("no"))
+    bridge.flush()
+    ingest.wait_for(lambda it: len(it.transactions) == 1 and len(it.events) == 1)
+    ids = {each.headers["trace"]["trace_id"] for each in ingest.envelopes if each.items[0].type != "sessions"}
+    assert ids == {ingest.transactions[0]["contexts"]["trace"]["trace_id"]}
+
+
+def test_the_organisation_is_in_it_where_the_dsn_tells(connect: Connect) -> None:
+    """Sentry continues traces of one's own organisation only."""
+    connect(options={"dsn": "http://public@o77.ingest.test/1", "transport": None})
+    assert create_sampling_context(unrecorded().get_span_context(), Context())["org_id"] == "77"
