@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+import weakref
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -68,7 +69,9 @@ class LocalTraceCollector(SpanProcessor):
 
     def __init__(self) -> None:
         self._reset()
-        os.register_at_fork(after_in_child=self._reset)
+        # A hook cannot be taken back; it must not keep the collector alive for ever.
+        alive = weakref.ref(self)
+        os.register_at_fork(after_in_child=lambda: _reset(alive()))
 
     def _reset(self) -> None:
         """Start empty; in a forked child, what is open is the parent's, and the lock may be held by nobody here."""
@@ -250,3 +253,8 @@ class QueuedCollector(LocalTraceCollector, Generic[T]):
         """Take nothing more; what still waits is dropped."""
         self.sweep(everything=True)
         self._queue.stop()
+
+
+def _reset(collector: LocalTraceCollector | None) -> None:
+    if collector is not None:
+        collector._reset()

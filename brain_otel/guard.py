@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import traceback
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ class guarded:  # noqa: N801 - reads as a statement: `with guarded("ending a spa
     ) -> bool:
         if error is None or not isinstance(error, Exception):
             return False
-        _log_once(self.place, error)
+        with suppress(Exception):  # a filter or handler of the application's may fail on our line
+            _log_once(self.place, error)
         return not _reraise
 
 

@@ -101,8 +101,9 @@ def local_trace_entered(trace: LocalTrace) -> Iterator[LocalTrace]:
         with local_trace.entered(trace):
             yield trace
     except BaseException as error:
-        if trace.parent is None:
-            local_trace.left_with(error, trace)
+        with guarded("remembering what ended a local trace"):
+            if trace.parent is None:
+                local_trace.left_with(error, trace)
         raise
     finally:
         trace.closed = True

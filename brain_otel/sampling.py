@@ -13,6 +13,8 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace as otel_trace
 from opentelemetry.sdk.trace.sampling import Sampler, SamplingResult
 
+from brain_otel.guard import guarded
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -50,10 +52,11 @@ class HeadSampler(Sampler):
         trace_state: TraceState | None = None,
     ) -> SamplingResult:
         """The configured sampler's result."""
-        if otel_context.get_value(_UNDECIDED, parent_context):
-            parent = otel_trace.get_current_span(parent_context).get_span_context()
-            if parent.is_remote:
-                parent_context = otel_trace.set_span_in_context(otel_trace.INVALID_SPAN, parent_context)
+        with guarded("looking for a deferred sampling decision"):
+            if otel_context.get_value(_UNDECIDED, parent_context):
+                parent = otel_trace.get_current_span(parent_context).get_span_context()
+                if parent.is_remote:
+                    parent_context = otel_trace.set_span_in_context(otel_trace.INVALID_SPAN, parent_context)
         return self._configured.should_sample(parent_context, trace_id, name, kind, attributes, links, trace_state)
 
     def get_description(self) -> str:

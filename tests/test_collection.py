@@ -1,7 +1,10 @@
 """Tests of the collector that gathers spans by local trace, with the SDK's own spans."""
 
+import gc
+import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -449,3 +452,37 @@ def test_many_threads_share_one_collector(collector: Collector, tracer: otel_tra
     assert all(len(each.spans) == 5 for each in collector.done)
     assert len({each.root.name for each in collector.done if each.root}) == 320
     assert collector.is_empty
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_forked_child_starts_empty(collector: Collector, tracer: otel_trace.Tracer) -> None:
+    """What is open is the parent's to hand over, and the child's own traces are the child's."""
+    root = tracer.start_span("parent's")
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:  # no assertion may leave this branch
+        answer = b"failed"
+        try:
+            is_empty = collector.is_empty
+            root.end()
+            tracer.start_span("child's", context=Context()).end()
+            if is_empty and collector.trees == [("child's", [])]:
+                answer = b"clean"
+        finally:
+            os.write(writing, answer)
+            os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as answers:
+        assert answers.read() == b"clean"
+    os.waitpid(child, 0)
+    root.end()
+    assert collector.trees == [("parent's", [])]
+
+
+def test_a_collector_that_nobody_holds_goes_away() -> None:
+    """Making and dropping collectors, as tests do, does not pile them up."""
+    made = Collector()
+    reference = weakref.ref(made)
+    del made
+    gc.collect()
+    assert reference() is None

@@ -83,7 +83,10 @@ def uninstrument() -> None:
 
 
 def _create_task(loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, Any], **kwargs: Any) -> asyncio.Task[Any]:
-    kind = asyncio.Task if local_trace.current() is None else _ObservedTask
+    kind: type[asyncio.Task[Any]] = asyncio.Task
+    with guarded("looking for a task's local trace"):
+        if local_trace.current() is not None:
+            kind = _ObservedTask
     return kind(coro, loop=loop, **kwargs)
 
 

@@ -96,10 +96,14 @@ def _traced_call(original: Callable[..., Awaitable[None]], *, native: bool) -> C
                 outer.enter(app, scope, rename=not native)  # FastAPI does it itself
             await original(app, scope, receive, send)
             return
-        request = RequestInProgress(app, scope)
         with guarded("preparing an app"):
             _prepare(app, native=native)
-        scope[SCOPE_KEY] = request
+        request = None
+        with guarded("preparing a request"):
+            request = scope[SCOPE_KEY] = RequestInProgress(app, scope)
+        if request is None:
+            await original(app, scope, receive, send)
+            return
         with local_trace_entered(request.trace):
             try:
                 await original(app, scope, receive, send)
@@ -135,9 +139,10 @@ def _prepare(app: FastAPI, *, native: bool) -> None:
 
 def _on_server_span(span: Span, scope: Scope) -> None:
     """Contrib has started the request's span, recorded or not."""
-    request = scope.get(SCOPE_KEY)
-    if isinstance(request, RequestInProgress):
-        request.trace.start(span, None)
+    with guarded("finding a request's span"):
+        request = scope.get(SCOPE_KEY)
+        if isinstance(request, RequestInProgress):
+            request.trace.start(span, None)
 
 
 class _RootFinder:
@@ -147,8 +152,7 @@ class _RootFinder:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with guarded("finding a request's span"):
-            _on_server_span(otel_trace.get_current_span(), scope)
+        _on_server_span(otel_trace.get_current_span(), scope)
         await self.app(scope, receive, send)
 
 

@@ -88,10 +88,10 @@ def _note_rows(
     ``_otel_span`` is contrib's own name; a test tells when it changes. Listeners of the class run before those
     of the engine, so the span has not ended yet.
     """
-    span = getattr(context, "_otel_span", None)
-    if span is None or not span.is_recording():
-        return
     with guarded("noting a row count"):
+        span = getattr(context, "_otel_span", None)
+        if span is None or not span.is_recording():
+            return
         count = getattr(cursor, "rowcount", -1)
         if isinstance(count, int) and count >= 0:
             rows = getattr(cursor, "description", None) is not None

@@ -1,0 +1,291 @@
+"""Tests that what fails in brain_otel is never the application's problem: by breaking each part of it in turn."""
+
+import logging
+import re
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+import httpx
+import pytest
+
+from brain_otel import guard
+from tests.support.ingest import SentryIngest
+from tests.support.process import Server, free_port, uvicorn_command
+
+LINE = re.compile(
+    r"^ERROR brain_otel\.guard brain_otel failed while (.*?); the application is not affected \((.*)$", re.M
+)
+
+#: What can run in, or because of, a request; each must be called by one of `REQUESTS`.
+TARGETS = [
+    *(
+        f"brain_otel.collection:LocalTraceCollector.{name}"
+        for name in ("_find", "_open", "_keep", "_is_complete", "_remove", "_finish", "close", "collected")
+    ),
+    *(
+        f"brain_otel.sentry.span_processor:{name}"
+        for name in (
+            "SentrySpanProcessor.wants",
+            "SentrySpanProcessor.hand_over",
+            "start_profile",
+            "follow_thread",
+            "stop_profile",
+            "attach_profile",
+            "create_transaction",
+            "sampling_context_of",
+            "captured_with_scope_of",
+        )
+    ),
+    "brain_otel.delivery.queue:WorkQueue.put",
+    "brain_otel.telemetry:_State.destinations.0.span_processor._queue._work",
+    "brain_otel.telemetry:_State.destinations.0.span_processor._queue._idle",
+    *(
+        f"brain_otel.sentry.events:SentryReporter.{name}"
+        for name in ("begin", "end", "exception", "message", "breadcrumb", "user", "tag", "context")
+    ),
+    *(
+        f"brain_otel.sentry.events:{name}"
+        for name in (
+            "_linked",
+            "_link",
+            "_add_request",
+            "_add_trail",
+            "_error_of",
+            "request_interface",
+            "breadcrumbs_of",
+            "merged",
+            "event_from_exception",
+            "enter_scope",
+            "sampling_context_of",
+        )
+    ),
+    "brain_otel.sentry.request:masked_headers",
+    "brain_otel.sentry.scopes:use_isolation_scope",
+    "brain_otel.sentry.sampling_context:create_sampling_context",
+    "brain_otel.sentry.sampling_context:name_of",
+    *(
+        f"brain_otel.conventions:{name}"
+        for name in ("operation", "description", "transaction_name", "name_of", "first", "db_system", "http_method")
+    ),
+    *(f"brain_otel.sentry.semantics:{name}" for name in ("status", "data", "links", "origin")),
+    *(
+        f"brain_otel.sentry.propagator:{name}"
+        for name in (
+            "SentryPropagator._extract",
+            "extract_sentrytrace_data",
+            "_caller",
+            "_incoming_baggage",
+            "undecided",
+            "_outgoing_baggage",
+        )
+    ),
+    "brain_otel.sampling:otel_context",
+    "brain_otel.instrumentation.fastapi:_prepare",
+    "brain_otel.instrumentation.fastapi:RequestInProgress.__init__",
+    *(
+        f"brain_otel.instrumentation.fastapi_request:RequestInProgress.{name}"
+        for name in ("name", "facts", "enter", "route", "_find_route")
+    ),
+    "brain_otel.instrumentation.fastapi_request:_get_route_details",
+    *(
+        f"brain_otel.instrumentation.fastapi_errors:{name}"
+        for name in ("is_expected", "report_exception", "_cause_was_reported", "local_trace")
+    ),
+    "brain_otel.instrumentation.asyncio:_LoopObserver.begin",
+    "brain_otel.instrumentation.asyncio:report_exception",
+    "brain_otel.instrumentation.asyncio:local_trace",
+    "brain_otel.instrumentation.sqlalchemy:EngineTracer",
+    "brain_otel.instrumentation.sqlalchemy:isinstance",
+    "brain_otel.instrumentation.sqlalchemy:getattr",
+    "brain_otel.sdk:local_trace",
+    "brain_otel.local_trace:current",
+    "brain_otel.local_trace:opened",
+    "brain_otel.local_trace:left_with",
+    "brain_otel.local_trace:LocalTrace.start",
+    "brain_otel.local_trace:LocalTrace.remember",
+    "brain_otel.local_trace:LocalTrace.reported_as",
+    *(
+        f"brain_otel.capture:{name}"
+        for name in ("attribute_value", "_level", "_record_on_span", "_set_on_spans", "_local_root", "_emit_log")
+    ),
+    "brain_otel.tracing:_Starter._start",
+]
+
+SAMPLED = {"sentry-trace": f"{'a' * 32}-{'b' * 16}", "baggage": f"sentry-trace_id={'a' * 32},tenant=acme"}
+UNSAMPLED = {"sentry-trace": f"{'a' * 32}-{'b' * 16}-0"}
+
+REQUESTS = [
+    ("/work/7", SAMPLED),
+    ("/work/7", UNSAMPLED),
+    ("/fails/7", {}),
+    ("/fails/7", UNSAMPLED),
+    ("/answered/7", {}),
+    ("/refused/7", {}),
+    ("/stream", {}),
+    ("/task", {}),
+    ("/mounted/items/7", {}),
+    ("/nowhere", {}),
+]
+
+Answer = tuple[int, str, bytes]
+
+
+@pytest.fixture(scope="module")
+def sentry() -> Iterator[SentryIngest]:
+    with SentryIngest() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def server(sentry: SentryIngest) -> Iterator[Server]:
+    port = free_port()
+    env = {"SENTRY_DSN": sentry.dsn, "PORT": str(port), "SENTRY_TRACES_SAMPLE_RATE": "1"}
+    env |= {"SENTRY_PROFILES_SAMPLE_RATE": "1", "SENTRY_ENVIRONMENT": "staging"}
+    with Server(uvicorn_command("tests.apps.injection:app", port), port, env=env) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def client(server: Server) -> Iterator[httpx.Client]:
+    # uvicorn closes a connection after an unhandled exception, so each request has one of its own.
+    limits = httpx.Limits(max_keepalive_connections=0)
+    with httpx.Client(base_url=server.url, timeout=10.0, trust_env=False, limits=limits) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def expected(client: httpx.Client) -> list[Answer]:
+    """The answers while nothing is broken."""
+    assert client.post("/control").status_code == 200
+    return answers(client)
+
+
+def answers(client: httpx.Client, requests: list[tuple[str, dict[str, str]]] = REQUESTS) -> list[Answer]:
+    found = []
+    for path, headers in requests:
+        response = client.get(path, headers=headers)
+        found.append((response.status_code, response.headers.get("content-type", ""), response.content))
+    return found
+
+
+def until(condition: Callable[[], object], timeout: float = 5.0) -> None:
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline, "not within the bound"
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.removeprefix("brain_otel."))
+def test_a_failure_of_ours_changes_no_answer(
+    server: Server, client: httpx.Client, expected: list[Answer], target: str
+) -> None:
+    """The answers are the same, each place says so in one line over two requests, and then all is well again."""
+    assert [status for status, _, _ in expected] == [200, 200, 500, 500, 503, 502, 200, 200, 200, 404]
+    client.post("/control")
+    before = len(server.output)
+    client.post("/control", params={"target": target})
+    assert answers(client) == expected
+    assert answers(client) == expected
+
+    def places() -> list[str]:
+        return [place for place, _ in LINE.findall(server.output[before:])]
+
+    until(places)
+    hits = client.post("/control").json()["hits"]
+    assert hits >= 2 or target.endswith(("otel_context", ":local_trace"))  # there the access fails, not the call
+    assert max(Counter(places()).values()) == 1, places()
+    after = len(server.output)
+    assert answers(client, REQUESTS[:3]) == expected[:3]
+    assert LINE.findall(server.output[after:]) == []
+
+
+def test_after_all_of_it_telemetry_still_works(client: httpx.Client, sentry: SentryIngest) -> None:
+    """Nothing that failed once keeps what comes later from being sent, and linked."""
+    client.post("/control", params={"target": "brain_otel.sentry.span_processor:create_transaction"})
+    answers(client)
+    client.post("/control", params={"target": "brain_otel.sentry.events:SentryReporter.begin"})
+    answers(client)
+    client.post("/control")
+    sentry.settle(0.3, timeout=10.0)
+    sentry.clear()
+    assert client.get("/fails/7").status_code == 500
+    sentry.wait_for(lambda it: len(it.transactions) == 1 and len(it.events) == 1)
+    (transaction,), (error,) = sentry.transactions, sentry.events
+    assert transaction["transaction"] == error["transaction"] == "GET /fails/{number}"
+    assert transaction["contexts"]["trace"]["trace_id"] == error["contexts"]["trace"]["trace_id"]
+
+
+@pytest.fixture
+def _forgotten() -> Iterator[None]:
+    guard.forget_logged_places()
+    yield
+    guard.forget_logged_places()
+    guard.reraise_failures(False)
+
+
+def fail_at(place: str, error: BaseException) -> None:
+    with guard.guarded(place):
+        raise error
+
+
+@pytest.mark.usefixtures("_forgotten")
+class TestGuarded:
+    def test_it_logs_the_first_failure_at_each_place(self, caplog: pytest.LogCaptureFixture) -> None:
+        """One ERROR line a place, with the exception and where it was raised; the traceback only at DEBUG."""
+        caplog.set_level(logging.DEBUG, "brain_otel.guard")
+        for _ in range(3):
+            fail_at("here", ValueError("first\n  second"))
+        fail_at("there", KeyError("k"))
+        lines = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
+        assert len(lines) == 2
+        assert lines[0].startswith(
+            "brain_otel failed while here; the application is not affected (ValueError: first second at "
+        )
+        assert f"{__file__}:" in lines[0]
+        traces = [record for record in caplog.records if record.exc_info]
+        assert [record.levelno for record in traces] == [logging.DEBUG, logging.DEBUG]
+
+    @pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(1), GeneratorExit()])
+    def test_it_lets_go_what_is_no_failure(self, error: BaseException, caplog: pytest.LogCaptureFixture) -> None:
+        """Nobody's interrupt or cancellation is swallowed."""
+        with pytest.raises(type(error)):
+            fail_at("here", error)
+        assert caplog.records == []
+
+    def test_an_exception_that_cannot_be_written_is_logged_all_the_same(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Its own failure is not passed on."""
+
+        class UnwritableError(Exception):
+            def __str__(self) -> str:
+                raise ValueError("no")
+
+        fail_at("here", UnwritableError())
+        assert "(UnwritableError: no message at " in caplog.text
+
+    def test_a_log_that_fails_is_not_the_applications_problem(self) -> None:
+        """A filter or handler of the application's that raises on our line."""
+
+        def refuse(record: logging.LogRecord) -> bool:
+            raise RuntimeError("refused")
+
+        guard.logger.addFilter(refuse)
+        try:
+            fail_at("here", ValueError("no"))
+        finally:
+            guard.logger.removeFilter(refuse)
+
+    def test_a_test_can_have_it_raised(self) -> None:
+        """The very exception."""
+        guard.reraise_failures(True)
+        error = ValueError("no")
+        with pytest.raises(ValueError, match="no") as raised:
+            fail_at("here", error)
+        assert raised.value is error
+
+    def test_a_long_message_is_shortened(self, caplog: pytest.LogCaptureFixture) -> None:
+        """A line stays a line."""
+        fail_at("here", ValueError("x" * 5_000))
+        assert len(caplog.records[0].getMessage()) < 600
