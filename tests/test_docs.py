@@ -44,9 +44,7 @@ def test_the_readme_lists_every_variable_that_a_file_reads() -> None:
     """A variable in config/*.yaml is in the README's table."""
     table = (ROOT / "README.md").read_text()
     used = {
-        name
-        for path in (ROOT / "config").glob("*.yaml")
-        for name in re.findall(r"\$\{([A-Z_]+)", path.read_text())
+        name for path in (ROOT / "config").glob("*.yaml") for name in re.findall(r"\$\{([A-Z_]+)", path.read_text())
     }
     assert used
     missing = {name for name in used if f"`{name}`" not in table}
@@ -70,5 +68,3 @@ def test_links_between_pages_lead_somewhere() -> None:
     for page in PAGES:
         for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
-
-
