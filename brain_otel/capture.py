@@ -55,7 +55,8 @@ def capture_exception(error: BaseException | Any | None = None, **context: Any) 
     with guarded("capturing an exception"):
         found = error if error is not None else sys.exc_info()[1]
         if isinstance(found, BaseException):
-            _record_on_span(found)
+            with guarded("recording an exception on its span"):
+                _record_on_span(found)
             return report_exception(found, handled=True, mechanism="generic", context=context)
         if found is not None:
             return capture_message(str(found), level="error", **context)
@@ -76,7 +77,8 @@ def capture_message(message: str, level: str = "info", **context: Any) -> str | 
     event_id = uuid.uuid4().hex
     with guarded("capturing a message"):
         name = _level(level)
-        _emit_log(str(message), name, event_id, context)
+        with guarded("writing a message's log record"):
+            _emit_log(str(message), name, event_id, context)
         report = Message(text=str(message), event_id=event_id, level=name, context=context)
         for reporter in reporters():
             with guarded("reporting a message"):
@@ -172,7 +174,8 @@ def report_exception(
             return known
         event_id = uuid.uuid4().hex
         facts = context or {}
-        _emit_log(None, "error", event_id, facts, error)
+        with guarded("writing an exception's log record"):
+            _emit_log(None, "error", event_id, facts, error)
         failure = Failure(error=error, event_id=event_id, handled=handled, mechanism=mechanism, context=facts)
         for reporter in reporters():
             with guarded("reporting an exception to a destination"):
@@ -205,7 +208,7 @@ def _record_on_span(error: BaseException) -> None:
     span = otel_trace.get_current_span()
     if span.is_recording():
         span.record_exception(error)
-        span.set_status(Status(StatusCode.ERROR, f"{type(error).__name__}: {error}"))
+        span.set_status(Status(StatusCode.ERROR, f"{type(error).__name__}: {attribute_value(error)}"))
 
 
 def _local_root() -> Span | None:
@@ -247,7 +250,7 @@ def _emit_log(
         timestamp=time.time_ns(),
         severity_number=_SEVERITIES[level],
         severity_text=level.upper(),
-        body=body if error is None else f"{type(error).__name__}: {error}",
+        body=body if error is None else f"{type(error).__name__}: {attribute_value(error)}",
         attributes=attributes,
         exception=error,
     )

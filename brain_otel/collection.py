@@ -40,10 +40,12 @@ MAX_OPEN_TRACES = 10_000
 """Local traces that may be open at once; the oldest is given up beyond it."""
 
 MAX_BUFFERED_SPANS = 100_000
-"""Ended spans held in memory over all open local traces."""
+"""Ended spans held in memory over all open local traces; what is complete is in the queue, bounded by itself."""
 
 MAX_AGE = 24 * 3600.0
 """Seconds after which a local trace whose root never ended is given up."""
+
+_FRAMEWORKS = ("opentelemetry.instrumentation.fastapi", "opentelemetry.instrumentation.asgi", "fastapi")
 
 LINGER = 30.0
 """Seconds a local trace waits for spans that are still open when its root has ended."""
@@ -75,7 +77,9 @@ class LocalTraceCollector(SpanProcessor):
 
     def _reset(self) -> None:
         """Start empty; in a forked child, what is open is the parent's, and the lock may be held by nobody here."""
-        self._lock = threading.Lock()
+        # Re-entrant: the garbage collector may run inside of it and end a span on this very thread.
+        self._lock = threading.RLock()
+        self._stopped = False
         self._by_trace: dict[LocalTrace, CollectedTrace] = {}
         self._by_span: dict[int, CollectedTrace] = {}
         self._lingering: dict[CollectedTrace, None] = {}
@@ -104,11 +108,13 @@ class LocalTraceCollector(SpanProcessor):
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Find the local trace to which ``span`` belongs, or open one."""
         with guarded("starting a span"):
-            if not self.wants(span):
+            if self._stopped or not self.wants(span):
                 return
             overdue: list[CollectedTrace] = []
             with self._lock:
                 collected = self._find(span, parent_context)
+                if collected is None:
+                    return
                 span_id = span.get_span_context().span_id
                 collected.open_spans.add(span_id)
                 self._by_span[span_id] = collected
@@ -151,20 +157,22 @@ class LocalTraceCollector(SpanProcessor):
         now = time.monotonic()
         done: list[CollectedTrace] = []
         with self._lock:
-            overdue = [each for each in self._lingering if everything or (each.due or 0.0) <= now]
+            overdue = [each for each in list(self._lingering) if everything or (each.due or 0.0) <= now]
             done.extend(self._remove(each) for each in overdue)
             for collected in list(self._by_trace.values()):
                 if now - collected.started <= MAX_AGE:
                     break
                 done.append(self._remove(collected))
-            waiting = [collected.due for collected in self._lingering if collected.due is not None]
+            waiting = [collected.due for collected in list(self._lingering) if collected.due is not None]
         self._finish(done)
         return max(0.0, min(waiting) - now) if waiting else None
 
     # -- inside the lock -----------------------------------------------------------------------------------
 
-    def _find(self, span: Span, parent_context: Context | None) -> CollectedTrace:
+    def _find(self, span: Span, parent_context: Context | None) -> CollectedTrace | None:
         trace = local_trace.current(parent_context)
+        if trace is not None and trace.root is None and trace.kind == "request" and not _is_server_span(span):
+            return None  # the request is excluded from tracing, and so is what it does
         if trace is not None and (trace.root is None or trace.root is span):
             trace.start(span, parent_context)
             return self._open(trace)
@@ -253,6 +261,14 @@ class QueuedCollector(LocalTraceCollector, Generic[T]):
         """Take nothing more; what still waits is dropped."""
         self.sweep(everything=True)
         self._queue.stop()
+        self._reset()
+        self._stopped = True
+
+
+def _is_server_span(span: Span) -> bool:
+    """Whether an instrumentation of the framework made ``span``, be it contrib's or FastAPI's own."""
+    scope = span.instrumentation_scope
+    return scope is not None and scope.name in _FRAMEWORKS
 
 
 def _reset(collector: LocalTraceCollector | None) -> None:

@@ -71,10 +71,10 @@ def find_file(
     environment: str, environ: Mapping[str, str], config_file: str | os.PathLike[str] | None = None
 ) -> tuple[Path, tuple[str, ...]]:
     """The file for ``environment``, and what to tell the user about the choice."""
-    if explicit := config_file or environ.get("OTEL_CONFIG_FILE"):
-        return Path(explicit), ()
     if Path(environment).name != environment or environment.startswith("."):
         raise ConfigurationError(f"SENTRY_ENVIRONMENT is {environment!r}; allowed: a plain name such as staging")
+    if explicit := config_file or environ.get("OTEL_CONFIG_FILE"):
+        return Path(explicit), ()
     folders = [Path(folder) for folder in [environ.get("BRAIN_OTEL_CONFIG_DIR")] if folder]
     folders.append(packaged_files())
     for folder in folders:

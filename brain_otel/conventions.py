@@ -29,7 +29,7 @@ OP_ATTRIBUTE = "sentry.op"
 """Set by ``start_span`` and ``start_transaction``: the op in so many words."""
 
 SOURCE_ATTRIBUTE = "sentry.source"
-"""Set by ``start_transaction``: the transaction source in so many words."""
+"""For the application to set: the transaction source in so many words."""
 
 BREADCRUMB_EVENT = "breadcrumb"
 """The name of the span event that ``add_breadcrumb`` makes; Sentry has the breadcrumb itself."""

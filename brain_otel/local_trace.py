@@ -126,17 +126,24 @@ class LocalTrace:
         return None
 
 
+def forget_last_failure() -> None:
+    """Let go of the error that ended the latest transaction, and of the frames that it holds."""
+    global _last_failure
+    _last_failure = None
+
+
 def opened(kind: str) -> LocalTrace:
     """A new local trace inside the current one, if there is one: what it inherits is shared or copied here."""
     parent = current()
     if parent is None:
+        forget_last_failure()
         return LocalTrace(kind=kind)
     return LocalTrace(
         kind=kind,
         parent=parent,
         describe_request=parent.describe_request,
         attributes=dict(parent.attributes),
-        failures=parent.failures,
+        failures=[] if parent.closed else parent.failures,
     )
 
 

@@ -87,12 +87,21 @@ def configure_opentelemetry(settings: Settings) -> TracerProvider:
     return provider
 
 
-def configure_destinations(provider: TracerProvider, settings: Settings) -> tuple[Destination, ...]:
-    """Create the destinations that the file names and send them every span."""
-    destinations = tuple(create_destination(each.name, each.options, settings) for each in settings.destinations)
-    for destination in destinations:
-        provider.add_span_processor(destination.span_processor)
-    return destinations
+def create_destinations(settings: Settings) -> tuple[Destination, ...]:
+    """Create the destinations that the file names; none of them if one cannot be.
+
+    Raises:
+        ConfigurationError: an option of one is wrong.
+    """
+    created: list[Destination] = []
+    try:
+        for each in settings.destinations:
+            created.append(create_destination(each.name, each.options, settings))  # noqa: PERF401 - to undo
+    except ConfigurationError:
+        for destination in created:
+            destination.shutdown(0.0)
+        raise
+    return tuple(created)
 
 
 def prefer_stable_semantic_conventions() -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from brain_otel import instrumentation
 from brain_otel.guard import guarded
 from brain_otel.lifecycle import configure_exit, forget_exit
+from brain_otel.local_trace import forget_last_failure
 from brain_otel.reporting import configure_reporters
 
 if TYPE_CHECKING:
@@ -85,12 +86,19 @@ def start(settings: Settings, provider: TracerProvider | None = None) -> tuple[D
         _State.settings = settings
         logger.info("Telemetry is disabled (OTEL_SDK_DISABLED)")
         return ()
-    from brain_otel.sdk import configure_destinations, configure_opentelemetry
+    from brain_otel.sdk import configure_opentelemetry, create_destinations
 
-    provider = provider or configure_opentelemetry(settings)
-    _State.destinations = configure_destinations(provider, settings)
-    _State.settings = settings
-    configure_reporters(tuple(each.reporter for each in _State.destinations if each.reporter is not None))
+    destinations = create_destinations(settings)
+    try:
+        provider = provider or configure_opentelemetry(settings)
+    except Exception:
+        for destination in destinations:
+            destination.shutdown(0.0)
+        raise
+    for destination in destinations:
+        provider.add_span_processor(destination.span_processor)
+    _State.settings, _State.destinations = settings, destinations
+    configure_reporters(tuple(each.reporter for each in destinations if each.reporter is not None))
     instrumentation.instrument(settings.instrumentation)
     configure_exit(lambda: flush(EXIT_TIMEOUT))
     _tell_ready(settings)
@@ -140,6 +148,7 @@ def shutdown(timeout: float = 2.0) -> bool:
                 destination.shutdown(max(0.0, deadline - time.monotonic()))
         _State.destinations = ()
         forget_exit()
+        forget_last_failure()
     return complete
 
 

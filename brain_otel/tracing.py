@@ -158,7 +158,7 @@ class _Starter:
         self.__exit__(kind, error, traceback)
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
-        """Decorate ``function``, sync or async; each call gets a span of its own."""
+        """Decorate ``function``, sync or async; each call gets a span (a generator's: its creation only)."""
         if inspect.iscoroutinefunction(function):
 
             @functools.wraps(function)

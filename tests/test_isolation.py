@@ -15,7 +15,11 @@ from tests.support.process import Server, free_port, run_python, uvicorn_command
 from tests.support.relay import assert_accepted
 
 ROOT = Path(__file__).parent.parent
-ENVIRONMENT = {"SENTRY_ENVIRONMENT": "test", "SENTRY_TRACES_SAMPLE_RATE": "1"}
+ENVIRONMENT = {
+    "SENTRY_ENVIRONMENT": "test",
+    "SENTRY_TRACES_SAMPLE_RATE": "1",
+    "SENTRY_PROFILES_SAMPLE_RATE": "0",
+}
 REQUESTS = 500
 MARKER = re.compile(r"marker-[a-z]+-\d{4}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import logging
 import os
 import threading
@@ -104,7 +105,8 @@ class WorkQueue(Generic[T]):
         if self._thread is None or not self._thread.is_alive():
             self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
             with guarded(f"starting the thread {self._name}"):
-                self._thread.start()
+                # In an empty context: sentry-sdk hands the starter's scopes, a request's, to every thread.
+                contextvars.Context().run(self._thread.start)
 
     def _run(self) -> None:
         while True:

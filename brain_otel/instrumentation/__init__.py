@@ -72,11 +72,6 @@ def uninstrument() -> None:
     _State.waiting.clear()
 
 
-def installed() -> tuple[str, ...]:
-    """The names of the libraries that are instrumented at the moment."""
-    return tuple(_State.installed)
-
-
 def _imported(module: ModuleType) -> None:
     _install(module.__name__)
 

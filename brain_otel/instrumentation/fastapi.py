@@ -15,6 +15,7 @@ request comes.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import logging
 from importlib.util import find_spec
@@ -22,9 +23,11 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from fastapi import FastAPI
+from opentelemetry import context as otel_context
 from opentelemetry import trace as otel_trace
 from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 
+from brain_otel import local_trace
 from brain_otel.guard import guarded
 from brain_otel.instrumentation.fastapi_errors import observed_handlers, report_unhandled
 from brain_otel.instrumentation.fastapi_request import SCOPE_KEY, RequestInProgress
@@ -32,7 +35,7 @@ from brain_otel.lifecycle import flush_before_exit
 from brain_otel.reporting import local_trace_entered
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
     from opentelemetry.trace import Span
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -104,7 +107,7 @@ def _traced_call(original: Callable[..., Awaitable[None]], *, native: bool) -> C
         if request is None:
             await original(app, scope, receive, send)
             return
-        with local_trace_entered(request.trace):
+        with _own_context(), local_trace_entered(request.trace):
             try:
                 await original(app, scope, receive, send)
             except BaseException as error:
@@ -112,6 +115,24 @@ def _traced_call(original: Callable[..., Awaitable[None]], *, native: bool) -> C
                 raise
 
     return call
+
+
+@contextlib.contextmanager
+def _own_context() -> Iterator[None]:
+    """Leave an earlier request's context, in which a server starts a request that came on the same connection.
+
+    A request made in the process by one that is still being served, or by a test, stays where it was made.
+    """
+    around = local_trace.current()
+    earlier = around is not None and around.kind == "request"
+    if not earlier or around is None or around.root is None or around.root.is_recording():
+        yield
+        return
+    token = otel_context.attach(otel_context.Context())
+    try:
+        yield
+    finally:
+        otel_context.detach(token)
 
 
 def _prepare(app: FastAPI, *, native: bool) -> None:

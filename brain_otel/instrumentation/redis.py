@@ -12,14 +12,19 @@ from opentelemetry.instrumentation.redis import RedisInstrumentor
 if TYPE_CHECKING:
     from brain_otel.settings import InstrumentationSettings
 
+_ours: list[RedisInstrumentor] = []
+"""The instrumentor, if it was not the application that used it first."""
+
 
 def instrument(settings: InstrumentationSettings) -> None:  # noqa: ARG001
     """Trace every command."""
     instrumentor = RedisInstrumentor()
     if not instrumentor.is_instrumented_by_opentelemetry:
         instrumentor.instrument(skip_dep_check=True)
+        _ours.append(instrumentor)
 
 
 def uninstrument() -> None:
     """Trace commands no more."""
-    RedisInstrumentor().uninstrument()
+    while _ours:
+        _ours.pop().uninstrument()

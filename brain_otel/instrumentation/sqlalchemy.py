@@ -20,6 +20,7 @@ from opentelemetry.instrumentation.utils import unwrap
 from opentelemetry.semconv.metrics import MetricInstruments
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
+from sqlalchemy.engine.base import OptionEngine
 
 from brain_otel.guard import guarded
 
@@ -62,10 +63,12 @@ def uninstrument() -> None:
 
 
 def _attach(connection: Connection) -> None:
-    engine = connection.engine
-    if engine in _traced:
-        return
     with guarded("attaching to an engine"):
+        engine = connection.engine
+        while isinstance(engine, OptionEngine):  # execution_options() of an engine hears its events as well
+            engine = engine._proxied
+        if engine in _traced:
+            return
         _traced.add(engine)
         usage = metrics.get_meter(_SCOPE).create_up_down_counter(
             name=MetricInstruments.DB_CLIENT_CONNECTIONS_USAGE,

@@ -20,7 +20,7 @@ from brain_otel.reporting import Failure, Message, Reporter
 from brain_otel.sentry.breadcrumbs import breadcrumbs_of, merged
 from brain_otel.sentry.request import request_interface
 from brain_otel.sentry.sampling_context import create_sampling_context, sampling_context_of
-from brain_otel.sentry.scopes import enter_scope
+from brain_otel.sentry.scopes import BaseScopes, enter_scope
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,10 +50,11 @@ class SentryReporter(Reporter):
 
     def __init__(self, processor: SentrySpanProcessor) -> None:
         self._processor = processor
+        self._base = BaseScopes()
 
     def begin(self, trace: LocalTrace) -> object:
         """Give the trace its scope, and a request its session for release health."""
-        stack = enter_scope(trace, partial(link_event, trace))
+        stack = enter_scope(trace, partial(link_event, trace), self._base)
         if trace.kind == "request" and sentry_sdk.get_client().options.get("auto_session_tracking"):
             sentry_sdk.get_isolation_scope().start_session(session_mode="request")
         return stack

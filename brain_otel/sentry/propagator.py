@@ -91,7 +91,8 @@ class SentryPropagator(UpstreamPropagator):
             sampled = "1" if span.trace_flags.sampled else "0"
             value = f"{span.trace_id:032x}-{span.span_id:016x}-{sampled}"
             setter.set(carrier, SENTRY_TRACE_HEADER_NAME, value)
-            if entries := _outgoing_baggage(span, context):
+            entries = _outgoing_baggage(span, context, _carried_baggage(carrier))
+            if entries:
                 setter.set(carrier, BAGGAGE_HEADER_NAME, ",".join(entries))
 
 
@@ -133,7 +134,15 @@ def _empty() -> Baggage:
     return Baggage({}, mutable=False)
 
 
-def _outgoing_baggage(span: SpanContext, context: Context | None) -> list[str]:
+def _carried_baggage(carrier: object) -> list[str]:
+    """The members of the ``baggage`` header that the application, or a propagator before, has written already."""
+    get = getattr(carrier, "get", None)
+    header = get(BAGGAGE_HEADER_NAME) if callable(get) else None
+    members = header.split(",") if isinstance(header, str) else ()
+    return [member.strip() for member in members if member.strip() and not member.strip().startswith("sentry-")]
+
+
+def _outgoing_baggage(span: SpanContext, context: Context | None, carried: list[str]) -> list[str]:
     trace = local_trace.current(context)
     root = trace.span_context() if trace is not None else None
     if trace is not None and root is not None and root.trace_id == span.trace_id:
@@ -141,7 +150,7 @@ def _outgoing_baggage(span: SpanContext, context: Context | None) -> list[str]:
     else:
         items = create_sampling_context(span, context)
     others = otel_baggage.get_all(context).items()
-    entries = [
-        f"{quote_plus(key)}={quote_plus(str(value))}" for key, value in others if not key.startswith("sentry-")
-    ]
+    ours = [f"{quote_plus(key)}={quote_plus(str(value))}" for key, value in others if not key.startswith("sentry-")]
+    known = {member.partition("=")[0] for member in carried}
+    entries = carried + [member for member in ours if member.partition("=")[0] not in known]
     return entries + [f"{Baggage.SENTRY_PREFIX}{quote(key)}={quote(value)}" for key, value in items.items()]

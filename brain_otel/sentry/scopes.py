@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import sentry_sdk
-from sentry_sdk.scope import use_isolation_scope
+from sentry_sdk.scope import use_isolation_scope, use_scope
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,19 +20,35 @@ if TYPE_CHECKING:
 _KEPT = "sentry.scope"
 
 
-def enter_scope(trace: LocalTrace, apply: Callable[[Any, Any], Any]) -> ExitStack:
+class BaseScopes:
+    """The scopes of the code that set everything up: what is set on them is on every request."""
+
+    def __init__(self) -> None:
+        self.isolation = sentry_sdk.get_isolation_scope()
+        self.current = sentry_sdk.get_current_scope()
+
+
+def enter_scope(trace: LocalTrace, apply: Callable[[Any, Any], Any], base: BaseScopes) -> ExitStack:
     """Give ``trace`` its isolation scope in the current context; ``close()`` the result to leave it.
 
-    ``apply`` becomes an event processor of the scope. It goes along with every fork, so it also sees what a
-    thread captures that sentry-sdk gave the scope but nobody gave the OpenTelemetry context.
+    A request begins from ``base``, never from what happens to be current: a server that is sent two requests at
+    once starts the second in the context of the first. ``apply`` becomes an event processor of the scope. It goes
+    along with every fork, so it also sees what a thread captures that sentry-sdk gave the scope but nobody gave the
+    OpenTelemetry context.
     """
     stack = ExitStack()
-    if trace.parent is not None and _KEPT in trace.parent.carrier:
-        trace.carrier[_KEPT] = trace.parent.carrier[_KEPT]
+    around = scope_of(trace.parent) if trace.parent is not None else None
+    if around is not None and trace.parent is not None and not trace.parent.closed:
+        trace.carrier[_KEPT] = around
         return stack
-    scope = stack.enter_context(sentry_sdk.isolation_scope())
+    if trace.kind == "request":
+        scope = base.isolation.fork()
+        stack.enter_context(use_scope(base.current.fork()))
+    else:
+        scope = (around or sentry_sdk.get_isolation_scope()).fork()
     scope.clear_breadcrumbs()
     scope.add_event_processor(apply)
+    stack.enter_context(use_isolation_scope(scope))
     trace.carrier[_KEPT] = scope
     return stack
 
@@ -46,5 +62,5 @@ def scope_of(trace: LocalTrace) -> sentry_sdk.Scope | None:
 def captured_with_scope_of(trace: LocalTrace, event: dict[str, Any], hint: dict[str, Any] | None = None) -> None:
     """Capture ``event`` with the data of ``trace``'s scope, or of none: never with a bystander's."""
     scope = scope_of(trace) or sentry_sdk.Scope()
-    with use_isolation_scope(scope):
+    with use_scope(sentry_sdk.Scope()), use_isolation_scope(scope):
         sentry_sdk.capture_event(event, hint=hint)  # type: ignore[arg-type]

@@ -8,8 +8,10 @@ in class-level dictionaries; here ended spans are collected and the transaction 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import urlsplit
 
 import sentry_sdk
+from opentelemetry.trace import SpanKind
 from sentry_sdk.integrations.opentelemetry import SentrySpanProcessor as UpstreamProcessor
 
 from brain_otel import conventions, local_trace
@@ -37,10 +39,12 @@ class SentrySpanProcessor(QueuedCollector[CollectedTrace], UpstreamProcessor):
 
     def wants(self, span: ReadableSpan) -> bool:
         """All but spans of our own traffic to Sentry, which would beget themselves."""
-        attributes = span.attributes or {}
-        url = conventions.first(attributes, "url.full", "http.url")
         dsn = sentry_sdk.get_client().parsed_dsn
-        return url is None or dsn is None or dsn.netloc not in str(url)
+        url = conventions.first(span.attributes or {}, "url.full", "http.url")
+        if url is None or dsn is None or span.kind is not SpanKind.CLIENT:
+            return True
+        parts = urlsplit(str(url))
+        return parts.netloc.rpartition("@")[2] != dsn.netloc or not parts.path.rstrip("/").endswith("/envelope")
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:  # type: ignore[override]  # upstream says ReadableSpan, the SDK gives Span
         """Collect the span; a root may start a profile, others show it the thread that works."""
