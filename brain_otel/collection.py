@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from opentelemetry.sdk.trace import SpanProcessor
+from opentelemetry.trace import SpanKind
 
 from brain_otel import local_trace
 from brain_otel.delivery.queue import WorkQueue
@@ -44,8 +45,6 @@ MAX_BUFFERED_SPANS = 100_000
 
 MAX_AGE = 24 * 3600.0
 """Seconds after which a local trace whose root never ended is given up."""
-
-_FRAMEWORKS = ("opentelemetry.instrumentation.fastapi", "opentelemetry.instrumentation.asgi", "fastapi")
 
 LINGER = 30.0
 """Seconds a local trace waits for spans that are still open when its root has ended."""
@@ -171,8 +170,8 @@ class LocalTraceCollector(SpanProcessor):
 
     def _find(self, span: Span, parent_context: Context | None) -> CollectedTrace | None:
         trace = local_trace.current(parent_context)
-        if trace is not None and trace.root is None and trace.kind == "request" and not _is_server_span(span):
-            return None  # the request is excluded from tracing, and so is what it does
+        if trace is not None and trace.root is None and trace.kind == "request" and span.kind is SpanKind.CLIENT:
+            return None  # the request is excluded from tracing, and so is what it calls
         if trace is not None and (trace.root is None or trace.root is span):
             trace.start(span, parent_context)
             return self._open(trace)
@@ -261,14 +260,7 @@ class QueuedCollector(LocalTraceCollector, Generic[T]):
         """Take nothing more; what still waits is dropped."""
         self.sweep(everything=True)
         self._queue.stop()
-        self._reset()
         self._stopped = True
-
-
-def _is_server_span(span: Span) -> bool:
-    """Whether an instrumentation of the framework made ``span``, be it contrib's or FastAPI's own."""
-    scope = span.instrumentation_scope
-    return scope is not None and scope.name in _FRAMEWORKS
 
 
 def _reset(collector: LocalTraceCollector | None) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_logged: set[str] = set()
+_logged: dict[str, object] = {}
 _reraise = False
 
 
@@ -53,9 +53,9 @@ class guarded:  # noqa: N801 - reads as a statement: `with guarded("ending a spa
 
 
 def _log_once(place: str, error: Exception) -> None:
-    if place in _logged:
+    first = object()
+    if _logged.setdefault(place, first) is not first:  # in one step: another thread may fail at the same place
         return
-    _logged.add(place)
     frame = traceback.extract_tb(error.__traceback__)[-1:]
     where = f"{frame[0].filename}:{frame[0].lineno}" if frame else "unknown"
     logger.error(

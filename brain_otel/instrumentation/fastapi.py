@@ -123,16 +123,17 @@ def _own_context() -> Iterator[None]:
 
     A request made in the process by one that is still being served, or by a test, stays where it was made.
     """
-    around = local_trace.current()
-    earlier = around is not None and around.kind == "request"
-    if not earlier or around is None or around.root is None or around.root.is_recording():
-        yield
-        return
-    token = otel_context.attach(otel_context.Context())
+    token = None
+    with guarded("leaving an earlier request's context"):
+        around = local_trace.current()
+        root = around.root if around is not None and around.kind == "request" else None
+        if root is not None and not root.is_recording():
+            token = otel_context.attach(otel_context.Context())
     try:
         yield
     finally:
-        otel_context.detach(token)
+        if token is not None:
+            otel_context.detach(token)
 
 
 def _prepare(app: FastAPI, *, native: bool) -> None:
