@@ -146,6 +146,7 @@ class Injection:
         while self._mend:
             self._mend.pop()()
         self.hits = 0
+        brain_otel.flush()  # what is still being built may fail, and say so, only now
         forget_logged_places()
 
 
