@@ -227,7 +227,7 @@ def _set_on_spans(attributes: Mapping[str, Any]) -> None:
         root.set_attributes(attributes)
 
 
-def _context_of_log() -> Context | None:
+def context_of_log() -> Context | None:
     """The context whose ids a log record bears: the local root's where its span has ended already."""
     trace = local_trace.current()
     if trace is None or trace.root is None or otel_trace.get_current_span().get_span_context().is_valid:
@@ -246,7 +246,7 @@ def _emit_log(
     attributes = {key: attribute_value(value) for key, value in context.items()}
     attributes[EVENT_ID] = event_id
     otel_logs.get_logger("brain_otel").emit(
-        context=_context_of_log(),
+        context=context_of_log(),
         timestamp=time.time_ns(),
         severity_number=_SEVERITIES[level],
         severity_text=level.upper(),

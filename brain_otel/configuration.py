@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import copy
 import os
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from brain_otel.document import Document, read_document
+from brain_otel.file_destinations import METRIC_EXPORTER, read_destinations, replace_destinations
+from brain_otel.options import BOOLEANS
 from brain_otel.settings import (
     ConfigurationError,
-    DestinationSettings,
     InstrumentationSettings,
     Secret,
     SentrySettings,
@@ -22,25 +23,32 @@ from brain_otel.settings import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-OWN_DESTINATIONS = ("console", "memory", "sentry")
-"""The names under ``tracer_provider.processors`` that are ours and not OpenTelemetry's."""
+    from brain_otel.options import Options
 
 DEFAULT_ENVIRONMENT = "development"
 FALLBACK_ENVIRONMENT = "production"
 """Whose file an environment without a file of its own uses: the careful one."""
 
-_BOOLEANS = {
-    "true": True,
-    "yes": True,
-    "on": True,
-    "1": True,
-    "false": False,
-    "no": False,
-    "off": False,
-    "0": False,
-}
+DEFAULT_SPOTLIGHT = "http://localhost:8969/stream"
+"""Where Spotlight listens, as sentry-sdk has it."""
+
 _OURS = ("distribution", "brain_otel")
 _TRACES_RATE = ("tracer_provider", "sampler", "parent_based", "root", "trace_id_ratio_based", "ratio")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """Which file is read for which environment, and why."""
+
+    environment: str
+    environment_from: str
+    """The variable or argument that gave the environment."""
+    path: Path
+    path_from: str
+    """The variable or argument that gave the file."""
+    packaged: bool
+    """Whether the file is one of this package's, whose destinations ``OTEL_*_EXPORTER`` may replace."""
+    notices: tuple[str, ...] = ()
 
 
 def read_settings(
@@ -60,31 +68,78 @@ def read_settings(
     Raises:
         ConfigurationError: something is wrong; the message names the place, the value and what is allowed.
     """
+    return read_all(environ, environment=environment, config_file=config_file)[2]
+
+
+def read_all(
+    environ: Mapping[str, str] | None = None,
+    *,
+    environment: str | None = None,
+    config_file: str | os.PathLike[str] | None = None,
+) -> tuple[Choice, Document, Settings]:
+    """As :func:`read_settings`, and how it came about: which file was chosen, and what stands in it.
+
+    Raises:
+        ConfigurationError: something is wrong.
+    """
     variables = {key: value for key, value in (os.environ if environ is None else environ).items() if value}
-    name = environment or variables.get("SENTRY_ENVIRONMENT") or variables.get("ENVIRONMENT") or DEFAULT_ENVIRONMENT
-    path, notices = find_file(name, variables, config_file)
-    document = read_document(path, variables)
-    return _settings(name, document, notices)
+    choice = choose_file(variables, environment=environment, config_file=config_file)
+    document = read_document(choice.path, variables)
+    notices = [*choice.notices, *replace_destinations(document, variables, packaged=choice.packaged)]
+    destinations = read_destinations(document, variables)
+    return choice, document, _settings(choice.environment, document, destinations, tuple(notices))
 
 
-def find_file(
-    environment: str, environ: Mapping[str, str], config_file: str | os.PathLike[str] | None = None
-) -> tuple[Path, tuple[str, ...]]:
-    """The file for ``environment``, and what to tell the user about the choice."""
-    if Path(environment).name != environment or environment.startswith("."):
-        raise ConfigurationError(f"SENTRY_ENVIRONMENT is {environment!r}; allowed: a plain name such as staging")
-    if explicit := config_file or environ.get("OTEL_CONFIG_FILE"):
-        return Path(explicit), ()
-    folders = [Path(folder) for folder in [environ.get("BRAIN_OTEL_CONFIG_DIR")] if folder]
-    folders.append(packaged_files())
-    for folder in folders:
+def choose_file(
+    environ: Mapping[str, str],
+    *,
+    environment: str | None = None,
+    config_file: str | os.PathLike[str] | None = None,
+) -> Choice:
+    """The environment and its file.
+
+    Raises:
+        ConfigurationError: the environment is no plain name.
+    """
+    name, origin = environment or "", "the argument environment"
+    for variable in ("SENTRY_ENVIRONMENT", "ENVIRONMENT"):
+        if not name and environ.get(variable):
+            name, origin = environ[variable], variable
+    if not name:
+        name, origin = DEFAULT_ENVIRONMENT, "the default"
+    if Path(name).name != name or name.startswith("."):
+        raise ConfigurationError(f"SENTRY_ENVIRONMENT is {name!r}; allowed: a plain name such as staging")
+    if config_file or environ.get("OTEL_CONFIG_FILE"):
+        return Choice(
+            environment=name,
+            environment_from=origin,
+            path=Path(config_file or environ["OTEL_CONFIG_FILE"]),
+            path_from="the argument config_file" if config_file else "OTEL_CONFIG_FILE",
+            packaged=False,
+        )
+    path, path_from, notices = _file_of(name, environ)
+    return Choice(
+        environment=name,
+        environment_from=origin,
+        path=path,
+        path_from=path_from,
+        packaged=path.parent == packaged_files(),
+        notices=notices,
+    )
+
+
+def _file_of(environment: str, environ: Mapping[str, str]) -> tuple[Path, str, tuple[str, ...]]:
+    folders = [(Path(folder), "BRAIN_OTEL_CONFIG_DIR") for folder in [environ.get("BRAIN_OTEL_CONFIG_DIR")] if folder]
+    folders.append((packaged_files(), "this package"))
+    for folder, origin in folders:
         if (folder / f"{environment}.yaml").is_file():
-            return folder / f"{environment}.yaml", ()
-    for folder in folders:
+            return folder / f"{environment}.yaml", origin, ()
+    for folder, origin in folders:
         fallback = folder / f"{FALLBACK_ENVIRONMENT}.yaml"
         if fallback.is_file():
-            return fallback, (f"There is no file for the environment {environment!r}; using {fallback}",)
-    raise ConfigurationError(f"{folders[-1]} holds no {FALLBACK_ENVIRONMENT}.yaml; allowed: an intact package")
+            notice = f"There is no file for the environment {environment!r}; using {fallback}"
+            return fallback, origin, (notice,)
+    raise ConfigurationError(f"{folders[-1][0]} holds no {FALLBACK_ENVIRONMENT}.yaml; allowed: an intact package")
 
 
 def packaged_files() -> Path:
@@ -100,55 +155,46 @@ def packaged_files() -> Path:
     return packaged
 
 
-def _settings(environment: str, document: Document, notices: tuple[str, ...]) -> Settings:
+def _settings(
+    environment: str, document: Document, destinations: tuple[Options, ...], notices: tuple[str, ...]
+) -> Settings:
     ours = document.get(*_OURS) or {}
     _refuse_unknown(document, _OURS, ours, ("sentry", "instrumentation"))
-    destinations = _destinations(document)
     sentry = _sentry(environment, document)
-    if not any(destination.name == "sentry" for destination in destinations):
+    if not any(destination.name in ("sentry", "sentry_otlp") for destination in destinations):
         sentry = None
-    if sentry is None:
-        destinations = tuple(each for each in destinations if each.name != "sentry")
     return Settings(
         environment=environment,
         source=document.source,
-        document=_upstream_part(document, environment, with_sentry=sentry is not None),
+        document=_upstream_part(document, environment, destinations, with_sentry=sentry is not None),
         destinations=destinations,
         sentry=sentry,
         instrumentation=_instrumentation(document),
         disabled=bool(document.get("disabled")),
+        send_default_pii=_boolean(document, (*_OURS, "sentry", "send_default_pii"), SentrySettings),
         notices=notices,
     )
 
 
-def _destinations(document: Document) -> tuple[DestinationSettings, ...]:
-    found = []
-    for index, processor in enumerate(document.get("tracer_provider", "processors") or ()):
-        (name, options), *_ = processor.items()
-        if name in OWN_DESTINATIONS:
-            found.append(DestinationSettings(name=name, options=options or {}))
-        elif name not in ("batch", "simple"):
-            allowed = ", ".join((*OWN_DESTINATIONS, "batch", "simple"))
-            raise document.error(("tracer_provider", "processors", index), name, allowed)
-    return tuple(found)
-
-
 def _sentry(environment: str, document: Document) -> SentrySettings | None:
     place = (*_OURS, "sentry")
-    known = ("dsn", "release", "profiles_sample_rate", "send_default_pii", "debug")
+    known = ("dsn", "release", "profiles_sample_rate", "send_default_pii", "debug", "spotlight")
     _refuse_unknown(document, place, document.get(*place) or {}, known)
     # All of it is read before the DSN is looked at: a bad value shows on a machine without one too.
     rates = _rate(document, _TRACES_RATE), _rate(document, (*place, "profiles_sample_rate"))
     send_default_pii = _boolean(document, (*place, "send_default_pii"), SentrySettings)
     debug = _boolean(document, (*place, "debug"), SentrySettings)
+    spotlight = _spotlight(document, (*place, "spotlight"))
     dsn = document.get(*place, "dsn")
-    if not dsn:
-        return None
-    if not is_dsn(str(dsn)):
+    if dsn and not is_dsn(str(dsn)):
         raise document.error((*place, "dsn"), dsn, "a DSN such as https://<key>@<host>/<project>")
     release = document.get(*place, "release")
+    if isinstance(release, (dict, list)):
+        raise document.error((*place, "release"), release, "text")
+    if not dsn and spotlight is None:
+        return None
     return SentrySettings(
-        dsn=Secret(str(dsn)),
+        dsn=Secret(str(dsn)) if dsn else None,
         environment=environment,
         release=str(release) if release else None,
         service_version=_resource_attribute(document, "service.version"),
@@ -156,6 +202,7 @@ def _sentry(environment: str, document: Document) -> SentrySettings | None:
         profiles_sample_rate=rates[1],
         send_default_pii=send_default_pii,
         debug=debug,
+        spotlight=spotlight,
     )
 
 
@@ -169,6 +216,17 @@ def is_dsn(value: str) -> bool:
         ) and (parts.port is None or parts.port > 0)
     except ValueError:
         return False
+
+
+def _spotlight(document: Document, place: tuple[str, ...]) -> str | None:
+    """The address of Spotlight, from an address or a boolean word."""
+    value = document.get(*place)
+    word = str(value if value is not None else "").strip()
+    if word.lower() in BOOLEANS or not word:
+        return DEFAULT_SPOTLIGHT if BOOLEANS.get(word.lower()) else None
+    if isinstance(value, str) and urlsplit(word).scheme in ("http", "https") and urlsplit(word).hostname:
+        return word
+    raise document.error(place, value, f"an address such as {DEFAULT_SPOTLIGHT}, {', '.join(BOOLEANS)}")
 
 
 def _instrumentation(document: Document) -> InstrumentationSettings:
@@ -188,15 +246,18 @@ def _instrumentation(document: Document) -> InstrumentationSettings:
     return InstrumentationSettings(**values)
 
 
-def _upstream_part(document: Document, environment: str, *, with_sentry: bool) -> dict[str, Any]:
-    """What ``configure_sdk`` is to see: without our block, our destinations and empty attributes."""
+def _upstream_part(
+    document: Document, environment: str, destinations: tuple[Options, ...], *, with_sentry: bool
+) -> dict[str, Any]:
+    """What ``configure_sdk`` is to see: without our block, the destinations and empty attributes."""
     data = copy.deepcopy(document.data)
     data.pop("distribution", None)
-    provider = data.get("tracer_provider") or {}
-    provider["processors"] = [
-        each for each in provider.get("processors") or () if next(iter(each)) not in OWN_DESTINATIONS
-    ]
-    data["tracer_provider"] = provider
+    data["tracer_provider"] = {**(data.get("tracer_provider") or {}), "processors": []}
+    if data.get("logger_provider") is not None:
+        data["logger_provider"]["processors"] = []
+    readers = (data.get("meter_provider") or {}).get("readers") or []
+    for options in (each for each in destinations if each.signal == "metrics"):
+        readers[options.index]["periodic"]["exporter"] = {METRIC_EXPORTER: {"destination": options.index}}
     resource = data.get("resource") or {}
     attributes = [each for each in resource.get("attributes") or () if each.get("value") not in (None, "")]
     if not any(each["name"] == "deployment.environment.name" for each in attributes):
@@ -239,7 +300,7 @@ def _rate(document: Document, place: tuple[str, ...]) -> float:
     value = document.get(*place)
     if value is None:
         name = "traces_sample_rate" if place == _TRACES_RATE else place[-1]
-        return float(_default(SentrySettings, name, None))
+        return float(_default(SentrySettings, name))
     try:
         rate = float(value) if not isinstance(value, bool) else -1.0
     except (TypeError, ValueError):
@@ -252,15 +313,13 @@ def _rate(document: Document, place: tuple[str, ...]) -> float:
 def _boolean(document: Document, place: tuple[str, ...], settings: type) -> bool:
     value = document.get(*place)
     if value is None:
-        return bool(_default(settings, place[-1], None))
+        return bool(_default(settings, place[-1]))
     word = str(value).strip().lower()
-    if word not in _BOOLEANS:
-        raise document.error(place, value, ", ".join(_BOOLEANS))
-    return _BOOLEANS[word]
+    if word not in BOOLEANS:
+        raise document.error(place, value, ", ".join(BOOLEANS))
+    return BOOLEANS[word]
 
 
-def _default(settings: type, name: str, value: Any) -> Any:
-    """``value``, or where it is None the default that ``settings`` has for ``name``."""
-    if value is not None:
-        return value
+def _default(settings: type, name: str) -> Any:
+    """The default that ``settings`` has for ``name``."""
     return next(each.default for each in fields(settings) if each.name == name)

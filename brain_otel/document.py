@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 Key = tuple[str | int, ...]
 
+Variables = dict[int, tuple[str, ...]]
+"""The variables that a scalar node has been filled in from, by the node's identity."""
+
 _VARIABLE = re.compile(r"\$\$|\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 _STANDALONE = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*(?::-[^}]*)?\}")
 _STRING = "tag:yaml.org,2002:str"
@@ -43,10 +46,13 @@ _LIMITS = {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"}
 class Document:
     """The parsed content of one file: ``data``, and messages that name the place of a bad value."""
 
-    def __init__(self, source: str, data: dict[str, Any], variables: dict[Key, str]) -> None:
+    def __init__(
+        self, source: str, data: dict[str, Any], root: yaml.Node | None = None, variables: Variables | None = None
+    ) -> None:
         self.source = source
         self.data = data
-        self._variables = variables
+        self._root = root
+        self._variables = variables or {}
 
     def get(self, *key: str | int) -> Any:
         """The value at ``key``, or None where any part of the way is missing."""
@@ -60,9 +66,24 @@ class Document:
                 return None
         return value
 
+    def variable(self, key: Key) -> str | None:
+        """The variable that gave the value at ``key``, or would have given it; the first where there are several.
+
+        None where the file itself says the value.
+        """
+        names = self.variables(key)
+        return names[0] if names else None
+
+    def variables(self, key: Key) -> tuple[str, ...]:
+        """The variables that are filled in at ``key``, in their order."""
+        node = self._root
+        for part in key:
+            node = _child(node, part)
+        return self._variables.get(id(node), ())
+
     def error(self, key: Key, value: object, allowed: str) -> ConfigurationError:
         """The error to raise for ``value`` at ``key``: the place, the value and what is allowed."""
-        variable = self._variables.get(key)
+        variable = self.variable(key)
         path = ".".join(str(part) for part in key) or "the top level"
         place = f"{variable} ({self.source}: {path})" if variable else f"{self.source}: {path}"
         secret = _SECRET.search(path) or (variable and _SECRET.search(variable))
@@ -112,14 +133,14 @@ def _parse(source: str, text: str, environ: Mapping[str, str]) -> Document:
         raise ConfigurationError(f"{source} cannot be parsed: {reason}; allowed: YAML or JSON") from error
     if not isinstance(data, dict):
         raise ConfigurationError(f"{source} holds a {type(data).__name__}; allowed: a mapping")
-    return Document(source, data, filler.variables)
+    return Document(source, data, root, filler.variables)
 
 
 class _Filler:
     """Fills in every value of a node tree once and notes where each came from."""
 
     def __init__(self, loader: yaml.SafeLoader, environ: Mapping[str, str]) -> None:
-        self.variables: dict[Key, str] = {}
+        self.variables: Variables = {}
         self._loader = loader
         self._environ = environ
         self._filled: dict[int, tuple[yaml.Node, int]] = {}
@@ -143,20 +164,33 @@ class _Filler:
                     name.tag = _STRING  # `on` or `1` is text as a key
                 values += self.fill_in(value, (*key, str(name.value)))
         elif isinstance(node, yaml.ScalarNode) and node.tag == _STRING:
-            self._fill_in_scalar(node, key)
+            self._fill_in_scalar(node)
         self._above.pop()
         if values > _MAX_VALUES:
             raise ValueError(f"its aliases unfold to more than {_MAX_VALUES} values")
         self._filled[id(node)] = (node, values)
         return values
 
-    def _fill_in_scalar(self, node: yaml.ScalarNode, key: Key) -> None:
+    def _fill_in_scalar(self, node: yaml.ScalarNode) -> None:
         template = node.value
         node.value = _VARIABLE.sub(lambda match: _value_of(match, self._environ), template)
         if names := [match[1] for match in _VARIABLE.finditer(template) if match[1]]:
-            self.variables[key] = names[0]
+            self.variables[id(node)] = tuple(names)
         if node.style is None and _STANDALONE.fullmatch(template):
             node.tag = self._loader.resolve(yaml.ScalarNode, node.value, (True, False))  # type: ignore[no-untyped-call]
+
+
+def _child(node: yaml.Node | None, part: str | int) -> yaml.Node | None:
+    """The node at ``part`` of ``node``; the later of two that a merge has put side by side."""
+    if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+        child: yaml.Node = node.value[part]
+        return child
+    if isinstance(node, yaml.MappingNode):
+        for name, value in reversed(node.value):
+            if isinstance(name, yaml.ScalarNode) and name.value == part:
+                found: yaml.Node = value
+                return found
+    return None
 
 
 def _value_of(match: re.Match[str], environ: Mapping[str, str]) -> str:

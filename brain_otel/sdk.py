@@ -1,10 +1,12 @@
-"""OpenTelemetry's SDK as the settings say: the one tracer provider, its sampler and its span processors."""
+"""OpenTelemetry's SDK as the settings say: providers, sampler, propagator, and the destinations attached to them."""
 
 from __future__ import annotations
 
 import os
 from typing import TYPE_CHECKING, Any
 
+from opentelemetry import _logs as otel_logs
+from opentelemetry import metrics as otel_metrics
 from opentelemetry import trace as otel_trace
 from opentelemetry.configuration import ConfigurationError as UpstreamError
 from opentelemetry.configuration import configure_sdk
@@ -16,15 +18,21 @@ from opentelemetry.context import Context
 from opentelemetry.propagate import get_global_textmap, set_global_textmap
 from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.propagators.textmap import CarrierT, Getter, default_getter
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.trace import Span, SpanProcessor, TracerProvider
 
 from brain_otel import local_trace
 from brain_otel.destinations import Destination, create_destination
+from brain_otel.destinations.isolation import InUse
+from brain_otel.file_destinations import METRIC_EXPORTER
 from brain_otel.guard import guarded
 from brain_otel.sampling import HeadSampler
 from brain_otel.settings import ConfigurationError
 
 if TYPE_CHECKING:
+    from opentelemetry.sdk.metrics.export import MetricExporter
+
     from brain_otel.settings import Settings
 
 _SEMANTIC_CONVENTIONS = "OTEL_SEMCONV_STABILITY_OPT_IN"
@@ -58,8 +66,10 @@ class NoPropagator(CompositePropagator):
         return Context() if context is None else context
 
 
-def configure_opentelemetry(settings: Settings) -> TracerProvider:
+def configure_opentelemetry(settings: Settings, destinations: tuple[InUse, ...] = ()) -> TracerProvider:
     """Let OpenTelemetry configure itself from its part of the file; the tracer provider that is then global.
+
+    The metric exporters among ``destinations`` become part of the readers that the file describes.
 
     Raises:
         ConfigurationError: the file asks for what is not there, or another tracer provider has been set.
@@ -72,7 +82,7 @@ def configure_opentelemetry(settings: Settings) -> TracerProvider:
             "any other OpenTelemetry set-up"
         )
     try:
-        configure_sdk(_dict_to_model(_copied(settings.document)))
+        configure_sdk(_dict_to_model(_upstream_document(settings.document, destinations)))
     except UpstreamError as error:
         raise ConfigurationError(f"{settings.source}: {error}") from error
     provider = otel_trace.get_tracer_provider()
@@ -87,21 +97,44 @@ def configure_opentelemetry(settings: Settings) -> TracerProvider:
     return provider
 
 
-def create_destinations(settings: Settings) -> tuple[Destination, ...]:
-    """Create the destinations that the file names; none of them if one cannot be.
+def create_destinations(settings: Settings) -> tuple[InUse, ...]:
+    """Create the destinations that the file names and that are not off; none of them if one cannot be.
 
     Raises:
         ConfigurationError: an option of one is wrong.
     """
-    created: list[Destination] = []
+    created: list[InUse] = []
     try:
-        for each in settings.destinations:
-            created.append(create_destination(each.name, each.options, settings))  # noqa: PERF401 - to undo
-    except ConfigurationError:
-        for destination in created:
-            destination.shutdown(0.0)
+        for options in settings.destinations:
+            destination = create_destination(options, settings)
+            if destination is not None:
+                created.append(InUse(destination, options.index))
+    except Exception:
+        for each in created:
+            with guarded(f"shutting {each.name} down"):
+                each.shutdown(0.0)
         raise
     return tuple(created)
+
+
+def attach(destinations: tuple[InUse, ...], provider: TracerProvider) -> tuple[InUse, ...]:
+    """Let ``destinations`` have the spans of ``provider``, and the log records of the global logger provider.
+
+    Returns what is to be flushed and shut down beside them: the meter provider, if the file has one.
+    """
+    loggers = otel_logs.get_logger_provider()
+    for each in destinations:
+        if each.span_processor is not None:
+            provider.add_span_processor(each.span_processor)
+        if each.log_record_processor is not None and isinstance(loggers, LoggerProvider):
+            loggers.add_log_record_processor(each.log_record_processor)
+    meters = otel_metrics.get_meter_provider()
+    return (InUse(_metrics(meters)),) if isinstance(meters, MeterProvider) else ()
+
+
+def create_metric_exporter(destination: MetricExporter | None) -> MetricExporter | None:
+    """What OpenTelemetry calls for our metric exporters: they are made already, and given as they are."""
+    return destination
 
 
 def prefer_stable_semantic_conventions() -> None:
@@ -110,6 +143,46 @@ def prefer_stable_semantic_conventions() -> None:
     The one place that writes ``os.environ``: contrib reads this variable and nothing else.
     """
     os.environ.setdefault(_SEMANTIC_CONVENTIONS, "http,database")
+
+
+def _metrics(meters: MeterProvider) -> Destination:
+    def flush(timeout: float) -> bool:
+        return meters.force_flush(timeout * 1000)
+
+    def shutdown(timeout: float) -> None:
+        meters.shutdown(timeout * 1000)
+
+    return Destination(name="metrics", flush=flush, shutdown=shutdown)
+
+
+def _upstream_document(document: Any, destinations: tuple[InUse, ...]) -> Any:
+    """A copy of ``document`` in which our metric readers hold their exporters.
+
+    What nobody takes is left out: a reader whose destination is off, a provider without a reader or a destination.
+    """
+    exporters = {
+        each.index: each.destination.metric_exporter
+        for each in destinations
+        if each.destination.metric_exporter is not None
+    }
+    copied = _copied(document)
+    readers = (copied.get("meter_provider") or {}).get("readers") or []
+    kept = []
+    for reader in readers:
+        exporter = (reader.get("periodic") or {}).get("exporter") or {}
+        if METRIC_EXPORTER in exporter:
+            found = exporters.get(exporter[METRIC_EXPORTER]["destination"])
+            if found is None:
+                continue
+            exporter[METRIC_EXPORTER]["destination"] = found
+        kept.append(reader)
+    if readers and kept:
+        copied["meter_provider"]["readers"] = kept
+    else:
+        copied.pop("meter_provider", None)  # nobody would read what is measured
+    if not any(each.log_record_processor for each in destinations):
+        copied.pop("logger_provider", None)
+    return copied
 
 
 def _copied(value: Any) -> Any:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from brain_otel.options import Options
+
 
 class ConfigurationError(Exception):
     """A setting is wrong. The message names the place, the value (masked if secret) and what is allowed."""
@@ -41,7 +43,8 @@ class Secret:
 class SentrySettings:
     """How the Sentry bridge behaves."""
 
-    dsn: Secret
+    dsn: Secret | None
+    """None: there is Spotlight only."""
     environment: str
     release: str | None = None
     """None: the git commit, else the CI platform's, else the service version, else this package's."""
@@ -52,6 +55,8 @@ class SentrySettings:
     """Share of the sampled transactions that are profiled, 0 to 1."""
     send_default_pii: bool = False
     debug: bool = False
+    spotlight: str | None = None
+    """The address of a local `Spotlight <https://spotlightjs.com>`_ that gets everything as well."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,16 +70,10 @@ class InstrumentationSettings:
     """A span for each connection taken from a pool."""
     redis: bool = True
     httpx: bool = True
+    logging: bool = True
+    """Trace ids on every log record, and log records to the destinations that the file gives for logs."""
     asyncio: bool = True
     """Report what a child task raised and nobody retrieved, linked to the request that started it."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class DestinationSettings:
-    """A destination that the file names, with the options given there."""
-
-    name: str
-    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,11 +84,14 @@ class Settings:
     source: str
     """The file that was read, for messages."""
     document: Mapping[str, Any]
-    """The file's part that is OpenTelemetry's own, variables filled in, our destinations taken out."""
-    destinations: tuple[DestinationSettings, ...] = ()
+    """The file's part that is OpenTelemetry's own, variables filled in, the destinations taken out."""
+    destinations: tuple[Options, ...] = ()
+    """Each destination that the file names, once for each signal, with the options given there."""
     sentry: SentrySettings | None = None
     """None: no DSN, so Sentry is off."""
     instrumentation: InstrumentationSettings = field(default_factory=InstrumentationSettings)
     disabled: bool = False
+    send_default_pii: bool = False
+    """Whether what tells a person apart, such as the client's address, may leave."""
     notices: tuple[str, ...] = ()
     """What ``setup()`` should tell the user in the log, one line each."""

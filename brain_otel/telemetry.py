@@ -8,10 +8,10 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from brain_otel import instrumentation
-from brain_otel.guard import guarded
 from brain_otel.lifecycle import configure_exit, forget_exit
 from brain_otel.local_trace import forget_last_failure
 from brain_otel.reporting import configure_reporters
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.sdk.trace import TracerProvider
 
-    from brain_otel.destinations import Destination
+    from brain_otel.destinations.isolation import InUse
     from brain_otel.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ class _State:
 
     lock = threading.RLock()
     settings: Settings | None = None
-    destinations: tuple[Destination, ...] = ()
+    destinations: tuple[InUse, ...] = ()
     by_launcher = False
 
 
@@ -75,7 +75,7 @@ def setup_by_launcher() -> None:
     _State.by_launcher = True
 
 
-def start(settings: Settings, provider: TracerProvider | None = None) -> tuple[Destination, ...]:
+def start(settings: Settings, provider: TracerProvider | None = None) -> tuple[InUse, ...]:
     """Set everything up as ``settings`` say, on ``provider`` if OpenTelemetry is configured already.
 
     Returns the destinations in use.
@@ -86,19 +86,18 @@ def start(settings: Settings, provider: TracerProvider | None = None) -> tuple[D
         _State.settings = settings
         logger.info("Telemetry is disabled (OTEL_SDK_DISABLED)")
         return ()
-    from brain_otel.sdk import configure_opentelemetry, create_destinations
+    from brain_otel.sdk import attach, configure_opentelemetry, create_destinations
 
     destinations = create_destinations(settings)
     try:
-        provider = provider or configure_opentelemetry(settings)
+        provider = provider or configure_opentelemetry(settings, destinations)
     except Exception:
         for destination in destinations:
             destination.shutdown(0.0)
         raise
-    for destination in destinations:
-        provider.add_span_processor(destination.span_processor)
-    _State.settings, _State.destinations = settings, destinations
-    configure_reporters(tuple(each.reporter for each in destinations if each.reporter is not None))
+    _State.settings, _State.destinations = settings, destinations + attach(destinations, provider)
+    reporters = tuple(each.destination.reporter for each in destinations)
+    configure_reporters(tuple(reporter for reporter in reporters if reporter is not None))
     instrumentation.instrument(settings.instrumentation)
     configure_exit(lambda: flush(EXIT_TIMEOUT))
     _tell_ready(settings)
@@ -119,12 +118,12 @@ def flush(timeout: float = 2.0) -> bool:
     Returns:
         Whether everything was handed on; true if nothing is set up.
     """
-    deadline = time.monotonic() + timeout
-    complete = True
-    for destination in _State.destinations:
-        with guarded(f"flushing {destination.name}"):
-            complete = destination.flush(max(0.0, deadline - time.monotonic())) and complete
-    return complete
+    if not _State.destinations:
+        return True
+    from brain_otel.destinations.isolation import side_by_side
+
+    flushes = [(f"flushing {each.name}", partial(each.flush, timeout)) for each in _State.destinations]
+    return side_by_side(flushes, timeout)
 
 
 def shutdown(timeout: float = 2.0) -> bool:
@@ -143,9 +142,7 @@ def shutdown(timeout: float = 2.0) -> bool:
         instrumentation.uninstrument()
         complete = flush(timeout)
         configure_reporters(())
-        for destination in _State.destinations:
-            with guarded(f"shutting {destination.name} down"):
-                destination.shutdown(max(0.0, deadline - time.monotonic()))
+        _shut_down(_State.destinations, max(0.0, deadline - time.monotonic()))
         _State.destinations = ()
         forget_exit()
         forget_last_failure()
@@ -158,11 +155,20 @@ def forget() -> None:
     _State.by_launcher = False
 
 
+def _shut_down(destinations: tuple[InUse, ...], timeout: float) -> None:
+    if destinations:
+        from brain_otel.destinations.isolation import side_by_side
+
+        # A little more than what each is given, so that it is theirs to end in time.
+        calls = [(f"shutting {each.name} down", partial(each.shutdown, timeout)) for each in destinations]
+        side_by_side(calls, timeout + 0.05)
+
+
 def _tell_ready(settings: Settings) -> None:
-    for destination in _State.destinations:
-        if destination.ready:
-            logger.info("%s", destination.ready)
-    if settings.sentry is None:
+    for each in _State.destinations:
+        if each.destination.ready:
+            logger.info("%s", each.destination.ready)
+    if settings.sentry is None and any(each.name.startswith("sentry") for each in settings.destinations):
         logger.info("Sentry is off: SENTRY_DSN is not set")
 
 

@@ -30,13 +30,13 @@ from opentelemetry.util._once import Once
 
 from brain_otel import telemetry
 from brain_otel.configuration import read_settings
-from brain_otel.destinations.memory import MemorySpanProcessor
+from brain_otel.destinations.memory import Memory, MemorySpanProcessor
 from brain_otel.guard import forget_logged_places, reraise_failures
+from brain_otel.options import Options
 from brain_otel.sampling import HeadSampler
 from brain_otel.sdk import TraceAttributes, prefer_stable_semantic_conventions
 from brain_otel.sentry.memory import MemoryTransport, isolated
 from brain_otel.sentry.propagator import SentryPropagator
-from brain_otel.settings import DestinationSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -134,7 +134,7 @@ class Session:
         self._environ = environ
         self._stack = ExitStack()
         self.breadcrumbs: deque[dict[str, Any]] = deque(maxlen=10_000)
-        self.spans = MemorySpanProcessor()
+        self.spans = Memory()
         self.logs = InMemoryLogRecordExporter()  # type: ignore[no-untyped-call]  # the SDK's has no types
         self.ids = _provider().ids
         self.transport = MemoryTransport({"dsn": environ.get("SENTRY_DSN")})
@@ -146,14 +146,14 @@ class Session:
         options = {"transport": self.transport, "before_breadcrumb": self._keep_breadcrumb}
         settings = replace(
             settings,
-            destinations=(DestinationSettings(name="sentry", options=options),),
+            destinations=(Options(options, name="sentry"),),
             sentry=replace(settings.sentry, profiles_sample_rate=0.0) if settings.sentry else None,
         )
         self._set_globals(settings.sentry.traces_sample_rate if settings.sentry else 1.0)
         self._stack.enter_context(isolated())
         provider = _provider()
         provider.add_span_processor(TraceAttributes())
-        provider.add_span_processor(self.spans)
+        provider.add_span_processor(MemorySpanProcessor(self.spans))
         telemetry.start(settings, provider)
         forget_logged_places()
         reraise_failures(True)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from brain_otel.configuration import is_dsn, packaged_files, read_settings
 from brain_otel.document import read_document
+from brain_otel.sdk import create_destinations
 from brain_otel.settings import ConfigurationError, Secret, SentrySettings, Settings
 from tests.support.process import run_python
 
@@ -166,10 +167,10 @@ class TestPackagedFiles:
         """Neither the destination nor the propagator is there."""
         read = read_settings({"SENTRY_DSN": ""}, environment="production")
         assert read.sentry is None
-        assert read.destinations == ()
+        assert create_destinations(read) == ()
         assert read.document["propagator"]["composite"] == [{"tracecontext": None}, {"baggage": None}]
         with_dsn = read_settings({"SENTRY_DSN": DSN}, environment="production")
-        assert [each.name for each in with_dsn.destinations] == ["sentry"]
+        assert [each.name for each in with_dsn.destinations] == ["sentry", "otlp", "otlp", "otlp"]
         assert with_dsn.document["propagator"]["composite"][-1] == {"sentry": None}
 
     def test_opentelemetry_sees_nothing_of_ours(self) -> None:
@@ -474,7 +475,7 @@ resource:
             ("distribution: {brain_otel: {instrumentation: {httpx: {}}}}", "httpx", "true, yes, on"),
             ("distribution: 7", "distribution", "object"),
             ("trace_provider: {}", "trace_provider is an empty mapping", "the keys file_format, disabled"),
-            ("tracer_provider: {processors: [{senty: {}}]}", "tracer_provider.processors.0", "sentry, batch, simple"),
+            ("tracer_provider: {processors: [{senty: {}}]}", "tracer_provider.processors.0", "sentry_otlp, simple"),
             ("tracer_provider: {processors: [sentry]}", "tracer_provider.processors.0", "object"),
             ("tracer_provider: {processors: [{}]}", "tracer_provider.processors.0", ""),
             ("tracer_provider: {processors: 7}", "tracer_provider.processors", "array"),
@@ -533,7 +534,7 @@ resource:
         """What stands under its name is handed to it, in the order of the file."""
         text = "tracer_provider: {processors: [{memory: }, {console: {a: 1}}]}"
         read = from_text(tmp_path, text)
-        assert [(each.name, dict(each.options)) for each in read.destinations] == [
+        assert [(each.name, each.values) for each in read.destinations] == [
             ("memory", {}),
             ("console", {"a": 1}),
         ]

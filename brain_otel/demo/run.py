@@ -15,7 +15,8 @@ from brain_otel.configuration import packaged_files, read_settings
 from brain_otel.demo.screen import Screen
 from brain_otel.demo.servers import HOST, running_services
 from brain_otel.destinations.console import ConsoleSpanProcessor
-from brain_otel.settings import ConfigurationError, DestinationSettings
+from brain_otel.options import Options
+from brain_otel.settings import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -159,13 +160,15 @@ def run(*, serve: bool = False, port: int | None = None, width: int | None = Non
 def demo_settings(environ: Mapping[str, str]) -> Settings:
     """The settings of the packaged development file: every trace on the console, and in Sentry if a DSN is set."""
     variables = {
-        key: value for key, value in environ.items() if key not in ("OTEL_CONFIG_FILE", "OTEL_TRACES_EXPORTER")
+        key: value
+        for key, value in environ.items()
+        if key not in ("OTEL_CONFIG_FILE", "OTEL_TRACES_EXPORTER", "OTEL_LOGS_EXPORTER", "OTEL_METRICS_EXPORTER")
     }
     variables = {"OTEL_SERVICE_NAME": "brain-otel-demo", **variables, "SENTRY_TRACES_SAMPLE_RATE": "1.0"}
     settings = read_settings(variables, config_file=packaged_files() / "development.yaml")
     if settings.disabled:
         raise ConfigurationError("OTEL_SDK_DISABLED is true; allowed: false, since the demo shows what is traced")
-    console = DestinationSettings(name="console")
+    console = Options(name="console")
     return replace(
         settings, destinations=(console, *(each for each in settings.destinations if each.name == "sentry"))
     )

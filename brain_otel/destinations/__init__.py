@@ -1,56 +1,118 @@
-"""Where telemetry goes: one file a destination, one line each in the registry."""
+"""Where telemetry goes: one file a destination, one line each in the registry.
+
+Other packages add a destination through an entry point of the group ``brain_otel_destination``: its name is the
+destination's, its value a module with ``create_destination``.
+"""
 
 from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any, Protocol
+
+from brain_otel.settings import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from typing import Any
+    from collections.abc import Callable
 
+    from opentelemetry.sdk._logs import LogRecordProcessor
+    from opentelemetry.sdk.metrics.export import MetricExporter
     from opentelemetry.sdk.trace import SpanProcessor
 
+    from brain_otel.options import Options
     from brain_otel.reporting import Reporter
     from brain_otel.settings import Settings
+
+ENTRY_POINTS = "brain_otel_destination"
+"""The group of the entry points by which other packages add destinations."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Destination:
-    """A destination in use."""
+    """A destination in use for one signal: traces, logs or metrics."""
 
     name: str
-    span_processor: SpanProcessor
     flush: Callable[[float], bool]
     """Send what waits within so many seconds; whether all was."""
     shutdown: Callable[[float], None]
     """Send what waits within so many seconds, and take no more."""
+    span_processor: SpanProcessor | None = None
+    log_record_processor: LogRecordProcessor | None = None
+    metric_exporter: MetricExporter | None = None
+    """For a ``periodic`` reader, which flushes it and shuts it down."""
     reporter: Reporter | None = None
     ready: str | None = None
     """What to say in the log once set-up is done."""
+    may_block: bool = True
+    """Whether ``on_end`` and ``on_emit`` of the processors may take their time: then a thread calls them."""
 
 
 class DestinationModule(Protocol):
-    """A module of this folder."""
+    """A module of this folder, or of another package.
 
-    def create_destination(self, options: Mapping[str, Any], settings: Settings) -> Destination:
-        """The destination with the options of the file."""
+    It may have two more functions: ``describe(options, settings) -> str``, where the telemetry goes, in a few words
+    and without secrets, or ``off:`` and the reason; and ``probe(options, settings, timeout) -> str``, which sends a
+    test item within ``timeout`` seconds and returns what was delivered, or raises
+    :class:`brain_otel.delivery.DeliveryError`.
+    """
+
+    SIGNALS: tuple[str, ...]
+    """What it takes: ``traces``, ``logs``, ``metrics``; traces if it does not say."""
+
+    def create_destination(self, options: Options, settings: Settings) -> Destination | None:
+        """The destination with the options of the file; None where it is off, for want of an address."""
 
 
 REGISTRY = {
+    "batch": "brain_otel.destinations.upstream",
     "console": "brain_otel.destinations.console",
+    "file": "brain_otel.destinations.file",
     "memory": "brain_otel.destinations.memory",
+    "otlp": "brain_otel.destinations.otlp",
     "sentry": "brain_otel.destinations.sentry",
+    "sentry_otlp": "brain_otel.destinations.sentry_otlp",
+    "simple": "brain_otel.destinations.upstream",
 }
-"""Name -> module, imported when an environment uses it."""
+"""Name -> module, imported when an environment uses it. ``batch`` and ``simple`` are OpenTelemetry's own."""
 
 
-def create_destination(name: str, options: Mapping[str, Any], settings: Settings) -> Destination:
-    """The destination called ``name``.
+def known_names() -> tuple[str, ...]:
+    """Every name that a file may use, this package's first."""
+    return tuple(dict.fromkeys([*REGISTRY, *(each.name for each in entry_points(group=ENTRY_POINTS))]))
+
+
+def load_module(given: Options) -> Any:
+    """The module of a destination.
+
+    Raises:
+        ConfigurationError: there is none of this name, it cannot be imported, or it does not take the signal.
+    """
+    found = next(iter(entry_points(group=ENTRY_POINTS, name=given.name)), None)
+    if given.name not in REGISTRY and found is None:
+        raise ConfigurationError(f"The destination {given.name!r} is unknown; allowed: {', '.join(known_names())}")
+    try:
+        module = importlib.import_module(REGISTRY[given.name]) if found is None else found.load()
+    except Exception as error:
+        if found is None:
+            raise
+        raise ConfigurationError(
+            f"The destination {given.name!r} cannot be loaded from {found.value} "
+            f"({type(error).__name__}: {error}); allowed: a module with create_destination"
+        ) from error
+    signals = getattr(module, "SIGNALS", ("traces",))
+    if given.signal not in signals:
+        raise ConfigurationError(
+            f"The destination {given.name!r} is given for {given.signal}; allowed: {', '.join(signals)}"
+        )
+    return module
+
+
+def create_destination(given: Options, settings: Settings) -> Destination | None:
+    """The destination as the file says, or None where it is off.
 
     Raises:
         ConfigurationError: one of its options is wrong, or a package it needs is missing.
     """
-    module: DestinationModule = importlib.import_module(REGISTRY[name])
-    return module.create_destination(options, settings)
+    created: Destination | None = load_module(given).create_destination(given, settings)
+    return created

@@ -15,13 +15,13 @@ from brain_otel.destinations.tree import FinishedTrace, Note, render
 from brain_otel.destinations.wording import clean
 from brain_otel.guard import guarded
 from brain_otel.reporting import Reporter
-from brain_otel.settings import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
     from typing import TextIO
 
     from brain_otel.local_trace import LocalTrace
+    from brain_otel.options import Options
     from brain_otel.reporting import Failure, Message
     from brain_otel.settings import Settings
 
@@ -129,13 +129,13 @@ class ConsoleReporter(Reporter):
         self._processor.note(note, trace)
 
 
-def create_destination(options: Mapping[str, Any], settings: Settings) -> Destination:
+def create_destination(options: Options, settings: Settings) -> Destination:  # noqa: ARG001
     """Print to stderr, or what the option ``stream`` says; one line a trace with ``compact``.
 
     Raises:
         ConfigurationError: an option is unknown or has a value that is not allowed.
     """
-    compact, stream = _checked(options, settings.source)
+    compact, stream = _read(options)
     processor = ConsoleSpanProcessor(lambda finished: print_trace(finished, stream, compact=compact))
     return Destination(
         name="console",
@@ -143,7 +143,14 @@ def create_destination(options: Mapping[str, Any], settings: Settings) -> Destin
         reporter=ConsoleReporter(processor),
         flush=processor.flush_within,
         shutdown=lambda timeout: _shut_down(processor, timeout),
+        may_block=False,
     )
+
+
+def describe(options: Options, settings: Settings) -> str:  # noqa: ARG001
+    """The stream and the form."""
+    compact, stream = _read(options)
+    return f"{stream}, one line a trace" if compact else f"{stream}, a tree a trace"
 
 
 def print_trace(finished: FinishedTrace, stream: str, *, compact: bool = False) -> None:
@@ -191,16 +198,10 @@ def _writable(text: str, file: TextIO) -> str:
     return text
 
 
-def _checked(options: Mapping[str, Any], source: str) -> tuple[bool, str]:
-    place = f"{source}: tracer_provider.processors: console"
-    for key in options:
-        if key not in ("compact", "stream"):
-            raise ConfigurationError(f"{place}.{key} is unknown; allowed: the keys compact, stream")
-    compact, stream = options.get("compact", False), options.get("stream", "stderr")
-    if not isinstance(compact, bool):
-        raise ConfigurationError(f"{place}.compact is {compact!r}; allowed: true, false")
-    if stream not in ("stdout", "stderr"):
-        raise ConfigurationError(f"{place}.stream is {stream!r}; allowed: stdout, stderr")
+def _read(options: Options) -> tuple[bool, str]:
+    compact = options.boolean("compact", False)
+    stream = options.choice("stream", ("stdout", "stderr"), "stderr")
+    options.refuse_others()
     return compact, stream
 
 

@@ -1,41 +1,123 @@
-"""Memory: the latest ended spans, for tests to read."""
+"""Memory: the latest spans, log records and metrics of this process, for tests to read.
+
+They are in :data:`MEMORY`, of which there is one in a process, as there is one set-up.
+"""
 
 from __future__ import annotations
 
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from opentelemetry.sdk._logs import LogRecordProcessor
+from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult
 from opentelemetry.sdk.trace import SpanProcessor
 
 from brain_otel.destinations import Destination
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
+    from opentelemetry.sdk._logs import ReadableLogRecord, ReadWriteLogRecord
+    from opentelemetry.sdk.metrics.export import MetricsData
     from opentelemetry.sdk.trace import ReadableSpan
 
+    from brain_otel.options import Options
     from brain_otel.settings import Settings
 
-MAX_SPANS = 10_000
-"""Spans that are kept, the latest."""
+SIGNALS = ("traces", "logs", "metrics")
+
+MAX_ITEMS = 10_000
+"""Spans, and log records, that are kept, the latest."""
+
+MAX_METRICS = 100
+"""Collections of metrics that are kept, the latest."""
+
+
+class Memory:
+    """What was kept, the oldest first."""
+
+    def __init__(self) -> None:
+        self.spans: deque[ReadableSpan] = deque(maxlen=MAX_ITEMS)
+        self.log_records: deque[ReadableLogRecord] = deque(maxlen=MAX_ITEMS)
+        self.metrics: deque[MetricsData] = deque(maxlen=MAX_METRICS)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self.spans.clear()
+        self.log_records.clear()
+        self.metrics.clear()
+
+
+MEMORY = Memory()
 
 
 class MemorySpanProcessor(SpanProcessor):
-    """Keeps the latest ended spans in ``spans``."""
+    """Keeps ended spans."""
 
-    def __init__(self, max_spans: int = MAX_SPANS) -> None:
-        self.spans: deque[ReadableSpan] = deque(maxlen=max_spans)
+    def __init__(self, memory: Memory = MEMORY) -> None:
+        self._memory = memory
 
     def on_end(self, span: ReadableSpan) -> None:
         """Keep the span."""
-        self.spans.append(span)
+        self._memory.spans.append(span)
 
 
-def create_destination(options: Mapping[str, Any], settings: Settings) -> Destination:  # noqa: ARG001
-    """Keep spans in this process."""
+class MemoryLogRecordProcessor(LogRecordProcessor):
+    """Keeps log records."""
+
+    def __init__(self, memory: Memory = MEMORY) -> None:
+        self._memory = memory
+
+    def on_emit(self, log_record: ReadWriteLogRecord) -> None:
+        """Keep the record."""
+        self._memory.log_records.append(log_record)  # type: ignore[arg-type]  # it is readable as well
+
+    def shutdown(self) -> None:
+        """Nothing to do."""
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:  # noqa: ARG002
+        """Nothing waits."""
+        return True
+
+
+class MemoryMetricExporter(MetricExporter):
+    """Keeps what a reader collected."""
+
+    def __init__(self, memory: Memory = MEMORY) -> None:
+        super().__init__()
+        self._memory = memory
+
+    def export(
+        self,
+        metrics_data: MetricsData,
+        timeout_millis: float = 10_000,  # noqa: ARG002
+        **kwargs: Any,  # noqa: ARG002
+    ) -> MetricExportResult:
+        """Keep it."""
+        self._memory.metrics.append(metrics_data)
+        return MetricExportResult.SUCCESS
+
+    def force_flush(self, timeout_millis: float = 10_000) -> bool:  # noqa: ARG002
+        """Nothing waits."""
+        return True
+
+    def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
+        """Nothing to do."""
+
+
+def create_destination(options: Options, settings: Settings) -> Destination:  # noqa: ARG001
+    """Keep what there is in :data:`MEMORY`."""
+    options.refuse_others()
+    traces, logs, metrics = (options.signal == each for each in SIGNALS)
     return Destination(
         name="memory",
-        span_processor=MemorySpanProcessor(),
+        span_processor=MemorySpanProcessor() if traces else None,
+        log_record_processor=MemoryLogRecordProcessor() if logs else None,
+        metric_exporter=MemoryMetricExporter() if metrics else None,
         flush=lambda _timeout: True,
         shutdown=lambda _timeout: None,
+        may_block=False,
     )
+
+
+def describe(options: Options, settings: Settings) -> str:  # noqa: ARG001
+    """Where it is."""
+    return f"this process, the latest {MAX_METRICS if options.signal == 'metrics' else MAX_ITEMS:,}"

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-LIBRARIES = ("fastapi", "sqlalchemy", "redis", "httpx", "asyncio")
+LIBRARIES = ("fastapi", "sqlalchemy", "redis", "httpx", "logging", "asyncio")
 """The libraries, each the name of a module here and of a setting."""
 
 _UPSTREAM = "opentelemetry.instrumentation."

@@ -19,9 +19,10 @@ from sentry_sdk.utils import get_default_release
 
 from brain_otel.delivery.queue import MAX_ITEMS
 from brain_otel.sentry.events import LinkingIntegration
+from brain_otel.sentry.spotlight import queue_spotlight
 
 if TYPE_CHECKING:
-    from brain_otel.sentry.span_processor import SentrySpanProcessor
+    from brain_otel.collection import LocalTraceCollector
     from brain_otel.settings import SentrySettings
 
 logger = logging.getLogger(__name__)
@@ -60,7 +61,7 @@ def create_release(settings: SentrySettings) -> str:
 
 
 def configure_sentry(
-    settings: SentrySettings, processor: SentrySpanProcessor, **options: Any
+    settings: SentrySettings, processor: LocalTraceCollector, **options: Any
 ) -> sentry_sdk.client.BaseClient:
     """Start sentry-sdk; its own tracing is off (``instrumenter="otel"``), its error capturing is on.
 
@@ -69,13 +70,14 @@ def configure_sentry(
     for name in _QUIET_LOGGERS:
         ignore_logger(name)
     given = {
-        "dsn": str(settings.dsn),
+        "dsn": str(settings.dsn) if settings.dsn is not None else None,
         "environment": settings.environment,
         "release": create_release(settings),
         "traces_sample_rate": settings.traces_sample_rate,
         "profiles_sample_rate": settings.profiles_sample_rate or None,
         "send_default_pii": settings.send_default_pii or None,
         "debug": settings.debug,
+        "spotlight": settings.spotlight or False,  # SENTRY_SPOTLIGHT has been read
         "instrumenter": INSTRUMENTER.OTEL,
         "transport": UntracedTransport,
         "transport_queue_size": MAX_ITEMS,  # the queue before it empties into this one, whose default is a tenth
@@ -97,6 +99,7 @@ def configure_sentry(
         # Transaction profiles are what the settings offer; the advice to change over is not for our users.
         warnings.filterwarnings("ignore", "Transaction-based profiling is deprecated", DeprecationWarning)
         sentry_sdk.init(**given)
+    queue_spotlight(sentry_sdk.get_client())
     return sentry_sdk.get_client()
 
 

@@ -25,8 +25,8 @@ from brain_otel.sentry.scopes import BaseScopes, enter_scope
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from brain_otel.collection import LocalTraceCollector
     from brain_otel.local_trace import LocalTrace
-    from brain_otel.sentry.span_processor import SentrySpanProcessor
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ worker may be at work on the next request, whose arguments are then among the va
 class SentryReporter(Reporter):
     """Tells Sentry what the helpers and instrumentations report."""
 
-    def __init__(self, processor: SentrySpanProcessor) -> None:
+    def __init__(self, processor: LocalTraceCollector) -> None:
         self._processor = processor
         self._base = BaseScopes()
 
@@ -115,7 +115,7 @@ class LinkingIntegration(Integration):
 
     identifier = "brain_otel"
 
-    def __init__(self, processor: SentrySpanProcessor) -> None:
+    def __init__(self, processor: LocalTraceCollector) -> None:
         self.processor = processor
 
     @staticmethod

@@ -11,6 +11,7 @@ from opentelemetry.trace import SpanKind
 from brain_otel import guard
 from brain_otel.destinations import create_destination
 from brain_otel.local_trace import LocalTrace
+from brain_otel.options import Options
 from brain_otel.reporting import configure_reporters, local_trace_entered
 from brain_otel.settings import Settings
 
@@ -33,6 +34,7 @@ class Terminal:
         self._capsys = capsys
         self.destination = destination
         self.provider = TracerProvider(shutdown_on_exit=False, **provider)
+        assert destination.span_processor is not None
         self.provider.add_span_processor(destination.span_processor)
         self.tracer = self.provider.get_tracer("test")
 
@@ -62,7 +64,8 @@ class Terminal:
 
 @contextmanager
 def terminal(capsys: pytest.CaptureFixture[str], options: Any = None, **provider: Any) -> Iterator[Terminal]:
-    destination = create_destination("console", options or {}, SETTINGS)
+    destination = create_destination(Options(options, name="console"), SETTINGS)
+    assert destination is not None
     assert destination.reporter is not None
     configure_reporters((destination.reporter,))
     guard.reraise_failures(True)

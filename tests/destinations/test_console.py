@@ -16,6 +16,7 @@ from brain_otel import capture, local_trace
 from brain_otel.destinations import create_destination
 from brain_otel.destinations.console import write
 from brain_otel.local_trace import LocalTrace
+from brain_otel.options import Options
 from brain_otel.reporting import local_trace_entered
 from brain_otel.settings import ConfigurationError
 from tests.destinations.terminal import MS, SETTINGS, terminal
@@ -238,15 +239,15 @@ def test_without_rich_the_text_is_the_same() -> None:
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        ({"colour": True}, "console.colour is unknown; allowed: the keys compact, stream"),
-        ({"compact": "very"}, "console.compact is 'very'; allowed: true, false"),
+        ({"colour": True}, "console.colour is True; allowed: the keys compact, stream"),
+        ({"compact": "very"}, "console.compact is 'very'; allowed: true, yes, on, 1, false, no, off, 0"),
         ({"stream": "stdin"}, "console.stream is 'stdin'; allowed: stdout, stderr"),
     ],
 )
 def test_a_bad_option_is_named_with_what_is_allowed(options: dict[str, Any], named: str) -> None:
     """The message names the file, the key, the value and the choices."""
     with pytest.raises(ConfigurationError) as raised:
-        create_destination("console", options, SETTINGS)
+        create_destination(Options(options, name="console", place="development.yaml: console"), SETTINGS)
     assert str(raised.value).startswith("development.yaml: ")
     assert named in str(raised.value)
 

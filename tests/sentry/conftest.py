@@ -11,6 +11,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON
 
 from brain_otel import guard
 from brain_otel.destinations.sentry import create_destination
+from brain_otel.options import Options
 from brain_otel.reporting import configure_reporters
 from brain_otel.settings import Secret, SentrySettings, Settings
 from tests.support.ingest import Json, SentryIngest
@@ -34,8 +35,12 @@ class Bridge:
             resource=Resource({"service.name": "shop"}),
             shutdown_on_exit=False,
         )
-        self.destination = create_destination(options, settings)
-        self.provider.add_span_processor(self.destination.span_processor)
+        destination = create_destination(Options(options, name="sentry"), settings)
+        assert destination is not None
+        assert destination.span_processor is not None
+        self.destination = destination
+        self.processor = destination.span_processor
+        self.provider.add_span_processor(self.processor)
         assert self.destination.reporter is not None
         configure_reporters((self.destination.reporter,))
 

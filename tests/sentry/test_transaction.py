@@ -152,7 +152,7 @@ def test_what_the_queue_drops_is_reported_as_lost(bridge: Bridge, ingest: Sentry
     """A transaction and its spans, the root among them."""
     with bridge.tracer.start_as_current_span("root"):
         bridge.tracer.start_span("child").end()
-        bridge.destination.span_processor.shutdown()
+        bridge.processor.shutdown()
     bridge.flush()
     ingest.wait_for(lambda it: bool(it.client_reports))
     assert lost(ingest) == {("queue_overflow", "transaction"): 1, ("queue_overflow", "span"): 2}

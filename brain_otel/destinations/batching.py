@@ -1,0 +1,68 @@
+"""An exporter of OpenTelemetry's as a destination: in batches, on a thread of its own, bounded in number and time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+from brain_otel.destinations import Destination
+from brain_otel.destinations.private import masking
+
+if TYPE_CHECKING:
+    from brain_otel.options import Options
+    from brain_otel.settings import Settings
+
+MAX_QUEUE_SIZE = 2_048
+"""Spans or log records that may wait; the oldest go first beyond it, and OpenTelemetry logs that they did."""
+
+SCHEDULE_DELAY = 1_000
+"""Milliseconds between two batches, unless one is full before."""
+
+MAX_EXPORT_BATCH_SIZE = 512
+
+
+def create_batched(name: str, exporter: Any, options: Options, settings: Settings) -> Destination:
+    """The destination that hands batches to ``exporter``, which is for the signal of ``options``.
+
+    For traces and logs it reads the options ``schedule_delay`` (milliseconds), ``max_queue_size`` and
+    ``max_export_batch_size``; for metrics the reader in the file has the times.
+
+    Raises:
+        ConfigurationError: one of them is wrong, or there is an option that nobody asked for.
+    """
+    if options.signal == "metrics":
+        options.refuse_others()
+        return Destination(
+            name=name, metric_exporter=exporter, flush=lambda _timeout: True, shutdown=lambda _timeout: None
+        )
+    size = options.integer("max_queue_size", MAX_QUEUE_SIZE, 1, 1_000_000)
+    batch: dict[str, Any] = {
+        "max_queue_size": size,
+        "schedule_delay_millis": options.number("schedule_delay", SCHEDULE_DELAY, 1, 3_600_000),
+        "max_export_batch_size": options.integer("max_export_batch_size", min(MAX_EXPORT_BATCH_SIZE, size), 1, size),
+    }
+    options.refuse_others()
+    if options.signal == "traces":
+        spans = BatchSpanProcessor(exporter, **batch)
+        return Destination(
+            name=name,
+            span_processor=masking(spans, settings),
+            flush=lambda timeout: spans.force_flush(int(timeout * 1000)),
+            shutdown=lambda timeout: _shut_down(spans, timeout),
+            may_block=False,
+        )
+    logs = BatchLogRecordProcessor(exporter, **batch)
+    return Destination(
+        name=name,
+        log_record_processor=logs,
+        flush=lambda timeout: logs.force_flush(int(timeout * 1000)),
+        shutdown=lambda timeout: _shut_down(logs, timeout),
+        may_block=False,
+    )
+
+
+def _shut_down(processor: BatchSpanProcessor | BatchLogRecordProcessor, timeout: float) -> None:
+    # The public method has no time bound; the one behind it has.
+    processor._batch_processor.shutdown(int(timeout * 1000))

@@ -1,0 +1,229 @@
+"""A file: traces, logs and metrics as OTLP JSON lines, bounded in size by rotation.
+
+Each line is one export request, as the
+`file exporter's specification <https://opentelemetry.io/docs/specs/otel/protocol/file-exporter/>`_ has it; a
+collector's ``otlpjsonfile`` receiver reads it. Several processes may write to one path.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry.sdk._logs.export import LogRecordExporter, LogRecordExportResult
+from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+
+from brain_otel.destinations.batching import create_batched
+from brain_otel.guard import guarded
+
+try:
+    import fcntl
+except ImportError:
+    _LOCKS = False  # Windows: one process a file
+else:
+    _LOCKS = True
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from opentelemetry.sdk._logs import ReadableLogRecord
+    from opentelemetry.sdk.metrics.export import MetricsData
+    from opentelemetry.sdk.trace import ReadableSpan
+
+    from brain_otel.destinations import Destination
+    from brain_otel.options import Options
+    from brain_otel.settings import Settings
+
+SIGNALS = ("traces", "logs", "metrics")
+
+MAX_BYTES = 100_000_000
+"""Bytes of one file, at which it is rotated."""
+
+BACKUPS = 5
+"""Rotated files that are kept: ``path.1`` is the latest."""
+
+
+class RotatingFile:
+    """Appends lines to a file of at most ``max_bytes``; what is full becomes ``path.1``, and so on to ``backups``.
+
+    Only its owner can read it. Every line is written by one call, under a lock that other processes respect too.
+    """
+
+    def __init__(self, path: Path, *, max_bytes: int, backups: int) -> None:
+        self.path = path
+        self.max_bytes = max_bytes
+        self.backups = backups
+        self._lock = threading.Lock()
+        os.register_at_fork(after_in_child=self._reset)
+
+    def _reset(self) -> None:
+        self._lock = threading.Lock()
+
+    def write(self, line: bytes) -> None:
+        """Append ``line``, which ends with a newline.
+
+        Raises:
+            OSError: it cannot be written.
+            ValueError: it is longer than a whole file may be.
+        """
+        if len(line) > self.max_bytes:
+            raise ValueError(f"a batch of {len(line)} bytes is larger than max_bytes, {self.max_bytes}")
+        with self._lock, self._locked():
+            if self._size() + len(line) > self.max_bytes:
+                self._rotate()
+            descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+            try:
+                left = memoryview(line)
+                while left:
+                    left = left[os.write(descriptor, left) :]
+            finally:
+                os.close(descriptor)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        if not _LOCKS:
+            yield
+            return
+        descriptor = os.open(f"{self.path}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _size(self) -> int:
+        try:
+            return self.path.stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def _rotate(self) -> None:
+        for number in range(self.backups, 0, -1):
+            older = self._numbered(number)
+            newer = self._numbered(number - 1) if number > 1 else self.path
+            if newer.exists():
+                newer.replace(older)
+        if self.backups == 0:
+            self.path.unlink(missing_ok=True)
+
+    def _numbered(self, number: int) -> Path:
+        return self.path.with_name(f"{self.path.name}.{number}")
+
+
+class FileSpanExporter(SpanExporter):
+    """Writes spans."""
+
+    def __init__(self, file: RotatingFile) -> None:
+        self._file = file
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Write a line."""
+        from opentelemetry.exporter.otlp.json.common.trace_encoder import encode_spans
+
+        return SpanExportResult.SUCCESS if _written(self._file, encode_spans, spans) else SpanExportResult.FAILURE
+
+
+class FileLogRecordExporter(LogRecordExporter):
+    """Writes log records."""
+
+    def __init__(self, file: RotatingFile) -> None:
+        self._file = file
+
+    def export(self, batch: Sequence[ReadableLogRecord]) -> LogRecordExportResult:
+        """Write a line."""
+        from opentelemetry.exporter.otlp.json.common._log_encoder import encode_logs
+
+        written = _written(self._file, encode_logs, batch)
+        return LogRecordExportResult.SUCCESS if written else LogRecordExportResult.FAILURE
+
+    def shutdown(self) -> None:
+        """Nothing is open."""
+
+
+class FileMetricExporter(MetricExporter):
+    """Writes metrics."""
+
+    def __init__(self, file: RotatingFile) -> None:
+        super().__init__()
+        self._file = file
+
+    def export(
+        self,
+        metrics_data: MetricsData,
+        timeout_millis: float = 10_000,  # noqa: ARG002
+        **kwargs: Any,  # noqa: ARG002
+    ) -> MetricExportResult:
+        """Write a line."""
+        from opentelemetry.exporter.otlp.json.common.metrics_encoder import encode_metrics
+
+        written = _written(self._file, encode_metrics, metrics_data)
+        return MetricExportResult.SUCCESS if written else MetricExportResult.FAILURE
+
+    def force_flush(self, timeout_millis: float = 10_000) -> bool:  # noqa: ARG002
+        """Nothing waits."""
+        return True
+
+    def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
+        """Nothing is open."""
+
+
+_EXPORTERS = {"traces": FileSpanExporter, "logs": FileLogRecordExporter, "metrics": FileMetricExporter}
+
+
+def create_destination(options: Options, settings: Settings) -> Destination:
+    """Write to the file at ``path``; ``max_bytes`` and ``backups`` bound what is kept.
+
+    Raises:
+        ConfigurationError: an option is wrong, or the file cannot be written.
+    """
+    file = _read(options)
+    try:
+        file.path.parent.mkdir(parents=True, exist_ok=True)
+        file.write(b"")
+    except OSError as error:
+        raise options.error("path", f"a file that can be written ({error.strerror})") from error
+    return create_batched("file", _EXPORTERS[options.signal](file), options, settings)
+
+
+def describe(options: Options, settings: Settings) -> str:  # noqa: ARG001
+    """The path and the bounds."""
+    file = _read(options)
+    return f"{file.path}, {file.backups + 1} files of {file.max_bytes:,} bytes"
+
+
+def probe(options: Options, settings: Settings, timeout: float) -> str:  # noqa: ARG001
+    """Open the file for writing; what was delivered."""
+    from brain_otel.delivery import DeliveryError
+
+    file = _read(options)
+    try:
+        file.path.parent.mkdir(parents=True, exist_ok=True)
+        file.write(b"")
+    except OSError as error:
+        raise DeliveryError(f"{file.path} cannot be written ({error.strerror})") from error
+    return f"{file.path} can be written"
+
+
+def _read(options: Options) -> RotatingFile:
+    path = options.text("path")
+    if not path:
+        raise options.error("path", "a file's path")
+    return RotatingFile(
+        Path(path),
+        max_bytes=options.integer("max_bytes", MAX_BYTES, 10_000, 1_000_000_000_000),
+        backups=options.integer("backups", BACKUPS, 0, 1_000),
+    )
+
+
+def _written(file: RotatingFile, encode: Any, items: Any) -> bool:
+    with guarded(f"writing to {file.path}"):
+        encoded = encode(items).to_dict()
+        if encoded:
+            file.write(json.dumps(encoded, separators=(",", ":")).encode() + b"\n")
+        return True
+    return False

@@ -1,0 +1,162 @@
+"""Each destination for itself: what one does, or fails to do, reaches neither the application nor the others.
+
+OpenTelemetry's SDK calls processors one after the other on the thread that ends a span, without a guard: one that
+raises fails the request, one that blocks delays it. Here every call is guarded, and a processor that may block is
+called on a thread of its own, behind a bounded queue. Flushing and shutting down happen side by side, within one
+time bound, for processors that know none (opentelemetry-python#4568).
+"""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+import time
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from opentelemetry.sdk._logs import LogRecordProcessor, ReadWriteLogRecord
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
+
+from brain_otel.collection import LocalTraceCollector
+from brain_otel.delivery.queue import WorkQueue
+from brain_otel.guard import guarded
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from opentelemetry.context import Context
+
+    from brain_otel.destinations import Destination
+
+T = TypeVar("T")
+
+MAX_WAITING = 2_048
+"""Spans, or log records, that may wait for a destination that blocks; the oldest are dropped beyond it."""
+
+
+class IsolatedSpanProcessor(SpanProcessor):
+    """Calls another span processor, guarded, and off the request's path if ``queue`` is given."""
+
+    def __init__(self, name: str, inner: SpanProcessor, queue: WorkQueue[ReadableSpan] | None) -> None:
+        self._inner = inner
+        self._starting = f"starting a span for {name}"
+        self._ending = f"ending a span for {name}"
+        self._queue = queue
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        """Tell the other, at once: it may write on the span."""
+        with guarded(self._starting):
+            self._inner.on_start(span, parent_context)
+
+    def _on_ending(self, span: Span) -> None:
+        with guarded(self._ending):
+            self._inner._on_ending(span)
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """Tell the other, or have it told."""
+        if self._queue is not None:
+            self._queue.put(span)
+            return
+        with guarded(self._ending):
+            self._inner.on_end(span)
+
+
+class IsolatedLogRecordProcessor(LogRecordProcessor):
+    """Calls another log record processor, guarded, and off the request's path if ``queue`` is given."""
+
+    def __init__(self, name: str, inner: LogRecordProcessor, queue: WorkQueue[ReadWriteLogRecord] | None) -> None:
+        self._inner = inner
+        self._emitting = f"emitting a log record for {name}"
+        self._queue = queue
+
+    def on_emit(self, log_record: ReadWriteLogRecord) -> None:
+        """Tell the other, or have it told."""
+        if self._queue is not None:
+            self._queue.put(log_record)
+            return
+        with guarded(self._emitting):
+            self._inner.on_emit(log_record)
+
+    def shutdown(self) -> None:
+        """Nothing: the destination is shut down, not its processor."""
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:  # noqa: ARG002
+        """Nothing: the destination is flushed, not its processor."""
+        return True
+
+
+class InUse:
+    """A destination in use, set apart from the others."""
+
+    def __init__(self, destination: Destination, index: int = 0) -> None:
+        self.destination = destination
+        self.index = index
+        self.name = destination.name
+        self.span_processor: SpanProcessor | None = None
+        self.log_record_processor: LogRecordProcessor | None = None
+        self._queues: list[WorkQueue[Any]] = []
+        self._flushing = threading.Lock()
+        if (spans := destination.span_processor) is not None:
+            self.span_processor = self._isolated(spans)
+        if (logs := destination.log_record_processor) is not None:
+            log_queue = self._queue(logs.on_emit) if destination.may_block else None
+            self.log_record_processor = IsolatedLogRecordProcessor(self.name, logs, log_queue)
+
+    def flush(self, timeout: float) -> bool:
+        """Hand on what waits within ``timeout`` seconds; whether all was."""
+        deadline = time.monotonic() + timeout
+        if not self._flushing.acquire(timeout=timeout):  # the one before hangs; do not pile threads up behind it
+            return False
+        try:
+            complete = True
+            for queue in self._queues:
+                complete = queue.flush(max(0.0, deadline - time.monotonic())) and complete
+            return self.destination.flush(max(0.0, deadline - time.monotonic())) and complete
+        finally:
+            self._flushing.release()
+
+    def shutdown(self, timeout: float) -> None:
+        """Hand on what waits within ``timeout`` seconds and take no more."""
+        deadline = time.monotonic() + timeout
+        for queue in self._queues:
+            queue.flush(max(0.0, deadline - time.monotonic()))
+            queue.stop()
+        self.destination.shutdown(max(0.0, deadline - time.monotonic()))
+
+    def _isolated(self, processor: SpanProcessor) -> SpanProcessor:
+        if isinstance(processor, LocalTraceCollector):  # guards every entry itself and never blocks
+            return processor
+        queue = self._queue(processor.on_end) if self.destination.may_block else None
+        return IsolatedSpanProcessor(self.name, processor, queue)
+
+    def _queue(self, work: Callable[[T], None]) -> WorkQueue[T]:
+        queue: WorkQueue[T] = WorkQueue(f"brain_otel.{self.name}", work, drop=lambda _: None, max_items=MAX_WAITING)
+        self._queues.append(queue)
+        return queue
+
+
+def side_by_side(calls: Sequence[tuple[str, Callable[[], bool | None]]], timeout: float) -> bool:
+    """Make ``calls``, each under the name of what it does, at once and wait up to ``timeout`` seconds for them.
+
+    Returns whether each came back in time with something else than False.
+    """
+    results = [False] * len(calls)
+
+    def call(index: int) -> None:
+        place, work = calls[index]
+        with guarded(place):
+            results[index] = work() is not False
+
+    deadline = time.monotonic() + timeout
+    threads = []
+    for index in range(len(calls)):
+        thread = threading.Thread(target=call, args=(index,), name="brain_otel.flush", daemon=True)
+        try:
+            # In an empty context: sentry-sdk hands the starter's scopes, a request's, to every thread.
+            contextvars.Context().run(thread.start)
+        except RuntimeError:  # the interpreter is on its way out and starts none any more
+            call(index)
+        else:
+            threads.append(thread)
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    return all(results)

@@ -1,0 +1,173 @@
+"""OTLP: traces, logs and metrics to a collector or any backend that takes OpenTelemetry's protocol.
+
+Over HTTP (protobuf) or gRPC, by OpenTelemetry's exporters, in batches on a thread of their own. See the
+`specification <https://opentelemetry.io/docs/specs/otel/protocol/exporter/>`_.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from opentelemetry.util.re import parse_env_headers
+
+from brain_otel.destinations.batching import create_batched
+from brain_otel.destinations.probing import send_probe
+from brain_otel.privacy import masked_url
+from brain_otel.settings import ConfigurationError
+
+if TYPE_CHECKING:
+    from brain_otel.destinations import Destination
+    from brain_otel.options import Options
+    from brain_otel.settings import Settings
+
+SIGNALS = ("traces", "logs", "metrics")
+
+HTTP, GRPC = "http/protobuf", "grpc"
+DEFAULT_ENDPOINTS = {HTTP: "http://localhost:4318", GRPC: "http://localhost:4317"}
+
+_EXPORTERS = {
+    "traces": ("trace_exporter", "OTLPSpanExporter"),
+    "logs": ("_log_exporter", "OTLPLogExporter"),
+    "metrics": ("metric_exporter", "OTLPMetricExporter"),
+}
+_PACKAGES = {
+    HTTP: ("opentelemetry.exporter.otlp.proto.http", "opentelemetry-exporter-otlp-proto-http"),
+    GRPC: ("opentelemetry.exporter.otlp.proto.grpc", "brain-otel[grpc]"),
+}
+
+
+def create_destination(options: Options, settings: Settings) -> Destination | None:
+    """Send by OTLP; off where the file gives an empty ``endpoint``.
+
+    The options are those of OpenTelemetry's ``otlp_http`` and ``otlp_grpc`` exporters and ``batch`` processor,
+    times in milliseconds. What is left out comes from the exporter's standard variables (``OTEL_EXPORTER_OTLP_*``).
+
+    Raises:
+        ConfigurationError: an option is wrong, or the protocol's package is not installed.
+    """
+    arguments = _arguments(options)
+    if arguments is None:
+        return None
+    exporter = _create_exporter(options, arguments)
+    return create_batched("otlp", exporter, options, settings)
+
+
+def describe(options: Options, settings: Settings) -> str:  # noqa: ARG001
+    """The protocol and the address."""
+    arguments = _arguments(options)
+    if arguments is None:
+        return "off: no endpoint (OTEL_EXPORTER_OTLP_ENDPOINT)"
+    return f"{_protocol(options)} to {masked_url(str(arguments['endpoint']))}"
+
+
+def probe(options: Options, settings: Settings, timeout: float) -> str:
+    """Send one test span, log record or metric; what was delivered.
+
+    Raises:
+        DeliveryError: it did not arrive.
+    """
+    arguments = _arguments(options)
+    if arguments is None:
+        return "off"
+    exporter = _create_exporter(options, {**arguments, "timeout": timeout})
+    return send_probe(exporter, options.signal, settings, timeout)
+
+
+def _protocol(options: Options) -> str:
+    return options.choice("protocol", (HTTP, GRPC), HTTP)
+
+
+def _arguments(options: Options) -> dict[str, Any] | None:
+    """What the exporter is made with; None if there is no endpoint."""
+    protocol = _protocol(options)
+    endpoint, url = options.text("endpoint"), options.text("url")
+    arguments: dict[str, Any] = {
+        "headers": _headers(options),
+        "timeout": options.number("timeout", 0.0, 0.0, 3_600_000.0) / 1000 or None,
+        "compression": options.choice("compression", ("", "gzip", "none"), ""),
+        "certificate": options.text("certificate"),
+        "client_key": options.text("client_key"),
+        "client_certificate": options.text("client_certificate"),
+    }
+    if not endpoint and not url:
+        if options.has("endpoint"):
+            return None
+        endpoint = DEFAULT_ENDPOINTS[protocol]
+    for name, value in (("endpoint", endpoint), ("url", url)):
+        if value and not _is_address(value, protocol):
+            raise options.error(name, "an address such as " + DEFAULT_ENDPOINTS[protocol])
+    if protocol == HTTP:
+        arguments["endpoint"] = url or f"{endpoint.rstrip('/')}/v1/{options.signal}"
+    else:
+        arguments["endpoint"] = url or endpoint
+    return arguments
+
+
+def _headers(options: Options) -> dict[str, str] | None:
+    value = options.raw("headers")
+    if value is None:
+        return None
+    if isinstance(value, dict):
+        return {str(name).lower(): str(text) for name, text in value.items()}
+    headers = parse_env_headers(str(value), liberal=True)
+    if not headers or isinstance(value, list):
+        raise options.error("headers", "a mapping, or pairs as in api-key=...,tenant=...")
+    return dict(headers)
+
+
+def _is_address(value: str, protocol: str) -> bool:
+    try:
+        parts = urlsplit(value if "://" in value or protocol == HTTP else f"http://{value}")
+        return bool(parts.scheme in ("http", "https") and parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
+def _create_exporter(options: Options, arguments: dict[str, Any]) -> Any:
+    protocol = _protocol(options)
+    package, requirement = _PACKAGES[protocol]
+    module, name = _EXPORTERS[options.signal]
+    try:
+        exporter = getattr(importlib.import_module(f"{package}.{module}"), name)
+    except ImportError as error:
+        raise ConfigurationError(
+            f"{options.place}: the protocol {protocol} needs a package that is not installed; "
+            f"allowed: pip install '{requirement}'"
+        ) from error
+    given = {key: arguments[key] for key in ("endpoint", "headers", "timeout")}
+    return exporter(**given, **(_http_only(arguments) if protocol == HTTP else _grpc_only(arguments)))
+
+
+def _http_only(arguments: dict[str, Any]) -> dict[str, Any]:
+    from opentelemetry.exporter.otlp.proto.http import Compression
+
+    compressions = {"gzip": Compression.Gzip, "none": Compression.NoCompression}
+    return {
+        "compression": compressions.get(arguments["compression"]),
+        "certificate_file": arguments["certificate"] or None,
+        "client_key_file": arguments["client_key"] or None,
+        "client_certificate_file": arguments["client_certificate"] or None,
+    }
+
+
+def _grpc_only(arguments: dict[str, Any]) -> dict[str, Any]:
+    import grpc  # type: ignore[import-untyped]
+
+    compressions = {"gzip": grpc.Compression.Gzip, "none": grpc.Compression.NoCompression}
+    files = [arguments[name] for name in ("certificate", "client_key", "client_certificate")]
+    credentials = None
+    if any(files):
+        credentials = grpc.ssl_channel_credentials(*(_content(path) for path in files))
+    return {"compression": compressions.get(arguments["compression"]), "credentials": credentials}
+
+
+def _content(path: str) -> bytes | None:
+    if not path:
+        return None
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123
+            return file.read()
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read ({error.strerror}); allowed: a certificate file") from error

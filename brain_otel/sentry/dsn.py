@@ -1,0 +1,69 @@
+"""What a DSN says: the addresses behind it, the header that authenticates, and whether an event gets through."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+import sentry_sdk
+from sentry_sdk.consts import VERSION, EndpointType
+from sentry_sdk.utils import Dsn
+
+from brain_otel.delivery import DeliveryError
+
+if TYPE_CHECKING:
+    from brain_otel.settings import SentrySettings
+
+
+def otlp_address(dsn: str) -> tuple[str, dict[str, str]]:
+    """The OTLP endpoint for traces of the DSN's project, and the header that Sentry wants there."""
+    auth = Dsn(dsn).to_auth(f"sentry.python/{VERSION}")
+    return auth.get_api_url(EndpointType.OTLP_TRACES), {"X-Sentry-Auth": auth.to_header()}
+
+
+def envelope_address(dsn: str) -> str:
+    """The address to which events and transactions go."""
+    return Dsn(dsn).to_auth(f"sentry.python/{VERSION}").get_api_url()
+
+
+def probe_event(sentry: SentrySettings, timeout: float) -> str:
+    """Send one test event within ``timeout`` seconds; what was delivered.
+
+    Raises:
+        DeliveryError: it was not.
+    """
+    answers: list[str] = []
+    answered = threading.Event()
+
+    from brain_otel.sentry.client import UntracedTransport
+
+    class Probe(UntracedTransport):
+        def _request(self, *args: Any, **kwargs: Any) -> Any:
+            try:
+                response = super()._request(*args, **kwargs)
+            except Exception as error:
+                answers.append(f"{type(error).__name__}: {error}")
+                raise
+            else:
+                answers.append("" if response.status < 300 else f"the answer was HTTP {response.status}")
+                return response
+            finally:
+                answered.set()
+
+    client = sentry_sdk.Client(
+        dsn=str(sentry.dsn),
+        environment=sentry.environment,
+        transport=Probe,
+        default_integrations=False,
+        spotlight=False,
+        auto_session_tracking=False,
+        send_client_reports=False,
+    )
+    client.capture_event({"message": "brain_otel doctor: a test event", "level": "info"})
+    answered.wait(timeout)
+    client.close(timeout=0.1)
+    if not answers:
+        raise DeliveryError(f"no answer within {timeout:g} s")
+    if answers[0]:
+        raise DeliveryError(answers[0])
+    return "an event delivered"

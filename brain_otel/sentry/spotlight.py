@@ -1,0 +1,52 @@
+"""Spotlight, Sentry's local viewer: it gets every envelope too, away from the request's path.
+
+sentry-sdk posts to it on the thread that captures, which would hold the event loop up.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry.instrumentation.utils import suppress_instrumentation
+from sentry_sdk.spotlight import DEFAULT_SPOTLIGHT_URL
+
+from brain_otel.delivery.queue import WorkQueue
+
+if TYPE_CHECKING:
+    from sentry_sdk.envelope import Envelope
+    from sentry_sdk.spotlight import SpotlightClient
+
+DEFAULT_ADDRESS = DEFAULT_SPOTLIGHT_URL
+
+
+class QueuedSpotlight:
+    """Takes the place of sentry-sdk's client of Spotlight and calls it on another thread."""
+
+    def __init__(self, inner: SpotlightClient) -> None:
+        self.url = inner.url
+        self._inner = inner
+        self._queue: WorkQueue[Envelope] = WorkQueue("brain_otel.spotlight", self._send, drop=lambda _: None)
+
+    def capture_envelope(self, envelope: Envelope) -> None:
+        """Queue the envelope."""
+        self._queue.put(envelope)
+
+    def flush(self, timeout: float) -> bool:
+        """Wait up to ``timeout`` seconds until all is sent; whether it was."""
+        return self._queue.flush(timeout)
+
+    def _send(self, envelope: Envelope) -> None:
+        with suppress_instrumentation():
+            self._inner.capture_envelope(envelope)
+
+
+def queue_spotlight(client: Any) -> None:
+    """Put a queue before the Spotlight of ``client``, if it has one."""
+    if client.spotlight is not None:
+        client.spotlight = QueuedSpotlight(client.spotlight)
+
+
+def flush_spotlight(client: Any, timeout: float) -> bool:
+    """Send what waits for the Spotlight of ``client``, if it has one; whether all was sent."""
+    spotlight = getattr(client, "spotlight", None)
+    return spotlight.flush(timeout) if isinstance(spotlight, QueuedSpotlight) else True
