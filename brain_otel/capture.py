@@ -9,22 +9,24 @@ from __future__ import annotations
 
 import sys
 import time
+import traceback
 import uuid
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import _logs as otel_logs
 from opentelemetry import trace as otel_trace
 from opentelemetry._logs import SeverityNumber
+from opentelemetry.semconv.attributes import exception_attributes
 from opentelemetry.trace import Status, StatusCode
 
 from brain_otel import local_trace
 from brain_otel.guard import guarded
+from brain_otel.log_records import context_of_log
 from brain_otel.reporting import Failure, Message, reporters
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from opentelemetry.context import Context
     from opentelemetry.trace import Span
 
 _SEVERITIES = {
@@ -38,6 +40,8 @@ _LEVEL_NAMES = {"critical": "fatal", "warn": "warning"}
 
 EVENT_ID = "sentry.event_id"
 """The log record's attribute with the id that ``capture_*`` returns and Sentry shows."""
+
+_INT64 = 2**63
 
 
 def capture_exception(error: BaseException | Any | None = None, **context: Any) -> str | None:
@@ -187,15 +191,41 @@ def report_exception(
 
 
 def attribute_value(value: Any) -> Any:
-    """``value`` as an OpenTelemetry attribute: what is not one already is written out."""
-    if isinstance(value, (str, bool, int, float)):
-        return value
-    if isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value):
-        return list(value)
+    """``value`` as an OpenTelemetry attribute: what is not one already, or cannot be encoded, is written out."""
     try:
-        return str(value)[:1000]
+        if isinstance(value, str):
+            return encodable(value)
+        if isinstance(value, (bool, float)) or (isinstance(value, int) and -_INT64 <= value < _INT64):
+            return value
+        if isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value):
+            return [encodable(item) for item in value]
+        return encodable(str(value)[:1000])
     except Exception:  # the application's object may have a broken __str__
         return f"<{type(value).__name__}>"
+
+
+def encodable(text: str) -> str:
+    """``text``, with what UTF-8 has no place for (half of a surrogate pair) written out.
+
+    One such string, for example a file name from ``os.listdir``, would cost the exporter's whole batch.
+    """
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+
+
+def error_attributes(error: BaseException) -> dict[str, str]:
+    """``error`` in a log record's attributes.
+
+    The SDK makes the same of ``emit(exception=...)``, but fails where the exception's ``__str__`` does.
+    """
+    kind = type(error)
+    is_builtin = kind.__module__ == "builtins"
+    return {
+        exception_attributes.EXCEPTION_TYPE: kind.__qualname__
+        if is_builtin
+        else f"{kind.__module__}.{kind.__qualname__}",
+        exception_attributes.EXCEPTION_MESSAGE: attribute_value(error),
+        exception_attributes.EXCEPTION_STACKTRACE: encodable("".join(traceback.format_exception(error))),
+    }
 
 
 def _level(level: str) -> str:
@@ -227,14 +257,6 @@ def _set_on_spans(attributes: Mapping[str, Any]) -> None:
         root.set_attributes(attributes)
 
 
-def context_of_log() -> Context | None:
-    """The context whose ids a log record bears: the local root's where its span has ended already."""
-    trace = local_trace.current()
-    if trace is None or trace.root is None or otel_trace.get_current_span().get_span_context().is_valid:
-        return None
-    return otel_trace.set_span_in_context(trace.root)
-
-
 def _emit_log(
     body: str | None,
     level: str,
@@ -244,13 +266,14 @@ def _emit_log(
 ) -> None:
     """A log record for the destinations that have logs; without a logger provider this does nothing."""
     attributes = {key: attribute_value(value) for key, value in context.items()}
+    if error is not None:
+        attributes = {**error_attributes(error), **attributes}
     attributes[EVENT_ID] = event_id
     otel_logs.get_logger("brain_otel").emit(
-        context=context_of_log(),
+        context=context_of_log(error),
         timestamp=time.time_ns(),
         severity_number=_SEVERITIES[level],
-        severity_text=level.upper(),
-        body=body if error is None else f"{type(error).__name__}: {attribute_value(error)}",
+        severity_text=_SEVERITIES[level].name,
+        body=encodable(body or "") if error is None else f"{type(error).__name__}: {attribute_value(error)}",
         attributes=attributes,
-        exception=error,
     )

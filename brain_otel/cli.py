@@ -1,6 +1,8 @@
 """The command ``brain-otel``."""
 
 import importlib.metadata
+import logging
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -8,7 +10,11 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 if TYPE_CHECKING:
     import typer
 
+    from brain_otel.doctor.checks import Request
+
 _EXTRAS = 'pip install "brain-otel[cli,demo]"'
+_ENVIRONMENT = "The environment; as the variables say if not given."
+_CONFIG_FILE = "The configuration file; as the variables say if not given."
 
 
 def main() -> None:
@@ -56,7 +62,94 @@ def create_app() -> "typer.Typer":
         """Run two services, send them requests and show the traces: no server, no account needed."""
         _run_demo(serve=serve, port=port, width=width, svg=svg)
 
+    _add_config(app)
+    _add_doctor(app)
     return app
+
+
+def _add_config(app: "typer.Typer") -> None:
+    import typer
+
+    @app.command()
+    def config(
+        environment: Annotated[str | None, typer.Option(help=_ENVIRONMENT)] = None,
+        config_file: Annotated[Path | None, typer.Option(help=_CONFIG_FILE)] = None,
+        as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    ) -> None:
+        """Show the effective configuration: each value, which variable or file gave it, and the destinations."""
+        _run_config(environment, config_file, as_json=as_json)
+
+
+def _add_doctor(app: "typer.Typer") -> None:
+    import typer
+
+    @app.command()
+    def doctor(
+        application: Annotated[
+            str, typer.Argument(metavar="[APP]", help="The application to look at too, module:attribute.")
+        ] = "",
+        environment: Annotated[str | None, typer.Option(help=_ENVIRONMENT)] = None,
+        config_file: Annotated[Path | None, typer.Option(help=_CONFIG_FILE)] = None,
+        as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+        timeout: Annotated[float, typer.Option(help="Seconds for each destination.", min=0.1, max=600)] = 5.0,
+        import_timeout: Annotated[
+            float, typer.Option(help="Seconds for the application's import.", min=0.1, max=600)
+        ] = 30.0,
+        offline: Annotated[bool, typer.Option("--offline", help="Send nothing to the destinations.")] = False,
+    ) -> None:
+        """Check the set-up, with a test event or span to each destination; exit code 1 if there is a fault."""
+        try:
+            from brain_otel.doctor import screen  # noqa: F401 - before the checks take their time
+            from brain_otel.doctor.checks import Request
+        except ImportError as error:
+            _fail(f"brain-otel doctor needs the package {error.name!r}: {_EXTRAS}")
+        request = Request(
+            app=application,
+            environment=environment,
+            config_file=config_file,
+            timeout=timeout,
+            import_timeout=import_timeout,
+            offline=offline,
+        )
+        raise SystemExit(_run_doctor(request, as_json=as_json))
+
+
+def _run_config(environment: str | None, config_file: Path | None, *, as_json: bool) -> None:
+    from brain_otel.settings import ConfigurationError
+
+    try:
+        from brain_otel.doctor import screen
+        from brain_otel.doctor.effective import read_effective
+        from brain_otel.doctor.masking import Mask
+    except ImportError as error:
+        _fail(f"brain-otel config needs the package {error.name!r}: {_EXTRAS}")
+    try:
+        effective = read_effective(os.environ, environment=environment, config_file=config_file)
+    except ConfigurationError as error:
+        message = Mask(os.environ)(str(error))
+        if not as_json:
+            _fail(message)
+        screen.print_json({"error": message})
+        raise SystemExit(1) from None
+    if as_json:
+        screen.print_json(screen.effective_data(effective))
+    else:
+        screen.print_effective(effective)
+
+
+def _run_doctor(request: "Request", *, as_json: bool) -> int:
+    from brain_otel.doctor import screen
+    from brain_otel.doctor.checks import diagnose
+    from brain_otel.doctor.findings import has_fault
+
+    logging.getLogger().addHandler(logging.NullHandler())  # what exporters say of a failure is in the findings
+    diagnosis = diagnose(request, os.environ)
+    faulty = has_fault(diagnosis.findings)
+    if as_json:
+        screen.print_json(screen.diagnosis_data(diagnosis, healthy=not faulty))
+    else:
+        screen.print_diagnosis(diagnosis)
+    return 1 if faulty else 0
 
 
 def _run_demo(*, serve: bool, port: int | None, width: int | None, svg: Path | None) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import os
-from dataclasses import dataclass, fields
+import re
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -12,6 +13,8 @@ from urllib.parse import urlsplit
 from brain_otel.document import Document, read_document
 from brain_otel.file_destinations import METRIC_EXPORTER, read_destinations, replace_destinations
 from brain_otel.options import BOOLEANS
+from brain_otel.refusal import holds_credentials, refusal
+from brain_otel.schema import MAJOR, MINOR, is_newer, refuse_endless
 from brain_otel.settings import (
     ConfigurationError,
     InstrumentationSettings,
@@ -31,6 +34,9 @@ FALLBACK_ENVIRONMENT = "production"
 
 DEFAULT_SPOTLIGHT = "http://localhost:8969/stream"
 """Where Spotlight listens, as sentry-sdk has it."""
+
+_ENVIRONMENT = re.compile(r"(?!\.)[^\s/\\]{1,64}")
+"""What Sentry takes for an environment, and a file's name can be made of."""
 
 _OURS = ("distribution", "brain_otel")
 _TRACES_RATE = ("tracer_provider", "sampler", "parent_based", "root", "trace_id_ratio_based", "ratio")
@@ -84,10 +90,19 @@ def read_all(
     """
     variables = {key: value for key, value in (os.environ if environ is None else environ).items() if value}
     choice = choose_file(variables, environment=environment, config_file=config_file)
-    document = read_document(choice.path, variables)
+    document = read_document(choice.path, variables, path_from=choice.path_from)
     notices = [*choice.notices, *replace_destinations(document, variables, packaged=choice.packaged)]
+    if is_newer(document):
+        notices.append(f"{document.source}: file_format is newer than {MAJOR}.{MINOR}; some of it may be ignored")
     destinations = read_destinations(document, variables)
-    return choice, document, _settings(choice.environment, document, destinations, tuple(notices))
+    settings = _settings(choice.environment, document, destinations, tuple(notices))
+    if _lacks_dsn(document, destinations, variables):
+        place = ".".join((*_OURS, "sentry", "dsn"))
+        notice = f"SENTRY_DSN is ignored: {document.source} does not read it (as {place}: ${{SENTRY_DSN}})"
+        settings = replace(settings, notices=(*settings.notices, notice))
+    if "disabled" not in document.data and variables.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+        settings = replace(settings, disabled=True)  # OpenTelemetry's SDK obeys it whatever the file says
+    return choice, document, settings
 
 
 def choose_file(
@@ -101,20 +116,20 @@ def choose_file(
     Raises:
         ConfigurationError: the environment is no plain name.
     """
-    name, origin = environment or "", "the argument environment"
+    name, origin = environment or "", "setup(environment=...)"
     for variable in ("SENTRY_ENVIRONMENT", "ENVIRONMENT"):
         if not name and environ.get(variable):
             name, origin = environ[variable], variable
     if not name:
         name, origin = DEFAULT_ENVIRONMENT, "the default"
-    if Path(name).name != name or name.startswith("."):
-        raise ConfigurationError(f"SENTRY_ENVIRONMENT is {name!r}; allowed: a plain name such as staging")
+    if not _ENVIRONMENT.fullmatch(name) or not name.isprintable() or name == "None":
+        raise refusal(origin, name, "a plain name such as staging: up to 64 characters, no spaces, no slashes")
     if config_file or environ.get("OTEL_CONFIG_FILE"):
         return Choice(
             environment=name,
             environment_from=origin,
             path=Path(config_file or environ["OTEL_CONFIG_FILE"]),
-            path_from="the argument config_file" if config_file else "OTEL_CONFIG_FILE",
+            path_from="setup(config_file=...)" if config_file else "OTEL_CONFIG_FILE",
             packaged=False,
         )
     path, path_from, notices = _file_of(name, environ)
@@ -129,8 +144,11 @@ def choose_file(
 
 
 def _file_of(environment: str, environ: Mapping[str, str]) -> tuple[Path, str, tuple[str, ...]]:
-    folders = [(Path(folder), "BRAIN_OTEL_CONFIG_DIR") for folder in [environ.get("BRAIN_OTEL_CONFIG_DIR")] if folder]
-    folders.append((packaged_files(), "this package"))
+    folders = [(packaged_files(), "this package")]
+    if own := environ.get("BRAIN_OTEL_CONFIG_DIR"):
+        if not os.path.isdir(own) or not os.access(own, os.R_OK | os.X_OK):  # noqa: PTH112 - it never raises
+            raise refusal("BRAIN_OTEL_CONFIG_DIR", own, "a folder that can be read")
+        folders.insert(0, (Path(own), "BRAIN_OTEL_CONFIG_DIR"))
     for folder, origin in folders:
         if (folder / f"{environment}.yaml").is_file():
             return folder / f"{environment}.yaml", origin, ()
@@ -160,7 +178,9 @@ def _settings(
 ) -> Settings:
     ours = document.get(*_OURS) or {}
     _refuse_unknown(document, _OURS, ours, ("sentry", "instrumentation"))
+    _refuse_unpaired(document)
     sentry = _sentry(environment, document)
+    refuse_endless(document)
     if not any(destination.name in ("sentry", "sentry_otlp") for destination in destinations):
         sentry = None
     return Settings(
@@ -176,6 +196,13 @@ def _settings(
     )
 
 
+def _lacks_dsn(document: Document, destinations: tuple[Options, ...], environ: Mapping[str, str]) -> bool:
+    """Whether a file of the user's own has a destination that needs the DSN and does not read the one that is set."""
+    named = "dsn" in (document.get(*_OURS, "sentry") or {})
+    wanted = any(each.name in ("sentry", "sentry_otlp") for each in destinations)
+    return wanted and not named and "SENTRY_DSN" in environ
+
+
 def _sentry(environment: str, document: Document) -> SentrySettings | None:
     place = (*_OURS, "sentry")
     known = ("dsn", "release", "profiles_sample_rate", "send_default_pii", "debug", "spotlight")
@@ -189,8 +216,8 @@ def _sentry(environment: str, document: Document) -> SentrySettings | None:
     if dsn and not is_dsn(str(dsn)):
         raise document.error((*place, "dsn"), dsn, "a DSN such as https://<key>@<host>/<project>")
     release = document.get(*place, "release")
-    if isinstance(release, (dict, list)):
-        raise document.error((*place, "release"), release, "text")
+    if isinstance(release, (dict, list)) or holds_credentials(str(release)):
+        raise document.error((*place, "release"), release, "a release's name such as shop@1.2.3")
     if not dsn and spotlight is None:
         return None
     return SentrySettings(
@@ -286,6 +313,14 @@ def _resource_attribute(document: Document, name: str) -> str | None:
         if attribute.get("name") == name and attribute.get("value"):
             found = str(attribute["value"])
     return found
+
+
+def _refuse_unpaired(document: Document) -> None:
+    """OpenTelemetry would print what is no pair of ``attributes_list`` in the log, and go on."""
+    place = ("resource", "attributes_list")
+    pairs = str(document.get(*place) or "")
+    if not all("=" in pair for pair in pairs.split(",") if pair.strip()):
+        raise document.error(place, pairs, "pairs as in service.version=1.2.3,team=shop")
 
 
 def _refuse_unknown(document: Document, place: tuple[str, ...], given: Any, known: tuple[str, ...]) -> None:

@@ -10,37 +10,33 @@ OpenTelemetry's specification.
 
 from __future__ import annotations
 
-import json
 import re
-from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 import yaml
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import best_match
 
+from brain_otel import schema
+from brain_otel.refusal import MASK, SECRET_NAME, is_secret_name, masked, reason, refusal
 from brain_otel.settings import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from jsonschema.exceptions import ValidationError
-
 Key = tuple[str | int, ...]
 
 Variables = dict[int, tuple[str, ...]]
 """The variables that a scalar node has been filled in from, by the node's identity."""
 
-_VARIABLE = re.compile(r"\$\$|\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
-_STANDALONE = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*(?::-[^}]*)?\}")
+_SECRET = SECRET_NAME
+_REFERENCE = r"\$\{(?:env:)?([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}"
+_VARIABLE = re.compile(rf"\$\$|{_REFERENCE}")
+_STANDALONE = re.compile(_REFERENCE)
 _STRING = "tag:yaml.org,2002:str"
 _MERGE = "tag:yaml.org,2002:merge"
-_SECRET = re.compile(r"dsn|secret|token|password|authorization|api[_-]?key|headers", re.IGNORECASE)
 _MAX_BYTES = 1_000_000
 _MAX_DEPTH = 64
 _MAX_VALUES = 100_000
-_LIMITS = {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"}
 
 
 class Document:
@@ -53,6 +49,7 @@ class Document:
         self.data = data
         self._root = root
         self._variables = variables or {}
+        self._given: dict[Key, tuple[str, Key | None]] = {}
 
     def get(self, *key: str | int) -> Any:
         """The value at ``key``, or None where any part of the way is missing."""
@@ -66,6 +63,10 @@ class Document:
                 return None
         return value
 
+    def give(self, key: Key, variable: str, *, moved_from: Key | None = None) -> None:
+        """Remember that ``variable`` gave what is at ``key``, or that it has moved there from another place."""
+        self._given[key] = (variable, moved_from)
+
     def variable(self, key: Key) -> str | None:
         """The variable that gave the value at ``key``, or would have given it; the first where there are several.
 
@@ -76,50 +77,75 @@ class Document:
 
     def variables(self, key: Key) -> tuple[str, ...]:
         """The variables that are filled in at ``key``, in their order."""
+        variable, in_file = self._origin(key)
+        if in_file is None:
+            return (variable,)
         node = self._root
-        for part in key:
+        for part in in_file:
             node = _child(node, part)
         return self._variables.get(id(node), ())
 
     def error(self, key: Key, value: object, allowed: str) -> ConfigurationError:
         """The error to raise for ``value`` at ``key``: the place, the value and what is allowed."""
+        variables = self.variables(key)
+        place = self.place(key)
+        hidden = is_secret_name(".".join(map(str, key))) or any(map(is_secret_name, variables))
+        if hidden and value not in (None, ""):
+            return ConfigurationError(f"{place} is {MASK}; allowed: {allowed}")
+        return refusal(place, value, allowed)
+
+    def place(self, key: Key) -> str:
+        """Where ``key`` is, in words: the file and the path, and the variable that gave it."""
         variable = self.variable(key)
-        path = ".".join(str(part) for part in key) or "the top level"
-        place = f"{variable} ({self.source}: {path})" if variable else f"{self.source}: {path}"
-        secret = _SECRET.search(path) or (variable and _SECRET.search(variable))
-        shown = "(masked)" if secret else _shortened(value)
-        return ConfigurationError(f"{place} is {shown}; allowed: {allowed}")
+        path = ".".join(str(part) for part in self._origin(key)[1] or key) or "the top level"
+        return f"{variable} ({self.source}: {path})" if variable else f"{self.source}: {path}"
+
+    def _origin(self, key: Key) -> tuple[str, Key | None]:
+        """Where the file has what is at ``key``; None, and the variable, where it has not."""
+        for length in range(len(key), 0, -1):
+            if key[:length] in self._given:
+                variable, moved_from = self._given[key[:length]]
+                return variable, None if moved_from is None else (*moved_from, *key[length:])
+        return "", key
 
 
-def read_document(path: Path, environ: Mapping[str, str]) -> Document:
-    """Read and fill in the file at ``path``.
+def read_document(path: Path, environ: Mapping[str, str], *, path_from: str = "") -> Document:
+    """Read and fill in the file at ``path``, which the variable or argument ``path_from`` named.
 
     Raises:
         ConfigurationError: it cannot be read, is no YAML or JSON mapping, or is not what OpenTelemetry's
             schema allows.
     """
     source = str(path)
-    try:
-        with path.open("rb") as file:
-            content = file.read(_MAX_BYTES + 1)
-        text = content.decode("utf-8")
-    except OSError as error:
-        raise ConfigurationError(
-            f"{source} cannot be read ({error.strerror}); allowed: a readable YAML or JSON file"
-        ) from error
-    except UnicodeDecodeError as error:
-        raise ConfigurationError(f"{source} is not UTF-8 text; allowed: a YAML or JSON file") from error
+    content = _read(path, path_from or "The configuration file")
     if len(content) > _MAX_BYTES:
         raise ConfigurationError(f"{source} is larger than {_MAX_BYTES} bytes; allowed: a configuration file")
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"{source} is not UTF-8 text; allowed: a YAML or JSON file") from None
     document = _parse(source, text, environ)
-    _validate(document)
+    schema.validate(document)
     return document
+
+
+def _read(path: Path, path_from: str) -> bytes:
+    try:
+        if not path.exists() or path.is_file() or path.is_dir():
+            with path.open("rb") as file:
+                return file.read(_MAX_BYTES + 1)
+        why = "Not a file"  # a pipe might keep the application waiting for ever
+    except (OSError, ValueError) as error:
+        why = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    raise ConfigurationError(
+        f"{path_from} is {masked(str(path))!r}, which cannot be read ({why}); allowed: a readable YAML or JSON file"
+    )
 
 
 def _parse(source: str, text: str, environ: Mapping[str, str]) -> Document:
     try:
         loader = yaml.SafeLoader(text)
-        filler = _Filler(loader, environ)
+        filler = _Filler(source, loader, environ)
         try:
             root = loader.get_single_node()
             if root is None:
@@ -128,19 +154,33 @@ def _parse(source: str, text: str, environ: Mapping[str, str]) -> Document:
             data = loader.construct_document(root)
         finally:
             loader.dispose()
-    except (yaml.YAMLError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise ConfigurationError(f"{source} cannot be parsed: {reason}; allowed: YAML or JSON") from error
+    except ConfigurationError:
+        raise
+    except Exception as error:  # PyYAML lets a KeyError and an AttributeError out too
+        # Not `from error`: its text quotes the file.
+        raise ConfigurationError(f"{source} cannot be parsed: {_fault(error)}; allowed: YAML or JSON") from None
     if not isinstance(data, dict):
         raise ConfigurationError(f"{source} holds a {type(data).__name__}; allowed: a mapping")
     return Document(source, data, root, filler.variables)
 
 
+def _fault(error: Exception) -> str:
+    """What is wrong and on which line, without what stands there."""
+    if isinstance(error, RecursionError):
+        return f"nested deeper than {_MAX_DEPTH} levels"
+    if not isinstance(error, yaml.MarkedYAMLError):
+        return reason(error)
+    what = reason(Exception(", ".join(filter(None, (error.context, error.problem)))))
+    mark = error.problem_mark or error.context_mark
+    return f"{what} (line {mark.line + 1}, column {mark.column + 1})" if mark else what
+
+
 class _Filler:
     """Fills in every value of a node tree once and notes where each came from."""
 
-    def __init__(self, loader: yaml.SafeLoader, environ: Mapping[str, str]) -> None:
+    def __init__(self, source: str, loader: yaml.SafeLoader, environ: Mapping[str, str]) -> None:
         self.variables: Variables = {}
+        self._source = source
         self._loader = loader
         self._environ = environ
         self._filled: dict[int, tuple[yaml.Node, int]] = {}
@@ -159,20 +199,36 @@ class _Filler:
         if isinstance(node, yaml.SequenceNode):
             values += sum(self.fill_in(item, (*key, index)) for index, item in enumerate(node.value))
         elif isinstance(node, yaml.MappingNode):
-            for name, value in node.value:
-                if isinstance(name, yaml.ScalarNode) and name.tag != _MERGE:
-                    name.tag = _STRING  # `on` or `1` is text as a key
-                values += self.fill_in(value, (*key, str(name.value)))
+            self._name_keys(node, key)
+            values += sum(self.fill_in(value, (*key, str(name.value))) for name, value in node.value)
         elif isinstance(node, yaml.ScalarNode) and node.tag == _STRING:
-            self._fill_in_scalar(node)
+            self._fill_in_scalar(node, key)
         self._above.pop()
         if values > _MAX_VALUES:
             raise ValueError(f"its aliases unfold to more than {_MAX_VALUES} values")
         self._filled[id(node)] = (node, values)
         return values
 
-    def _fill_in_scalar(self, node: yaml.ScalarNode) -> None:
+    def _name_keys(self, node: yaml.MappingNode, key: Key) -> None:
+        seen = set()
+        for name, _ in node.value:
+            if not isinstance(name, yaml.ScalarNode) or name.tag == _MERGE:
+                continue
+            name.tag = _STRING  # `on` or `1` is text as a key
+            if name.value in seen:
+                place = f"{self._source}: {'.'.join(map(str, (*key, name.value)))}"
+                line = name.start_mark.line + 1
+                raise ConfigurationError(f"{place} is given twice (again on line {line}); allowed: each key once")
+            seen.add(name.value)
+
+    def _fill_in_scalar(self, node: yaml.ScalarNode, key: Key) -> None:
         template = node.value
+        if "${" in _VARIABLE.sub("", template):
+            path = ".".join(map(str, key))
+            value = MASK if is_secret_name(path) else masked(template)
+            raise ConfigurationError(
+                f"{self._source}: {path} is {value!r}; allowed: ${{NAME}} or ${{NAME:-default}}, $$ for a dollar sign"
+            )
         node.value = _VARIABLE.sub(lambda match: _value_of(match, self._environ), template)
         if names := [match[1] for match in _VARIABLE.finditer(template) if match[1]]:
             self.variables[id(node)] = tuple(names)
@@ -197,48 +253,3 @@ def _value_of(match: re.Match[str], environ: Mapping[str, str]) -> str:
     if match[1] is None:
         return "$"
     return environ.get(match[1]) or match[2] or ""
-
-
-def _validate(document: Document) -> None:
-    package = resources.files("opentelemetry.configuration")
-    schema = json.loads((package / "schema.json").read_text(encoding="utf-8"))
-    # The schema leaves the top level open; a misspelt block would be without effect and nobody would know.
-    for key in document.data:
-        if key not in schema["properties"] and not str(key).startswith("x-"):
-            allowed = "the keys " + ", ".join(schema["properties"]) + ", and x-... for your own"
-            raise document.error((str(key),), document.data[key], allowed)
-    error = best_match(Draft202012Validator(schema).iter_errors(document.data))
-    if error is not None:
-        raise document.error(tuple(error.absolute_path), error.instance, _allowed(error))
-
-
-def _allowed(error: ValidationError) -> str:
-    """What the schema allows where ``error`` happened, in words."""
-    schema = error.schema if isinstance(error.schema, dict) else {}
-    value: Any = error.validator_value
-    match error.validator:
-        case "type" | "minimum" | "maximum" | "exclusiveMinimum" | "exclusiveMaximum" if _LIMITS & schema.keys():
-            low = schema.get("minimum", schema.get("exclusiveMinimum", "any"))
-            high = schema.get("maximum", schema.get("exclusiveMaximum", "any"))
-            return f"a number from {low} to {high}"
-        case "type":
-            return " or ".join(value) if isinstance(value, list) else str(value)
-        case "enum":
-            return ", ".join(str(each) for each in value)
-        case "additionalProperties":
-            return "the keys " + ", ".join(schema.get("properties", {}))
-        case "required":
-            return "a mapping with " + ", ".join(value)
-        case _:
-            return f"what OpenTelemetry's schema says ({error.message[:200]})"
-
-
-def _shortened(value: object) -> str:
-    """``value`` for a message; of a block only its keys, for there may be a secret anywhere in it."""
-    if isinstance(value, dict):
-        text = "a mapping with " + ", ".join(map(str, value)) if value else "an empty mapping"
-    elif isinstance(value, list):
-        text = f"a list of {len(value)}"
-    else:
-        text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."

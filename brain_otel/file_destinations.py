@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from brain_otel.destinations import known_names
 from brain_otel.options import Options
+from brain_otel.refusal import refusal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,11 +35,7 @@ _REPLACED_BY: dict[Signal, str] = {
     "logs": "OTEL_LOGS_EXPORTER",
     "metrics": "OTEL_METRICS_EXPORTER",
 }
-_OTLP_VARIABLES = {
-    "endpoint": "OTEL_EXPORTER_OTLP_ENDPOINT",
-    "protocol": "OTEL_EXPORTER_OTLP_PROTOCOL",
-    "headers": "OTEL_EXPORTER_OTLP_HEADERS",
-}
+_OTLP_OPTIONS = ("endpoint", "protocol", "headers", "compression", "certificate", "client_key", "client_certificate")
 
 
 def read_destinations(document: Document, environ: Mapping[str, str]) -> tuple[Options, ...]:
@@ -51,14 +48,16 @@ def read_destinations(document: Document, environ: Mapping[str, str]) -> tuple[O
     for signal, place in PROCESSORS.items():
         for index, component in enumerate(document.get(*place) or ()):
             ((name, values),) = component.items()
-            if signal == "logs" and name == "event_to_span_event_bridge/development":
-                raise document.error((*place, index), name, ", ".join(known_names()))
             found.append(_options(document, environ, name, values, signal, (*place, index, name), index))
     for index, reader in enumerate(document.get(*READERS) or ()):
-        exporter = (reader.get("periodic") or {}).get("exporter")
-        if not exporter:
+        periodic = reader.get("periodic") or {}
+        if not periodic.get("exporter"):
             continue  # a pull reader: all of it is OpenTelemetry's
-        ((name, values),) = exporter.items()
+        if periodic.get("interval") == 0:  # which OpenTelemetry's schema allows, and its SDK does not
+            raise document.error(
+                (*READERS, index, "periodic", "interval"), 0, "a whole number of milliseconds from 1 on"
+            )
+        ((name, values),) = periodic["exporter"].items()
         if name not in (*UPSTREAM_METRIC_EXPORTERS, "console"):
             key = (*READERS, index, "periodic", "exporter", name)
             found.append(_options(document, environ, name, values, "metrics", key, index))
@@ -86,30 +85,38 @@ def replace_destinations(document: Document, environ: Mapping[str, str], *, pack
 
 
 def _names(value: str, variable: str) -> list[str]:
-    from brain_otel.settings import ConfigurationError
-
-    names = [name.strip() for name in value.split(",") if name.strip()]
+    names = list(dict.fromkeys(name.strip() for name in value.split(",") if name.strip()))
     allowed = [name for name in known_names() if name not in ("batch", "simple")]
-    for name in names:
-        if name not in allowed and name != "none":
-            raise ConfigurationError(f"{variable} is {value!r}; allowed: none, or some of {', '.join(allowed)}")
+    unknown = [name for name in names if name not in allowed and name != "none"]
+    if unknown or ("none" in names and len(names) > 1):
+        raise refusal(variable, value, f"none, or some of {', '.join(allowed)}")
     return [name for name in names if name != "none"]
 
 
 def _replace(document: Document, signal: Signal, names: list[str]) -> None:
     """Put ``names`` in place of the signal's destinations; those that the file has keep their options."""
-    if signal == "metrics":
-        provider, key = READERS
-        known = {next(iter(each["periodic"]["exporter"])): each for each in document.get(*READERS) or ()}
-        components = [known.get(name, {"periodic": {"exporter": {name: {}}}}) for name in names]
-    else:
-        provider, key = PROCESSORS[signal]
-        known = {next(iter(each)): each for each in document.get(provider, key) or ()}
-        components = [known.get(name, {name: {}}) for name in names]
+    provider, key = READERS if signal == "metrics" else PROCESSORS[signal]
+    components: list[Any] = []
+    known = {_name_of(each): (index, each) for index, each in enumerate(document.get(provider, key) or ())}
+    for name in names:
+        index, component = known.get(name, (None, {name: {}}))
+        if index is None and signal == "metrics":
+            periodic: dict[str, Any] = next(
+                (each["periodic"] for _, each in known.values() if "periodic" in each), {}
+            )
+            component = {"periodic": {**periodic, "exporter": component}}  # as often as the file says
+        place = None if index is None else (provider, key, index)
+        document.give((provider, key, len(components)), _REPLACED_BY[signal], moved_from=place)
+        components.append(component)
     if not components and signal != "traces":
         document.data.pop(provider, None)
         return
     document.data[provider] = {**(document.data.get(provider) or {}), key: components}
+
+
+def _name_of(component: Mapping[str, Any]) -> str:
+    """The name of a processor, or of the exporter of a reader."""
+    return str(next(iter(component["periodic"]["exporter"] if "periodic" in component else component)))
 
 
 def _options(
@@ -132,7 +139,7 @@ def _options(
         name=name,
         signal=signal,
         index=index,
-        place=f"{document.source}: {'.'.join(map(str, key))}",
+        place=document.place(key),
         refuse=lambda path, value, allowed: document.error((*key, *path), value, allowed),
     )
 
@@ -145,21 +152,38 @@ def _with_otlp_variables(
     A signal's own variable, such as ``OTEL_EXPORTER_OTLP_TRACES_ENDPOINT``, comes before the general one, and where
     the file reads the general one, before the file.
     """
-    for option, variable in _OTLP_VARIABLES.items():
-        if option in given and document.variable((*key, option)) != variable:
+    for option in (*_OTLP_OPTIONS, "timeout"):
+        general = f"OTEL_EXPORTER_OTLP_{option.upper()}"
+        own = f"OTEL_EXPORTER_OTLP_{signal.upper()}_{option.upper()}"
+        if option in given and document.variable((*key, option)) != general:
             continue
-        own = variable.replace("OTLP_", f"OTLP_{signal.upper()}_")
-        if own in environ:
-            given["url" if option == "endpoint" else option] = environ[own]
-        elif option not in given and variable in environ:
-            given[option] = environ[variable]
+        name = "url" if option == "endpoint" and own in environ else option
+        variable = own if own in environ else general
+        if variable not in environ or (variable == general and option in given):
+            continue
+        given[name] = environ[variable]
+        document.give((*key, name), variable)
+        if option == "timeout":
+            given[name] = _milliseconds(document, (*key, name), environ[variable])
     return given
 
 
+def _milliseconds(document: Document, key: Key, seconds: str) -> float:
+    """A timeout from a variable: OpenTelemetry's exporters for Python take it for seconds."""
+    try:
+        number = float(seconds)
+    except ValueError:
+        number = -1.0
+    if not 0 < number <= 3_600:
+        raise document.error(key, seconds, "a number of seconds above 0, up to 3600")
+    return number * 1_000
+
+
 def _refuse_twice(document: Document, found: list[Options]) -> None:
-    names = [each.name for each in found if each.signal == "traces"]
-    for name in ("sentry", "sentry_otlp", "console", "memory"):
-        if names.count(name) > 1:
-            raise document.error(PROCESSORS["traces"], names, f"{name} once")
-    if "sentry" in names and "sentry_otlp" in names:
-        raise document.error(PROCESSORS["traces"], names, "sentry or sentry_otlp, which send the same spans")
+    for signal, place in (*PROCESSORS.items(), ("metrics", READERS)):
+        names = [each.name for each in found if each.signal == signal]
+        for name in ("sentry", "sentry_otlp", "console", "memory"):
+            if names.count(name) > 1:
+                raise document.error(place, ", ".join(names), f"{name} once")
+        if "sentry" in names and "sentry_otlp" in names:
+            raise document.error(place, ", ".join(names), "sentry or sentry_otlp, which send the same spans")

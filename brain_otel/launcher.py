@@ -51,10 +51,11 @@ class BrainOtelConfigurator:
     def configure(self, **kwargs: Any) -> None:  # noqa: ARG002 - the launcher's version, of no use here
         """Set up as the environment says."""
         BrainOtelConfigurator.called = True
-        try:
-            telemetry.setup_by_launcher()
-        except ConfigurationError as error:
-            logger.error("brain_otel is not set up, the application runs without telemetry: %s", error)
+        with guarded("setting up"):
+            try:
+                telemetry.setup_by_launcher()
+            except ConfigurationError as error:
+                logger.error("brain_otel is not set up, the application runs without telemetry: %s", error)
 
 
 def before_instrumentors() -> None:

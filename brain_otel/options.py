@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from brain_otel.refusal import MASK, is_secret_name, reason, refusal
 from brain_otel.settings import ConfigurationError
 
 if TYPE_CHECKING:
@@ -132,6 +133,10 @@ class Options:
         """The error to raise for the value of ``name``."""
         return self._refuse((name,), self.values.get(name), allowed)
 
+    def failure(self, error: Exception, allowed: str) -> ConfigurationError:
+        """The error to raise where the destination cannot be made of its options."""
+        return ConfigurationError(f"{self.place} cannot be made ({reason(error)}); allowed: {allowed}")
+
     def refuse_others(self) -> None:
         """Refuse what was not asked for.
 
@@ -147,7 +152,11 @@ class Options:
         return self.name, self.place, self.signal, self.index, self.values
 
     def _refused(self, key: tuple[str, ...], value: object, allowed: str) -> ConfigurationError:
-        return ConfigurationError(f"{'.'.join((self.place, *key))} is {value!r}; allowed: {allowed}")
+        hidden = any(map(is_secret_name, key)) and value not in (None, "")
+        place = ".".join((self.place, *key))
+        return (
+            ConfigurationError(f"{place} is {MASK}; allowed: {allowed}") if hidden else refusal(place, value, allowed)
+        )
 
 
 def _number(value: object) -> float | None:

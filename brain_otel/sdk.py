@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import time
+import traceback
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import _logs as otel_logs
 from opentelemetry import metrics as otel_metrics
 from opentelemetry import trace as otel_trace
-from opentelemetry.configuration import ConfigurationError as UpstreamError
 from opentelemetry.configuration import configure_sdk
+
+# Makes the propagator without setting it, to see whether it can be made; tests name a wrong one.
+from opentelemetry.configuration._propagator import create_propagator
 
 # The loader's public function reads the file and os.environ itself; ours have been read, checked against the
 # same schema and relieved of what upstream does not know. Only the conversion is left; a test pins it.
@@ -24,17 +30,22 @@ from opentelemetry.sdk.trace import Span, SpanProcessor, TracerProvider
 
 from brain_otel import local_trace
 from brain_otel.destinations import Destination, create_destination
-from brain_otel.destinations.isolation import InUse
+from brain_otel.destinations.isolation import InUse, side_by_side
 from brain_otel.file_destinations import METRIC_EXPORTER
 from brain_otel.guard import guarded
+from brain_otel.refusal import reason
 from brain_otel.sampling import HeadSampler
 from brain_otel.settings import ConfigurationError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from opentelemetry.sdk.metrics.export import MetricExporter
 
+    from brain_otel.options import Options
     from brain_otel.settings import Settings
 
+_BLOCKS = "opentelemetry.configuration._"
 _SEMANTIC_CONVENTIONS = "OTEL_SEMCONV_STABILITY_OPT_IN"
 
 
@@ -82,9 +93,14 @@ def configure_opentelemetry(settings: Settings, destinations: tuple[InUse, ...] 
             "any other OpenTelemetry set-up"
         )
     try:
-        configure_sdk(_dict_to_model(_upstream_document(settings.document, destinations)))
-    except UpstreamError as error:
-        raise ConfigurationError(f"{settings.source}: {error}") from error
+        model = _dict_to_model(_upstream_document(settings.document, destinations))
+        create_propagator(model.propagator)  # upstream comes to it last, when the providers are set for good
+        configure_sdk(model)
+    except Exception as error:
+        raise ConfigurationError(
+            f"{settings.source}: {_block(error)} cannot be made ({reason(error)}); "
+            "allowed: what OpenTelemetry's SDK and the installed plugins can make"
+        ) from None
     provider = otel_trace.get_tracer_provider()
     if not isinstance(provider, TracerProvider):
         raise ConfigurationError(
@@ -106,30 +122,41 @@ def create_destinations(settings: Settings) -> tuple[InUse, ...]:
     created: list[InUse] = []
     try:
         for options in settings.destinations:
-            destination = create_destination(options, settings)
-            if destination is not None:
-                created.append(InUse(destination, options.index))
+            in_use = _create(options, settings)
+            if in_use is not None:
+                created.append(in_use)
     except Exception:
-        for each in created:
-            with guarded(f"shutting {each.name} down"):
-                each.shutdown(0.0)
+        give_up(created)
         raise
     return tuple(created)
+
+
+def give_up(destinations: Sequence[InUse]) -> None:
+    """Shut down what is not to be used after all, whatever it does."""
+    side_by_side([(f"shutting {each.name} down", partial(each.shutdown, 0.0)) for each in destinations], 0.1)
 
 
 def attach(destinations: tuple[InUse, ...], provider: TracerProvider) -> tuple[InUse, ...]:
     """Let ``destinations`` have the spans of ``provider``, and the log records of the global logger provider.
 
-    Returns what is to be flushed and shut down beside them: the meter provider, if the file has one.
+    Returns what is to be flushed and shut down beside them: the meter provider, if the file has one, and what the
+    application adds to the tracer provider.
     """
+    in_use = [InUse(_added_by_others(provider))]
     loggers = otel_logs.get_logger_provider()
-    for each in destinations:
-        if each.span_processor is not None:
-            provider.add_span_processor(each.span_processor)
-        if each.log_record_processor is not None and isinstance(loggers, LoggerProvider):
-            loggers.add_log_record_processor(each.log_record_processor)
+    for destination in destinations:
+        if destination.span_processor is not None:
+            provider.add_span_processor(destination.span_processor)
+        if destination.log_record_processor is not None and isinstance(loggers, LoggerProvider):
+            loggers.add_log_record_processor(destination.log_record_processor)
     meters = otel_metrics.get_meter_provider()
-    return (InUse(_metrics(meters)),) if isinstance(meters, MeterProvider) else ()
+    if isinstance(meters, MeterProvider):
+        in_use.append(InUse(_metrics(meters, destinations)))
+    for each in (provider, loggers, meters):
+        if isinstance(each, (TracerProvider, LoggerProvider, MeterProvider)):
+            # They would wait, one after the other and without a bound, for what cannot be reached.
+            atexit.unregister(each.shutdown)
+    return tuple(in_use)
 
 
 def create_metric_exporter(destination: MetricExporter | None) -> MetricExporter | None:
@@ -145,12 +172,50 @@ def prefer_stable_semantic_conventions() -> None:
     os.environ.setdefault(_SEMANTIC_CONVENTIONS, "http,database")
 
 
-def _metrics(meters: MeterProvider) -> Destination:
+def _block(error: Exception) -> str:
+    """The file's block that OpenTelemetry worked on: it has a module for each, and its errors do not tell."""
+    names = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
+    blocks = [name.removeprefix(_BLOCKS) for name in names if name.startswith(_BLOCKS)]
+    return next((block for block in blocks if block not in ("sdk", "conversion", "common")), "a block")
+
+
+def _added_by_others(provider: TracerProvider) -> Destination:
     def flush(timeout: float) -> bool:
-        return meters.force_flush(timeout * 1000)
+        return provider.force_flush(int(timeout * 1000))
+
+    return Destination(name="OpenTelemetry", flush=flush, shutdown=lambda _timeout: None)
+
+
+def _create(options: Options, settings: Settings) -> InUse | None:
+    """The destination, whose module may be another package's and do anything."""
+    try:
+        destination = create_destination(options, settings)
+        return None if destination is None else InUse(destination, options.index)
+    except ConfigurationError:
+        raise
+    except Exception as error:
+        raise ConfigurationError(
+            f"{options.place} cannot be made ({type(error).__name__}: {reason(error)}); "
+            "allowed: a destination whose module has create_destination(options, settings) -> Destination or None"
+        ) from error
+
+
+def _metrics(meters: MeterProvider, destinations: tuple[InUse, ...]) -> Destination:
+    """The meter provider. Its readers have to hand on what was measured before their destinations are flushed."""
+    exported = [each for each in destinations if each.metric_exporter is not None]
+
+    def flush(timeout: float) -> bool:
+        deadline = time.monotonic() + timeout
+        complete = meters.force_flush(timeout * 1000)
+        left = max(0.0, deadline - time.monotonic())
+        calls = [(f"flushing {each.name}", partial(each.flush, left)) for each in exported]
+        return side_by_side(calls, left) and complete
 
     def shutdown(timeout: float) -> None:
+        deadline = time.monotonic() + timeout
         meters.shutdown(timeout * 1000)
+        left = max(0.0, deadline - time.monotonic())
+        side_by_side([(f"shutting {each.name} down", partial(each.shutdown, left)) for each in exported], left)
 
     return Destination(name="metrics", flush=flush, shutdown=shutdown)
 
@@ -160,11 +225,7 @@ def _upstream_document(document: Any, destinations: tuple[InUse, ...]) -> Any:
 
     What nobody takes is left out: a reader whose destination is off, a provider without a reader or a destination.
     """
-    exporters = {
-        each.index: each.destination.metric_exporter
-        for each in destinations
-        if each.destination.metric_exporter is not None
-    }
+    exporters = {each.index: each.metric_exporter for each in destinations if each.metric_exporter is not None}
     copied = _copied(document)
     readers = (copied.get("meter_provider") or {}).get("readers") or []
     kept = []

@@ -37,6 +37,10 @@ class _State:
     settings: Settings | None = None
     destinations: tuple[InUse, ...] = ()
     by_launcher = False
+    exit_flushed = 0.0
+    """When an end of the process was last seen coming."""
+    exit_spent = 0.0
+    """Seconds that it was held up then."""
 
 
 def setup(
@@ -86,20 +90,21 @@ def start(settings: Settings, provider: TracerProvider | None = None) -> tuple[I
         _State.settings = settings
         logger.info("Telemetry is disabled (OTEL_SDK_DISABLED)")
         return ()
-    from brain_otel.sdk import attach, configure_opentelemetry, create_destinations
+    from brain_otel.destinations.isolation import prepare_exit
+    from brain_otel.sdk import attach, configure_opentelemetry, create_destinations, give_up
 
     destinations = create_destinations(settings)
     try:
         provider = provider or configure_opentelemetry(settings, destinations)
     except Exception:
-        for destination in destinations:
-            destination.shutdown(0.0)
+        give_up(destinations)
         raise
     _State.settings, _State.destinations = settings, destinations + attach(destinations, provider)
+    prepare_exit(len(_State.destinations))
     reporters = tuple(each.destination.reporter for each in destinations)
     configure_reporters(tuple(reporter for reporter in reporters if reporter is not None))
     instrumentation.instrument(settings.instrumentation)
-    configure_exit(lambda: flush(EXIT_TIMEOUT))
+    configure_exit(_flush_at_exit)
     _tell_ready(settings)
     return _State.destinations
 
@@ -153,6 +158,16 @@ def forget() -> None:
     """Be as before ``setup()``; for :mod:`brain_otel.testing`, which also resets OpenTelemetry's globals."""
     _State.settings = None
     _State.by_launcher = False
+
+
+def _flush_at_exit() -> None:
+    """Flush with what is left of the time: the server's end, the signal's and the interpreter's are one end."""
+    started = time.monotonic()
+    if started - _State.exit_flushed > EXIT_TIMEOUT:
+        _State.exit_spent = 0.0
+    flush(max(0.0, EXIT_TIMEOUT - _State.exit_spent))
+    _State.exit_flushed = time.monotonic()
+    _State.exit_spent += _State.exit_flushed - started
 
 
 def _shut_down(destinations: tuple[InUse, ...], timeout: float) -> None:

@@ -47,7 +47,7 @@ class Telemetry:
 
     @property
     def logs(self) -> list[dict[str, Any]]:
-        """The log records that were made for errors and messages."""
+        """The log records: of errors, of messages and of the application's loggers."""
         return [_log(record.log_record) for record in self._session.logs.get_finished_logs()]
 
     def clear(self) -> None:

@@ -3,6 +3,7 @@
 import copy
 import os
 import pickle
+import traceback
 from dataclasses import FrozenInstanceError
 from importlib import resources
 from pathlib import Path
@@ -137,7 +138,7 @@ class TestPackagedFiles:
     def test_they_are_those_of_the_environments(self) -> None:
         """The package has the files of config/ and no others."""
         source = Path(__file__).parent.parent / "config"
-        assert sorted(path.name for path in packaged_files().glob("*")) == [f"{name}.yaml" for name in ENVIRONMENTS]
+        assert sorted(path.stem for path in packaged_files().glob("*.yaml")) == list(ENVIRONMENTS)
         for name in ENVIRONMENTS:
             assert (packaged_files() / f"{name}.yaml").read_text() == (source / f"{name}.yaml").read_text()
 
@@ -209,7 +210,7 @@ BAD = [
     *(("SENTRY_PROFILES_SAMPLE_RATE", value, "a number from 0 to 1") for value in BAD_RATES),
     *(("SENTRY_SEND_DEFAULT_PII", value, "true, yes, on, 1, false, no, off, 0") for value in BAD_BOOLEANS),
     *(("SENTRY_DEBUG", value, "true, yes, on, 1, false, no, off, 0") for value in BAD_BOOLEANS),
-    ("OTEL_SDK_DISABLED", "maybe", "boolean"),
+    ("OTEL_SDK_DISABLED", "maybe", "true or false"),
 ]
 
 PATHS = {
@@ -321,7 +322,8 @@ class TestFilling:
             ('"$$${A}"', {"A": "x"}, "$x"),
             ('"$$$${A}"', {"A": "x"}, "$${A}"),
             ('"$A"', {"A": "x"}, "$A"),
-            ('"${1A}"', {}, "${1A}"),
+            ('"$1A {A}"', {}, "$1A {A}"),
+            ('"${env:A}"', {"A": "x"}, "x"),
             ('"${A}"', {"A": "${B}", "B": "no"}, "${B}"),
             ('"${A}"', {"A": "x: [y] # z"}, "x: [y] # z"),
             ('"${A}"', {"A": "\u00fc \U0001f600"}, "\u00fc \U0001f600"),
@@ -458,7 +460,7 @@ resource:
         ("text", "place", "allowed"),
         [
             ("distribution: {brain_otel: {sentri: {}}}", "distribution.brain_otel.sentri", "sentry, instrumentation"),
-            ("distribution: {brain_otel: 7}", "distribution.brain_otel is 7", "object"),
+            ("distribution: {brain_otel: 7}", "distribution.brain_otel is 7", "a mapping"),
             (
                 "distribution: {brain_otel: {sentry: {rate: 1}}}",
                 "distribution.brain_otel.sentry.rate",
@@ -473,14 +475,14 @@ resource:
             ("distribution: {brain_otel: {instrumentation: {fastapi: other}}}", "fastapi", "contrib, native, off"),
             ("distribution: {brain_otel: {instrumentation: {redis: maybe}}}", "redis", "true, yes, on"),
             ("distribution: {brain_otel: {instrumentation: {httpx: {}}}}", "httpx", "true, yes, on"),
-            ("distribution: 7", "distribution", "object"),
+            ("distribution: 7", "distribution", "a mapping"),
             ("trace_provider: {}", "trace_provider is an empty mapping", "the keys file_format, disabled"),
             ("tracer_provider: {processors: [{senty: {}}]}", "tracer_provider.processors.0", "sentry_otlp, simple"),
-            ("tracer_provider: {processors: [sentry]}", "tracer_provider.processors.0", "object"),
-            ("tracer_provider: {processors: [{}]}", "tracer_provider.processors.0", ""),
-            ("tracer_provider: {processors: 7}", "tracer_provider.processors", "array"),
-            ("resource: {attributes: [{value: x}]}", "resource.attributes.0", "name"),
-            ("disabled: 1", "disabled is 1", "boolean"),
+            ("tracer_provider: {processors: [sentry]}", "tracer_provider.processors.0", "a mapping"),
+            ("tracer_provider: {processors: [{}]}", "tracer_provider.processors.0", "exactly one of batch, simple"),
+            ("tracer_provider: {processors: 7}", "tracer_provider.processors", "a list"),
+            ("resource: {attributes: [{value: x}]}", "resource.attributes.0", "missing: name"),
+            ("disabled: 1", "disabled is 1", "true or false"),
         ],
     )
     def test_what_does_not_belong_is_refused(self, tmp_path: Path, text: str, place: str, allowed: str) -> None:
@@ -551,6 +553,13 @@ class TestProvenance:
             f"{path}: resource.schema_url is "
         )
 
+    def test_one_secret_variable_of_several_masks_the_value(self, tmp_path: Path) -> None:
+        """Whichever of them it is."""
+        text = "resource: {schema_url: 'http://${HOST}/${MY_TOKEN}'}"
+        document = read_document(write(tmp_path / "given.yaml", TOP + text), {"HOST": "h", "MY_TOKEN": "x"})
+        message = str(document.error(("resource", "schema_url"), "http://h/x", "w"))
+        assert message == f"HOST ({tmp_path}/given.yaml: resource.schema_url) is (masked); allowed: w"
+
     def test_the_source_is_the_file_that_was_read(self, tmp_path: Path) -> None:
         """For messages and for `brain-otel config`."""
         assert from_text(tmp_path, "").source == str(tmp_path / "given.yaml")
@@ -611,6 +620,32 @@ ANYTHING = st.recursive(
     ),
     max_leaves=5,
 )
+
+
+KEY = "0123456789abcdef0123456789abcdef"
+SECRETS = st.sampled_from(
+    [f"https://{KEY}@o1.ingest.sentry.io/42", f"http://shop:{KEY}@collector:4318", f"Bearer {KEY}", KEY]
+)
+
+
+@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(key=st.sampled_from(nodes(WHOLE)[1:]), secret=SECRETS, kind=st.sampled_from(["value", "key", "item", "inner"]))
+def test_no_refusal_tells_a_secret(tmp_path: Path, key: tuple[Any, ...], secret: str, kind: str) -> None:
+    """Wherever it stands in a file: as a value, as a key, in a list, in a mapping."""
+    data = copy.deepcopy(WHOLE)
+    parent = data
+    for part in key[:-1]:
+        parent = parent[part]
+    values = {"value": secret, "item": [secret], "inner": {"dns": secret}}
+    if kind != "key":
+        parent[key[-1]] = values[kind]
+    elif isinstance(parent, dict):
+        parent[secret] = parent.pop(key[-1])
+    path = write(tmp_path / "given.yaml", yaml.safe_dump(data, allow_unicode=True))
+    try:
+        create_destinations(read_settings({}, config_file=path))
+    except ConfigurationError as refused:
+        assert KEY not in "".join(traceback.format_exception(refused))  # noqa: PT017  # some are no mistakes
 
 
 @settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -2,31 +2,95 @@
 
 from __future__ import annotations
 
+import ast
+import json
 import re
+import tomllib
+from dataclasses import fields
+from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
+from opentelemetry import environment_variables as api_variables
+from opentelemetry.instrumentation import environment_variables as launcher_variables
+from opentelemetry.sdk import environment_variables as sdk_variables
+from typer.main import get_group
 
-from tests.support.process import run_python
+from brain_otel.cli import create_app
+from brain_otel.configuration import read_settings
+from brain_otel.destinations import create_destination
+from brain_otel.document import Document
+from brain_otel.file_destinations import read_destinations, replace_destinations
+from brain_otel.options import Options
+from brain_otel.settings import ConfigurationError, InstrumentationSettings, SentrySettings
+from tests.support.process import PROGRAMS, Server, free_port, run_python
 
 if TYPE_CHECKING:
     from tests.support.ingest import SentryIngest
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+CONFIGURATION, DESTINATIONS, RECIPES = (
+    ROOT / "docs" / name for name in ("configuration.md", "destinations.md", "recipes.md")
+)
+FILES = sorted((ROOT / "config").glob("*.yaml"))
+
+VARIABLE = re.compile(r"\b(?:BRAIN_OTEL|COLLECTOR|ENVIRONMENT|OTEL|SENTRY)(?:_[A-Z0-9]+)*\b(?!_|\*)")
+NOT_OURS = {
+    "OTEL_PYTHON_FASTAPI_EXCLUDED_URLS"  # contrib makes the name from parts
+}
+
+DSN = "https://key@sentry.test/1"
 
 
-def python_blocks() -> list[tuple[str, str]]:
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+
+
+def all_blocks(language: str) -> list[Any]:
     return [
-        (f"{page.name}-{number}", block)
+        pytest.param(block, id=f"{page.name}-{number}")
         for page in PAGES
-        for number, block in enumerate(re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL), 1)
+        for number, block in enumerate(blocks(page, language), 1)
     ]
 
 
-@pytest.mark.parametrize("block", [pytest.param(block, id=name) for name, block in python_blocks()])
+def section(page: Path, heading: str) -> str:
+    """Give what stands under a heading, with its subsections."""
+    end = f"(?=^#{{1,{heading.count('#')}}} |\\Z)"
+    found = re.search(f"^{re.escape(heading)}\n(.*?){end}", page.read_text(), re.DOTALL | re.MULTILINE)
+    assert found, f"{page.name} has no heading {heading!r}"
+    return found[1]
+
+
+def rows(text: str) -> list[list[str]]:
+    """Give the cells of every row of the tables in `text`."""
+    lines = [line for line in text.splitlines() if line.startswith("| ")]
+    return [[cell.strip() for cell in line.strip("|").split(" |")] for line in lines if not line.startswith("| ---")]
+
+
+def names(cell: str) -> list[str]:
+    return re.findall(r"`([^`]+)`", cell)
+
+
+def first_cells(text: str) -> set[str]:
+    return {name for row in rows(text) for name in names(row[0])}
+
+
+def kind_of(block: str) -> str:
+    documents = [each for each in yaml.safe_load_all(block) if each]
+    if all("apiVersion" in each and "kind" in each for each in documents):
+        return "kubernetes"
+    ((only),) = documents
+    return "configuration" if "file_format" in only else "compose" if "services" in only else "unknown"
+
+
+# -- what can be run ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("block", all_blocks("python"))
 def test_every_python_block_runs(block: str, ingest: SentryIngest, tmp_path: Path) -> None:
     """Each block, in a process of its own, with a Sentry to send to; one with tests, under pytest."""
     environment = {"SENTRY_DSN": ingest.dsn, "SENTRY_ENVIRONMENT": "test"}
@@ -40,15 +104,262 @@ def test_every_python_block_runs(block: str, ingest: SentryIngest, tmp_path: Pat
     assert "brain_otel failed" not in result.stderr
 
 
+@pytest.mark.parametrize("block", all_blocks("yaml"))
+def test_every_yaml_block_is_whole(block: str, ingest: SentryIngest, tmp_path: Path) -> None:
+    """A configuration file is one that `setup()` takes; what else there is, is a whole file of its kind."""
+    kind = kind_of(block)
+    assert kind in ("configuration", "compose", "kubernetes")
+    if kind != "configuration":
+        return
+    (tmp_path / "given.yaml").write_text(block)
+    install_the_example(tmp_path)
+    code = (
+        "import brain_otel\n"
+        "brain_otel.setup(config_file='given.yaml')\n"
+        "with brain_otel.start_transaction('documented'):\n"
+        "    brain_otel.capture_message('documented')\n"
+    )
+    result = run_python(code, {"SENTRY_DSN": ingest.dsn}, pythonpath=[tmp_path], cwd=tmp_path)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "brain_otel failed" not in result.stderr
+
+
+def install_the_example(folder: Path) -> None:
+    """Install the destination of docs/destinations.md as pip would, but for the copying."""
+    text = section(DESTINATIONS, "## Your own")
+    (project,) = re.findall(r"^```toml\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    (module,) = re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    described = tomllib.loads(project)["project"]
+    info = folder / f"{described['name'].replace('-', '_')}-{described['version']}.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: {described['name']}\nVersion: {described['version']}\n"
+    )
+    lines = []
+    for group, points in described["entry-points"].items():
+        lines += [f"[{group}]", *(f"{name} = {value}" for name, value in points.items())]
+    (info / "entry_points.txt").write_text("\n".join(lines))
+    (folder / "slow_spans.py").write_text(module)
+
+
+def test_the_example_of_a_destination_does_what_it_says(ingest: SentryIngest, tmp_path: Path) -> None:
+    """Installed and named in its file, it tells of the slow span and not of the fast one; Sentry has both."""
+    install_the_example(tmp_path)
+    (block,) = re.findall(r"^```yaml\n(.*?)^```", section(DESTINATIONS, "## Your own"), re.DOTALL | re.MULTILINE)
+    (tmp_path / "telemetry.yaml").write_text(block)
+    code = (
+        "import time, brain_otel\n"
+        "brain_otel.setup()\n"
+        "with brain_otel.start_transaction('slow one'):\n"
+        "    with brain_otel.start_span('fast', 'fast one'): pass\n"
+        "    time.sleep(0.02)\n"
+    )
+    environment = {"OTEL_CONFIG_FILE": "telemetry.yaml", "SENTRY_DSN": ingest.dsn}
+    result = run_python(code, environment, pythonpath=[tmp_path], cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert [line for line in result.stderr.splitlines() if line.startswith("slow: ")] == ["slow: slow one"]
+    assert [each["transaction"] for each in ingest.transactions] == ["slow one"]
+    (tmp_path / "telemetry.yaml").write_text(block.replace("milliseconds: 10", "milliseconds: soon"))
+    refused = run_python(code, environment, pythonpath=[tmp_path], cwd=tmp_path)
+    assert "slow_spans.milliseconds is 'soon'; allowed: a number from 0 to 3600000" in refused.stderr
+
+
+@pytest.mark.parametrize("preload", [False, True], ids=["", "preload_app"])
+@pytest.mark.parametrize("launcher", [False, True], ids=["setup", "launcher"])
+def test_the_recipe_for_gunicorn_runs(ingest: SentryIngest, tmp_path: Path, preload: bool, launcher: bool) -> None:
+    """With the page's settings and app, requests of all workers arrive, and none is lost at the end."""
+    app, settings = re.findall(r"^```python\n(.*?)^```", section(RECIPES, "## gunicorn"), re.DOTALL | re.MULTILINE)
+    if launcher:
+        app = app.replace("brain_otel.setup()\n", "")
+    assert "preload_app = False" in settings
+    (tmp_path / "app.py").write_text(app)
+    (tmp_path / "gunicorn.conf.py").write_text(settings.replace("preload_app = False", f"preload_app = {preload}"))
+    port = free_port()
+    # The settings are found in the working directory; the control socket is one for all of a home directory.
+    command = ["gunicorn", "--bind", f"127.0.0.1:{port}", "--no-control-socket", "app:app"]
+    environment = {"SENTRY_DSN": ingest.dsn, "SENTRY_ENVIRONMENT": "production", "SENTRY_TRACES_SAMPLE_RATE": "1.0"}
+    command = ["opentelemetry-instrument", *command] if launcher else command
+    with Server([str(PROGRAMS / command[0]), *command[1:]], port, env=environment, cwd=tmp_path) as server:
+        workers = {server.get("/pid").text for _ in range(20)}
+        server.terminate(timeout=8.0)
+        output = server.output
+    assert [each["transaction"] for each in ingest.transactions] == ["GET /pid"] * 20, output
+    assert str(server.pid) not in workers
+    assert "brain_otel failed" not in output
+
+
+# -- what the pages say ------------------------------------------------------------------------------------------
+
+
+def variables_of_files() -> set[str]:
+    return {name for path in FILES for name in re.findall(r"\$\{([A-Z_]+)", path.read_text())}
+
+
+def variables_of_code() -> set[str]:
+    """The names of variables that stand in the package, but for its documentation strings."""
+    found = set()
+    for path in sorted((ROOT / "brain_otel").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and VARIABLE.fullmatch(node.value):
+                found.add(node.value)
+    return found | variables_asked_for()
+
+
+class Asked(dict[str, str]):
+    """Variables, all of them unset, that remembers which were asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+
+    def __contains__(self, name: object) -> bool:
+        self.names.add(str(name))
+        return False
+
+    def get(self, name: str, default: Any = None) -> Any:
+        self.names.add(name)
+        return default
+
+
+def variables_asked_for() -> set[str]:
+    """The variables for which a file with everything left open asks; their names are made from parts."""
+    asked = Asked()
+    otlp: dict[str, Any] = {"otlp": {}}
+    document = Document(
+        "given.yaml",
+        {
+            "tracer_provider": {"processors": [otlp]},
+            "logger_provider": {"processors": [otlp]},
+            "meter_provider": {"readers": [{"periodic": {"exporter": otlp}}]},
+        },
+    )
+    replace_destinations(document, asked, packaged=True)
+    read_destinations(document, asked)
+    return asked.names
+
+
+def variables_of_the_collector() -> set[str]:
+    paths = (ROOT / "config" / "collector").glob("*.yaml")
+    return {name for path in paths for name in re.findall(r"\$\{env:([A-Z_]+)", path.read_text())}
+
+
+def upstream_variables() -> set[str]:
+    modules = (api_variables, launcher_variables, sdk_variables)
+    return NOT_OURS | {name for module in modules for name in vars(module) if name.startswith("OTEL_")}
+
+
 def test_the_readme_lists_every_variable_that_a_file_reads() -> None:
     """A variable in config/*.yaml is in the README's table."""
-    table = (ROOT / "README.md").read_text()
-    used = {
-        name for path in (ROOT / "config").glob("*.yaml") for name in re.findall(r"\$\{([A-Z_]+)", path.read_text())
+    assert variables_of_files()
+    assert variables_of_files() - first_cells((ROOT / "README.md").read_text()) == set()
+
+
+def test_the_page_lists_every_variable_that_is_read() -> None:
+    """By config/*.yaml, and by the code; a variable of ours that it lists is read."""
+    cells = [cell for row in rows(section(CONFIGURATION, "## Variables")) for cell in (row[0], *row[1:3])]
+    listed = {name for cell in cells for name in names(cell) if VARIABLE.fullmatch(name)}
+    read = variables_of_files() | variables_of_code()
+    assert {"SENTRY_DSN", "BRAIN_OTEL_CONFIG_DIR", "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT"} <= read
+    assert read - listed == set()
+    assert listed - read - upstream_variables() == set()
+
+
+def test_the_page_lists_the_defaults_that_the_files_give() -> None:
+    """The default of a variable in any of the files is in its row of the table."""
+    cells = {name: row[1] for row in rows(section(CONFIGURATION, "## Variables")) for name in names(row[0])}
+    pairs = {pair for path in FILES for pair in re.findall(r"\$\{([A-Z_]+):-([^}]*)\}", path.read_text())}
+    assert pairs
+    assert {(name, default) for name, default in pairs if f"`{default}`" not in cells[name]} == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_variable_that_a_page_names_exists(page: Path) -> None:
+    """Nothing is misspelt, and nothing is gone."""
+    known = variables_of_files() | variables_of_code() | variables_of_the_collector() | upstream_variables()
+    assert set(VARIABLE.findall(page.read_text())) - known - {"BRAIN_OTEL", "SENTRY", "OTEL", "COLLECTOR"} == set()
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_the_table_of_environments_says_what_the_files_say(path: Path) -> None:
+    """Where each environment's telemetry goes, and the rates."""
+    table = section(CONFIGURATION, "## What the packaged files do")
+    (row,) = [row for row in rows(table) if row[0] == f"`{path.stem}`"]
+    settings = read_settings({"SENTRY_DSN": DSN}, environment=path.stem)
+    for cell, signal in zip(row[1:4], ("traces", "logs", "metrics"), strict=True):
+        assert names(cell) == [each.name for each in settings.destinations if each.signal == signal]
+    assert settings.sentry is not None
+    assert row[4:6] == [str(settings.sentry.traces_sample_rate), str(settings.sentry.profiles_sample_rate)]
+
+
+def allowed_keys(error: ConfigurationError) -> set[str]:
+    return set(str(error).rpartition("allowed: the keys ")[2].split(", "))
+
+
+@pytest.mark.parametrize(
+    ("block", "settings"), [("sentry", SentrySettings), ("instrumentation", InstrumentationSettings)]
+)
+def test_the_page_lists_every_key_of_ours(block: str, settings: type, tmp_path: Path) -> None:
+    """The keys that are not refused, with the defaults of the settings."""
+    file = tmp_path / "given.yaml"
+    file.write_text(f'file_format: "1.1"\ndistribution: {{brain_otel: {{{block}: {{unknown: 1}}}}}}\n')
+    with pytest.raises(ConfigurationError) as refused:
+        read_settings({}, config_file=file)
+    table = section(CONFIGURATION, "## Keys of `distribution.brain_otel`")
+    listed = {row[0].strip("`"): row[1] for row in rows(table) if row[0].startswith(f"`{block}.")}
+    assert set(listed) == {f"{block}.{key}" for key in allowed_keys(refused.value)}
+    defaults = {each.name: each.default for each in fields(settings)}
+    for key, cell in listed.items():
+        default = defaults[key.removeprefix(f"{block}.")]
+        if isinstance(default, (bool, float, str)):
+            assert cell == f"`{str(default).lower()}`", key
+
+
+@pytest.mark.parametrize("name", ["console", "file", "memory", "otlp", "sentry_otlp"])
+def test_the_page_lists_every_option_of_a_destination(name: str, tmp_path: Path) -> None:
+    """Those that are not refused, in the table of its section."""
+    settings = read_settings({"SENTRY_DSN": DSN}, environment="production")
+    values = {"unknown": 1, **({"path": str(tmp_path / "traces.jsonl")} if name == "file" else {})}
+    with pytest.raises(ConfigurationError) as refused:
+        create_destination(Options(values, name=name), settings)
+    listed = first_cells(section(DESTINATIONS, f"## {name}")) - {"option"}
+    expected = set() if "allowed: no keys" in str(refused.value) else allowed_keys(refused.value)
+    assert listed == expected
+
+
+def test_the_page_lists_every_option_of_upstreams_processors() -> None:
+    """Those of OpenTelemetry's schema."""
+    schema = json.loads((resources.files("opentelemetry.configuration") / "schema.json").read_text(encoding="utf-8"))
+    listed = {
+        names(row[0])[0]: names(row[1]) for row in rows(section(DESTINATIONS, "## batch and simple")) if names(row[0])
     }
+    for kind, model in (("batch", "BatchSpanProcessor"), ("simple", "SimpleSpanProcessor")):
+        assert {name for name, of in listed.items() if kind in of} == set(schema["$defs"][model]["properties"])
+
+
+@pytest.mark.parametrize("command", ["config", "demo", "doctor"])
+def test_the_commands_on_the_pages_exist(command: str) -> None:
+    """Every `brain-otel` command that stands in a shell block, and every option of it."""
+    shell = [
+        line
+        for page in PAGES
+        for language in ("sh", "")
+        for block in blocks(page, language)
+        for line in block.splitlines()
+    ]
+    used = [line.partition(f"brain-otel {command}")[2] for line in shell if f"brain-otel {command}" in line]
     assert used
-    missing = {name for name in used if f"`{name}`" not in table}
-    assert not missing
+    known = {each for parameter in get_group(create_app()).commands[command].params for each in parameter.opts}
+    assert {option for line in used for option in re.findall(r"--[a-z-]+", line)} - known == set()
+
+
+def test_the_messages_on_the_page_are_real() -> None:
+    """What is refused is refused in these words."""
+    text = section(CONFIGURATION, "## What is refused")
+    for variable, value in (("SENTRY_TRACES_SAMPLE_RATE", "2"), ("SENTRY_DSN", "nonsense")):
+        with pytest.raises(ConfigurationError) as refused:
+            read_settings({variable: value}, environment="production")
+        message = re.sub(r"\(\S+/production\.yaml:", "(production.yaml:", str(refused.value))
+        assert message in text.splitlines()
 
 
 @pytest.mark.parametrize(
@@ -63,8 +374,25 @@ def test_the_defaults_in_the_readme_are_the_files(environment: str, traces: floa
     assert yaml.safe_load(text)["file_format"] == "1.1"
 
 
-def test_links_between_pages_lead_somewhere() -> None:
-    """Every relative link of every page names a file that is there."""
-    for page in PAGES:
-        for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text()):
-            assert (page.parent / target).exists(), f"{page.name}: {target}"
+def anchors(page: Path) -> set[str]:
+    """Make the anchors of the headings as GitHub does."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    """Every relative link names a file that is there, and a heading in it."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    for target in re.findall(r"\]\((?!https?:)([^)]+)\)", text):
+        name, _, anchor = target.partition("#")
+        found = page.parent / name if name else page
+        assert found.exists(), target
+        assert not anchor or anchor in anchors(found), target
+
+
+def test_every_page_is_linked_from_the_readme() -> None:
+    """A page that nobody finds is no page."""
+    text = (ROOT / "README.md").read_text()
+    assert [page.name for page in PAGES[1:] if f"(docs/{page.name})" not in text] == []

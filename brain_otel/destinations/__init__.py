@@ -40,7 +40,7 @@ class Destination:
     span_processor: SpanProcessor | None = None
     log_record_processor: LogRecordProcessor | None = None
     metric_exporter: MetricExporter | None = None
-    """For a ``periodic`` reader, which flushes it and shuts it down."""
+    """For a ``periodic`` reader; called on a thread of its own."""
     reporter: Reporter | None = None
     ready: str | None = None
     """What to say in the log once set-up is done."""
@@ -102,9 +102,7 @@ def load_module(given: Options) -> Any:
         ) from error
     signals = getattr(module, "SIGNALS", ("traces",))
     if given.signal not in signals:
-        raise ConfigurationError(
-            f"The destination {given.name!r} is given for {given.signal}; allowed: {', '.join(signals)}"
-        )
+        raise ConfigurationError(f"{given.place} is given for {given.signal}; allowed: {', '.join(signals)}")
     return module
 
 

@@ -8,7 +8,7 @@ from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from brain_otel.destinations import Destination
-from brain_otel.destinations.private import masking
+from brain_otel.destinations.private import masking, masking_logs
 
 if TYPE_CHECKING:
     from brain_otel.options import Options
@@ -56,7 +56,7 @@ def create_batched(name: str, exporter: Any, options: Options, settings: Setting
     logs = BatchLogRecordProcessor(exporter, **batch)
     return Destination(
         name=name,
-        log_record_processor=logs,
+        log_record_processor=masking_logs(logs, settings),
         flush=lambda timeout: logs.force_flush(int(timeout * 1000)),
         shutdown=lambda timeout: _shut_down(logs, timeout),
         may_block=False,
@@ -64,5 +64,5 @@ def create_batched(name: str, exporter: Any, options: Options, settings: Setting
 
 
 def _shut_down(processor: BatchSpanProcessor | BatchLogRecordProcessor, timeout: float) -> None:
-    # The public method has no time bound; the one behind it has.
+    # The public method has no time bound; the one behind it has, and a test pins it.
     processor._batch_processor.shutdown(int(timeout * 1000))

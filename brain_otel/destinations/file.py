@@ -8,8 +8,11 @@ collector's ``otlpjsonfile`` receiver reads it. Several processes may write to o
 from __future__ import annotations
 
 import json
+import math
 import os
 import threading
+import time
+import weakref
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,41 +51,61 @@ BACKUPS = 5
 """Rotated files that are kept: ``path.1`` is the latest."""
 
 
+LOCK_TIMEOUT = 5.0
+"""Seconds to wait for another process that writes to the same file, or has been stopped while it does."""
+
+
 class RotatingFile:
     """Appends lines to a file of at most ``max_bytes``; what is full becomes ``path.1``, and so on to ``backups``.
 
-    Only its owner can read it. Every line is written by one call, under a lock that other processes respect too.
+    Only its owner can read it. Every line is written under a lock that other processes respect too (of
+    ``path.lock``), and is whole: one that could be written in part is taken back.
     """
 
     def __init__(self, path: Path, *, max_bytes: int, backups: int) -> None:
         self.path = path
         self.max_bytes = max_bytes
         self.backups = backups
-        self._lock = threading.Lock()
-        os.register_at_fork(after_in_child=self._reset)
+        self._reset()
+        # A hook cannot be taken back; it must not keep the file's object alive for ever.
+        alive = weakref.ref(self)
+        os.register_at_fork(after_in_child=lambda: _reset(alive()))
 
     def _reset(self) -> None:
         self._lock = threading.Lock()
 
     def write(self, line: bytes) -> None:
-        """Append ``line``, which ends with a newline.
+        """Append ``line``, which ends with a newline; a folder that is missing is made.
 
         Raises:
             OSError: it cannot be written.
             ValueError: it is longer than a whole file may be.
         """
         if len(line) > self.max_bytes:
-            raise ValueError(f"a batch of {len(line)} bytes is larger than max_bytes, {self.max_bytes}")
-        with self._lock, self._locked():
-            if self._size() + len(line) > self.max_bytes:
-                self._rotate()
-            descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+            raise ValueError(f"a line of {len(line)} bytes is longer than max_bytes, {self.max_bytes}")
+        with self._lock:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self._locked():
+                if self._size() + len(line) > self.max_bytes:
+                    self._rotate()
+                self._append(line)
+
+    def _append(self, line: bytes) -> None:
+        descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+        try:
+            size = os.fstat(descriptor).st_size
+            if size and line and os.pread(descriptor, 1, size - 1) != b"\n":
+                line = b"\n" + line  # after what a process that was killed wrote of its last line
+            left = memoryview(line)
             try:
-                left = memoryview(line)
                 while left:
                     left = left[os.write(descriptor, left) :]
-            finally:
-                os.close(descriptor)
+            except OSError:
+                if len(left) < len(line):
+                    os.ftruncate(descriptor, size)
+                raise
+        finally:
+            os.close(descriptor)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -91,8 +114,12 @@ class RotatingFile:
             return
         descriptor = os.open(f"{self.path}.lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
+            _lock(descriptor)
+            try:
+                yield
+            finally:
+                # Not left to close(): a child forked meanwhile has a copy of the descriptor, and would hold the lock.
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
         finally:
             os.close(descriptor)
 
@@ -113,6 +140,24 @@ class RotatingFile:
 
     def _numbered(self, number: int) -> Path:
         return self.path.with_name(f"{self.path.name}.{number}")
+
+
+def _lock(descriptor: int) -> None:
+    deadline = time.monotonic() + LOCK_TIMEOUT
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.002)
+        else:
+            return
+
+
+def _reset(file: RotatingFile | None) -> None:
+    if file is not None:
+        file._reset()
 
 
 class FileSpanExporter(SpanExporter):
@@ -140,6 +185,10 @@ class FileLogRecordExporter(LogRecordExporter):
 
         written = _written(self._file, encode_logs, batch)
         return LogRecordExportResult.SUCCESS if written else LogRecordExportResult.FAILURE
+
+    def force_flush(self, timeout_millis: int = 10_000) -> bool:  # noqa: ARG002
+        """Nothing waits."""
+        return True
 
     def shutdown(self) -> None:
         """Nothing is open."""
@@ -183,7 +232,6 @@ def create_destination(options: Options, settings: Settings) -> Destination:
     """
     file = _read(options)
     try:
-        file.path.parent.mkdir(parents=True, exist_ok=True)
         file.write(b"")
     except OSError as error:
         raise options.error("path", f"a file that can be written ({error.strerror})") from error
@@ -202,7 +250,6 @@ def probe(options: Options, settings: Settings, timeout: float) -> str:  # noqa:
 
     file = _read(options)
     try:
-        file.path.parent.mkdir(parents=True, exist_ok=True)
         file.write(b"")
     except OSError as error:
         raise DeliveryError(f"{file.path} cannot be written ({error.strerror})") from error
@@ -222,8 +269,35 @@ def _read(options: Options) -> RotatingFile:
 
 def _written(file: RotatingFile, encode: Any, items: Any) -> bool:
     with guarded(f"writing to {file.path}"):
-        encoded = encode(items).to_dict()
-        if encoded:
-            file.write(json.dumps(encoded, separators=(",", ":")).encode() + b"\n")
+        waiting = [items]
+        while waiting:
+            batch = waiting.pop()
+            line = _line(encode(batch).to_dict())
+            if len(line) > file.max_bytes and isinstance(batch, (list, tuple)) and len(batch) > 1:
+                middle = len(batch) // 2
+                waiting += [batch[middle:], batch[:middle]]
+            elif line:
+                file.write(line)
         return True
     return False
+
+
+def _line(encoded: dict[str, Any]) -> bytes:
+    if not encoded:
+        return b""
+    try:
+        text = json.dumps(encoded, separators=(",", ":"), allow_nan=False)
+    except ValueError:
+        text = json.dumps(_with_named_numbers(encoded), separators=(",", ":"))
+    return text.encode() + b"\n"
+
+
+def _with_named_numbers(value: Any) -> Any:
+    """``value`` with the numbers that JSON does not have as Protobuf's JSON writes them."""
+    if isinstance(value, dict):
+        return {key: _with_named_numbers(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_with_named_numbers(each) for each in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    return value

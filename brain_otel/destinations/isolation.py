@@ -9,11 +9,17 @@ time bound, for processors that know none (opentelemetry-python#4568).
 from __future__ import annotations
 
 import contextvars
+import os
+import sys
 import threading
 import time
+from functools import partial
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from opentelemetry.instrumentation.utils import suppress_instrumentation
 from opentelemetry.sdk._logs import LogRecordProcessor, ReadWriteLogRecord
+from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
 from brain_otel.collection import LocalTraceCollector
@@ -24,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from opentelemetry.context import Context
+    from opentelemetry.sdk.metrics.export import MetricsData
 
     from brain_otel.destinations import Destination
 
@@ -31,6 +38,10 @@ T = TypeVar("T")
 
 MAX_WAITING = 2_048
 """Spans, or log records, that may wait for a destination that blocks; the oldest are dropped beyond it."""
+
+
+MAX_WAITING_METRICS = 10
+"""Collections of metrics that may wait: values add up, so the next one tells what was in those that were dropped."""
 
 
 class IsolatedSpanProcessor(SpanProcessor):
@@ -84,6 +95,37 @@ class IsolatedLogRecordProcessor(LogRecordProcessor):
         return True
 
 
+class IsolatedMetricExporter(MetricExporter):
+    """Has another metric exporter called on a thread of its own.
+
+    A meter provider flushes its readers one after the other: one that hangs would take the time of the others.
+    """
+
+    def __init__(self, inner: MetricExporter, queue: WorkQueue[MetricsData]) -> None:
+        # What an exporter prefers has no public name; readers ask for it under these.
+        super().__init__(
+            preferred_temporality=inner._preferred_temporality, preferred_aggregation=inner._preferred_aggregation
+        )
+        self._queue = queue
+
+    def export(
+        self,
+        metrics_data: MetricsData,
+        timeout_millis: float = 10_000,  # noqa: ARG002
+        **kwargs: Any,  # noqa: ARG002
+    ) -> MetricExportResult:
+        """Have it exported."""
+        self._queue.put(metrics_data)
+        return MetricExportResult.SUCCESS
+
+    def force_flush(self, timeout_millis: float = 10_000) -> bool:  # noqa: ARG002
+        """Nothing: the destination is flushed, after the meter provider."""
+        return True
+
+    def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
+        """Nothing: the destination is shut down, after the meter provider."""
+
+
 class InUse:
     """A destination in use, set apart from the others."""
 
@@ -93,6 +135,7 @@ class InUse:
         self.name = destination.name
         self.span_processor: SpanProcessor | None = None
         self.log_record_processor: LogRecordProcessor | None = None
+        self.metric_exporter: MetricExporter | None = None
         self._queues: list[WorkQueue[Any]] = []
         self._flushing = threading.Lock()
         if (spans := destination.span_processor) is not None:
@@ -100,6 +143,9 @@ class InUse:
         if (logs := destination.log_record_processor) is not None:
             log_queue = self._queue(logs.on_emit) if destination.may_block else None
             self.log_record_processor = IsolatedLogRecordProcessor(self.name, logs, log_queue)
+        if (metrics := destination.metric_exporter) is not None:
+            metric_queue: WorkQueue[MetricsData] = self._queue(metrics.export, MAX_WAITING_METRICS)
+            self.metric_exporter = IsolatedMetricExporter(metrics, metric_queue)
 
     def flush(self, timeout: float) -> bool:
         """Hand on what waits within ``timeout`` seconds; whether all was."""
@@ -110,6 +156,9 @@ class InUse:
             complete = True
             for queue in self._queues:
                 complete = queue.flush(max(0.0, deadline - time.monotonic())) and complete
+            if (metrics := self.destination.metric_exporter) is not None:
+                left = max(0.0, deadline - time.monotonic())
+                complete = metrics.force_flush(timeout_millis=left * 1000) and complete
             return self.destination.flush(max(0.0, deadline - time.monotonic())) and complete
         finally:
             self._flushing.release()
@@ -120,6 +169,8 @@ class InUse:
         for queue in self._queues:
             queue.flush(max(0.0, deadline - time.monotonic()))
             queue.stop()
+        if (metrics := self.destination.metric_exporter) is not None:
+            metrics.shutdown(timeout_millis=max(0.0, deadline - time.monotonic()) * 1000)
         self.destination.shutdown(max(0.0, deadline - time.monotonic()))
 
     def _isolated(self, processor: SpanProcessor) -> SpanProcessor:
@@ -128,8 +179,13 @@ class InUse:
         queue = self._queue(processor.on_end) if self.destination.may_block else None
         return IsolatedSpanProcessor(self.name, processor, queue)
 
-    def _queue(self, work: Callable[[T], None]) -> WorkQueue[T]:
-        queue: WorkQueue[T] = WorkQueue(f"brain_otel.{self.name}", work, drop=lambda _: None, max_items=MAX_WAITING)
+    def _queue(self, work: Callable[[T], object], max_items: int = MAX_WAITING) -> WorkQueue[T]:
+        def unobserved(item: T) -> None:
+            with suppress_instrumentation():  # or what it sends would be traced, and sent, in turn
+                work(item)
+
+        name = f"brain_otel.{self.name}"
+        queue: WorkQueue[T] = WorkQueue(name, unobserved, drop=lambda _: None, max_items=max_items)
         self._queues.append(queue)
         return queue
 
@@ -143,20 +199,70 @@ def side_by_side(calls: Sequence[tuple[str, Callable[[], bool | None]]], timeout
 
     def call(index: int) -> None:
         place, work = calls[index]
-        with guarded(place):
-            results[index] = work() is not False
-
-    deadline = time.monotonic() + timeout
-    threads = []
-    for index in range(len(calls)):
-        thread = threading.Thread(target=call, args=(index,), name="brain_otel.flush", daemon=True)
         try:
-            # In an empty context: sentry-sdk hands the starter's scopes, a request's, to every thread.
-            contextvars.Context().run(thread.start)
-        except RuntimeError:  # the interpreter is on its way out and starts none any more
-            call(index)
-        else:
-            threads.append(thread)
-    for thread in threads:
-        thread.join(max(0.0, deadline - time.monotonic()))
+            with guarded(place), suppress_instrumentation():
+                results[index] = work() is not False
+        finally:
+            done[index].set()
+
+    done = [threading.Event() for _ in calls]
+    deadline = time.monotonic() + timeout
+    for index in range(len(calls)):
+        _standby.run(partial(call, index))
+    for each in done:
+        each.wait(max(0.0, deadline - time.monotonic()))
     return all(results)
+
+
+class _Standby:
+    """Threads for the time when the interpreter is on its way out and, from Python 3.12 on, starts none any more."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._threads = 0
+        self._jobs: SimpleQueue[Callable[[], None]] = SimpleQueue()
+
+    def prepare(self, number: int) -> None:
+        """Have so many threads waiting."""
+        with self._lock:
+            missing = max(0, number - self._threads)
+            self._threads += missing
+        for _ in range(missing):
+            self._start(self._serve)
+
+    def again(self) -> None:
+        """Start anew in a forked child, which has none of the parent's threads."""
+        number = self._threads
+        self.__init__()  # type: ignore[misc]  # it is the same object that others hold
+        self.prepare(number)
+
+    def run(self, job: Callable[[], None]) -> None:
+        """Have ``job`` done on a thread of its own, else by one of those that wait, else here."""
+        try:
+            self._start(job)
+        except RuntimeError:
+            if self._threads:
+                self._jobs.put(job)
+            else:
+                job()
+
+    def _serve(self) -> None:
+        while True:
+            self._jobs.get()()
+
+    @staticmethod
+    def _start(target: Callable[[], None]) -> None:
+        thread = threading.Thread(target=target, name="brain_otel.flush", daemon=True)
+        # In an empty context: sentry-sdk hands the starter's scopes, a request's, to every thread.
+        contextvars.Context().run(thread.start)
+
+
+_standby = _Standby()
+os.register_at_fork(after_in_child=_standby.again)
+
+
+def prepare_exit(number: int) -> None:
+    """Be ready to flush so many destinations side by side when no thread can be started any more."""
+    if sys.version_info >= (3, 12):
+        with guarded("starting the threads that flush at the end"):
+            _standby.prepare(number)

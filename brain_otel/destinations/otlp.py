@@ -7,13 +7,15 @@ Over HTTP (protobuf) or gRPC, by OpenTelemetry's exporters, in batches on a thre
 from __future__ import annotations
 
 import importlib
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from opentelemetry.util.re import parse_env_headers
 
 from brain_otel.destinations.batching import create_batched
-from brain_otel.destinations.probing import send_probe
+from brain_otel.destinations.probing import RETRY_TIME, send_probe
 from brain_otel.privacy import masked_url
 from brain_otel.settings import ConfigurationError
 
@@ -26,6 +28,10 @@ SIGNALS = ("traces", "logs", "metrics")
 
 HTTP, GRPC = "http/protobuf", "grpc"
 DEFAULT_ENDPOINTS = {HTTP: "http://localhost:4318", GRPC: "http://localhost:4317"}
+
+_COMPRESSIONS = ("gzip", "deflate", "none")
+_PAIR = r"\s*[!#$%&'*+.^_`|~0-9A-Za-z-]+\s*=[^,\x00-\x1f\x7f]*"
+_HEADERS = re.compile(rf"(?:{_PAIR})(?:,(?:{_PAIR}|\s*))*")
 
 _EXPORTERS = {
     "traces": ("trace_exporter", "OTLPSpanExporter"),
@@ -71,7 +77,7 @@ def probe(options: Options, settings: Settings, timeout: float) -> str:
     arguments = _arguments(options)
     if arguments is None:
         return "off"
-    exporter = _create_exporter(options, {**arguments, "timeout": timeout})
+    exporter = _create_exporter(options, {**arguments, "timeout": timeout + RETRY_TIME})
     return send_probe(exporter, options.signal, settings, timeout)
 
 
@@ -86,10 +92,8 @@ def _arguments(options: Options) -> dict[str, Any] | None:
     arguments: dict[str, Any] = {
         "headers": _headers(options),
         "timeout": options.number("timeout", 0.0, 0.0, 3_600_000.0) / 1000 or None,
-        "compression": options.choice("compression", ("", "gzip", "none"), ""),
-        "certificate": options.text("certificate"),
-        "client_key": options.text("client_key"),
-        "client_certificate": options.text("client_certificate"),
+        "compression": options.choice("compression", ("", *_COMPRESSIONS), ""),
+        **{name: _readable(options, name) for name in ("certificate", "client_key", "client_certificate")},
     }
     if not endpoint and not url:
         if options.has("endpoint"):
@@ -97,7 +101,8 @@ def _arguments(options: Options) -> dict[str, Any] | None:
         endpoint = DEFAULT_ENDPOINTS[protocol]
     for name, value in (("endpoint", endpoint), ("url", url)):
         if value and not _is_address(value, protocol):
-            raise options.error(name, "an address such as " + DEFAULT_ENDPOINTS[protocol])
+            allowed = f"an address such as {DEFAULT_ENDPOINTS[protocol]}, without user, password or key (see headers)"
+            raise options.error(name, allowed)
     if protocol == HTTP:
         arguments["endpoint"] = url or f"{endpoint.rstrip('/')}/v1/{options.signal}"
     else:
@@ -111,16 +116,32 @@ def _headers(options: Options) -> dict[str, str] | None:
         return None
     if isinstance(value, dict):
         return {str(name).lower(): str(text) for name, text in value.items()}
-    headers = parse_env_headers(str(value), liberal=True)
-    if not headers or isinstance(value, list):
+    if isinstance(value, list) and all(isinstance(each, dict) and each.get("name") for each in value):
+        return {str(each["name"]).lower(): str(each.get("value") or "") for each in value}
+    text = str(value)
+    # OpenTelemetry's parser logs what it cannot read, be it a secret.
+    headers = parse_env_headers(text, liberal=True) if _HEADERS.fullmatch(text) else {}
+    if not headers:
         raise options.error("headers", "a mapping, or pairs as in api-key=...,tenant=...")
     return dict(headers)
+
+
+def _readable(options: Options, name: str) -> str:
+    path = options.text(name)
+    if path:
+        try:
+            Path(path).read_bytes()
+        except OSError as error:
+            raise options.error(name, f"a file that can be read ({error.strerror})") from None
+    return path
 
 
 def _is_address(value: str, protocol: str) -> bool:
     try:
         parts = urlsplit(value if "://" in value or protocol == HTTP else f"http://{value}")
-        return bool(parts.scheme in ("http", "https") and parts.hostname) and parts.port != 0
+        return bool(
+            parts.scheme in ("http", "https") and parts.hostname and "@" not in parts.netloc and parts.port != 0
+        )
     except ValueError:
         return False
 
@@ -137,37 +158,41 @@ def _create_exporter(options: Options, arguments: dict[str, Any]) -> Any:
             f"allowed: pip install '{requirement}'"
         ) from error
     given = {key: arguments[key] for key in ("endpoint", "headers", "timeout")}
-    return exporter(**given, **(_http_only(arguments) if protocol == HTTP else _grpc_only(arguments)))
+    try:
+        return exporter(**given, **(_http_only(arguments) if protocol == HTTP else _grpc_only(arguments)))
+    except Exception as error:
+        raise options.failure(error, "what OpenTelemetry's exporter takes, from here and from variables") from None
 
 
 def _http_only(arguments: dict[str, Any]) -> dict[str, Any]:
     from opentelemetry.exporter.otlp.proto.http import Compression
 
-    compressions = {"gzip": Compression.Gzip, "none": Compression.NoCompression}
+    from brain_otel.destinations.connection import create_session
+
+    compressions = {
+        "gzip": Compression.Gzip,
+        "deflate": Compression.Deflate,
+        "none": Compression.NoCompression,
+    }
     return {
         "compression": compressions.get(arguments["compression"]),
         "certificate_file": arguments["certificate"] or None,
         "client_key_file": arguments["client_key"] or None,
         "client_certificate_file": arguments["client_certificate"] or None,
+        "session": create_session(),
     }
 
 
 def _grpc_only(arguments: dict[str, Any]) -> dict[str, Any]:
     import grpc  # type: ignore[import-untyped]
 
-    compressions = {"gzip": grpc.Compression.Gzip, "none": grpc.Compression.NoCompression}
+    compressions = {
+        "gzip": grpc.Compression.Gzip,
+        "deflate": grpc.Compression.Deflate,
+        "none": grpc.Compression.NoCompression,
+    }
     files = [arguments[name] for name in ("certificate", "client_key", "client_certificate")]
     credentials = None
     if any(files):
-        credentials = grpc.ssl_channel_credentials(*(_content(path) for path in files))
+        credentials = grpc.ssl_channel_credentials(*(Path(path).read_bytes() if path else None for path in files))
     return {"compression": compressions.get(arguments["compression"]), "credentials": credentials}
-
-
-def _content(path: str) -> bytes | None:
-    if not path:
-        return None
-    try:
-        with open(path, "rb") as file:  # noqa: PTH123
-            return file.read()
-    except OSError as error:
-        raise ConfigurationError(f"{path} cannot be read ({error.strerror}); allowed: a certificate file") from error

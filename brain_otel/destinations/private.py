@@ -1,38 +1,69 @@
-"""Spans as they may leave the process: with what is private masked when, and only if, somebody reads it."""
+"""Spans and log records as they may leave the process: what is private is masked, on a copy.
+
+Other destinations go on to see what the application wrote.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import copy
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
-from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
+from opentelemetry.sdk._logs import LogRecordProcessor
+from opentelemetry.sdk.trace import Event, ReadableSpan, Span, SpanProcessor
 
-from brain_otel.privacy import masked_attributes
+from brain_otel.privacy import FILTERED, is_sensitive, masked_attributes
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from opentelemetry.context import Context
+    from opentelemetry.sdk._logs import ReadWriteLogRecord
     from opentelemetry.util.types import Attributes
 
     from brain_otel.settings import Settings
 
+_is_sensitive = lru_cache(maxsize=1_024)(is_sensitive)
+
 
 class PrivateSpan(ReadableSpan):
-    """An ended span whose attributes are masked.
+    """An ended span whose attributes, and those of its events, are masked.
 
-    It shares everything else with the span, and masks on the thread that exports, not on the request's.
+    It shares everything else with the span, and masks when somebody reads it: on the thread that exports, not on
+    the request's. ``_attributes`` and ``_events`` are where :class:`ReadableSpan` keeps them; its ``to_json`` reads
+    them there, past the public properties. A test compares what every encoder makes of both.
     """
 
     def __init__(self, span: ReadableSpan, *, send_default_pii: bool) -> None:
         self.__dict__.update(span.__dict__)
+        self._span = span
         self._send_default_pii = send_default_pii
         self._masked: Attributes | None = None
+        self._masked_events: Sequence[Event] | None = None
 
     @property
-    def attributes(self) -> Attributes:
-        """The attributes, masked."""
+    def _attributes(self) -> Attributes:  # type: ignore[override]  # the SDK's is a plain attribute
         if self._masked is None:
-            given = super().attributes or {}
-            self._masked = masked_attributes(given, send_default_pii=self._send_default_pii)
+            given = self._span.attributes or {}
+            self._masked = _masked(given, send_default_pii=self._send_default_pii)
         return self._masked
+
+    @property
+    def _events(self) -> Sequence[Event]:  # type: ignore[override]  # as above
+        if self._masked_events is None:
+            events = self._span.events
+            self._masked_events = [_masked_event(each, send_default_pii=self._send_default_pii) for each in events]
+        return self._masked_events
+
+    @property
+    def dropped_attributes(self) -> int:
+        """As many as of the span."""
+        return self._span.dropped_attributes
+
+    @property
+    def dropped_events(self) -> int:
+        """As many as of the span."""
+        return self._span.dropped_events
 
 
 class MaskingSpanProcessor(SpanProcessor):
@@ -62,6 +93,51 @@ class MaskingSpanProcessor(SpanProcessor):
         return self._inner.force_flush(timeout_millis)
 
 
+class MaskingLogRecordProcessor(LogRecordProcessor):
+    """Hands log records to another processor, as masked copies where there is something to mask."""
+
+    def __init__(self, inner: LogRecordProcessor, *, send_default_pii: bool) -> None:
+        self._inner = inner
+        self._send_default_pii = send_default_pii
+
+    def on_emit(self, log_record: ReadWriteLogRecord) -> None:
+        """Tell the other, of what may be told."""
+        given = log_record.log_record.attributes or {}
+        masked = _masked(given, send_default_pii=self._send_default_pii)
+        if masked != dict(given):
+            record = copy.copy(log_record.log_record)
+            record.attributes = masked
+            log_record = copy.copy(log_record)
+            log_record.log_record = record
+        self._inner.on_emit(log_record)
+
+    def shutdown(self) -> None:
+        """Shut the other down."""
+        self._inner.shutdown()
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Flush the other."""
+        return self._inner.force_flush(timeout_millis)
+
+
 def masking(inner: SpanProcessor, settings: Settings) -> SpanProcessor:
     """``inner`` behind the mask."""
     return MaskingSpanProcessor(inner, send_default_pii=settings.send_default_pii)
+
+
+def masking_logs(inner: LogRecordProcessor, settings: Settings) -> LogRecordProcessor:
+    """``inner`` behind the mask."""
+    return MaskingLogRecordProcessor(inner, send_default_pii=settings.send_default_pii)
+
+
+def _masked(attributes: Mapping[str, Any], *, send_default_pii: bool) -> dict[str, Any]:
+    masked = masked_attributes(attributes, send_default_pii=send_default_pii)
+    return {key: FILTERED if _is_sensitive(key) else value for key, value in masked.items()}
+
+
+def _masked_event(event: Event, *, send_default_pii: bool) -> Event:
+    given = event.attributes or {}
+    masked = _masked(given, send_default_pii=send_default_pii)
+    if masked == dict(given):
+        return event
+    return Event(name=event.name, attributes=masked, timestamp=event.timestamp)

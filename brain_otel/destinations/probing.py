@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry._logs import LogRecord, SeverityNumber
+from opentelemetry.instrumentation.utils import suppress_instrumentation
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
 from opentelemetry.sdk.metrics import MeterProvider
@@ -15,33 +18,73 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
 from brain_otel.delivery import DeliveryError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from brain_otel.options import Signal
     from brain_otel.settings import Settings
 
 PROBE = "brain_otel doctor"
 """The name of every test span, log record and metric."""
 
+RETRY_TIME = 2.0
+"""Seconds that an exporter should have beyond the time of the probe."""
+
+_EXPORTERS = ("opentelemetry.exporter.", "opentelemetry.sdk.")
 _NOUNS = {"traces": "a span", "logs": "a log record", "metrics": "a metric"}
 
 
-class _Words(logging.Handler):
-    """Keeps the latest line of a logger: exporters return a bare failure and log the reason."""
+_TRANSIENT = re.compile(r"Transient error (.+) encountered while exporting .*")
+_WITHOUT_REASON = re.compile("due to timeout, max retries or shutdown|Shutdown in progress|Channel closed")
+
+
+class _Words(logging.Filter):
+    """Keeps what OpenTelemetry logs on this thread, and lets nothing of it out.
+
+    Exporters return a bare failure and log the reason. It comes before the loggers' own filters, which let a line
+    pass once in 20 seconds.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self.latest = ""
+        self.reason = ""
+        self._thread = 0
 
-    def emit(self, record: logging.LogRecord) -> None:
-        """Keep the line."""
-        self.latest = " ".join(record.getMessage().split())[:300]
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Keep the line, unless it says no more than that there was an earlier one."""
+        if record.thread != self._thread:
+            return True
+        line = " ".join(record.getMessage().split())
+        if record.levelno >= logging.WARNING and not (self.reason and _WITHOUT_REASON.search(line)):
+            self.reason = _TRANSIENT.sub(r"\1", line)[:300]
+        return False
+
+    @contextmanager
+    def heard(self) -> Iterator[None]:
+        """Listen to every logger of the exporters, as far as this thread is concerned, while the block lasts."""
+        self._thread = threading.get_ident()
+        loggers = [
+            each
+            for name, each in list(logging.root.manager.loggerDict.items())
+            if name.startswith(_EXPORTERS) and isinstance(each, logging.Logger)
+        ]
+        for each in loggers:
+            each.filters.insert(0, self)
+        try:
+            yield
+        finally:
+            for each in loggers:
+                each.removeFilter(self)
 
 
 def send_probe(exporter: Any, signal: Signal, settings: Settings, timeout: float) -> str:
     """Export one item of ``signal`` and wait up to ``timeout`` seconds; what was delivered, in words.
+
+    An exporter whose own time is :data:`RETRY_TIME` longer tells more: it logs a reason only before it tries again.
 
     Raises:
         DeliveryError: it was not, with the exporter's reason.
@@ -49,50 +92,54 @@ def send_probe(exporter: Any, signal: Signal, settings: Settings, timeout: float
     batch = _batch(signal, settings)
     words = _Words()
     results: list[Any] = []
+    done = threading.Event()
 
     def export() -> None:
-        try:
-            results.append(exporter.export(batch))
-        except Exception as error:  # the reason is told, whatever it is
-            results.append(f"{type(error).__name__}: {error}")
+        with words.heard(), suppress_instrumentation():
+            try:
+                results.append(exporter.export(batch))
+            except Exception as error:  # the reason is told, whatever it is
+                results.append(f"{type(error).__name__}: {error}")
+            done.set()
 
-    upstream = logging.getLogger("opentelemetry")
-    propagate, upstream.propagate = upstream.propagate, False
-    upstream.addHandler(words)
-    try:
-        thread = threading.Thread(target=export, name="brain_otel.probe", daemon=True)
-        thread.start()
-        thread.join(timeout)
-        if not results:
-            raise DeliveryError(words.latest or f"no answer within {timeout:g} s")
-        if getattr(results[0], "name", "") != "SUCCESS":
-            raise DeliveryError(words.latest or str(results[0]))
-    finally:
-        upstream.removeHandler(words)
-        upstream.propagate = propagate
-        closing = threading.Thread(target=exporter.shutdown, name="brain_otel.probe", daemon=True)
-        closing.start()
-        closing.join(1.0)
+    exporting = _thread(export)
+    done.wait(timeout)
+    came_back, why = list(results), words.reason  # what is logged after this is the end of the exporter
+    _thread(exporter.shutdown).join(0.5)
+    exporting.join(0.2)
+    if not came_back:
+        raise DeliveryError(why or f"no answer within {timeout:g} s")
+    if getattr(came_back[0], "name", "") != "SUCCESS":
+        raise DeliveryError(why or str(came_back[0]))
     return f"{_NOUNS[signal]} delivered"
+
+
+def _thread(work: Callable[[], object]) -> threading.Thread:
+    def run() -> None:
+        with suppress(Exception):
+            work()
+
+    thread = threading.Thread(target=run, name="brain_otel.probe", daemon=True)
+    thread.start()
+    return thread
 
 
 def _batch(signal: Signal, settings: Settings) -> Any:
     resource = Resource.create({"deployment.environment.name": settings.environment})
     if signal == "traces":
         spans = InMemorySpanExporter()
-        tracers = TracerProvider(resource=resource)
+        tracers = TracerProvider(resource=resource, sampler=ALWAYS_ON, shutdown_on_exit=False)
         tracers.add_span_processor(SimpleSpanProcessor(spans))
         tracers.get_tracer(PROBE).start_span(PROBE).end()
         return spans.get_finished_spans()
     if signal == "logs":
         records = InMemoryLogRecordExporter()  # type: ignore[no-untyped-call]  # the SDK's has no types
-        loggers = LoggerProvider(resource=resource)
+        loggers = LoggerProvider(resource=resource, shutdown_on_exit=False)
         loggers.add_log_record_processor(SimpleLogRecordProcessor(records))
         record = LogRecord(body=PROBE, severity_number=SeverityNumber.INFO, severity_text="INFO")
         loggers.get_logger(PROBE).emit(record)
         return records.get_finished_logs()
     reader = InMemoryMetricReader()
-    MeterProvider(metric_readers=[reader], resource=resource).get_meter(PROBE).create_counter(
-        "brain_otel.doctor"
-    ).add(1)
+    meters = MeterProvider(metric_readers=[reader], resource=resource, shutdown_on_exit=False)
+    meters.get_meter(PROBE).create_counter("brain_otel.doctor").add(1)
     return reader.get_metrics_data()

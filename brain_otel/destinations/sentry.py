@@ -5,30 +5,36 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from sentry_sdk.consts import DEFAULT_OPTIONS
+
 from brain_otel.destinations import Destination
-from brain_otel.sentry.client import close_sentry, configure_sentry
+from brain_otel.privacy import masked_url
+from brain_otel.sentry.client import close_sentry, configure_sentry, flush_sentry
 from brain_otel.sentry.dsn import envelope_address, probe_event
 from brain_otel.sentry.events import SentryReporter
 from brain_otel.sentry.span_processor import SentrySpanProcessor
-from brain_otel.sentry.spotlight import flush_spotlight
 
 if TYPE_CHECKING:
+    from sentry_sdk.client import BaseClient
+
     from brain_otel.options import Options
-    from brain_otel.settings import Settings
+    from brain_otel.settings import SentrySettings, Settings
 
 
 def create_destination(options: Options, settings: Settings) -> Destination | None:
     """Start the bridge to Sentry; off without a DSN. ``options`` are sentry-sdk's and come before ours."""
+    for name in options.values:  # without a DSN too: a mistake is not to show in production first
+        if name not in DEFAULT_OPTIONS and name != "dsn":
+            raise options.error(name, "an option of sentry_sdk.init()")
     if settings.sentry is None:
         return None
     processor = SentrySpanProcessor()
-    client = configure_sentry(settings.sentry, processor, **options.values)
+    client = _start(options, settings.sentry, processor)
 
     def flush(timeout: float) -> bool:
         deadline = time.monotonic() + timeout
         complete = processor.flush_within(timeout)
-        client.flush(timeout=max(0.0, deadline - time.monotonic()))
-        return flush_spotlight(client, max(0.0, deadline - time.monotonic())) and complete
+        return flush_sentry(client, max(0.0, deadline - time.monotonic())) and complete
 
     def shutdown(timeout: float) -> None:
         deadline = time.monotonic() + timeout
@@ -43,11 +49,27 @@ def create_destination(options: Options, settings: Settings) -> Destination | No
         flush=flush,
         shutdown=shutdown,
         may_block=False,
-        ready=(
-            f"Sentry initialized | environment={settings.environment}, "
-            f"traces_sample_rate={settings.sentry.traces_sample_rate}"
-        ),
+        ready=ready_line(settings),
     )
+
+
+def ready_line(settings: Settings, more: str = "", *, to_spotlight: str = "errors and transactions") -> str | None:
+    """What to say once sentry-sdk has started: to Sentry, or without a DSN to Spotlight alone."""
+    sentry = settings.sentry
+    if sentry is None:
+        return None
+    spotlight = masked_url(sentry.spotlight) if sentry.spotlight is not None else None
+    if sentry.dsn is None:
+        return f"Sentry is off: SENTRY_DSN is not set; Spotlight at {spotlight} gets {to_spotlight}"
+    line = f"Sentry initialized | environment={settings.environment}, traces_sample_rate={sentry.traces_sample_rate}"
+    return line + more + (f", spotlight={spotlight}" if spotlight is not None else "")
+
+
+def _start(options: Options, settings: SentrySettings, processor: SentrySpanProcessor) -> BaseClient:
+    try:
+        return configure_sentry(settings, processor, **options.values)
+    except Exception as error:
+        raise options.failure(error, "options with values as sentry_sdk.init() takes them") from None
 
 
 def describe(options: Options, settings: Settings) -> str:  # noqa: ARG001
@@ -56,7 +78,7 @@ def describe(options: Options, settings: Settings) -> str:  # noqa: ARG001
     if sentry is None:
         return "off: no DSN (SENTRY_DSN)"
     addresses = [envelope_address(str(sentry.dsn))] if sentry.dsn is not None else []
-    return " and ".join([*addresses, *([f"Spotlight at {sentry.spotlight}"] if sentry.spotlight else [])])
+    return " and ".join([*addresses, *([f"Spotlight at {masked_url(sentry.spotlight)}"] if sentry.spotlight else [])])
 
 
 def probe(options: Options, settings: Settings, timeout: float) -> str:  # noqa: ARG001

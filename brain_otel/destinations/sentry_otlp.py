@@ -7,33 +7,47 @@ they are, without the bridge's transactions, profiles and client reports.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry.exporter.otlp.proto.http import Compression
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.trace import SpanKind
 
+from brain_otel import conventions
 from brain_otel.collection import CollectedTrace, QueuedCollector
 from brain_otel.destinations import Destination
 from brain_otel.destinations.batching import create_batched
+from brain_otel.destinations.connection import create_session
+from brain_otel.destinations.isolation import side_by_side
 from brain_otel.destinations.probing import send_probe
+from brain_otel.destinations.sentry import ready_line
 from brain_otel.guard import guarded
-from brain_otel.sentry.client import close_sentry, configure_sentry
+from brain_otel.privacy import masked_url
+from brain_otel.sentry.breadcrumbs import MAX_BREADCRUMBS
+from brain_otel.sentry.client import close_sentry, configure_sentry, flush_sentry
 from brain_otel.sentry.dsn import otlp_address, probe_event
 from brain_otel.sentry.events import SentryReporter
-from brain_otel.settings import ConfigurationError
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
     from brain_otel.options import Options
-    from brain_otel.settings import SentrySettings, Settings
+    from brain_otel.settings import Secret, Settings
+
+_HEADERS = frozenset(
+    {"accept", "accept-encoding", "connection", "content-encoding", "content-length", "content-type", "user-agent"}
+    | {"x-sentry-auth"}
+)
+"""What Sentry is told in headers. OpenTelemetry's exporter adds those of ``OTEL_EXPORTER_OTLP_HEADERS`` to whatever
+it sends, and the certificates of like variables: they are for the collector, or the vendor, that these mean."""
 
 
 class ExportedTrail(QueuedCollector[CollectedTrace]):
-    """Exports every span, and keeps those of open local traces as the trail that leads to an error."""
+    """Exports every span, and keeps the latest steps of open local traces: the trail that leads to an error."""
 
-    def __init__(self, exported: SpanProcessor) -> None:
+    def __init__(self, exported: SpanProcessor | None) -> None:
         super().__init__("brain_otel.sentry_otlp", lambda _: None, drop=lambda _: None)
         self._exported = exported
 
@@ -44,35 +58,47 @@ class ExportedTrail(QueuedCollector[CollectedTrace]):
     def on_end(self, span: ReadableSpan) -> None:
         """Export the span."""
         super().on_end(span)
-        with guarded("exporting a span to Sentry"):
-            self._exported.on_end(span)
+        if self._exported is not None:
+            with guarded("exporting a span to Sentry"):
+                self._exported.on_end(span)
 
     def hand_over(self, collected: CollectedTrace) -> None:
         """Nothing: the spans have been exported one by one."""
 
+    def _keep(self, collected: CollectedTrace, span: ReadableSpan, span_id: int) -> None:
+        """Keep the root and as many of the latest steps as an event may have breadcrumbs, nothing else."""
+        root = collected.trace.span_context()
+        if _is_step(span) or (root is not None and root.span_id == span_id):
+            super()._keep(collected, span, span_id)
+        if len(collected.spans) > MAX_BREADCRUMBS:
+            del collected.spans[0]
+            self._buffered -= 1
+
 
 def create_destination(options: Options, settings: Settings) -> Destination | None:
-    """Send spans to the DSN's OTLP endpoint; off without a DSN."""
+    """Send spans to the DSN's OTLP endpoint; off without a DSN, but for the errors that Spotlight gets."""
     sentry = settings.sentry
-    if sentry is None or sentry.dsn is None:
+    if sentry is None:
         return None
-    batched = create_batched("sentry_otlp", _exporter(sentry, timeout=None), options, settings)
-    if batched.span_processor is None:
-        raise ConfigurationError(f"{options.place} is not for {options.signal}; allowed: traces")
-    trail = ExportedTrail(batched.span_processor)
-    client = configure_sentry(sentry, trail)
+    exporter = _exporter(sentry.dsn, timeout=None) if sentry.dsn is not None else None
+    batched = create_batched("sentry_otlp", exporter, options, settings) if exporter is not None else None
+    trail = ExportedTrail(batched.span_processor if batched is not None else None)
+    client = configure_sentry(sentry, trail, profiles_sample_rate=None)
 
     def flush(timeout: float) -> bool:
-        deadline = time.monotonic() + timeout
-        complete = batched.flush(timeout)
-        client.flush(timeout=max(0.0, deadline - time.monotonic()))
-        return complete
+        # Side by side: one of Sentry's two endpoints may hang.
+        calls = [("sending errors to Sentry", partial(flush_sentry, client, timeout))]
+        if batched is not None:
+            calls.append(("sending spans to Sentry", partial(batched.flush, timeout)))
+        return side_by_side(calls, timeout)
 
     def shutdown(timeout: float) -> None:
         deadline = time.monotonic() + timeout
-        batched.shutdown(timeout)
         trail.shutdown()
+        flush(timeout)
         close_sentry(max(0.0, deadline - time.monotonic()))
+        if batched is not None:
+            batched.shutdown(max(0.0, deadline - time.monotonic()))
 
     return Destination(
         name="sentry_otlp",
@@ -81,18 +107,17 @@ def create_destination(options: Options, settings: Settings) -> Destination | No
         flush=flush,
         shutdown=shutdown,
         may_block=False,
-        ready=(
-            f"Sentry initialized | environment={settings.environment}, "
-            f"traces_sample_rate={sentry.traces_sample_rate}, spans by OTLP"
-        ),
+        ready=ready_line(settings, ", spans by OTLP", to_spotlight="errors"),
     )
 
 
 def describe(options: Options, settings: Settings) -> str:  # noqa: ARG001
-    """The endpoint."""
-    if settings.sentry is None or settings.sentry.dsn is None:
+    """The endpoint, and Spotlight if it gets the errors too."""
+    sentry = settings.sentry
+    if sentry is None:
         return "off: no DSN (SENTRY_DSN)"
-    return f"http/protobuf to {otlp_address(str(settings.sentry.dsn))[0]}"
+    addresses = [f"http/protobuf to {otlp_address(str(sentry.dsn))[0]}"] if sentry.dsn is not None else []
+    return " and ".join([*addresses, *([f"Spotlight at {masked_url(sentry.spotlight)}"] if sentry.spotlight else [])])
 
 
 def probe(options: Options, settings: Settings, timeout: float) -> str:
@@ -105,10 +130,27 @@ def probe(options: Options, settings: Settings, timeout: float) -> str:
     if sentry is None or sentry.dsn is None:
         return "off"
     deadline = time.monotonic() + timeout
-    delivered = send_probe(_exporter(sentry, timeout=timeout), options.signal, settings, timeout)
+    delivered = send_probe(_exporter(sentry.dsn, timeout=timeout), options.signal, settings, timeout)
     return f"{delivered}, {probe_event(sentry, max(0.1, deadline - time.monotonic()))}"
 
 
-def _exporter(sentry: SentrySettings, timeout: float | None) -> OTLPSpanExporter:
-    endpoint, headers = otlp_address(str(sentry.dsn))
-    return OTLPSpanExporter(endpoint=endpoint, headers=headers, compression=Compression.Gzip, timeout=timeout)
+def _is_step(span: ReadableSpan) -> bool:
+    """Whether a breadcrumb may come of ``span``."""
+    return span.kind is SpanKind.CLIENT or conventions.db_system(span.attributes or {}) is not None
+
+
+def _exporter(dsn: Secret, timeout: float | None) -> OTLPSpanExporter:
+    endpoint, headers = otlp_address(str(dsn))
+    session = create_session()
+    exporter = OTLPSpanExporter(
+        endpoint=endpoint, headers=headers, compression=Compression.Gzip, timeout=timeout, session=session
+    )
+    session.verify, session.cert = True, None  # the exporter has put there what the variables say
+    session.auth = _with_our_headers_only
+    return exporter
+
+
+def _with_our_headers_only(request: Any) -> Any:
+    for name in [name for name in request.headers if name.lower() not in _HEADERS]:
+        del request.headers[name]
+    return request

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry.configuration import ConfigurationError as UpstreamError
-
 # Upstream builds a processor from its part of the file in these functions and only as part of a whole provider,
 # where one that fails or hangs takes the others along; a test pins them.
 from opentelemetry.configuration._logger_provider import _create_log_record_processor
@@ -17,8 +15,8 @@ from opentelemetry.configuration._tracer_provider import _create_span_processor
 from opentelemetry.configuration.file._loader import _dict_to_model
 
 from brain_otel.destinations import Destination
-from brain_otel.destinations.private import masking
-from brain_otel.settings import ConfigurationError
+from brain_otel.destinations.private import masking, masking_logs
+from brain_otel.privacy import masked_url
 
 if TYPE_CHECKING:
     from opentelemetry.sdk._logs import LogRecordProcessor
@@ -37,7 +35,7 @@ def create_destination(options: Options, settings: Settings) -> Destination:
         ConfigurationError: the exporter is unknown, or its package is not installed.
     """
     kind = "batch" if options.name == "batch" else "simple"
-    name = next(iter(options.values.get("exporter") or {"exporter": None}))
+    name = _exporter(options)[0]
     spans: SpanProcessor | None = None
     logs: LogRecordProcessor | None = None
     try:
@@ -47,13 +45,14 @@ def create_destination(options: Options, settings: Settings) -> Destination:
             logs = _create_log_record_processor(
                 _model("logger_provider", kind, options).logger_provider.processors[0]
             )
-    except UpstreamError as error:
-        raise ConfigurationError(f"{options.place}: {error}") from error
+    except Exception as error:
+        allowed = "otlp_http, otlp_grpc, console, or an installed plugin, with what it takes"
+        raise options.failure(error, allowed) from None
     processor: Any = spans or logs
     return Destination(
         name=name,
         span_processor=masking(spans, settings) if spans is not None else None,
-        log_record_processor=logs,
+        log_record_processor=masking_logs(logs, settings) if logs is not None else None,
         flush=lambda timeout: processor.force_flush(int(timeout * 1000)),
         shutdown=lambda _timeout: processor.shutdown(),
         may_block=kind == "simple",
@@ -62,10 +61,15 @@ def create_destination(options: Options, settings: Settings) -> Destination:
 
 def describe(options: Options, settings: Settings) -> str:  # noqa: ARG001
     """The exporter and its endpoint."""
+    name, given = _exporter(options)
+    endpoint = given.get("endpoint")
+    return f"{name} to {masked_url(str(endpoint))}" if endpoint else name
+
+
+def _exporter(options: Options) -> tuple[str, dict[str, Any]]:
     exporter = options.values.get("exporter") or {}
     name, given = next(iter(exporter.items()), ("nothing", None))
-    endpoint = (given or {}).get("endpoint")
-    return f"{name} to {endpoint}" if endpoint else str(name)
+    return str(name), given or {}
 
 
 def _model(provider: str, kind: str, options: Options) -> Any:

@@ -4,28 +4,34 @@ Contrib wraps ``create_engine`` and so misses engines made before, and those fro
 imported by name before; it also refuses SQLAlchemy 2.1 by a version bound, though it works there. An event on
 the ``Engine`` *class* reaches all of them, sync and async: at an engine's first connection contrib's
 ``EngineTracer`` is attached to it. Its ``connect`` spans, one per checkout, come only where asked for.
+
+Statements are measured by events on the class as well, where the file has a ``meter_provider``.
 """
 
 from __future__ import annotations
 
 import logging
 from typing import TYPE_CHECKING, Any
-from weakref import WeakSet
+from weakref import WeakKeyDictionary, WeakSet
 
 import wrapt
 from opentelemetry import metrics, trace
 from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor
 from opentelemetry.instrumentation.sqlalchemy.engine import EngineTracer, _wrap_connect
 from opentelemetry.instrumentation.utils import unwrap
+from opentelemetry.semconv.attributes import db_attributes, server_attributes
 from opentelemetry.semconv.metrics import MetricInstruments
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 from sqlalchemy.engine.base import OptionEngine
 
 from brain_otel.guard import guarded
+from brain_otel.instrumentation.durations import Durations, create_durations, operation_name
 
 if TYPE_CHECKING:
-    from sqlalchemy.engine import Connection
+    from collections.abc import Callable
+
+    from sqlalchemy.engine import Connection, ExceptionContext
 
     from brain_otel.settings import InstrumentationSettings
 
@@ -33,11 +39,25 @@ logger = logging.getLogger(__name__)
 
 _SCOPE = "opentelemetry.instrumentation.sqlalchemy"
 
+_MEASURED_SCOPE = "brain_otel.instrumentation.sqlalchemy"
+
+_SYSTEMS = {"mssql": "microsoft.sql_server", "oracle": "oracle.db"}
+"""The conventions' names of databases that SQLAlchemy calls otherwise."""
+
+_STARTED = "_brain_otel_started"
+"""Where an execution context keeps the moment at which its statement began."""
+
 _traced: WeakSet[Engine] = WeakSet()
+
+_measuring: list[_Statements] = []
 
 
 def instrument(settings: InstrumentationSettings) -> None:
-    """Trace every statement of every engine."""
+    """Trace and measure every statement of every engine."""
+    durations = create_durations(_MEASURED_SCOPE)
+    if durations is not None:
+        _measuring.append(_Statements(durations))
+        _measuring[-1].listen()
     if SQLAlchemyInstrumentor().is_instrumented_by_opentelemetry:
         logger.warning(
             "SQLAlchemy is instrumented already; remove SQLAlchemyInstrumentor().instrument() to let brain_otel do it"
@@ -52,7 +72,9 @@ def instrument(settings: InstrumentationSettings) -> None:
 
 
 def uninstrument() -> None:
-    """Trace statements no more."""
+    """Trace and measure statements no more."""
+    while _measuring:
+        _measuring.pop().remove()
     if not event.contains(Engine, "engine_connect", _attach):
         return
     event.remove(Engine, "engine_connect", _attach)
@@ -60,6 +82,63 @@ def uninstrument() -> None:
     EngineTracer.remove_all_event_listeners()  # type: ignore[no-untyped-call]
     unwrap(Engine, "connect")
     _traced.clear()
+
+
+class _Statements:
+    """Measures every statement, many of one ``executemany`` as one."""
+
+    def __init__(self, durations: Durations) -> None:
+        self._durations = durations
+        self._known: WeakKeyDictionary[Engine, dict[str, Any]] = WeakKeyDictionary()
+        self._listeners: dict[str, Callable[..., Any]] = {
+            "before_cursor_execute": self._before,
+            "after_cursor_execute": self._after,
+            "handle_error": self._failed,
+        }
+
+    def listen(self) -> None:
+        """Begin."""
+        for name, listener in self._listeners.items():
+            event.listen(Engine, name, listener)
+
+    def remove(self) -> None:
+        """End."""
+        for name, listener in self._listeners.items():
+            event.remove(Engine, name, listener)
+
+    def _before(self, connection: Any, cursor: Any, statement: Any, parameters: Any, context: Any, many: Any) -> None:  # noqa: ARG002
+        with guarded("starting to measure a statement"):
+            context.__dict__[_STARTED] = self._durations.start()
+
+    def _after(self, connection: Any, cursor: Any, statement: Any, parameters: Any, context: Any, many: Any) -> None:  # noqa: ARG002
+        self._record(connection.engine, statement, context, None)
+
+    def _failed(self, failure: ExceptionContext) -> None:
+        if failure.execution_context is not None and failure.engine is not None:
+            self._record(failure.engine, failure.statement, failure.execution_context, failure.original_exception)
+
+    def _record(self, engine: Engine, statement: Any, context: Any, error: BaseException | None) -> None:
+        with guarded("measuring a statement"):
+            started = context.__dict__.pop(_STARTED, None)
+            if started is not None:
+                attributes = dict(self._attributes(engine))
+                operation = operation_name(statement)
+                if operation is not None:
+                    attributes[db_attributes.DB_OPERATION_NAME] = operation
+                self._durations.record(started, attributes, error)
+
+    def _attributes(self, engine: Engine) -> dict[str, Any]:
+        known = self._known.get(engine)
+        if known is None:
+            url = engine.url
+            found = {
+                db_attributes.DB_SYSTEM_NAME: _SYSTEMS.get(engine.dialect.name, engine.dialect.name),
+                db_attributes.DB_NAMESPACE: url.database,
+                server_attributes.SERVER_ADDRESS: url.host,
+                server_attributes.SERVER_PORT: url.port,
+            }
+            known = self._known[engine] = {name: value for name, value in found.items() if value is not None}
+        return known
 
 
 def _attach(connection: Connection) -> None:

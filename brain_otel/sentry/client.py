@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -11,17 +12,28 @@ from opentelemetry.instrumentation.utils import suppress_instrumentation
 from sentry_sdk.consts import INSTRUMENTER
 from sentry_sdk.integrations.dedupe import DedupeIntegration
 from sentry_sdk.integrations.excepthook import ExcepthookIntegration
-from sentry_sdk.integrations.logging import LoggingIntegration, ignore_logger
+from sentry_sdk.integrations.logging import (
+    DEFAULT_EVENT_LEVEL,
+    DEFAULT_LEVEL,
+    BreadcrumbHandler,
+    EventHandler,
+    LoggingIntegration,
+    SentryLogsHandler,
+    ignore_logger,
+)
 from sentry_sdk.integrations.modules import ModulesIntegration
 from sentry_sdk.integrations.threading import ThreadingIntegration
 from sentry_sdk.transport import HttpTransport
 from sentry_sdk.utils import get_default_release
 
 from brain_otel.delivery.queue import MAX_ITEMS
+from brain_otel.log_records import ids_of_log
 from brain_otel.sentry.events import LinkingIntegration
-from brain_otel.sentry.spotlight import queue_spotlight
+from brain_otel.sentry.spotlight import close_spotlight, flush_spotlight, queue_spotlight
 
 if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+
     from brain_otel.collection import LocalTraceCollector
     from brain_otel.settings import SentrySettings
 
@@ -55,6 +67,43 @@ class UntracedTransport(HttpTransport):
             return super()._request(*args, **kwargs)
 
 
+class _WithoutIds:
+    """A handler of sentry-sdk's that leaves out the ids that the logging instrumentation gave a record.
+
+    It takes every attribute that it does not know for the application's; the ids are in the trace context. One that
+    the application gave the record itself is kept. ``_extra_from_record`` is the one place; a test pins that.
+    """
+
+    def _extra_from_record(self, record: logging.LogRecord) -> MutableMapping[str, object]:
+        extra: MutableMapping[str, object] = super()._extra_from_record(record)  # type: ignore[misc]  # the handler's
+        for name, ours in ids_of_log(record).items():
+            if extra.get(name) == ours:
+                del extra[name]
+        return extra
+
+
+class _Events(_WithoutIds, EventHandler):
+    pass
+
+
+class _Breadcrumbs(_WithoutIds, BreadcrumbHandler):
+    pass
+
+
+class _Logs(_WithoutIds, SentryLogsHandler):
+    pass
+
+
+class UnidentifiedLogging(LoggingIntegration):
+    """sentry-sdk's integration of logging, with our handlers in the place of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._handler = _Events(level=DEFAULT_EVENT_LEVEL)
+        self._breadcrumb_handler = _Breadcrumbs(level=DEFAULT_LEVEL)
+        self._sentry_logs_handler = _Logs(level=DEFAULT_LEVEL)
+
+
 def create_release(settings: SentrySettings) -> str:
     """The release to report: as set, else the git commit's, the CI platform's, the service's version."""
     return settings.release or get_default_release() or settings.service_version or FALLBACK_RELEASE
@@ -70,7 +119,7 @@ def configure_sentry(
     for name in _QUIET_LOGGERS:
         ignore_logger(name)
     given = {
-        "dsn": str(settings.dsn) if settings.dsn is not None else None,
+        "dsn": str(settings.dsn or ""),  # for None sentry-sdk would look at SENTRY_DSN
         "environment": settings.environment,
         "release": create_release(settings),
         "traces_sample_rate": settings.traces_sample_rate,
@@ -86,7 +135,7 @@ def configure_sentry(
         "integrations": [
             DedupeIntegration(),
             ExcepthookIntegration(),
-            LoggingIntegration(),
+            UnidentifiedLogging(),
             ModulesIntegration(),
             ThreadingIntegration(),
             LinkingIntegration(processor),
@@ -103,7 +152,17 @@ def configure_sentry(
     return sentry_sdk.get_client()
 
 
+def flush_sentry(client: Any, timeout: float) -> bool:
+    """Send what waits for Sentry and for Spotlight; False if Spotlight's did not go within ``timeout`` seconds."""
+    deadline = time.monotonic() + timeout
+    client.flush(timeout=timeout)  # both send on threads of their own; here they are waited for
+    return flush_spotlight(client, max(0.0, deadline - time.monotonic()))
+
+
 def close_sentry(timeout: float) -> None:
     """Send what waits, within ``timeout`` seconds, and stop the client."""
-    sentry_sdk.get_client().close(timeout=timeout)
+    deadline = time.monotonic() + timeout
+    client = sentry_sdk.get_client()
+    client.close(timeout=timeout)
+    close_spotlight(client, max(0.0, deadline - time.monotonic()))
     sentry_sdk.get_global_scope().set_client(None)

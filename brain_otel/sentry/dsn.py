@@ -45,7 +45,7 @@ def probe_event(sentry: SentrySettings, timeout: float) -> str:
                 answers.append(f"{type(error).__name__}: {error}")
                 raise
             else:
-                answers.append("" if response.status < 300 else f"the answer was HTTP {response.status}")
+                answers.append(_objection(response))
                 return response
             finally:
                 answered.set()
@@ -67,3 +67,18 @@ def probe_event(sentry: SentrySettings, timeout: float) -> str:
     if answers[0]:
         raise DeliveryError(answers[0])
     return "an event delivered"
+
+
+def _objection(response: Any) -> str:
+    """Why Sentry, going by its answer, does not keep the event; empty if it does.
+
+    A used-up quota may come with 200: https://develop.sentry.dev/sdk/expected-features/rate-limiting/.
+    """
+    if response.status >= 300:
+        return f"the answer was HTTP {response.status}"
+    limits = str(response.headers.get("X-Sentry-Rate-Limits") or "")
+    for limit in limits.split(","):
+        _, _, rest = limit.strip().partition(":")
+        if limit.strip() and {"", "error"} & set(rest.partition(":")[0].split(";")):
+            return f"Sentry keeps no errors at the moment (rate limit {limit.strip()})"
+    return ""

@@ -35,6 +35,11 @@ class QueuedSpotlight:
         """Wait up to ``timeout`` seconds until all is sent; whether it was."""
         return self._queue.flush(timeout)
 
+    def close(self, timeout: float) -> None:
+        """Wait up to ``timeout`` seconds until all is sent, and take no more."""
+        self._queue.flush(timeout)
+        self._queue.stop()
+
     def _send(self, envelope: Envelope) -> None:
         with suppress_instrumentation():
             self._inner.capture_envelope(envelope)
@@ -50,3 +55,10 @@ def flush_spotlight(client: Any, timeout: float) -> bool:
     """Send what waits for the Spotlight of ``client``, if it has one; whether all was sent."""
     spotlight = getattr(client, "spotlight", None)
     return spotlight.flush(timeout) if isinstance(spotlight, QueuedSpotlight) else True
+
+
+def close_spotlight(client: Any, timeout: float) -> None:
+    """Send what waits for the Spotlight of ``client``, if it has one, and take no more."""
+    spotlight = getattr(client, "spotlight", None)
+    if isinstance(spotlight, QueuedSpotlight):
+        spotlight.close(timeout)

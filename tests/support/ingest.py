@@ -12,7 +12,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from tests.support.otlp_data import Span
 
 Json = dict[str, Any]
 
@@ -64,14 +67,18 @@ class SentryIngest:
     """A Sentry server on a free port of 127.0.0.1, for as long as its `with` block lasts.
 
     Every envelope is kept, in order of arrival, also when `respond` or `delay` make the answer a bad one.
-    A request that is no envelope is answered with 400 or 404 and named in `refused`.
+    Requests to the OTLP endpoint for traces are kept in `otlp`: their headers, in lower case, and their bodies.
+    A request that is neither is answered with 400 or 404 and named in `refused`.
     """
 
     def __init__(self) -> None:
         self.envelopes: list[Envelope] = []
+        self.otlp: list[tuple[Mapping[str, str], bytes]] = []
         self.refused: list[str] = []
         #: Gives the status and the headers of the next answer; without it, 200.
         self.respond: Callable[[], tuple[int, dict[str, str]]] | None = None
+        #: As `respond`, for the OTLP endpoint.
+        self.respond_otlp: Callable[[], tuple[int, dict[str, str]]] | None = None
         #: Seconds between the arrival of an envelope and its answer.
         self.delay: float = 0.0
         self._arrival = threading.Condition()
@@ -116,10 +123,20 @@ class SentryIngest:
     def profiles(self) -> list[Json]:
         return [item.json for item in self.items("profile", "profile_chunk")]
 
+    @property
+    def spans(self) -> "list[Span]":
+        """The spans of the OTLP endpoint, which fails here for what is not OTLP."""
+        from tests.support.otlp_data import KINDS, spans_of
+
+        with self._arrival:
+            bodies = [body for _, body in self.otlp]
+        return [span for body in bodies for span in spans_of(KINDS["traces"][0].FromString(body))]
+
     def clear(self) -> None:
         """Forget what has arrived so far."""
         with self._arrival:
             self.envelopes.clear()
+            self.otlp.clear()
             self.refused.clear()
 
     def wait_for(self, predicate: Callable[["SentryIngest"], bool], timeout: float = 10.0, message: str = "") -> None:
@@ -164,9 +181,9 @@ class SentryIngest:
         self._server.server_close()
         self._thread.join()
 
-    def _keep(self, envelope: Envelope) -> None:
+    def _keep(self, kept: list[Any], arrived: object) -> None:
         with self._arrival:
-            self.envelopes.append(envelope)
+            kept.append(arrived)
             self._arrivals += 1
             self._arrival.notify_all()
 
@@ -226,6 +243,9 @@ class _Handler(BaseHTTPRequestHandler):
         ingest = self.server.ingest
         body = self._body()
         parts = self.path.partition("?")[0].strip("/").split("/")
+        if parts[:1] == ["api"] and parts[2:] == ["integration", "otlp", "v1", "traces"]:
+            self._receive_otlp(body)
+            return
         if len(parts) != 3 or (parts[0], parts[2]) != ("api", "envelope"):
             ingest._refuse(f"POST {self.path}")
             self._send(404, {}, {"detail": "no such endpoint"})
@@ -237,9 +257,16 @@ class _Handler(BaseHTTPRequestHandler):
             ingest._refuse(f"{type(error).__name__}: {error} in {body[:200]!r}")
             self._send(400, {}, {"detail": str(error)})
             return
-        ingest._keep(envelope)
+        ingest._keep(ingest.envelopes, envelope)
         status, headers = ingest._answer()
         self._send(status, headers, {"id": envelope.headers.get("event_id", uuid.uuid4().hex)})
+
+    def _receive_otlp(self, body: bytes) -> None:
+        ingest = self.server.ingest
+        names = {name.lower(): value for name, value in self.headers.items()}
+        ingest._keep(ingest.otlp, (names, _decode(body, names.get("content-encoding", "identity"))))
+        status, headers = ingest.respond_otlp() if ingest.respond_otlp is not None else (200, {})
+        self._send(status, headers, {})
 
     def _body(self) -> bytes:
         if self.headers.get("Transfer-Encoding", "").lower() != "chunked":

@@ -1,0 +1,45 @@
+"""Methods of others' classes, replaced for a while."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@dataclass(eq=False, kw_only=True, slots=True)
+class Patch:
+    """A method that was replaced by a function that calls :attr:`original`, and does no more once inactive."""
+
+    owner: type
+    name: str
+    original: Callable[..., Any]
+    """What to call, with the instance first."""
+
+    found: Any
+    """What the class held, to be put back; not the same as ``original`` where it was a wrapper of wrapt's."""
+
+    replacement: Callable[..., Any] | None = None
+    active: bool = True
+
+    @property
+    def is_outermost(self) -> bool:
+        """Whether nobody has replaced the method after us."""
+        return vars(self.owner).get(self.name) is self.replacement
+
+    def undo(self) -> None:
+        """Put back what was found; where somebody else has wrapped ours meanwhile, ours stays and only calls on."""
+        self.active = False
+        if self.is_outermost:
+            setattr(self.owner, self.name, self.found)
+
+
+def replace(owner: type, name: str, make: Callable[[Patch], Callable[..., Any]]) -> Patch:
+    """Replace the method ``name`` of ``owner`` by what ``make`` makes of the patch."""
+    original = getattr(owner, name)
+    patch = Patch(owner=owner, name=name, original=original, found=vars(owner).get(name, original))
+    patch.replacement = make(patch)
+    setattr(owner, name, patch.replacement)
+    return patch

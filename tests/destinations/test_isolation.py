@@ -1,0 +1,322 @@
+"""Each destination for itself: one that hangs, refuses or is slow costs neither the application nor the others."""
+
+import logging
+import statistics
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from opentelemetry.sdk._logs import LogRecordProcessor
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
+
+from brain_otel.destinations import Destination, isolation
+from brain_otel.destinations.isolation import MAX_WAITING, InUse, side_by_side
+from brain_otel.guard import forget_logged_places
+from tests.destinations.service import ROOT, environment_of, in_child, make_spans, serve, write_config
+from tests.destinations.test_third_party import widget
+from tests.support.ingest import SentryIngest
+from tests.support.otlp import OtlpReceiver, refusing
+from tests.support.otlp_data import metrics_of, read_lines, spans_of
+from tests.support.process import Server, run_python
+
+ROUNDS, REQUESTS = 10, 30
+
+
+@pytest.fixture(autouse=True)
+def _clean() -> None:
+    forget_logged_places()
+
+
+def latencies(client: httpx.Client, number: int) -> list[float]:
+    seconds = []
+    for _ in range(number):
+        started = time.perf_counter()
+        assert client.get("/items/1").status_code == 200
+        seconds.append(time.perf_counter() - started)
+    return seconds
+
+
+def test_bad_destinations_cost_neither_the_others_nor_the_requests(
+    tmp_path: Path, record_property: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every transaction and span arrives where it can, and a request takes as long as without the bad ones."""
+    with ExitStack() as stack:
+        hanging = stack.enter_context(OtlpReceiver(grpc=True))
+        hanging.hanging = True
+        resetting = stack.enter_context(OtlpReceiver())
+        resetting.resetting = True
+        healthy = stack.enter_context(OtlpReceiver())
+        nobody = stack.enter_context(refusing())
+        bad: list[Any] = [
+            {"otlp": {"endpoint": hanging.endpoint}},
+            {"otlp": {"endpoint": hanging.grpc_endpoint, "protocol": "grpc"}},
+            {"otlp": {"endpoint": nobody}},
+            {"batch": {"exporter": {"otlp_http": {"endpoint": f"{resetting.endpoint}/v1/traces"}}}},
+            {"widget": {"mode": "end is slow"}},
+        ]
+        servers: list[tuple[Server, SentryIngest, Path]] = []
+        for name, others in {"good": [], "bad": bad}.items():
+            ingest = stack.enter_context(SentryIngest())
+            folder = tmp_path / name
+            folder.mkdir()
+            kept = folder / "kept.jsonl"
+            good: list[Any] = [
+                {"sentry": {}},
+                {"file": {"path": str(kept)}},
+                {"otlp": {"endpoint": healthy.endpoint}},
+            ]
+            config = write_config(folder, traces=[*others, *good], dsn=ingest.dsn)
+            path = [widget(folder)] if others else []
+            servers.append((stack.enter_context(serve(config, pythonpath=path)), ingest, kept))
+        clients = [stack.enter_context(httpx.Client(base_url=each.url, trust_env=False)) for each, _, _ in servers]
+        taken: list[list[float]] = [[], []]
+        for number in range(ROUNDS + 1):
+            for client, seconds in zip(clients, taken, strict=True):
+                found = latencies(client, REQUESTS)
+                seconds += found if number else []  # the first round warms up
+        for server, _, _ in servers:
+            server.terminate(timeout=5.0)
+        number = (ROUNDS + 1) * REQUESTS
+        for _, ingest, kept in servers:
+            names = [each["transaction"] for each in ingest.transactions]
+            assert names.count("GET /items/{item_id}") == number, ingest.describe()
+            spans = [span for request in read_lines(kept) for span in spans_of(request)]
+            assert sum(span.name == "SELECT" for span in spans) == number
+        assert sum(span.name == "SELECT" for span in healthy.spans) == 2 * number
+    without, with_them = (statistics.median(seconds) for seconds in taken)
+    p95 = [statistics.quantiles(seconds, n=20)[-1] for seconds in taken]
+    told = {
+        "median_without_ms": without * 1e3,
+        "median_with_ms": with_them * 1e3,
+        "median_ratio": with_them / without,
+        "p95_ratio": p95[1] / p95[0],
+    }
+    for key, value in told.items():
+        record_property(key, round(value, 3))
+    with capsys.disabled():
+        print("\nbad destinations:", ", ".join(f"{key} {value:.2f}" for key, value in told.items()))
+    assert with_them / without < 3
+
+
+METRICS = """
+import time
+from opentelemetry import metrics
+import brain_otel
+brain_otel.setup()
+metrics.get_meter("test").create_counter("sold").add(3)
+started = time.monotonic()
+complete = brain_otel.flush(1.0)
+print(complete, time.monotonic() - started)
+"""
+
+
+def test_a_reader_that_hangs_takes_no_time_of_the_others(tmp_path: Path) -> None:
+    """OpenTelemetry flushes readers one after the other; and the end of the process waits for none of them."""
+    kept = tmp_path / "kept.jsonl"
+    with OtlpReceiver() as hanging:
+        hanging.hanging = True
+        given = [{"otlp": {"endpoint": hanging.endpoint}}, {"file": {"path": str(kept)}}]
+        config = write_config(tmp_path, metrics=given, interval=60_000)
+        started = time.monotonic()
+        done = run_python(METRICS, environment_of(config), pythonpath=[ROOT])
+        took = time.monotonic() - started
+    assert done.returncode == 0, done.stderr
+    complete, seconds = done.stdout.split()
+    assert complete == "False"
+    assert float(seconds) < 1.5
+    assert took < 8.0
+    names = [metric.name for request in read_lines(kept) for metric in metrics_of(request)]
+    assert "sold" in names
+
+
+TIMED = """
+import time
+import brain_otel
+brain_otel.setup()
+for number in range(3000):
+    with brain_otel.start_span("task", "work"):
+        pass
+brain_otel.capture_message("said")
+for call in (brain_otel.flush, brain_otel.shutdown):
+    started = time.monotonic()
+    complete = call(2.0)
+    print(complete, time.monotonic() - started)
+"""
+
+
+@pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
+def test_flush_and_shutdown_keep_to_their_time(protocol: str, tmp_path: Path) -> None:
+    """While every destination of every signal hangs."""
+    with OtlpReceiver(grpc=True) as hanging, SentryIngest() as ingest:
+        hanging.hanging, ingest.delay = True, 20.0
+        endpoint = hanging.endpoint if protocol == "http/protobuf" else hanging.grpc_endpoint
+        given = [{"otlp": {"endpoint": endpoint, "protocol": protocol}}]
+        config = write_config(
+            tmp_path, traces=[*given, *given, {"sentry": {}}], logs=given, metrics=given, dsn=ingest.dsn
+        )
+        started = time.monotonic()
+        done = run_python(TIMED, environment_of(config), pythonpath=[ROOT])
+        took = time.monotonic() - started
+    assert done.returncode == 0, done.stderr
+    assert took < 10.0
+    for line in done.stdout.splitlines():
+        complete, seconds = line.split()
+        assert complete == "False"
+        assert float(seconds) < 2.5
+
+
+def test_the_end_comes_in_time_while_everything_hangs(tmp_path: Path) -> None:
+    """SIGTERM: the server's end, the signal's and the interpreter's share one bound."""
+    with OtlpReceiver() as hanging:
+        hanging.hanging = True
+        given = [{"otlp": {"endpoint": hanging.endpoint}}]
+        with serve(write_config(tmp_path, traces=given, logs=given, metrics=given)) as server:
+            server.get("/items/1")
+            assert server.terminate(timeout=5.0) < 3.5
+
+
+# -- in this process -------------------------------------------------------------------------------------------
+
+
+class Gate(SpanProcessor, LogRecordProcessor):
+    """Takes nothing until it is opened, and keeps what it took."""
+
+    def __init__(self) -> None:
+        self.open = threading.Event()
+        self.begun = threading.Event()
+        self.names: list[str] = []
+
+    def on_end(self, span: ReadableSpan) -> None:
+        self.begun.set()
+        self.open.wait(20)
+        self.names.append(span.name)
+
+    def on_emit(self, log_record: Any) -> None:
+        raise NotImplementedError
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:  # noqa: ARG002
+        return True
+
+
+@pytest.fixture
+def gate() -> Iterator[Gate]:
+    gate = Gate()
+    yield gate
+    gate.open.set()
+
+
+def blocked(gate: Gate) -> tuple[TracerProvider, InUse]:
+    used = InUse(
+        Destination(
+            name="gate",
+            span_processor=gate,
+            flush=lambda _timeout: gate.open.is_set(),
+            shutdown=lambda _timeout: None,
+        )
+    )
+    provider = TracerProvider(shutdown_on_exit=False)
+    assert used.span_processor is not None
+    provider.add_span_processor(used.span_processor)
+    return provider, used
+
+
+def test_what_waits_for_a_blocked_destination_is_bounded(gate: Gate) -> None:
+    """Of 10,000 spans the latest are kept, and nobody waited."""
+    provider, used = blocked(gate)
+    make_spans(provider, 1, "first")
+    assert gate.begun.wait(5)
+    started = time.monotonic()
+    make_spans(provider, 10_000)
+    assert time.monotonic() - started < 5
+    assert not used.flush(0.1)
+    gate.open.set()
+    assert used.flush(10.0)
+    assert gate.names == ["first 0", *(f"work {number}" for number in range(10_000 - MAX_WAITING, 10_000))]
+
+
+def test_a_child_begins_with_an_empty_queue_and_a_thread_of_its_own(gate: Gate) -> None:
+    """What waits in the parent is the parent's."""
+    provider, used = blocked(gate)
+    make_spans(provider, 3, "parent")
+    assert gate.begun.wait(5)
+
+    def work() -> list[str]:
+        gate.open.set()
+        make_spans(provider, 2, "child")
+        assert used.flush(5.0)
+        return gate.names
+
+    assert in_child(work) == "['child 0', 'child 1']"
+    gate.open.set()
+    assert used.flush(5.0)
+    assert gate.names == ["parent 0", "parent 1", "parent 2"]
+
+
+def test_a_flush_that_hangs_is_not_piled_up_upon(gate: Gate) -> None:
+    """However often somebody asks."""
+    used = InUse(Destination(name="gate", flush=lambda _timeout: gate.open.wait(20), shutdown=lambda _timeout: None))
+    before = threading.active_count()
+    for _ in range(10):
+        assert not side_by_side([("flushing", lambda: used.flush(0.05))], 0.2)
+    assert threading.active_count() <= before + 1
+
+
+def test_side_by_side_does_all_at_once_and_tells_failures_apart(caplog: pytest.LogCaptureFixture) -> None:
+    """One that raises is logged and counts as not done; one that returns nothing counts as done."""
+
+    def fail() -> bool:
+        raise RuntimeError("no")
+
+    started = time.monotonic()
+    assert side_by_side([("waiting", lambda: time.sleep(0.3)), ("waiting", lambda: time.sleep(0.3))], 2.0)
+    assert time.monotonic() - started < 0.55
+    assert not side_by_side([("failing", fail), ("working", lambda: True)], 2.0)
+    assert not side_by_side([("refusing", lambda: False)], 2.0)
+    (line,) = [record.message for record in caplog.records if record.levelno >= logging.ERROR]
+    assert "failing" in line
+
+
+def test_at_the_interpreters_end_waiting_threads_do_it(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From Python 3.12 on none can be started then: one destination that hangs would take the time of all."""
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    standby = isolation._Standby()
+    standby.prepare(2)
+    monkeypatch.setattr(isolation, "_standby", standby)
+    done = threading.Event()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        started = time.monotonic()
+        assert not side_by_side([("hanging", lambda: gate.open.wait(20)), ("working", done.set)], 0.3)
+        assert time.monotonic() - started < 1.0
+    assert done.is_set()
+
+
+def test_what_a_destination_sends_is_not_traced() -> None:
+    """Else it would be sent in turn, without end."""
+    from opentelemetry.instrumentation.utils import is_instrumentation_enabled
+
+    enabled: list[bool] = []
+
+    class Sender(SpanProcessor):
+        def on_end(self, span: ReadableSpan) -> None:  # noqa: ARG002
+            enabled.append(is_instrumentation_enabled())
+
+    def flush(_timeout: float) -> bool:
+        enabled.append(is_instrumentation_enabled())
+        return True
+
+    used = InUse(Destination(name="sender", span_processor=Sender(), flush=flush, shutdown=lambda _timeout: None))
+    provider = TracerProvider(shutdown_on_exit=False)
+    assert used.span_processor is not None
+    provider.add_span_processor(used.span_processor)
+    make_spans(provider, 1)
+    assert side_by_side([("flushing", lambda: used.flush(2.0))], 3.0)
+    assert enabled == [False, False]

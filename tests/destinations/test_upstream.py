@@ -1,0 +1,245 @@
+"""OpenTelemetry's own `batch` and `simple`, with its exporters and a plugin's, behind our guard and mask."""
+
+import inspect
+import io
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from opentelemetry.configuration._logger_provider import _create_log_record_processor
+from opentelemetry.configuration._tracer_provider import _create_span_processor
+from opentelemetry.configuration.file._loader import _dict_to_model
+from opentelemetry.exporter.otlp.json.common.trace_encoder import encode_spans as encode_json
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans as encode_protobuf
+from opentelemetry.sdk._logs import LogRecordProcessor
+from opentelemetry.sdk._logs.export import BatchLogRecordProcessor, ConsoleLogRecordExporter
+from opentelemetry.sdk._shared_internal import BatchProcessor
+from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SimpleSpanProcessor
+
+from brain_otel.destinations.memory import MEMORY
+from brain_otel.destinations.private import PrivateSpan, masking
+from brain_otel.settings import ConfigurationError
+from tests.destinations.plugins import write_plugin
+from tests.destinations.service import make_spans, options, serve, settings, traced, write_config
+from tests.support.otlp import OtlpReceiver
+from tests.support.otlp_data import spans_of
+
+SECRETS = {
+    "url.full": "https://joe:pw@host/path?token=abc&page=2",
+    "url.query": "token=abc",
+    "client.address": "10.0.0.1",
+    "tenant.api_key": "abc",
+    "plain": "seen",
+}
+MASKED = {
+    "url.full": "https://[Filtered]@host/path?token=[Filtered]&page=2",
+    "url.query": "token=[Filtered]",
+    "tenant.api_key": "[Filtered]",
+    "plain": "seen",
+}
+
+
+@pytest.fixture(autouse=True)
+def _clean() -> None:
+    MEMORY.clear()
+
+
+@pytest.mark.parametrize("kind", ["batch", "simple"])
+@pytest.mark.parametrize("exporter", ["otlp_http", "otlp_grpc"])
+def test_otlp_by_opentelemetrys_own_exporters(kind: str, exporter: str, tmp_path: Path) -> None:
+    """A file without anything of ours works, and what is private is masked."""
+    with OtlpReceiver(grpc=True) as receiver:
+        http = exporter == "otlp_http"
+        address = receiver.endpoint if http else receiver.grpc_endpoint
+
+        def component(signal: str) -> dict[str, Any]:
+            endpoint = f"{address}/v1/{signal}" if http else address
+            return {
+                kind: {
+                    "exporter": {exporter: {"endpoint": endpoint, **({} if http else {"tls": {"insecure": True}})}}
+                }
+            }
+
+        config = write_config(tmp_path, traces=[component("traces")], logs=[component("logs")])
+        with serve(config) as server:
+            answer = server.get("/items/5?token=secret").json()
+            server.terminate(timeout=4.0)
+        request = receiver.span("GET /items/{item_id}")
+        assert (request.trace_id, request.span_id) == (answer["trace_id"], answer["span_id"])
+        assert request.attributes["url.query"] == "token=[Filtered]"
+        assert len([span for span in receiver.spans if span.trace_id == request.trace_id]) == 2
+        (message,) = [record for record in receiver.log_records if record.body == "found"]
+        assert message.attributes["api_key"] == "[Filtered]"
+
+
+def test_the_console_of_opentelemetry_is_masked() -> None:
+    """It reads spans by another door than the encoders of OTLP."""
+    printed = io.StringIO()
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(masking(SimpleSpanProcessor(ConsoleSpanExporter(out=printed)), settings()))
+    make_spans(provider, 1, **SECRETS)
+    assert json.loads(printed.getvalue())["attributes"] == MASKED
+
+
+def test_a_private_span_is_the_span_in_all_but_what_is_private() -> None:
+    """To every encoder; and the span that others see is not changed."""
+    with traced(options("memory")) as (provider, _):
+        tracer = provider.get_tracer("scope", "1.0", attributes={"s": 1})
+        with tracer.start_as_current_span("parent") as parent:
+            link = parent.get_span_context()
+        with tracer.start_as_current_span("plain", attributes={"a": 1, "b": ["x"]}, links=[]) as span:
+            span.add_event("event", {"b": 2})
+            span.add_link(link, {"c": 3})
+            span.record_exception(ValueError("no"))
+    plain = MEMORY.spans[-1]
+    private = PrivateSpan(plain, send_default_pii=False)
+    assert encode_protobuf([private]) == encode_protobuf([plain])
+    assert encode_json([private]).to_dict() == encode_json([plain]).to_dict()
+    assert private.to_json() == plain.to_json()
+    public = [name for name, value in inspect.getmembers(ReadableSpan, lambda each: isinstance(each, property))]
+    for name in (name for name in public if name != "instrumentation_info"):
+        assert getattr(private, name) == getattr(plain, name), name
+    with traced(options("memory")) as (provider, _):
+        span = provider.get_tracer("scope").start_span("secret", attributes=SECRETS)
+        span.add_event("breadcrumb", {"password": "hunter2", "shelf": 7})
+        span.end()
+    secret = MEMORY.spans[-1]
+    (found,) = spans_of(encode_protobuf([PrivateSpan(secret, send_default_pii=False)]))
+    assert found.attributes == MASKED
+    assert found.events[0].attributes == {"password": "[Filtered]", "shelf": 7}
+    personal = PrivateSpan(secret, send_default_pii=True)
+    assert dict(personal.attributes or {}) == {**MASKED, "client.address": "10.0.0.1"}
+    assert dict(secret.attributes or {}) == SECRETS
+    assert dict(secret.events[0].attributes or {}) == {"password": "hunter2", "shelf": 7}
+
+
+PLUGIN = """
+import os, time
+from pathlib import Path
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+
+class Exporter(SpanExporter):
+    def __init__(self, path="", fails=False, seconds=0.0):
+        if path == "refused":
+            raise RuntimeError("path is refused")
+        self.path, self.fails, self.seconds = path, fails, seconds
+
+    def export(self, spans):
+        time.sleep(self.seconds)
+        with open(self.path, "a") as file:
+            file.writelines(f"{span.name} {span.attributes.get('url.query')}\\n" for span in spans)
+        if self.fails:
+            raise RuntimeError("no")
+        return SpanExportResult.SUCCESS
+"""
+
+
+def plugin(folder: Path) -> Path:
+    return write_plugin(folder, "noter", PLUGIN, group="opentelemetry_traces_exporter", value="noter:Exporter")
+
+
+@pytest.mark.parametrize("kind", ["batch", "simple"])
+def test_an_exporter_of_another_package_that_raises(kind: str, tmp_path: Path) -> None:
+    """It gets its arguments and masked spans; what it raises stays with it."""
+    out = tmp_path / "out"
+    given: list[Any] = [
+        {kind: {"exporter": {"noter": {"path": str(out), "fails": True}}}},
+        {"file": {"path": f"{out}.jsonl"}},
+    ]
+    with serve(write_config(tmp_path, traces=given), pythonpath=[plugin(tmp_path)]) as server:
+        assert server.get("/items/5?token=abc").status_code == 200
+        assert server.get("/fast").status_code == 200
+        server.terminate(timeout=4.0)
+    assert "GET /items/{item_id} token=[Filtered]\n" in out.read_text()
+    assert "GET /fast" in Path(f"{out}.jsonl").read_text()
+
+
+def test_a_simple_exporter_that_takes_its_time_delays_no_request(tmp_path: Path) -> None:
+    """OpenTelemetry would export on the thread that ends the span: here, of the event loop."""
+    given = [{"simple": {"exporter": {"noter": {"path": str(tmp_path / "out"), "seconds": 1.0}}}}]
+    with serve(write_config(tmp_path, traces=given), pythonpath=[plugin(tmp_path)]) as server:
+        started = time.monotonic()
+        for _ in range(10):
+            assert server.get("/fast").status_code == 200
+        assert time.monotonic() - started < 1.0
+        assert server.terminate(timeout=4.0) < 3.0
+
+
+@pytest.mark.parametrize(
+    ("exporter", "words"),
+    [
+        ({"nowhere": {}}, "nowhere"),
+        ({"otlp_file/nowhere": {}}, "nowhere"),
+    ],
+)
+def test_an_exporter_that_is_not_there_is_refused(exporter: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigurationError, match=words), traced(options("batch", exporter=exporter)):
+        pass
+
+
+# -- pins: each private name that this package uses, and what it must go on to mean ---------------------------
+
+
+def span_model(processor: dict[str, Any]) -> Any:
+    return _dict_to_model({"file_format": "1.1", "tracer_provider": {"processors": [processor]}})
+
+
+def test_create_span_processor_makes_what_configure_sdk_would() -> None:
+    """`_create_span_processor` takes one processor of the model `_dict_to_model` gives."""
+    model = span_model({"batch": {"exporter": {"console": {}}, "max_queue_size": 7, "max_export_batch_size": 3}})
+    processor = _create_span_processor(model.tracer_provider.processors[0])
+    assert isinstance(processor, BatchSpanProcessor)
+    assert isinstance(processor.span_exporter, ConsoleSpanExporter)
+    assert processor._batch_processor._max_queue_size == 7
+    processor.shutdown()  # type: ignore[no-untyped-call]  # the SDK has no types here
+
+
+def test_create_log_record_processor_makes_what_configure_sdk_would() -> None:
+    """`_create_log_record_processor` takes one processor of the model `_dict_to_model` gives."""
+    component: Any = {"batch": {"exporter": {"console": {}}}}
+    model: Any = _dict_to_model({"file_format": "1.1", "logger_provider": {"processors": [component]}})
+    processor = _create_log_record_processor(model.logger_provider.processors[0])
+    assert isinstance(processor, BatchLogRecordProcessor)
+    assert isinstance(processor._batch_processor._exporter, ConsoleLogRecordExporter)
+    processor.shutdown()  # type: ignore[no-untyped-call]  # the SDK has no types here
+
+
+def test_batch_processor_has_a_shutdown_with_a_bound() -> None:
+    """`_batch_processor` of both processors, and its `shutdown(timeout_millis)`."""
+    assert "timeout_millis" in inspect.signature(BatchProcessor.shutdown).parameters
+    for kind in (BatchSpanProcessor, BatchLogRecordProcessor):
+        assert "timeout_millis" not in inspect.signature(kind.shutdown).parameters, "the public one will do"
+        assert "self._batch_processor" in inspect.getsource(kind.__init__)
+
+
+def test_on_ending_is_told_to_processors() -> None:
+    """`_on_ending` is what the SDK calls, and what wrappers pass on."""
+    heard: list[str] = []
+
+    class Listening(SpanProcessor):
+        def _on_ending(self, span: Any) -> None:
+            heard.append(span.name)
+
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(Listening())
+    provider.get_tracer("test").start_span("one").end()
+    assert heard == ["one"]
+    assert not hasattr(LogRecordProcessor, "_on_ending")
+
+
+def test_a_reader_asks_an_exporter_for_what_it_prefers() -> None:
+    """`_preferred_temporality` and `_preferred_aggregation` are passed on."""
+    source = inspect.getsource(PeriodicExportingMetricReader.__init__)
+    assert "exporter._preferred_temporality" in source
+    assert "exporter._preferred_aggregation" in source
+
+
+def test_a_readable_span_keeps_its_attributes_and_events_under_these_names() -> None:
+    """`_attributes` and `_events` are what :class:`PrivateSpan` puts masks before."""
+    source = inspect.getsource(ReadableSpan.to_json)
+    assert "self._attributes" in source
+    assert "self._events" in source

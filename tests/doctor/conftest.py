@@ -1,0 +1,60 @@
+"""Set-ups for the doctor: a file that sends traces to Sentry and to a collector, and an app."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.doctor.command import KEY
+from tests.support.otlp import OtlpReceiver
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.support.ingest import SentryIngest
+
+FILE = """
+file_format: "1.1"
+tracer_provider:
+  sampler:
+    parent_based:
+      root:
+        trace_id_ratio_based:
+          ratio: ${{SENTRY_TRACES_SAMPLE_RATE:-1.0}}
+  processors:
+{processors}
+distribution:
+  brain_otel:
+    sentry: {{dsn: "${{SENTRY_DSN}}"}}
+{more}
+"""
+
+
+def write_file(folder: Path, *processors: str, more: str = "") -> str:
+    """Write a configuration file with these processors and return its path."""
+    path = folder / "telemetry.yaml"
+    path.write_text(FILE.format(processors="".join(f"    - {each}\n" for each in processors), more=more))
+    return str(path)
+
+
+def dsn_of(port: int) -> str:
+    return f"http://{KEY}@127.0.0.1:{port}/42"
+
+
+@pytest.fixture
+def receiver() -> Iterator[OtlpReceiver]:
+    """Give a collector that keeps what it is sent."""
+    with OtlpReceiver() as running:
+        yield running
+
+
+@pytest.fixture
+def healthy(ingest: SentryIngest, receiver: OtlpReceiver) -> dict[str, str]:
+    """Name the variables of a set-up that is as it should be: production, with Sentry and a collector."""
+    return {
+        "SENTRY_ENVIRONMENT": "production",
+        "SENTRY_DSN": dsn_of(ingest.port),
+        "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint,
+    }

@@ -1,0 +1,121 @@
+"""``brain-otel config``: every value, where it is from, and where telemetry goes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.doctor.command import KEY, PASSWORD, TOKEN, run_command
+from tests.doctor.conftest import write_file
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PRODUCTION = {
+    "SENTRY_ENVIRONMENT": "production",
+    "SENTRY_DSN": f"https://{KEY}@sentry.example/42",
+    "OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector.example:4318",
+}
+
+
+def config(*arguments: str, **how: Any) -> Any:
+    run = run_command("config", "--json", *arguments, **how)
+    assert run.returncode == 0, run.err
+    return run.data
+
+
+def values(data: Any) -> dict[str, tuple[str, str]]:
+    return {each["key"]: (each["value"], each["origin"]) for each in data["values"]}
+
+
+def test_each_value_says_what_gave_it() -> None:
+    """A variable, a default in the file, the file itself, or a variable that is not set."""
+    found = values(config(env={**PRODUCTION, "SENTRY_TRACES_SAMPLE_RATE": "0.25"}))
+    rate = "tracer_provider.sampler.parent_based.root.trace_id_ratio_based.ratio"
+    sentry = "distribution.brain_otel.sentry"
+    assert found[rate] == ("0.25", "SENTRY_TRACES_SAMPLE_RATE")
+    assert found[f"{sentry}.profiles_sample_rate"] == ("0.1", "default in file (SENTRY_PROFILES_SAMPLE_RATE)")
+    assert found[f"{sentry}.release"] == ("", "not set (SENTRY_RELEASE)")
+    assert found["distribution.brain_otel.instrumentation.fastapi"] == ("contrib", "file")
+    assert next(iter(found)) == "file_format"
+
+
+def test_secrets_are_masked_by_name_and_by_look(tmp_path: Path) -> None:
+    """DSN, headers, a token among the attributes, and the password in an address that is none of ours."""
+    file = write_file(
+        tmp_path,
+        "otlp: {endpoint: '${OTEL_EXPORTER_OTLP_ENDPOINT}', headers: '${OTEL_EXPORTER_OTLP_HEADERS}'}",
+        more=f"resource:\n  attributes_list: 'service.name=shop,api_token={TOKEN}'\n"
+        f"  attributes: [{{name: access_token, value: {TOKEN}}}]\n"
+        f"x-mine: {{store: 'redis://me:{PASSWORD}@store.example/0', kept: plain}}\n",
+    )
+    data = config("--config-file", file, env=PRODUCTION)
+    found = values(data)
+    assert found["distribution.brain_otel.sentry.dsn"] == ("(masked)", "SENTRY_DSN")
+    assert found["tracer_provider.processors.0.otlp.headers"] == ("(masked)", "OTEL_EXPORTER_OTLP_HEADERS")
+    assert found["resource.attributes_list"][0].startswith("service.name=shop,api_token=(")
+    assert found["resource.attributes.0.value"][0] == "(masked)"
+    assert found["x-mine.store"][0].endswith("@store.example/0")
+    assert found["x-mine.kept"][0] == "plain"
+    assert data["file"] == {"value": file, "origin": "--config-file"}
+
+
+def test_destinations_are_told_with_their_addresses() -> None:
+    """Per signal, a signal's own variable before the general one, and what is off with the reason."""
+    logs = {"OTEL_EXPORTER_OTLP_LOGS_ENDPOINT": "http://logs.example/x"}
+    data = config(env={**PRODUCTION, **logs})
+    assert [(each["signal"], each["name"], each["address"]) for each in data["destinations"]] == [
+        ("traces", "sentry", "https://sentry.example/api/42/envelope/"),
+        ("traces", "otlp", "http/protobuf to http://collector.example:4318/v1/traces"),
+        ("logs", "otlp", "http/protobuf to http://logs.example/x"),
+        ("metrics", "otlp", "http/protobuf to http://collector.example:4318/v1/metrics"),
+    ]
+    own = values(data)["logger_provider.processors.0.otlp.url"]
+    assert own == ("http://logs.example/x", "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT")
+    assert config()["destinations"][1]["address"] == "off: no DSN (SENTRY_DSN)"
+
+
+def test_destinations_that_a_variable_chose_say_so() -> None:
+    """What the file has keeps its origin though it has moved, and what it has not is from the variable."""
+    found = values(config(env={**PRODUCTION, "OTEL_TRACES_EXPORTER": "otlp,console"}))
+    endpoint = found["tracer_provider.processors.0.otlp.endpoint"]
+    assert endpoint == ("http://collector.example:4318", "OTEL_EXPORTER_OTLP_ENDPOINT")
+    assert found["tracer_provider.processors.1.console"] == ("{}", "OTEL_TRACES_EXPORTER")
+
+
+def test_what_is_ignored_is_told(tmp_path: Path) -> None:
+    """Beside a file of one's own OTEL_TRACES_EXPORTER has no effect."""
+    file = write_file(tmp_path, "console: {}")
+    how: Any = {"env": {"OTEL_CONFIG_FILE": file, "OTEL_TRACES_EXPORTER": "otlp"}}
+    assert "OTEL_TRACES_EXPORTER is ignored" in config(**how)["notices"][0]
+    assert "! OTEL_TRACES_EXPORTER is ignored" in run_command("config", **how).out
+
+
+def test_bad_configuration_is_one_line_and_exit_code_1() -> None:
+    """On stderr; with --json an object."""
+    env = {"SENTRY_TRACES_SAMPLE_RATE": "1.5"}
+    run = run_command("config", env=env)
+    assert (run.returncode, run.out) == (1, "")
+    assert run.err.startswith("SENTRY_TRACES_SAMPLE_RATE (")
+    assert run.err.count("\n") == 1
+    run = run_command("config", "--json", env=env)
+    assert run.returncode == 1
+    assert run.data == {"error": run_command("config", env=env).err.strip()}
+
+
+@pytest.mark.parametrize("columns", ["80", "140", ""])
+def test_nothing_is_cut(columns: str) -> None:
+    """Whatever the width; what is piped has each value in one line, plain."""
+    endpoint = "http://collector.example/" + "a-long-path/" * 20
+    env = {**PRODUCTION, "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "COLUMNS": columns}
+    run = run_command("config", env=env)
+    assert run.returncode == 0, run.err
+    assert "\x1b" not in run.out
+    assert endpoint in "".join(line.strip() for line in run.out.splitlines())
+    assert "…" not in run.out
+    assert max(map(len, run.out.splitlines())) <= int(columns or 10_000)
+    for line in run.out.splitlines():
+        assert line == line.rstrip()
+    if not columns:
+        assert any(line.split()[:2] == ["endpoint", endpoint] for line in run.out.splitlines())

@@ -1,0 +1,265 @@
+"""Metrics: what contrib and brain_otel measure of requests, statements, commands and calls, sampled or not."""
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.instrumentation.process import ROOT
+from tests.instrumentation.target import HttpTarget
+from tests.instrumentation.test_redis import cluster  # noqa: F401  # a fixture
+from tests.support.process import free_port, run_python
+from tests.support.services import Postgres, Valkey
+
+Point = dict[str, Any]
+
+APP = ROOT / "tests" / "apps" / "measured.py"
+
+OPERATION, CALL, REQUEST = (
+    "db.client.operation.duration",
+    "http.client.request.duration",
+    "http.server.request.duration",
+)
+
+SQL = ("sqlite", "aiosqlite", "psycopg", "asyncpg")
+REDIS = ("redis", "redis async")
+CLUSTER = ("cluster", "cluster async")
+RATES = ("1", "0")
+
+NO_METRICS = """
+file_format: "1.1"
+tracer_provider:
+  processors:
+    - memory: {}
+"""
+
+METHODS = """
+import os
+import brain_otel
+import httpx
+from brain_otel.instrumentation import redis as ours
+from sqlalchemy import create_engine
+
+METHODS = [*ours._COMMANDS, *ours._PIPELINES, (httpx.HTTPTransport, "handle_request"),
+           (httpx.AsyncHTTPTransport, "handle_async_request")]
+
+def methods():
+    return [vars(owner)[name] for owner, name in METHODS]
+
+def listeners():
+    return len(list(create_engine("sqlite://").dispatch.before_cursor_execute))
+
+found, heard = methods(), listeners()
+brain_otel.setup(config_file=os.environ.get("FILE"))
+contribs = [method.__wrapped__ for method in methods()]
+print([one is two for one, two in zip(contribs, found)].count(True), len(found), listeners() - heard)
+brain_otel.shutdown()
+assert (methods(), listeners()) == (found, heard)
+"""
+
+
+class Outcome:
+    """What one use of a library measured and traced."""
+
+    def __init__(self, output: str) -> None:
+        self._found = json.loads(output)
+        self.spans: list[dict[str, Any]] = self._found["spans"]
+        self.seconds: float = self._found["seconds"]
+
+    def points(self, name: str, **attributes: Any) -> list[Point]:
+        """Return the points of a metric, those whose attributes (`_` for `.`) are as given."""
+        wanted = {key.replace("_", "."): value for key, value in attributes.items()}
+        return [
+            point
+            for point in self._found["points"]
+            if point["name"] == name and wanted.items() <= {**point["attributes"]}.items()
+        ]
+
+    def counts(self, name: str, attribute: str) -> Counter[Any]:
+        """Count by the value of an attribute."""
+        counts: Counter[Any] = Counter()
+        for point in self.points(name):
+            counts[point["attributes"].get(attribute)] += point["count"]
+        return counts
+
+    def total(self, name: str) -> float:
+        return sum(float(point["sum"]) for point in self.points(name))
+
+
+Run = Callable[..., Outcome]
+
+
+@pytest.fixture(scope="module")
+def run(postgres: Postgres, valkey: Valkey, target: HttpTarget, cluster: Valkey) -> Run:  # noqa: F811
+    """Use a library in a process of its own, once for all tests that ask for the same."""
+    places = {
+        "POSTGRES": postgres.url,
+        "REDIS": valkey.url,
+        "CLUSTER": cluster.url,
+        "TARGET": target.url,
+        "DEAD": f"http://127.0.0.1:{free_port()}/dead",
+        "SENTRY_ENVIRONMENT": "test",
+        "PYTHONWARNINGS": "error",
+    }
+
+    @cache
+    def used(use: str, rate: str = "1", file: Path | None = None) -> Outcome:
+        env = {**places, "SENTRY_TRACES_SAMPLE_RATE": rate, **({"FILE": str(file)} if file else {})}
+        done = run_python(APP, env, pythonpath=[ROOT], arguments=[use])
+        assert (done.returncode, done.stderr) == (0, ""), done.stderr
+        return Outcome(done.stdout)
+
+    return used
+
+
+@pytest.mark.parametrize("rate", RATES)
+@pytest.mark.parametrize("use", SQL)
+def test_every_statement_is_measured(run: Run, use: str, rate: str) -> None:
+    """Sampled or not, by operation; many rows of one INSERT are one, and a failed one says why."""
+    outcome = run(use, rate)
+    assert outcome.counts(OPERATION, "db.operation.name") == {"CREATE": 1, "INSERT": 1, "SELECT": 4}
+    failures = outcome.counts(OPERATION, "error.type")
+    assert failures.pop(None) == 5
+    assert [(kind.rpartition(".")[2], count) for kind, count in failures.items()] in (
+        [("OperationalError", 1)],
+        [("UndefinedTable", 1)],
+        [("ProgrammingError", 1)],
+    )
+    assert len(outcome.spans) == (6 if rate == "1" else 0)
+
+
+@pytest.mark.parametrize("use", SQL)
+def test_a_statement_is_measured_by_database_and_never_by_its_text(run: Run, use: str) -> None:
+    """The attributes are those of the stable conventions, with few values."""
+    outcome = run(use)
+    for point in outcome.points(OPERATION):
+        attributes = point["attributes"]
+        assert "secret" not in str(attributes)
+        assert attributes.pop("db.operation.name")
+        attributes.pop("error.type", None)
+        if use in ("sqlite", "aiosqlite"):
+            assert attributes == {"db.system.name": "sqlite"}
+        else:
+            assert attributes.pop("server.port") > 0
+            expected = {"db.system.name": "postgresql", "db.namespace": "postgres", "server.address": "127.0.0.1"}
+            assert attributes == expected
+
+
+@pytest.mark.parametrize("use", [*SQL, *REDIS, *CLUSTER])
+def test_the_seconds_are_those_of_the_spans(run: Run, use: str) -> None:
+    """A histogram in seconds, with the recommended buckets, whose sum is less than what the whole took."""
+    outcome = run(use)
+    for point in outcome.points(OPERATION):
+        assert point["unit"] == "s"
+        assert point["bounds"] == [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0]
+        assert point["sum"] > 0
+    assert 0 < outcome.total(OPERATION) < outcome.seconds
+    assert outcome.total(OPERATION) <= sum(span["seconds"] for span in outcome.spans) * 1.05
+
+
+@pytest.mark.parametrize("rate", RATES)
+@pytest.mark.parametrize("use", REDIS)
+def test_every_command_is_measured(run: Run, use: str, rate: str) -> None:
+    """Sampled or not; a pipeline is one, an empty one none, a cancelled command an error, a changed key no error."""
+    outcome = run(use, rate)
+    expected = {"SET": 2, "GET": 1, "PIPELINE": 2, "WATCH": 1, "LPUSH": 1}
+    failures = {"redis.exceptions.ResponseError": 1}
+    if use == "redis async":
+        expected["BLPOP"] = 1
+        failures["asyncio.exceptions.CancelledError"] = 1
+        (cancelled,) = outcome.points(OPERATION, db_operation_name="BLPOP")
+        assert cancelled["sum"] > 0.04
+    assert outcome.counts(OPERATION, "db.operation.name") == expected
+    errors = outcome.counts(OPERATION, "error.type")
+    errors.pop(None)
+    assert errors == failures
+    assert len(outcome.spans) == (sum(expected.values()) + 1 if rate == "1" else 0)  # contrib's of the empty one
+
+
+@pytest.mark.parametrize("use", REDIS)
+def test_a_command_is_measured_by_server_and_never_by_its_key(run: Run, use: str, valkey: Valkey) -> None:
+    """The attributes are those of the stable conventions, with few values."""
+    for point in run(use).points(OPERATION):
+        attributes = point["attributes"]
+        assert "secret" not in str(attributes).lower()
+        attributes = {
+            key: value for key, value in attributes.items() if key not in ("db.operation.name", "error.type")
+        }
+        assert attributes == {
+            "db.system.name": "redis",
+            "db.namespace": "0",
+            "server.address": valkey.host,
+            "server.port": valkey.port,
+        }
+
+
+@pytest.mark.parametrize("use", CLUSTER)
+def test_a_clusters_commands_are_measured(run: Run, use: str) -> None:
+    """As many as there are spans: the application's own, and those with which the client looks at the cluster."""
+    outcome = run(use)
+    counts = outcome.counts(OPERATION, "db.operation.name")
+    assert (counts["SET"], counts["PIPELINE"]) == (1, 1)
+    assert sum(counts.values()) == len(outcome.spans)
+
+
+def test_an_exemplar_leads_to_the_commands_span(run: Run) -> None:
+    """What is measured is within contrib's span, so the example of a bucket is that span."""
+    outcome = run("redis")
+    ids = {span["span_id"] for span in outcome.spans}
+    exemplars = [each for point in outcome.points(OPERATION) for each in point["exemplars"]]
+    assert exemplars
+    assert set(exemplars) <= ids
+
+
+@pytest.mark.parametrize("rate", RATES)
+def test_requests_and_calls_are_measured_sampled_or_not(run: Run, rate: str) -> None:
+    """By route and status, in seconds; a call that got no answer is measured as well, which contrib leaves out."""
+    outcome = run("web", rate)
+    assert outcome.counts(REQUEST, "http.route") == {"/items/{item_id}": 2, "/boom": 1, None: 1}
+    assert outcome.counts(REQUEST, "http.response.status_code") == {200: 2, 500: 1, 404: 1}
+    assert outcome.counts(CALL, "http.response.status_code") == {200: 2, None: 1}
+    (failed,) = outcome.points(CALL, error_type="ConnectError")
+    assert failed["count"] == 1
+    assert failed["attributes"].keys() == {"http.request.method", "server.address", "server.port", "error.type"}
+    for name in (REQUEST, CALL):
+        assert {point["unit"] for point in outcome.points(name)} == {"s"}
+        assert 0 < outcome.total(name) < outcome.seconds
+        assert len({tuple(point["bounds"]) for point in outcome.points(name)}) == 1
+    assert "secret" not in str(outcome.points(REQUEST))
+    assert len(outcome.spans) == (7 if rate == "1" else 0)
+
+
+def test_fastapis_own_telemetry_measures_requests_too(run: Run, tmp_path: Path) -> None:
+    """With `fastapi: native` the metric is FastAPI's, of the same name, unit and attributes."""
+    text = (ROOT / "config" / "test.yaml").read_text()
+    file = tmp_path / "native.yaml"
+    file.write_text(text.replace("fastapi: contrib", "fastapi: native"))
+    outcome = run("web", "0", file)
+    assert {point["scope"] for point in outcome.points(REQUEST)} == {"fastapi"}
+    assert outcome.counts(REQUEST, "http.response.status_code") == {200: 2, 500: 1, 404: 1}
+    assert outcome.counts(REQUEST, "http.route")["/items/{item_id}"] == 2
+
+
+@pytest.mark.parametrize("use", ["sqlite", "redis", "web"])
+def test_nothing_is_measured_without_a_meter_provider(run: Run, tmp_path: Path, use: str) -> None:
+    """The spans are the same."""
+    file = tmp_path / "traces.yaml"
+    file.write_text(NO_METRICS)
+    outcome = run(use, "1", file)
+    assert outcome.points(OPERATION) == outcome.points(CALL) == outcome.points(REQUEST) == []
+    assert len(outcome.spans) == len(run(use).spans)
+
+
+@pytest.mark.parametrize("metrics", [True, False])
+def test_methods_are_replaced_only_to_measure_and_put_back(tmp_path: Path, metrics: bool) -> None:
+    """Without a meter provider the methods and events are contrib's alone; after shutdown they are the libraries'."""
+    file = tmp_path / "traces.yaml"
+    file.write_text(NO_METRICS)
+    env = {"SENTRY_ENVIRONMENT": "test", **({} if metrics else {"FILE": str(file)})}
+    done = run_python(METHODS, env, pythonpath=[ROOT])
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == (["0", "12", "1"] if metrics else ["12", "12", "0"])

@@ -1,0 +1,87 @@
+"""What is read from a DSN, and the test event of `brain-otel doctor`."""
+
+import time
+
+import pytest
+
+from brain_otel.delivery import DeliveryError
+from brain_otel.sentry.dsn import envelope_address, otlp_address, probe_event
+from brain_otel.settings import Secret, SentrySettings
+from tests.support.ingest import SentryIngest
+from tests.support.otlp import refusing
+from tests.support.relay import assert_accepted
+
+
+@pytest.mark.parametrize(
+    ("dsn", "base", "project"),
+    [
+        ("https://key@o1.ingest.sentry.io/42", "https://o1.ingest.sentry.io", "42"),
+        ("https://key:secret@sentry.example:9000/42", "https://sentry.example:9000", "42"),
+        ("http://key@sentry.example/behind/a/prefix/7", "http://sentry.example/behind/a/prefix", "7"),
+    ],
+)
+def test_the_addresses_of_a_project(dsn: str, base: str, project: str) -> None:
+    """As Sentry documents them, for hosted and self-hosted Sentry."""
+    assert envelope_address(dsn) == f"{base}/api/{project}/envelope/"
+    address, headers = otlp_address(dsn)
+    assert address == f"{base}/api/{project}/integration/otlp/v1/traces/"
+    (value,) = headers.values()
+    assert list(headers) == ["X-Sentry-Auth"]
+    assert value.startswith("Sentry sentry_key=key, sentry_version=7, sentry_client=sentry.python/")
+    assert ("sentry_secret=secret" in value) is (":secret@" in dsn)
+    assert "secret" not in address
+
+
+def settings_for(dsn: str) -> SentrySettings:
+    return SentrySettings(dsn=Secret(dsn), environment="staging", release="shop@1")
+
+
+def test_a_test_event_is_delivered(ingest: SentryIngest) -> None:
+    """An ordinary event of the environment, which Relay accepts, and nothing else."""
+    assert probe_event(settings_for(ingest.dsn), 5.0) == "an event delivered"
+    (item,) = ingest.items()
+    assert item.type == "event"
+    event = item.json
+    assert_accepted(event)
+    assert (event["environment"], event["level"]) == ("staging", "info")
+    assert "brain_otel doctor" in event["message"]
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 413, 429, 500, 503])
+def test_a_refusal_is_told(status: int, ingest: SentryIngest) -> None:
+    """With the status, which says what is wrong: 401 and 403 the key, 429 the quota."""
+    ingest.respond = lambda: (status, {})
+    with pytest.raises(DeliveryError, match=f"HTTP {status}"):
+        probe_event(settings_for(ingest.dsn), 5.0)
+
+
+def test_no_answer_is_told_in_time(ingest: SentryIngest) -> None:
+    """Within the seconds given."""
+    ingest.delay = 3.0
+    started = time.monotonic()
+    with pytest.raises(DeliveryError, match=r"no answer within 0\.3 s"):
+        probe_event(settings_for(ingest.dsn), 0.3)
+    assert time.monotonic() - started < 1.5
+
+
+def test_no_connection_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    """On one line, with the reason."""
+    with refusing() as address, pytest.raises(DeliveryError, match="refused") as told:
+        probe_event(settings_for(address.replace("://", "://key@") + "/42"), 5.0)
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    "limit", ["60:error;default:key:quota", "60::organization", "9:transaction:key, 60:error:key"]
+)
+def test_a_quota_that_is_used_up_is_told(limit: str, ingest: SentryIngest) -> None:
+    """Sentry takes the request with 200 then, and names what it drops in a header."""
+    ingest.respond = lambda: (200, {"X-Sentry-Rate-Limits": limit})
+    with pytest.raises(DeliveryError, match="rate limit 60:"):
+        probe_event(settings_for(ingest.dsn), 5.0)
+
+
+def test_a_quota_of_something_else_does_not_matter(ingest: SentryIngest) -> None:
+    """Errors go where transactions do not."""
+    ingest.respond = lambda: (200, {"X-Sentry-Rate-Limits": "60:transaction;span:key:quota"})
+    assert probe_event(settings_for(ingest.dsn), 5.0) == "an event delivered"

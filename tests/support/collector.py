@@ -1,0 +1,197 @@
+"""The OpenTelemetry Collector that tests/collector/build makes, and what one of them has written."""
+
+import hashlib
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from tests.support.process import Server, free_port
+
+Json = dict[str, Any]
+Signal = Literal["traces", "logs", "metrics"]
+
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "tests" / "collector"
+AGENT = ROOT / "config" / "collector" / "agent.yaml"
+GATEWAY = ROOT / "config" / "collector" / "gateway.yaml"
+SINK = FOLDER / "sink.yaml"
+
+# Several collectors on one machine cannot all serve their own metrics on port 8888.
+_QUIET = "yaml:service::telemetry::metrics::level: none"
+
+# OTLP's levels: the resources, the scopes in each, and what these hold.
+_LEVELS: dict[Signal, tuple[str, str, str]] = {
+    "traces": ("resourceSpans", "scopeSpans", "spans"),
+    "logs": ("resourceLogs", "scopeLogs", "logRecords"),
+    "metrics": ("resourceMetrics", "scopeMetrics", "metrics"),
+}
+
+
+class CollectorMissingError(Exception):
+    """There is no collector to run; the message says how to get one."""
+
+
+def find_collector() -> Path:
+    """Return the path in BRAIN_OTEL_COLLECTOR, else what tests/collector/build has built; build nothing.
+
+    Raises CollectorMissingError if nothing executable is there.
+    """
+    if named := os.environ.get("BRAIN_OTEL_COLLECTOR"):
+        path, remedy = Path(named), "it is what BRAIN_OTEL_COLLECTOR says"
+    else:
+        path, remedy = _cache() / _key() / "otelcol", "build it with tests/collector/build"
+    if not os.access(path, os.X_OK) or path.is_dir():
+        raise CollectorMissingError(f"no OpenTelemetry Collector at {path}; {remedy}")
+    return path
+
+
+def _cache() -> Path:
+    if cache := os.environ.get("BRAIN_OTEL_COLLECTOR_CACHE"):
+        return Path(cache)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "brain-otel" / "collector"
+
+
+def _key() -> str:
+    content = b"".join((FOLDER / name).read_bytes() for name in ("builder.yaml", "build"))
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+class Collector(Server):
+    """A running collector: `url` is its OTLP over HTTP, `grpc` its OTLP over gRPC."""
+
+    def __init__(self, config: Path, env: Mapping[str, str] | None = None) -> None:
+        grpc, http = free_port(), free_port()
+        self.grpc = f"127.0.0.1:{grpc}"
+        addresses = {"COLLECTOR_GRPC": self.grpc, "COLLECTOR_HTTP": f"127.0.0.1:{http}"}
+        command = [str(find_collector()), "--config", str(config), "--config", _QUIET]
+        # The receivers start last, and of the two protocols gRPC is first.
+        super().__init__(command, http, env={**addresses, **(env or {})})
+
+
+def start_collector(config: Path, env: Mapping[str, str] | None = None) -> Collector:
+    """Run a collector on free ports for as long as the `with` block lasts; `env` is for its file's variables."""
+    return Collector(config, env)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """A span, log record or metric as OTLP JSON has it, and what it came under."""
+
+    data: Json
+    resource: Json
+    scope: str
+
+    @property
+    def service(self) -> str:
+        return str(self.resource["service.name"])
+
+    @property
+    def name(self) -> str:
+        """The name of a span or metric."""
+        return str(self.data["name"])
+
+    @property
+    def trace_id(self) -> str:
+        """The trace of a span or log record, empty if it has none."""
+        return str(self.data.get("traceId", ""))
+
+    @property
+    def span_id(self) -> str:
+        return str(self.data.get("spanId", ""))
+
+    @property
+    def attributes(self) -> Json:
+        return attributes(self.data)
+
+
+def attributes(holder: Json) -> Json:
+    """Read the attributes of a span, log record, data point, resource or event."""
+    return {each["key"]: plain(each["value"]) for each in holder.get("attributes", [])}
+
+
+def plain(value: Json) -> Any:
+    """Read an AnyValue; 64-bit integers are strings in OTLP JSON."""
+    if not value:
+        return None
+    ((kind, content),) = value.items()
+    if kind == "intValue":
+        return int(content)
+    if kind == "arrayValue":
+        return [plain(each) for each in content.get("values", [])]
+    if kind == "kvlistValue":
+        return {each["key"]: plain(each["value"]) for each in content.get("values", [])}
+    return content
+
+
+def read_requests(path: Path) -> list[Json]:
+    """Parse a file of OTLP JSON lines; a line that is still being written is left out."""
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_bytes().split(b"\n")[:-1]]
+
+
+def read_records(path: Path, signal: Signal) -> list[Record]:
+    """Give what the export requests in the file hold, in order of arrival."""
+    resources, scopes, items = _LEVELS[signal]
+    return [
+        Record(data=item, resource=attributes(group["resource"]), scope=scope["scope"].get("name", ""))
+        for request in read_requests(path)
+        for group in request.get(resources, [])
+        for scope in group[scopes]
+        for item in scope[items]
+    ]
+
+
+Expected = int | Callable[[list[Record]], bool]
+
+
+class Written:
+    """What a collector with sink.yaml writes to its directory.
+
+    `spans`, `log_records` and `metrics` wait until there are at least so many, or until the predicate holds
+    for all there are, and fail after `timeout` seconds.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def spans(self, expected: Expected = 1, *, timeout: float = 15.0) -> list[Record]:
+        return self._wait("traces", expected, timeout)
+
+    def log_records(self, expected: Expected = 1, *, timeout: float = 15.0) -> list[Record]:
+        return self._wait("logs", expected, timeout)
+
+    def metrics(self, expected: Expected = 1, *, timeout: float = 15.0) -> list[Record]:
+        return self._wait("metrics", expected, timeout)
+
+    def _wait(self, signal: Signal, expected: Expected, timeout: float) -> list[Record]:
+        deadline = time.monotonic() + timeout
+        while True:
+            late = time.monotonic() > deadline
+            records = read_records(self.directory / f"{signal}.jsonl", signal)
+            if len(records) >= expected if isinstance(expected, int) else expected(records):
+                return records
+            if late:
+                raise AssertionError(f"after {timeout:g} s {signal} has only {len(records)}: {records[:20]}")
+            time.sleep(0.05)
+
+
+class Sink(Collector):
+    """A collector that keeps what it is sent; read it in `written`."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(SINK, {"SINK_DIRECTORY": str(directory)})
+        self.written = Written(directory)
+
+
+@contextmanager
+def start_sink() -> Iterator[Sink]:
+    """Run a sink with its files in a directory that goes away with it."""
+    with tempfile.TemporaryDirectory(prefix="otelcol-") as directory, Sink(Path(directory)) as sink:
+        yield sink
