@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from brain_otel.configuration import packaged_files
+from brain_otel.environment_file import packaged_files
 from brain_otel.refusal import masked
 from tests.support.bad_configurations import CASES, DSN, KEY, TOP, Bad
 from tests.support.process import PROGRAMS, Server, free_port, run_python, uvicorn_command

@@ -14,8 +14,10 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from brain_otel.configuration import is_dsn, packaged_files, read_settings
+from brain_otel.configuration import read_settings
+from brain_otel.distribution import is_dsn
 from brain_otel.document import read_document
+from brain_otel.environment_file import packaged_files
 from brain_otel.sdk import create_destinations
 from brain_otel.settings import ConfigurationError, Secret, SentrySettings, Settings
 from tests.support.process import run_python

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from brain_otel.configuration import packaged_files, read_settings
+from brain_otel.configuration import read_settings
 from brain_otel.destinations.otlp import describe
 from brain_otel.document import read_document
+from brain_otel.environment_file import packaged_files
 from brain_otel.sdk import create_destinations
 from brain_otel.settings import Settings
 from tests.support.otlp import OtlpReceiver

@@ -157,7 +157,7 @@ except brain_otel.ConfigurationError as error:
 brain_otel.setup(environment="development")
 print("mended")
 """
-    from brain_otel.configuration import packaged_files
+    from brain_otel.environment_file import packaged_files
 
     source = packaged_files() / "development.yaml"
     result = run_python(code, cwd=tmp_path, arguments=[str(source)])

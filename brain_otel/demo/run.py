@@ -11,10 +11,11 @@ from queue import Empty, Queue
 from typing import TYPE_CHECKING
 
 from brain_otel import telemetry
-from brain_otel.configuration import packaged_files, read_settings
+from brain_otel.configuration import read_settings
 from brain_otel.demo.screen import Screen
 from brain_otel.demo.servers import HOST, running_services
 from brain_otel.destinations.console import ConsoleSpanProcessor
+from brain_otel.environment_file import packaged_files
 from brain_otel.options import Options
 from brain_otel.settings import ConfigurationError
 

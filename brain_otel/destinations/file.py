@@ -8,7 +8,6 @@ collector's ``otlpjsonfile`` receiver reads it. Several processes may write to o
 from __future__ import annotations
 
 import json
-import math
 import os
 import threading
 import time
@@ -283,21 +282,4 @@ def _written(file: RotatingFile, encode: Any, items: Any) -> bool:
 
 
 def _line(encoded: dict[str, Any]) -> bytes:
-    if not encoded:
-        return b""
-    try:
-        text = json.dumps(encoded, separators=(",", ":"), allow_nan=False)
-    except ValueError:
-        text = json.dumps(_with_named_numbers(encoded), separators=(",", ":"))
-    return text.encode() + b"\n"
-
-
-def _with_named_numbers(value: Any) -> Any:
-    """``value`` with the numbers that JSON does not have as Protobuf's JSON writes them."""
-    if isinstance(value, dict):
-        return {key: _with_named_numbers(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_with_named_numbers(each) for each in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-    return value
+    return json.dumps(encoded, separators=(",", ":"), allow_nan=False).encode() + b"\n" if encoded else b""

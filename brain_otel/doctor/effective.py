@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Iterator, Mapping, Sequence
 
-    from brain_otel.configuration import Choice
     from brain_otel.document import Document, Key
+    from brain_otel.environment_file import Choice
     from brain_otel.options import Options
     from brain_otel.settings import Settings
 

@@ -1,0 +1,159 @@
+"""The file's block that is ours, ``distribution.brain_otel``: what stands in it, and what is refused."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from brain_otel.options import BOOLEANS
+from brain_otel.refusal import holds_credentials
+from brain_otel.settings import InstrumentationSettings, Secret, SentrySettings
+
+if TYPE_CHECKING:
+    from brain_otel.document import Document
+
+DEFAULT_SPOTLIGHT = "http://localhost:8969/stream"
+"""Where Spotlight listens, as sentry-sdk has it."""
+
+OURS = ("distribution", "brain_otel")
+_TRACES_RATE = ("tracer_provider", "sampler", "parent_based", "root", "trace_id_ratio_based", "ratio")
+
+
+def read_sentry(environment: str, document: Document) -> SentrySettings | None:
+    """How the Sentry bridge is to behave; None if it has nowhere to send to.
+
+    Raises:
+        ConfigurationError: a value is wrong.
+    """
+    place = (*OURS, "sentry")
+    known = ("dsn", "release", "profiles_sample_rate", "send_default_pii", "debug", "spotlight")
+    refuse_unknown(document, place, document.get(*place) or {}, known)
+    # All of it is read before the DSN is looked at: a bad value shows on a machine without one too.
+    rates = _rate(document, _TRACES_RATE), _rate(document, (*place, "profiles_sample_rate"))
+    send_default_pii = read_boolean(document, (*place, "send_default_pii"), SentrySettings)
+    debug = read_boolean(document, (*place, "debug"), SentrySettings)
+    spotlight = _spotlight(document, (*place, "spotlight"))
+    dsn = document.get(*place, "dsn")
+    if dsn and not is_dsn(str(dsn)):
+        raise document.error((*place, "dsn"), dsn, "a DSN such as https://<key>@<host>/<project>")
+    release = document.get(*place, "release")
+    if isinstance(release, (dict, list)) or holds_credentials(str(release)):
+        raise document.error((*place, "release"), release, "a release's name such as shop@1.2.3")
+    if not dsn and spotlight is None:
+        return None
+    return SentrySettings(
+        dsn=Secret(str(dsn)) if dsn else None,
+        environment=environment,
+        release=str(release) if release else None,
+        service_version=_resource_attribute(document, "service.version"),
+        traces_sample_rate=rates[0],
+        profiles_sample_rate=rates[1],
+        send_default_pii=send_default_pii,
+        debug=debug,
+        spotlight=spotlight,
+    )
+
+
+def is_dsn(value: str) -> bool:
+    """Whether ``value`` has the form of a `Sentry DSN <https://docs.sentry.io/concepts/key-terms/dsn-explainer/>`_."""
+    try:
+        parts = urlsplit(value)
+        project = parts.path.rsplit("/", 1)[-1]
+        return bool(
+            parts.scheme in ("http", "https") and parts.username and parts.hostname and project.isdigit()
+        ) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        return False
+
+
+def _spotlight(document: Document, place: tuple[str, ...]) -> str | None:
+    """The address of Spotlight, from an address or a boolean word."""
+    value = document.get(*place)
+    word = str(value if value is not None else "").strip()
+    if word.lower() in BOOLEANS or not word:
+        return DEFAULT_SPOTLIGHT if BOOLEANS.get(word.lower()) else None
+    if isinstance(value, str) and urlsplit(word).scheme in ("http", "https") and urlsplit(word).hostname:
+        return word
+    raise document.error(place, value, f"an address such as {DEFAULT_SPOTLIGHT}, {', '.join(BOOLEANS)}")
+
+
+def read_instrumentation(document: Document) -> InstrumentationSettings:
+    """Which libraries are instrumented and how.
+
+    Raises:
+        ConfigurationError: a value is wrong.
+    """
+    place = (*OURS, "instrumentation")
+    given = document.get(*place) or {}
+    known = tuple(each.name for each in fields(InstrumentationSettings))
+    refuse_unknown(document, place, given, known)
+    values: dict[str, Any] = {}
+    for name in given:
+        if name == "fastapi":
+            choice = "off" if given[name] is False else given[name]
+            if choice not in ("contrib", "native", "off"):
+                raise document.error((*place, name), given[name], "contrib, native, off")
+            values[name] = choice
+        else:
+            values[name] = read_boolean(document, (*place, name), InstrumentationSettings)
+    return InstrumentationSettings(**values)
+
+
+def _resource_attribute(document: Document, name: str) -> str | None:
+    found = None
+    for pair in str(document.get("resource", "attributes_list") or "").split(","):
+        key, _, value = pair.partition("=")
+        if key.strip() == name and value.strip():
+            found = value.strip()
+    for attribute in document.get("resource", "attributes") or ():
+        if attribute.get("name") == name and attribute.get("value"):
+            found = str(attribute["value"])
+    return found
+
+
+def refuse_unknown(document: Document, place: tuple[str, ...], given: Any, known: tuple[str, ...]) -> None:
+    """Refuse what is no mapping of ``known`` keys.
+
+    Raises:
+        ConfigurationError: it is not.
+    """
+    if not isinstance(given, dict):
+        raise document.error(place, given, "a mapping with " + ", ".join(known))
+    for key in given:
+        if key not in known:
+            raise document.error((*place, str(key)), given[key], "the keys " + ", ".join(known))
+
+
+def _rate(document: Document, place: tuple[str, ...]) -> float:
+    value = document.get(*place)
+    if value is None:
+        name = "traces_sample_rate" if place == _TRACES_RATE else place[-1]
+        return float(_default(SentrySettings, name))
+    try:
+        rate = float(value) if not isinstance(value, bool) else -1.0
+    except (TypeError, ValueError):
+        rate = -1.0
+    if not 0.0 <= rate <= 1.0:
+        raise document.error(place, value, "a number from 0 to 1")
+    return rate
+
+
+def read_boolean(document: Document, place: tuple[str, ...], settings: type) -> bool:
+    """The boolean at ``place``, else the default that ``settings`` has for it.
+
+    Raises:
+        ConfigurationError: it is not one of the words for a boolean.
+    """
+    value = document.get(*place)
+    if value is None:
+        return bool(_default(settings, place[-1]))
+    word = str(value).strip().lower()
+    if word not in BOOLEANS:
+        raise document.error(place, value, ", ".join(BOOLEANS))
+    return BOOLEANS[word]
+
+
+def _default(settings: type, name: str) -> Any:
+    """The default that ``settings`` has for ``name``."""
+    return next(each.default for each in fields(settings) if each.name == name)
