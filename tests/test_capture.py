@@ -72,17 +72,22 @@ def test_one_exception_is_one_event_however_often_it_is_captured(telemetry: Tele
 
 
 @pytest.mark.parametrize(
-    ("level", "expected"),
-    [("info", "info"), ("WARNING", "warning"), ("critical", "fatal"), ("nonsense", "info")],
+    ("level", "expected", "severity"),
+    [
+        ("info", "info", "INFO"),
+        ("WARNING", "warning", "WARN"),
+        ("critical", "fatal", "FATAL"),
+        ("nonsense", "info", "INFO"),
+    ],
 )
-def test_a_message_has_its_level(telemetry: Telemetry, level: str, expected: str) -> None:
+def test_a_message_has_its_level(telemetry: Telemetry, level: str, expected: str, severity: str) -> None:
     """capture_message: a message event with the level, and a log record with the severity."""
     event_id = brain_otel.capture_message("Unusual activity", level=level, user_id="u1", ip_address="1.2.3.4")
     (event,) = telemetry.events
     assert (event["event_id"], event["message"], event["level"]) == (event_id, "Unusual activity", expected)
     assert event["contexts"]["extra"]["user_id"] == "u1"
     (log,) = telemetry.logs
-    assert (log["body"], log["severity"]) == ("Unusual activity", expected.upper())
+    assert (log["body"], log["severity"]) == ("Unusual activity", severity)
     assert_accepted(event)
 
 

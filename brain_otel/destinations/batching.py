@@ -8,6 +8,7 @@ from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from brain_otel.destinations import Destination
+from brain_otel.destinations.outage import told_once
 from brain_otel.destinations.private import masking, masking_logs
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def create_batched(name: str, exporter: Any, options: Options, settings: Setting
     Raises:
         ConfigurationError: one of them is wrong, or there is an option that nobody asked for.
     """
+    exporter = told_once(exporter, f"{name}: {options.signal}")
     if options.signal == "metrics":
         options.refuse_others()
         return Destination(

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
-import re
 import threading
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry._logs import LogRecord, SeverityNumber
@@ -21,9 +19,10 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
 from brain_otel.delivery import DeliveryError
+from brain_otel.destinations.exporter_log import Overheard, overheard
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from brain_otel.options import Signal
     from brain_otel.settings import Settings
@@ -34,51 +33,7 @@ PROBE = "brain_otel doctor"
 RETRY_TIME = 2.0
 """Seconds that an exporter should have beyond the time of the probe."""
 
-_EXPORTERS = ("opentelemetry.exporter.", "opentelemetry.sdk.")
 _NOUNS = {"traces": "a span", "logs": "a log record", "metrics": "a metric"}
-
-
-_TRANSIENT = re.compile(r"Transient error (.+) encountered while exporting .*")
-_WITHOUT_REASON = re.compile("due to timeout, max retries or shutdown|Shutdown in progress|Channel closed")
-
-
-class _Words(logging.Filter):
-    """Keeps what OpenTelemetry logs on this thread, and lets nothing of it out.
-
-    Exporters return a bare failure and log the reason. It comes before the loggers' own filters, which let a line
-    pass once in 20 seconds.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.reason = ""
-        self._thread = 0
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Keep the line, unless it says no more than that there was an earlier one."""
-        if record.thread != self._thread:
-            return True
-        line = " ".join(record.getMessage().split())
-        if record.levelno >= logging.WARNING and not (self.reason and _WITHOUT_REASON.search(line)):
-            self.reason = _TRANSIENT.sub(r"\1", line)[:300]
-        return False
-
-    @contextmanager
-    def heard(self) -> Iterator[None]:
-        """Listen to every logger of the exporters, as far as this thread is concerned, while the block lasts."""
-        self._thread = threading.get_ident()
-        loggers = [
-            each
-            for name, each in list(logging.root.manager.loggerDict.items())
-            if name.startswith(_EXPORTERS) and isinstance(each, logging.Logger)
-        ]
-        for each in loggers:
-            each.filters.insert(0, self)
-        try:
-            yield
-        finally:
-            for each in loggers:
-                each.removeFilter(self)
 
 
 def send_probe(exporter: Any, signal: Signal, settings: Settings, timeout: float) -> str:
@@ -90,12 +45,12 @@ def send_probe(exporter: Any, signal: Signal, settings: Settings, timeout: float
         DeliveryError: it was not, with the exporter's reason.
     """
     batch = _batch(signal, settings)
-    words = _Words()
+    said = Overheard()
     results: list[Any] = []
     done = threading.Event()
 
     def export() -> None:
-        with words.heard(), suppress_instrumentation():
+        with overheard(said), suppress_instrumentation():
             try:
                 results.append(exporter.export(batch))
             except Exception as error:  # the reason is told, whatever it is
@@ -104,7 +59,7 @@ def send_probe(exporter: Any, signal: Signal, settings: Settings, timeout: float
 
     exporting = _thread(export)
     done.wait(timeout)
-    came_back, why = list(results), words.reason  # what is logged after this is the end of the exporter
+    came_back, why = list(results), said.reason  # what is logged after this is the end of the exporter
     _thread(exporter.shutdown).join(0.5)
     exporting.join(0.2)
     if not came_back:
