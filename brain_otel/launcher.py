@@ -2,15 +2,18 @@
 
 The launcher takes the first distro and the first configurator that it finds among the installed packages, in no
 certain order, unless ``OTEL_PYTHON_DISTRO`` and ``OTEL_PYTHON_CONFIGURATOR`` name one. With ``opentelemetry-distro``
-installed as well, three things can happen. Both are ours: fine. The configurator is ours and the distro is not:
-:func:`before_instrumentors` keeps the other distro from instrumenting a second time what we instrument. The
-configurator is not ours: telemetry is set up as the other one likes, with every instrumentor whichever the distro,
-and one log line says how to choose ours.
+installed as well, three things can happen. Both are ours: fine. The configurator is ours and the distro is not: what
+the other has put into the environment (``OTEL_TRACES_EXPORTER=otlp``) is taken out again, since it would replace the
+file's destinations, and it is kept from instrumenting a second time what we instrument. The configurator is not ours:
+telemetry is set up as the other one likes, with every instrumentor whichever the distro, and one log line says how to
+choose ours.
 """
 
 from __future__ import annotations
 
 import logging
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.instrumentation.distro import BaseDistro  # type: ignore[attr-defined]  # contrib has no types
@@ -28,6 +31,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 HOW_TO_CHOOSE = "set OTEL_PYTHON_DISTRO=brain_otel and OTEL_PYTHON_CONFIGURATOR=brain_otel"
+
+_CHOICES = ("OTEL_TRACES_EXPORTER", "OTEL_LOGS_EXPORTER", "OTEL_METRICS_EXPORTER", "OTEL_EXPORTER_OTLP_PROTOCOL")
+"""What ``opentelemetry-distro`` sets where the user has not."""
 
 
 class BrainOtelDistro(BaseDistro):  # type: ignore[misc]  # contrib has no types
@@ -51,6 +57,9 @@ class BrainOtelConfigurator:
     def configure(self, **kwargs: Any) -> None:  # noqa: ARG002 - the launcher's version, of no use here
         """Set up as the environment says."""
         BrainOtelConfigurator.called = True
+        with guarded("looking for another distro"):
+            if _others():
+                _forget_their_defaults()
         with guarded("setting up"):
             try:
                 telemetry.setup_by_launcher()
@@ -67,12 +76,31 @@ def before_instrumentors() -> None:
             _restrain_others()
 
 
+def _others() -> list[Any]:
+    """The distros that the launcher has made, without ours."""
+    kinds = [kind for kind in BaseDistro.__subclasses__() if kind is not BrainOtelDistro]
+    return [kind._instance for kind in kinds if isinstance(kind._instance, kind)]
+
+
+def _forget_their_defaults() -> None:
+    """Take out of the environment what this process was not started with.
+
+    Only Linux tells what that was; elsewhere the variables stay.
+    """
+    try:
+        lines = Path("/proc/self/environ").read_bytes().split(b"\0")
+    except OSError:
+        return
+    given = {os.fsdecode(line.partition(b"=")[0]) for line in lines}
+    for name in _CHOICES:
+        if name in os.environ and name not in given:
+            logger.info("%s=%s is another distro's, and ignored", name, os.environ.pop(name))
+
+
 def _restrain_others() -> None:
-    for kind in BaseDistro.__subclasses__():
-        other = kind._instance
-        if kind is not BrainOtelDistro and isinstance(other, kind):
-            other.load_instrumentor = _without_ours(other.load_instrumentor)
-            logger.info("%s and brain_otel are both installed; brain_otel is in charge", kind.__name__)
+    for other in _others():
+        other.load_instrumentor = _without_ours(other.load_instrumentor)
+        logger.info("%s and brain_otel are both installed; brain_otel is in charge", type(other).__name__)
 
 
 def _without_ours(load: Callable[..., None]) -> Callable[..., None]:

@@ -6,6 +6,7 @@ import atexit
 import os
 import time
 import traceback
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -167,7 +168,7 @@ def create_metric_exporter(destination: MetricExporter | None) -> MetricExporter
 def prefer_stable_semantic_conventions() -> None:
     """Choose the stable conventions for HTTP and databases unless the user chose.
 
-    The one place that writes ``os.environ``: contrib reads this variable and nothing else.
+    The one place that adds to ``os.environ``: contrib reads this variable and nothing else.
     """
     os.environ.setdefault(_SEMANTIC_CONVENTIONS, "http,database")
 
@@ -213,7 +214,8 @@ def _metrics(meters: MeterProvider, destinations: tuple[InUse, ...]) -> Destinat
 
     def shutdown(timeout: float) -> None:
         deadline = time.monotonic() + timeout
-        meters.shutdown(timeout * 1000)
+        with suppress(Exception):  # which it raises when the time is over; what was flushed has been told
+            meters.shutdown(timeout * 1000)
         left = max(0.0, deadline - time.monotonic())
         side_by_side([(f"shutting {each.name} down", partial(each.shutdown, left)) for each in exported], left)
 

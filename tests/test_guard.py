@@ -11,6 +11,7 @@ import pytest
 
 from brain_otel import guard
 from tests.support.ingest import SentryIngest
+from tests.support.otlp import OtlpReceiver
 from tests.support.process import Server, free_port, uvicorn_command
 
 LINE = re.compile(
@@ -98,6 +99,8 @@ TARGETS = [
     "brain_otel.instrumentation.sqlalchemy:EngineTracer",
     "brain_otel.instrumentation.sqlalchemy:isinstance",
     "brain_otel.instrumentation.sqlalchemy:getattr",
+    *(f"brain_otel.instrumentation.logging:{name}" for name in ("_identify", "_is_wanted", "_emit", "_attributes")),
+    "brain_otel.destinations.private:PrivateSpan",
     "brain_otel.sdk:local_trace",
     "brain_otel.local_trace:current",
     "brain_otel.local_trace:opened",
@@ -138,10 +141,17 @@ def sentry() -> Iterator[SentryIngest]:
 
 
 @pytest.fixture(scope="module")
-def server(sentry: SentryIngest) -> Iterator[Server]:
+def collector() -> Iterator[OtlpReceiver]:
+    with OtlpReceiver() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def server(sentry: SentryIngest, collector: OtlpReceiver) -> Iterator[Server]:
     port = free_port()
     env = {"SENTRY_DSN": sentry.dsn, "PORT": str(port), "SENTRY_TRACES_SAMPLE_RATE": "1"}
     env |= {"SENTRY_PROFILES_SAMPLE_RATE": "1", "SENTRY_ENVIRONMENT": "staging"}
+    env |= {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint}
     with Server(uvicorn_command("tests.apps.injection:app", port), port, env=env) as running:
         yield running
 

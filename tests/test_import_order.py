@@ -124,10 +124,10 @@ app.add_middleware(Counting)
 def test_a_second_setup_warns_and_changes_nothing() -> None:
     """The first set-up stays as it was, and each request is traced once."""
     outcome = run_traced(
-        "import brain_otel; brain_otel.setup(); brain_otel.setup(environment='production')\n" + ONE_REQUEST
+        "import brain_otel; brain_otel.setup(); brain_otel.setup(environment='test')\n" + ONE_REQUEST
     )
     assert outcome.output.count("brain_otel is set up already; this setup() changes nothing") == 1
-    assert outcome.transaction("GET /items/{item_id}")["environment"] == "staging"
+    assert outcome.transaction("GET /items/{item_id}")["environment"] == "production"
 
 
 def test_setup_under_the_launcher_is_silent() -> None:
@@ -177,6 +177,14 @@ def test_beside_another_distro_a_request_is_traced_once(choice: dict[str, str]) 
     outcome = run_traced(ONE_REQUEST, choice, launcher=True)
     assert outcome.names == ["GET /items/{item_id}"]
     assert outcome.transactions[0]["spans"] == []
+
+
+def test_beside_another_distro_the_users_own_variable_counts() -> None:
+    """What the other distro has set is forgotten, what the user has set is not."""
+    theirs = {"OTEL_PYTHON_DISTRO": "distro", "OTEL_PYTHON_CONFIGURATOR": "brain_otel"}
+    outcome = run_traced(ONE_REQUEST, {**theirs, "OTEL_TRACES_EXPORTER": "console"}, launcher=True)
+    assert outcome.transactions == []
+    assert "GET /items/{item_id}" in outcome.output
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ def services(shared: SentryIngest) -> Iterator[list[Server]]:
 
 
 def service(port: int, ingest: SentryIngest, next_port: int | None, release: str, **environ: str) -> Server:
-    env = {"SENTRY_DSN": ingest.dsn, "SENTRY_ENVIRONMENT": "staging", "SENTRY_RELEASE": release}
+    env = {"SENTRY_DSN": ingest.dsn, "SENTRY_ENVIRONMENT": "production", "SENTRY_RELEASE": release}
     env |= {"SENTRY_TRACES_SAMPLE_RATE": "1.0", "SENTRY_PROFILES_SAMPLE_RATE": "0", **environ}
     if next_port is not None:
         env["NEXT_URL"] = f"http://127.0.0.1:{next_port}"
@@ -128,7 +128,7 @@ def test_services_in_a_row_are_one_trace(call: Call, first: int) -> None:
         "sample_rand": made["sample_rand"],
         "sampled": "true",
         "sample_rate": "1.0",
-        "environment": "staging",
+        "environment": "production",
         "release": f"service{first}@1",
         "public_key": "public",
         "transaction": "GET /chain/{step}",

@@ -49,7 +49,7 @@ def sentry_environment(ingest: SentryIngest, extra: Mapping[str, str] | None = N
     """Name the variables with which everything is traced and sent to `ingest`, and warnings are errors."""
     return {
         "SENTRY_DSN": ingest.dsn,
-        "SENTRY_ENVIRONMENT": "staging",
+        "SENTRY_ENVIRONMENT": "production",
         "SENTRY_TRACES_SAMPLE_RATE": "1.0",
         "SENTRY_PROFILES_SAMPLE_RATE": "0",
         # gunicorn has no other worker for uvicorn unless a further package is installed.

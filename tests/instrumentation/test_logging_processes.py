@@ -197,14 +197,14 @@ while time.monotonic() < end:
     logger.info("line %d", number)
     number += 1
     time.sleep(0.02)
-brain_otel.flush(10)
-brain_otel.shutdown(5)
+brain_otel.flush(PATIENCE)
+brain_otel.shutdown(PATIENCE / 2)
 import json
 print(json.dumps([number, lines]))
 """
 
 
-def talk(endpoint: str, seconds: float) -> tuple[int, Counter[str]]:
+def talk(endpoint: str, seconds: float, patience: float = 10.0) -> tuple[int, Counter[str]]:
     env = {
         "SENTRY_ENVIRONMENT": "staging",
         "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
@@ -212,7 +212,12 @@ def talk(endpoint: str, seconds: float) -> tuple[int, Counter[str]]:
         "OTEL_BSP_SCHEDULE_DELAY": "100",
         "OTEL_METRIC_EXPORT_INTERVAL": "200",
     }
-    done = run_python(TALKATIVE.replace("SECONDS", str(seconds)), env, pythonpath=[ROOT], timeout=60)
+    done = run_python(
+        TALKATIVE.replace("SECONDS", str(seconds)).replace("PATIENCE", str(patience)),
+        env,
+        pythonpath=[ROOT],
+        timeout=60,
+    )
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
     number, lines = json.loads(done.stdout.splitlines()[-1])
@@ -232,10 +237,10 @@ def test_an_exporter_that_logs_does_not_feed_itself() -> None:
 
 def test_a_refusing_collector_makes_few_lines() -> None:
     """What is logged of the failures grows with the attempts, not with the lines that could not be sent."""
-    number, lines = talk(f"http://127.0.0.1:{free_port()}", 4.0)
+    number, lines = talk(f"http://127.0.0.1:{free_port()}", 4.0, patience=1.0)
     assert lines.pop("shop") == number
     ours = {name: count for name, count in lines.items() if name.split(".")[0] in ("opentelemetry", "brain_otel")}
-    assert sum(ours.values()) <= 40, lines
+    assert sum(ours.values()) <= 3, lines  # one for each signal
     assert sum(lines.values()) <= 200, lines
 
 
