@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import atexit
+import logging
 import os
+import sys
 import time
 import traceback
 from contextlib import suppress
@@ -45,6 +47,8 @@ if TYPE_CHECKING:
 
     from brain_otel.options import Options
     from brain_otel.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 _BLOCKS = "opentelemetry.configuration._"
 _SEMANTIC_CONVENTIONS = "OTEL_SEMCONV_STABILITY_OPT_IN"
@@ -170,6 +174,14 @@ def prefer_stable_semantic_conventions() -> None:
 
     The one place that adds to ``os.environ``: contrib reads this variable and nothing else.
     """
+    contrib = sys.modules.get("opentelemetry.instrumentation._semconv")
+    stability = getattr(contrib, "_OpenTelemetrySemanticConventionStability", None)
+    if getattr(stability, "_initialized", False) and _SEMANTIC_CONVENTIONS not in os.environ:
+        logger.warning(
+            "An OpenTelemetry instrumentation was used before brain_otel.setup(), so all of them go on with the old "
+            "names of attributes (http.method, db.statement); set up first, or set %s=http,database",
+            _SEMANTIC_CONVENTIONS,
+        )
     os.environ.setdefault(_SEMANTIC_CONVENTIONS, "http,database")
 
 

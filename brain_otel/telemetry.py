@@ -114,6 +114,11 @@ def is_set_up() -> bool:
     return _State.settings is not None
 
 
+def is_disabled() -> bool:
+    """Whether it was, and the environment or the file said that nothing is to be done (``OTEL_SDK_DISABLED``)."""
+    return _State.settings is not None and _State.settings.disabled
+
+
 def flush(timeout: float = 2.0) -> bool:
     """Send what waits.
 

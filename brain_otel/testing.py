@@ -85,7 +85,8 @@ def captured_telemetry(environ: dict[str, str] | None = None) -> Iterator[Teleme
         environ: Variables as for ``setup()``, such as ``SENTRY_TRACES_SAMPLE_RATE``; the process's own are not read.
 
     Raises:
-        RuntimeError: brain_otel is set up already, so what is captured would not be all.
+        RuntimeError: brain_otel is set up already, so what is captured would not be all; or the process was started
+            with ``OTEL_SDK_DISABLED=true``, which OpenTelemetry's SDK reads too.
     """
     from brain_otel.testing_session import Session
 

@@ -8,6 +8,7 @@ processors are changed, and the global is set for the duration of a test only.
 from __future__ import annotations
 
 import itertools
+import os
 from collections import deque
 from contextlib import ExitStack
 from dataclasses import replace
@@ -140,7 +141,9 @@ class Session:
         self.transport = MemoryTransport({"dsn": environ.get("SENTRY_DSN")})
 
     def __enter__(self) -> Self:
-        if telemetry.is_set_up():
+        if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+            raise RuntimeError("OTEL_SDK_DISABLED is true, so OpenTelemetry records nothing; the fixture needs it to")
+        if telemetry.is_set_up() and not telemetry.is_disabled():
             raise RuntimeError("brain_otel is set up already in this process; the fixture needs to do it itself")
         settings = read_settings(self._environ)
         options = {"transport": self.transport, "before_breadcrumb": self._keep_breadcrumb}

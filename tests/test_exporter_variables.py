@@ -216,6 +216,12 @@ class TestOtlp:
             assert target == expected
         assert set(targets(read)) == set(SIGNALS)
 
+    @pytest.mark.parametrize(("protocol", "port"), [("http/protobuf", 4318), ("grpc", 4317)])
+    def test_the_default_endpoint_is_the_protocols(self, protocol: str, port: int) -> None:
+        """The protocol alone may be given."""
+        read = read_settings({"OTEL_EXPORTER_OTLP_PROTOCOL": protocol}, environment="staging")
+        assert targets(read)["traces"].startswith(f"{protocol} to http://localhost:{port}")
+
     def test_what_the_file_says_itself_comes_before_every_variable(self, tmp_path: Path) -> None:
         """A literal value, or another variable's."""
         for options in ("{endpoint: http://file:4318}", "{endpoint: '${MINE}'}"):

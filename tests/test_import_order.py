@@ -208,6 +208,17 @@ def test_where_another_is_in_charge_the_log_says_how_to_choose_ours(
     assert outcome.output.count('"name": "GET /items/{item_id}"') == 1, outcome.output
 
 
+def test_an_instrumentation_that_was_used_before_setup_is_told() -> None:
+    """Contrib reads once a process which names to give attributes; ours come too late then, and say so."""
+    code = (
+        "from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor\n"
+        "HTTPXClientInstrumentor().instrument(skip_dep_check=True)\nimport brain_otel; brain_otel.setup()\n"
+    )
+    assert run_traced(code).output.count("go on with the old names of attributes") == 1
+    told = run_traced(code, {"OTEL_SEMCONV_STABILITY_OPT_IN": "http,database"})
+    assert "old names" not in told.output
+
+
 def test_an_import_of_contribs_module_after_setup_works() -> None:
     """What imports the library on its behalf is waited for, and the library is traced."""
     outcome = run_traced(

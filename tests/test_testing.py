@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
@@ -11,10 +12,13 @@ from fastapi import BackgroundTasks, FastAPI
 from opentelemetry import trace as otel_trace
 
 import brain_otel
+from tests.support.process import run_python
 from tests.support.relay import assert_accepted
 
 if TYPE_CHECKING:
     from brain_otel.testing import Telemetry
+
+ROOT = Path(__file__).parents[1]
 
 tracer = otel_trace.get_tracer(__name__)  # got at import, as applications do: it must follow the fixture
 
@@ -115,3 +119,36 @@ def test_without_the_fixture_nothing_is_set_up() -> None:
     assert brain_otel.telemetry.is_set_up() is False
     assert brain_otel.capture_message("nobody listens") is not None
     assert brain_otel.flush() is True
+
+
+BESIDE_SETUP = """
+import brain_otel
+brain_otel.setup(config_file="telemetry.yaml")
+from brain_otel.testing import captured_telemetry
+try:
+    with captured_telemetry() as telemetry:
+        with brain_otel.start_transaction("work"):
+            pass
+        print([each["transaction"] for each in telemetry.transactions])
+except RuntimeError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize(
+    ("disabled", "environ", "expected"),
+    [
+        ("true", {}, "['work']"),
+        ("false", {}, "brain_otel is set up already"),
+        ("false", {"OTEL_SDK_DISABLED": "true"}, "OTEL_SDK_DISABLED is true"),
+    ],
+)
+def test_beside_a_setup_of_the_applications(
+    tmp_path: Path, disabled: str, environ: dict[str, str], expected: str
+) -> None:
+    """It captures where that was told to do nothing, and else says why it does not."""
+    tracing = "tracer_provider: {processors: [{memory: }]}"
+    (tmp_path / "telemetry.yaml").write_text(f'file_format: "1.1"\ndisabled: {disabled}\n{tracing}\n')
+    done = run_python(BESIDE_SETUP, environ, cwd=tmp_path, pythonpath=[ROOT])
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(expected)

@@ -12,7 +12,9 @@ from brain_otel.destinations.outage import told_once
 from brain_otel.destinations.private import masking, masking_logs
 
 if TYPE_CHECKING:
-    from brain_otel.options import Options
+    from collections.abc import Mapping
+
+    from brain_otel.options import Options, Signal
     from brain_otel.settings import Settings
 
 MAX_QUEUE_SIZE = 2_048
@@ -24,29 +26,38 @@ SCHEDULE_DELAY = 1_000
 MAX_EXPORT_BATCH_SIZE = 512
 
 
-def create_batched(name: str, exporter: Any, options: Options, settings: Settings) -> Destination:
-    """The destination that hands batches to ``exporter``, which is for the signal of ``options``.
+def batch_options(options: Options) -> dict[str, Any]:
+    """The options ``schedule_delay`` (milliseconds), ``max_queue_size`` and ``max_export_batch_size``.
 
-    For traces and logs it reads the options ``schedule_delay`` (milliseconds), ``max_queue_size`` and
-    ``max_export_batch_size``; for metrics the reader in the file has the times.
+    For metrics there are none: the reader in the file has the times.
 
     Raises:
         ConfigurationError: one of them is wrong, or there is an option that nobody asked for.
     """
-    exporter = told_once(exporter, f"{name}: {options.signal}")
-    if options.signal == "metrics":
-        options.refuse_others()
+    batch: dict[str, Any] = {}
+    if options.signal != "metrics":
+        size = options.integer("max_queue_size", MAX_QUEUE_SIZE, 1, 1_000_000)
+        batch = {
+            "max_queue_size": size,
+            "schedule_delay_millis": options.number("schedule_delay", SCHEDULE_DELAY, 1, 3_600_000),
+            "max_export_batch_size": options.integer(
+                "max_export_batch_size", min(MAX_EXPORT_BATCH_SIZE, size), 1, size
+            ),
+        }
+    options.refuse_others()
+    return batch
+
+
+def create_batched(
+    name: str, signal: Signal, exporter: Any, batch: Mapping[str, Any], settings: Settings
+) -> Destination:
+    """The destination that hands batches of ``signal`` to ``exporter``."""
+    exporter = told_once(exporter, f"{name}: {signal}")
+    if signal == "metrics":
         return Destination(
             name=name, metric_exporter=exporter, flush=lambda _timeout: True, shutdown=lambda _timeout: None
         )
-    size = options.integer("max_queue_size", MAX_QUEUE_SIZE, 1, 1_000_000)
-    batch: dict[str, Any] = {
-        "max_queue_size": size,
-        "schedule_delay_millis": options.number("schedule_delay", SCHEDULE_DELAY, 1, 3_600_000),
-        "max_export_batch_size": options.integer("max_export_batch_size", min(MAX_EXPORT_BATCH_SIZE, size), 1, size),
-    }
-    options.refuse_others()
-    if options.signal == "traces":
+    if signal == "traces":
         spans = BatchSpanProcessor(exporter, **batch)
         return Destination(
             name=name,

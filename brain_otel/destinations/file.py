@@ -7,6 +7,7 @@ collector's ``otlpjsonfile`` receiver reads it. Several processes may write to o
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import threading
@@ -20,7 +21,7 @@ from opentelemetry.sdk._logs.export import LogRecordExporter, LogRecordExportRes
 from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-from brain_otel.destinations.batching import create_batched
+from brain_otel.destinations.batching import batch_options, create_batched
 from brain_otel.guard import guarded
 
 try:
@@ -88,6 +89,21 @@ class RotatingFile:
                 if self._size() + len(line) > self.max_bytes:
                     self._rotate()
                 self._append(line)
+
+    def check(self) -> None:
+        """See whether it could be written by this user, and make nothing: it would belong to who asked.
+
+        Raises:
+            OSError: it could not.
+        """
+        if self.path.exists():
+            os.close(os.open(self.path, os.O_WRONLY | os.O_APPEND))
+            return
+        folder = next(each for each in self.path.absolute().parents if each.exists())
+        if not folder.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
     def _append(self, line: bytes) -> None:
         descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
@@ -229,12 +245,12 @@ def create_destination(options: Options, settings: Settings) -> Destination:
     Raises:
         ConfigurationError: an option is wrong, or the file cannot be written.
     """
-    file = _read(options)
+    file, batch = _read(options), batch_options(options)
     try:
         file.write(b"")
     except OSError as error:
         raise options.error("path", f"a file that can be written ({error.strerror})") from error
-    return create_batched("file", _EXPORTERS[options.signal](file), options, settings)
+    return create_batched("file", options.signal, _EXPORTERS[options.signal](file), batch, settings)
 
 
 def describe(options: Options, settings: Settings) -> str:  # noqa: ARG001
@@ -244,12 +260,16 @@ def describe(options: Options, settings: Settings) -> str:  # noqa: ARG001
 
 
 def probe(options: Options, settings: Settings, timeout: float) -> str:  # noqa: ARG001
-    """Open the file for writing; what was delivered."""
+    """See whether the file could be written; what was found.
+
+    Raises:
+        DeliveryError: it could not.
+    """
     from brain_otel.delivery import DeliveryError
 
     file = _read(options)
     try:
-        file.write(b"")
+        file.check()
     except OSError as error:
         raise DeliveryError(f"{file.path} cannot be written ({error.strerror})") from error
     return f"{file.path} can be written"

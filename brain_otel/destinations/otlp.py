@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from opentelemetry.util.re import parse_env_headers
 
-from brain_otel.destinations.batching import create_batched
+from brain_otel.destinations.batching import batch_options, create_batched
 from brain_otel.destinations.probing import RETRY_TIME, send_probe
 from brain_otel.privacy import masked_url
 from brain_otel.settings import ConfigurationError
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 SIGNALS = ("traces", "logs", "metrics")
 
 HTTP, GRPC = "http/protobuf", "grpc"
+DEFAULT_ENDPOINT = "default"
+"""What a file writes, or leaves out, for the protocol's own."""
+
 DEFAULT_ENDPOINTS = {HTTP: "http://localhost:4318", GRPC: "http://localhost:4317"}
 
 _COMPRESSIONS = ("gzip", "deflate", "none")
@@ -47,17 +50,19 @@ _PACKAGES = {
 def create_destination(options: Options, settings: Settings) -> Destination | None:
     """Send by OTLP; off where the file gives an empty ``endpoint``.
 
+    The endpoint ``default`` is the protocol's own: port 4318 of localhost for HTTP, 4317 for gRPC.
+
     The options are those of OpenTelemetry's ``otlp_http`` and ``otlp_grpc`` exporters and ``batch`` processor,
     times in milliseconds. What is left out comes from the exporter's standard variables (``OTEL_EXPORTER_OTLP_*``).
 
     Raises:
         ConfigurationError: an option is wrong, or the protocol's package is not installed.
     """
-    arguments = _arguments(options)
+    arguments, batch = _arguments(options), batch_options(options)
     if arguments is None:
         return None
     exporter = _create_exporter(options, arguments)
-    return create_batched("otlp", exporter, options, settings)
+    return create_batched("otlp", options.signal, exporter, batch, settings)
 
 
 def describe(options: Options, settings: Settings) -> str:  # noqa: ARG001
@@ -98,6 +103,8 @@ def _arguments(options: Options) -> dict[str, Any] | None:
     if not endpoint and not url:
         if options.has("endpoint"):
             return None
+        endpoint = DEFAULT_ENDPOINT
+    if endpoint == DEFAULT_ENDPOINT:
         endpoint = DEFAULT_ENDPOINTS[protocol]
     for name, value in (("endpoint", endpoint), ("url", url)):
         if value and not _is_address(value, protocol):

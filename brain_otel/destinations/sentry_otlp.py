@@ -17,7 +17,7 @@ from opentelemetry.trace import SpanKind
 from brain_otel import conventions
 from brain_otel.collection import CollectedTrace, QueuedCollector
 from brain_otel.destinations import Destination
-from brain_otel.destinations.batching import create_batched
+from brain_otel.destinations.batching import batch_options, create_batched
 from brain_otel.destinations.connection import create_session
 from brain_otel.destinations.isolation import side_by_side
 from brain_otel.destinations.probing import send_probe
@@ -77,11 +77,13 @@ class ExportedTrail(QueuedCollector[CollectedTrace]):
 
 def create_destination(options: Options, settings: Settings) -> Destination | None:
     """Send spans to the DSN's OTLP endpoint; off without a DSN, but for the errors that Spotlight gets."""
-    sentry = settings.sentry
+    sentry, batch = settings.sentry, batch_options(options)
     if sentry is None:
         return None
-    exporter = _exporter(sentry.dsn, timeout=None) if sentry.dsn is not None else None
-    batched = create_batched("sentry_otlp", exporter, options, settings) if exporter is not None else None
+    batched = None
+    if sentry.dsn is not None:
+        exporter = _exporter(sentry.dsn, timeout=None)
+        batched = create_batched("sentry_otlp", options.signal, exporter, batch, settings)
     trail = ExportedTrail(batched.span_processor if batched is not None else None)
     client = configure_sentry(sentry, trail, profiles_sample_rate=None)
 

@@ -19,18 +19,19 @@ import contextlib
 import functools
 import logging
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 from weakref import WeakSet
 
 from fastapi import FastAPI
 from opentelemetry import context as otel_context
-from opentelemetry import trace as otel_trace
 from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 
 from brain_otel import local_trace
 from brain_otel.guard import guarded
 from brain_otel.instrumentation.fastapi_errors import observed_handlers, report_unhandled
+from brain_otel.instrumentation.fastapi_native import NATIVE_KEY, NativeObserver
 from brain_otel.instrumentation.fastapi_request import SCOPE_KEY, RequestInProgress
+from brain_otel.instrumentation.patching import Patch, replace
 from brain_otel.lifecycle import flush_before_exit
 from brain_otel.reporting import local_trace_entered
 
@@ -44,10 +45,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_NATIVE_KEY = "fastapi.telemetry"
-"""In the ASGI scope, FastAPI's own telemetry of the request; present, even as None, it keeps others silent."""
-
-_originals: dict[str, Any] = {}
+_patches: list[Patch] = []
 _seen: WeakSet[FastAPI] = WeakSet()
 
 
@@ -57,22 +55,14 @@ def instrument(settings: InstrumentationSettings) -> None:
     if native and find_spec("fastapi.telemetry") is None:
         logger.warning("fastapi: native needs FastAPI 0.142 or newer; using contrib's instrumentation")
         native = False
-    _originals.update(
-        {name: getattr(FastAPI, name) for name in ("__call__", "build_middleware_stack")},
-    )
-    _replace("__call__", _traced_call(_originals["__call__"], native=native))
-    _replace("build_middleware_stack", _observed_build(_originals["build_middleware_stack"], native=native))
-
-
-def _replace(name: str, method: object) -> None:
-    setattr(FastAPI, name, method)
+    _patches.append(replace(FastAPI, "__call__", functools.partial(_traced_call, native=native)))
+    _patches.append(replace(FastAPI, "build_middleware_stack", functools.partial(_observed_build, native=native)))
 
 
 def uninstrument() -> None:
     """Leave the class and every app as they were found; an app builds its middleware anew."""
-    for name, original in _originals.items():
-        setattr(FastAPI, name, original)
-    _originals.clear()
+    while _patches:
+        _patches.pop().undo()
     for app in list(_seen):
         if getattr(app, "_is_instrumented_by_opentelemetry", False):
             FastAPIInstrumentor.uninstrument_app(app)
@@ -80,22 +70,24 @@ def uninstrument() -> None:
     _seen.clear()
 
 
-def _traced_call(original: Callable[..., Awaitable[None]], *, native: bool) -> Callable[..., Awaitable[None]]:
+def _traced_call(patch: Patch, *, native: bool) -> Callable[..., Awaitable[None]]:
+    original = patch.original
+
     @functools.wraps(original)
     async def call(app: FastAPI, scope: Scope, receive: Receive, send: Send) -> None:
+        if not patch.active or scope["type"] not in ("http", "websocket", "lifespan"):
+            await original(app, scope, receive, send)
+            return
         if scope["type"] == "lifespan":
             with guarded("preparing an app"):
                 _prepare(app, native=native)
             await original(app, scope, receive, _flushing_at_shutdown(send))
             return
-        if scope["type"] not in ("http", "websocket"):
-            await original(app, scope, receive, send)
-            return
         outer = scope.get(SCOPE_KEY)
         if isinstance(outer, RequestInProgress):
             with guarded("entering a mounted app"):
                 if not native:
-                    scope.setdefault(_NATIVE_KEY, None)
+                    scope.setdefault(NATIVE_KEY, None)
                 outer.enter(app, scope, rename=not native)  # FastAPI does it itself
             await original(app, scope, receive, send)
             return
@@ -167,28 +159,19 @@ def _on_server_span(span: Span, scope: Scope) -> None:
             request.trace.start(span, None)
 
 
-class _RootFinder:
-    """Finds the request's span where FastAPI has made it itself and recorded nothing of it."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        _on_server_span(otel_trace.get_current_span(), scope)
-        await self.app(scope, receive, send)
-
-
-def _observed_build(original: Callable[[FastAPI], ASGIApp], *, native: bool) -> Callable[[FastAPI], ASGIApp]:
-    @functools.wraps(original)
+def _observed_build(patch: Patch, *, native: bool) -> Callable[[FastAPI], ASGIApp]:
+    @functools.wraps(patch.original)
     def build_middleware_stack(app: FastAPI) -> ASGIApp:
+        if not patch.active:
+            return cast("ASGIApp", patch.original(app))
         handlers = app.exception_handlers
         with guarded("observing exception handlers"):
             app.exception_handlers = observed_handlers(handlers)
         try:
-            stack = original(app)
+            stack: ASGIApp = patch.original(app)
         finally:
             app.exception_handlers = handlers
-        return _RootFinder(stack) if native else stack
+        return NativeObserver(stack, _on_server_span) if native else stack
 
     return build_middleware_stack
 

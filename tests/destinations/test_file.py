@@ -16,6 +16,7 @@ import pytest
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.trace import Tracer
 
+from brain_otel.delivery import DeliveryError
 from brain_otel.destinations import file
 from brain_otel.destinations.file import RotatingFile
 from brain_otel.destinations.memory import MEMORY
@@ -287,3 +288,17 @@ def test_another_process_that_holds_the_lock_is_not_waited_for_without_end(
 def test_a_path_that_cannot_be_written_is_refused(path: str) -> None:
     with pytest.raises(ConfigurationError, match="path is"):
         file.create_destination(options("file", path=path), settings())
+
+
+def test_a_probe_makes_nothing(tmp_path: Path) -> None:
+    """What it made would belong to whoever runs doctor, and the service could not write it."""
+    for path in (tmp_path / "spans.jsonl", tmp_path / "deeper" / "still" / "spans.jsonl"):
+        assert file.probe(options("file", path=str(path)), settings(), 1.0) == f"{path} can be written"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_probe_tells_why_the_file_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "in the way").write_text("")
+    for path, why in ((tmp_path, "Is a directory"), (tmp_path / "in the way" / "spans.jsonl", "Not a directory")):
+        with pytest.raises(DeliveryError, match=why):
+            file.probe(options("file", path=str(path)), settings(), 1.0)

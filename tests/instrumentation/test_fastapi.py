@@ -12,7 +12,7 @@ from websockets.sync.client import connect
 
 from tests.instrumentation.process import ROOT, Json, Outcome, run_traced, sentry_environment
 from tests.support.ingest import SentryIngest
-from tests.support.process import Server, free_port, uvicorn_command
+from tests.support.process import Server, free_port, run_python, uvicorn_command
 
 APP = """
 import asyncio, os
@@ -72,6 +72,12 @@ distribution:
   brain_otel:
     sentry: {dsn: "${SENTRY_DSN}"}
     instrumentation: {fastapi: native}
+"""
+
+LOGS = """
+logger_provider:
+  processors:
+    - memory: {}
 """
 
 ROUTES = {
@@ -177,6 +183,35 @@ def test_native_spans_are_fastapis_own(outcome_of: Run) -> None:
     for path in ("/items/1", "/sub/x/1"):
         names = [span["description"] for span in asked(outcome, path)["spans"]]
         assert sorted(names) == ["fastapi.dependencies", "fastapi.endpoint", "fastapi.serialization"]
+
+
+NATIVE_LOGS = """
+import os
+import brain_otel
+from brain_otel.destinations.memory import MEMORY
+brain_otel.setup(config_file="logs.yaml")
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+app, sub = FastAPI(), FastAPI()
+app.mount("/sub", sub)
+@app.get("/boom/{number}")
+@sub.get("/boom/{number}")
+def boom(number: int): raise ValueError(number)
+with TestClient(app, raise_server_exceptions=False) as client:
+    for path in ("/boom/1", "/sub/boom/1", "/boom/no"):
+        client.get(path)
+brain_otel.flush()
+for each in MEMORY.log_records:
+    print(each.log_record.event_name, (each.log_record.attributes or {}).get("exception.message"))
+"""
+
+
+def test_an_error_is_one_log_record_with_native_telemetry(tmp_path: Path) -> None:
+    """FastAPI's own record of an unhandled exception is left out, that of a failed validation is not."""
+    (tmp_path / "logs.yaml").write_text(NATIVE.replace("sentry: {}", "memory: {}") + LOGS)
+    done = run_python(NATIVE_LOGS, cwd=tmp_path, pythonpath=[ROOT])
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["None 1", "None 1", "fastapi.validation.failed None"]
 
 
 def test_a_request_without_a_route_is_named_by_its_path(outcome: Outcome) -> None:

@@ -170,6 +170,10 @@ bad("console compact", spans("{console: {compact: much}}"), f"{P0}.console.compa
 bad("console stream", spans("{console: {stream: file}}"), f"{P0}.console.stream is 'file'", "stdout, stderr")
 bad("console option", spans("{console: {colour: true}}"), f"{P0}.console.colour is True", "the keys compact, stream")
 bad("memory option", spans("{memory: {size: 9}}"), f"{P0}.memory.size is 9", "no keys")
+bad("otlp option while it is off", spans("{otlp: {endpoint: '', max_queue_sise: 9}}"),
+    f"{P0}.otlp.max_queue_sise is 9", "the keys")
+bad("sentry_otlp option without a DSN", spans("{sentry_otlp: {max_queue_size: 0}}"),
+    f"{P0}.sentry_otlp.max_queue_size is 0", "1 to 1000000")
 bad("otlp endpoint is a list", spans("{otlp: {endpoint: [a]}}"), f"{P0}.otlp.endpoint is a list of 1", "text")
 bad("otlp endpoint without scheme", spans("{otlp: {endpoint: 'collector:4318'}}"),
     f"{P0}.otlp.endpoint is 'collector:4318'", "an address such as http://localhost:4318")
