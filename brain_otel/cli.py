@@ -115,7 +115,7 @@ def _add_doctor(app: "typer.Typer") -> None:
 
 
 def _run_config(environment: str | None, config_file: Path | None, *, as_json: bool) -> None:
-    from brain_otel.settings import ConfigurationError
+    from brain_otel.refusal import ConfigurationError
 
     try:
         from brain_otel.doctor import screen
@@ -153,7 +153,7 @@ def _run_doctor(request: "Request", *, as_json: bool) -> int:
 
 
 def _run_demo(*, serve: bool, port: int | None, width: int | None, svg: Path | None) -> None:
-    from brain_otel.settings import ConfigurationError
+    from brain_otel.refusal import ConfigurationError
 
     try:
         from brain_otel.demo.run import run

@@ -11,7 +11,7 @@ from brain_otel.distribution import OURS, read_boolean, read_instrumentation, re
 from brain_otel.document import Document, read_document
 from brain_otel.environment_file import Choice, choose_file
 from brain_otel.file_destinations import METRIC_EXPORTER, read_destinations, replace_destinations
-from brain_otel.schema import MAJOR, MINOR, is_newer, refuse_endless
+from brain_otel.schema import MAJOR, MINOR, is_newer, refuse_endless, validate
 from brain_otel.settings import (
     SentrySettings,
     Settings,
@@ -57,6 +57,7 @@ def read_all(
     variables = {key: value for key, value in (os.environ if environ is None else environ).items() if value}
     choice = choose_file(variables, environment=environment, config_file=config_file)
     document = read_document(choice.path, variables, path_from=choice.path_from)
+    validate(document)
     notices = [*choice.notices, *replace_destinations(document, variables, packaged=choice.packaged)]
     if is_newer(document):
         notices.append(f"{document.source}: file_format is newer than {MAJOR}.{MINOR}; some of it may be ignored")

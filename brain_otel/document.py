@@ -15,9 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from brain_otel import schema
-from brain_otel.refusal import MASK, SECRET_NAME, is_secret_name, masked, reason, refusal
-from brain_otel.settings import ConfigurationError
+from brain_otel.refusal import MASK, SECRET_NAME, ConfigurationError, is_secret_name, masked, reason, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -113,8 +111,7 @@ def read_document(path: Path, environ: Mapping[str, str], *, path_from: str = ""
     """Read and fill in the file at ``path``, which the variable or argument ``path_from`` named.
 
     Raises:
-        ConfigurationError: it cannot be read, is no YAML or JSON mapping, or is not what OpenTelemetry's
-            schema allows.
+        ConfigurationError: it cannot be read, or is no YAML or JSON mapping.
     """
     source = str(path)
     content = _read(path, path_from or "The configuration file")
@@ -124,9 +121,7 @@ def read_document(path: Path, environ: Mapping[str, str], *, path_from: str = ""
         text = content.decode("utf-8")
     except UnicodeDecodeError:
         raise ConfigurationError(f"{source} is not UTF-8 text; allowed: a YAML or JSON file") from None
-    document = _parse(source, text, environ)
-    schema.validate(document)
-    return document
+    return _parse(source, text, environ)
 
 
 def _read(path: Path, path_from: str) -> bytes:

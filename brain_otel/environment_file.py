@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from brain_otel.refusal import refusal
-from brain_otel.settings import ConfigurationError
+from brain_otel.refusal import ConfigurationError, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -21,7 +21,7 @@ from opentelemetry.instrumentation.distro import BaseDistro  # type: ignore[attr
 from brain_otel import telemetry
 from brain_otel.guard import guarded
 from brain_otel.instrumentation import LIBRARIES
-from brain_otel.settings import ConfigurationError
+from brain_otel.refusal import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

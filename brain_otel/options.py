@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from brain_otel.refusal import MASK, is_secret_name, reason, refusal
-from brain_otel.settings import ConfigurationError
+from brain_otel.refusal import MASK, ConfigurationError, is_secret_name, reason, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

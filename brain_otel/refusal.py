@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import re
 
-from brain_otel.settings import ConfigurationError
-
 MASK = "(masked)"
 
 _MAX_TEXT = 80
@@ -29,6 +27,12 @@ _SECRET_TEXT = re.compile(
     """,
     re.IGNORECASE | re.VERBOSE,
 )
+
+
+class ConfigurationError(Exception):
+    """A setting is wrong. The message names the place, the value (masked if secret) and what is allowed."""
+
+    __module__ = "brain_otel"  # where users find it, as tracebacks tell
 
 
 def is_secret_name(name: str) -> bool:

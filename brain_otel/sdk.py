@@ -36,9 +36,8 @@ from brain_otel.destinations import Destination, create_destination
 from brain_otel.destinations.isolation import InUse, side_by_side
 from brain_otel.file_destinations import METRIC_EXPORTER
 from brain_otel.guard import guarded
-from brain_otel.refusal import reason
+from brain_otel.refusal import ConfigurationError, reason
 from brain_otel.sampling import HeadSampler
-from brain_otel.settings import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

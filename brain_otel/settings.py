@@ -14,10 +14,6 @@ if TYPE_CHECKING:
     from brain_otel.options import Options
 
 
-class ConfigurationError(Exception):
-    """A setting is wrong. The message names the place, the value (masked if secret) and what is allowed."""
-
-
 class Secret:
     """A string that does not show itself: ``str()`` gives the value, ``repr()`` and logs a mask."""
 

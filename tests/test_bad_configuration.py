@@ -227,7 +227,7 @@ def test_an_application_that_calls_setup_prints_the_text(name: str, outcomes: di
     case, env = launched(name, folder)
     done = run_python("import brain_otel\nbrain_otel.setup()\nprint('not reached')", env, cwd=folder)
     assert (done.returncode, done.stdout) == (1, "")
-    expected = f"brain_otel.settings.ConfigurationError: {outcomes[name]['message']}"
+    expected = f"brain_otel.ConfigurationError: {outcomes[name]['message']}"
     assert done.stderr.splitlines()[-1] == expected
     assert case.secret not in done.stderr
 

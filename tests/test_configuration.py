@@ -18,8 +18,9 @@ from brain_otel.configuration import read_settings
 from brain_otel.distribution import is_dsn
 from brain_otel.document import read_document
 from brain_otel.environment_file import packaged_files
+from brain_otel.refusal import ConfigurationError
 from brain_otel.sdk import create_destinations
-from brain_otel.settings import ConfigurationError, Secret, SentrySettings, Settings
+from brain_otel.settings import Secret, SentrySettings, Settings
 from tests.support.process import run_python
 
 ENVIRONMENTS = ("development", "production", "staging", "test")

@@ -24,7 +24,8 @@ from brain_otel.destinations import create_destination
 from brain_otel.document import Document
 from brain_otel.file_destinations import read_destinations, replace_destinations
 from brain_otel.options import Options
-from brain_otel.settings import ConfigurationError, InstrumentationSettings, SentrySettings
+from brain_otel.refusal import ConfigurationError
+from brain_otel.settings import InstrumentationSettings, SentrySettings
 from tests.support.process import PROGRAMS, Server, free_port, run_python
 
 if TYPE_CHECKING:

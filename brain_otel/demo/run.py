@@ -17,7 +17,7 @@ from brain_otel.demo.servers import HOST, running_services
 from brain_otel.destinations.console import ConsoleSpanProcessor
 from brain_otel.environment_file import packaged_files
 from brain_otel.options import Options
-from brain_otel.settings import ConfigurationError
+from brain_otel.refusal import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

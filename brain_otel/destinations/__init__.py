@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Protocol
 
-from brain_otel.settings import ConfigurationError
+from brain_otel.refusal import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

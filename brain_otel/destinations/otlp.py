@@ -17,7 +17,7 @@ from opentelemetry.util.re import parse_env_headers
 from brain_otel.destinations.batching import batch_options, create_batched
 from brain_otel.destinations.probing import RETRY_TIME, send_probe
 from brain_otel.privacy import masked_url
-from brain_otel.settings import ConfigurationError
+from brain_otel.refusal import ConfigurationError
 
 if TYPE_CHECKING:
     from brain_otel.destinations import Destination

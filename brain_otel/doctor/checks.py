@@ -11,7 +11,7 @@ from brain_otel.doctor.effective import read_effective
 from brain_otel.doctor.findings import Check, Finding, masked
 from brain_otel.doctor.masking import Mask
 from brain_otel.doctor.versions import check_launcher, check_versions
-from brain_otel.settings import ConfigurationError
+from brain_otel.refusal import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -17,8 +17,8 @@ from brain_otel.destinations import create_destination
 from brain_otel.destinations.console import write
 from brain_otel.local_trace import LocalTrace
 from brain_otel.options import Options
+from brain_otel.refusal import ConfigurationError
 from brain_otel.reporting import local_trace_entered
-from brain_otel.settings import ConfigurationError
 from tests.destinations.terminal import MS, SETTINGS, terminal
 
 

@@ -21,7 +21,7 @@ from brain_otel.destinations import file
 from brain_otel.destinations.file import RotatingFile
 from brain_otel.destinations.memory import MEMORY
 from brain_otel.guard import forget_logged_places
-from brain_otel.settings import ConfigurationError
+from brain_otel.refusal import ConfigurationError
 from tests.destinations.service import ROOT, in_child, make_spans, options, serve, settings, traced, write_config
 from tests.support.otlp_data import log_records_of, metrics_of, read_lines, spans_of
 

@@ -10,7 +10,7 @@ from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 
 from brain_otel.destinations import create_destination, memory
 from brain_otel.destinations.memory import MAX_ITEMS, MAX_METRICS, MEMORY
-from brain_otel.settings import ConfigurationError
+from brain_otel.refusal import ConfigurationError
 from tests.destinations.service import make_spans, options, settings, traced
 
 

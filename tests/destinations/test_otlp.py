@@ -9,7 +9,7 @@ import pytest
 
 from brain_otel.delivery import DeliveryError
 from brain_otel.destinations import otlp
-from brain_otel.settings import ConfigurationError
+from brain_otel.refusal import ConfigurationError
 from tests.destinations.service import in_child, make_spans, options, serve, settings, traced, write_config
 from tests.support.otlp import OtlpReceiver, refusing, self_signed
 from tests.support.otlp_data import spans_of

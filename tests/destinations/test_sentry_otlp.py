@@ -19,9 +19,10 @@ from brain_otel import capture, guard
 from brain_otel.destinations.sentry_otlp import ExportedTrail, create_destination, describe, probe
 from brain_otel.local_trace import LocalTrace
 from brain_otel.options import Options
+from brain_otel.refusal import ConfigurationError
 from brain_otel.reporting import configure_reporters, local_trace_entered
 from brain_otel.sentry.breadcrumbs import MAX_BREADCRUMBS
-from brain_otel.settings import ConfigurationError, Secret, SentrySettings, Settings
+from brain_otel.settings import Secret, SentrySettings, Settings
 from tests.support.ingest import SentryIngest
 from tests.support.otlp import refusing, self_signed
 from tests.support.process import run_python

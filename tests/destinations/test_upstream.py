@@ -22,7 +22,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExport
 
 from brain_otel.destinations.memory import MEMORY
 from brain_otel.destinations.private import PrivateSpan, masking
-from brain_otel.settings import ConfigurationError
+from brain_otel.refusal import ConfigurationError
 from tests.destinations.plugins import write_plugin
 from tests.destinations.service import make_spans, options, serve, settings, traced, write_config
 from tests.support.otlp import OtlpReceiver

@@ -14,9 +14,9 @@ import pytest
 from brain_otel import capture
 from brain_otel.configuration import read_settings
 from brain_otel.local_trace import LocalTrace
+from brain_otel.refusal import ConfigurationError
 from brain_otel.reporting import local_trace_entered
 from brain_otel.sentry.spotlight import DEFAULT_ADDRESS
-from brain_otel.settings import ConfigurationError
 from tests.sentry.conftest import Bridge, Connect
 from tests.support.ingest import Envelope, SentryIngest, parse_envelope
 from tests.support.otlp import refusing
