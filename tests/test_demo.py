@@ -192,10 +192,9 @@ def test_a_404_is_a_trace_but_no_error(demo: Run) -> None:
 
 
 def test_it_says_what_to_do_for_sentry(demo: Run) -> None:
-    """The variables and the two lines of code."""
+    """The variable and the two lines of code."""
     end = demo.out[demo.out.index("To see the same in Sentry") :]
     assert "SENTRY_DSN=" in end
-    assert "SENTRY_ENVIRONMENT=" in end
     assert "import brain_otel\n" in end
     assert "brain_otel.setup()\n" in end
 

@@ -80,7 +80,7 @@ class Screen:
             return
         self.say(
             [("To see the same in Sentry", "bold magenta"), ("  run this demo, or your service, with", "dim")],
-            [("   SENTRY_DSN=https://<key>@<host>/<project> SENTRY_ENVIRONMENT=staging", "green")],
+            [("   SENTRY_DSN=https://<key>@<host>/<project>", "green")],
             [("and put two lines into your service:", "dim")],
             [("   import brain_otel", "green")],
             [("   brain_otel.setup()", "green")],
