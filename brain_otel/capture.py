@@ -13,7 +13,6 @@ import traceback
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry import _logs as otel_logs
 from opentelemetry import trace as otel_trace
 from opentelemetry._logs import SeverityNumber
 from opentelemetry.semconv.attributes import exception_attributes
@@ -21,7 +20,7 @@ from opentelemetry.trace import Status, StatusCode
 
 from brain_otel import local_trace
 from brain_otel.guard import guarded
-from brain_otel.log_records import context_of_log
+from brain_otel.log_records import context_of_log, logger_of
 from brain_otel.reporting import Failure, Message, reporters
 
 if TYPE_CHECKING:
@@ -42,6 +41,10 @@ EVENT_ID = "sentry.event_id"
 """The log record's attribute with the id that ``capture_*`` returns and Sentry shows."""
 
 _INT64 = 2**63
+
+MAX_TEXT = 32_768
+"""Characters of a log record's text and of each attribute; of a longer one both ends are kept. Queues count records,
+so without it a service that logs large bodies could fill the memory while nobody takes them."""
 
 
 def capture_exception(error: BaseException | Any | None = None, **context: Any) -> str | None:
@@ -205,10 +208,13 @@ def attribute_value(value: Any) -> Any:
 
 
 def encodable(text: str) -> str:
-    """``text``, with what UTF-8 has no place for (half of a surrogate pair) written out.
+    """``text``, no longer than :data:`MAX_TEXT`, with what UTF-8 cannot hold (half a surrogate pair) written out.
 
     One such string, for example a file name from ``os.listdir``, would cost the exporter's whole batch.
     """
+    if len(text) > MAX_TEXT:
+        half = MAX_TEXT // 2
+        text = f"{text[:half]} ... {len(text) - 2 * half} characters left out ... {text[-half:]}"
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
@@ -265,11 +271,13 @@ def _emit_log(
     error: BaseException | None = None,
 ) -> None:
     """A log record for the destinations that have logs; without a logger provider this does nothing."""
+    if sys.is_finalizing():
+        return
     attributes = {key: attribute_value(value) for key, value in context.items()}
     if error is not None:
         attributes = {**error_attributes(error), **attributes}
     attributes[EVENT_ID] = event_id
-    otel_logs.get_logger("brain_otel").emit(
+    logger_of("brain_otel").emit(
         context=context_of_log(error),
         timestamp=time.time_ns(),
         severity_number=_SEVERITIES[level],

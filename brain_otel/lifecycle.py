@@ -1,7 +1,8 @@
 """The end of the process: what was observed is sent before it goes, within a time bound.
 
-There are three ways for a service to end, and each is met: the ASGI server's shutdown (while the loop still
-runs), the interpreter's (``atexit``), and SIGTERM where nobody else handles it. uvicorn restores the handler
+There are four ways for a process to end, and each is met: the ASGI server's shutdown (while the loop still
+runs), the interpreter's (``atexit``), that of multiprocessing's forked workers, which skips the interpreter's, and
+SIGTERM where nobody else handles it. uvicorn restores the handler
 that it found and raises the signal again once it has shut down, which with the default handler ends the
 process before ``atexit``; so a handler is installed where there was none, which ends the process by the same
 signal after sending.
@@ -12,14 +13,19 @@ from __future__ import annotations
 import atexit
 import os
 import signal
+import sys
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import wrapt
 
 from brain_otel.guard import guarded
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
+
+_MULTIPROCESSING = "multiprocessing.util"
 
 _flush: Callable[[], object] | None = None
 _registered = False
@@ -32,13 +38,17 @@ def configure_exit(flush: Callable[[], object]) -> None:
     if not _registered:
         _registered = True
         atexit.register(flush_before_exit)
-        _handle_sigterm()
+        wrapt.register_post_import_hook(_flush_in_workers, _MULTIPROCESSING)
+    _handle_sigterm()
 
 
 def forget_exit() -> None:
-    """Have nothing called any more; a signal handler that was installed stays and does nothing of its own."""
+    """Have nothing called any more."""
     global _flush
     _flush = None
+    with guarded("taking the handler for SIGTERM out"):
+        if _in_main_thread() and signal.getsignal(signal.SIGTERM) is _on_sigterm:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def flush_before_exit() -> None:
@@ -48,10 +58,23 @@ def flush_before_exit() -> None:
             _flush()
 
 
+def _flush_in_workers(util: Any) -> None:
+    """Flush at the end of multiprocessing's forked workers, which leave by ``os._exit``, past ``atexit``."""
+
+    def prepare(module: object) -> None:  # noqa: ARG001
+        util.Finalize(None, flush_before_exit, exitpriority=0)
+
+    # Of what is registered for after a fork, only as much is kept as lives: this module.
+    util.register_after_fork(sys.modules[__name__], prepare)
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
+
+
 def _handle_sigterm() -> None:
     with guarded("installing a handler for SIGTERM"):
-        in_main_thread = threading.current_thread() is threading.main_thread()
-        if in_main_thread and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        if _in_main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
             signal.signal(signal.SIGTERM, _on_sigterm)
 
 

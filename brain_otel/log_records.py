@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from opentelemetry import _logs as otel_logs
 from opentelemetry import trace as otel_trace
 from opentelemetry.trace import NonRecordingSpan
 
@@ -12,11 +13,30 @@ from brain_otel import local_trace
 if TYPE_CHECKING:
     from logging import LogRecord
 
+    from opentelemetry._logs import Logger
     from opentelemetry.context import Context
     from opentelemetry.trace import SpanContext
 
 TRACE_ID, SPAN_ID = "trace_id", "span_id"
 """The attributes that every record of the standard library's logging gets, for plain format strings."""
+
+
+class _Loggers:
+    """OpenTelemetry's loggers by name: the SDK takes locks to find one, which a signal's handler may not."""
+
+    provider: object = None
+    by_name: dict[str, Logger] = {}  # noqa: RUF012 - the one holder of this state
+
+
+def logger_of(name: str) -> Logger:
+    """OpenTelemetry's logger of this name, of the global provider."""
+    provider = otel_logs.get_logger_provider()
+    if _Loggers.provider is not provider:
+        _Loggers.provider, _Loggers.by_name = provider, {}
+    found = _Loggers.by_name.get(name)
+    if found is None:
+        found = _Loggers.by_name[name] = provider.get_logger(name)
+    return found
 
 
 def span_of_log(error: BaseException | None = None) -> SpanContext | None:

@@ -180,7 +180,9 @@ def _shut_down(destinations: tuple[InUse, ...], timeout: float) -> None:
         from brain_otel.destinations.isolation import side_by_side
 
         # A little more than what each is given, so that it is theirs to end in time.
-        calls = [(f"shutting {each.name} down", partial(each.shutdown, timeout)) for each in destinations]
+        # Those for metrics are the meter provider's to shut down, after its readers have read for the last time.
+        own = [each for each in destinations if each.metric_exporter is None]
+        calls = [(f"shutting {each.name} down", partial(each.shutdown, timeout)) for each in own]
         side_by_side(calls, timeout + 0.05)
 
 

@@ -8,7 +8,7 @@ from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from brain_otel.destinations import Destination
-from brain_otel.destinations.outage import told_once
+from brain_otel.destinations.outage import FAILURES, Told
 from brain_otel.destinations.private import masking, masking_logs
 
 if TYPE_CHECKING:
@@ -52,17 +52,20 @@ def create_batched(
     name: str, signal: Signal, exporter: Any, batch: Mapping[str, Any], settings: Settings
 ) -> Destination:
     """The destination that hands batches of ``signal`` to ``exporter``."""
-    exporter = told_once(exporter, f"{name}: {signal}")
+    told = Told(exporter, f"{name}: {signal}", FAILURES[signal])
     if signal == "metrics":
         return Destination(
-            name=name, metric_exporter=exporter, flush=lambda _timeout: True, shutdown=lambda _timeout: None
+            name=name,
+            metric_exporter=exporter,
+            flush=lambda _timeout: told.flushed(True),
+            shutdown=lambda _timeout: None,
         )
     if signal == "traces":
         spans = BatchSpanProcessor(exporter, **batch)
         return Destination(
             name=name,
             span_processor=masking(spans, settings),
-            flush=lambda timeout: spans.force_flush(int(timeout * 1000)),
+            flush=lambda timeout: told.flushed(spans.force_flush(int(timeout * 1000))),
             shutdown=lambda timeout: _shut_down(spans, timeout),
             may_block=False,
         )
@@ -70,7 +73,7 @@ def create_batched(
     return Destination(
         name=name,
         log_record_processor=masking_logs(logs, settings),
-        flush=lambda timeout: logs.force_flush(int(timeout * 1000)),
+        flush=lambda timeout: told.flushed(logs.force_flush(int(timeout * 1000))),
         shutdown=lambda timeout: _shut_down(logs, timeout),
         may_block=False,
     )

@@ -49,6 +49,9 @@ class ConsoleSpanProcessor(QueuedCollector[FinishedTrace]):
     def __init__(self, show: Callable[[FinishedTrace], None]) -> None:
         super().__init__("brain_otel.console", lambda finished: self.show(finished), drop=lambda _: None)
         self.show = show
+
+    def _reset(self) -> None:
+        super()._reset()
         self._hearing = threading.RLock()  # as the collector's
 
     def hand_over(self, collected: CollectedTrace) -> None:

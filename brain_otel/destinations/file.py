@@ -185,7 +185,8 @@ class FileSpanExporter(SpanExporter):
         """Write a line."""
         from opentelemetry.exporter.otlp.json.common.trace_encoder import encode_spans
 
-        return SpanExportResult.SUCCESS if _written(self._file, encode_spans, spans) else SpanExportResult.FAILURE
+        _write(self._file, encode_spans, spans)
+        return SpanExportResult.SUCCESS
 
 
 class FileLogRecordExporter(LogRecordExporter):
@@ -198,8 +199,8 @@ class FileLogRecordExporter(LogRecordExporter):
         """Write a line."""
         from opentelemetry.exporter.otlp.json.common._log_encoder import encode_logs
 
-        written = _written(self._file, encode_logs, batch)
-        return LogRecordExportResult.SUCCESS if written else LogRecordExportResult.FAILURE
+        _write(self._file, encode_logs, batch)
+        return LogRecordExportResult.SUCCESS
 
     def force_flush(self, timeout_millis: int = 10_000) -> bool:  # noqa: ARG002
         """Nothing waits."""
@@ -225,8 +226,8 @@ class FileMetricExporter(MetricExporter):
         """Write a line."""
         from opentelemetry.exporter.otlp.json.common.metrics_encoder import encode_metrics
 
-        written = _written(self._file, encode_metrics, metrics_data)
-        return MetricExportResult.SUCCESS if written else MetricExportResult.FAILURE
+        _write(self._file, encode_metrics, metrics_data)
+        return MetricExportResult.SUCCESS
 
     def force_flush(self, timeout_millis: float = 10_000) -> bool:  # noqa: ARG002
         """Nothing waits."""
@@ -280,25 +281,27 @@ def _read(options: Options) -> RotatingFile:
     if not path:
         raise options.error("path", "a file's path")
     return RotatingFile(
-        Path(path),
+        Path(path).absolute(),  # the application may change its folder
         max_bytes=options.integer("max_bytes", MAX_BYTES, 10_000, 1_000_000_000_000),
         backups=options.integer("backups", BACKUPS, 0, 1_000),
     )
 
 
-def _written(file: RotatingFile, encode: Any, items: Any) -> bool:
-    with guarded(f"writing to {file.path}"):
-        waiting = [items]
-        while waiting:
-            batch = waiting.pop()
-            line = _line(encode(batch).to_dict())
-            if len(line) > file.max_bytes and isinstance(batch, (list, tuple)) and len(batch) > 1:
-                middle = len(batch) // 2
-                waiting += [batch[middle:], batch[:middle]]
-            elif line:
+def _write(file: RotatingFile, encode: Any, items: Any) -> None:
+    """Write ``items`` as one line, or as several that each fit into a file; a single one that does not is lost."""
+    waiting = [items]
+    while waiting:
+        batch = waiting.pop()
+        line = _line(encode(batch).to_dict())
+        if len(line) <= file.max_bytes:
+            if line:
                 file.write(line)
-        return True
-    return False
+        elif isinstance(batch, (list, tuple)) and len(batch) > 1:
+            middle = len(batch) // 2
+            waiting += [batch[middle:], batch[:middle]]
+        else:
+            with guarded(f"writing to {file.path}"):
+                file.write(line)
 
 
 def _line(encoded: dict[str, Any]) -> bytes:

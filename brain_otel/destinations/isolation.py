@@ -13,6 +13,7 @@ import os
 import sys
 import threading
 import time
+import weakref
 from functools import partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -137,7 +138,10 @@ class InUse:
         self.log_record_processor: LogRecordProcessor | None = None
         self.metric_exporter: MetricExporter | None = None
         self._queues: list[WorkQueue[Any]] = []
-        self._flushing = threading.Lock()
+        self._reset()
+        # A hook cannot be taken back; it must not keep the destination alive for ever.
+        alive = weakref.ref(self)
+        os.register_at_fork(after_in_child=lambda: _reset(alive()))
         if (spans := destination.span_processor) is not None:
             self.span_processor = self._isolated(spans)
         if (logs := destination.log_record_processor) is not None:
@@ -146,6 +150,10 @@ class InUse:
         if (metrics := destination.metric_exporter) is not None:
             metric_queue: WorkQueue[MetricsData] = self._queue(metrics.export, MAX_WAITING_METRICS)
             self.metric_exporter = IsolatedMetricExporter(metrics, metric_queue)
+
+    def _reset(self) -> None:
+        """In a forked child, a flush that the parent was in the middle of is over."""
+        self._flushing = threading.Lock()
 
     def flush(self, timeout: float) -> bool:
         """Hand on what waits within ``timeout`` seconds; whether all was."""
@@ -188,6 +196,11 @@ class InUse:
         queue: WorkQueue[T] = WorkQueue(name, unobserved, drop=lambda _: None, max_items=max_items)
         self._queues.append(queue)
         return queue
+
+
+def _reset(used: InUse | None) -> None:
+    if used is not None:
+        used._reset()
 
 
 def side_by_side(calls: Sequence[tuple[str, Callable[[], bool | None]]], timeout: float) -> bool:

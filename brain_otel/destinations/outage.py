@@ -10,45 +10,61 @@ import functools
 import logging
 from typing import TYPE_CHECKING, Any
 
+from opentelemetry.sdk._logs.export import LogRecordExportResult
+from opentelemetry.sdk.metrics.export import MetricExportResult
+from opentelemetry.sdk.trace.export import SpanExportResult
+
 from brain_otel.destinations.exporter_log import Overheard, overheard
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from brain_otel.options import Signal
 
 logger = logging.getLogger(__name__)
 
+FAILURES: dict[Signal, Any] = {
+    "traces": SpanExportResult.FAILURE,
+    "logs": LogRecordExportResult.FAILURE,
+    "metrics": MetricExportResult.FAILURE,
+}
+"""What an exporter returns that has failed."""
 
-def told_once(exporter: Any, what: str) -> Any:
-    """``exporter``, whose failures to export are told once an outage, as of ``what``: "otlp: traces".
+
+class Told:
+    """An exporter whose failures to export are told once an outage, and remembered until they are asked for.
 
     Its ``export`` is replaced on the object itself: readers of metrics look at other attributes of it, too.
     """
-    exporter.export = functools.wraps(exporter.export)(_Telling(exporter.export, what))
-    return exporter
 
-
-class _Telling:
-    """An exporter's ``export`` that tells of an outage."""
-
-    def __init__(self, export: Callable[..., Any], what: str) -> None:
-        self._export = export
+    def __init__(self, exporter: Any, what: str, failure: Any) -> None:
+        """``what`` is exported, as in "otlp: traces"; an ``export`` that raises gives ``failure``."""
+        self._export = exporter.export
         self._what = what
+        self._failure = failure
         self._is_out = False
+        self._has_lost = False
+        exporter.export = functools.wraps(exporter.export)(self.export)
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def export(self, *args: Any, **kwargs: Any) -> Any:
+        """Export, and tell of the beginning or the end of an outage."""
         said = Overheard()
         with overheard(said):
             try:
                 result = self._export(*args, **kwargs)
             except Exception as error:
-                self._tell(f"{type(error).__name__}: {error}")
-                raise
+                result, said.reason = self._failure, f"{type(error).__name__}: {error}"
         self._tell(None if getattr(result, "name", "") == "SUCCESS" else said.reason or str(result))
         return result
 
+    def flushed(self, handed_on: bool) -> bool:
+        """Whether all was ``handed_on`` and, since this was asked last, taken: processors do not look at results."""
+        lost, self._has_lost = self._has_lost, False
+        return handed_on and not lost
+
     def _tell(self, reason: str | None) -> None:
-        if reason is not None and not self._is_out:
-            logger.warning("%s do not arrive, and are dropped until they do (%s)", self._what, reason)
-        elif reason is None and self._is_out:
+        if reason is not None:
+            self._has_lost = True
+            if not self._is_out:
+                logger.warning("%s do not arrive, and are dropped until they do (%s)", self._what, reason)
+        elif self._is_out:
             logger.warning("%s arrive again", self._what)
         self._is_out = reason is not None

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk._logs import LogRecordProcessor
 from opentelemetry.sdk.trace import Event, ReadableSpan, Span, SpanProcessor
+from opentelemetry.trace import Status
 
+from brain_otel.capture import encodable
 from brain_otel.privacy import FILTERED, is_sensitive, masked_attributes
 
 if TYPE_CHECKING:
@@ -27,7 +29,10 @@ _is_sensitive = lru_cache(maxsize=1_024)(is_sensitive)
 
 
 class PrivateSpan(ReadableSpan):
-    """An ended span whose attributes, and those of its events, are masked.
+    """An ended span whose attributes, and those of its events, are masked, and whose texts can be encoded.
+
+    The SDK sees to it that attributes can, and to nothing else: one name with half a surrogate pair would cost the
+    exporter's whole batch.
 
     It shares everything else with the span, and masks when somebody reads it: on the thread that exports, not on
     the request's. ``_attributes`` and ``_events`` are where :class:`ReadableSpan` keeps them; its ``to_json`` reads
@@ -38,6 +43,9 @@ class PrivateSpan(ReadableSpan):
         self.__dict__.update(span.__dict__)
         self._span = span
         self._send_default_pii = send_default_pii
+        self._name = encodable(span.name)
+        if (description := span.status.description) is not None and not description.isascii():
+            self._status = Status(span.status.status_code, encodable(description))
         self._masked: Attributes | None = None
         self._masked_events: Sequence[Event] | None = None
 
@@ -138,6 +146,6 @@ def _masked(attributes: Mapping[str, Any], *, send_default_pii: bool) -> dict[st
 def _masked_event(event: Event, *, send_default_pii: bool) -> Event:
     given = event.attributes or {}
     masked = _masked(given, send_default_pii=send_default_pii)
-    if masked == dict(given):
+    if masked == dict(given) and event.name.isascii():
         return event
-    return Event(name=event.name, attributes=masked, timestamp=event.timestamp)
+    return Event(name=encodable(event.name), attributes=masked, timestamp=event.timestamp)

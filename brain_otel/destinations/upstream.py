@@ -15,6 +15,7 @@ from opentelemetry.configuration._tracer_provider import _create_span_processor
 from opentelemetry.configuration.file._loader import _dict_to_model
 
 from brain_otel.destinations import Destination
+from brain_otel.destinations.outage import FAILURES, Told
 from brain_otel.destinations.private import masking, masking_logs
 from brain_otel.privacy import masked_url
 
@@ -49,11 +50,12 @@ def create_destination(options: Options, settings: Settings) -> Destination:
         allowed = "otlp_http, otlp_grpc, console, or an installed plugin, with what it takes"
         raise options.failure(error, allowed) from None
     processor: Any = spans or logs
+    told = Told(_exporter_of(processor), f"{name}: {options.signal}", FAILURES[options.signal])
     return Destination(
         name=name,
         span_processor=masking(spans, settings) if spans is not None else None,
         log_record_processor=masking_logs(logs, settings) if logs is not None else None,
-        flush=lambda timeout: processor.force_flush(int(timeout * 1000)),
+        flush=lambda timeout: told.flushed(processor.force_flush(int(timeout * 1000))),
         shutdown=lambda _timeout: processor.shutdown(),
         may_block=kind == "simple",
     )
@@ -64,6 +66,12 @@ def describe(options: Options, settings: Settings) -> str:  # noqa: ARG001
     name, given = _exporter(options)
     endpoint = given.get("endpoint")
     return f"{name} to {masked_url(str(endpoint))}" if endpoint else name
+
+
+def _exporter_of(processor: Any) -> Any:
+    """The exporter in a processor of the SDK's: for logs there is no public name; a test pins it."""
+    batch = getattr(processor, "_batch_processor", processor)
+    return getattr(batch, "_exporter", None) or batch.span_exporter
 
 
 def _exporter(options: Options) -> tuple[str, dict[str, Any]]:

@@ -20,7 +20,7 @@ _SHORTEST = 6
 
 _USER_WITH_SCHEME = re.compile(r"(?<=://)[^\s'\"]*@")
 _USER = re.compile(r"[^\s/@,:'\"]+:(?!//)[^\s@,'\"]+@(?=[\w\[])")
-_PAIR = re.compile(r"(?<![^,;\s])([\w.\-]+)=([^,;\s]+)")
+_PAIR = re.compile(r"(?<![^,;\s])([\w.\-]+)=(?!\.\.\.)([^,;\s]+)")
 
 
 def is_secret(*names: str) -> bool:

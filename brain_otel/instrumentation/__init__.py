@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import wrapt
 
 from brain_otel.guard import guarded
+from brain_otel.instrumentation import exceptions
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -51,6 +52,8 @@ class _State:
 def instrument(settings: InstrumentationSettings) -> None:
     """Instrument what ``settings`` say, now where the library is imported and else when it will be."""
     _State.settings = settings
+    with guarded("protecting the application's exceptions"):
+        exceptions.let_exceptions_through()
     for library in LIBRARIES:
         if not _enabled(library, settings):
             continue
@@ -70,6 +73,8 @@ def uninstrument() -> None:
             module.uninstrument()
     _State.installed.clear()
     _State.waiting.clear()
+    with guarded("taking the protection of exceptions out"):
+        exceptions.undo()
 
 
 def _imported(module: ModuleType) -> None:

@@ -28,6 +28,7 @@ from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 
 from brain_otel import local_trace
 from brain_otel.guard import guarded
+from brain_otel.instrumentation.exceptions import passing_through
 from brain_otel.instrumentation.fastapi_errors import observed_handlers, report_unhandled
 from brain_otel.instrumentation.fastapi_native import NATIVE_KEY, NativeObserver
 from brain_otel.instrumentation.fastapi_request import SCOPE_KEY, RequestInProgress
@@ -102,9 +103,13 @@ def _traced_call(patch: Patch, *, native: bool) -> Callable[..., Awaitable[None]
         with _own_context(), local_trace_entered(request.trace):
             try:
                 await original(app, scope, receive, send)
-            except BaseException as error:
+                return
+            except BaseException as raised:
+                error = passing_through(raised)
                 report_unhandled(error)
-                raise
+                if error is raised:
+                    raise
+            raise error
 
     return call
 

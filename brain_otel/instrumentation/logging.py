@@ -30,7 +30,7 @@ from brain_otel import local_trace
 from brain_otel.capture import EVENT_ID, attribute_value, encodable, error_attributes
 from brain_otel.guard import guarded
 from brain_otel.instrumentation.patching import Patch, replace
-from brain_otel.log_records import SPAN_ID, TRACE_ID, context_of_log, error_of_log, ids_of_log
+from brain_otel.log_records import SPAN_ID, TRACE_ID, context_of_log, error_of_log, ids_of_log, logger_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -121,7 +121,7 @@ def _identify(record: logging.LogRecord) -> None:
 
 
 def _is_wanted(logger: logging.Logger, record: logging.LogRecord) -> bool:
-    if _emitting.get() or not is_instrumentation_enabled() or _is_quiet(record.name):
+    if sys.is_finalizing() or _emitting.get() or not is_instrumentation_enabled() or _is_quiet(record.name):
         return False
     if record.name in _SERVERS and _event_id_of(error_of_log(record)):
         return False
@@ -134,11 +134,11 @@ def _emit(record: logging.LogRecord) -> None:
         severity = std_to_otel(record.levelno) if record.levelno >= logging.DEBUG else SeverityNumber.TRACE
         attributes = _attributes(record)
         event_name = attributes.pop(otel_attributes.OTEL_EVENT_NAME, None)
-        otel_logs.get_logger(record.name).emit(
+        logger_of(encodable(record.name)).emit(
             context=context_of_log(error_of_log(record)),
             timestamp=int(record.created * 1e9),
             severity_number=severity,
-            severity_text=_SEVERITY_TEXTS.get(record.levelname, record.levelname),
+            severity_text=encodable(_SEVERITY_TEXTS.get(record.levelname, record.levelname)),
             body=_body(record),
             attributes=attributes,
             event_name=str(event_name) if event_name is not None else None,

@@ -1,4 +1,4 @@
-"""Methods of others' classes, replaced for a while."""
+"""Methods of others' classes and functions of their modules, replaced for a while."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 class Patch:
     """A method that was replaced by a function that calls :attr:`original`, and does no more once inactive."""
 
-    owner: type
+    owner: Any
     name: str
     original: Callable[..., Any]
     """What to call, with the instance first."""
@@ -36,8 +36,8 @@ class Patch:
             setattr(self.owner, self.name, self.found)
 
 
-def replace(owner: type, name: str, make: Callable[[Patch], Callable[..., Any]]) -> Patch:
-    """Replace the method ``name`` of ``owner`` by what ``make`` makes of the patch."""
+def replace(owner: Any, name: str, make: Callable[[Patch], Callable[..., Any]]) -> Patch:
+    """Replace the method or function ``name`` of ``owner`` by what ``make`` makes of the patch."""
     original = getattr(owner, name)
     patch = Patch(owner=owner, name=name, original=original, found=vars(owner).get(name, original))
     patch.replacement = make(patch)

@@ -10,6 +10,7 @@ Statements are measured by events on the class as well, where the file has a ``m
 
 from __future__ import annotations
 
+import functools
 import logging
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, WeakSet
@@ -17,6 +18,7 @@ from weakref import WeakKeyDictionary, WeakSet
 import wrapt
 from opentelemetry import metrics, trace
 from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor
+from opentelemetry.instrumentation.sqlalchemy import engine as contrib
 from opentelemetry.instrumentation.sqlalchemy.engine import EngineTracer, _wrap_connect
 from opentelemetry.instrumentation.utils import unwrap
 from opentelemetry.semconv.attributes import db_attributes, server_attributes
@@ -27,6 +29,8 @@ from sqlalchemy.engine.base import OptionEngine
 
 from brain_otel.guard import guarded
 from brain_otel.instrumentation.durations import Durations, create_durations, operation_name
+from brain_otel.instrumentation.exceptions import status_of
+from brain_otel.instrumentation.patching import Patch, replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,6 +55,8 @@ _traced: WeakSet[Engine] = WeakSet()
 
 _measuring: list[_Statements] = []
 
+_patches: list[Patch] = []
+
 
 def instrument(settings: InstrumentationSettings) -> None:
     """Trace and measure every statement of every engine."""
@@ -63,6 +69,7 @@ def instrument(settings: InstrumentationSettings) -> None:
             "SQLAlchemy is instrumented already; remove SQLAlchemyInstrumentor().instrument() to let brain_otel do it"
         )
         return
+    _patches.append(replace(contrib, "_handle_error", _handle_error))
     event.listen(Engine, "engine_connect", _attach)
     event.listen(Engine, "after_cursor_execute", _note_rows)
     if settings.sqlalchemy_connect_spans:
@@ -80,8 +87,26 @@ def uninstrument() -> None:
     event.remove(Engine, "engine_connect", _attach)
     event.remove(Engine, "after_cursor_execute", _note_rows)
     EngineTracer.remove_all_event_listeners()  # type: ignore[no-untyped-call]
+    while _patches:
+        _patches.pop().undo()
     unwrap(Engine, "connect")
     _traced.clear()
+
+
+def _handle_error(patch: Patch) -> Callable[..., Any]:
+    @functools.wraps(patch.original)
+    def handle_error(context: ExceptionContext) -> None:
+        """Contrib's listener, which writes the application's exception out, and fails where that does."""
+        try:
+            patch.original(context)
+        except Exception:
+            with guarded("recording an exception on a statement's span"):
+                span = getattr(context.execution_context, "_otel_span", None)
+                if span is not None:
+                    span.set_status(status_of(context.original_exception))
+                    span.end()
+
+    return handle_error
 
 
 class _Statements:

@@ -61,6 +61,14 @@ def test_secrets_are_masked_by_name_and_by_look(tmp_path: Path) -> None:
     assert data["file"] == {"value": file, "origin": "--config-file"}
 
 
+def test_a_destinations_wrong_option_is_told_with_what_is_allowed() -> None:
+    """The secret is masked, the example of what is allowed is not."""
+    given = {"SENTRY_ENVIRONMENT": "staging", "OTEL_EXPORTER_OTLP_HEADERS": f"Bearer {TOKEN}"}
+    text = run_command("config", env=given).out
+    assert "allowed: a mapping, or pairs as in api-key=...,tenant=..." in " ".join(text.split())
+    assert TOKEN not in text
+
+
 def test_destinations_are_told_with_their_addresses() -> None:
     """Per signal, a signal's own variable before the general one, and what is off with the reason."""
     logs = {"OTEL_EXPORTER_OTLP_LOGS_ENDPOINT": "http://logs.example/x"}
