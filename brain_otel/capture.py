@@ -21,6 +21,7 @@ from opentelemetry.trace import Status, StatusCode
 from brain_otel import local_trace
 from brain_otel.guard import guarded
 from brain_otel.log_records import context_of_log, logger_of
+from brain_otel.privacy import masked_value
 from brain_otel.reporting import Failure, Message, reporters
 
 if TYPE_CHECKING:
@@ -202,7 +203,7 @@ def attribute_value(value: Any) -> Any:
             return value
         if isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value):
             return [encodable(item) for item in value]
-        return encodable(str(value)[:1000])
+        return encodable(str(masked_value(value))[:1000])  # masked now: nobody can tell the names apart later
     except Exception:  # the application's object may have a broken __str__
         return f"<{type(value).__name__}>"
 

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
     from brain_otel.doctor.checks import Request
 
-_EXTRAS = 'pip install "brain-otel[cli,demo]"'
+_EXTRA = 'pip install "brain-otel[cli]"'
+_EXTRA_OF_DEMO = 'pip install "brain-otel[demo]"'
 _ENVIRONMENT = "The environment; as the variables say if not given."
 _CONFIG_FILE = "The configuration file; as the variables say if not given."
 
@@ -22,7 +23,7 @@ def main() -> None:
     try:
         app = create_app()
     except ImportError as error:
-        _fail(f"brain-otel needs the package {error.name!r}: {_EXTRAS}")
+        _fail(f"brain-otel needs the package {error.name!r}: {_EXTRA}")
     try:
         app()
     except KeyboardInterrupt:
@@ -102,7 +103,7 @@ def _add_doctor(app: "typer.Typer") -> None:
             from brain_otel.doctor import screen  # noqa: F401 - before the checks take their time
             from brain_otel.doctor.checks import Request
         except ImportError as error:
-            _fail(f"brain-otel doctor needs the package {error.name!r}: {_EXTRAS}")
+            _fail(f"brain-otel doctor needs the package {error.name!r}: {_EXTRA}")
         request = Request(
             app=application,
             environment=environment,
@@ -122,7 +123,7 @@ def _run_config(environment: str | None, config_file: Path | None, *, as_json: b
         from brain_otel.doctor.effective import read_effective
         from brain_otel.doctor.masking import Mask
     except ImportError as error:
-        _fail(f"brain-otel config needs the package {error.name!r}: {_EXTRAS}")
+        _fail(f"brain-otel config needs the package {error.name!r}: {_EXTRA}")
     try:
         effective = read_effective(os.environ, environment=environment, config_file=config_file)
     except ConfigurationError as error:
@@ -159,7 +160,7 @@ def _run_demo(*, serve: bool, port: int | None, width: int | None, svg: Path | N
         from brain_otel.demo.run import run
         from brain_otel.demo.servers import ServiceError
     except ImportError as error:
-        _fail(f"brain-otel demo needs the package {error.name!r}: {_EXTRAS}")
+        _fail(f"brain-otel demo needs the package {error.name!r}: {_EXTRA_OF_DEMO}")
     try:
         run(serve=serve, port=port, width=width, svg=svg)
     except (ConfigurationError, ServiceError) as error:

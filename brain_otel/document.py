@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from brain_otel.refusal import MASK, SECRET_NAME, ConfigurationError, is_secret_name, masked, reason, refusal
+from brain_otel.refusal import MASK, ConfigurationError, is_secret_name, masked, reason, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,7 +26,6 @@ Key = tuple[str | int, ...]
 Variables = dict[int, tuple[str, ...]]
 """The variables that a scalar node has been filled in from, by the node's identity."""
 
-_SECRET = SECRET_NAME
 _REFERENCE = r"\$\{(?:env:)?([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}"
 _VARIABLE = re.compile(rf"\$\$|{_REFERENCE}")
 _STANDALONE = re.compile(_REFERENCE)

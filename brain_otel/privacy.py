@@ -6,6 +6,7 @@ A value is masked by the name it goes under. The marker never echoes what it sta
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_plus
 
@@ -17,8 +18,10 @@ FILTERED = "[Filtered]"
 
 _SENSITIVE = re.compile(
     r"""(?<![a-z]) (?:
-        authorization | auth | password | passwd | pwd | passphrase | secret | token | jwt | api[-_]?key | apikey
-        | access[-_]?key | private[-_]?key | credentials? | cookie | set-cookie | csrf(?:[-_]?token)? | xsrf
+        authorization | auth | passwords? | passwd | pwd | passphrase | secrets? | token
+        | (?:access|refresh)[-_.]?tokens
+        | jwt | api[-_.]?keys? | access[-_.]?keys? | private[-_.]?key | credentials? | dsn | connection[-_.]?string
+        | cookies? | csrf(?:[-_]?token)? | xsrf
         | session(?:[-_]?id)? | sid | signature | sig | otp | pin | ssn | card[-_]?number | cvv
     ) (?![a-z])""",
     re.IGNORECASE | re.VERBOSE,
@@ -30,10 +33,14 @@ _PERSONAL_HEADERS = frozenset(
 _CLIENT_ADDRESSES = frozenset(
     {"client.address", "client.port", "http.client_ip", "net.peer.ip", "net.sock.peer.addr"}
 )
+_MAX_DEPTH = 8
+"""Levels of mappings and lists that are looked into; what is deeper is masked as a whole."""
+
 _QUERIES = frozenset({"url.query", "http.query"})
 _URLS = frozenset({"url.full", "http.url", "http.target", "url"})
 
 
+@lru_cache(maxsize=4_096)
 def is_sensitive(name: str) -> bool:
     """Whether a value of this name is a secret: ``api_key`` and ``X-Auth-Token`` are, ``author`` is not."""
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)
@@ -72,15 +79,43 @@ def masked_url(url: str) -> str:
 
 
 def masked_attributes(attributes: Mapping[str, Any], *, send_default_pii: bool) -> dict[str, Any]:
-    """A span's attributes with secrets in queries and URLs masked; the client's address only if it may be sent."""
+    """Attributes with secrets masked, by name and in queries and URLs.
+
+    What tells a person apart, such as the client's address, is in it only if ``send_default_pii``.
+    """
     masked: dict[str, Any] = {}
     for key, value in attributes.items():
-        if key in _CLIENT_ADDRESSES and not send_default_pii:
+        if not send_default_pii and key in _CLIENT_ADDRESSES:
             continue
-        if key in _QUERIES:
+        if is_sensitive(key) or (not send_default_pii and _is_personal_header(key)):
+            masked[key] = FILTERED
+        elif key in _QUERIES:
             masked[key] = masked_query(str(value))
         elif key in _URLS:
             masked[key] = masked_url(str(value))
         else:
-            masked[key] = value
+            masked[key] = masked_value(value)
     return masked
+
+
+def masked_value(value: Any, depth: int = 0) -> Any:
+    """``value`` with secrets in it masked: in the mappings and lists it is made of by name, and in URLs."""
+    if isinstance(value, str):
+        return masked_url(value) if "://" in value and not any(map(str.isspace, value)) else value
+    if not isinstance(value, (dict, list, tuple)):
+        return value
+    if depth >= _MAX_DEPTH:
+        return FILTERED
+    if isinstance(value, dict):
+        return {
+            key: FILTERED if isinstance(key, str) and is_sensitive(key) else masked_value(item, depth + 1)
+            for key, item in value.items()
+        }
+    items = [masked_value(item, depth + 1) for item in value]
+    return tuple(items) if isinstance(value, tuple) else items
+
+
+def _is_personal_header(key: str) -> bool:
+    if not key.startswith(("http.request.header.", "http.response.header.")):
+        return False
+    return key.split(".", 3)[3].lower().replace("_", "-") in _PERSONAL_HEADERS

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import re
 
+from brain_otel.privacy import is_sensitive
+
 MASK = "(masked)"
 
 _MAX_TEXT = 80
 _MAX_REASON = 300
-SECRET_NAME = re.compile(
+_SECRET_NAME = re.compile(
     r"dsn|secret|token|password|passwd|authorization|credential|api[_-]?key|headers", re.IGNORECASE
 )
 _SECRET_TEXT = re.compile(
@@ -23,7 +25,8 @@ _SECRET_TEXT = re.compile(
     | \b (?:sk|pk|sntry[su]|gh[pousr]|glpat|xox[abprs]) [_-] [^\s'",;]{8,}
     | [0-9a-f]{8} (?:-[0-9a-f]{4}){3} - [0-9a-f]{12}      # a UUID
     | (?<![A-Za-z0-9]) (?= [A-Za-z]*[0-9]) (?= [0-9]*[A-Za-z]) [A-Za-z0-9]{20,}
-    | (?: password | passwd | pwd | secret | token | api[_-]?key | authorization ) \s* [=:] \s* [^\s'",;]+
+    | (?: password | passwd | pwd | passphrase | secret | token | api[_-]?key | auth(?:orization)? | sig(?:nature)? )
+      \s* [=:] \s* [^\s'",;&]+
     """,
     re.IGNORECASE | re.VERBOSE,
 )
@@ -37,7 +40,7 @@ class ConfigurationError(Exception):
 
 def is_secret_name(name: str) -> bool:
     """Whether a value under this key path or variable is never shown."""
-    return SECRET_NAME.search(name) is not None
+    return _SECRET_NAME.search(name) is not None or is_sensitive(name)
 
 
 def holds_credentials(text: str) -> bool:

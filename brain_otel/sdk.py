@@ -50,7 +50,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _BLOCKS = "opentelemetry.configuration._"
-_SEMANTIC_CONVENTIONS = "OTEL_SEMCONV_STABILITY_OPT_IN"
+SEMANTIC_CONVENTIONS = "OTEL_SEMCONV_STABILITY_OPT_IN"
+"""The variable that chooses them."""
 
 
 class TraceAttributes(SpanProcessor):
@@ -175,13 +176,13 @@ def prefer_stable_semantic_conventions() -> None:
     """
     contrib = sys.modules.get("opentelemetry.instrumentation._semconv")
     stability = getattr(contrib, "_OpenTelemetrySemanticConventionStability", None)
-    if getattr(stability, "_initialized", False) and _SEMANTIC_CONVENTIONS not in os.environ:
+    if getattr(stability, "_initialized", False) and SEMANTIC_CONVENTIONS not in os.environ:
         logger.warning(
             "An OpenTelemetry instrumentation was used before brain_otel.setup(), so all of them go on with the old "
             "names of attributes (http.method, db.statement); set up first, or set %s=http,database",
-            _SEMANTIC_CONVENTIONS,
+            SEMANTIC_CONVENTIONS,
         )
-    os.environ.setdefault(_SEMANTIC_CONVENTIONS, "http,database")
+    os.environ.setdefault(SEMANTIC_CONVENTIONS, "http,database")
 
 
 def _block(error: Exception) -> str:

@@ -51,7 +51,7 @@ class SentrySettings:
     """Share of the sampled transactions that are profiled, 0 to 1."""
     send_default_pii: bool = False
     debug: bool = False
-    spotlight: str | None = None
+    spotlight: str | None = field(default=None, repr=False)
     """The address of a local `Spotlight <https://spotlightjs.com>`_ that gets everything as well."""
 
 
@@ -79,7 +79,7 @@ class Settings:
     environment: str
     source: str
     """The file that was read, for messages."""
-    document: Mapping[str, Any]
+    document: Mapping[str, Any] = field(repr=False)
     """The file's part that is OpenTelemetry's own, variables filled in, the destinations taken out."""
     destinations: tuple[Options, ...] = ()
     """Each destination that the file names, once for each signal, with the options given there."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections import deque
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -35,12 +35,12 @@ from brain_otel.destinations.memory import Memory, MemorySpanProcessor
 from brain_otel.guard import forget_logged_places, reraise_failures
 from brain_otel.options import Options
 from brain_otel.sampling import HeadSampler
-from brain_otel.sdk import TraceAttributes, prefer_stable_semantic_conventions
+from brain_otel.sdk import SEMANTIC_CONVENTIONS, TraceAttributes, prefer_stable_semantic_conventions
 from brain_otel.sentry.memory import MemoryTransport, isolated
 from brain_otel.sentry.propagator import SentryPropagator
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from types import TracebackType
 
 
@@ -128,6 +128,18 @@ def _provider() -> _SharedProvider:
     return _shared[0]
 
 
+@contextmanager
+def _same_environment(name: str) -> Iterator[None]:
+    """Leave the environment variable as it was found."""
+    before = os.environ.get(name)
+    try:
+        yield
+    finally:
+        os.environ.pop(name, None)
+        if before is not None:
+            os.environ[name] = before
+
+
 class Session:
     """One test's telemetry: entered, everything is captured; left, everything is as before."""
 
@@ -205,6 +217,7 @@ class Session:
             CompositePropagator([TraceContextTextMapPropagator(), W3CBaggagePropagator(), SentryPropagator()])
         )
         self._stack.callback(propagate.set_global_textmap, before)
+        self._stack.enter_context(_same_environment(SEMANTIC_CONVENTIONS))
         prefer_stable_semantic_conventions()
 
     def _replace(self, module: Any, name: str, value: object) -> None:

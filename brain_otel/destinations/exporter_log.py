@@ -9,6 +9,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from brain_otel.refusal import masked
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -39,7 +41,7 @@ def _hear(record: logging.LogRecord) -> bool:
     line = " ".join(record.getMessage().split())
     # Some lines say no more than that there was an earlier one.
     if record.levelno >= logging.WARNING and not (listener.reason and _WITHOUT_REASON.search(line)):
-        listener.reason = _TRANSIENT.sub(r"\1", line)[:_MAX_LENGTH]
+        listener.reason = masked(_TRANSIENT.sub(r"\1", line))[:_MAX_LENGTH]
     return False
 
 

@@ -14,6 +14,7 @@ import threading
 import time
 import weakref
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -296,12 +297,37 @@ def _write(file: RotatingFile, encode: Any, items: Any) -> None:
         if len(line) <= file.max_bytes:
             if line:
                 file.write(line)
-        elif isinstance(batch, (list, tuple)) and len(batch) > 1:
-            middle = len(batch) // 2
-            waiting += [batch[middle:], batch[:middle]]
+        elif len(parts := _parts(batch)) > 1:
+            waiting += reversed(parts)
         else:
             with guarded(f"writing to {file.path}"):
                 file.write(line)
+
+
+def _parts(batch: Any) -> list[Any]:
+    """``batch`` in smaller pieces; of metrics each by itself, then half of its points."""
+    if isinstance(batch, (list, tuple)):
+        middle = len(batch) // 2
+        return [batch[:middle], batch[middle:]] if middle else [batch]
+    found = [
+        (of_resource, of_scope, metric)
+        for of_resource in batch.resource_metrics
+        for of_scope in of_resource.scope_metrics
+        for metric in of_scope.metrics
+    ]
+    if len(found) == 1:
+        of_resource, of_scope, metric = found[0]
+        found = [
+            (of_resource, of_scope, replace(metric, data=replace(metric.data, data_points=points)))
+            for points in _parts(metric.data.data_points)
+        ]
+    return [
+        replace(
+            batch,
+            resource_metrics=[replace(of_resource, scope_metrics=[replace(of_scope, metrics=[metric])])],
+        )
+        for of_resource, of_scope, metric in found
+    ]
 
 
 def _line(encoded: dict[str, Any]) -> bytes:

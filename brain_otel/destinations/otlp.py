@@ -34,6 +34,7 @@ DEFAULT_ENDPOINTS = {HTTP: "http://localhost:4318", GRPC: "http://localhost:4317
 
 _COMPRESSIONS = ("gzip", "deflate", "none")
 _PAIR = r"\s*[!#$%&'*+.^_`|~0-9A-Za-z-]+\s*=[^,\x00-\x1f\x7f]*"
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+:[^\x00-\x08\x0a-\x1f\x7f]*")
 _HEADERS = re.compile(rf"(?:{_PAIR})(?:,(?:{_PAIR}|\s*))*")
 
 _EXPORTERS = {
@@ -107,7 +108,7 @@ def _arguments(options: Options) -> dict[str, Any] | None:
     if endpoint == DEFAULT_ENDPOINT:
         endpoint = DEFAULT_ENDPOINTS[protocol]
     for name, value in (("endpoint", endpoint), ("url", url)):
-        if value and not _is_address(value, protocol):
+        if value and not _is_address(value, protocol, with_query=name == "url"):
             allowed = f"an address such as {DEFAULT_ENDPOINTS[protocol]}, without user, password or key (see headers)"
             raise options.error(name, allowed)
     if protocol == HTTP:
@@ -122,15 +123,16 @@ def _headers(options: Options) -> dict[str, str] | None:
     if value is None:
         return None
     if isinstance(value, dict):
-        return {str(name).lower(): str(text) for name, text in value.items()}
-    if isinstance(value, list) and all(isinstance(each, dict) and each.get("name") for each in value):
-        return {str(each["name"]).lower(): str(each.get("value") or "") for each in value}
-    text = str(value)
-    # OpenTelemetry's parser logs what it cannot read, be it a secret.
-    headers = parse_env_headers(text, liberal=True) if _HEADERS.fullmatch(text) else {}
-    if not headers:
+        headers = {str(name).lower(): str(text).strip() for name, text in value.items()}
+    elif isinstance(value, list) and all(isinstance(each, dict) and each.get("name") for each in value):
+        headers = {str(each["name"]).lower(): str(each.get("value") or "").strip() for each in value}
+    else:
+        text = str(value).strip()
+        # OpenTelemetry's parser logs what it cannot read, be it a secret.
+        headers = dict(parse_env_headers(text, liberal=True)) if _HEADERS.fullmatch(text) else {}
+    if not headers or not all(map(_HEADER.fullmatch, (f"{name}:{text}" for name, text in headers.items()))):
         raise options.error("headers", "a mapping, or pairs as in api-key=...,tenant=...")
-    return dict(headers)
+    return headers
 
 
 def _readable(options: Options, name: str) -> str:
@@ -143,7 +145,9 @@ def _readable(options: Options, name: str) -> str:
     return path
 
 
-def _is_address(value: str, protocol: str) -> bool:
+def _is_address(value: str, protocol: str, *, with_query: bool) -> bool:
+    if re.search(r"\s|#" if with_query else r"\s|[?#]", value):
+        return False
     try:
         parts = urlsplit(value if "://" in value or protocol == HTTP else f"http://{value}")
         return bool(
@@ -186,7 +190,7 @@ def _http_only(arguments: dict[str, Any]) -> dict[str, Any]:
         "certificate_file": arguments["certificate"] or None,
         "client_key_file": arguments["client_key"] or None,
         "client_certificate_file": arguments["client_certificate"] or None,
-        "session": create_session(),
+        "session": create_session(arguments["headers"]),
     }
 
 

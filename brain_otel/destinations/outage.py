@@ -6,7 +6,6 @@ outage lasts. Here the first failure is told with its reason, and that it is ove
 
 from __future__ import annotations
 
-import functools
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from opentelemetry.sdk.metrics.export import MetricExportResult
 from opentelemetry.sdk.trace.export import SpanExportResult
 
 from brain_otel.destinations.exporter_log import Overheard, overheard
+from brain_otel.refusal import reason
 
 if TYPE_CHECKING:
     from brain_otel.options import Signal
@@ -42,7 +42,7 @@ class Told:
         self._failure = failure
         self._is_out = False
         self._has_lost = False
-        exporter.export = functools.wraps(exporter.export)(self.export)
+        exporter.export = self.export
 
     def export(self, *args: Any, **kwargs: Any) -> Any:
         """Export, and tell of the beginning or the end of an outage."""
@@ -51,7 +51,7 @@ class Told:
             try:
                 result = self._export(*args, **kwargs)
             except Exception as error:
-                result, said.reason = self._failure, f"{type(error).__name__}: {error}"
+                result, said.reason = self._failure, f"{type(error).__name__}: {reason(error)}"
         self._tell(None if getattr(result, "name", "") == "SUCCESS" else said.reason or str(result))
         return result
 

@@ -6,26 +6,23 @@ Other destinations go on to see what the application wrote.
 from __future__ import annotations
 
 import copy
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from opentelemetry.sdk._logs import LogRecordProcessor
 from opentelemetry.sdk.trace import Event, ReadableSpan, Span, SpanProcessor
-from opentelemetry.trace import Status
+from opentelemetry.trace import Link, Status
 
 from brain_otel.capture import encodable
-from brain_otel.privacy import FILTERED, is_sensitive, masked_attributes
+from brain_otel.privacy import masked_attributes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from opentelemetry.context import Context
     from opentelemetry.sdk._logs import ReadWriteLogRecord
     from opentelemetry.util.types import Attributes
 
     from brain_otel.settings import Settings
-
-_is_sensitive = lru_cache(maxsize=1_024)(is_sensitive)
 
 
 class PrivateSpan(ReadableSpan):
@@ -53,7 +50,7 @@ class PrivateSpan(ReadableSpan):
     def _attributes(self) -> Attributes:  # type: ignore[override]  # the SDK's is a plain attribute
         if self._masked is None:
             given = self._span.attributes or {}
-            self._masked = _masked(given, send_default_pii=self._send_default_pii)
+            self._masked = masked_attributes(given, send_default_pii=self._send_default_pii)
         return self._masked
 
     @property
@@ -62,6 +59,10 @@ class PrivateSpan(ReadableSpan):
             events = self._span.events
             self._masked_events = [_masked_event(each, send_default_pii=self._send_default_pii) for each in events]
         return self._masked_events
+
+    @property
+    def _links(self) -> Sequence[Link]:  # type: ignore[override]  # as above
+        return tuple(_masked_link(each, send_default_pii=self._send_default_pii) for each in self._span.links)
 
     @property
     def dropped_attributes(self) -> int:
@@ -111,7 +112,7 @@ class MaskingLogRecordProcessor(LogRecordProcessor):
     def on_emit(self, log_record: ReadWriteLogRecord) -> None:
         """Tell the other, of what may be told."""
         given = log_record.log_record.attributes or {}
-        masked = _masked(given, send_default_pii=self._send_default_pii)
+        masked = masked_attributes(given, send_default_pii=self._send_default_pii)
         if masked != dict(given):
             record = copy.copy(log_record.log_record)
             record.attributes = masked
@@ -138,14 +139,15 @@ def masking_logs(inner: LogRecordProcessor, settings: Settings) -> LogRecordProc
     return MaskingLogRecordProcessor(inner, send_default_pii=settings.send_default_pii)
 
 
-def _masked(attributes: Mapping[str, Any], *, send_default_pii: bool) -> dict[str, Any]:
-    masked = masked_attributes(attributes, send_default_pii=send_default_pii)
-    return {key: FILTERED if _is_sensitive(key) else value for key, value in masked.items()}
+def _masked_link(link: Link, *, send_default_pii: bool) -> Link:
+    given = link.attributes or {}
+    masked = masked_attributes(given, send_default_pii=send_default_pii)
+    return link if masked == dict(given) else Link(link.context, masked)
 
 
 def _masked_event(event: Event, *, send_default_pii: bool) -> Event:
     given = event.attributes or {}
-    masked = _masked(given, send_default_pii=send_default_pii)
+    masked = masked_attributes(given, send_default_pii=send_default_pii)
     if masked == dict(given) and event.name.isascii():
         return event
     return Event(name=encodable(event.name), attributes=masked, timestamp=event.timestamp)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from opentelemetry.exporter.otlp.proto.http import Compression
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -35,13 +35,6 @@ if TYPE_CHECKING:
 
     from brain_otel.options import Options
     from brain_otel.settings import Secret, Settings
-
-_HEADERS = frozenset(
-    {"accept", "accept-encoding", "connection", "content-encoding", "content-length", "content-type", "user-agent"}
-    | {"x-sentry-auth"}
-)
-"""What Sentry is told in headers. OpenTelemetry's exporter adds those of ``OTEL_EXPORTER_OTLP_HEADERS`` to whatever
-it sends, and the certificates of like variables: they are for the collector, or the vendor, that these mean."""
 
 
 class ExportedTrail(QueuedCollector[CollectedTrace]):
@@ -143,16 +136,9 @@ def _is_step(span: ReadableSpan) -> bool:
 
 def _exporter(dsn: Secret, timeout: float | None) -> OTLPSpanExporter:
     endpoint, headers = otlp_address(str(dsn))
-    session = create_session()
+    session = create_session(headers)
     exporter = OTLPSpanExporter(
         endpoint=endpoint, headers=headers, compression=Compression.Gzip, timeout=timeout, session=session
     )
     session.verify, session.cert = True, None  # the exporter has put there what the variables say
-    session.auth = _with_our_headers_only
     return exporter
-
-
-def _with_our_headers_only(request: Any) -> Any:
-    for name in [name for name in request.headers if name.lower() not in _HEADERS]:
-        del request.headers[name]
-    return request

@@ -16,6 +16,7 @@ from sentry_sdk.utils import event_from_exception
 
 from brain_otel import conventions, local_trace
 from brain_otel.guard import guarded
+from brain_otel.privacy import FILTERED, is_sensitive, masked_value
 from brain_otel.reporting import Failure, Message, Reporter
 from brain_otel.sentry.breadcrumbs import breadcrumbs_of, merged
 from brain_otel.sentry.request import request_interface
@@ -75,7 +76,7 @@ class SentryReporter(Reporter):
         )
         event["event_id"] = failure.event_id
         if failure.context:
-            event["contexts"] = {"extra": dict(failure.context)}
+            event["contexts"] = {"extra": masked_value(dict(failure.context))}
         sentry_sdk.capture_event(event, hint=hint)
 
     def message(self, message: Message) -> None:
@@ -86,12 +87,12 @@ class SentryReporter(Reporter):
             "level": message.level,
         }
         if message.context:
-            event["contexts"] = {"extra": dict(message.context)}
+            event["contexts"] = {"extra": masked_value(dict(message.context))}
         sentry_sdk.capture_event(event)  # type: ignore[arg-type]
 
     def breadcrumb(self, crumb: Mapping[str, Any]) -> None:
         """Add a breadcrumb to the request's scope."""
-        sentry_sdk.get_isolation_scope().add_breadcrumb(dict(crumb))
+        sentry_sdk.get_isolation_scope().add_breadcrumb(masked_value(dict(crumb)))
 
     def user(self, user: Mapping[str, Any]) -> None:
         """Set the request's user."""
@@ -99,11 +100,11 @@ class SentryReporter(Reporter):
 
     def tag(self, key: str, value: str) -> None:
         """Set a tag of the request."""
-        sentry_sdk.get_isolation_scope().set_tag(key, value)
+        sentry_sdk.get_isolation_scope().set_tag(key, FILTERED if is_sensitive(key) else masked_value(value))
 
     def context(self, name: str, data: Mapping[str, Any]) -> None:
         """Set a context block of the request."""
-        sentry_sdk.get_isolation_scope().set_context(name, dict(data))
+        sentry_sdk.get_isolation_scope().set_context(name, masked_value(dict(data)))
 
 
 class LinkingIntegration(Integration):

@@ -85,7 +85,7 @@ def data(span: ReadableSpan, *, send_default_pii: bool = False) -> dict[str, Any
         result["otel.kind"] = span.kind.name
     if span.status.description:
         result["otel.status_description"] = span.status.description
-    if events := [_event(event) for event in span.events if event.name != BREADCRUMB_EVENT]:
+    if events := [_event(event, send_default_pii) for event in span.events if event.name != BREADCRUMB_EVENT]:
         result["otel.events"] = events
     if span.dropped_attributes:
         result["otel.dropped_attributes_count"] = span.dropped_attributes
@@ -114,8 +114,9 @@ def origin(span: ReadableSpan) -> str:
     return f"auto.{category}.otel.{library.split('.')[0]}"
 
 
-def _event(event: Event) -> dict[str, Any]:
-    attributes = {key: _plain(value) for key, value in (event.attributes or {}).items()}
+def _event(event: Event, send_default_pii: bool) -> dict[str, Any]:
+    masked = masked_attributes(event.attributes or {}, send_default_pii=send_default_pii)
+    attributes = {key: _plain(value) for key, value in masked.items()}
     return {"name": event.name, "timestamp": event.timestamp / 1e9, "attributes": attributes}
 
 
@@ -126,7 +127,8 @@ def _link(link: Link) -> dict[str, Any]:
         "sampled": link.context.trace_flags.sampled,
     }
     if link.attributes:
-        result["attributes"] = {key: _plain(value) for key, value in link.attributes.items()}
+        masked = masked_attributes(link.attributes, send_default_pii=False)
+        result["attributes"] = {key: _plain(value) for key, value in masked.items()}
     return result
 
 

@@ -8,15 +8,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.instrumentation.utils import suppress_instrumentation
-from sentry_sdk.spotlight import DEFAULT_SPOTLIGHT_URL
 
 from brain_otel.delivery.queue import WorkQueue
 
 if TYPE_CHECKING:
     from sentry_sdk.envelope import Envelope
     from sentry_sdk.spotlight import SpotlightClient
-
-DEFAULT_ADDRESS = DEFAULT_SPOTLIGHT_URL
 
 
 class QueuedSpotlight:

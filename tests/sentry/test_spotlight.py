@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any, Self
 
 import pytest
+from sentry_sdk.spotlight import DEFAULT_SPOTLIGHT_URL
 
 from brain_otel import capture
 from brain_otel.configuration import read_settings
+from brain_otel.distribution import DEFAULT_SPOTLIGHT
 from brain_otel.local_trace import LocalTrace
 from brain_otel.refusal import ConfigurationError
 from brain_otel.reporting import local_trace_entered
-from brain_otel.sentry.spotlight import DEFAULT_ADDRESS
 from tests.sentry.conftest import Bridge, Connect
 from tests.support.ingest import Envelope, SentryIngest, parse_envelope
 from tests.support.otlp import refusing
@@ -145,7 +146,7 @@ def test_with_a_dsn_both_get_the_same(door: str, spotlight: Spotlight, ingest: S
 @pytest.mark.parametrize("word", ["true", "1"])
 def test_a_word_for_yes_means_the_usual_address(word: str) -> None:
     """Spotlight listens on port 8969 unless told otherwise."""
-    assert DEFAULT_ADDRESS == "http://localhost:8969/stream"
+    assert DEFAULT_SPOTLIGHT == DEFAULT_SPOTLIGHT_URL
     with _at_the_usual_address() as spotlight:
         run(word)
         assert spotlight.kinds == {"event": 1, "transaction": 1}
