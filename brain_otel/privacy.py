@@ -18,10 +18,10 @@ FILTERED = "[Filtered]"
 
 _SENSITIVE = re.compile(
     r"""(?<![a-z]) (?:
-        authorization | auth | passwords? | passwd | pwd | passphrase | secrets? | token
-        | (?:access|refresh)[-_.]?tokens
-        | jwt | api[-_.]?keys? | access[-_.]?keys? | private[-_.]?key | credentials? | dsn | connection[-_.]?string
-        | cookies? | csrf(?:[-_]?token)? | xsrf
+        authorization | auth | password | passwd | pwd | passphrase | secret | token | jwt | api[-_.]?key
+        | access[-_.]?key | private[-_.]?key | credentials? | dsn | connection[-_.]?string
+        | cookie | csrf(?:[-_]?token)? | xsrf
+        | (?: passwords | secrets | cookies | api[-_.]?keys | access[-_.]?keys | (?:access|refresh)[-_.]?tokens ) $
         | session(?:[-_]?id)? | sid | signature | sig | otp | pin | ssn | card[-_]?number | cvv
     ) (?![a-z])""",
     re.IGNORECASE | re.VERBOSE,

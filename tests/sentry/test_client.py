@@ -15,7 +15,7 @@ from opentelemetry.trace import SpanKind
 from brain_otel import capture
 from brain_otel.local_trace import LocalTrace
 from brain_otel.reporting import local_trace_entered
-from brain_otel.sentry.client import UntracedTransport, create_release
+from brain_otel.sentry.client import UntracedTransport, create_release, flush_sentry
 from brain_otel.settings import Secret, SentrySettings
 from tests.sentry.conftest import Bridge, Connect
 from tests.support.ingest import Json, SentryIngest
@@ -242,3 +242,17 @@ def test_closing_leaves_no_client_behind(connect: Connect) -> None:
     bridge.destination.shutdown(2.0)
     assert not sentry_sdk.get_client().is_active()
     assert sentry_sdk.capture_message("late") is None
+
+
+def test_a_flush_says_whether_sentry_has_taken_everything(connect: Connect, ingest: SentryIngest) -> None:
+    """sentry-sdk's own does not tell."""
+    connect()
+    client = sentry_sdk.get_client()
+    sentry_sdk.capture_message("one")
+    assert flush_sentry(client, 5.0)
+    ingest.delay = 2.0
+    sentry_sdk.capture_message("two")
+    assert not flush_sentry(client, 0.2)
+    ingest.delay = 0.0
+    assert flush_sentry(client, 5.0)
+    assert [event["message"] for event in ingest.events] == ["one", "two"]
