@@ -105,8 +105,9 @@ def _lacks_dsn(document: Document, destinations: tuple[Options, ...], environ: M
 def _upstream_part(
     document: Document, environment: str, destinations: tuple[Options, ...], *, with_sentry: bool
 ) -> dict[str, Any]:
-    """What ``configure_sdk`` is to see: without our block, the destinations and empty attributes."""
-    data = copy.deepcopy(document.data)
+    """What ``configure_sdk`` is to see: without our block and ``x-`` ones, the destinations and empty attributes."""
+    given = document.data.items()
+    data = copy.deepcopy({name: value for name, value in given if not str(name).startswith("x-")})
     data.pop("distribution", None)
     data["tracer_provider"] = {**(data.get("tracer_provider") or {}), "processors": []}
     if data.get("logger_provider") is not None:
@@ -116,7 +117,9 @@ def _upstream_part(
         readers[options.index]["periodic"]["exporter"] = {METRIC_EXPORTER: {"destination": options.index}}
     resource = data.get("resource") or {}
     attributes = [each for each in resource.get("attributes") or () if each.get("value") not in (None, "")]
-    if not any(each["name"] == "deployment.environment.name" for each in attributes):
+    named = {each["name"] for each in attributes}
+    named.update(pair.partition("=")[0].strip() for pair in str(resource.get("attributes_list") or "").split(","))
+    if "deployment.environment.name" not in named:
         attributes.append({"name": "deployment.environment.name", "value": environment})
     data["resource"] = {**resource, "attributes": attributes}
     propagator = data.get("propagator") or {}

@@ -73,9 +73,17 @@ def _spotlight(document: Document, place: tuple[str, ...]) -> str | None:
     word = str(value if value is not None else "").strip()
     if word.lower() in BOOLEANS or not word:
         return DEFAULT_SPOTLIGHT if BOOLEANS.get(word.lower()) else None
-    if isinstance(value, str) and urlsplit(word).scheme in ("http", "https") and urlsplit(word).hostname:
+    if isinstance(value, str) and _is_address(word) and not holds_credentials(word):
         return word
     raise document.error(place, value, f"an address such as {DEFAULT_SPOTLIGHT}, {', '.join(BOOLEANS)}")
+
+
+def _is_address(value: str) -> bool:
+    try:
+        parts = urlsplit(value)
+        return bool(parts.scheme in ("http", "https") and parts.hostname and parts.port != 0)
+    except ValueError:
+        return False
 
 
 def read_instrumentation(document: Document) -> InstrumentationSettings:

@@ -64,6 +64,10 @@ class Document:
         """Remember that ``variable`` gave what is at ``key``, or that it has moved there from another place."""
         self._given[key] = (variable, moved_from)
 
+    def put_by(self, key: Key) -> str:
+        """The variable that has put what is at ``key`` there; empty if the file has."""
+        return self._given.get(key, ("", None))[0]
+
     def variable(self, key: Key) -> str | None:
         """The variable that gave the value at ``key``, or would have given it; the first where there are several.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from brain_otel.destinations import known_names
+from brain_otel.destinations import UPSTREAM_METRIC_EXPORTERS, known_names, takes
 from brain_otel.options import Options
 from brain_otel.refusal import refusal
 
@@ -27,14 +27,14 @@ PROCESSORS: dict[Signal, tuple[str, str]] = {
 }
 READERS = ("meter_provider", "readers")
 
-UPSTREAM_METRIC_EXPORTERS = ("otlp_http", "otlp_grpc", "otlp_file/development")
-"""Metric exporters that are OpenTelemetry's own; ``console`` is too, for metrics."""
-
 _REPLACED_BY: dict[Signal, str] = {
     "traces": "OTEL_TRACES_EXPORTER",
     "logs": "OTEL_LOGS_EXPORTER",
     "metrics": "OTEL_METRICS_EXPORTER",
 }
+_MAX_INTERVAL = 86_400_000
+"""Milliseconds, a day."""
+
 _OTLP_OPTIONS = ("endpoint", "protocol", "headers", "compression", "certificate", "client_key", "client_certificate")
 
 
@@ -58,9 +58,8 @@ def read_destinations(document: Document, environ: Mapping[str, str]) -> tuple[O
                 (*READERS, index, "periodic", "interval"), 0, "a whole number of milliseconds from 1 on"
             )
         ((name, values),) = periodic["exporter"].items()
-        if name not in (*UPSTREAM_METRIC_EXPORTERS, "console"):
-            key = (*READERS, index, "periodic", "exporter", name)
-            found.append(_options(document, environ, name, values, "metrics", key, index))
+        key = (*READERS, index, "periodic", "exporter", name)
+        found.append(_options(document, environ, name, values, "metrics", key, index))
     _refuse_twice(document, found)
     return tuple(found)
 
@@ -78,22 +77,31 @@ def replace_destinations(document: Document, environ: Mapping[str, str], *, pack
         if variable not in environ:
             continue
         if packaged:
-            _replace(document, signal, _names(environ[variable], variable))
+            _replace(document, signal, _names(environ[variable], variable, signal), environ)
         else:
             notices.append(f"{variable} is ignored: {document.source} says where telemetry goes")
     return notices
 
 
-def _names(value: str, variable: str) -> list[str]:
+def _names(value: str, variable: str, signal: Signal) -> list[str]:
     names = list(dict.fromkeys(name.strip() for name in value.split(",") if name.strip()))
-    allowed = [name for name in known_names() if name not in ("batch", "simple")]
+    needs_options = ("batch", "simple", "file")
+    allowed = [name for name in known_names() if name not in needs_options and takes(name, signal)]
     unknown = [name for name in names if name not in allowed and name != "none"]
-    if unknown or ("none" in names and len(names) > 1):
+    if not names or unknown or ("none" in names and len(names) > 1):
         raise refusal(variable, value, f"none, or some of {', '.join(allowed)}")
     return [name for name in names if name != "none"]
 
 
-def _replace(document: Document, signal: Signal, names: list[str]) -> None:
+def _interval(environ: Mapping[str, str]) -> int:
+    """Milliseconds between two exports of metrics, as the variable says."""
+    name = "OTEL_METRIC_EXPORT_INTERVAL"
+    if not environ[name].strip().isdigit() or not 0 < int(environ[name]) <= _MAX_INTERVAL:
+        raise refusal(name, environ[name], f"a whole number of milliseconds from 1 to {_MAX_INTERVAL}")
+    return int(environ[name])
+
+
+def _replace(document: Document, signal: Signal, names: list[str], environ: Mapping[str, str]) -> None:
     """Put ``names`` in place of the signal's destinations; those that the file has keep their options."""
     provider, key = READERS if signal == "metrics" else PROCESSORS[signal]
     components: list[Any] = []
@@ -104,6 +112,8 @@ def _replace(document: Document, signal: Signal, names: list[str]) -> None:
             periodic: dict[str, Any] = next(
                 (each["periodic"] for _, each in known.values() if "periodic" in each), {}
             )
+            if "interval" not in periodic and "OTEL_METRIC_EXPORT_INTERVAL" in environ:
+                periodic = {**periodic, "interval": _interval(environ)}
             component = {"periodic": {**periodic, "exporter": component}}  # as often as the file says
         place = None if index is None else (provider, key, index)
         document.give((provider, key, len(components)), _REPLACED_BY[signal], moved_from=place)
@@ -128,7 +138,7 @@ def _options(
     key: Key,
     index: int,
 ) -> Options:
-    if name not in known_names():
+    if name not in known_names() and not (signal == "metrics" and name in UPSTREAM_METRIC_EXPORTERS):
         allowed = ", ".join(known_names())
         raise document.error(key[:-1], name, allowed)
     given = dict(values or {})
@@ -140,6 +150,7 @@ def _options(
         signal=signal,
         index=index,
         place=document.place(key),
+        chosen_by=document.put_by(key[:3]),
         refuse=lambda path, value, allowed: document.error((*key, *path), value, allowed),
     )
 
@@ -156,6 +167,8 @@ def _with_otlp_variables(
         general = f"OTEL_EXPORTER_OTLP_{option.upper()}"
         own = f"OTEL_EXPORTER_OTLP_{signal.upper()}_{option.upper()}"
         if option in given and document.variable((*key, option)) != general:
+            continue
+        if option == "endpoint" and "url" in given:
             continue
         name = "url" if option == "endpoint" and own in environ else option
         variable = own if own in environ else general

@@ -38,6 +38,7 @@ class Options:
         name: The destination's.
         place: Where in the file, for messages.
         index: The how-manyth it is of its signal in the file.
+        chosen_by: The variable that named it, such as ``OTEL_TRACES_EXPORTER``; empty if the file did.
         signal: For which of OpenTelemetry's signals the destination is asked.
         refuse: Makes the error for a key path below the options, a value and what is allowed.
     """
@@ -50,6 +51,7 @@ class Options:
         place: str = "options",
         signal: Signal = "traces",
         index: int = 0,
+        chosen_by: str = "",
         refuse: Refuse | None = None,
     ) -> None:
         self.values = dict(values or {})
@@ -57,6 +59,7 @@ class Options:
         self.place = place
         self.signal = signal
         self.index = index
+        self.chosen_by = chosen_by
         self._refuse = refuse or self._refused
         self._asked: list[str] = []
 

@@ -32,7 +32,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.trace import Span, SpanProcessor, TracerProvider
 
 from brain_otel import local_trace
-from brain_otel.destinations import Destination, create_destination
+from brain_otel.destinations import Destination, create_destination, load_module
 from brain_otel.destinations.isolation import InUse, side_by_side
 from brain_otel.file_destinations import METRIC_EXPORTER
 from brain_otel.guard import guarded
@@ -125,14 +125,19 @@ def create_destinations(settings: Settings) -> tuple[InUse, ...]:
         ConfigurationError: an option of one is wrong.
     """
     created: list[InUse] = []
+    off: dict[str, Options] = {}
     try:
         for options in settings.destinations:
             in_use = _create(options, settings)
             if in_use is not None:
                 created.append(in_use)
+            else:
+                off.setdefault(options.name, options)
     except Exception:
         give_up(created)
         raise
+    for options in off.values():
+        _tell_off(options, settings)
     return tuple(created)
 
 
@@ -183,6 +188,19 @@ def prefer_stable_semantic_conventions() -> None:
             SEMANTIC_CONVENTIONS,
         )
     os.environ.setdefault(SEMANTIC_CONVENTIONS, "http,database")
+
+
+def _tell_off(options: Options, settings: Settings) -> None:
+    """Say that a destination is off, and why; loudly where a variable has asked for it."""
+    if options.name.startswith("sentry"):
+        return  # there is a line for it
+    with guarded("telling that a destination is off"):
+        describe = getattr(load_module(options), "describe", None)
+        why = describe(options, settings).removeprefix("off: ") if describe is not None else "it has no address"
+        if options.chosen_by:
+            logger.warning("%s names %s, which is off: %s", options.chosen_by, options.name, why)
+        else:
+            logger.info("%s is off: %s", options.name, why)
 
 
 def _block(error: Exception) -> str:

@@ -103,7 +103,6 @@ class TestReplacement:
             ("otlp,otlp", ["otlp"]),
             ("memory", ["memory"]),
             ("none", []),
-            (",", []),
         ],
     )
     def test_of_traces_in_a_packaged_file(self, environment: str, value: str, expected: list[str]) -> None:
@@ -134,8 +133,20 @@ class TestReplacement:
         """As often as the file says."""
         environ = {"OTEL_METRICS_EXPORTER": "console", "OTEL_METRIC_EXPORT_INTERVAL": "5000"}
         read = read_settings(environ, environment="production")
-        reader = {"periodic": {"interval": 5000, "exporter": {"console": {}}}}
-        assert read.document["meter_provider"]["readers"] == [reader]
+        assert names(read, "metrics") == ["console"]
+        assert read.document["meter_provider"]["readers"][0]["periodic"]["interval"] == 5000
+
+    def test_the_interval_counts_also_where_the_file_has_no_metrics(self) -> None:
+        """A packaged file gets a reader with the variable's."""
+        environ = {"OTEL_METRICS_EXPORTER": "otlp", "OTEL_METRIC_EXPORT_INTERVAL": "5000"}
+        read = read_settings(environ, environment="development")
+        assert read.document["meter_provider"]["readers"][0]["periodic"]["interval"] == 5000
+
+    def test_the_address_in_the_file_comes_before_a_signals_variable(self, tmp_path: Path) -> None:
+        """Be it an `endpoint` or a `url`."""
+        path = write(tmp_path, "tracer_provider: {processors: [{otlp: {url: 'http://file:4318/x'}}]}")
+        read = read_settings(given("ETLM"), config_file=path)
+        assert targets(read) == {"traces": "http/protobuf to http://file:4318/x"}
 
     def test_an_empty_variable_says_nothing(self) -> None:
         """It counts as unset."""

@@ -1,4 +1,6 @@
-"""Tests of what counts as private and how it is masked."""
+"""Tests of what counts as private and how it is masked, and that none of it leaves the process."""
+
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,7 +13,13 @@ from brain_otel.privacy import (
     masked_headers,
     masked_query,
     masked_url,
+    masked_value,
 )
+from tests.destinations.service import ROOT, environment_of, write_config
+from tests.support.ingest import SentryIngest
+from tests.support.otlp import OtlpReceiver
+from tests.support.otlp_data import read_lines
+from tests.support.process import run_python
 
 SECRETS = [
     "password",
@@ -66,6 +74,19 @@ SECRETS = [
     "cvv",
     "jwt",
     "token1",
+    "passwords",
+    "secrets",
+    "access_tokens",
+    "refreshTokens",
+    "user.cookies",
+    "api_keys",
+    "accessKeys",
+    "x.access_key",
+    "privatekey",
+    "dsn",
+    "SENTRY_DSN",
+    "connection_string",
+    "db.connectionString",
 ]
 
 LOOK_ALIKES = [
@@ -93,6 +114,12 @@ LOOK_ALIKES = [
     "key",
     "monkey",
     "apikeys_count",
+    "passwords_changed",
+    "access_tokens_used",
+    "tokens",
+    "usage.tokens",
+    "connection",
+    "connection_strings_read",
     "cardigan",
     "card",
     "number",
@@ -219,3 +246,191 @@ def test_attributes_of_a_span_are_masked_in_both_conventions() -> None:
     assert masked.keys() == {"url.query", "url.full", "http.url", "http.target", "http.route"}
     assert "hunter2" not in str(masked)
     assert masked_attributes(attributes, send_default_pii=True)["client.address"] == "203.0.113.7"
+
+
+@pytest.mark.parametrize(
+    ("value", "masked"),
+    [
+        ("plain", "plain"),
+        (7, 7),
+        (None, None),
+        ({"password": "x", "page": 1}, {"password": FILTERED, "page": 1}),
+        (
+            {"a": [{"token": "x"}, {"b": {"c": {"api_key": ["x"]}}}]},
+            {"a": [{"token": FILTERED}, {"b": {"c": {"api_key": FILTERED}}}]},
+        ),
+        ([("password", 1), {"pin": 2}], [("password", 1), {"pin": FILTERED}]),
+        ({7: "x", "user": ("a", {"sig": "x"})}, {7: "x", "user": ("a", {"sig": FILTERED})}),
+        (["https://joe:x@shop.test/?token=x&page=1"], [f"https://{FILTERED}@shop.test/?token={FILTERED}&page=1"]),
+        ({"link": "redis://:x@cache/0"}, {"link": f"redis://{FILTERED}@cache/0"}),
+        ("see https://shop.test/?token=x", "see https://shop.test/?token=x"),
+    ],
+)
+def test_values_are_masked_by_the_names_within(value: Any, masked: Any) -> None:
+    """In mappings and lists of any depth, and in URLs that stand alone; what it is made of is left as it was."""
+    before = repr(value)
+    assert masked_value(value) == masked
+    assert repr(value) == before
+
+
+def test_what_is_nested_too_deep_is_masked_as_a_whole() -> None:
+    """A value that contains itself, too."""
+    circle: list[Any] = [{"password": "hunter2"}]
+    circle.append(circle)
+    deep: Any = "hunter2"
+    for _ in range(2_000):
+        deep = {"a": deep}
+    for value in (circle, deep):
+        assert "hunter2" not in str(masked_value(value))
+        assert FILTERED in str(masked_value(value))
+
+
+def test_attributes_with_lists_and_other_urls_are_masked() -> None:
+    """By name, in each URL of a list, and in URLs under any name."""
+    attributes = {
+        "callback_urls": ["https://shop.test/?token=hunter2", "plain"],
+        "next": "https://joe:hunter2@shop.test/",
+        "passwords": ["hunter2"],
+        "db.dsn": "hunter2",
+        "pages": [1, 2],
+    }
+    assert masked_attributes(attributes, send_default_pii=True) == {
+        "callback_urls": [f"https://shop.test/?token={FILTERED}", "plain"],
+        "next": f"https://{FILTERED}@shop.test/",
+        "passwords": FILTERED,
+        "db.dsn": FILTERED,
+        "pages": [1, 2],
+    }
+
+
+@pytest.mark.parametrize("name", ["http.request.header.x_forwarded_for", "http.request.header.x-real-ip"])
+def test_captured_headers_that_tell_a_person_apart_need_permission(name: str) -> None:
+    """As instrumentations name them, with either sign."""
+    attributes = {name: ["203.0.113.7"], "http.request.header.accept": ["*/*"]}
+    assert masked_attributes(attributes, send_default_pii=True) == attributes
+    assert masked_attributes(attributes, send_default_pii=False) == {**attributes, name: FILTERED}
+
+
+#: Whatever is secret in it is `hunter2`, whatever is not is `seen` with a number.
+SECRETS_EVERYWHERE = """
+import asyncio, logging
+import brain_otel
+brain_otel.setup()
+import httpx
+from fastapi import FastAPI
+from opentelemetry import trace
+from opentelemetry.trace import Link
+
+SECRET = "".join(["hunt", "er2"])
+URL = f"https://joe:{SECRET}@shop.test/a?token={SECRET}&page=seen00"
+NESTED = {"headers": {"authorization": SECRET, "accept": "seen01"}, "urls": [URL], "rows": [{"db_password": SECRET}]}
+
+tracer = trace.get_tracer("test")
+shop = logging.getLogger("shop")
+shop.setLevel(logging.INFO)
+
+def facts(number):
+    return {
+        "kept": f"seen{number:02}", "password": SECRET, "passwords": [SECRET, SECRET], "access_tokens": SECRET, "x.access_key": SECRET,
+        "privatekey": SECRET, "dsn": SECRET, "connection_string": SECRET, "url.full": URL, "callback_url": URL,
+        "urls": ["plain", URL],
+    }
+
+def context(number):
+    return {**{name.replace(".", "_"): value for name, value in facts(number).items()}, "payload": NESTED}
+
+def fail():
+    raise ValueError("failed")
+
+with tracer.start_as_current_span("other") as other:
+    link = other.get_span_context()
+with tracer.start_as_current_span("root", attributes=facts(2), links=[Link(link, facts(3))]) as span:
+    span.add_event("event", facts(4))
+    with tracer.start_as_current_span("child", attributes=facts(5)) as child:
+        child.add_event("event", facts(6))
+        child.add_link(link, facts(7))
+brain_otel.add_breadcrumb("step", data=context(10))
+brain_otel.capture_message("after the step")
+with brain_otel.start_transaction("work", **context(8)) as transaction:
+    transaction.set_data("payload", NESTED)
+    brain_otel.set_tag("session_id", SECRET)
+    brain_otel.set_tag("next.url", URL)
+    brain_otel.set_context("request", context(9))
+    with brain_otel.start_span("step", **context(11)) as step:
+        step.set_data("token", SECRET)
+    brain_otel.capture_message("said", **context(12))
+    try:
+        fail()
+    except ValueError as error:
+        brain_otel.capture_exception(error, **context(13))
+    shop.info("logged", extra=context(14))
+
+app = FastAPI()
+
+@app.get("/a")
+async def endpoint():
+    return 1
+
+async def main():
+    transport = httpx.ASGITransport(app, client=("203.0.113.7", 1))
+    async with httpx.AsyncClient(transport=transport, base_url="http://shop") as client:
+        headers = {"x-forwarded-for": "203.0.113.8", "authorization": SECRET, "x-plain": "seen15"}
+        await client.get(f"/a?token={SECRET}&page=seen16", headers=headers)
+
+asyncio.run(main())
+print(brain_otel.flush(5))
+"""
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["private", "pii"])
+def sent(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[bool, dict[str, str]]:
+    """Whether personal data may be sent, and what left the process in all, as text, by where it went."""
+    folder = tmp_path_factory.mktemp("secrets")
+    kept = folder / "kept.jsonl"
+    with SentryIngest() as ingest, OtlpReceiver() as receiver:
+        others: list[Any] = [{"otlp": {"endpoint": receiver.endpoint}}, {"file": {"path": str(kept)}}]
+        config = write_config(folder, traces=[{"sentry": {}}, *others], logs=others, dsn=ingest.dsn)
+        if request.param:
+            config.write_text(
+                config.read_text().replace(
+                    '"profiles_sample_rate"', '"send_default_pii": true, "profiles_sample_rate"'
+                )
+            )
+        headers = {
+            "OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SERVER_REQUEST": "authorization,x-forwarded-for,x-plain"
+        }
+        done = run_python(SECRETS_EVERYWHERE, environment_of(config, headers), pythonpath=[ROOT], cwd=folder)
+        assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr
+        assert "failed while" not in done.stderr
+        return request.param, {
+            "sentry": "\n".join(item.payload.decode() for item in ingest.items()),
+            "otlp": "\n".join(str(each.message) for each in receiver.requests),
+            "file": "\n".join(map(str, read_lines(kept))),
+        }
+
+
+Sent = tuple[bool, dict[str, str]]
+
+
+@pytest.mark.parametrize("where", ["sentry", "otlp", "file"])
+def test_no_secret_leaves_the_process(where: str, sent: Sent) -> None:
+    """Wherever the application gave it, in attributes, events, links, contexts, tags and breadcrumbs."""
+    lines = sent[1][where].split(",") if where == "sentry" else sent[1][where].splitlines()
+    assert [line for line in lines if "hunter2" in line] == []
+
+
+@pytest.mark.parametrize(
+    ("where", "missing"),
+    [("sentry", {14}), ("otlp", {10}), ("file", {10})],
+)
+def test_what_is_no_secret_does(where: str, missing: set[int], sent: Sent) -> None:
+    """Beside the secrets, under the same roof."""
+    assert {number for number in range(17) if f"seen{number:02}" not in sent[1][where]} == missing
+
+
+@pytest.mark.parametrize("where", ["sentry", "otlp", "file"])
+def test_who_was_at_the_other_end_leaves_with_permission_only(where: str, sent: Sent) -> None:
+    """The client's address, also the one that a proxy passes on in a header."""
+    allowed, text = sent[0], sent[1][where]
+    assert ("203.0.113.8" in text) is allowed
+    assert ("203.0.113.7" in text) is allowed

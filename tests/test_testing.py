@@ -152,3 +152,21 @@ def test_beside_a_setup_of_the_applications(
     done = run_python(BESIDE_SETUP, environ, cwd=tmp_path, pythonpath=[ROOT])
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(expected)
+
+
+TRACELESS = """
+import os, signal
+variables, sigterm = dict(os.environ), signal.getsignal(signal.SIGTERM)
+from brain_otel.testing import captured_telemetry
+for _ in range(2):
+    with captured_telemetry() as telemetry:
+        import fastapi, httpx
+    print(dict(os.environ) == variables, signal.getsignal(signal.SIGTERM) == sigterm)
+"""
+
+
+@pytest.mark.parametrize("environ", [{}, {"OTEL_SEMCONV_STABILITY_OPT_IN": "http/dup"}])
+def test_the_fixture_leaves_the_process_as_it_was(environ: dict[str, str], tmp_path: Path) -> None:
+    """Variables, whether they were set or not, and the handler of SIGTERM."""
+    done = run_python(TRACELESS, environ, cwd=tmp_path, pythonpath=[ROOT])
+    assert (done.returncode, done.stdout) == (0, "True True\n" * 2), done.stdout + done.stderr

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Protocol
 
+from brain_otel.options import Options
 from brain_otel.refusal import ConfigurationError
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricExporter
     from opentelemetry.sdk.trace import SpanProcessor
 
-    from brain_otel.options import Options
+    from brain_otel.options import Signal
     from brain_otel.reporting import Reporter
     from brain_otel.settings import Settings
 
@@ -52,9 +53,9 @@ class DestinationModule(Protocol):
     """A module of this folder, or of another package.
 
     It may have two more functions: ``describe(options, settings) -> str``, where the telemetry goes, in a few words
-    and without secrets, or ``off:`` and the reason; and ``probe(options, settings, timeout) -> str``, which sends a
-    test item within ``timeout`` seconds and returns what was delivered, or raises
-    :class:`brain_otel.delivery.DeliveryError`.
+    and without secrets, or ``off:`` and the reason; and ``probe(options, settings, timeout) -> str | None``, which
+    sends a test item within ``timeout`` seconds and returns what was delivered, None where there is nothing to try,
+    or raises :class:`brain_otel.delivery.DeliveryError`.
     """
 
     SIGNALS: tuple[str, ...]
@@ -77,6 +78,10 @@ REGISTRY = {
 """Name -> module, imported when an environment uses it. ``batch`` and ``simple`` are OpenTelemetry's own."""
 
 
+UPSTREAM_METRIC_EXPORTERS = ("otlp_http", "otlp_grpc", "otlp_file/development", "console")
+"""Metric exporters that are OpenTelemetry's own; ``console`` is ours for traces."""
+
+
 def known_names() -> tuple[str, ...]:
     """Every name that a file may use, this package's first."""
     return tuple(dict.fromkeys([*REGISTRY, *(each.name for each in entry_points(group=ENTRY_POINTS))]))
@@ -88,6 +93,8 @@ def load_module(given: Options) -> Any:
     Raises:
         ConfigurationError: there is none of this name, it cannot be imported, or it does not take the signal.
     """
+    if given.signal == "metrics" and given.name in UPSTREAM_METRIC_EXPORTERS:
+        return importlib.import_module("brain_otel.destinations.upstream_metrics")
     found = next(iter(entry_points(group=ENTRY_POINTS, name=given.name)), None)
     if given.name not in REGISTRY and found is None:
         raise ConfigurationError(f"The destination {given.name!r} is unknown; allowed: {', '.join(known_names())}")
@@ -104,6 +111,15 @@ def load_module(given: Options) -> Any:
     if given.signal not in signals:
         raise ConfigurationError(f"{given.place} is given for {given.signal}; allowed: {', '.join(signals)}")
     return module
+
+
+def takes(name: str, signal: Signal) -> bool:
+    """Whether the destination of this name takes ``signal``; of one that cannot be loaded, that shows later."""
+    try:
+        load_module(Options(name=name, signal=signal))
+    except ConfigurationError as error:
+        return " is given for " not in str(error)
+    return True
 
 
 def create_destination(given: Options, settings: Settings) -> Destination | None:

@@ -74,15 +74,15 @@ def describe(options: Options, settings: Settings) -> str:  # noqa: ARG001
     return f"{_protocol(options)} to {masked_url(str(arguments['endpoint']))}"
 
 
-def probe(options: Options, settings: Settings, timeout: float) -> str:
-    """Send one test span, log record or metric; what was delivered.
+def probe(options: Options, settings: Settings, timeout: float) -> str | None:
+    """Send one test span, log record or metric; what was delivered, None where it is off.
 
     Raises:
         DeliveryError: it did not arrive.
     """
     arguments = _arguments(options)
     if arguments is None:
-        return "off"
+        return None
     exporter = _create_exporter(options, {**arguments, "timeout": timeout + RETRY_TIME})
     return send_probe(exporter, options.signal, settings, timeout)
 

@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 def create_destination(options: Options, settings: Settings) -> Destination | None:
     """Start the bridge to Sentry; off without a DSN. ``options`` are sentry-sdk's and come before ours."""
     for name in options.values:  # without a DSN too: a mistake is not to show in production first
-        if name not in DEFAULT_OPTIONS and name != "dsn":
-            raise options.error(name, "an option of sentry_sdk.init()")
+        if name not in DEFAULT_OPTIONS or name == "dsn":
+            allowed = "an option of sentry_sdk.init()"
+            raise options.error(name, allowed if name != "dsn" else "the DSN in distribution.brain_otel.sentry.dsn")
     if settings.sentry is None:
         return None
     processor = SentrySpanProcessor()
@@ -81,11 +82,11 @@ def describe(options: Options, settings: Settings) -> str:  # noqa: ARG001
     return " and ".join([*addresses, *([f"Spotlight at {masked_url(sentry.spotlight)}"] if sentry.spotlight else [])])
 
 
-def probe(options: Options, settings: Settings, timeout: float) -> str:  # noqa: ARG001
-    """Send a test event; what was delivered.
+def probe(options: Options, settings: Settings, timeout: float) -> str | None:
+    """Send a test event; what was delivered, None where there is only Spotlight.
 
     Raises:
         DeliveryError: it did not arrive.
     """
     sentry = settings.sentry
-    return "off" if sentry is None or sentry.dsn is None else probe_event(sentry, timeout)
+    return None if sentry is None or sentry.dsn is None else probe_event(sentry, timeout, options.values)

@@ -115,15 +115,15 @@ def describe(options: Options, settings: Settings) -> str:  # noqa: ARG001
     return " and ".join([*addresses, *([f"Spotlight at {masked_url(sentry.spotlight)}"] if sentry.spotlight else [])])
 
 
-def probe(options: Options, settings: Settings, timeout: float) -> str:
-    """Send a test span and a test event; what was delivered.
+def probe(options: Options, settings: Settings, timeout: float) -> str | None:
+    """Send a test span and a test event; what was delivered, None where there is only Spotlight.
 
     Raises:
         DeliveryError: one of them did not arrive.
     """
     sentry = settings.sentry
     if sentry is None or sentry.dsn is None:
-        return "off"
+        return None
     deadline = time.monotonic() + timeout
     delivered = send_probe(_exporter(sentry.dsn, timeout=timeout), options.signal, settings, timeout)
     return f"{delivered}, {probe_event(sentry, max(0.1, deadline - time.monotonic()))}"

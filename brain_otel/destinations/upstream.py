@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 # Upstream builds a processor from its part of the file in these functions and only as part of a whole provider,
 # where one that fails or hangs takes the others along; a test pins them.
-from opentelemetry.configuration._logger_provider import _create_log_record_processor
-from opentelemetry.configuration._tracer_provider import _create_span_processor
+from opentelemetry.configuration._logger_provider import _create_log_record_exporter, _create_log_record_processor
+from opentelemetry.configuration._tracer_provider import _create_span_exporter, _create_span_processor
 from opentelemetry.configuration.file._loader import _dict_to_model
 
 from brain_otel.destinations import Destination
 from brain_otel.destinations.outage import FAILURES, Told
 from brain_otel.destinations.private import masking, masking_logs
+from brain_otel.destinations.probing import send_probe
 from brain_otel.privacy import masked_url
 
 if TYPE_CHECKING:
@@ -66,6 +67,22 @@ def describe(options: Options, settings: Settings) -> str:  # noqa: ARG001
     name, given = _exporter(options)
     endpoint = given.get("endpoint")
     return f"{name} to {masked_url(str(endpoint))}" if endpoint else name
+
+
+def probe(options: Options, settings: Settings, timeout: float) -> str | None:
+    """Send one test span or log record; what was delivered, None where it would only be printed or written.
+
+    Raises:
+        DeliveryError: it did not arrive.
+    """
+    if _exporter(options)[0] not in ("otlp_http", "otlp_grpc"):
+        return None
+    kind = "batch" if options.name == "batch" else "simple"
+    if options.signal == "traces":
+        span_exporter = getattr(_model("tracer_provider", kind, options).tracer_provider.processors[0], kind).exporter
+        return send_probe(_create_span_exporter(span_exporter), options.signal, settings, timeout)
+    log_exporter = getattr(_model("logger_provider", kind, options).logger_provider.processors[0], kind).exporter
+    return send_probe(_create_log_record_exporter(log_exporter), options.signal, settings, timeout)
 
 
 def _exporter_of(processor: Any) -> Any:

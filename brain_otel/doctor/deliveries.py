@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from brain_otel.doctor.findings import Level
     from brain_otel.settings import Settings
 
+    Result = str | Exception | None
+
 GRACE = 2.0
 """Seconds that a probe may take beyond its timeout, to close what it opened."""
 
@@ -44,21 +46,22 @@ def check_deliveries(effective: Effective, *, timeout: float, offline: bool) -> 
             title="Telemetry goes nowhere: every destination is off",
             remedy="Set SENTRY_DSN or OTEL_EXPORTER_OTLP_ENDPOINT, or OTEL_TRACES_EXPORTER=console to see traces.",
         )
-    results = _probed(sending, effective.settings, timeout) if not offline else {}
+    untried = "telemetry is disabled" if effective.settings.disabled else "--offline" if offline else ""
+    results = _probed(sending, effective.settings, timeout) if not untried else {}
     for target in targets:
-        yield _finding(target, results, timeout, offline=offline)
+        yield _finding(target, results, timeout, untried)
 
 
-def _probed(targets: Sequence[Target], settings: Settings, timeout: float) -> dict[int, str | Exception]:
+def _probed(targets: Sequence[Target], settings: Settings, timeout: float) -> dict[int, Result]:
     """What each probe returned or raised, by the target's identity; nothing for one that is not back in time."""
-    results: dict[int, str | Exception] = {}
+    results: dict[int, Result] = {}
 
     def probe(target: Target) -> None:
         try:
             with left_as_found(target):
                 module = load_module(target.options)
                 send = getattr(module, "probe", None)
-                results[id(target)] = "" if send is None else str(send(target.options, settings, timeout))
+                results[id(target)] = None if send is None else send(target.options, settings, timeout)
         except Exception as error:  # whatever it is, it is a finding
             results[id(target)] = error
 
@@ -98,15 +101,15 @@ def _remove_if_empty(path: Path) -> None:
         return  # it was not made, or it is somebody's by now
 
 
-def _finding(target: Target, results: dict[int, str | Exception], timeout: float, *, offline: bool) -> Finding:
+def _finding(target: Target, results: dict[int, Result], timeout: float, untried: str) -> Finding:
     name = f"{target.options.name}, {target.options.signal}"
     if target.is_off:
         return _made("note", f"{name}: off", target.address.removeprefix("off:").strip())
-    if offline:
-        return _made("note", f"{name}: not tried (--offline)", target.address)
+    if untried:
+        return _made("note", f"{name}: not tried ({untried})", target.address)
     result = results.get(id(target), DeliveryError(f"no answer within {timeout:g} s"))
     if not isinstance(result, Exception):
-        return _made("ok", f"{name}: {result or 'nothing to reach'}", target.address)
+        return _made("ok", f"{name}: {result or 'nothing to try'}", target.address)
     words = str(result) if isinstance(result, DeliveryError) else f"{type(result).__name__}: {result}"
     reason = _short(words)
     return _made("fault", f"{name}: not delivered, {reason}", target.address, _remedy(target.options.name, words))

@@ -12,6 +12,8 @@ from sentry_sdk.utils import Dsn
 from brain_otel.delivery import DeliveryError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from brain_otel.settings import SentrySettings
 
 
@@ -26,8 +28,14 @@ def envelope_address(dsn: str) -> str:
     return Dsn(dsn).to_auth(f"sentry.python/{VERSION}").get_api_url()
 
 
-def probe_event(sentry: SentrySettings, timeout: float) -> str:
-    """Send one test event within ``timeout`` seconds; what was delivered.
+_CONNECTION = (
+    "http_proxy", "https_proxy", "proxy_headers", "ca_certs", "cert_file", "key_file", "socket_options", "keep_alive"
+)  # fmt: skip
+"""The options of sentry-sdk that say how Sentry is reached."""
+
+
+def probe_event(sentry: SentrySettings, timeout: float, options: Mapping[str, Any] | None = None) -> str:
+    """Send one test event within ``timeout`` seconds, connected as sentry-sdk's ``options`` say; what was delivered.
 
     Raises:
         DeliveryError: it was not.
@@ -58,6 +66,7 @@ def probe_event(sentry: SentrySettings, timeout: float) -> str:
         spotlight=False,
         auto_session_tracking=False,
         send_client_reports=False,
+        **{name: value for name, value in (options or {}).items() if name in _CONNECTION},
     )
     client.capture_event({"message": "brain_otel doctor: a test event", "level": "info"})
     answered.wait(timeout)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import signal
 import subprocess
 import sys
+import threading
 from typing import Any
 
 import pytest
@@ -14,11 +16,12 @@ from opentelemetry.trace import Status, StatusCode
 
 from brain_otel import capture, local_trace
 from brain_otel.destinations import create_destination
-from brain_otel.destinations.console import write
+from brain_otel.destinations.console import ConsoleSpanProcessor, write
 from brain_otel.local_trace import LocalTrace
 from brain_otel.options import Options
 from brain_otel.refusal import ConfigurationError
 from brain_otel.reporting import local_trace_entered
+from tests.destinations.service import in_child
 from tests.destinations.terminal import MS, SETTINGS, terminal
 
 
@@ -164,6 +167,34 @@ def test_an_error_after_the_end_of_its_trace_is_printed_alone(capsys: pytest.Cap
         output = console.printed()
     assert output.startswith("✘ ValueError: late")
     assert trace_id in output
+
+
+def test_a_child_forked_while_another_thread_reports_can_report(capsys: pytest.CaptureFixture[str]) -> None:
+    """That thread, with the lock it held, is not in the child."""
+    with terminal(capsys) as console:
+        processor = console.destination.span_processor
+        assert isinstance(processor, ConsoleSpanProcessor)
+        held, done = threading.Event(), threading.Event()
+
+        def hold() -> None:
+            with processor._hearing:
+                held.set()
+                done.wait(10)
+
+        def work() -> str:
+            signal.alarm(3)  # ends a child that hangs
+            capture.set_tag("mission", "m1")
+            capture.capture_message("from the child")
+            return "reported"
+
+        thread = threading.Thread(target=hold)
+        with console.request():
+            thread.start()
+            assert held.wait(5)
+            answer = in_child(work)
+            done.set()
+            thread.join()
+    assert answer == "reported"
 
 
 def test_an_error_in_a_root_that_nobody_announced_is_in_its_tree(capsys: pytest.CaptureFixture[str]) -> None:

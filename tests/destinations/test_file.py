@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.trace import Tracer
 
 from brain_otel.delivery import DeliveryError
@@ -131,17 +134,93 @@ def test_rotation_bounds_what_is_kept(backups: int, tmp_path: Path) -> None:
 
 
 def test_a_batch_that_is_longer_than_a_file_is_parted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Nothing is lost but a single span that is too long."""
+    """Nothing is lost but a single span that is too long, wherever in the batch it is."""
     path = tmp_path / "telemetry.jsonl"
-    with traced(options("file", path=str(path), max_bytes=10_000, backups=100)) as (provider, (used,)):
+    given = options("file", path=str(path), max_bytes=10_000, backups=100, schedule_delay=60_000)
+    with traced(given) as (provider, (used,)):
         make_spans(provider, 50, "small", text="x" * 800)
         assert used.flush(5.0)
         assert failures(caplog) == []
+        make_spans(provider, 7, "earlier")
         make_spans(provider, 1, "large", text="x" * 20_000)
-        assert used.flush(5.0)
-    assert span_names(path) == {f"small {number}": 1 for number in range(50)}
+        make_spans(provider, 20, "later")
+        used.flush(5.0)
+    expected = {"small": 50, "earlier": 7, "later": 20}
+    assert span_names(path) == {f"{name} {index}": 1 for name, number in expected.items() for index in range(number)}
     assert len(failures(caplog)) == 1
     assert "longer than max_bytes" in failures(caplog)[0]
+
+
+def test_a_log_record_that_is_longer_than_a_file_costs_only_itself(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The others of its batch are written, in their order."""
+    path = tmp_path / "telemetry.jsonl"
+    given = options("file", "logs", path=str(path), max_bytes=10_000, backups=100, schedule_delay=60_000)
+    destination = file.create_destination(given, settings())
+    assert destination.log_record_processor is not None
+    provider = LoggerProvider(shutdown_on_exit=False)
+    provider.add_log_record_processor(destination.log_record_processor)
+    bodies = [f"small {number}" for number in range(100)]
+    for number, body in enumerate(bodies):
+        provider.get_logger("test").emit(body=body)
+        if number == 30:
+            provider.get_logger("test").emit(body="x" * 20_000)
+    destination.flush(5.0)
+    destination.shutdown(1.0)
+    kept = [record.body for request in read_lines(*files_of(path)) for record in log_records_of(request)]
+    assert sorted(kept) == sorted(bodies)
+    assert len(failures(caplog)) == 1
+    assert "longer than max_bytes" in failures(caplog)[0]
+
+
+def test_metrics_that_are_longer_than_a_file_are_parted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """By metric and by point: each arrives, once, also of a metric that is too long by itself."""
+    path = tmp_path / "telemetry.jsonl"
+    destination = file.create_destination(
+        options("file", "metrics", path=str(path), max_bytes=10_000, backups=100), settings()
+    )
+    assert destination.metric_exporter is not None
+    reader = PeriodicExportingMetricReader(destination.metric_exporter, export_interval_millis=3_600_000)
+    provider = MeterProvider([reader], shutdown_on_exit=False)
+    for scope in ("one", "two"):
+        meter = provider.get_meter(scope)
+        for name in ("a", "b", "c"):
+            meter.create_counter(f"{scope}.{name}").add(1)
+        many = meter.create_counter(f"{scope}.many")
+        spread = meter.create_histogram(f"{scope}.spread")
+        for number in range(200):
+            many.add(number, {"key": f"{number}"})
+            spread.record(number, {"key": f"{number}"})
+    assert provider.force_flush(5_000)
+    assert destination.flush(5.0)
+    assert failures(caplog) == []
+    metrics = [metric for request in read_lines(*files_of(path)) for metric in metrics_of(request)]
+    for scope in ("one", "two"):
+        assert sorted(each.name for each in metrics if each.scope == scope and each.name[-2] == ".") == [
+            f"{scope}.a",
+            f"{scope}.b",
+            f"{scope}.c",
+        ]
+        for name in ("many", "spread"):
+            points = [point for each in metrics if each.name == f"{scope}.{name}" for point in each.points]
+            found = sorted((int(point.attributes["key"]), point.value) for point in points)
+            assert found == [(number, number) for number in range(200)]
+    provider.shutdown()
+
+
+def test_a_relative_path_stays_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The application may change its folder, as a daemon does."""
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with traced(options("file", path="telemetry/spans.jsonl")) as (provider, (used,)):
+        make_spans(provider, 1, "here")
+        assert used.flush(5.0)
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        make_spans(provider, 1, "there")
+        assert used.flush(5.0)
+    assert span_names(tmp_path / "telemetry" / "spans.jsonl") == {"here 0": 1, "there 0": 1}
+    assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
 WRITER = """

@@ -1,5 +1,6 @@
 """Each destination for itself: one that hangs, refuses or is slow costs neither the application nor the others."""
 
+import itertools
 import logging
 import statistics
 import threading
@@ -17,7 +18,16 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from brain_otel.destinations import Destination, isolation
 from brain_otel.destinations.isolation import MAX_WAITING, InUse, side_by_side
 from brain_otel.guard import forget_logged_places
-from tests.destinations.service import ROOT, environment_of, in_child, make_spans, serve, write_config
+from tests.destinations.service import (
+    ROOT,
+    environment_of,
+    in_child,
+    make_spans,
+    options,
+    serve,
+    traced,
+    write_config,
+)
 from tests.destinations.test_third_party import widget
 from tests.support.ingest import SentryIngest
 from tests.support.otlp import OtlpReceiver, refusing
@@ -255,6 +265,34 @@ def test_a_child_begins_with_an_empty_queue_and_a_thread_of_its_own(gate: Gate) 
     gate.open.set()
     assert used.flush(5.0)
     assert gate.names == ["parent 0", "parent 1", "parent 2"]
+
+
+def test_a_child_flushes_its_own_while_the_parents_flush_hangs() -> None:
+    """It was forked in the middle of that one, which ends never in the child."""
+    released, calls = threading.Event(), itertools.count()
+
+    def respond() -> tuple[int, dict[str, str]]:
+        if next(calls) == 0:
+            released.wait(10)
+        return 200, {}
+
+    with OtlpReceiver() as receiver:
+        receiver.respond = respond
+        with traced(options("otlp", endpoint=receiver.endpoint, schedule_delay=60_000)) as (provider, (used,)):
+            make_spans(provider, 1, "parent")
+            flushing = threading.Thread(target=used.flush, args=(10.0,))
+            flushing.start()
+            receiver.wait_for(lambda it: len(it.requests) == 1)
+
+            def work() -> bool:
+                make_spans(provider, 1, "child")
+                return used.flush(2.0)
+
+            answer = in_child(work)
+            released.set()
+            flushing.join()
+        assert answer == "True"
+        assert sorted(span.name for span in receiver.spans) == ["child 0", "parent 0"]
 
 
 def test_a_flush_that_hangs_is_not_piled_up_upon(gate: Gate) -> None:

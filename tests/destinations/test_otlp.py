@@ -10,9 +10,20 @@ import pytest
 from brain_otel.delivery import DeliveryError
 from brain_otel.destinations import otlp
 from brain_otel.refusal import ConfigurationError
-from tests.destinations.service import in_child, make_spans, options, serve, settings, traced, write_config
+from tests.destinations.service import (
+    ROOT,
+    environment_of,
+    in_child,
+    make_spans,
+    options,
+    serve,
+    settings,
+    traced,
+    write_config,
+)
 from tests.support.otlp import OtlpReceiver, refusing, self_signed
 from tests.support.otlp_data import spans_of
+from tests.support.process import run_python
 
 HTTP, GRPC = "http/protobuf", "grpc"
 PROTOCOLS = (HTTP, GRPC)
@@ -109,6 +120,87 @@ def test_headers_in_each_of_their_forms(protocol: str, given: Any, receiver: Otl
     assert otlp.probe(options("otlp", endpoint=endpoint, protocol=protocol, headers=given), settings(), 5.0)
     headers = receiver.requests[0].headers
     assert (headers["a"], headers["b"]) == ("1", "2")
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("signal", ["traces", "logs", "metrics"])
+def test_headers_of_the_file_are_the_only_ones(
+    protocol: str, signal: Any, receiver: OtlpReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Variables have another backend's key, which this address must not get."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "api-key=vendor,x-tenant=other")
+    monkeypatch.setenv(f"OTEL_EXPORTER_OTLP_{signal.upper()}_HEADERS", "x-signal-key=vendor")
+    given = {"endpoint": endpoint_of(receiver, protocol), "protocol": protocol}
+    assert otlp.probe(options("otlp", signal, **given, headers={"x-tenant": "acme"}), settings(), 5.0)
+    (request,) = receiver.requests
+    assert request.headers["x-tenant"] == "acme"
+    assert not {"api-key", "x-signal-key"} & request.headers.keys()
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize(
+    "given", ["A= k 1 \n", {"a": "k 1\n"}, {"a": "\tk 1\r\n"}, [{"name": "a", "value": "k 1\n"}]]
+)
+def test_a_headers_value_may_end_in_a_newline(protocol: str, given: Any, receiver: OtlpReceiver) -> None:
+    """As one that was read from a file does; it is no part of the value."""
+    endpoint = endpoint_of(receiver, protocol)
+    assert otlp.probe(options("otlp", endpoint=endpoint, protocol=protocol, headers=given), settings(), 5.0)
+    assert receiver.requests[0].headers["a"] == "k 1"
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"authorization": "Bearer\nhunter2"},
+        [{"name": "authorization", "value": "Bearer\r\nhunter2"}],
+        "authorization=Bearer\nhunter2",
+        {"x-key\n": "hunter2"},
+        {"x key": "hunter2"},
+    ],
+)
+def test_a_header_that_http_cannot_hold_is_refused(protocol: str, given: Any) -> None:
+    """At set-up, not at each batch, and without its value."""
+    with pytest.raises(ConfigurationError, match="headers is") as raised:
+        otlp.create_destination(options("otlp", protocol=protocol, headers=given), settings())
+    assert "hunter2" not in f"{raised.value!s}{raised.value.__cause__!r}"
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "http://collector:4318?api_key=hunter2",
+        "http://collector:4318/#part",
+        "http://collector .example:4318",
+        "http://collector:4318\n",
+        " http://collector:4318",
+    ],
+)
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_an_endpoint_to_which_no_path_can_be_added_is_refused(protocol: str, endpoint: str) -> None:
+    with pytest.raises(ConfigurationError, match="endpoint is") as raised:
+        otlp.create_destination(options("otlp", protocol=protocol, endpoint=endpoint), settings())
+    assert "hunter2" not in str(raised.value)
+
+
+def test_a_url_may_have_a_query(receiver: OtlpReceiver) -> None:
+    """Some backends take their key there; the description does not show it."""
+    given = options("otlp", url=f"{receiver.endpoint}/ingest?api_key=hunter2&to=/v1/traces")
+    assert otlp.probe(given, settings(), 5.0) == "a span delivered"
+    assert receiver.requests[0].headers[":path"] == "/ingest?api_key=hunter2&to=/v1/traces"
+    assert otlp.describe(given, settings()).endswith("/ingest?api_key=[Filtered]&to=/v1/traces")
+
+
+@pytest.mark.parametrize("signal", ["traces", "logs", "metrics"])
+def test_a_probe_of_a_url_does_not_tell_its_key(signal: Any, receiver: OtlpReceiver) -> None:
+    """Also where the reason is a library's, which names the address."""
+    with refusing() as nobody, OtlpReceiver() as hanging:
+        hanging.hanging = True
+        for address in (nobody, hanging.endpoint, receiver.endpoint):  # the last knows no such path
+            url = f"{address}/ingest?page=1&api_key=hunter2"
+            with pytest.raises(DeliveryError) as raised:
+                otlp.probe(options("otlp", signal, url=url), settings(), 0.3)
+            assert "hunter2" not in str(raised.value)
 
 
 def test_a_url_is_used_as_it_is(receiver: OtlpReceiver) -> None:
@@ -243,3 +335,65 @@ def test_an_empty_endpoint_turns_it_off() -> None:
     assert otlp.create_destination(options("otlp", endpoint=""), settings()) is None
     assert otlp.describe(options("otlp", endpoint=""), settings()).startswith("off")
     assert otlp.probe(options("otlp", endpoint=""), settings(), 1.0) == "off"
+
+
+HALVES = """
+import logging
+from contextlib import suppress
+import brain_otel
+brain_otel.setup()
+from opentelemetry import trace
+from opentelemetry.trace import Status, StatusCode
+
+tracer = trace.get_tracer("scope")
+logging.addLevelName(33, "L\\udcff")
+shop = logging.getLogger("shop")
+shop.setLevel(1)
+
+with brain_otel.start_transaction("before"):
+    shop.info("before")
+with suppress(ValueError), brain_otel.start_transaction("raising"):
+    raise ValueError("bad \\udcff")
+with tracer.start_as_current_span("name \\udcff") as span:
+    span.add_event("event \\udcff")
+    span.set_attribute("value", "v\\udcff")
+    span.set_attribute("k\\udcff", 1)
+    brain_otel.add_breadcrumb("crumb \\udcff", data={"d\\udcff": "v\\udcff"})
+    brain_otel.set_tag("t\\udcff", "v\\udcff")
+    brain_otel.set_context("c\\udcff", {"k\\udcff": "v\\udcff"})
+    brain_otel.capture_message("message \\udcff", **{"k\\udcff": "v\\udcff"})
+    brain_otel.capture_exception(ValueError("error \\udcff"))
+    shop.info("body \\udcff", extra={"k\\udcff": "v\\udcff"})
+    logging.getLogger("shop\\udcff").warning("logger")
+    shop.log(33, "level")
+    span.set_status(Status(StatusCode.ERROR, "status \\udcff"))
+with brain_otel.start_transaction("after"):
+    shop.info("after")
+print(brain_otel.flush(5))
+"""
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_half_a_surrogate_pair_costs_nobodys_batch(protocol: str, receiver: OtlpReceiver, tmp_path: Path) -> None:
+    """Wherever the application has one, as from `os.listdir`: in names, words, keys and values."""
+    given = [{"otlp": {"endpoint": endpoint_of(receiver, protocol), "protocol": protocol, "schedule_delay": 60_000}}]
+    config = write_config(tmp_path, traces=given, logs=given)
+    done = run_python(HALVES, environment_of(config), pythonpath=[ROOT])
+    assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr
+    assert sorted(span.name for span in receiver.spans) == ["after", "before", "name \\udcff", "raising"]
+    odd = receiver.span("name \\udcff")
+    assert (odd.status, odd.status_description) == ("error", "status \\udcff")
+    assert odd.events[0].name == "event \\udcff"
+    by_body = {record.body: record for record in receiver.log_records}
+    assert by_body.keys() == {
+        "before",
+        "message \\udcff",
+        "ValueError: error \\udcff",
+        "body \\udcff",
+        "logger",
+        "level",
+        "after",
+    }
+    assert by_body["logger"].scope == "shop\\udcff"
+    assert by_body["level"].severity == "L\\udcff"
+    assert "failed while" not in done.stderr

@@ -1,7 +1,11 @@
 """An exporter that fails for a while is two log lines: that it does, and that it does no more."""
 
 import logging
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
@@ -12,8 +16,11 @@ from opentelemetry.sdk.trace import TracerProvider
 
 from brain_otel.destinations import create_destination
 from brain_otel.destinations.isolation import InUse
+from brain_otel.options import Options
 from tests.destinations.service import make_spans, options, settings, traced
 from tests.support.otlp import OtlpReceiver, refusing
+
+Signal = Literal["traces", "logs", "metrics"]
 
 PROTOCOLS = ("http/protobuf", "grpc")
 
@@ -22,6 +29,45 @@ PROTOCOLS = ("http/protobuf", "grpc")
 def receiver() -> Iterator[OtlpReceiver]:
     with OtlpReceiver(grpc=True) as running:
         yield running
+
+
+@contextmanager
+def sending(given: Options) -> Iterator[Callable[[], bool]]:
+    """Give a function that makes one item of the destination's signal and returns what its flush says."""
+    destination = create_destination(given, settings())
+    assert destination is not None
+    used = InUse(destination)
+    provider: Any
+    if given.signal == "traces":
+        assert used.span_processor is not None
+        provider = TracerProvider(shutdown_on_exit=False)
+        provider.add_span_processor(used.span_processor)
+        make: Callable[[], object] = partial(make_spans, provider, 1)
+    elif given.signal == "logs":
+        assert used.log_record_processor is not None
+        provider = LoggerProvider(shutdown_on_exit=False)
+        provider.add_log_record_processor(used.log_record_processor)
+        make = partial(provider.get_logger("test").emit, body="x")
+    else:
+        assert used.metric_exporter is not None
+        reader = PeriodicExportingMetricReader(used.metric_exporter, export_interval_millis=3_600_000)
+        provider = MeterProvider([reader], shutdown_on_exit=False)
+        counter = provider.get_meter("test").create_counter("x")
+
+        def make() -> None:
+            counter.add(1)
+            provider.force_flush(5_000)
+
+    def send() -> bool:
+        make()
+        return used.flush(5.0)
+
+    try:
+        yield send
+    finally:
+        if given.signal == "metrics":
+            provider.shutdown()
+        used.shutdown(1.0)
 
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -34,41 +80,19 @@ def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("signal", ["traces", "logs", "metrics"])
 def test_an_outage_is_told_when_it_begins_and_when_it_ends(
-    signal: Literal["traces", "logs", "metrics"],
+    signal: Signal,
     protocol: str,
     receiver: OtlpReceiver,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """With the reason, once each, for each outage, however many batches are lost in it."""
     endpoint = receiver.endpoint if protocol == "http/protobuf" else receiver.grpc_endpoint
-    destination = create_destination(options("otlp", signal, endpoint=endpoint, protocol=protocol), settings())
-    assert destination is not None
-    if signal == "traces":
-        with traced(options("otlp", endpoint=endpoint, protocol=protocol)) as (tracers, (used,)):
-            told = [outage(receiver, caplog, lambda: traces(tracers, used)) for _ in range(2)]
-    elif signal == "logs":
-        assert destination.log_record_processor is not None
-        loggers = LoggerProvider(shutdown_on_exit=False)
-        loggers.add_log_record_processor(destination.log_record_processor)
-        emit = loggers.get_logger("test").emit
-        told = [outage(receiver, caplog, lambda: (emit(body="x"), destination.flush(5.0))) for _ in range(2)]
-    else:
-        assert destination.metric_exporter is not None
-        reader = PeriodicExportingMetricReader(destination.metric_exporter, export_interval_millis=3_600_000)
-        meters = MeterProvider([reader], shutdown_on_exit=False)
-        counter = meters.get_meter("test").create_counter("x")
-        told = [outage(receiver, caplog, lambda: (counter.add(1), meters.force_flush(5_000))) for _ in range(2)]
-        meters.shutdown()
-    destination.shutdown(1.0)
+    with sending(options("otlp", signal, endpoint=endpoint, protocol=protocol)) as send:
+        told = [outage(receiver, caplog, send) for _ in range(2)]
     for begin, end in told:
         assert begin.startswith(f"otlp: {signal} do not arrive, and are dropped until they do (")
         assert "Unauthorized" in begin or "UNAUTHENTICATED" in begin
         assert end == f"otlp: {signal} arrive again"
-
-
-def traces(provider: TracerProvider, used: InUse) -> None:
-    make_spans(provider, 1)
-    used.flush(5.0)
 
 
 def outage(receiver: OtlpReceiver, caplog: pytest.LogCaptureFixture, send: Any) -> list[str]:
@@ -99,6 +123,111 @@ def test_the_reason_is_the_first_cause(protocol: str, caplog: pytest.LogCaptureF
         (told,) = lines(caplog)
     assert "refused" in told or "UNAVAILABLE" in told
     assert "max retries" not in told
+
+
+@pytest.mark.parametrize("signal", ["traces", "logs", "metrics"])
+def test_the_reason_does_not_tell_a_key_of_the_address(signal: Signal, caplog: pytest.LogCaptureFixture) -> None:
+    """The library names the address in what it raises, with the query."""
+    with (
+        refusing() as nobody,
+        sending(options("otlp", signal, url=f"{nobody}/ingest?page=1&api_key=hunter2", timeout=1_500)) as send,
+    ):
+        assert not send()
+    (told,) = lines(caplog)
+    assert "refused" in told
+    assert "page=1" in told
+    assert "hunter2" not in told
+
+
+@pytest.mark.parametrize("status", [400, 401])
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("signal", ["traces", "logs", "metrics"])
+def test_a_flush_tells_whether_what_was_sent_was_taken(
+    signal: Signal, protocol: str, status: int, receiver: OtlpReceiver
+) -> None:
+    """False once after a batch that was refused, be it an earlier one, and True again when one is taken."""
+    endpoint = receiver.endpoint if protocol == "http/protobuf" else receiver.grpc_endpoint
+    given = options("otlp", signal, endpoint=endpoint, protocol=protocol)
+    with sending(given) as send:
+        assert send()
+        receiver.status = status
+        assert not send()
+        assert not send()
+        receiver.status = 200
+        assert send()
+        assert send()
+
+
+@pytest.mark.parametrize("signal", ["traces", "logs", "metrics"])
+def test_a_flush_tells_whether_a_file_was_written(signal: Signal, tmp_path: Path) -> None:
+    """A folder that a file has taken the place of cannot be made again."""
+    folder = tmp_path / "telemetry"
+    with sending(options("file", signal, path=str(folder / "kept.jsonl"))) as send:
+        assert send()
+        folder.rename(tmp_path / "away")
+        folder.write_text("in the way")
+        assert not send()
+        folder.unlink()
+        assert send()
+
+
+def test_a_batch_lost_between_two_flushes_counts(receiver: OtlpReceiver) -> None:
+    """It was sent by the batch's own time, before anybody asked."""
+    receiver.status = 400
+    given = options("otlp", endpoint=receiver.endpoint, schedule_delay=50)
+    with traced(given) as (provider, (used,)):
+        make_spans(provider, 1)
+        receiver.wait_for(lambda it: [each.status for each in it.requests] == [400])
+        receiver.status = 200
+        deadline = time.monotonic() + 5
+        while (taken := used.flush(5.0)) and time.monotonic() < deadline:  # the answer may be on its way still
+            time.sleep(0.01)
+        assert not taken
+        assert used.flush(5.0)
+
+
+@pytest.mark.parametrize("signal", ["traces", "logs", "metrics"])
+def test_a_file_outage_is_told_each_time_with_its_reason(
+    signal: Signal, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One line when it begins, in the operating system's words, and one when it ends; the second as the first."""
+    folder = tmp_path / "telemetry"
+    with sending(options("file", signal, path=str(folder / "kept.jsonl"))) as send:
+        for _ in range(2):
+            folder.rename(tmp_path / "away")
+            folder.write_text("in the way")
+            for _ in range(3):
+                send()
+            folder.unlink()
+            (tmp_path / "away").rename(folder)
+            for _ in range(2):
+                send()
+            begin, end = lines(caplog)
+            assert begin.startswith(f"file: {signal} do not arrive, and are dropped until they do (")
+            assert "exists" in begin.lower() or "Not a directory" in begin
+            assert end == f"file: {signal} arrive again"
+
+
+@pytest.mark.parametrize("kind", ["batch", "simple"])
+@pytest.mark.parametrize("exporter", ["otlp_http", "otlp_grpc"])
+@pytest.mark.parametrize("signal", ["traces", "logs"])
+def test_an_outage_of_opentelemetrys_own_exporter_is_told_once(
+    signal: Signal, exporter: str, kind: str, receiver: OtlpReceiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As of ours, and a flush tells of it."""
+    http = exporter == "otlp_http"
+    endpoint = f"{receiver.endpoint}/v1/{signal}" if http else receiver.grpc_endpoint
+    given = {exporter: {"endpoint": endpoint, **({} if http else {"tls": {"insecure": True}})}}
+    with sending(options(kind, signal, exporter=given)) as send:
+        for _ in range(2):
+            begin, end = outage(receiver, caplog, send)
+            assert begin.startswith(f"{exporter}: {signal} do not arrive, and are dropped until they do (")
+            assert "Unauthorized" in begin or "UNAUTHENTICATED" in begin
+            assert end == f"{exporter}: {signal} arrive again"
+        receiver.status = 401
+        assert not send()
+        receiver.status = 200
+        assert send()
 
 
 def test_what_exporters_of_others_log_is_logged(caplog: pytest.LogCaptureFixture) -> None:

@@ -380,6 +380,7 @@ def test_it_says_where_spans_go(ingest: SentryIngest) -> None:
 def test_a_probe_tries_both_endpoints(ingest: SentryIngest) -> None:
     """A span and an event, each of which must arrive."""
     told = probe(Options(name="sentry_otlp"), settings_for(ingest.dsn), 5.0)
+    assert told is not None
     assert "a span" in told
     assert "an event delivered" in told
     assert len(ingest.spans) == len(ingest.events) == 1

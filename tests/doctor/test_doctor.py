@@ -316,5 +316,5 @@ def test_without_the_extras_one_line_says_what_to_install() -> None:
     for command in ("config", "doctor"):
         result = run_python(code.format(command))
         assert (result.returncode, result.stdout) == (1, "")
-        assert result.stderr.endswith('pip install "brain-otel[cli,demo]"\n')
+        assert result.stderr.endswith('pip install "brain-otel[cli]"\n')
         assert result.stderr.count("\n") == 1

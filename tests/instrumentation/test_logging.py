@@ -19,6 +19,7 @@ from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogR
 from sentry_sdk.integrations import logging as sentry_logging
 
 import brain_otel
+from brain_otel.capture import MAX_TEXT
 from brain_otel.instrumentation.logging import instrument, uninstrument
 from brain_otel.sentry.client import UnidentifiedLogging
 from brain_otel.settings import InstrumentationSettings
@@ -221,6 +222,62 @@ def test_arguments_that_do_not_fit_are_logged_as_ever(
     plain.propagate, plain.handlers = True, []
     assert "--- Logging error ---" in capsys.readouterr().err
     assert bodies(telemetry) == ["%d items"]
+
+
+def cut(text: str) -> str:
+    """What is left of a text that is too long."""
+    half = MAX_TEXT // 2
+    return f"{text[:half]} ... {len(text) - 2 * half} characters left out ... {text[-half:]}"
+
+
+def test_what_is_very_long_is_cut_in_the_middle(telemetry: Telemetry, kept: Kept) -> None:
+    """A queue counts records, not characters; both ends are kept, and how much is missing is told."""
+    fits = "x" * MAX_TEXT
+    long = "".join(f"{number} " for number in range(20_000))
+    logger.info(fits, extra={"fits": fits})
+    logger.info("%s", long, extra={"long": long, "several": ["short", long]})
+    try:
+        raise ValueError(long)
+    except ValueError:
+        logger.warning("failed", exc_info=True)
+    logger.handle(logging.makeLogRecord({"name": "shop", "msg": "sent", "levelno": 20, "exc_text": long}))
+    brain_otel.capture_message(long, text=long)
+    first, second, failed, sent, message = telemetry.logs
+    assert (first["body"], first["attributes"]) == (fits, {"fits": fits})
+    assert second["body"] == cut(long)
+    assert second["attributes"]["long"] == cut(long)
+    assert list(second["attributes"]["several"]) == ["short", cut(long)]
+    trace = failed["attributes"]["exception.stacktrace"]
+    assert trace.startswith("Traceback")
+    assert trace.endswith(long[-100:] + "\n")
+    assert "characters left out" in trace
+    assert sent["attributes"]["exception.stacktrace"] == cut(long)
+    assert (message["body"], message["attributes"]["text"]) == (cut(long), cut(long))
+    for log in telemetry.logs:
+        values = [log["body"], *log["attributes"].values()]
+        assert all(len(value) < MAX_TEXT + 100 for value in values if isinstance(value, str))
+    assert kept.records[1].args == (long,)
+
+
+def test_whoever_interrupts_a_line_can_log(telemetry: Telemetry, kept: Kept) -> None:
+    """A signal's handler may come while the SDK, asked for a logger, holds its locks: it is asked once a name."""
+    logger.info("first")
+    brain_otel.capture_message("first said")
+    provider = otel_logs.get_logger_provider()
+    assert isinstance(provider, LoggerProvider)
+
+    def interrupt() -> None:
+        logger.info("second")
+        brain_otel.capture_message("second said")
+
+    thread = threading.Thread(target=interrupt, daemon=True)
+    with provider._logger_cache_lock, provider._active_loggers_lock:
+        thread.start()
+        thread.join(5)
+        finished = not thread.is_alive()
+    thread.join()
+    assert finished
+    assert bodies(telemetry) == ["first", "first said", "second", "second said"]
 
 
 def test_handlers_see_two_attributes_more_and_nothing_else(telemetry: Telemetry, kept: Kept) -> None:

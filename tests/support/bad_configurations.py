@@ -226,7 +226,8 @@ bad("batch above its queue", spans("{batch: {max_queue_size: 5, max_export_batch
 bad("batch without delay", spans("{batch: {schedule_delay: 0, exporter: {console: }}}"),
     f"{P0}.batch cannot be made (schedule_delay_millis must be positive", "otlp_http")
 bad("plugin of metrics in OpenTelemetry's", metrics("{otlp_grpc: {compression: zip}}"),
-    "{file}: meter_provider cannot be made (Unsupported compression value 'zip'", "OpenTelemetry's SDK")
+    "{file}: meter_provider.readers.0.periodic.exporter.otlp_grpc cannot be made (Unsupported compression value 'zip'",
+    "what OpenTelemetry's exporter takes")
 
 # Secrets, in the wrong place and in the right one
 for name, dsn in {
@@ -355,15 +356,29 @@ for signal, variable in (
     ("metrics", "OTEL_METRICS_EXPORTER"),
 ):
     bad(f"unknown exporter of {signal}", None, f"{variable} is 'zipkin,otlp'",
-        "none, or some of console, file, memory, otlp, sentry", {**PRODUCTION, variable: "zipkin,otlp"})
+        "memory, otlp", {**PRODUCTION, variable: "zipkin,otlp"})
+bad("exporters without a name", None, "OTEL_TRACES_EXPORTER is ' , '", "none, or some of",
+    {**PRODUCTION, "OTEL_TRACES_EXPORTER": " , "})
+bad("interval of a replaced reader", None, "OTEL_METRIC_EXPORT_INTERVAL is 'often'", "a whole number of milliseconds",
+    {"OTEL_METRICS_EXPORTER": "memory", "OTEL_METRIC_EXPORT_INTERVAL": "often"})
+bad("spotlight that is no address", None, "SENTRY_SPOTLIGHT ({packaged}/staging.yaml:", "an address such as",
+    {"SENTRY_ENVIRONMENT": "staging", "SENTRY_SPOTLIGHT": "http://[::1/stream"})
+bad("spotlight's port", None, "SENTRY_SPOTLIGHT ({packaged}/staging.yaml:", "an address such as",
+    {"SENTRY_ENVIRONMENT": "staging", "SENTRY_SPOTLIGHT": "http://localhost:99999/stream"})
+bad("spotlight with a password", None, "SENTRY_SPOTLIGHT ({packaged}/staging.yaml:", "an address such as",
+    {"SENTRY_ENVIRONMENT": "staging", "SENTRY_SPOTLIGHT": "http://me:hunter2@localhost/stream"})
+bad("sentry's own dsn", spans("{sentry: {dsn: 'https://hunter2@sentry.example/1'}}"),
+    "{file}: tracer_provider.processors.0.sentry.dsn is (masked)", "the DSN in distribution.brain_otel.sentry.dsn")
+bad("endpoint with a query", spans("{otlp: {endpoint: 'http://collector:4318?api_key=hunter2'}}"),
+    "{file}: tracer_provider.processors.0.otlp.endpoint is", "an address such as")
+bad("header on two lines", spans('{otlp: {headers: {x-key: "hunter2\\nmore"}}}'),
+    "{file}: tracer_provider.processors.0.otlp.headers is", "a mapping, or pairs")
 bad("none and something", None, "OTEL_TRACES_EXPORTER is 'none,otlp'", "none, or some of",
     {**PRODUCTION, "OTEL_TRACES_EXPORTER": "none,otlp"})
 bad("exporter for the wrong signal", None,
-    "OTEL_LOGS_EXPORTER ({packaged}/production.yaml: logger_provider.processors.0.sentry) is given for logs",
-    "traces", {**PRODUCTION, "OTEL_LOGS_EXPORTER": "sentry"})
+    "OTEL_LOGS_EXPORTER is 'sentry'", "none, or some of memory, otlp", {**PRODUCTION, "OTEL_LOGS_EXPORTER": "sentry"})
 bad("exporter that needs an option", None,
-    "OTEL_TRACES_EXPORTER ({packaged}/production.yaml: tracer_provider.processors.0.file.path) is empty",
-    "a file's path", {**PRODUCTION, "OTEL_TRACES_EXPORTER": "file"})
+    "OTEL_TRACES_EXPORTER is 'file'", "none, or some of console, memory, otlp, sentry, sentry_otlp", {**PRODUCTION, "OTEL_TRACES_EXPORTER": "file"})
 for variable, value, message, allowed in (
     ("TRACES_TIMEOUT", "soon", "'soon'", "a number of seconds"), ("TIMEOUT", "-1", "'-1'", "a number of seconds"),
     ("COMPRESSION", "zip", "'zip'", "gzip, deflate, none"), ("TRACES_PROTOCOL", "udp", "'udp'", "http/protobuf"),
