@@ -545,6 +545,22 @@ resource:
         ]
 
 
+class TestWhatUpstreamSees:
+    def test_an_environment_of_the_users_own_stays(self) -> None:
+        """Also where it is given in a list of pairs."""
+        environ = {"OTEL_RESOURCE_ATTRIBUTES": "team=ops,deployment.environment.name=prod-eu"}
+        read = read_settings(environ, environment="production")
+        names = [each["name"] for each in read.document["resource"]["attributes"]]
+        assert "deployment.environment.name" not in names
+
+    def test_a_representation_holds_no_secret(self) -> None:
+        """Settings end up in logs."""
+        environ = {"SENTRY_DSN": "http://hunter2@127.0.0.1:9/1", "OTEL_EXPORTER_OTLP_HEADERS": "api-key=hunter2"}
+        read = read_settings(environ, environment="staging")
+        assert "hunter2" not in repr(read)
+        assert not any(name.startswith("x-") for name in read.document)
+
+
 class TestProvenance:
     def test_an_error_names_the_variable_only_where_there_is_one(self, tmp_path: Path) -> None:
         """A value written in the file is the file's, also next to one that is not."""

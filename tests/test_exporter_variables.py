@@ -420,3 +420,14 @@ class TestDoors:
             assert [each.body for each in receiver.log_records] == ["item 7"]
             assert receiver.metrics
             assert "GET /items" not in log
+
+
+NOTHING = "import logging; logging.basicConfig(level='INFO'); import brain_otel; brain_otel.setup()"
+
+
+def test_a_destination_that_is_off_is_told() -> None:
+    """Loudly where a variable asks for it."""
+    told = run_python(NOTHING, {"SENTRY_ENVIRONMENT": "production"}).stderr
+    assert told.count("INFO:brain_otel.sdk:otlp is off: no endpoint (OTEL_EXPORTER_OTLP_ENDPOINT)") == 1
+    asked = run_python(NOTHING, {"SENTRY_ENVIRONMENT": "production", "OTEL_TRACES_EXPORTER": "otlp"}).stderr
+    assert "WARNING:brain_otel.sdk:OTEL_TRACES_EXPORTER names otlp, which is off: no endpoint" in asked

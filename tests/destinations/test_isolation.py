@@ -125,12 +125,17 @@ print(complete, time.monotonic() - started)
 """
 
 
-def test_a_reader_that_hangs_takes_no_time_of_the_others(tmp_path: Path) -> None:
-    """OpenTelemetry flushes readers one after the other; and the end of the process waits for none of them."""
+@pytest.mark.parametrize("kind", ["otlp", "otlp_http"])
+def test_a_reader_that_hangs_takes_no_time_of_the_others(kind: str, tmp_path: Path) -> None:
+    """OpenTelemetry flushes readers one after the other; and the end of the process waits for none of them.
+
+    Be the exporter ours or OpenTelemetry's own.
+    """
     kept = tmp_path / "kept.jsonl"
     with OtlpReceiver() as hanging:
         hanging.hanging = True
-        given = [{"otlp": {"endpoint": hanging.endpoint}}, {"file": {"path": str(kept)}}]
+        endpoint = hanging.endpoint if kind == "otlp" else f"{hanging.endpoint}/v1/metrics"
+        given = [{kind: {"endpoint": endpoint}}, {"file": {"path": str(kept)}}]
         config = write_config(tmp_path, metrics=given, interval=60_000)
         started = time.monotonic()
         done = run_python(METRICS, environment_of(config), pythonpath=[ROOT])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,8 +17,6 @@ from tests.doctor.conftest import dsn_of, write_file
 from tests.support.otlp import OtlpReceiver, refusing
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.support.ingest import SentryIngest
 
 OTLP = "otlp: {endpoint: '${OTEL_EXPORTER_OTLP_ENDPOINT}', headers: '${OTEL_EXPORTER_OTLP_HEADERS}'}"
@@ -50,6 +49,68 @@ def test_offline_sends_nothing(healthy: dict[str, str], ingest: SentryIngest, re
     assert run.returncode == 0
     assert [each["check"] for each in run.of("note")] == ["destinations"] * 4
     assert (ingest.envelopes, receiver.requests) == ([], [])
+
+
+def test_an_application_that_is_looked_at_sends_nothing(
+    healthy: dict[str, str], tmp_path: Path, ingest: SentryIngest, receiver: OtlpReceiver
+) -> None:
+    """Whatever it does while it is imported, and however long that takes."""
+    code = """
+import time
+import brain_otel
+brain_otel.setup()
+from fastapi import FastAPI
+app = FastAPI()
+with brain_otel.start_transaction("at import"):
+    brain_otel.capture_exception(ValueError("at import"))
+time.sleep(1.5)
+"""
+    (tmp_path / "shop.py").write_text(code)
+    run = doctor("shop:app", "--offline", env=healthy, cwd=tmp_path)
+    assert run.of("fault") == []
+    assert (ingest.envelopes, receiver.requests) == ([], [])
+
+
+def test_what_is_disabled_is_not_tried(healthy: dict[str, str], ingest: SentryIngest, receiver: OtlpReceiver) -> None:
+    """setup() does nothing, so neither does the doctor."""
+    run = doctor(env={**healthy, "OTEL_SDK_DISABLED": "true"})
+    assert [each["title"].partition(": ")[2] for each in run.of("note")] == ["not tried (telemetry is disabled)"] * 4
+    assert run.of("fault") == []
+    assert (ingest.envelopes, receiver.requests) == ([], [])
+
+
+@pytest.mark.parametrize("signal", ["traces", "logs", "metrics"])
+def test_opentelemetrys_own_exporters_are_tried(signal: str, tmp_path: Path, receiver: OtlpReceiver) -> None:
+    """They deliver, or it shows that they do not."""
+    exporter = "{otlp_http: {endpoint: '%s/v1/" + signal + "'}}"
+    places = {
+        "traces": "tracer_provider: {processors: [{batch: {exporter: %s}}]}",
+        "logs": "logger_provider: {processors: [{simple: {exporter: %s}}]}",
+        "metrics": "meter_provider: {readers: [{periodic: {exporter: %s}}]}",
+    }
+    file = tmp_path / "plain.yaml"
+    file.write_text('file_format: "1.1"\n' + places[signal] % (exporter % receiver.endpoint))
+    assert doctor("--config-file", str(file)).of("fault", "note") == []
+    assert len(receiver.requests) == 1
+    with refusing() as nobody:
+        file.write_text('file_format: "1.1"\n' + places[signal] % (exporter % nobody))
+        doctor("--config-file", str(file)).fault("refused")
+
+
+def test_the_proxy_of_sentrys_options_is_used(tmp_path: Path, ingest: SentryIngest) -> None:
+    """The test event goes the way that every event will go."""
+    options = f"sentry: {{http_proxy: 'http://127.0.0.1:{ingest.port}'}}"
+    env = {"SENTRY_DSN": f"http://{KEY}@sentry.example/42"}
+    doctor("--config-file", write_file(tmp_path, options), env=env).fault("HTTP 404")  # by what is no proxy
+
+
+def test_spotlight_alone_is_not_tried(tmp_path: Path) -> None:
+    """It is no place to send a test event to."""
+    file = write_file(tmp_path, "sentry: {}", more="")
+    text = Path(file).read_text().replace('"${SENTRY_DSN}"', '"", spotlight: true')
+    Path(file).write_text(text)
+    (line,) = [each for each in doctor("--config-file", file).findings if each["check"] == "destinations"]
+    assert (line["level"], line["title"]) == ("ok", "sentry, traces: nothing to try")
 
 
 def test_what_is_printed_says_what_to_do(healthy: dict[str, str]) -> None:
