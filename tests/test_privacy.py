@@ -331,9 +331,9 @@ shop.setLevel(logging.INFO)
 
 def facts(number):
     return {
-        "kept": f"seen{number:02}", "password": SECRET, "passwords": [SECRET, SECRET], "access_tokens": SECRET, "x.access_key": SECRET,
-        "privatekey": SECRET, "dsn": SECRET, "connection_string": SECRET, "url.full": URL, "callback_url": URL,
-        "urls": ["plain", URL],
+        "kept": f"seen{number:02}", "password": SECRET, "passwords": [SECRET, SECRET], "access_tokens": SECRET,
+        "x.access_key": SECRET, "privatekey": SECRET, "dsn": SECRET, "connection_string": SECRET, "url.full": URL,
+        "callback_url": URL, "urls": ["plain", URL],
     }
 
 def context(number):
