@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from brain_otel.distribution import OURS, read_boolean, read_instrumentation, read_sentry, refuse_unknown
 from brain_otel.document import Document, read_document
 from brain_otel.environment_file import Choice, choose_file
-from brain_otel.file_destinations import METRIC_EXPORTER, read_destinations, replace_destinations
+from brain_otel.named_destinations import METRIC_EXPORTER, read_destinations, replace_destinations
 from brain_otel.schema import MAJOR, MINOR, is_newer, refuse_endless, validate
 from brain_otel.settings import (
     SentrySettings,

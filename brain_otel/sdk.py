@@ -34,8 +34,8 @@ from opentelemetry.sdk.trace import Span, SpanProcessor, TracerProvider
 from brain_otel import local_trace
 from brain_otel.destinations import Destination, create_destination, load_module
 from brain_otel.destinations.isolation import InUse, side_by_side
-from brain_otel.file_destinations import METRIC_EXPORTER
 from brain_otel.guard import guarded
+from brain_otel.named_destinations import METRIC_EXPORTER
 from brain_otel.refusal import ConfigurationError, reason
 from brain_otel.sampling import HeadSampler
 

@@ -22,7 +22,7 @@ from brain_otel.cli import create_app
 from brain_otel.configuration import read_settings
 from brain_otel.destinations import create_destination
 from brain_otel.document import Document
-from brain_otel.file_destinations import read_destinations, replace_destinations
+from brain_otel.named_destinations import read_destinations, replace_destinations
 from brain_otel.options import Options
 from brain_otel.refusal import ConfigurationError
 from brain_otel.settings import InstrumentationSettings, SentrySettings

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from brain_otel.configuration import read_all
 from brain_otel.destinations import load_module
 from brain_otel.doctor.masking import Mask, masked_text, masked_value
-from brain_otel.file_destinations import PROCESSORS, READERS
+from brain_otel.named_destinations import PROCESSORS, READERS
 from brain_otel.refusal import MASK, ConfigurationError
 
 if TYPE_CHECKING:

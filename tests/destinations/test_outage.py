@@ -208,17 +208,24 @@ def test_a_file_outage_is_told_each_time_with_its_reason(
             assert end == f"file: {signal} arrive again"
 
 
-@pytest.mark.parametrize("kind", ["batch", "simple"])
 @pytest.mark.parametrize("exporter", ["otlp_http", "otlp_grpc"])
-@pytest.mark.parametrize("signal", ["traces", "logs"])
+@pytest.mark.parametrize(
+    ("kind", "signal"),
+    [("batch", "traces"), ("simple", "traces"), ("batch", "logs"), ("simple", "logs"), ("periodic", "metrics")],
+)
 def test_an_outage_of_opentelemetrys_own_exporter_is_told_once(
-    signal: Signal, exporter: str, kind: str, receiver: OtlpReceiver, caplog: pytest.LogCaptureFixture
+    kind: str, signal: Signal, exporter: str, receiver: OtlpReceiver, caplog: pytest.LogCaptureFixture
 ) -> None:
     """As of ours, and a flush tells of it."""
     http = exporter == "otlp_http"
     endpoint = f"{receiver.endpoint}/v1/{signal}" if http else receiver.grpc_endpoint
-    given = {exporter: {"endpoint": endpoint, **({} if http else {"tls": {"insecure": True}})}}
-    with sending(options(kind, signal, exporter=given)) as send:
+    values = {"endpoint": endpoint, **({} if http else {"tls": {"insecure": True}})}
+    given = (
+        options(exporter, signal, **values)
+        if signal == "metrics"
+        else options(kind, signal, exporter={exporter: values})
+    )
+    with sending(given) as send:
         for _ in range(2):
             begin, end = outage(receiver, caplog, send)
             assert begin.startswith(f"{exporter}: {signal} do not arrive, and are dropped until they do (")
