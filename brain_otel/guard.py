@@ -11,6 +11,7 @@ After logfire's ``handle_internal_errors``: the log names the place, and a test 
 from __future__ import annotations
 
 import logging
+import sys
 import traceback
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -53,6 +54,8 @@ class guarded:  # noqa: N801 - reads as a statement: `with guarded("ending a spa
 
 
 def _log_once(place: str, error: Exception) -> None:
+    if sys.is_finalizing():
+        return  # much is gone by now, and nobody can do anything about it
     first = object()
     if _logged.setdefault(place, first) is not first:  # in one step: another thread may fail at the same place
         return

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from opentelemetry.sdk._logs import LogRecordProcessor
 from opentelemetry.sdk.trace import Event, ReadableSpan, Span, SpanProcessor
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, Status
 
 from brain_otel.capture import encodable
@@ -43,6 +44,10 @@ class PrivateSpan(ReadableSpan):
         self._name = encodable(span.name)
         if (description := span.status.description) is not None and not description.isascii():
             self._status = Status(span.status.status_code, encodable(description))
+        if (scope := span.instrumentation_scope) is not None and not scope.name.isascii():
+            self._instrumentation_scope = InstrumentationScope(
+                encodable(scope.name), scope.version, scope.schema_url, scope.attributes
+            )
         self._masked: Attributes | None = None
         self._masked_events: Sequence[Event] | None = None
 

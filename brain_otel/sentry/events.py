@@ -16,7 +16,7 @@ from sentry_sdk.utils import event_from_exception
 
 from brain_otel import conventions, local_trace
 from brain_otel.guard import guarded
-from brain_otel.privacy import FILTERED, is_sensitive, masked_value
+from brain_otel.privacy import FILTERED, is_sensitive, masked_attributes, masked_value
 from brain_otel.reporting import Failure, Message, Reporter
 from brain_otel.sentry.breadcrumbs import breadcrumbs_of, merged
 from brain_otel.sentry.request import request_interface
@@ -185,7 +185,7 @@ def _link(event: Any, contexts: dict[str, Any], trace: LocalTrace) -> None:
         event["transaction_info"] = {"source": name.source}
     if trace.tags:
         event["tags"] = {
-            **trace.tags,
+            **masked_attributes(trace.tags, send_default_pii=True),
             **(event.get("tags") or {}),
         }
     _add_request(event, trace)

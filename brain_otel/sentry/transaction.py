@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from brain_otel import conventions
+from brain_otel.privacy import masked_attributes
 from brain_otel.sentry import semantics
 from brain_otel.sentry.breadcrumbs import merged
 
@@ -39,16 +40,16 @@ def create_transaction(collected: CollectedTrace, *, send_default_pii: bool = Fa
         "timestamp": _seconds(root.end_time),
         "contexts": {"trace": _trace_context(root, send_default_pii), "otel": _resource(root)},
         "spans": [_span(span, send_default_pii) for span in collected.spans],
-        "tags": dict(collected.trace.tags),
+        "tags": masked_attributes(collected.trace.tags, send_default_pii=send_default_pii),
     }
-    if crumbs := [crumb for span in (root, *collected.spans) for crumb in _breadcrumbs(span)]:
+    if crumbs := [crumb for span in (root, *collected.spans) for crumb in _breadcrumbs(span, send_default_pii)]:
         event["breadcrumbs"] = {"values": merged([], crumbs)}
     if collected.dropped:
         event["_dropped_spans"] = collected.dropped
     return event
 
 
-def _breadcrumbs(span: ReadableSpan) -> Iterator[dict[str, Any]]:
+def _breadcrumbs(span: ReadableSpan, send_default_pii: bool) -> Iterator[dict[str, Any]]:
     """The breadcrumbs that the application added while ``span`` was current."""
     for event in span.events:
         if event.name == conventions.BREADCRUMB_EVENT:
@@ -59,7 +60,8 @@ def _breadcrumbs(span: ReadableSpan) -> Iterator[dict[str, Any]]:
                 "category": attributes.pop("breadcrumb.category", "default"),
                 "level": attributes.pop("breadcrumb.level", "info"),
             }
-            yield {**crumb, "data": attributes} if attributes else crumb
+            data = masked_attributes(attributes, send_default_pii=send_default_pii)
+            yield {**crumb, "data": data} if data else crumb
 
 
 def _trace_context(root: ReadableSpan, send_default_pii: bool) -> dict[str, Any]:
@@ -103,7 +105,7 @@ def _identity(span: ReadableSpan) -> dict[str, Any]:
 
 
 def _resource(root: ReadableSpan) -> dict[str, Any]:
-    return {"resource": dict(root.resource.attributes)}
+    return {"resource": masked_attributes(root.resource.attributes, send_default_pii=True)}
 
 
 def _seconds(nanoseconds: int | None) -> float:

@@ -23,12 +23,12 @@ class Bridge:
 
     def __init__(self, ingest: SentryIngest, options: dict[str, Any], sampled: bool, **sentry: Any) -> None:
         self.ingest = ingest
-        given = {"environment": "test", "release": "shop@1", "profiles_sample_rate": 0.0, **sentry}
+        given: dict[str, Any] = {"environment": "test", "release": "shop@1", "profiles_sample_rate": 0.0, **sentry}
         settings = Settings(
             environment="test",
             source="test",
             document={},
-            sentry=SentrySettings(dsn=Secret(ingest.dsn), **given),
+            sentry=SentrySettings(**{"dsn": Secret(ingest.dsn), **given}),
         )
         self.provider = TracerProvider(
             sampler=ALWAYS_ON if sampled else ALWAYS_OFF,

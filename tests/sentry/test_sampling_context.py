@@ -13,6 +13,7 @@ from brain_otel import local_trace
 from brain_otel.local_trace import LocalTrace, Name
 from brain_otel.reporting import local_trace_entered
 from brain_otel.sentry.sampling_context import create_sampling_context, sample_rand, sampling_context_of
+from brain_otel.settings import Secret
 from tests.sentry.conftest import Bridge, Connect
 from tests.support.ingest import SentryIngest
 
@@ -113,5 +114,5 @@ def test_an_error_outside_of_any_request_bears_its_spans(bridge: Bridge, ingest:
 
 def test_the_organisation_is_in_it_where_the_dsn_tells(connect: Connect) -> None:
     """Sentry continues traces of one's own organisation only."""
-    connect(options={"dsn": "http://public@o77.ingest.test/1", "transport": None})
+    connect(dsn=Secret("http://public@o77.ingest.test/1"))
     assert create_sampling_context(unrecorded().get_span_context(), Context())["org_id"] == "77"
