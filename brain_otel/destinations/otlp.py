@@ -54,7 +54,8 @@ def create_destination(options: Options, settings: Settings) -> Destination | No
     The endpoint ``default`` is the protocol's own: port 4318 of localhost for HTTP, 4317 for gRPC.
 
     The options are those of OpenTelemetry's ``otlp_http`` and ``otlp_grpc`` exporters and ``batch`` processor,
-    times in milliseconds. What is left out comes from the exporter's standard variables (``OTEL_EXPORTER_OTLP_*``).
+    times in milliseconds. What is left out comes from the exporter's standard variables (``OTEL_EXPORTER_OTLP_*``),
+    but for the headers, which are those given here alone.
 
     Raises:
         ConfigurationError: an option is wrong, or the protocol's package is not installed.
