@@ -7,7 +7,14 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from brain_otel.distribution import OURS, read_boolean, read_instrumentation, read_sentry, refuse_unknown
+from brain_otel.distribution import (
+    OURS,
+    read_boolean,
+    read_instrumentation,
+    read_sentry,
+    refuse_unknown,
+    resource_attribute,
+)
 from brain_otel.document import Document, read_document
 from brain_otel.environment_file import Choice, choose_file
 from brain_otel.named_destinations import METRIC_EXPORTER, read_destinations, replace_destinations
@@ -117,9 +124,7 @@ def _upstream_part(
         readers[options.index]["periodic"]["exporter"] = {METRIC_EXPORTER: {"destination": options.index}}
     resource = data.get("resource") or {}
     attributes = [each for each in resource.get("attributes") or () if each.get("value") not in (None, "")]
-    named = {each["name"] for each in attributes}
-    named.update(pair.partition("=")[0].strip() for pair in str(resource.get("attributes_list") or "").split(","))
-    if "deployment.environment.name" not in named:
+    if resource_attribute(document, "deployment.environment.name") is None:
         attributes.append({"name": "deployment.environment.name", "value": environment})
     data["resource"] = {**resource, "attributes": attributes}
     propagator = data.get("propagator") or {}

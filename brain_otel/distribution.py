@@ -46,7 +46,7 @@ def read_sentry(environment: str, document: Document) -> SentrySettings | None:
         dsn=Secret(str(dsn)) if dsn else None,
         environment=environment,
         release=str(release) if release else None,
-        service_version=_resource_attribute(document, "service.version"),
+        service_version=resource_attribute(document, "service.version"),
         traces_sample_rate=rates[0],
         profiles_sample_rate=rates[1],
         send_default_pii=send_default_pii,
@@ -108,7 +108,8 @@ def read_instrumentation(document: Document) -> InstrumentationSettings:
     return InstrumentationSettings(**values)
 
 
-def _resource_attribute(document: Document, name: str) -> str | None:
+def resource_attribute(document: Document, name: str) -> str | None:
+    """What the file gives the resource under ``name``; empty is nothing."""
     found = None
     for pair in str(document.get("resource", "attributes_list") or "").split(","):
         key, _, value = pair.partition("=")

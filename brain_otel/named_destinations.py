@@ -32,6 +32,7 @@ _REPLACED_BY: dict[Signal, str] = {
     "logs": "OTEL_LOGS_EXPORTER",
     "metrics": "OTEL_METRICS_EXPORTER",
 }
+_INTERVAL = "OTEL_METRIC_EXPORT_INTERVAL"
 _MAX_INTERVAL = 86_400_000
 """Milliseconds, a day."""
 
@@ -95,10 +96,11 @@ def _names(value: str, variable: str, signal: Signal) -> list[str]:
 
 def _interval(environ: Mapping[str, str]) -> int:
     """Milliseconds between two exports of metrics, as the variable says."""
-    name = "OTEL_METRIC_EXPORT_INTERVAL"
-    if not environ[name].strip().isdigit() or not 0 < int(environ[name]) <= _MAX_INTERVAL:
-        raise refusal(name, environ[name], f"a whole number of milliseconds from 1 to {_MAX_INTERVAL}")
-    return int(environ[name])
+    digits = environ[_INTERVAL].strip()
+    interval = int(digits) if digits.isdecimal() and len(digits) <= len(str(_MAX_INTERVAL)) else 0
+    if not 0 < interval <= _MAX_INTERVAL:
+        raise refusal(_INTERVAL, environ[_INTERVAL], f"a whole number of milliseconds from 1 to {_MAX_INTERVAL}")
+    return interval
 
 
 def _replace(document: Document, signal: Signal, names: list[str], environ: Mapping[str, str]) -> None:
@@ -112,7 +114,7 @@ def _replace(document: Document, signal: Signal, names: list[str], environ: Mapp
             periodic: dict[str, Any] = next(
                 (each["periodic"] for _, each in known.values() if "periodic" in each), {}
             )
-            if "interval" not in periodic and "OTEL_METRIC_EXPORT_INTERVAL" in environ:
+            if "interval" not in periodic and _INTERVAL in environ:
                 periodic = {**periodic, "interval": _interval(environ)}
             component = {"periodic": {**periodic, "exporter": component}}  # as often as the file says
         place = None if index is None else (provider, key, index)
@@ -138,7 +140,7 @@ def _options(
     key: Key,
     index: int,
 ) -> Options:
-    if name not in known_names() and not (signal == "metrics" and name in UPSTREAM_METRIC_EXPORTERS):
+    if name not in known_names() and not _is_upstream(name, signal):
         allowed = ", ".join(known_names())
         raise document.error(key[:-1], name, allowed)
     given = dict(values or {})
@@ -155,6 +157,11 @@ def _options(
     )
 
 
+def _is_upstream(name: str, signal: Signal) -> bool:
+    """Whether it is a metric exporter of OpenTelemetry's, as ``console`` is for metrics alone."""
+    return signal == "metrics" and name in UPSTREAM_METRIC_EXPORTERS
+
+
 def _with_otlp_variables(
     document: Document, environ: Mapping[str, str], given: dict[str, Any], signal: Signal, key: Key
 ) -> dict[str, Any]:
@@ -168,8 +175,8 @@ def _with_otlp_variables(
         own = f"OTEL_EXPORTER_OTLP_{signal.upper()}_{option.upper()}"
         if option in given and document.variable((*key, option)) != general:
             continue
-        if option == "endpoint" and "url" in given:
-            continue
+        if option == "endpoint" and given.get("url"):
+            continue  # the file says the whole address
         name = "url" if option == "endpoint" and own in environ else option
         variable = own if own in environ else general
         if variable not in environ or (variable == general and option in given):
@@ -194,7 +201,7 @@ def _milliseconds(document: Document, key: Key, seconds: str) -> float:
 
 def _refuse_twice(document: Document, found: list[Options]) -> None:
     for signal, place in (*PROCESSORS.items(), ("metrics", READERS)):
-        names = [each.name for each in found if each.signal == signal]
+        names = [each.name for each in found if each.signal == signal and not _is_upstream(each.name, signal)]
         for name in ("sentry", "sentry_otlp", "console", "memory"):
             if names.count(name) > 1:
                 raise document.error(place, ", ".join(names), f"{name} once")

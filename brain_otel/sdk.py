@@ -125,14 +125,14 @@ def create_destinations(settings: Settings) -> tuple[InUse, ...]:
         ConfigurationError: an option of one is wrong.
     """
     created: list[InUse] = []
-    off: dict[str, Options] = {}
+    off: dict[tuple[str, str], Options] = {}
     try:
         for options in settings.destinations:
             in_use = _create(options, settings)
             if in_use is not None:
                 created.append(in_use)
             else:
-                off.setdefault(options.name, options)
+                off.setdefault((options.name, options.chosen_by), options)
     except Exception:
         give_up(created)
         raise
@@ -192,8 +192,8 @@ def prefer_stable_semantic_conventions() -> None:
 
 def _tell_off(options: Options, settings: Settings) -> None:
     """Say that a destination is off, and why; loudly where a variable has asked for it."""
-    if options.name.startswith("sentry"):
-        return  # there is a line for it
+    if options.name.startswith("sentry") and not options.chosen_by:
+        return  # there is a line for it when all is ready
     with guarded("telling that a destination is off"):
         describe = getattr(load_module(options), "describe", None)
         why = describe(options, settings).removeprefix("off: ") if describe is not None else "it has no address"

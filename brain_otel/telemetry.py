@@ -190,7 +190,8 @@ def _tell_ready(settings: Settings) -> None:
     for each in _State.destinations:
         if each.destination.ready:
             logger.info("%s", each.destination.ready)
-    if settings.sentry is None and any(each.name.startswith("sentry") for each in settings.destinations):
+    asked = [each for each in settings.destinations if each.name.startswith("sentry") and not each.chosen_by]
+    if settings.sentry is None and asked:
         logger.info("Sentry is off: SENTRY_DSN is not set")
 
 

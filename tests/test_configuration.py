@@ -553,6 +553,13 @@ class TestWhatUpstreamSees:
         names = [each["name"] for each in read.document["resource"]["attributes"]]
         assert "deployment.environment.name" not in names
 
+    def test_an_environment_that_is_left_empty_is_ours_to_give(self) -> None:
+        """An empty value is none, in a list of pairs as elsewhere."""
+        environ = {"OTEL_RESOURCE_ATTRIBUTES": "deployment.environment.name=,team=ops"}
+        read = read_settings(environ, environment="production")
+        found = [each["value"] for each in read.document["resource"]["attributes"] if "deployment" in each["name"]]
+        assert found == ["production"]
+
     def test_a_representation_holds_no_secret(self) -> None:
         """Settings end up in logs."""
         environ = {"SENTRY_DSN": "http://hunter2@127.0.0.1:9/1", "OTEL_EXPORTER_OTLP_HEADERS": "api-key=hunter2"}

@@ -148,6 +148,19 @@ class TestReplacement:
         read = read_settings(given("ETLM"), config_file=path)
         assert targets(read) == {"traces": "http/protobuf to http://file:4318/x"}
 
+    def test_an_address_that_stays_empty_gives_way_to_a_variable(self, tmp_path: Path) -> None:
+        """Only a value in the file comes before it."""
+        path = write(tmp_path, "tracer_provider: {processors: [{otlp: {url: '${COLLECTOR}'}}]}")
+        environ = {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://traces:4318/x"}
+        read = read_settings(environ, config_file=path)
+        assert targets(read) == {"traces": "http/protobuf to http://traces:4318/x"}
+
+    def test_opentelemetrys_console_may_have_several_readers(self, tmp_path: Path) -> None:
+        """It is not ours, of which there is one."""
+        readers = "{periodic: {interval: 1000, exporter: {console: }}}, {periodic: {exporter: {console: }}}"
+        read = read_settings({}, config_file=write(tmp_path, f"meter_provider: {{readers: [{readers}]}}"))
+        assert names(read, "metrics") == ["console", "console"]
+
     def test_an_empty_variable_says_nothing(self) -> None:
         """It counts as unset."""
         environ = dict.fromkeys((f"OTEL_{each.upper()}_EXPORTER" for each in SIGNALS), "")
@@ -429,5 +442,16 @@ def test_a_destination_that_is_off_is_told() -> None:
     """Loudly where a variable asks for it."""
     told = run_python(NOTHING, {"SENTRY_ENVIRONMENT": "production"}).stderr
     assert told.count("INFO:brain_otel.sdk:otlp is off: no endpoint (OTEL_EXPORTER_OTLP_ENDPOINT)") == 1
-    asked = run_python(NOTHING, {"SENTRY_ENVIRONMENT": "production", "OTEL_TRACES_EXPORTER": "otlp"}).stderr
-    assert "WARNING:brain_otel.sdk:OTEL_TRACES_EXPORTER names otlp, which is off: no endpoint" in asked
+    for variable in ("OTEL_TRACES_EXPORTER", "OTEL_METRICS_EXPORTER"):  # the file has it for other signals, too
+        asked = run_python(NOTHING, {"SENTRY_ENVIRONMENT": "production", variable: "otlp"}).stderr
+        assert asked.count(f"WARNING:brain_otel.sdk:{variable} names otlp, which is off: no endpoint") == 1
+
+
+def test_sentry_that_is_off_is_told_once() -> None:
+    """Quietly, unless a variable asks for it."""
+    told = run_python(NOTHING, {"SENTRY_ENVIRONMENT": "production"}).stderr
+    assert told.count("INFO:brain_otel.telemetry:Sentry is off: SENTRY_DSN is not set") == 1
+    assert "WARNING" not in told
+    asked = run_python(NOTHING, {"SENTRY_ENVIRONMENT": "production", "OTEL_TRACES_EXPORTER": "sentry"}).stderr
+    assert asked.count("WARNING:brain_otel.sdk:OTEL_TRACES_EXPORTER names sentry, which is off: no DSN") == 1
+    assert "Sentry is off" not in asked

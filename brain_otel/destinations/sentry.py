@@ -23,10 +23,7 @@ if TYPE_CHECKING:
 
 def create_destination(options: Options, settings: Settings) -> Destination | None:
     """Start the bridge to Sentry; off without a DSN. ``options`` are sentry-sdk's and come before ours."""
-    for name in options.values:  # without a DSN too: a mistake is not to show in production first
-        if name not in DEFAULT_OPTIONS or name == "dsn":
-            allowed = "an option of sentry_sdk.init()"
-            raise options.error(name, allowed if name != "dsn" else "the DSN in distribution.brain_otel.sentry.dsn")
+    _refuse_others(options)  # without a DSN too: a mistake is not to show in production first
     if settings.sentry is None:
         return None
     processor = SentrySpanProcessor()
@@ -73,8 +70,21 @@ def _start(options: Options, settings: SentrySettings, processor: SentrySpanProc
         raise options.failure(error, "options with values as sentry_sdk.init() takes them") from None
 
 
-def describe(options: Options, settings: Settings) -> str:  # noqa: ARG001
-    """The address of Sentry, of Spotlight, or of both."""
+def _refuse_others(options: Options) -> None:
+    for name in options.values:
+        if name == "dsn":  # it would be another one than the rest of the bridge knows
+            raise options.error(name, "the DSN in distribution.brain_otel.sentry.dsn")
+        if name not in DEFAULT_OPTIONS:
+            raise options.error(name, "an option of sentry_sdk.init()")
+
+
+def describe(options: Options, settings: Settings) -> str:
+    """The address of Sentry, of Spotlight, or of both.
+
+    Raises:
+        ConfigurationError: there is an option that is none.
+    """
+    _refuse_others(options)
     sentry = settings.sentry
     if sentry is None:
         return "off: no DSN (SENTRY_DSN)"

@@ -14,7 +14,6 @@ import logging
 import os
 import sys
 import threading
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType, ModuleType
 
+    from brain_otel.destinations.isolation import InUse
     from brain_otel.settings import Settings
 
 AGENTS = ("logfire", "ddtrace", "newrelic", "elasticapm", "instana", "scout_apm", "appdynamics")
@@ -134,10 +134,42 @@ def record_calls(record: Record) -> None:
     wrapt.register_post_import_hook(sentry_imported, "sentry_sdk")
 
 
+def silence() -> None:
+    """Have ``setup()`` make every destination, so that what is wrong with one shows, and use none of them."""
+
+    def sdk_imported(sdk: Any) -> None:
+        wrapped = sdk.create_destinations
+
+        def create_destinations(settings: Settings) -> tuple[InUse, ...]:
+            created = wrapped(settings)
+            sdk.give_up(created)
+            return tuple(_silent(each) for each in created)
+
+        sdk.create_destinations = create_destinations
+
+    wrapt.register_post_import_hook(sdk_imported, "brain_otel.sdk")
+
+
+def _silent(given_up: InUse) -> InUse:
+    """One of its name that takes nothing; a reader of metrics still has its exporter, which drops all of it."""
+    from brain_otel.destinations import Destination
+    from brain_otel.destinations.isolation import InUse
+
+    destination = Destination(name=given_up.name, flush=lambda _timeout: True, shutdown=lambda _timeout: None)
+    silent = InUse(destination, given_up.index)
+    silent.metric_exporter = given_up.metric_exporter
+    return silent
+
+
+def launch() -> None:
+    """Do what ``opentelemetry-instrument`` does in a process that it starts, which is too early to be silent."""
+    from opentelemetry.instrumentation.auto_instrumentation import initialize
+
+    initialize()
+
+
 def record_setup(record: Record) -> None:
     """Observe ``setup()``: with what, and what had been made before."""
-    from brain_otel.sdk import create_destinations, give_up
-
     wrapped = telemetry.start
 
     def start(settings: Settings, *args: Any, **kwargs: Any) -> Any:
@@ -149,9 +181,7 @@ def record_setup(record: Record) -> None:
             "built": [app.title for app in _instances("fastapi", "FastAPI") if app.middleware_stack is not None],
             "engines": len(_instances("sqlalchemy.engine", "Engine")),
         }
-        if not settings.disabled:
-            give_up(create_destinations(settings))  # what is wrong with one shows here, and none is to send anything
-        result = wrapped(replace(settings, destinations=()), *args, **kwargs)
+        result = wrapped(settings, *args, **kwargs)
         record.data["setup"] = found
         return result
 
@@ -271,8 +301,14 @@ def _watch(record: Record, seconds: float) -> None:
     timer.start()
 
 
-def main(report: str, seconds: str, target: str) -> None:
-    """Import ``target``, or only set up where it is empty, and write the report."""
+def main(report: str, seconds: str, target: str, launched: str) -> None:
+    """Import ``target``, or only set up where it is empty, and write the report.
+
+    ``launched`` is empty unless it is to be as under ``opentelemetry-instrument``.
+    """
+    silence()
+    if launched:
+        launch()
     record = Record(Path(report))
     record_calls(record)
     record_setup(record)

@@ -8,15 +8,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from opentelemetry.configuration._logger_provider import _create_log_record_processor
-from opentelemetry.configuration._tracer_provider import _create_span_processor
+from opentelemetry.configuration._logger_provider import _create_log_record_exporter, _create_log_record_processor
+from opentelemetry.configuration._meter_provider import _create_push_metric_exporter
+from opentelemetry.configuration._tracer_provider import _create_span_exporter, _create_span_processor
 from opentelemetry.configuration.file._loader import _dict_to_model
 from opentelemetry.exporter.otlp.json.common.trace_encoder import encode_spans as encode_json
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans as encode_protobuf
 from opentelemetry.sdk._logs import LogRecordProcessor
 from opentelemetry.sdk._logs.export import BatchLogRecordProcessor, ConsoleLogRecordExporter
 from opentelemetry.sdk._shared_internal import BatchProcessor
-from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+from opentelemetry.sdk.metrics import Counter
+from opentelemetry.sdk.metrics.export import (
+    AggregationTemporality,
+    ConsoleMetricExporter,
+    PeriodicExportingMetricReader,
+)
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SimpleSpanProcessor
 
@@ -206,6 +212,25 @@ def test_create_log_record_processor_makes_what_configure_sdk_would() -> None:
     assert isinstance(processor, BatchLogRecordProcessor)
     assert isinstance(processor._batch_processor._exporter, ConsoleLogRecordExporter)
     processor.shutdown()  # type: ignore[no-untyped-call]  # the SDK has no types here
+
+
+def test_an_exporter_can_be_made_without_its_processor() -> None:
+    """`_create_span_exporter` and `_create_log_record_exporter` take the part of the model below a processor."""
+    component: Any = {"simple": {"exporter": {"console": {}}}}
+    spans = span_model(component).tracer_provider.processors[0].simple.exporter
+    assert isinstance(_create_span_exporter(spans), ConsoleSpanExporter)
+    model: Any = _dict_to_model({"file_format": "1.1", "logger_provider": {"processors": [component]}})
+    logs = model.logger_provider.processors[0].simple.exporter
+    assert isinstance(_create_log_record_exporter(logs), ConsoleLogRecordExporter)
+
+
+def test_create_push_metric_exporter_makes_what_configure_sdk_would() -> None:
+    """`_create_push_metric_exporter` takes the exporter of a periodic reader, with what it prefers."""
+    reader: Any = {"periodic": {"exporter": {"console": {"temporality_preference": "delta"}}}}
+    model: Any = _dict_to_model({"file_format": "1.1", "meter_provider": {"readers": [reader]}})
+    exporter = _create_push_metric_exporter(model.meter_provider.readers[0].periodic.exporter)
+    assert isinstance(exporter, ConsoleMetricExporter)
+    assert (exporter._preferred_temporality or {})[Counter] is AggregationTemporality.DELTA
 
 
 def test_batch_processor_has_a_shutdown_with_a_bound() -> None:

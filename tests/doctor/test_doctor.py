@@ -51,8 +51,9 @@ def test_offline_sends_nothing(healthy: dict[str, str], ingest: SentryIngest, re
     assert (ingest.envelopes, receiver.requests) == ([], [])
 
 
+@pytest.mark.parametrize("launcher", [False, True], ids=["by itself", "by the launcher"])
 def test_an_application_that_is_looked_at_sends_nothing(
-    healthy: dict[str, str], tmp_path: Path, ingest: SentryIngest, receiver: OtlpReceiver
+    launcher: bool, healthy: dict[str, str], tmp_path: Path, ingest: SentryIngest, receiver: OtlpReceiver
 ) -> None:
     """Whatever it does while it is imported, and however long that takes."""
     code = """
@@ -66,7 +67,8 @@ with brain_otel.start_transaction("at import"):
 time.sleep(1.5)
 """
     (tmp_path / "shop.py").write_text(code)
-    run = doctor("shop:app", "--offline", env=healthy, cwd=tmp_path)
+    env = {**healthy, "SENTRY_TRACES_SAMPLE_RATE": "1"}
+    run = doctor("shop:app", "--offline", env=env, cwd=tmp_path, launcher=launcher)
     assert run.of("fault") == []
     assert (ingest.envelopes, receiver.requests) == ([], [])
 
@@ -102,6 +104,14 @@ def test_the_proxy_of_sentrys_options_is_used(tmp_path: Path, ingest: SentryInge
     options = f"sentry: {{http_proxy: 'http://127.0.0.1:{ingest.port}'}}"
     env = {"SENTRY_DSN": f"http://{KEY}@sentry.example/42"}
     doctor("--config-file", write_file(tmp_path, options), env=env).fault("HTTP 404")  # by what is no proxy
+
+
+def test_a_dsn_among_sentrys_options_is_a_fault(tmp_path: Path, ingest: SentryIngest) -> None:
+    """setup() refuses it, so neither it nor the file's own gets a test event."""
+    options = f"sentry: {{dsn: 'http://{KEY}@127.0.0.1:{ingest.port}/42'}}"
+    run = doctor("--config-file", write_file(tmp_path, options), env={"SENTRY_DSN": dsn_of(ingest.port)})
+    run.fault("processors.0.sentry.dsn is (masked)")
+    assert ingest.envelopes == []
 
 
 def test_spotlight_alone_is_not_tried(tmp_path: Path) -> None:
@@ -144,6 +154,12 @@ BAD_FILES = [
         'file_format: "1.1"\nx-a: 1\ntracer_provider:\n  processors: [console: {}]\n  sampler: {nosuch: {}}\n',
         "nosuch",
         id="unknown sampler",
+    ),
+    pytest.param(
+        'file_format: "1.1"\nmeter_provider:\n  readers: [periodic: {exporter: {memory: {}}}]\n'
+        "  views: [{selector: {instrument_name: '*'}, stream: {name: one}}]\n",
+        "wildcard",
+        id="view that the SDK refuses",
     ),
 ]
 
@@ -367,6 +383,13 @@ def test_a_dsn_that_turns_up_elsewhere_is_masked_there_too(tmp_path: Path) -> No
     file = tmp_path / "telemetry.yaml"
     file.write_text(json.dumps({"file_format": "1.1", "x-note": f"the key is {KEY}", "tracer_providr": KEY}))
     doctor("--offline", "--config-file", str(file), env={"SENTRY_DSN": dsn_of(1)}).fault("tracer_providr")
+
+
+def test_the_folder_of_a_shell_is_no_secret(tmp_path: Path) -> None:
+    """Its variable is called as if it were a password."""
+    file = tmp_path / "telemetry.yaml"
+    file.write_text('file_format: "1.1"\ntracer_providr: {}\n')
+    doctor("--offline", "--config-file", str(file), env={"PWD": str(tmp_path)}).fault(str(file))
 
 
 def test_without_the_extras_one_line_says_what_to_install() -> None:

@@ -361,6 +361,8 @@ bad("exporters without a name", None, "OTEL_TRACES_EXPORTER is ' , '", "none, or
     {**PRODUCTION, "OTEL_TRACES_EXPORTER": " , "})
 bad("interval of a replaced reader", None, "OTEL_METRIC_EXPORT_INTERVAL is 'often'", "a whole number of milliseconds",
     {"OTEL_METRICS_EXPORTER": "memory", "OTEL_METRIC_EXPORT_INTERVAL": "often"})
+bad("interval in other digits", None, "OTEL_METRIC_EXPORT_INTERVAL is '²'", "a whole number of milliseconds",
+    {"OTEL_METRICS_EXPORTER": "memory", "OTEL_METRIC_EXPORT_INTERVAL": "²"})
 bad("spotlight that is no address", None, "SENTRY_SPOTLIGHT ({packaged}/staging.yaml:", "an address such as",
     {"SENTRY_ENVIRONMENT": "staging", "SENTRY_SPOTLIGHT": "http://[::1/stream"})
 bad("spotlight's port", None, "SENTRY_SPOTLIGHT ({packaged}/staging.yaml:", "an address such as",
