@@ -103,6 +103,8 @@ def read_instrumentation(document: Document) -> InstrumentationSettings:
             if choice not in ("contrib", "native", "off"):
                 raise document.error((*place, name), given[name], "contrib, native, off")
             values[name] = choice
+        elif name == "health_checks":
+            values[name] = _paths(document, (*place, name))
         else:
             values[name] = read_boolean(document, (*place, name), InstrumentationSettings)
     return InstrumentationSettings(**values)
@@ -119,6 +121,15 @@ def resource_attribute(document: Document, name: str) -> str | None:
         if attribute.get("name") == name and attribute.get("value"):
             found = str(attribute["value"])
     return found
+
+
+def _paths(document: Document, place: tuple[str, ...]) -> tuple[str, ...]:
+    value = document.get(*place)
+    if value is None:
+        return ()
+    if not isinstance(value, list) or not all(isinstance(each, str) and each.startswith("/") for each in value):
+        raise document.error(place, value, "a list of paths, each beginning with /")
+    return tuple(value)
 
 
 def refuse_unknown(document: Document, place: tuple[str, ...], given: Any, known: tuple[str, ...]) -> None:

@@ -7,11 +7,12 @@ this service (https://develop.sentry.dev/sdk/telemetry/traces/#header-sentry-tra
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace as otel_trace
-from opentelemetry.sdk.trace.sampling import Sampler, SamplingResult
+from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
 
 from brain_otel.guard import guarded
 
@@ -24,6 +25,26 @@ if TYPE_CHECKING:
     from opentelemetry.util.types import Attributes
 
 _UNDECIDED = otel_context.create_key("brain_otel.sampling.undecided")
+
+
+_unrecorded: ContextVar[bool] = ContextVar("brain_otel.sampling.unrecorded", default=False)
+
+
+class unrecorded:  # noqa: N801 - a context manager, as a class because it is cheaper
+    """While the block lasts, no span is recorded in this context, nor in tasks and threads that get a copy of it."""
+
+    __slots__ = ("_token",)
+
+    def __enter__(self) -> None:
+        self._token = _unrecorded.set(True)
+
+    def __exit__(self, *_: object) -> None:
+        _unrecorded.reset(self._token)
+
+
+def is_unrecorded() -> bool:
+    """Whether no span is recorded here."""
+    return _unrecorded.get()
 
 
 def undecided(context: Context) -> Context:
@@ -52,6 +73,8 @@ class HeadSampler(Sampler):
         trace_state: TraceState | None = None,
     ) -> SamplingResult:
         """The configured sampler's result."""
+        if _unrecorded.get():
+            return SamplingResult(Decision.DROP)
         with guarded("looking for a deferred sampling decision"):
             if otel_context.get_value(_UNDECIDED, parent_context):
                 parent = otel_trace.get_current_span(parent_context).get_span_context()

@@ -59,6 +59,17 @@ class SentrySettings:
 class InstrumentationSettings:
     """Which libraries are instrumented and how."""
 
+    health_checks: tuple[str, ...] = (
+        "/health",
+        "/health/live",
+        "/health/ready",
+        "/healthz",
+        "/livez",
+        "/readyz",
+        "/metrics",
+    )
+    """Paths, as they are asked for, of requests that are not traced."""
+
     fastapi: Literal["contrib", "native", "off"] = "contrib"
     """``contrib``: OpenTelemetry's instrumentation; ``native``: FastAPI's own spans (FastAPI 0.142 on)."""
     sqlalchemy: bool = True

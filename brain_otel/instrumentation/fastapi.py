@@ -32,9 +32,11 @@ from brain_otel.instrumentation.exceptions import passing_through
 from brain_otel.instrumentation.fastapi_errors import observed_handlers, report_unhandled
 from brain_otel.instrumentation.fastapi_native import NATIVE_KEY, NativeObserver
 from brain_otel.instrumentation.fastapi_request import SCOPE_KEY, RequestInProgress
+from brain_otel.instrumentation.fastapi_untraced import is_untraced, remember_bare, serve_untraced, switched
 from brain_otel.instrumentation.patching import Patch, replace
 from brain_otel.lifecycle import flush_before_exit
 from brain_otel.reporting import local_trace_entered
+from brain_otel.sampling import is_unrecorded
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -56,7 +58,9 @@ def instrument(settings: InstrumentationSettings) -> None:
     if native and find_spec("fastapi.telemetry") is None:
         logger.warning("fastapi: native needs FastAPI 0.142 or newer; using contrib's instrumentation")
         native = False
-    _patches.append(replace(FastAPI, "__call__", functools.partial(_traced_call, native=native)))
+    health_checks = frozenset(settings.health_checks)
+    make = functools.partial(_traced_call, native=native, health_checks=health_checks)
+    _patches.append(replace(FastAPI, "__call__", make))
     _patches.append(replace(FastAPI, "build_middleware_stack", functools.partial(_observed_build, native=native)))
 
 
@@ -71,12 +75,12 @@ def uninstrument() -> None:
     _seen.clear()
 
 
-def _traced_call(patch: Patch, *, native: bool) -> Callable[..., Awaitable[None]]:
+def _traced_call(patch: Patch, *, native: bool, health_checks: frozenset[str]) -> Callable[..., Awaitable[None]]:
     original = patch.original
 
     @functools.wraps(original)
     async def call(app: FastAPI, scope: Scope, receive: Receive, send: Send) -> None:
-        if not patch.active or scope["type"] not in ("http", "websocket", "lifespan"):
+        if not patch.active or scope["type"] not in ("http", "websocket", "lifespan") or is_untraced(scope):
             await original(app, scope, receive, send)
             return
         if scope["type"] == "lifespan":
@@ -85,6 +89,11 @@ def _traced_call(patch: Patch, *, native: bool) -> Callable[..., Awaitable[None]
             await original(app, scope, receive, _flushing_at_shutdown(send))
             return
         outer = scope.get(SCOPE_KEY)
+        if outer is None and (is_unrecorded() or (scope["type"] == "http" and scope["path"] in health_checks)):
+            with guarded("preparing an app"):
+                _prepare(app, native=native)
+            await _untraced_call(original, app, scope, receive, send)
+            return
         if isinstance(outer, RequestInProgress):
             with guarded("entering a mounted app"):
                 if not native:
@@ -112,6 +121,18 @@ def _traced_call(patch: Patch, *, native: bool) -> Callable[..., Awaitable[None]
             raise error
 
     return call
+
+
+async def _untraced_call(
+    original: Callable[..., Awaitable[None]], app: FastAPI, scope: Scope, receive: Receive, send: Send
+) -> None:
+    """Serve a request without a trace; only what fails is told of."""
+    try:
+        await serve_untraced(original, app, scope, receive, send)
+    except BaseException as error:
+        with guarded("preparing a request"), local_trace_entered(RequestInProgress(app, scope).trace):
+            report_unhandled(error)
+        raise
 
 
 @contextlib.contextmanager
@@ -151,7 +172,10 @@ def _prepare(app: FastAPI, *, native: bool) -> None:
     if built is not None:
         # Contrib wraps what this returns: the stack as it is, so that no middleware is made twice.
         app.build_middleware_stack = lambda: built  # type: ignore[method-assign]
+    if built is not None:
+        remember_bare(app, built)
     FastAPIInstrumentor.instrument_app(app, server_request_hook=_on_server_span, exclude_spans=["send", "receive"])
+    app.build_middleware_stack = switched(app, app.build_middleware_stack)  # type: ignore[method-assign]
     if built is not None:
         app.middleware_stack = app.build_middleware_stack()
 
@@ -176,7 +200,10 @@ def _observed_build(patch: Patch, *, native: bool) -> Callable[[FastAPI], ASGIAp
             stack: ASGIApp = patch.original(app)
         finally:
             app.exception_handlers = handlers
-        return NativeObserver(stack, _on_server_span) if native else stack
+        if native:
+            return NativeObserver(stack, _on_server_span)
+        remember_bare(app, stack)
+        return stack
 
     return build_middleware_stack
 

@@ -18,6 +18,7 @@ from starlette.websockets import WebSocketDisconnect
 from brain_otel import local_trace
 from brain_otel.capture import report_exception
 from brain_otel.guard import guarded
+from brain_otel.sampling import is_unrecorded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -83,6 +84,8 @@ def _observed(handler: Callable[..., Any]) -> Callable[..., Any]:
 def _report_handled(error: Exception, response: Any) -> None:
     with guarded("judging a handled exception"):
         status = getattr(response, "status_code", None)
+        if is_unrecorded():
+            return  # a health check that says no has not failed
         if isinstance(status, int) and status >= 500 and not _cause_was_reported(error):
             report_exception(error, handled=True, mechanism=_MECHANISM)
 
