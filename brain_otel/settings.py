@@ -59,6 +59,8 @@ class SentrySettings:
 class InstrumentationSettings:
     """Which libraries are instrumented and how."""
 
+    fastapi: Literal["contrib", "native", "off"] = "contrib"
+    """``contrib``: OpenTelemetry's instrumentation; ``native``: FastAPI's own spans (FastAPI 0.142 on)."""
     health_checks: tuple[str, ...] = (
         "/health",
         "/health/live",
@@ -69,9 +71,6 @@ class InstrumentationSettings:
         "/metrics",
     )
     """Paths, as they are asked for, of requests that are not traced."""
-
-    fastapi: Literal["contrib", "native", "off"] = "contrib"
-    """``contrib``: OpenTelemetry's instrumentation; ``native``: FastAPI's own spans (FastAPI 0.142 on)."""
     sqlalchemy: bool = True
     sqlalchemy_connect_spans: bool = False
     """A span for each connection taken from a pool."""

@@ -357,9 +357,9 @@ for signal, variable in (
 ):
     bad(f"unknown exporter of {signal}", None, f"{variable} is 'zipkin,otlp'",
         "memory, otlp", {**PRODUCTION, variable: "zipkin,otlp"})
-bad("health check without a slash", TOP + "distribution: {brain_otel: {instrumentation: {health_checks: [health]}}}",
+bad("health check without a slash", ours("", "health_checks: [health]"),
     "{file}: distribution.brain_otel.instrumentation.health_checks is a list of 1", "a list of paths")
-bad("health check that is no list", TOP + "distribution: {brain_otel: {instrumentation: {health_checks: /health}}}",
+bad("health check that is no list", ours("", "health_checks: /health"),
     "{file}: distribution.brain_otel.instrumentation.health_checks is '/health'", "a list of paths")
 bad("exporters without a name", None, "OTEL_TRACES_EXPORTER is ' , '", "none, or some of",
     {**PRODUCTION, "OTEL_TRACES_EXPORTER": " , "})
