@@ -60,9 +60,9 @@ def is_dsn(value: str) -> bool:
     try:
         parts = urlsplit(value)
         project = parts.path.rsplit("/", 1)[-1]
-        return bool(
-            parts.scheme in ("http", "https") and parts.username and parts.hostname and project.isdigit()
-        ) and (parts.port is None or parts.port > 0)
+        is_project = project.isascii() and project.isdigit()
+        is_address = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        return bool(is_address and parts.username and is_project)
     except ValueError:
         return False
 

@@ -17,6 +17,9 @@ _MAX_REASON = 300
 _SECRET_NAME = re.compile(
     r"dsn|secret|token|password|passwd|authorization|credential|api[_-]?key|headers", re.IGNORECASE
 )
+_FOLDERS = ("PWD", "OLDPWD")
+"""Variables in which a shell keeps where it is and was: their names look like a password's."""
+
 _SECRET_TEXT = re.compile(
     r"""
     (?<=//) [^/\s@]+ (?=@)                                # what stands before the host of an address
@@ -40,7 +43,7 @@ class ConfigurationError(Exception):
 
 def is_secret_name(name: str) -> bool:
     """Whether a value under this key path or variable is never shown."""
-    return _SECRET_NAME.search(name) is not None or is_sensitive(name)
+    return name not in _FOLDERS and (_SECRET_NAME.search(name) is not None or is_sensitive(name))
 
 
 def holds_credentials(text: str) -> bool:

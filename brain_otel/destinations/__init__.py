@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Protocol
 
-from brain_otel.options import Options
 from brain_otel.refusal import ConfigurationError
 
 if TYPE_CHECKING:
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricExporter
     from opentelemetry.sdk.trace import SpanProcessor
 
-    from brain_otel.options import Signal
+    from brain_otel.options import Options, Signal
     from brain_otel.reporting import Reporter
     from brain_otel.settings import Settings
 
@@ -95,31 +94,40 @@ def load_module(given: Options) -> Any:
     """
     if given.signal == "metrics" and given.name in UPSTREAM_METRIC_EXPORTERS:
         return importlib.import_module("brain_otel.destinations.upstream_metrics")
-    found = next(iter(entry_points(group=ENTRY_POINTS, name=given.name)), None)
-    if given.name not in REGISTRY and found is None:
-        raise ConfigurationError(f"The destination {given.name!r} is unknown; allowed: {', '.join(known_names())}")
+    module = _load(given.name)
+    if given.signal not in _signals(module):
+        allowed = ", ".join(_signals(module))
+        raise ConfigurationError(f"{given.place} is given for {given.signal}; allowed: {allowed}")
+    return module
+
+
+def _load(name: str) -> Any:
+    found = next(iter(entry_points(group=ENTRY_POINTS, name=name)), None)
+    if name not in REGISTRY and found is None:
+        raise ConfigurationError(f"The destination {name!r} is unknown; allowed: {', '.join(known_names())}")
     try:
-        module = importlib.import_module(REGISTRY[given.name]) if found is None else found.load()
+        return importlib.import_module(REGISTRY[name]) if found is None else found.load()
     except Exception as error:
         if found is None:
             raise
         raise ConfigurationError(
-            f"The destination {given.name!r} cannot be loaded from {found.value} "
+            f"The destination {name!r} cannot be loaded from {found.value} "
             f"({type(error).__name__}: {error}); allowed: a module with create_destination"
         ) from error
-    signals = getattr(module, "SIGNALS", ("traces",))
-    if given.signal not in signals:
-        raise ConfigurationError(f"{given.place} is given for {given.signal}; allowed: {', '.join(signals)}")
-    return module
+
+
+def _signals(module: Any) -> tuple[str, ...]:
+    return tuple(getattr(module, "SIGNALS", ("traces",)))
 
 
 def takes(name: str, signal: Signal) -> bool:
     """Whether the destination of this name takes ``signal``; of one that cannot be loaded, that shows later."""
+    if signal == "metrics" and name in UPSTREAM_METRIC_EXPORTERS:
+        return True
     try:
-        load_module(Options(name=name, signal=signal))
-    except ConfigurationError as error:
-        return " is given for " not in str(error)
-    return True
+        return signal in _signals(_load(name))
+    except ConfigurationError:
+        return True
 
 
 def create_destination(given: Options, settings: Settings) -> Destination | None:

@@ -39,7 +39,8 @@ def check_deliveries(effective: Effective, *, timeout: float, offline: bool) -> 
     """Probe every destination at once; each has ``timeout`` seconds, all of them little more."""
     targets = [each for each in effective.targets if not each.refused]
     sending = [each for each in targets if not each.is_off]
-    if not sending and len(targets) == len(effective.targets) and not effective.settings.disabled:
+    is_quiet = effective.settings.disabled or _pulled(effective)
+    if not sending and len(targets) == len(effective.targets) and not is_quiet:
         yield Finding(
             check="destinations",
             level="warning",
@@ -50,6 +51,12 @@ def check_deliveries(effective: Effective, *, timeout: float, offline: bool) -> 
     results = _probed(sending, effective.settings, timeout) if not untried else {}
     for target in targets:
         yield _finding(target, results, timeout, untried)
+
+
+def _pulled(effective: Effective) -> bool:
+    """Whether metrics are fetched, as Prometheus does it: that is OpenTelemetry's affair, and no destination."""
+    readers = (effective.settings.document.get("meter_provider") or {}).get("readers") or ()
+    return any("pull" in reader for reader in readers)
 
 
 def _probed(targets: Sequence[Target], settings: Settings, timeout: float) -> dict[int, Result]:

@@ -15,9 +15,6 @@ if TYPE_CHECKING:
 
     from brain_otel.document import Key
 
-_FOLDERS = ("PWD", "OLDPWD")
-"""Variables in which a shell keeps where it is and was: their names look like a password's."""
-
 _SHORTEST = 6
 """Characters that a secret has at least to be looked for in other text; less would mask words at random."""
 
@@ -28,7 +25,7 @@ _PAIR = re.compile(r"(?<![^,;\s])([\w.\-]+)=(?!\.\.\.)([^,;\s]+)")
 
 def is_secret(*names: str) -> bool:
     """Whether a value under one of these key paths or variables is a secret."""
-    return any(is_secret_name(name) for name in names if name not in _FOLDERS)
+    return any(map(is_secret_name, names))
 
 
 def masked_value(key: Key, value: Any, variables: Iterable[str], sibling: Any = None) -> str:

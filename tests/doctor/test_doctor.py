@@ -402,3 +402,13 @@ def test_without_the_extras_one_line_says_what_to_install() -> None:
         assert (result.returncode, result.stdout) == (1, "")
         assert result.stderr.endswith('pip install "brain-otel[cli]"\n')
         assert result.stderr.count("\n") == 1
+
+
+def test_metrics_that_are_fetched_are_somewhere(tmp_path: Path) -> None:
+    """A pull reader is no destination, and telemetry does not go nowhere."""
+    file = tmp_path / "telemetry.yaml"
+    file.write_text(
+        'file_format: "1.1"\nmeter_provider: {readers: [{pull: {exporter: {prometheus/development: {}}}}]}\n'
+    )
+    run = doctor("--offline", "--config-file", str(file))
+    assert not [each for each in run.findings if "goes nowhere" in each["title"]]
