@@ -235,6 +235,7 @@ for name, dsn in {
     "no key": "https://sentry.io/42",
     "no project": "https://hunter2@sentry.io/",
     "project is a word": "https://hunter2@sentry.io/shop",
+    "project in other digits": "https://hunter2@sentry.io/²",
     "ftp": "ftp://hunter2@sentry.io/42",
     "a port in words": "https://hunter2@sentry.io:port/42",
     "in quotes": "'https://hunter2@sentry.io/42'",
