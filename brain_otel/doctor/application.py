@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import signal
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from brain_otel.doctor.findings import Finding
+from brain_otel.doctor.launching import without_launcher
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -55,7 +55,7 @@ def inspect(
         variables["SENTRY_ENVIRONMENT"] = environment
     if config_file:
         variables["OTEL_CONFIG_FILE"] = str(config_file.absolute())
-    launched = _without_launcher(variables)
+    launched = without_launcher(variables)
     with tempfile.TemporaryDirectory(prefix="brain-otel-doctor-") as folder:
         report, errors = Path(folder, "report.json"), Path(folder, "stderr")
         arguments = [str(report), f"{seconds:g}", app, "launched" if launched else ""]
@@ -78,21 +78,6 @@ def inspect(
             finally:
                 _end(process)
         return _read(report, errors, process.returncode)
-
-
-def _without_launcher(variables: dict[str, str]) -> bool:
-    """Take out of PYTHONPATH the folder by which ``opentelemetry-instrument`` sets up at the interpreter's start.
-
-    Returns whether it was there: then the inspection sets up itself, once it has seen to it that nothing is sent.
-    """
-    found = importlib.util.find_spec("opentelemetry.instrumentation.auto_instrumentation")
-    folder = Path(found.origin).parent if found is not None and found.origin else None
-    paths = variables.get("PYTHONPATH", "").split(os.pathsep)
-    kept = [each for each in paths if not each or Path(each) != folder]
-    if len(kept) == len(paths):
-        return False
-    variables["PYTHONPATH"] = os.pathsep.join(kept)
-    return True
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

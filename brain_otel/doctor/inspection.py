@@ -21,12 +21,13 @@ import wrapt
 
 import brain_otel
 from brain_otel import telemetry
+from brain_otel.doctor.launching import launch
+from brain_otel.doctor.silence import silence
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType, ModuleType
 
-    from brain_otel.destinations.isolation import InUse
     from brain_otel.settings import Settings
 
 AGENTS = ("logfire", "ddtrace", "newrelic", "elasticapm", "instana", "scout_apm", "appdynamics")
@@ -132,40 +133,6 @@ def record_calls(record: Record) -> None:
 
     wrapt.register_post_import_hook(fastapi_imported, "opentelemetry.instrumentation.fastapi")
     wrapt.register_post_import_hook(sentry_imported, "sentry_sdk")
-
-
-def silence() -> None:
-    """Have ``setup()`` make every destination, so that what is wrong with one shows, and use none of them."""
-
-    def sdk_imported(sdk: Any) -> None:
-        wrapped = sdk.create_destinations
-
-        def create_destinations(settings: Settings) -> tuple[InUse, ...]:
-            created = wrapped(settings)
-            sdk.give_up(created)
-            return tuple(_silent(each) for each in created)
-
-        sdk.create_destinations = create_destinations
-
-    wrapt.register_post_import_hook(sdk_imported, "brain_otel.sdk")
-
-
-def _silent(given_up: InUse) -> InUse:
-    """One of its name that takes nothing; a reader of metrics still has its exporter, which drops all of it."""
-    from brain_otel.destinations import Destination
-    from brain_otel.destinations.isolation import InUse
-
-    destination = Destination(name=given_up.name, flush=lambda _timeout: True, shutdown=lambda _timeout: None)
-    silent = InUse(destination, given_up.index)
-    silent.metric_exporter = given_up.metric_exporter
-    return silent
-
-
-def launch() -> None:
-    """Do what ``opentelemetry-instrument`` does in a process that it starts, which is too early to be silent."""
-    from opentelemetry.instrumentation.auto_instrumentation import initialize
-
-    initialize()
 
 
 def record_setup(record: Record) -> None:

@@ -20,9 +20,9 @@ from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.trace import Tracer
 
 from brain_otel.delivery import DeliveryError
-from brain_otel.destinations import file
-from brain_otel.destinations.file import RotatingFile
+from brain_otel.destinations import file, rotating_file
 from brain_otel.destinations.memory import MEMORY
+from brain_otel.destinations.rotating_file import RotatingFile
 from brain_otel.guard import forget_logged_places
 from brain_otel.refusal import ConfigurationError
 from tests.destinations.service import ROOT, in_child, make_spans, options, serve, settings, traced, write_config
@@ -226,7 +226,7 @@ def test_a_relative_path_stays_where_it_was(tmp_path: Path, monkeypatch: pytest.
 WRITER = """
 import sys, threading
 from pathlib import Path
-from brain_otel.destinations.file import RotatingFile
+from brain_otel.destinations.rotating_file import RotatingFile
 name, path, bound = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
 file = RotatingFile(path, max_bytes=bound, backups=100)
 def write(thread):
@@ -356,7 +356,7 @@ def test_another_process_that_holds_the_lock_is_not_waited_for_without_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It may have been stopped in the middle of a write."""
-    monkeypatch.setattr(file, "LOCK_TIMEOUT", 0.1)
+    monkeypatch.setattr(rotating_file, "LOCK_TIMEOUT", 0.1)
     written = RotatingFile(tmp_path / "telemetry.jsonl", max_bytes=1_000, backups=1)
     other = RotatingFile(written.path, max_bytes=1_000, backups=1)
     with other._locked(), pytest.raises(BlockingIOError):

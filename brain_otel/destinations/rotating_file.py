@@ -1,0 +1,145 @@
+"""A file that lines are appended to, by several processes, and that is rotated at a size."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+import time
+import weakref
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+try:
+    import fcntl
+except ImportError:
+    _LOCKS = False  # Windows: one process a file
+else:
+    _LOCKS = True
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+LOCK_TIMEOUT = 5.0
+"""Seconds to wait for another process that writes to the same file, or has been stopped while it does."""
+
+
+class RotatingFile:
+    """Appends lines to a file of at most ``max_bytes``; what is full becomes ``path.1``, and so on to ``backups``.
+
+    Only its owner can read it. Every line is written under a lock that other processes respect too (of
+    ``path.lock``), and is whole: one that could be written in part is taken back.
+    """
+
+    def __init__(self, path: Path, *, max_bytes: int, backups: int) -> None:
+        self.path = path
+        self.max_bytes = max_bytes
+        self.backups = backups
+        self._reset()
+        # A hook cannot be taken back; it must not keep the file's object alive for ever.
+        alive = weakref.ref(self)
+        os.register_at_fork(after_in_child=lambda: _reset(alive()))
+
+    def _reset(self) -> None:
+        self._lock = threading.Lock()
+
+    def write(self, line: bytes) -> None:
+        """Append ``line``, which ends with a newline; a folder that is missing is made.
+
+        Raises:
+            OSError: it cannot be written.
+            ValueError: it is longer than a whole file may be.
+        """
+        if len(line) > self.max_bytes:
+            raise ValueError(f"a line of {len(line)} bytes is longer than max_bytes, {self.max_bytes}")
+        with self._lock:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self._locked():
+                if self._size() + len(line) > self.max_bytes:
+                    self._rotate()
+                self._append(line)
+
+    def check(self) -> None:
+        """See whether it could be written by this user, and make nothing: it would belong to who asked.
+
+        Raises:
+            OSError: it could not.
+        """
+        if self.path.exists():
+            os.close(os.open(self.path, os.O_WRONLY | os.O_APPEND))
+            return
+        folder = next(each for each in self.path.absolute().parents if each.exists())
+        if not folder.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    def _append(self, line: bytes) -> None:
+        descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+        try:
+            size = os.fstat(descriptor).st_size
+            if size and line and os.pread(descriptor, 1, size - 1) != b"\n":
+                line = b"\n" + line  # after what a process that was killed wrote of its last line
+            left = memoryview(line)
+            try:
+                while left:
+                    left = left[os.write(descriptor, left) :]
+            except OSError:
+                if len(left) < len(line):
+                    os.ftruncate(descriptor, size)
+                raise
+        finally:
+            os.close(descriptor)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        if not _LOCKS:
+            yield
+            return
+        descriptor = os.open(f"{self.path}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            _lock(descriptor)
+            try:
+                yield
+            finally:
+                # Not left to close(): a child forked meanwhile has a copy of the descriptor, and would hold the lock.
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
+        finally:
+            os.close(descriptor)
+
+    def _size(self) -> int:
+        try:
+            return self.path.stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def _rotate(self) -> None:
+        for number in range(self.backups, 0, -1):
+            older = self._numbered(number)
+            newer = self._numbered(number - 1) if number > 1 else self.path
+            if newer.exists():
+                newer.replace(older)
+        if self.backups == 0:
+            self.path.unlink(missing_ok=True)
+
+    def _numbered(self, number: int) -> Path:
+        return self.path.with_name(f"{self.path.name}.{number}")
+
+
+def _lock(descriptor: int) -> None:
+    deadline = time.monotonic() + LOCK_TIMEOUT
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.002)
+        else:
+            return
+
+
+def _reset(file: RotatingFile | None) -> None:
+    if file is not None:
+        file._reset()
