@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
@@ -261,12 +262,14 @@ def test_processes_and_threads_on_one_path_lose_and_tear_nothing(tmp_path: Path)
 
 def test_a_fork_in_the_middle_of_a_write_holds_nobody_up(tmp_path: Path) -> None:
     """A child that was forked while its parent wrote has neither lock, and both go on."""
-    written = RotatingFile(tmp_path / "telemetry.jsonl", max_bytes=1_000_000, backups=1)
+    # So long a file that it is not rotated meanwhile: the children's lines would go with what is oldest.
+    written = RotatingFile(tmp_path / "telemetry.jsonl", max_bytes=2**40, backups=1)
     stop = threading.Event()
 
     def write() -> None:
         while not stop.is_set():
             written.write(b'{"from":"parent"}\n')
+            time.sleep(0.0002)  # or a child that polls for the lock could starve
 
     thread = threading.Thread(target=write)
     thread.start()
@@ -276,8 +279,10 @@ def test_a_fork_in_the_middle_of_a_write_holds_nobody_up(tmp_path: Path) -> None
     finally:
         stop.set()
         thread.join(10)
-    lines = Counter(json.loads(line)["from"] for line in written.path.read_text().splitlines())
-    assert lines["child"] == 20
+    with written.path.open("rb") as lines:
+        found = Counter(lines)
+    assert set(found) == {b'{"from":"parent"}\n', b'{"from":"child"}\n'}
+    assert found[b'{"from":"child"}\n'] == 20
 
 
 def test_forked_workers_write_to_one_file(tmp_path: Path) -> None:
