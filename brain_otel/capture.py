@@ -19,9 +19,10 @@ from opentelemetry.semconv.attributes import exception_attributes
 from opentelemetry.trace import Status, StatusCode
 
 from brain_otel import local_trace
+from brain_otel.encoding import encodable
 from brain_otel.guard import guarded
 from brain_otel.log_records import context_of_log, logger_of
-from brain_otel.privacy import masked_value
+from brain_otel.privacy import policy
 from brain_otel.reporting import Failure, Message, reporters
 
 if TYPE_CHECKING:
@@ -42,10 +43,6 @@ EVENT_ID = "sentry.event_id"
 """The log record's attribute with the id that ``capture_*`` returns and Sentry shows."""
 
 _INT64 = 2**63
-
-MAX_TEXT = 32_768
-"""Characters of a log record's text and of each attribute; of a longer one both ends are kept. Queues count records,
-so without it a service that logs large bodies could fill the memory while nobody takes them."""
 
 
 def capture_exception(error: BaseException | Any | None = None, **context: Any) -> str | None:
@@ -203,20 +200,9 @@ def attribute_value(value: Any) -> Any:
             return value
         if isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value):
             return [encodable(item) for item in value]
-        return encodable(str(masked_value(value))[:1000])  # masked now: nobody can tell the names apart later
+        return encodable(str(policy().value(value))[:1000])  # masked now: nobody can tell the names apart later
     except Exception:  # the application's object may have a broken __str__
         return f"<{type(value).__name__}>"
-
-
-def encodable(text: str) -> str:
-    """``text``, no longer than :data:`MAX_TEXT`, with what UTF-8 cannot hold (half a surrogate pair) written out.
-
-    One such string, for example a file name from ``os.listdir``, would cost the exporter's whole batch.
-    """
-    if len(text) > MAX_TEXT:
-        half = MAX_TEXT // 2
-        text = f"{text[:half]} ... {len(text) - 2 * half} characters left out ... {text[-half:]}"
-    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 def error_attributes(error: BaseException) -> dict[str, str]:

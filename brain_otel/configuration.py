@@ -18,6 +18,7 @@ from brain_otel.distribution import (
 from brain_otel.document import Document, read_document
 from brain_otel.environment_file import Choice, choose_file
 from brain_otel.named_destinations import METRIC_EXPORTER, read_destinations, replace_destinations
+from brain_otel.privacy_document import read_privacy
 from brain_otel.schema import MAJOR, MINOR, is_newer, refuse_endless, validate
 from brain_otel.settings import (
     SentrySettings,
@@ -83,7 +84,7 @@ def _settings(
     environment: str, document: Document, destinations: tuple[Options, ...], notices: tuple[str, ...]
 ) -> Settings:
     ours = document.get(*OURS) or {}
-    refuse_unknown(document, OURS, ours, ("sentry", "instrumentation"))
+    refuse_unknown(document, OURS, ours, ("sentry", "instrumentation", "privacy"))
     _refuse_unpaired(document)
     sentry = read_sentry(environment, document)
     refuse_endless(document)
@@ -97,6 +98,7 @@ def _settings(
         sentry=sentry,
         instrumentation=read_instrumentation(document),
         disabled=bool(document.get("disabled")),
+        privacy=read_privacy(document),
         send_default_pii=read_boolean(document, (*OURS, "sentry", "send_default_pii"), SentrySettings),
         notices=notices,
     )

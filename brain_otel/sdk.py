@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry import _logs as otel_logs
 from opentelemetry import metrics as otel_metrics
 from opentelemetry import trace as otel_trace
+from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.configuration import configure_sdk
 
 # Makes the propagator without setting it, to see whether it can be made; tests name a wrong one.
@@ -36,6 +37,8 @@ from brain_otel.destinations import Destination, create_destination, load_module
 from brain_otel.destinations.isolation import InUse, side_by_side
 from brain_otel.guard import guarded
 from brain_otel.named_destinations import METRIC_EXPORTER
+from brain_otel.privacy import policy
+from brain_otel.privacy.attributes import masked_attributes
 from brain_otel.refusal import ConfigurationError, reason
 from brain_otel.sampling import HeadSampler
 
@@ -43,6 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from opentelemetry.sdk.metrics.export import MetricExporter
+    from opentelemetry.sdk.resources import Resource
 
     from brain_otel.options import Options
     from brain_otel.settings import Settings
@@ -153,6 +157,7 @@ def attach(destinations: tuple[InUse, ...], provider: TracerProvider) -> tuple[I
     application adds to the tracer provider.
     """
     in_use = [InUse(_added_by_others(provider))]
+    _mask_resource(provider.resource)
     loggers = otel_logs.get_logger_provider()
     for destination in destinations:
         if destination.span_processor is not None:
@@ -167,6 +172,16 @@ def attach(destinations: tuple[InUse, ...], provider: TracerProvider) -> tuple[I
             # They would wait, one after the other and without a bound, for what cannot be reached.
             atexit.unregister(each.shutdown)
     return tuple(in_use)
+
+
+def _mask_resource(resource: Resource) -> None:
+    """Mask what is private in ``resource``, such as a command line with a password, for all signals at once.
+
+    The providers share the one object. ``_attributes`` is where it keeps them; a test tells when that changes.
+    """
+    masked = masked_attributes(policy(), resource.attributes)
+    if masked != dict(resource.attributes):
+        resource._attributes = BoundedAttributes(attributes=masked)
 
 
 def create_metric_exporter(destination: MetricExporter | None) -> MetricExporter | None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from brain_otel.privacy.settings import PrivacySettings
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -97,6 +99,7 @@ class Settings:
     """None: no DSN, so Sentry is off."""
     instrumentation: InstrumentationSettings = field(default_factory=InstrumentationSettings)
     disabled: bool = False
+    privacy: PrivacySettings = field(default_factory=PrivacySettings)
     send_default_pii: bool = False
     """Whether what tells a person apart, such as the client's address, may leave."""
     notices: tuple[str, ...] = ()

@@ -9,19 +9,23 @@ import logging
 import threading
 import time
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from brain_otel import instrumentation
+from brain_otel.hooks import Hooks, configure_hooks, hooks
 from brain_otel.lifecycle import configure_exit, forget_exit
 from brain_otel.local_trace import forget_last_failure
+from brain_otel.privacy import Policy, configure_privacy
 from brain_otel.reporting import configure_reporters
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Callable
 
     from opentelemetry.sdk.trace import TracerProvider
 
     from brain_otel.destinations.isolation import InUse
+    from brain_otel.hooks import Filter
     from brain_otel.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -48,6 +52,9 @@ def setup(
     *,
     environment: str | None = None,
     config_file: str | os.PathLike[str] | None = None,
+    mask: Callable[[str, Any], Any] | None = None,
+    before_send: Filter | None = None,
+    before_send_transaction: Filter | None = None,
 ) -> None:
     """Set up tracing and error reporting for this process, once; a second call warns and changes nothing.
 
@@ -58,6 +65,11 @@ def setup(
         app: Not needed: every FastAPI app of the process is traced. Taken for the sake of existing calls.
         environment: The environment's name, else ``SENTRY_ENVIRONMENT``, ``ENVIRONMENT``, ``development``.
         config_file: A configuration file, else ``OTEL_CONFIG_FILE``, else the environment's own.
+        mask: The application's own rule of privacy, after the built-in ones: called with the name a value goes under
+            and the value, it returns what is sent. If it raises, the value is masked.
+        before_send: Called with each error and message for Sentry, masked already, and sentry-sdk's hint; returns
+            what is sent, None for nothing. If it raises, the event is sent as it was.
+        before_send_transaction: The same for transactions.
 
     Raises:
         ConfigurationError: a variable or the file is wrong; the message names the place, the value (masked if
@@ -67,9 +79,13 @@ def setup(
 
     del app
     with _State.lock:
+        given = Hooks(mask=mask, before_send=before_send, before_send_transaction=before_send_transaction)
         if is_set_up():
             _tell_second_setup(environment, config_file)
+            if given.any() and not hooks().any() and _State.settings is not None:
+                _use(given, _State.settings)  # the launcher cannot be given functions
             return
+        configure_hooks(given)
         start(read_settings(environment=environment, config_file=config_file))
 
 
@@ -93,6 +109,7 @@ def start(settings: Settings, provider: TracerProvider | None = None) -> tuple[I
     from brain_otel.destinations.isolation import prepare_exit
     from brain_otel.sdk import attach, configure_opentelemetry, create_destinations, give_up
 
+    _use(hooks(), settings)
     destinations = create_destinations(settings)
     try:
         provider = provider or configure_opentelemetry(settings, destinations)
@@ -107,6 +124,11 @@ def start(settings: Settings, provider: TracerProvider | None = None) -> tuple[I
     configure_exit(_flush_at_exit)
     _tell_ready(settings)
     return _State.destinations
+
+
+def _use(given: Hooks, settings: Settings) -> None:
+    configure_hooks(given)
+    configure_privacy(Policy(settings.privacy, send_default_pii=settings.send_default_pii, mask=given.mask))
 
 
 def is_set_up() -> bool:
@@ -163,6 +185,8 @@ def forget() -> None:
     """Be as before ``setup()``; for :mod:`brain_otel.testing`, which also resets OpenTelemetry's globals."""
     _State.settings = None
     _State.by_launcher = False
+    configure_hooks(Hooks())
+    configure_privacy(None)
 
 
 def _flush_at_exit() -> None:

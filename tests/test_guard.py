@@ -61,7 +61,9 @@ TARGETS = [
             "sampling_context_of",
         )
     ),
-    "brain_otel.sentry.request:masked_headers",
+    "brain_otel.sentry.request:policy",
+    "brain_otel.sentry.transaction:PrivateSpan",
+    "brain_otel.sentry.private_events:_masked",
     "brain_otel.sentry.scopes:use_isolation_scope",
     "brain_otel.sentry.sampling_context:create_sampling_context",
     "brain_otel.sentry.sampling_context:name_of",

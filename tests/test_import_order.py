@@ -19,10 +19,10 @@ ORDERS = ("first", "after imports", "after objects", "launcher")
 #: What each library is known by in the transaction; only FastAPI's span is the transaction itself.
 LIBRARIES = {
     "FastAPI": "GET /everything/{item_id}",
-    "SQLAlchemy sync": "SELECT 'sync'",
-    "SQLAlchemy async": "SELECT 'async'",
-    "Redis sync": "APPEND ? ?",
-    "Redis async": "STRLEN ?",
+    "SQLAlchemy sync": "SELECT ? AS sync",
+    "SQLAlchemy async": "SELECT ? AS async",
+    "Redis sync": "APPEND import_order ?",
+    "Redis async": "STRLEN import_order",
     "HTTPX sync": "/sync",
     "HTTPX async": "/async",
 }

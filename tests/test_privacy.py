@@ -6,20 +6,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brain_otel.privacy import (
-    FILTERED,
-    is_sensitive,
-    masked_attributes,
-    masked_headers,
-    masked_query,
-    masked_url,
-    masked_value,
-)
+from brain_otel.privacy import FILTERED, Policy, is_sensitive
+from brain_otel.privacy import attributes as by_key
 from tests.destinations.service import ROOT, environment_of, write_config
 from tests.support.ingest import SentryIngest
 from tests.support.otlp import OtlpReceiver
 from tests.support.otlp_data import read_lines
 from tests.support.process import run_python
+
+POLICY = Policy()
+masked_query, masked_url, masked_value = POLICY.query, POLICY.url, POLICY.value
+
+
+def masked_headers(headers: dict[str, str], *, send_default_pii: bool) -> dict[str, str]:
+    return Policy(send_default_pii=send_default_pii).headers(headers)
+
+
+def masked_attributes(attributes: dict[str, Any], *, send_default_pii: bool) -> dict[str, Any]:
+    return by_key.masked_attributes(Policy(send_default_pii=send_default_pii), attributes)
+
 
 SECRETS = [
     "password",
@@ -263,7 +268,7 @@ def test_attributes_of_a_span_are_masked_in_both_conventions() -> None:
         ({7: "x", "user": ("a", {"sig": "x"})}, {7: "x", "user": ("a", {"sig": FILTERED})}),
         (["https://joe:x@shop.test/?token=x&page=1"], [f"https://{FILTERED}@shop.test/?token={FILTERED}&page=1"]),
         ({"link": "redis://:x@cache/0"}, {"link": f"redis://{FILTERED}@cache/0"}),
-        ("see https://shop.test/?token=x", "see https://shop.test/?token=x"),
+        ("see https://shop.test/?token=x", f"see https://shop.test/?token={FILTERED}"),
     ],
 )
 def test_values_are_masked_by_the_names_within(value: Any, masked: Any) -> None:
@@ -393,6 +398,8 @@ def sent(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     with SentryIngest() as ingest, OtlpReceiver() as receiver:
         others: list[Any] = [{"otlp": {"endpoint": receiver.endpoint}}, {"file": {"path": str(kept)}}]
         config = write_config(folder, traces=[{"sentry": {}}, *others], logs=others, dsn=ingest.dsn)
+        resource = '"value": "shop"}, {"name": "shop.api_key", "value": "hunter2"}'
+        config.write_text(config.read_text().replace('"value": "shop"}', resource))
         if request.param:
             config.write_text(
                 config.read_text().replace(

@@ -29,7 +29,7 @@ Facts = dict[str, Any]
 
 # -- the facts -----------------------------------------------------------------------------------------------
 
-SAVED = (("db", "INSERT INTO orders (sku) VALUES (?)"), ("db.redis", "SET ? ?"))
+SAVED = (("db", "INSERT INTO orders (sku) VALUES (?)"), ("db.redis", "SET swap:{number} ?"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,12 +57,12 @@ class Request:
         """Everything that a destination may tell of it, by name."""
         user = {"id": f"u-{self.number}", "email": f"u{self.number}@example.org", "plan": "premium"}
         crumb = ("orders", f"looking for order {self.number}")
-        trail = [crumb, ("query", SAVED[0][1]), ("redis", SAVED[1][1])]
+        trail = [crumb, ("query", SAVED[0][1]), ("redis", SAVED[1][1].format(number=self.number))]
         errors = [self.error] if self.error is not None else []
         return {
             "status": self.status,
             "failed": self.error is not None,
-            "calls": list(self.calls),
+            "calls": [(operation, text.format(number=self.number)) for operation, text in self.calls],
             "hop": self.hop,
             "user": user,
             "user id": user["id"],

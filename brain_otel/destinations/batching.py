@@ -9,13 +9,12 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from brain_otel.destinations import Destination
 from brain_otel.destinations.outage import FAILURES, Told
-from brain_otel.destinations.private import masking, masking_logs
+from brain_otel.destinations.private import MaskingLogRecordProcessor, MaskingSpanProcessor
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from brain_otel.options import Options, Signal
-    from brain_otel.settings import Settings
 
 MAX_QUEUE_SIZE = 2_048
 """Spans or log records that may wait; the oldest go first beyond it, and OpenTelemetry logs that they did."""
@@ -48,9 +47,7 @@ def batch_options(options: Options) -> dict[str, Any]:
     return batch
 
 
-def create_batched(
-    name: str, signal: Signal, exporter: Any, batch: Mapping[str, Any], settings: Settings
-) -> Destination:
+def create_batched(name: str, signal: Signal, exporter: Any, batch: Mapping[str, Any]) -> Destination:
     """The destination that hands batches of ``signal`` to ``exporter``."""
     told = Told(exporter, f"{name}: {signal}", FAILURES[signal])
     if signal == "metrics":
@@ -64,7 +61,7 @@ def create_batched(
         spans = BatchSpanProcessor(exporter, **batch)
         return Destination(
             name=name,
-            span_processor=masking(spans, settings),
+            span_processor=MaskingSpanProcessor(spans),
             flush=lambda timeout: told.flushed(spans.force_flush(int(timeout * 1000))),
             shutdown=lambda timeout: _shut_down(spans, timeout),
             may_block=False,
@@ -72,7 +69,7 @@ def create_batched(
     logs = BatchLogRecordProcessor(exporter, **batch)
     return Destination(
         name=name,
-        log_record_processor=masking_logs(logs, settings),
+        log_record_processor=MaskingLogRecordProcessor(logs),
         flush=lambda timeout: told.flushed(logs.force_flush(int(timeout * 1000))),
         shutdown=lambda timeout: _shut_down(logs, timeout),
         may_block=False,

@@ -105,7 +105,7 @@ class FileMetricExporter(MetricExporter):
 _EXPORTERS = {"traces": FileSpanExporter, "logs": FileLogRecordExporter, "metrics": FileMetricExporter}
 
 
-def create_destination(options: Options, settings: Settings) -> Destination:
+def create_destination(options: Options, settings: Settings) -> Destination:  # noqa: ARG001
     """Write to the file at ``path``; ``max_bytes`` and ``backups`` bound what is kept.
 
     Raises:
@@ -116,7 +116,7 @@ def create_destination(options: Options, settings: Settings) -> Destination:
         file.write(b"")
     except OSError as error:
         raise options.error("path", f"a file that can be written ({error.strerror})") from error
-    return create_batched("file", options.signal, _EXPORTERS[options.signal](file), batch, settings)
+    return create_batched("file", options.signal, _EXPORTERS[options.signal](file), batch)
 
 
 def describe(options: Options, settings: Settings) -> str:  # noqa: ARG001

@@ -48,7 +48,7 @@ _PACKAGES = {
 }
 
 
-def create_destination(options: Options, settings: Settings) -> Destination | None:
+def create_destination(options: Options, settings: Settings) -> Destination | None:  # noqa: ARG001
     """Send by OTLP; off where the file gives an empty ``endpoint``.
 
     The endpoint ``default`` is the protocol's own: port 4318 of localhost for HTTP, 4317 for gRPC.
@@ -64,7 +64,7 @@ def create_destination(options: Options, settings: Settings) -> Destination | No
     if arguments is None:
         return None
     exporter = _create_exporter(options, arguments)
-    return create_batched("otlp", options.signal, exporter, batch, settings)
+    return create_batched("otlp", options.signal, exporter, batch)
 
 
 def describe(options: Options, settings: Settings) -> str:  # noqa: ARG001

@@ -76,7 +76,7 @@ def create_destination(options: Options, settings: Settings) -> Destination | No
     batched = None
     if sentry.dsn is not None:
         exporter = _exporter(sentry.dsn, timeout=None)
-        batched = create_batched("sentry_otlp", options.signal, exporter, batch, settings)
+        batched = create_batched("sentry_otlp", options.signal, exporter, batch)
     trail = ExportedTrail(batched.span_processor if batched is not None else None)
     client = configure_sentry(sentry, trail, profiles_sample_rate=None)
 

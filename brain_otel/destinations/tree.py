@@ -19,7 +19,8 @@ from brain_otel.destinations.wording import (
     operation,
     statement,
 )
-from brain_otel.privacy import FILTERED, is_sensitive
+from brain_otel.privacy import policy
+from brain_otel.privacy.spans import PrivateSpan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -122,8 +123,8 @@ def _heads(traces: Sequence[FinishedTrace]) -> list[_Node]:
     nodes: dict[int, tuple[_Node, _Node]] = {}
     for trace in traces:
         if trace.collected is not None and trace.collected.root is not None:
-            root = _Node(span=trace.collected.root, finished=trace)
-            for node in (root, *(_Node(span=span) for span in trace.collected.spans)):
+            root = _Node(span=PrivateSpan(trace.collected.root), finished=trace)
+            for node in (root, *(_Node(span=PrivateSpan(span)) for span in trace.collected.spans)):
                 nodes[_span_id(node.span)] = (node, root)
             for note in trace.notes:
                 nodes.get(note.span.span_id if note.span else 0, (root, root))[0].notes.append(note)
@@ -238,7 +239,7 @@ def _note(note: Note, layout: Layout, branch: str, below: str) -> list[Line]:
     style, mark = ("red", "✘") if note.is_error else ("yellow" if note.kind == "warning" else "", "✉")
     ids = [f"event {note.event_id}", f"trace {note.span.trace_id:032x}" if note.span else "no trace"]
     separate = layout.shorten and len(below) + 2 + len(" · ".join(ids)) > layout.width
-    first: Line = [(branch, "dim"), (f"{mark} {note.text}", style), (f"  {note.kind}", "dim")]
+    first: Line = [(branch, "dim"), (f"{mark} {policy().text(note.text)}", style), (f"  {note.kind}", "dim")]
     return [layout.fit(first), *([(f"{below}  {each}", "dim")] for each in (ids if separate else [" · ".join(ids)]))]
 
 
@@ -267,7 +268,7 @@ def _facts(node: _Node) -> str:
     user = trace.attributes.get("user.id") or trace.attributes.get("user.name")
     facts = [f"user {user}"] if user else []
     tags = {**node.finished.tags, **trace.tags}
-    facts += [f"{key}={FILTERED if is_sensitive(key) else value}" for key, value in tags.items()]
+    facts += [f"{key}={policy().value(value, key)}" for key, value in tags.items()]
     return clean(" · ".join(facts))
 
 

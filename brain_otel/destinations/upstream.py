@@ -16,7 +16,7 @@ from opentelemetry.configuration.file._loader import _dict_to_model
 
 from brain_otel.destinations import Destination
 from brain_otel.destinations.outage import FAILURES, Told
-from brain_otel.destinations.private import masking, masking_logs
+from brain_otel.destinations.private import MaskingLogRecordProcessor, MaskingSpanProcessor
 from brain_otel.destinations.probing import send_probe
 from brain_otel.privacy import masked_url
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 SIGNALS = ("traces", "logs")
 
 
-def create_destination(options: Options, settings: Settings) -> Destination:
+def create_destination(options: Options, settings: Settings) -> Destination:  # noqa: ARG001
     """A processor as OpenTelemetry's ``configure_sdk`` would make it.
 
     Raises:
@@ -54,8 +54,8 @@ def create_destination(options: Options, settings: Settings) -> Destination:
     told = Told(_exporter_of(processor), f"{name}: {options.signal}", FAILURES[options.signal])
     return Destination(
         name=name,
-        span_processor=masking(spans, settings) if spans is not None else None,
-        log_record_processor=masking_logs(logs, settings) if logs is not None else None,
+        span_processor=MaskingSpanProcessor(spans) if spans is not None else None,
+        log_record_processor=MaskingLogRecordProcessor(logs) if logs is not None else None,
         flush=lambda timeout: told.flushed(processor.force_flush(int(timeout * 1000))),
         shutdown=lambda _timeout: processor.shutdown(),
         may_block=kind == "simple",

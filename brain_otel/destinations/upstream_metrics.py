@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 SIGNALS = ("metrics",)
 
 
-def create_destination(options: Options, settings: Settings) -> Destination:
+def create_destination(options: Options, settings: Settings) -> Destination:  # noqa: ARG001
     """An exporter as OpenTelemetry's ``configure_sdk`` would make it.
 
     Raises:
         ConfigurationError: its package is not installed, or it does not take what is given.
     """
-    return create_batched(options.name, options.signal, _create(options), {}, settings)
+    return create_batched(options.name, options.signal, _create(options), {})
 
 
 def describe(options: Options, settings: Settings) -> str:  # noqa: ARG001

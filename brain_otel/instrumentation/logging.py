@@ -27,7 +27,8 @@ from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.semconv.attributes import exception_attributes, otel_attributes
 
 from brain_otel import local_trace
-from brain_otel.capture import EVENT_ID, attribute_value, encodable, error_attributes
+from brain_otel.capture import EVENT_ID, attribute_value, error_attributes
+from brain_otel.encoding import encodable
 from brain_otel.guard import guarded
 from brain_otel.instrumentation.patching import Patch, replace
 from brain_otel.log_records import SPAN_ID, TRACE_ID, context_of_log, error_of_log, ids_of_log, logger_of

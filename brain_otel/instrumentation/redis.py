@@ -10,6 +10,8 @@ import functools
 import inspect
 from typing import TYPE_CHECKING, Any
 
+import opentelemetry.instrumentation.redis as contrib
+import opentelemetry.instrumentation.redis.util as contrib_util
 import redis.asyncio.client
 import redis.asyncio.cluster
 import redis.client
@@ -20,6 +22,7 @@ from opentelemetry.semconv.attributes import db_attributes, server_attributes
 from brain_otel.guard import guarded
 from brain_otel.instrumentation.durations import Durations, create_durations, operation_name
 from brain_otel.instrumentation.patching import Patch, replace
+from brain_otel.privacy.statements import command_name, redis_without_values
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,6 +52,8 @@ _ours: list[RedisInstrumentor] = []
 
 _measuring: list[Patch] = []
 
+_describing: list[Patch] = []
+
 
 def instrument(settings: InstrumentationSettings) -> None:  # noqa: ARG001
     """Trace and measure every command."""
@@ -59,6 +64,7 @@ def instrument(settings: InstrumentationSettings) -> None:  # noqa: ARG001
             _measuring.extend(replace(owner, name, make) for owner, name in methods)
     instrumentor = RedisInstrumentor()
     if not instrumentor.is_instrumented_by_opentelemetry:
+        _describing.extend(replace(owner, name, make) for owner, name, make in _DESCRIPTIONS)
         instrumentor.instrument(skip_dep_check=True)
         _ours.append(instrumentor)
 
@@ -67,6 +73,8 @@ def uninstrument() -> None:
     """Trace and measure commands no more."""
     while _ours:
         _ours.pop().uninstrument()
+    while _describing:
+        _describing.pop().undo()
     while _measuring:
         _measuring.pop().undo()
 
@@ -137,3 +145,62 @@ def _attributes(client: Any, operation: str | None) -> dict[str, Any]:
         }
         attributes.update({name: value for name, value in known.items() if value is not None})
     return attributes
+
+
+def _command(patch: Patch) -> Callable[..., str]:
+    """Contrib hides the key along with the values; what a key gives away is masked where the span leaves."""
+
+    @functools.wraps(patch.original)
+    def format_command_args(args: Any) -> str:
+        with guarded("writing out a Redis command"):
+            return redis_without_values(args, str)
+        return ""
+
+    return format_command_args
+
+
+def _span_name(patch: Patch) -> Callable[..., str]:
+    """Contrib's name is the first argument, in which a client may be given the whole command."""
+
+    @functools.wraps(patch.original)
+    def build_span_name(instance: Any, args: Any) -> str:
+        with guarded("naming a Redis command"):
+            return str(patch.original(instance, (command_name(args[0]), *args[1:]) if args else args))
+        return "redis"
+
+    return build_span_name
+
+
+def _pipeline(patch: Patch) -> Callable[..., Any]:
+    @functools.wraps(patch.original)
+    def build_span_meta_data_for_pipeline(instance: Any) -> Any:
+        stack, resource, name = patch.original(instance)
+        with guarded("naming a Redis pipeline"):
+            name = " ".join(line.partition(" ")[0] for line in resource.split("\n") if line) or name
+        return stack, resource, name
+
+    return build_span_meta_data_for_pipeline
+
+
+def _search(patch: Patch) -> Callable[..., None]:
+    """Contrib puts the query and the documents found on the span; how many they were is enough."""
+
+    @functools.wraps(patch.original)
+    def add_search_attributes(span: Any, response: Any, args: Any) -> None:
+        with guarded("describing a Redis search"):
+            if len(args) > 1:
+                span.set_attribute("redis.search.index", str(args[1]))
+            if isinstance(response, (list, tuple)) and response and isinstance(response[0], int):
+                span.set_attribute("redis.search.total", response[0])
+
+    return add_search_attributes
+
+
+_DESCRIPTIONS = (
+    (contrib, "_format_command_args", _command),
+    (contrib_util, "_format_command_args", _command),
+    (contrib, "_build_span_name", _span_name),
+    (contrib, "_build_span_meta_data_for_pipeline", _pipeline),
+    (contrib, "_add_search_attributes", _search),
+)
+"""Contrib's own functions that write commands out, where it looks them up; a test tells when they change."""

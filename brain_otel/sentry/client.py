@@ -23,12 +23,14 @@ from sentry_sdk.integrations.logging import (
 )
 from sentry_sdk.integrations.modules import ModulesIntegration
 from sentry_sdk.integrations.threading import ThreadingIntegration
+from sentry_sdk.scrubber import EventScrubber
 from sentry_sdk.transport import HttpTransport
 from sentry_sdk.utils import get_default_release
 
 from brain_otel.delivery.queue import MAX_ITEMS
 from brain_otel.log_records import ids_of_log
 from brain_otel.sentry.events import LinkingIntegration
+from brain_otel.sentry.private_events import before_send, before_send_transaction
 from brain_otel.sentry.spotlight import close_spotlight, flush_spotlight, queue_spotlight
 
 if TYPE_CHECKING:
@@ -128,6 +130,9 @@ def configure_sentry(
         "debug": settings.debug,
         "spotlight": settings.spotlight or False,  # SENTRY_SPOTLIGHT has been read
         "instrumenter": INSTRUMENTER.OTEL,
+        "before_send": before_send,
+        "before_send_transaction": before_send_transaction,
+        "event_scrubber": EventScrubber(denylist=[], pii_denylist=[]),  # ours is the one policy
         "transport": UntracedTransport,
         "transport_queue_size": MAX_ITEMS,  # the queue before it empties into this one, whose default is a tenth
         "default_integrations": False,

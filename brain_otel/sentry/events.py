@@ -16,9 +16,11 @@ from sentry_sdk.utils import event_from_exception
 
 from brain_otel import conventions, local_trace
 from brain_otel.guard import guarded
-from brain_otel.privacy import FILTERED, is_sensitive, masked_attributes, masked_value
+from brain_otel.privacy import policy
+from brain_otel.privacy.attributes import parameters
 from brain_otel.reporting import Failure, Message, Reporter
 from brain_otel.sentry.breadcrumbs import breadcrumbs_of, merged
+from brain_otel.sentry.private_events import SECRETS
 from brain_otel.sentry.request import request_interface
 from brain_otel.sentry.sampling_context import create_sampling_context, sampling_context_of
 from brain_otel.sentry.scopes import BaseScopes, enter_scope
@@ -76,7 +78,7 @@ class SentryReporter(Reporter):
         )
         event["event_id"] = failure.event_id
         if failure.context:
-            event["contexts"] = {"extra": masked_value(dict(failure.context))}
+            event["contexts"] = {"extra": policy().value(dict(failure.context))}
         sentry_sdk.capture_event(event, hint=hint)
 
     def message(self, message: Message) -> None:
@@ -87,12 +89,12 @@ class SentryReporter(Reporter):
             "level": message.level,
         }
         if message.context:
-            event["contexts"] = {"extra": masked_value(dict(message.context))}
+            event["contexts"] = {"extra": policy().value(dict(message.context))}
         sentry_sdk.capture_event(event)  # type: ignore[arg-type]
 
     def breadcrumb(self, crumb: Mapping[str, Any]) -> None:
         """Add a breadcrumb to the request's scope."""
-        sentry_sdk.get_isolation_scope().add_breadcrumb(masked_value(dict(crumb)))
+        sentry_sdk.get_isolation_scope().add_breadcrumb(policy().value(dict(crumb)))
 
     def user(self, user: Mapping[str, Any]) -> None:
         """Set the request's user."""
@@ -100,11 +102,11 @@ class SentryReporter(Reporter):
 
     def tag(self, key: str, value: str) -> None:
         """Set a tag of the request."""
-        sentry_sdk.get_isolation_scope().set_tag(key, FILTERED if is_sensitive(key) else masked_value(value))
+        sentry_sdk.get_isolation_scope().set_tag(key, policy().value(value, key))
 
     def context(self, name: str, data: Mapping[str, Any]) -> None:
         """Set a context block of the request."""
-        sentry_sdk.get_isolation_scope().set_context(name, masked_value(dict(data)))
+        sentry_sdk.get_isolation_scope().set_context(name, policy().value(dict(data)))
 
 
 class LinkingIntegration(Integration):
@@ -167,11 +169,12 @@ def _linked(owner: LocalTrace | None, event: Any, hint: Any) -> Any:
         if known is None:
             trace.remember(error, str(event.get("event_id")))
     with guarded("linking an event to its trace"):
-        _link(event, contexts, trace)
+        hint[SECRETS] = _link(event, contexts, trace)
     return event
 
 
-def _link(event: Any, contexts: dict[str, Any], trace: LocalTrace) -> None:
+def _link(event: Any, contexts: dict[str, Any], trace: LocalTrace) -> tuple[str, ...]:
+    """Complete ``event``; the secrets of its request."""
     span = local_trace.current_span_context(trace)
     if span is not None:
         contexts["trace"] = {
@@ -185,11 +188,12 @@ def _link(event: Any, contexts: dict[str, Any], trace: LocalTrace) -> None:
         event["transaction_info"] = {"source": name.source}
     if trace.tags:
         event["tags"] = {
-            **masked_attributes(trace.tags, send_default_pii=True),
+            **policy().value(trace.tags),
             **(event.get("tags") or {}),
         }
     _add_request(event, trace)
     _add_trail(event, trace)
+    return _secrets_of(trace)
 
 
 def _hide_shared_variables(event: Any) -> None:
@@ -209,11 +213,23 @@ def _link_to_current_span(contexts: dict[str, Any]) -> None:
         }
 
 
+def _secrets_of(trace: LocalTrace) -> tuple[str, ...]:
+    """The values of the request's path parameters with sensitive names."""
+    route = _route_of(trace)
+    if route is None or trace.describe_request is None:
+        return ()
+    return parameters(policy(), route, trace.describe_request().url)
+
+
+def _route_of(trace: LocalTrace) -> str | None:
+    name = conventions.name_of(trace)
+    return name.text.rpartition(" ")[2] if name is not None and "{" in name.text else None
+
+
 def _add_request(event: Any, trace: LocalTrace | None) -> None:
     if trace is not None and trace.describe_request is not None and "request" not in event:
         with guarded("describing a request"):
-            pii = bool(sentry_sdk.get_client().options.get("send_default_pii"))
-            event["request"] = request_interface(trace.describe_request(), send_default_pii=pii)
+            event["request"] = request_interface(trace.describe_request(), _route_of(trace))
 
 
 def _add_trail(event: Any, trace: LocalTrace) -> None:

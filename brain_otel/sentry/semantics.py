@@ -15,7 +15,6 @@ from sentry_sdk.consts import SPANSTATUS
 from sentry_sdk.tracing import get_span_status_from_http_code
 
 from brain_otel.conventions import BREADCRUMB_EVENT, db_system, first, http_method
-from brain_otel.privacy import masked_attributes
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import Event, ReadableSpan
@@ -73,9 +72,9 @@ def status(span: ReadableSpan) -> str:
     return words if words in _STATUSES else SPANSTATUS.INTERNAL_ERROR
 
 
-def data(span: ReadableSpan, *, send_default_pii: bool = False) -> dict[str, Any]:
+def data(span: ReadableSpan) -> dict[str, Any]:
     """The span's attributes under both names, its kind, events and status description."""
-    attributes = masked_attributes(span.attributes or {}, send_default_pii=send_default_pii)
+    attributes = span.attributes or {}
     result = {key: _plain(value) for key, value in attributes.items() if not key.startswith("sentry.")}
     for name, sources in _SENTRY_NAMES.items():
         value = first(attributes, *sources)
@@ -85,7 +84,7 @@ def data(span: ReadableSpan, *, send_default_pii: bool = False) -> dict[str, Any
         result["otel.kind"] = span.kind.name
     if span.status.description:
         result["otel.status_description"] = span.status.description
-    if events := [_event(event, send_default_pii) for event in span.events if event.name != BREADCRUMB_EVENT]:
+    if events := [_event(event) for event in span.events if event.name != BREADCRUMB_EVENT]:
         result["otel.events"] = events
     if span.dropped_attributes:
         result["otel.dropped_attributes_count"] = span.dropped_attributes
@@ -114,9 +113,8 @@ def origin(span: ReadableSpan) -> str:
     return f"auto.{category}.otel.{library.split('.')[0]}"
 
 
-def _event(event: Event, send_default_pii: bool) -> dict[str, Any]:
-    masked = masked_attributes(event.attributes or {}, send_default_pii=send_default_pii)
-    attributes = {key: _plain(value) for key, value in masked.items()}
+def _event(event: Event) -> dict[str, Any]:
+    attributes = {key: _plain(value) for key, value in (event.attributes or {}).items()}
     return {"name": event.name, "timestamp": event.timestamp / 1e9, "attributes": attributes}
 
 
@@ -127,8 +125,7 @@ def _link(link: Link) -> dict[str, Any]:
         "sampled": link.context.trace_flags.sampled,
     }
     if link.attributes:
-        masked = masked_attributes(link.attributes, send_default_pii=False)
-        result["attributes"] = {key: _plain(value) for key, value in masked.items()}
+        result["attributes"] = {key: _plain(value) for key, value in link.attributes.items()}
     return result
 
 

@@ -71,8 +71,7 @@ class SentrySpanProcessor(QueuedCollector[CollectedTrace], UpstreamProcessor):
 
     def _send(self, collected: CollectedTrace) -> None:
         trace = collected.trace
-        pii = bool(sentry_sdk.get_client().options.get("send_default_pii"))
-        event = create_transaction(collected, send_default_pii=pii)
+        event = create_transaction(collected)
         event["contexts"]["trace"]["dynamic_sampling_context"] = sampling_context_of(trace)
         attach_profile(trace, event)
         captured_with_scope_of(trace, event)

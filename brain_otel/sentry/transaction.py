@@ -10,7 +10,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from brain_otel import conventions
-from brain_otel.privacy import masked_attributes
+from brain_otel.privacy import policy
+from brain_otel.privacy.attributes import masked_attributes
+from brain_otel.privacy.spans import PrivateSpan
 from brain_otel.sentry import semantics
 from brain_otel.sentry.breadcrumbs import merged
 
@@ -22,15 +24,16 @@ if TYPE_CHECKING:
     from brain_otel.collection import CollectedTrace
 
 
-def create_transaction(collected: CollectedTrace, *, send_default_pii: bool = False) -> dict[str, Any]:
-    """The transaction event of a local trace whose root has ended; ``send_default_pii`` lets client addresses in.
+def create_transaction(collected: CollectedTrace) -> dict[str, Any]:
+    """The transaction event of a local trace whose root has ended, as it may leave the process.
 
     Raises:
         ValueError: the root has not ended, or has no ids.
     """
-    root = collected.root
-    if root is None or root.get_span_context() is None:
+    if collected.root is None or collected.root.get_span_context() is None:
         raise ValueError("a local trace without an ended root is no transaction")
+    root = PrivateSpan(collected.root)
+    spans = [PrivateSpan(span) for span in collected.spans]
     name = conventions.transaction_name(root.name, root.attributes or {})
     event: dict[str, Any] = {
         "type": "transaction",
@@ -38,18 +41,18 @@ def create_transaction(collected: CollectedTrace, *, send_default_pii: bool = Fa
         "transaction_info": {"source": name.source},
         "start_timestamp": _seconds(root.start_time),
         "timestamp": _seconds(root.end_time),
-        "contexts": {"trace": _trace_context(root, send_default_pii), "otel": _resource(root)},
-        "spans": [_span(span, send_default_pii) for span in collected.spans],
-        "tags": masked_attributes(collected.trace.tags, send_default_pii=send_default_pii),
+        "contexts": {"trace": _trace_context(root), "otel": _resource(root)},
+        "spans": [_span(span) for span in spans],
+        "tags": policy().value(collected.trace.tags),
     }
-    if crumbs := [crumb for span in (root, *collected.spans) for crumb in _breadcrumbs(span, send_default_pii)]:
+    if crumbs := [crumb for span in (root, *spans) for crumb in _breadcrumbs(span)]:
         event["breadcrumbs"] = {"values": merged([], crumbs)}
     if collected.dropped:
         event["_dropped_spans"] = collected.dropped
     return event
 
 
-def _breadcrumbs(span: ReadableSpan, send_default_pii: bool) -> Iterator[dict[str, Any]]:
+def _breadcrumbs(span: ReadableSpan) -> Iterator[dict[str, Any]]:
     """The breadcrumbs that the application added while ``span`` was current."""
     for event in span.events:
         if event.name == conventions.BREADCRUMB_EVENT:
@@ -60,29 +63,28 @@ def _breadcrumbs(span: ReadableSpan, send_default_pii: bool) -> Iterator[dict[st
                 "category": attributes.pop("breadcrumb.category", "default"),
                 "level": attributes.pop("breadcrumb.level", "info"),
             }
-            data = masked_attributes(attributes, send_default_pii=send_default_pii)
-            yield {**crumb, "data": data} if data else crumb
+            yield {**crumb, "data": attributes} if attributes else crumb
 
 
-def _trace_context(root: ReadableSpan, send_default_pii: bool) -> dict[str, Any]:
+def _trace_context(root: ReadableSpan) -> dict[str, Any]:
     context = {
         **_identity(root),
         "status": semantics.status(root),
-        "data": semantics.data(root, send_default_pii=send_default_pii),
+        "data": semantics.data(root),
     }
     if found := semantics.links(root):
         context["links"] = found
     return context
 
 
-def _span(span: ReadableSpan, send_default_pii: bool) -> dict[str, Any]:
+def _span(span: ReadableSpan) -> dict[str, Any]:
     result = {
         **_identity(span),
         "description": conventions.description(span),
         "status": semantics.status(span),
         "start_timestamp": _seconds(span.start_time),
         "timestamp": _seconds(span.end_time),
-        "data": semantics.data(span, send_default_pii=send_default_pii),
+        "data": semantics.data(span),
     }
     if found := semantics.links(span):
         result["links"] = found
@@ -105,7 +107,7 @@ def _identity(span: ReadableSpan) -> dict[str, Any]:
 
 
 def _resource(root: ReadableSpan) -> dict[str, Any]:
-    return {"resource": masked_attributes(root.resource.attributes, send_default_pii=True)}
+    return {"resource": masked_attributes(policy(), root.resource.attributes)}
 
 
 def _seconds(nanoseconds: int | None) -> float:

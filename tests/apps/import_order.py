@@ -37,9 +37,9 @@ async_http_client = httpx.AsyncClient(trust_env=False)
 @app.get("/everything/{item_id}")
 async def everything(item_id: str) -> str:
     with engine.connect() as connection:
-        connection.execute(text("SELECT 'sync'"))
+        connection.execute(text("SELECT 1 AS sync"))
     async with async_engine.connect() as async_connection:
-        await async_connection.execute(text("SELECT 'async'"))
+        await async_connection.execute(text("SELECT 1 AS async"))
     redis_client.append("import_order", item_id)
     await async_redis_client.strlen("import_order")
     http_client.get(os.environ["HTTP_URL"] + "/sync")

@@ -27,10 +27,12 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SimpleSpanProcessor
 
 from brain_otel.destinations.memory import MEMORY
-from brain_otel.destinations.private import PrivateSpan, masking
+from brain_otel.destinations.private import MaskingSpanProcessor
+from brain_otel.privacy import Policy
+from brain_otel.privacy.spans import PrivateSpan
 from brain_otel.refusal import ConfigurationError
 from tests.destinations.plugins import write_plugin
-from tests.destinations.service import make_spans, options, serve, settings, traced, write_config
+from tests.destinations.service import make_spans, options, serve, traced, write_config
 from tests.support.otlp import OtlpReceiver
 from tests.support.otlp_data import spans_of
 
@@ -86,7 +88,7 @@ def test_the_console_of_opentelemetry_is_masked() -> None:
     """It reads spans by another door than the encoders of OTLP."""
     printed = io.StringIO()
     provider = TracerProvider(shutdown_on_exit=False)
-    provider.add_span_processor(masking(SimpleSpanProcessor(ConsoleSpanExporter(out=printed)), settings()))
+    provider.add_span_processor(MaskingSpanProcessor(SimpleSpanProcessor(ConsoleSpanExporter(out=printed))))
     make_spans(provider, 1, **SECRETS)
     assert json.loads(printed.getvalue())["attributes"] == MASKED
 
@@ -102,7 +104,7 @@ def test_a_private_span_is_the_span_in_all_but_what_is_private() -> None:
             span.add_link(link, {"c": 3})
             span.record_exception(ValueError("no"))
     plain = MEMORY.spans[-1]
-    private = PrivateSpan(plain, send_default_pii=False)
+    private = PrivateSpan(plain)
     assert encode_protobuf([private]) == encode_protobuf([plain])
     assert encode_json([private]).to_dict() == encode_json([plain]).to_dict()
     assert private.to_json() == plain.to_json()
@@ -114,10 +116,10 @@ def test_a_private_span_is_the_span_in_all_but_what_is_private() -> None:
         span.add_event("breadcrumb", {"password": "hunter2", "shelf": 7})
         span.end()
     secret = MEMORY.spans[-1]
-    (found,) = spans_of(encode_protobuf([PrivateSpan(secret, send_default_pii=False)]))
+    (found,) = spans_of(encode_protobuf([PrivateSpan(secret)]))
     assert found.attributes == MASKED
     assert found.events[0].attributes == {"password": "[Filtered]", "shelf": 7}
-    personal = PrivateSpan(secret, send_default_pii=True)
+    personal = PrivateSpan(secret, Policy(send_default_pii=True))
     assert dict(personal.attributes or {}) == {**MASKED, "client.address": "10.0.0.1"}
     assert dict(secret.attributes or {}) == SECRETS
     assert dict(secret.events[0].attributes or {}) == {"password": "hunter2", "shelf": 7}

@@ -19,7 +19,7 @@ from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogR
 from sentry_sdk.integrations import logging as sentry_logging
 
 import brain_otel
-from brain_otel.capture import MAX_TEXT
+from brain_otel.encoding import MAX_TEXT
 from brain_otel.instrumentation.logging import instrument, uninstrument
 from brain_otel.sentry.client import UnidentifiedLogging
 from brain_otel.settings import InstrumentationSettings

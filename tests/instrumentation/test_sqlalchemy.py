@@ -58,8 +58,8 @@ async def main():
         await connection.run_sync(fail)
     with start_transaction("engines"):
         async with engine.connect() as connection, other.connect() as second:
-            await connection.execute(text("SELECT 'one'"))
-            await second.execute(text("SELECT 'other'"))
+            await connection.execute(text("SELECT 1 AS one"))
+            await second.execute(text("SELECT 1 AS other"))
     await engine.dispose(); await other.dispose()
 
 def main_sync():
@@ -71,8 +71,8 @@ def main_sync():
         connection.rollback()
         fail(connection)
     with start_transaction("engines"), engine.connect() as connection, other.connect() as second:
-        connection.execute(text("SELECT 'one'"))
-        second.execute(text("SELECT 'other'"))
+        connection.execute(text("SELECT 1 AS one"))
+        second.execute(text("SELECT 1 AS other"))
     engine.dispose(); other.dispose()
 
 URL, DRIVER = os.environ["URL"], os.environ["DRIVER"]
@@ -116,8 +116,8 @@ def outcome(request: pytest.FixtureRequest, outcome_of: Callable[[str], Outcome]
 
 def test_each_statement_is_one_span(outcome: Outcome) -> None:
     """There is a span for the statement and none for connecting, beginning or fetching."""
-    assert [span["description"] for span in outcome.spans("two")] == ["SELECT 1", "SELECT 2"]
-    assert outcome.span("checkout")["description"] == "SELECT 0"
+    assert [span["description"] for span in outcome.spans("two")] == ["SELECT ?", "SELECT ?"]
+    assert outcome.span("checkout")["description"] == "SELECT ?"
     for name in ("create", "insert", "insert many", "update", "select"):
         assert outcome.span(name)["op"] == "db"
     assert outcome.output == ""  # OpenTelemetry complains of a span that is ended twice
@@ -163,7 +163,7 @@ def test_an_error_marks_its_span(outcome: Outcome) -> None:
 def test_engines_do_not_share_spans(outcome: Outcome) -> None:
     """Each of two engines makes one span a statement, with its own database."""
     spans = outcome.spans("engines")
-    assert [span["description"] for span in spans] == ["SELECT 'one'", "SELECT 'other'"]
+    assert [span["description"] for span in spans] == ["SELECT ? AS one", "SELECT ? AS other"]
     assert spans[1]["data"]["db.system.name"] == "sqlite"
 
 
@@ -174,7 +174,7 @@ def test_connect_spans_come_where_asked_for(tmp_path: Path, postgres: Postgres, 
     file.write_text(CONNECT_SPANS)
     outcome = run_traced(SCRIPT, {**variables(driver, postgres), "FILE": str(file)})
     assert [span["op"] for span in outcome.spans("checkout")] == ["db.connection", "db"]
-    assert [span["description"] for span in outcome.spans("two")] == ["SELECT 1", "SELECT 2"]
+    assert [span["description"] for span in outcome.spans("two")] == ["SELECT ?", "SELECT ?"]
 
 
 def test_sqlalchemy_2_0_is_traced_as_2_1_is() -> None:
@@ -197,6 +197,6 @@ def test_sqlalchemy_2_0_is_traced_as_2_1_is() -> None:
             assert done.returncode == 0, done.stderr
             assert "SQLAlchemy 2.0." in done.stdout
             outcome = Outcome(transactions=ingest.transactions, events=ingest.events, output=done.stderr)
-        assert outcome.span("checkout")["description"] == "SELECT 0"
+        assert outcome.span("checkout")["description"] == "SELECT ?"
         assert outcome.span("update")["data"]["db.response.affected_rows"] == 2
         assert outcome.span("error")["status"] == "internal_error"

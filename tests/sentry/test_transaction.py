@@ -69,7 +69,7 @@ def test_a_request_of_each_kind_of_span_is_one_transaction(bridge: Bridge) -> No
     found = by_op(transaction)
     assert found.keys() == {"db", "db.redis", "http.client"}
     assert found["http.client"]["status"] == "unavailable"
-    assert [found[op]["description"] for op in sorted(found)] == ["SELECT 1", "GET ?", "GET http://a/b"]
+    assert [found[op]["description"] for op in sorted(found)] == ["SELECT ?", "GET ?", "GET http://a/b"]
     assert {span["parent_span_id"] for span in found.values()} == {f"{root.get_span_context().span_id:016x}"}
     assert transaction["contexts"]["otel"]["resource"]["service.name"] == "shop"
     assert (transaction["release"], transaction["environment"]) == ("shop@1", "test")

@@ -1,0 +1,38 @@
+"""What the application gives ``setup()`` to be called: its own mask and its filters of what Sentry gets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Filter = Callable[[dict[str, Any], dict[str, Any]], dict[str, Any] | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hooks:
+    """The application's functions; None where it gave none."""
+
+    mask: Callable[[str, Any], Any] | None = None
+    before_send: Filter | None = None
+    before_send_transaction: Filter | None = None
+
+    def any(self) -> bool:
+        """Whether there is one."""
+        return any((self.mask, self.before_send, self.before_send_transaction))
+
+
+class _InUse:
+    hooks = Hooks()
+
+
+def hooks() -> Hooks:
+    """Those in use."""
+    return _InUse.hooks
+
+
+def configure_hooks(hooks: Hooks) -> None:
+    """Use ``hooks``."""
+    _InUse.hooks = hooks

@@ -1,0 +1,81 @@
+"""Which names a secret goes under."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+_SENSITIVE = r"""
+    authorization | auth | password | passwd | pwd | passphrase | passcode | secret | token | jwt
+    | (?: api | access | private | encryption | signing | master | account | ssh | license | subscription
+        | service[-_.]?account ) [-_.]? key
+    | credentials? | dsn | connection[-_.]?string
+    | cookie | csrf(?:[-_]?token)? | xsrf
+    | (?: passwords | secrets | cookies | api[-_.]?keys | access[-_.]?keys | (?:access|refresh)[-_.]?tokens ) $
+    | session(?:[-_]?id)? | sid | (?:php|j)?sess(?:ion)?[-_]?id | signature | sig | otp | totp | pin | ssn
+    | social[-_.]?security(?:[-_.]?number)?
+    | card[-_.]?number | cvv | cvc | security[-_.]?code | mnemonic | seed[-_.]?phrase
+    | (?: recovery | backup | verification | mfa ) [-_.]? codes?
+    | (?: ^ | (?: user | db | database | smtp | mail | ftp | redis | mysql | proxy | admin | root ) [-_.]? ) pass $
+"""
+
+_SAFE = re.compile(
+    r"""
+    ^ (?: has | is | needs | num | max | min | total | n | count ) _
+    | _ (?: counts? | total | length | len | size | limit | usage | used | budget | type | kind | method | mode
+        | scheme | status | state | age | ttl | expir(?:y|es|ed)
+        | (?: expires | issued | changed | created | updated ) _ (?: at | in )
+        | duration | timeout | changed | algorithm | alg | enabled | disabled | required | strength | version
+        | provider | name | url | uri | endpoint | consent | policy | format | index ) $
+    """,
+    re.VERBOSE,
+)
+"""What is said about a secret: ``session_count``, ``token_type``, ``has_password``."""
+
+_MAX_NAME = 256
+"""Characters of a name that are looked at: its ends."""
+
+
+def create_check(sensitive: Iterable[str] = (), safe: Iterable[str] = ()) -> Callable[[str], bool]:
+    """Make the function that says whether a value of a name is a secret.
+
+    Args:
+        sensitive: Names that are secrets' beside the built-in ones, alone or as words of a longer name.
+        safe: Names that are not; they come before the built-in ones.
+    """
+    added = [r"[-_. ]?".join(map(re.escape, _normalised(each).split("_"))) for each in sensitive]
+    mine = re.compile(rf"(?<![a-z])(?:{'|'.join(added)})(?![a-z])", re.IGNORECASE) if added else None
+    built_in = re.compile(rf"(?<![a-z])(?:{_SENSITIVE})(?![a-z])", re.IGNORECASE | re.VERBOSE)
+    allowed = {_normalised(each) for each in safe}
+
+    @lru_cache(maxsize=4_096)
+    def check(name: str) -> bool:
+        if len(name) > _MAX_NAME:
+            name = f"{name[: _MAX_NAME // 2]} {name[-_MAX_NAME // 2 :]}"
+        spaced = _spaced(name)
+        if mine is not None and mine.search(spaced):
+            return True
+        if built_in.search(spaced) is None:
+            return False
+        normal = _normalised(name)
+        if normal in allowed or (allowed and _normalised(name.rpartition(".")[2]) in allowed):
+            return False
+        return _SAFE.search(normal) is None
+
+    return check
+
+
+def _spaced(name: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)
+
+
+def _normalised(name: str) -> str:
+    return re.sub(r"[-. ]+", "_", _spaced(name)).lower()
+
+
+is_sensitive = create_check()
+"""Whether a value of this name is a secret by the built-in names: ``X-Auth-Token`` is, ``author`` is not."""

@@ -1,0 +1,299 @@
+"""Tests with planted secrets: none leaves by any way of looking at a value, and what only looks like one does."""
+
+import json
+import time
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from brain_otel.privacy import FILTERED, Policy, PrivacySettings
+from brain_otel.privacy.attributes import masked_attributes
+from brain_otel.privacy.settings import Rules
+from brain_otel.privacy.statements import redis_without_values, sql_without_literals
+from brain_otel.sentry.private_events import private_event
+from tests.support.secrets import LOOK_ALIKES, Planted, planted
+
+POLICY = Policy()
+PLANTED = planted(seed=7)
+KINDS = sorted({each.kind for each in PLANTED})
+
+
+def leaks(found: object, secret: Planted) -> bool:
+    """Whether the secret is in what is left, in any form."""
+    text = found if isinstance(found, str) else json.dumps(found, default=repr)
+    return any(form in text for form in secret.encodings())
+
+
+def of(kind: str) -> list[Planted]:
+    return [each for each in PLANTED if each.kind == kind]
+
+
+def test_the_corpora_are_large_enough() -> None:
+    assert len(KINDS) >= 20
+    assert len(PLANTED) >= 150
+    assert len(set(LOOK_ALIKES)) >= 150
+    assert all(leaks(each.text, each) for each in PLANTED)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_text_loses_its_secret(kind: str) -> None:
+    """Alone, within a longer text, and at its cut ends."""
+    for each in of(kind):
+        for text in (
+            each.text,
+            f"first line\n{each.text}",
+            "x " * 20_000 + each.text,
+            f"{each.text}\n" + "x " * 20_000,
+        ):
+            assert not leaks(POLICY.text(text), each), each
+            assert FILTERED in POLICY.text(text)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_attribute_loses_its_secret(kind: str) -> None:
+    """Under any key, also in lists."""
+    for each in of(kind):
+        for key in ("note", "exception.message", "exception.stacktrace", "url.query", "user_agent.original"):
+            found = masked_attributes(POLICY, {key: each.text, "list": [each.text, "kept"]})
+            assert not leaks(found, each), each
+            assert found["list"][1] == "kept"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_event_loses_its_secret(kind: str) -> None:
+    """In every interface of Sentry's."""
+    for each in of(kind):
+        event: dict[str, Any] = {
+            "event_id": "a" * 32,
+            "transaction": each.text,
+            "message": each.text,
+            "logentry": {"message": "%s", "formatted": each.text, "params": [each.text]},
+            "tags": {"note": each.text},
+            "extra": {"list": [{"note": each.text}]},
+            "contexts": {"work": {"note": each.text}, "trace": {"dynamic_sampling_context": {"a": each.text}}},
+            "breadcrumbs": {"values": [{"message": each.text, "data": {"note": each.text}}]},
+            "request": {"url": "http://shop.test/", "headers": {"x-note": each.text}, "data": {"note": each.text}},
+            "exception": {
+                "values": [
+                    {
+                        "type": "ValueError",
+                        "value": each.text,
+                        "stacktrace": {"frames": [{"module": "app", "vars": {"note": repr(each.text)}}]},
+                    }
+                ]
+            },
+            "fingerprint": [each.text],
+        }
+        before = json.dumps(event)
+        assert not leaks(private_event(event, {}), each), each
+        assert json.dumps(event) == before
+
+
+@pytest.mark.parametrize("text", LOOK_ALIKES)
+def test_what_only_looks_like_a_secret_stays(text: str) -> None:
+    assert POLICY.text(text) == text
+    assert masked_attributes(POLICY, {"note": text})["note"] == text
+
+
+@pytest.mark.parametrize(
+    ("given", "left"),
+    [
+        ("SELECT * FROM t WHERE a = 'x''y' AND b = 12.5e3", "SELECT * FROM t WHERE a = ? AND b = ?"),
+        ("SELECT t1.c2 FROM t1 WHERE c = $1 AND d = :name AND e = %(p)s", None),
+        ("INSERT INTO t VALUES (E'a\\'b', $$x$$, $tag$ x $tag$, -5, 0xFF)", "INSERT INTO t VALUES (?, ?, ?, -?, ?)"),
+        ("SELECT 1 /* password */ FROM t -- secret\nWHERE a", "SELECT ?  FROM t \nWHERE a"),
+        ("SET PASSWORD = 'cut of", "SET PASSWORD = ?"),
+        ('SELECT "Name" FROM "T1"', None),
+    ],
+)
+def test_sql_loses_its_literals(given: str, left: str | None) -> None:
+    """Bound parameters and identifiers stay."""
+    assert sql_without_literals(given) == (left or given)
+
+
+def test_double_quotes_are_a_literals_in_mysql() -> None:
+    assert sql_without_literals('SELECT "x" FROM `t1`', "mysql") == "SELECT ? FROM `t1`"
+
+
+def test_a_database_error_loses_its_values() -> None:
+    """As SQLAlchemy and PostgreSQL write them."""
+    text = (
+        "(psycopg.errors.UniqueViolation) duplicate key\nDETAIL:  Key (email)=(joe@b.test) already exists.\n"
+        "[SQL: INSERT INTO t (a, b) VALUES ('joe', %(b)s)]\n[parameters: {'b': 'joe'}]\n"
+        "(Background on this error at: https://sqlalche.me/e/20/gkpj)"
+    )
+    found = POLICY.text(text)
+    assert "joe" not in found
+    assert "INSERT INTO t (a, b) VALUES (?, %(b)s)]" in found
+    assert found.endswith("(Background on this error at: https://sqlalche.me/e/20/gkpj)")
+
+
+@pytest.mark.parametrize(
+    ("command", "shown"),
+    [
+        (("SET", "k", "v", "EX", 5), "SET k ? ? ?"),
+        ((b"get", b"k"), "GET k"),
+        (("MGET", "a", "b"), "MGET a b"),
+        (("MSET", "a", 1, "b", 2), "MSET a ? b ?"),
+        (("HSET", "session:8f2a", "f", "v"), f"HSET session:{FILTERED} ? ?"),
+        (("AUTH", "joe", "x"), "AUTH ? ?"),
+        (("HELLO", 3, "AUTH", "joe", "x"), "HELLO ? ? ? ?"),
+        (("CONFIG SET", "requirepass", "x"), "CONFIG SET ? ?"),
+        (("EVAL", "return 'x'", 1, "k"), "EVAL ? ? ?"),
+        (("FT.SEARCH", "idx", "@name:joe"), "FT.SEARCH idx ?"),
+        (("SET k v",), "SET k ?"),
+        ((), ""),
+    ],
+)
+def test_a_redis_command_shows_its_key_alone(command: tuple[Any, ...], shown: str) -> None:
+    assert redis_without_values(command, POLICY.text) == shown
+
+
+def test_a_parameter_of_a_route_is_masked_by_its_name() -> None:
+    attributes = {
+        "http.route": "/reset/{token}/of/{user_id}",
+        "url.path": "/v1/reset/abc/of/7",
+        "url.full": "http://shop.test/v1/reset/abc/of/7?page=2",
+    }
+    found = masked_attributes(POLICY, attributes)
+    assert found["url.path"] == f"/v1/reset/{FILTERED}/of/7"
+    assert found["url.full"] == f"http://shop.test/v1/reset/{FILTERED}/of/7?page=2"
+
+
+def test_frames_of_clients_and_servers_show_no_variables() -> None:
+    """The application's own do."""
+    frames = [{"module": f"{name}.core", "vars": {"a": "1"}} for name in ("sqlalchemy", "redis", "starlette", "app")]
+    event = {"exception": {"values": [{"type": "E", "stacktrace": {"frames": frames}}]}}
+    (failure,) = private_event(event, {})["exception"]["values"]
+    assert ["vars" in frame for frame in failure["stacktrace"]["frames"]] == [False, False, False, True]
+
+
+def test_log_parameters_that_the_masked_text_does_not_show_are_masked() -> None:
+    entry = {"message": "user %s password=%s", "formatted": "user joe password=hunter2", "params": ["joe", "hunter2"]}
+    assert private_event({"logentry": entry}, {})["logentry"]["params"] == ["joe", FILTERED]
+
+
+def test_names_can_be_added_and_taken_out() -> None:
+    policy = Policy(PrivacySettings(sensitive_names=("patientNumber",), safe_names=("session",)))
+    found = policy.value({"patient_number": 7, "the.patient-number": 7, "session": "s", "token": "t"})
+    assert found == {"patient_number": FILTERED, "the.patient-number": FILTERED, "session": "s", "token": FILTERED}
+    assert policy.text("patient_number=7abc session=abc1") == f"patient_number={FILTERED} session=abc1"
+
+
+@pytest.mark.parametrize(
+    ("rule", "text"),
+    [
+        ("authorization", "Bearer abcdef1234"),
+        ("jwt", "eyJhbGciOiJI.eyJhbGciOiJI.abc"),
+        ("private_keys", "-----BEGIN PRIVATE KEY-----\nabc\n-----END PRIVATE KEY-----"),
+        ("cards", "4111 1111 1111 1111"),
+        ("url_credentials", "redis://:abc@cache/0"),
+        ("api_keys", "ghp_abcdefghijklmnopqrstuvwxyz0123456789"),
+        ("assignments", "password=abc"),
+        ("sql_literals", "[SQL: SELECT 'x']\n[parameters: (1,)]"),
+    ],
+)
+def test_one_rule_can_be_switched_off(rule: str, text: str) -> None:
+    assert POLICY.text(text) != text
+    assert Policy(PrivacySettings(rules=Rules(**{rule: False}))).text(text) == text
+
+
+def test_the_applications_mask_comes_last_and_masks_where_it_fails() -> None:
+    def mask(name: str, value: Any) -> Any:
+        if name == "odd":
+            raise ValueError("no")
+        return value.replace("ACME", "***") if isinstance(value, str) else value
+
+    policy = Policy(mask=mask)
+    found = masked_attributes(policy, {"a": "ACME password=x1", "odd": "x", "odd.not": 7, "n": 7})
+    assert found == {"a": f"*** password={FILTERED}", "odd": FILTERED, "odd.not": 7, "n": 7}
+    assert policy.value({"odd": [1], "a": ["ACME"]}) == {"odd": [FILTERED], "a": ["***"]}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_percent_encoded_secret_is_found(kind: str) -> None:
+    """In a header such as baggage, in a query and in a path."""
+    for each in of(kind):
+        for text in (f"a=1,note={quote(each.text)}", f"/reset/{quote(each.text, safe='')}/x"):
+            assert not leaks(POLICY.text(text), each), each
+            assert not leaks(POLICY.headers({"baggage": text}), each)
+
+
+HOSTILE = [
+    "%41" * 11_000,
+    "password=" * 4_000,
+    "password=(" * 4_000,
+    "[SQL: " * 6_000,
+    "[SQL: [parameters: " * 2_000,
+    "Key (a)=(" * 4_000,
+    "Key (" * 7_000,
+    "input_value=" * 3_000,
+    "https://a:" * 3_000,
+    "4111 " * 7_000,
+    "-----BEGIN PRIVATE KEY" * 1_500,
+    '\\"token\\":\\"' * 3_000,
+    "a.b-" * 9_000,
+    "'" * 33_000,
+]
+
+
+def test_hostile_texts_cost_no_more_than_their_length() -> None:
+    """Against a plain text that takes every rule's way, in the same run."""
+
+    def seconds(text: str) -> float:
+        started = time.perf_counter()
+        POLICY._masked(text)
+        return time.perf_counter() - started
+
+    plain = min(seconds("name=value; " * 2_700) for _ in range(3))
+    assert max(seconds(text) for text in HOSTILE) < 30 * plain
+
+
+class Odd:
+    def __repr__(self) -> str:
+        raise RuntimeError("no")
+
+    __str__ = __repr__
+
+
+class OddDict(dict[str, Any]):
+    def items(self) -> Any:
+        raise RuntimeError("no")
+
+
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text()
+    | st.binary()
+    | st.builds(Odd)
+    | st.builds(OddDict),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.binary() | st.integers(), inner),
+    max_leaves=20,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(VALUES)
+def test_nothing_is_raised_for_any_value(value: Any) -> None:
+    POLICY.value(value)
+    masked_attributes(POLICY, {"a": value, "url.query": value, "db.statement": value, "exception.stacktrace": value})
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text())
+def test_masking_a_text_twice_changes_nothing_more(text: str) -> None:
+    once = POLICY.text(text)
+    assert POLICY.text(once) == once
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.sampled_from(PLANTED), st.text(max_size=40), st.text(max_size=40))
+def test_no_text_around_a_secret_lets_it_out(secret: Planted, before: str, after: str) -> None:
+    text = f"{before}\n{secret.text}\n{after}"
+    assert not leaks(POLICY.text(text), secret)
