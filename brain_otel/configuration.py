@@ -19,6 +19,7 @@ from brain_otel.document import Document, read_document
 from brain_otel.environment_file import Choice, choose_file
 from brain_otel.named_destinations import METRIC_EXPORTER, read_destinations, replace_destinations
 from brain_otel.privacy_document import read_privacy
+from brain_otel.sampling_document import read_sampling, sentry_rate
 from brain_otel.schema import MAJOR, MINOR, is_newer, refuse_endless, validate
 from brain_otel.settings import (
     SentrySettings,
@@ -84,12 +85,15 @@ def _settings(
     environment: str, document: Document, destinations: tuple[Options, ...], notices: tuple[str, ...]
 ) -> Settings:
     ours = document.get(*OURS) or {}
-    refuse_unknown(document, OURS, ours, ("sentry", "instrumentation", "privacy"))
+    refuse_unknown(document, OURS, ours, ("sentry", "instrumentation", "privacy", "sampling"))
     _refuse_unpaired(document)
     sentry = read_sentry(environment, document)
     refuse_endless(document)
+    sampling = read_sampling(document, destinations)
     if not any(destination.name in ("sentry", "sentry_otlp") for destination in destinations):
         sentry = None
+    if sentry is not None:
+        sentry = replace(sentry, traces_sample_rate=sentry_rate(sampling, sentry.traces_sample_rate))
     return Settings(
         environment=environment,
         source=document.source,
@@ -97,6 +101,7 @@ def _settings(
         destinations=destinations,
         sentry=sentry,
         instrumentation=read_instrumentation(document),
+        sampling=sampling,
         disabled=bool(document.get("disabled")),
         privacy=read_privacy(document),
         send_default_pii=read_boolean(document, (*OURS, "sentry", "send_default_pii"), SentrySettings),

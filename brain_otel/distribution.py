@@ -11,13 +11,13 @@ from brain_otel.refusal import holds_credentials
 from brain_otel.settings import InstrumentationSettings, Secret, SentrySettings
 
 if TYPE_CHECKING:
-    from brain_otel.document import Document
+    from brain_otel.document import Document, Key
 
 DEFAULT_SPOTLIGHT = "http://localhost:8969/stream"
 """Where Spotlight listens, as sentry-sdk has it."""
 
 OURS = ("distribution", "brain_otel")
-_TRACES_RATE = ("tracer_provider", "sampler", "parent_based", "root", "trace_id_ratio_based", "ratio")
+TRACES_RATE = ("tracer_provider", "sampler", "parent_based", "root", "trace_id_ratio_based", "ratio")
 
 
 def read_sentry(environment: str, document: Document) -> SentrySettings | None:
@@ -30,7 +30,7 @@ def read_sentry(environment: str, document: Document) -> SentrySettings | None:
     known = ("dsn", "release", "profiles_sample_rate", "send_default_pii", "debug", "spotlight")
     refuse_unknown(document, place, document.get(*place) or {}, known)
     # All of it is read before the DSN is looked at: a bad value shows on a machine without one too.
-    rates = _rate(document, _TRACES_RATE), _rate(document, (*place, "profiles_sample_rate"))
+    rates = _rate(document, TRACES_RATE), _rate(document, (*place, "profiles_sample_rate"))
     send_default_pii = read_boolean(document, (*place, "send_default_pii"), SentrySettings)
     debug = read_boolean(document, (*place, "debug"), SentrySettings)
     spotlight = _spotlight(document, (*place, "spotlight"))
@@ -132,7 +132,7 @@ def _paths(document: Document, place: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(value)
 
 
-def refuse_unknown(document: Document, place: tuple[str, ...], given: Any, known: tuple[str, ...]) -> None:
+def refuse_unknown(document: Document, place: Key, given: Any, known: tuple[str, ...]) -> None:
     """Refuse what is no mapping of ``known`` keys.
 
     Raises:
@@ -148,7 +148,7 @@ def refuse_unknown(document: Document, place: tuple[str, ...], given: Any, known
 def _rate(document: Document, place: tuple[str, ...]) -> float:
     value = document.get(*place)
     if value is None:
-        name = "traces_sample_rate" if place == _TRACES_RATE else place[-1]
+        name = "traces_sample_rate" if place == TRACES_RATE else place[-1]
         return float(_default(SentrySettings, name))
     try:
         rate = float(value) if not isinstance(value, bool) else -1.0

@@ -153,11 +153,17 @@ def current(context: Context | None = None) -> LocalTrace | None:
     return value if isinstance(value, LocalTrace) else _variable.get()
 
 
+def within(trace: LocalTrace | None, context: Context | None) -> Context:
+    """``context`` (default: the current one) as one in which ``trace`` is the local trace."""
+    found = otel_context.get_current() if context is None else context
+    return found if trace is None else otel_context.set_value(_KEY, trace, found)
+
+
 @contextlib.contextmanager
 def entered(trace: LocalTrace) -> Iterator[None]:
     """Make ``trace`` the current local trace for the block."""
     token = _variable.set(trace)
-    attached = otel_context.attach(otel_context.set_value(_KEY, trace))
+    attached = otel_context.attach(within(trace, None))
     try:
         yield
     finally:

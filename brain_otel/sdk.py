@@ -40,7 +40,8 @@ from brain_otel.named_destinations import METRIC_EXPORTER
 from brain_otel.privacy import policy
 from brain_otel.privacy.attributes import masked_attributes
 from brain_otel.refusal import ConfigurationError, reason
-from brain_otel.sampling import HeadSampler
+from brain_otel.sampling import Gate, HeadSampler, Plan, Share
+from brain_otel.sampling.rules import compiled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,6 +50,8 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
 
     from brain_otel.options import Options
+    from brain_otel.sampling.tail import Tail
+    from brain_otel.sampling_settings import SamplingSettings
     from brain_otel.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -117,9 +120,25 @@ def configure_opentelemetry(settings: Settings, destinations: tuple[InUse, ...] 
         )
     if get_global_textmap().extract({}) is None:
         set_global_textmap(NoPropagator([]))
-    provider.sampler = HeadSampler(provider.sampler)
+    provider.sampler = HeadSampler(provider.sampler, create_plan(settings, destinations))
     provider.add_span_processor(TraceAttributes())
     return provider
+
+
+def create_plan(settings: Settings, destinations: tuple[InUse, ...]) -> Plan:
+    """What the sampler decides by: the rules of the file, and the destinations that are in use."""
+    sampling = settings.sampling
+    shares = tuple(
+        Share(
+            name=each.asked_as,
+            share=sampling.destinations.get(each.asked_as, 1.0),
+            pressure=each.destination.pressure,
+        )
+        for each in destinations
+        if each.span_processor is not None
+    )
+    rules = compiled(sampling.rules, settings.environment)
+    return Plan(rules=rules, destinations=shares, tail=sampling.tail is not None)
 
 
 def create_destinations(settings: Settings) -> tuple[InUse, ...]:
@@ -150,18 +169,21 @@ def give_up(destinations: Sequence[InUse]) -> None:
     side_by_side([(f"shutting {each.name} down", partial(each.shutdown, 0.0)) for each in destinations], 0.1)
 
 
-def attach(destinations: tuple[InUse, ...], provider: TracerProvider) -> tuple[InUse, ...]:
+def attach(
+    destinations: tuple[InUse, ...], provider: TracerProvider, sampling: SamplingSettings | None = None
+) -> tuple[InUse, ...]:
     """Let ``destinations`` have the spans of ``provider``, and the log records of the global logger provider.
 
-    Returns what is to be flushed and shut down beside them: the meter provider, if the file has one, and what the
-    application adds to the tracer provider.
+    Returns what is to be flushed and shut down beside them: the meter provider, if the file has one, what the
+    application adds to the tracer provider, and the sampling's tail.
     """
-    in_use = [InUse(_added_by_others(provider))]
+    spans = [(each.asked_as, each.span_processor) for each in destinations if each.span_processor is not None]
+    gate = Gate(spans, sampling.tail if sampling is not None else None)
+    provider.add_span_processor(gate)
+    in_use = [InUse(_added_by_others(provider)), *([InUse(_tail(gate.tail))] if gate.tail is not None else [])]
     _mask_resource(provider.resource)
     loggers = otel_logs.get_logger_provider()
     for destination in destinations:
-        if destination.span_processor is not None:
-            provider.add_span_processor(destination.span_processor)
         if destination.log_record_processor is not None and isinstance(loggers, LoggerProvider):
             loggers.add_log_record_processor(destination.log_record_processor)
     meters = otel_metrics.get_meter_provider()
@@ -232,11 +254,21 @@ def _added_by_others(provider: TracerProvider) -> Destination:
     return Destination(name="OpenTelemetry", flush=flush, shutdown=lambda _timeout: None)
 
 
+def _tail(tail: Tail) -> Destination:
+    """What waits for a reason to be kept: it is handed on when there is one, never by a flush."""
+    return Destination(
+        name="sampling.tail",
+        flush=lambda _timeout: True,
+        shutdown=lambda _timeout: tail.stop(),
+        reporter=tail.reporter,
+    )
+
+
 def _create(options: Options, settings: Settings) -> InUse | None:
     """The destination, whose module may be another package's and do anything."""
     try:
         destination = create_destination(options, settings)
-        return None if destination is None else InUse(destination, options.index)
+        return None if destination is None else InUse(destination, options.index, options.name)
     except ConfigurationError:
         raise
     except Exception as error:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from brain_otel.privacy.settings import PrivacySettings
+from brain_otel.sampling_settings import SamplingSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,7 +49,7 @@ class SentrySettings:
     """None: the git commit, else the CI platform's, else the service version, else this package's."""
     service_version: str | None = None
     traces_sample_rate: float = 1.0
-    """The head sampling rate, 0 to 1; the sampler in the file decides, this is for Sentry to extrapolate."""
+    """The share of all traces that Sentry gets where no rule says otherwise, 0 to 1."""
     profiles_sample_rate: float = 0.1
     """Share of the sampled transactions that are profiled, 0 to 1."""
     send_default_pii: bool = False
@@ -98,6 +99,7 @@ class Settings:
     sentry: SentrySettings | None = None
     """None: no DSN, so Sentry is off."""
     instrumentation: InstrumentationSettings = field(default_factory=InstrumentationSettings)
+    sampling: SamplingSettings = field(default_factory=SamplingSettings)
     disabled: bool = False
     privacy: PrivacySettings = field(default_factory=PrivacySettings)
     send_default_pii: bool = False

@@ -116,9 +116,11 @@ def start(settings: Settings, provider: TracerProvider | None = None) -> tuple[I
     except Exception:
         give_up(destinations)
         raise
-    _State.settings, _State.destinations = settings, destinations + attach(destinations, provider)
+    attached = attach(destinations, provider, settings.sampling)
+    _State.settings, _State.destinations = settings, destinations + attached
     prepare_exit(len(_State.destinations))
-    reporters = tuple(each.destination.reporter for each in destinations)
+    # The tail hears of an error first: what it held back is then there when a destination asks for what led to it.
+    reporters = tuple(each.destination.reporter for each in (*attached, *destinations))
     configure_reporters(tuple(reporter for reporter in reporters if reporter is not None))
     instrumentation.instrument(settings.instrumentation)
     configure_exit(_flush_at_exit)

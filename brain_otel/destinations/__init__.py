@@ -44,6 +44,8 @@ class Destination:
     reporter: Reporter | None = None
     ready: str | None = None
     """What to say in the log once set-up is done."""
+    pressure: Callable[[], int] | None = None
+    """How many times the rate of its traces is to be halved at the moment: it cannot take all of them."""
     may_block: bool = True
     """Whether ``on_end`` and ``on_emit`` of the processors may take their time: then a thread calls them."""
 

@@ -130,8 +130,10 @@ class IsolatedMetricExporter(MetricExporter):
 class InUse:
     """A destination in use, set apart from the others."""
 
-    def __init__(self, destination: Destination, index: int = 0) -> None:
+    def __init__(self, destination: Destination, index: int = 0, asked_as: str = "") -> None:
         self.destination = destination
+        self.asked_as = asked_as or destination.name
+        """Its name in the file."""
         self.index = index
         self.name = destination.name
         self.span_processor: SpanProcessor | None = None

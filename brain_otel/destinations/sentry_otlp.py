@@ -25,7 +25,7 @@ from brain_otel.destinations.sentry import ready_line
 from brain_otel.guard import guarded
 from brain_otel.privacy import masked_url
 from brain_otel.sentry.breadcrumbs import MAX_BREADCRUMBS
-from brain_otel.sentry.client import close_sentry, configure_sentry, flush_sentry
+from brain_otel.sentry.client import close_sentry, configure_sentry, flush_sentry, pressure_on
 from brain_otel.sentry.dsn import otlp_address, probe_event
 from brain_otel.sentry.events import SentryReporter
 
@@ -101,6 +101,7 @@ def create_destination(options: Options, settings: Settings) -> Destination | No
         reporter=SentryReporter(trail),
         flush=flush,
         shutdown=shutdown,
+        pressure=partial(pressure_on, client),
         may_block=False,
         ready=ready_line(settings, ", spans by OTLP", to_spotlight="errors"),
     )

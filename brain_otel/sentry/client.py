@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import logging
 import time
 import warnings
@@ -168,6 +169,16 @@ def _waiting(client: Any) -> int:
     """How many envelopes sentry-sdk has still to send: its ``flush`` does not say. A test pins the names."""
     worker = getattr(client.transport, "_worker", None)
     return getattr(getattr(worker, "_queue", None), "unfinished_tasks", 0)
+
+
+def pressure_on(client: Any) -> int:
+    """How many times sentry-sdk's health monitor wants the rate to be halved: Sentry answers 429, or much waits."""
+    monitor = client.monitor
+    if monitor is None:
+        return 0
+    # It starts its thread when it is asked, to which sentry-sdk would hand the scopes of the request at hand.
+    factor: int = contextvars.Context().run(getattr, monitor, "downsample_factor")
+    return factor
 
 
 def close_sentry(timeout: float) -> None:

@@ -7,7 +7,8 @@ one last). It differs from the class it derives from in these points:
 - the caller's sampling decision is honoured; upstream forces the sampled flag on;
 - headers are written for every valid span, recorded or not; upstream needs its own span map;
 - ``baggage`` keeps everyone's entries; upstream and ``W3CBaggagePropagator`` overwrite each other's;
-- where ``traceparent`` and ``sentry-trace`` disagree, ``traceparent`` wins, since it is the nearer hop;
+- where ``traceparent`` and ``sentry-trace`` name two traces, ``traceparent`` wins, since it is the nearer hop; where
+  they name one with two decisions, Sentry's is for Sentry and the other for everyone else;
 - malformed headers start a new trace and never raise.
 """
 
@@ -34,7 +35,7 @@ from sentry_sdk.tracing_utils import Baggage, extract_sentrytrace_data
 
 from brain_otel import local_trace
 from brain_otel.guard import guarded
-from brain_otel.sampling import undecided
+from brain_otel.sampling import is_for_sentry, undecided, with_sample_rand, with_sentry_decision
 from brain_otel.sentry.sampling_context import create_sampling_context, sampling_context_of
 
 if TYPE_CHECKING:
@@ -68,11 +69,16 @@ class SentryPropagator(UpstreamPropagator):
         caller = _caller(data) if data else None
         nearer = otel_trace.get_current_span(context).get_span_context()
         if nearer.is_valid and nearer.is_remote and getter.get(carrier, _TRACEPARENT):
+            if data is not None and caller is not None and caller.trace_id == nearer.trace_id:
+                sampled = data["parent_sampled"]
+                if isinstance(sampled, bool):
+                    context = with_sentry_decision(context, nearer.trace_id, sampled)
             return _with_sampling_context(context, nearer, caller, baggage)
         if data is None or caller is None:
             return context
         context = otel_context.set_value(SENTRY_TRACE_KEY, data, context)
         context = otel_context.set_value(SENTRY_BAGGAGE_KEY, baggage or _empty(), context)
+        context = _with_sample_rand(context, caller, baggage)
         if data["parent_sampled"] is None:
             context = undecided(context)
         return otel_trace.set_span_in_context(NonRecordingSpan(caller), context)
@@ -88,7 +94,7 @@ class SentryPropagator(UpstreamPropagator):
             span = otel_trace.get_current_span(context).get_span_context()
             if not span.is_valid:
                 return
-            sampled = "1" if span.trace_flags.sampled else "0"
+            sampled = "1" if is_for_sentry(span) else "0"
             value = f"{span.trace_id:032x}-{span.span_id:016x}-{sampled}"
             setter.set(carrier, SENTRY_TRACE_HEADER_NAME, value)
             entries = _outgoing_baggage(span, context, _carried_baggage(carrier))
@@ -123,10 +129,19 @@ def _with_sampling_context(
 ) -> Context:
     """Keep the sampling context that came along if it is of the same trace as ``traceparent``."""
     if baggage is not None and baggage.sentry_items.get("trace_id") == f"{nearer.trace_id:032x}":
+        context = _with_sample_rand(context, nearer, baggage)
         return otel_context.set_value(SENTRY_BAGGAGE_KEY, baggage, context)
     if caller is not None and caller.trace_id == nearer.trace_id:
         return otel_context.set_value(SENTRY_BAGGAGE_KEY, _empty(), context)
     return context
+
+
+def _with_sample_rand(context: Context, caller: SpanContext, baggage: Baggage | None) -> Context:
+    """The random number by which the services before have decided, if it is of the caller's trace."""
+    items = baggage.sentry_items if baggage is not None else {}
+    if items.get("trace_id", f"{caller.trace_id:032x}") != f"{caller.trace_id:032x}":
+        return context
+    return with_sample_rand(context, caller.trace_id, items.get("sample_rand"))
 
 
 def _empty() -> Baggage:

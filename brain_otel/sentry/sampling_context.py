@@ -15,6 +15,7 @@ from sentry_sdk.integrations.opentelemetry.consts import SENTRY_BAGGAGE_KEY
 from sentry_sdk.tracing_utils import Baggage
 
 from brain_otel.conventions import name_of
+from brain_otel.sampling import is_for_sentry, sample_rand, verdict_of
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from brain_otel.local_trace import LocalTrace
 
 _KEPT = "sentry.dynamic_sampling_context"
-_LOW_64_BITS = (1 << 64) - 1
 
 
 def sampling_context_of(trace: LocalTrace) -> dict[str, str]:
@@ -49,17 +49,21 @@ def create_sampling_context(
 
     Sentry's rules make a caller that sent ``sentry-trace`` without ``baggage`` the owner of an empty one.
     """
+    verdict = verdict_of(span)
     baggage = otel_context.get_value(SENTRY_BAGGAGE_KEY, context)
     if isinstance(baggage, Baggage):
-        return dict(baggage.sentry_items)
+        items = dict(baggage.sentry_items)
+        if items and verdict is not None and verdict.decided_here:  # the caller left it to us
+            items |= {"sampled": _word(verdict.sentry), "sample_rate": str(verdict.rate)}
+        return items
     client = sentry_sdk.get_client()
     if not client.is_active():
         return {}
-    rate = client.options.get("traces_sample_rate")
+    rate = client.options.get("traces_sample_rate") if verdict is None else verdict.rate
     made = {
         "trace_id": f"{span.trace_id:032x}",
-        "sample_rand": f"{sample_rand(span.trace_id):.6f}",
-        "sampled": "true" if span.trace_flags.sampled else "false",
+        "sample_rand": f"{sample_rand(span.trace_id) if verdict is None else verdict.rand:.6f}",
+        "sampled": _word(is_for_sentry(span)),
     }
     if rate is not None:
         made["sample_rate"] = str(rate)
@@ -75,12 +79,17 @@ def create_sampling_context(
     return made
 
 
-def sample_rand(trace_id: int) -> float:
-    """The random number in [0, 1) by which the trace was sampled, to six digits, never rounded up.
+def kept_context_of(trace: LocalTrace) -> dict[str, str]:
+    """The sampling context for the transaction of ``trace``: of one that is always kept there are no others."""
+    items = sampling_context_of(trace)
+    verdict = verdict_of(trace.span_context())
+    if items and verdict is not None and verdict.kept is not None:
+        items |= {"sampled": "true", "sample_rate": "1.0"}
+    return items
 
-    OpenTelemetry's ``TraceIdRatioBased`` keeps a trace whose lower 64 bits are below the rate's share of 2**64.
-    """
-    return ((trace_id & _LOW_64_BITS) * 1_000_000 >> 64) / 1_000_000  # in integers: as a float the highest would be 1
+
+def _word(value: bool) -> str:
+    return "true" if value else "false"
 
 
 def _same_trace(trace: LocalTrace, root: SpanContext) -> bool:

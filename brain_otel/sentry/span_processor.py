@@ -17,8 +17,9 @@ from sentry_sdk.integrations.opentelemetry import SentrySpanProcessor as Upstrea
 from brain_otel import conventions, local_trace
 from brain_otel.collection import CollectedTrace, QueuedCollector
 from brain_otel.guard import guarded
+from brain_otel.sampling import is_for_sentry
 from brain_otel.sentry.profiling import attach_profile, follow_thread, start_profile, stop_profile
-from brain_otel.sentry.sampling_context import sampling_context_of
+from brain_otel.sentry.sampling_context import kept_context_of
 from brain_otel.sentry.scopes import captured_with_scope_of
 from brain_otel.sentry.transaction import create_transaction
 
@@ -52,7 +53,8 @@ class SentrySpanProcessor(QueuedCollector[CollectedTrace], UpstreamProcessor):
         with guarded("following a span's thread"):
             trace = local_trace.current(parent_context)
             if trace is not None and trace.root is span:
-                start_profile(trace)
+                if is_for_sentry(span.get_span_context()):  # else it is told of a span that began long ago
+                    start_profile(trace)
             elif trace is not None:
                 follow_thread(trace)
 
@@ -72,7 +74,7 @@ class SentrySpanProcessor(QueuedCollector[CollectedTrace], UpstreamProcessor):
     def _send(self, collected: CollectedTrace) -> None:
         trace = collected.trace
         event = create_transaction(collected)
-        event["contexts"]["trace"]["dynamic_sampling_context"] = sampling_context_of(trace)
+        event["contexts"]["trace"]["dynamic_sampling_context"] = kept_context_of(trace)
         attach_profile(trace, event)
         captured_with_scope_of(trace, event)
 

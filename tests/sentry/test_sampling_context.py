@@ -12,7 +12,8 @@ import brain_otel
 from brain_otel import local_trace
 from brain_otel.local_trace import LocalTrace, Name
 from brain_otel.reporting import local_trace_entered
-from brain_otel.sentry.sampling_context import create_sampling_context, sample_rand, sampling_context_of
+from brain_otel.sampling import sample_rand
+from brain_otel.sentry.sampling_context import create_sampling_context, sampling_context_of
 from brain_otel.settings import Secret
 from tests.sentry.conftest import Bridge, Connect
 from tests.support.ingest import SentryIngest

@@ -1,0 +1,115 @@
+"""The one span processor in front of the destinations: each gets the traces that are meant for it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
+from opentelemetry.trace import SpanContext, TraceFlags
+
+from brain_otel.guard import guarded
+from brain_otel.sampling.tail import Tail
+from brain_otel.sampling.verdict import KEPT_BY, verdict_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from opentelemetry.context import Context
+
+    from brain_otel.sampling.verdict import Verdict
+    from brain_otel.sampling_settings import TailSettings
+
+_starting = guarded("starting a span for its destinations")
+_ending = guarded("ending a span for its destinations")
+
+
+class SentSpan(ReadableSpan):
+    """An ended span as a destination gets it: flagged as sampled, whatever the flag of its context says.
+
+    Exporters leave out what is not flagged. It shares everything else with the span.
+    """
+
+    def __init__(self, span: ReadableSpan, kept_by: str | None = None) -> None:
+        self.__dict__.update(span.__dict__)
+        known = span.get_span_context()
+        if known is not None and not known.trace_flags.sampled:
+            flags = TraceFlags(known.trace_flags | TraceFlags.SAMPLED)
+            self._context = SpanContext(known.trace_id, known.span_id, known.is_remote, flags, known.trace_state)
+        if kept_by is not None:
+            self._attributes = {**(span.attributes or {}), KEPT_BY: kept_by}
+
+
+class Gate(SpanProcessor):
+    """Hands each span to the destinations that its trace goes to, by the head's verdict and the tail's.
+
+    Args:
+        destinations: Each one's name in the file, and its processor, which must not raise.
+        tail: What is kept although the head said no; None: nothing.
+    """
+
+    def __init__(self, destinations: Sequence[tuple[str, SpanProcessor]], tail: TailSettings | None = None) -> None:
+        self._destinations = tuple(destinations)
+        self.tail = Tail(tail, self._hand_on) if tail is not None else None
+        self._names = tuple(name for name, _ in destinations)
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        """Tell those that get the trace; the tail, where there are others."""
+        with _starting:
+            verdict = verdict_of(span.get_span_context())
+            everyone = verdict is None
+            if verdict is not None and self.tail is not None:
+                everyone = self.tail.start(verdict, span, parent_context, held=not self._is_for_all(verdict))
+            for name, processor in self._destinations:
+                if everyone or (verdict is not None and verdict.reaches(name)):
+                    processor.on_start(span, parent_context)
+
+    def _on_ending(self, span: Span) -> None:
+        with _ending:
+            verdict = verdict_of(span.get_span_context())
+            for name, processor in self._destinations:
+                if verdict is None or verdict.kept or verdict.reaches(name):
+                    processor._on_ending(span)
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """Tell those that get the trace, and the others too if it is to be kept."""
+        with _ending:
+            verdict = verdict_of(span.get_span_context())
+            if verdict is None:
+                for _, processor in self._destinations:
+                    processor.on_end(span)
+                return
+            everyone = self.tail is not None and self.tail.end(verdict, span, held=not self._is_for_all(verdict))
+            sent = sent_span(span, verdict, verdict.kept)
+            for name, processor in self._destinations:
+                if everyone or verdict.reaches(name):
+                    processor.on_end(sent)
+
+    def _is_for_all(self, verdict: Verdict) -> bool:
+        return all(verdict.reaches(name) for name in self._names)
+
+    def _hand_on(
+        self,
+        verdict: Verdict,
+        reason: str,
+        started: Sequence[tuple[Span, Context | None]],
+        ended: Sequence[ReadableSpan],
+    ) -> None:
+        """Tell those that have not heard of the trace so far what has happened in it."""
+        for name, processor in self._destinations:
+            if not verdict.reaches(name):
+                for span, context in started:
+                    processor.on_start(span, context)
+        sent = [sent_span(span, verdict, reason) for span in ended]
+        for name, processor in self._destinations:
+            if not verdict.reaches(name):
+                for each in sent:
+                    processor.on_end(each)
+
+
+def sent_span(span: ReadableSpan, verdict: Verdict, reason: str | None) -> ReadableSpan:
+    """``span`` flagged as sampled and, if it is the local root, with the reason for which it is kept."""
+    context = span.get_span_context()
+    if context is None:
+        return span
+    kept_by = reason if context.span_id == verdict.root_id else None
+    return span if kept_by is None and context.trace_flags.sampled else SentSpan(span, kept_by)

@@ -1,0 +1,174 @@
+"""The sampler: decides once, at the local root, for every destination; descendants follow.
+
+Where the file has one of OpenTelemetry's usual samplers (a rate, under ``parent_based`` or not) the decision is made
+here with the sampler's rate, by the random number that Sentry and OpenTelemetry share. Any other sampler is asked.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from opentelemetry import context as otel_context
+from opentelemetry import trace as otel_trace
+from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
+
+from brain_otel import local_trace
+from brain_otel.guard import guarded
+from brain_otel.sampling.incoming import SAMPLE_RAND, SENTRY_DECISION, UNDECIDED, is_unrecorded, of_trace
+from brain_otel.sampling.plan import Plan
+from brain_otel.sampling.verdict import Verdict, sample_rand, verdict_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from opentelemetry.context import Context
+    from opentelemetry.trace import Link, SpanContext, SpanKind
+    from opentelemetry.trace.span import TraceState
+    from opentelemetry.util.types import Attributes
+
+_RATE = r"(?:TraceIdRatioBased\{(?P<rate>[^{}]*)\}|(?P<on>AlwaysOnSampler)|AlwaysOffSampler)"
+_PARENTS = (
+    ",remoteParentSampled:AlwaysOnSampler,remoteParentNotSampled:AlwaysOffSampler"
+    ",localParentSampled:AlwaysOnSampler,localParentNotSampled:AlwaysOffSampler"
+)
+_USUAL = re.compile(rf"(?P<parent>ParentBased\{{root:)?{_RATE}(?(parent){_PARENTS}\}})")
+
+Asked = tuple[int, str, "SpanKind | None", "Attributes", "Sequence[Link] | None", "TraceState | None"]
+"""What a sampler is asked beside the context."""
+
+_deciding = guarded("deciding what is recorded")
+
+
+class HeadSampler(Sampler):
+    """The configured sampler's rate, the plan's rules and shares, and the caller's decision where there is one."""
+
+    def __init__(self, configured: Sampler, plan: Plan | None = None) -> None:
+        self._configured = configured
+        self._plan = plan if plan is not None else Plan()
+        self._rate, self._follows = usual_sampler(configured)
+
+    def should_sample(
+        self,
+        parent_context: Context | None,
+        trace_id: int,
+        name: str,
+        kind: SpanKind | None = None,
+        attributes: Attributes = None,
+        links: Sequence[Link] | None = None,
+        trace_state: TraceState | None = None,
+    ) -> SamplingResult:
+        """What was decided for the trace, or is now if the span is a local root."""
+        if is_unrecorded():
+            return SamplingResult(Decision.DROP)
+        asked = (trace_id, name, kind, attributes, links, trace_state)
+        with _deciding:
+            parent = otel_trace.get_current_span(parent_context).get_span_context()
+            if not parent.is_valid or parent.is_remote:
+                return self._decided(parent_context, parent, asked)
+            verdict = verdict_of(parent)
+            if verdict is not None:
+                return self._followed(verdict, parent_context, asked)
+        return self._configured.should_sample(parent_context, *asked)
+
+    def get_description(self) -> str:
+        """The configured sampler's description."""
+        return self._configured.get_description()
+
+    def _followed(self, verdict: Verdict, context: Context | None, asked: Asked) -> SamplingResult:
+        """A span inside of this process: as its local root."""
+        if self._plan.tail:
+            trace = local_trace.current(context)
+            if trace is not None and trace.root is None and trace.kind == "transaction":
+                verdict = verdict.forked()  # a local trace of its own ends in a way of its own
+        if verdict.outcome is Decision.DROP:
+            return verdict.result()
+        if self._rate is None and verdict.outcome is Decision.RECORD_AND_SAMPLE:
+            result = self._configured.should_sample(context, *asked)  # it may leave out, or add to, a single span
+            return SamplingResult(result.decision, result.attributes, verdict.state)
+        return SamplingResult(verdict.outcome, asked[3], verdict.state)
+
+    def _decided(self, given: Context | None, parent: SpanContext, asked: Asked) -> SamplingResult:
+        """A local root: as the caller, a rule or the rate says."""
+        context = otel_context.get_current() if given is None else given
+        trace_id, attributes = asked[0], asked[3]
+        deferred = parent.is_valid and bool(context.get(UNDECIDED))
+        rand = of_trace(context, SAMPLE_RAND, trace_id) if parent.is_valid else None
+        if rand is None:
+            rand = sample_rand(trace_id)
+        if self._follows and parent.is_valid and not deferred:
+            verdict = self._followed_caller(context, parent, rand, parent.trace_flags.sampled)
+        else:
+            rule = next((each for each in self._plan.rules if each.matches(attributes or {})), None)
+            if rule is not None:
+                verdict = self._opened(parent, rand, *rule.ask(rand))
+            elif self._rate is not None:
+                verdict = self._opened(parent, rand, self._rate)
+            else:
+                return self._asked(given, context, parent, rand, deferred, asked)
+        recorded = None if verdict.outcome is Decision.DROP else attributes
+        return SamplingResult(verdict.outcome, recorded, verdict.state)
+
+    def _followed_caller(self, context: Context, parent: SpanContext, rand: float, sampled: bool) -> Verdict:
+        """The caller's flag for everyone, but Sentry's own decision for Sentry where there is one."""
+        for_sentry = of_trace(context, SENTRY_DECISION, parent.trace_id)
+        sentry, left_out, rate = self._plan.followed(rand)
+        return Verdict(
+            rand=rand,
+            rate=rate if sampled or for_sentry else None,
+            sampled=sampled,
+            sentry=for_sentry if for_sentry is not None else sampled and sentry,
+            left_out=left_out,
+            decided_here=False,
+            tail=self._plan.tail,
+            entries=_entries(parent),
+        )
+
+    def _opened(
+        self, parent: SpanContext, rand: float, head: float, granted: float = 1.0, allowed: bool = True
+    ) -> Verdict:
+        """Our own decision at the rate ``head``, of which a rate limit lets the share ``granted`` pass."""
+        sampled, sentry, left_out, rate = self._plan.shared(rand, head, allowed)
+        return Verdict(
+            rand=rand,
+            rate=rate * granted,
+            sampled=sampled,
+            sentry=sentry,
+            left_out=left_out,
+            tail=self._plan.tail,
+            entries=_entries(parent),
+        )
+
+    def _asked(
+        self, given: Context | None, context: Context, parent: SpanContext, rand: float, deferred: bool, asked: Asked
+    ) -> SamplingResult:
+        """An unusual sampler's decision, for all destinations as far as their shares go."""
+        if deferred:
+            given = otel_trace.set_span_in_context(otel_trace.INVALID_SPAN, context)
+        result = self._configured.should_sample(given, *asked)
+        if parent.is_valid and not deferred:
+            verdict = self._followed_caller(context, parent, rand, (result.decision is Decision.RECORD_AND_SAMPLE))
+        else:
+            verdict = self._opened(parent, rand, 1.0, allowed=(result.decision is Decision.RECORD_AND_SAMPLE))
+        outcome = verdict.outcome if verdict.outcome is not Decision.DROP else result.decision
+        if result.decision is Decision.RECORD_ONLY:
+            outcome = result.decision
+        state = verdict.state if not result.trace_state else verdict.with_entries(result.trace_state)
+        return SamplingResult(outcome, result.attributes, state)
+
+
+def usual_sampler(configured: Sampler) -> tuple[float | None, bool]:
+    """The rate of one of OpenTelemetry's usual samplers, None of another one; whether it follows the caller.
+
+    It is read from the description, whose form OpenTelemetry's specification gives.
+    """
+    found = _USUAL.fullmatch(configured.get_description())
+    if found is None:
+        return None, False
+    rate = 1.0 if found["on"] else float(found["rate"] or 0.0)
+    return rate, found["parent"] is not None
+
+
+def _entries(parent: SpanContext) -> list[tuple[str, str]] | None:
+    """The trace state that the caller sent; what a trace that begins here has is nothing."""
+    return list(parent.trace_state.items()) if parent.is_valid and parent.trace_state else None

@@ -1,0 +1,87 @@
+"""At most so many traces a second: steady under a burst, and honest about the share that was kept."""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+import time
+import weakref
+from collections import deque
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MEMORY = 10.0
+"""Windows over which the share that the bound let pass is averaged."""
+
+
+class RateLimit:
+    """Lowers a rate so that ``per_second`` traces pass, and never more than that in any second.
+
+    The rate follows from how many come: it is known before the dice are thrown, so what is kept can be multiplied by
+    one over it. What chance lets through beyond the bound is refused; the share of that is estimated, and is part of
+    the rate that is told. Like OpenTelemetry's consistent rate limiting, with a hard bound added.
+
+    Args:
+        per_second: The bound, above 0; below 1 it is one in so many seconds.
+        clock: Seconds, monotonic.
+    """
+
+    def __init__(self, per_second: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._most = max(1, int(per_second))
+        self._window = self._most / per_second
+        self._clock = clock
+        self._reset()
+        # A hook cannot be taken back; it must not keep the limit alive for ever.
+        alive = weakref.ref(self)
+        os.register_at_fork(after_in_child=lambda: _reset(alive()))
+
+    def _reset(self) -> None:
+        self._lock = threading.RLock()
+        self._began = self._asked_at = self._clock()
+        self._before = self._arrived = 0
+        self._kept: deque[float] = deque(maxlen=self._most)
+        self._passed = self._granted = 1.0
+
+    def ask(self, rand: float, rate: float) -> tuple[float, float, bool]:
+        """The rate for one more trace, with its random number, where without the limit it would be ``rate``.
+
+        Returns the rate to compare with, the share of it that the bound lets pass, and whether it lets this one.
+        """
+        with self._lock:
+            now = self._clock()
+            threshold = min(rate, self._most / self._arrivals(now))
+            if rand >= threshold:
+                return threshold, self._granted / self._passed, True
+            self._forget(now)
+            self._passed += 1.0
+            free = len(self._kept) < self._most or now - self._kept[0] >= self._window
+            if free:
+                self._kept.append(now)
+                self._granted += 1.0
+            return threshold, self._granted / self._passed, free
+
+    def _arrivals(self, now: float) -> float:
+        """How many came in the last window, this one too: what is left of the one before, and this one's."""
+        gone = (now - self._began) / self._window
+        if gone >= 1.0:
+            self._before = self._arrived if gone < 2.0 else 0
+            self._arrived = 0
+            self._began += int(gone) * self._window
+            gone -= int(gone)
+        self._arrived += 1
+        return self._before * (1.0 - gone) + self._arrived
+
+    def _forget(self, now: float) -> None:
+        """Let what was counted fade."""
+        left = math.exp((self._asked_at - now) / (MEMORY * self._window))
+        self._passed *= left
+        self._granted *= left
+        self._asked_at = now
+
+
+def _reset(limit: RateLimit | None) -> None:
+    if limit is not None:
+        limit._reset()

@@ -1,0 +1,329 @@
+"""The tail: keeps the local trace that ended in error, or took too long, although the head said no.
+
+While it is on, such a trace is recorded, unsampled, and its spans wait here. As soon as there is a reason to keep it
+all that waits is handed on, and what comes after goes its way like that of any other trace: so an error takes no room
+here, and cannot be crowded out. What ends without a reason is forgotten.
+
+Everything is bounded. Beyond a bound the oldest local trace is given up, or the one at hand if it takes more than a
+quarter of all room; its spans are lost and counted. Its end is still seen: if it is an error, or late, the root at
+least is handed on, so that no bound changes which local traces are kept.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+import os
+import threading
+import time
+import weakref
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
+
+from opentelemetry.trace import StatusCode
+
+from brain_otel import local_trace
+from brain_otel.delivery.queue import WorkQueue
+from brain_otel.guard import guarded
+from brain_otel.reporting import Reporter
+from brain_otel.sampling.verdict import verdict_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from opentelemetry.context import Context
+    from opentelemetry.sdk.trace import ReadableSpan, Span
+
+    from brain_otel.local_trace import LocalTrace
+    from brain_otel.reporting import Failure
+    from brain_otel.sampling.verdict import Verdict
+    from brain_otel.sampling_settings import TailSettings
+
+    HandOn = Callable[[Verdict, str, Sequence[tuple[Span, Context | None]], Sequence[ReadableSpan]], None]
+
+logger = logging.getLogger(__name__)
+
+SPAN_BYTES = 4_500
+"""What a span without attributes takes, open and ended, with what is noted of it here; measured, and rounded up."""
+
+VALUE_BYTES = 120
+"""What an attribute, an event or a link takes beside its text."""
+
+ERROR, SLOW = "error", "slow"
+
+
+@dataclass(eq=False, slots=True)
+class Waiting:
+    """A local trace that has given no reason to be kept so far."""
+
+    verdict: Verdict
+    trace: LocalTrace | None
+    began: float
+    started: list[tuple[Span, Context | None]] = field(default_factory=list)
+    ended: list[ReadableSpan] = field(default_factory=list)
+    open_spans: set[int] = field(default_factory=set)
+    root_ended: bool = False
+    bytes: int = 0
+
+    def is_over(self) -> bool:
+        """Whether nothing of it can happen any more."""
+        return self.root_ended and not self.open_spans and (self.trace is None or self.trace.closed)
+
+
+class Tail:
+    """Holds spans back until there is a reason to hand them on.
+
+    Args:
+        settings: What is a reason, and the bounds.
+        hand_on: Told of the spans that have started and those that have ended, once a local trace is to be kept.
+    """
+
+    def __init__(self, settings: TailSettings, hand_on: HandOn) -> None:
+        self._settings = settings
+        self._hand_on = hand_on
+        self._slower_than = None if settings.slower_than is None else int(settings.slower_than * 1e9)
+        self.reporter = TailReporter(self)
+        self._sweeper: WorkQueue[None] = WorkQueue(
+            "brain_otel.sampling", lambda _: None, drop=lambda _: None, idle=self.sweep
+        )
+        self._reset()
+        # A hook cannot be taken back; it must not keep the tail alive for ever.
+        alive = weakref.ref(self)
+        os.register_at_fork(after_in_child=lambda: _reset(alive()))
+
+    def _reset(self) -> None:
+        """Start empty; in a forked child, what waits is the parent's, and the lock may be held by nobody here."""
+        # Re-entrant: the garbage collector may run inside of it and end a span on this very thread.
+        self._lock = threading.RLock()
+        self._waiting: dict[Verdict, Waiting] = {}
+        self._swept = self._used = False
+        self.spans = self.bytes = 0
+        self.lost_traces = self.lost_spans = 0
+
+    @property
+    def traces(self) -> int:
+        """How many local traces wait at the moment."""
+        return len(self._waiting)
+
+    def start(self, verdict: Verdict, span: Span, context: Context | None, *, held: bool) -> bool:
+        """A span has started; whether every destination is to hear of it at once.
+
+        It is held back if there is a destination that the head has left out (``held``), unless the trace is kept.
+        """
+        if not verdict.root_id:
+            verdict.root_id, verdict.started = span.get_span_context().span_id, span.start_time or 0
+        if not held or verdict.kept is not None or verdict.given_up:
+            return verdict.kept is not None
+        trace = local_trace.current(context)
+        within = local_trace.within(trace, context)
+        with self._lock:
+            if _is_kept(verdict):  # by another thread, meanwhile
+                return True
+            waiting = self._waiting.get(verdict)
+            if waiting is None:
+                waiting = self._waiting[verdict] = Waiting(verdict, trace, time.monotonic())
+            waiting.started.append((span, within))
+            waiting.open_spans.add(span.get_span_context().span_id)
+            self._take(waiting, 1, SPAN_BYTES)
+            wake = not self._swept
+            self._swept = self._used = True
+        if wake:
+            self._sweeper.wake()
+        return False
+
+    def end(self, verdict: Verdict, span: ReadableSpan, *, held: bool) -> bool:
+        """A span has ended; whether every destination is to hear of it."""
+        reason = verdict.kept or self._reason(verdict, span)
+        if not held or verdict.kept is not None:
+            verdict.kept = reason
+            return reason is not None
+        context = span.get_span_context()
+        span_id = context.span_id if context is not None else 0
+        with self._lock:
+            if _is_kept(verdict):
+                return True
+            waiting = self._waiting.get(verdict)
+            known = waiting is not None and span_id in waiting.open_spans
+            if reason is not None:
+                if waiting is not None:
+                    waiting.open_spans.discard(span_id)
+                late = [] if known else [(_live(span, span_id), None)]
+                self._keep(verdict, reason, late)
+                return True
+            if waiting is not None and known:
+                waiting.open_spans.discard(span_id)
+                waiting.ended.append(span)
+                waiting.root_ended = waiting.root_ended or span_id == verdict.root_id
+                self._take(waiting, 0, size_of(span))
+                self._forget_if_over(waiting)
+        return False
+
+    def failed(self, trace: LocalTrace | None) -> None:
+        """An error of ``trace`` was reported."""
+        verdict = verdict_of(trace.span_context()) if trace is not None else None
+        if verdict is not None and verdict.kept is None and self._settings.errors:
+            with self._lock:
+                self._keep(verdict, ERROR)
+
+    def close(self, trace: LocalTrace) -> None:
+        """The code that opened ``trace`` has left it."""
+        if _has_reported(trace):
+            self.failed(trace)
+        verdict = verdict_of(trace.span_context())
+        if verdict is not None:
+            with self._lock:
+                waiting = self._waiting.get(verdict)
+                if waiting is not None:
+                    self._forget_if_over(waiting)
+
+    def sweep(self) -> float | None:
+        """Give up what has waited too long; the seconds until the next one will have, None if none waits."""
+        now = time.monotonic()
+        with self._lock:
+            for waiting in list(self._waiting.values()):
+                left = waiting.began + self._settings.max_age - now
+                if left > 0:
+                    return left
+                if waiting.root_ended:  # it has been judged; only stragglers are missing
+                    self._remove(waiting)
+                else:
+                    self._give_up(waiting, "max_age")
+            # Not at once: to be woken by each of many short requests would cost more than to look once too often.
+            self._swept, self._used = self._used, False
+            return self._settings.max_age if self._swept else None
+
+    def stop(self) -> None:
+        """Hold nothing any more."""
+        self._sweeper.stop()
+        with self._lock:
+            self._waiting.clear()
+            self.spans = self.bytes = 0
+
+    def _reason(self, verdict: Verdict, span: ReadableSpan) -> str | None:
+        if self._settings.errors and (
+            span.status.status_code is StatusCode.ERROR or _is_root_of_failed(span, verdict)
+        ):
+            return ERROR
+        if self._slower_than is not None and (span.end_time or 0) - verdict.started > self._slower_than:
+            return SLOW
+        return None
+
+    # -- inside the lock -----------------------------------------------------------------------------------
+
+    def _keep(self, verdict: Verdict, reason: str, late: Sequence[tuple[Any, Context | None]] = ()) -> None:
+        """Hand on what waits, before anything that comes after can go its way."""
+        waiting = self._waiting.get(verdict)
+        if waiting is not None:
+            self._remove(waiting)
+        started = [*(waiting.started if waiting is not None else ()), *late]
+        ended = waiting.ended if waiting is not None else []
+
+        def hand_on() -> None:
+            with guarded("handing on what was held back"):
+                self._hand_on(verdict, reason, started, ended)
+
+        # What is around here belongs to the request that happens to run, not to the trace.
+        if late:
+            hand_on()  # this one is the trace's own: it has just ended
+        else:
+            contextvars.Context().run(hand_on)
+        verdict.kept = reason
+
+    def _take(self, waiting: Waiting, spans: int, size: int) -> None:
+        waiting.bytes += size
+        self.spans += spans
+        self.bytes += size
+        limits = self._settings
+        while (
+            len(self._waiting) > limits.max_traces or self.spans > limits.max_spans or self.bytes > limits.max_bytes
+        ):
+            big = len(waiting.started) * 4 > limits.max_spans or waiting.bytes * 4 > limits.max_bytes
+            bound = "max_traces" if len(self._waiting) > limits.max_traces else "max_spans or max_bytes"
+            victim = waiting if big and waiting.verdict in self._waiting else next(iter(self._waiting.values()))
+            self._give_up(victim, bound)
+
+    def _give_up(self, waiting: Waiting, bound: str) -> None:
+        if not self.lost_traces:
+            logger.warning("sampling.tail: no room for all local traces (%s); the oldest lose their spans", bound)
+        self.lost_traces += 1
+        self.lost_spans += len(waiting.started)
+        waiting.verdict.given_up = True
+        self._remove(waiting)
+
+    def _forget_if_over(self, waiting: Waiting) -> None:
+        if waiting.is_over() and waiting.verdict in self._waiting:
+            self._remove(waiting)
+
+    def _remove(self, waiting: Waiting) -> None:
+        del self._waiting[waiting.verdict]
+        self.spans -= len(waiting.started)
+        self.bytes -= waiting.bytes
+
+
+class TailReporter(Reporter):
+    """Hears of errors and of the end of local traces."""
+
+    def __init__(self, tail: Tail) -> None:
+        self._tail = tail
+
+    def exception(self, failure: Failure) -> None:
+        """What failed is to be kept, before a destination asks for the trail that leads to the error."""
+        del failure  # that there is one is enough
+        self._tail.failed(local_trace.current())
+
+    def end(self, trace: LocalTrace, token: object) -> None:
+        """Nothing more comes, but for spans that are open."""
+        del token
+        self._tail.close(trace)
+
+
+def _is_kept(verdict: Verdict) -> bool:
+    return verdict.kept is not None
+
+
+def size_of(span: ReadableSpan) -> int:
+    """The bytes that an ended span takes beyond :data:`SPAN_BYTES`: its texts, and what holds them."""
+    size = _size(span.attributes)
+    for event in span.events:
+        size += VALUE_BYTES + _size(event.attributes)
+    for link in span.links:
+        size += VALUE_BYTES + _size(link.attributes)
+    return size
+
+
+def _size(attributes: Any) -> int:
+    size = 0
+    for value in (attributes or {}).values():
+        size += VALUE_BYTES
+        if isinstance(value, str):
+            size += len(value)
+        elif isinstance(value, (list, tuple)):
+            size += sum(64 + (len(each) if isinstance(each, str) else 0) for each in value)
+    return size
+
+
+def _has_reported(trace: LocalTrace) -> bool:
+    """Whether an error of ``trace`` became an event; one that was not worth it is remembered without an id."""
+    return any(event_id for _, event_id in trace.failures)
+
+
+def _is_root_of_failed(span: ReadableSpan, verdict: Verdict) -> bool:
+    """Whether ``span`` is the local root and an error was reported meanwhile, be it by a line of the log."""
+    context, trace = span.get_span_context(), local_trace.current()
+    if trace is None or trace.root is None or context is None or context.span_id != verdict.root_id:
+        return False
+    return trace.root.get_span_context().span_id == context.span_id and _has_reported(trace)
+
+
+def _live(span: ReadableSpan, span_id: int) -> Span:
+    """The span that ``span`` is the end of, where the local trace knows it; else ``span``, which reads the same."""
+    trace = local_trace.current()
+    root = trace.root if trace is not None else None
+    if root is not None and root.get_span_context().span_id == span_id:
+        return cast("Span", root)
+    return cast("Span", span)
+
+
+def _reset(tail: Tail | None) -> None:
+    if tail is not None:
+        tail._reset()
