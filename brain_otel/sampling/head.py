@@ -146,15 +146,16 @@ class HeadSampler(Sampler):
         if deferred:
             given = otel_trace.set_span_in_context(otel_trace.INVALID_SPAN, context)
         result = self._configured.should_sample(given, *asked)
+        sampled = result.decision is Decision.RECORD_AND_SAMPLE
         if parent.is_valid and not deferred:
-            verdict = self._followed_caller(context, parent, rand, (result.decision is Decision.RECORD_AND_SAMPLE))
+            verdict = self._followed_caller(context, parent, rand, sampled)
         else:
-            verdict = self._opened(parent, rand, 1.0, allowed=(result.decision is Decision.RECORD_AND_SAMPLE))
-        outcome = verdict.outcome if verdict.outcome is not Decision.DROP else result.decision
-        if result.decision is Decision.RECORD_ONLY:
-            outcome = result.decision
-        state = verdict.state if not result.trace_state else verdict.with_entries(result.trace_state)
-        return SamplingResult(outcome, result.attributes, state)
+            verdict = self._opened(parent, rand, 1.0, allowed=sampled)
+        if verdict.outcome is Decision.DROP and result.decision is Decision.RECORD_ONLY:
+            verdict.outcome = result.decision
+        if result.trace_state:
+            verdict.replace_entries(result.trace_state)
+        return SamplingResult(verdict.outcome, result.attributes, verdict.state)
 
 
 def usual_sampler(configured: Sampler) -> tuple[float | None, bool]:

@@ -17,7 +17,6 @@ import os
 import threading
 import time
 import weakref
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 from opentelemetry.trace import StatusCode
@@ -27,6 +26,7 @@ from brain_otel.delivery.queue import WorkQueue
 from brain_otel.guard import guarded
 from brain_otel.reporting import Reporter
 from brain_otel.sampling.verdict import verdict_of
+from brain_otel.sampling.waiting import SPAN_BYTES, TRACE_BYTES, Waiting, size_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -43,31 +43,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-SPAN_BYTES = 4_500
-"""What a span without attributes takes, open and ended, with what is noted of it here; measured, and rounded up."""
-
-VALUE_BYTES = 120
-"""What an attribute, an event or a link takes beside its text."""
-
 ERROR, SLOW = "error", "slow"
-
-
-@dataclass(eq=False, slots=True)
-class Waiting:
-    """A local trace that has given no reason to be kept so far."""
-
-    verdict: Verdict
-    trace: LocalTrace | None
-    began: float
-    started: list[tuple[Span, Context | None]] = field(default_factory=list)
-    ended: list[ReadableSpan] = field(default_factory=list)
-    open_spans: set[int] = field(default_factory=set)
-    root_ended: bool = False
-    bytes: int = 0
-
-    def is_over(self) -> bool:
-        """Whether nothing of it can happen any more."""
-        return self.root_ended and not self.open_spans and (self.trace is None or self.trace.closed)
 
 
 class Tail:
@@ -120,11 +96,14 @@ class Tail:
             if _is_kept(verdict):  # by another thread, meanwhile
                 return True
             waiting = self._waiting.get(verdict)
+            size = size_of(span)
+            taken = SPAN_BYTES + size
             if waiting is None:
                 waiting = self._waiting[verdict] = Waiting(verdict, trace, time.monotonic())
+                taken += TRACE_BYTES
             waiting.started.append((span, within))
-            waiting.open_spans.add(span.get_span_context().span_id)
-            self._take(waiting, 1, SPAN_BYTES)
+            waiting.open_spans[span.get_span_context().span_id] = size
+            self._take(waiting, 1, taken)
             wake = not self._swept
             self._swept = self._used = True
         if wake:
@@ -134,29 +113,22 @@ class Tail:
     def end(self, verdict: Verdict, span: ReadableSpan, *, held: bool) -> bool:
         """A span has ended; whether every destination is to hear of it."""
         reason = verdict.kept or self._reason(verdict, span)
-        if not held or verdict.kept is not None:
+        if not held or (verdict.kept is not None and not verdict.given_up):
             verdict.kept = reason
             return reason is not None
         context = span.get_span_context()
         span_id = context.span_id if context is not None else 0
         with self._lock:
-            if _is_kept(verdict):
-                return True
             waiting = self._waiting.get(verdict)
-            known = waiting is not None and span_id in waiting.open_spans
             if reason is not None:
-                if waiting is not None:
-                    waiting.open_spans.discard(span_id)
-                late = [] if known else [(_live(span, span_id), None)]
-                self._keep(verdict, reason, late)
-                return True
-            if waiting is not None and known:
-                waiting.open_spans.discard(span_id)
+                self._keep(verdict, reason, span)
+            elif waiting is not None and span_id in waiting.open_spans:
+                size = size_of(span) - waiting.open_spans.pop(span_id)
                 waiting.ended.append(span)
                 waiting.root_ended = waiting.root_ended or span_id == verdict.root_id
-                self._take(waiting, 0, size_of(span))
+                self._take(waiting, 0, size)
                 self._forget_if_over(waiting)
-        return False
+        return reason is not None
 
     def failed(self, trace: LocalTrace | None) -> None:
         """An error of ``trace`` was reported."""
@@ -210,24 +182,27 @@ class Tail:
 
     # -- inside the lock -----------------------------------------------------------------------------------
 
-    def _keep(self, verdict: Verdict, reason: str, late: Sequence[tuple[Any, Context | None]] = ()) -> None:
-        """Hand on what waits, before anything that comes after can go its way."""
+    def _keep(self, verdict: Verdict, reason: str, ended: ReadableSpan | None = None) -> None:
+        """Hand on what waits, before anything that comes after can go its way; ``ended`` has just ended."""
         waiting = self._waiting.get(verdict)
         if waiting is not None:
             self._remove(waiting)
-        started = [*(waiting.started if waiting is not None else ()), *late]
-        ended = waiting.ended if waiting is not None else []
-
-        def hand_on() -> None:
-            with guarded("handing on what was held back"):
-                self._hand_on(verdict, reason, started, ended)
-
-        # What is around here belongs to the request that happens to run, not to the trace.
-        if late:
-            hand_on()  # this one is the trace's own: it has just ended
-        else:
-            contextvars.Context().run(hand_on)
+            # What is around here belongs to the request that happens to run, not to the trace.
+            run = contextvars.Context().run
+            run(self._tell, verdict, reason, waiting.started, waiting.ended)
+        elif verdict.given_up:
+            self._tell(verdict, reason, _left_of(verdict, ended), [])
         verdict.kept = reason
+
+    def _tell(
+        self,
+        verdict: Verdict,
+        reason: str,
+        started: Sequence[tuple[Span, Context | None]],
+        ended: Sequence[ReadableSpan],
+    ) -> None:
+        with guarded("handing on what was held back"):
+            self._hand_on(verdict, reason, started, ended)
 
     def _take(self, waiting: Waiting, spans: int, size: int) -> None:
         waiting.bytes += size
@@ -244,7 +219,7 @@ class Tail:
 
     def _give_up(self, waiting: Waiting, bound: str) -> None:
         if not self.lost_traces:
-            logger.warning("sampling.tail: no room for all local traces (%s); the oldest lose their spans", bound)
+            logger.warning("sampling.tail: not every local trace can wait for its end (%s), some lose spans", bound)
         self.lost_traces += 1
         self.lost_spans += len(waiting.started)
         waiting.verdict.given_up = True
@@ -281,27 +256,6 @@ def _is_kept(verdict: Verdict) -> bool:
     return verdict.kept is not None
 
 
-def size_of(span: ReadableSpan) -> int:
-    """The bytes that an ended span takes beyond :data:`SPAN_BYTES`: its texts, and what holds them."""
-    size = _size(span.attributes)
-    for event in span.events:
-        size += VALUE_BYTES + _size(event.attributes)
-    for link in span.links:
-        size += VALUE_BYTES + _size(link.attributes)
-    return size
-
-
-def _size(attributes: Any) -> int:
-    size = 0
-    for value in (attributes or {}).values():
-        size += VALUE_BYTES
-        if isinstance(value, str):
-            size += len(value)
-        elif isinstance(value, (list, tuple)):
-            size += sum(64 + (len(each) if isinstance(each, str) else 0) for each in value)
-    return size
-
-
 def _has_reported(trace: LocalTrace) -> bool:
     """Whether an error of ``trace`` became an event; one that was not worth it is remembered without an id."""
     return any(event_id for _, event_id in trace.failures)
@@ -315,13 +269,22 @@ def _is_root_of_failed(span: ReadableSpan, verdict: Verdict) -> bool:
     return trace.root.get_span_context().span_id == context.span_id and _has_reported(trace)
 
 
-def _live(span: ReadableSpan, span_id: int) -> Span:
-    """The span that ``span`` is the end of, where the local trace knows it; else ``span``, which reads the same."""
-    trace = local_trace.current()
+def _left_of(verdict: Verdict, ended: ReadableSpan | None) -> list[tuple[Span, Context | None]]:
+    """The spans to tell of where a local trace is kept that was given up: its root, and the one that has ``ended``.
+
+    Where nobody announced the local trace, its root is found when it ends.
+    """
+    trace, context = local_trace.current(), ended.get_span_context() if ended is not None else None
     root = trace.root if trace is not None else None
-    if root is not None and root.get_span_context().span_id == span_id:
-        return cast("Span", root)
-    return cast("Span", span)
+    known = root is not None and root.get_span_context().span_id == verdict.root_id
+    found: list[Any] = [root] if known else []
+    if context is None or context.span_id != verdict.root_id:
+        verdict.given_up = not known  # with its root, all is as with any other
+        found += [] if ended is None else [ended]
+    else:
+        verdict.given_up = False
+        found = found or [ended]
+    return [(cast("Span", each), None) for each in found]
 
 
 def _reset(tail: Tail | None) -> None:

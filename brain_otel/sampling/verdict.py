@@ -96,10 +96,9 @@ class Verdict:
         made.outcome, made.kept = self.outcome, self.kept
         return made
 
-    def with_entries(self, entries: TraceState) -> TraceState:
-        """The trace state that a sampler wants to have, with this verdict on it."""
+    def replace_entries(self, entries: TraceState) -> None:
+        """Have the trace state that a sampler wants to have."""
         self.state = VerdictState(self, list(entries.items()))
-        return self.state
 
     def result(self) -> SamplingResult:
         """The sampler's answer where nothing is recorded."""
