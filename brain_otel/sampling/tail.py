@@ -120,6 +120,7 @@ class Tail:
         span_id = context.span_id if context is not None else 0
         with self._lock:
             waiting = self._waiting.get(verdict)
+            reason = reason or verdict.kept  # another thread may have found one meanwhile
             if reason is not None:
                 self._keep(verdict, reason, span)
             elif waiting is not None and span_id in waiting.open_spans:

@@ -197,8 +197,8 @@ class TestOtherSamplers:
     class Named(Sampler):
         """Records what is called so."""
 
-        def should_sample(self, parent_context: Any, trace_id: int, name: str, *args: Any, **kwargs: Any) -> Any:
-            recorded = Decision.RECORD_AND_SAMPLE if name.startswith("wanted") else Decision.DROP
+        def should_sample(self, *asked: Any, **_: Any) -> SamplingResult:
+            recorded = Decision.RECORD_AND_SAMPLE if asked[2].startswith("wanted") else Decision.DROP
             return SamplingResult(recorded, {"by": "name"}, otel_trace.TraceState([("named", "1")]))
 
         def get_description(self) -> str:
@@ -289,7 +289,7 @@ def test_decisions_are_sentry_sdks_own(sentry: Any, rate: float, flag: str) -> N
             "sentry-trace": f"{trace_id}-{'c' * 16}{flag}",
             "baggage": f"sentry-trace_id={trace_id},sentry-sample_rand={rand}",
         }
-        theirs = sentry_sdk.start_transaction(sentry_sdk.continue_trace(headers, op="test", name="root"))
+        theirs: Any = sentry_sdk.start_transaction(sentry_sdk.continue_trace(headers, op="test", name="root"))
         ours = service.root(context=SentryPropagator().extract(headers))
         assert verdict(ours).sentry is theirs.sampled, (rate, rand, flag)
         if not flag:
@@ -329,7 +329,7 @@ def test_decisions_under_pressure_are_sentry_sdks_own(sentry: Any, factor: int) 
             "sentry-trace": f"{trace_id}-{'c' * 16}",
             "baggage": f"sentry-trace_id={trace_id},sentry-sample_rand={number / 1_000_000:.6f}",
         }
-        theirs = sentry_sdk.start_transaction(sentry_sdk.continue_trace(headers, op="test", name="root"))
+        theirs: Any = sentry_sdk.start_transaction(sentry_sdk.continue_trace(headers, op="test", name="root"))
         decided = verdict(service.root(context=SentryPropagator().extract(headers)))
         assert (decided.sentry, decided.rate) == (theirs.sampled, theirs.sample_rate), number
     client.close()

@@ -1,0 +1,481 @@
+"""Tests of the tail: what ended badly is kept although the head said no, and what waits for that is bounded."""
+
+import gc
+import os
+import threading
+import time
+import tracemalloc
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from opentelemetry import trace as otel_trace
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.trace import Status, StatusCode
+
+import brain_otel
+from brain_otel import guard, local_trace
+from brain_otel.local_trace import LocalTrace
+from brain_otel.reporting import configure_reporters, local_trace_entered
+from brain_otel.sampling.verdict import KEPT_BY
+from brain_otel.sampling.waiting import size_of
+from brain_otel.sampling_settings import TailSettings
+from tests.sampling.chosen import Remembering, Service, verdict, with_rand
+
+SECOND = 1_000_000_000
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_swallowed() -> Iterator[None]:
+    guard.reraise_failures(True)
+    yield
+    guard.reraise_failures(False)
+
+
+@pytest.fixture
+def keeping() -> Iterator[Any]:
+    """Give services whose head says no to everything, and whose tail is on."""
+    with ExitStack() as stack:
+
+        def create(rate: float = 0.0, shares: Any = None, **tail: Any) -> Service:
+            service = Service(rate, shares=shares, tail=TailSettings(**tail))
+            configure_reporters((service.tail.reporter,))
+            stack.callback(configure_reporters, ())
+            stack.callback(service.tail.stop)
+            return service
+
+        yield create
+
+
+def fail(span: otel_trace.Span) -> None:
+    span.set_status(Status(StatusCode.ERROR))
+
+
+def flags(span: ReadableSpan) -> bool:
+    context = span.get_span_context()
+    assert context is not None
+    return context.trace_flags.sampled
+
+
+def kept_by(span: ReadableSpan) -> Any:
+    return (span.attributes or {}).get(KEPT_BY)
+
+
+class TestWhatIsKept:
+    def test_what_ends_well_and_in_time_is_not(self, keeping: Any) -> None:
+        """And takes no room any more."""
+        service = keeping(slower_than=10.0)
+        root = service.root()
+        assert root.is_recording()
+        assert not root.get_span_context().trace_flags.sampled
+        service.child(root).end()
+        assert (service.tail.traces, service.tail.spans) == (1, 2)
+        root.end()
+        assert service["sentry"].started == service["sentry"].ended == []
+        assert (service.tail.traces, service.tail.spans, service.tail.bytes) == (0, 0, 0)
+        assert service.tail.lost_traces == 0
+
+    def test_a_root_that_fails_is_kept_with_all_before_it(self, keeping: Any) -> None:
+        """Every span, flagged as sampled, in the order in which they ended."""
+        service = keeping()
+        root = service.root(a=1)
+        service.child(root, "first").end()
+        service.child(root, "second").end()
+        fail(root)
+        root.end()
+        seen = service["sentry"]
+        assert seen.names == ["first", "second", "root"]
+        assert [span.name for span in seen.started] == ["root", "first", "second"]
+        assert all(flags(span) for span in seen.ended)
+        assert [kept_by(span) for span in seen.ended] == [None, None, "error"]
+        assert (seen.ended[2].attributes or {})["a"] == 1
+        assert (service.tail.traces, service.tail.spans, service.tail.bytes) == (0, 0, 0)
+
+    def test_a_child_that_fails_is_a_reason_too(self, keeping: Any) -> None:
+        """What comes after goes its way at once; the root says why."""
+        service = keeping()
+        root = service.root()
+        service.child(root, "before").end()
+        failing = service.child(root, "failing")
+        fail(failing)
+        failing.end()
+        assert service["sentry"].names == ["before", "failing"]
+        service.child(root, "after").end()
+        root.end()
+        assert service["sentry"].names == ["before", "failing", "after", "root"]
+        assert kept_by(service["sentry"].ended[3]) == "error"
+        assert all(flags(span) for span in service["sentry"].ended)
+
+    def test_what_fails_after_the_root_has_ended_is_kept(self, keeping: Any) -> None:
+        """A background task of a request; the root has waited."""
+        service = keeping()
+        with local_trace_entered(LocalTrace(kind="request")) as trace:
+            root = service.root()
+            trace.start(root, None)
+            root.end()
+            late = service.child(root, "late")
+            fail(late)
+            late.end()
+        assert service["sentry"].names == ["root", "late"]
+        assert kept_by(service["sentry"].ended[0]) == "error"
+
+    def test_a_reported_exception_is_a_reason(self, keeping: Any) -> None:
+        """Though it was handled and the root ends well; what led to it is handed on at once."""
+        service = keeping()
+        with local_trace_entered(LocalTrace(kind="request")) as trace:
+            root = service.root()
+            trace.start(root, None)
+            service.child(root, "before").end()
+            brain_otel.capture_exception(ValueError("handled"))
+            assert service["sentry"].names == ["before"]
+            root.end()
+        assert service["sentry"].names == ["before", "root"]
+        assert kept_by(service["sentry"].ended[1]) == "error"
+
+    @pytest.mark.parametrize(("event_id", "kept"), [("e" * 32, True), ("", False)])
+    def test_an_error_that_another_has_reported_is_a_reason(self, keeping: Any, event_id: str, kept: bool) -> None:
+        """Such as a line of the log; not what was remembered as not worth it."""
+        service = keeping()
+        with local_trace_entered(LocalTrace(kind="request")) as trace:
+            root = service.root()
+            trace.start(root, None)
+            trace.remember(ValueError("logged"), event_id)
+            root.end()
+        assert service["sentry"].names == (["root"] if kept else [])
+
+    def test_errors_may_be_no_reason(self, keeping: Any) -> None:
+        """Where only slow ones are asked for."""
+        service = keeping(errors=False, slower_than=10.0)
+        with local_trace_entered(LocalTrace(kind="request")) as trace:
+            root = service.root()
+            trace.start(root, None)
+            brain_otel.capture_exception(ValueError("handled"))
+            fail(root)
+            root.end()
+        assert service["sentry"].ended == []
+
+    @pytest.mark.parametrize(("seconds", "kept"), [(1.999, False), (2.001, True)])
+    def test_what_lasts_longer_than_the_limit_is_kept(self, keeping: Any, seconds: float, kept: bool) -> None:
+        """By the spans' own times."""
+        service = keeping(slower_than=2.0)
+        root = service.tracer.start_span("root", start_time=5 * SECOND)
+        child = service.tracer.start_span("child", otel_trace.set_span_in_context(root), start_time=5 * SECOND)
+        child.end(6 * SECOND)
+        root.end(5 * SECOND + int(seconds * SECOND))
+        assert service["sentry"].names == (["child", "root"] if kept else [])
+        if kept:
+            assert kept_by(service["sentry"].ended[1]) == "slow"
+
+    def test_a_job_inside_of_another_is_judged_by_itself(self, keeping: Any) -> None:
+        """A worker that runs for days is not what its jobs are judged by."""
+        service = keeping()
+        worker = service.root("worker")
+        context = otel_trace.set_span_in_context(worker)
+        for fails in (False, True):
+            with local_trace_entered(local_trace.opened("transaction")) as job:
+                span = service.tracer.start_span(f"job {fails}", context)
+                job.start(span, context)
+                assert verdict(span) is not verdict(worker)
+                if fails:
+                    fail(span)
+                span.end()
+        assert service["sentry"].names == ["job True"]
+        worker.end()
+        assert service["sentry"].names == ["job True"]
+
+    def test_two_that_run_at_once_do_not_mix(self, keeping: Any) -> None:
+        """Only the one that fails is kept."""
+        service = keeping()
+        good, bad = service.root("good"), service.root("bad")
+        for each in (good, bad):
+            service.child(each, "child of " + each.name).end()
+        fail(bad)
+        bad.end()
+        good.end()
+        assert service["sentry"].names == ["child of bad", "bad"]
+
+
+class TestWithTheHead:
+    def test_what_the_head_takes_goes_its_way_at_once(self, keeping: Any) -> None:
+        """Nothing waits; the root says that it would have been kept anyway."""
+        service = keeping(1.0)
+        root = service.root()
+        service.child(root).end()
+        assert service["sentry"].names == ["child"]
+        assert service.tail.traces == 0
+        fail(root)
+        root.end()
+        assert kept_by(service["sentry"].ended[1]) == "error"
+        assert verdict(root).kept == "error"
+        quiet = service.root()
+        quiet.end()
+        assert kept_by(service["sentry"].ended[2]) is None
+        assert verdict(quiet).kept is None
+
+    def test_only_those_that_the_head_left_out_are_told_later(self, keeping: Any) -> None:
+        """The console has had it all along; nobody is told twice."""
+        service = keeping(1.0, shares={"console": 1.0, "sentry": 0.0})
+        root = service.root()
+        service.child(root).end()
+        assert (service["console"].names, service["sentry"].names) == (["child"], [])
+        fail(root)
+        root.end()
+        assert service["console"].names == service["sentry"].names == ["child", "root"]
+        assert len(service["console"].started) == len(service["sentry"].started) == 2
+
+    def test_the_headers_say_what_the_head_said(self, keeping: Any) -> None:
+        """A service that is called decides by itself which of its local traces ended badly."""
+        service = keeping()
+        root = service.root()
+        assert (verdict(root).sampled, verdict(root).sentry) == (False, False)
+        assert verdict(service.child(root)) is verdict(root)
+
+
+class TestBounds:
+    def test_beyond_the_number_of_traces_the_oldest_goes(self, keeping: Any, caplog: Any) -> None:
+        """Counted, and told of once."""
+        service = keeping(max_traces=3)
+        roots = [service.root(f"root {number}") for number in range(5)]
+        assert (service.tail.traces, service.tail.spans) == (3, 3)
+        assert (service.tail.lost_traces, service.tail.lost_spans) == (2, 2)
+        assert len([each for each in caplog.records if "max_traces" in each.message]) == 1
+        for each in roots:
+            each.end()
+        assert service["sentry"].ended == []
+        assert service.tail.traces == 0
+
+    def test_one_that_takes_a_quarter_of_all_room_goes_first(self, keeping: Any) -> None:
+        """And not those that are older and small."""
+        service = keeping(max_spans=40)
+        small = [service.root() for _ in range(30)]
+        big = service.root()
+        spans = [service.child(big) for _ in range(15)]
+        assert verdict(big).given_up
+        assert not any(verdict(each).given_up for each in small)
+        assert service.tail.spans == 30
+        for each in (*spans, big, *small):
+            each.end()
+        assert service.tail.spans == 0
+
+    def test_bytes_are_bounded(self, keeping: Any) -> None:
+        """Attributes count, whether they came at the start or later."""
+        service = keeping(max_bytes=100_000)
+        for number in range(50):
+            root = service.root(text="x" * 4_000)
+            late = service.child(root)
+            late.set_attribute("text", "y" * 4_000)
+            late.end()
+            assert service.tail.bytes <= 100_000, number
+        assert 0 < service.tail.traces < 10
+
+    @pytest.mark.parametrize("bounds", [{"max_bytes": 1}, {"max_spans": 1}, {"max_traces": 1}])
+    def test_bounds_that_hold_next_to_nothing_lose_no_root_that_fails(self, keeping: Any, bounds: Any) -> None:
+        """Nor do they raise."""
+        service = keeping(**bounds)
+        for number in range(3):
+            root = service.root(f"root {number}")
+            service.child(root).end()
+            fail(root)
+            root.end()
+        assert [name for name in service["sentry"].names if name != "child"] == ["root 0", "root 1", "root 2"]
+        assert (service.tail.traces, service.tail.spans, service.tail.bytes) == (0, 0, 0)
+
+    def test_what_was_given_up_is_kept_when_it_fails(self, keeping: Any) -> None:
+        """Its earlier spans are lost, its root and what comes after are not; each is told of once."""
+        service = keeping(max_traces=1)
+        with local_trace_entered(LocalTrace(kind="request")) as trace:
+            root = service.root()
+            trace.start(root, None)
+            service.child(root, "lost").end()
+            service.root("crowds it out")
+            assert verdict(root).given_up
+            failing = service.child(root, "failing")
+            fail(failing)
+            failing.end()
+            service.child(root, "after").end()
+            root.end()
+        seen = service["sentry"]
+        assert seen.names == ["failing", "after", "root"]
+        assert [span.name for span in seen.started] == ["root", "failing", "after"]
+        assert seen.started[0] is root
+
+    def test_what_was_given_up_is_kept_when_an_error_is_reported(self, keeping: Any) -> None:
+        """By the helper, long after."""
+        service = keeping(max_traces=1)
+        with local_trace_entered(LocalTrace(kind="request")) as trace:
+            root = service.root()
+            trace.start(root, None)
+            service.root("crowds it out")
+            brain_otel.capture_exception(ValueError("handled"))
+            root.end()
+        assert service["sentry"].names == ["root"]
+        assert [span.name for span in service["sentry"].started] == ["root"]
+
+    def test_what_waits_too_long_is_given_up(self, keeping: Any) -> None:
+        """By itself, without any traffic."""
+        service = keeping(max_age=0.05)
+        root = service.root()
+        deadline = time.monotonic() + 10.0
+        while service.tail.traces and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert (service.tail.traces, service.tail.lost_traces) == (0, 1)
+        fail(root)
+        root.end()
+        assert service["sentry"].names == ["root"]
+
+    def test_what_only_waits_for_stragglers_is_no_loss(self, keeping: Any) -> None:
+        """The root has ended well; a span that nobody ends is forgotten with it."""
+        service = keeping(max_age=0.05)
+        root = service.root()
+        service.child(root, "abandoned")
+        root.end()
+        deadline = time.monotonic() + 10.0
+        while service.tail.traces and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert (service.tail.traces, service.tail.lost_traces) == (0, 0)
+
+    def test_size_counts_texts_wherever_they_are(self) -> None:
+        """Attributes, events and links."""
+        service = Service(tail=TailSettings())
+        root = service.root()
+        sizes = [size_of(root)]  # type: ignore[arg-type]  # the SDK's span is one
+        root.set_attribute("a", "x" * 1_000)
+        sizes.append(size_of(root))  # type: ignore[arg-type]  # as above
+        root.add_event("event", {"a": ["x" * 1_000]})
+        sizes.append(size_of(root))  # type: ignore[arg-type]  # as above
+        root.add_link(root.get_span_context(), {"a": "x" * 1_000})
+        sizes.append(size_of(root))  # type: ignore[arg-type]  # as above
+        root.end()
+        assert all(later - earlier > 1_000 for earlier, later in pairwise(sizes))
+        service.tail.stop()
+
+
+LOCAL_TRACES = 10_000
+
+
+def test_ten_thousand_local_traces_with_abandoned_spans_stay_in_bounds(keeping: Any) -> None:
+    """All open at once, on several threads, with spans that nobody ends: what is held is under the bound."""
+    bound = 8_000_000
+    service = keeping(max_bytes=bound, max_traces=4_000, max_spans=8_000)
+    gc.collect()
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        highest = 0
+        roots: list[otel_trace.Span] = []
+
+        def open_some(first: int) -> list[otel_trace.Span]:
+            opened = []
+            for number in range(first, first + 100):
+                root = service.root(f"root {number}", path=f"/missions/{number}")
+                service.child(root, "ended", statement="SELECT " + "x" * 50).end()
+                service.child(root, "abandoned", statement="SELECT " + "y" * 50)
+                opened.append(root)
+            return opened
+
+        with ThreadPoolExecutor(4) as threads:
+            for opened in threads.map(open_some, range(0, LOCAL_TRACES, 100)):
+                roots += opened
+                assert service.tail.traces <= 4_000
+                assert service.tail.spans <= 8_000
+                highest = max(highest, service.tail.bytes)
+        assert len(roots) == LOCAL_TRACES
+        held = service.tail.bytes
+        assert 0 < held <= highest <= bound
+        # What the test itself holds, the roots, is not the tail's; it is measured with nothing waiting.
+        gc.collect()
+        with_tail = tracemalloc.get_traced_memory()[0] - before
+        waiting = service.tail._waiting.copy()
+        service.tail._waiting.clear()
+        del waiting
+        gc.collect()
+        without = tracemalloc.get_traced_memory()[0] - before
+        assert with_tail - without <= held
+    finally:
+        tracemalloc.stop()
+
+
+def test_no_error_among_ten_thousand_is_lost(keeping: Any) -> None:
+    """Open at once, with abandoned spans and bounds that hold a tenth of them; those that fail all arrive."""
+    service = keeping(max_traces=1_000, max_spans=3_000)
+    roots = []
+    for number in range(LOCAL_TRACES):
+        root = service.root(f"root {number}")
+        service.child(root, "abandoned")
+        roots.append(root)
+    assert service.tail.traces <= 1_000
+    failed = set(range(0, LOCAL_TRACES, 10))
+
+    def end(numbers: range) -> None:
+        for number in numbers:
+            if number in failed:
+                fail(roots[number])
+            roots[number].end()
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(end, (range(first, LOCAL_TRACES, 4) for first in range(4))))
+    seen = service["sentry"]
+    assert sorted(seen.names) == sorted(f"root {number}" for number in failed)
+    assert {kept_by(span) for span in seen.ended} == {"error"}
+    started = [span.get_span_context().span_id for span in seen.started if span.name != "abandoned"]
+    assert len(set(started)) == len(started) == len(failed)
+
+
+def test_threads_that_end_spans_of_one_trace_lose_none(keeping: Any) -> None:
+    """Whoever comes while what waited is being handed on goes after it; each span is told of once."""
+
+    class Slow(Remembering):
+        def on_start(self, span: Any, parent_context: Any = None) -> None:
+            time.sleep(0.001)
+            super().on_start(span, parent_context)
+
+    service = keeping()
+    service.destinations["sentry"] = slow = Slow()
+    service.gate._destinations = (("sentry", slow),)
+    root = service.root()
+    spans = [service.child(root, f"child {number}") for number in range(50)]
+    fail(spans[0])
+    ready = threading.Barrier(4)
+
+    def end(mine: list[otel_trace.Span]) -> None:
+        ready.wait()
+        for each in mine:
+            each.end()
+
+    threads = [threading.Thread(target=end, args=(spans[first::4],)) for first in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    root.end()
+    assert sorted(slow.names) == sorted(["root", *(f"child {number}" for number in range(50))])
+    assert len(slow.started) == 51
+
+
+def test_a_forked_child_starts_empty(keeping: Any) -> None:
+    """What waits is the parent's; the lock may have been held."""
+    service = keeping()
+    service.root()
+    assert service.tail.traces == 1
+    with service.tail._lock:
+        pid = os.fork()
+        if pid == 0:
+            try:
+                ours = service.root()
+                fail(ours)
+                ours.end()
+                os._exit(0 if service["sentry"].names == ["root"] and service.tail.traces == 0 else 1)
+            finally:
+                os._exit(2)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert service.tail.traces == 1
+
+
+def test_the_head_of_a_kept_trace_has_its_number(keeping: Any) -> None:
+    """Being kept changes nothing of what the head decided."""
+    service = keeping(0.5)
+    decided = service.verdict(with_rand(0.9))
+    assert (decided.rand, decided.rate, decided.sentry) == (0.9, 0.5, False)
