@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import threading
 import time
@@ -13,16 +12,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-MEMORY = 10.0
-"""Windows over which the share that the bound let pass is averaged."""
-
 
 class RateLimit:
     """Lowers a rate so that ``per_second`` traces pass, and never more than that in any second.
 
-    The rate follows from how many come: it is known before the dice are thrown, so what is kept can be multiplied by
-    one over it. What chance lets through beyond the bound is refused; the share of that is estimated, and is part of
-    the rate that is told. Like OpenTelemetry's consistent rate limiting, with a hard bound added.
+    The rate follows from how many come: it is known before the dice are thrown, so each that is kept stands for one
+    over it. What chance lets through beyond the bound is refused, and the next one that is kept stands for it too: so
+    what was kept, extrapolated, is what came. Like OpenTelemetry's consistent rate limiting, with a hard bound added.
 
     Args:
         per_second: The bound, above 0; below 1 it is one in so many seconds.
@@ -40,10 +36,10 @@ class RateLimit:
 
     def _reset(self) -> None:
         self._lock = threading.RLock()
-        self._began = self._asked_at = self._clock()
+        self._began = self._clock()
         self._before = self._arrived = 0
         self._kept: deque[float] = deque(maxlen=self._most)
-        self._passed = self._granted = 1.0
+        self._owed = 0.0
 
     def ask(self, rand: float, rate: float) -> tuple[float, float, bool]:
         """The rate for one more trace, with its random number, where without the limit it would be ``rate``.
@@ -53,15 +49,15 @@ class RateLimit:
         with self._lock:
             now = self._clock()
             threshold = min(rate, self._most / self._arrivals(now))
+            granted = 1.0 / (1.0 + threshold * self._owed)
             if rand >= threshold:
-                return threshold, self._granted / self._passed, True
-            self._forget(now)
-            self._passed += 1.0
-            free = len(self._kept) < self._most or now - self._kept[0] >= self._window
-            if free:
-                self._kept.append(now)
-                self._granted += 1.0
-            return threshold, self._granted / self._passed, free
+                return threshold, granted, True
+            if len(self._kept) == self._most and now - self._kept[0] < self._window:
+                self._owed += 1.0 / threshold
+                return threshold, granted, False
+            self._kept.append(now)
+            self._owed = 0.0
+            return threshold, granted, True
 
     def _arrivals(self, now: float) -> float:
         """How many came in the last window, this one too: what is left of the one before, and this one's."""
@@ -73,13 +69,6 @@ class RateLimit:
             gone -= int(gone)
         self._arrived += 1
         return self._before * (1.0 - gone) + self._arrived
-
-    def _forget(self, now: float) -> None:
-        """Let what was counted fade."""
-        left = math.exp((self._asked_at - now) / (MEMORY * self._window))
-        self._passed *= left
-        self._granted *= left
-        self._asked_at = now
 
 
 def _reset(limit: RateLimit | None) -> None:
