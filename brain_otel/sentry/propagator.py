@@ -14,7 +14,7 @@ one last). It differs from the class it derives from in these points:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, quote_plus
 
 from opentelemetry import baggage as otel_baggage
@@ -39,6 +39,8 @@ from brain_otel.sampling import is_for_sentry, undecided, with_sample_rand, with
 from brain_otel.sentry.sampling_context import create_sampling_context, sampling_context_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from opentelemetry.context import Context
 
 MAX_BAGGAGE_LENGTH = 8192
@@ -70,15 +72,14 @@ class SentryPropagator(UpstreamPropagator):
         nearer = otel_trace.get_current_span(context).get_span_context()
         if nearer.is_valid and nearer.is_remote and getter.get(carrier, _TRACEPARENT):
             if data is not None and caller is not None and caller.trace_id == nearer.trace_id:
-                sampled = data["parent_sampled"]
-                if isinstance(sampled, bool):
-                    context = with_sentry_decision(context, nearer.trace_id, sampled)
+                context = _with_decision(context, data, nearer.trace_id)
             return _with_sampling_context(context, nearer, caller, baggage)
         if data is None or caller is None:
             return context
         context = otel_context.set_value(SENTRY_TRACE_KEY, data, context)
         context = otel_context.set_value(SENTRY_BAGGAGE_KEY, baggage or _empty(), context)
         context = _with_sample_rand(context, caller, baggage)
+        context = _with_decision(context, data, caller.trace_id)
         if data["parent_sampled"] is None:
             context = undecided(context)
         return otel_trace.set_span_in_context(NonRecordingSpan(caller), context)
@@ -142,6 +143,12 @@ def _with_sample_rand(context: Context, caller: SpanContext, baggage: Baggage | 
     if items.get("trace_id", f"{caller.trace_id:032x}") != f"{caller.trace_id:032x}":
         return context
     return with_sample_rand(context, caller.trace_id, items.get("sample_rand"))
+
+
+def _with_decision(context: Context, data: Mapping[str, Any], trace_id: int) -> Context:
+    """The caller's decision for Sentry, if it has made one: it holds whatever share Sentry has here."""
+    sampled = data["parent_sampled"]
+    return with_sentry_decision(context, trace_id, sampled) if isinstance(sampled, bool) else context
 
 
 def _empty() -> Baggage:
