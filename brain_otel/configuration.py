@@ -17,6 +17,7 @@ from brain_otel.distribution import (
 )
 from brain_otel.document import Document, read_document
 from brain_otel.environment_file import Choice, choose_file
+from brain_otel.error_document import read_errors
 from brain_otel.named_destinations import METRIC_EXPORTER, read_destinations, replace_destinations
 from brain_otel.privacy_document import read_privacy
 from brain_otel.sampling_document import read_sampling, sentry_rate
@@ -85,7 +86,7 @@ def _settings(
     environment: str, document: Document, destinations: tuple[Options, ...], notices: tuple[str, ...]
 ) -> Settings:
     ours = document.get(*OURS) or {}
-    refuse_unknown(document, OURS, ours, ("sentry", "instrumentation", "privacy", "sampling"))
+    refuse_unknown(document, OURS, ours, ("sentry", "instrumentation", "errors", "privacy", "sampling"))
     _refuse_unpaired(document)
     sentry = read_sentry(environment, document)
     refuse_endless(document)
@@ -101,6 +102,7 @@ def _settings(
         destinations=destinations,
         sentry=sentry,
         instrumentation=read_instrumentation(document),
+        errors=read_errors(document),
         sampling=sampling,
         disabled=bool(document.get("disabled")),
         privacy=read_privacy(document),

@@ -59,6 +59,20 @@ class SentrySettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ErrorSettings:
+    """Which errors are events."""
+
+    failed_statuses: tuple[tuple[int, int], ...] = ((500, 599),)
+    """Ranges of response statuses, both ends included, that are failures of this service."""
+    ignored_exceptions: tuple[str, ...] = ()
+    """Classes, as ``module.Class`` or a built-in's name, that are no event whatever became of them."""
+    reported_exceptions: tuple[str, ...] = ()
+    """Classes that are an event even where one that they derive from is ignored, or the status is no failure."""
+    ignored_loggers: tuple[str, ...] = ()
+    """Loggers whose lines, and those of loggers below them, are neither events nor breadcrumbs."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class InstrumentationSettings:
     """Which libraries are instrumented and how."""
 
@@ -99,6 +113,7 @@ class Settings:
     sentry: SentrySettings | None = None
     """None: no DSN, so Sentry is off."""
     instrumentation: InstrumentationSettings = field(default_factory=InstrumentationSettings)
+    errors: ErrorSettings = field(default_factory=ErrorSettings)
     sampling: SamplingSettings = field(default_factory=SamplingSettings)
     disabled: bool = False
     privacy: PrivacySettings = field(default_factory=PrivacySettings)

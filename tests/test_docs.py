@@ -25,7 +25,8 @@ from brain_otel.document import Document
 from brain_otel.named_destinations import read_destinations, replace_destinations
 from brain_otel.options import Options
 from brain_otel.refusal import ConfigurationError
-from brain_otel.settings import InstrumentationSettings, SentrySettings
+from brain_otel.sampling_settings import RuleSettings, TailSettings
+from brain_otel.settings import ErrorSettings, InstrumentationSettings, SentrySettings
 from tests.support.process import PROGRAMS, Server, free_port, run_python
 
 if TYPE_CHECKING:
@@ -33,8 +34,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-CONFIGURATION, DESTINATIONS, RECIPES = (
-    ROOT / "docs" / name for name in ("configuration.md", "destinations.md", "recipes.md")
+CONFIGURATION, DESTINATIONS, RECIPES, SAMPLING = (
+    ROOT / "docs" / name for name in ("configuration.md", "destinations.md", "recipes.md", "sampling.md")
 )
 FILES = sorted((ROOT / "config").glob("*.yaml"))
 
@@ -313,6 +314,26 @@ def test_the_page_lists_every_key_of_ours(block: str, settings: type, tmp_path: 
         default = defaults[key.removeprefix(f"{block}.")]
         if isinstance(default, (bool, float, str)):
             assert cell == f"`{str(default).lower()}`", key
+
+
+@pytest.mark.parametrize(
+    ("page", "heading", "block", "settings"),
+    [
+        (CONFIGURATION, "## Errors", "errors", ErrorSettings),
+        (SAMPLING, "## Rules", "sampling.rules", RuleSettings),
+        (SAMPLING, "## The tail", "sampling.tail", TailSettings),
+    ],
+)
+def test_the_page_lists_every_key_of_a_block(page: Path, heading: str, block: str, settings: type) -> None:
+    """With the defaults of the settings, where they are plain; a rule's rates stand above its table."""
+    listed = {names(row[0])[0]: row[1] for row in rows(section(page, heading)) if names(row[0])}
+    assert set(listed) | ({"rate", "per_second"} if settings is RuleSettings else set()) == {
+        each.name for each in fields(settings)
+    }
+    for each in fields(settings):
+        if isinstance(each.default, (bool, float, int)) and each.name in listed:
+            plain = int(each.default) if isinstance(each.default, float) else each.default
+            assert listed[each.name] == f"`{str(plain).lower()}`"
 
 
 @pytest.mark.parametrize("name", ["console", "file", "memory", "otlp", "sentry_otlp"])

@@ -1,7 +1,8 @@
 """Which exceptions of a FastAPI app are events, and where they are seen.
 
 Unhandled ones, and handled ones that became a 5xx response, are. ``HTTPException`` below 500, validation
-errors, a client that went away and cancellation are not: they are the client's doing, or nobody's.
+errors, a client that went away and cancellation are not: they are the client's doing, or nobody's. The file can
+have other statuses, and classes that are always or never an event: :mod:`brain_otel.error_rules`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from starlette.websockets import WebSocketDisconnect
 
 from brain_otel import local_trace
 from brain_otel.capture import report_exception
+from brain_otel.error_rules import error_rules
 from brain_otel.guard import guarded
 from brain_otel.sampling import is_unrecorded
 
@@ -38,7 +40,7 @@ def report_unhandled(error: BaseException) -> None:
     """Report what has left the app, unless it is nobody's fault here: then the server's log of it is no event."""
     with guarded("judging an unhandled exception"):
         trace = local_trace.current()
-        if isinstance(error, Exception) and not is_expected(error):
+        if (isinstance(error, Exception) and not is_expected(error)) or error_rules().verdict(error):
             report_exception(error, handled=False, mechanism=_MECHANISM)
         elif trace is not None:
             trace.remember(error, event_id="")
@@ -49,7 +51,7 @@ def is_expected(error: BaseException) -> bool:
     if isinstance(error, BaseExceptionGroup):
         return all(is_expected(inner) for inner in error.exceptions)
     if isinstance(error, HTTPException):
-        return error.status_code < 500
+        return not error_rules().is_failed(error.status_code)
     return isinstance(error, _EXPECTED)
 
 
@@ -86,7 +88,8 @@ def _report_handled(error: Exception, response: Any) -> None:
         status = getattr(response, "status_code", None)
         if is_unrecorded():
             return  # a health check that says no has not failed
-        if isinstance(status, int) and status >= 500 and not _cause_was_reported(error):
+        failed = isinstance(status, int) and error_rules().is_failed(status)
+        if (failed or error_rules().verdict(error)) and not _cause_was_reported(error):
             report_exception(error, handled=True, mechanism=_MECHANISM)
 
 

@@ -15,6 +15,7 @@ from sentry_sdk.scope import add_global_event_processor
 from sentry_sdk.utils import event_from_exception
 
 from brain_otel import conventions, local_trace
+from brain_otel.error_rules import ASKED_FOR, error_rules
 from brain_otel.guard import guarded
 from brain_otel.privacy import policy
 from brain_otel.privacy.attributes import parameters
@@ -154,6 +155,8 @@ def _linked(owner: LocalTrace | None, event: Any, hint: Any) -> Any:
     if hint.get(_LINKED):
         return event
     error = _error_of(hint)
+    if error is not None and not _is_wanted(event, error):
+        return None
     trace = local_trace.current() or owner or local_trace.failed_in(error)
     if trace is None:
         with guarded("linking an event to its span"):
@@ -194,6 +197,17 @@ def _link(event: Any, contexts: dict[str, Any], trace: LocalTrace) -> tuple[str,
     _add_request(event, trace)
     _add_trail(event, trace)
     return _secrets_of(trace)
+
+
+def _is_wanted(event: Any, error: BaseException) -> bool:
+    """Whether ``error`` is not ignored, or was reported on purpose.
+
+    What sentry-sdk sees by itself, a line of the log or the end of a thread, the rules have not been asked about.
+    """
+    if error_rules().verdict(error) is not False:
+        return True
+    values = event.get("exception", {}).get("values") or [{}]
+    return any((value.get("mechanism") or {}).get("type") == ASKED_FOR for value in values)
 
 
 def _hide_shared_variables(event: Any) -> None:

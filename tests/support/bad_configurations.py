@@ -119,6 +119,25 @@ bad("component without a colon", spans("console"), "{file}: tracer_provider.proc
 bad("component's value", spans("{console: yes}"), "{file}: tracer_provider.processors.0.console is True", "a mapping")
 bad("processors", "tracer_provider: {processors: console}", "{file}: tracer_provider.processors is 'console'",
     "a list")
+ERRORS = "distribution.brain_otel.errors"
+CLASS, LOGGER = "a built-in exception, or module.Class", "a logger's name, without wildcards"
+for _name, _value, _where, _allowed in (
+    ("a list", "[500]", " is a list of 1", "a mapping with failed_statuses, ignored_exceptions"),
+    ("unknown key", "{statuses: [500]}", ".statuses is a list of 1", "the keys failed_statuses"),
+    ("one status", "{failed_statuses: 500}", ".failed_statuses is 500", "a list of statuses and ranges"),
+    ("no status", "{failed_statuses: [500, 700]}", ".failed_statuses.1 is 700", "a list of statuses and ranges"),
+    ("backwards", "{failed_statuses: [599-500]}", ".failed_statuses.0 is '599-500'", "a list of statuses and ranges"),
+    ("status is a boolean", "{failed_statuses: [true]}", ".failed_statuses.0 is True", "a list of statuses"),
+    ("one class", "{ignored_exceptions: ValueError}", ".ignored_exceptions is 'ValueError'", "a list of classes"),
+    ("class by halves", "{ignored_exceptions: [ConnectError]}", ".ignored_exceptions.0 is 'ConnectError'", CLASS),
+    ("no class", "{reported_exceptions: [ValueError, 'a b.C']}", ".reported_exceptions.1 is 'a b.C'", CLASS),
+    ("no exception", "{reported_exceptions: [int]}", ".reported_exceptions.0 is 'int'", CLASS),
+    ("wildcard", "{ignored_loggers: ['celery.*']}", ".ignored_loggers.0 is 'celery.*'", LOGGER),
+    ("logger is a number", "{ignored_loggers: [7]}", ".ignored_loggers.0 is 7", LOGGER),
+):
+    _text = f"distribution: {{brain_otel: {{errors: {_value}}}}}"
+    bad(f"errors: {_name}", _text, f"{{file}}: {ERRORS}{_where}", _allowed)
+
 bad("ratio in a file", "tracer_provider: {processors: [{memory: }], sampler: {trace_id_ratio_based: {ratio: 10}}}",
     "{file}: tracer_provider.sampler.trace_id_ratio_based.ratio is 10", "a number from 0 to 1")
 bad("ratio not a number",
