@@ -20,10 +20,12 @@ from opentelemetry.trace import Status, StatusCode
 
 from brain_otel import local_trace
 from brain_otel.encoding import encodable
+from brain_otel.error_rules import ASKED_FOR, error_rules
 from brain_otel.guard import guarded
 from brain_otel.log_records import context_of_log, logger_of
 from brain_otel.privacy import policy
 from brain_otel.reporting import Failure, Message, reporters
+from brain_otel.written import written_out
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,7 +64,7 @@ def capture_exception(error: BaseException | Any | None = None, **context: Any) 
         if isinstance(found, BaseException):
             with guarded("recording an exception on its span"):
                 _record_on_span(found)
-            return report_exception(found, handled=True, mechanism="generic", context=context)
+            return report_exception(found, handled=True, mechanism=ASKED_FOR, context=context)
         if found is not None:
             return capture_message(str(found), level="error", **context)
     return None
@@ -169,7 +171,7 @@ def set_context(name: str, data: Mapping[str, Any]) -> None:
 def report_exception(
     error: BaseException, *, handled: bool, mechanism: str, context: Mapping[str, Any] | None = None
 ) -> str | None:
-    """Report ``error`` to every destination once; the event id, or None if that failed. For instrumentations.
+    """Report ``error`` to every destination once; the event id, or None if it is ignored. For instrumentations.
 
     What is recorded on the span is the caller's affair.
     """
@@ -177,6 +179,10 @@ def report_exception(
         trace = local_trace.current()
         if trace is not None and (known := trace.reported_as(error)) is not None:
             return known
+        if mechanism != ASKED_FOR and error_rules().verdict(error) is False:
+            if trace is not None:
+                trace.remember(error, event_id="")  # a server's or a handler's log line of it is no event either
+            return None
         event_id = uuid.uuid4().hex
         facts = context or {}
         with guarded("writing an exception's log record"):
@@ -200,9 +206,15 @@ def attribute_value(value: Any) -> Any:
             return value
         if isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value):
             return [encodable(item) for item in value]
-        return encodable(str(policy().value(value))[:1000])  # masked now: nobody can tell the names apart later
+        masked = policy().value(value)  # now: nobody can tell the names apart later
+        write = str if isinstance(masked, BaseException) else _written
+        return encodable(write(masked)[:1000])
     except Exception:  # the application's object may have a broken __str__
         return f"<{type(value).__name__}>"
+
+
+def _written(value: Any) -> str:
+    return value if isinstance(value, str) else written_out(value, str)
 
 
 def error_attributes(error: BaseException) -> dict[str, str]:

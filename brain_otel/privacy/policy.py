@@ -17,7 +17,8 @@ from brain_otel.privacy.assignments import create_assignments
 from brain_otel.privacy.names import create_check
 from brain_otel.privacy.patterns import MIN_LENGTH, create_patterns, is_card
 from brain_otel.privacy.settings import FILTERED, PrivacySettings
-from brain_otel.privacy.statements import error_without_parameters
+from brain_otel.privacy.shapes import are_pairs, plain_name
+from brain_otel.privacy.statements import error_without_input, error_without_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -97,7 +98,7 @@ class Policy:
         if self.settings.rules.sql_literals:
             text = error_without_parameters(text)
         if not self.send_default_pii and "input_value=" in text:
-            text = _without_input(text)
+            text = error_without_input(text)
         text = self._shown(text)
         return self._decoded(self._decoded(text, _PARTS), _WORDS) if "%" in text else text
 
@@ -193,7 +194,7 @@ class Policy:
         masked: dict[Any, Any] = {}
         personal = not self.send_default_pii and "asgi" in value  # a scope, with the client's address
         for key, item in value.items():
-            name = key if isinstance(key, str) else _plain_name(key)
+            name = key if isinstance(key, str) else plain_name(key)
             if left[0] <= 0:
                 masked["..."] = FILTERED
                 break
@@ -209,13 +210,13 @@ class Policy:
     def _items(self, value: Any, name: str, depth: int, left: list[int]) -> Any:
         items = []
         flag = ""
-        pairs = _are_pairs(value)
+        pairs = are_pairs(value)
         for item in value:
             if left[0] <= 0:
                 items.append(FILTERED)
                 break
             if pairs:
-                label = _plain_name(item[0])
+                label = plain_name(item[0])
                 items.append(type(item)((item[0], self._header(label, item[1], depth, left))))
             else:
                 items.append(self._value(item, flag or name, depth + 1, left))
@@ -278,32 +279,6 @@ class Policy:
         query, hash_mark, fragment = query.partition("#")
         tail = f"?{self.query(query)}{hash_mark}{self.query(fragment)}" if mark else ""
         return f"{self.text(address)}{tail}"
-
-
-def _without_input(text: str) -> str:
-    """A message of pydantic's without the values that were refused, which are a request's more often than not."""
-    first, *others = text.split("input_value=")
-    parts = [first]
-    for other in others:
-        end = other.find(", input_type=")
-        parts.append(f"input_value={FILTERED}{other[end:] if end >= 0 else ''}")
-    return "".join(parts)
-
-
-def _plain_name(key: Any) -> str:
-    if isinstance(key, bytes):
-        return key.decode("latin-1")
-    text = key if isinstance(key, str) else str(key)
-    return text[2:-1] if text[:2] in ("b'", 'b"') else text.strip("'\"")
-
-
-def _are_pairs(value: Any) -> bool:
-    """Whether ``value`` is a list of names with their values, as headers are kept."""
-    return len(value) > 0 and all(
-        isinstance(item, (list, tuple)) and type(item) in (list, tuple) and len(item) == 2
-        and isinstance(item[0], (str, bytes))
-        for item in value
-    )  # fmt: skip
 
 
 class _InUse:

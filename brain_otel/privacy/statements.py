@@ -208,3 +208,13 @@ def _text(word: object) -> str:
     if isinstance(word, (bytes, bytearray, memoryview)):
         return bytes(word).decode("utf-8", "backslashreplace")
     return str(word) if isinstance(word, (str, int, float)) else "?"
+
+
+def error_without_input(text: str) -> str:
+    """A message of pydantic's without the values that were refused, which are a request's more often than not."""
+    first, *others = text.split("input_value=")
+    parts = [first]
+    for other in others:
+        end = other.find(", input_type=")
+        parts.append(f"input_value={FILTERED}{other[end:] if end >= 0 else ''}")
+    return "".join(parts)

@@ -29,10 +29,12 @@ from sentry_sdk.transport import HttpTransport
 from sentry_sdk.utils import get_default_release
 
 from brain_otel.delivery.queue import MAX_ITEMS
+from brain_otel.error_rules import error_rules
 from brain_otel.log_records import ids_of_log
 from brain_otel.sentry.events import LinkingIntegration
 from brain_otel.sentry.private_events import before_send, before_send_transaction
 from brain_otel.sentry.spotlight import close_spotlight, flush_spotlight, queue_spotlight
+from brain_otel.written import written_out
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
@@ -97,6 +99,11 @@ class _Logs(_WithoutIds, SentryLogsHandler):
     pass
 
 
+def _is_heard(record: logging.LogRecord) -> bool:
+    """Whether the logger of ``record`` is not ignored; sentry-sdk's ``ignore_logger`` cannot be taken back."""
+    return not error_rules().ignores_logger(record.name)
+
+
 class UnidentifiedLogging(LoggingIntegration):
     """sentry-sdk's integration of logging, with our handlers in the place of its own."""
 
@@ -105,6 +112,8 @@ class UnidentifiedLogging(LoggingIntegration):
         self._handler = _Events(level=DEFAULT_EVENT_LEVEL)
         self._breadcrumb_handler = _Breadcrumbs(level=DEFAULT_LEVEL)
         self._sentry_logs_handler = _Logs(level=DEFAULT_LEVEL)
+        for handler in (self._handler, self._breadcrumb_handler, self._sentry_logs_handler):
+            handler.addFilter(_is_heard)
 
 
 def create_release(settings: SentrySettings) -> str:
@@ -133,6 +142,7 @@ def configure_sentry(
         "instrumenter": INSTRUMENTER.OTEL,
         "before_send": before_send,
         "before_send_transaction": before_send_transaction,
+        "custom_repr": written_out,
         "event_scrubber": EventScrubber(denylist=[], pii_denylist=[]),  # ours is the one policy
         "transport": UntracedTransport,
         "transport_queue_size": MAX_ITEMS,  # the queue before it empties into this one, whose default is a tenth

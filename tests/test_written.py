@@ -1,0 +1,139 @@
+"""Tests of objects that cannot be written out: they hold nothing up, and what is told of them is their class."""
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from brain_otel import written
+from brain_otel.capture import attribute_value
+from brain_otel.privacy import Policy
+from brain_otel.written import written_out
+from tests.instrumentation.process import run_traced
+
+RELEASE = threading.Event()
+HERE = __name__
+
+
+@pytest.fixture(autouse=True)
+def _blocked_threads_end() -> Iterator[None]:
+    RELEASE.clear()
+    yield
+    RELEASE.set()
+
+
+def create_blocking() -> Any:
+    """An object of a class of its own, whose `repr` waits for ever."""
+
+    class Blocking:
+        def __repr__(self) -> str:
+            RELEASE.wait()
+            return "at last"
+
+    return Blocking()
+
+
+class Raising:
+    def __repr__(self) -> str:
+        raise SystemExit("repr")
+
+
+class Lying:
+    def __repr__(self) -> Any:
+        return 7
+
+
+class Speaking:
+    def __str__(self) -> str:
+        return threading.current_thread().name + " says hello"
+
+
+def test_what_answers_is_shown_as_it_is() -> None:
+    """On a thread of its own if it is Python code; what is the interpreter's is asked at once."""
+    assert written_out({"a": [1, "b"]}) == "{'a': [1, 'b']}"
+    assert written_out(Speaking(), str).endswith(" says hello")
+    assert written_out(Speaking(), str) != str(Speaking())
+    assert written_out(range(3)) == "range(0, 3)"
+    assert written_out(object()).startswith("<object object at")
+
+
+@pytest.mark.parametrize("kind", [Raising, Lying])
+def test_what_fails_is_shown_by_its_class(kind: type) -> None:
+    """Whatever it raises."""
+    assert written_out(kind()) == f"<{HERE}.{kind.__name__}>"
+    assert str(attribute_value(kind())).startswith("<")
+
+
+def test_what_does_not_answer_is_asked_once() -> None:
+    """And no more than so many threads hang."""
+    blocking = create_blocking()
+    name = f"<{HERE}.create_blocking.<locals>.Blocking>"
+    before = threading.active_count()
+    assert [written_out(blocking) for _ in range(50)] == [name] * 50
+    assert threading.active_count() - before <= 1
+    others = [create_blocking() for _ in range(20)]
+    assert [written_out(each) for each in others] == [name] * 20
+    assert len(written._abandoned) == written.MAX_ABANDONED
+    assert written_out(Speaking(), str) == f"<{HERE}.Speaking>"
+    RELEASE.set()
+    while any(each.locked() for each in written._abandoned):
+        pass
+    assert written_out(Speaking(), str).endswith(" says hello")
+
+
+def test_it_holds_in_attributes_and_names() -> None:
+    """Within containers, and as a name in a mapping."""
+    assert attribute_value([create_blocking()]) == "<builtins.list>"
+    masked = Policy().value({create_blocking(): "x", "password": "hunter2"})
+    assert list(masked.values()) == ["x", "[Filtered]"]
+
+
+APPLICATION = """
+import threading
+import brain_otel
+
+brain_otel.setup()
+
+class Blocking:
+    def __repr__(self):
+        threading.Event().wait()
+
+class Raising:
+    def __repr__(self):
+        raise RuntimeError("repr")
+
+class Quick:
+    def __repr__(self):
+        return "quick password=hunter2"
+
+def fail(one, other, third, password="hunter2"):
+    more = {"inner": one}
+    raise ValueError("failed")
+
+with brain_otel.start_transaction("work", given=Blocking()):
+    brain_otel.set_context("facts", {"it": Blocking(), "that": 1})
+    brain_otel.add_breadcrumb("step", data={"it": Raising()})
+    try:
+        fail(Blocking(), Raising(), Quick())
+    except ValueError as error:
+        brain_otel.capture_exception(error, thing=Blocking())
+"""
+
+
+def test_an_error_among_such_objects_arrives() -> None:
+    """With the other variables of its frames."""
+    outcome = run_traced(APPLICATION)
+    (event,) = outcome.events
+    (frame,) = [
+        each for each in event["exception"]["values"][0]["stacktrace"]["frames"] if each["function"] == "fail"
+    ]
+    assert frame["vars"] == {
+        "one": "<__main__.Blocking>",
+        "other": "<__main__.Raising>",
+        "third": "quick password=[Filtered]",
+        "password": "[Filtered]",
+        "more": {"inner": "<__main__.Blocking>"},
+    }
+    assert event["contexts"]["facts"] == {"it": "<__main__.Blocking>", "that": 1}
+    assert outcome.names == ["work"]
