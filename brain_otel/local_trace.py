@@ -45,6 +45,8 @@ class Request:
     query_string: str
     headers: Mapping[str, str]
     client_address: str | None
+    body: bytes | None = None
+    """As far as the application has read it; None if it was not looked at, or is too long."""
 
 
 @dataclass(frozen=True, kw_only=True)

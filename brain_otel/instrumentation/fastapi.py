@@ -35,6 +35,7 @@ from brain_otel.instrumentation.fastapi_request import SCOPE_KEY, RequestInProgr
 from brain_otel.instrumentation.fastapi_untraced import is_untraced, remember_bare, serve_untraced, switched
 from brain_otel.instrumentation.patching import Patch, replace
 from brain_otel.lifecycle import flush_before_exit
+from brain_otel.privacy import policy
 from brain_otel.reporting import local_trace_entered
 from brain_otel.sampling import is_unrecorded
 
@@ -103,9 +104,7 @@ def _traced_call(patch: Patch, *, native: bool, health_checks: frozenset[str]) -
             return
         with guarded("preparing an app"):
             _prepare(app, native=native)
-        request = None
-        with guarded("preparing a request"):
-            request = scope[SCOPE_KEY] = RequestInProgress(app, scope)
+        request, receive = _begin(app, scope, receive)
         if request is None:
             await original(app, scope, receive, send)
             return
@@ -121,6 +120,17 @@ def _traced_call(patch: Patch, *, native: bool, health_checks: frozenset[str]) -
             raise error
 
     return call
+
+
+def _begin(app: FastAPI, scope: Scope, receive: Receive) -> tuple[RequestInProgress | None, Receive]:
+    """The request, and what to read it from."""
+    with guarded("preparing a request"):
+        request = RequestInProgress(app, scope)
+        if policy().send_default_pii and scope["type"] == "http":
+            receive = request.observed(receive)
+        scope[SCOPE_KEY] = request
+        return request, receive
+    return None, receive
 
 
 async def _untraced_call(

@@ -8,14 +8,19 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry.instrumentation.fastapi import _get_route_details
 from opentelemetry.util.http import sanitize_method
 
+from brain_otel.guard import guarded
 from brain_otel.local_trace import LocalTrace, Name, Request
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
-    from starlette.types import Scope
+    from starlette.types import Message, Receive, Scope
 
 SCOPE_KEY = "brain_otel.request"
 """In the ASGI scope, the :class:`RequestInProgress`."""
+
+
+MAX_BODY = 10_000
+"""Bytes of a body that are kept for an error; what Sentry's SDKs keep as they come."""
 
 
 class RequestInProgress:
@@ -26,6 +31,22 @@ class RequestInProgress:
         self._scope = scope
         self._apps = [(app, _root_path(app, scope))]
         self._route: tuple[int, str | None] | None = None
+        self._body: bytearray | None = None
+
+    def observed(self, receive: Receive) -> Receive:
+        """``receive``, of whose messages the body is kept, as far as the application asks for it."""
+        self._body = bytearray()
+
+        async def receive_observed() -> Message:
+            message = await receive()
+            with guarded("keeping a request's body"):
+                if self._body is not None and message["type"] == "http.request":
+                    self._body += message.get("body") or b""
+                    if len(self._body) > MAX_BODY:
+                        self._body = None
+            return message
+
+        return receive_observed
 
     def enter(self, app: FastAPI, scope: Scope, *, rename: bool) -> None:
         """The request goes on in a mounted ``app``: ``rename`` its span after the route of both."""
@@ -79,6 +100,7 @@ class RequestInProgress:
             query_string=(scope.get("query_string") or b"").decode("latin-1"),
             headers=headers,
             client_address=client[0] if client else None,
+            body=bytes(self._body) if self._body else None,
         )
 
 

@@ -48,7 +48,7 @@ _SERVERS = ("fastapi", "starlette", "uvicorn", "hypercorn", "gunicorn", "anyio",
 
 _TEXTS = ("transaction", "message", "logger", "culprit")
 
-_VALUES = ("tags", "extra", "fingerprint", "request")
+_VALUES = ("tags", "extra", "fingerprint")
 
 _TRACERS = ("brain_otel", "opentelemetry", "sentry_sdk", "httpx", "httpcore")
 
@@ -91,6 +91,8 @@ def _part(key: str, value: Any, by: Policy, event: dict[str, Any]) -> Any:
         return by.text(value) if isinstance(value, str) else by.value(value)
     if key in _VALUES:
         return by.value(value)
+    if key == "request":
+        return _request(value, by)
     if key == "contexts":
         return {name: _context(name, each, by, event.get("type")) for name, each in value.items()}
     if key == "logentry":
@@ -100,6 +102,14 @@ def _part(key: str, value: Any, by: Policy, event: dict[str, Any]) -> Any:
     if key == "breadcrumbs":
         return {"values": [by.value(each) for each in _values(value)]}
     return _stacktrace(value, by) if key == "stacktrace" else value
+
+
+def _request(request: Any, by: Policy) -> Any:
+    """The request; its cookies one by one where they may leave, for ``cookies`` itself is a sensitive name."""
+    masked = by.value(request)
+    if by.send_default_pii and isinstance(request, dict) and isinstance(request.get("cookies"), dict):
+        masked["cookies"] = by.value(request["cookies"])
+    return masked
 
 
 def _context(name: str, value: Any, by: Policy, kind: Any) -> Any:

@@ -16,10 +16,23 @@ import sentry_sdk
 from sentry_sdk.profiler.transaction_profiler import Profile
 from sentry_sdk.utils import nanosecond_time
 
+from brain_otel.privacy import policy
+
 if TYPE_CHECKING:
     from brain_otel.local_trace import LocalTrace
 
 _KEPT = "sentry.profile"
+
+
+class PrivateProfile(Profile):
+    """A profile whose threads' names are masked; its transaction's name is, by then."""
+
+    def to_json(self, event_opt: Any, options: Any) -> dict[str, Any]:
+        """The profile as it is sent."""
+        made: dict[str, Any] = super().to_json(event_opt, options)
+        for thread in made["profile"]["thread_metadata"].values():
+            thread["name"] = policy().text(str(thread.get("name")))
+        return made
 
 
 def start_profile(trace: LocalTrace) -> None:
@@ -27,7 +40,7 @@ def start_profile(trace: LocalTrace) -> None:
     rate = sentry_sdk.get_client().options.get("profiles_sample_rate")
     if not rate or random.random() >= rate:  # noqa: S311 - a sample, not a secret
         return
-    profile = Profile(sampled=True, start_ns=nanosecond_time())
+    profile = PrivateProfile(sampled=True, start_ns=nanosecond_time())
     if profile.scheduler is not None:
         trace.carrier[_KEPT] = profile
         profile.start()
