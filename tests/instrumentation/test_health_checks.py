@@ -149,3 +149,83 @@ print(sorted(span.name for span in MEMORY.spans if span.parent is None and span.
     assert run_python(code, cwd=tmp_path, pythonpath=[ROOT]).stdout == "['GET /other']\n"
     file.write_text(plain + own % "[]")
     assert run_python(code, cwd=tmp_path, pythonpath=[ROOT]).stdout.count("GET /") == 8
+
+
+COST = """
+import asyncio, os, sys, time
+from fastapi import FastAPI
+
+app = FastAPI()
+
+@app.get("/healthz")
+async def health():
+    return {"ok": True}
+
+if "setup" in sys.argv:
+    import brain_otel
+    brain_otel.setup(environment="test")
+
+async def receive():
+    return {"type": "http.request", "body": b"", "more_body": False}
+
+async def send(message):
+    pass
+
+async def ask():
+    scope = {"type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "GET", "path": "/healthz",
+        "raw_path": b"/healthz", "query_string": b"", "root_path": "", "scheme": "http", "headers": [(b"host", b"a")],
+        "server": ("a", 80), "client": ("b", 1)}
+    await app(scope, receive, send)
+
+async def measure():
+    for _ in range(200):
+        await ask()
+    rounds = []
+    for _ in range(20):
+        began = time.process_time()
+        for _ in range(200):
+            await ask()
+        rounds.append(time.process_time() - began)
+    print("seconds", min(rounds))
+
+async def trace():
+    for _ in range(3):
+        await ask()
+    seen = set()
+    sys.setprofile(lambda frame, event, _: seen.add(frame.f_globals.get("__name__")))
+    await ask()
+    sys.setprofile(None)
+    ours = ("brain_otel", "opentelemetry.instrumentation", "opentelemetry.sdk", "opentelemetry.trace", "sentry_sdk")
+    print("modules", *sorted(name for name in seen if name and name.startswith(ours)))
+
+asyncio.run(trace() if "trace" in sys.argv else measure())
+"""
+
+
+def measured(*arguments: str) -> list[str]:
+    done = run_python(COST, {"SENTRY_DSN": "http://key@127.0.0.1:9/1"}, arguments=arguments)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()[-1].split()[1:]
+
+
+def test_the_bridge_does_nothing_for_one() -> None:
+    """No line of it runs: what is called is the way past contrib's middleware, and nothing of Sentry's."""
+    assert set(measured("setup", "trace")) <= {
+        "brain_otel.guard",
+        "brain_otel.instrumentation.fastapi",
+        "brain_otel.instrumentation.fastapi_untraced",
+        "brain_otel.sampling.incoming",
+    }
+
+
+def test_one_costs_what_it_costs_without_us() -> None:
+    """Within 5 %: the processor's time for a request in the process, the best of all rounds, one beside the other."""
+    bare, ours = [], []
+    for _ in range(6):
+        bare.append(float(measured()[0]))
+        ours.append(float(measured("setup")[0]))
+        ratio = min(ours) / min(bare)
+        if len(bare) > 1 and ratio <= 1.05:
+            break
+    print(f"a health check with brain_otel costs {ratio:.3f} of one without")
+    assert ratio <= 1.05
