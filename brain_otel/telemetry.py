@@ -12,11 +12,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from brain_otel import instrumentation
+from brain_otel.error_rules import configure_error_rules
 from brain_otel.hooks import Hooks, configure_hooks, hooks
 from brain_otel.lifecycle import configure_exit, forget_exit
 from brain_otel.local_trace import forget_last_failure
 from brain_otel.privacy import Policy, configure_privacy
 from brain_otel.reporting import configure_reporters
+from brain_otel.settings import ErrorSettings
 
 if TYPE_CHECKING:
     import os
@@ -107,7 +109,8 @@ def start(settings: Settings, provider: TracerProvider | None = None) -> tuple[I
         logger.info("Telemetry is disabled (OTEL_SDK_DISABLED)")
         return ()
     from brain_otel.destinations.isolation import prepare_exit
-    from brain_otel.sdk import attach, configure_opentelemetry, create_destinations, give_up
+    from brain_otel.sdk import configure_opentelemetry
+    from brain_otel.wiring import attach, create_destinations, give_up
 
     _use(hooks(), settings)
     destinations = create_destinations(settings)
@@ -130,6 +133,7 @@ def start(settings: Settings, provider: TracerProvider | None = None) -> tuple[I
 
 def _use(given: Hooks, settings: Settings) -> None:
     configure_hooks(given)
+    configure_error_rules(settings.errors)
     configure_privacy(Policy(settings.privacy, send_default_pii=settings.send_default_pii, mask=given.mask))
 
 
@@ -188,6 +192,7 @@ def forget() -> None:
     _State.settings = None
     _State.by_launcher = False
     configure_hooks(Hooks())
+    configure_error_rules(ErrorSettings())
     configure_privacy(None)
 
 

@@ -19,8 +19,8 @@ from brain_otel.distribution import is_dsn
 from brain_otel.document import read_document
 from brain_otel.environment_file import packaged_files
 from brain_otel.refusal import ConfigurationError
-from brain_otel.sdk import create_destinations
 from brain_otel.settings import Secret, SentrySettings, Settings
+from brain_otel.wiring import create_destinations
 from tests.support.process import run_python
 
 ENVIRONMENTS = ("development", "production", "staging", "test")

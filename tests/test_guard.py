@@ -34,7 +34,7 @@ TARGETS = [
             "stop_profile",
             "attach_profile",
             "create_transaction",
-            "sampling_context_of",
+            "kept_context_of",
             "captured_with_scope_of",
         )
     ),
@@ -83,7 +83,10 @@ TARGETS = [
             "_outgoing_baggage",
         )
     ),
-    "brain_otel.sampling:otel_context",
+    "brain_otel.sampling.head:verdict_of",
+    "brain_otel.sampling.head:HeadSampler._decided",
+    "brain_otel.sampling.gate:verdict_of",
+    "brain_otel.sampling.gate:sent_span",
     "brain_otel.instrumentation.fastapi:_prepare",
     "brain_otel.instrumentation.fastapi:RequestInProgress.__init__",
     *(

@@ -11,7 +11,8 @@ from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 from brain_otel.configuration import read_settings
 from brain_otel.reporting import configure_reporters
 from brain_otel.sampling import HeadSampler
-from brain_otel.sdk import TraceAttributes, attach, create_destinations, create_plan, give_up
+from brain_otel.sdk import TraceAttributes
+from brain_otel.wiring import attach, create_destinations, create_plan, give_up
 from tests.support.ingest import Envelope, SentryIngest
 
 FILE = """
