@@ -14,17 +14,17 @@ if TYPE_CHECKING:
 def silence() -> None:
     """Have ``setup()`` make every destination, so that what is wrong with one shows, and use none of them."""
 
-    def sdk_imported(sdk: Any) -> None:
-        wrapped = sdk.create_destinations
+    def wiring_imported(wiring: Any) -> None:
+        wrapped = wiring.create_destinations
 
         def create_destinations(settings: Settings) -> tuple[InUse, ...]:
             created = wrapped(settings)
-            sdk.give_up(created)
+            wiring.give_up(created)
             return tuple(_silent(each) for each in created)
 
-        sdk.create_destinations = create_destinations
+        wiring.create_destinations = create_destinations
 
-    wrapt.register_post_import_hook(sdk_imported, "brain_otel.sdk")
+    wrapt.register_post_import_hook(wiring_imported, "brain_otel.wiring")
 
 
 def _silent(given_up: InUse) -> InUse:

@@ -192,7 +192,7 @@ def test_weird_values_break_nothing(telemetry: Telemetry, kept: Kept, capsys: py
     logger.info("lone \udc80", extra=extra)
     assert telemetry.logs[-1]["body"] == "lone \\udc80"
     assert telemetry.logs[-1]["attributes"] == {
-        "broken": "<Broken>",
+        "broken": f"<{__name__}.Broken>",
         "huge": str(2**70),
         "nothing": "None",
         "nested": "{'a': [1]}",
