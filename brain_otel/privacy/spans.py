@@ -5,7 +5,7 @@ Other processors go on to see what the application wrote.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
@@ -16,11 +16,16 @@ from brain_otel.privacy.attributes import masked_attributes, without_parameters
 from brain_otel.privacy.policy import policy
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from opentelemetry.util.types import Attributes
 
     from brain_otel.privacy.policy import Policy
+
+
+def _plain(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A dict of ``attributes``; the SDK's own mapping takes twice the time to be gone through."""
+    return attributes.copy() if hasattr(attributes, "copy") else attributes
 
 
 class PrivateSpan(ReadableSpan):
@@ -49,14 +54,15 @@ class PrivateSpan(ReadableSpan):
         self._masked_events: Sequence[Event] | None = None
 
     def _without_parameters(self, name: str) -> str:
+        if "/" not in name or "{" in name:
+            return name  # it has no path, or the route instead
         route = (self._span.attributes or {}).get("http.route")
         return without_parameters(self._policy, route, name) if isinstance(route, str) and "{" in route else name
 
     @property
     def _attributes(self) -> Attributes:  # type: ignore[override]  # the SDK's is a plain attribute
         if self._masked is None:
-            given = self._span.attributes or {}
-            self._masked = masked_attributes(self._policy, given)
+            self._masked = masked_attributes(self._policy, _plain(self._span.attributes or {}))
         return self._masked
 
     @property
