@@ -44,6 +44,15 @@ async def told(request: Request, error: Told): return JSONResponse({}, 418)
 @app.exception_handler(Ignored)
 async def unavailable(request: Request, error: Ignored): return JSONResponse({}, 503)
 
+class Refusing:
+    def __init__(self, app): self.app = app
+    async def __call__(self, scope, receive, send):
+        if scope["type"] == "http" and scope["path"].startswith("/outer/"):
+            raise HTTPException(int(scope["path"].rpartition("/")[2]))
+        await self.app(scope, receive, send)
+
+app.add_middleware(Refusing)
+
 @app.get("/raise/{kind}")
 async def fails(kind: str): raise kinds[kind].with_traceback(None)
 
@@ -114,6 +123,8 @@ ASKED = {
     "/handled/404": ("Handled", 404),
     "/told": ("Told", 418),
     "/number/x": ("RequestValidationError", 422),
+    "/outer/404": ("HTTPException", 500),
+    "/outer/403": (None, 500),
     "/asked": ("Ignored", 200),
     "/task": (None, 200),
 }
@@ -160,6 +171,16 @@ def test_what_the_file_says_is_an_event_is_one(arrived: tuple[list[Any], list[An
     for event in failures:
         assert_accepted(event)
     assert "brain_otel failed" not in output
+
+
+def test_what_is_ignored_is_no_log_record_of_ours(arrived: tuple[list[Any], list[Any], str]) -> None:
+    """Every destination hears of the same errors."""
+    events, logs, _ = arrived
+    attributes = [{each.key: each.value.string_value for each in record.attributes} for record in logs]
+    recorded = {
+        each["sentry.event_id"] for each in attributes if each.get("exception.type") and "sentry.event_id" in each
+    }
+    assert recorded == {event["event_id"] for event in events if event.get("exception")}
 
 
 def test_ignored_loggers_are_silent_in_sentry_alone(arrived: tuple[list[Any], list[Any], str]) -> None:

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from brain_otel.privacy import Policy, configure_privacy
+from brain_otel.sentry.private_events import private_event
 from brain_otel.sentry.request import body_data
 from tests.support.ingest import SentryIngest
 from tests.support.process import Server, free_port, uvicorn_command
@@ -108,6 +110,17 @@ def test_cookies_go_with_it(asked: tuple[bool, list[Any], str]) -> None:
     expected = {"theme": "dark", "sessionid": "[Filtered]", "a": "2"} if allowed else None
     assert {str(event["request"].get("cookies")) for event in events[:-1]} == {str(expected)}
     assert {event["request"]["headers"]["cookie"] for event in events[:-1]} == {"[Filtered]"}
+
+
+def test_cookies_of_others_are_masked_one_by_one() -> None:
+    """Such as those that an integration of sentry-sdk has put into an event."""
+    event = {"request": {"cookies": {"theme": "dark", "sessionid": "hunter2"}, "method": "GET"}}
+    try:
+        configure_privacy(Policy(send_default_pii=True))
+        assert private_event(event, {})["request"]["cookies"] == {"theme": "dark", "sessionid": "[Filtered]"}
+    finally:
+        configure_privacy(None)
+    assert private_event(event, {})["request"]["cookies"] == "[Filtered]"
 
 
 def test_no_secret_of_a_body_arrives(asked: tuple[bool, list[Any], str]) -> None:

@@ -99,3 +99,26 @@ def test_the_default_thread_of_a_profile_is_the_one_that_made_it() -> None:
     profile = Profile(sampled=True, start_ns=nanosecond_time())
     assert profile._default_active_thread_id == threading.get_ident()
     assert profile.active_thread_id is None
+
+
+def test_names_in_a_profile_are_masked(connect: Connect, ingest: SentryIngest) -> None:
+    """The transaction's and the threads'."""
+    bridge = connect(profiles_sample_rate=1.0)
+    ended = threading.Event()
+    thread = threading.Thread(target=ended.wait, name="worker password=hunter2")
+    thread.start()
+    try:
+        with (
+            local_trace_entered(LocalTrace(kind="request")),
+            bridge.tracer.start_as_current_span("job password=hunter2"),
+        ):
+            be_busy()
+        bridge.transaction()
+    finally:
+        ended.set()
+        thread.join()
+    (profile,) = ingest.profiles
+    assert profile["transactions"][0]["name"] == "job password=[Filtered]"
+    names = {each["name"] for each in profile["profile"]["thread_metadata"].values()}
+    assert "worker password=[Filtered]" in names
+    assert "hunter2" not in str(profile["profile"]["thread_metadata"])
