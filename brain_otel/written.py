@@ -1,6 +1,6 @@
 """The application's objects as texts, within bounds: their ``repr`` and ``str`` may raise, block, or never end.
 
-Those that are Python code run on a thread of their own, in a copy of the context, and are waited for a moment. Who
+Those that are Python code run on a thread kept for it, in a copy of the context, and are waited for a moment. Who
 does not answer is shown by the name of its class, and not asked again.
 """
 
@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import _thread
 import contextvars
+import os
+from queue import SimpleQueue
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
@@ -24,8 +26,57 @@ MAX_ABANDONED = 8
 _silent: WeakSet[type] = WeakSet()
 """Classes of which an object did not answer."""
 
-_abandoned: list[_thread.LockType] = []
-"""One for each thread that is not back yet, held until it is."""
+
+class _Writer:
+    """A thread that writes one object after the other out; a raw one, since sentry-sdk has patched ``Thread``."""
+
+    idle: list[_Writer] = []  # noqa: RUF012 - all of them share it
+    abandoned: list[_Writer] = []  # noqa: RUF012
+
+    def __init__(self) -> None:
+        self._process = os.getpid()
+        self._tasks: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self.is_back = False
+        _thread.start_new_thread(self._run, ())
+
+    @classmethod
+    def free(cls) -> _Writer | None:
+        """One that waits for work, or a new one; None if too many hang."""
+        while cls.idle:
+            found = cls.idle.pop()
+            if found._process == os.getpid():  # a forked child has none of its parent's threads
+                return found
+        cls.abandoned[:] = [each for each in cls.abandoned if not each.is_back and each._process == os.getpid()]
+        return cls() if len(cls.abandoned) < MAX_ABANDONED else None
+
+    def write(self, value: Any, write: Callable[[Any], str]) -> list[str] | None:
+        """The text, nothing if ``write`` raised, None if it did not answer: then the writer is lost."""
+        done = _thread.allocate_lock()
+        done.acquire()
+        result: list[str] = []
+        context = contextvars.copy_context()
+
+        def task() -> None:
+            try:
+                result.append(str(context.run(write, value)))
+            except BaseException:  # noqa: S110 - told by the empty result
+                pass
+            finally:
+                done.release()
+
+        self._tasks.put(task)
+        if done.acquire(timeout=MAX_SECONDS):
+            self.idle.append(self)
+            return result
+        self._tasks.put(None)
+        self.abandoned.append(self)
+        return None
+
+    def _run(self) -> None:
+        while (task := self._tasks.get()) is not None:
+            task()
+            del task  # or the object would live until the next one comes
+        self.is_back = True
 
 
 def written_out(value: Any, write: Callable[[Any], str] = repr) -> str:
@@ -48,28 +99,13 @@ def _is_python(kind: type, write: Callable[[Any], str]) -> bool:
 
 
 def _written_aside(value: Any, write: Callable[[Any], str]) -> str:
-    _abandoned[:] = [each for each in _abandoned if each.locked()]
-    if len(_abandoned) >= MAX_ABANDONED:
+    writer = _Writer.free()
+    if writer is None:
         return _class_of(value)
-    done = _thread.allocate_lock()
-    done.acquire()
-    result: list[str] = []
-    context = contextvars.copy_context()
-
-    def run() -> None:
-        try:
-            result.append(str(context.run(write, value)))
-        except BaseException:  # noqa: S110 - told by the empty result
-            pass
-        finally:
-            done.release()
-
-    _thread.start_new_thread(run, ())  # not `Thread`, which sentry-sdk and others have patched
-    if done.acquire(timeout=MAX_SECONDS):
-        return result[0] if result else _class_of(value)
-    _abandoned.append(done)
-    _silent.add(type(value))
-    return _class_of(value)
+    result = writer.write(value, write)
+    if result is None:
+        _silent.add(type(value))
+    return result[0] if result else _class_of(value)
 
 
 def _class_of(value: Any) -> str:

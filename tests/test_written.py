@@ -1,7 +1,12 @@
 """Tests of objects that cannot be written out: they hold nothing up, and what is told of them is their class."""
 
+import gc
+import os
 import threading
+import time
+import weakref
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -21,6 +26,9 @@ def _blocked_threads_end() -> Iterator[None]:
     RELEASE.clear()
     yield
     RELEASE.set()
+    while not all(each.is_back for each in written._Writer.abandoned):
+        time.sleep(0.001)
+    written._Writer.abandoned.clear()
 
 
 def create_blocking() -> Any:
@@ -70,15 +78,41 @@ def test_what_does_not_answer_is_asked_once() -> None:
     blocking = create_blocking()
     name = f"<{HERE}.create_blocking.<locals>.Blocking>"
     assert [written_out(blocking) for _ in range(50)] == [name] * 50
-    assert len(written._abandoned) == 1
+    assert len(written._Writer.abandoned) == 1
     others = [create_blocking() for _ in range(20)]
     assert [written_out(each) for each in others] == [name] * 20
-    assert len(written._abandoned) == written.MAX_ABANDONED
+    assert len(written._Writer.abandoned) == written.MAX_ABANDONED
     assert written_out(Speaking(), str) == f"<{HERE}.Speaking>"
     RELEASE.set()
-    while any(each.locked() for each in written._abandoned):
-        pass
+    while not all(each.is_back for each in written._Writer.abandoned):
+        time.sleep(0.001)
     assert written_out(Speaking(), str).endswith(" says hello")
+
+
+def test_many_threads_ask_at_once() -> None:
+    """One that is held up holds no other up, and nothing is kept of what was written out."""
+
+    class Kept:
+        def __repr__(self) -> str:
+            return "kept"
+
+    kept = Kept()
+    alive = weakref.ref(kept)
+    with ThreadPoolExecutor(8) as pool:
+        asked = [pool.submit(written_out, create_blocking() if number % 4 == 0 else kept) for number in range(8)]
+    assert [each.result() for each in asked].count("kept") == 6
+    del kept, asked
+    gc.collect()
+    assert alive() is None
+
+
+def test_a_forked_child_asks_on_a_thread_of_its_own() -> None:
+    """The parent's thread is not there."""
+    assert written_out(Speaking(), str).endswith(" says hello")
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if written_out(Speaking(), str).endswith(" says hello") else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def test_it_holds_in_attributes_and_names() -> None:
