@@ -65,6 +65,7 @@ def create_app() -> "typer.Typer":
 
     _add_config(app)
     _add_doctor(app)
+    _add_spool(app)
     return app
 
 
@@ -113,6 +114,39 @@ def _add_doctor(app: "typer.Typer") -> None:
             offline=offline,
         )
         raise SystemExit(_run_doctor(request, as_json=as_json))
+
+
+def _add_spool(app: "typer.Typer") -> None:
+    import typer
+
+    directory = typer.Argument(metavar="DIRECTORY", help="The spool's directory.", file_okay=False)
+
+    @app.command()
+    def ship(path: Annotated[Path, directory]) -> None:
+        """Send what applications spool in a directory, until SIGTERM or Ctrl-C."""
+        from brain_otel.delivery.commands import ship as run
+
+        try:
+            run(path)
+        except OSError as error:
+            _fail(f"{path}: {error.strerror or error}; allowed: a directory of your own")
+
+    @app.command()
+    def spool(
+        path: Annotated[Path, directory],
+        drain: Annotated[bool, typer.Option("--drain", help="Send it now.")] = False,
+        as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+        timeout: Annotated[float, typer.Option(help="Seconds for --drain.", min=0.1, max=86_400)] = 60.0,
+    ) -> None:
+        """Show what waits in a spool's directory; exit code 1 if --drain had to leave something."""
+        try:
+            from brain_otel.delivery.commands import show
+        except ImportError as error:
+            _fail(f"brain-otel spool needs the package {error.name!r}: {_EXTRA}")
+        try:
+            raise SystemExit(show(path, drain_for=timeout if drain else None, as_json=as_json))
+        except OSError as error:
+            _fail(f"{path}: {error.strerror or error}; allowed: the directory of a spool")
 
 
 def _run_config(environment: str | None, config_file: Path | None, *, as_json: bool) -> None:

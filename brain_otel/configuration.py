@@ -7,6 +7,7 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from brain_otel.delivery_document import read_delivery
 from brain_otel.distribution import (
     OURS,
     read_boolean,
@@ -86,7 +87,7 @@ def _settings(
     environment: str, document: Document, destinations: tuple[Options, ...], notices: tuple[str, ...]
 ) -> Settings:
     ours = document.get(*OURS) or {}
-    refuse_unknown(document, OURS, ours, ("sentry", "instrumentation", "errors", "privacy", "sampling"))
+    refuse_unknown(document, OURS, ours, ("sentry", "instrumentation", "errors", "privacy", "sampling", "delivery"))
     _refuse_unpaired(document)
     sentry = read_sentry(environment, document)
     refuse_endless(document)
@@ -104,6 +105,7 @@ def _settings(
         instrumentation=read_instrumentation(document),
         errors=read_errors(document),
         sampling=sampling,
+        delivery=read_delivery(document),
         disabled=bool(document.get("disabled")),
         privacy=read_privacy(document),
         send_default_pii=read_boolean(document, (*OURS, "sentry", "send_default_pii"), SentrySettings),

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from brain_otel.delivery_settings import DeliverySettings
 from brain_otel.privacy.settings import PrivacySettings
 from brain_otel.sampling_settings import SamplingSettings
 
@@ -115,6 +116,7 @@ class Settings:
     instrumentation: InstrumentationSettings = field(default_factory=InstrumentationSettings)
     errors: ErrorSettings = field(default_factory=ErrorSettings)
     sampling: SamplingSettings = field(default_factory=SamplingSettings)
+    delivery: DeliverySettings = field(default_factory=DeliverySettings)
     disabled: bool = False
     privacy: PrivacySettings = field(default_factory=PrivacySettings)
     send_default_pii: bool = False

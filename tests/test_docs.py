@@ -358,7 +358,7 @@ def test_the_page_lists_every_option_of_upstreams_processors() -> None:
         assert {name for name, of in listed.items() if kind in of} == set(schema["$defs"][model]["properties"])
 
 
-@pytest.mark.parametrize("command", ["config", "demo", "doctor"])
+@pytest.mark.parametrize("command", ["config", "demo", "doctor", "ship", "spool"])
 def test_the_commands_on_the_pages_exist(command: str) -> None:
     """Every `brain-otel` command that stands in a shell block, and every option of it."""
     shell = [

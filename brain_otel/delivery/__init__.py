@@ -1,4 +1,12 @@
-"""How what was observed gets from the request's path to where it goes."""
+"""How what is to be sent gets sent: a queue in memory or a spool on disk, and the sending itself.
+
+::
+
+    record ──> Delivery ──┬─ Spool ─> segments on disk ─> DiskBacklog ─┐
+                          └─ MemoryBacklog ────────────────────────────┴─> Courier ─> Sender ─> the network
+
+Nothing here knows OpenTelemetry or Sentry's SDK: a record is a finished request body.
+"""
 
 
 class DeliveryError(Exception):

@@ -16,15 +16,15 @@ _STANDARD_HEADERS = frozenset(
 )
 
 
-def create_session(headers: Mapping[str, str] | None = None) -> requests.Session:
+def create_session(headers: Mapping[str, str] | None = None) -> Session:
     """A session for an exporter, which sends ``headers`` and no others, beside what HTTP itself needs.
 
     Its certificate, if it has one, is the exporter's to set.
     """
-    return _Session(dict(headers or {}))
+    return Session(dict(headers or {}))
 
 
-class _Session(requests.Session):
+class Session(requests.Session):
     """Does not share connections with the process it was forked from, and trusts the certificate it was given.
 
     OpenTelemetry's exporters add the headers of ``OTEL_EXPORTER_OTLP_HEADERS`` to whatever they send: one vendor's

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import importlib
 import re
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -20,7 +22,10 @@ from brain_otel.privacy import masked_url
 from brain_otel.refusal import ConfigurationError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from brain_otel.destinations import Destination
+    from brain_otel.destinations.connection import Session
     from brain_otel.options import Options
     from brain_otel.settings import Settings
 
@@ -48,7 +53,7 @@ _PACKAGES = {
 }
 
 
-def create_destination(options: Options, settings: Settings) -> Destination | None:  # noqa: ARG001
+def create_destination(options: Options, settings: Settings) -> Destination | None:
     """Send by OTLP; off where the file gives an empty ``endpoint``.
 
     The endpoint ``default`` is the protocol's own: port 4318 of localhost for HTTP, 4317 for gRPC.
@@ -63,8 +68,9 @@ def create_destination(options: Options, settings: Settings) -> Destination | No
     arguments, batch = _arguments(options), batch_options(options)
     if arguments is None:
         return None
-    exporter = _create_exporter(options, arguments)
-    return create_batched("otlp", options.signal, exporter, batch)
+    session = _session(options, arguments, settings)
+    exporter = _create_exporter(options, arguments, session)
+    return waiting_for(session, create_batched("otlp", options.signal, exporter, batch))
 
 
 def describe(options: Options, settings: Settings) -> str:  # noqa: ARG001
@@ -84,7 +90,10 @@ def probe(options: Options, settings: Settings, timeout: float) -> str | None:
     arguments = _arguments(options)
     if arguments is None:
         return None
-    exporter = _create_exporter(options, {**arguments, "timeout": timeout + RETRY_TIME})
+    from brain_otel.destinations.connection import create_session
+
+    session = create_session(arguments["headers"])
+    exporter = _create_exporter(options, {**arguments, "timeout": timeout + RETRY_TIME}, session)
     return send_probe(exporter, options.signal, settings, timeout)
 
 
@@ -158,7 +167,33 @@ def _is_address(value: str, protocol: str, *, with_query: bool) -> bool:
         return False
 
 
-def _create_exporter(options: Options, arguments: dict[str, Any]) -> Any:
+def _session(options: Options, arguments: Mapping[str, Any], settings: Settings) -> Session:
+    from brain_otel.destinations.connection import create_session
+
+    if settings.delivery.spool is None or _protocol(options) != HTTP:
+        return create_session(arguments["headers"])
+    from brain_otel.destinations.spooled import SpoolingSession
+
+    compress = arguments["compression"] != "none"
+    return SpoolingSession(arguments["headers"], settings.delivery, options.signal, compress=compress)
+
+
+def waiting_for(session: Session, destination: Destination) -> Destination:
+    """``destination``, whose flush waits for what its ``session`` has spooled, if this process sends it."""
+    wait = getattr(session, "wait", None)
+    if wait is None:
+        return destination
+
+    def flush(timeout: float) -> bool:
+        deadline = time.monotonic() + timeout
+        complete = destination.flush(timeout)
+        wait(max(0.0, deadline - time.monotonic()))
+        return complete
+
+    return replace(destination, flush=flush)
+
+
+def _create_exporter(options: Options, arguments: dict[str, Any], session: Session) -> Any:
     protocol = _protocol(options)
     package, requirement = _PACKAGES[protocol]
     module, name = _EXPORTERS[options.signal]
@@ -171,15 +206,13 @@ def _create_exporter(options: Options, arguments: dict[str, Any]) -> Any:
         ) from error
     given = {key: arguments[key] for key in ("endpoint", "headers", "timeout")}
     try:
-        return exporter(**given, **(_http_only(arguments) if protocol == HTTP else _grpc_only(arguments)))
+        return exporter(**given, **(_http_only(arguments, session) if protocol == HTTP else _grpc_only(arguments)))
     except Exception as error:
         raise options.failure(error, "what OpenTelemetry's exporter takes, from here and from variables") from None
 
 
-def _http_only(arguments: dict[str, Any]) -> dict[str, Any]:
+def _http_only(arguments: dict[str, Any], session: Session) -> dict[str, Any]:
     from opentelemetry.exporter.otlp.proto.http import Compression
-
-    from brain_otel.destinations.connection import create_session
 
     compressions = {
         "gzip": Compression.Gzip,
@@ -187,11 +220,14 @@ def _http_only(arguments: dict[str, Any]) -> dict[str, Any]:
         "none": Compression.NoCompression,
     }
     return {
-        "compression": compressions.get(arguments["compression"]),
+        # What is spooled is compressed when it is sent.
+        "compression": Compression.NoCompression
+        if hasattr(session, "wait")
+        else compressions.get(arguments["compression"]),
         "certificate_file": arguments["certificate"] or None,
         "client_key_file": arguments["client_key"] or None,
         "client_certificate_file": arguments["client_certificate"] or None,
-        "session": create_session(arguments["headers"]),
+        "session": session,
     }
 
 

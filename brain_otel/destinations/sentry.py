@@ -28,7 +28,7 @@ def create_destination(options: Options, settings: Settings) -> Destination | No
     if settings.sentry is None:
         return None
     processor = SentrySpanProcessor()
-    client = _start(options, settings.sentry, processor)
+    client = _start(options, settings, settings.sentry, processor)
 
     def flush(timeout: float) -> bool:
         deadline = time.monotonic() + timeout
@@ -65,9 +65,11 @@ def ready_line(settings: Settings, more: str = "", *, to_spotlight: str = "error
     return line + more + (f", spotlight={spotlight}" if spotlight is not None else "")
 
 
-def _start(options: Options, settings: SentrySettings, processor: SentrySpanProcessor) -> BaseClient:
+def _start(
+    options: Options, settings: Settings, sentry: SentrySettings, processor: SentrySpanProcessor
+) -> BaseClient:
     try:
-        return configure_sentry(settings, processor, **options.values)
+        return configure_sentry(sentry, processor, settings.delivery, **options.values)
     except Exception as error:
         raise options.failure(error, "options with values as sentry_sdk.init() takes them") from None
 

@@ -20,6 +20,7 @@ from brain_otel.destinations import Destination
 from brain_otel.destinations.batching import batch_options, create_batched
 from brain_otel.destinations.connection import create_session
 from brain_otel.destinations.isolation import side_by_side
+from brain_otel.destinations.otlp import waiting_for
 from brain_otel.destinations.probing import send_probe
 from brain_otel.destinations.sentry import ready_line
 from brain_otel.guard import guarded
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
+    from brain_otel.destinations.connection import Session
     from brain_otel.options import Options
     from brain_otel.settings import Secret, Settings
 
@@ -75,10 +77,11 @@ def create_destination(options: Options, settings: Settings) -> Destination | No
         return None
     batched = None
     if sentry.dsn is not None:
-        exporter = _exporter(sentry.dsn, timeout=None)
-        batched = create_batched("sentry_otlp", options.signal, exporter, batch)
+        session = _session(sentry.dsn, settings)
+        exporter = _exporter(sentry.dsn, session, timeout=None)
+        batched = waiting_for(session, create_batched("sentry_otlp", options.signal, exporter, batch))
     trail = ExportedTrail(batched.span_processor if batched is not None else None)
-    client = configure_sentry(sentry, trail, profiles_sample_rate=None)
+    client = configure_sentry(sentry, trail, settings.delivery, profiles_sample_rate=None)
 
     def flush(timeout: float) -> bool:
         # Side by side: one of Sentry's two endpoints may hang.
@@ -126,7 +129,8 @@ def probe(options: Options, settings: Settings, timeout: float) -> str | None:
     if sentry is None or sentry.dsn is None:
         return None
     deadline = time.monotonic() + timeout
-    delivered = send_probe(_exporter(sentry.dsn, timeout=timeout), options.signal, settings, timeout)
+    session = create_session(otlp_address(str(sentry.dsn))[1])
+    delivered = send_probe(_exporter(sentry.dsn, session, timeout=timeout), options.signal, settings, timeout)
     return f"{delivered}, {probe_event(sentry, max(0.1, deadline - time.monotonic()))}"
 
 
@@ -135,11 +139,20 @@ def _is_step(span: ReadableSpan) -> bool:
     return span.kind is SpanKind.CLIENT or conventions.db_system(span.attributes or {}) is not None
 
 
-def _exporter(dsn: Secret, timeout: float | None) -> OTLPSpanExporter:
+def _session(dsn: Secret, settings: Settings) -> Session:
+    headers = otlp_address(str(dsn))[1]
+    if settings.delivery.spool is None:
+        return create_session(headers)
+    from brain_otel.destinations.spooled import SpoolingSession
+
+    return SpoolingSession(headers, settings.delivery, "traces", compress=True)
+
+
+def _exporter(dsn: Secret, session: Session, timeout: float | None) -> OTLPSpanExporter:
     endpoint, headers = otlp_address(str(dsn))
-    session = create_session(headers)
+    compression = Compression.NoCompression if hasattr(session, "wait") else Compression.Gzip
     exporter = OTLPSpanExporter(
-        endpoint=endpoint, headers=headers, compression=Compression.Gzip, timeout=timeout, session=session
+        endpoint=endpoint, headers=headers, compression=compression, timeout=timeout, session=session
     )
     session.verify, session.cert = True, None  # the exporter has put there what the variables say
     return exporter

@@ -9,7 +9,6 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 import sentry_sdk
-from opentelemetry.instrumentation.utils import suppress_instrumentation
 from sentry_sdk.consts import INSTRUMENTER
 from sentry_sdk.integrations.dedupe import DedupeIntegration
 from sentry_sdk.integrations.excepthook import ExcepthookIntegration
@@ -25,15 +24,16 @@ from sentry_sdk.integrations.logging import (
 from sentry_sdk.integrations.modules import ModulesIntegration
 from sentry_sdk.integrations.threading import ThreadingIntegration
 from sentry_sdk.scrubber import EventScrubber
-from sentry_sdk.transport import HttpTransport
 from sentry_sdk.utils import get_default_release
 
-from brain_otel.delivery.queue import MAX_ITEMS
+from brain_otel.delivery.delivery import MAX_ITEMS
+from brain_otel.delivery_settings import DeliverySettings
 from brain_otel.error_rules import error_rules
 from brain_otel.log_records import ids_of_log
 from brain_otel.sentry.events import LinkingIntegration
 from brain_otel.sentry.private_events import before_send, before_send_transaction
 from brain_otel.sentry.spotlight import close_spotlight, flush_spotlight, queue_spotlight
+from brain_otel.sentry.transport import DeliveringTransport, delivering
 from brain_otel.written import written_out
 
 if TYPE_CHECKING:
@@ -59,17 +59,6 @@ _QUIET_LOGGERS = (
     "httpcore.*",
     "uvicorn.access",
 )
-
-
-class UntracedTransport(HttpTransport):
-    """sentry-sdk's transport, whose own requests no instrumentation traces.
-
-    ``_request`` is the one method through which every request goes; a test pins that.
-    """
-
-    def _request(self, *args: Any, **kwargs: Any) -> Any:
-        with suppress_instrumentation():
-            return super()._request(*args, **kwargs)
 
 
 class _WithoutIds:
@@ -122,7 +111,10 @@ def create_release(settings: SentrySettings) -> str:
 
 
 def configure_sentry(
-    settings: SentrySettings, processor: LocalTraceCollector, **options: Any
+    settings: SentrySettings,
+    processor: LocalTraceCollector,
+    delivery: DeliverySettings | None = None,
+    **options: Any,
 ) -> sentry_sdk.client.BaseClient:
     """Start sentry-sdk; its own tracing is off (``instrumenter="otel"``), its error capturing is on.
 
@@ -144,8 +136,8 @@ def configure_sentry(
         "before_send_transaction": before_send_transaction,
         "custom_repr": written_out,
         "event_scrubber": EventScrubber(denylist=[], pii_denylist=[]),  # ours is the one policy
-        "transport": UntracedTransport,
-        "transport_queue_size": MAX_ITEMS,  # the queue before it empties into this one, whose default is a tenth
+        "transport": delivering(delivery or DeliverySettings()),
+        "transport_queue_size": MAX_ITEMS,  # envelopes in memory; sentry-sdk's default is a tenth
         "default_integrations": False,
         "auto_enabling_integrations": False,
         "integrations": [
@@ -172,13 +164,9 @@ def flush_sentry(client: Any, timeout: float) -> bool:
     """Send what waits for Sentry and for Spotlight within ``timeout`` seconds; whether all of it was."""
     deadline = time.monotonic() + timeout
     client.flush(timeout=timeout)  # both send on threads of their own; here they are waited for
-    return flush_spotlight(client, max(0.0, deadline - time.monotonic())) and not _waiting(client)
-
-
-def _waiting(client: Any) -> int:
-    """How many envelopes sentry-sdk has still to send: its ``flush`` does not say. A test pins the names."""
-    worker = getattr(client.transport, "_worker", None)
-    return getattr(getattr(worker, "_queue", None), "unfinished_tasks", 0)
+    transport = client.transport
+    complete = not isinstance(transport, DeliveringTransport) or transport.delivery.flush(0.0)
+    return flush_spotlight(client, max(0.0, deadline - time.monotonic())) and complete
 
 
 def pressure_on(client: Any) -> int:

@@ -43,7 +43,7 @@ def probe_event(sentry: SentrySettings, timeout: float, options: Mapping[str, An
     answers: list[str] = []
     answered = threading.Event()
 
-    from brain_otel.sentry.client import UntracedTransport
+    from brain_otel.sentry.transport import UntracedTransport
 
     class Probe(UntracedTransport):
         def _request(self, *args: Any, **kwargs: Any) -> Any:

@@ -24,7 +24,7 @@ from brain_otel.sentry.breadcrumbs import breadcrumbs_of, merged
 from brain_otel.sentry.private_events import SECRETS
 from brain_otel.sentry.request import request_interface
 from brain_otel.sentry.sampling_context import create_sampling_context, sampling_context_of
-from brain_otel.sentry.scopes import BaseScopes, enter_scope
+from brain_otel.sentry.scopes import BaseScopes, enter_scope, start_session
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,7 +60,7 @@ class SentryReporter(Reporter):
         """Give the trace its scope, and a request its session for release health."""
         stack = enter_scope(trace, partial(link_event, trace), self._base)
         if trace.kind == "request" and sentry_sdk.get_client().options.get("auto_session_tracking"):
-            sentry_sdk.get_isolation_scope().start_session(session_mode="request")
+            start_session(sentry_sdk.get_isolation_scope())
         return stack
 
     def end(self, trace: LocalTrace, token: Any) -> None:

@@ -40,9 +40,11 @@ class SentrySpanProcessor(QueuedCollector[CollectedTrace], UpstreamProcessor):
 
     def wants(self, span: ReadableSpan) -> bool:
         """All but spans of our own traffic to Sentry, which would beget themselves."""
+        if span.kind is not SpanKind.CLIENT:
+            return True
         dsn = sentry_sdk.get_client().parsed_dsn
         url = conventions.first(span.attributes or {}, "url.full", "http.url")
-        if url is None or dsn is None or span.kind is not SpanKind.CLIENT:
+        if url is None or dsn is None or dsn.netloc not in str(url):
             return True
         parts = urlsplit(str(url))
         return parts.netloc.rpartition("@")[2] != dsn.netloc or not parts.path.rstrip("/").endswith("/envelope")

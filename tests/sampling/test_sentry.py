@@ -212,7 +212,7 @@ class TestPressure:
         monitor.interval = 3_600.0  # the test is its clock
         wired.ingest.respond = lambda: (429, {"Retry-After": "3600"})
         work(wired, 0.7)
-        wired.flush()
+        until(lambda: not client.transport.is_healthy())
         assert len(wired.envelopes("transaction")) == 1
         for factor, below in ((1, 0.4), (2, 0.2)):
             monitor.run()
@@ -223,7 +223,7 @@ class TestPressure:
                 assert is_recorded(headers) is (expected == "-1")
                 assert baggage(headers)["sentry-sample_rate"] == str(below)
         wired.ingest.respond = None
-        client.transport._disabled_until.clear()  # as after an hour
+        client.transport.delivery._courier.limits.update({"": 0.0})  # as after an hour
         monitor.run()
         assert monitor.downsample_factor == 0
         wired.flush()
@@ -241,7 +241,7 @@ class TestPressure:
         monitor.interval = 3_600.0
         answer = threading.Event()
         wired.ingest.respond = lambda: (200, {}) if answer.wait(10.0) else (500, {})
-        until(lambda: bool(work(wired, 0.1)) and client.transport._is_worker_full())
+        until(lambda: bool(work(wired, 0.1)) and not client.transport.is_healthy())
         monitor.run()
         assert work(wired, 0.6)["sentry-trace"].endswith("-0")
         answer.set()

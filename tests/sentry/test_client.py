@@ -15,7 +15,8 @@ from opentelemetry.trace import SpanKind
 from brain_otel import capture
 from brain_otel.local_trace import LocalTrace
 from brain_otel.reporting import local_trace_entered
-from brain_otel.sentry.client import UntracedTransport, create_release, flush_sentry
+from brain_otel.sentry.client import create_release, flush_sentry
+from brain_otel.sentry.transport import UntracedTransport
 from brain_otel.settings import Secret, SentrySettings
 from tests.sentry.conftest import Bridge, Connect
 from tests.support.ingest import Json, SentryIngest

@@ -429,3 +429,63 @@ bad("reference of a wrong name", "resource: {schema_url: '${1BAD}'}", "{file}: r
 bad("reference with another default", "resource: {schema_url: '${A:?no A}'}", "{file}: resource.schema_url is '${A:?",
     "${NAME} or ${NAME:-default}")
 bad("empty reference", "disabled: ${}", "{file}: disabled is '${}'", "${NAME} or ${NAME:-default}")
+
+DELIVERY = "distribution.brain_otel.delivery"
+SPOOL = f"{DELIVERY}.spool"
+
+
+def delivery(text: str) -> str:
+    return f"distribution: {{brain_otel: {{delivery: {text}}}}}"
+
+
+bad("delivery is no mapping", delivery("true"), f"{{file}}: {DELIVERY} is True", "a mapping with spool, shipper")
+bad("an unknown key", delivery("{queue: 1}"), f"{{file}}: {DELIVERY}.queue is 1", "the keys spool, shipper")
+bad(
+    "an unknown shipper",
+    delivery("{shipper: pigeon}"),
+    f"{{file}}: {DELIVERY}.shipper is 'pigeon'",
+    "thread, process, external",
+)
+bad(
+    "a spool that is no mapping",
+    delivery("{spool: /tmp}"),
+    f"{{file}}: {SPOOL} is '/tmp'",
+    "a mapping with directory, max_bytes, max_age",
+)
+bad(
+    "an unknown key of the spool",
+    delivery("{spool: {path: /tmp}}"),
+    f"{{file}}: {SPOOL}.path is '/tmp'",
+    "the keys directory, max_bytes, max_age",
+)
+bad(
+    "a spool in the working directory",
+    delivery("{spool: {directory: spool}}"),
+    f"{{file}}: {SPOOL}.directory is 'spool'",
+    "an absolute path",
+)
+bad(
+    "a spool that is a file",
+    delivery("{spool: {directory: /etc/passwd}}"),
+    f"{{file}}: {SPOOL}.directory is '/etc/passwd'",
+    "the path of a directory, which need not exist",
+)
+bad(
+    "a spool that is too small",
+    delivery("{spool: {directory: /tmp/x, max_bytes: 1000}}"),
+    f"{{file}}: {SPOOL}.max_bytes is 1000",
+    "a number of bytes from 1048576 to 1125899906842624",
+)
+bad(
+    "an age that is no number, and no directory",
+    delivery("{spool: {max_age: soon}}"),
+    f"{{file}}: {SPOOL}.max_age is 'soon'",
+    "a number of seconds from 60 to 2592000",
+)
+bad(
+    "a relative spool by variable",
+    None,
+    f"BRAIN_OTEL_SPOOL_DIR ({{packaged}}/production.yaml: {SPOOL}.directory) is 'spool'",
+    "an absolute path",
+    {**PRODUCTION, "BRAIN_OTEL_SPOOL_DIR": "spool"},
+)

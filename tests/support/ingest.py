@@ -2,6 +2,7 @@
 
 import json
 import socket
+import struct
 import sys
 import threading
 import time
@@ -64,18 +65,20 @@ def parse_envelope(body: bytes, request_headers: Mapping[str, str]) -> Envelope:
 
 
 class SentryIngest:
-    """A Sentry server on a free port of 127.0.0.1, for as long as its `with` block lasts.
+    """A Sentry server on 127.0.0.1, on a free port if none is given, for as long as its `with` block lasts.
 
     Every envelope is kept, in order of arrival, also when `respond` or `delay` make the answer a bad one.
     Requests to the OTLP endpoint for traces are kept in `otlp`: their headers, in lower case, and their bodies.
     A request that is neither is answered with 400 or 404 and named in `refused`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, port: int = 0) -> None:
         self.envelopes: list[Envelope] = []
+        #: Those of them that were answered with 200.
+        self.accepted: list[Envelope] = []
         self.otlp: list[tuple[Mapping[str, str], bytes]] = []
         self.refused: list[str] = []
-        #: Gives the status and the headers of the next answer; without it, 200.
+        #: Gives the status and the headers of the next answer; without it, 200. Status 0: the connection is reset.
         self.respond: Callable[[], tuple[int, dict[str, str]]] | None = None
         #: As `respond`, for the OTLP endpoint.
         self.respond_otlp: Callable[[], tuple[int, dict[str, str]]] | None = None
@@ -84,7 +87,7 @@ class SentryIngest:
         self._arrival = threading.Condition()
         self._arrivals = 0
         self._closing = threading.Event()
-        self._server = _Server(self)
+        self._server = _Server(self, port)
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.05,), name="sentry-ingest", daemon=True
         )
@@ -136,6 +139,7 @@ class SentryIngest:
         """Forget what has arrived so far."""
         with self._arrival:
             self.envelopes.clear()
+            self.accepted.clear()
             self.otlp.clear()
             self.refused.clear()
 
@@ -202,8 +206,8 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = False
     block_on_close = True
 
-    def __init__(self, ingest: SentryIngest) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+    def __init__(self, ingest: SentryIngest, port: int) -> None:
+        super().__init__(("127.0.0.1", port), _Handler)
         self.ingest = ingest
         self._open: set[socket.socket] = set()
         self._open_lock = threading.Lock()
@@ -242,6 +246,8 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         ingest = self.server.ingest
         body = self._body()
+        if len(body) < int(self.headers.get("Content-Length", 0)):
+            return  # the client was killed in the middle of it
         parts = self.path.partition("?")[0].strip("/").split("/")
         if parts[:1] == ["api"] and parts[2:] == ["integration", "otlp", "v1", "traces"]:
             self._receive_otlp(body)
@@ -259,6 +265,11 @@ class _Handler(BaseHTTPRequestHandler):
             return
         ingest._keep(ingest.envelopes, envelope)
         status, headers = ingest._answer()
+        if status == 200:
+            ingest._keep(ingest.accepted, envelope)
+        if status == 0:
+            self._reset()
+            return
         self._send(status, headers, {"id": envelope.headers.get("event_id", uuid.uuid4().hex)})
 
     def _receive_otlp(self, body: bytes) -> None:
@@ -267,6 +278,13 @@ class _Handler(BaseHTTPRequestHandler):
         ingest._keep(ingest.otlp, (names, _decode(body, names.get("content-encoding", "identity"))))
         status, headers = ingest.respond_otlp() if ingest.respond_otlp is not None else (200, {})
         self._send(status, headers, {})
+
+    def _reset(self) -> None:
+        """Break off in the middle of the answer."""
+        self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{")
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.close_connection = True
+        self.connection.close()
 
     def _body(self) -> bytes:
         if self.headers.get("Transfer-Encoding", "").lower() != "chunked":

@@ -1,0 +1,139 @@
+"""What ``brain-otel ship`` and ``brain-otel spool`` do."""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+from brain_otel.delivery.shipper import LAST_ANSWERS, Shipper, drain, prepare
+from brain_otel.delivery.state import read_state
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rich.table import Table
+
+    from brain_otel.delivery.state import State
+
+
+def ship(directory: Path) -> None:
+    """Send what is spooled in ``directory`` until SIGTERM or SIGINT.
+
+    Raises:
+        OSError: there is no such directory, and it cannot be made.
+    """
+    prepare(directory)
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
+    shipper = Shipper(directory)
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
+    thread = threading.Thread(target=shipper.run, name="brain_otel.shipper", daemon=True)
+    thread.start()
+    logging.getLogger(__name__).info("Sending what is spooled in %s", directory)
+    ended.wait()
+    shipper.stop()
+    thread.join(LAST_ANSWERS + 1.0)
+
+
+def show(directory: Path, *, drain_for: float | None, as_json: bool) -> int:
+    """Print what waits, after sending it for up to ``drain_for`` seconds; the exit code.
+
+    Raises:
+        OSError: the directory cannot be read.
+    """
+    read_state(directory)
+    left: dict[str, str] | None = {}
+    if drain_for is not None:
+        left = drain(directory, drain_for)
+    state = read_state(directory)
+    if as_json:
+        sys.stdout.write(json.dumps({**_data(state), "left": left}, indent=2) + "\n")
+    else:
+        _print(state, left)
+    return 1 if left or (drain_for is not None and state.records) else 0
+
+
+def _data(state: State) -> dict[str, Any]:
+    return {
+        "directory": str(state.directory),
+        "max_bytes": state.bounds.max_bytes,
+        "max_age": state.bounds.max_age,
+        "shipper": state.shipper,
+        "targets": [
+            {
+                "address": each.target.address,
+                "kind": each.target.kind,
+                "records": dict(each.records),
+                "bytes": each.bytes,
+                "oldest": each.oldest,
+                "refused": [{"category": category, "reason": reason} for category, reason in each.refused],
+                "resting": each.resting,
+                "damaged_bytes": each.damaged,
+            }
+            for each in state.targets
+        ],
+    }
+
+
+def _print(state: State, left: dict[str, str] | None) -> None:
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    sender = f"process {state.shipper} sends it" if state.shipper else "no process sends it"
+    console.print(
+        f"{state.directory}: {state.records} waiting; {sender}; "
+        f"at most {_size(state.bounds.max_bytes)} and {_duration(state.bounds.max_age)}",
+        soft_wrap=True,
+    )
+    if state.targets:
+        console.print(_table(state))
+    for each in state.targets:
+        for category, reason in each.refused:
+            console.print(f"refused by {each.target.address}: {category} ({reason})", markup=False, soft_wrap=True)
+        for category, seconds in each.resting.items():
+            console.print(
+                f"{each.target.address} wants no {category or 'records'} for {_duration(seconds)}",
+                markup=False,
+                soft_wrap=True,
+            )
+    if left is None:
+        console.print(f"Not drained: process {state.shipper} sends it already")
+    for address, reason in (left or {}).items():
+        console.print(f"Left for {address}: {reason}", markup=False, soft_wrap=True)
+
+
+def _table(state: State) -> Table:
+    from rich.table import Table
+
+    table = Table()
+    for name in ("target", "waiting", "size", "oldest", "refused", "damaged"):
+        table.add_column(name, justify="left" if name in ("target", "waiting") else "right", overflow="fold")
+    for each in state.targets:
+        table.add_row(
+            each.target.address,
+            ", ".join(f"{count} {category}" for category, count in sorted(each.records.items())) or "nothing",
+            _size(each.bytes),
+            _duration(each.oldest) if each.oldest is not None else "",
+            str(len(each.refused) or ""),
+            _size(each.damaged) if each.damaged else "",
+        )
+    return table
+
+
+def _size(count: int) -> str:
+    for unit, factor in (("MiB", 2**20), ("KiB", 2**10)):
+        if count >= factor:
+            return f"{count / factor:.1f} {unit}"
+    return f"{count} B"
+
+
+def _duration(seconds: float) -> str:
+    for unit, factor in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= factor:
+            return f"{seconds / factor:.1f} {unit}"
+    return f"{seconds:.0f} s"

@@ -1,0 +1,187 @@
+"""Delivery as a destination of the application uses it: what is put is sent, or kept until it can be."""
+
+from __future__ import annotations
+
+import contextvars
+import json
+import logging
+import os
+import threading
+import time
+import weakref
+from collections import Counter
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from brain_otel.delivery.backlog import InMemory, MemoryBacklog
+from brain_otel.delivery.courier import CONNECTIONS, Courier, keep_sending
+from brain_otel.delivery.directory import LIMITS
+from brain_otel.delivery.sender import Sender
+from brain_otel.delivery_settings import SpoolSettings
+from brain_otel.guard import guarded
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from brain_otel.delivery.eviction import Dropped
+    from brain_otel.delivery.record import Record
+    from brain_otel.delivery.shipping import Shipping
+    from brain_otel.delivery.spool import Spool
+    from brain_otel.delivery.target import Target
+
+logger = logging.getLogger(__name__)
+
+MAX_ITEMS = 1_000
+"""Records that may wait in memory."""
+
+MAX_BYTES = 32 * 2**20
+"""Bytes of records that may wait in memory."""
+
+DISK_PAUSE = 1.0
+"""Seconds for which a disk that has failed is left alone."""
+
+
+class Delivery:
+    """Takes finished records for one target.
+
+    With a ``spool`` they are on disk when :meth:`put` returns, and sent from there; without one, or while the disk
+    fails, they wait in memory for a thread that sends them. ``lost`` is told of every record that is given up, and
+    ``evicted`` how much of each category the spool had to drop.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        *,
+        lost: Callable[[Record, str], None],
+        evicted: Callable[[Counter[str]], None] = lambda _: None,
+        spool: Callable[[Callable[[dict[Path, Dropped]], None]], tuple[Spool, Shipping] | None] | None = None,
+        max_items: int = MAX_ITEMS,
+        connections: int = CONNECTIONS,
+    ) -> None:
+        self._target = target
+        self._lost = lost
+        self._evicted = evicted
+        self._max_items = max_items
+        self._connections = connections
+        self._disk_rests_until = 0.0
+        self._spool: Spool | None = None
+        self._shipping: Shipping | None = None
+        opened = spool(self._tell_evicted) if spool is not None else None
+        if opened is not None:
+            self._spool, self._shipping = opened
+        self._reset()
+        alive = weakref.ref(self)
+        os.register_at_fork(after_in_child=lambda: _reset(alive()))
+
+    def _reset(self) -> None:
+        """Begin with an empty memory; in a forked child what waits is the parent's."""
+        self._memory = MemoryBacklog(
+            max_items=self._max_items, max_bytes=MAX_BYTES, max_age=SpoolSettings.max_age, lost=self._lost
+        )
+        self._courier: Courier[InMemory] | None = None
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._stop = threading.Event()
+        self._wake = threading.Event()
+
+    def put(self, record: Record) -> None:
+        """Take ``record``; never raises and never waits for the network."""
+        if self._spool is not None and time.monotonic() >= self._disk_rests_until:
+            try:
+                self._spool.append(record)
+            except OSError as error:
+                self._disk_failed(self._spool, error)
+            else:
+                if self._disk_rests_until:
+                    self._disk_rests_until = 0.0
+                    logger.warning("The spool %s can be written to again", self._spool.directory)
+                if self._shipping is not None:
+                    self._shipping.wake(self._target.id)
+                return
+        if self._stop.is_set():
+            self._lost(record, "queue_overflow")
+            return
+        self._memory.put(record)
+        self._start()
+        if not self._wake.is_set():
+            self._wake.set()
+
+    def flush(self, timeout: float) -> bool:
+        """Wait up to ``timeout`` seconds until all is sent; whether it was, or is on disk."""
+        deadline = time.monotonic() + timeout
+        if self._spool is not None and self._shipping is not None and self._shipping.mode == "thread":
+            self._shipping.wait(self._spool.folder, timeout)
+        while self._memory and time.monotonic() < deadline:
+            time.sleep(0.005)
+        return not self._memory
+
+    def close(self) -> None:
+        """Take nothing more. What waits in memory goes to the disk if there is one, else it is lost."""
+        self._stop.set()
+        self._wake.set()
+        left = self._memory.clear()
+        if self._spool is not None:
+            with guarded("saving what was not sent"):
+                while left:
+                    self._spool.append(left[0])
+                    del left[0]
+            self._spool.close()
+        for record in left:
+            self._lost(record, "queue_overflow")
+        if left:
+            logger.warning("%d records for %s were not sent in time", len(left), self._target.address)
+
+    def is_healthy(self) -> bool:
+        """Whether the target takes what it gets, and not too much waits."""
+        if self._memory.is_full or (self._courier is not None and self._courier.limits.resting()):
+            return False
+        if self._spool is None:
+            return True
+        with suppress(OSError, ValueError, TypeError, AttributeError):
+            limits = json.loads((self._spool.folder / LIMITS).read_text())
+            return all(until <= time.time() for until in limits.values())
+        return True
+
+    def _start(self) -> None:
+        if self._thread is None:
+            with self._lock, guarded("starting the thread that sends"):
+                self._start_once()
+
+    def _start_once(self) -> None:
+        if self._thread is not None:
+            return
+        sender = Sender(self._target, connections=self._connections)
+        self._courier = Courier(
+            self._target.address, self._memory, sender, lost=self._lost, connections=self._connections
+        )
+        self._thread = threading.Thread(
+            target=keep_sending,
+            args=(self._courier, self._stop, self._wake, None),
+            name="brain_otel.delivery",
+            daemon=True,
+        )
+        # In an empty context: sentry-sdk hands the starter's scopes, a request's, to every thread.
+        contextvars.Context().run(self._thread.start)
+
+    def _disk_failed(self, spool: Spool, error: OSError) -> None:
+        if not self._disk_rests_until:
+            logger.error(
+                "The spool %s cannot be written to (%s); what is to be sent waits in memory until it can",
+                spool.directory,
+                error.strerror or error,
+            )
+        self._disk_rests_until = time.monotonic() + DISK_PAUSE
+
+    def _tell_evicted(self, dropped: dict[Path, Dropped]) -> None:
+        total = sum(dropped.values(), start=Counter())
+        logger.warning("The spool is over its bounds; dropped: %s", dict(total))
+        for folder, counts in dropped.items():
+            if self._spool is not None and folder == self._spool.folder:
+                self._evicted(counts)
+
+
+def _reset(delivery: Delivery | None) -> None:
+    if delivery is not None:
+        delivery._reset()

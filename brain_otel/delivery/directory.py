@@ -1,0 +1,206 @@
+"""The spool's directory: what lies in it, how much that is, and what goes first when it is too much.
+
+::
+
+    DIRECTORY/                       mode 0700
+        spool.json                   its bounds, for processes that have no configuration
+        users.lock                   locked (shared) by each process that writes here
+        ship.lock                    locked by the one process that sends
+        evict.lock                   locked by the one that drops what is too much
+        ship.log                     what the shipper's process has to say
+        <target>/
+            target.json              address and headers
+            <name>.errors.v1         a segment: records, one behind the other (or .traces.v1)
+            <name>.errors.v1.ack     how far it has been sent
+            <name>.refused.v1        a record that the server does not take, and why
+
+A segment's name is when it was begun (by the clock, and by the machine's time since which start), by which process,
+and a number. What has another name belongs to somebody else, or to another version, and is left alone.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import time
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from brain_otel.delivery.target import Target
+from brain_otel.delivery_settings import SpoolSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LANES = ("errors", "traces")
+"""In the order in which they are sent; dropped in the other."""
+
+TARGET = "target.json"
+BOUNDS = "spool.json"
+LIMITS = "limits.json"
+ACK = ".ack"
+MIN_BYTES = 2**20
+
+_NAME = re.compile(r"(\d{20})-([0-9a-f]{8})-(\d{10})-(\d{1,10})-(\d{1,10})\.(errors|traces|refused)\.v1")
+_TARGET_ID = re.compile(r"[0-9a-f]{16}")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Segment:
+    """One file of records; they sort by age."""
+
+    created: int
+    """Nanoseconds since 1970."""
+    path: Path
+    lane: str
+    boot: str
+    """Which start of the machine it was begun in."""
+    uptime: int
+    """Seconds since then when it was begun."""
+
+    @property
+    def ack_path(self) -> Path:
+        """The file that says how far this one has been sent."""
+        return self.path.with_name(self.path.name + ACK)
+
+    def acknowledged(self) -> int:
+        """Bytes of it that have been sent."""
+        try:
+            return int.from_bytes(self.ack_path.read_bytes()[:8], "little")
+        except OSError:
+            return 0
+
+    def size(self) -> int:
+        """Bytes of it, 0 if it is gone."""
+        try:
+            return self.path.stat().st_size
+        except OSError:
+            return 0
+
+    def remove(self) -> None:
+        """Take it away, itself before what says that it has been sent."""
+        for path in (self.path, self.ack_path):
+            with suppress(OSError):
+                path.unlink()
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How much a directory may hold."""
+
+    max_bytes: int = SpoolSettings.max_bytes
+    max_age: float = SpoolSettings.max_age
+    """Seconds."""
+
+    @property
+    def segment_bytes(self) -> int:
+        """Bytes after which a segment is closed and another begun."""
+        return max(2**15, min(4 * 2**20, self.max_bytes // 32))
+
+    @property
+    def segment_age(self) -> float:
+        """Seconds after which a segment is closed: a whole one goes when its beginning is too old."""
+        return min(600.0, self.max_age / 10)
+
+
+def segment_name(lane: str, number: int) -> str:
+    """A name that no other process gives, and that sorts by time."""
+    return f"{time.time_ns():020d}-{_boot()}-{_uptime():010d}-{os.getpid()}-{number}.{lane}.v1"
+
+
+def segments(folder: Path, *lanes: str) -> list[Segment]:
+    """The segments of a target, the oldest first."""
+    found = []
+    with suppress(OSError):
+        for entry in os.scandir(folder):
+            match = _NAME.fullmatch(entry.name)
+            if match is not None and (not lanes or match[6] in lanes):
+                found.append(Segment(int(match[1]), Path(entry.path), match[6], match[2], int(match[3])))
+    return sorted(found)
+
+
+def targets(directory: Path) -> dict[Path, Target]:
+    """The targets of a directory by their folders; a folder whose target cannot be read is left out."""
+    found = {}
+    with suppress(OSError):
+        for entry in sorted(os.scandir(directory), key=lambda each: each.name):
+            if _TARGET_ID.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False):
+                with suppress(OSError, ValueError):
+                    found[Path(entry.path)] = Target.from_json((Path(entry.path) / TARGET).read_text())
+    return found
+
+
+def read_bounds(directory: Path) -> Bounds:
+    """The bounds that the directory's writers have left, or the default ones."""
+    with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
+        given = json.loads((directory / BOUNDS).read_text())
+        return Bounds(max(MIN_BYTES, int(given["max_bytes"])), float(given["max_age"]))
+    return Bounds()
+
+
+def make_private(directory: Path) -> None:
+    """Make ``directory``, for its owner alone, if need be.
+
+    Raises:
+        OSError: that cannot be done, or it belongs to somebody else.
+    """
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if directory.stat().st_mode & 0o077:
+        directory.chmod(0o700)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a small file that nobody sees half of; not at all if it has that text already."""
+    with suppress(OSError):
+        if path.read_text() == text:
+            return
+    part = path.with_name(f".{path.name}.{os.getpid()}-{time.monotonic_ns()}")
+    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        os.write(descriptor, text.encode())
+    finally:
+        os.close(descriptor)
+    part.replace(path)
+
+
+def age(segment: Segment) -> float:
+    """Seconds since ``segment`` was begun: by a clock that nobody sets, unless the machine has been restarted."""
+    if segment.boot == _boot():
+        return max(0.0, _uptime() - segment.uptime)
+    return max(0.0, time.time() - segment.created / 1e9)
+
+
+@cache
+def _boot() -> str:
+    """Which start of the machine this is."""
+    with suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text()[:8]
+    return "00000000"  # another system than Linux; then the clock of a restart is taken for this one's
+
+
+def _uptime() -> int:
+    return int(time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)))
+
+
+@contextmanager
+def locked(path: Path, *, shared: bool = False) -> Iterator[bool]:
+    """Try to lock the file at ``path``; whether it is ours within the block."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        yield try_lock(descriptor, shared=shared)
+    finally:
+        os.close(descriptor)
+
+
+def try_lock(descriptor: int, *, shared: bool = False) -> bool:
+    """Lock an open file without waiting; whether that went well."""
+    try:
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True

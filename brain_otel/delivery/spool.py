@@ -1,0 +1,180 @@
+"""The on-disk queue, as the application sees it: records are appended and, once they are, survive the process.
+
+Each process writes to segments of its own, so that no two ever write to one file. One ``write`` is one record.
+A segment that a process has open carries its lock, by which the shipper knows that more may come.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import threading
+import time
+import weakref
+from contextlib import suppress
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from brain_otel.delivery.directory import BOUNDS, TARGET, make_private, segment_name, write_whole
+from brain_otel.delivery.eviction import evict
+from brain_otel.delivery.record import framed
+from brain_otel.guard import guarded
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from brain_otel.delivery.directory import Bounds
+    from brain_otel.delivery.eviction import Dropped
+    from brain_otel.delivery.record import Record
+    from brain_otel.delivery.target import Target
+
+CHECKS = 64
+"""How often the directory's size is looked at while as much is written as it may hold."""
+
+
+class _Open:
+    """A segment that this process writes to."""
+
+    __slots__ = ("begun", "descriptor", "size")
+
+    def __init__(self, path: Path) -> None:
+        self.descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+        self.size = 0
+        self.begun = time.monotonic()
+        fcntl.flock(self.descriptor, fcntl.LOCK_SH)
+
+    def write(self, data: bytes) -> None:
+        """Append ``data`` whole or not at all."""
+        if os.fstat(self.descriptor).st_nlink == 0:
+            raise FileNotFoundError(errno.ENOENT, "the segment has been removed")
+        written = os.write(self.descriptor, data)
+        if written != len(data):
+            os.ftruncate(self.descriptor, self.size)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self.size += written
+
+    def close(self) -> None:
+        with suppress(OSError):
+            os.close(self.descriptor)
+
+
+class Spool:
+    """Records of this process for one target.
+
+    ``dropped`` is told how much of each category had to go to make room, of which target.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        target: Target,
+        bounds: Bounds,
+        *,
+        dropped: Callable[[dict[Path, Dropped]], None] = lambda _: None,
+    ) -> None:
+        self.directory = directory
+        self.folder = directory / target.id
+        self._target = target
+        self._bounds = bounds
+        self._dropped = dropped
+        self._open: dict[str, _Open] = {}
+        self._lock = threading.Lock()
+        self._number = 0
+        self._until_check = 0
+        self._is_prepared = False
+        alive = weakref.ref(self)
+        os.register_at_fork(after_in_child=lambda: _reset(alive()))
+
+    def append(self, record: Record) -> None:
+        """Write ``record``; when this returns it outlives the process.
+
+        Raises:
+            OSError: it cannot be written, and has not been in part either.
+        """
+        data = framed(record)
+        with self._lock:
+            if not self._is_prepared:
+                self.prepare()
+            try:
+                self._append(record.lane, data)
+            except FileNotFoundError:  # somebody has removed the segment, or the directory
+                self._close(record.lane)
+                self._append(record.lane, data)
+            except OSError as error:
+                self._close(record.lane)
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                    raise
+                self._make_room()
+                self._append(record.lane, data)
+            self._until_check -= len(data)
+            is_due = self._until_check <= 0
+            if is_due:
+                self._until_check = self._bounds.max_bytes // CHECKS
+        if is_due:
+            with guarded("keeping the spool within its bounds"):
+                self._make_room()
+
+    def prepare(self) -> None:
+        """Make the directory and what describes it.
+
+        Raises:
+            OSError: that cannot be done.
+        """
+        make_private(self.directory)
+        make_private(self.folder)
+        write_whole(self.directory / BOUNDS, json.dumps(asdict(self._bounds)))
+        write_whole(self.folder / TARGET, self._target.to_json())
+        self._is_prepared = True
+
+    def close(self) -> None:
+        """Let the shipper know that no more comes."""
+        with self._lock:
+            for lane in list(self._open):
+                self._close(lane)
+
+    def _append(self, lane: str, data: bytes) -> None:
+        segment = self._open.get(lane)
+        if segment is not None and self._is_full(segment):
+            self._close(lane)
+            segment = None
+        if segment is None:
+            segment = self._open[lane] = self._begin(lane)
+        segment.write(data)
+
+    def _is_full(self, segment: _Open) -> bool:
+        return segment.size >= self._bounds.segment_bytes or (
+            time.monotonic() - segment.begun > self._bounds.segment_age
+        )
+
+    def _begin(self, lane: str) -> _Open:
+        self._number += 1
+        try:
+            return _Open(self.folder / segment_name(lane, self._number))
+        except FileNotFoundError:
+            self.prepare()
+            return _Open(self.folder / segment_name(lane, self._number))
+
+    def _close(self, lane: str) -> None:
+        segment = self._open.pop(lane, None)
+        if segment is not None:
+            segment.close()
+
+    def _make_room(self) -> None:
+        dropped = evict(self.directory, self._bounds)
+        if dropped:
+            self._dropped(dropped)
+
+    def _reset(self) -> None:
+        """In a forked child the open segments are the parent's."""
+        self._lock = threading.Lock()
+        for segment in self._open.values():
+            segment.close()
+        self._open = {}
+
+
+def _reset(spool: Spool | None) -> None:
+    if spool is not None:
+        spool._reset()

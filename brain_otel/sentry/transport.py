@@ -1,0 +1,126 @@
+"""sentry-sdk's transport with our delivery in the place of its queue, which drops the newest and never tries again.
+
+What sentry-sdk's own code does well is left to it: proxies, certificates and the form of the envelope.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry.instrumentation.utils import suppress_instrumentation
+from sentry_sdk.consts import EndpointType
+from sentry_sdk.envelope import Envelope
+from sentry_sdk.transport import HttpTransport
+
+from brain_otel.delivery.delivery import Delivery
+from brain_otel.delivery.joining import open_spool
+from brain_otel.delivery.record import Record
+from brain_otel.delivery.shipping import leave
+from brain_otel.delivery.target import Target
+from brain_otel.delivery_settings import DeliverySettings
+
+if TYPE_CHECKING:
+    from collections import Counter
+
+
+class UntracedTransport(HttpTransport):
+    """sentry-sdk's transport, whose own requests no instrumentation traces.
+
+    ``_request`` is the one method through which every request goes; a test pins that.
+    """
+
+    def _request(self, *args: Any, **kwargs: Any) -> Any:
+        with suppress_instrumentation():
+            return super()._request(*args, **kwargs)
+
+
+class DeliveringTransport(UntracedTransport):
+    """Makes a record of each envelope and hands it to a :class:`Delivery`."""
+
+    settings = DeliverySettings()
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        super().__init__(options)
+        target = self._target()
+        self.delivery = Delivery(
+            target,
+            lost=self._lost,
+            evicted=self._evicted,
+            spool=partial(open_spool, self.settings, target),
+            max_items=options["transport_queue_size"],
+        )
+
+    def capture_envelope(self, envelope: Envelope) -> None:
+        """Take ``envelope``, and what has been lost since it was last told."""
+        report = self._fetch_pending_client_report(interval=30)
+        if report is not None:
+            envelope = Envelope(headers=envelope.headers, items=[*envelope.items, report])
+        if envelope.items:
+            self.delivery.put(_record(envelope))
+
+    def flush(self, timeout: float, callback: Any = None) -> None:  # noqa: ARG002 - the base's signature
+        """Wait up to ``timeout`` seconds until all is sent, or on disk."""
+        if timeout <= 0:
+            return
+        report = self._fetch_pending_client_report(force=True)
+        if report is not None:
+            self.delivery.put(_record(Envelope(items=[report])))
+        self.delivery.flush(timeout)
+
+    def kill(self) -> None:
+        """Take nothing more."""
+        self.delivery.close()
+        if self.settings.spool is not None:
+            leave(self.settings.spool.directory, self.settings.shipper)
+        super().kill()
+
+    def is_healthy(self) -> bool:
+        """Whether Sentry takes what it gets; its health monitor halves the rate while not."""
+        return self.delivery.is_healthy()
+
+    def _lost(self, record: Record, reason: str) -> None:
+        if record.category == "transaction":
+            self.record_lost_event(reason, data_category="span", quantity=record.quantity)
+        quantity = 1 if record.category == "transaction" else record.quantity
+        self.record_lost_event(reason, data_category=record.category, quantity=quantity)  # type: ignore[arg-type]
+
+    def _evicted(self, counts: Counter[str]) -> None:
+        for category, quantity in counts.items():
+            self.record_lost_event("cache_overflow", data_category=category, quantity=quantity)  # type: ignore[arg-type]
+
+    def _target(self) -> Target:
+        headers: dict[str, str] = {}
+        self._update_headers(headers)
+        options = self._get_pool_options()
+        return Target(
+            kind="sentry",
+            url=self._auth.get_api_url(EndpointType.ENVELOPE),
+            headers=headers,
+            proxy=self._resolve_proxy(),
+            proxy_headers=dict(self.options["proxy_headers"] or {}),
+            ca_certs=_absolute(options["ca_certs"]),
+            cert_file=_absolute(options["cert_file"]),
+            key_file=_absolute(options["key_file"]),
+        )
+
+
+def delivering(settings: DeliverySettings) -> type[DeliveringTransport]:
+    """The class of transport that delivers as ``settings`` say."""
+    return type("DeliveringTransport", (DeliveringTransport,), {"settings": settings})
+
+
+def _record(envelope: Envelope) -> Record:
+    first = envelope.items[0]
+    category = first.data_category
+    quantity = 1
+    if category == "transaction":
+        quantity = len((first.get_transaction_event() or {}).get("spans") or ()) + 1
+    elif isinstance(count := first.headers.get("item_count"), int):
+        quantity = count
+    return Record(category, envelope.serialize(), quantity)
+
+
+def _absolute(path: str | None) -> str | None:
+    return os.path.abspath(path) if path else None  # noqa: PTH100 - certifi gives text, and so do variables

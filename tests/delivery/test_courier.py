@@ -1,0 +1,227 @@
+"""Tests of sending what waits: retries, rests, refusals, against a server that has its moods."""
+
+import json
+import threading
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+
+from brain_otel.delivery import courier
+from brain_otel.delivery.backlog import InMemory, MemoryBacklog
+from brain_otel.delivery.courier import LONGEST_PAUSE, MAX_STRIKES, Courier
+from brain_otel.delivery.record import Record
+from brain_otel.delivery.sender import Sender
+from brain_otel.delivery.target import Target
+from tests.support.ingest import SentryIngest
+
+
+class Bench:
+    """A backlog in memory, the courier that works it off, and the server it is for."""
+
+    def __init__(self, ingest: SentryIngest, connections: int = 4, timeout: float = 5.0) -> None:
+        self.ingest = ingest
+        self.lost: Counter[tuple[str, str]] = Counter()
+        self.backlog = MemoryBacklog(max_items=100, max_bytes=100_000, max_age=3_600.0, lost=self._lost)
+        url = f"http://127.0.0.1:{ingest.port}/api/42/envelope/"
+        self.target = Target(kind="sentry", url=url, timeout=timeout)
+        self.courier: Courier[InMemory] = Courier(
+            url,
+            self.backlog,
+            Sender(self.target, connections=connections),
+            lost=self._lost,
+            connections=connections,
+        )
+
+    def put(self, *names: str, category: str = "error") -> None:
+        for name in names:
+            kind = {"error": "event", "transaction": "transaction"}.get(category, category)
+            payload = json.dumps({"message": name}).encode()
+            body = b'{}\n{"type":"%s","length":%d}\n%s\n' % (kind.encode(), len(payload), payload)
+            self.backlog.put(Record(category, body))
+
+    def run(self) -> float | None:
+        """Send until there is nothing more to do now."""
+        pause: float | None = 0.0
+        while pause == 0.0:
+            pause = self.courier.step()
+        return pause
+
+    def accepted(self) -> list[str]:
+        return [item.json["message"] for envelope in self.ingest.accepted for item in envelope.items]
+
+    def _lost(self, record: Record, reason: str) -> None:
+        self.lost[record.category, reason] += 1
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    with SentryIngest() as ingest:
+        yield Bench(ingest)
+
+
+def test_everything_goes_over_few_connections(bench: Bench) -> None:
+    """Errors first, each once."""
+    bench.put(*"abc", category="transaction")
+    bench.put(*"defghij")
+    assert bench.run() is None
+    assert sorted(bench.accepted()) == list("abcdefghij")
+    assert bench.accepted()[0] == "d"
+    assert set(bench.accepted()[:7]) == set("defghij")
+
+
+@pytest.mark.parametrize("status", [500, 503, 0])
+def test_a_server_that_is_ill_is_asked_again_later_and_gets_all(bench: Bench, status: int) -> None:
+    """At pauses that double, up to a bound; each is shortened at random by up to a half."""
+    bench.put("a", "b")
+    bench.ingest.respond = lambda: (status, {})
+    pauses = [bench.courier.step() or 0.0 for _ in range(10)]
+    for number, pause in enumerate(pauses):
+        longest = min(LONGEST_PAUSE, 0.5 * 2**number)
+        assert longest / 2 <= pause <= longest
+    assert bench.courier.failure
+    bench.ingest.respond = None
+    assert bench.run() is None
+    assert sorted(bench.accepted()) == ["a", "b"]
+    assert not bench.courier.failure
+    assert bench.lost == {}
+
+
+def test_a_server_says_how_long(bench: Bench) -> None:
+    """With 503, as with 429."""
+    bench.put("a")
+    bench.ingest.respond = lambda: (503, {"Retry-After": "50"})
+    pause = bench.courier.step()
+    assert pause is not None
+    assert pause >= 50.0
+
+
+def test_what_rests_waits_and_the_others_go(bench: Bench) -> None:
+    """By category; errors while transactions rest, and the other way round."""
+    bench.put("t", category="transaction")
+    bench.ingest.respond = lambda: (429, {"X-Sentry-Rate-Limits": "100:transaction:organization"})
+    pause = bench.run()
+    assert pause is not None
+    assert 90.0 < pause <= 100.0
+    bench.ingest.respond = None
+    bench.put("e")
+    bench.run()
+    assert bench.accepted() == ["e"]
+    bench.courier.limits.update({"transaction": 0.0, "error": 100.0})
+    bench.put("f")
+    bench.run()
+    assert bench.accepted() == ["e", "t"]
+    assert len(bench.backlog) == 1
+    assert bench.lost == {}
+
+
+def test_what_rests_and_matters_little_goes(bench: Bench) -> None:
+    """Sessions and the like, as with sentry-sdk; that they did is counted."""
+    bench.put("s", category="session")
+    bench.ingest.respond = lambda: (429, {"Retry-After": "100"})
+    bench.run()
+    assert bench.lost == {("session", "ratelimit_backoff"): 1}
+    assert len(bench.backlog) == 0
+
+
+def test_a_limit_that_names_others_does_not_make_us_hammer(bench: Bench) -> None:
+    """429 for an error, and the rest is asked for transactions."""
+    bench.put("e")
+    bench.ingest.respond = lambda: (429, {"X-Sentry-Rate-Limits": "100:transaction"})
+    pause = bench.run()
+    assert pause is not None
+    assert len(bench.ingest.envelopes) == 1
+    assert len(bench.backlog) == 1
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 413])
+def test_what_is_refused_is_not_sent_again(bench: Bench, status: int) -> None:
+    """It is counted, and the rest goes on."""
+    bench.put("a")
+    bench.ingest.respond = lambda: (status, {})
+    assert bench.run() is None
+    assert len(bench.ingest.envelopes) == 1
+    bench.ingest.respond = None
+    bench.put("b")
+    bench.run()
+    assert bench.accepted() == ["b"]
+    assert bench.lost == {("error", "send_error"): 1}
+
+
+def test_one_record_that_makes_the_server_ill_does_not_hold_up_the_rest(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is tried a few times while others are taken, at growing distances, then set aside."""
+    monkeypatch.setattr(courier, "FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(courier, "LONGEST_PENALTY", 0.002)
+    poison = json.dumps({"message": "poison"}).encode()
+
+    def respond() -> tuple[int, dict[str, str]]:
+        with bench.ingest._arrival:
+            latest = {envelope.items[0].payload for envelope in bench.ingest.envelopes[-1:]}
+        return (500, {}) if latest == {poison} else (200, {})
+
+    alone = Bench(bench.ingest, connections=1)
+    alone.put("poison")
+    bench.ingest.respond = respond
+    assert alone.courier.step() != 0.0  # alone it is the server that seems ill
+    number = 0
+    while not alone.lost:
+        alone.put(str(number))
+        number += 1
+        alone.courier.step()
+        threading.Event().wait(0.002)
+    alone.run()
+    assert set(alone.accepted()) == set(map(str, range(number)))
+    assert number < 20 * MAX_STRIKES
+    assert alone.lost == {("error", "send_error"): 1}
+    assert sum(item.payload == poison for item in alone.ingest.items()) >= MAX_STRIKES
+
+
+def test_memory_is_bounded_in_number_and_errors_stay(bench: Bench) -> None:
+    """The oldest traces go first, then the oldest errors."""
+    bench.put(*map(str, range(90)), category="transaction")
+    bench.put(*map(str, range(60)))
+    assert len(bench.backlog) == 100
+    assert bench.lost == {("transaction", "queue_overflow"): 50}
+    bench.put(*map(str, range(60, 120)))
+    assert bench.lost == {("transaction", "queue_overflow"): 90, ("error", "queue_overflow"): 20}
+    kept = [
+        json.loads(each.record.body.split(b"\n")[2])["message"] for each in bench.backlog.take(200, lambda _: True)
+    ]
+    assert kept == list(map(str, range(20, 120)))
+
+
+def test_memory_is_bounded_in_bytes(bench: Bench) -> None:
+    """Ten records of a tenth of the bound."""
+    for _ in range(50):
+        bench.backlog.put(Record("transaction", b"x" * 10_000))
+    assert len(bench.backlog) == 10
+    assert bench.backlog.is_full
+
+
+def test_what_waits_in_memory_too_long_goes(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An hour here."""
+    bench.put("old")
+    now = threading.TIMEOUT_MAX / 2
+    monkeypatch.setattr("brain_otel.delivery.backlog.time.monotonic", lambda: now)
+    bench.put("new")
+    bench.run()
+    assert bench.accepted() == ["new"]
+    assert bench.lost == {("error", "queue_overflow"): 1}
+
+
+def test_an_outage_is_two_log_lines(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    """One when it begins, one when it ends."""
+    caplog.set_level("INFO", logger="brain_otel")
+    bench.put("a", "b")
+    bench.ingest.respond = lambda: (500, {})
+    for _ in range(5):
+        bench.courier.step()
+    bench.ingest.respond = None
+    bench.run()
+    lines = [record.getMessage() for record in caplog.records]
+    assert len(lines) == 2
+    assert "cannot be reached" in lines[0]
+    assert "HTTP 500" in lines[0]
+    assert "is reached again" in lines[1]

@@ -1,0 +1,265 @@
+"""Tests of delivery under faults, with real processes: whatever happens, what was captured arrives, once."""
+
+import contextlib
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil  # type: ignore[import-untyped]  # ships no types
+import pytest
+
+from brain_otel.delivery.directory import segments, targets
+from brain_otel.delivery.state import is_empty, read_state
+from tests.delivery.until import until
+from tests.support.ingest import SentryIngest
+from tests.support.process import environment, free_port
+
+APP = Path(__file__).parents[1] / "apps" / "spooling.py"
+
+
+_started: list[subprocess.Popen[bytes]] = []
+
+
+@pytest.fixture(autouse=True)
+def ended() -> Iterator[None]:
+    """Let no process outlive its test."""
+    yield
+    while _started:
+        process = _started.pop()
+        process.kill()
+        process.communicate()
+
+
+class Application:
+    """The application in a process of its own, and the ids of the errors that it has captured."""
+
+    def __init__(self, dsn: str, spool: Path, *, shipper: str, count: int = 0, pause: float = 0.002) -> None:
+        env = environment({"SENTRY_DSN": dsn, "SPOOL": str(spool), "SHIPPER": shipper})
+        self.process = subprocess.Popen(
+            [sys.executable, str(APP), str(count), str(pause)],
+            env=env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        _started.append(self.process)
+        self._captured = b""
+
+    def wait_for_first(self) -> None:
+        assert self.process.stdout is not None
+        self._captured += self.process.stdout.readline()
+        assert self._captured, self.process.communicate()[1]
+
+    def kill(self) -> None:
+        self.process.kill()
+
+    def captured(self) -> list[str]:
+        """The ids that it has said, once it has ended: those of errors whose capturing had returned."""
+        out, self.errors = self.process.communicate(timeout=60)
+        _started.remove(self.process)
+        return (self._captured + out).decode().splitlines()
+
+
+@contextmanager
+def shipper_of(spool: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """``brain-otel ship`` in a process of its own."""
+    command = [sys.executable, "-c", "from brain_otel.cli import main; main()", "ship", str(spool)]
+    process = subprocess.Popen(command, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def arrived(ingest: SentryIngest) -> Counter[str]:
+    """How many times each error was accepted."""
+    with ingest._arrival:
+        envelopes = list(ingest.accepted)
+    return Counter(item.json["event_id"] for envelope in envelopes for item in envelope.items if item.type == "event")
+
+
+def wait_until_sent(spool: Path, ingest: SentryIngest, captured: set[str], timeout: float = 30.0) -> None:
+    until(lambda: captured <= set(arrived(ingest)) and is_empty(spool), timeout, "everything sent")
+
+
+@pytest.fixture
+def ingest() -> Iterator[SentryIngest]:
+    with SentryIngest() as server:
+        yield server
+        assert server.refused == []  # nothing that arrived was in part
+
+
+@pytest.mark.parametrize("shipper", ["thread", "process"])
+@pytest.mark.parametrize("status", [500, 429, 0])
+def test_a_server_in_a_bad_mood_gets_everything_in_the_end(
+    ingest: SentryIngest, tmp_path: Path, shipper: str, status: int
+) -> None:
+    """Three of four answers are bad; nothing is lost, and nothing accepted twice."""
+    answers = iter(range(10_000))
+    ingest.respond = lambda: (200, {}) if next(answers) % 4 == 0 else (status, {"Retry-After": "0"})
+    app = Application(ingest.dsn, tmp_path, shipper=shipper, count=40)
+    captured = app.captured()
+    ingest.respond = None
+    assert app.process.returncode == 0
+    with shipper_of(tmp_path):
+        wait_until_sent(tmp_path, ingest, set(captured))
+    assert len(captured) == 40
+    assert arrived(ingest) == Counter(captured)
+
+
+def test_a_server_that_is_away_for_the_whole_run(tmp_path: Path) -> None:
+    """And is back after a restart of the application, of which the second sends what the first has left."""
+    port = free_port()
+    first = Application(f"http://public@127.0.0.1:{port}/42", tmp_path, shipper="thread", count=20)
+    captured = first.captured()
+    assert first.process.returncode == 0
+    assert read_state(tmp_path).records == 40
+    with SentryIngest(port=port) as ingest:
+        second = Application(ingest.dsn, tmp_path, shipper="thread", count=5)
+        captured += second.captured()
+        with shipper_of(tmp_path):
+            wait_until_sent(tmp_path, ingest, set(captured))
+        assert arrived(ingest) == Counter(captured)
+        assert len(ingest.transactions) == 25
+
+
+def test_a_server_that_hangs_holds_up_no_exit(ingest: SentryIngest, tmp_path: Path) -> None:
+    """The application leaves in its time; what is spooled is sent later."""
+    ingest.delay = 20.0
+    app = Application(ingest.dsn, tmp_path, shipper="thread", count=1)
+    app.wait_for_first()
+    begun = time.monotonic()
+    captured = app.captured()
+    assert time.monotonic() - begun < 10.0
+    assert app.process.returncode == 0
+    ingest.delay = 0.0
+    with shipper_of(tmp_path):
+        until(lambda: set(captured) <= set(arrived(ingest)))
+
+
+def test_what_is_refused_is_set_aside_with_the_reason(ingest: SentryIngest, tmp_path: Path) -> None:
+    """413 for the errors: the transactions arrive, the errors are there to look at."""
+
+    def respond() -> tuple[int, dict[str, str]]:
+        return (413, {}) if ingest.envelopes[-1].items[0].type == "event" else (200, {})
+
+    ingest.respond = respond
+    app = Application(ingest.dsn, tmp_path, shipper="external", count=3)
+    app.captured()
+    with shipper_of(tmp_path):
+        until(lambda: is_empty(tmp_path))
+    (state,) = read_state(tmp_path).targets
+    assert [category for category, _ in state.refused] == ["error"] * 3
+    assert all(reason.startswith("HTTP 413") for _, reason in state.refused)
+    assert arrived(ingest) == {}
+
+
+def test_kill_9_at_random_moments_loses_and_corrupts_nothing(ingest: SentryIngest, tmp_path: Path) -> None:
+    """Fifty rounds: the application, the shipper or both are killed; every error that was captured arrives.
+
+    One that was under way when the shipper was killed may arrive twice: Sentry knows it by its id.
+    """
+    moments = random.Random(5)
+    captured: set[str] = set()
+    kills = 0
+    for number in range(50):
+        app = Application(ingest.dsn, tmp_path, shipper="external")
+        with shipper_of(tmp_path) as shipper:
+            app.wait_for_first()
+            time.sleep(moments.uniform(0.0, 0.15))
+            if number % 3 != 0:
+                kills += shipper.poll() is None
+                shipper.kill()
+            if number % 3 != 1:
+                app.kill()
+            else:
+                time.sleep(moments.uniform(0.0, 0.05))
+                app.process.terminate()
+            captured.update(app.captured())
+    with shipper_of(tmp_path):
+        wait_until_sent(tmp_path, ingest, captured)
+    found = arrived(ingest)
+    assert len(captured) > 50
+    assert captured <= set(found)
+    assert len(set(found) - captured) <= 50  # captured, and killed before it could say so
+    assert sum(found.values()) - len(found) <= 4 * kills
+    print(f"captured {len(captured)}, arrived {len(found)}, twice {sum(found.values()) - len(found)}")
+
+
+def test_the_shipper_s_process_comes_back_and_goes_with_the_last_user(ingest: SentryIngest, tmp_path: Path) -> None:
+    """One for two applications; killed, there is another; without users it ends."""
+    apps = [Application(ingest.dsn, tmp_path, shipper="process", pause=0.02) for _ in range(2)]
+    try:
+        for app in apps:
+            app.wait_for_first()
+        until(lambda: read_state(tmp_path).shipper is not None)
+        first = read_state(tmp_path).shipper
+        assert first is not None
+        assert first not in {app.process.pid for app in apps}
+        os.kill(first, signal.SIGKILL)
+        until(lambda: read_state(tmp_path).shipper not in (None, first), 20.0)
+        second = read_state(tmp_path).shipper
+        apps[0].kill()
+        captured = apps[0].captured()
+        assert psutil.pid_exists(second)
+    finally:
+        for app in apps:
+            app.kill()
+    captured += apps[1].captured()
+    until(lambda: not _is_running(second), 20.0, "its end")
+    wait_until_sent(tmp_path, ingest, set(captured), 1.0)
+
+
+def _is_running(pid: int | None) -> bool:
+    with contextlib.suppress(psutil.Error):
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    return False
+
+
+def test_the_directory_is_removed_while_all_is_running(ingest: SentryIngest, tmp_path: Path) -> None:
+    """Application and shipper go on in a new one; nothing is raised."""
+    spool = tmp_path / "spool"
+    spool.mkdir()
+    app = Application(ingest.dsn, spool, shipper="process", pause=0.02)
+    app.wait_for_first()
+    shutil.rmtree(spool, ignore_errors=True)
+    shutil.rmtree(spool, ignore_errors=True)
+    until(lambda: spool.exists() and any(segments(folder) for folder in targets(spool)))
+    before = len(arrived(ingest))
+    until(lambda: len(arrived(ingest)) > before + 20, 20.0)
+    assert app.process.poll() is None
+    app.kill()
+    app.captured()
+    assert b"Traceback" not in app.errors
+
+
+def test_a_spool_that_cannot_be_written_to_is_done_without(ingest: SentryIngest, tmp_path: Path) -> None:
+    """From memory; one line says so."""
+    (tmp_path / "file").write_text("")
+    app = Application(ingest.dsn, tmp_path / "file" / "spool", shipper="thread", count=20)
+    captured = app.captured()
+    assert app.process.returncode == 0
+    assert arrived(ingest) == Counter(captured)
+    assert app.errors.count(b"cannot be") == 2  # made, and written to
+
+
+def test_many_processes_write_to_one_spool(ingest: SentryIngest, tmp_path: Path) -> None:
+    """Eight at once, as fast as they can; everything arrives, nothing twice."""
+    apps = [Application(ingest.dsn, tmp_path, shipper="process", count=100, pause=0.0) for _ in range(8)]
+    captured = [each for app in apps for each in app.captured()]
+    assert [app.process.returncode for app in apps] == [0] * 8
+    with shipper_of(tmp_path):
+        wait_until_sent(tmp_path, ingest, set(captured), 60.0)
+    assert arrived(ingest) == Counter(captured)
+    assert len(captured) == 800
+    transactions = Counter(event["event_id"] for event in ingest.transactions)
+    assert len(transactions) == 800
+    assert set(transactions.values()) == {1}
