@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import sys
-import threading
 import time
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from brain_otel.delivery.directory import locked
-from brain_otel.delivery.shipper import LAST_ANSWERS, Shipper
+from brain_otel.delivery.shipper import shipping_until_told
 from brain_otel.delivery.shipping import USERS
 from brain_otel.delivery.state import is_empty
+
+if TYPE_CHECKING:
+    import threading
+
+    from brain_otel.delivery.shipper import Shipper
 
 LOG = "ship.log"
 LOG_BYTES = 2**20
@@ -29,15 +33,8 @@ ELECTION = 3.0
 def main(directory: Path) -> None:
     """Send what lies in ``directory`` until nobody uses it any more."""
     _log_to(directory / LOG)
-    shipper = Shipper(directory)
-    ended = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: ended.set())
-    thread = threading.Thread(target=shipper.run, name="brain_otel.shipper", daemon=True)
-    thread.start()
-    _stay(directory, shipper, ended)
-    shipper.stop()
-    thread.join(LAST_ANSWERS + 1.0)
+    with shipping_until_told(directory) as (shipper, ended):
+        _stay(directory, shipper, ended)
 
 
 def _log_to(path: Path) -> None:

@@ -1,15 +1,13 @@
-"""What waits to be sent, as the sender sees it: on disk in the segments of many processes, or in memory."""
+"""What waits to be sent, as the sender sees it; and what waits on disk, in the segments of many processes."""
 
 from __future__ import annotations
 
 import json
 import os
-import threading
 import time
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import chain
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from brain_otel.delivery.directory import LANES, segment_name, segments, try_lock
@@ -24,7 +22,6 @@ if TYPE_CHECKING:
 
 WINDOW = 2**19
 """Bytes of a segment that are read at once."""
-
 
 AHEAD = 64
 """Records of a segment that are read before others are sent; a few of them may have to be sent again later."""
@@ -208,96 +205,3 @@ class DiskBacklog:
         """Close what is no longer there: it was evicted, or its directory removed."""
         for path in [path for path in self._readers if path not in present]:
             self._readers.pop(path).close()
-
-
-@dataclass(eq=False, slots=True)
-class InMemory:
-    """A record in memory."""
-
-    record: Record
-    since: float
-
-
-class MemoryBacklog:
-    """Records in memory, bounded in number and bytes: beyond it the oldest traces go, then the oldest errors.
-
-    ``lost`` is told of each record that goes without having been sent, and why, in Sentry's words.
-    """
-
-    def __init__(
-        self, *, max_items: int, max_bytes: int, max_age: float, lost: Callable[[Record, str], None]
-    ) -> None:
-        self._max_items = max_items
-        self._max_bytes = max_bytes
-        self._max_age = max_age
-        self._lost = lost
-        self._lock = threading.Lock()
-        self._lanes: dict[str, dict[InMemory, None]] = {lane: {} for lane in LANES}
-        self._bytes = 0
-
-    def put(self, record: Record) -> None:
-        """Add ``record``; never blocks."""
-        gone: list[Record] = []
-        with self._lock:
-            self._lanes[record.lane][InMemory(record, time.monotonic())] = None
-            self._bytes += len(record.body)
-            while self._bytes > self._max_bytes or len(self) > self._max_items:
-                gone.append(self._drop_oldest())
-        for each in gone:
-            self._lost(each, "queue_overflow")
-
-    def __len__(self) -> int:
-        return sum(map(len, self._lanes.values()))
-
-    @property
-    def is_full(self) -> bool:
-        """Whether the next record would push another out."""
-        return len(self) >= self._max_items or self._bytes >= self._max_bytes
-
-    def take(self, count: int, may_send: Callable[[InMemory], bool]) -> list[InMemory]:
-        """Up to ``count`` records that may be sent; what is too old goes."""
-        oldest = time.monotonic() - self._max_age
-        expired: list[InMemory] = []
-        taken: list[InMemory] = []
-        with self._lock:
-            for each in chain.from_iterable(self._lanes.values()):
-                if each.since < oldest:
-                    expired.append(each)
-                elif may_send(each):
-                    taken.append(each)
-                    if len(taken) == count:
-                        break
-            for each in expired:
-                self._remove(each)
-        for each in expired:
-            self._lost(each.record, "queue_overflow")
-        return taken
-
-    def done(self, waiting: InMemory) -> None:
-        """Take a record out for good."""
-        with self._lock:
-            self._remove(waiting)
-
-    def refuse(self, waiting: InMemory, reason: str) -> None:  # noqa: ARG002 - the reason has been logged
-        """Take a record out that will never be taken."""
-        self.done(waiting)
-
-    def clear(self) -> list[Record]:
-        """Take everything out; what that was."""
-        with self._lock:
-            left = [each.record for lane in LANES for each in self._lanes[lane]]
-            self._lanes = {lane: {} for lane in LANES}
-            self._bytes = 0
-        return left
-
-    def _remove(self, waiting: InMemory) -> None:
-        lane = self._lanes[waiting.record.lane]
-        if waiting in lane:
-            del lane[waiting]
-            self._bytes -= len(waiting.record.body)
-
-    def _drop_oldest(self) -> Record:
-        lane = next(self._lanes[lane] for lane in reversed(LANES) if self._lanes[lane])
-        oldest = next(iter(lane))
-        self._remove(oldest)
-        return oldest.record

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
-import signal
 import sys
-import threading
 from typing import TYPE_CHECKING, Any
 
-from brain_otel.delivery.shipper import LAST_ANSWERS, Shipper, drain, prepare
+from brain_otel.delivery.shipper import drain, prepare, shipping_until_told
 from brain_otel.delivery.state import read_state
 
 if TYPE_CHECKING:
@@ -28,16 +26,9 @@ def ship(directory: Path) -> None:
     """
     prepare(directory)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
-    shipper = Shipper(directory)
-    ended = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: ended.set())
-    thread = threading.Thread(target=shipper.run, name="brain_otel.shipper", daemon=True)
-    thread.start()
-    logging.getLogger(__name__).info("Sending what is spooled in %s", directory)
-    ended.wait()
-    shipper.stop()
-    thread.join(LAST_ANSWERS + 1.0)
+    with shipping_until_told(directory) as (_, ended):
+        logging.getLogger(__name__).info("Sending what is spooled in %s", directory)
+        ended.wait()
 
 
 def show(directory: Path, *, drain_for: float | None, as_json: bool) -> int:

@@ -13,9 +13,9 @@ from collections import Counter
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from brain_otel.delivery.backlog import InMemory, MemoryBacklog
 from brain_otel.delivery.courier import CONNECTIONS, Courier, keep_sending
 from brain_otel.delivery.directory import LIMITS
+from brain_otel.delivery.memory_backlog import InMemory, MemoryBacklog
 from brain_otel.delivery.sender import Sender
 from brain_otel.delivery_settings import SpoolSettings
 from brain_otel.guard import guarded

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import threading
 import time
 from collections import Counter
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from brain_otel.delivery.backlog import DiskBacklog
@@ -20,6 +21,7 @@ from brain_otel.delivery.sender import Sender
 from brain_otel.guard import guarded
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from brain_otel.delivery.target import Target
@@ -170,6 +172,20 @@ class Shipper:
             if folder in self._routes:
                 self._routes[folder].count_lost(counts, "cache_overflow")
             logger.warning("The spool %s was over its bounds; dropped: %s", self._directory, dict(counts))
+
+
+@contextmanager
+def shipping_until_told(directory: Path) -> Iterator[tuple[Shipper, threading.Event]]:
+    """Send what lies in ``directory`` during the block; the event is set by SIGTERM and SIGINT."""
+    shipper = Shipper(directory)
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
+    thread = threading.Thread(target=shipper.run, name="brain_otel.shipper", daemon=True)
+    thread.start()
+    yield shipper, ended
+    shipper.stop()
+    thread.join(LAST_ANSWERS + 1.0)
 
 
 def drain(directory: Path, timeout: float) -> dict[str, str] | None:

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from brain_otel.delivery import courier
-from brain_otel.delivery.backlog import InMemory, MemoryBacklog
 from brain_otel.delivery.courier import LONGEST_PAUSE, MAX_STRIKES, Courier
+from brain_otel.delivery.memory_backlog import InMemory, MemoryBacklog
 from brain_otel.delivery.record import Record
 from brain_otel.delivery.sender import Sender
 from brain_otel.delivery.target import Target
@@ -204,7 +204,7 @@ def test_what_waits_in_memory_too_long_goes(bench: Bench, monkeypatch: pytest.Mo
     """An hour here."""
     bench.put("old")
     now = threading.TIMEOUT_MAX / 2
-    monkeypatch.setattr("brain_otel.delivery.backlog.time.monotonic", lambda: now)
+    monkeypatch.setattr("brain_otel.delivery.memory_backlog.time.monotonic", lambda: now)
     bench.put("new")
     bench.run()
     assert bench.accepted() == ["new"]
