@@ -141,7 +141,7 @@ async def mission_budget(mission_id: int, core: Core) -> dict[str, float]:
 
 
 @routes.get("/reports/usage")
-async def usage_report(core: Core, minutes: int = 450_000) -> dict[str, int]:
+async def usage_report(core: Core, minutes: int = 900_000) -> dict[str, int]:
     """A report whose query is slow."""
     rows = await core.rows(SLOW_REPORT, minutes=minutes)
     return {"minutes": rows[0][0]}
