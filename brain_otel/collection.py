@@ -23,7 +23,7 @@ from opentelemetry.trace import SpanKind
 
 from brain_otel import local_trace
 from brain_otel.delivery.queue import WorkQueue
-from brain_otel.guard import guarded
+from brain_otel.guard import caught, guarded
 from brain_otel.local_trace import LocalTrace
 
 if TYPE_CHECKING:
@@ -98,6 +98,9 @@ class LocalTraceCollector(SpanProcessor):
         """Whether this destination wants the span at all."""
         return True
 
+    def began(self, span: Span, trace: LocalTrace) -> None:
+        """``span`` has started while ``trace`` was the current one."""
+
     def collected(self, trace: LocalTrace) -> CollectedTrace | None:
         """What was gathered of ``trace`` so far, or None."""
         return self._by_trace.get(trace)
@@ -106,38 +109,49 @@ class LocalTraceCollector(SpanProcessor):
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Find the local trace to which ``span`` belongs, or open one."""
-        with guarded("starting a span"):
+        try:
             if self._stopped or not self.wants(span):
                 return
-            overdue: list[CollectedTrace] = []
+            trace = local_trace.current(parent_context)
+            overdue: list[CollectedTrace] | None = None
             with self._lock:
-                collected = self._find(span, parent_context)
+                collected = self._find(span, trace, parent_context)
                 if collected is None:
                     return
                 span_id = span.get_span_context().span_id
                 collected.open_spans.add(span_id)
                 self._by_span[span_id] = collected
                 if len(self._by_trace) > MAX_OPEN_TRACES:
-                    overdue.append(self._remove(next(iter(self._by_trace.values()))))
-            self._finish(overdue)
+                    overdue = [self._remove(next(iter(self._by_trace.values())))]
+            if overdue is not None:
+                self._finish(overdue)
+            if trace is not None:
+                self.began(span, trace)
+        except Exception as error:
+            caught("starting a span", error)
 
     def on_end(self, span: ReadableSpan) -> None:
         """Keep ``span``; hand its local trace over if it was the last."""
-        with guarded("ending a span"):
-            done: list[CollectedTrace] = []
+        try:
+            context = span.get_span_context()
+            if context is None:
+                return
+            span_id = context.span_id
             with self._lock:
-                context = span.get_span_context()
-                collected = self._by_span.pop(context.span_id, None) if context else None
-                if context is None or collected is None:
+                collected = self._by_span.pop(span_id, None)
+                if collected is None:
                     return
-                collected.open_spans.discard(context.span_id)
-                self._keep(collected, span, context.span_id)
-                if self._is_complete(collected):
-                    done.append(self._remove(collected))
-                linger = collected.root is span and not done
-            self._finish(done)
-            if linger:
+                collected.open_spans.discard(span_id)
+                self._keep(collected, span, span_id)
+                done = self._is_complete(collected)
+                if done:
+                    self._remove(collected)
+            if done:
+                self._finish([collected])
+            elif collected.root is span:
                 self.lingering()
+        except Exception as error:
+            caught("ending a span", error)
 
     def close(self, trace: LocalTrace) -> None:
         """The code that opened ``trace`` has left it: hand it over unless spans are still open."""
@@ -168,8 +182,7 @@ class LocalTraceCollector(SpanProcessor):
 
     # -- inside the lock -----------------------------------------------------------------------------------
 
-    def _find(self, span: Span, parent_context: Context | None) -> CollectedTrace | None:
-        trace = local_trace.current(parent_context)
+    def _find(self, span: Span, trace: LocalTrace | None, parent_context: Context | None) -> CollectedTrace | None:
         if trace is not None and trace.root is None and trace.kind == "request" and span.kind is SpanKind.CLIENT:
             return None  # the request is excluded from tracing, and so is what it calls
         if trace is not None and (trace.root is None or trace.root is span):

@@ -8,6 +8,7 @@ uses too. Pure functions.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -46,13 +47,17 @@ def first(attributes: Attributes, *names: str) -> Any:
 
 def http_method(attributes: Attributes) -> str | None:
     """The request's method in either convention."""
-    method = first(attributes, "http.request.method", "http.method")
+    method = attributes.get("http.request.method")
+    if method is None:
+        method = attributes.get("http.method")
     return str(method) if method is not None else None
 
 
 def db_system(attributes: Attributes) -> str | None:
     """The database's kind, such as ``postgresql`` or ``redis``, in either convention."""
-    system = first(attributes, "db.system.name", "db.system")
+    system = attributes.get("db.system.name")
+    if system is None:
+        system = attributes.get("db.system")
     return str(system) if system is not None else None
 
 
@@ -135,6 +140,7 @@ def name_of(trace: LocalTrace) -> Name | None:
     return trace.describe() if trace.describe is not None else None
 
 
+@lru_cache(maxsize=1_024)
 def _without_query(url: str) -> str:
     try:
         parts = urlsplit(url)

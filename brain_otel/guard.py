@@ -48,9 +48,24 @@ class guarded:  # noqa: N801 - reads as a statement: `with guarded("ending a spa
     ) -> bool:
         if error is None or not isinstance(error, Exception):
             return False
-        with suppress(Exception):  # a filter or handler of the application's may fail on our line
-            _log_once(self.place, error)
+        tell(self.place, error)
         return not _reraise
+
+
+def caught(place: str, error: Exception) -> None:
+    """What :class:`guarded` does with ``error``, for the few places on every span's way that cannot afford the block.
+
+    To be called in the ``except Exception`` around code of ours.
+    """
+    tell(place, error)
+    if _reraise:
+        raise error
+
+
+def tell(place: str, error: Exception) -> None:
+    """Log that we failed at ``place``, the first time."""
+    with suppress(Exception):  # a filter or handler of the application's may fail on our line
+        _log_once(place, error)
 
 
 def _log_once(place: str, error: Exception) -> None:

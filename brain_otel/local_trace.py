@@ -14,7 +14,7 @@ where no span is recorded: an error there is linked all the same.
 from __future__ import annotations
 
 import contextlib
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,9 @@ MAX_REMEMBERED_FAILURES = 64
 
 _KEY = otel_context.create_key("brain_otel.local_trace")
 _variable: ContextVar[LocalTrace | None] = ContextVar("brain_otel.local_trace", default=None)
+
+Before = tuple[Token["LocalTrace | None"], Token["Context"]]
+"""What :func:`enter` found."""
 
 _left: ContextVar[tuple[BaseException, LocalTrace] | None] = ContextVar("brain_otel.left_with", default=None)
 _last_failure: tuple[BaseException, LocalTrace] | None = None
@@ -161,16 +164,26 @@ def within(trace: LocalTrace | None, context: Context | None) -> Context:
     return found if trace is None else otel_context.set_value(_KEY, trace, found)
 
 
+def enter(trace: LocalTrace) -> Before:
+    """Make ``trace`` the current local trace; hand the result to :func:`leave` in the same context."""
+    token = _variable.set(trace)
+    return token, otel_context.attach(otel_context.set_value(_KEY, trace))
+
+
+def leave(before: Before) -> None:
+    """Make current what was before."""
+    otel_context.detach(before[1])
+    _variable.reset(before[0])
+
+
 @contextlib.contextmanager
 def entered(trace: LocalTrace) -> Iterator[None]:
     """Make ``trace`` the current local trace for the block."""
-    token = _variable.set(trace)
-    attached = otel_context.attach(within(trace, None))
+    before = enter(trace)
     try:
         yield
     finally:
-        otel_context.detach(attached)
-        _variable.reset(token)
+        leave(before)
 
 
 def failed_in(error: BaseException | None) -> LocalTrace | None:

@@ -7,15 +7,14 @@ helpers and the instrumentations speak to all of them here and know none of them
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from brain_otel import local_trace
-from brain_otel.guard import guarded
+from brain_otel.guard import caught, guarded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from brain_otel.local_trace import LocalTrace
 
@@ -87,26 +86,36 @@ def reporters() -> tuple[Reporter, ...]:
     return _reporters
 
 
-@contextlib.contextmanager
-def local_trace_entered(trace: LocalTrace) -> Iterator[LocalTrace]:
+class local_trace_entered:  # noqa: N801 - a context manager, as a class because it is cheaper
     """Make ``trace`` the current local trace for the block, and tell every reporter at both ends.
 
     What the block raises passes through untouched; what a reporter raises stays here.
     """
-    tokens: list[tuple[Reporter, object]] = []
-    for reporter in _reporters:
-        with guarded("beginning a local trace"):
-            tokens.append((reporter, reporter.begin(trace)))
-    try:
-        with local_trace.entered(trace):
-            yield trace
-    except BaseException as error:
-        with guarded("remembering what ended a local trace"):
-            if trace.parent is None:
+
+    __slots__ = ("_before", "_tokens", "_trace")
+
+    def __init__(self, trace: LocalTrace) -> None:
+        self._trace = trace
+
+    def __enter__(self) -> LocalTrace:
+        self._tokens: list[tuple[Reporter, object]] = []
+        for reporter in _reporters:
+            try:
+                self._tokens.append((reporter, reporter.begin(self._trace)))
+            except Exception as error:
+                caught("beginning a local trace", error)
+        self._before = local_trace.enter(self._trace)
+        return self._trace
+
+    def __exit__(self, kind: object, error: BaseException | None, where: object) -> None:
+        trace = self._trace
+        local_trace.leave(self._before)
+        if error is not None and trace.parent is None:
+            with guarded("remembering what ended a local trace"):
                 local_trace.left_with(error, trace)
-        raise
-    finally:
         trace.closed = True
-        for reporter, token in reversed(tokens):
-            with guarded("ending a local trace"):
+        for reporter, token in reversed(self._tokens):
+            try:
                 reporter.end(trace, token)
+            except Exception as failure:
+                caught("ending a local trace", failure)

@@ -21,10 +21,8 @@ from opentelemetry.context import Context
 from opentelemetry.propagate import get_global_textmap, set_global_textmap
 from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.propagators.textmap import CarrierT, Getter, default_getter
-from opentelemetry.sdk.trace import Span, SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace import TracerProvider
 
-from brain_otel import local_trace
-from brain_otel.guard import guarded
 from brain_otel.named_destinations import METRIC_EXPORTER
 from brain_otel.refusal import ConfigurationError, reason
 from brain_otel.sampling import HeadSampler
@@ -41,17 +39,6 @@ logger = logging.getLogger(__name__)
 _BLOCKS = "opentelemetry.configuration._"
 SEMANTIC_CONVENTIONS = "OTEL_SEMCONV_STABILITY_OPT_IN"
 """The variable that chooses them."""
-
-
-class TraceAttributes(SpanProcessor):
-    """Gives every later span of a local trace the attributes that belong to all of it, such as ``user.id``."""
-
-    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
-        """Complete the span."""
-        with guarded("completing a span"):
-            trace = local_trace.current(parent_context)
-            if trace is not None and trace.attributes:
-                span.set_attributes(trace.attributes)
 
 
 class NoPropagator(CompositePropagator):
@@ -103,7 +90,6 @@ def configure_opentelemetry(settings: Settings, destinations: tuple[InUse, ...] 
     if get_global_textmap().extract({}) is None:
         set_global_textmap(NoPropagator([]))
     provider.sampler = HeadSampler(provider.sampler, create_plan(settings, destinations))
-    provider.add_span_processor(TraceAttributes())
     return provider
 
 

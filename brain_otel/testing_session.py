@@ -35,7 +35,7 @@ from brain_otel.destinations.memory import Memory, MemorySpanProcessor
 from brain_otel.guard import forget_logged_places, reraise_failures
 from brain_otel.options import Options
 from brain_otel.sampling import HeadSampler
-from brain_otel.sdk import SEMANTIC_CONVENTIONS, TraceAttributes, prefer_stable_semantic_conventions
+from brain_otel.sdk import SEMANTIC_CONVENTIONS, prefer_stable_semantic_conventions
 from brain_otel.sentry.memory import MemoryTransport, isolated
 from brain_otel.sentry.propagator import SentryPropagator
 
@@ -167,7 +167,6 @@ class Session:
         self._set_globals(settings.sentry.traces_sample_rate if settings.sentry else 1.0)
         self._stack.enter_context(isolated())
         provider = _provider()
-        provider.add_span_processor(TraceAttributes())
         provider.add_span_processor(MemorySpanProcessor(self.spans))
         telemetry.start(settings, provider)
         forget_logged_places()

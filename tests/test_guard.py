@@ -36,7 +36,12 @@ TARGETS = [
             "create_transaction",
             "kept_context_of",
             "captured_with_scope_of",
+            "send_plainly",
         )
+    ),
+    *(
+        f"brain_otel.sentry.plain_transactions:{name}"
+        for name in ("_is_ours_alone", "_completed", "_put_on", "_static", "scope_of")
     ),
     "brain_otel.delivery.queue:WorkQueue.put",
     "brain_otel.telemetry:_State.destinations.0.span_processor._queue._work",
@@ -58,13 +63,23 @@ TARGETS = [
             "merged",
             "event_from_exception",
             "enter_scope",
+            "end_session",
             "sampling_context_of",
         )
     ),
     "brain_otel.sentry.request:policy",
     "brain_otel.sentry.transaction:PrivateSpan",
     "brain_otel.sentry.private_events:_masked",
-    "brain_otel.sentry.scopes:use_isolation_scope",
+    *(
+        f"brain_otel.sentry.scopes:{name}"
+        for name in (
+            "use_isolation_scope",
+            "RequestScope.__init__",
+            "Entered.__init__",
+            "end_session",
+            "start_session",
+        )
+    ),
     "brain_otel.sentry.sampling_context:create_sampling_context",
     "brain_otel.sentry.sampling_context:name_of",
     *(
@@ -106,7 +121,7 @@ TARGETS = [
     "brain_otel.instrumentation.sqlalchemy:getattr",
     *(f"brain_otel.instrumentation.logging:{name}" for name in ("_identify", "_is_wanted", "_emit", "_attributes")),
     "brain_otel.destinations.private:PrivateSpan",
-    "brain_otel.sdk:local_trace",
+    "brain_otel.sampling.gate:local_trace",
     "brain_otel.local_trace:current",
     "brain_otel.local_trace:opened",
     "brain_otel.local_trace:left_with",

@@ -15,7 +15,6 @@ request comes.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import logging
 from importlib.util import find_spec
@@ -24,6 +23,7 @@ from weakref import WeakSet
 
 from fastapi import FastAPI
 from opentelemetry import context as otel_context
+from opentelemetry.context import Context
 from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 
 from brain_otel import local_trace
@@ -40,7 +40,8 @@ from brain_otel.reporting import local_trace_entered
 from brain_otel.sampling import is_unrecorded
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable
+    from contextvars import Token
 
     from opentelemetry.trace import Span
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -108,16 +109,21 @@ def _traced_call(patch: Patch, *, native: bool, health_checks: frozenset[str]) -
         if request is None:
             await original(app, scope, receive, send)
             return
-        with _own_context(), local_trace_entered(request.trace):
-            try:
-                await original(app, scope, receive, send)
-                return
-            except BaseException as raised:
-                error = passing_through(raised)
-                report_unhandled(error)
-                if error is raised:
-                    raise
-            raise error
+        around = _left_behind()
+        try:
+            with local_trace_entered(request.trace):
+                try:
+                    await original(app, scope, receive, send)
+                    return
+                except BaseException as raised:
+                    error = passing_through(raised)
+                    report_unhandled(error)
+                    if error is raised:
+                        raise
+                raise error
+        finally:
+            if around is not None:
+                otel_context.detach(around)
 
     return call
 
@@ -145,23 +151,17 @@ async def _untraced_call(
         raise
 
 
-@contextlib.contextmanager
-def _own_context() -> Iterator[None]:
+def _left_behind() -> Token[Context] | None:
     """Leave an earlier request's context, in which a server starts a request that came on the same connection.
 
     A request made in the process by one that is still being served, or by a test, stays where it was made.
     """
-    token = None
     with guarded("leaving an earlier request's context"):
         around = local_trace.current()
         root = around.root if around is not None and around.kind == "request" else None
         if root is not None and not root.is_recording():
-            token = otel_context.attach(otel_context.Context())
-    try:
-        yield
-    finally:
-        if token is not None:
-            otel_context.detach(token)
+            return otel_context.attach(Context())
+    return None
 
 
 def _prepare(app: FastAPI, *, native: bool) -> None:

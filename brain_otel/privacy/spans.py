@@ -60,10 +60,15 @@ class PrivateSpan(ReadableSpan):
         return without_parameters(self._policy, route, name) if isinstance(route, str) and "{" in route else name
 
     @property
-    def _attributes(self) -> Attributes:  # type: ignore[override]  # the SDK's is a plain attribute
+    def attributes(self) -> Attributes:
+        """The masked ones, as the dict that they are: whoever makes a transaction asks for them many times."""
         if self._masked is None:
             self._masked = masked_attributes(self._policy, _plain(self._span.attributes or {}))
         return self._masked
+
+    @property
+    def _attributes(self) -> Attributes:  # type: ignore[override]  # the SDK's is a plain attribute
+        return self.attributes
 
     @property
     def _events(self) -> Sequence[Event]:  # type: ignore[override]  # as above

@@ -1,4 +1,8 @@
-"""The one span processor in front of the destinations: each gets the traces that are meant for it."""
+"""The one span processor in front of the destinations: each gets the traces that are meant for it.
+
+It also gives each span the attributes that belong to all of its local trace, such as ``user.id``: of several span
+processors the SDK would call every one three times a span.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,8 @@ from typing import TYPE_CHECKING
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.trace import SpanContext, TraceFlags
 
-from brain_otel.guard import guarded
+from brain_otel import local_trace
+from brain_otel.guard import caught, guarded
 from brain_otel.sampling.tail import Tail
 from brain_otel.sampling.verdict import KEPT_BY, verdict_of
 
@@ -19,7 +24,6 @@ if TYPE_CHECKING:
     from brain_otel.sampling.verdict import Verdict
     from brain_otel.sampling_settings import TailSettings
 
-_starting = guarded("starting a span for its destinations")
 _ending = guarded("ending a span for its destinations")
 
 
@@ -51,10 +55,14 @@ class Gate(SpanProcessor):
         self._destinations = tuple(destinations)
         self.tail = Tail(tail, self._hand_on) if tail is not None else None
         self._names = tuple(name for name, _ in destinations)
+        self._hear_ending = tuple(each for each in destinations if _hears_ending(each[1]))
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
-        """Tell those that get the trace; the tail, where there are others."""
-        with _starting:
+        """Complete the span; tell those that get the trace, and the tail, where there are others."""
+        try:
+            trace = local_trace.current(parent_context)
+            if trace is not None and trace.attributes:
+                span.set_attributes(trace.attributes)
             verdict = verdict_of(span.get_span_context())
             everyone = verdict is None
             if verdict is not None and self.tail is not None:
@@ -62,17 +70,21 @@ class Gate(SpanProcessor):
             for name, processor in self._destinations:
                 if everyone or (verdict is not None and verdict.reaches(name)):
                     processor.on_start(span, parent_context)
+        except Exception as error:
+            caught("starting a span for its destinations", error)
 
     def _on_ending(self, span: Span) -> None:
+        if not self._hear_ending:
+            return
         with _ending:
             verdict = verdict_of(span.get_span_context())
-            for name, processor in self._destinations:
+            for name, processor in self._hear_ending:
                 if verdict is None or verdict.kept or verdict.reaches(name):
                     processor._on_ending(span)
 
     def on_end(self, span: ReadableSpan) -> None:
         """Tell those that get the trace, and the others too if it is to be kept."""
-        with _ending:
+        try:
             verdict = verdict_of(span.get_span_context())
             if verdict is None:
                 for _, processor in self._destinations:
@@ -83,6 +95,8 @@ class Gate(SpanProcessor):
             for name, processor in self._destinations:
                 if everyone or verdict.reaches(name):
                     processor.on_end(sent)
+        except Exception as error:
+            caught("ending a span for its destinations", error)
 
     def _is_for_all(self, verdict: Verdict) -> bool:
         return all(verdict.reaches(name) for name in self._names)
@@ -113,3 +127,8 @@ def sent_span(span: ReadableSpan, verdict: Verdict, reason: str | None) -> Reada
         return span
     kept_by = reason if context.span_id == verdict.root_id else None
     return span if kept_by is None and context.trace_flags.sampled else SentSpan(span, kept_by)
+
+
+def _hears_ending(processor: SpanProcessor) -> bool:
+    """Whether ``processor`` does anything when it is told that a span is about to end."""
+    return type(processor)._on_ending is not SpanProcessor._on_ending

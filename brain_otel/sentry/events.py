@@ -24,7 +24,7 @@ from brain_otel.sentry.breadcrumbs import breadcrumbs_of, merged
 from brain_otel.sentry.private_events import SECRETS
 from brain_otel.sentry.request import request_interface
 from brain_otel.sentry.sampling_context import create_sampling_context, sampling_context_of
-from brain_otel.sentry.scopes import BaseScopes, enter_scope, start_session
+from brain_otel.sentry.scopes import BaseScopes, end_session, enter_scope
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,16 +58,14 @@ class SentryReporter(Reporter):
 
     def begin(self, trace: LocalTrace) -> object:
         """Give the trace its scope, and a request its session for release health."""
-        stack = enter_scope(trace, partial(link_event, trace), self._base)
-        if trace.kind == "request" and sentry_sdk.get_client().options.get("auto_session_tracking"):
-            start_session(sentry_sdk.get_isolation_scope())
-        return stack
+        return enter_scope(trace, partial(link_event, trace), self._base)
 
     def end(self, trace: LocalTrace, token: Any) -> None:
         """End the session, leave the scope and let the transaction go."""
         if trace.kind == "request":
-            sentry_sdk.get_isolation_scope().end_session()
-        token.close()
+            end_session(sentry_sdk.get_isolation_scope())
+        if token is not None:
+            token.close()
         self._processor.close(trace)
 
     def exception(self, failure: Failure) -> None:

@@ -6,12 +6,13 @@ outside of any request, gets a fork of its own; a transaction inside a request s
 
 from __future__ import annotations
 
+import threading
+import time
 import uuid
-from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import sentry_sdk
-from sentry_sdk.scope import use_isolation_scope, use_scope
+from sentry_sdk.scope import _current_scope, _isolation_scope, use_isolation_scope, use_scope
 from sentry_sdk.session import Session
 
 if TYPE_CHECKING:
@@ -23,6 +24,63 @@ _KEPT = "sentry.scope"
 _NO_ID = uuid.UUID(int=0)
 
 
+class RequestScope(sentry_sdk.Scope):
+    """A fork of another scope that is made when somebody first looks at it, or writes on it.
+
+    Most requests go well and say nothing of themselves; for those the copy of some thirty fields, several times a
+    request, would be most of what the bridge costs. Python asks ``__getattr__`` for a field that is not there yet.
+    The client is there from the beginning: sentry-sdk asks each scope for its own all the time.
+    """
+
+    __slots__ = ("_begin", "_forked_from", "_making")
+
+    def __init__(
+        self, forked_from: sentry_sdk.Scope, begin: Callable[[sentry_sdk.Scope], None] = lambda _: None
+    ) -> None:
+        """Fork ``forked_from`` later; ``begin`` completes the fork."""
+        self.client = forked_from.client
+        self._forked_from: sentry_sdk.Scope | None = forked_from
+        self._begin = begin
+        self._making = threading.RLock()  # a request may be at work in several threads
+
+    @property
+    def is_untouched(self) -> bool:
+        """Whether nobody has looked at it yet, so that it holds what the other does."""
+        return self._forked_from is not None
+
+    def __getattr__(self, name: str) -> Any:
+        if name in RequestScope.__slots__:
+            raise AttributeError(name)
+        with self._making:
+            other = self._forked_from
+            if other is not None:
+                for field, value in _fields(other.fork()):
+                    if not _has(self, field):  # else it has been written since
+                        setattr(self, field, value)
+                self._begin(self)
+                self._forked_from = None
+        return object.__getattribute__(self, name)
+
+    def __copy__(self) -> sentry_sdk.Scope:
+        """A plain scope: who forks this one is about to use it."""
+        made: sentry_sdk.Scope = object.__new__(sentry_sdk.Scope)
+        for field, value in _fields(super().__copy__()):
+            setattr(made, field, value)
+        return made
+
+
+def _fields(scope: sentry_sdk.Scope) -> list[tuple[str, Any]]:
+    return [(name, getattr(scope, name)) for name in sentry_sdk.Scope.__slots__ if _has(scope, name)]
+
+
+def _has(scope: sentry_sdk.Scope, name: str) -> bool:
+    try:
+        object.__getattribute__(scope, name)
+    except AttributeError:
+        return False
+    return True
+
+
 class BaseScopes:
     """The scopes of the code that set everything up: what is set on them is on every request."""
 
@@ -31,43 +89,99 @@ class BaseScopes:
         self.current = sentry_sdk.get_current_scope()
 
 
-def enter_scope(trace: LocalTrace, apply: Callable[[Any, Any], Any], base: BaseScopes) -> ExitStack:
+class Entered:
+    """The scopes of a local trace, current until :meth:`close` is called in the same context."""
+
+    __slots__ = ("_current", "_isolation", "isolation")
+
+    def __init__(self, isolation: sentry_sdk.Scope, current: sentry_sdk.Scope) -> None:
+        self.isolation: sentry_sdk.Scope | None = isolation
+        # `use_isolation_scope()` forks the current scope each time; these are what it sets. A test pins them.
+        self._current = _current_scope.set(current)
+        self._isolation = _isolation_scope.set(isolation)
+
+    def close(self) -> None:
+        """Make current what was before."""
+        _isolation_scope.reset(self._isolation)
+        _current_scope.reset(self._current)
+
+
+def enter_scope(trace: LocalTrace, apply: Callable[[Any, Any], Any], base: BaseScopes) -> Entered | None:
     """Give ``trace`` its isolation scope in the current context; ``close()`` the result to leave it.
 
     A request begins from ``base``, never from what happens to be current: a server that is sent two requests at
     once starts the second in the context of the first. ``apply`` becomes an event processor of the scope. It goes
     along with every fork, so it also sees what a thread captures that sentry-sdk gave the scope but nobody gave the
-    OpenTelemetry context.
+    OpenTelemetry context. None for a transaction inside a request, which shares the request's scope.
     """
-    stack = ExitStack()
     around = scope_of(trace.parent) if trace.parent is not None else None
     if around is not None and trace.parent is not None and not trace.parent.closed:
         trace.carrier[_KEPT] = around
-        return stack
+        return None
+
+    def begin(scope: sentry_sdk.Scope) -> None:
+        scope.clear_breadcrumbs()
+        scope.add_event_processor(apply)
+        if trace.kind == "request" and not trace.closed:
+            start_session(scope)
+
     if trace.kind == "request":
-        scope = base.isolation.fork()
-        stack.enter_context(use_scope(base.current.fork()))
+        entered = Entered(RequestScope(base.isolation, begin), RequestScope(base.current))
     else:
         scope = (around or sentry_sdk.get_isolation_scope()).fork()
-    scope.clear_breadcrumbs()
-    scope.add_event_processor(apply)
-    stack.enter_context(use_isolation_scope(scope))
-    trace.carrier[_KEPT] = scope
-    return stack
+        begin(scope)
+        entered = Entered(scope, sentry_sdk.get_current_scope().fork())
+    trace.carrier[_KEPT] = entered.isolation
+    return entered
 
 
 def start_session(scope: sentry_sdk.Scope) -> None:
-    """Begin a request's session on ``scope``, which has none; sentry-sdk's ``end_session`` ends and counts it.
+    """Begin a request's session on ``scope``, which has none, if sessions are told to Sentry.
 
-    Sessions of requests are told to Sentry as numbers. sentry-sdk's ``start_session`` gives each an id that nobody
-    sees, from the system's random numbers, which is most of its cost. A test pins ``_session``.
+    Sessions of requests are told as numbers. sentry-sdk's ``start_session`` gives each an id that nobody sees, from
+    the system's random numbers, which is most of its cost. A test pins ``_session``.
     """
     options = sentry_sdk.get_client().options
-    scope._session = Session(
+    if options.get("auto_session_tracking"):
+        scope._session = _create_session(options, scope._user)
+
+
+def end_session(scope: sentry_sdk.Scope) -> None:
+    """End the session of a request with this ``scope``: one that went well unless something was captured."""
+    if not isinstance(scope, RequestScope) or not scope.is_untouched:
+        scope.end_session()
+        return
+    client = sentry_sdk.get_client()
+    if client.options.get("auto_session_tracking"):
+        client.capture_session(_without_errors.of(client))
+
+
+class _WithoutErrors:
+    """A session that has ended well, one for all of a minute: nothing but the minute is told of them."""
+
+    def __init__(self) -> None:
+        self._known: tuple[Any, int, Session] | None = None
+
+    def of(self, client: Any) -> Session:
+        """That of ``client`` for this minute."""
+        minute = int(time.time() // 60)
+        known = self._known
+        if known is None or known[0] is not client or known[1] != minute:
+            session = _create_session(client.options, None)
+            session.close()
+            known = self._known = (client, minute, session)
+        return known[2]
+
+
+_without_errors = _WithoutErrors()
+
+
+def _create_session(options: Any, user: Any) -> Session:
+    return Session(
         sid=_NO_ID,
         release=options["release"],
         environment=options["environment"],
-        user=scope._user,
+        user=user,
         session_mode="request",
     )
 

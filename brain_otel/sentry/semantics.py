@@ -8,6 +8,7 @@ themselves are all kept in ``data``.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.trace import SpanKind, StatusCode
@@ -32,6 +33,10 @@ _SENTRY_NAMES = {
     "server.address": ("server.address", "net.peer.name", "http.server_name"),
     "server.port": ("server.port", "net.peer.port"),
 }
+
+_OTHER_NAMES = tuple((name, sources) for name, sources in _SENTRY_NAMES.items())
+
+_SCALARS = frozenset((str, int, float, bool))
 
 _GRPC_STATUSES = (
     SPANSTATUS.OK,
@@ -75,11 +80,16 @@ def status(span: ReadableSpan) -> str:
 def data(span: ReadableSpan) -> dict[str, Any]:
     """The span's attributes under both names, its kind, events and status description."""
     attributes = span.attributes or {}
-    result = {key: _plain(value) for key, value in attributes.items() if not key.startswith("sentry.")}
-    for name, sources in _SENTRY_NAMES.items():
-        value = first(attributes, *sources)
-        if value is not None:
-            result.setdefault(name, _plain(value))
+    result = {
+        key: value if type(value) in _SCALARS else _plain(value)
+        for key, value in attributes.items()
+        if not key.startswith("sentry.")
+    }
+    for name, sources in _OTHER_NAMES:
+        if name not in result:
+            value = first(attributes, *sources)
+            if value is not None:
+                result[name] = _plain(value)
     if span.kind is not SpanKind.INTERNAL:
         result["otel.kind"] = span.kind.name
     if span.status.description:
@@ -98,19 +108,27 @@ def links(span: ReadableSpan) -> list[dict[str, Any]]:
 
 def origin(span: ReadableSpan) -> str:
     """Where the span came from: ``auto.<category>.otel.<library>``, or ``manual`` for the application's own."""
-    attributes = span.attributes or {}
     scope = span.instrumentation_scope
-    name = scope.name if scope is not None else ""
-    library = name.rpartition("opentelemetry.instrumentation.")[2] if "instrumentation" in name else name
-    if library not in ("fastapi",) and "opentelemetry.instrumentation." not in name:
+    library = _library(scope.name) if scope is not None else None
+    if library is None:
         return "manual"
+    attributes = span.attributes or {}
     if http_method(attributes) is not None or span.kind is SpanKind.SERVER:
         category = "http"
     elif db_system(attributes) is not None:
         category = "db"
     else:
         category = "function"
-    return f"auto.{category}.otel.{library.split('.')[0]}"
+    return f"auto.{category}.otel.{library}"
+
+
+@lru_cache(maxsize=1_024)
+def _library(scope: str) -> str | None:
+    """What the instrumentation ``scope`` is for; None for a scope of the application's own."""
+    _, found, library = scope.rpartition("opentelemetry.instrumentation.")
+    if not found and scope != "fastapi":
+        return None
+    return library.split(".")[0]
 
 
 def _event(event: Event) -> dict[str, Any]:

@@ -14,21 +14,22 @@ import sentry_sdk
 from opentelemetry.trace import SpanKind
 from sentry_sdk.integrations.opentelemetry import SentrySpanProcessor as UpstreamProcessor
 
-from brain_otel import conventions, local_trace
+from brain_otel import conventions
 from brain_otel.collection import CollectedTrace, QueuedCollector
-from brain_otel.guard import guarded
 from brain_otel.sampling import is_for_sentry
+from brain_otel.sentry.plain_transactions import send_plainly
 from brain_otel.sentry.profiling import attach_profile, follow_thread, start_profile, stop_profile
 from brain_otel.sentry.sampling_context import kept_context_of
 from brain_otel.sentry.scopes import captured_with_scope_of
 from brain_otel.sentry.transaction import create_transaction
 
 if TYPE_CHECKING:
-    from opentelemetry.context import Context
     from opentelemetry.sdk.trace import ReadableSpan, Span
 
+    from brain_otel.local_trace import LocalTrace
 
-class SentrySpanProcessor(QueuedCollector[CollectedTrace], UpstreamProcessor):
+
+class SentrySpanProcessor(QueuedCollector[CollectedTrace], UpstreamProcessor):  # type: ignore[misc]  # upstream says ReadableSpan where the SDK gives Span
     """Sends each local trace to Sentry as one transaction."""
 
     def __new__(cls) -> Self:
@@ -42,27 +43,19 @@ class SentrySpanProcessor(QueuedCollector[CollectedTrace], UpstreamProcessor):
         """All but spans of our own traffic to Sentry, which would beget themselves."""
         if span.kind is not SpanKind.CLIENT:
             return True
-        dsn = sentry_sdk.get_client().parsed_dsn
         url = conventions.first(span.attributes or {}, "url.full", "http.url")
-        if url is None or dsn is None or dsn.netloc not in str(url):
+        dsn = sentry_sdk.get_client().parsed_dsn if url is not None else None
+        if dsn is None or dsn.netloc not in str(url):
             return True
         parts = urlsplit(str(url))
         return parts.netloc.rpartition("@")[2] != dsn.netloc or not parts.path.rstrip("/").endswith("/envelope")
 
-    def on_start(self, span: Span, parent_context: Context | None = None) -> None:  # type: ignore[override]  # upstream says ReadableSpan, the SDK gives Span
-        """Collect the span; a root may start a profile, others show it the thread that works."""
-        super().on_start(span, parent_context)
-        with guarded("following a span's thread"):
-            trace = local_trace.current(parent_context)
-            if trace is not None and trace.root is span:
-                if is_for_sentry(span.get_span_context()):  # else it is told of a span that began long ago
-                    start_profile(trace)
-            elif trace is not None:
-                follow_thread(trace)
-
-    def on_end(self, span: ReadableSpan) -> None:
-        """Keep the span."""
-        super().on_end(span)
+    def began(self, span: Span, trace: LocalTrace) -> None:
+        """A root may start a profile, others show it the thread that works."""
+        if trace.root is not span:
+            follow_thread(trace)
+        elif is_for_sentry(span.get_span_context()):  # else it is told of a span that began long ago
+            start_profile(trace)
 
     def hand_over(self, collected: CollectedTrace) -> None:
         """Queue the local trace to be built and sent on another thread."""
@@ -76,9 +69,11 @@ class SentrySpanProcessor(QueuedCollector[CollectedTrace], UpstreamProcessor):
     def _send(self, collected: CollectedTrace) -> None:
         trace = collected.trace
         event = create_transaction(collected)
-        event["contexts"]["trace"]["dynamic_sampling_context"] = kept_context_of(trace)
+        sampling_context = kept_context_of(trace)
         attach_profile(trace, event)
-        captured_with_scope_of(trace, event)
+        if not send_plainly(trace, event, sampling_context):
+            event["contexts"]["trace"]["dynamic_sampling_context"] = sampling_context
+            captured_with_scope_of(trace, event)
 
     def _dropped(self, collected: CollectedTrace) -> None:
         _record_lost("queue_overflow", len(collected.spans) + 1, transactions=1)

@@ -60,6 +60,18 @@ class DeliveringTransport(UntracedTransport):
         if envelope.items:
             self.delivery.put(_record(envelope))
 
+    def capture_transaction(self, headers: bytes, payload: bytes, quantity: int) -> None:
+        """Take an envelope that is ready: its ``headers``, and a transaction of ``quantity`` spans, both as JSON."""
+        body = b'%s\n{"type":"transaction","content_type":"application/json","length":%d}\n%s\n' % (
+            headers,
+            len(payload),
+            payload,
+        )
+        report = self._fetch_pending_client_report(interval=30)
+        if report is not None:
+            body += report.serialize()
+        self.delivery.put(Record("transaction", body, quantity))
+
     def flush(self, timeout: float, callback: Any = None) -> None:  # noqa: ARG002 - the base's signature
         """Wait up to ``timeout`` seconds until all is sent, or on disk."""
         if timeout <= 0:

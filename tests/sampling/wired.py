@@ -11,7 +11,6 @@ from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 from brain_otel.configuration import read_settings
 from brain_otel.reporting import configure_reporters
 from brain_otel.sampling import HeadSampler
-from brain_otel.sdk import TraceAttributes
 from brain_otel.wiring import attach, create_destinations, create_plan, give_up
 from tests.support.ingest import Envelope, SentryIngest
 
@@ -63,7 +62,6 @@ class Wired:
         configured = ParentBased(TraceIdRatioBased(ratio["ratio"]))
         self.sampler = HeadSampler(configured, create_plan(settings, self.destinations))
         self.provider = TracerProvider(sampler=self.sampler, id_generator=self.ids, shutdown_on_exit=False)
-        self.provider.add_span_processor(TraceAttributes())
         self.attached = attach(self.destinations, self.provider, settings.sampling)
         every = [each.destination.reporter for each in (*self.attached, *self.destinations)]
         configure_reporters(tuple(each for each in every if each is not None))

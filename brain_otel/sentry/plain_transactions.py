@@ -1,0 +1,151 @@
+"""The short way of a transaction to Sentry: past sentry-sdk's own pipeline, where that would change nothing.
+
+A transaction is plain, masked data when :mod:`brain_otel.sentry.transaction` has made it. sentry-sdk would copy three
+scopes for it and go through each value of each span, ten times the work of making it. So where nobody but us has a
+say in it (no event processor, no filter, no attachment of the application's), it is completed here and written as
+JSON at once. What the application has put on the request's scope (user, tags, contexts) goes through sentry-sdk's
+serializer as ever. Everything else goes the long way, and so does what cannot be written here.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import uuid
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+import sentry_sdk
+from sentry_sdk.client import SDK_INFO
+from sentry_sdk.consts import DEFAULT_OPTIONS
+from sentry_sdk.scope import global_event_processors
+from sentry_sdk.serializer import serialize
+
+from brain_otel.guard import caught
+from brain_otel.hooks import hooks
+from brain_otel.privacy import policy
+from brain_otel.sentry.events import link_event
+from brain_otel.sentry.private_events import before_send_transaction, private_event
+from brain_otel.sentry.scopes import scope_of
+from brain_otel.sentry.transport import DeliveringTransport
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from brain_otel.local_trace import LocalTrace
+
+logger = logging.getLogger(__name__)
+
+_NOT_FOR_TRANSACTIONS = (
+    "sentry_sdk.integrations.dedupe",
+    "sentry_sdk.integrations.modules",
+    "brain_otel.sentry.events",
+)
+"""Modules whose global event processors leave transactions as they are, or are ours; a test pins it."""
+
+_encode = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
+
+
+def send_plainly(trace: LocalTrace, event: dict[str, Any], sampling_context: Mapping[str, str]) -> bool:
+    """Send the transaction ``event`` of ``trace``; false if it has to go the long way, and nothing was sent."""
+    client = sentry_sdk.get_client()
+    transport = client.transport
+    scopes = (sentry_sdk.get_global_scope(), scope_of(trace))
+    if not isinstance(transport, DeliveringTransport) or not _is_ours_alone(client, scopes, event):
+        return False
+    try:
+        payload = _encode(_completed(client, scopes, trace, event)).encode()
+    except (TypeError, ValueError, RecursionError):  # a value of a class of its own, or not a number
+        logger.debug("A transaction cannot be written plainly", exc_info=True)
+        return False
+    except Exception as error:
+        caught("writing a transaction plainly", error)
+        return False
+    headers: dict[str, Any] = {
+        "event_id": event["event_id"],
+        "sent_at": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+    }
+    if sampling_context:
+        headers["trace"] = policy().value(dict(sampling_context))
+    transport.capture_transaction(_encode(headers).encode(), payload, len(event["spans"]) + 1)
+    return True
+
+
+def _is_ours_alone(client: Any, scopes: tuple[Any, ...], event: Mapping[str, Any]) -> bool:
+    """Whether nobody but us has a say in ``event``."""
+    options = client.options
+    return (
+        client.spotlight is None
+        and "profile" not in event
+        and "_dropped_spans" not in event
+        and options["before_send_transaction"] is before_send_transaction
+        and hooks().before_send_transaction is None
+        and options["max_value_length"] == DEFAULT_OPTIONS["max_value_length"]
+        and not getattr(options["event_scrubber"], "denylist", True)
+        and all(each is None or _is_plain(each) for each in scopes)
+        and all(each.__module__ in _NOT_FOR_TRANSACTIONS for each in global_event_processors)
+    )
+
+
+def _is_plain(scope: Any) -> bool:
+    """Whether ``scope`` holds nothing but what :func:`_put_on` takes from it; a test pins these names."""
+    return not (
+        scope._attachments
+        or scope._level
+        or scope._fingerprint
+        or scope._n_breadcrumbs_truncated
+        or scope._gen_ai_original_message_count
+        or not scope._should_capture
+        or any(getattr(each, "func", None) is not link_event for each in scope._event_processors)
+    )
+
+
+def _completed(client: Any, scopes: tuple[Any, ...], trace: LocalTrace, event: dict[str, Any]) -> dict[str, Any]:
+    """``event`` with what sentry-sdk, the request and the application add to it, masked."""
+    event["event_id"] = uuid.uuid4().hex
+    link_event(trace, event, {})
+    given = _put_on(scopes)
+    given |= {name: event[name] for name in ("breadcrumbs", "request") if name in event and _is_free(name, event)}
+    if given:
+        given = serialize(given, custom_repr=client.options["custom_repr"])
+    contexts = {**event["contexts"], **private_event({"contexts": given.pop("contexts", {})}, {})["contexts"]}
+    if "tags" in given:
+        given["tags"] = {**event["tags"], **given["tags"]}
+    known = {name: event[name] for name in ("transaction", "request", "tags") if name in event}
+    own = private_event(known | given, {})
+    return {**event, **_static(client), **own, "contexts": contexts}
+
+
+def _is_free(name: str, event: Mapping[str, Any]) -> bool:
+    """Whether a part of ``event`` may be of any depth, and of classes that JSON does not know."""
+    return name != "request" or "data" in event[name]
+
+
+def _put_on(scopes: tuple[Any, ...]) -> dict[str, Any]:
+    """What the application has put on its scopes, the request's last; as ``Scope.apply_to_event`` takes it."""
+    given: dict[str, Any] = {}
+    for scope in scopes:
+        if scope is None:
+            continue
+        if scope._user is not None:
+            given["user"] = scope._user
+        for name, values in (("tags", scope._tags), ("contexts", scope._contexts), ("extra", scope._extras)):
+            if values:
+                given[name] = {**given.get(name, {}), **values}
+    return given
+
+
+_known: WeakKeyDictionary[Any, dict[str, Any]] = WeakKeyDictionary()
+
+
+def _static(client: Any) -> dict[str, Any]:
+    """What is the same in each event of ``client``, as sentry-sdk puts it there."""
+    known = _known.get(client)
+    if known is None:
+        known = {"platform": "python", "sdk": {**SDK_INFO, "integrations": sorted(client.integrations)}}
+        for name in ("release", "environment", "server_name", "dist"):
+            if client.options[name] is not None:
+                known[name] = str(client.options[name]).strip()
+        _known[client] = known
+    return known
