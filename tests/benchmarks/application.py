@@ -5,6 +5,7 @@ import os
 import httpx
 import redis.asyncio
 from fastapi import FastAPI
+from opentelemetry import trace
 from sqlalchemy import create_engine, text
 from sqlalchemy.pool import StaticPool
 
@@ -18,7 +19,8 @@ def create_app(routes: int = 1) -> FastAPI:
         connection.execute(text("INSERT INTO missions VALUES (7, 'survey')"))
     cache = redis.asyncio.Redis(port=int(os.environ["VALKEY_PORT"]))
     client = httpx.AsyncClient(trust_env=False)
-    upstream = os.environ["SINK_URL"] + "/v1/completions"
+    tracer = trace.get_tracer("shop")
+    upstream = os.environ["UPSTREAM_URL"] + "/v1/completions"
 
     async def unused(mission_id: int) -> int:
         return mission_id
@@ -33,6 +35,12 @@ def create_app(routes: int = 1) -> FastAPI:
     @app.get("/fails/{mission_id}")
     async def fails(mission_id: int) -> None:
         raise ValueError(f"mission {mission_id}")
+
+    @app.get("/spans/{count}")
+    async def spans(count: int) -> None:
+        for _ in range(count):
+            with tracer.start_as_current_span("step"):
+                pass
 
     @app.get("/missions/{mission_id}")
     async def mission(mission_id: int) -> dict[str, str]:
