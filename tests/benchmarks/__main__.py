@@ -24,7 +24,7 @@ from tests.benchmarks.variants import BARE, FLOOR, VARIANTS, Variant
 SECTIONS = ("cpu", "load", "start", "curves", "memory")
 PAGE, DRAWING = ROOT / "docs" / "benchmarks.md", ROOT / "docs" / "benchmarks.svg"
 
-console = Console()
+console = Console(width=max(Console().width, 120), highlight=False)
 
 
 def main() -> None:

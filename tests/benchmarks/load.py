@@ -38,6 +38,10 @@ class Connection:
         if not answer.startswith(b"HTTP/1.1 200"):
             raise SystemExit(f"the server has answered {answer[:200]!r}")
 
+    def close(self) -> None:
+        """Let the connection go."""
+        self._socket.close()
+
 
 def _is_whole(answer: bytes) -> bool:
     head, end, body = answer.partition(b"\r\n\r\n")
@@ -86,7 +90,7 @@ def quantile(values: list[float], share: float) -> float:
 async def main(port: int, rate: float, seconds: float) -> dict[str, float]:
     """Warm the server up and measure it."""
     connections = [Connection(port) for _ in range(CONNECTIONS_AT_RATE)]
-    await at_rate(connections, rate, max(1.0, seconds / 4))
+    await at_rate(connections, rate, max(0.5, seconds / 4))
     taken = await at_rate(connections, rate, seconds)
     per_second = await closed(connections[:CONNECTIONS_CLOSED], seconds)
     return {"p50": quantile(taken, 0.5), "p99": quantile(taken, 0.99), "rps": per_second}

@@ -1,4 +1,4 @@
-"""Resident memory while spans are recorded: ``python -m tests.benchmarks.memory SPANS WARM_UP``, in a process of its own.
+"""Resident memory while spans are recorded: a process of its own, ``-m tests.benchmarks.memory SPANS WARM_UP``.
 
 The spool is small and nobody sends from it, as in an outage that does not end.
 """

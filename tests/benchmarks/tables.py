@@ -23,37 +23,29 @@ def tables(results: Results) -> list[Grid]:
 
 def _cpu(results: Results) -> Iterator[Grid]:
     found, kind = results["cpu"], results["about"]["kind"]
-    rows = []
-    for name in found:
-        middle = medians(found[name])
-        rows.append(
-            [
-                name,
-                f"{added(found, name, 'loop') * 1e6:.0f}",
-                ratio(against(found, name, "loop")),
-                f"{added(found, name, 'process') * 1e6:.0f}",
-                ratio(against(found, name, "process")),
-                f"{middle['beside'] * 1e6:.0f}",
-                f"{added(found, name, 'memory') / 2**20:.0f}",
-                ratio(against(found, name, "memory")),
-                f"{middle['sent']:.0f}",
-            ]
-        )
+    rows = [
+        [
+            name,
+            f"{added(found, name, 'loop') * 1e6:.0f}",
+            ratio(against(found, name, "loop")),
+            f"{added(found, name, 'process') * 1e6:.0f}",
+            ratio(against(found, name, "process")),
+            f"{medians(found[name])['beside'] * 1e6:.0f}",
+            f"{added(found, name, 'memory') / 2**20:.0f}",
+            ratio(against(found, name, "memory")),
+            f"{medians(found[name])['sent']:.0f}",
+        ]
+        for name in found
+        if name != BARE
+    ]
     yield Grid(
         title=f"CPU a {kind}, memory and what was sent, added to the bare application",
-        columns=(
-            "variant",
-            "loop us",
-            "x floor",
-            "process us",
-            "x floor",
-            "beside us",
-            "MiB",
-            "x floor",
-            "bytes sent",
-        ),
+        columns=("variant", "loop us", "x floor", "process us", "x floor", "beside us", "MiB", "x floor", "sent"),
         rows=rows,
-        notes=_seen(found) if kind == "request" else (),
+        notes=[
+            f"The bare application takes {medians(found[BARE])['loop'] * 1e6:.0f} us.",
+            *(_seen(found) if kind == "request" else ()),
+        ],
     )
 
 

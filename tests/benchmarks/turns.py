@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import mean, median
 from typing import Any
 
 import psutil  # type: ignore[import-untyped]  # ships no types
@@ -114,13 +115,12 @@ class _Round:
         self._process = worker.tell("settle")["process"]
         self._shipper = worker.shipper_cpu()
         self._received = around.received(worker.variant.name)["bytes"]
-        self._loop = 0.0
-        self._measured = self._all = 0
+        self._turns: list[float] = []
+        self._all = 0
 
     def turn(self, count: int) -> None:
         self.worker.tell(f"run {self._path} {GREETING}")
-        self._loop += self.worker.tell(f"run {self._path} {count}")["loop"]
-        self._measured += count
+        self._turns.append(self.worker.tell(f"run {self._path} {count}")["loop"] / count)
         self._all += count + GREETING
 
     def end(self) -> dict[str, Any]:
@@ -130,7 +130,9 @@ class _Round:
         shipper = self.worker.shipper_cpu()
         received = self._received_in_the_end()
         return {
-            "loop": self._loop / self._measured,
+            "loop": median(self._turns),
+            "loop_mean": mean(self._turns),
+            "loop_least": min(self._turns),
             "process": (flushed["process"] - self._process) / self._all,
             "beside": (shipper - self._shipper) / self._all if shipper and self._shipper is not None else 0.0,
             "memory": flushed["memory"],

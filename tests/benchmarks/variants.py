@@ -1,4 +1,4 @@
-"""The ways to instrument the service: functions that are called once its libraries are imported, before its module is.
+"""The ways to instrument the service: functions called once its libraries are imported, and before its module is.
 
 Not after its module: OpenTelemetry's contrib and ddtrace trace no statement of an engine whose ``create_engine`` was
 imported by name before. What one has to do with the app itself, as its manual says, it returns, and how it sends
