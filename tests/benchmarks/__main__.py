@@ -35,14 +35,8 @@ def main() -> None:
     missing = [each.name for each in chosen if not each.is_installed()]
     if missing and options.sections:
         console.print(f"Not installed, and so not measured (uv run --group peers ...): {', '.join(missing)}")
-    chosen = [each for each in chosen if each.is_installed()]
     if options.sections:
-        results["about"] = _about(options)
-    with surroundings([*chosen, *(each for each in COMPARED if each not in chosen)]) as around:
-        for section in options.sections:
-            results[section] = _measure(section, options, chosen, around)
-            if options.json:
-                options.json.write_text(json.dumps(_summed(results), indent=1))
+        _measure_all(options, [each for each in chosen if each.is_installed()], results)
     _show(options, results)
 
 
@@ -61,6 +55,8 @@ def _options() -> argparse.Namespace:
     add("--from", dest="resume", type=Path, help="begin with what --json has written")
     add("--plot", type=Path, nargs="?", const=DRAWING, help=f"draw the CPU, in {DRAWING.relative_to(ROOT)}")
     add("--report", type=Path, nargs="?", const=PAGE, help=f"write the tables into {PAGE.relative_to(ROOT)}")
+    if resume := parser.parse_known_args()[0].resume:
+        parser.set_defaults(**json.loads(resume.read_text())["runs"]["about"])
     options = parser.parse_args()
     if options.sections is None:
         options.sections = [] if options.resume else list(SECTIONS)
@@ -78,6 +74,16 @@ def _about(options: argparse.Namespace) -> dict[str, Any]:
     kept = ("rounds", "requests", "rate", "seconds", "spans", "kind")
     machine = {"cores": os.cpu_count(), "python": platform.python_version()}
     return {**{name: getattr(options, name) for name in kept}, **machine}
+
+
+def _measure_all(options: argparse.Namespace, chosen: Sequence[Variant], results: dict[str, Any]) -> None:
+    """Add what the sections measure to the results, and write them down after each."""
+    results["about"] = _about(options)
+    with surroundings([*chosen, *(each for each in COMPARED if each not in chosen)]) as around:
+        for section in options.sections:
+            results[section] = _measure(section, options, chosen, around)
+            if options.json:
+                options.json.write_text(json.dumps(_summed(results), indent=1))
 
 
 def _measure(section: str, options: argparse.Namespace, chosen: Sequence[Variant], around: Surroundings) -> Any:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from statistics import median
 from typing import Any
 
 from tests.benchmarks.surroundings import Surroundings
@@ -38,7 +39,7 @@ def _by_size(variants: Sequence[Variant], around: Surroundings, requests: int) -
         turns = [[_turn(worker, requests, number) for worker in workers] for number in range(TURNS)]
     return {
         variant.name: {
-            str(size): {key: sum(turn[place][size][key] for turn in turns) / TURNS for key in ("loop", "process")}
+            str(size): {key: median(turn[place][size][key] for turn in turns) for key in ("loop", "process")}
             for size in SIZES
         }
         for place, variant in enumerate(variants)

@@ -51,5 +51,6 @@ def kinds_seen(runs: Runs) -> set[str]:
 
 
 def growth(points: Sequence[Sequence[int]]) -> int:
-    """Bytes by which resident memory was above that of the first point."""
-    return max(resident for _, resident in points) - points[0][1]
+    """The most by which resident memory rose above what it had been before, in bytes."""
+    residents = [resident for _, resident in points]
+    return max(now - min(residents[: at + 1]) for at, now in enumerate(residents))

@@ -43,7 +43,7 @@ def _cpu(results: Results) -> Iterator[Grid]:
         columns=("variant", "loop us", "x floor", "process us", "x floor", "beside us", "MiB", "x floor", "sent"),
         rows=rows,
         notes=[
-            f"The bare application takes {medians(found[BARE])['loop'] * 1e6:.0f} us.",
+            f"The bare application takes {medians(found[BARE])['loop'] * 1e6:.0f} us of its loop.",
             *(_seen(found) if kind == "request" else ()),
         ],
     )

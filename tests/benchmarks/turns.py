@@ -63,6 +63,15 @@ class Worker:
             return None
         return float(used.user + used.system)
 
+    def idle_shipper_cpu(self) -> float | None:
+        """The same, once that process has started and has nothing to do."""
+        before, now = -1.0, self.shipper_cpu()
+        deadline = time.monotonic() + 5
+        while now is not None and now != before and time.monotonic() < deadline:
+            time.sleep(0.3)
+            before, now = now, self.shipper_cpu()
+        return now
+
 
 @contextmanager
 def working(variant: Variant, around: Surroundings, routes: int = 1) -> Iterator[Worker]:
@@ -113,7 +122,7 @@ class _Round:
         self.worker, self._around, self._path = worker, around, path
         worker.tell(f"run {path} {WARM_UP}")
         self._process = worker.tell("settle")["process"]
-        self._shipper = worker.shipper_cpu()
+        self._shipper = worker.idle_shipper_cpu()
         self._received = around.received(worker.variant.name)["bytes"]
         self._turns: list[float] = []
         self._all = 0
