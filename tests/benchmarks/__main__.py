@@ -50,7 +50,8 @@ def _options() -> argparse.Namespace:
     add("--seconds", type=float, default=5, help="how long, at that rate and then at most")
     add("--spans", type=int, default=1_000_000, help="spans that the section memory records")
     add("--kind", default="request", choices=list(KINDS))
-    add("--only", action="append", help="a variant's name; bare and floor are always measured")
+    names = [each.name for each in VARIANTS]
+    add("--only", action="append", choices=names, metavar="NAME", help="bare and floor are always measured")
     add("--json", type=Path, help="write the figures and all runs to this file, section by section")
     add("--from", dest="resume", type=Path, help="begin with what --json has written")
     add("--plot", type=Path, nargs="?", const=DRAWING, help=f"draw the CPU, in {DRAWING.relative_to(ROOT)}")

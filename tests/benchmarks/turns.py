@@ -1,6 +1,7 @@
 """CPU a request: every variant lives in a process of its own, and they take turns at a few requests each."""
 
 import json
+import random
 import subprocess
 import sys
 import time
@@ -11,8 +12,6 @@ from pathlib import Path
 from statistics import mean, median
 from typing import Any
 
-import psutil  # type: ignore[import-untyped]  # ships no types
-
 from brain_otel.delivery.state import read_state
 from tests.benchmarks.surroundings import ROOT, Surroundings, wait_until_sent
 from tests.benchmarks.variants import Variant
@@ -21,6 +20,11 @@ WARM_UP = 100
 TURNS = 10
 GREETING = 5
 """Requests at the start of a turn that are not measured: connections that have grown old are made again."""
+
+PAUSE = 0.05
+"""Seconds after a turn, in which its threads send: they would be in the way of the next."""
+
+IDLE_SECONDS = 2.0
 
 KINDS = {"request": "/missions/7", "health": "/healthz", "error": "/fails/7"}
 
@@ -55,22 +59,19 @@ class Worker:
         """CPU so far of the process that sends for this one, None if there is none."""
         spool = self.folder / "spool"
         shipper = read_state(spool).shipper if spool.exists() else None
-        if shipper in (None, self.process.pid):
+        if shipper is None or shipper == self.process.pid:
             return None
         try:
-            used = psutil.Process(shipper).cpu_times()
-        except psutil.NoSuchProcess:
+            return time.clock_gettime(~shipper << 3 | 2)  # what clock_getcpuclockid(3) gives; psutil counts in 10 ms
+        except OSError:
             return None
-        return float(used.user + used.system)
 
-    def idle_shipper_cpu(self) -> float | None:
-        """The same, once that process has started and has nothing to do."""
-        before, now = -1.0, self.shipper_cpu()
-        deadline = time.monotonic() + 5
-        while now is not None and now != before and time.monotonic() < deadline:
-            time.sleep(0.3)
-            before, now = now, self.shipper_cpu()
-        return now
+    def idle_shipper(self) -> float:
+        """The share of a core that it takes when it has nothing to do."""
+        before = self.shipper_cpu()
+        time.sleep(IDLE_SECONDS if before is not None else 0)
+        after = self.shipper_cpu()
+        return (after - before) / IDLE_SECONDS if before is not None and after is not None else 0.0
 
 
 @contextmanager
@@ -108,10 +109,9 @@ def take_turns(
         workers = [stack.enter_context(working(each, around, routes)) for each in variants]
         rounds = [_Round(worker, around, path) for worker in workers]
         for number in range(turns):
-            shift = number % len(rounds)
-            order = rounds[shift:] + rounds[:shift]
-            for each in order if number % 2 else reversed(order):
+            for each in random.Random(number).sample(rounds, len(rounds)):
                 each.turn(count // turns)
+                time.sleep(PAUSE)
         return {each.worker.variant.name: each.end() for each in rounds}
 
 
@@ -122,33 +122,45 @@ class _Round:
         self.worker, self._around, self._path = worker, around, path
         worker.tell(f"run {path} {WARM_UP}")
         self._process = worker.tell("settle")["process"]
-        self._shipper = worker.idle_shipper_cpu()
+        time.sleep(IDLE_SECONDS if worker.shipper_cpu() is not None else 0)  # it is still starting
+        self._began, self._shipper = time.monotonic(), worker.shipper_cpu()
         self._received = around.received(worker.variant.name)["bytes"]
         self._turns: list[float] = []
+        self._loop = 0.0
         self._all = 0
 
     def turn(self, count: int) -> None:
-        self.worker.tell(f"run {self._path} {GREETING}")
-        self._turns.append(self.worker.tell(f"run {self._path} {count}")["loop"] / count)
+        greeting = self.worker.tell(f"run {self._path} {GREETING}")["loop"]
+        measured = self.worker.tell(f"run {self._path} {count}")["loop"]
+        self._turns.append(measured / count)
+        self._loop += greeting + measured
         self._all += count + GREETING
 
     def end(self) -> dict[str, Any]:
         name = self.worker.variant.name
         flushed = self.worker.tell("flush")
         wait_until_sent(self.worker.folder, by_us=name.endswith("external"))
-        shipper = self.worker.shipper_cpu()
+        beside = self._beside()
         received = self._received_in_the_end()
+        elsewhere = (flushed["process"] - self._process - self._loop) / self._all
         return {
             "loop": median(self._turns),
             "loop_mean": mean(self._turns),
             "loop_least": min(self._turns),
-            "process": (flushed["process"] - self._process) / self._all,
-            "beside": (shipper - self._shipper) / self._all if shipper and self._shipper is not None else 0.0,
+            "process": median(self._turns) + elsewhere,
+            "beside": beside / self._all,
             "memory": flushed["memory"],
             "sent": (received["bytes"] - self._received) / self._all,
             "spans": received["spans"],
             **self.worker.started,
         }
+
+    def _beside(self) -> float:
+        """CPU that the shipper took for the requests, without what it takes anyhow while others have their turns."""
+        now, seconds = self.worker.shipper_cpu(), time.monotonic() - self._began
+        if now is None or self._shipper is None:
+            return 0.0
+        return max(0.0, now - self._shipper - self.worker.idle_shipper() * seconds)
 
     def _received_in_the_end(self) -> dict[str, Any]:
         """What has arrived once nothing more does."""
