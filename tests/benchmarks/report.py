@@ -21,6 +21,6 @@ def write_report(page: Path, results: Mapping[str, Any], grids: Sequence[Grid]) 
 
 def _about(about: Mapping[str, Any]) -> str:
     return (
-        f"Measured with {about['rounds']} rounds, {about['requests']} requests a variant and round, "
-        f"{about['cores']} cores, Python {about['python']}."
+        f"Rounds: {about['rounds']}; requests of a variant in each: {about['requests']}; "
+        f"seconds of load: {about['seconds']:g}; cores: {about['cores']}; Python {about['python']}."
     )

@@ -107,7 +107,7 @@ def test_the_drawing_and_the_page_are_made_from_the_file_alone(
 def test_the_page_keeps_what_people_wrote(measured: tuple[Measured, str]) -> None:
     """Only what stands between the marks is replaced."""
     text = measured[0].page.read_text()
-    assert text.startswith(f"# Before\n\n{BEGIN}\nMeasured with 1 rounds")
+    assert text.startswith(f"# Before\n\n{BEGIN}\nRounds: 1; requests of a variant in each: 20;")
     assert text.endswith(f"{END}\n\nAfter.\n")
     assert "old" not in text
     assert f"| {OURS_BESIDE} |" in text
