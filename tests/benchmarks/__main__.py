@@ -1,132 +1,147 @@
-"""The benchmark's command."""
+"""The benchmark's command: measure, print the tables, write them down, draw."""
 
 import argparse
 import json
 import os
-import subprocess
-import sys
-import tempfile
-import time
-import urllib.request
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import platform
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
-from tests.benchmarks.variants import VARIANTS, Variant
-from tests.support.process import free_port
-from tests.support.services import start_valkey
+from tests.benchmarks.curves import COMPARED, measure_curves
+from tests.benchmarks.figures import least, medians
+from tests.benchmarks.memory import grow
+from tests.benchmarks.plot import draw
+from tests.benchmarks.report import write_report
+from tests.benchmarks.serving import serve_all
+from tests.benchmarks.surroundings import ROOT, Surroundings, surroundings
+from tests.benchmarks.tables import tables
+from tests.benchmarks.turns import KINDS, start_all, take_turns
+from tests.benchmarks.variants import BARE, FLOOR, VARIANTS, Variant
 
-ROOT = Path(__file__).parents[2]
+SECTIONS = ("cpu", "load", "start", "curves", "memory")
+PAGE, DRAWING = ROOT / "docs" / "benchmarks.md", ROOT / "docs" / "benchmarks.svg"
 
-
-@contextmanager
-def surroundings() -> Iterator[dict[str, str]]:
-    """Run what the service talks to; the variables that name it."""
-    port = free_port()
-    with start_valkey() as valkey, tempfile.TemporaryDirectory() as folder:
-        sink = subprocess.Popen([sys.executable, "-m", "tests.benchmarks.sink", str(port)], cwd=ROOT)
-        url = f"http://127.0.0.1:{port}"
-        try:
-            _wait_for(url)
-            yield {
-                **{name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG")},
-                "PYTHONPATH": str(ROOT),
-                "VALKEY_PORT": str(valkey.port),
-                "SINK_URL": url,
-                "SENTRY_DSN": f"http://key@127.0.0.1:{port}/1",
-                "FOLDER": folder,
-            }
-        finally:
-            sink.terminate()
-            sink.wait()
-
-
-def _wait_for(url: str) -> None:
-    for _ in range(100):
-        try:
-            bytes_received(url)
-        except OSError:
-            time.sleep(0.05)
-        else:
-            return
-    raise SystemExit("the sink does not answer")
-
-
-def bytes_received(url: str) -> int:
-    """Bytes of bodies that the sink has taken so far."""
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(url + "/received", timeout=5) as response:
-        return int(response.read())
-
-
-def measured(variant: Variant, env: dict[str, str], kind: str, count: int, routes: int = 1) -> dict[str, Any]:
-    """One run of ``variant`` in a process of its own."""
-    before = bytes_received(env["SINK_URL"])
-    command = [sys.executable, "-m", "tests.benchmarks.worker", variant.name, kind, str(count), str(routes)]
-    done = subprocess.run(
-        command, env=env, cwd=env["FOLDER"], capture_output=True, text=True, timeout=300, check=False
-    )
-    if done.returncode:
-        raise SystemExit(f"{variant.name} failed:\n{done.stderr}")
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return {**found, "sent": (bytes_received(env["SINK_URL"]) - before) / count}
-
-
-def medians(runs: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """The median of each figure."""
-    return {key: median(run[key] for run in runs) for key in runs[0]}
+console = Console(width=max(Console().width, 120), highlight=False)
 
 
 def main() -> None:
-    """Measure, and print the table."""
-    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5, help="runs of each variant, one beside the other")
-    parser.add_argument("--requests", type=int, default=500, help="requests a run")
-    parser.add_argument("--kind", default="request", choices=["request", "health", "error"])
-    parser.add_argument("--only", action="append", help="a variant's name; bare and floor are always measured")
-    parser.add_argument("--json", type=Path, help="write the figures to this file")
-    options = parser.parse_args()
-    chosen = [each for each in VARIANTS if not options.only or each.name in ("bare", "floor", *options.only)]
+    """Measure what is asked for."""
+    options = _options()
+    results = json.loads(options.resume.read_text())["runs"] if options.resume else {}
+    chosen = [each for each in VARIANTS if not options.only or each.name in (BARE, FLOOR, *options.only)]
     missing = [each.name for each in chosen if not each.is_installed()]
-    chosen = [each for each in chosen if each.is_installed()]
-    console = Console()
-    if missing:
+    if missing and options.sections:
         console.print(f"Not installed, and so not measured (uv run --group peers ...): {', '.join(missing)}")
-    runs: dict[str, list[dict[str, Any]]] = {each.name: [] for each in chosen}
-    with surroundings() as env:
-        for _ in range(options.rounds):
-            for variant in chosen:
-                runs[variant.name].append(measured(variant, env, options.kind, options.requests))
-    figures = {name: medians(found) for name, found in runs.items()}
-    console.print(_table(figures, options.kind))
-    if options.json:
-        options.json.write_text(json.dumps({"kind": options.kind, "medians": figures, "runs": runs}, indent=1))
+    if options.sections:
+        _measure_all(options, [each for each in chosen if each.is_installed()], results)
+    _show(options, results)
 
 
-def _table(figures: dict[str, dict[str, float]], kind: str) -> Table:
-    table = Table(title=f"Added to the bare application, a {kind}")
-    for column in ("variant", "loop us", "x floor", "process us", "x floor", "start ms", "MiB", "bytes sent"):
-        table.add_column(column, justify="left" if column == "variant" else "right")
-    bare = figures["bare"]
-    floor = {key: figures["floor"][key] - bare[key] for key in bare}
-    for name, found in figures.items():
-        added = {key: found[key] - bare[key] for key in bare}
-        table.add_row(
-            name,
-            f"{added['loop'] * 1e6:.0f}",
-            f"{added['loop'] / floor['loop']:.2f}",
-            f"{added['process'] * 1e6:.0f}",
-            f"{added['process'] / floor['process']:.2f}",
-            f"{added['start'] * 1e3:.0f}",
-            f"{added['memory'] / 2**20:.0f}",
-            f"{found['sent']:.0f}",
-        )
-    return table
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    add = parser.add_argument
+    add("--sections", type=_sections, help=f"of {','.join(SECTIONS)}; all of them if --from is not given")
+    add("--rounds", type=int, default=5, help="runs of each variant, one beside the other")
+    add("--requests", type=int, default=500, help="requests a run")
+    add("--rate", type=float, default=40, help="requests a second at which latency is measured")
+    add("--seconds", type=float, default=5, help="how long, at that rate and then at most")
+    add("--spans", type=int, default=1_000_000, help="spans that the section memory records")
+    add("--kind", default="request", choices=list(KINDS))
+    names = [each.name for each in VARIANTS]
+    add("--only", action="append", choices=names, metavar="NAME", help="bare and floor are always measured")
+    add("--json", type=Path, help="write the figures and all runs to this file, section by section")
+    add("--from", dest="resume", type=Path, help="begin with what --json has written")
+    add("--plot", type=Path, nargs="?", const=DRAWING, help=f"draw the CPU, in {DRAWING.relative_to(ROOT)}")
+    add("--report", type=Path, nargs="?", const=PAGE, help=f"write the tables into {PAGE.relative_to(ROOT)}")
+    if resume := parser.parse_known_args()[0].resume:
+        parser.set_defaults(**json.loads(resume.read_text())["runs"]["about"])
+    options = parser.parse_args()
+    if options.sections is None:
+        options.sections = [] if options.resume else list(SECTIONS)
+    return options
+
+
+def _sections(text: str) -> list[str]:
+    given = text.split(",")
+    if unknown := [each for each in given if each not in SECTIONS]:
+        raise argparse.ArgumentTypeError(f"no section {', '.join(unknown)}; there are {', '.join(SECTIONS)}")
+    return given
+
+
+def _about(options: argparse.Namespace) -> dict[str, Any]:
+    kept = ("rounds", "requests", "rate", "seconds", "spans", "kind")
+    machine = {"cores": os.cpu_count(), "python": platform.python_version()}
+    return {**{name: getattr(options, name) for name in kept}, **machine}
+
+
+def _measure_all(options: argparse.Namespace, chosen: Sequence[Variant], results: dict[str, Any]) -> None:
+    """Add what the sections measure to the results, and write them down after each."""
+    results["about"] = _about(options)
+    with surroundings([*chosen, *(each for each in COMPARED if each not in chosen)]) as around:
+        for section in options.sections:
+            results[section] = _measure(section, options, chosen, around)
+            if options.json:
+                options.json.write_text(json.dumps(_summed(results), indent=1))
+
+
+def _measure(section: str, options: argparse.Namespace, chosen: Sequence[Variant], around: Surroundings) -> Any:
+    if section == "memory":
+        return grow(options.spans)
+    rounds: dict[str, Callable[[Sequence[Variant]], Mapping[str, Any]]] = {
+        "cpu": lambda order: take_turns(order, around, KINDS[options.kind], options.requests),
+        "load": lambda order: serve_all(order, around, options.rate, options.seconds),
+        "start": lambda order: start_all(order, around),
+        "curves": lambda _: measure_curves(around, options.requests),
+    }
+    found: dict[str, Any] = {each.name: [] for each in chosen} if section != "curves" else {}
+    for number in range(options.rounds):
+        order = chosen if number % 2 == 0 else chosen[::-1]
+        _append(found, rounds[section](order))
+    return found
+
+
+def _append(found: dict[str, Any], measured: Mapping[str, Any]) -> None:
+    """Add a run to the list of each place, however deep the places are."""
+    for key, value in measured.items():
+        if _is_run(value):
+            found.setdefault(key, []).append(value)
+        else:
+            _append(found.setdefault(key, {}), value)
+
+
+def _is_run(value: Mapping[str, Any]) -> bool:
+    return not all(isinstance(each, Mapping) for each in value.values())
+
+
+def _summed(results: Mapping[str, Any]) -> dict[str, Any]:
+    made = {name: _each(results, summary) for name, summary in (("medians", medians), ("least", least))}
+    return {**made, "runs": results}
+
+
+def _each(results: Mapping[str, Any], summary: Callable[[Any], Any]) -> dict[str, Any]:
+    """The results with each list of runs summed up; what is none is left out."""
+    found = {}
+    for key, value in results.items():
+        if isinstance(value, Mapping):
+            found[key] = _each(value, summary)
+        elif isinstance(value, list) and isinstance(value[0], Mapping):
+            found[key] = summary(value)
+    return found
+
+
+def _show(options: argparse.Namespace, results: Mapping[str, Any]) -> None:
+    grids = tables(results)
+    for grid in grids:
+        console.print(grid.table(), "")
+    if options.plot:
+        if "cpu" not in results:
+            raise SystemExit("--plot draws what the section cpu has measured")
+        options.plot.write_text(draw(results["cpu"], results["about"]["kind"]))
+    if options.report:
+        write_report(options.report, results, grids)
 
 
 if __name__ == "__main__":

@@ -4,24 +4,23 @@ import os
 
 import httpx
 import redis.asyncio
-import sqlalchemy
 from fastapi import FastAPI
+from opentelemetry import trace
+from sqlalchemy import create_engine, text
 from sqlalchemy.pool import StaticPool
-
-STATEMENT = "SELECT name FROM missions WHERE id = :id"
 
 
 def create_app(routes: int = 1) -> FastAPI:
     """Make the app, with ``routes`` routes before the one that is asked for."""
     app = FastAPI()
-    # By its full name: contrib does not trace an engine from a function that was imported before.
-    engine = sqlalchemy.create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})
+    engine = create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})
     with engine.begin() as connection:
-        connection.execute(sqlalchemy.text("CREATE TABLE missions (id INTEGER PRIMARY KEY, name TEXT)"))
-        connection.execute(sqlalchemy.text("INSERT INTO missions VALUES (7, 'survey')"))
+        connection.execute(text("CREATE TABLE missions (id INTEGER PRIMARY KEY, name TEXT)"))
+        connection.execute(text("INSERT INTO missions VALUES (7, 'survey')"))
     cache = redis.asyncio.Redis(port=int(os.environ["VALKEY_PORT"]))
     client = httpx.AsyncClient(trust_env=False)
-    upstream = os.environ["SINK_URL"] + "/v1/completions"
+    tracer = trace.get_tracer("shop")
+    upstream = os.environ["UPSTREAM_URL"] + "/v1/completions"
 
     async def unused(mission_id: int) -> int:
         return mission_id
@@ -37,13 +36,17 @@ def create_app(routes: int = 1) -> FastAPI:
     async def fails(mission_id: int) -> None:
         raise ValueError(f"mission {mission_id}")
 
+    @app.get("/spans/{count}")
+    async def spans(count: int) -> None:
+        for _ in range(count):
+            with tracer.start_as_current_span("step"):
+                pass
+
     @app.get("/missions/{mission_id}")
     async def mission(mission_id: int) -> dict[str, str]:
         await cache.get(f"mission:{mission_id}")
         with engine.connect() as connection:
-            row = connection.execute(
-                sqlalchemy.text("SELECT name FROM missions WHERE id = :id"), {"id": mission_id}
-            ).one()
+            row = connection.execute(text("SELECT name FROM missions WHERE id = :id"), {"id": mission_id}).one()
         await cache.set(f"mission:{mission_id}", row.name, ex=60)
         response = await client.get(upstream)
         return {"name": row.name, "plan": response.text}

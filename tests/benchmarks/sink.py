@@ -1,32 +1,59 @@
-"""A server that takes everything: Sentry's ingest, an OTLP endpoint, an agent, and what the service calls."""
+"""A server that takes everything: Sentry's ingest, an OTLP endpoint, an agent, and what the service calls.
+
+It listens on a port for each variant, ``python -m tests.benchmarks.sink PORT ...``, and tells on each what came.
+"""
 
 import asyncio
 import contextlib
+import json
 import sys
-from collections import Counter
+import zlib
+from collections import Counter, deque
 
-received: Counter[str] = Counter()
+KEPT = 50
+"""Bodies that are kept on each port to look into; a traced request is in each of them, or in none."""
+
+SPANS = {"server": b"/missions/{mission_id}", "sql": b"SELECT", "redis": b"SET", "http": b"completions"}
+"""What a span of each kind cannot be told without, whatever the protocol."""
 
 
-async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
-        while True:
-            head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-            lines = head.split("\r\n")
-            path = lines[0].split(" ")[1].partition("?")[0]
-            headers = {line.partition(":")[0].lower(): line.partition(":")[2].strip() for line in lines[1:]}
-            size = len(await _body(reader, headers))
-            body = b"{}"
-            if path == "/received":
-                body = str(sum(received.values())).encode()
-            else:
-                received[path] += size
-            writer.write(
-                b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s"
-                % (len(body), body)
-            )
-            await writer.drain()
-    writer.close()
+class Port:
+    """What came on one port."""
+
+    def __init__(self) -> None:
+        self.bytes: Counter[str] = Counter()
+        self.bodies: deque[bytes] = deque(maxlen=KEPT)
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer the requests of one connection."""
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+                lines = head.split("\r\n")
+                path = lines[0].split(" ")[1].partition("?")[0]
+                headers = {line.partition(":")[0].lower(): line.partition(":")[2].strip() for line in lines[1:]}
+                taken = await _body(reader, headers)
+                answer = json.dumps(self.told()).encode() if path == "/received" else b"{}"
+                if taken:
+                    self.bytes[path] += len(taken)
+                    self.bodies.append(taken)
+                writer.write(
+                    b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s"
+                    % (len(answer), answer)
+                )
+                await writer.drain()
+        writer.close()
+
+    def told(self) -> dict[str, object]:
+        """The bytes of bodies so far, and which spans are in what came last."""
+        text = b"".join(map(_plain, self.bodies))
+        return {"bytes": self.bytes.total(), "spans": [name for name, mark in SPANS.items() if mark in text]}
+
+
+def _plain(body: bytes) -> bytes:
+    with contextlib.suppress(zlib.error):
+        return zlib.decompress(body, wbits=47)  # with gzip's header or zlib's, whichever there is
+    return body
 
 
 async def _body(reader: asyncio.StreamReader, headers: dict[str, str]) -> bytes:
@@ -40,11 +67,11 @@ async def _body(reader: asyncio.StreamReader, headers: dict[str, str]) -> bytes:
     return body
 
 
-async def main(port: int) -> None:
+async def main(ports: list[int]) -> None:
     """Serve until the process is ended."""
-    server = await asyncio.start_server(_serve, "127.0.0.1", port)
-    await server.serve_forever()
+    servers = [await asyncio.start_server(Port().serve, "127.0.0.1", port) for port in ports]
+    await asyncio.gather(*(server.serve_forever() for server in servers))
 
 
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1])))
+    asyncio.run(main(list(map(int, sys.argv[1:]))))

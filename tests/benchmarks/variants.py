@@ -1,6 +1,8 @@
-"""The ways to instrument the service: functions that are called after the app's imports and before it is made.
+"""The ways to instrument the service: functions called once its libraries are imported, and before its module is.
 
-What one has to do with the app itself, as its manual says, it returns.
+Not after its module: OpenTelemetry's contrib and ddtrace trace no statement of an engine whose ``create_engine`` was
+imported by name before. What one has to do with the app itself, as its manual says, it returns, and how it sends
+what still waits.
 """
 
 import os
@@ -8,12 +10,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-OnApp = Callable[["FastAPI"], None]
+
+@dataclass(frozen=True, kw_only=True)
+class Started:
+    """What is left to do by a variant that has been started."""
+
+    on_app: Callable[["FastAPI"], None] | None = None
+    flush: Callable[[], object] | None = None
+    """Sends what waits in the process."""
+
+
+FLUSH_SECONDS = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,19 +33,22 @@ class Variant:
     """One row of the table."""
 
     name: str
-    start: Callable[[], OnApp | None]
+    start: Callable[[], Started]
     needs: str | None = None
     """The package without which it cannot be measured."""
+    sends: bool = True
+    """Whether it is to be seen to send spans of every kind."""
 
     def is_installed(self) -> bool:
         return self.needs is None or find_spec(self.needs) is not None
 
 
-def bare() -> None:
+def bare() -> Started:
     """Nothing at all."""
+    return Started()
 
 
-def floor() -> OnApp:
+def floor() -> Started:
     """OpenTelemetry's SDK and the four contrib instrumentors as they come, spans to nowhere."""
     from opentelemetry import trace
     from opentelemetry.sdk.trace import TracerProvider
@@ -42,7 +57,7 @@ def floor() -> OnApp:
     return instrument_with_contrib()
 
 
-def instrument_with_contrib() -> OnApp:
+def instrument_with_contrib(flush: Callable[[], object] | None = None) -> Started:
     from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
     from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
     from opentelemetry.instrumentation.redis import RedisInstrumentor
@@ -51,16 +66,25 @@ def instrument_with_contrib() -> OnApp:
     HTTPXClientInstrumentor().instrument()
     RedisInstrumentor().instrument()
     SQLAlchemyInstrumentor().instrument(skip_dep_check=True)
-    return FastAPIInstrumentor.instrument_app
+    return Started(on_app=FastAPIInstrumentor.instrument_app, flush=flush)
 
 
-def sentry_native() -> None:
+def sentry_alone() -> Started:
+    """``sentry_sdk.init`` alone, without traces: what start-up is held against."""
+    import sentry_sdk
+
+    sentry_sdk.init(dsn=os.environ["SENTRY_DSN"])
+    return Started(flush=lambda: sentry_sdk.flush(FLUSH_SECONDS))
+
+
+def sentry_native() -> Started:
     import sentry_sdk
 
     sentry_sdk.init(dsn=os.environ["SENTRY_DSN"], traces_sample_rate=1.0)
+    return Started(flush=lambda: sentry_sdk.flush(FLUSH_SECONDS))
 
 
-def sentry_processor() -> OnApp:
+def sentry_processor() -> Started:
     """As the documentation of SentrySpanProcessor has it."""
     import sentry_sdk
     from opentelemetry import trace
@@ -73,18 +97,20 @@ def sentry_processor() -> OnApp:
     provider.add_span_processor(SentrySpanProcessor())
     trace.set_tracer_provider(provider)
     set_global_textmap(SentryPropagator())
-    return instrument_with_contrib()
+    return instrument_with_contrib(lambda: sentry_sdk.flush(FLUSH_SECONDS))
 
 
-def sentry_otlp_integration() -> OnApp:
+def sentry_otlp_integration() -> Started:
     import sentry_sdk
+    from opentelemetry import trace
     from sentry_sdk.integrations.otlp import OTLPIntegration
 
     sentry_sdk.init(dsn=os.environ["SENTRY_DSN"], integrations=[OTLPIntegration()])
-    return instrument_with_contrib()
+    # The API's class has no force_flush, the SDK's has.
+    return instrument_with_contrib(lambda: trace.get_tracer_provider().force_flush())  # type: ignore[attr-defined]
 
 
-def with_logfire() -> OnApp:
+def with_logfire() -> Started:
     import logfire
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
@@ -103,31 +129,32 @@ def with_logfire() -> OnApp:
     def on_app(app: "FastAPI") -> None:
         logfire.instrument_fastapi(app)
 
-    return on_app
+    return Started(on_app=on_app, flush=logfire.force_flush)
 
 
-def with_ddtrace() -> None:
+def with_ddtrace() -> Started:
     os.environ["DD_TRACE_AGENT_URL"] = os.environ["SINK_URL"]
     os.environ["DD_INSTRUMENTATION_TELEMETRY_ENABLED"] = "false"
     os.environ["DD_REMOTE_CONFIGURATION_ENABLED"] = "false"
     import ddtrace
+    from ddtrace.trace import tracer
 
     ddtrace.patch(fastapi=True, starlette=True, sqlalchemy=True, redis=True, httpx=True, sqlite3=False)
+    return Started(flush=tracer.flush)
 
 
-def with_elastic() -> OnApp:
+def with_elastic() -> Started:
     import elasticapm
     from elasticapm.contrib.starlette import ElasticAPM, make_apm_client
 
-    client = make_apm_client(
-        {"SERVICE_NAME": "shop", "SERVER_URL": os.environ["SINK_URL"], "CLOUD_PROVIDER": "none", "LOG_LEVEL": "off"}
-    )
+    client = make_apm_client({"SERVICE_NAME": "shop", "SERVER_URL": os.environ["SINK_URL"], "CLOUD_PROVIDER": "none"})
     elasticapm.instrument()
 
     def on_app(app: "FastAPI") -> None:
         app.add_middleware(ElasticAPM, client=client)
 
-    return on_app
+    # It sends every ten seconds; closing it is the only way to have it send now.
+    return Started(on_app=on_app, flush=client.close)
 
 
 OURS = """
@@ -144,10 +171,10 @@ distribution:
 """
 
 
-def ours(rate: float = 1.0, destination: str = "sentry: ", shipper: str | None = None) -> Callable[[], None]:
+def ours(rate: float = 1.0, destination: str = "sentry: ", shipper: str | None = None) -> Callable[[], Started]:
     """brain_otel with one destination; ``shipper`` sends what is spooled, and None is the queue in memory."""
 
-    def start() -> None:
+    def start() -> Started:
         import brain_otel
 
         spool = Path(os.environ["FOLDER"]) / "spool"
@@ -156,21 +183,32 @@ def ours(rate: float = 1.0, destination: str = "sentry: ", shipper: str | None =
         file = Path(os.environ["FOLDER"]) / "telemetry.yaml"
         file.write_text(text.replace("SINK_URL", os.environ["SINK_URL"]))
         brain_otel.setup(config_file=file)
+        return Started(flush=lambda: brain_otel.flush(FLUSH_SECONDS))
 
     return start
 
 
+BARE, FLOOR, OURS_BESIDE, SENTRY_ALONE, SENTRY_NATIVE = (
+    "bare",
+    "floor",
+    "brain_otel, spool, process",
+    "sentry_sdk.init alone",
+    "sentry-sdk, native",
+)
+
 VARIANTS = (
-    Variant(name="bare", start=bare),
-    Variant(name="floor", start=floor),
+    Variant(name=BARE, start=bare, sends=False),
+    Variant(name=FLOOR, start=floor, sends=False),
     Variant(name="brain_otel, memory", start=ours()),
     Variant(name="brain_otel, spool, thread", start=ours(shipper="thread")),
-    Variant(name="brain_otel, spool, process", start=ours(shipper="process")),
+    Variant(name=OURS_BESIDE, start=ours(shipper="process")),
+    Variant(name="brain_otel, spool, external", start=ours(shipper="external")),
     Variant(name="brain_otel, spool, 10 %", start=ours(0.1, shipper="process")),
-    Variant(name="brain_otel, spool, 0 %", start=ours(0.0, shipper="process")),
+    Variant(name="brain_otel, spool, 0 %", start=ours(0.0, shipper="process"), sends=False),
     Variant(name="brain_otel, otlp", start=ours(destination="{otlp: {endpoint: SINK_URL}}")),
     Variant(name="brain_otel, sentry_otlp", start=ours(destination="sentry_otlp: ")),
-    Variant(name="sentry-sdk, native", start=sentry_native),
+    Variant(name=SENTRY_ALONE, start=sentry_alone, sends=False),
+    Variant(name=SENTRY_NATIVE, start=sentry_native),
     Variant(name="SentrySpanProcessor", start=sentry_processor),
     Variant(name="Sentry OTLPIntegration", start=sentry_otlp_integration),
     Variant(name="logfire", start=with_logfire, needs="logfire"),
@@ -178,4 +216,5 @@ VARIANTS = (
     Variant(name="elastic-apm", start=with_elastic, needs="elasticapm"),
 )
 
-BY_NAME: dict[str, Any] = {variant.name: variant for variant in VARIANTS}
+PEERS = ("logfire", "ddtrace", "elastic-apm")
+BY_NAME: dict[str, Variant] = {variant.name: variant for variant in VARIANTS}

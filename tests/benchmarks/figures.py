@@ -1,0 +1,56 @@
+"""Figures from runs: medians, what is added to the bare application, and ratios."""
+
+from collections.abc import Mapping, Sequence
+from statistics import median
+from typing import Any
+
+from tests.benchmarks.variants import BARE, FLOOR
+
+Runs = Sequence[Mapping[str, Any]]
+ByVariant = Mapping[str, Runs]
+
+
+def medians(runs: Runs) -> dict[str, float]:
+    """The median of each figure."""
+    return {key: median(run[key] for run in runs) for key in _numbers(runs)}
+
+
+def least(runs: Runs) -> dict[str, float]:
+    """The least of each figure: what is left when nothing else disturbed."""
+    return {key: min(run[key] for run in runs) for key in _numbers(runs)}
+
+
+def _numbers(runs: Runs) -> list[str]:
+    return [key for key, value in runs[0].items() if isinstance(value, int | float)]
+
+
+def added(found: ByVariant, name: str, key: str) -> float:
+    """What a variant adds to the bare application, by medians."""
+    return medians(found[name])[key] - medians(found[BARE])[key]
+
+
+def against(found: ByVariant, name: str, key: str, other: str = FLOOR) -> float | None:
+    """What a variant adds, in units of what another adds; None where that is nothing."""
+    unit = added(found, other, key)
+    return added(found, name, key) / unit if unit > 0 else None
+
+
+def share(found: ByVariant, name: str, key: str, other: str = FLOOR) -> float:
+    """A figure of a variant in units of another's, both as they are."""
+    return medians(found[name])[key] / medians(found[other])[key]
+
+
+def per_span(sizes: Mapping[str, Runs], size: str, key: str) -> float:
+    """What a span costs in a trace of ``size`` spans: the request without any is taken off."""
+    return (medians(sizes[size])[key] - medians(sizes["0"])[key]) / int(size)
+
+
+def kinds_seen(runs: Runs) -> set[str]:
+    """The kinds of spans that were seen in what was sent, in every round."""
+    return set.intersection(*(set(run["spans"]) for run in runs))
+
+
+def growth(points: Sequence[Sequence[int]]) -> int:
+    """The most by which resident memory rose above what it had been before, in bytes."""
+    residents = [resident for _, resident in points]
+    return max(now - min(residents[: at + 1]) for at, now in enumerate(residents))

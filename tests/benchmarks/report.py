@@ -1,0 +1,26 @@
+"""The figures on a page: between two marks, so that what people wrote around them stays."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.benchmarks.grid import Grid
+
+BEGIN, END = "<!-- figures -->", "<!-- /figures -->"
+
+
+def write_report(page: Path, results: Mapping[str, Any], grids: Sequence[Grid]) -> None:
+    """Put the tables into the page."""
+    before, begin, rest = page.read_text().partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise SystemExit(f"{page} has no {BEGIN} ... {END}")
+    tables = "\n".join(grid.markdown() for grid in grids)
+    page.write_text(f"{before}{begin}\n{_about(results['about'])}\n\n{tables}\n{end}{after}")
+
+
+def _about(about: Mapping[str, Any]) -> str:
+    return (
+        f"Rounds: {about['rounds']}; requests of a variant in each: {about['requests']}; "
+        f"seconds of load: {about['seconds']:g}; cores: {about['cores']}; Python {about['python']}."
+    )

@@ -1,0 +1,104 @@
+"""What is around a measured service: a cache, a sink with a port for each variant, a folder, an environment."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from brain_otel.delivery.shipper import drain
+from brain_otel.delivery.state import is_empty
+from tests.benchmarks.variants import Variant
+from tests.support.process import free_port
+from tests.support.services import start_valkey
+
+ROOT = Path(__file__).parents[2]
+SENT_WITHIN = 15.0
+UPSTREAM = "upstream"
+"""The port that the service calls: not one that products send to, whose calls they do not trace."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Surroundings:
+    """Where the cache and the variants' ports of the sink are."""
+
+    valkey_port: int
+    ports: dict[str, int]
+
+    @contextmanager
+    def folder(self) -> Iterator[Path]:
+        """A folder for one process; what a shipper still writes there when it ends does not matter."""
+        with tempfile.TemporaryDirectory(prefix="benchmark-", ignore_cleanup_errors=True) as made:
+            yield Path(made)
+
+    def environment(self, variant: str, folder: Path) -> dict[str, str]:
+        """All the variables that a measured process gets."""
+        port = self.ports[variant]
+        return {
+            **{name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG")},
+            "PYTHONPATH": str(ROOT),
+            "VALKEY_PORT": str(self.valkey_port),
+            "UPSTREAM_URL": f"http://127.0.0.1:{self.ports[UPSTREAM]}",
+            "SINK_URL": f"http://127.0.0.1:{port}",
+            "SENTRY_DSN": f"http://key@127.0.0.1:{port}/1",
+            "FOLDER": str(folder),
+        }
+
+    def received(self, variant: str) -> dict[str, Any]:
+        """The bytes that a variant has sent so far, and the kinds of spans seen in them."""
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(f"http://127.0.0.1:{self.ports[variant]}/received", timeout=10) as response:
+            told: dict[str, Any] = json.load(response)
+        return told
+
+
+@contextmanager
+def surroundings(variants: Sequence[Variant]) -> Iterator[Surroundings]:
+    """Run what the service talks to."""
+    names = [UPSTREAM, *(variant.name for variant in variants)]
+    ports: set[int] = set()
+    while len(ports) < len(names):
+        ports.add(free_port())
+    with start_valkey() as valkey:
+        command = [sys.executable, "-m", "tests.benchmarks.sink", *map(str, ports)]
+        sink = subprocess.Popen(command, cwd=ROOT)
+        around = Surroundings(valkey_port=valkey.port, ports=dict(zip(names, ports, strict=True)))
+        try:
+            _wait_for(around)
+            yield around
+        finally:
+            sink.terminate()
+            sink.wait()
+
+
+def _wait_for(around: Surroundings) -> None:
+    waiting = list(around.ports)
+    deadline = time.monotonic() + 10
+    while waiting:
+        try:
+            around.received(waiting[-1])
+        except OSError:
+            if time.monotonic() > deadline:
+                raise SystemExit("the sink does not answer") from None
+            time.sleep(0.05)
+        else:
+            waiting.pop()
+
+
+def wait_until_sent(folder: Path, *, by_us: bool) -> None:
+    """Wait for the shipper to have sent what is spooled, or, if there is none of the product's, send it."""
+    spool = folder / "spool"
+    if not spool.exists():
+        return
+    deadline = time.monotonic() + SENT_WITHIN
+    while not by_us and not is_empty(spool) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    if by_us:
+        drain(spool, SENT_WITHIN)

@@ -1,0 +1,259 @@
+"""The benchmark measures what it says, and writes down what it measures."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from tests.benchmarks.curves import COMPARED, ROUTES, SIZES
+from tests.benchmarks.load import Connection, at_rate, quantile
+from tests.benchmarks.plot import draw
+from tests.benchmarks.report import BEGIN, END, write_report
+from tests.benchmarks.surroundings import ROOT
+from tests.benchmarks.tables import tables
+from tests.benchmarks.variants import BARE, FLOOR, OURS_BESIDE, SENTRY_ALONE, VARIANTS
+from tests.support.process import free_port, run_python
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.benchmarks.grid import Grid
+    from tests.support.services import Valkey
+
+ABOUT = {"rounds": 1, "requests": 50, "rate": 40.0, "seconds": 1, "kind": "request", "cores": 2, "python": "3.11.0"}
+
+
+def run(loop: float, **figures: Any) -> dict[str, Any]:
+    """Give the figures of a run that needs so many microseconds of the loop and twice as many of the process."""
+    plain = {"beside": 0.0, "memory": loop * 2**20, "sent": 0.0, "spans": [], "start": loop, "start_cpu": loop}
+    return {"loop": loop / 1e6, "process": loop / 5e5, **plain, **figures}
+
+
+def by_title(results: dict[str, Any]) -> dict[str, Grid]:
+    return {grid.title: grid for grid in tables({"about": ABOUT, **results})}
+
+
+class Measured:
+    """What a run of the command left behind."""
+
+    def __init__(self, folder: Path) -> None:
+        self.figures, self.drawing, self.page = (folder / name for name in ("f.json", "f.svg", "page.md"))
+        self.page.write_text(f"# Before\n\n{BEGIN}\nold\n{END}\n\nAfter.\n")
+
+    def command(self, *arguments: str) -> str:
+        """Run it with small settings; what it printed."""
+        command = [sys.executable, "-m", "tests.benchmarks", "--rounds", "1", "--requests", "20", "--seconds", "0.5"]
+        command += ["--plot", str(self.drawing), "--report", str(self.page), "--only", OURS_BESIDE, *arguments]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Measured, str]:
+    """Give one run of CPU and load, without other products."""
+    left = Measured(tmp_path_factory.mktemp("benchmark"))
+    return left, left.command("--sections", "cpu,load", "--json", str(left.figures))
+
+
+def test_one_command_prints_a_table_of_each_section(measured: tuple[Measured, str]) -> None:
+    """With ratios to the floor, and the goals that were measured."""
+    printed = measured[1]
+    assert "CPU a request" in printed
+    assert "Under uvicorn" in printed
+    assert "loop CPU, 100 %, spool and shipper process" in printed
+    assert "Server, SQL, Redis and HTTP spans were seen in what each product sent." in printed
+
+
+def test_the_file_has_medians_least_and_every_run(measured: tuple[Measured, str]) -> None:
+    """Of each figure of each variant."""
+    found = json.loads(measured[0].figures.read_text())
+    for section, figures in (
+        ("cpu", ("loop", "process", "memory", "start", "sent")),
+        ("load", ("p50", "p99", "rps")),
+    ):
+        for name in (BARE, FLOOR, OURS_BESIDE):
+            (only,) = found["runs"][section][name]
+            for figure in figures:
+                assert found["medians"][section][name][figure] == found["least"][section][name][figure]
+                assert only[figure] == found["medians"][section][name][figure]
+
+
+def test_what_is_spooled_counts_as_sent_when_the_shipper_has_sent_it(measured: tuple[Measured, str]) -> None:
+    """The shipper's process outlives the application's; the benchmark waits for it."""
+    (only,) = json.loads(measured[0].figures.read_text())["runs"]["cpu"][OURS_BESIDE]
+    assert only["sent"] > 100
+    assert sorted(only["spans"]) == ["http", "redis", "server", "sql"]
+
+
+def test_the_drawing_and_the_page_are_made_from_the_file_alone(
+    measured: tuple[Measured, str], tmp_path: Path
+) -> None:
+    """``--from`` measures nothing again, and gives the same."""
+    again = Measured(tmp_path)
+    assert again.command("--from", str(measured[0].figures)) == measured[1]
+    assert again.drawing.read_text() == measured[0].drawing.read_text()
+    assert again.page.read_text() == measured[0].page.read_text()
+
+
+def test_the_page_keeps_what_people_wrote(measured: tuple[Measured, str]) -> None:
+    """Only what stands between the marks is replaced."""
+    text = measured[0].page.read_text()
+    assert text.startswith(f"# Before\n\n{BEGIN}\nRounds: 1; requests of a variant in each: 20;")
+    assert text.endswith(f"{END}\n\nAfter.\n")
+    assert "old" not in text
+    assert f"| {OURS_BESIDE} |" in text
+
+
+def test_a_page_without_marks_is_not_touched(tmp_path: Path) -> None:
+    """It is said what is missing."""
+    page = tmp_path / "page.md"
+    page.write_text("# Mine\n")
+    with pytest.raises(SystemExit, match="has no <!-- figures -->"):
+        write_report(page, {"about": ABOUT}, [])
+    assert page.read_text() == "# Mine\n"
+
+
+def test_the_drawing_has_two_bars_for_each_variant() -> None:
+    """In units of the floor, which is what plain OpenTelemetry adds; no bar is shorter than nothing."""
+    found = {BARE: [run(100)], FLOOR: [run(200)], OURS_BESIDE: [run(250)], "ddtrace": [run(90)]}
+    root = ET.fromstring(draw(found, "request"))
+    texts = [each.text for each in root.iter() if each.tag.endswith("text")]
+    assert texts[3:] == [FLOOR, "1.00", "1.00", OURS_BESIDE, "1.50", "1.50", "ddtrace", "-0.10", "-0.10"]
+    bars = [float(each.get("width", "")) for each in root.iter() if each.get("class") in ("loop", "process")][2:]
+    assert bars[2] / bars[0] == pytest.approx(1.5, rel=0.01)
+    assert bars[-2:] == [1.0, 1.0]
+
+
+def test_a_product_that_was_not_seen_to_trace_is_named() -> None:
+    """One that sends nothing, and one without a kind of span in any of the rounds."""
+    full = run(300, sent=9.0, spans=["server", "sql", "redis", "http"])
+    cpu = {
+        BARE: [run(100)],
+        FLOOR: [run(200)],
+        "elastic-apm": [run(200)],
+        "ddtrace": [full, {**full, "spans": ["server", "redis", "http"]}],
+        "logfire": [full],
+    }
+    (notes,) = [grid.notes for title, grid in by_title({"cpu": cpu}).items() if title.startswith("CPU")]
+    assert notes[1:] == ["elastic-apm: nothing was sent.", "ddtrace: no sql spans were seen in what was sent."]
+
+
+def test_the_other_sections_have_tables_with_ratios() -> None:
+    """Start-up against sentry_sdk.init, a span against one of a trace of ten, growth of memory."""
+    sizes = {str(size): [run(100 + 20 * size + size // 1000 * 4000)] for size in SIZES}
+    kinds = {kind: {each.name: [run(100 * number)] for number, each in enumerate(COMPARED)} for kind in ("error",)}
+    routes = {str(count): {each.name: kinds["error"][each.name] for each in COMPARED[:3]} for count in ROUTES}
+    start = {BARE: [run(0)], FLOOR: [run(100)], SENTRY_ALONE: [run(200)], OURS_BESIDE: [run(300)]}
+    found = by_title(
+        {
+            "start": start,
+            "curves": {"spans": {OURS_BESIDE: sizes}, "routes": routes, "kinds": kinds},
+            "memory": [[0, 104 * 2**20], [250, 100 * 2**20], [500, 103 * 2**20], [1000, 102 * 2**20]],
+        }
+    )
+    assert len(found) == 6
+    assert list(found["Held against the goals"].rows) == [
+        ["start-up against sentry_sdk.init", "1.50", "1.60", "1.20"],
+        ["start-up against sentry_sdk.init, CPU", "1.50", "1.60", "1.20"],
+        ["a span's loop CPU, 1,000 a trace against 10", "1.20", "1.20", "1.00"],
+        ["a span's process CPU, 1,000 a trace against 10", "1.20", "1.20", "1.00"],
+        ["MiB grown in 1,000 spans", "3.0", "5.0", "0.0"],
+    ]
+
+
+def test_the_variants_are_those_that_are_promised() -> None:
+    """Each by one name."""
+    names = [each.name for each in VARIANTS]
+    assert len(set(names)) == len(names)
+    assert {BARE, FLOOR, OURS_BESIDE, SENTRY_ALONE, "logfire", "ddtrace", "elastic-apm"} <= set(names)
+
+
+def test_the_floor_traces_all_that_the_request_does(valkey: Valkey) -> None:
+    """Contrib's spans as they come, the statement's among them: it is the unit of all ratios."""
+    code = (
+        "import asyncio\n"
+        "from tests.benchmarks.worker import start\n"
+        "app, _, _ = start('floor')\n"
+        "from tests.benchmarks.application import ask\n"
+        "from opentelemetry import trace\n"
+        "from opentelemetry.sdk.trace.export import SimpleSpanProcessor\n"
+        "from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter\n"
+        "kept = InMemorySpanExporter()\n"
+        "trace.get_tracer_provider().add_span_processor(SimpleSpanProcessor(kept))\n"
+        "asyncio.run(ask(app, '/missions/7'))\n"
+        "print(*[span.name for span in kept.get_finished_spans()], sep='\\n')\n"
+    )
+    sink = subprocess.Popen([sys.executable, "-m", "tests.benchmarks.sink", str(port := free_port())], cwd=ROOT)
+    try:
+        wait_for(port)
+        environment = {"VALKEY_PORT": str(valkey.port), "UPSTREAM_URL": f"http://127.0.0.1:{port}"}
+        done = run_python(code, environment, pythonpath=[ROOT])
+    finally:
+        sink.terminate()
+        sink.wait()
+    server = "GET /missions/{mission_id}"
+    assert done.stdout.splitlines() == [
+        *("GET", "connect", "SELECT", "SET", "GET"),
+        *(f"{server} http send", f"{server} http send", server),
+    ], done.stderr
+
+
+def wait_for(port: int) -> None:
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+        except OSError:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        else:
+            return
+
+
+# -- the load ----------------------------------------------------------------------------------------------------
+
+
+def test_a_server_that_stands_still_is_charged_for_all_who_wait() -> None:
+    """Requests that were due meanwhile count from then, although the one connection could not make them."""
+    asked, served = 0, asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal asked
+        for _ in range(100):
+            await reader.readuntil(b"\r\n\r\n")
+            asked += 1
+            if asked == 10:
+                await asyncio.sleep(0.5)
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+        writer.close()
+        await writer.wait_closed()
+        served.set()
+
+    async def measure() -> list[float]:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        async with server:
+            connection = Connection(server.sockets[0].getsockname()[1])
+            taken = await at_rate([connection], rate=100, seconds=1)
+            connection.close()
+            await served.wait()
+            return taken
+
+    taken = asyncio.run(measure())
+    assert len(taken) == 100
+    assert taken == sorted(taken)
+    assert len([each for each in taken if each > 0.1]) >= 40
+
+
+def test_a_quantile_is_one_of_the_values() -> None:
+    """The smallest that is not exceeded by the share."""
+    values = [float(number) for number in range(1, 201)]
+    assert (quantile(values, 0.5), quantile(values, 0.99), quantile([7.0], 0.99)) == (100.0, 198.0, 7.0)

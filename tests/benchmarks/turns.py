@@ -1,0 +1,180 @@
+"""CPU a request: every variant lives in a process of its own, and they take turns at a few requests each."""
+
+import json
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import mean, median
+from typing import Any
+
+from brain_otel.delivery.state import read_state
+from tests.benchmarks.surroundings import ROOT, Surroundings, wait_until_sent
+from tests.benchmarks.variants import Variant
+
+WARM_UP = 100
+TURNS = 10
+GREETING = 5
+"""Requests at the start of a turn that are not measured: connections that have grown old are made again."""
+
+PAUSE = 0.05
+"""Seconds after a turn, in which its threads send: they would be in the way of the next."""
+
+IDLE_SECONDS = 2.0
+
+KINDS = {"request": "/missions/7", "health": "/healthz", "error": "/fails/7"}
+
+
+@dataclass(kw_only=True)
+class Worker:
+    """A process that makes requests when it is told to."""
+
+    variant: Variant
+    process: "subprocess.Popen[str]"
+    folder: Path
+    errors: Path
+    started: dict[str, float] = field(default_factory=dict)
+
+    def tell(self, order: str) -> dict[str, Any]:
+        """Give an order and wait for its end."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(order + "\n")
+        self.process.stdin.flush()
+        return self.hear()
+
+    def hear(self) -> dict[str, Any]:
+        """Wait for an answer."""
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line.startswith("{"):
+            raise SystemExit(f"{self.variant.name} failed:\n{self.errors.read_text()}")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def shipper_cpu(self) -> float | None:
+        """CPU so far of the process that sends for this one, None if there is none."""
+        spool = self.folder / "spool"
+        shipper = read_state(spool).shipper if spool.exists() else None
+        if shipper is None or shipper == self.process.pid:
+            return None
+        try:
+            return time.clock_gettime(~shipper << 3 | 2)  # what clock_getcpuclockid(3) gives; psutil counts in 10 ms
+        except OSError:
+            return None
+
+    def idle_shipper(self) -> float:
+        """The share of a core that it takes when it has nothing to do."""
+        before = self.shipper_cpu()
+        time.sleep(IDLE_SECONDS if before is not None else 0)
+        after = self.shipper_cpu()
+        return (after - before) / IDLE_SECONDS if before is not None and after is not None else 0.0
+
+
+@contextmanager
+def working(variant: Variant, around: Surroundings, routes: int = 1) -> Iterator[Worker]:
+    """Start a worker, for as long as the block lasts."""
+    with around.folder() as folder:
+        command = [sys.executable, "-m", "tests.benchmarks.worker", variant.name, str(routes)]
+        errors = folder / "errors"
+        with (
+            errors.open("w") as stderr,
+            subprocess.Popen(
+                command,
+                env=around.environment(variant.name, folder),
+                cwd=ROOT,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                text=True,
+            ) as process,
+        ):
+            worker = Worker(variant=variant, process=process, folder=folder, errors=errors)
+            try:
+                worker.started = worker.hear()
+                yield worker
+            finally:
+                process.kill()
+
+
+def take_turns(
+    variants: Sequence[Variant], around: Surroundings, path: str, count: int, *, routes: int = 1
+) -> dict[str, dict[str, Any]]:
+    """One round: what a request costs each variant; CPU is in seconds, memory and what was sent in bytes."""
+    turns = max(1, min(TURNS, count // 50))
+    with ExitStack() as stack:
+        workers = [stack.enter_context(working(each, around, routes)) for each in variants]
+        rounds = [_Round(worker, around, path) for worker in workers]
+        for number in range(turns):
+            for each in random.Random(number).sample(rounds, len(rounds)):
+                each.turn(count // turns)
+                time.sleep(PAUSE)
+        return {each.worker.variant.name: each.end() for each in rounds}
+
+
+class _Round:
+    """What one worker has used in a round."""
+
+    def __init__(self, worker: Worker, around: Surroundings, path: str) -> None:
+        self.worker, self._around, self._path = worker, around, path
+        worker.tell(f"run {path} {WARM_UP}")
+        self._process = worker.tell("settle")["process"]
+        time.sleep(IDLE_SECONDS if worker.shipper_cpu() is not None else 0)  # it is still starting
+        self._began, self._shipper = time.monotonic(), worker.shipper_cpu()
+        self._received = around.received(worker.variant.name)["bytes"]
+        self._turns: list[float] = []
+        self._loop = 0.0
+        self._all = 0
+
+    def turn(self, count: int) -> None:
+        greeting = self.worker.tell(f"run {self._path} {GREETING}")["loop"]
+        measured = self.worker.tell(f"run {self._path} {count}")["loop"]
+        self._turns.append(measured / count)
+        self._loop += greeting + measured
+        self._all += count + GREETING
+
+    def end(self) -> dict[str, Any]:
+        name = self.worker.variant.name
+        flushed = self.worker.tell("flush")
+        wait_until_sent(self.worker.folder, by_us=name.endswith("external"))
+        beside = self._beside()
+        received = self._received_in_the_end()
+        elsewhere = (flushed["process"] - self._process - self._loop) / self._all
+        return {
+            "loop": median(self._turns),
+            "loop_mean": mean(self._turns),
+            "loop_least": min(self._turns),
+            "process": median(self._turns) + elsewhere,
+            "beside": beside / self._all,
+            "memory": flushed["memory"],
+            "sent": (received["bytes"] - self._received) / self._all,
+            "spans": received["spans"],
+            **self.worker.started,
+        }
+
+    def _beside(self) -> float:
+        """CPU that the shipper took for the requests, without what it takes anyhow while others have their turns."""
+        now, seconds = self.worker.shipper_cpu(), time.monotonic() - self._began
+        if now is None or self._shipper is None:
+            return 0.0
+        return max(0.0, now - self._shipper - self.worker.idle_shipper() * seconds)
+
+    def _received_in_the_end(self) -> dict[str, Any]:
+        """What has arrived once nothing more does."""
+        before: dict[str, Any] = {}
+        while (now := self._around.received(self.worker.variant.name)) != before:
+            before = now
+            time.sleep(0.1)
+        return now
+
+
+def start_all(variants: Sequence[Variant], around: Surroundings) -> dict[str, dict[str, Any]]:
+    """One round of starts, one after the other."""
+    found: dict[str, dict[str, Any]] = {}
+    for variant in variants:
+        with working(variant, around) as worker:
+            found[variant.name] = dict(worker.started)
+    return found
