@@ -49,6 +49,9 @@ MAX_AGE = 24 * 3600.0
 LINGER = 30.0
 """Seconds a local trace waits for spans that are still open when its root has ended."""
 
+GATHER = 0.02
+"""Seconds for which local traces gather before they are worked off together."""
+
 
 @dataclass(eq=False, slots=True)
 class CollectedTrace:
@@ -254,11 +257,24 @@ class QueuedCollector(LocalTraceCollector, Generic[T]):
 
     def __init__(self, name: str, work: Callable[[T], None], *, drop: Callable[[T], None]) -> None:
         super().__init__()
-        self._queue: WorkQueue[T] = WorkQueue(name, work, drop=drop, idle=self.sweep)
+        self._queue: WorkQueue[T] = WorkQueue(name, work, drop=drop, idle=self._tick, gather=GATHER)
+        self._ticks = self._has_lingered = False
 
     def lingering(self) -> None:
-        """See to it that the deadline is kept."""
-        self._queue.wake()
+        """See to it that the deadline is kept: while there is use, the queue's thread looks from time to time."""
+        self._has_lingered = True
+        if not self._ticks:
+            self._ticks = True
+            self._queue.wake()
+
+    def _tick(self) -> float | None:
+        """Hand over what is due; the seconds until the next look, None if nothing has lingered since the last."""
+        due = self.sweep()
+        if due is None and self._has_lingered:
+            due = LINGER
+        self._has_lingered = False
+        self._ticks = due is not None
+        return due
 
     def flush_within(self, timeout: float) -> bool:
         """Work off what waits within ``timeout`` seconds; whether all was."""

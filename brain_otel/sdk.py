@@ -25,7 +25,7 @@ from opentelemetry.sdk.trace import TracerProvider
 
 from brain_otel.named_destinations import METRIC_EXPORTER
 from brain_otel.refusal import ConfigurationError, reason
-from brain_otel.sampling import HeadSampler
+from brain_otel.sampling import DecidedIds, HeadSampler
 from brain_otel.wiring import create_plan
 
 if TYPE_CHECKING:
@@ -89,6 +89,7 @@ def configure_opentelemetry(settings: Settings, destinations: tuple[InUse, ...] 
         )
     if get_global_textmap().extract({}) is None:
         set_global_textmap(NoPropagator([]))
+    provider.id_generator = DecidedIds(provider.id_generator)  # type: ignore[assignment]  # the SDK means any generator
     provider.sampler = HeadSampler(provider.sampler, create_plan(settings, destinations))
     return provider
 

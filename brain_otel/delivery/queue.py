@@ -30,6 +30,9 @@ class WorkQueue(Generic[T]):
     ``drop`` is told of each item that had to go. ``idle`` is called when the queue is empty and returns the
     seconds until it wants to be called again, or None. A forked child starts with an empty queue and a thread
     of its own: the parent's items are the parent's.
+
+    After a rest the thread lets items come for ``gather`` seconds before it works them all off: to be woken for each
+    costs whoever puts it, and a thread that takes turns with the event loop item by item is in its way.
     """
 
     def __init__(
@@ -40,7 +43,9 @@ class WorkQueue(Generic[T]):
         drop: Callable[[T], None],
         idle: Callable[[], float | None] = lambda: None,
         max_items: int = MAX_ITEMS,
+        gather: float = 0.0,
     ) -> None:
+        self._gather = gather
         self._name = name
         self._work = work
         self._drop = drop
@@ -57,6 +62,10 @@ class WorkQueue(Generic[T]):
         self._thread: threading.Thread | None = None
         self._busy = False
         self._stopped = False
+        self._rests = False
+        """Whether the thread waits for something to happen, and is to be told."""
+        self._woken = False
+        self._hurry = False
 
     def put(self, item: T) -> None:
         """Add ``item``; never blocks."""
@@ -69,7 +78,8 @@ class WorkQueue(Generic[T]):
                     dropped.append(self._items.popleft())
                 self._items.append(item)
                 self._start()
-                self._changed.notify_all()
+                if self._rests:
+                    self._rouse()
         for each in dropped:
             self._drop(each)
 
@@ -77,13 +87,20 @@ class WorkQueue(Generic[T]):
         """Let ``idle`` be called soon, to learn of a new deadline."""
         with self._changed:
             if not self._stopped:
+                self._woken = True
                 self._start()
-                self._changed.notify_all()
+                self._rouse()
+
+    def _rouse(self) -> None:
+        self._rests = False
+        self._changed.notify_all()
 
     def flush(self, timeout: float) -> bool:
         """Wait until nothing is left or ``timeout`` seconds have passed; whether nothing is left."""
         deadline = time.monotonic() + timeout
         with self._changed:
+            self._hurry = True
+            self._changed.notify_all()
             while self._items or self._busy:
                 left = deadline - time.monotonic()
                 if left <= 0 or self._thread is None or not self._thread.is_alive():
@@ -111,22 +128,38 @@ class WorkQueue(Generic[T]):
     def _run(self) -> None:
         while True:
             pause = None
+            self._woken = False
             with guarded(f"tidying up in {self._name}"):
                 pause = self._idle()
             with self._changed:
-                if not self._items and not self._stopped:
-                    self._changed.wait(pause)
-                if self._stopped:
+                if not self._rest(pause):
                     return
-                if not self._items:
-                    continue
-                item = self._items.popleft()
-                self._busy = True
-            with guarded(f"working in {self._name}"):
-                self._work(item)
-            with self._changed:
-                self._busy = False
-                self._changed.notify_all()
+                if self._items and self._gather and not self._hurry:
+                    self._changed.wait(self._gather)
+                self._hurry = False
+            while self._work_off_one():
+                time.sleep(0)  # the event loop's turn, if it waits for one
+
+    def _rest(self, pause: float | None) -> bool:
+        """Wait until there is something to do, for ``pause`` seconds at most; false if the queue has been stopped."""
+        if not self._items and not self._stopped and not self._woken:
+            self._rests = True
+            self._changed.wait(pause)
+            self._rests = False
+        return not self._stopped
+
+    def _work_off_one(self) -> bool:
+        with self._changed:
+            if not self._items or self._stopped:
+                return False
+            item = self._items.popleft()
+            self._busy = True
+        with guarded(f"working in {self._name}"):
+            self._work(item)
+        with self._changed:
+            self._busy = False
+            self._changed.notify_all()
+        return True
 
 
 def _reset(queue: WorkQueue[Any] | None) -> None:

@@ -24,6 +24,7 @@ from weakref import WeakSet
 from fastapi import FastAPI
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
+from opentelemetry.instrumentation import fastapi as contrib
 from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 
 from brain_otel import local_trace
@@ -32,6 +33,7 @@ from brain_otel.instrumentation.exceptions import passing_through
 from brain_otel.instrumentation.fastapi_errors import observed_handlers, report_unhandled
 from brain_otel.instrumentation.fastapi_native import NATIVE_KEY, NativeObserver
 from brain_otel.instrumentation.fastapi_request import SCOPE_KEY, RequestInProgress
+from brain_otel.instrumentation.fastapi_server_span import ServerSpanMiddleware
 from brain_otel.instrumentation.fastapi_untraced import is_untraced, remember_bare, serve_untraced, switched
 from brain_otel.instrumentation.patching import Patch, replace
 from brain_otel.lifecycle import flush_before_exit
@@ -63,6 +65,7 @@ def instrument(settings: InstrumentationSettings) -> None:
     health_checks = frozenset(settings.health_checks)
     make = functools.partial(_traced_call, native=native, health_checks=health_checks)
     _patches.append(replace(FastAPI, "__call__", make))
+    _patches.append(replace(contrib, "OpenTelemetryMiddleware", lambda _: ServerSpanMiddleware))
     _patches.append(replace(FastAPI, "build_middleware_stack", functools.partial(_observed_build, native=native)))
 
 
@@ -82,50 +85,52 @@ def _traced_call(patch: Patch, *, native: bool, health_checks: frozenset[str]) -
 
     @functools.wraps(original)
     async def call(app: FastAPI, scope: Scope, receive: Receive, send: Send) -> None:
-        if not patch.active or scope["type"] not in ("http", "websocket", "lifespan") or is_untraced(scope):
+        kind = scope["type"]
+        if not patch.active or kind not in ("http", "websocket", "lifespan") or is_untraced(scope):
             await original(app, scope, receive, send)
             return
-        if scope["type"] == "lifespan":
-            with guarded("preparing an app"):
-                _prepare(app, native=native)
-            await original(app, scope, receive, _flushing_at_shutdown(send))
-            return
         outer = scope.get(SCOPE_KEY)
-        if outer is None and (is_unrecorded() or (scope["type"] == "http" and scope["path"] in health_checks)):
-            with guarded("preparing an app"):
-                _prepare(app, native=native)
-            await _untraced_call(original, app, scope, receive, send)
-            return
         if isinstance(outer, RequestInProgress):
             with guarded("entering a mounted app"):
-                if not native:
-                    scope.setdefault(NATIVE_KEY, None)
                 outer.enter(app, scope, rename=not native)  # FastAPI does it itself
             await original(app, scope, receive, send)
             return
         with guarded("preparing an app"):
             _prepare(app, native=native)
+        if kind == "lifespan":
+            await original(app, scope, receive, _flushing_at_shutdown(send))
+            return
+        if not native:
+            scope.setdefault(NATIVE_KEY, None)  # FastAPI itself is not to look, here and in mounted apps
+        if is_unrecorded() or (kind == "http" and scope["path"] in health_checks):
+            await _untraced_call(original, app, scope, receive, send)
+            return
         request, receive = _begin(app, scope, receive)
         if request is None:
             await original(app, scope, receive, send)
             return
-        around = _left_behind()
-        try:
-            with local_trace_entered(request.trace):
-                try:
-                    await original(app, scope, receive, send)
-                    return
-                except BaseException as raised:
-                    error = passing_through(raised)
-                    report_unhandled(error)
-                    if error is raised:
-                        raise
-                raise error
-        finally:
-            if around is not None:
-                otel_context.detach(around)
+        await _request_call(request, functools.partial(original, app, scope, receive, send))
 
     return call
+
+
+async def _request_call(request: RequestInProgress, call: Callable[[], Awaitable[None]]) -> None:
+    """Serve a request within its local trace."""
+    around = _left_behind()
+    try:
+        with local_trace_entered(request.trace):
+            try:
+                await call()
+                return
+            except BaseException as raised:
+                error = passing_through(raised)
+                report_unhandled(error)
+                if error is raised:
+                    raise
+            raise error
+    finally:
+        if around is not None:
+            otel_context.detach(around)
 
 
 def _begin(app: FastAPI, scope: Scope, receive: Receive) -> tuple[RequestInProgress | None, Receive]:

@@ -18,6 +18,7 @@ from opentelemetry.util.http import get_excluded_urls, sanitize_method
 
 from brain_otel.guard import guarded
 from brain_otel.instrumentation.durations import Durations, create_durations
+from brain_otel.instrumentation.httpx_span import plain_wrappers
 from brain_otel.instrumentation.patching import Patch, replace
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ _ours: list[HTTPXClientInstrumentor] = []
 
 _measuring: list[Patch] = []
 
+_wrapping: list[Patch] = []
+
 
 def instrument(settings: InstrumentationSettings) -> None:  # noqa: ARG001
     """Trace and measure every request of sync and async clients."""
@@ -47,6 +50,7 @@ def instrument(settings: InstrumentationSettings) -> None:  # noqa: ARG001
         _measuring.append(replace(httpx.AsyncHTTPTransport, "handle_async_request", make_async))
     instrumentor = HTTPXClientInstrumentor()
     if not instrumentor.is_instrumented_by_opentelemetry:
+        _wrapping.extend(replace(HTTPXClientInstrumentor, name, make) for name, make in plain_wrappers())
         instrumentor.instrument(skip_dep_check=True)
         _ours.append(instrumentor)
 
@@ -55,6 +59,8 @@ def uninstrument() -> None:
     """Trace and measure requests no more."""
     while _ours:
         _ours.pop().uninstrument()
+    while _wrapping:
+        _wrapping.pop().undo()
     while _measuring:
         _measuring.pop().undo()
 

@@ -22,6 +22,7 @@ from opentelemetry.semconv.attributes import db_attributes, server_attributes
 from brain_otel.guard import guarded
 from brain_otel.instrumentation.durations import Durations, create_durations, operation_name
 from brain_otel.instrumentation.patching import Patch, replace
+from brain_otel.instrumentation.redis_span import plain_async_factory, plain_factory
 from brain_otel.privacy.statements import command_name, redis_without_values
 
 if TYPE_CHECKING:
@@ -197,10 +198,12 @@ def _search(patch: Patch) -> Callable[..., None]:
 
 
 _DESCRIPTIONS = (
+    (contrib, "_traced_execute_factory", plain_factory),
+    (contrib, "_async_traced_execute_factory", plain_async_factory),
     (contrib, "_format_command_args", _command),
     (contrib_util, "_format_command_args", _command),
     (contrib, "_build_span_name", _span_name),
     (contrib, "_build_span_meta_data_for_pipeline", _pipeline),
     (contrib, "_add_search_attributes", _search),
 )
-"""Contrib's own functions that write commands out, where it looks them up; a test tells when they change."""
+"""Contrib's own functions, where it looks them up; a test tells when they change."""

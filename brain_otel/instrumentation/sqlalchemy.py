@@ -31,6 +31,7 @@ from brain_otel.guard import guarded
 from brain_otel.instrumentation.durations import Durations, create_durations, operation_name
 from brain_otel.instrumentation.exceptions import status_of
 from brain_otel.instrumentation.patching import Patch, replace
+from brain_otel.instrumentation.sqlalchemy_span import shorten
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,6 +71,7 @@ def instrument(settings: InstrumentationSettings) -> None:
         )
         return
     _patches.append(replace(contrib, "_handle_error", _handle_error))
+    _patches.extend(shorten())
     event.listen(Engine, "engine_connect", _attach)
     event.listen(Engine, "after_cursor_execute", _note_rows)
     if settings.sqlalchemy_connect_spans:

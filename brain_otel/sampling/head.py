@@ -15,6 +15,7 @@ from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
 
 from brain_otel import local_trace
 from brain_otel.guard import guarded
+from brain_otel.sampling.decided import verdict_for
 from brain_otel.sampling.incoming import SAMPLE_RAND, SENTRY_DECISION, UNDECIDED, is_unrecorded, of_trace
 from brain_otel.sampling.plan import Plan
 from brain_otel.sampling.verdict import Verdict, sample_rand, verdict_of
@@ -89,25 +90,40 @@ class HeadSampler(Sampler):
         return SamplingResult(verdict.outcome, asked[3], verdict.state)
 
     def _decided(self, given: Context | None, parent: SpanContext, asked: Asked) -> SamplingResult:
-        """A local root: as the caller, a rule or the rate says."""
+        """A local root: as it was decided before, or as the caller, a rule or the rate says."""
         context = otel_context.get_current() if given is None else given
         trace_id, attributes = asked[0], asked[3]
-        deferred = parent.is_valid and bool(context.get(UNDECIDED))
-        rand = of_trace(context, SAMPLE_RAND, trace_id) if parent.is_valid else None
-        if rand is None:
-            rand = sample_rand(trace_id)
-        if self._follows and parent.is_valid and not deferred:
-            verdict = self._followed_caller(context, parent, rand, parent.trace_flags.sampled)
-        else:
-            rule = next((each for each in self._plan.rules if each.matches(attributes or {})), None)
-            if rule is not None:
-                verdict = self._opened(parent, rand, *rule.ask(rand))
-            elif self._rate is not None:
-                verdict = self._opened(parent, rand, self._rate)
-            else:
-                return self._asked(given, context, parent, rand, deferred, asked)
+        verdict = verdict_for(trace_id) or self.decide(context, parent, trace_id, attributes)
+        if verdict is None:
+            return self._asked(given, context, parent, asked)
         recorded = None if verdict.outcome is Decision.DROP else attributes
         return SamplingResult(verdict.outcome, recorded, verdict.state)
+
+    @property
+    def needs_attributes(self) -> bool:
+        """Whether what a root span starts with is asked for, beside its trace id and its caller."""
+        return self._rate is None or bool(self._plan.rules)
+
+    def decide(
+        self, context: Context, parent: SpanContext, trace_id: int, attributes: Attributes = None
+    ) -> Verdict | None:
+        """What becomes of a trace that begins here, called by ``parent`` if that is valid; rate limits count it.
+
+        None where only the configured sampler can tell.
+        """
+        deferred = parent.is_valid and bool(context.get(UNDECIDED))
+        rand = self._rand(context, parent, trace_id)
+        if self._follows and parent.is_valid and not deferred:
+            return self._followed_caller(context, parent, rand, parent.trace_flags.sampled)
+        rule = next((each for each in self._plan.rules if each.matches(attributes or {})), None)
+        if rule is not None:
+            return self._opened(parent, rand, *rule.ask(rand))
+        return self._opened(parent, rand, self._rate) if self._rate is not None else None
+
+    @staticmethod
+    def _rand(context: Context, parent: SpanContext, trace_id: int) -> float:
+        rand: float | None = of_trace(context, SAMPLE_RAND, trace_id) if parent.is_valid else None
+        return sample_rand(trace_id) if rand is None else rand
 
     def _followed_caller(self, context: Context, parent: SpanContext, rand: float, sampled: bool) -> Verdict:
         """The caller's flag for everyone, but Sentry's own decision for Sentry where there is one."""
@@ -139,10 +155,10 @@ class HeadSampler(Sampler):
             entries=_entries(parent),
         )
 
-    def _asked(
-        self, given: Context | None, context: Context, parent: SpanContext, rand: float, deferred: bool, asked: Asked
-    ) -> SamplingResult:
+    def _asked(self, given: Context | None, context: Context, parent: SpanContext, asked: Asked) -> SamplingResult:
         """An unusual sampler's decision, for all destinations as far as their shares go."""
+        rand = self._rand(context, parent, asked[0])
+        deferred = parent.is_valid and bool(context.get(UNDECIDED))
         if deferred:
             given = otel_trace.set_span_in_context(otel_trace.INVALID_SPAN, context)
         result = self._configured.should_sample(given, *asked)

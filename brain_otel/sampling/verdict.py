@@ -10,10 +10,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from opentelemetry.sdk.trace.sampling import Decision, SamplingResult
+from opentelemetry.trace import NonRecordingSpan
 from opentelemetry.trace.span import TraceState
 
 if TYPE_CHECKING:
-    from opentelemetry.trace import SpanContext
+    from opentelemetry.trace import Span, SpanContext
 
 SENTRY = frozenset({"sentry", "sentry_otlp"})
 """The destinations that get what the header ``sentry-trace`` decides."""
@@ -117,6 +118,14 @@ def verdict_of(span: SpanContext | None) -> Verdict | None:
     """What was decided for the trace of ``span`` here; None for a remote span, or another sampler's."""
     state = span.trace_state if span is not None else None
     return state.verdict if type(state) is VerdictState else None
+
+
+def is_dropped(span: Span) -> bool:
+    """Whether ``span`` is one of this process's that is not recorded, so that no descendant of it is."""
+    if type(span) is not NonRecordingSpan:
+        return False
+    verdict = verdict_of(span.get_span_context())
+    return verdict is not None and verdict.outcome is Decision.DROP
 
 
 def is_for_sentry(span: SpanContext) -> bool:

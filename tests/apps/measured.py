@@ -10,6 +10,7 @@ import json
 import os
 import sys
 import time
+import warnings
 from typing import Any
 
 import brain_otel
@@ -104,6 +105,8 @@ async def use_redis_async(url: str) -> None:
 def use_cluster(url: str) -> None:
     import redis.cluster
 
+    # redis-py leaves the connection with which it first looks around to the garbage collector.
+    warnings.filterwarnings("ignore", "unclosed", ResourceWarning)
     client: Any = redis.cluster.RedisCluster.from_url(url)
     client.set("a", "1")
     with client.pipeline() as pipeline:

@@ -1,0 +1,145 @@
+"""The span of a request that HTTPX makes: contrib's wrappers, less what nobody asks for.
+
+Contrib's parse the URL twice, copy the headers three times and gather the attributes of metrics, for every request,
+recorded or not. Where no metrics are read, no headers captured and no hooks set, the same span is made here, of which
+a test compares each attribute; within a request that is not recorded, only the trace headers are written.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry import metrics
+from opentelemetry.instrumentation._semconv import _StabilityMode
+from opentelemetry.instrumentation.utils import is_http_instrumentation_enabled
+from opentelemetry.propagate import inject
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.trace import SpanKind, StatusCode
+from opentelemetry.util.http import redact_url, sanitize_method
+
+from brain_otel.guard import guarded
+from brain_otel.instrumentation.client_span import current, is_left_out
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    import httpx
+    from opentelemetry.trace import Span, Tracer
+
+    from brain_otel.instrumentation.patching import Patch
+
+_UNUSUAL = (
+    "request_hook",
+    "response_hook",
+    "async_request_hook",
+    "async_response_hook",
+    "captured_request_headers",
+    "captured_response_headers",
+)
+"""Options of contrib's wrappers; with one of them set, contrib does all of it."""
+
+
+def plain_wrappers() -> tuple[tuple[str, Callable[[Patch], Any]], ...]:
+    """What takes the place of contrib's wrappers, by the names that these have in its instrumentor."""
+    return (("_handle_request_wrapper", _sync), ("_handle_async_request_wrapper", _async))
+
+
+def _sync(patch: Patch) -> Any:
+    @functools.wraps(patch.original)
+    def handle_request_wrapper(wrapped: Any, instance: Any, args: Any, kwargs: Any, **options: Any) -> Any:
+        if not _is_plain(args, options):
+            return patch.original(wrapped, instance, args, kwargs, **options)
+        request = args[0]
+        if is_left_out():
+            _write_headers(request)
+            return wrapped(*args, **kwargs)
+        with current(_start(request, options["tracer"])) as span:
+            _write_headers(request)
+            try:
+                response = wrapped(*args, **kwargs)
+            except Exception as error:
+                _note_error(span, error)
+                raise
+            _note_response(span, response)
+        return response
+
+    return staticmethod(handle_request_wrapper)
+
+
+def _async(patch: Patch) -> Any:
+    @functools.wraps(patch.original)
+    async def handle_async_request_wrapper(
+        wrapped: Any, instance: Any, args: Any, kwargs: Any, **options: Any
+    ) -> Any:
+        if not _is_plain(args, options):
+            return await patch.original(wrapped, instance, args, kwargs, **options)
+        request = args[0]
+        if is_left_out():
+            _write_headers(request)
+            return await wrapped(*args, **kwargs)
+        with current(_start(request, options["tracer"])) as span:
+            _write_headers(request)
+            try:
+                response = await wrapped(*args, **kwargs)
+            except Exception as error:
+                _note_error(span, error)
+                raise
+            _note_response(span, response)
+        return response
+
+    return staticmethod(handle_async_request_wrapper)
+
+
+def _is_plain(args: tuple[Any, ...], options: Mapping[str, Any]) -> bool:
+    with guarded("looking at a request of HTTPX"):
+        return (
+            isinstance(args[0], options["module"].Request)
+            and options["sem_conv_opt_in_mode"] is _StabilityMode.HTTP
+            and is_http_instrumentation_enabled()
+            and not any(options.get(name) for name in _UNUSUAL)
+            # Contrib's own name for the expressions; a test excludes an address.
+            and not getattr(options["excluded_urls"], "_excluded_urls", None)
+            and not isinstance(metrics.get_meter_provider(), MeterProvider)
+        )
+    return False
+
+
+def _start(request: httpx.Request, tracer: Tracer) -> Span:
+    """https://opentelemetry.io/docs/specs/semconv/http/http-spans/#http-client-span."""
+    method = sanitize_method(request.method)
+    name = "HTTP" if method == "_OTHER" else method
+    attributes: dict[str, Any] = {}
+    with guarded("describing a request of HTTPX"):
+        url = request.url
+        attributes |= {"http.request.method": method, "url.full": redact_url(str(url))}
+        if method != request.method:
+            attributes["http.request.method_original"] = request.method
+        if url.host:
+            attributes["server.address"] = attributes["network.peer.address"] = url.host
+        if url.port:
+            attributes["server.port"] = attributes["network.peer.port"] = url.port
+    return tracer.start_span(name, kind=SpanKind.CLIENT, attributes=attributes)
+
+
+def _write_headers(request: httpx.Request) -> None:
+    with guarded("writing trace headers"):
+        inject(request.headers)
+
+
+def _note_error(span: Span, error: Exception) -> None:
+    with guarded("noting what HTTPX has raised"):
+        span.set_attribute("error.type", type(error).__qualname__)
+
+
+def _note_response(span: Span, response: Any) -> None:
+    with guarded("noting a response of HTTPX"):
+        if not span.is_recording():
+            return
+        status: int = response.status_code
+        span.set_attribute("http.response.status_code", status)
+        if status < 100 or status >= 400:
+            span.set_status(StatusCode.ERROR)
+            span.set_attribute("error.type", str(status))
+        version = response.extensions.get("http_version", b"HTTP/1.1").decode("ascii", "ignore")
+        span.set_attribute("network.protocol.version", version.replace("HTTP/", ""))
