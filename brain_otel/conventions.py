@@ -134,9 +134,12 @@ def transaction_name(name: str, attributes: Attributes) -> Name:
 
 
 def name_of(trace: LocalTrace) -> Name | None:
-    """The name of ``trace`` as it is known now: from its root span if that is recorded, else described."""
+    """The name of ``trace`` as it is known now: from its root span if that is recorded and named, else described."""
     if isinstance(trace.root, SdkSpan):
-        return transaction_name(trace.root.name, trace.root.attributes or {})
+        attributes = trace.root.attributes or {}
+        is_named = "http.route" in attributes or trace.root.name not in (http_method(attributes), "HTTP")
+        if is_named or trace.describe is None:
+            return transaction_name(trace.root.name, attributes)
     return trace.describe() if trace.describe is not None else None
 
 

@@ -41,7 +41,7 @@ TARGETS = [
     ),
     *(
         f"brain_otel.sentry.plain_transactions:{name}"
-        for name in ("_is_ours_alone", "_completed", "_put_on", "_static", "scope_of")
+        for name in ("_is_ours_alone", "_completed", "_put_on", "_static", "filled_scope_of")
     ),
     "brain_otel.delivery.queue:WorkQueue.put",
     "brain_otel.telemetry:_State.destinations.0.span_processor._queue._work",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class Target:
     """Seconds for one request."""
     compress: bool = True
 
-    @property
+    @cached_property
     def id(self) -> str:
         """A name that is the same for the same target in every process."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()[:16]

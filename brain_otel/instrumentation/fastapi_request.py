@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 # Contrib's own way to find a route in every version of FastAPI; a test tells when it changes.
 from opentelemetry.instrumentation.fastapi import _get_route_details
 from opentelemetry.util.http import sanitize_method
+from starlette.routing import Route
 
 from brain_otel.guard import guarded
 from brain_otel.local_trace import LocalTrace, Name, Request
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
+    from opentelemetry.trace import Span
     from starlette.types import Message, Receive, Scope
 
 SCOPE_KEY = "brain_otel.request"
@@ -64,7 +67,23 @@ class RequestInProgress:
             self._route = (len(self._apps), self._find_route())
         return self._route[1]
 
+    def name_span(self, span: Span) -> None:
+        """Name the recorded root ``span`` after the route, unless the application has given it a name meanwhile."""
+        route = self.route()
+        if route is not None and span.is_recording() and getattr(span, "name", None) == self.method():
+            span.update_name(self.name().text)
+            span.set_attribute("http.route", route)
+
+    def method(self) -> str:
+        """What a span is called before its route is known: https://opentelemetry.io/docs/specs/semconv/http/http-spans/#name."""
+        method = sanitized_method(str(self._scope.get("method", "")).strip())
+        return "HTTP" if method == "_OTHER" else method
+
     def _find_route(self) -> str | None:
+        if len(self._apps) == 1 and self._scope.get("root_path", "") == self._apps[0][1]:  # else it has been mounted
+            routed = _routed(self._scope)
+            if routed is not None:
+                return routed
         parts: list[str] = []
         for app, root_path in self._apps:
             part = _get_route_details({**self._scope, "app": app, "root_path": root_path})
@@ -78,8 +97,7 @@ class RequestInProgress:
         route = self.route()
         if self._scope["type"] == "websocket":
             return Name(text=route or str(self._scope.get("path", "")), source="route" if route else "url")
-        method = sanitize_method(str(self._scope.get("method", "")).strip())
-        method = "HTTP" if method == "_OTHER" else method
+        method = self.method()
         if route is not None:
             return Name(text=f"{method} {route}" if method else route, source="route")
         return Name(text=f"{method} {self._scope.get('path', '')}".strip(), source="url")
@@ -102,6 +120,26 @@ class RequestInProgress:
             client_address=client[0] if client else None,
             body=bytes(self._body) if self._body else None,
         )
+
+
+@lru_cache(maxsize=64)
+def sanitized_method(method: str) -> str:
+    """OpenTelemetry's word for a request's method, which looks at the environment each time."""
+    return sanitize_method(method)
+
+
+def _routed(scope: Scope) -> str | None:
+    """The route that the app's router has chosen; None if it has not yet, or where that does not tell the whole path.
+
+    To look for it once more costs as much as the routing. FastAPI keeps the path of a route of an included router,
+    with the prefix, in a place of its own; a test tells when that changes.
+    """
+    route = scope.get("route")
+    if not isinstance(route, Route) or (route.methods and scope.get("method") not in route.methods):
+        return None
+    included = (scope.get("fastapi") or {}).get("effective_route_context")
+    chosen = route if included is None else included.starlette_route or included
+    return str(chosen.path)
 
 
 def _root_path(app: FastAPI, scope: Scope) -> str:

@@ -30,11 +30,12 @@ from opentelemetry.propagators.textmap import Getter
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.trace.sampling import Decision
 from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, TraceFlags
-from opentelemetry.util.http import detect_synthetic_user_agent, sanitize_method
+from opentelemetry.util.http import detect_synthetic_user_agent
 
 from brain_otel import local_trace
 from brain_otel.guard import guarded
 from brain_otel.instrumentation.exceptions import status_of
+from brain_otel.instrumentation.fastapi_request import SCOPE_KEY, RequestInProgress, sanitized_method
 from brain_otel.sampling import DecidedIds, HeadSampler, decided_as
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ class ServerSpanMiddleware(OpenTelemetryMiddleware):
             return
         span, token = opened
         try:
-            await self.app(scope, receive, _observed(send, span) if span.is_recording() else self._sent(send, span))
+            await self.app(scope, receive, self._sent(send, span, scope))
         except Exception as error:
             if span.is_recording():
                 with guarded("recording an exception on a span"):
@@ -87,11 +88,13 @@ class ServerSpanMiddleware(OpenTelemetryMiddleware):
         finally:
             otel_context.detach(token)
             if span.is_recording():
+                _name(span, scope)
                 span.end()
 
-    def _sent(self, send: Send, span: Span) -> Send:
-        """``send`` of a request that is not recorded."""
-        return send if _response_propagator() is None else _observed(send, span)
+    @staticmethod
+    def _sent(send: Send, span: Span, scope: Scope) -> Send:
+        """``send``, observed where there is something to note, or to add to the response."""
+        return _observed(send, span, scope) if span.is_recording() or _response_propagator() is not None else send
 
     def _open(self, scope: Scope) -> Opened | None:
         """Start the span and make it the current one; None where contrib is to do it."""
@@ -118,10 +121,18 @@ class ServerSpanMiddleware(OpenTelemetryMiddleware):
             return self._start_as_asked(scope, context)
         if verdict.outcome is not Decision.DROP:
             with decided_as(trace_id, verdict):
-                return self._start_as_asked(scope, context)
+                return self._start_unnamed(scope, context)
         is_random = parent.trace_flags.random_trace_id if parent.is_valid else ids.is_trace_id_random()
         flags = TraceFlags(TraceFlags.RANDOM_TRACE_ID if is_random else TraceFlags.DEFAULT)
         return NonRecordingSpan(SpanContext(trace_id, ids.generate_span_id(), False, flags, verdict.state))
+
+    def _start_unnamed(self, scope: Scope, context: Context) -> Span:
+        """Start a span that gets the name of its route when that is known: to look for it now is to route twice."""
+        request = scope.get(SCOPE_KEY)
+        if not isinstance(request, RequestInProgress):
+            return self._start_as_asked(scope, context)
+        attributes = request_attributes(scope)
+        return self.tracer.start_span(request.method(), context=context, kind=SpanKind.SERVER, attributes=attributes)
 
     def _start_as_asked(self, scope: Scope, context: Context) -> Span:
         name, route = self.default_span_details(dict(scope) if type(scope) is not dict else scope)
@@ -133,12 +144,20 @@ def _response_propagator() -> Any:
     return get_global_response_propagator()  # type: ignore[no-untyped-call]  # contrib's has no types
 
 
-def _observed(send: Send, span: Span) -> Send:
+def _name(span: Span, scope: Scope) -> None:
+    request = scope.get(SCOPE_KEY)
+    if isinstance(request, RequestInProgress):
+        with guarded("naming a request's span"):
+            request.name_span(span)
+
+
+def _observed(send: Send, span: Span, scope: Scope) -> Send:
     """``send``, of which ``span`` gets the status, and with whose last message it ends."""
 
     async def observed_send(message: Message) -> None:
         kind = message["type"]
         if kind == "http.response.start":
+            _name(span, scope)
             with guarded("noting a response's status"):
                 _note_status(span, message["status"])
         with guarded("writing trace headers"):
@@ -191,10 +210,9 @@ def request_attributes(scope: Scope) -> dict[str, Any]:
 @lru_cache(maxsize=64)
 def _method(given: str) -> dict[str, str]:
     original = given.strip()
-    method = sanitize_method(original)
-    return {"http.request.method": method} | (
-        {"http.request.method_original": original} if original != method else {}
-    )
+    method = sanitized_method(original)
+    found = {"http.request.method": method}
+    return found if original == method else {**found, "http.request.method_original": original}
 
 
 @lru_cache(maxsize=1_024)

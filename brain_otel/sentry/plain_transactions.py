@@ -27,7 +27,7 @@ from brain_otel.hooks import hooks
 from brain_otel.privacy import policy
 from brain_otel.sentry.events import link_event
 from brain_otel.sentry.private_events import before_send_transaction, private_event
-from brain_otel.sentry.scopes import scope_of
+from brain_otel.sentry.scopes import filled_scope_of
 from brain_otel.sentry.transport import DeliveringTransport
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def send_plainly(trace: LocalTrace, event: dict[str, Any], sampling_context: Map
     """Send the transaction ``event`` of ``trace``; false if it has to go the long way, and nothing was sent."""
     client = sentry_sdk.get_client()
     transport = client.transport
-    scopes = (sentry_sdk.get_global_scope(), scope_of(trace))
+    scopes = (sentry_sdk.get_global_scope(), filled_scope_of(trace))
     if not isinstance(transport, DeliveringTransport) or not _is_ours_alone(client, scopes, event):
         return False
     try:
@@ -112,7 +112,7 @@ def _completed(client: Any, scopes: tuple[Any, ...], trace: LocalTrace, event: d
     contexts = {**event["contexts"], **private_event({"contexts": given.pop("contexts", {})}, {})["contexts"]}
     if "tags" in given:
         given["tags"] = {**event["tags"], **given["tags"]}
-    known = {name: event[name] for name in ("transaction", "request", "tags") if name in event}
+    known = {name: event[name] for name in ("transaction", "tags") if event.get(name)}
     own = private_event(known | given, {})
     return {**event, **_static(client), **own, "contexts": contexts}
 

@@ -29,8 +29,8 @@ def request_interface(request: Request, route: str | None = None) -> dict[str, A
     """The request interface; the client's address, cookies and body only where the policy allows them."""
     interface: dict[str, Any] = {
         "method": request.method,
-        "url": without_parameters(policy(), route, request.url) if route else request.url,
-        "query_string": policy().query(request.query_string),
+        "url": policy().text(without_parameters(policy(), route, request.url) if route else request.url),
+        "query_string": policy().text(policy().query(request.query_string)),
         "headers": policy().headers(request.headers),
     }
     if not policy().send_default_pii:

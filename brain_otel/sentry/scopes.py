@@ -192,6 +192,13 @@ def scope_of(trace: LocalTrace) -> sentry_sdk.Scope | None:
     return scope if isinstance(scope, sentry_sdk.Scope) else None
 
 
+def filled_scope_of(trace: LocalTrace) -> sentry_sdk.Scope | None:
+    """A scope that holds what the one of ``trace`` does, which is left untouched if nobody has touched it."""
+    scope = scope_of(trace)
+    forked_from = scope._forked_from if isinstance(scope, RequestScope) else None
+    return scope if forked_from is None else forked_from
+
+
 def captured_with_scope_of(trace: LocalTrace, event: dict[str, Any], hint: dict[str, Any] | None = None) -> None:
     """Capture ``event`` with the data of ``trace``'s scope, or of none: never with a bystander's."""
     scope = scope_of(trace) or sentry_sdk.Scope()

@@ -23,18 +23,17 @@ if TYPE_CHECKING:
 
 _STATUSES = frozenset(value for name, value in vars(SPANSTATUS).items() if name.isupper())
 
-# Sentry's own names for what both conventions say, as sentry-sdk's SPANDATA has them.
-_SENTRY_NAMES = {
-    "http.request.method": ("http.request.method", "http.method"),
-    "http.response.status_code": ("http.response.status_code", "http.status_code"),
-    "db.system": ("db.system.name", "db.system"),
-    "db.name": ("db.namespace", "db.name"),
-    "db.operation": ("db.operation.name", "db.operation"),
-    "server.address": ("server.address", "net.peer.name", "http.server_name"),
-    "server.port": ("server.port", "net.peer.port"),
-}
-
-_OTHER_NAMES = tuple((name, sources) for name, sources in _SENTRY_NAMES.items())
+_OTHER_NAMES = (
+    ("http.method", "http.request.method"),
+    ("http.status_code", "http.response.status_code"),
+    ("db.system.name", "db.system"),
+    ("db.namespace", "db.name"),
+    ("db.operation.name", "db.operation"),
+    ("net.peer.name", "server.address"),
+    ("http.server_name", "server.address"),
+    ("net.peer.port", "server.port"),
+)
+"""What one convention calls by the first name, and Sentry, as sentry-sdk's SPANDATA has it, by the second."""
 
 _SCALARS = frozenset((str, int, float, bool))
 
@@ -85,11 +84,9 @@ def data(span: ReadableSpan) -> dict[str, Any]:
         for key, value in attributes.items()
         if not key.startswith("sentry.")
     }
-    for name, sources in _OTHER_NAMES:
-        if name not in result:
-            value = first(attributes, *sources)
-            if value is not None:
-                result[name] = _plain(value)
+    for source, name in _OTHER_NAMES:
+        if source in attributes and name not in result:
+            result[name] = _plain(attributes[source])
     if span.kind is not SpanKind.INTERNAL:
         result["otel.kind"] = span.kind.name
     if span.status.description:

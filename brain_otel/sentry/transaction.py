@@ -7,6 +7,7 @@ request (user, tags, breadcrumbs) is added from its scope when it is captured.
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from brain_otel import conventions
@@ -19,9 +20,11 @@ from brain_otel.sentry.breadcrumbs import merged
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import ReadableSpan
 
     from brain_otel.collection import CollectedTrace
+    from brain_otel.privacy import Policy
 
 
 def create_transaction(collected: CollectedTrace) -> dict[str, Any]:
@@ -96,7 +99,7 @@ def _identity(span: ReadableSpan) -> dict[str, Any]:
     if context is None:
         raise ValueError(f"the span {span.name!r} has no ids")
     identity = {
-        "trace_id": f"{context.trace_id:032x}",
+        "trace_id": _trace_id(context.trace_id),
         "span_id": f"{context.span_id:016x}",
         "op": conventions.operation(span),
         "origin": semantics.origin(span),
@@ -106,8 +109,31 @@ def _identity(span: ReadableSpan) -> dict[str, Any]:
     return identity
 
 
+@lru_cache(maxsize=64)
+def _trace_id(number: int) -> str:
+    """The same for all spans of a transaction."""
+    return f"{number:032x}"
+
+
 def _resource(root: ReadableSpan) -> dict[str, Any]:
-    return {"resource": masked_attributes(policy(), root.resource.attributes)}
+    return {"resource": _resources.masked(root.resource)}
+
+
+class _Resources:
+    """The masked resource, the same for all transactions; to hash one would cost more than to mask it."""
+
+    def __init__(self) -> None:
+        self._known: tuple[Resource, Policy, dict[str, Any]] | None = None
+
+    def masked(self, resource: Resource) -> dict[str, Any]:
+        """The attributes of ``resource`` as they may leave."""
+        known, by = self._known, policy()
+        if known is None or known[0] is not resource or known[1] is not by:
+            known = self._known = (resource, by, masked_attributes(by, resource.attributes))
+        return dict(known[2])
+
+
+_resources = _Resources()
 
 
 def _seconds(nanoseconds: int | None) -> float:
