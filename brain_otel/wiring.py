@@ -23,6 +23,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from brain_otel.destinations import Destination, create_destination, load_module
 from brain_otel.destinations.isolation import InUse, side_by_side
 from brain_otel.guard import guarded
+from brain_otel.instance import identify
 from brain_otel.privacy import policy
 from brain_otel.privacy.attributes import masked_attributes
 from brain_otel.refusal import ConfigurationError, reason
@@ -98,6 +99,7 @@ def attach(
     gate = Gate(spans, sampling.tail if sampling is not None else None)
     provider.add_span_processor(gate)
     in_use = [InUse(_added_by_others(provider)), *([InUse(_tail(gate.tail))] if gate.tail is not None else [])]
+    identify(provider.resource)
     _mask_resource(provider.resource)
     loggers = otel_logs.get_logger_provider()
     for destination in destinations:

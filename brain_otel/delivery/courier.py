@@ -40,7 +40,8 @@ LONGEST_PENALTY = 5.0
 MAX_STRUCK = 1_000
 """Records whose strikes are remembered."""
 
-_HELD = frozenset({"error", "transaction", "otlp_traces", "otlp_logs", "otlp_metrics"})
+_HELD = frozenset({"error", "transaction", "internal", "otlp_traces", "otlp_logs", "otlp_metrics"})
+"""What waits while it is not wanted; ``internal`` is what tells of losses."""
 
 
 class Courier(Generic[W]):
@@ -82,6 +83,12 @@ class Courier(Generic[W]):
             now = time.monotonic()
             again = [max(0.01, until - now) for _, until in self._strikes.values()]
             return min([*self.limits.resting().values(), *again], default=None)
+        unwanted = [each for each in batch if self.limits.rest(each.record.category)]
+        for waiting in unwanted:
+            self._give_up(waiting)
+        batch = [each for each in batch if each not in unwanted]
+        if not batch:
+            return 0.0
         answers = self._crew.send([each.record for each in batch])
         was_taken = any(answer.verdict in ("sent", "refused") for answer in answers)
         for waiting, answer in zip(batch, answers, strict=True):
@@ -108,9 +115,8 @@ class Courier(Generic[W]):
         elif answer.verdict == "refused":
             self._refuse(waiting, answer.reason)
         elif answer.verdict == "limited":
-            if record.category not in _HELD:  # as sentry-sdk does; what matters waits
-                self._lost(record, "ratelimit_backoff")
-                self._finish(waiting)
+            if record.category not in _HELD:
+                self._give_up(waiting)
             elif not self.limits.rest(record.category):  # the answer named others
                 self.limits.update({record.category: DEFAULT_REST})
         elif answer.verdict == "ill" and others_taken:
@@ -135,6 +141,11 @@ class Courier(Generic[W]):
     def _finish(self, waiting: W) -> None:
         self._strikes.pop(waiting, None)
         self._backlog.done(waiting)
+
+    def _give_up(self, waiting: W) -> None:
+        """Drop what is of a kind that is not wanted now, as sentry-sdk does; what matters waits."""
+        self._lost(waiting.record, "ratelimit_backoff")
+        self._finish(waiting)
 
     def _refuse(self, waiting: W, reason: str) -> None:
         self._strikes.pop(waiting, None)

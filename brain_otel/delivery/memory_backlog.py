@@ -43,6 +43,9 @@ class MemoryBacklog:
 
     def put(self, record: Record) -> None:
         """Add ``record``; never blocks."""
+        if len(record.body) > self._max_bytes:  # it would push all the others out, and then itself
+            self._lost(record, "queue_overflow")
+            return
         gone: list[Record] = []
         with self._lock:
             self._lanes[record.lane][InMemory(record, time.monotonic())] = None

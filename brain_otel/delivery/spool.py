@@ -7,7 +7,6 @@ A segment that a process has open carries its lock, by which the shipper knows t
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import os
 import threading
@@ -17,34 +16,33 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from brain_otel.delivery.directory import BOUNDS, TARGET, make_private, segment_name, write_whole
-from brain_otel.delivery.eviction import evict
-from brain_otel.delivery.record import framed
+from brain_otel.delivery.descriptors import let_go, own
+from brain_otel.delivery.directory import BOUNDS, TARGET, make_private, segment_name, try_lock, write_whole
+from brain_otel.delivery.eviction import DropLog, evict
+from brain_otel.delivery.record import MAX_BODY, framed
 from brain_otel.guard import guarded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from brain_otel.delivery.directory import Bounds
-    from brain_otel.delivery.eviction import Dropped
     from brain_otel.delivery.record import Record
     from brain_otel.delivery.target import Target
-
-CHECKS = 64
-"""How often the directory's size is looked at while as much is written as it may hold."""
 
 
 class _Open:
     """A segment that this process writes to."""
 
-    __slots__ = ("begun", "descriptor", "size")
+    __slots__ = ("begun", "descriptor", "path", "size")
 
     def __init__(self, path: Path) -> None:
-        self.descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+        self.path = path
+        self.descriptor = own(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600))
         self.size = 0
         self.begun = time.monotonic()
-        fcntl.flock(self.descriptor, fcntl.LOCK_SH)
+        if not try_lock(self.descriptor, shared=True):  # the shipper is just about to take an empty one away
+            let_go(self.descriptor)
+            raise FileNotFoundError(errno.ENOENT, "the segment is being removed")
 
     def write(self, data: bytes) -> None:
         """Append ``data`` whole or not at all."""
@@ -57,29 +55,23 @@ class _Open:
         self.size += written
 
     def close(self) -> None:
-        with suppress(OSError):
-            os.close(self.descriptor)
+        if not self.size:  # a disk that was full, say
+            with suppress(OSError):
+                self.path.unlink()
+        let_go(self.descriptor)
 
 
 class Spool:
-    """Records of this process for one target.
+    """Records of this process for one target."""
 
-    ``dropped`` is told how much of each category had to go to make room, of which target.
-    """
-
-    def __init__(
-        self,
-        directory: Path,
-        target: Target,
-        bounds: Bounds,
-        *,
-        dropped: Callable[[dict[Path, Dropped]], None] = lambda _: None,
-    ) -> None:
+    def __init__(self, directory: Path, target: Target, bounds: Bounds) -> None:
         self.directory = directory
         self.folder = directory / target.id
         self._target = target
         self._bounds = bounds
-        self._dropped = dropped
+        self.largest = min(MAX_BODY, bounds.max_bytes // 4)
+        """Bytes of the largest body there is room for."""
+        self._drop_log = DropLog(directory)
         self._open: dict[str, _Open] = {}
         self._lock = threading.Lock()
         self._number = 0
@@ -112,7 +104,7 @@ class Spool:
             self._until_check -= len(data)
             is_due = self._until_check <= 0
             if is_due:
-                self._until_check = self._bounds.max_bytes // CHECKS
+                self._until_check = self._bounds.check_bytes
         if is_due:
             with guarded("keeping the spool within its bounds"):
                 self._make_room()
@@ -163,15 +155,11 @@ class Spool:
             segment.close()
 
     def _make_room(self) -> None:
-        dropped = evict(self.directory, self._bounds)
-        if dropped:
-            self._dropped(dropped)
+        self._drop_log.tell(evict(self.directory, self._bounds))
 
     def _reset(self) -> None:
-        """In a forked child the open segments are the parent's."""
+        """In a forked child the open segments are the parent's, and have been let go."""
         self._lock = threading.Lock()
-        for segment in self._open.values():
-            segment.close()
         self._open = {}
 
 
