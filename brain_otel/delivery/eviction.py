@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 MAX_REFUSED = 100
 """Refused records that are kept for people to look at, for each target."""
 
+PATIENCE = 0.05
+"""Seconds to wait for another process that is at it."""
+
 TELL = 60.0
 """Seconds between two lines about what was dropped."""
 
@@ -41,13 +44,22 @@ logger = logging.getLogger(__name__)
 def evict(directory: Path, bounds: Bounds) -> dict[Path, Dropped]:
     """Bring ``directory`` within its bounds; what was dropped, by the folder of its target.
 
-    Several processes may want to: one does, the others leave it to that one. For Sentry it is noted in the folder.
+    Several processes may want to: one does, and the others wait a little for it, for what they wrote meanwhile would
+    be too much. What was dropped is noted for Sentry.
     """
     dropped: dict[Path, Dropped] = {}
-    with suppress(OSError), locked(directory / EVICTION_LOCK) as is_ours:
+    deadline = time.monotonic() + PATIENCE
+    with suppress(OSError):
+        while not _evict_with_lock(directory, bounds, dropped) and time.monotonic() < deadline:
+            time.sleep(0.001)
+    return {folder: counts for folder, counts in dropped.items() if counts}
+
+
+def _evict_with_lock(directory: Path, bounds: Bounds, dropped: dict[Path, Dropped]) -> bool:
+    with locked(directory / EVICTION_LOCK) as is_ours:
         if is_ours:
             _evict(directory, bounds, dropped)
-    return {folder: counts for folder, counts in dropped.items() if counts}
+        return is_ours
 
 
 def _evict(directory: Path, bounds: Bounds, dropped: dict[Path, Dropped]) -> None:

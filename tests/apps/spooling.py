@@ -24,12 +24,17 @@ distribution:
 """
 
 
-def main(count: int, pause: float) -> None:
-    """Capture errors."""
+def start() -> None:
+    """Set up as the variables say: SENTRY_DSN, SPOOL (empty: none) and SHIPPER."""
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
         file.write(CONFIGURATION)
         file.flush()
         brain_otel.setup(config_file=file.name)
+
+
+def main(count: int, pause: float) -> None:
+    """Capture errors."""
+    start()
     number = 0
     while number < count or not count:
         with brain_otel.start_transaction(name=f"work {number}", op="task"):
