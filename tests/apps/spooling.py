@@ -1,6 +1,6 @@
 """An application that spools: captures errors until it is killed, and says the id of each once it is captured.
 
-Arguments: how many errors, 0 for ever; seconds between two.
+Arguments: how many errors, 0 for ever; seconds between two. With JUMPS its clock jumps at signals.
 """
 
 import os
@@ -26,6 +26,10 @@ distribution:
 
 def start() -> None:
     """Set up as the variables say: SENTRY_DSN, SPOOL (empty: none) and SHIPPER."""
+    if "JUMPS" in os.environ:
+        from tests.apps.clock import install
+
+        install()
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
         file.write(CONFIGURATION)
         file.flush()

@@ -12,7 +12,8 @@ from tests.delivery.until import until
 from tests.support.ingest import SentryIngest
 from tests.support.process import environment
 
-APP = Path(__file__).parents[1] / "apps" / "spooling.py"
+ROOT = Path(__file__).parents[2]
+APP = ROOT / "tests" / "apps" / "spooling.py"
 
 
 _started: list[subprocess.Popen[bytes]] = []
@@ -42,10 +43,16 @@ class Application:
         user: int | None = None,
     ) -> None:
         """``before`` is a command that runs this one; ``spool`` empty is none."""
-        variables = {"SENTRY_DSN": dsn, "SPOOL": str(spool), "SHIPPER": shipper, **(env or {})}
+        variables = {
+            "SENTRY_DSN": dsn,
+            "SPOOL": str(spool),
+            "SHIPPER": shipper,
+            "PYTHONPATH": str(ROOT),
+            **(env or {}),
+        }
         self.process = subprocess.Popen(
             [*before, sys.executable, str(APP), str(count), str(pause)],
-            env=environment(variables),
+            env=environment(variables, pythonpath=[ROOT]),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             user=user,
@@ -69,10 +76,14 @@ class Application:
 
 
 @contextmanager
-def shipper_of(spool: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """``brain-otel ship`` in a process of its own."""
-    command = [sys.executable, "-c", "from brain_otel.cli import main; main()", "ship", str(spool)]
-    process = subprocess.Popen(command, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+def shipper_of(spool: Path, *, jumps: bool = False) -> Iterator[subprocess.Popen[bytes]]:
+    """``brain-otel ship`` in a process of its own, whose clock ``jumps`` at signals."""
+    code = "from brain_otel.cli import main; main()"
+    if jumps:
+        code = f"from tests.apps.clock import install; install(); {code}"
+    command = [sys.executable, "-c", code, "ship", str(spool)]
+    env = environment(pythonpath=[ROOT])
+    process = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     try:
         yield process
     finally:
