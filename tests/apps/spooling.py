@@ -20,7 +20,7 @@ propagator: {composite: [{tracecontext: }, {baggage: }, {sentry: }]}
 distribution:
   brain_otel:
     sentry: {dsn: "${SENTRY_DSN}", profiles_sample_rate: 0}
-    delivery: {spool: {directory: "${SPOOL}", max_bytes: 67108864}, shipper: "${SHIPPER}"}
+    delivery: {spool: {directory: "${SPOOL}", max_bytes: "${MAX_BYTES:-67108864}"}, shipper: "${SHIPPER}"}
 """
 
 

@@ -172,17 +172,3 @@ def test_a_spool_that_cannot_be_written_to_is_done_without(ingest: SentryIngest,
     assert app.process.returncode == 0
     assert arrived(ingest) == Counter(captured)
     assert app.errors.count(b"cannot be") == 2  # made, and written to
-
-
-def test_many_processes_write_to_one_spool(ingest: SentryIngest, tmp_path: Path) -> None:
-    """Eight at once, as fast as they can; everything arrives, nothing twice."""
-    apps = [Application(ingest.dsn, tmp_path, shipper="process", count=100, pause=0.0) for _ in range(8)]
-    captured = [each for app in apps for each in app.captured()]
-    assert [app.process.returncode for app in apps] == [0] * 8
-    with shipper_of(tmp_path):
-        wait_until_sent(tmp_path, ingest, set(captured), 60.0)
-    assert arrived(ingest) == Counter(captured)
-    assert len(captured) == 800
-    transactions = Counter(event["event_id"] for event in ingest.transactions)
-    assert len(transactions) == 800
-    assert set(transactions.values()) == {1}
