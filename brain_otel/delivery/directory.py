@@ -119,8 +119,8 @@ class Bounds:
         return self.max_bytes // CHECKS
 
     def low_water(self, writers: int) -> int:
-        """Bytes that may stay when some have to go: each of ``writers`` may write until its next look."""
-        return max(self.max_bytes // 2, self.max_bytes - self.segment_bytes - writers * self.check_bytes)
+        """Bytes that may stay when some have to go: each of ``writers`` may write until its next look but one."""
+        return max(self.max_bytes // 2, self.max_bytes - self.segment_bytes - 2 * writers * self.check_bytes)
 
 
 def segment_name(lane: str, number: int) -> str:

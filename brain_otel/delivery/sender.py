@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import json
 import sys
@@ -29,6 +30,10 @@ _DEFAULT_LIMIT = 60.0
 _SHORTEST_LIMIT = 1.0
 _MAX_LIMIT = 24 * 3600.0
 _TRANSIENT = frozenset({408, 425, 500, 502, 503, 504})
+
+codecs.lookup("idna")
+# A socket looks it up when it first connects to a name. A process that is forked while another thread does so for the
+# first time would find half of it, and note for good that there is none.
 
 Verdict = Literal["sent", "limited", "refused", "ill", "unreachable"]
 

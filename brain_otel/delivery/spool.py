@@ -6,6 +6,7 @@ A segment that a process has open carries its lock, by which the shipper knows t
 
 from __future__ import annotations
 
+import contextvars
 import errno
 import json
 import os
@@ -77,6 +78,7 @@ class Spool:
         self._number = 0
         self._until_check = 0
         self._is_prepared = False
+        self._tidying: threading.Thread | None = None
         alive = weakref.ref(self)
         os.register_at_fork(after_in_child=lambda: _reset(alive()))
 
@@ -106,8 +108,7 @@ class Spool:
             if is_due:
                 self._until_check = self._bounds.check_bytes
         if is_due:
-            with guarded("keeping the spool within its bounds"):
-                self._make_room()
+            self._tidy()
 
     def prepare(self) -> None:
         """Make the directory and what describes it.
@@ -154,6 +155,17 @@ class Spool:
         if segment is not None:
             segment.close()
 
+    def _tidy(self) -> None:
+        """Keep the directory within its bounds: on a thread, for a request waits; here if that one falls behind."""
+        with guarded("keeping the spool within its bounds"):
+            if self._tidying is None or not self._tidying.is_alive():
+                self._tidying = threading.Thread(target=self._make_room, name="brain_otel.spool", daemon=True)
+                with suppress(RuntimeError):  # the interpreter is on its way out
+                    # In an empty context: sentry-sdk hands the starter's scopes, a request's, to every thread.
+                    contextvars.Context().run(self._tidying.start)
+                    return
+            self._make_room()
+
     def _make_room(self) -> None:
         self._drop_log.tell(evict(self.directory, self._bounds))
 
@@ -161,6 +173,7 @@ class Spool:
         """In a forked child the open segments are the parent's, and have been let go."""
         self._lock = threading.Lock()
         self._open = {}
+        self._tidying = None
 
 
 def _reset(spool: Spool | None) -> None:
