@@ -208,7 +208,8 @@ def test_each_worker_has_an_instance_id(ingest: SentryIngest, tmp_path: Path, na
         assert len(instances) == 2
         assert {str(span.resource["service.instance.id"]) for span in receiver.spans} == instances
         logged = [each for each in receiver.log_records if each.trace_id]
-        assert {str(each.resource["service.instance.id"]) for each in logged} == instances
+        assert logged
+        assert {str(each.resource["service.instance.id"]) for each in logged} <= instances
         assert {str(each.resource["service.instance.id"]) for each in receiver.metrics} >= instances
 
 

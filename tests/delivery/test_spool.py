@@ -162,6 +162,8 @@ def test_traces_are_dropped_before_errors_and_the_oldest_first(tmp_path: Path) -
             written.append(error(f"{number:06d}" + "e" * 1_000))
         if number % 500 == 0:
             assert usage(tmp_path) <= bounds.max_bytes
+    if written._tidying is not None:
+        written._tidying.join(10)
     assert usage(tmp_path) <= bounds.max_bytes
     sent = all_sent(DiskBacklog(written.folder))
     errors = [each for each in sent if each.endswith("e")]
@@ -182,6 +184,8 @@ def test_errors_go_too_when_there_is_nothing_else(tmp_path: Path) -> None:
     written = spool(tmp_path, bounds)
     for number in range(3_000):
         written.append(error(f"{number:06d}" + "e" * 1_000))
+    if written._tidying is not None:
+        written._tidying.join(10)
     assert usage(tmp_path) <= bounds.max_bytes
     sent = [int(each[:6]) for each in all_sent(DiskBacklog(written.folder))]
     assert sent == list(range(3_000 - len(sent), 3_000))
