@@ -1,6 +1,6 @@
 """An application that spools: captures errors until it is killed, and says the id of each once it is captured.
 
-Arguments: how many errors, 0 for ever; seconds between two. With JUMPS its clock jumps at signals.
+Arguments: how many errors, 0 for ever; seconds between two. With JUMPS its clock is so many days ahead, and jumps.
 """
 
 import os
@@ -29,7 +29,7 @@ def start() -> None:
     if "JUMPS" in os.environ:
         from tests.apps.clock import install
 
-        install()
+        install(int(os.environ["JUMPS"]))
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
         file.write(CONFIGURATION)
         file.flush()

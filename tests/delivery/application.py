@@ -76,11 +76,11 @@ class Application:
 
 
 @contextmanager
-def shipper_of(spool: Path, *, jumps: bool = False) -> Iterator[subprocess.Popen[bytes]]:
-    """``brain-otel ship`` in a process of its own, whose clock ``jumps`` at signals."""
+def shipper_of(spool: Path, *, days: int | None = None) -> Iterator[subprocess.Popen[bytes]]:
+    """``brain-otel ship`` in a process of its own, whose clock is ``days`` ahead and jumps at signals."""
     code = "from brain_otel.cli import main; main()"
-    if jumps:
-        code = f"from tests.apps.clock import install; install(); {code}"
+    if days is not None:
+        code = f"from tests.apps.clock import install; install({days}); {code}"
     command = [sys.executable, "-c", code, "ship", str(spool)]
     env = environment(pythonpath=[ROOT])
     process = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from brain_otel.delivery.directory import segments, targets
+from brain_otel.delivery.limits import LIMITS
 from brain_otel.delivery.state import is_empty, read_state
 from tests.delivery.application import Application, arrived, shipper_of, wait_until_sent
 from tests.delivery.disks import disk, ways, without_overriding
@@ -131,24 +132,25 @@ def test_a_clock_that_jumps_changes_nothing(ingest: SentryIngest, tmp_path: Path
     ingest.respond = lambda: (answers["status"], {"Retry-After": "1"})
     captured: list[str] = []
     apps: list[Application] = []
-    with shipper_of(tmp_path, jumps=True) as shipper:
-        for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGUSR1):
-            app = Application(ingest.dsn, tmp_path, shipper="external", pause=0.01, env={"JUMPS": "1"})
+    with shipper_of(tmp_path, days=0) as shipper:
+        for days, number in ((0, signal.SIGUSR1), (3, signal.SIGUSR2), (-6, signal.SIGUSR1)):
+            app = Application(ingest.dsn, tmp_path, shipper="external", pause=0.01, env={"JUMPS": str(days)})
             app.wait_for_first()
             for process in (*(each.process for each in apps), app.process, shipper):
                 os.kill(process.pid, number)
             apps.append(app)
             answers["status"] = 429 if number == signal.SIGUSR1 else 500
             before = len(ingest.envelopes)
-            until(lambda before=before: len(ingest.envelopes) > before, 20.0)  # type: ignore[misc]  # as above
-        answers["status"] = 200
-        for app in apps:
-            app.process.terminate()
-            captured += app.captured()
-            assert b"Traceback" not in app.errors
-            assert b"dropped" not in app.errors
+            until(lambda before=before: len(ingest.envelopes) > before, 20.0)  # type: ignore[misc]  # a lambda
+        until(lambda: any((folder / LIMITS).exists() for folder in targets(tmp_path)))
+    answers["status"] = 200
+    for app in apps:
+        app.process.terminate()
+        captured += app.captured()
+        assert b"Traceback" not in app.errors
+        assert b"dropped" not in app.errors
+    with shipper_of(tmp_path, days=-9):
         wait_until_sent(tmp_path, ingest, set(captured), 20.0)
-        assert shipper.poll() is None
     assert len(captured) > 20
     assert set(arrived(ingest).values()) == {1}
     assert set(captured) <= set(arrived(ingest))
