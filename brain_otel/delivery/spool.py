@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from brain_otel.delivery.target import Target
 
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
 class _Open:
     """A segment that this process writes to."""
 
@@ -98,7 +101,7 @@ class Spool:
                 self._close(record.lane)
                 self._append(record.lane, data)
             except OSError as error:
-                self._close(record.lane)
+                self._leave(record.lane, error)
                 if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                     raise
                 self._make_room()
@@ -165,6 +168,12 @@ class Spool:
                     contextvars.Context().run(self._tidying.start)
                     return
             self._make_room()
+
+    def _leave(self, lane: str, error: OSError) -> None:
+        """Go on in another segment, unless it is the disk that is full: an empty one is then tried again later."""
+        segment = self._open.get(lane)
+        if segment is not None and (segment.size or error.errno not in _FULL):
+            self._close(lane)
 
     def _make_room(self) -> None:
         self._drop_log.tell(evict(self.directory, self._bounds))
