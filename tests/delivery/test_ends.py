@@ -84,10 +84,14 @@ def run(ingest: SentryIngest, spool: Path | str, shipper: str, how: str, hangs: 
         process.communicate()
 
 
-@pytest.mark.parametrize("how", ["shutdown", "exit"])
 @pytest.mark.parametrize(
-    ("shipper", "hangs"),
-    [("memory", "server"), ("thread", "server"), ("thread", "server and disk"), ("process", "disk")],
+    ("how", "shipper", "hangs"),
+    [
+        ("shutdown", "memory", "server"),
+        ("shutdown", "thread", "server"),
+        ("shutdown", "process", "disk"),
+        ("exit", "thread", "server and disk"),
+    ],
 )
 def test_the_end_comes_in_time(hanging: SentryIngest, tmp_path: Path, how: str, shipper: str, hangs: str) -> None:
     """Whatever hangs; 0.5 s for `shutdown(0.5)`, 2 s for the end of the process, and a tenth beyond."""
