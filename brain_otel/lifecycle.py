@@ -28,24 +28,28 @@ if TYPE_CHECKING:
 _MULTIPROCESSING = "multiprocessing.util"
 
 _flush: Callable[[], object] | None = None
+_end: Callable[[], object] | None = None
 _registered = False
 
 
-def configure_exit(flush: Callable[[], object]) -> None:
-    """Have ``flush`` called, bounded by itself, whenever the process is about to end."""
-    global _flush, _registered
-    _flush = flush
+def configure_exit(flush: Callable[[], object], end: Callable[[], object]) -> None:
+    """Have ``flush`` called whenever the process is about to end, then ``end``, each bounded by itself.
+
+    A server's shutdown is followed by another end: ``flush`` alone is called for it.
+    """
+    global _flush, _end, _registered
+    _flush, _end = flush, end
     if not _registered:
         _registered = True
-        atexit.register(flush_before_exit)
+        atexit.register(_leave)
         wrapt.register_post_import_hook(_flush_in_workers, _MULTIPROCESSING)
     _handle_sigterm()
 
 
 def forget_exit() -> None:
     """Have nothing called any more."""
-    global _flush
-    _flush = None
+    global _flush, _end
+    _flush = _end = None
     with guarded("taking the handler for SIGTERM out"):
         if _in_main_thread() and signal.getsignal(signal.SIGTERM) is _on_sigterm:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -58,11 +62,18 @@ def flush_before_exit() -> None:
             _flush()
 
 
+def _leave() -> None:
+    flush_before_exit()
+    if _end is not None:
+        with guarded("leaving what was not sent"):
+            _end()
+
+
 def _flush_in_workers(util: Any) -> None:
     """Flush at the end of multiprocessing's forked workers, which leave by ``os._exit``, past ``atexit``."""
 
     def prepare(module: object) -> None:  # noqa: ARG001
-        util.Finalize(None, flush_before_exit, exitpriority=0)
+        util.Finalize(None, _leave, exitpriority=0)
 
     # Of what is registered for after a fork, only as much is kept as lives: this module.
     util.register_after_fork(sys.modules[__name__], prepare)
@@ -80,7 +91,7 @@ def _handle_sigterm() -> None:
 
 def _on_sigterm(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001
     # On a thread: the signal may have come while this one held a lock that flushing needs.
-    sender = threading.Thread(target=flush_before_exit, name="brain_otel.exit", daemon=True)
+    sender = threading.Thread(target=_leave, name="brain_otel.exit", daemon=True)
     with guarded("sending what waits on SIGTERM"):
         sender.start()
         sender.join(3.0)

@@ -35,6 +35,9 @@ logger = logging.getLogger(__name__)
 EXIT_TIMEOUT = 2.0
 """Seconds that the end of the process may be held up for sending."""
 
+END_TIMEOUT = 0.08
+"""Seconds after that for leaving in good order what has not been sent."""
+
 
 class _State:
     """The one holder of what is set up in this process."""
@@ -126,7 +129,7 @@ def start(settings: Settings, provider: TracerProvider | None = None) -> tuple[I
     reporters = tuple(each.destination.reporter for each in (*attached, *destinations))
     configure_reporters(tuple(reporter for reporter in reporters if reporter is not None))
     instrumentation.instrument(settings.instrumentation)
-    configure_exit(_flush_at_exit)
+    configure_exit(_flush_at_exit, _end_at_exit)
     _tell_ready(settings)
     return _State.destinations
 
@@ -204,6 +207,14 @@ def _flush_at_exit() -> None:
     flush(max(0.0, EXIT_TIMEOUT - _State.exit_spent))
     _State.exit_flushed = time.monotonic()
     _State.exit_spent += _State.exit_flushed - started
+
+
+def _end_at_exit() -> None:
+    calls = [(f"leaving {each.name}", each.destination.end) for each in _State.destinations if each.destination.end]
+    if calls:
+        from brain_otel.destinations.isolation import side_by_side
+
+        side_by_side(calls, END_TIMEOUT)
 
 
 def _shut_down(destinations: tuple[InUse, ...], timeout: float) -> None:

@@ -11,20 +11,17 @@ from typing import TYPE_CHECKING
 
 from opentelemetry import _logs as otel_logs
 from opentelemetry import metrics as otel_metrics
-from opentelemetry.attributes import BoundedAttributes
 
 # Makes the propagator without setting it, to see whether it can be made; tests name a wrong one.
 # The loader's public function reads the file and os.environ itself; ours have been read, checked against the
 # same schema and relieved of what upstream does not know. Only the conversion is left; a test pins it.
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.trace import TracerProvider
 
 from brain_otel.destinations import Destination, create_destination, load_module
 from brain_otel.destinations.isolation import InUse, side_by_side
 from brain_otel.guard import guarded
-from brain_otel.privacy import policy
-from brain_otel.privacy.attributes import masked_attributes
+from brain_otel.instance import identify
 from brain_otel.refusal import ConfigurationError, reason
 from brain_otel.sampling import Gate, Plan, Share
 from brain_otel.sampling.rules import compiled
@@ -32,7 +29,7 @@ from brain_otel.sampling.rules import compiled
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import TracerProvider
 
     from brain_otel.options import Options
     from brain_otel.sampling.tail import Tail
@@ -98,7 +95,6 @@ def attach(
     gate = Gate(spans, sampling.tail if sampling is not None else None)
     provider.add_span_processor(gate)
     in_use = [InUse(_added_by_others(provider)), *([InUse(_tail(gate.tail))] if gate.tail is not None else [])]
-    _mask_resource(provider.resource)
     loggers = otel_logs.get_logger_provider()
     for destination in destinations:
         if destination.log_record_processor is not None and isinstance(loggers, LoggerProvider):
@@ -106,21 +102,12 @@ def attach(
     meters = otel_metrics.get_meter_provider()
     if isinstance(meters, MeterProvider):
         in_use.append(InUse(_metrics(meters, destinations)))
-    for each in (provider, loggers, meters):
-        if isinstance(each, (TracerProvider, LoggerProvider, MeterProvider)):
-            # They would wait, one after the other and without a bound, for what cannot be reached.
-            atexit.unregister(each.shutdown)
+    others = [each for each in (loggers, meters) if isinstance(each, (LoggerProvider, MeterProvider))]
+    identify(provider, others)
+    for each in (provider, *others):
+        # They would wait, one after the other and without a bound, for what cannot be reached.
+        atexit.unregister(each.shutdown)
     return tuple(in_use)
-
-
-def _mask_resource(resource: Resource) -> None:
-    """Mask what is private in ``resource``, such as a command line with a password, for all signals at once.
-
-    The providers share the one object. ``_attributes`` is where it keeps them; a test tells when that changes.
-    """
-    masked = masked_attributes(policy(), resource.attributes)
-    if masked != dict(resource.attributes):
-        resource._attributes = BoundedAttributes(attributes=masked)
 
 
 def _tell_off(options: Options, settings: Settings) -> None:

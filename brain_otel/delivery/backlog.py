@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from brain_otel.delivery.descriptors import let_go, own
 from brain_otel.delivery.directory import LANES, segment_name, segments, try_lock
 from brain_otel.delivery.record import DONE, DONE_OFFSET, Found, framed, records_in
 
@@ -65,7 +66,7 @@ class _Reader:
 
     def __init__(self, segment: Segment) -> None:
         self.segment = segment
-        self.descriptor = os.open(segment.path, os.O_RDWR)
+        self.descriptor = own(os.open(segment.path, os.O_RDWR))
         self.acknowledged = segment.acknowledged()
         self.pending: deque[OnDisk] = deque()
         self._read_to = self.acknowledged
@@ -77,10 +78,10 @@ class _Reader:
         """Read on, if there is little to send."""
         if len(self.pending) >= AHEAD:
             return
-        size = os.fstat(self.descriptor).st_size
-        if self._read_to >= size:
+        if self._read_to >= os.fstat(self.descriptor).st_size:
             return
         sealed = self.is_sealed()
+        size = os.fstat(self.descriptor).st_size  # after that look: what is sealed does not grow
         window = WINDOW
         while True:
             data = os.pread(self.descriptor, window, self._read_to)
@@ -124,15 +125,14 @@ class _Reader:
         if self.acknowledged != before:
             with suppress(OSError):
                 if self._ack is None:
-                    self._ack = os.open(self.segment.ack_path, os.O_WRONLY | os.O_CREAT, 0o600)
+                    self._ack = own(os.open(self.segment.ack_path, os.O_WRONLY | os.O_CREAT, 0o600))
                 os.pwrite(self._ack, self.acknowledged.to_bytes(8, "little"), 0)
 
     def close(self) -> None:
         """Let the files go."""
         for descriptor in (self.descriptor, self._ack):
             if descriptor is not None:
-                with suppress(OSError):
-                    os.close(descriptor)
+                let_go(descriptor)
 
 
 class DiskBacklog:
@@ -150,20 +150,18 @@ class DiskBacklog:
         found = segments(self._folder, *LANES)
         self._forget({segment.path for segment in found})
         for lane in LANES:
+            resting = 0
             for segment in (each for each in found if each.lane == lane):
-                reader = self._reader(segment)
+                reader = self._filled(segment)
                 if reader is None:
-                    continue
-                reader.fill()
-                if reader.is_spent():
-                    self._remove(reader)
                     continue
                 sendable = [each for each in reader.pending if may_send(each)]
                 taken += sendable[: count - len(taken)]
                 if len(taken) >= count:
                     return taken
-                if not sendable and len(reader.pending) >= AHEAD:
-                    break  # the lane rests; there is no use in reading all of it
+                resting += 0 if sendable else len(reader.pending)
+                if resting >= AHEAD:
+                    break  # the lane rests; there is no use in opening and reading all of it
         return taken
 
     def done(self, waiting: OnDisk) -> None:
@@ -189,11 +187,19 @@ class DiskBacklog:
         """Let all files go."""
         self._forget(set())
 
-    def _reader(self, segment: Segment) -> _Reader | None:
-        if segment.path not in self._readers:
-            with suppress(OSError):
+    def _filled(self, segment: Segment) -> _Reader | None:
+        """The reader of ``segment`` with something to send, if it can be read and there is anything in it."""
+        try:
+            if segment.path not in self._readers:
                 self._readers[segment.path] = _Reader(segment)
-        return self._readers.get(segment.path)
+            reader = self._readers[segment.path]
+            reader.fill()
+            if reader.is_spent():
+                self._remove(reader)
+                return None
+        except OSError:  # it has just been evicted, or the disk is at fault; the others go on
+            return None
+        return reader
 
     def _remove(self, reader: _Reader) -> None:
         self.damaged += reader.damaged

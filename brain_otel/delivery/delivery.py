@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import contextvars
-import json
 import logging
 import os
 import threading
 import time
 import weakref
-from collections import Counter
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from brain_otel.delivery.courier import CONNECTIONS, Courier, keep_sending
-from brain_otel.delivery.directory import LIMITS
+from brain_otel.delivery.limits import read_limits
 from brain_otel.delivery.memory_backlog import InMemory, MemoryBacklog
 from brain_otel.delivery.sender import Sender
 from brain_otel.delivery_settings import SpoolSettings
@@ -22,9 +19,7 @@ from brain_otel.guard import guarded
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
-    from brain_otel.delivery.eviction import Dropped
     from brain_otel.delivery.record import Record
     from brain_otel.delivery.shipping import Shipping
     from brain_otel.delivery.spool import Spool
@@ -46,8 +41,8 @@ class Delivery:
     """Takes finished records for one target.
 
     With a ``spool`` they are on disk when :meth:`put` returns, and sent from there; without one, or while the disk
-    fails, they wait in memory for a thread that sends them. ``lost`` is told of every record that is given up, and
-    ``evicted`` how much of each category the spool had to drop.
+    fails, they wait in memory for a thread that sends them. ``lost`` is told of every record that is given up here;
+    what the spool had to drop is told to the target by who sends.
     """
 
     def __init__(
@@ -55,22 +50,17 @@ class Delivery:
         target: Target,
         *,
         lost: Callable[[Record, str], None],
-        evicted: Callable[[Counter[str]], None] = lambda _: None,
-        spool: Callable[[Callable[[dict[Path, Dropped]], None]], tuple[Spool, Shipping] | None] | None = None,
+        spool: tuple[Spool, Shipping] | None = None,
         max_items: int = MAX_ITEMS,
         connections: int = CONNECTIONS,
     ) -> None:
         self._target = target
         self._lost = lost
-        self._evicted = evicted
         self._max_items = max_items
         self._connections = connections
         self._disk_rests_until = 0.0
-        self._spool: Spool | None = None
-        self._shipping: Shipping | None = None
-        opened = spool(self._tell_evicted) if spool is not None else None
-        if opened is not None:
-            self._spool, self._shipping = opened
+        self._spool = spool[0] if spool is not None else None
+        self._shipping = spool[1] if spool is not None else None
         self._reset()
         alive = weakref.ref(self)
         os.register_at_fork(after_in_child=lambda: _reset(alive()))
@@ -88,6 +78,9 @@ class Delivery:
 
     def put(self, record: Record) -> None:
         """Take ``record``; never raises and never waits for the network."""
+        if self._spool is not None and len(record.body) > self._spool.largest:
+            self._lost(record, "cache_overflow")
+            return
         if self._spool is not None and time.monotonic() >= self._disk_rests_until:
             try:
                 self._spool.append(record)
@@ -121,13 +114,23 @@ class Delivery:
         """Take nothing more. What waits in memory goes to the disk if there is one, else it is lost."""
         self._stop.set()
         self._wake.set()
-        left = self._memory.clear()
+        self._leave_memory()
         if self._spool is not None:
+            self._spool.close()
+
+    def end(self) -> None:
+        """The process ends: begin to send nothing more, and leave on disk, or count, what waits in memory."""
+        self._leave_memory()
+        if self._shipping is not None:
+            self._shipping.stop()
+
+    def _leave_memory(self) -> None:
+        left = self._memory.clear()
+        if self._spool is not None and left:
             with guarded("saving what was not sent"):
                 while left:
                     self._spool.append(left[0])
                     del left[0]
-            self._spool.close()
         for record in left:
             self._lost(record, "queue_overflow")
         if left:
@@ -137,12 +140,13 @@ class Delivery:
         """Whether the target takes what it gets, and not too much waits."""
         if self._memory.is_full or (self._courier is not None and self._courier.limits.resting()):
             return False
-        if self._spool is None:
+        return self._spool is None or not read_limits(self._spool.folder)
+
+    def takes_reports(self) -> bool:
+        """Whether a report of losses would not be lost itself: it is put on disk, or the target is there."""
+        if self._spool is not None and not self._disk_rests_until:
             return True
-        with suppress(OSError, ValueError, TypeError, AttributeError):
-            limits = json.loads((self._spool.folder / LIMITS).read_text())
-            return all(until <= time.time() for until in limits.values())
-        return True
+        return self._courier is None or not self._courier.failure
 
     def _start(self) -> None:
         if self._thread is None:
@@ -166,20 +170,14 @@ class Delivery:
         contextvars.Context().run(self._thread.start)
 
     def _disk_failed(self, spool: Spool, error: OSError) -> None:
-        if not self._disk_rests_until:
+        was_well = not self._disk_rests_until
+        self._disk_rests_until = time.monotonic() + DISK_PAUSE
+        if was_well:
             logger.error(
                 "The spool %s cannot be written to (%s); what is to be sent waits in memory until it can",
                 spool.directory,
                 error.strerror or error,
             )
-        self._disk_rests_until = time.monotonic() + DISK_PAUSE
-
-    def _tell_evicted(self, dropped: dict[Path, Dropped]) -> None:
-        total = sum(dropped.values(), start=Counter())
-        logger.warning("The spool is over its bounds; dropped: %s", dict(total))
-        for folder, counts in dropped.items():
-            if self._spool is not None and folder == self._spool.folder:
-                self._evicted(counts)
 
 
 def _reset(delivery: Delivery | None) -> None:

@@ -10,6 +10,8 @@
         ship.log                     what the shipper's process has to say
         <target>/
             target.json              address and headers
+            limits.json              what the target wants not to be sent for a while
+            losses.json              what was dropped, until Sentry is told
             <name>.errors.v1         a segment: records, one behind the other (or .traces.v1)
             <name>.errors.v1.ack     how far it has been sent
             <name>.refused.v1        a record that the server does not take, and why
@@ -31,6 +33,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from brain_otel.delivery.descriptors import let_go, own
 from brain_otel.delivery.target import Target
 from brain_otel.delivery_settings import SpoolSettings
 
@@ -42,17 +45,18 @@ LANES = ("errors", "traces")
 
 TARGET = "target.json"
 BOUNDS = "spool.json"
-LIMITS = "limits.json"
 ACK = ".ack"
 MIN_BYTES = 2**20
+CHECKS = 64
+"""How often a process looks at the directory's size while it writes as much as that may hold."""
 
 _NAME = re.compile(r"(\d{20})-([0-9a-f]{8})-(\d{10})-(\d{1,10})-(\d{1,10})\.(errors|traces|refused)\.v1")
 _TARGET_ID = re.compile(r"[0-9a-f]{16}")
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
 class Segment:
-    """One file of records; they sort by age."""
+    """One file of records."""
 
     created: int
     """Nanoseconds since 1970."""
@@ -62,6 +66,8 @@ class Segment:
     """Which start of the machine it was begun in."""
     uptime: int
     """Seconds since then when it was begun."""
+    process: int
+    """The id of who writes to it, or has."""
 
     @property
     def ack_path(self) -> Path:
@@ -107,10 +113,19 @@ class Bounds:
         """Seconds after which a segment is closed: a whole one goes when its beginning is too old."""
         return min(600.0, self.max_age / 10)
 
+    @property
+    def check_bytes(self) -> int:
+        """Bytes that a process writes between two looks at the directory's size."""
+        return self.max_bytes // CHECKS
+
+    def low_water(self, writers: int) -> int:
+        """Bytes that may stay when some have to go: each of ``writers`` may write until its next look but one."""
+        return max(self.max_bytes // 2, self.max_bytes - self.segment_bytes - 2 * writers * self.check_bytes)
+
 
 def segment_name(lane: str, number: int) -> str:
     """A name that no other process gives, and that sorts by time."""
-    return f"{time.time_ns():020d}-{_boot()}-{_uptime():010d}-{os.getpid()}-{number}.{lane}.v1"
+    return f"{time.time_ns():020d}-{boot()}-{int(uptime()):010d}-{os.getpid()}-{number}.{lane}.v1"
 
 
 def segments(folder: Path, *lanes: str) -> list[Segment]:
@@ -119,9 +134,25 @@ def segments(folder: Path, *lanes: str) -> list[Segment]:
     with suppress(OSError):
         for entry in os.scandir(folder):
             match = _NAME.fullmatch(entry.name)
-            if match is not None and (not lanes or match[6] in lanes):
-                found.append(Segment(int(match[1]), Path(entry.path), match[6], match[2], int(match[3])))
-    return sorted(found)
+            if match is not None and (not lanes or match[6] in lanes) and entry.is_file(follow_symlinks=False):
+                created, up, process = int(match[1]), int(match[3]), int(match[4])
+                found.append(Segment(created, Path(entry.path), match[6], match[2], up, process))
+    return sorted(found, key=by_age)
+
+
+def by_age(segment: Segment) -> tuple[bool, int, int, Path]:
+    """What sorts segments, the oldest first, also when the clock was set meanwhile; other starts came before."""
+    is_now = segment.boot == boot()
+    return is_now, segment.uptime if is_now else 0, segment.created, segment.path
+
+
+def remove_stray_acknowledgements(folder: Path) -> None:
+    """Take away what tells of segments that are gone: who removed one was killed, or another was just sending it."""
+    with suppress(OSError):
+        for entry in os.scandir(folder):
+            segment = entry.name.removesuffix(ACK)
+            if segment != entry.name and _NAME.fullmatch(segment) and not (folder / segment).exists():
+                Path(entry.path).unlink()
 
 
 def targets(directory: Path) -> dict[Path, Target]:
@@ -170,31 +201,32 @@ def write_whole(path: Path, text: str) -> None:
 
 def age(segment: Segment) -> float:
     """Seconds since ``segment`` was begun: by a clock that nobody sets, unless the machine has been restarted."""
-    if segment.boot == _boot():
-        return max(0.0, _uptime() - segment.uptime)
+    if segment.boot == boot():
+        return max(0.0, int(uptime()) - segment.uptime)
     return max(0.0, time.time() - segment.created / 1e9)
 
 
 @cache
-def _boot() -> str:
+def boot() -> str:
     """Which start of the machine this is."""
     with suppress(OSError):
         return Path("/proc/sys/kernel/random/boot_id").read_text()[:8]
     return "00000000"  # another system than Linux; then the clock of a restart is taken for this one's
 
 
-def _uptime() -> int:
-    return int(time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)))
+def uptime() -> float:
+    """Seconds since the machine was started, the same for all processes."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 @contextmanager
 def locked(path: Path, *, shared: bool = False) -> Iterator[bool]:
     """Try to lock the file at ``path``; whether it is ours within the block."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    descriptor = own(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     try:
         yield try_lock(descriptor, shared=shared)
     finally:
-        os.close(descriptor)
+        let_go(descriptor)
 
 
 def try_lock(descriptor: int, *, shared: bool = False) -> bool:

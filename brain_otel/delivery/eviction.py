@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections import Counter
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from brain_otel.delivery.directory import age, locked, segments, targets
-from brain_otel.delivery.record import records_in
+from brain_otel.delivery.directory import (
+    age,
+    by_age,
+    locked,
+    remove_stray_acknowledgements,
+    segments,
+    targets,
+)
+from brain_otel.delivery.losses import EVICTION_LOCK, add_losses, lost_with
+from brain_otel.delivery.record import headers_in
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,27 +27,46 @@ if TYPE_CHECKING:
 MAX_REFUSED = 100
 """Refused records that are kept for people to look at, for each target."""
 
+PATIENCE = 0.05
+"""Seconds to wait for another process that is at it."""
+
+TELL = 60.0
+"""Seconds between two lines about what was dropped."""
+
 _ORDER = ("refused", "traces", "errors")
 
 Dropped = Counter[str]
 """How much of each category was dropped."""
 
+logger = logging.getLogger(__name__)
+
 
 def evict(directory: Path, bounds: Bounds) -> dict[Path, Dropped]:
     """Bring ``directory`` within its bounds; what was dropped, by the folder of its target.
 
-    Several processes may want to: one does, the others leave it to that one.
+    Several processes may want to: one does, and the others wait a little for it, for what they wrote meanwhile would
+    be too much. What was dropped is noted for Sentry.
     """
     dropped: dict[Path, Dropped] = {}
-    with suppress(OSError), locked(directory / "evict.lock") as is_ours:
+    deadline = time.monotonic() + PATIENCE
+    with suppress(OSError):
+        while not _evict_with_lock(directory, bounds, dropped) and time.monotonic() < deadline:
+            time.sleep(0.001)
+    return {folder: counts for folder, counts in dropped.items() if counts}
+
+
+def _evict_with_lock(directory: Path, bounds: Bounds, dropped: dict[Path, Dropped]) -> bool:
+    with locked(directory / EVICTION_LOCK) as is_ours:
         if is_ours:
             _evict(directory, bounds, dropped)
-    return {folder: counts for folder, counts in dropped.items() if counts}
+        return is_ours
 
 
 def _evict(directory: Path, bounds: Bounds, dropped: dict[Path, Dropped]) -> None:
     waiting: list[tuple[Segment, int]] = []
-    for folder in targets(directory):
+    found = targets(directory)
+    for folder in found:
+        remove_stray_acknowledgements(folder)
         refused = segments(folder, "refused")
         for segment in refused[: max(0, len(refused) - MAX_REFUSED)]:
             segment.remove()
@@ -46,22 +75,46 @@ def _evict(directory: Path, bounds: Bounds, dropped: dict[Path, Dropped]) -> Non
                 _drop(segment, dropped)
             else:
                 waiting.append((segment, segment.size()))
+    writers = {segment.process for segment, _ in waiting if age(segment) <= bounds.segment_age}
     total = sum(size for _, size in waiting)
-    for segment, size in sorted(waiting, key=lambda each: (_ORDER.index(each[0].lane), each[0])):
-        if total <= bounds.max_bytes - bounds.segment_bytes:
-            return
+    for segment, size in sorted(waiting, key=lambda each: (_ORDER.index(each[0].lane), by_age(each[0]))):
+        if total <= bounds.low_water(len(writers)):
+            break
         _drop(segment, dropped)
         total -= size
+    for folder, counts in dropped.items():
+        if found[folder].kind == "sentry":
+            add_losses(folder, {(category, "cache_overflow"): count for category, count in counts.items()})
 
 
 def _drop(segment: Segment, dropped: dict[Path, Dropped]) -> None:
     counts = dropped.setdefault(segment.path.parent, Counter())
     if segment.lane != "refused":  # what it is was told when it was refused
-        with suppress(OSError):
-            data = segment.path.read_bytes()[segment.acknowledged() :]
-            for found in records_in(data, sealed=True):
-                if found.record is not None and not found.is_done:
-                    counts[found.record.category] += found.record.quantity if found.record.category == "span" else 1
-                    if found.record.category == "transaction":
-                        counts["span"] += found.record.quantity
+        _count(segment, counts)
     segment.remove()
+
+
+def _count(segment: Segment, counts: Dropped) -> None:
+    """Count what has not been sent by the heads alone, without checksums: a request may be waiting for this."""
+    with suppress(OSError):
+        for category, quantity in headers_in(segment.path.read_bytes(), segment.acknowledged()):
+            counts.update(lost_with(category, quantity))
+
+
+class DropLog:
+    """Says what was dropped from a directory: at once, and then at most once a minute."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._untold: Dropped = Counter()
+        self._told: float | None = None
+
+    def tell(self, dropped: dict[Path, Dropped]) -> None:
+        """Add ``dropped`` to what is to be said."""
+        for counts in dropped.values():
+            self._untold.update(counts)
+        now = time.monotonic()
+        if self._untold and (self._told is None or now - self._told > TELL):
+            self._told = now
+            told, self._untold = self._untold, Counter()
+            logger.warning("The spool %s is over its bounds; dropped: %s", self._directory, dict(told))

@@ -10,10 +10,6 @@ from brain_otel.delivery.shipping import shipping_of
 from brain_otel.delivery.spool import Spool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from brain_otel.delivery.eviction import Dropped
     from brain_otel.delivery.shipping import Shipping
     from brain_otel.delivery.target import Target
     from brain_otel.delivery_settings import DeliverySettings
@@ -21,14 +17,12 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-def open_spool(
-    settings: DeliverySettings, target: Target, dropped: Callable[[dict[Path, Dropped]], None]
-) -> tuple[Spool, Shipping] | None:
+def open_spool(settings: DeliverySettings, target: Target) -> tuple[Spool, Shipping] | None:
     """The spool for ``target`` and who sends what is in it; None without a directory."""
     if settings.spool is None:
         return None
     bounds = Bounds(settings.spool.max_bytes, settings.spool.max_age)
-    spool = Spool(settings.spool.directory, target, bounds, dropped=dropped)
+    spool = Spool(settings.spool.directory, target, bounds)
     try:
         spool.prepare()
     except OSError as error:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
+
+from brain_otel.delivery.directory import boot, uptime, write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
+
+LIMITS = "limits.json"
 
 
 class Limits:
@@ -30,3 +37,21 @@ class Limits:
         """Seconds left for each category that rests."""
         now = time.monotonic()
         return {category: until - now for category, until in self._until.items() if until > now}
+
+
+def write_limits(folder: Path, resting: Mapping[str, float]) -> None:
+    """Let the other processes know for how many seconds each category of a target rests."""
+    now = uptime()
+    until = {category: now + seconds for category, seconds in resting.items()}
+    with suppress(OSError):
+        write_whole(folder / LIMITS, json.dumps({"boot": boot(), "until": until}))
+
+
+def read_limits(folder: Path) -> dict[str, float]:
+    """Seconds for which each category of a target still rests; by the clock that nobody sets."""
+    with suppress(OSError, ValueError, TypeError, AttributeError, KeyError):
+        given = json.loads((folder / LIMITS).read_text())
+        now = uptime()
+        if given["boot"] == boot():
+            return {str(name): until - now for name, until in given["until"].items() if until > now}
+    return {}

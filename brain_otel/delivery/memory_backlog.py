@@ -40,9 +40,14 @@ class MemoryBacklog:
         self._lock = threading.Lock()
         self._lanes: dict[str, dict[InMemory, None]] = {lane: {} for lane in LANES}
         self._bytes = 0
+        self._under_way: frozenset[InMemory] = frozenset()
+        """What was last taken: it may have arrived already, so it is the last to be dropped."""
 
     def put(self, record: Record) -> None:
         """Add ``record``; never blocks."""
+        if len(record.body) > self._max_bytes:  # it would push all the others out, and then itself
+            self._lost(record, "queue_overflow")
+            return
         gone: list[Record] = []
         with self._lock:
             self._lanes[record.lane][InMemory(record, time.monotonic())] = None
@@ -73,6 +78,7 @@ class MemoryBacklog:
                     taken.append(each)
                     if len(taken) == count:
                         break
+            self._under_way = frozenset(taken)
             for each in expired:
                 self._remove(each)
         for each in expired:
@@ -103,7 +109,9 @@ class MemoryBacklog:
             self._bytes -= len(waiting.record.body)
 
     def _drop_oldest(self) -> Record:
-        lane = next(self._lanes[lane] for lane in reversed(LANES) if self._lanes[lane])
-        oldest = next(iter(lane))
+        waiting = chain.from_iterable(self._lanes[lane] for lane in reversed(LANES))
+        oldest = next((each for each in waiting if each not in self._under_way), None)
+        if oldest is None:
+            oldest = next(iter(self._under_way))
         self._remove(oldest)
         return oldest.record

@@ -115,6 +115,8 @@ def records_in(data: bytes, *, sealed: bool) -> Iterator[Found]:
             yield found
             start = found.end
             continue
+        if not sealed and _is_cut_off(data, start):
+            return  # the rest is still to be read; a body may hold what looks like a record
         following = _next_record(data, start + 1)
         if following is None:
             if sealed:
@@ -122,6 +124,32 @@ def records_in(data: bytes, *, sealed: bool) -> Iterator[Found]:
             return
         yield Found(start, following, None)
         start = following
+
+
+def headers_in(data: bytes, start: int) -> Iterator[tuple[str, int]]:
+    """Category and quantity of the records from ``start`` on that are not done with, without a look at the bodies."""
+    while start + HEADER.size <= len(data):
+        magic, category, done, quantity, _, length, _ = HEADER.unpack_from(data, start)
+        if magic == MAGIC and length <= MAX_BODY:
+            if not done:
+                yield _name(category), quantity
+            start += HEADER.size + length
+        else:
+            start = data.find(MAGIC, start + 1)
+            if start < 0:
+                return
+
+
+def _is_cut_off(data: bytes, start: int) -> bool:
+    """Whether what begins like a record at ``start`` goes on behind the end of ``data``."""
+    if len(data) - start < HEADER.size:
+        return True
+    magic, *_, length, _ = HEADER.unpack_from(data, start)
+    return bool(magic == MAGIC and length <= MAX_BODY and start + HEADER.size + length > len(data))
+
+
+def _name(category: int) -> str:
+    return CATEGORIES[category] if category < len(CATEGORIES) else "default"
 
 
 def _next_record(data: bytes, start: int) -> int | None:
@@ -145,5 +173,4 @@ def _record_at(data: bytes, start: int) -> Found | None:
     untouched = data[start : start + DONE_OFFSET] + b"\0" + data[start + DONE_OFFSET + 1 : body_start - 4]
     if done > 1 or zlib.crc32(body, zlib.crc32(untouched)) != checksum:
         return None
-    name = CATEGORIES[category] if category < len(CATEGORIES) else "default"
-    return Found(start, body_start + length, Record(name, body, quantity, made), bool(done))
+    return Found(start, body_start + length, Record(_name(category), body, quantity, made), bool(done))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import json
 import sys
@@ -26,8 +27,13 @@ COMPRESSED_FROM = 1_024
 
 _LEVEL = 3
 _DEFAULT_LIMIT = 60.0
+_SHORTEST_LIMIT = 1.0
 _MAX_LIMIT = 24 * 3600.0
 _TRANSIENT = frozenset({408, 425, 500, 502, 503, 504})
+
+codecs.lookup("idna")
+# A socket looks it up when it first connects to a name. A process that is forked while another thread does so for the
+# first time would find half of it, and note for good that there is none.
 
 Verdict = Literal["sent", "limited", "refused", "ill", "unreachable"]
 
@@ -116,12 +122,16 @@ def _dated(envelope: bytes) -> bytes:
 
 def _answer(status: int, headers: Mapping[str, str], data: bytes) -> Answer:
     limits = parsed_limits(headers.get("X-Sentry-Rate-Limits") or "")
-    wait = _retry_after(headers.get("Retry-After"))
+    wait = _retry_after(headers.get("Retry-After"), headers.get("Date"))
     if 200 <= status < 300:
         return Answer("sent", limits=limits)
     reason = f"HTTP {status}" + (f": {_one_line(data[:500].decode('utf-8', 'replace'))}" if data else "")
     if status == 429:
-        return Answer("limited", reason, limits=limits or {"": wait if wait is not None else _DEFAULT_LIMIT})
+        return Answer(
+            "limited",
+            reason,
+            limits=limits or {"": max(wait, _SHORTEST_LIMIT) if wait is not None else _DEFAULT_LIMIT},
+        )
     if status in _TRANSIENT or status > 504:
         return Answer("ill", reason, wait, limits)
     return Answer("refused", reason, limits=limits)
@@ -146,17 +156,25 @@ def parsed_limits(header: str) -> dict[str, float]:
     return limits
 
 
-def _retry_after(header: str | None) -> float | None:
+def _retry_after(header: str | None, now: str | None) -> float | None:
+    """Seconds; a date is one of the server's clock, as is ``now``: ours may be days off."""
     if header is None:
         return None
     try:
         seconds = float(header)
     except ValueError:
-        try:
-            seconds = parsedate_to_datetime(header).timestamp() - time.time()
-        except ValueError:
+        until = _timestamp(header)
+        if until is None:
             return None
+        seconds = until - ((_timestamp(now) if now is not None else None) or time.time())
     return min(max(seconds, 0.0), _MAX_LIMIT) if seconds == seconds else None
+
+
+def _timestamp(date: str) -> float | None:
+    try:
+        return parsedate_to_datetime(date).timestamp()
+    except (ValueError, OverflowError):
+        return None
 
 
 def _one_line(text: str) -> str:

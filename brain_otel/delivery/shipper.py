@@ -9,13 +9,16 @@ import signal
 import threading
 import time
 from collections import Counter
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from brain_otel.delivery.backlog import DiskBacklog
 from brain_otel.delivery.courier import CONNECTIONS, Courier, keep_sending
-from brain_otel.delivery.directory import LIMITS, locked, make_private, read_bounds, targets, try_lock, write_whole
-from brain_otel.delivery.eviction import evict
+from brain_otel.delivery.descriptors import let_go, own
+from brain_otel.delivery.directory import locked, make_private, read_bounds, targets, try_lock
+from brain_otel.delivery.eviction import DropLog, evict
+from brain_otel.delivery.limits import read_limits, write_limits
+from brain_otel.delivery.losses import Losses, keep_losses, quantities, take_losses
 from brain_otel.delivery.record import Record
 from brain_otel.delivery.sender import Sender
 from brain_otel.guard import guarded
@@ -61,7 +64,8 @@ class Route:
             limited=self._tell_limits,
             connections=connections,
         )
-        self._lost: Counter[tuple[str, str]] = Counter()
+        self.courier.limits.update(read_limits(folder))  # what the shipper before was asked for
+        self._lost: Losses = Counter()
         self._reported = time.monotonic()
 
     def run(self, stop: threading.Event, wake: threading.Event) -> None:
@@ -69,29 +73,34 @@ class Route:
         keep_sending(self.courier, stop, wake, POLL)
         self.backlog.close()
 
-    def count_lost(self, counts: Counter[str], reason: str) -> None:
-        """Report later that as much of each category has been lost for ``reason``."""
-        for category, quantity in counts.items():
-            self._lost[category, reason] += quantity
-
     def report_lost(self, *, now: bool = False) -> None:
         """Tell Sentry what was lost: https://develop.sentry.dev/sdk/telemetry/client-reports/."""
-        if self.target.kind != "sentry" or not self._lost or not (now or time.monotonic() - self._reported > REPORT):
+        if self.target.kind != "sentry" or not (now or time.monotonic() - self._reported > REPORT):
             return
         self._reported = time.monotonic()
+        if self.courier.failure:
+            return  # it would not arrive
         lost, self._lost = self._lost, Counter()  # another thread may be counting
-        if self._sender.send(Record("internal", client_report(lost))).verdict != "sent":
+        lost.update(take_losses(self._folder))
+        if lost and self._sender.send(Record("internal", client_report(lost))).verdict != "sent":
             for what, quantity in lost.items():
                 self._lost[what] += quantity
 
+    def leave_lost(self) -> None:
+        """Leave what Sentry has not been told of to the next shipper."""
+        if self.target.kind == "sentry" and self._lost:
+            lost, self._lost = self._lost, Counter()
+            for _ in range(10):
+                if keep_losses(self._folder, lost):
+                    return
+                time.sleep(0.01)
+
     def _lose(self, record: Record, reason: str) -> None:
-        self.count_lost(quantities(record), reason)
+        for category, quantity in quantities(record).items():
+            self._lost[category, reason] += quantity
 
     def _tell_limits(self, resting: dict[str, float]) -> None:
-        with suppress(OSError):
-            write_whole(
-                self._folder / LIMITS, json.dumps({name: time.time() + left for name, left in resting.items()})
-            )
+        write_limits(self._folder, resting)
 
 
 class Shipper:
@@ -104,6 +113,7 @@ class Shipper:
         """By the target's id; set one when a record has been written for it."""
         self._routes: dict[Path, Route] = {}
         self._threads: list[threading.Thread] = []
+        self._drop_log = DropLog(directory)
         self.holds_lock = False
 
     def run(self) -> None:
@@ -122,7 +132,7 @@ class Shipper:
     def _run_with_lock(self) -> None:
         if not self._directory.is_dir():
             return
-        descriptor = os.open(self._directory / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+        descriptor = own(os.open(self._directory / LOCK, os.O_RDWR | os.O_CREAT, 0o600))
         try:
             if not try_lock(descriptor):
                 return
@@ -131,7 +141,7 @@ class Shipper:
             self._ship(descriptor)
         finally:
             self.holds_lock = False
-            os.close(descriptor)
+            let_go(descriptor)
 
     def _ship(self, lock: int) -> None:
         """Keep a thread for each target until told to stop, or until the directory is no longer the one we locked."""
@@ -150,11 +160,21 @@ class Shipper:
             lost.set()
             for wake in self.wakes.values():
                 wake.set()
-            deadline = time.monotonic() + LAST_ANSWERS
-            for thread in self._threads:  # one that gets no answer is left behind; its record is sent again
-                thread.join(max(0.0, deadline - time.monotonic()))
+            self._await_answers()
+            for route in self._routes.values():
+                route.leave_lost()
             self._threads.clear()
             self._routes.clear()
+
+    def _await_answers(self) -> None:
+        """Keep the lock for the answers that are under way, else another would send their records as well.
+
+        Who stops us waits only :data:`LAST_ANSWERS` seconds for that; if the process then ends, so does the lock.
+        """
+        patience = max((route.target.timeout for route in self._routes.values()), default=0.0) + 1.0
+        deadline = time.monotonic() + (patience if self._stop.is_set() else LAST_ANSWERS)
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
 
     def _look_for_targets(self, lost: threading.Event) -> None:
         for folder, target in targets(self._directory).items():
@@ -168,10 +188,7 @@ class Shipper:
                 thread.start()
 
     def _tidy(self) -> None:
-        for folder, counts in evict(self._directory, read_bounds(self._directory)).items():
-            if folder in self._routes:
-                self._routes[folder].count_lost(counts, "cache_overflow")
-            logger.warning("The spool %s was over its bounds; dropped: %s", self._directory, dict(counts))
+        self._drop_log.tell(evict(self._directory, read_bounds(self._directory)))
 
 
 @contextmanager
@@ -205,6 +222,7 @@ def drain(directory: Path, timeout: float) -> dict[str, str] | None:
                 time.sleep(pause)
                 pause = route.courier.step()
             route.report_lost(now=True)
+            route.leave_lost()
             route.backlog.close()
             if pause is not None:
                 left[target.address] = route.courier.failure or "it has asked for a rest, or there was no time left"
@@ -220,14 +238,7 @@ def prepare(directory: Path) -> None:
     make_private(directory)
 
 
-def quantities(record: Record) -> Counter[str]:
-    """What is lost with ``record``, in Sentry's categories."""
-    if record.category == "transaction":
-        return Counter(transaction=1, span=record.quantity)
-    return Counter({record.category: record.quantity})
-
-
-def client_report(lost: Counter[tuple[str, str]]) -> bytes:
+def client_report(lost: Losses) -> bytes:
     """An envelope that tells Sentry of what was lost."""
     discarded = [
         {"reason": reason, "category": category, "quantity": quantity}

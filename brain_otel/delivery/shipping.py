@@ -13,9 +13,9 @@ import sys
 import threading
 import time
 import weakref
-from contextlib import suppress
 from typing import TYPE_CHECKING, Literal
 
+from brain_otel.delivery.descriptors import let_go, own
 from brain_otel.delivery.directory import locked, segments, try_lock
 from brain_otel.delivery.shipper import LOCK, Shipper
 from brain_otel.guard import guarded
@@ -45,7 +45,7 @@ class Shipping:
         os.register_at_fork(after_in_child=lambda: _reset(alive()))
 
     def _reset(self) -> None:
-        """Begin anew; in a forked child the thread, the process and the lock are the parent's."""
+        """Begin anew; in a forked child the thread, the process and the locks are the parent's."""
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._shipper: Shipper | None = None
@@ -80,8 +80,7 @@ class Shipping:
             if self._thread is not None and self._thread is not threading.current_thread():
                 self._thread.join(0.5)
             if self._use is not None:
-                with suppress(OSError):
-                    os.close(self._use)
+                let_go(self._use)
                 self._use = None
 
     def _start(self) -> None:
@@ -107,14 +106,14 @@ class Shipping:
 
     def _hold(self) -> None:
         if self._use is not None and not os.fstat(self._use).st_nlink:
-            os.close(self._use)
+            let_go(self._use)
             self._use = None
         if self._use is None:
-            descriptor = os.open(self._directory / USERS, os.O_RDWR | os.O_CREAT, 0o600)
+            descriptor = own(os.open(self._directory / USERS, os.O_RDWR | os.O_CREAT, 0o600))
             if try_lock(descriptor, shared=True):
                 self._use = descriptor
             else:  # a shipper is just looking whether anybody is here
-                os.close(descriptor)
+                let_go(descriptor)
 
     def _start_process(self) -> None:
         if self._process is not None and self._process.poll() is None:

@@ -6,8 +6,8 @@ A segment that a process has open carries its lock, by which the shipper knows t
 
 from __future__ import annotations
 
+import contextvars
 import errno
-import fcntl
 import json
 import os
 import threading
@@ -17,34 +17,36 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from brain_otel.delivery.directory import BOUNDS, TARGET, make_private, segment_name, write_whole
-from brain_otel.delivery.eviction import evict
-from brain_otel.delivery.record import framed
+from brain_otel.delivery.descriptors import let_go, own
+from brain_otel.delivery.directory import BOUNDS, TARGET, make_private, segment_name, try_lock, write_whole
+from brain_otel.delivery.eviction import DropLog, evict
+from brain_otel.delivery.record import MAX_BODY, framed
 from brain_otel.guard import guarded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from brain_otel.delivery.directory import Bounds
-    from brain_otel.delivery.eviction import Dropped
     from brain_otel.delivery.record import Record
     from brain_otel.delivery.target import Target
 
-CHECKS = 64
-"""How often the directory's size is looked at while as much is written as it may hold."""
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class _Open:
     """A segment that this process writes to."""
 
-    __slots__ = ("begun", "descriptor", "size")
+    __slots__ = ("begun", "descriptor", "path", "size")
 
     def __init__(self, path: Path) -> None:
-        self.descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+        self.path = path
+        self.descriptor = own(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600))
         self.size = 0
         self.begun = time.monotonic()
-        fcntl.flock(self.descriptor, fcntl.LOCK_SH)
+        if not try_lock(self.descriptor, shared=True):  # the shipper is just about to take an empty one away
+            let_go(self.descriptor)
+            raise FileNotFoundError(errno.ENOENT, "the segment is being removed")
 
     def write(self, data: bytes) -> None:
         """Append ``data`` whole or not at all."""
@@ -57,34 +59,29 @@ class _Open:
         self.size += written
 
     def close(self) -> None:
-        with suppress(OSError):
-            os.close(self.descriptor)
+        if not self.size:  # a disk that was full, say
+            with suppress(OSError):
+                self.path.unlink()
+        let_go(self.descriptor)
 
 
 class Spool:
-    """Records of this process for one target.
+    """Records of this process for one target."""
 
-    ``dropped`` is told how much of each category had to go to make room, of which target.
-    """
-
-    def __init__(
-        self,
-        directory: Path,
-        target: Target,
-        bounds: Bounds,
-        *,
-        dropped: Callable[[dict[Path, Dropped]], None] = lambda _: None,
-    ) -> None:
+    def __init__(self, directory: Path, target: Target, bounds: Bounds) -> None:
         self.directory = directory
         self.folder = directory / target.id
         self._target = target
         self._bounds = bounds
-        self._dropped = dropped
+        self.largest = min(MAX_BODY, bounds.max_bytes // 4)
+        """Bytes of the largest body there is room for."""
+        self._drop_log = DropLog(directory)
         self._open: dict[str, _Open] = {}
         self._lock = threading.Lock()
         self._number = 0
         self._until_check = 0
         self._is_prepared = False
+        self._tidying: threading.Thread | None = None
         alive = weakref.ref(self)
         os.register_at_fork(after_in_child=lambda: _reset(alive()))
 
@@ -104,7 +101,7 @@ class Spool:
                 self._close(record.lane)
                 self._append(record.lane, data)
             except OSError as error:
-                self._close(record.lane)
+                self._leave(record.lane, error)
                 if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                     raise
                 self._make_room()
@@ -112,10 +109,9 @@ class Spool:
             self._until_check -= len(data)
             is_due = self._until_check <= 0
             if is_due:
-                self._until_check = self._bounds.max_bytes // CHECKS
+                self._until_check = self._bounds.check_bytes
         if is_due:
-            with guarded("keeping the spool within its bounds"):
-                self._make_room()
+            self._tidy()
 
     def prepare(self) -> None:
         """Make the directory and what describes it.
@@ -162,17 +158,31 @@ class Spool:
         if segment is not None:
             segment.close()
 
+    def _tidy(self) -> None:
+        """Keep the directory within its bounds: on a thread, for a request waits; here if that one falls behind."""
+        with guarded("keeping the spool within its bounds"):
+            if self._tidying is None or not self._tidying.is_alive():
+                self._tidying = threading.Thread(target=self._make_room, name="brain_otel.spool", daemon=True)
+                with suppress(RuntimeError):  # the interpreter is on its way out
+                    # In an empty context: sentry-sdk hands the starter's scopes, a request's, to every thread.
+                    contextvars.Context().run(self._tidying.start)
+                    return
+            self._make_room()
+
+    def _leave(self, lane: str, error: OSError) -> None:
+        """Go on in another segment, unless it is the disk that is full: an empty one is then tried again later."""
+        segment = self._open.get(lane)
+        if segment is not None and (segment.size or error.errno not in _FULL):
+            self._close(lane)
+
     def _make_room(self) -> None:
-        dropped = evict(self.directory, self._bounds)
-        if dropped:
-            self._dropped(dropped)
+        self._drop_log.tell(evict(self.directory, self._bounds))
 
     def _reset(self) -> None:
-        """In a forked child the open segments are the parent's."""
+        """In a forked child the open segments are the parent's, and have been let go."""
         self._lock = threading.Lock()
-        for segment in self._open.values():
-            segment.close()
         self._open = {}
+        self._tidying = None
 
 
 def _reset(spool: Spool | None) -> None:

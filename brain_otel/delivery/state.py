@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import time
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from brain_otel.delivery.directory import LANES, LIMITS, age, locked, read_bounds, segments, targets
+from brain_otel.delivery.directory import LANES, age, locked, read_bounds, segments, targets
+from brain_otel.delivery.limits import read_limits
 from brain_otel.delivery.record import records_in
 from brain_otel.delivery.shipper import LOCK
 
@@ -91,10 +91,7 @@ def _target_state(folder: Path, target: Target) -> TargetState:
                     state.records[found.record.category] += 1
             if data:
                 state.oldest = max(state.oldest or 0.0, age(segment))
-    with suppress(OSError, ValueError, TypeError, AttributeError):
-        limits = json.loads((folder / LIMITS).read_text())
-        now = time.time()
-        state.resting = {str(name): until - now for name, until in limits.items() if until > now}
+    state.resting = read_limits(folder)
     return state
 
 

@@ -37,6 +37,8 @@ class Destination:
     """Send what waits within so many seconds; whether all was."""
     shutdown: Callable[[float], None]
     """Send what waits within so many seconds, and take no more."""
+    end: Callable[[], None] | None = None
+    """The process ends: leave in good order, or count, what has not been sent. It is not shut down, or was before."""
     span_processor: SpanProcessor | None = None
     log_record_processor: LogRecordProcessor | None = None
     metric_exporter: MetricExporter | None = None

@@ -180,7 +180,7 @@ def _session(options: Options, arguments: Mapping[str, Any], settings: Settings)
 
 def waiting_for(session: Session, destination: Destination) -> Destination:
     """``destination``, whose flush waits for what its ``session`` has spooled, if this process sends it."""
-    wait = getattr(session, "wait", None)
+    wait, end = getattr(session, "wait", None), getattr(session, "end", None)
     if wait is None:
         return destination
 
@@ -190,7 +190,7 @@ def waiting_for(session: Session, destination: Destination) -> Destination:
         wait(max(0.0, deadline - time.monotonic()))
         return complete
 
-    return replace(destination, flush=flush)
+    return replace(destination, flush=flush, end=end)
 
 
 def _create_exporter(options: Options, arguments: dict[str, Any], session: Session) -> Any:

@@ -10,7 +10,7 @@ from sentry_sdk.consts import DEFAULT_OPTIONS
 
 from brain_otel.destinations import Destination
 from brain_otel.privacy import masked_url
-from brain_otel.sentry.client import close_sentry, configure_sentry, flush_sentry, pressure_on
+from brain_otel.sentry.client import close_sentry, configure_sentry, end_sentry, flush_sentry, pressure_on
 from brain_otel.sentry.dsn import envelope_address, probe_event
 from brain_otel.sentry.events import SentryReporter
 from brain_otel.sentry.span_processor import SentrySpanProcessor
@@ -47,6 +47,7 @@ def create_destination(options: Options, settings: Settings) -> Destination | No
         reporter=SentryReporter(processor),
         flush=flush,
         shutdown=shutdown,
+        end=partial(end_sentry, client),
         pressure=partial(pressure_on, client),
         may_block=False,
         ready=ready_line(settings),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import requests
@@ -42,7 +43,9 @@ class SpoolingSession(Session):
         self._directory = settings.spool.directory
         self._category = f"otlp_{signal}"
         self._compress = compress
-        self._opening = threading.Lock()
+        self._reset()
+        alive = weakref.ref(self)
+        os.register_at_fork(after_in_child=lambda: _reset(alive()))
         self._spool: Spool | None = None
         self._target_id = ""
         self._has_failed = False
@@ -50,10 +53,17 @@ class SpoolingSession(Session):
         self._shipping = shipping_of(self._directory, settings.shipper)
         self._shipping.wake("")  # something may wait there since the last run
 
+    def _reset(self) -> None:
+        """In a forked child, what the parent was just opening is the parent's."""
+        self._opening = threading.Lock()
+
     def send(self, request: Any, **kwargs: Any) -> Any:
         """Write the request's body to disk."""
         try:
-            self._open(request, kwargs).append(Record(self._category, request.body))
+            spool = self._open(request, kwargs)
+            if len(request.body) > spool.largest:
+                return super().send(request, **kwargs)
+            spool.append(Record(self._category, request.body))
         except OSError as error:
             if not self._has_failed:
                 self._has_failed = True
@@ -77,6 +87,10 @@ class SpoolingSession(Session):
         if self._spool is not None and self._shipping.mode == "thread":
             self._shipping.wait(self._spool.folder, timeout)
 
+    def end(self) -> None:
+        """The process ends: begin to send nothing more."""
+        self._shipping.stop()
+
     def close(self) -> None:
         """Let the shipper know that no more comes."""
         if not self._is_closed:
@@ -91,7 +105,7 @@ class SpoolingSession(Session):
         if self._spool is None:
             with self._opening:
                 target = self._target(request, options)
-                opened = open_spool(self._settings, target, lambda _: None)
+                opened = open_spool(self._settings, target)
                 if opened is not None and self._spool is None:
                     self._target_id = target.id
                     self._spool = opened[0]
@@ -114,3 +128,8 @@ class SpoolingSession(Session):
             timeout=timeout if isinstance(timeout, (int, float)) else 10.0,
             compress=self._compress,
         )
+
+
+def _reset(session: SpoolingSession | None) -> None:
+    if session is not None:
+        session._reset()

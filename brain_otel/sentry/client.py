@@ -169,6 +169,13 @@ def flush_sentry(client: Any, timeout: float) -> bool:
     return flush_spotlight(client, max(0.0, deadline - time.monotonic())) and complete
 
 
+def end_sentry(client: Any) -> None:
+    """The process ends: leave in good order what has not been sent."""
+    transport = client.transport
+    if isinstance(transport, DeliveringTransport):
+        transport.delivery.end()
+
+
 def pressure_on(client: Any) -> int:
     """How many times sentry-sdk's health monitor wants the rate to be halved: Sentry answers 429, or much waits."""
     monitor = client.monitor

@@ -6,8 +6,8 @@ What sentry-sdk's own code does well is left to it: proxies, certificates and th
 from __future__ import annotations
 
 import os
-from functools import partial
-from typing import TYPE_CHECKING, Any
+import time
+from typing import Any
 
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 from sentry_sdk.consts import EndpointType
@@ -16,13 +16,14 @@ from sentry_sdk.transport import HttpTransport
 
 from brain_otel.delivery.delivery import Delivery
 from brain_otel.delivery.joining import open_spool
+from brain_otel.delivery.losses import quantities
 from brain_otel.delivery.record import Record
 from brain_otel.delivery.shipping import leave
 from brain_otel.delivery.target import Target
 from brain_otel.delivery_settings import DeliverySettings
 
-if TYPE_CHECKING:
-    from collections import Counter
+REPORT = 30.0
+"""Seconds between two reports of what was lost."""
 
 
 class UntracedTransport(HttpTransport):
@@ -47,18 +48,17 @@ class DeliveringTransport(UntracedTransport):
         self.delivery = Delivery(
             target,
             lost=self._lost,
-            evicted=self._evicted,
-            spool=partial(open_spool, self.settings, target),
+            spool=open_spool(self.settings, target),
             max_items=options["transport_queue_size"],
         )
+        self._reported = time.monotonic()
 
     def capture_envelope(self, envelope: Envelope) -> None:
-        """Take ``envelope``, and what has been lost since it was last told."""
-        report = self._fetch_pending_client_report(interval=30)
-        if report is not None:
-            envelope = Envelope(headers=envelope.headers, items=[*envelope.items, report])
+        """Take ``envelope``; from time to time tell what has been lost."""
         if envelope.items:
             self.delivery.put(_record(envelope))
+        if time.monotonic() - self._reported > REPORT and self.delivery.takes_reports():
+            self._report()
 
     def capture_transaction(self, headers: bytes, payload: bytes, quantity: int) -> None:
         """Take an envelope that is ready: its ``headers``, and a transaction of ``quantity`` spans, both as JSON."""
@@ -76,9 +76,8 @@ class DeliveringTransport(UntracedTransport):
         """Wait up to ``timeout`` seconds until all is sent, or on disk."""
         if timeout <= 0:
             return
-        report = self._fetch_pending_client_report(force=True)
-        if report is not None:
-            self.delivery.put(_record(Envelope(items=[report])))
+        if self.delivery.takes_reports():
+            self._report()
         self.delivery.flush(timeout)
 
     def kill(self) -> None:
@@ -92,15 +91,16 @@ class DeliveringTransport(UntracedTransport):
         """Whether Sentry takes what it gets; its health monitor halves the rate while not."""
         return self.delivery.is_healthy()
 
-    def _lost(self, record: Record, reason: str) -> None:
-        if record.category == "transaction":
-            self.record_lost_event(reason, data_category="span", quantity=record.quantity)
-        quantity = 1 if record.category == "transaction" else record.quantity
-        self.record_lost_event(reason, data_category=record.category, quantity=quantity)  # type: ignore[arg-type]
+    def _report(self) -> None:
+        """An envelope of its own: with what it came with it might be dropped, and the counts with it."""
+        self._reported = time.monotonic()
+        report = self._fetch_pending_client_report(force=True)
+        if report is not None:
+            self.delivery.put(_record(Envelope(items=[report])))
 
-    def _evicted(self, counts: Counter[str]) -> None:
-        for category, quantity in counts.items():
-            self.record_lost_event("cache_overflow", data_category=category, quantity=quantity)  # type: ignore[arg-type]
+    def _lost(self, record: Record, reason: str) -> None:
+        for category, quantity in quantities(record).items():
+            self.record_lost_event(reason, data_category=category, quantity=quantity)  # type: ignore[arg-type]
 
     def _target(self) -> Target:
         headers: dict[str, str] = {}

@@ -1,6 +1,6 @@
 """An application that spools: captures errors until it is killed, and says the id of each once it is captured.
 
-Arguments: how many errors, 0 for ever; seconds between two.
+Arguments: how many errors, 0 for ever; seconds between two. With JUMPS its clock is so many days ahead, and jumps.
 """
 
 import os
@@ -20,16 +20,25 @@ propagator: {composite: [{tracecontext: }, {baggage: }, {sentry: }]}
 distribution:
   brain_otel:
     sentry: {dsn: "${SENTRY_DSN}", profiles_sample_rate: 0}
-    delivery: {spool: {directory: "${SPOOL}", max_bytes: 67108864}, shipper: "${SHIPPER}"}
+    delivery: {spool: {directory: "${SPOOL}", max_bytes: "${MAX_BYTES:-67108864}"}, shipper: "${SHIPPER}"}
 """
 
 
-def main(count: int, pause: float) -> None:
-    """Capture errors."""
+def start() -> None:
+    """Set up as the variables say: SENTRY_DSN, SPOOL (empty: none) and SHIPPER."""
+    if "JUMPS" in os.environ:
+        from tests.apps.clock import install
+
+        install(int(os.environ["JUMPS"]))
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
         file.write(CONFIGURATION)
         file.flush()
         brain_otel.setup(config_file=file.name)
+
+
+def main(count: int, pause: float) -> None:
+    """Capture errors."""
+    start()
     number = 0
     while number < count or not count:
         with brain_otel.start_transaction(name=f"work {number}", op="task"):

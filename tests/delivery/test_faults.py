@@ -5,12 +5,8 @@ import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]  # ships no types
@@ -18,83 +14,10 @@ import pytest
 
 from brain_otel.delivery.directory import segments, targets
 from brain_otel.delivery.state import is_empty, read_state
+from tests.delivery.application import Application, arrived, shipper_of, wait_until_sent
 from tests.delivery.until import until
 from tests.support.ingest import SentryIngest
-from tests.support.process import environment, free_port
-
-APP = Path(__file__).parents[1] / "apps" / "spooling.py"
-
-
-_started: list[subprocess.Popen[bytes]] = []
-
-
-@pytest.fixture(autouse=True)
-def ended() -> Iterator[None]:
-    """Let no process outlive its test."""
-    yield
-    while _started:
-        process = _started.pop()
-        process.kill()
-        process.communicate()
-
-
-class Application:
-    """The application in a process of its own, and the ids of the errors that it has captured."""
-
-    def __init__(self, dsn: str, spool: Path, *, shipper: str, count: int = 0, pause: float = 0.002) -> None:
-        env = environment({"SENTRY_DSN": dsn, "SPOOL": str(spool), "SHIPPER": shipper})
-        self.process = subprocess.Popen(
-            [sys.executable, str(APP), str(count), str(pause)],
-            env=env,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        _started.append(self.process)
-        self._captured = b""
-
-    def wait_for_first(self) -> None:
-        assert self.process.stdout is not None
-        self._captured += self.process.stdout.readline()
-        assert self._captured, self.process.communicate()[1]
-
-    def kill(self) -> None:
-        self.process.kill()
-
-    def captured(self) -> list[str]:
-        """The ids that it has said, once it has ended: those of errors whose capturing had returned."""
-        out, self.errors = self.process.communicate(timeout=60)
-        _started.remove(self.process)
-        return (self._captured + out).decode().splitlines()
-
-
-@contextmanager
-def shipper_of(spool: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """``brain-otel ship`` in a process of its own."""
-    command = [sys.executable, "-c", "from brain_otel.cli import main; main()", "ship", str(spool)]
-    process = subprocess.Popen(command, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
-
-
-def arrived(ingest: SentryIngest) -> Counter[str]:
-    """How many times each error was accepted."""
-    with ingest._arrival:
-        envelopes = list(ingest.accepted)
-    return Counter(item.json["event_id"] for envelope in envelopes for item in envelope.items if item.type == "event")
-
-
-def wait_until_sent(spool: Path, ingest: SentryIngest, captured: set[str], timeout: float = 30.0) -> None:
-    until(lambda: captured <= set(arrived(ingest)) and is_empty(spool), timeout, "everything sent")
-
-
-@pytest.fixture
-def ingest() -> Iterator[SentryIngest]:
-    with SentryIngest() as server:
-        yield server
-        assert server.refused == []  # nothing that arrived was in part
+from tests.support.process import free_port
 
 
 @pytest.mark.parametrize("shipper", ["thread", "process"])
@@ -249,17 +172,3 @@ def test_a_spool_that_cannot_be_written_to_is_done_without(ingest: SentryIngest,
     assert app.process.returncode == 0
     assert arrived(ingest) == Counter(captured)
     assert app.errors.count(b"cannot be") == 2  # made, and written to
-
-
-def test_many_processes_write_to_one_spool(ingest: SentryIngest, tmp_path: Path) -> None:
-    """Eight at once, as fast as they can; everything arrives, nothing twice."""
-    apps = [Application(ingest.dsn, tmp_path, shipper="process", count=100, pause=0.0) for _ in range(8)]
-    captured = [each for app in apps for each in app.captured()]
-    assert [app.process.returncode for app in apps] == [0] * 8
-    with shipper_of(tmp_path):
-        wait_until_sent(tmp_path, ingest, set(captured), 60.0)
-    assert arrived(ingest) == Counter(captured)
-    assert len(captured) == 800
-    transactions = Counter(event["event_id"] for event in ingest.transactions)
-    assert len(transactions) == 800
-    assert set(transactions.values()) == {1}

@@ -7,13 +7,15 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from pathlib import Path
 
 import pytest
 
 from brain_otel.delivery.record import Record
-from brain_otel.delivery.sender import Sender, parsed_limits
+from brain_otel.delivery.sender import Sender, _answer, parsed_limits
 from brain_otel.delivery.target import Target
 from tests.support.ingest import SentryIngest
+from tests.support.otlp import OtlpReceiver, self_signed
 from tests.support.process import free_port
 
 
@@ -123,6 +125,26 @@ def test_a_proxy_is_asked(ingest: SentryIngest) -> None:
         thread.join()
     assert requests[0].startswith(b"POST http://sentry.test/api/42/envelope/ HTTP/1.1\r\n")
     assert b"X-Proxy: 1" in requests[0]
+
+
+def test_a_certificate_of_its_own_is_trusted_where_it_is_given(tmp_path: Path) -> None:
+    """And nowhere else."""
+    certificate, key = self_signed(tmp_path)
+    with OtlpReceiver(tls=(certificate, key)) as receiver:
+        url = f"{receiver.endpoint}/v1/traces"
+        trusting = Sender(Target(kind="otlp", url=url, ca_certs=str(certificate)), connections=1)
+        assert trusting.send(Record("otlp_traces", b"")).verdict == "sent"
+        answer = Sender(Target(kind="otlp", url=url), connections=1).send(Record("otlp_traces", b""))
+        assert answer.verdict == "unreachable"
+        assert "SSLError" in answer.reason
+
+
+def test_a_date_is_one_of_the_server_s_clock() -> None:
+    """Ours may be days off: 100 seconds are 100 seconds."""
+    now = datetime.now(UTC) + timedelta(days=3)
+    dates = [format_datetime(now + timedelta(seconds=seconds), usegmt=True) for seconds in (0, 100)]
+    answer = _answer(503, {"Date": dates[0], "Retry-After": dates[1]}, b"")
+    assert answer.wait == 100.0
 
 
 def test_how_long_a_server_wants_to_be_left_alone(ingest: SentryIngest) -> None:

@@ -7,7 +7,6 @@ import shutil
 import signal
 import stat
 import time
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ from brain_otel.delivery import directory as layout
 from brain_otel.delivery.backlog import DiskBacklog
 from brain_otel.delivery.directory import Bounds, read_bounds, segments, targets
 from brain_otel.delivery.eviction import evict
+from brain_otel.delivery.losses import take_losses
 from brain_otel.delivery.record import Record
 from brain_otel.delivery.shipping import Shipping
 from brain_otel.delivery.spool import Spool
@@ -155,22 +155,27 @@ def test_segments_are_closed_by_size_and_by_age(tmp_path: Path, monkeypatch: pyt
 def test_traces_are_dropped_before_errors_and_the_oldest_first(tmp_path: Path) -> None:
     """While twenty times as much is written as there is room for; the directory is never over its bound."""
     bounds = Bounds(max_bytes=2**20)
-    dropped: Counter[str] = Counter()
-    written = Spool(tmp_path, TARGET, bounds, dropped=lambda by_folder: dropped.update(by_folder[written.folder]))
-    written.prepare()
+    written = spool(tmp_path, bounds)
     for number in range(20_000):
         written.append(trace(f"{number:06d}" + "t" * 1_000))
         if number % 100 == 0:
             written.append(error(f"{number:06d}" + "e" * 1_000))
         if number % 500 == 0:
             assert usage(tmp_path) <= bounds.max_bytes
+    if written._tidying is not None:
+        written._tidying.join(10)
     assert usage(tmp_path) <= bounds.max_bytes
     sent = all_sent(DiskBacklog(written.folder))
     errors = [each for each in sent if each.endswith("e")]
     traces = [int(each[:6]) for each in sent if each.endswith("t")]
     assert len(errors) == 200
     assert traces == list(range(20_000 - len(traces), 20_000))
-    assert dropped == {"transaction": 20_000 - len(traces), "span": 3 * (20_000 - len(traces))}
+    gone = 20_000 - len(traces)
+    assert take_losses(written.folder) == {
+        ("transaction", "cache_overflow"): gone,
+        ("span", "cache_overflow"): 3 * gone,
+    }
+    assert take_losses(written.folder) == {}
 
 
 def test_errors_go_too_when_there_is_nothing_else(tmp_path: Path) -> None:
@@ -179,6 +184,8 @@ def test_errors_go_too_when_there_is_nothing_else(tmp_path: Path) -> None:
     written = spool(tmp_path, bounds)
     for number in range(3_000):
         written.append(error(f"{number:06d}" + "e" * 1_000))
+    if written._tidying is not None:
+        written._tidying.join(10)
     assert usage(tmp_path) <= bounds.max_bytes
     sent = [int(each[:6]) for each in all_sent(DiskBacklog(written.folder))]
     assert sent == list(range(3_000 - len(sent), 3_000))
@@ -194,10 +201,10 @@ def test_what_is_too_old_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     for jump in (-400_000.0, 400_000.0):
         monkeypatch.setattr("brain_otel.delivery.directory.time.time", lambda jump=jump: now + jump)
         assert evict(tmp_path, bounds) == {}
-    uptime = layout._uptime()
-    monkeypatch.setattr(layout, "_uptime", lambda: uptime + 599)
+    uptime = layout.uptime()
+    monkeypatch.setattr(layout, "uptime", lambda: uptime + 599)
     assert evict(tmp_path, bounds) == {}
-    monkeypatch.setattr(layout, "_uptime", lambda: uptime + 601)
+    monkeypatch.setattr(layout, "uptime", lambda: uptime + 601)
     assert evict(tmp_path, bounds) == {written.folder: {"error": 1}}
     assert is_empty(tmp_path)
 
@@ -207,7 +214,7 @@ def test_after_a_restart_of_the_machine_the_clock_counts(tmp_path: Path, monkeyp
     bounds = Bounds(max_age=600.0)
     written = spool(tmp_path, bounds)
     written.append(error())
-    monkeypatch.setattr(layout, "_boot", lambda: "ffffffff")
+    monkeypatch.setattr(layout, "boot", lambda: "ffffffff")
     assert evict(tmp_path, bounds) == {}
     now = time.time()
     monkeypatch.setattr("brain_otel.delivery.directory.time.time", lambda: now + 601)

@@ -82,6 +82,8 @@ class SentryIngest:
         self.respond: Callable[[], tuple[int, dict[str, str]]] | None = None
         #: As `respond`, for the OTLP endpoint.
         self.respond_otlp: Callable[[], tuple[int, dict[str, str]]] | None = None
+        #: Whether the next request is broken off in the middle of its body, which is then not kept.
+        self.cut: Callable[[], bool] | None = None
         #: Seconds between the arrival of an envelope and its answer.
         self.delay: float = 0.0
         self._arrival = threading.Condition()
@@ -245,6 +247,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         ingest = self.server.ingest
+        if ingest.cut is not None and ingest.cut():
+            self.rfile.read(int(self.headers.get("Content-Length", 0)) // 2)
+            self._hang_up()
+            return
         body = self._body()
         if len(body) < int(self.headers.get("Content-Length", 0)):
             return  # the client was killed in the middle of it
@@ -282,6 +288,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _reset(self) -> None:
         """Break off in the middle of the answer."""
         self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{")
+        self._hang_up()
+
+    def _hang_up(self) -> None:
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.close_connection = True
         self.connection.close()

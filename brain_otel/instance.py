@@ -1,0 +1,48 @@
+"""Which process of a service this is: ``service.instance.id``, which no two workers share.
+
+See https://opentelemetry.io/docs/specs/semconv/resource/service/#service-instance. OpenTelemetry's SDK gives a forked
+child an id of its own, but where it is configured by a file it gives the first process none; and what the user has
+given, or has been masked, is undone in the child.
+"""
+
+from __future__ import annotations
+
+import os
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry.attributes import BoundedAttributes
+from opentelemetry.sdk.resources import SERVICE_INSTANCE_ID, Resource, ServiceInstanceIdResourceDetector
+
+from brain_otel.privacy import policy
+from brain_otel.privacy.attributes import masked_attributes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from opentelemetry.sdk.trace import TracerProvider
+
+
+def identify(provider: TracerProvider, others: Sequence[Any]) -> None:
+    """Give the resource that all providers share this process's id, and mask what is private in it.
+
+    An id that the file or a variable gives stays: it is the user's to make it unique.
+    """
+    own = ServiceInstanceIdResourceDetector().detect().attributes[SERVICE_INSTANCE_ID]
+    given = provider.resource.attributes.get(SERVICE_INSTANCE_ID, own)
+    attributes = masked_attributes(policy(), {**provider.resource.attributes, SERVICE_INSTANCE_ID: given})
+    # ``_attributes`` is where a resource keeps them; a test tells when that changes.
+    provider.resource._attributes = BoundedAttributes(attributes=attributes)
+    alive = [weakref.ref(each) for each in (provider, *others)]
+    kept = {} if given == own else {SERVICE_INSTANCE_ID: given}
+    os.register_at_fork(after_in_child=lambda: _identify_child([each() for each in alive], kept))
+
+
+def _identify_child(providers: Sequence[Any], kept: dict[str, Any]) -> None:
+    """After OpenTelemetry's own hooks, which were registered before: each provider has a resource of its own now."""
+    if providers[0] is None:
+        return
+    attributes = masked_attributes(policy(), {**providers[0].resource.attributes, **kept})
+    for each in providers:
+        if each is not None:
+            each._update_resource(Resource(attributes))  # what its own hook calls; a test tells when that changes

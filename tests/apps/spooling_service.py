@@ -1,0 +1,25 @@
+"""A service that spools, or keeps in memory, whatever the ingest does: one route that succeeds, one that fails."""
+
+from fastapi import FastAPI
+
+import brain_otel
+from tests.apps import spooling
+
+spooling.start()
+app = FastAPI()
+
+
+@app.get("/work/{number}")
+async def work(number: int) -> dict[str, int]:
+    with brain_otel.start_span(op="task", description="half of it"):
+        return {"number": number}
+
+
+@app.get("/tell/{number}")
+async def tell(number: int) -> dict[str, int]:
+    """An error that the request survives."""
+    try:
+        raise ValueError(number)
+    except ValueError as error:
+        brain_otel.capture_exception(error)
+    return {"number": number}

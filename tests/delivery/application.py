@@ -1,0 +1,102 @@
+"""An application that spools, the shipper beside it, and what has arrived: for tests with real processes."""
+
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from brain_otel.delivery.state import is_empty
+from tests.delivery.until import until
+from tests.support.ingest import SentryIngest
+from tests.support.process import environment
+
+ROOT = Path(__file__).parents[2]
+APP = ROOT / "tests" / "apps" / "spooling.py"
+
+
+_started: list[subprocess.Popen[bytes]] = []
+
+
+def end_all() -> None:
+    """Let no process outlive its test."""
+    while _started:
+        process = _started.pop()
+        process.kill()
+        process.communicate()
+
+
+class Application:
+    """The application in a process of its own, and the ids of the errors that it has captured."""
+
+    def __init__(
+        self,
+        dsn: str,
+        spool: Path | str,
+        *,
+        shipper: str,
+        count: int = 0,
+        pause: float = 0.002,
+        env: Mapping[str, str] | None = None,
+        before: Sequence[str] = (),
+        user: int | None = None,
+    ) -> None:
+        """``before`` is a command that runs this one; ``spool`` empty is none."""
+        variables = {
+            "SENTRY_DSN": dsn,
+            "SPOOL": str(spool),
+            "SHIPPER": shipper,
+            "PYTHONPATH": str(ROOT),
+            **(env or {}),
+        }
+        self.process = subprocess.Popen(
+            [*before, sys.executable, str(APP), str(count), str(pause)],
+            env=environment(variables, pythonpath=[ROOT]),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            user=user,
+        )
+        _started.append(self.process)
+        self._captured = b""
+
+    def wait_for_first(self) -> None:
+        assert self.process.stdout is not None
+        self._captured += self.process.stdout.readline()
+        assert self._captured, self.process.communicate()[1]
+
+    def kill(self) -> None:
+        self.process.kill()
+
+    def captured(self) -> list[str]:
+        """The ids that it has said, once it has ended: those of errors whose capturing had returned."""
+        out, self.errors = self.process.communicate(timeout=60)
+        _started.remove(self.process)
+        return (self._captured + out).decode().splitlines()
+
+
+@contextmanager
+def shipper_of(spool: Path, *, days: int | None = None) -> Iterator[subprocess.Popen[bytes]]:
+    """``brain-otel ship`` in a process of its own, whose clock is ``days`` ahead and jumps at signals."""
+    code = "from brain_otel.cli import main; main()"
+    if days is not None:
+        code = f"from tests.apps.clock import install; install({days}); {code}"
+    command = [sys.executable, "-c", code, "ship", str(spool)]
+    env = environment(pythonpath=[ROOT])
+    process = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def arrived(ingest: SentryIngest) -> Counter[str]:
+    """How many times each error was accepted."""
+    with ingest._arrival:
+        envelopes = list(ingest.accepted)
+    return Counter(item.json["event_id"] for envelope in envelopes for item in envelope.items if item.type == "event")
+
+
+def wait_until_sent(spool: Path, ingest: SentryIngest, captured: set[str], timeout: float = 30.0) -> None:
+    until(lambda: captured <= set(arrived(ingest)) and is_empty(spool), timeout, "everything sent")

@@ -1,0 +1,23 @@
+"""Fixtures of the tests of delivery."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.delivery.application import end_all
+from tests.support.ingest import SentryIngest
+
+
+@pytest.fixture(autouse=True)
+def _ended() -> Iterator[None]:
+    """Let no process outlive its test."""
+    yield
+    end_all()
+
+
+@pytest.fixture
+def ingest() -> Iterator[SentryIngest]:
+    """Give a Sentry server that fails the test if anything arrived in part."""
+    with SentryIngest() as server:
+        yield server
+        assert server.refused == []

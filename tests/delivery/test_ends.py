@@ -1,0 +1,129 @@
+"""Tests of the end of a process: in time whatever hangs, and what is left is on disk, or counted and said."""
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from brain_otel.delivery.state import read_state
+from tests.delivery.until import until
+from tests.support.ingest import SentryIngest
+from tests.support.process import environment
+
+ROOT = Path(__file__).parents[2]
+
+MARGIN = 0.1
+"""Seconds by which a time bound may be missed."""
+
+PATIENCE = 10.0
+"""Seconds that a test allows beyond, on a machine that has other things to do: nothing that hangs ends by then."""
+
+APP = """
+import os, sys, threading, time
+import brain_otel
+from tests.apps import spooling
+
+HANGS = threading.Event()
+if "disk" in sys.argv[2]:
+    real = os.write
+    def write(descriptor, data):
+        if HANGS.is_set() and data[:4] == b"BOR1":
+            time.sleep(3600)
+        return real(descriptor, data)
+    os.write = write
+spooling.start()
+for number in range(20):
+    with brain_otel.start_transaction(name=f"work {number}", op="task"):
+        if not HANGS.is_set():
+            brain_otel.capture_message(f"message {number}")
+    if number == 10:
+        HANGS.set()
+print("captured", flush=True)
+how = sys.argv[1]
+if how == "shutdown":
+    begun = time.monotonic()
+    brain_otel.shutdown(0.5)
+    print(time.monotonic() - begun, flush=True)
+    os._exit(0)
+elif how == "signal":
+    signalled = sys.stdin.readline()
+    time.sleep(3600)
+elif how == "exit":
+    begun = time.monotonic()
+    import atexit
+    # Of what is registered for the end, the first is the last to be called.
+    atexit._run_exitfuncs()
+    print(time.monotonic() - begun, flush=True)
+    os._exit(0)
+"""
+
+
+@pytest.fixture
+def hanging() -> Iterator[SentryIngest]:
+    with SentryIngest() as server:
+        server.delay = 60.0
+        yield server
+
+
+def run(ingest: SentryIngest, spool: Path | str, shipper: str, how: str, hangs: str) -> tuple[float, str]:
+    """The seconds that the end took, and what was said."""
+    env = environment({"SENTRY_DSN": ingest.dsn, "SPOOL": str(spool), "SHIPPER": shipper}, pythonpath=[ROOT])
+    command = [sys.executable, "-c", APP, how, hangs]
+    process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "captured\n"
+        seconds = process.stdout.readline()
+        process.wait(30)
+        return float(seconds), process.communicate()[1]
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize(
+    ("how", "shipper", "hangs"),
+    [
+        ("shutdown", "memory", "server"),
+        ("shutdown", "thread", "server"),
+        ("shutdown", "process", "disk"),
+        ("exit", "thread", "server and disk"),
+    ],
+)
+def test_the_end_comes_in_time(hanging: SentryIngest, tmp_path: Path, how: str, shipper: str, hangs: str) -> None:
+    """Whatever hangs; 0.5 s for `shutdown(0.5)`, 2 s for the end of the process, and a tenth beyond."""
+    spool = "" if shipper == "memory" else tmp_path
+    bound = 0.5 if how == "shutdown" else 2.0
+    seconds, said = run(hanging, spool, "thread" if shipper == "memory" else shipper, how, hangs)
+    print(f"{how}, {shipper}, {hangs} hangs: {seconds:.3f} s of {bound} s")
+    assert seconds < bound + MARGIN + PATIENCE
+    assert "Traceback" not in said
+    if shipper == "memory":
+        assert "31 records for " in said  # 20 transactions and 11 messages
+        assert "were not sent in time" in said
+    elif hangs == "server":
+        assert "in time" not in said
+        assert read_state(tmp_path).records == 31
+
+
+def test_sigterm_comes_in_time_and_says_what_is_lost(hanging: SentryIngest) -> None:
+    """Also where the process would otherwise go on for ever."""
+    env = environment({"SENTRY_DSN": hanging.dsn, "SPOOL": "", "SHIPPER": "thread"}, pythonpath=[ROOT])
+    command = [sys.executable, "-c", APP, "signal", "server"]
+    process = subprocess.Popen(
+        command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "captured\n"
+        until(lambda: hanging.envelopes)
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=2.0 + PATIENCE)
+        assert process.returncode == -signal.SIGTERM
+        assert "31 records for " in said
+    finally:
+        process.kill()
+        process.communicate()

@@ -1,0 +1,312 @@
+"""Tests of the bounds, and of what goes over them: Sentry is told of all of it, whoever had to drop it."""
+
+import logging
+import os
+import subprocess
+import sys
+import threading
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from brain_otel.delivery import courier, shipper
+from brain_otel.delivery.backlog import AHEAD, DiskBacklog
+from brain_otel.delivery.delivery import Delivery
+from brain_otel.delivery.directory import LANES, Bounds, segments, targets
+from brain_otel.delivery.eviction import evict
+from brain_otel.delivery.losses import take_losses
+from brain_otel.delivery.memory_backlog import MemoryBacklog
+from brain_otel.delivery.record import HEADER, Record, framed, records_in
+from brain_otel.delivery.sender import Sender
+from brain_otel.delivery.shipper import Shipper, drain
+from brain_otel.delivery.shipping import Shipping
+from brain_otel.delivery.spool import Spool
+from brain_otel.delivery.target import Target
+from tests.delivery.until import until
+from tests.support.ingest import SentryIngest
+from tests.support.process import environment, free_port
+
+BOUNDS = Bounds(max_bytes=2**20)
+
+
+def envelope(kind: str, size: int = 1_000) -> bytes:
+    payload = b'{"message":"%s"}' % (b"x" * size)
+    return b'{}\n{"type":"%s","length":%d}\n%s\n' % (kind.encode(), len(payload), payload)
+
+
+def sentry(port: int) -> Target:
+    return Target(kind="sentry", url=f"http://127.0.0.1:{port}/api/42/envelope/", timeout=5.0)
+
+
+def reported(ingest: SentryIngest) -> Counter[tuple[str, str]]:
+    told: Counter[tuple[str, str]] = Counter()
+    for report in ingest.client_reports:
+        for each in report["discarded_events"]:
+            told[each["category"], each["reason"]] += each["quantity"]
+    return told
+
+
+def tidy(spool: Spool) -> None:
+    """Wait for the thread that drops what is too much."""
+    if spool._tidying is not None:
+        spool._tidying.join(10)
+
+
+def test_what_another_had_to_drop_is_told_to_its_own_sentry(ingest: SentryIngest, tmp_path: Path) -> None:
+    """OTLP fills the directory, the transactions go for it, and they are counted for Sentry by who sends."""
+    for_sentry = Spool(tmp_path, sentry(ingest.port), BOUNDS)
+    for _ in range(10):
+        for_sentry.append(Record("transaction", envelope("transaction"), 4))
+    for_sentry.close()
+    otlp = Spool(tmp_path, Target(kind="otlp", url=f"http://127.0.0.1:{free_port()}/v1/traces"), BOUNDS)
+    for _ in range(2_000):
+        otlp.append(Record("otlp_traces", b"x" * 1_000))
+    tidy(otlp)
+    assert segments(for_sentry.folder) == []
+    assert not (otlp.folder / "losses.json").exists()
+    otlp.close()
+    drain(tmp_path, 1.0)
+    assert reported(ingest) == {("transaction", "cache_overflow"): 10, ("span", "cache_overflow"): 40}
+    assert take_losses(for_sentry.folder) == {}
+
+
+def test_what_a_shipper_has_not_told_the_next_one_tells(
+    ingest: SentryIngest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A refused record, and the shipper is stopped before it reports."""
+    spool = Spool(tmp_path, sentry(ingest.port), BOUNDS)
+    spool.append(Record("error", envelope("event")))
+    ingest.respond = lambda: (413, {})
+    first = Shipper(tmp_path)
+    thread = threading.Thread(target=first.run, daemon=True)
+    thread.start()
+    until(lambda: segments(spool.folder, "refused"))
+    first.stop()
+    thread.join(10)
+    assert ingest.client_reports == []
+    ingest.respond = None
+    monkeypatch.setattr(shipper, "REPORT", -1.0)
+    second = Shipper(tmp_path)
+    thread = threading.Thread(target=second.run, daemon=True)
+    thread.start()
+    until(lambda: reported(ingest) == {("error", "send_error"): 1})
+    second.stop()
+    thread.join(10)
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from brain_otel.delivery.directory import Bounds
+from brain_otel.delivery.record import Record
+from brain_otel.delivery.spool import Spool
+from brain_otel.delivery.target import Target
+spool = Spool(Path(sys.argv[1]), Target(kind="otlp", url="http://x"), Bounds(max_bytes=2**20))
+for _ in range(2_000):
+    spool.append(Record("otlp_traces", b"x" * 1_000))
+"""
+
+
+def test_many_writers_stay_within_the_bound_together(tmp_path: Path) -> None:
+    """Eight processes write two megabytes each to one that may hold one."""
+    command = [sys.executable, "-c", WRITER, str(tmp_path)]
+    writers = [subprocess.Popen(command, env=environment()) for _ in range(8)]
+    most = 0
+    while any(writer.poll() is None for writer in writers):
+        most = max(most, sum(each.size() for folder in targets(tmp_path) for each in segments(folder)))
+    assert [writer.returncode for writer in writers] == [0] * 8
+    assert BOUNDS.max_bytes / 2 < most <= BOUNDS.max_bytes
+
+
+@pytest.mark.parametrize("size", [2**20, 2**27])
+def test_what_is_too_large_goes_alone(tmp_path: Path, size: int) -> None:
+    """It pushes nothing out, on disk or in memory, and is counted."""
+    lost: Counter[tuple[str, str]] = Counter()
+
+    def count(record: Record, reason: str) -> None:
+        lost[record.category, reason] += 1
+
+    spool = Spool(tmp_path, sentry(free_port()), BOUNDS)
+    delivery = Delivery(spool._target, lost=count, spool=(spool, Shipping(tmp_path, "external")))
+    delivery.put(Record("transaction", envelope("transaction")))
+    delivery.put(Record("error", b"x" * size))
+    assert lost == {("error", "cache_overflow"): 1}
+    assert len(DiskBacklog(spool.folder).take(10, lambda _: True)) == 1
+    memory = MemoryBacklog(max_items=10, max_bytes=size - 1, max_age=60.0, lost=count)
+    memory.put(Record("transaction", envelope("transaction")))
+    memory.put(Record("error", b"x" * size))
+    assert lost["error", "queue_overflow"] == 1
+    assert len(memory) == 1
+
+
+def test_what_is_under_way_is_not_dropped() -> None:
+    """It may have arrived already, and would be counted as lost all the same."""
+    lost: list[bytes] = []
+    memory = MemoryBacklog(
+        max_items=2, max_bytes=2**20, max_age=60.0, lost=lambda record, _: lost.append(record.body)
+    )
+    memory.put(Record("transaction", b"1"))
+    memory.take(1, lambda _: True)
+    for body in (b"2", b"3", b"4"):
+        memory.put(Record("transaction", body))
+    assert lost == [b"2", b"3"]
+    memory.take(2, lambda _: True)
+    memory.put(Record("transaction", b"5"))
+    assert lost == [b"2", b"3", b"5"]
+
+
+def test_what_was_dropped_is_said_once_a_minute(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Not each time."""
+    spool = Spool(tmp_path, sentry(free_port()), BOUNDS)
+    for _ in range(5_000):
+        spool.append(Record("error", envelope("event")))
+    tidy(spool)
+    (line,) = [each.getMessage() for each in caplog.records if each.levelno >= logging.WARNING]
+    assert "is over its bounds; dropped: {'error': " in line
+
+
+def test_what_is_not_wanted_is_not_sent(ingest: SentryIngest, tmp_path: Path) -> None:
+    """While a category rests nothing of it is sent; what matters little is counted and gone."""
+    lost: Counter[tuple[str, str]] = Counter()
+    backlog = MemoryBacklog(max_items=10, max_bytes=2**20, max_age=60.0, lost=lambda *_: None)
+    sending = courier.Courier(
+        "sentry",
+        backlog,
+        Sender(sentry(ingest.port), connections=1),
+        lost=lambda record, reason: lost.update([(record.category, reason)]),
+    )
+    sending.limits.update({"session": 100.0, "internal": 100.0})
+    for category in ("session", "internal", "error"):
+        backlog.put(Record(category, envelope("event")))
+    while sending.step() == 0.0:
+        pass
+    assert len(ingest.envelopes) == 1
+    assert lost == {("session", "ratelimit_backoff"): 1}
+    assert len(backlog) == 1  # what tells of losses waits
+
+
+def test_a_body_that_holds_a_record_is_one(tmp_path: Path) -> None:
+    """What is cut off by the end of what has been read is not searched for records of its own."""
+    inner = framed(Record("error", b"inner"))
+    outer = framed(Record("error", inner + b"x" * 1_000))
+    assert list(records_in(outer[: HEADER.size + len(inner) + 10], sealed=False)) == []
+    (found,) = records_in(outer, sealed=False)
+    assert found.record is not None
+    assert found.record.body.startswith(inner)
+
+
+def test_no_more_is_opened_than_there_is_use_for(tmp_path: Path) -> None:
+    """A thousand runs of a program have left a record each, and the server wants none of them."""
+    target = sentry(free_port())
+    for _ in range(AHEAD + 50):
+        spool = Spool(tmp_path, target, BOUNDS)
+        spool.append(Record("error", envelope("event", 10)))
+        spool.close()
+    backlog = DiskBacklog(spool.folder)
+    assert backlog.take(1, lambda _: False) == []
+    assert len(backlog._readers) == AHEAD
+
+
+def test_what_cannot_be_read_holds_nothing_up(tmp_path: Path) -> None:
+    """A directory and a pipe with a segment's name, and one that the disk does not give."""
+    spool = Spool(tmp_path, sentry(free_port()), BOUNDS)
+    spool.append(Record("error", b"first"))
+    spool.close()
+    (spool.folder / "00000000000000000001-00000000-0000000001-1-1.errors.v1").mkdir()
+    os.mkfifo(spool.folder / "00000000000000000002-00000000-0000000001-1-1.errors.v1")
+    spool.append(Record("error", b"second"))
+    backlog = DiskBacklog(spool.folder)
+    (first,) = backlog.take(1, lambda _: True)
+    os.close(first.reader.descriptor)
+    first.reader.descriptor = os.open(tmp_path, os.O_RDONLY)  # reading it is an error
+    first.reader.pending.clear()
+    first.reader._read_to = -1
+    assert [each.record.body for each in backlog.take(5, lambda _: True)] == [b"second"]
+    assert {each.lane for each in segments(spool.folder, *LANES)} == {"errors"}
+
+
+def test_nothing_is_left_of_a_segment_that_was_dropped_while_it_was_sent(tmp_path: Path) -> None:
+    """What says how far it was sent goes too."""
+    spool = Spool(tmp_path, sentry(free_port()), BOUNDS)
+    spool.append(Record("error", b"first"))
+    backlog = DiskBacklog(spool.folder)
+    (under_way,) = backlog.take(1, lambda _: True)
+    evict(tmp_path, Bounds(max_bytes=0, max_age=3600.0))
+    backlog.done(under_way)
+    assert [path.name for path in spool.folder.glob("*.ack")] != []
+    evict(tmp_path, BOUNDS)
+    assert [path.name for path in spool.folder.glob("*.ack")] == []
+
+
+def test_a_segment_that_is_sealed_while_it_is_read_is_read_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It grows beyond the window between two looks, and is closed: its last record is no torn one."""
+    monkeypatch.setattr("brain_otel.delivery.backlog.WINDOW", 500)
+    spool = Spool(tmp_path, sentry(free_port()), BOUNDS)
+    spool.append(Record("error", b"x" * 100))
+    backlog = DiskBacklog(spool.folder)
+    real = os.fstat
+    looks: list[int] = []
+
+    def fstat(descriptor: int) -> os.stat_result:
+        status = real(descriptor)
+        if backlog._readers and descriptor == next(iter(backlog._readers.values())).descriptor:
+            looks.append(descriptor)
+        if len(looks) == 2:
+            looks.append(0)
+            for _ in range(8):
+                spool.append(Record("error", b"y" * 100))
+            spool.close()
+        return status
+
+    monkeypatch.setattr("brain_otel.delivery.backlog.os.fstat", fstat)
+    sent = []
+    while batch := backlog.take(5, lambda _: True):
+        for each in batch:
+            sent.append(each.record.body[:1])
+            backlog.done(each)
+    assert sent == [b"x", *[b"y"] * 8]
+    assert backlog.damaged == 0
+
+
+def test_reports_of_losses_outlive_an_outage(ingest: SentryIngest, tmp_path: Path) -> None:
+    """What overflows memory while Sentry is away is reported when it is back, to the last one."""
+    code = """
+import sys, time
+from tests.apps import spooling
+import brain_otel, brain_otel.sentry.transport as transport
+transport.REPORT = 0.0  # it is time for one with each envelope
+spooling.start()
+for number in range(2_000):
+    with brain_otel.start_transaction(name=f"work {number}", op="task"):
+        pass
+    if number % 100 == 0:
+        brain_otel.flush(0.02)
+print("captured", flush=True)
+sys.stdin.readline()
+deadline = time.monotonic() + 20.0
+while not brain_otel.flush(1.0) and time.monotonic() < deadline:
+    pass
+brain_otel.capture_message("the last")
+brain_otel.shutdown(5.0)
+"""
+    answers = {"status": 500}
+    ingest.respond = lambda: (answers["status"], {})
+    env = environment(
+        {"SENTRY_DSN": ingest.dsn, "SPOOL": "", "SHIPPER": "thread"}, pythonpath=[Path(__file__).parents[2]]
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "captured\n"
+    answers["status"] = 200
+    process.communicate("\n", timeout=60)
+    items = [item for each in ingest.accepted for item in each.items]
+    arrived = len({item.json["event_id"] for item in items if item.type == "transaction"})
+    assert 0 < arrived < 2_000
+    told = reported(ingest)
+    assert told["transaction", "queue_overflow"] > 0
+    assert arrived + sum(count for (category, _), count in told.items() if category == "transaction") == 2_000
