@@ -56,7 +56,10 @@ class DeliveringTransport(UntracedTransport):
     def capture_envelope(self, envelope: Envelope) -> None:
         """Take ``envelope``; from time to time tell what has been lost."""
         if envelope.items:
-            self.delivery.put(_record(envelope))
+            self._take(_record(envelope))
+
+    def _take(self, record: Record) -> None:
+        self.delivery.put(record)
         if time.monotonic() - self._reported > REPORT and self.delivery.takes_reports():
             self._report()
 
@@ -67,10 +70,7 @@ class DeliveringTransport(UntracedTransport):
             len(payload),
             payload,
         )
-        report = self._fetch_pending_client_report(interval=30)
-        if report is not None:
-            body += report.serialize()
-        self.delivery.put(Record("transaction", body, quantity))
+        self._take(Record("transaction", body, quantity))
 
     def flush(self, timeout: float, callback: Any = None) -> None:  # noqa: ARG002 - the base's signature
         """Wait up to ``timeout`` seconds until all is sent, or on disk."""
