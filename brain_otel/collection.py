@@ -49,7 +49,7 @@ MAX_AGE = 24 * 3600.0
 LINGER = 30.0
 """Seconds a local trace waits for spans that are still open when its root has ended."""
 
-GATHER = 0.02
+GATHER = 0.1
 """Seconds for which local traces gather before they are worked off together."""
 
 

@@ -19,7 +19,7 @@ from opentelemetry.util._decorator import _agnosticcontextmanager
 
 from brain_otel.capture import attribute_value, error_attributes
 from brain_otel.guard import guarded
-from brain_otel.instrumentation.patching import Patch, replace
+from brain_otel.patching import Patch, replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -35,8 +35,8 @@ from brain_otel.instrumentation.fastapi_native import NATIVE_KEY, NativeObserver
 from brain_otel.instrumentation.fastapi_request import SCOPE_KEY, RequestInProgress
 from brain_otel.instrumentation.fastapi_server_span import ServerSpanMiddleware
 from brain_otel.instrumentation.fastapi_untraced import is_untraced, remember_bare, serve_untraced, switched
-from brain_otel.instrumentation.patching import Patch, replace
 from brain_otel.lifecycle import flush_before_exit
+from brain_otel.patching import Patch, replace
 from brain_otel.privacy import policy
 from brain_otel.reporting import local_trace_entered
 from brain_otel.sampling import is_unrecorded

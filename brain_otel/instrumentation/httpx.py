@@ -19,7 +19,7 @@ from opentelemetry.util.http import get_excluded_urls, sanitize_method
 from brain_otel.guard import guarded
 from brain_otel.instrumentation.durations import Durations, create_durations
 from brain_otel.instrumentation.httpx_span import plain_wrappers
-from brain_otel.instrumentation.patching import Patch, replace
+from brain_otel.patching import Patch, replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable

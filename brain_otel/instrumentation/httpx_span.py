@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import httpx
     from opentelemetry.trace import Span, Tracer
 
-    from brain_otel.instrumentation.patching import Patch
+    from brain_otel.patching import Patch
 
 _UNUSUAL = (
     "request_hook",

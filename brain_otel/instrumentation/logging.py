@@ -30,8 +30,8 @@ from brain_otel import local_trace
 from brain_otel.capture import EVENT_ID, attribute_value, error_attributes
 from brain_otel.encoding import encodable
 from brain_otel.guard import guarded
-from brain_otel.instrumentation.patching import Patch, replace
 from brain_otel.log_records import SPAN_ID, TRACE_ID, context_of_log, error_of_log, ids_of_log, logger_of
+from brain_otel.patching import Patch, replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable

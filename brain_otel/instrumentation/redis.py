@@ -21,8 +21,8 @@ from opentelemetry.semconv.attributes import db_attributes, server_attributes
 
 from brain_otel.guard import guarded
 from brain_otel.instrumentation.durations import Durations, create_durations, operation_name
-from brain_otel.instrumentation.patching import Patch, replace
 from brain_otel.instrumentation.redis_span import plain_async_factory, plain_factory
+from brain_otel.patching import Patch, replace
 from brain_otel.privacy.statements import command_name, redis_without_values
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from brain_otel.instrumentation.client_span import current, is_left_out
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from brain_otel.instrumentation.patching import Patch
+    from brain_otel.patching import Patch
 
 _contrib: Any = _package
 """Its functions are looked up as contrib itself does; it exports none of them."""

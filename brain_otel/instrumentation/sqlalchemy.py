@@ -30,8 +30,8 @@ from sqlalchemy.engine.base import OptionEngine
 from brain_otel.guard import guarded
 from brain_otel.instrumentation.durations import Durations, create_durations, operation_name
 from brain_otel.instrumentation.exceptions import status_of
-from brain_otel.instrumentation.patching import Patch, replace
 from brain_otel.instrumentation.sqlalchemy_span import shorten
+from brain_otel.patching import Patch, replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable

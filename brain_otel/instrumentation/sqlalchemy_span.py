@@ -20,12 +20,12 @@ from opentelemetry.trace import SpanKind
 
 from brain_otel.guard import guarded
 from brain_otel.instrumentation.client_span import is_left_out
-from brain_otel.instrumentation.patching import replace
+from brain_otel.patching import replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from brain_otel.instrumentation.patching import Patch
+    from brain_otel.patching import Patch
 
 _COUNTERS = ("_add_idle_to_connection_usage", "_add_used_to_connection_usage")
 

@@ -30,6 +30,7 @@ from brain_otel.delivery.delivery import MAX_ITEMS
 from brain_otel.delivery_settings import DeliverySettings
 from brain_otel.error_rules import error_rules
 from brain_otel.log_records import ids_of_log
+from brain_otel.sentry import frames
 from brain_otel.sentry.events import LinkingIntegration
 from brain_otel.sentry.private_events import before_send, before_send_transaction
 from brain_otel.sentry.spotlight import close_spotlight, flush_spotlight, queue_spotlight
@@ -156,6 +157,7 @@ def configure_sentry(
         # Transaction profiles are what the settings offer; the advice to change over is not for our users.
         warnings.filterwarnings("ignore", "Transaction-based profiling is deprecated", DeprecationWarning)
         sentry_sdk.init(**given)
+    frames.observe_less()
     queue_spotlight(sentry_sdk.get_client())
     return sentry_sdk.get_client()
 
@@ -193,3 +195,4 @@ def close_sentry(timeout: float) -> None:
     client.close(timeout=timeout)
     close_spotlight(client, max(0.0, deadline - time.monotonic()))
     sentry_sdk.get_global_scope().set_client(None)
+    frames.undo()

@@ -52,6 +52,8 @@ _VALUES = ("tags", "extra", "fingerprint")
 
 _TRACERS = ("brain_otel", "opentelemetry", "sentry_sdk", "httpx", "httpcore")
 
+_HIDDEN = frozenset((*_CLIENTS, *_TRACERS))
+
 
 def before_send(event: Any, hint: Any) -> Any:
     """An error or message as it may be sent, None if the application's own filter drops it."""
@@ -158,11 +160,15 @@ def _stacktrace(stacktrace: Any, by: Policy) -> Any:
     return {**stacktrace, "frames": [_frame(frame, by) for frame in stacktrace.get("frames") or ()]}
 
 
+def hides_variables(module: Any) -> bool:
+    """Whether the variables of frames of ``module`` are left out."""
+    package = str(module or "").partition(".")[0]
+    return package in _HIDDEN or (package in _SERVERS and not policy().send_default_pii)
+
+
 def _frame(frame: Any, by: Policy) -> Any:
     result = {**frame}
-    module = str(frame.get("module") or "").partition(".")[0]
-    hidden = (*_CLIENTS, *_TRACERS) if by.send_default_pii else (*_CLIENTS, *_TRACERS, *_SERVERS)
-    if module in hidden:
+    if hides_variables(frame.get("module")):
         result.pop("vars", None)
     elif result.get("vars"):
         result["vars"] = by.value(result["vars"])
