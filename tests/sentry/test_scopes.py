@@ -34,7 +34,6 @@ def test_it_is_forked_once_when_first_looked_at(base: sentry_sdk.Scope) -> None:
     """And holds each field that a fork holds, apart from the other's."""
     begun: list[sentry_sdk.Scope] = []
     scope = RequestScope(base, begun.append)
-    assert scope.is_untouched
     assert begun == []
     expected = base.fork()
     for name in sentry_sdk.Scope.__slots__:
@@ -43,7 +42,7 @@ def test_it_is_forked_once_when_first_looked_at(base: sentry_sdk.Scope) -> None:
             assert type(given) is type(wanted), name
             assert repr(given) == repr(wanted) or name == "_flags", name
     assert len(begun) == 1
-    assert not scope.is_untouched
+    assert scope.is_untouched is False
     scope.set_tag("own", "yes")
     assert base._tags == {"base": "yes"}
     with pytest.raises(AttributeError):
