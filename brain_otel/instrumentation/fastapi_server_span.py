@@ -53,6 +53,9 @@ _READ_BY = {
 }
 """Propagators, by their modules, that find nothing in a request without these headers."""
 
+_MAX_KEPT = 1_024
+"""Characters of a user agent that is kept along with what it is; anyone may send long ones."""
+
 
 class ServerSpanMiddleware(OpenTelemetryMiddleware):
     """Takes the place of contrib's class in contrib's own set-up of an app."""
@@ -185,7 +188,9 @@ def request_attributes(scope: Scope) -> dict[str, Any]:
         found["url.query"] = query.decode("utf-8", "replace") if isinstance(query, bytes) else query
     if agents:
         found["user_agent.original"] = agents[0]
-        found["user_agent.synthetic.type"] = _synthetic(agents[0])
+        found["user_agent.synthetic.type"] = (
+            _synthetic(agents[0]) if len(agents[0]) <= _MAX_KEPT else detect_synthetic_user_agent(agents[0])
+        )
     if client is not None:
         found["client.address"], found["client.port"] = client[0], client[1]
     return {name: value for name, value in found.items() if value}

@@ -196,6 +196,10 @@ def use_redis() -> None:
             pipeline.multi()
             pipeline.get("b")
             pipeline.execute()
+    with redis.Redis.from_url(VALKEY) as client, case("redis of another address"):
+        client.get("a")
+        client.connection_pool.connection_kwargs["host"] = "localhost"  # as a proxy that follows a failover may
+        client.get("a")
     with case("redis other database"), redis.Redis.from_url(VALKEY.removesuffix("/0") + "/3") as client:
         client.get("a")
     host, _, port = VALKEY.removeprefix("redis://").removesuffix("/0").partition(":")
@@ -260,6 +264,12 @@ def use_sql() -> None:
         with case(f"{name} options"), engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
             connection.execute(text("SELECT 1"))
         engine.dispose()
+    server = POSTGRES.removeprefix("postgresql://postgres@").removesuffix("/postgres")
+    engine = traced(create_engine(f"postgresql+psycopg://postgres@/postgres?host={server.replace(':', '&port=')}"))
+    with case("psycopg without a host"), engine.connect() as connection:
+        connection.execute(text("SELECT 1"))
+        connection.execute(text("SELECT 2"))
+    engine.dispose()
 
 
 def traced(engine: Any) -> Any:

@@ -13,7 +13,7 @@ from functools import partial
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import APIRouter, BackgroundTasks, FastAPI, HTTPException, Response, WebSocket
+from fastapi import APIRouter, BackgroundTasks, FastAPI, HTTPException, Request, Response, WebSocket
 from fastapi.responses import PlainTextResponse, StreamingResponse
 from opentelemetry import baggage
 from opentelemetry import trace as otel_trace
@@ -98,6 +98,8 @@ class World:
         self.response_propagator = options.pop("response_propagator", None)
         self.around = options.pop("around", False)
         self.app = create_app(self)
+        if options.pop("failing_handler", False):
+            self.app.add_exception_handler(Exception, fail_to_handle)
         vars(contrib)["OpenTelemetryMiddleware"] = middleware  # as brain_otel does
         given: Json = {"exclude_spans": ["send", "receive"], **options}
         contrib.FastAPIInstrumentor.instrument_app(self.app, tracer_provider=self.provider, **given)
@@ -373,6 +375,10 @@ def unusual() -> dict[str, Callable[[], Json]]:
     return found
 
 
+async def fail_to_handle(request: Request, error: Exception) -> Response:
+    raise LookupError("handling") from error
+
+
 def hook(span: Any, scope: Any) -> None:
     span.set_attribute("hook", scope["path"])
 
@@ -386,6 +392,7 @@ WORLDS: dict[str, Mapping[str, Any]] = {
     "metrics": {"metrics": True},
     "response propagator": {"response_propagator": TraceResponsePropagator()},
     "a span around": {"around": True},
+    "a handler that fails": {"failing_handler": True},
     "a hook": {"server_request_hook": hook},
     "send and receive spans": {"exclude_spans": None},
     "send spans": {"exclude_spans": ["receive"]},

@@ -67,7 +67,9 @@ def test_items_that_come_while_others_gather_are_worked_off_with_them() -> None:
         began, idled = time.monotonic(), work.idled
         for item in range(50):
             queue.put(item)
-            assert not rests(queue)  # so the thread is told of the first alone
+            if item == 0:
+                threading.Event().wait(0.05)  # until the thread waits for more
+            assert not rests(queue)  # so it is told of the first alone
         until(lambda: len(work.done) == 50)
         assert work.done == list(range(50))
         assert 0.19 <= work.moments[0] - began < 2.0

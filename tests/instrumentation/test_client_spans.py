@@ -64,6 +64,7 @@ def test_every_call_makes_the_spans_that_contrib_makes(both: tuple[Json, Json]) 
     assert contribs["seen"] == ours["seen"]
     names = [f"{client} {name}" for client in ("redis", "async redis") for name in REDIS]
     names += [f"{driver} {name}" for driver in ("sqlite", "psycopg", "aiosqlite", "asyncpg") for name in SQL]
+    assert [len(ours["spans"][name]) for name in ("redis of another address", "psycopg without a host")] == [2, 2]
     for name in names:
         assert [span["kind"] for span in ours["spans"][name]] == ["CLIENT"], name
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from opentelemetry.instrumentation._semconv import _StabilityMode
 from opentelemetry.instrumentation.asgi import collect_request_attributes
 
-from brain_otel.instrumentation.fastapi_server_span import request_attributes
+from brain_otel.instrumentation.fastapi_server_span import _synthetic, request_attributes
 from tests.instrumentation.process import ROOT
 from tests.support.process import run_python
 
@@ -98,7 +98,9 @@ def test_a_query_that_is_no_text_does_not_fail_its_request() -> None:
 
 
 @pytest.mark.parametrize("rate", [1.0, 0.0])
-@pytest.mark.parametrize("name", [*CONTRIBS, "excluded", "response propagator", "a hook", "usual"])
+@pytest.mark.parametrize(
+    "name", [*CONTRIBS, "excluded", "response propagator", "a handler that fails", "a hook", "usual"]
+)
 def test_what_is_not_usual_is_as_with_contrib(name: str, rate: float) -> None:
     """Excluded addresses, captured headers, metrics, trace headers on responses, hooks, spans around, WebSockets."""
     world = answers()[f"{name}, rate {rate}"]
@@ -121,6 +123,16 @@ def test_the_old_conventions_are_contribs(opt_in: str) -> None:
     attributes = world["answers"]["/items/7"][1]["spans"][0]["attributes"]
     assert "http.method" in attributes
     assert ("http.request.method" in attributes) == (opt_in == "http/dup")
+
+
+@pytest.mark.parametrize(("length", "kept"), [(1_000, 1), (60_000, 0)])
+def test_a_long_user_agent_is_looked_at_and_not_kept(length: int, kept: int) -> None:
+    """A thousand of them would stay in memory."""
+    agent = "Googlebot " + str(length) * (length // len(str(length)))
+    before = _synthetic.cache_info().currsize
+    found = request_attributes({"headers": [(b"user-agent", agent.encode())]})
+    assert (found["user_agent.original"], found["user_agent.synthetic.type"]) == (agent, "bot")
+    assert _synthetic.cache_info().currsize == before + kept
 
 
 def texts(most: int = 20) -> st.SearchStrategy[str]:

@@ -160,7 +160,7 @@ def infinite(root: otel_trace.Span, tracer: otel_trace.Tracer) -> None:
 
 CASES: dict[str, Fill] = {
     each.__name__: each
-    for each in (nothing, helpers, attributes, statement, events, surrogates, odd_user, overriding)
+    for each in (nothing, helpers, attributes, statement, events, errors, surrogates, odd_user, overriding)
 }
 NOT_AS_SENT = ("odd_user", "surrogates", "attributes")
 """Cases of which Relay changes something, whichever way they came."""

@@ -98,10 +98,11 @@ def test_several_threads_see_it_whole(base: sentry_sdk.Scope) -> None:
 
 
 def test_a_thread_that_comes_while_it_is_completed_waits(base: sentry_sdk.Scope) -> None:
-    """It does not get the breadcrumbs of what the scope was forked from."""
-    going_on, finish = threading.Event(), threading.Event()
+    """It does not get the breadcrumbs of what the scope was forked from, and what it writes stays."""
+    going_on, finish, begun = threading.Event(), threading.Event(), list[None]()
 
     def begin(made: sentry_sdk.Scope) -> None:
+        begun.append(None)
         going_on.set()
         assert finish.wait(5)
         made.clear_breadcrumbs()
@@ -113,11 +114,13 @@ def test_a_thread_that_comes_while_it_is_completed_waits(base: sentry_sdk.Scope)
     assert going_on.wait(5)
     second.start()
     second.join(0.05)
-    assert seen == []
+    assert (seen, len(begun)) == ([], 1)
+    scope._user = {"id": "meanwhile"}
     finish.set()
     first.join()
     second.join()
-    assert seen == [0]
+    assert (seen, len(begun)) == ([0], 1)
+    assert scope._user == {"id": "meanwhile"}
 
 
 def sessions(ingest: SentryIngest, bridge: Bridge) -> dict[str, int]:
