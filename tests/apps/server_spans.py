@@ -7,15 +7,10 @@ import asyncio
 import json
 import os
 import random
-import time
-from collections.abc import AsyncIterator, Callable, Mapping
-from functools import partial
-from http import HTTPStatus
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from fastapi import APIRouter, BackgroundTasks, FastAPI, HTTPException, Request, Response, WebSocket
-from fastapi.responses import PlainTextResponse, StreamingResponse
-from opentelemetry import baggage
+from fastapi import Request, Response
 from opentelemetry import trace as otel_trace
 from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.instrumentation import fastapi as contrib
@@ -35,12 +30,10 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from brain_otel.instrumentation.fastapi_server_span import ServerSpanMiddleware
 from brain_otel.sampling import DecidedIds, HeadSampler
 from brain_otel.sentry.propagator import SentryPropagator
+from tests.apps.server_app import create_app
+from tests.apps.server_requests import differing, unusual, usual
 
 Json = dict[str, Any]
-
-HOST = [(b"host", b"shop.test")]
-TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
-PARENT, UNSAMPLED = f"00-{TRACE}-{SPAN}-01", f"00-{TRACE}-{SPAN}-00"
 
 
 CONTRIBS_WAY: list[None] = []
@@ -97,13 +90,17 @@ class World:
             options["meter_provider"] = MeterProvider([self.reader], shutdown_on_exit=False)
         self.response_propagator = options.pop("response_propagator", None)
         self.around = options.pop("around", False)
-        self.app = create_app(self)
+        self.app = create_app(self.note)
         if options.pop("failing_handler", False):
             self.app.add_exception_handler(Exception, fail_to_handle)
         vars(contrib)["OpenTelemetryMiddleware"] = middleware  # as brain_otel does
         given: Json = {"exclude_spans": ["send", "receive"], **options}
         contrib.FastAPIInstrumentor.instrument_app(self.app, tracer_provider=self.provider, **given)
         self.app.middleware_stack = self.app.build_middleware_stack()
+
+    def note(self, moment: int) -> None:
+        """A background task began at ``moment``."""
+        self.background = moment
 
     async def ask(self, name: str, scope: Json) -> Json:
         """Serve one request; all that can be seen of it."""
@@ -177,204 +174,6 @@ def described(span: ReadableSpan) -> Json:
     }
 
 
-def create_app(world: World) -> FastAPI:  # noqa: C901  # one route a line of the matrix
-    app, sub, inner = FastAPI(), FastAPI(), APIRouter(prefix="/inner")
-
-    @app.get("/items/{item_id}")
-    @sub.get("/items/{item_id}")
-    @inner.get("/items/{item_id}")
-    @app.post("/only-post")
-    async def item(item_id: str = "") -> str:
-        return item_id
-
-    @app.get("/context")
-    @sub.get("/context")
-    async def seen() -> Any:
-        span = otel_trace.get_current_span()
-        context = span.get_span_context()
-        state = context.trace_state.to_header()
-        ids = f"{context.trace_id:x}", f"{context.span_id:x}", int(context.trace_flags), state
-        return {"ids": ids, "recording": span.is_recording(), "baggage": dict(baggage.get_all())}
-
-    @app.get("/status/{code}")
-    async def status(code: int) -> Response:
-        return PlainTextResponse("é", status_code=code)
-
-    @app.get("/named-status")
-    async def named() -> Response:
-        return PlainTextResponse("", status_code=HTTPStatus.CREATED)
-
-    @app.get("/refused/{code}")
-    async def refused(code: int) -> None:
-        raise HTTPException(code, "no")
-
-    @app.get("/boom")
-    async def boom() -> None:
-        raise ValueError("boom")
-
-    @app.get("/boom-in-thread")
-    def boom_in_thread() -> None:
-        raise KeyError("boom")
-
-    async def chunks(fails: bool) -> AsyncIterator[bytes]:
-        yield b"one"
-        if fails:
-            raise RuntimeError("late")
-        yield b"two"
-
-    @app.get("/stream/{fails}")
-    async def stream(fails: bool) -> Response:
-        return StreamingResponse(chunks(fails))
-
-    async def work(fails: bool) -> None:
-        world.background = time.time_ns()
-        if fails:
-            raise RuntimeError("in the background")
-
-    @app.get("/background/{fails}")
-    async def background(fails: bool, tasks: BackgroundTasks) -> str:
-        tasks.add_task(work, fails)
-        return "done"
-
-    @app.get("/no-body")
-    async def no_body() -> Response:
-        return Response(status_code=204)
-
-    @app.head("/head")
-    async def head() -> Response:
-        return Response(headers={"x-head": "1"})
-
-    @app.websocket("/rooms/{room}")
-    async def room(websocket: WebSocket, room: str) -> None:
-        await websocket.accept()
-        await websocket.send_text(room)
-        await websocket.close()
-
-    app.include_router(inner, prefix="/api")
-    app.mount("/sub", sub)
-    return app
-
-
-def scope(path: str = "/items/7", method: str = "GET", headers: Any = HOST, **changes: Any) -> Json:
-    made = {
-        "type": "http",
-        "asgi": {"version": "3.0"},
-        "http_version": "1.1",
-        "method": method,
-        "scheme": "http",
-        "path": path,
-        "raw_path": path.encode(),
-        "query_string": b"",
-        "root_path": "",
-        "headers": list(headers),
-        "client": ("10.0.0.9", 4711),
-        "server": ("127.0.0.1", 8000),
-        **changes,
-    }
-    return {name: value for name, value in made.items() if value is not LEFT_OUT}
-
-
-LEFT_OUT = object()
-
-
-def paths() -> dict[str, Callable[[], Json]]:
-    plain = (
-        "/items/7 /sub/items/7 /api/inner/items/7 /sub/nowhere /nowhere /status/200 /status/302 /status/404 "
-        "/status/500 /status/599 /named-status /refused/403 /refused/422 /refused/503 /boom /boom-in-thread "
-        "/stream/false /stream/true /background/false /background/true /no-body /context /sub/context"
-    )
-    found: dict[str, Callable[[], Json]] = {f"GET {path}": partial(scope, path) for path in plain.split()}
-    for method, path in (
-        ("POST", "/items/7"),
-        ("POST", "/only-post"),
-        ("HEAD", "/head"),
-        ("HEAD", "/items/7"),
-        ("BREW", "/items/7"),
-        ("get", "/items/7"),
-        ("QUERY", "/nowhere"),
-    ):
-        found[f"{method} {path}"] = partial(scope, path, method)
-    return found
-
-
-SCOPES: dict[str, Json] = {
-    "query": {"query_string": b"a=1&b=%20c&token=secret"},
-    "query as text": {"query_string": "a=1"},
-    "ipv6 server": {"server": ("::1", 8000)},
-    "port 80": {"server": ("shop", 80)},
-    "port 443": {"server": ("shop", 443), "scheme": "https"},
-    "no server": {"server": None},
-    "server left out": {"server": LEFT_OUT},
-    "no client": {"client": None},
-    "client left out": {"client": LEFT_OUT},
-    "client of a socket": {"client": ("", 0)},
-    "http 2": {"http_version": "2"},
-    "no version": {"http_version": LEFT_OUT},
-    "root path": {"root_path": "/api", "path": "/api/items/7"},
-    "unicode path": {"path": "/items/é"},
-}
-
-HEADERS: dict[str, list[tuple[bytes, bytes]]] = {
-    "no headers": [],
-    "browser": [(b"user-agent", b"Mozilla/5.0 (X11; Linux x86_64) Firefox/140.0")],
-    "bot": [(b"user-agent", b"Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)")],
-    "synthetic test": [(b"user-agent", b"AlwaysOn")],
-    "two agents": [(b"user-agent", b"first"), (b"user-agent", b"second")],
-    "empty agent": [(b"user-agent", b"")],
-    "latin-1 agent": [(b"user-agent", "Café/1".encode("latin-1"))],
-    "upper-case names": [(b"User-Agent", b"curl/8"), (b"Traceparent", PARENT.encode())],
-    "latin-1 name": [(b"x-\xe9", b"1"), (b"user-agent", b"curl/8")],
-    "traceparent": [(b"traceparent", PARENT.encode())],
-    "traceparent, unsampled": [(b"traceparent", UNSAMPLED.encode())],
-    "tracestate": [(b"traceparent", PARENT.encode()), (b"tracestate", b"a=1,b=2")],
-    "tracestate twice": [(b"traceparent", PARENT.encode()), (b"tracestate", b"a=1"), (b"tracestate", b"b=2")],
-    "tracestate alone": [(b"tracestate", b"a=1")],
-    "random flag": [(b"traceparent", PARENT[:-2].encode() + b"03")],
-    "traceparent, malformed": [(b"traceparent", b"00-zz-1-01")],
-    "traceparent, zeroes": [(b"traceparent", f"00-{'0' * 32}-{SPAN}-01".encode())],
-    "baggage": [(b"baggage", b"user=7,plan=gold")],
-    "baggage, malformed": [(b"baggage", b"=,;;,a")],
-    "baggage and traceparent": [(b"traceparent", PARENT.encode()), (b"baggage", b"user=7")],
-    "sentry": [(b"sentry-trace", f"{TRACE}-{SPAN}-1".encode()), (b"baggage", b"sentry-sample_rand=0.25,a=b")],
-    "sentry, unsampled": [(b"sentry-trace", f"{TRACE}-{SPAN}-0".encode())],
-    "sentry, deferred": [(b"sentry-trace", f"{TRACE}-{SPAN}".encode())],
-    "sentry, malformed": [(b"sentry-trace", b"nonsense")],
-    "both, of one mind": [(b"traceparent", PARENT.encode()), (b"sentry-trace", f"{TRACE}-{SPAN}-1".encode())],
-    "both, at odds": [(b"traceparent", PARENT.encode()), (b"sentry-trace", f"{TRACE}-{SPAN}-0".encode())],
-    "both, two traces": [(b"traceparent", PARENT.encode()), (b"sentry-trace", f"{'a' * 32}-{SPAN}-1".encode())],
-}
-
-
-def cases() -> dict[str, Callable[[], Json]]:
-    found = paths()
-    for name, changes in SCOPES.items():
-        found[name] = partial(scope, **changes)
-    for name, headers in HEADERS.items():
-        hosts = [] if name == "no headers" else HOST
-        found[name] = partial(scope, "/context", headers=[*hosts, *headers])
-    return found
-
-
-def differing() -> dict[str, Callable[[], Json]]:
-    return {
-        "unix socket": lambda: scope(server=("/run/shop.sock", None)),
-        "undecodable query": lambda: scope(query_string=b"a=\xff\xfe"),
-    }
-
-
-def unusual() -> dict[str, Callable[[], Json]]:
-    headers = [*HOST, (b"x-shop", b"1"), (b"content-length", b"12")]
-    found: dict[str, Callable[[], Json]] = {
-        path: partial(scope, path, headers=headers, query_string=b"a=1")
-        for path in ("/items/7", "/context", "/boom", "/nowhere", "/background/false", "/stream/true")
-    }
-    found["websocket"] = lambda: {
-        **scope("/rooms/blue", type="websocket", scheme="ws", subprotocols=[]),
-        "messages": [{"type": "websocket.connect"}],
-    }
-    return found
-
-
 async def fail_to_handle(request: Request, error: Exception) -> Response:
     raise LookupError("handling") from error
 
@@ -424,7 +223,7 @@ async def main() -> None:
         found["unusual"] = await compared(1.0, unusual(), {})
     else:
         for rate in (1.0, 0.5, 0.0):
-            found[f"rate {rate}"] = await compared(rate, cases(), {})
+            found[f"rate {rate}"] = await compared(rate, usual(), {})
         found["differing"] = await compared(1.0, differing(), {})
         for name, options in WORLDS.items():
             for rate in (1.0, 0.0):
