@@ -258,6 +258,9 @@ class QueuedCollector(LocalTraceCollector, Generic[T]):
     def __init__(self, name: str, work: Callable[[T], None], *, drop: Callable[[T], None]) -> None:
         super().__init__()
         self._queue: WorkQueue[T] = WorkQueue(name, work, drop=drop, idle=self._tick, gather=GATHER)
+
+    def _reset(self) -> None:
+        super()._reset()
         self._ticks = self._has_lingered = False
 
     def lingering(self) -> None:
@@ -269,11 +272,13 @@ class QueuedCollector(LocalTraceCollector, Generic[T]):
 
     def _tick(self) -> float | None:
         """Hand over what is due; the seconds until the next look, None if nothing has lingered since the last."""
+        lingered, self._has_lingered = self._has_lingered, False
         due = self.sweep()
-        if due is None and self._has_lingered:
+        if due is None and lingered:
             due = LINGER
-        self._has_lingered = False
         self._ticks = due is not None
+        if due is None and self._has_lingered:  # meanwhile, and `lingering` may have found `_ticks` still set
+            self._ticks, due = True, LINGER
         return due
 
     def flush_within(self, timeout: float) -> bool:

@@ -27,7 +27,7 @@ from opentelemetry.instrumentation.utils import is_http_instrumentation_enabled
 from opentelemetry.propagate import get_global_textmap
 from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.propagators.textmap import Getter
-from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics import Meter, MeterProvider
 from opentelemetry.sdk.trace.sampling import Decision
 from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, TraceFlags
 from opentelemetry.util.http import detect_synthetic_user_agent
@@ -54,6 +54,9 @@ _READ_BY = {
 }
 """Propagators, by their modules, that find nothing in a request without these headers."""
 
+_MAX_KEPT = 1_024
+"""Characters of a user agent that is kept along with what it is; anyone may send long ones."""
+
 
 class ServerSpanMiddleware(OpenTelemetryMiddleware):
     """Takes the place of contrib's class in contrib's own set-up of an app."""
@@ -62,6 +65,8 @@ class ServerSpanMiddleware(OpenTelemetryMiddleware):
         super().__init__(*args, **kwargs)
         self._is_plain = not (
             isinstance(metrics.get_meter_provider(), MeterProvider)
+            or isinstance(self.meter, Meter)
+            or not (self.exclude_receive_span and self.exclude_send_span)  # an application's own set-up
             or self.http_capture_headers_server_request
             or self.http_capture_headers_server_response
             or _report_old(self._sem_conv_opt_in_mode)
@@ -176,7 +181,7 @@ def _note_status(span: Span, status: Any) -> None:
     if not span.is_recording():
         return
     if isinstance(status, int) and 100 <= status < 500:
-        span.set_attribute("http.response.status_code", status)
+        span.set_attribute("http.response.status_code", int(status))  # it may be an ``HTTPStatus``
     else:
         set_status_code(span, status, None, _StabilityMode.HTTP)  # type: ignore[no-untyped-call]  # contrib's has none
 
@@ -196,12 +201,15 @@ def request_attributes(scope: Scope) -> dict[str, Any]:
         "server.port": server[1],
         "network.protocol.version": scope.get("http_version"),
         "url.path": scope.get("path"),
-        "url.query": query.decode("utf-8", "replace") if isinstance(query, bytes) else query,
         **_method(scope.get("method") or ""),
     }
+    if query and found["url.path"]:
+        found["url.query"] = query.decode("utf-8", "replace") if isinstance(query, bytes) else query
     if agents:
         found["user_agent.original"] = agents[0]
-        found["user_agent.synthetic.type"] = _synthetic(agents[0])
+        found["user_agent.synthetic.type"] = (
+            _synthetic(agents[0]) if len(agents[0]) <= _MAX_KEPT else detect_synthetic_user_agent(agents[0])
+        )
     if client is not None:
         found["client.address"], found["client.port"] = client[0], client[1]
     return {name: value for name, value in found.items() if value}
@@ -209,8 +217,9 @@ def request_attributes(scope: Scope) -> dict[str, Any]:
 
 @lru_cache(maxsize=64)
 def _method(given: str) -> dict[str, str]:
-    original = given.strip()
-    method = sanitized_method(original)
+    if not given:
+        return {}
+    original, method = given.strip(), sanitized_method(given)
     found = {"http.request.method": method}
     return found if original == method else {**found, "http.request.method_original": original}
 

@@ -14,7 +14,7 @@ from opentelemetry import metrics
 from opentelemetry.instrumentation._semconv import _StabilityMode
 from opentelemetry.instrumentation.utils import is_http_instrumentation_enabled
 from opentelemetry.propagate import inject
-from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics import Histogram, MeterProvider
 from opentelemetry.trace import SpanKind, StatusCode
 from opentelemetry.util.http import redact_url, sanitize_method
 
@@ -101,6 +101,7 @@ def _is_plain(args: tuple[Any, ...], options: Mapping[str, Any]) -> bool:
             # Contrib's own name for the expressions; a test excludes an address.
             and not getattr(options["excluded_urls"], "_excluded_urls", None)
             and not isinstance(metrics.get_meter_provider(), MeterProvider)
+            and not isinstance(options.get("duration_histogram_new"), Histogram)  # of a provider of its own
         )
     return False
 

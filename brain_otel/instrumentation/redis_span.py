@@ -101,8 +101,7 @@ class _Spans:
             if name in _SEARCHES:
                 return None
             attributes = {"db.redis.args_length": len(args), **self._connection(client)}
-            if text := _contrib._format_command_args(args):
-                attributes["db.query.text"] = text
+            attributes["db.query.text"] = _contrib._format_command_args(args)
             return current(self._tracer.start_span(name, kind=SpanKind.CLIENT, attributes=attributes))
         return None
 

@@ -15,7 +15,7 @@ from opentelemetry.instrumentation._semconv import _set_db_system, _StabilityMod
 from opentelemetry.instrumentation.sqlalchemy import engine as contrib
 from opentelemetry.instrumentation.sqlalchemy.engine import EngineTracer
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
-from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics import MeterProvider, UpDownCounter
 from opentelemetry.trace import SpanKind
 
 from brain_otel.guard import guarded
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from brain_otel.patching import Patch
+
+_MAX_KEPT = 4_096
+"""Characters of a statement that is kept along with its name; one with values in it may be of megabytes."""
 
 _COUNTERS = ("_add_idle_to_connection_usage", "_add_used_to_connection_usage")
 
@@ -50,10 +53,11 @@ def _left_out(patch: Patch) -> Callable[..., Any]:
 
 def _uncounted(patch: Patch) -> Callable[..., None]:
     @functools.wraps(patch.original)
-    def count_nothing(self: Any, value: int) -> None:
-        pass
+    def count(self: Any, value: int) -> None:
+        if isinstance(self.connections_usage, UpDownCounter):  # of a provider of the application's own
+            patch.original(self, value)
 
-    return count_nothing
+    return count
 
 
 def _before(patch: Patch) -> Callable[..., Any]:
@@ -85,9 +89,15 @@ def _described(tracer: Any, conn: Any, cursor: Any, statement: Any) -> tuple[str
     return name, attributes
 
 
-@functools.lru_cache(maxsize=1_024)
 def _name(tracer: Any, database: str | None, statement: str) -> str:
+    return (_known_name if len(statement) <= _MAX_KEPT else _new_name)(tracer, database, statement)
+
+
+def _new_name(tracer: Any, database: str | None, statement: str) -> str:
     return str(tracer._operation_name(database, statement))
+
+
+_known_name = functools.lru_cache(maxsize=1_024)(_new_name)
 
 
 _by_address: WeakKeyDictionary[Any, dict[str, Any]] = WeakKeyDictionary()

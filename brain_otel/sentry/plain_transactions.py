@@ -108,7 +108,8 @@ def _completed(client: Any, scopes: tuple[Any, ...], trace: LocalTrace, event: d
     given = _put_on(scopes)
     given |= {name: event[name] for name in ("breadcrumbs", "request") if name in event and _is_free(name, event)}
     if given:
-        given = serialize(given, custom_repr=client.options["custom_repr"])
+        options = {name: client.options[name] for name in ("custom_repr", "max_request_body_size")}
+        given = serialize(given, **options)
     contexts = {**event["contexts"], **private_event({"contexts": given.pop("contexts", {})}, {})["contexts"]}
     if "tags" in given:
         given["tags"] = {**event["tags"], **given["tags"]}

@@ -54,10 +54,13 @@ class RequestScope(sentry_sdk.Scope):
         with self._making:
             other = self._forked_from
             if other is not None:
-                for field, value in _fields(other.fork()):
-                    if not _has(self, field):  # else it has been written since
+                made = other.fork()
+                for field, value in _fields(self):  # what has been written since
+                    setattr(made, field, value)
+                self._begin(made)
+                for field, value in _fields(made):  # complete: other threads may read a field as soon as it is there
+                    if not _has(self, field):
                         setattr(self, field, value)
-                self._begin(self)
                 self._forked_from = None
         return object.__getattribute__(self, name)
 

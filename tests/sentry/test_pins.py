@@ -2,9 +2,11 @@
 
 import asyncio
 import inspect
+import uuid
 from pathlib import Path
 from typing import Any
 
+import sentry_sdk
 import yaml
 from fastapi import APIRouter, FastAPI
 from opentelemetry import metrics
@@ -14,6 +16,12 @@ from opentelemetry.instrumentation.sqlalchemy.engine import EngineTracer, _wrap_
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from sentry_sdk.client import SDK_INFO, _Client
+from sentry_sdk.integrations.dedupe import DedupeIntegration
+from sentry_sdk.integrations.modules import ModulesIntegration
+from sentry_sdk.scope import Scope, _current_scope, _isolation_scope, use_isolation_scope
+from sentry_sdk.serializer import serialize
+from sentry_sdk.session import Session
 from sentry_sdk.transport import BaseHttpTransport, HttpTransport
 from sqlalchemy import create_engine, event, text
 from sqlalchemy.engine import Engine
@@ -132,3 +140,125 @@ def test_every_request_of_sentrys_transport_goes_through_one_method() -> None:
         if inspect.isfunction(method) and "_pool.request" in inspect.getsource(method)
     ]
     assert users == ["_request"]
+
+
+TAKEN = {
+    "user": ("_user", {"id": "7"}),
+    "tags": ("_tags", {"a": "b"}),
+    "contexts": ("_contexts", {"a": {"b": 1}}),
+    "extra": ("_extras", {"a": 1}),
+}
+SENT_ALONG = {"_level": "level", "_fingerprint": "fingerprint"}
+NOT_OF_A_TRANSACTION = {
+    "_breadcrumbs",
+    "_flags",
+    "_error_processors",
+    "_span",
+    "_server_segment_span",
+    "_session",
+    "_force_auto_session_tracking",
+    "_profile",
+    "_propagation_context",
+    "client",
+    "_type",
+    "_last_event_id",
+    "_attributes",
+    "_name",
+    "_gen_ai_conversation_id",
+}
+ONLY_WHERE_THE_EVENT_HAS_NONE = {"_transaction", "_transaction_info"}
+LOOKED_AT = {
+    "_attachments",
+    "_n_breadcrumbs_truncated",
+    "_gen_ai_original_message_count",
+    "_should_capture",
+    "_event_processors",
+}
+
+
+def test_every_field_of_a_scope_is_known() -> None:
+    """A new one may be something that belongs to a transaction, which the short way would lose."""
+    known = {field for field, _ in TAKEN.values()} | SENT_ALONG.keys() | LOOKED_AT
+    assert set(Scope.__slots__) == known | NOT_OF_A_TRANSACTION | ONLY_WHERE_THE_EVENT_HAS_NONE
+
+
+def test_a_scope_puts_its_fields_on_a_transaction() -> None:
+    """User, tags, contexts and extra as they are, a level and a fingerprint; nothing else of its own."""
+    scope = Scope()
+    scope.add_breadcrumb({"message": "not of a transaction"})
+    for field, value in TAKEN.values():
+        setattr(scope, field, value)
+    scope._level, scope._fingerprint = "warning", ["a"]
+    given: Any = {"type": "transaction", "contexts": {"trace": {}}, "transaction": "GET /", "transaction_info": {}}
+    event: Any = scope.apply_to_event(given, {}, {})
+    assert event.pop("contexts") == {"trace": {}, "a": {"b": 1}}
+    expected = {name: value for name, (_, value) in TAKEN.items() if name != "contexts"}
+    assert event == {
+        "type": "transaction",
+        "transaction": "GET /",
+        "transaction_info": {},
+        "level": "warning",
+        "fingerprint": ["a"],
+        **expected,
+    }
+
+
+def test_a_scope_that_is_plain_is_so_by_its_fields() -> None:
+    """Each that the short way looks at is false in a new scope, and true once it is used."""
+    scope = Scope()
+    assert not any(getattr(scope, name) for name in LOOKED_AT - {"_should_capture"})
+    assert scope._should_capture is True
+    scope.add_attachment(b"a", "a.txt")
+    scope.add_event_processor(lambda event, _: event)
+    scope.set_level("warning")
+    assert scope._attachments
+    assert len(scope._event_processors) == 1
+    assert scope._level == "warning"
+    for number in range(200):
+        scope.add_breadcrumb({"message": str(number)})
+    assert isinstance(scope._n_breadcrumbs_truncated, int)
+
+
+def test_what_is_current_is_kept_in_two_context_variables() -> None:
+    """Which `use_isolation_scope()` sets, and the functions that give a scope read."""
+    current, isolation = Scope(), Scope()
+    tokens = _current_scope.set(current), _isolation_scope.set(isolation)
+    try:
+        assert sentry_sdk.get_current_scope() is current
+        assert sentry_sdk.get_isolation_scope() is isolation
+    finally:
+        _current_scope.reset(tokens[0])
+        _isolation_scope.reset(tokens[1])
+    with use_isolation_scope(isolation):
+        assert _isolation_scope.get() is isolation
+
+
+def test_a_session_is_kept_on_its_scope() -> None:
+    """And told when it is ended, of which only the minute and how it ended count."""
+    scope = Scope()
+    session = Session(release="shop@1", environment="test", session_mode="request", sid=uuid.UUID(int=0))
+    scope._session = session
+    assert session.sid == uuid.UUID(int=0)
+    session.close()
+    assert session.status == "exited"
+    assert "capture_session" in inspect.getsource(Scope.end_session)
+
+
+def test_an_events_static_part_is_known() -> None:
+    """What sentry-sdk says of itself, and the options that it puts on each event."""
+    assert SDK_INFO.keys() == {"name", "version", "packages"}
+    source = inspect.getsource(_Client._prepare_event)
+    assert '"release", "environment", "server_name", "dist"' in source
+    assert "keep_request_bodies" in inspect.getsource(serialize)
+    assert parameters_of(serialize) == ["event", "kwargs"]
+
+
+def test_modules_and_dedupe_leave_transactions_alone() -> None:
+    """Their processors look at errors only, so a transaction need not pass them."""
+    for setup_once in (ModulesIntegration.setup_once, DedupeIntegration.setup_once):
+        source = inspect.getsource(setup_once)
+        assert 'event.get("type") == "transaction"' in source or 'hint.get("exc_info"' in source
+
+
+def parameters_of(function: Any) -> list[str]:
+    return list(inspect.signature(function).parameters)

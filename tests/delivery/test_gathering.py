@@ -1,0 +1,292 @@
+"""Items gather before they are worked off together, and nothing waits for longer than it must."""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from opentelemetry import trace as otel_trace
+from opentelemetry.context import Context
+from opentelemetry.sdk.trace import TracerProvider
+
+from brain_otel import collection, guard
+from brain_otel.collection import CollectedTrace, QueuedCollector
+from brain_otel.delivery.queue import WorkQueue
+
+LONG = 60.0
+"""Seconds that no test waits for."""
+
+
+class Work:
+    """What was worked off, and when; `idle` answers with the pauses it is given."""
+
+    def __init__(self) -> None:
+        self.done: list[int] = []
+        self.moments: list[float] = []
+        self.idled = 0
+
+    def __call__(self, item: int) -> None:
+        self.done.append(item)
+        self.moments.append(time.monotonic())
+
+    def idle(self) -> float | None:
+        self.idled += 1
+        return None
+
+
+@contextmanager
+def queue_of(work: Work, gather: float, idle: Callable[[], float | None] | None = None) -> Iterator[WorkQueue[int]]:
+    queue = WorkQueue[int]("gathering", work, drop=lambda _: None, idle=idle or work.idle, gather=gather)
+    try:
+        yield queue
+    finally:
+        queue.stop()
+
+
+def until(condition: Callable[[], bool], timeout: float = 5.0) -> None:
+    """Poll until the condition holds."""
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline, "not within the bound"
+        threading.Event().wait(0.002)
+
+
+def rests(queue: WorkQueue[int]) -> bool:
+    return queue._rests
+
+
+def test_items_that_come_while_others_gather_are_worked_off_with_them() -> None:
+    """In order, after the time to gather and without another wake."""
+    work = Work()
+    with queue_of(work, 0.2) as queue:
+        queue.wake()
+        until(lambda: rests(queue))
+        began, idled = time.monotonic(), work.idled
+        for item in range(50):
+            queue.put(item)
+            if item == 0:
+                threading.Event().wait(0.05)  # until the thread waits for more
+            assert not rests(queue)  # so it is told of the first alone
+        until(lambda: len(work.done) == 50)
+        assert work.done == list(range(50))
+        assert 0.19 <= work.moments[0] - began < 2.0
+        assert work.moments[-1] - work.moments[0] < 0.15
+        until(lambda: rests(queue))
+        assert work.idled == idled + 1
+
+
+def test_flushing_does_not_wait_until_items_have_gathered() -> None:
+    """Whether the thread gathers already or has not woken yet; and what comes later gathers again."""
+    work = Work()
+    with queue_of(work, LONG) as queue:
+        queue.put(1)
+        assert queue.flush(5.0)
+        until(lambda: rests(queue))
+        queue.put(2)
+        until(lambda: not rests(queue))
+        threading.Event().wait(0.05)
+        assert work.done == [1]
+        assert queue.flush(5.0)
+        assert work.done == [1, 2]
+        until(lambda: rests(queue))
+        queue.put(3)
+        threading.Event().wait(0.05)
+        assert work.done == [1, 2]
+
+
+def test_a_queue_that_was_flushed_while_it_was_empty_gathers_the_next() -> None:
+    """The haste ends with what there was."""
+    work = Work()
+    with queue_of(work, 0.2) as queue:
+        queue.wake()
+        until(lambda: rests(queue))
+        idled = work.idled
+        assert queue.flush(1.0)
+        until(lambda: work.idled > idled and rests(queue))
+        began = time.monotonic()
+        queue.put(1)
+        until(lambda: work.done == [1])
+        assert work.moments[0] - began >= 0.19
+
+
+def test_a_wake_while_idle_is_asked_is_not_lost() -> None:
+    """It comes after the answer was thought of and before the thread waits: `idle` is asked again."""
+    work = Work()
+    asked: list[int] = []
+    queue: WorkQueue[int]
+
+    def idle() -> float | None:
+        asked.append(len(asked))
+        if len(asked) == 2:
+            queue.wake()  # as another thread may just now
+        return None
+
+    with queue_of(work, 0.0, idle) as queue:
+        queue.wake()
+        until(lambda: len(asked) == 1 and rests(queue))
+        queue.wake()
+        until(lambda: len(asked) == 3 and rests(queue))
+        threading.Event().wait(0.02)
+        assert len(asked) == 3
+
+
+def test_stopping_does_not_wait_until_items_have_gathered() -> None:
+    """The thread ends at once, and what gathered is dropped."""
+    work, dropped = Work(), list[int]()
+    queue = WorkQueue[int]("stopped while gathering", work, drop=dropped.append, gather=LONG)
+    queue.put(1)
+    until(lambda: queue._thread is not None and queue._thread.is_alive())
+    queue.stop()
+    until(lambda: not [each for each in threading.enumerate() if each.name == "stopped while gathering"])
+    assert (work.done, dropped) == ([], [1])
+
+
+class Collector(QueuedCollector[CollectedTrace]):
+    """Works local traces off on its own thread, and counts what wakes that."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        super().__init__("collecting", self._work, drop=lambda _: None)
+        self.wakes = 0
+        self._wake = self._queue.wake
+        vars(self._queue)["wake"] = self._counted
+
+    def _counted(self) -> None:
+        self.wakes += 1
+        self._wake()
+
+    def _work(self, collected: CollectedTrace) -> None:
+        assert collected.root is not None
+        self.names.append(collected.root.name)
+
+    def hand_over(self, collected: CollectedTrace) -> None:
+        self._queue.put(collected)
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    guard.reraise_failures(True)
+    made = Collector()
+    yield made
+    made.shutdown()
+    guard.reraise_failures(False)
+
+
+def tracer_of(collector: Collector) -> otel_trace.Tracer:
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(collector)
+    return provider.get_tracer("test")
+
+
+def lingering(tracer: otel_trace.Tracer, name: str) -> otel_trace.Span:
+    """End a root while a span of it is open, which is returned."""
+    root = tracer.start_span(name, context=Context())
+    child = tracer.start_span("late", context=otel_trace.set_span_in_context(root))
+    root.end()
+    return child
+
+
+def test_traces_that_linger_wake_the_thread_once_and_not_each(collector: Collector) -> None:
+    """Of two hundred that wait for a late span, as many requests do for a moment, one wakes it."""
+    tracer = tracer_of(collector)
+    for number in range(200):
+        lingering(tracer, str(number)).end()
+    assert collector.wakes == 1
+    assert collector._queue.flush(5.0)
+    assert collector.names == [str(number) for number in range(200)]
+    assert collector.wakes == 1
+
+
+def test_the_thread_rests_when_nothing_lingers(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It looks once more a while after the last, then no more; the next that lingers wakes it."""
+    monkeypatch.setattr(collection, "LINGER", 0.05)
+    tracer = tracer_of(collector)
+    lingering(tracer, "first").end()
+    until(lambda: not collector._ticks)
+    until(lambda: rests(collector._queue))  # type: ignore[arg-type]  # whatever it holds
+    lingering(tracer, "second").end()
+    assert collector.wakes == 2
+
+
+def test_each_deadline_is_kept(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What lingers is handed over when it is due, also if it began to while the thread was looking."""
+    monkeypatch.setattr(collection, "LINGER", 0.1)
+    tracer = tracer_of(collector)
+    for number in range(3):
+        began = time.monotonic()
+        lingering(tracer, str(number))
+        until(lambda number=number: len(collector.names) == number + 1)  # type: ignore[misc]
+        assert 0.09 <= time.monotonic() - began < 1.0
+
+
+@pytest.mark.parametrize("moment", ["before the sweep", "after the sweep"])
+def test_a_trace_that_begins_to_linger_while_the_thread_looks_is_looked_after(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """It does not wake the thread, which looks anyway, and so must be seen by it."""
+    monkeypatch.setattr(collection, "LINGER", 0.1)
+    tracer = tracer_of(collector)
+    collector._ticks = True  # it looks
+    sweep = collector.sweep
+
+    def swept(*, everything: bool = False) -> float | None:
+        if moment == "before the sweep":
+            lingering(tracer, "meanwhile").end()
+        due = sweep(everything=everything)
+        if moment == "after the sweep":
+            lingering(tracer, "meanwhile")
+        return due
+
+    monkeypatch.setattr(collector, "sweep", swept)
+    assert collector._tick() is not None
+    assert collector._ticks
+    assert collector.wakes == 0
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_forked_child_keeps_its_own_deadlines(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also if the parent's thread looked from time to time, which the child does not have."""
+    monkeypatch.setattr(collection, "LINGER", 0.1)
+    tracer = tracer_of(collector)
+    lingering(tracer, "parent's")
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:  # no assertion may leave this branch
+        answer = b"failed"
+        try:
+            lingering(tracer, "child's")
+            until(lambda: collector.names == ["child's"])
+            answer = b"kept"
+        finally:
+            os.write(writing, answer)
+            os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as answers:
+        assert answers.read() == b"kept"
+    os.waitpid(child, 0)
+
+
+def test_what_is_put_from_many_threads_is_worked_off_once_each_in_their_order() -> None:
+    """Whatever gathers with what."""
+    done: list[tuple[int, int]] = []
+    queue = WorkQueue[Any]("many", done.append, drop=lambda _: None, gather=0.005)
+
+    def put(thread: int) -> None:
+        for number in range(100):
+            queue.put((thread, number))
+            if number % 10 == 0:
+                threading.Event().wait(0.001)
+
+    threads = [threading.Thread(target=put, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert queue.flush(5.0)
+    queue.stop()
+    assert len(done) == 400
+    for number in range(4):
+        assert [item for item in done if item[0] == number] == [(number, each) for each in range(100)]

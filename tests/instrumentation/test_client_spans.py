@@ -1,0 +1,118 @@
+"""The spans of calls over HTTP, Redis and SQL by the short ways are those that contrib's instrumentations make."""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+
+from tests.instrumentation.process import ROOT
+from tests.instrumentation.target import HttpTarget
+from tests.support.process import run_python
+from tests.support.services import Postgres, Valkey
+
+Json = dict[str, Any]
+Trace = Callable[..., Json]
+
+REDIS = ("set", "get", "bytes", "number", "lower case", "many", "error reply", "search", "create", "none", "pipeline")
+SQL = ("select", "lower case", "leading comment", "padded", "failing", "long", "many", "raw", "comment only")
+
+
+@pytest.fixture(scope="module")
+def trace(valkey: Valkey, postgres: Postgres, target: HttpTarget) -> Trace:
+    """Run the program one way or the other, with further variables."""
+
+    def run(way: str, extra: Mapping[str, str] | None = None) -> Json:
+        env = {
+            "WAY": way,
+            "VALKEY": valkey.url,
+            "POSTGRES": postgres.url,
+            "TARGET": target.url,
+            "OTEL_SEMCONV_STABILITY_OPT_IN": "http,database",
+            "PYTHONWARNINGS": "error",
+            **(extra or {}),
+        }
+        done = run_python(ROOT / "tests/apps/client_spans.py", env, pythonpath=[ROOT])
+        assert done.returncode == 0, done.stderr
+        assert done.stderr == ""
+        found: Json = json.loads(done.stdout)
+        return found
+
+    return run
+
+
+def unequal(contribs: Json, ours: Json) -> str:
+    """Tell what differs."""
+    names = contribs["spans"].keys() | ours["spans"].keys()
+    return "\n".join(
+        f"{name}:\n  contrib's {contribs['spans'].get(name)}\n  ours      {ours['spans'].get(name)}"
+        for name in sorted(names)
+        if contribs["spans"].get(name) != ours["spans"].get(name)
+    )
+
+
+@pytest.fixture(scope="module")
+def both(trace: Trace) -> tuple[Json, Json]:
+    """Give what contrib alone makes of everything, and what we make of it."""
+    return trace("contrib"), trace("short")
+
+
+def test_every_call_makes_the_spans_that_contrib_makes(both: tuple[Json, Json]) -> None:
+    """Names, kinds, attributes, statuses, events and parents, however the call ends, in sync and async clients."""
+    contribs, ours = both
+    assert unequal(contribs, ours) == ""
+    assert contribs["seen"] == ours["seen"]
+    names = [f"{client} {name}" for client in ("redis", "async redis") for name in REDIS]
+    names += [f"{driver} {name}" for driver in ("sqlite", "psycopg", "aiosqlite", "asyncpg") for name in SQL]
+    assert [len(ours["spans"][name]) for name in ("redis of another address", "psycopg without a host")] == [2, 2]
+    for name in names:
+        assert [span["kind"] for span in ours["spans"][name]] == ["CLIENT"], name
+
+
+@pytest.mark.parametrize("name", ["async httpx cancelled", "async redis cancelled"])
+def test_a_cancelled_call_has_ended_and_is_no_error(both: tuple[Json, Json], name: str) -> None:
+    """Who calls it off knows why."""
+    (span,) = both[1]["spans"][name]
+    assert both[1]["seen"][name] == "CancelledError"
+    assert (span["status"], span["events"]) == (["UNSET", None], [])
+
+
+def test_each_failed_call_says_with_what(both: tuple[Json, Json]) -> None:
+    """The error's kind is on the span, as an attribute or as an event."""
+    spans = both[1]["spans"]
+    for name in ("httpx refused", "httpx time-out", "httpx unknown scheme", "async httpx refused"):
+        assert spans[name][0]["attributes"]["error.type"] == both[1]["seen"][name]
+    for name in ("redis error reply", "redis refused", "redis unix socket", "async redis error reply"):
+        assert spans[name][0]["events"][0][1]["exception.type"] == f"redis.exceptions.{both[1]['seen'][name]}"
+
+
+def test_contrib_measures_into_a_provider_that_one_client_was_given(both: tuple[Json, Json]) -> None:
+    """Where the process has no metrics, but an application's own client has."""
+    assert both[1]["seen"]["measured"] == ["http.client.request.duration"]
+
+
+def test_statements_get_their_comments_from_contrib(both: tuple[Json, Json]) -> None:
+    """On an engine that the application traces with sqlcommenter."""
+    commented = both[1]["seen"]["commented"]
+    assert len(commented) == 2
+    assert all("db_driver='pysqlite'" in statement for statement in commented)
+    text = [both[1]["spans"][f"commenter {each}"][0]["attributes"]["db.query.text"] for each in (False, True)]
+    assert ["db_driver" in each for each in text] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("OTEL_PYTHON_HTTPX_EXCLUDED_URLS", "status/404,redirect"),
+        ("OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_CLIENT_RESPONSE", "content-.*"),
+    ],
+)
+def test_what_is_asked_of_contrib_by_variables_is_done(trace: Trace, name: str, value: str) -> None:
+    """Addresses to leave out, and headers to note."""
+    contribs, ours = (trace(way, {name: value, "ONLY_HTTPX": "yes"}) for way in ("contrib", "short"))
+    assert unequal(contribs, ours) == ""
+    spans = ours["spans"]
+    if "EXCLUDED" in name:
+        assert [len(spans[f"httpx {case}"]) for case in ("200", "404", "redirect")] == [1, 0, 1]
+    else:
+        assert spans["httpx 200"][0]["attributes"]["http.response.header.content_length"] == ["5"]

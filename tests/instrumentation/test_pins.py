@@ -1,0 +1,201 @@
+"""Pins: each private name of contrib's that the short ways use, and what it must go on to mean."""
+
+import inspect
+from typing import Any
+
+import opentelemetry.instrumentation.redis as contrib_redis
+import pytest
+import redis
+from opentelemetry.instrumentation import fastapi as contrib_fastapi
+from opentelemetry.instrumentation._semconv import (
+    _get_semconv_opt_in_modes,
+    _OpenTelemetrySemanticConventionStability,
+    _OpenTelemetryStabilitySignalType,
+    _report_old,
+    _set_db_system,
+    _StabilityMode,
+)
+from opentelemetry.instrumentation.asgi import (
+    OpenTelemetryMiddleware,
+    asgi_setter,
+    get_host_port_url_tuple,
+    set_status_code,
+)
+from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
+from opentelemetry.instrumentation.redis import util
+from opentelemetry.instrumentation.sqlalchemy import engine as contrib_sqlalchemy
+from opentelemetry.instrumentation.sqlalchemy.engine import EngineTracer
+from opentelemetry.propagators.composite import CompositePropagator
+from opentelemetry.sdk.trace import Tracer, TracerProvider
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from opentelemetry.util.http import ExcludeList
+from sqlalchemy import create_engine
+
+STABLE = (_StabilityMode.DATABASE, _StabilityMode.HTTP)
+
+
+def parameters(function: Any) -> list[str]:
+    return list(inspect.signature(function).parameters)
+
+
+def test_contrib_looks_its_middleware_up_when_it_builds_an_app() -> None:
+    """So the class that stands under this name in its module is the one that serves."""
+    assert contrib_fastapi.__dict__["OpenTelemetryMiddleware"] is OpenTelemetryMiddleware
+    source = inspect.getsource(contrib_fastapi.FastAPIInstrumentor.instrument_app)
+    assert "OpenTelemetryMiddleware(\n" in source
+
+
+def test_contribs_middleware_keeps_what_it_was_given() -> None:
+    """Under the names by which the short way tells whether it may be taken."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        pass
+
+    made = OpenTelemetryMiddleware(
+        app,
+        excluded_urls="a,b",
+        exclude_spans=["send"],
+        http_capture_headers_server_request=["x"],
+        http_capture_headers_server_response=["y"],
+    )
+    kept = vars(made)
+    assert kept["exclude_send_span"] is True
+    assert kept["exclude_receive_span"] is False
+    assert kept["http_capture_headers_server_request"] == ["x"]
+    assert kept["http_capture_headers_server_response"] == ["y"]
+    assert isinstance(kept["excluded_urls"], ExcludeList)
+    assert kept["_sem_conv_opt_in_mode"] in _StabilityMode
+    assert kept.keys() >= {"app", "tracer", "meter", "default_span_details", "server_request_hook"}
+
+
+def test_the_modes_of_the_conventions_are_told_apart() -> None:
+    """Stable ones alone, both, and the old."""
+    assert not _report_old(_StabilityMode.HTTP)
+    assert not _report_old(_StabilityMode.DATABASE)
+    assert _report_old(_StabilityMode.DEFAULT)
+    assert _report_old(_StabilityMode.HTTP_DUP)
+    kinds = (_OpenTelemetryStabilitySignalType.DATABASE, _OpenTelemetryStabilitySignalType.HTTP)
+    assert set(_get_semconv_opt_in_modes(kinds)) == set(kinds)
+    assert callable(_OpenTelemetrySemanticConventionStability._initialize)
+
+
+def test_contribs_words_for_a_server_are_public() -> None:
+    """The address to hold against excluded ones, the status, and how a header is set on a message."""
+    scope = {"scheme": "http", "server": ("shop", 8000), "path": "/a", "headers": []}
+    assert get_host_port_url_tuple(scope) == ("shop:8000", 8000, "http://shop:8000/a")  # type: ignore[no-untyped-call]
+    assert parameters(set_status_code)[:2] == ["span", "status_code"]
+    message: dict[str, Any] = {}
+    asgi_setter.set(message, "A", "b")
+    assert message == {"headers": [[b"a", b"b"]]}
+
+
+def test_a_composite_propagator_holds_its_parts() -> None:
+    """And reads with each of them."""
+    part = TraceContextTextMapPropagator()
+    assert list(CompositePropagator([part])._propagators) == [part]
+    assert type(part).__module__ == "opentelemetry.trace.propagation.tracecontext"
+
+
+def test_a_tracer_asks_for_the_trace_id_and_then_for_a_decision() -> None:
+    """Of its own sampler and generator, which are found under these names."""
+    provider = TracerProvider(shutdown_on_exit=False)
+    tracer = provider.get_tracer("test")
+    assert isinstance(tracer, Tracer)
+    assert tracer.sampler is provider.sampler
+    assert tracer.id_generator is provider.id_generator
+    assert RandomIdGenerator().is_trace_id_random() is True
+    source = inspect.getsource(Tracer.start_span)
+    assert source.index("generate_trace_id()") < source.index("should_sample(")
+
+
+@pytest.mark.parametrize("name", ["_handle_request_wrapper", "_handle_async_request_wrapper"])
+def test_contribs_wrappers_of_httpx_are_given_what_is_asked_for(name: str) -> None:
+    """By these names; what is not known here would be left undone."""
+    wrapper = getattr(HTTPXClientInstrumentor, name)
+    assert isinstance(inspect.getattr_static(HTTPXClientInstrumentor, name), staticmethod)
+    hooks = ["async_request_hook", "async_response_hook"] if "async" in name else ["request_hook", "response_hook"]
+    assert parameters(wrapper) == [
+        "wrapped",
+        "instance",
+        "args",
+        "kwargs",
+        "module",
+        "tracer",
+        "duration_histogram_old",
+        "duration_histogram_new",
+        "sem_conv_opt_in_mode",
+        *hooks,
+        "excluded_urls",
+        "captured_request_headers",
+        "captured_response_headers",
+        "sensitive_headers",
+    ]
+
+
+def test_an_exclude_list_holds_its_expressions() -> None:
+    """Nothing that is true where nothing is excluded."""
+    assert not ExcludeList([])._excluded_urls
+    assert ExcludeList(["a"])._excluded_urls
+
+
+def test_contribs_factories_for_redis_are_given_a_tracer_and_two_hooks() -> None:
+    """And are looked up in its module when it instruments, as what they use is when a command runs."""
+    for name in ("_traced_execute_factory", "_async_traced_execute_factory"):
+        assert parameters(getattr(contrib_redis, name)) == ["tracer", "request_hook", "response_hook"]
+        source = inspect.getsource(contrib_redis.__dict__[name])
+        assert "_format_command_args(args)" in source
+        assert "_build_span_name(instance, args)" in source
+    source = inspect.getsource(contrib_redis._traced_execute_factory)
+    assert '"redis.create_index"' in source
+    assert '"redis.search"' in source
+
+
+def test_contrib_describes_a_connection_by_its_arguments() -> None:
+    """The host and port of a pool, or the path of a socket."""
+    pool = redis.Redis.from_url("redis://shop:7000/3").connection_pool
+    found = util._extract_conn_attributes(pool.connection_kwargs, *STABLE)  # type: ignore[no-untyped-call]
+    assert found == {
+        "db.system.name": "redis",
+        "server.address": "shop",
+        "server.port": 7000,
+        "network.transport": "tcp",
+    }
+    by_path = util._extract_conn_attributes({"path": "/a.sock", "db": 0}, *STABLE)  # type: ignore[no-untyped-call]
+    assert (by_path["server.address"], by_path["network.transport"]) == ("/a.sock", "unix")
+
+
+def test_contribs_tracer_of_an_engine_has_what_is_replaced() -> None:
+    """Its listener, its counters, and what the listener looks at."""
+    assert parameters(EngineTracer._before_cur_exec)[1:6] == ["conn", "cursor", "statement", "params", "context"]
+    assert parameters(EngineTracer._add_idle_to_connection_usage) == ["self", "value"]
+    assert parameters(EngineTracer._add_used_to_connection_usage) == ["self", "value"]
+    engine = create_engine("sqlite://")
+    made = EngineTracer(None, engine, None)  # type: ignore[no-untyped-call]
+    try:
+        assert made._operation_name("shop", "/* a */ SELECT 1") == "SELECT shop"  # type: ignore[no-untyped-call]
+        assert (made.vendor, made.enable_commenter, made.connections_usage) == ("sqlite", False, None)
+        assert made._sem_conv_opt_in_mode_db in _StabilityMode
+        assert made._sem_conv_opt_in_mode_http in _StabilityMode
+    finally:
+        EngineTracer.remove_all_event_listeners()  # type: ignore[no-untyped-call]
+        engine.dispose()
+
+
+def test_contrib_describes_an_engine_by_its_address() -> None:
+    """And says whether the address names a host; else it looks at the connection."""
+    described = contrib_sqlalchemy._get_attributes_from_url
+    url = create_engine("postgresql+psycopg://me@shop:5432/db").url
+    expected = {"server.address": "shop", "server.port": 5432, "db.namespace": "db"}
+    assert described(url, *STABLE) == (expected, True)  # type: ignore[no-untyped-call]
+    assert described(create_engine("sqlite://").url, *STABLE)[1] is False  # type: ignore[no-untyped-call]
+    found: dict[str, Any] = {}
+    _set_db_system(found, "sqlite", _StabilityMode.DATABASE)
+    assert found == {"db.system.name": "sqlite"}
+    assert parameters(contrib_sqlalchemy._get_db_name_from_cursor_or_conn) == ["vendor", "conn", "cursor"]
+    assert parameters(contrib_sqlalchemy._get_attributes_from_cursor_or_conn)[:4] == [
+        "vendor",
+        "conn",
+        "cursor",
+        "attrs",
+    ]
