@@ -38,31 +38,36 @@ class RequestScope(sentry_sdk.Scope):
         self, forked_from: sentry_sdk.Scope, begin: Callable[[sentry_sdk.Scope], None] = lambda _: None
     ) -> None:
         """Fork ``forked_from`` later; ``begin`` completes the fork."""
-        self.client = forked_from.client
-        self._forked_from: sentry_sdk.Scope | None = forked_from
-        self._begin = begin
-        self._making = threading.RLock()  # a request may be at work in several threads
+        _set(self, "_making", threading.RLock())  # a request may be at work in several threads
+        _set(self, "_begin", begin)
+        _set(self, "client", forked_from.client)
+        _set(self, "_forked_from", forked_from)
 
     @property
     def is_untouched(self) -> bool:
-        """Whether nobody has looked at it yet, so that it holds what the other does."""
+        """Whether nobody has looked at it yet, or written on it, so that it holds what the other does."""
         return self._forked_from is not None
 
     def __getattr__(self, name: str) -> Any:
         if name in RequestScope.__slots__:
             raise AttributeError(name)
+        self._fork()
+        return object.__getattribute__(self, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if getattr(self, "_forked_from", None) is not None:
+            self._fork()
+        _set(self, name, value)
+
+    def _fork(self) -> None:
         with self._making:
-            other = self._forked_from
+            other: sentry_sdk.Scope | None = self._forked_from
             if other is not None:
                 made = other.fork()
-                for field, value in _fields(self):  # what has been written since
-                    setattr(made, field, value)
                 self._begin(made)
                 for field, value in _fields(made):  # complete: other threads may read a field as soon as it is there
-                    if not _has(self, field):
-                        setattr(self, field, value)
-                self._forked_from = None
-        return object.__getattribute__(self, name)
+                    _set(self, field, value)
+                _set(self, "_forked_from", None)
 
     def __copy__(self) -> sentry_sdk.Scope:
         """A plain scope: who forks this one is about to use it."""
@@ -70,6 +75,9 @@ class RequestScope(sentry_sdk.Scope):
         for field, value in _fields(super().__copy__()):
             setattr(made, field, value)
         return made
+
+
+_set = object.__setattr__
 
 
 def _fields(scope: sentry_sdk.Scope) -> list[tuple[str, Any]]:

@@ -50,15 +50,15 @@ def test_it_is_forked_once_when_first_looked_at(base: sentry_sdk.Scope) -> None:
 
 
 def test_what_was_written_before_it_was_looked_at_stays(base: sentry_sdk.Scope) -> None:
-    """Of a field that is written whole; the others are the fork's, and who completes it sees all."""
+    """To write is to touch: the others are the fork's, and it is no longer what it was forked from."""
     seen: list[Any] = []
     scope = RequestScope(base, lambda made: seen.append((made._user, made._tags)))
-    scope._user = {"id": "early"}
     scope._level = "warning"
-    assert scope.is_untouched
+    assert not scope.is_untouched
+    scope._user = {"id": "early"}
     assert scope._tags == {"base": "yes"}
     assert (scope._user, scope._level) == ({"id": "early"}, "warning")
-    assert seen == [({"id": "early"}, {"base": "yes"})]
+    assert seen == [({"id": "base"}, {"base": "yes"})]
 
 
 def test_a_fork_of_it_is_a_plain_scope(base: sentry_sdk.Scope) -> None:
@@ -113,12 +113,13 @@ def test_a_thread_that_comes_while_it_is_completed_waits(base: sentry_sdk.Scope)
     first.start()
     assert going_on.wait(5)
     second.start()
+    third = threading.Thread(target=lambda: setattr(scope, "_user", {"id": "meanwhile"}))
+    third.start()
     second.join(0.05)
     assert (seen, len(begun)) == ([], 1)
-    scope._user = {"id": "meanwhile"}
     finish.set()
-    first.join()
-    second.join()
+    for thread in (first, second, third):
+        thread.join()
     assert (seen, len(begun)) == ([0], 1)
     assert scope._user == {"id": "meanwhile"}
 
