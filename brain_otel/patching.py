@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+INHERITED = object()
+"""In the place of what a class holds: the method is that of a class above."""
+
 
 @dataclass(eq=False, kw_only=True, slots=True)
 class Patch:
@@ -19,7 +22,7 @@ class Patch:
     """What to call, with the instance first."""
 
     found: Any
-    """What the class held, to be put back; not the same as ``original`` where it was a wrapper of wrapt's."""
+    """What the class held itself, to be put back: a wrapper of wrapt's, a static method; ``INHERITED`` if nothing."""
 
     replacement: Callable[..., Any] | None = None
     active: bool = True
@@ -32,14 +35,18 @@ class Patch:
     def undo(self) -> None:
         """Put back what was found; where somebody else has wrapped ours meanwhile, ours stays and only calls on."""
         self.active = False
-        if self.is_outermost:
+        if not self.is_outermost:
+            return
+        if self.found is INHERITED:
+            delattr(self.owner, self.name)
+        else:
             setattr(self.owner, self.name, self.found)
 
 
 def replace(owner: Any, name: str, make: Callable[[Patch], Callable[..., Any]]) -> Patch:
     """Replace the method or function ``name`` of ``owner`` by what ``make`` makes of the patch."""
     original = getattr(owner, name)
-    patch = Patch(owner=owner, name=name, original=original, found=vars(owner).get(name, original))
+    patch = Patch(owner=owner, name=name, original=original, found=vars(owner).get(name, INHERITED))
     patch.replacement = make(patch)
     setattr(owner, name, patch.replacement)
     return patch
