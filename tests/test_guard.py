@@ -76,7 +76,6 @@ TARGETS = [
             "use_isolation_scope",
             "RequestScope.__init__",
             "Entered.__init__",
-            "end_session",
             "start_session",
         )
     ),

@@ -23,9 +23,6 @@ logger = logging.getLogger(__name__)
 MAX_ITEMS = 1_000
 """Items that may wait; the oldest is dropped, and counted, beyond it."""
 
-STRETCH, PAUSE = 0.001, 0.002
-"""Seconds for which items that have gathered are worked off, and for which others have the interpreter then."""
-
 
 class WorkQueue(Generic[T]):
     """Hands each item to ``work`` on one daemon thread, in order.
@@ -139,7 +136,9 @@ class WorkQueue(Generic[T]):
                     return
                 if self._items and self._gather and not self._hurry:
                     self._changed.wait(self._gather)
-            self._work_off()
+            while self._work_off_one():
+                pass
+            self._hurry = False
 
     def _rest(self, pause: float | None) -> bool:
         """Wait until there is something to do, for ``pause`` seconds at most; false if the queue has been stopped."""
@@ -148,16 +147,6 @@ class WorkQueue(Generic[T]):
             self._changed.wait(pause)
             self._rests = False
         return not self._stopped
-
-    def _work_off(self) -> None:
-        """All that waits, a stretch at a time: what is done at once is cheap, but the event loop waits meanwhile."""
-        begun = time.monotonic()
-        while self._work_off_one():
-            if self._gather and not self._hurry and time.monotonic() - begun > STRETCH:
-                if len(self._items) < self._max_items // 2:
-                    time.sleep(PAUSE)
-                begun = time.monotonic()
-        self._hurry = False
 
     def _work_off_one(self) -> bool:
         with self._changed:
