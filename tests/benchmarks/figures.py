@@ -30,9 +30,14 @@ def added(found: ByVariant, name: str, key: str) -> float:
 
 
 def against(found: ByVariant, name: str, key: str, other: str = FLOOR) -> float | None:
-    """What a variant adds, in units of what another adds; None where that is nothing."""
-    unit = added(found, other, key)
-    return added(found, name, key) / unit if unit > 0 else None
+    """What a variant adds, in units of what another adds in the same round; None where that is nothing.
+
+    The median of the rounds' ratios, not the ratio of their medians: in one round the machine may be half as fast.
+    """
+    rounds = zip(found[name], found[other], found[BARE], strict=True)
+    parts = [(run[key] - bare[key], unit[key] - bare[key]) for run, unit, bare in rounds]
+    ratios = [mine / theirs for mine, theirs in parts if theirs > 0]
+    return median(ratios) if ratios else None
 
 
 def share(found: ByVariant, name: str, key: str, other: str = FLOOR) -> float:
