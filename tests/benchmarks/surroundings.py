@@ -44,6 +44,7 @@ class Surroundings:
         return {
             **{name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG")},
             "PYTHONPATH": str(ROOT),
+            "PYTHONHASHSEED": "0",  # one thing less by which processes of the same variant differ
             "VALKEY_PORT": str(self.valkey_port),
             "UPSTREAM_URL": f"http://127.0.0.1:{self.ports[UPSTREAM]}",
             "SINK_URL": f"http://127.0.0.1:{port}",
