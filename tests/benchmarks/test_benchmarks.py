@@ -14,6 +14,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from tests.benchmarks.curves import COMPARED, ROUTES, SIZES
+from tests.benchmarks.figures import against
 from tests.benchmarks.load import Connection, at_rate, quantile
 from tests.benchmarks.plot import draw
 from tests.benchmarks.report import BEGIN, END, write_report
@@ -137,14 +138,25 @@ def test_a_product_that_was_not_seen_to_trace_is_named() -> None:
     """One that sends nothing, and one without a kind of span in any of the rounds."""
     full = run(300, sent=9.0, spans=["server", "sql", "redis", "http"])
     cpu = {
-        BARE: [run(100)],
-        FLOOR: [run(200)],
-        "elastic-apm": [run(200)],
+        BARE: [run(100), run(100)],
+        FLOOR: [run(200), run(200)],
+        "elastic-apm": [run(200), run(200)],
         "ddtrace": [full, {**full, "spans": ["server", "redis", "http"]}],
-        "logfire": [full],
+        "logfire": [full, full],
     }
     (notes,) = [grid.notes for title, grid in by_title({"cpu": cpu}).items() if title.startswith("CPU")]
     assert notes[1:] == ["elastic-apm: nothing was sent.", "ddtrace: no sql spans were seen in what was sent."]
+
+
+def test_a_ratio_is_that_of_a_round() -> None:
+    """A round in which the machine was slow counts like any other; one in which the floor added nothing does not."""
+    found = {
+        BARE: [run(100), run(300), run(100), run(100)],
+        FLOOR: [run(200), run(700), run(200), run(90)],
+        OURS_BESIDE: [run(250), run(900), run(230), run(900)],
+    }
+    assert against(found, OURS_BESIDE, "loop") == 1.5
+    assert against({**found, FLOOR: found[BARE]}, OURS_BESIDE, "loop") is None
 
 
 def test_the_other_sections_have_tables_with_ratios() -> None:
