@@ -274,12 +274,10 @@ class QueuedCollector(LocalTraceCollector, Generic[T]):
         """Hand over what is due; the seconds until the next look, None if nothing has lingered since the last."""
         lingered, self._has_lingered = self._has_lingered, False
         due = self.sweep()
-        if due is None and lingered:
-            due = LINGER
-        self._ticks = due is not None
-        if due is None and self._has_lingered:  # meanwhile, and `lingering` may have found `_ticks` still set
-            self._ticks, due = True, LINGER
-        return due
+        self._ticks = due is not None or lingered
+        if self._has_lingered:  # meanwhile, and `lingering` may have found `_ticks` still set
+            self._ticks = True
+        return LINGER if due is None and self._ticks else due
 
     def flush_within(self, timeout: float) -> bool:
         """Work off what waits within ``timeout`` seconds; whether all was."""

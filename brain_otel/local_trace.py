@@ -13,7 +13,6 @@ where no span is recorded: an error there is linked all the same.
 
 from __future__ import annotations
 
-import contextlib
 from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -22,7 +21,7 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace as otel_trace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from opentelemetry.context import Context
     from opentelemetry.trace import Span, SpanContext
@@ -174,16 +173,6 @@ def leave(before: Before) -> None:
     """Make current what was before."""
     otel_context.detach(before[1])
     _variable.reset(before[0])
-
-
-@contextlib.contextmanager
-def entered(trace: LocalTrace) -> Iterator[None]:
-    """Make ``trace`` the current local trace for the block."""
-    before = enter(trace)
-    try:
-        yield
-    finally:
-        leave(before)
 
 
 def failed_in(error: BaseException | None) -> LocalTrace | None:

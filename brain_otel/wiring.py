@@ -11,10 +11,6 @@ from typing import TYPE_CHECKING
 
 from opentelemetry import _logs as otel_logs
 from opentelemetry import metrics as otel_metrics
-
-# Makes the propagator without setting it, to see whether it can be made; tests name a wrong one.
-# The loader's public function reads the file and os.environ itself; ours have been read, checked against the
-# same schema and relieved of what upstream does not know. Only the conversion is left; a test pins it.
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk.metrics import MeterProvider
 
