@@ -23,10 +23,8 @@ from brain_otel.named_destinations import METRIC_EXPORTER, read_destinations, re
 from brain_otel.privacy_document import read_privacy
 from brain_otel.sampling_document import read_sampling, sentry_rate
 from brain_otel.schema import MAJOR, MINOR, is_newer, refuse_endless, validate
-from brain_otel.settings import (
-    SentrySettings,
-    Settings,
-)
+from brain_otel.settings import SentrySettings, Settings
+from brain_otel.usual_document import is_usual
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -100,6 +98,7 @@ def _settings(
         environment=environment,
         source=document.source,
         document=_upstream_part(document, environment, destinations, with_sentry=sentry is not None),
+        usual=is_usual(document.data),
         destinations=destinations,
         sentry=sentry,
         instrumentation=read_instrumentation(document),

@@ -8,8 +8,7 @@ from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import best_match
+from brain_otel.usual_document import is_usual
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,6 +39,11 @@ def validate(document: Document) -> None:
     Raises:
         ConfigurationError: it names the deepest place that can be told.
     """
+    if is_usual(document.data):
+        return
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import best_match
+
     schema = _schema()
     # The schema leaves the top level open; a misspelt block would be without effect and nobody would know.
     for name in document.data:

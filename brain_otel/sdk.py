@@ -9,14 +9,6 @@ import traceback
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace as otel_trace
-from opentelemetry.configuration import configure_sdk
-
-# Makes the propagator without setting it, to see whether it can be made; tests name a wrong one.
-from opentelemetry.configuration._propagator import create_propagator
-
-# The loader's public function reads the file and os.environ itself; ours have been read, checked against the
-# same schema and relieved of what upstream does not know. Only the conversion is left; a test pins it.
-from opentelemetry.configuration.file._loader import _dict_to_model
 from opentelemetry.context import Context
 from opentelemetry.propagate import get_global_textmap, set_global_textmap
 from opentelemetry.propagators.composite import CompositePropagator
@@ -26,6 +18,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from brain_otel.named_destinations import METRIC_EXPORTER
 from brain_otel.refusal import ConfigurationError, reason
 from brain_otel.sampling import DecidedIds, HeadSampler
+from brain_otel.usual_providers import configure_usual
 from brain_otel.wiring import create_plan
 
 if TYPE_CHECKING:
@@ -59,7 +52,7 @@ class NoPropagator(CompositePropagator):
 
 
 def configure_opentelemetry(settings: Settings, destinations: tuple[InUse, ...] = ()) -> TracerProvider:
-    """Let OpenTelemetry configure itself from its part of the file; the tracer provider that is then global.
+    """Set OpenTelemetry up as its part of the file says; the tracer provider that is then global.
 
     The metric exporters among ``destinations`` become part of the readers that the file describes.
 
@@ -74,9 +67,8 @@ def configure_opentelemetry(settings: Settings, destinations: tuple[InUse, ...] 
             "any other OpenTelemetry set-up"
         )
     try:
-        model = _dict_to_model(_upstream_document(settings.document, destinations))
-        create_propagator(model.propagator)  # upstream comes to it last, when the providers are set for good
-        configure_sdk(model)
+        document = _upstream_document(settings.document, destinations)
+        (configure_usual if settings.usual else _configure_any)(document)
     except Exception as error:
         raise ConfigurationError(
             f"{settings.source}: {_block(error)} cannot be made ({reason(error)}); "
@@ -92,6 +84,20 @@ def configure_opentelemetry(settings: Settings, destinations: tuple[InUse, ...] 
     provider.id_generator = DecidedIds(provider.id_generator)  # type: ignore[assignment]  # the SDK means any generator
     provider.sampler = HeadSampler(provider.sampler, create_plan(settings, destinations))
     return provider
+
+
+def _configure_any(document: dict[str, Any]) -> None:
+    """Let OpenTelemetry configure itself, which it can from every file there is, and takes its time to."""
+    from opentelemetry.configuration import configure_sdk
+    from opentelemetry.configuration._propagator import create_propagator
+
+    # The loader's public function reads the file and os.environ itself; ours have been read, checked against the
+    # same schema and relieved of what upstream does not know. Only the conversion is left; a test pins it.
+    from opentelemetry.configuration.file._loader import _dict_to_model
+
+    model = _dict_to_model(document)
+    create_propagator(model.propagator)  # upstream comes to it last, when the providers are set for good
+    configure_sdk(model)
 
 
 def create_metric_exporter(destination: MetricExporter | None) -> MetricExporter | None:

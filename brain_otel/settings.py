@@ -109,6 +109,8 @@ class Settings:
     """The file that was read, for messages."""
     document: Mapping[str, Any] = field(repr=False)
     """The file's part that is OpenTelemetry's own, variables filled in, the destinations taken out."""
+    usual: bool = False
+    """Whether it asks for no more than :mod:`brain_otel.usual_document` describes."""
     destinations: tuple[Options, ...] = ()
     """Each destination that the file names, once for each signal, with the options given there."""
     sentry: SentrySettings | None = None
