@@ -11,7 +11,8 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from brain_otel import instrumentation
+# `forking` has only to be there.
+from brain_otel import forking, instrumentation  # noqa: F401
 from brain_otel.error_rules import configure_error_rules
 from brain_otel.hooks import Hooks, configure_hooks, hooks
 from brain_otel.lifecycle import configure_exit, forget_exit

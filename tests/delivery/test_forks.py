@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -203,13 +202,13 @@ def test_each_worker_has_an_instance_id(ingest: SentryIngest, tmp_path: Path, na
                 assert server.get(f"/boom/{number}").status_code == 500
                 number += 1
             server.terminate()
-        instances = set(map(instance_of, ingest.transactions))
-        assert len(instances) == 2
-        assert {str(span.resource["service.instance.id"]) for span in receiver.spans} == instances
-        logged = [each for each in receiver.log_records if each.trace_id]
-        assert logged
-        assert {str(each.resource["service.instance.id"]) for each in logged} <= instances
-        assert {str(each.resource["service.instance.id"]) for each in receiver.metrics} >= instances
+            instances = set(map(instance_of, ingest.transactions))
+            assert len(instances) == 2
+            assert {str(span.resource["service.instance.id"]) for span in receiver.spans} == instances
+            logged = [each for each in receiver.log_records if each.trace_id]
+            assert logged
+            assert {str(each.resource["service.instance.id"]) for each in logged} <= instances
+            assert {str(each.resource["service.instance.id"]) for each in receiver.metrics} >= instances
 
 
 def test_an_instance_id_that_is_given_stays(tmp_path: Path) -> None:
@@ -264,4 +263,52 @@ for each in threads: each.join()
         until(lambda: is_empty(tmp_path), 30.0)
     assert set(captured) <= set(arrived(ingest))
     assert set(arrived(ingest).values()) == {1}
-    assert threading.active_count() < 50
+
+
+IMPORTING = """
+import os, sys, threading, time
+import brain_otel
+thread = threading.Thread(target=__import__, args=("slow",))
+thread.start()
+while "slow" not in sys.modules: time.sleep(0.001)
+began = time.monotonic()
+child = os.fork()
+if child == 0:
+    import slow
+    os.write(1, f"child {slow.VALUE}\\n".encode())
+    os._exit(0)
+os.write(1, f"{time.monotonic() - began < 1.0}\\n".encode())
+began = time.monotonic()
+while time.monotonic() - began < 10.0 and os.waitpid(child, os.WNOHANG) == (0, 0): time.sleep(0.01)
+if time.monotonic() - began >= 10.0: os.kill(child, 9)
+"""
+
+
+def test_a_fork_waits_for_what_other_threads_import(tmp_path: Path) -> None:
+    """The child would wait for ever for what a thread that it does not have was importing."""
+    (tmp_path / "slow.py").write_text("import time\ntime.sleep(0.3)\nVALUE = 1\n")
+    done = run_python(IMPORTING, pythonpath=[tmp_path], timeout=30.0)
+    assert sorted(done.stdout.splitlines()) == ["True", "child 1"], done.stderr
+
+
+def test_a_fork_waits_neither_for_an_import_of_its_own_nor_for_ever(tmp_path: Path) -> None:
+    """A module that forks while it is imported, and an import that hangs."""
+    (tmp_path / "forks.py").write_text("import os\nif os.fork() == 0: os._exit(0)\nos.wait()\n")
+    (tmp_path / "hangs.py").write_text("import time\ntime.sleep(60)\n")
+    code = """
+import os, sys, threading, time
+import brain_otel
+began = time.monotonic()
+import forks
+quick = time.monotonic() - began
+threading.Thread(target=__import__, args=("hangs",), daemon=True).start()
+while "hangs" not in sys.modules: time.sleep(0.001)
+began = time.monotonic()
+if os.fork() == 0: os._exit(0)
+bounded = time.monotonic() - began
+os.wait()
+os.write(1, f"{quick < 0.5} {0.9 < bounded < 5.0}\\n".encode())
+os._exit(0)
+"""
+    done = run_python(code, pythonpath=[tmp_path], timeout=30.0)
+    assert done.stdout == "True True\n", done.stderr
