@@ -131,12 +131,11 @@ def segment_name(lane: str, number: int) -> str:
 def segments(folder: Path, *lanes: str) -> list[Segment]:
     """The segments of a target, the oldest first."""
     found = []
-    with suppress(OSError):
-        for entry in os.scandir(folder):
-            match = _NAME.fullmatch(entry.name)
-            if match is not None and (not lanes or match[6] in lanes) and entry.is_file(follow_symlinks=False):
-                created, up, process = int(match[1]), int(match[3]), int(match[4])
-                found.append(Segment(created, Path(entry.path), match[6], match[2], up, process))
+    for entry in _entries(folder):
+        match = _NAME.fullmatch(entry.name)
+        if match is not None and (not lanes or match[6] in lanes) and entry.is_file(follow_symlinks=False):
+            created, up, process = int(match[1]), int(match[3]), int(match[4])
+            found.append(Segment(created, Path(entry.path), match[6], match[2], up, process))
     return sorted(found, key=by_age)
 
 
@@ -148,22 +147,28 @@ def by_age(segment: Segment) -> tuple[bool, int, int, Path]:
 
 def remove_stray_acknowledgements(folder: Path) -> None:
     """Take away what tells of segments that are gone: who removed one was killed, or another was just sending it."""
-    with suppress(OSError):
-        for entry in os.scandir(folder):
-            segment = entry.name.removesuffix(ACK)
-            if segment != entry.name and _NAME.fullmatch(segment) and not (folder / segment).exists():
+    for entry in _entries(folder):
+        segment = entry.name.removesuffix(ACK)
+        if segment != entry.name and _NAME.fullmatch(segment) and not (folder / segment).exists():
+            with suppress(OSError):
                 Path(entry.path).unlink()
 
 
 def targets(directory: Path) -> dict[Path, Target]:
     """The targets of a directory by their folders; a folder whose target cannot be read is left out."""
     found = {}
-    with suppress(OSError):
-        for entry in sorted(os.scandir(directory), key=lambda each: each.name):
-            if _TARGET_ID.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False):
-                with suppress(OSError, ValueError):
-                    found[Path(entry.path)] = Target.from_json((Path(entry.path) / TARGET).read_text())
+    for entry in sorted(_entries(directory), key=lambda each: each.name):
+        if _TARGET_ID.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False):
+            with suppress(OSError, ValueError):
+                found[Path(entry.path)] = Target.from_json((Path(entry.path) / TARGET).read_text())
     return found
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    """What is in ``folder``, or nothing where that cannot be read."""
+    with suppress(OSError), os.scandir(folder) as found:
+        return list(found)
+    return []
 
 
 def read_bounds(directory: Path) -> Bounds:
