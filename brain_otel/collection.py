@@ -16,23 +16,18 @@ import threading
 import time
 import weakref
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING
 
 from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.trace import SpanKind
 
 from brain_otel import local_trace
-from brain_otel.delivery.queue import WorkQueue
 from brain_otel.guard import caught, guarded
 from brain_otel.local_trace import LocalTrace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from opentelemetry.context import Context
     from opentelemetry.sdk.trace import ReadableSpan, Span
-
-T = TypeVar("T")
 
 MAX_SPANS_PER_TRACE = 1_000
 """Spans kept of one local trace; Sentry takes no more in a transaction."""
@@ -41,16 +36,13 @@ MAX_OPEN_TRACES = 10_000
 """Local traces that may be open at once; the oldest is given up beyond it."""
 
 MAX_BUFFERED_SPANS = 100_000
-"""Ended spans held in memory over all open local traces; what is complete is in the queue, bounded by itself."""
+"""Ended spans held in memory over all open local traces."""
 
 MAX_AGE = 24 * 3600.0
 """Seconds after which a local trace whose root never ended is given up."""
 
 LINGER = 30.0
 """Seconds a local trace waits for spans that are still open when its root has ended."""
-
-GATHER = 0.1
-"""Seconds for which local traces gather before they are worked off together."""
 
 
 @dataclass(eq=False, slots=True)
@@ -66,6 +58,11 @@ class CollectedTrace:
     open_spans: set[int] = field(default_factory=set)
     due: float | None = None
     """When it is handed over at the latest, once its root has ended."""
+
+
+def span_count(collected: CollectedTrace) -> int:
+    """How many spans are held for it."""
+    return len(collected.spans) + 1
 
 
 class LocalTraceCollector(SpanProcessor):
@@ -250,49 +247,6 @@ class LocalTraceCollector(SpanProcessor):
         """Hand over what is waiting; true, since that does not block."""
         self.sweep(everything=True)
         return True
-
-
-class QueuedCollector(LocalTraceCollector, Generic[T]):
-    """A collector whose local traces are worked off on a thread of its own."""
-
-    def __init__(self, name: str, work: Callable[[T], None], *, drop: Callable[[T], None]) -> None:
-        super().__init__()
-        self._queue: WorkQueue[T] = WorkQueue(name, work, drop=drop, idle=self._tick, gather=GATHER)
-
-    def _reset(self) -> None:
-        super()._reset()
-        self._ticks = self._has_lingered = False
-
-    def lingering(self) -> None:
-        """See to it that the deadline is kept: while there is use, the queue's thread looks from time to time."""
-        self._has_lingered = True
-        if not self._ticks:
-            self._ticks = True
-            self._queue.wake()
-
-    def _tick(self) -> float | None:
-        """Hand over what is due; the seconds until the next look, None if nothing has lingered since the last."""
-        lingered, self._has_lingered = self._has_lingered, False
-        due = self.sweep()
-        self._ticks = due is not None or lingered
-        if self._has_lingered:  # meanwhile, and `lingering` may have found `_ticks` still set
-            self._ticks = True
-        return LINGER if due is None and self._ticks else due
-
-    def flush_within(self, timeout: float) -> bool:
-        """Work off what waits within ``timeout`` seconds; whether all was."""
-        self.sweep(everything=True)
-        return self._queue.flush(timeout)
-
-    def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """OpenTelemetry's form of :meth:`flush_within`."""
-        return self.flush_within(timeout_millis / 1000)
-
-    def shutdown(self) -> None:
-        """Take nothing more; what still waits is dropped."""
-        self.sweep(everything=True)
-        self._queue.stop()
-        self._stopped = True
 
 
 def _reset(collector: LocalTraceCollector | None) -> None:

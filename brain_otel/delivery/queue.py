@@ -32,7 +32,11 @@ class WorkQueue(Generic[T]):
     of its own: the parent's items are the parent's.
 
     After a rest the thread lets items come for ``gather`` seconds before it works them all off: to be woken for each
-    costs whoever puts it, and a thread that takes turns with the event loop item by item is in its way.
+    costs whoever puts it, and a thread that takes turns with the event loop item by item is in its way. It waits no
+    longer once half of what may wait has come.
+
+    What waits is bounded by ``max_items``, and by ``max_weight`` where ``weigh`` says what an item weighs; one item
+    may weigh any amount.
     """
 
     def __init__(
@@ -43,6 +47,8 @@ class WorkQueue(Generic[T]):
         drop: Callable[[T], None],
         idle: Callable[[], float | None] = lambda: None,
         max_items: int = MAX_ITEMS,
+        weigh: Callable[[T], int] = lambda _: 0,
+        max_weight: int = 1,
         gather: float = 0.0,
     ) -> None:
         self._gather = gather
@@ -51,37 +57,53 @@ class WorkQueue(Generic[T]):
         self._drop = drop
         self._idle = idle
         self._max_items = max_items
+        self._weigh = weigh
+        self._max_weight = max_weight
         self._reset()
         # A hook cannot be taken back; it must not keep the queue, and all that hangs on it, alive for ever.
         alive = weakref.ref(self)
         os.register_at_fork(after_in_child=lambda: _reset(alive()))
 
     def _reset(self) -> None:
-        self._items: deque[T] = deque()
+        self._items: deque[tuple[T, int]] = deque()
+        self._weight = 0
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._busy = False
         self._stopped = False
         self._rests = False
         """Whether the thread waits for something to happen, and is to be told."""
+        self._gathers = False
+        """Whether it lets items come, and is to be told when many have."""
         self._woken = False
         self._hurry = False
 
     def put(self, item: T) -> None:
         """Add ``item``; never blocks."""
         dropped: list[T] = []
+        weight = self._weigh(item)
         with self._changed:
             if self._stopped:
                 dropped.append(item)
             else:
-                if len(self._items) >= self._max_items:
-                    dropped.append(self._items.popleft())
-                self._items.append(item)
+                while self._items and self._is_full(1, weight):
+                    dropped.append(self._pop())
+                self._items.append((item, weight))
+                self._weight += weight
                 self._start()
-                if self._rests:
+                if self._rests or (self._gathers and self._is_full(len(self._items), self._weight)):
                     self._rouse()
         for each in dropped:
             self._drop(each)
+
+    def _is_full(self, items: int, weight: int) -> bool:
+        """Whether so much more is more than may wait."""
+        return len(self._items) + items > self._max_items or self._weight + weight > self._max_weight
+
+    def _pop(self) -> T:
+        item, weight = self._items.popleft()
+        self._weight -= weight
+        return item
 
     def wake(self) -> None:
         """Let ``idle`` be called soon, to learn of a new deadline."""
@@ -92,7 +114,7 @@ class WorkQueue(Generic[T]):
                 self._rouse()
 
     def _rouse(self) -> None:
-        self._rests = False
+        self._rests = self._gathers = False
         self._changed.notify_all()
 
     def flush(self, timeout: float) -> bool:
@@ -112,8 +134,7 @@ class WorkQueue(Generic[T]):
         """Take nothing more and end the thread; what still waits is dropped."""
         with self._changed:
             self._stopped = True
-            left = list(self._items)
-            self._items.clear()
+            left = [self._pop() for _ in range(len(self._items))]
             self._changed.notify_all()
         for item in left:
             self._drop(item)
@@ -135,7 +156,9 @@ class WorkQueue(Generic[T]):
                 if not self._rest(pause):
                     return
                 if self._items and self._gather and not self._hurry:
+                    self._gathers = True
                     self._changed.wait(self._gather)
+                    self._gathers = False
             while self._work_off_one():
                 pass
             self._hurry = False
@@ -152,7 +175,7 @@ class WorkQueue(Generic[T]):
         with self._changed:
             if not self._items or self._stopped:
                 return False
-            item = self._items.popleft()
+            item = self._pop()
             self._busy = True
         with guarded(f"working in {self._name}"):
             self._work(item)

@@ -8,12 +8,13 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from brain_otel import local_trace
-from brain_otel.collection import CollectedTrace, QueuedCollector
+from brain_otel.collection import CollectedTrace, span_count
 from brain_otel.destinations import Destination
 from brain_otel.destinations.layout import Layout, Line, as_text
 from brain_otel.destinations.tree import FinishedTrace, Note, render
 from brain_otel.destinations.wording import clean
 from brain_otel.guard import guarded
+from brain_otel.queued_collection import QueuedCollector
 from brain_otel.reporting import Reporter
 
 if TYPE_CHECKING:
@@ -43,11 +44,17 @@ class _Heard:
         self.taken = False
 
 
+def _weight(finished: FinishedTrace) -> int:
+    return 0 if finished.collected is None else span_count(finished.collected)
+
+
 class ConsoleSpanProcessor(QueuedCollector[FinishedTrace]):
     """Hands each complete local trace, with what was reported in it, to ``show`` on a thread of its own."""
 
     def __init__(self, show: Callable[[FinishedTrace], None]) -> None:
-        super().__init__("brain_otel.console", lambda finished: self.show(finished), drop=lambda _: None)
+        super().__init__(
+            "brain_otel.console", lambda finished: self.show(finished), drop=lambda _: None, weigh=_weight
+        )
         self.show = show
 
     def _reset(self) -> None:

@@ -15,7 +15,7 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.trace import SpanKind
 
 from brain_otel import conventions
-from brain_otel.collection import CollectedTrace, QueuedCollector
+from brain_otel.collection import CollectedTrace, span_count
 from brain_otel.destinations import Destination
 from brain_otel.destinations.batching import batch_options, create_batched
 from brain_otel.destinations.connection import create_session
@@ -25,6 +25,7 @@ from brain_otel.destinations.probing import send_probe
 from brain_otel.destinations.sentry import ready_line
 from brain_otel.guard import guarded
 from brain_otel.privacy import masked_url
+from brain_otel.queued_collection import QueuedCollector
 from brain_otel.sentry.breadcrumbs import MAX_BREADCRUMBS
 from brain_otel.sentry.client import close_sentry, configure_sentry, flush_sentry, pressure_on
 from brain_otel.sentry.dsn import otlp_address, probe_event
@@ -43,7 +44,7 @@ class ExportedTrail(QueuedCollector[CollectedTrace]):
     """Exports every span, and keeps the latest steps of open local traces: the trail that leads to an error."""
 
     def __init__(self, exported: SpanProcessor | None) -> None:
-        super().__init__("brain_otel.sentry_otlp", lambda _: None, drop=lambda _: None)
+        super().__init__("brain_otel.sentry_otlp", lambda _: None, drop=lambda _: None, weigh=span_count)
         self._exported = exported
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:

@@ -15,7 +15,8 @@ from opentelemetry.trace import SpanKind
 from sentry_sdk.integrations.opentelemetry import SentrySpanProcessor as UpstreamProcessor
 
 from brain_otel import conventions
-from brain_otel.collection import CollectedTrace, QueuedCollector
+from brain_otel.collection import CollectedTrace, span_count
+from brain_otel.queued_collection import QueuedCollector
 from brain_otel.sampling import is_for_sentry
 from brain_otel.sentry.plain_transactions import send_plainly
 from brain_otel.sentry.profiling import attach_profile, follow_thread, start_profile, stop_profile
@@ -37,7 +38,7 @@ class SentrySpanProcessor(QueuedCollector[CollectedTrace], UpstreamProcessor):  
         return object.__new__(cls)
 
     def __init__(self) -> None:
-        QueuedCollector.__init__(self, "brain_otel.sentry", self._send, drop=self._dropped)
+        QueuedCollector.__init__(self, "brain_otel.sentry", self._send, drop=self._dropped, weigh=span_count)
 
     def wants(self, span: ReadableSpan) -> bool:
         """All but spans of our own traffic to Sentry, which would beget themselves."""

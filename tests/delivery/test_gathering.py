@@ -13,8 +13,9 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.trace import TracerProvider
 
 from brain_otel import collection, guard
-from brain_otel.collection import CollectedTrace, QueuedCollector
+from brain_otel.collection import CollectedTrace, span_count
 from brain_otel.delivery.queue import WorkQueue
+from brain_otel.queued_collection import QueuedCollector
 
 LONG = 60.0
 """Seconds that no test waits for."""
@@ -76,6 +77,22 @@ def test_items_that_come_while_others_gather_are_worked_off_with_them() -> None:
         assert work.moments[-1] - work.moments[0] < 0.15
         until(lambda: rests(queue))
         assert work.idled == idled + 1
+
+
+@pytest.mark.parametrize(("bounds", "count"), [({"max_items": 8}, 5), ({"weigh": lambda _: 3, "max_weight": 24}, 5)])
+def test_gathering_ends_when_half_of_what_may_wait_has_come(bounds: dict[str, Any], count: int) -> None:
+    """A burst is worked off while there is room for the rest of it."""
+    work = Work()
+    queue = WorkQueue[int]("bursting", work, drop=lambda _: None, gather=LONG, **bounds)
+    try:
+        for item in range(count - 1):
+            queue.put(item)
+        threading.Event().wait(0.05)
+        assert work.done == []
+        queue.put(count - 1)
+        until(lambda: work.done == list(range(count)))
+    finally:
+        queue.stop()
 
 
 def test_flushing_does_not_wait_until_items_have_gathered() -> None:
@@ -149,7 +166,7 @@ class Collector(QueuedCollector[CollectedTrace]):
 
     def __init__(self) -> None:
         self.names: list[str] = []
-        super().__init__("collecting", self._work, drop=lambda _: None)
+        super().__init__("collecting", self._work, drop=lambda _: None, weigh=span_count)
         self.wakes = 0
         self._wake = self._queue.wake
         vars(self._queue)["wake"] = self._counted

@@ -82,6 +82,32 @@ def test_a_full_queue_drops_the_oldest_and_says_so() -> None:
         assert gate.done == [0, 4, 5, 6]
 
 
+def test_what_waits_is_bounded_by_its_weight() -> None:
+    """The oldest go until there is room; what is heavier than all that may wait is taken alone."""
+    gate = Gate()
+    queue = WorkQueue("weighing", gate.work, drop=gate.drop, weigh=lambda item: item, max_weight=10)
+    try:
+        queue.put(1)
+        assert gate.begun.wait(5)  # the thread holds it, which is not waiting
+        for item in (2, 3, 5):
+            queue.put(item)
+        assert gate.dropped == []
+        queue.put(4)
+        assert gate.dropped == [2, 3]
+        queue.put(70)
+        assert gate.dropped == [2, 3, 5, 4]
+        queue.put(6)
+        assert gate.dropped == [2, 3, 5, 4, 70]
+        gate.open.set()
+        assert queue.flush(5)
+        queue.put(10)
+        assert queue.flush(5)
+        assert gate.done == [1, 6, 10]
+    finally:
+        gate.open.set()
+        queue.stop()
+
+
 def test_putting_never_waits_for_the_work() -> None:
     """A stuck worker costs the caller next to nothing."""
     gate = Gate()
