@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from brain_otel.refusal import ConfigurationError, refusal
 
@@ -21,8 +20,7 @@ _ENVIRONMENT = re.compile(r"(?!\.)[^\s/\\]{1,64}")
 """What Sentry takes for an environment, and a file's name can be made of."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Choice:
+class Choice(NamedTuple):
     """Which file is read for which environment, and why."""
 
     environment: str

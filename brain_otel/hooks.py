@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -11,8 +10,7 @@ if TYPE_CHECKING:
     Filter = Callable[[dict[str, Any], dict[str, Any]], dict[str, Any] | None]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Hooks:
+class Hooks(NamedTuple):
     """The application's functions; None where it gave none."""
 
     mask: Callable[[str, Any], Any] | None = None

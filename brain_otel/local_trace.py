@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace as otel_trace
@@ -38,8 +38,7 @@ _left: ContextVar[tuple[BaseException, LocalTrace] | None] = ContextVar("brain_o
 _last_failure: tuple[BaseException, LocalTrace] | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Request:
+class Request(NamedTuple):
     """The facts of an HTTP request or a WebSocket's handshake, free of any framework."""
 
     method: str
@@ -51,8 +50,7 @@ class Request:
     """As far as the application has read it; None if it was not looked at, or is too long."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Name:
+class Name(NamedTuple):
     """The name of a local trace and what kind of name it is.
 
     ``source`` is Sentry's `transaction source <https://develop.sentry.dev/sdk/event-payloads/transaction/>`_:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from brain_otel.destinations import UPSTREAM_METRIC_EXPORTERS, known_names, takes
+from brain_otel.destinations import UPSTREAM_METRIC_EXPORTERS, is_known, known_names, takes
 from brain_otel.options import Options
 from brain_otel.refusal import refusal
 
@@ -140,7 +140,7 @@ def _options(
     key: Key,
     index: int,
 ) -> Options:
-    if name not in known_names() and not _is_upstream(name, signal):
+    if not is_known(name) and not _is_upstream(name, signal):
         allowed = ", ".join(known_names())
         raise document.error(key[:-1], name, allowed)
     given = dict(values or {})

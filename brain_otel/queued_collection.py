@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-MAX_QUEUED_SPANS = 20_000
+MAX_QUEUED_SPANS = 10_000
 """Spans of complete local traces that wait to be worked off, some 3 kB each; beyond it the oldest are dropped."""
 
 GATHER = 0.1

@@ -20,8 +20,8 @@ _SECRET_NAME = re.compile(
 _FOLDERS = ("PWD", "OLDPWD")
 """Variables in which a shell keeps where it is and was: their names look like a password's."""
 
-_SECRET_TEXT = re.compile(
-    r"""
+# Compiled when something is refused.
+_REVEALING = r"""
     (?<=//) [^/\s@]+ (?=@)                                # what stands before the host of an address
     | \b (?:bearer|basic) \s+ [^\s'",;]+                  # an Authorization header
     | \b eyJ [\w-]+ (?:\.[\w-]+)*                         # a JSON web token
@@ -30,9 +30,7 @@ _SECRET_TEXT = re.compile(
     | (?<![A-Za-z0-9]) (?= [A-Za-z]*[0-9]) (?= [0-9]*[A-Za-z]) [A-Za-z0-9]{20,}
     | (?: password | passwd | pwd | passphrase | secret | token | api[_-]?key | auth(?:orization)? | sig(?:nature)? )
       \s* [=:] \s* [^\s'",;&]+
-    """,
-    re.IGNORECASE | re.VERBOSE,
-)
+    """
 
 
 class ConfigurationError(Exception):
@@ -53,7 +51,7 @@ def holds_credentials(text: str) -> bool:
 
 def masked(text: str) -> str:
     """``text`` on one line, without what looks like a secret."""
-    return _SECRET_TEXT.sub(MASK, " ".join(text.split()))
+    return re.sub(_REVEALING, MASK, " ".join(text.split()), flags=re.IGNORECASE | re.VERBOSE)
 
 
 def shown(value: object) -> str:

@@ -7,8 +7,7 @@ helpers and the instrumentations speak to all of them here and know none of them
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from brain_otel import local_trace
 from brain_otel.guard import caught, guarded
@@ -19,8 +18,7 @@ if TYPE_CHECKING:
     from brain_otel.local_trace import LocalTrace
 
 
-@dataclass(frozen=True, kw_only=True)
-class Failure:
+class Failure(NamedTuple):
     """An exception on its way to the destinations."""
 
     error: BaseException
@@ -30,8 +28,7 @@ class Failure:
     context: Mapping[str, Any]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Message:
+class Message(NamedTuple):
     """A message on its way to the destinations."""
 
     text: str

@@ -5,9 +5,11 @@ Nothing heavy is imported before ``setup()`` needs it: neither the OpenTelemetry
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 import time
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +25,7 @@ from brain_otel.settings import ErrorSettings
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from opentelemetry.sdk.trace import TracerProvider
 
@@ -81,8 +83,6 @@ def setup(
         ConfigurationError: a variable or the file is wrong; the message names the place, the value (masked if
             it is secret) and what is allowed.
     """
-    from brain_otel.configuration import read_settings
-
     del app
     with _State.lock:
         given = Hooks(mask=mask, before_send=before_send, before_send_transaction=before_send_transaction)
@@ -92,7 +92,23 @@ def setup(
                 _use(given, _State.settings)  # the launcher cannot be given functions
             return
         configure_hooks(given)
-        start(read_settings(environment=environment, config_file=config_file))
+        with _collector_at_rest():
+            from brain_otel.configuration import read_settings
+
+            start(read_settings(environment=environment, config_file=config_file))
+
+
+@contextmanager
+def _collector_at_rest() -> Iterator[None]:
+    """What set-up imports stays: to look for garbage among it, and all that the application has, is lost time."""
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def setup_by_launcher() -> None:

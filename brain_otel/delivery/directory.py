@@ -28,10 +28,9 @@ import os
 import re
 import time
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from brain_otel.delivery.descriptors import let_go, own
 from brain_otel.delivery.target import Target
@@ -54,8 +53,7 @@ _NAME = re.compile(r"(\d{20})-([0-9a-f]{8})-(\d{10})-(\d{1,10})-(\d{1,10})\.(err
 _TARGET_ID = re.compile(r"[0-9a-f]{16}")
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
+class Segment(NamedTuple):
     """One file of records."""
 
     created: int
@@ -95,8 +93,7 @@ class Segment:
                 path.unlink()
 
 
-@dataclass(frozen=True, slots=True)
-class Bounds:
+class Bounds(NamedTuple):
     """How much a directory may hold."""
 
     max_bytes: int = SpoolSettings.max_bytes

@@ -28,5 +28,5 @@ def open_spool(settings: DeliverySettings, target: Target) -> tuple[Spool, Shipp
     except OSError as error:
         logger.error("The spool %s cannot be made (%s)", settings.spool.directory, error.strerror or error)
     shipping = shipping_of(settings.spool.directory, settings.shipper)
-    shipping.wake(target.id)  # something may wait there since the last run
+    shipping.begin()
     return spool, shipping

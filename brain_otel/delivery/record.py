@@ -9,8 +9,7 @@ from __future__ import annotations
 import struct
 import time
 import zlib
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,8 +58,7 @@ _TRACES = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """A request body with what delivery has to know of it."""
 
     category: str
@@ -91,8 +89,7 @@ def framed(record: Record) -> bytes:
     return b"".join((head, checksum.to_bytes(4, "little"), record.body))
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """What was found in a piece of a file: a record, or bytes that are none (``record`` is None)."""
 
     start: int

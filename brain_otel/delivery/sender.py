@@ -8,10 +8,10 @@ import json
 import sys
 import time
 from contextlib import nullcontext
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any, Literal
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import urllib3
 
@@ -38,8 +38,7 @@ codecs.lookup("idna")
 Verdict = Literal["sent", "limited", "refused", "ill", "unreachable"]
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What became of one POST.
 
     ``sent``: taken. ``limited``: not now, see ``limits``. ``refused``: never, for what it is. ``ill``: the server
@@ -50,7 +49,7 @@ class Answer:
     reason: str = ""
     wait: float | None = None
     """Seconds that the server wants to be left alone."""
-    limits: Mapping[str, float] = field(default_factory=dict)
+    limits: Mapping[str, float] = MappingProxyType({})
     """Seconds by category for which nothing of it is to be sent; "" stands for all."""
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Literal
 from brain_otel.delivery.descriptors import let_go, own
 from brain_otel.delivery.directory import locked, segments, try_lock
 from brain_otel.delivery.shipper import LOCK, Shipper
+from brain_otel.delivery.state import is_empty
 from brain_otel.guard import guarded
 
 if TYPE_CHECKING:
@@ -52,9 +53,18 @@ class Shipping:
         self._stopped = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
         self._use: int | None = None
+        self._needed = threading.Event()
+        """Whether there is something to send; without, a process may as well start a little later."""
+
+    def begin(self) -> None:
+        """The directory is used: see to it that what waits there since the last run is sent."""
+        if self._thread is None:
+            self._start()
 
     def wake(self, target_id: str) -> None:
         """A record has been written; see to it that somebody sends it."""
+        if not self._needed.is_set():
+            self._needed.set()
         if self._thread is None:
             self._start()
         shipper = self._shipper
@@ -75,10 +85,14 @@ class Shipping:
         """Stop the thread; a process ends by itself when nobody uses its directory."""
         with self._lock:
             self._stopped.set()
+            self._needed.set()
             if self._shipper is not None:
                 self._shipper.stop()
             if self._thread is not None and self._thread is not threading.current_thread():
                 self._thread.join(0.5)
+                if self.mode == "process" and self._process is None and not is_empty(self._directory):
+                    with guarded("starting the shipper at the end"):
+                        self._start_process()
             if self._use is not None:
                 let_go(self._use)
                 self._use = None
@@ -96,7 +110,13 @@ class Shipping:
                 contextvars.Context().run(self._thread.start)
 
     def _watch(self) -> None:
-        """Hold the directory as one of its users, and start a shipper whenever there is none."""
+        """Hold the directory as one of its users, and start a shipper whenever there is none.
+
+        The first not at once: its start would take the time of the application's.
+        """
+        with guarded("using a spool"):
+            self._hold()
+        self._needed.wait(WATCH)
         while not self._stopped.is_set():
             with guarded("looking after the shipper's process"):
                 self._hold()

@@ -14,7 +14,6 @@ import threading
 import time
 import weakref
 from contextlib import suppress
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from brain_otel.delivery.descriptors import let_go, own
@@ -121,7 +120,7 @@ class Spool:
         """
         make_private(self.directory)
         make_private(self.folder)
-        write_whole(self.directory / BOUNDS, json.dumps(asdict(self._bounds)))
+        write_whole(self.directory / BOUNDS, json.dumps(self._bounds._asdict()))
         write_whole(self.folder / TARGET, self._target.to_json())
         self._is_prepared = True
 

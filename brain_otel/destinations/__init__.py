@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Protocol
+
+# Remembers what is installed, which OpenTelemetry's API has to look for in any case.
+from opentelemetry.util._importlib_metadata import entry_points
 
 from brain_otel.refusal import ConfigurationError
 
@@ -85,6 +87,11 @@ UPSTREAM_METRIC_EXPORTERS = ("otlp_http", "otlp_grpc", "otlp_file/development", 
 """Metric exporters that are OpenTelemetry's own; ``console`` is ours for traces."""
 
 
+def is_known(name: str) -> bool:
+    """Whether a file may use this name. Those of this package are its own, whatever else is installed."""
+    return name in REGISTRY or name in known_names()
+
+
 def known_names() -> tuple[str, ...]:
     """Every name that a file may use, this package's first."""
     return tuple(dict.fromkeys([*REGISTRY, *(each.name for each in entry_points(group=ENTRY_POINTS))]))
@@ -106,14 +113,14 @@ def load_module(given: Options) -> Any:
 
 
 def _load(name: str) -> Any:
+    if name in REGISTRY:
+        return importlib.import_module(REGISTRY[name])
     found = next(iter(entry_points(group=ENTRY_POINTS, name=name)), None)
-    if name not in REGISTRY and found is None:
+    if found is None:
         raise ConfigurationError(f"The destination {name!r} is unknown; allowed: {', '.join(known_names())}")
     try:
-        return importlib.import_module(REGISTRY[name]) if found is None else found.load()
+        return found.load()
     except Exception as error:
-        if found is None:
-            raise
         raise ConfigurationError(
             f"The destination {name!r} cannot be loaded from {found.value} "
             f"({type(error).__name__}: {error}); allowed: a module with create_destination"

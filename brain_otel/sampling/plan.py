@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from brain_otel.sampling.verdict import NOBODY, SENTRY
 
@@ -13,8 +12,7 @@ if TYPE_CHECKING:
     from brain_otel.sampling.rules import Rule
 
 
-@dataclass(frozen=True, kw_only=True)
-class Share:
+class Share(NamedTuple):
     """A destination in use and the share of all traces that it is to get."""
 
     name: str
@@ -28,8 +26,7 @@ class Share:
         return rate if self.pressure is None else rate / 2 ** self.pressure()
 
 
-@dataclass(frozen=True, kw_only=True)
-class Plan:
+class Plan(NamedTuple):
     """What stands in the configuration beside OpenTelemetry's sampler, ready to use."""
 
     rules: tuple[Rule, ...] = ()
