@@ -14,6 +14,7 @@ one last). It differs from the class it derives from in these points:
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, quote_plus
 
@@ -47,6 +48,10 @@ MAX_BAGGAGE_LENGTH = 8192
 """Bytes of incoming baggage that are read; W3C's limit."""
 
 _TRACEPARENT = "traceparent"
+
+_PLAIN = frozenset(("trace_id", "sample_rand", "sampled"))
+_MAX_KEPT = 256
+"""Characters of a value whose quotation is kept; what comes from outside may be long."""
 
 
 class SentryPropagator(UpstreamPropagator):
@@ -171,8 +176,26 @@ def _outgoing_baggage(span: SpanContext, context: Context | None, carried: list[
         items = sampling_context_of(trace)
     else:
         items = create_sampling_context(span, context)
-    others = otel_baggage.get_all(context).items()
-    ours = [f"{quote_plus(key)}={quote_plus(str(value))}" for key, value in others if not key.startswith("sentry-")]
-    known = {member.partition("=")[0] for member in carried}
-    entries = carried + [member for member in ours if member.partition("=")[0] not in known]
-    return entries + [f"{Baggage.SENTRY_PREFIX}{quote(key)}={quote(value)}" for key, value in items.items()]
+    entries = carried
+    others = otel_baggage.get_all(context)
+    if others:
+        ours = [
+            f"{quote_plus(key)}={quote_plus(str(value))}"
+            for key, value in others.items()
+            if not key.startswith("sentry-")
+        ]
+        known = {member.partition("=")[0] for member in carried}
+        entries = carried + [member for member in ours if member.partition("=")[0] not in known]
+    return [*entries, *(_member(key, value) for key, value in items.items())]
+
+
+def _member(key: str, value: str) -> str:
+    """Sentry's member of ``baggage``; what differs from trace to trace, ids and numbers, needs no quotation."""
+    if key in _PLAIN and value.isascii() and value.replace(".", "").isalnum():
+        return f"{Baggage.SENTRY_PREFIX}{key}={value}"
+    return _quoted(key, value) if len(value) <= _MAX_KEPT else _quoted.__wrapped__(key, value)
+
+
+@lru_cache(maxsize=1_024)
+def _quoted(key: str, value: str) -> str:
+    return f"{Baggage.SENTRY_PREFIX}{quote(key)}={quote(value)}"

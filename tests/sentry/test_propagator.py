@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given, settings
@@ -228,6 +229,16 @@ class TestWriting:
             span.end()
         assert written["sentry-trace"].startswith(f"{A}-")
         assert sorted(written["baggage"].split(",")) == sorted(baggage.split(","))
+
+    @pytest.mark.parametrize("value", ["0.5", "a b,c", "%", "1\u00b2", "\u00fc" * 9, "x y" * 300, "line\nbreak", "."])
+    @pytest.mark.parametrize("key", ["sample_rand", "sampled", "release", "k\u00e9y"])
+    def test_values_from_outside_go_on_as_quoted_as_they_came(self, bridge: Bridge, key: str, value: str) -> None:
+        """Also where they are none of what Sentry puts there, and however often."""
+        baggage = f"sentry-trace_id={A},sentry-{quote(key)}={quote(value)}"
+        for _ in range(2):
+            context = extract(sentry_trace=f"{A}-{SPAN}-1", baggage=baggage)
+            assert inject(context)["baggage"] == baggage
+        assert bridge.ingest.refused == []
 
     def test_the_sampling_context_does_not_change_once_it_was_handed_on(self, bridge: Bridge) -> None:
         """A later name of the transaction is not for those who were called before."""
