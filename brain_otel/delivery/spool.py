@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from brain_otel.delivery.target import Target
 
 
+FULL_PAUSE = 10.0
+"""Seconds between two attempts to make room on a disk that is full: to look for it is work, and a request waits."""
+
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -79,6 +82,7 @@ class Spool:
         self._lock = threading.Lock()
         self._number = 0
         self._until_check = 0
+        self._full_until = 0.0
         self._is_prepared = False
         self._tidying: threading.Thread | None = None
         alive = weakref.ref(self)
@@ -101,8 +105,9 @@ class Spool:
                 self._append(record.lane, data)
             except OSError as error:
                 self._leave(record.lane, error)
-                if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT) or time.monotonic() < self._full_until:
                     raise
+                self._full_until = time.monotonic() + FULL_PAUSE
                 self._make_room()
                 self._append(record.lane, data)
             self._until_check -= len(data)

@@ -129,6 +129,7 @@ async def _request_call(request: RequestInProgress, call: Callable[[], Awaitable
                     raise
             raise error
     finally:
+        request.leave()
         if around is not None:
             otel_context.detach(around)
 

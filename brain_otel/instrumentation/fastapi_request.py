@@ -36,6 +36,11 @@ class RequestInProgress:
         self._route: tuple[int, str | None] | None = None
         self._body: bytearray | None = None
 
+    def leave(self) -> None:
+        """The request has been served: hold nothing that holds this, or each request would wait for the collector."""
+        self._scope.pop(SCOPE_KEY, None)
+        del self.trace
+
     def observed(self, receive: Receive) -> Receive:
         """``receive``, of whose messages the body is kept, as far as the application asks for it."""
         self._body = bytearray()

@@ -111,6 +111,9 @@ class ServerSpanMiddleware(OpenTelemetryMiddleware):
         span = self._start(scope, context)
         trace = local_trace.current()
         token = otel_context.attach(otel_trace.set_span_in_context(span, local_trace.within(trace, context)))
+        request = scope.get(SCOPE_KEY)
+        if isinstance(request, RequestInProgress):
+            request.trace.start(span, context)  # which, other than the current one, does not hold the trace itself
         if callable(self.server_request_hook):
             self.server_request_hook(span, scope)
         return span, token

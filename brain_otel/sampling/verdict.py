@@ -7,6 +7,7 @@ in, to guard with a lock, or to clear; the header ``tracestate`` is written as i
 
 from __future__ import annotations
 
+import weakref
 from typing import TYPE_CHECKING
 
 from opentelemetry.sdk.trace.sampling import Decision, SamplingResult
@@ -31,6 +32,8 @@ class Verdict:
     """One local trace's. What the head decided does not change; what is learnt on the way does."""
 
     __slots__ = (
+        "_entries",
+        "_state",
         "decided_here",
         "given_up",
         "kept",
@@ -42,7 +45,6 @@ class Verdict:
         "sampled",
         "sentry",
         "started",
-        "state",
     )
 
     def __init__(
@@ -70,7 +72,8 @@ class Verdict:
         self.outcome = (
             Decision.RECORD_AND_SAMPLE if sampled else Decision.RECORD_ONLY if sentry or tail else Decision.DROP
         )
-        self.state = VerdictState(self, entries)
+        self._entries = entries
+        self._state: weakref.ref[VerdictState] | None = None
         self.kept: str | None = None
         """Why the tail keeps the local trace, whatever the head said; None as long as there is no reason."""
         self.given_up = False
@@ -78,6 +81,15 @@ class Verdict:
         self.root_id = 0
         self.started = 0
         """The local root's start in nanoseconds, once it has been seen."""
+
+    @property
+    def state(self) -> VerdictState:
+        """The trace state with this verdict on it, which the spans hold: held here too, it would be a cycle."""
+        state = self._state() if self._state is not None else None
+        if state is None:
+            state = VerdictState(self, self._entries)
+            self._state = weakref.ref(state)
+        return state
 
     def reaches(self, name: str) -> bool:
         """Whether the head lets the destination ``name`` have the trace."""
@@ -92,14 +104,14 @@ class Verdict:
             sentry=self.sentry,
             left_out=self.left_out,
             decided_here=self.decided_here,
-            entries=list(self.state.items()),
+            entries=self._entries,
         )
         made.outcome, made.kept = self.outcome, self.kept
         return made
 
     def replace_entries(self, entries: TraceState) -> None:
         """Have the trace state that a sampler wants to have."""
-        self.state = VerdictState(self, list(entries.items()))
+        self._entries, self._state = list(entries.items()), None
 
     def result(self) -> SamplingResult:
         """The sampler's answer where nothing is recorded."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import sentry_sdk
 from opentelemetry import trace as otel_trace
+from opentelemetry.sdk.trace import Span as SdkSpan
 from sentry_sdk.integrations import Integration
 from sentry_sdk.scope import add_global_event_processor
 from sentry_sdk.utils import event_from_exception
@@ -24,7 +25,7 @@ from brain_otel.sentry.breadcrumbs import breadcrumbs_of, merged
 from brain_otel.sentry.private_events import SECRETS
 from brain_otel.sentry.request import request_interface
 from brain_otel.sentry.sampling_context import create_sampling_context, sampling_context_of
-from brain_otel.sentry.scopes import BaseScopes, end_session, enter_scope
+from brain_otel.sentry.scopes import BaseScopes, end_session, enter_scope, let_scope_go
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,6 +68,8 @@ class SentryReporter(Reporter):
         if token is not None:
             token.close()
         self._processor.close(trace)
+        if not isinstance(trace.root, SdkSpan):  # else the transaction is still to be made
+            let_scope_go(trace)
 
     def exception(self, failure: Failure) -> None:
         """Capture an exception as an error event."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 import uuid
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import sentry_sdk
@@ -32,7 +33,7 @@ class RequestScope(sentry_sdk.Scope):
     The client is there from the beginning: sentry-sdk asks each scope for its own all the time.
     """
 
-    __slots__ = ("_begin", "_forked_from", "_making")
+    __slots__ = ("__weakref__", "_begin", "_forked_from", "_making")
 
     def __init__(
         self, forked_from: sentry_sdk.Scope, begin: Callable[[sentry_sdk.Scope], None] = lambda _: None
@@ -198,9 +199,22 @@ def _create_session(options: Any, user: Any) -> Session:
 
 
 def scope_of(trace: LocalTrace) -> sentry_sdk.Scope | None:
-    """The isolation scope of ``trace``, or None for one that nobody announced."""
+    """The isolation scope of ``trace``, or None for one that nobody announced, or nobody has any more."""
     scope = trace.carrier.get(_KEPT)
+    if isinstance(scope, weakref.ref):
+        scope = scope()
     return scope if isinstance(scope, sentry_sdk.Scope) else None
+
+
+def let_scope_go(trace: LocalTrace) -> None:
+    """``trace`` is over: who still works for it has the scope itself.
+
+    A scope holds its trace, to link what is captured with it. If that held the scope as well, all of a request would
+    be there until Python's collector comes, which would come twice as often.
+    """
+    scope = trace.carrier.get(_KEPT)
+    if isinstance(scope, RequestScope):
+        trace.carrier[_KEPT] = weakref.ref(scope)
 
 
 def filled_scope_of(trace: LocalTrace) -> sentry_sdk.Scope | None:

@@ -21,7 +21,7 @@ from brain_otel.sampling import is_for_sentry
 from brain_otel.sentry.plain_transactions import send_plainly
 from brain_otel.sentry.profiling import attach_profile, follow_thread, start_profile, stop_profile
 from brain_otel.sentry.sampling_context import kept_context_of
-from brain_otel.sentry.scopes import captured_with_scope_of
+from brain_otel.sentry.scopes import captured_with_scope_of, let_scope_go
 from brain_otel.sentry.transaction import create_transaction
 
 if TYPE_CHECKING:
@@ -75,8 +75,10 @@ class SentrySpanProcessor(QueuedCollector[CollectedTrace], UpstreamProcessor):  
         if not send_plainly(trace, event, sampling_context):
             event["contexts"]["trace"]["dynamic_sampling_context"] = sampling_context
             captured_with_scope_of(trace, event)
+        let_scope_go(trace)
 
     def _dropped(self, collected: CollectedTrace) -> None:
+        let_scope_go(collected.trace)
         _record_lost("queue_overflow", len(collected.spans) + 1, transactions=1)
 
 

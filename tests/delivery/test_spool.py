@@ -21,6 +21,7 @@ from brain_otel.delivery.shipping import Shipping
 from brain_otel.delivery.spool import Spool
 from brain_otel.delivery.state import is_empty, read_state
 from brain_otel.delivery.target import Target
+from tests.delivery.until import until
 
 TARGET = Target(kind="sentry", url="http://sentry.test/api/1/envelope/", headers={"X-Sentry-Auth": "secret"})
 
@@ -306,6 +307,28 @@ def test_a_write_that_ends_half_way_leaves_nothing(tmp_path: Path) -> None:
     backlog = DiskBacklog(written.folder)
     assert all_sent(backlog) == ["first", "second"]
     assert backlog.damaged == 0
+
+
+def test_room_is_looked_for_once_in_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a disk that is full, and stays so, a request does not wait each time until all was looked through."""
+    looked: list[Path] = []
+    monkeypatch.setattr("brain_otel.delivery.spool.evict", lambda *given: looked.append(given[0]) or evict(*given))
+    opened = spool(tmp_path)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    opened.append(error("first"))
+    until(lambda: len(looked) == 1)  # as each process does when it has begun
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (usage(tmp_path) + 10, before[1]))
+        for _ in range(5):
+            with pytest.raises(OSError, match="No space left"):
+                opened.append(error("x" * 10_000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert len(looked) == 2
+    opened.append(error("last"))
+    assert all_sent(DiskBacklog(opened.folder)) == ["first", "last"]
 
 
 def test_a_directory_that_cannot_be_made(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from brain_otel.local_trace import LocalTrace, Request
 from brain_otel.privacy import Policy, PrivacySettings, configure_privacy
 from brain_otel.reporting import local_trace_entered
 from brain_otel.sentry import plain_transactions, span_processor
+from brain_otel.sentry.scopes import scope_of
 from tests.sentry.conftest import Bridge, Connect
 from tests.support.ingest import Envelope, Json, SentryIngest
 from tests.support.relay import assert_accepted
@@ -37,6 +38,7 @@ class Ways:
         self._bridge, self._monkeypatch = bridge, monkeypatch
         self._plainly = plain_transactions.send_plainly
         self.took: list[str] = []
+        self._scopes: list[sentry_sdk.Scope | None] = []
         monkeypatch.setattr(span_processor, "send_plainly", self._noted)
 
     def _noted(self, *given: Any) -> bool:
@@ -55,6 +57,7 @@ class Ways:
             ):
                 fill(root, self._bridge.tracer)
         (collected,) = kept
+        self._scopes.append(scope_of(collected.trace))  # it is sent twice
         return collected
 
     def send(self, collected: CollectedTrace) -> Envelope:
