@@ -8,6 +8,7 @@ import signal
 import stat
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -312,7 +313,12 @@ def test_a_write_that_ends_half_way_leaves_nothing(tmp_path: Path) -> None:
 def test_room_is_looked_for_once_in_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a disk that is full, and stays so, a request does not wait each time until all was looked through."""
     looked: list[Path] = []
-    monkeypatch.setattr("brain_otel.delivery.spool.evict", lambda *given: looked.append(given[0]) or evict(*given))
+
+    def look(directory: Path, bounds: Bounds) -> Any:
+        looked.append(directory)
+        return evict(directory, bounds)
+
+    monkeypatch.setattr("brain_otel.delivery.spool.evict", look)
     opened = spool(tmp_path)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
