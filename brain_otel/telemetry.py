@@ -36,10 +36,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 EXIT_TIMEOUT = 2.0
-"""Seconds that the end of the process may be held up for sending."""
+"""Seconds that the end of the process may be held up."""
 
 END_TIMEOUT = 0.08
-"""Seconds after that for leaving in good order what has not been sent."""
+"""Seconds of it that are kept for leaving in good order what has not been sent."""
 
 
 class _State:
@@ -221,7 +221,7 @@ def _flush_at_exit() -> None:
     started = time.monotonic()
     if started - _State.exit_flushed > EXIT_TIMEOUT:
         _State.exit_spent = 0.0
-    flush(max(0.0, EXIT_TIMEOUT - _State.exit_spent))
+    flush(max(0.0, EXIT_TIMEOUT - END_TIMEOUT - _State.exit_spent))
     _State.exit_flushed = time.monotonic()
     _State.exit_spent += _State.exit_flushed - started
 

@@ -113,7 +113,7 @@ REQUESTS: dict[str, tuple[str, str, Json]] = {
 
 
 def use_httpx() -> None:
-    with httpx.Client(base_url=TARGET, trust_env=False) as client:
+    with httpx.Client(base_url=TARGET, trust_env=False, verify=False) as client:
         for name, (method, path, options) in REQUESTS.items():
             with case(f"httpx {name}"):
                 client.request(method, path, **options)
@@ -128,7 +128,7 @@ def use_httpx() -> None:
 
 
 async def use_async_httpx() -> None:
-    async with httpx.AsyncClient(base_url=TARGET, trust_env=False) as client:
+    async with httpx.AsyncClient(base_url=TARGET, trust_env=False, verify=False) as client:
         for name, (method, path, options) in REQUESTS.items():
             with case(f"async httpx {name}"):
                 await client.request(method, path, **options)
@@ -147,13 +147,13 @@ def use_unusual_httpx() -> None:
 
     hooks: dict[str, Any] = {"request hook": {"request_hook": hook}, "response hook": {"response_hook": hook}}
     for name, options in hooks.items():
-        with httpx.Client(base_url=TARGET, trust_env=False) as client, case(f"httpx {name}"):
+        with httpx.Client(base_url=TARGET, trust_env=False, verify=False) as client, case(f"httpx {name}"):
             HTTPXClientInstrumentor.instrument_client(client, **options)
             client.get("/status/404")
     reader = InMemoryMetricReader()
     measuring = MeterProvider([reader], shutdown_on_exit=False)
     HTTPXClientInstrumentor().uninstrument()
-    with httpx.Client(base_url=TARGET, trust_env=False) as client, case("httpx metrics of its own"):
+    with httpx.Client(base_url=TARGET, trust_env=False, verify=False) as client, case("httpx metrics of its own"):
         HTTPXClientInstrumentor.instrument_client(client, meter_provider=measuring)
         client.get("/status/200")
     data = reader.get_metrics_data()

@@ -51,7 +51,7 @@ async def work(number: int, background: BackgroundTasks) -> dict[str, Any]:
         span.set_tag("a", 1)
         rows = connection.execute(text("SELECT 1 UNION SELECT 2")).scalars().all()
     engine.dispose()
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx.AsyncClient(trust_env=False, verify=False) as client:
         called = await client.get(f"http://127.0.0.1:{os.environ['PORT']}/plain")
     with brain_otel.start_transaction("nested") as transaction:
         transaction.set_tag("b", 2)

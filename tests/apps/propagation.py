@@ -24,7 +24,7 @@ async def chain(step: int, request: Request) -> list[dict[str, str]]:
     headers = {**request.headers, "seen-tenant": str(baggage.get_baggage("tenant"))}
     later: list[dict[str, str]] = []
     if NEXT_URL is not None:
-        async with httpx.AsyncClient(trust_env=False) as client:
+        async with httpx.AsyncClient(trust_env=False, verify=False) as client:
             later = (await client.get(f"{NEXT_URL}/chain/{step + 1}")).json()
     brain_otel.capture_exception(ValueError(f"step {step}"))
     return [headers, *later]

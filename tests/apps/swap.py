@@ -72,7 +72,7 @@ async def get_order(order: int, request: Request) -> dict[str, Any]:
     remember(request)
     introduce(order)
     await save(order, "bolt")
-    async with httpx.AsyncClient(base_url=str(request.base_url), trust_env=False) as client:
+    async with httpx.AsyncClient(base_url=str(request.base_url), trust_env=False, verify=False) as client:
         stock = (await client.get("/stock/bolt")).json()
     with brain_otel.start_span("order.pack", "pack the order", boxes=2):
         pass

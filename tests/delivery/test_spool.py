@@ -275,6 +275,7 @@ def test_a_directory_that_is_removed_is_made_again(tmp_path: Path) -> None:
     """With all that describes it."""
     written = spool(tmp_path / "spool")
     written.append(error("before"))
+    until(lambda: written._tidying is None or not written._tidying.is_alive())  # it has a lock's file there
     shutil.rmtree(tmp_path / "spool")
     written.append(error("after"))
     assert all_sent(DiskBacklog(written.folder)) == ["after"]

@@ -41,7 +41,7 @@ async def check(background: BackgroundTasks):
         connection.execute(text("SELECT 1"))
     with brain_otel.start_transaction("of its own"):
         pass
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx.AsyncClient(trust_env=False, verify=False) as client:
         await client.get(f"http://127.0.0.1:{os.environ['PORT']}/downstream")
     await asyncio.create_task(later())
     background.add_task(later)

@@ -16,7 +16,7 @@ from brain_otel import start_transaction
 URL, DEAD = os.environ["URL"], os.environ["DEAD"]
 
 def main():
-    with httpx.Client(base_url=URL, trust_env=False) as client:
+    with httpx.Client(base_url=URL, trust_env=False, verify=False) as client:
         with start_transaction("sync"):
             client.get("/sync?token=secret")
         with start_transaction("sync stream"), client.stream("GET", "/stream") as response:
@@ -34,7 +34,7 @@ def main():
         httpx.get(URL + "/function", trust_env=False)
 
 async def main_async():
-    async with httpx.AsyncClient(base_url=URL, trust_env=False) as client:
+    async with httpx.AsyncClient(base_url=URL, trust_env=False, verify=False) as client:
         with start_transaction("async"):
             await client.get("/async?token=secret")
         with start_transaction("async stream"):

@@ -53,7 +53,7 @@ brain_otel.shutdown()
 exporter, provider = InMemorySpanExporter(), TracerProvider(shutdown_on_exit=False)
 provider.add_span_processor(SimpleSpanProcessor(exporter))
 HTTPXClientInstrumentor().instrument(tracer_provider=provider)
-with httpx.Client(trust_env=False) as client:
+with httpx.Client(trust_env=False, verify=False) as client:
     print(client.get(os.environ["TARGET"]).status_code, [span.name for span in exporter.get_finished_spans()])
 """
 
