@@ -21,7 +21,15 @@ from tests.benchmarks.tables import tables
 from tests.benchmarks.turns import KINDS, start_all, take_turns
 from tests.benchmarks.variants import BARE, FLOOR, VARIANTS, Variant
 
-SECTIONS = ("cpu", "load", "start", "curves", "memory")
+SECTIONS = {
+    "cpu": ("rounds", "requests"),
+    "load": ("rounds", "rate", "seconds"),
+    "start": ("rounds",),
+    "curves": ("rounds", "requests"),
+    "memory": ("spans",),
+}
+"""What is measured, and the options that it is measured with."""
+
 PAGE, DRAWING = ROOT / "docs" / "benchmarks.md", ROOT / "docs" / "benchmarks.svg"
 
 console = Console(width=max(Console().width, 120), highlight=False)
@@ -79,10 +87,12 @@ def _about(options: argparse.Namespace) -> dict[str, Any]:
 
 def _measure_all(options: argparse.Namespace, chosen: Sequence[Variant], results: dict[str, Any]) -> None:
     """Add what the sections measure to the results, and write them down after each."""
-    results["about"] = _about(options)
+    measured = results.get("about", {}).get("measured", {})
+    results["about"] = {**_about(options), "measured": measured}
     with surroundings([*chosen, *(each for each in COMPARED if each not in chosen)]) as around:
         for section in options.sections:
             results[section] = _measure(section, options, chosen, around)
+            measured[section] = {name: getattr(options, name) for name in SECTIONS[section]}
             if options.json:
                 options.json.write_text(json.dumps(_summed(results), indent=1))
 

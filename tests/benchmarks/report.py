@@ -20,7 +20,13 @@ def write_report(page: Path, results: Mapping[str, Any], grids: Sequence[Grid]) 
 
 
 def _about(about: Mapping[str, Any]) -> str:
-    return (
-        f"Rounds: {about['rounds']}; requests of a variant in each: {about['requests']}; "
-        f"seconds of load: {about['seconds']:g}; cores: {about['cores']}; Python {about['python']}."
-    )
+    sections = [
+        f"{section}: " + ", ".join(_option(name, value) for name, value in given.items())
+        for section, given in about["measured"].items()
+    ]
+    return "; ".join([*sections, f"cores: {about['cores']}", f"Python {about['python']}"]) + "."
+
+
+def _option(name: str, value: float) -> str:
+    number = f"{value:,}" if isinstance(value, int) else f"{value:g}"
+    return f"{number}/s" if name == "rate" else f"{number} {name}"

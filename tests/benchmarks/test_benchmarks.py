@@ -29,7 +29,16 @@ if TYPE_CHECKING:
     from tests.benchmarks.grid import Grid
     from tests.support.services import Valkey
 
-ABOUT = {"rounds": 1, "requests": 50, "rate": 40.0, "seconds": 1, "kind": "request", "cores": 2, "python": "3.11.0"}
+ABOUT = {
+    "measured": {},
+    "rounds": 1,
+    "requests": 50,
+    "rate": 40.0,
+    "seconds": 1,
+    "kind": "request",
+    "cores": 2,
+    "python": "3.11.0",
+}
 
 
 def run(loop: float, **figures: Any) -> dict[str, Any]:
@@ -108,7 +117,7 @@ def test_the_drawing_and_the_page_are_made_from_the_file_alone(
 def test_the_page_keeps_what_people_wrote(measured: tuple[Measured, str]) -> None:
     """Only what stands between the marks is replaced."""
     text = measured[0].page.read_text()
-    assert text.startswith(f"# Before\n\n{BEGIN}\nRounds: 1; requests of a variant in each: 20;")
+    assert text.startswith(f"# Before\n\n{BEGIN}\ncpu: 1 rounds, 20 requests;")
     assert text.endswith(f"{END}\n\nAfter.\n")
     assert "old" not in text
     assert f"| {OURS_BESIDE} |" in text

@@ -14,10 +14,10 @@ import pytest
 
 from brain_otel.delivery.directory import segments, targets
 from brain_otel.delivery.state import is_empty, read_state
-from tests.delivery.application import Application, arrived, shipper_of, wait_until_sent
+from tests.delivery.application import ROOT, Application, arrived, shipper_of, wait_until_sent
 from tests.delivery.until import until
 from tests.support.ingest import SentryIngest
-from tests.support.process import free_port
+from tests.support.process import free_port, run_python
 
 
 @pytest.mark.parametrize("shipper", ["thread", "process"])
@@ -172,3 +172,14 @@ def test_a_spool_that_cannot_be_written_to_is_done_without(ingest: SentryIngest,
     assert app.process.returncode == 0
     assert arrived(ingest) == Counter(captured)
     assert app.errors.count(b"cannot be") == 2  # made, and written to
+
+
+def test_what_the_last_run_left_is_sent_by_one_that_ends_at_once(ingest: SentryIngest, tmp_path: Path) -> None:
+    """The shipper's process is not started in the time of the application's start, but before its end at the latest."""
+    left = Application(ingest.dsn, tmp_path, shipper="external", count=3).captured()
+    assert not ingest.envelopes
+    variables = {"SENTRY_DSN": ingest.dsn, "SPOOL": str(tmp_path), "SHIPPER": "process"}
+    done = run_python("from tests.apps import spooling\nspooling.start()\n", variables, pythonpath=[ROOT])
+    assert (done.returncode, done.stderr) == (0, "")
+    until(lambda: set(left) <= set(arrived(ingest)), 20.0)
+    until(lambda: read_state(tmp_path).shipper is None, 20.0)
