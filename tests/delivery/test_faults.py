@@ -175,7 +175,7 @@ def test_a_spool_that_cannot_be_written_to_is_done_without(ingest: SentryIngest,
 
 
 def test_what_the_last_run_left_is_sent_by_one_that_ends_at_once(ingest: SentryIngest, tmp_path: Path) -> None:
-    """The shipper's process is not started in the time of the application's start, but before its end at the latest."""
+    """The shipper's process starts after the application, but before its end at the latest."""
     left = Application(ingest.dsn, tmp_path, shipper="external", count=3).captured()
     assert not ingest.envelopes
     variables = {"SENTRY_DSN": ingest.dsn, "SPOOL": str(tmp_path), "SHIPPER": "process"}
