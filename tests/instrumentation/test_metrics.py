@@ -158,7 +158,8 @@ def test_the_seconds_are_those_of_the_spans(run: Run, use: str) -> None:
         assert point["bounds"] == [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0]
         assert point["sum"] > 0
     assert 0 < outcome.total(OPERATION) < outcome.seconds
-    assert outcome.total(OPERATION) <= sum(span["seconds"] for span in outcome.spans) * 1.05
+    # Measured inside of the spans, but by another clock, on a machine that may stand still in between.
+    assert outcome.total(OPERATION) <= sum(span["seconds"] for span in outcome.spans) * 1.5
 
 
 @pytest.mark.parametrize("rate", RATES)
