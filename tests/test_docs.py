@@ -27,6 +27,7 @@ from brain_otel.options import Options
 from brain_otel.refusal import ConfigurationError
 from brain_otel.sampling_settings import RuleSettings, TailSettings
 from brain_otel.settings import ErrorSettings, InstrumentationSettings, SentrySettings
+from tests.delivery.until import until
 from tests.support.process import PROGRAMS, Server, free_port, run_python
 
 if TYPE_CHECKING:
@@ -182,6 +183,8 @@ def test_the_recipe_for_gunicorn_runs(ingest: SentryIngest, tmp_path: Path, prel
     environment = {"SENTRY_DSN": ingest.dsn, "SENTRY_ENVIRONMENT": "production", "SENTRY_TRACES_SAMPLE_RATE": "1.0"}
     command = ["opentelemetry-instrument", *command] if launcher else command
     with Server([str(PROGRAMS / command[0]), *command[1:]], port, env=environment, cwd=tmp_path) as server:
+        # gunicorn waits for ever for a worker that is told to end while it starts, with or without us.
+        until(lambda: server.output.count("ASGI server listening") == 2)
         workers = {server.get("/pid").text for _ in range(20)}
         server.terminate(timeout=8.0)
         output = server.output

@@ -234,6 +234,7 @@ def test_nothing_is_left_of_a_segment_that_was_dropped_while_it_was_sent(tmp_pat
     """What says how far it was sent goes too."""
     spool = Spool(tmp_path, sentry(free_port()), BOUNDS)
     spool.append(Record("error", b"first"))
+    until(lambda: spool._tidying is None or not spool._tidying.is_alive())  # it would tidy here too
     backlog = DiskBacklog(spool.folder)
     (under_way,) = backlog.take(1, lambda _: True)
     evict(tmp_path, Bounds(max_bytes=0, max_age=3600.0))
