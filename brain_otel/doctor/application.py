@@ -38,6 +38,7 @@ _DUPLICATES = {
 _BELOW_SQLALCHEMY = ("AsyncPGInstrumentor", "PsycopgInstrumentor", "Psycopg2Instrumentor", "SQLite3Instrumentor")
 _SENTRY_DUPLICATES = {"asyncpg", "fastapi", "httpx", "redis", "sqlalchemy", "starlette", "opentelemetry", "otlp"}
 _MIDDLEWARE = {"OpenTelemetryMiddleware", "SentryAsgiMiddleware"}
+_SETTINGS = {"HTTPXClientInstrumentor": "httpx", "StarletteInstrumentor": "fastapi"}
 _NAMES_OF_MODE = {"default": "the old names", "http/dup": "both names", "database/dup": "both names"}
 
 _WHERE_TO_SET_UP = (
@@ -176,11 +177,12 @@ def _judged_calls(report: Mapping[str, Any]) -> Iterator[Finding]:
             )
         elif what in _DUPLICATES:
             level: Level = "fault" if _DUPLICATES[what] == "fault" else "warning"
+            setting = _SETTINGS.get(what, what.removesuffix("Instrumentor").lower())
             yield _made(
                 level,
                 f"The application uses {what} beside brain_otel, which does the same",
                 where,
-                f"Remove it, or turn ours off (distribution.brain_otel.instrumentation.{_setting(what)}: false).",
+                f"Remove it, or turn ours off (distribution.brain_otel.instrumentation.{setting}: false).",
             )
         elif what in _BELOW_SQLALCHEMY:
             yield _made(
@@ -281,9 +283,7 @@ def _judged_native(report: Mapping[str, Any], effective: Effective) -> Iterator[
 
 def _judged_names(report: Mapping[str, Any]) -> Iterator[Finding]:
     """The names that contrib settled for when the application first used one of its instrumentations."""
-    if report["setup"] is None:
-        return
-    for kind, mode in report["conventions"].items():
+    for kind, mode in report["conventions"].items() if report["setup"] is not None else ():
         if mode in _NAMES_OF_MODE:
             yield Finding(
                 check="conventions",
@@ -292,11 +292,6 @@ def _judged_names(report: Mapping[str, Any]) -> Iterator[Finding]:
                 detail="It is decided when the first of them is used, or by OTEL_SEMCONV_STABILITY_OPT_IN.",
                 remedy="Call brain_otel.setup() before other instrumentations, with the variable unset.",
             )
-
-
-def _setting(instrumentor: str) -> str:
-    names = {"HTTPXClientInstrumentor": "httpx", "StarletteInstrumentor": "fastapi"}
-    return names.get(instrumentor, instrumentor.removesuffix("Instrumentor").lower())
 
 
 def _made(level: Level, title: str, detail: str = "", remedy: str = "") -> Finding:
