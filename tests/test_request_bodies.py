@@ -2,6 +2,7 @@
 
 import json
 from hashlib import sha256
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,7 @@ def asked(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
             server.request("POST", "/unread", json=JSON)
             server.terminate()
         texts = json.dumps([*ingest.events, *ingest.transactions])
-        return request.param, ingest.events, texts
+        return request.param, sorted(ingest.events, key=itemgetter("timestamp")), texts
 
 
 COOKIES = "theme=dark; sessionid=hunter2-cookie; a=1; a=2"

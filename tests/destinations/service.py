@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -70,6 +71,18 @@ def serve(
         cwd=ROOT,
         ready_path="/nothing",
     )
+
+
+def answers_of_both(
+    server: Server, ask: Callable[[int], dict[str, Any]], timeout: float = 10.0
+) -> list[dict[str, Any]]:
+    """Ask with 0, 1, ..., 20 times at least, until both workers have answered; the answers tell the `pid`."""
+    answers: list[dict[str, Any]] = []
+    deadline = time.monotonic() + timeout
+    while len(answers) < 20 or len({answer["pid"] for answer in answers}) < 2:
+        assert time.monotonic() < deadline, f"one worker has given all of {len(answers)} answers:\n{server.output}"
+        answers.append(ask(len(answers)))
+    return answers
 
 
 def settings(*, send_default_pii: bool = False) -> Settings:

@@ -12,6 +12,7 @@ from brain_otel.destinations import otlp
 from brain_otel.refusal import ConfigurationError
 from tests.destinations.service import (
     ROOT,
+    answers_of_both,
     environment_of,
     in_child,
     make_spans,
@@ -304,8 +305,7 @@ def test_forked_workers_send_for_themselves(receiver: OtlpReceiver, tmp_path: Pa
     given = {"endpoint": receiver.endpoint}
     config = write_config(tmp_path, traces=[{"otlp": given}], logs=[{"otlp": given}], metrics=[{"otlp": given}])
     with serve(config, workers=2) as server:
-        answers = [server.get(f"/items/{number}").json() for number in range(20)]
-        assert len({answer["pid"] for answer in answers}) == 2
+        answers = answers_of_both(server, lambda number: server.get(f"/items/{number}").json())
         server.terminate(timeout=5.0)
     expected = sorted(answer["trace_id"] for answer in answers)
     assert sorted(span.trace_id for span in receiver.spans if span.name == "SELECT") == expected
