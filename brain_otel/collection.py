@@ -15,7 +15,6 @@ import os
 import threading
 import time
 import weakref
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from opentelemetry.sdk.trace import SpanProcessor
@@ -45,19 +44,21 @@ LINGER = 30.0
 """Seconds a local trace waits for spans that are still open when its root has ended."""
 
 
-@dataclass(eq=False, slots=True)
 class CollectedTrace:
     """A local trace with the spans of it that have ended."""
 
-    trace: LocalTrace
-    started: float
-    root: ReadableSpan | None = None
-    spans: list[ReadableSpan] = field(default_factory=list)
-    """The ended spans but the root, in the order in which they ended."""
-    dropped: int = 0
-    open_spans: set[int] = field(default_factory=set)
-    due: float | None = None
-    """When it is handed over at the latest, once its root has ended."""
+    __slots__ = ("dropped", "due", "open_spans", "root", "spans", "started", "trace")
+
+    def __init__(self, trace: LocalTrace, started: float, root: ReadableSpan | None = None) -> None:
+        self.trace = trace
+        self.started = started
+        self.root = root
+        self.spans: list[ReadableSpan] = []
+        """The ended spans but the root, in the order in which they ended."""
+        self.dropped = 0
+        self.open_spans: set[int] = set()
+        self.due: float | None = None
+        """When it is handed over at the latest, once its root has ended."""
 
 
 def span_count(collected: CollectedTrace) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import os
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from brain_otel.delivery_document import read_delivery
@@ -75,9 +74,9 @@ def read_all(
     if _lacks_dsn(document, destinations, variables):
         place = ".".join((*OURS, "sentry", "dsn"))
         notice = f"SENTRY_DSN is ignored: {document.source} does not read it (as {place}: ${{SENTRY_DSN}})"
-        settings = replace(settings, notices=(*settings.notices, notice))
+        settings = settings._replace(notices=(*settings.notices, notice))
     if "disabled" not in document.data and variables.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
-        settings = replace(settings, disabled=True)  # OpenTelemetry's SDK obeys it whatever the file says
+        settings = settings._replace(disabled=True)  # OpenTelemetry's SDK obeys it whatever the file says
     return choice, document, settings
 
 
@@ -93,7 +92,7 @@ def _settings(
     if not any(destination.name in ("sentry", "sentry_otlp") for destination in destinations):
         sentry = None
     if sentry is not None:
-        sentry = replace(sentry, traces_sample_rate=sentry_rate(sampling, sentry.traces_sample_rate))
+        sentry = sentry._replace(traces_sample_rate=sentry_rate(sampling, sentry.traces_sample_rate))
     return Settings(
         environment=environment,
         source=document.source,
@@ -107,7 +106,9 @@ def _settings(
         delivery=read_delivery(document),
         disabled=bool(document.get("disabled")),
         privacy=read_privacy(document),
-        send_default_pii=read_boolean(document, (*OURS, "sentry", "send_default_pii"), SentrySettings),
+        send_default_pii=read_boolean(
+            document, (*OURS, "sentry", "send_default_pii"), SentrySettings._field_defaults
+        ),
         notices=notices,
     )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,8 +26,8 @@ def read_delivery(document: Document) -> DeliverySettings:
     given = document.get(*PLACE)
     if given is None:
         return DeliverySettings()
-    refuse_unknown(document, PLACE, given, tuple(each.name for each in fields(DeliverySettings)))
-    shipper = given.get("shipper") or DeliverySettings.shipper
+    refuse_unknown(document, PLACE, given, DeliverySettings._fields)
+    shipper = given.get("shipper") or DeliverySettings().shipper
     if shipper not in SHIPPERS:
         raise document.error((*PLACE, "shipper"), shipper, ", ".join(SHIPPERS))
     return DeliverySettings(spool=_spool(document), shipper=shipper)
@@ -39,7 +38,7 @@ def _spool(document: Document) -> SpoolSettings | None:
     given = document.get(*place)
     if given is None:
         return None
-    refuse_unknown(document, place, given, tuple(each.name for each in fields(SpoolSettings)))
+    refuse_unknown(document, place, given, SpoolSettings._fields)
     values: dict[str, Any] = {}
     if given.get("max_bytes") is not None:
         values["max_bytes"] = int(_number(document, (*place, "max_bytes"), MIN_BYTES, 2**50, "bytes"))

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-@dataclass(frozen=True, kw_only=True)
-class SpoolSettings:
+SPOOL_BYTES = 256 * 2**20
+"""What a spool may hold where nothing else is said."""
+
+SPOOL_AGE = 24 * 3600.0
+"""Seconds after which what waits is dropped where nothing else is said."""
+
+
+class SpoolSettings(NamedTuple):
     """The on-disk queue."""
 
     directory: Path
-    max_bytes: int = 256 * 2**20
+    max_bytes: int = SPOOL_BYTES
     """Bytes of all that waits; the oldest traces go first, errors last."""
-    max_age: float = 24 * 3600.0
+    max_age: float = SPOOL_AGE
     """Seconds after which what waits is dropped."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class DeliverySettings:
+class DeliverySettings(NamedTuple):
     """How what is to be sent is kept until it is."""
 
     spool: SpoolSettings | None = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -11,6 +10,8 @@ from brain_otel.refusal import holds_credentials
 from brain_otel.settings import InstrumentationSettings, Secret, SentrySettings
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from brain_otel.document import Document, Key
 
 DEFAULT_SPOTLIGHT = "http://localhost:8969/stream"
@@ -31,8 +32,8 @@ def read_sentry(environment: str, document: Document) -> SentrySettings | None:
     refuse_unknown(document, place, document.get(*place) or {}, known)
     # All of it is read before the DSN is looked at: a bad value shows on a machine without one too.
     rates = _rate(document, TRACES_RATE), _rate(document, (*place, "profiles_sample_rate"))
-    send_default_pii = read_boolean(document, (*place, "send_default_pii"), SentrySettings)
-    debug = read_boolean(document, (*place, "debug"), SentrySettings)
+    send_default_pii = read_boolean(document, (*place, "send_default_pii"), SentrySettings._field_defaults)
+    debug = read_boolean(document, (*place, "debug"), SentrySettings._field_defaults)
     spotlight = _spotlight(document, (*place, "spotlight"))
     dsn = document.get(*place, "dsn")
     if dsn and not is_dsn(str(dsn)):
@@ -94,7 +95,7 @@ def read_instrumentation(document: Document) -> InstrumentationSettings:
     """
     place = (*OURS, "instrumentation")
     given = document.get(*place) or {}
-    known = tuple(each.name for each in fields(InstrumentationSettings))
+    known = InstrumentationSettings._fields
     refuse_unknown(document, place, given, known)
     values: dict[str, Any] = {}
     for name in given:
@@ -106,7 +107,7 @@ def read_instrumentation(document: Document) -> InstrumentationSettings:
         elif name == "health_checks":
             values[name] = _paths(document, (*place, name))
         else:
-            values[name] = read_boolean(document, (*place, name), InstrumentationSettings)
+            values[name] = read_boolean(document, (*place, name), InstrumentationSettings._field_defaults)
     return InstrumentationSettings(**values)
 
 
@@ -149,7 +150,7 @@ def _rate(document: Document, place: tuple[str, ...]) -> float:
     value = document.get(*place)
     if value is None:
         name = "traces_sample_rate" if place == TRACES_RATE else place[-1]
-        return float(_default(SentrySettings, name))
+        return float(SentrySettings._field_defaults[name])
     try:
         rate = float(value) if not isinstance(value, bool) else -1.0
     except (TypeError, ValueError):
@@ -159,21 +160,16 @@ def _rate(document: Document, place: tuple[str, ...]) -> float:
     return rate
 
 
-def read_boolean(document: Document, place: tuple[str, ...], settings: type) -> bool:
-    """The boolean at ``place``, else the default that ``settings`` has for it.
+def read_boolean(document: Document, place: tuple[str, ...], defaults: Mapping[str, Any]) -> bool:
+    """The boolean at ``place``, else the one that ``defaults`` has for it.
 
     Raises:
         ConfigurationError: it is not one of the words for a boolean.
     """
     value = document.get(*place)
     if value is None:
-        return bool(_default(settings, place[-1]))
+        return bool(defaults[place[-1]])
     word = str(value).strip().lower()
     if word not in BOOLEANS:
         raise document.error(place, value, ", ".join(BOOLEANS))
     return BOOLEANS[word]
-
-
-def _default(settings: type, name: str) -> Any:
-    """The default that ``settings`` has for ``name``."""
-    return next(each.default for each in fields(settings) if each.name == name)

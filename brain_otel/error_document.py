@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import builtins
-import re
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from brain_otel.distribution import OURS, refuse_unknown
+from brain_otel.expressions import expression
 from brain_otel.settings import ErrorSettings
 
 if TYPE_CHECKING:
     from brain_otel.document import Document, Key
 
 _PLACE = (*OURS, "errors")
-_STATUSES = re.compile(r"([1-5][0-9][0-9])(?:-([1-5][0-9][0-9]))?")
-_CLASS = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
-_LOGGER = re.compile(r"[^\s*?]+")
+_STATUSES = expression(r"([1-5][0-9][0-9])(?:-([1-5][0-9][0-9]))?")
+_CLASS = expression(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
+_LOGGER = expression(r"[^\s*?]+")
 
 
 def read_errors(document: Document) -> ErrorSettings:
@@ -26,7 +25,7 @@ def read_errors(document: Document) -> ErrorSettings:
         ConfigurationError: a value is wrong.
     """
     given = document.get(*_PLACE) or {}
-    refuse_unknown(document, _PLACE, given, tuple(each.name for each in fields(ErrorSettings)))
+    refuse_unknown(document, _PLACE, given, ErrorSettings._fields)
     values: dict[str, Any] = {}
     if given.get("failed_statuses") is not None:
         place = (*_PLACE, "failed_statuses")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import weakref
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.attributes import BoundedAttributes
@@ -18,7 +19,7 @@ from brain_otel.privacy import policy
 from brain_otel.privacy.attributes import masked_attributes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from opentelemetry.sdk.trace import TracerProvider
 
@@ -30,12 +31,24 @@ def identify(provider: TracerProvider, others: Sequence[Any]) -> None:
     """
     own = ServiceInstanceIdResourceDetector().detect().attributes[SERVICE_INSTANCE_ID]
     given = provider.resource.attributes.get(SERVICE_INSTANCE_ID, own)
-    attributes = masked_attributes(policy(), {**provider.resource.attributes, SERVICE_INSTANCE_ID: given})
+    attributes = {**provider.resource.attributes, SERVICE_INSTANCE_ID: given}
     # ``_attributes`` is where a resource keeps them; a test tells when that changes.
-    provider.resource._attributes = BoundedAttributes(attributes=attributes)
+    provider.resource._attributes = _Masked(attributes)
     alive = [weakref.ref(each) for each in (provider, *others)]
     kept = {} if given == own else {SERVICE_INSTANCE_ID: given}
     os.register_at_fork(after_in_child=lambda: _identify_child([each() for each in alive], kept))
+
+
+class _Masked(BoundedAttributes):
+    """Attributes without what is private in them, which is looked for when they are read: set-up need not wait."""
+
+    def __init__(self, attributes: Mapping[str, Any]) -> None:
+        super().__init__(attributes=attributes)
+        self._policy, self._clear = policy(), vars(self).pop("_dict")
+
+    @cached_property
+    def _dict(self) -> Any:  # type: ignore[override]  # it is set once, here
+        return masked_attributes(self._policy, self._clear)
 
 
 def _identify_child(providers: Sequence[Any], kept: dict[str, Any]) -> None:

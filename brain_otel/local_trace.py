@@ -14,7 +14,6 @@ where no span is recorded: an error there is linked all the same.
 from __future__ import annotations
 
 from contextvars import ContextVar, Token
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from opentelemetry import context as otel_context
@@ -61,45 +60,57 @@ class Name(NamedTuple):
     source: str
 
 
-@dataclass(eq=False, kw_only=True, slots=True)
 class LocalTrace:
-    """What one request, task or transaction is known by while it runs.
+    """What one request, task or transaction is known by while it runs; the same object, so it serves as a key."""
 
-    ``eq=False``: two local traces are the same only if they are the same object, so they serve as keys.
-    """
+    __slots__ = (
+        "attributes",
+        "carrier",
+        "closed",
+        "context",
+        "describe",
+        "describe_request",
+        "failures",
+        "kind",
+        "parent",
+        "root",
+        "tags",
+    )
 
-    kind: str
-    """``request``, ``transaction``, or ``implicit`` for a root span that nobody announced."""
-
-    root: Span | None = None
-    """The root span, recorded or not; ``None`` until it has started."""
-
-    context: Context | None = None
-    """The context in which the root started: what a caller sent can be read from it."""
-
-    parent: LocalTrace | None = None
-    """The local trace in which this one was opened (``start_transaction`` inside a request)."""
-
-    describe: Callable[[], Name] | None = None
-    """Names the trace where its root span is not recorded and so has no name."""
-
-    describe_request: Callable[[], Request] | None = None
-    """The request's facts, made when somebody asks."""
-
-    attributes: dict[str, Any] = field(default_factory=dict)
-    """What every later span of this trace gets as well, such as ``user.id``."""
-
-    tags: dict[str, str] = field(default_factory=dict)
-    """Tags of this trace alone (``transaction.set_tag``)."""
-
-    failures: list[tuple[BaseException, str]] = field(default_factory=list)
-    """The exceptions reported so far with their event ids: one failure is one event."""
-
-    carrier: dict[str, Any] = field(default_factory=dict)
-    """A place for destinations to keep what they know of this trace, by their name."""
-
-    closed: bool = False
-    """True once the code that opened the trace has left it; spans may still end."""
+    def __init__(
+        self,
+        *,
+        kind: str,
+        parent: LocalTrace | None = None,
+        describe: Callable[[], Name] | None = None,
+        describe_request: Callable[[], Request] | None = None,
+        attributes: dict[str, Any] | None = None,
+        tags: dict[str, str] | None = None,
+        failures: list[tuple[BaseException, str]] | None = None,
+        closed: bool = False,
+    ) -> None:
+        self.kind = kind
+        """``request``, ``transaction``, or ``implicit`` for a root span that nobody announced."""
+        self.root: Span | None = None
+        """The root span, recorded or not; ``None`` until it has started."""
+        self.context: Context | None = None
+        """The context in which the root started: what a caller sent can be read from it."""
+        self.parent = parent
+        """The local trace in which this one was opened (``start_transaction`` inside a request)."""
+        self.describe = describe
+        """Names the trace where its root span is not recorded and so has no name."""
+        self.describe_request = describe_request
+        """The request's facts, made when somebody asks."""
+        self.attributes = {} if attributes is None else attributes
+        """What every later span of this trace gets as well, such as ``user.id``."""
+        self.tags = {} if tags is None else tags
+        """Tags of this trace alone (``transaction.set_tag``)."""
+        self.failures = [] if failures is None else failures
+        """The exceptions reported so far with their event ids: one failure is one event."""
+        self.carrier: dict[str, Any] = {}
+        """A place for destinations to keep what they know of this trace, by their name."""
+        self.closed = closed
+        """True once the code that opened the trace has left it; spans may still end."""
 
     def span_context(self) -> SpanContext | None:
         """The root span's context, or None before it has started."""

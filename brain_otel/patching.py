@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -12,20 +11,20 @@ INHERITED = object()
 """In the place of what a class holds: the method is that of a class above."""
 
 
-@dataclass(eq=False, kw_only=True, slots=True)
 class Patch:
     """A method that was replaced by a function that calls :attr:`original`, and does no more once inactive."""
 
-    owner: Any
-    name: str
-    original: Callable[..., Any]
-    """What to call, with the instance first."""
+    __slots__ = ("active", "found", "name", "original", "owner", "replacement")
 
-    found: Any
-    """What the class held itself, to be put back: a wrapper of wrapt's, a static method; ``INHERITED`` if nothing."""
-
-    replacement: Callable[..., Any] | None = None
-    active: bool = True
+    def __init__(self, *, owner: Any, name: str, original: Callable[..., Any], found: Any) -> None:
+        self.owner = owner
+        self.name = name
+        self.original = original
+        """What to call, with the instance first."""
+        self.found = found
+        """What the class held itself, to be put back: such as a static method; ``INHERITED`` if nothing."""
+        self.replacement: Callable[..., Any] | None = None
+        self.active = True
 
     @property
     def is_outermost(self) -> bool:

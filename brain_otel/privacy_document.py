@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from brain_otel.distribution import OURS, read_boolean, refuse_unknown
@@ -20,16 +19,14 @@ def read_privacy(document: Document) -> PrivacySettings:
     Raises:
         ConfigurationError: a value is wrong.
     """
-    refuse_unknown(
-        document, _PLACE, document.get(*_PLACE) or {}, tuple(each.name for each in fields(PrivacySettings))
-    )
+    refuse_unknown(document, _PLACE, document.get(*_PLACE) or {}, PrivacySettings._fields)
     place = (*_PLACE, "rules")
-    rules = tuple(each.name for each in fields(Rules))
+    rules = Rules._fields
     refuse_unknown(document, place, document.get(*place) or {}, rules)
     return PrivacySettings(
         sensitive_names=_names(document, (*_PLACE, "sensitive_names")),
         safe_names=_names(document, (*_PLACE, "safe_names")),
-        rules=Rules(**{name: read_boolean(document, (*place, name), Rules) for name in rules}),
+        rules=Rules(**{name: read_boolean(document, (*place, name), Rules._field_defaults) for name in rules}),
     )
 
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 
+from brain_otel.expressions import expression
 from brain_otel.privacy import is_sensitive
 
 MASK = "(masked)"
 
 _MAX_TEXT = 80
 _MAX_REASON = 300
-_SECRET_NAME = re.compile(
+_SECRET_NAME = expression(
     r"dsn|secret|token|password|passwd|authorization|credential|api[_-]?key|headers", re.IGNORECASE
 )
 _FOLDERS = ("PWD", "OLDPWD")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from brain_otel.distribution import OURS, TRACES_RATE, refuse_unknown
@@ -29,7 +28,7 @@ def read_sampling(document: Document, destinations: tuple[Options, ...]) -> Samp
     given = document.get(*PLACE)
     if given is None:
         return SamplingSettings()
-    refuse_unknown(document, PLACE, given, _names(SamplingSettings))
+    refuse_unknown(document, PLACE, given, SamplingSettings._fields)
     rules = _rules(document)
     return SamplingSettings(
         rules=rules, destinations=_destinations(document, destinations, rules), tail=_tail(document)
@@ -52,7 +51,7 @@ def _rules(document: Document) -> tuple[RuleSettings, ...]:
 
 
 def _rule(document: Document, place: Key, given: Any) -> RuleSettings:
-    refuse_unknown(document, place, given, _names(RuleSettings))
+    refuse_unknown(document, place, given, RuleSettings._fields)
     values: dict[str, Any] = {
         name: _text(document, (*place, name), given[name])
         for name in ("route", "method", "environment")
@@ -105,7 +104,7 @@ def _tail(document: Document) -> TailSettings | None:
     given = document.get(*place)
     if given is None:
         return None
-    refuse_unknown(document, place, given, _names(TailSettings))
+    refuse_unknown(document, place, given, TailSettings._fields)
     values: dict[str, Any] = {}
     for name in (name for name in given if given[name] is not None):
         if name == "errors":
@@ -152,7 +151,3 @@ def _text(document: Document, place: Key, value: Any) -> str:
     if value is None or value == "" or isinstance(value, (list, dict)):
         raise document.error(place, value, "text, in which * stands for anything")
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _names(settings: type) -> tuple[str, ...]:
-    return tuple(each.name for each in fields(settings))

@@ -5,15 +5,17 @@ They stand outside of the package ``sampling``, which needs OpenTelemetry's SDK;
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-@dataclass(frozen=True, kw_only=True)
-class RuleSettings:
+_NONE: Mapping[str, Any] = MappingProxyType({})
+
+
+class RuleSettings(NamedTuple):
     """For which requests, jobs and scripts another rate holds; what is not given matches everything."""
 
     route: str | None = None
@@ -21,7 +23,7 @@ class RuleSettings:
     method: str | None = None
     environment: str | None = None
     """A pattern for the environment's name."""
-    attributes: Mapping[str, str] = field(default_factory=dict)
+    attributes: Mapping[str, str] = _NONE
     """Patterns for attributes that the root span has when it starts."""
     rate: float = 1.0
     """The share of the matching traces that is recorded, 0 to 1."""
@@ -29,8 +31,7 @@ class RuleSettings:
     """The most of them that is recorded in a second, in this process; None: as many as come."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class TailSettings:
+class TailSettings(NamedTuple):
     """Which local traces are kept although the head said no, and what waits for that at the most."""
 
     errors: bool = True
@@ -45,13 +46,12 @@ class TailSettings:
     """Seconds that a local trace waits for its end."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class SamplingSettings:
+class SamplingSettings(NamedTuple):
     """What is recorded, beside the sampler that stands in OpenTelemetry's own place."""
 
     rules: tuple[RuleSettings, ...] = ()
     """The first that matches decides."""
-    destinations: Mapping[str, float] = field(default_factory=dict)
+    destinations: Mapping[str, float] = _NONE
     """The share of all traces that a destination gets, by its name; all that is recorded if it is not in here."""
     tail: TailSettings | None = None
     """None: only the head decides."""

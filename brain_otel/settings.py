@@ -5,8 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from brain_otel.delivery_settings import DeliverySettings
 from brain_otel.privacy.settings import PrivacySettings
@@ -39,8 +38,7 @@ class Secret:
         return hash(self._value)
 
 
-@dataclass(frozen=True, kw_only=True)
-class SentrySettings:
+class SentrySettings(NamedTuple):
     """How the Sentry bridge behaves."""
 
     dsn: Secret | None
@@ -55,12 +53,15 @@ class SentrySettings:
     """Share of the sampled transactions that are profiled, 0 to 1."""
     send_default_pii: bool = False
     debug: bool = False
-    spotlight: str | None = field(default=None, repr=False)
+    spotlight: str | None = None
     """The address of a local `Spotlight <https://spotlightjs.com>`_ that gets everything as well."""
 
+    def __repr__(self) -> str:
+        """Without what may hold credentials."""
+        return _shown(self, "spotlight")
 
-@dataclass(frozen=True, kw_only=True)
-class ErrorSettings:
+
+class ErrorSettings(NamedTuple):
     """Which errors are events."""
 
     failed_statuses: tuple[tuple[int, int], ...] = ((500, 599),)
@@ -73,8 +74,7 @@ class ErrorSettings:
     """Loggers whose lines, and those of loggers below them, are neither events nor breadcrumbs."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class InstrumentationSettings:
+class InstrumentationSettings(NamedTuple):
     """Which libraries are instrumented and how."""
 
     fastapi: Literal["contrib", "native", "off"] = "contrib"
@@ -100,14 +100,13 @@ class InstrumentationSettings:
     """Report what a child task raised and nobody retrieved, linked to the request that started it."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Settings:
+class Settings(NamedTuple):
     """Everything that ``setup()`` needs to know."""
 
     environment: str
     source: str
     """The file that was read, for messages."""
-    document: Mapping[str, Any] = field(repr=False)
+    document: Mapping[str, Any]
     """The file's part that is OpenTelemetry's own, variables filled in, the destinations taken out."""
     usual: bool = False
     """Whether it asks for no more than :mod:`brain_otel.usual_document` describes."""
@@ -115,13 +114,22 @@ class Settings:
     """Each destination that the file names, once for each signal, with the options given there."""
     sentry: SentrySettings | None = None
     """None: no DSN, so Sentry is off."""
-    instrumentation: InstrumentationSettings = field(default_factory=InstrumentationSettings)
-    errors: ErrorSettings = field(default_factory=ErrorSettings)
-    sampling: SamplingSettings = field(default_factory=SamplingSettings)
-    delivery: DeliverySettings = field(default_factory=DeliverySettings)
+    instrumentation: InstrumentationSettings = InstrumentationSettings()
+    errors: ErrorSettings = ErrorSettings()
+    sampling: SamplingSettings = SamplingSettings()
+    delivery: DeliverySettings = DeliverySettings()
     disabled: bool = False
-    privacy: PrivacySettings = field(default_factory=PrivacySettings)
+    privacy: PrivacySettings = PrivacySettings()
     send_default_pii: bool = False
     """Whether what tells a person apart, such as the client's address, may leave."""
     notices: tuple[str, ...] = ()
     """What ``setup()`` should tell the user in the log, one line each."""
+
+    def __repr__(self) -> str:
+        """Without the file, which may hold secrets in clear."""
+        return _shown(self, "document")
+
+
+def _shown(settings: SentrySettings | Settings, hidden: str) -> str:
+    shown = (f"{name}={value!r}" for name, value in settings._asdict().items() if name != hidden)
+    return f"{type(settings).__name__}({', '.join(shown)})"

@@ -11,7 +11,6 @@ import itertools
 import os
 from collections import deque
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 from opentelemetry import _logs as otel_logs
@@ -159,10 +158,9 @@ class Session:
             raise RuntimeError("brain_otel is set up already in this process; the fixture needs to do it itself")
         settings = read_settings(self._environ)
         options = {"transport": self.transport, "before_breadcrumb": self._keep_breadcrumb}
-        settings = replace(
-            settings,
+        settings = settings._replace(
             destinations=(Options(options, name="sentry"),),
-            sentry=replace(settings.sentry, profiles_sample_rate=0.0) if settings.sentry else None,
+            sentry=settings.sentry._replace(profiles_sample_rate=0.0) if settings.sentry else None,
         )
         self._set_globals(settings.sentry.traces_sample_rate if settings.sentry else 1.0)
         self._stack.enter_context(isolated())

@@ -4,7 +4,6 @@ import copy
 import os
 import pickle
 import traceback
-from dataclasses import FrozenInstanceError
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -599,7 +598,7 @@ class TestProvenance:
 
 class TestSettings:
     def test_a_secret_never_shows(self) -> None:
-        """Not in `repr`, not in a dataclass's, not in formatting with `!r`; only `str` gives it."""
+        """Not in `repr`, not in that of what holds it, not in formatting with `!r`; only `str` gives it."""
         secret = Secret("hunter2")
         read = read_settings({"SENTRY_DSN": "https://hunter2@sentry.test/1"}, environment="production")
         for shown in (repr(secret), f"{secret!r}", repr([secret]), repr(read), repr(read.sentry), f"{read!s}"):
@@ -613,7 +612,7 @@ class TestSettings:
     def test_settings_are_frozen(self) -> None:
         """Nobody changes them behind another's back."""
         read = read_settings({})
-        with pytest.raises(FrozenInstanceError):
+        with pytest.raises(AttributeError):
             read.environment = "other"  # type: ignore[misc]
 
     def test_reading_needs_no_heavy_imports(self) -> None:

@@ -10,10 +10,9 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from brain_otel.delivery.directory import locked
+from brain_otel.delivery.directory import is_empty, locked
 from brain_otel.delivery.shipper import shipping_until_told
 from brain_otel.delivery.shipping import USERS
-from brain_otel.delivery.state import is_empty
 
 if TYPE_CHECKING:
     import threading

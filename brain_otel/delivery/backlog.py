@@ -7,7 +7,6 @@ import os
 import time
 from collections import deque
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from brain_otel.delivery.descriptors import let_go, own
@@ -52,13 +51,15 @@ class Backlog(Protocol[W]):
         """Take a record out that will never be taken, and remember why."""
 
 
-@dataclass(eq=False, slots=True)
 class OnDisk:
     """A record in a segment."""
 
-    record: Record
-    reader: _Reader
-    found: Found
+    __slots__ = ("found", "reader", "record")
+
+    def __init__(self, record: Record, reader: _Reader, found: Found) -> None:
+        self.record = record
+        self.reader = reader
+        self.found = found
 
 
 class _Reader:

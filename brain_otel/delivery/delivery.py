@@ -14,7 +14,7 @@ from brain_otel.delivery.courier import CONNECTIONS, Courier, keep_sending
 from brain_otel.delivery.limits import read_limits
 from brain_otel.delivery.memory_backlog import InMemory, MemoryBacklog
 from brain_otel.delivery.sender import Sender
-from brain_otel.delivery_settings import SpoolSettings
+from brain_otel.delivery_settings import SPOOL_AGE
 from brain_otel.guard import guarded
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Delivery:
         max_items: int = MAX_ITEMS,
         connections: int = CONNECTIONS,
     ) -> None:
-        self._target = target
+        self._target, self._target_id = target, target.id
         self._lost = lost
         self._max_items = max_items
         self._connections = connections
@@ -68,7 +68,7 @@ class Delivery:
     def _reset(self) -> None:
         """Begin with an empty memory; in a forked child what waits is the parent's."""
         self._memory = MemoryBacklog(
-            max_items=self._max_items, max_bytes=MAX_BYTES, max_age=SpoolSettings.max_age, lost=self._lost
+            max_items=self._max_items, max_bytes=MAX_BYTES, max_age=SPOOL_AGE, lost=self._lost
         )
         self._courier: Courier[InMemory] | None = None
         self._lock = threading.Lock()
@@ -91,7 +91,7 @@ class Delivery:
                     self._disk_rests_until = 0.0
                     logger.warning("The spool %s can be written to again", self._spool.directory)
                 if self._shipping is not None:
-                    self._shipping.wake(self._target.id)
+                    self._shipping.wake(self._target_id)
                 return
         if self._stop.is_set():
             self._lost(record, "queue_overflow")

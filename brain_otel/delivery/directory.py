@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from brain_otel.delivery.descriptors import let_go, own
 from brain_otel.delivery.target import Target
-from brain_otel.delivery_settings import SpoolSettings
+from brain_otel.delivery_settings import SPOOL_AGE, SPOOL_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -96,8 +96,8 @@ class Segment(NamedTuple):
 class Bounds(NamedTuple):
     """How much a directory may hold."""
 
-    max_bytes: int = SpoolSettings.max_bytes
-    max_age: float = SpoolSettings.max_age
+    max_bytes: int = SPOOL_BYTES
+    max_age: float = SPOOL_AGE
     """Seconds."""
 
     @property
@@ -238,3 +238,12 @@ def try_lock(descriptor: int, *, shared: bool = False) -> bool:
     except OSError:
         return False
     return True
+
+
+def is_empty(directory: Path) -> bool:
+    """Whether nothing waits."""
+    return not any(
+        segment.acknowledged() < segment.size()
+        for folder in targets(directory)
+        for segment in segments(folder, *LANES)
+    )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -16,12 +15,14 @@ if TYPE_CHECKING:
     from brain_otel.delivery.record import Record
 
 
-@dataclass(eq=False, slots=True)
 class InMemory:
     """A record in memory."""
 
-    record: Record
-    since: float
+    __slots__ = ("record", "since")
+
+    def __init__(self, record: Record, since: float) -> None:
+        self.record = record
+        self.since = since
 
 
 class MemoryBacklog:

@@ -16,9 +16,8 @@ import weakref
 from typing import TYPE_CHECKING, Literal
 
 from brain_otel.delivery.descriptors import let_go, own
-from brain_otel.delivery.directory import locked, segments, try_lock
+from brain_otel.delivery.directory import is_empty, locked, segments, try_lock
 from brain_otel.delivery.shipper import LOCK, Shipper
-from brain_otel.delivery.state import is_empty
 from brain_otel.guard import guarded
 
 if TYPE_CHECKING:

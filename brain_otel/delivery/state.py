@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from brain_otel.delivery.directory import LANES, age, locked, read_bounds, segments, targets
+from brain_otel.delivery.directory import age, locked, read_bounds, segments, targets
 from brain_otel.delivery.limits import read_limits
 from brain_otel.delivery.record import records_in
 from brain_otel.delivery.shipper import LOCK
@@ -63,15 +63,6 @@ def read_state(directory: Path) -> State:
     list(directory.iterdir())
     found = [_target_state(folder, target) for folder, target in targets(directory).items()]
     return State(directory=directory, bounds=read_bounds(directory), targets=found, shipper=_shipper(directory))
-
-
-def is_empty(directory: Path) -> bool:
-    """Whether nothing waits."""
-    return not any(
-        segment.acknowledged() < segment.size()
-        for folder in targets(directory)
-        for segment in segments(folder, *LANES)
-    )
 
 
 def _target_state(folder: Path, target: Target) -> TargetState:

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,15 +17,17 @@ if TYPE_CHECKING:
 Kind = Literal["sentry", "otlp"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Target:
+_NONE: Mapping[str, str] = MappingProxyType({})
+
+
+class Target(NamedTuple):
     """An endpoint that takes request bodies by POST."""
 
     kind: Kind
-    url: str = field(repr=False)
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    proxy: str | None = field(default=None, repr=False)
-    proxy_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    url: str
+    headers: Mapping[str, str] = _NONE
+    proxy: str | None = None
+    proxy_headers: Mapping[str, str] = _NONE
     ca_certs: str | None = None
     cert_file: str | None = None
     key_file: str | None = None
@@ -34,7 +35,11 @@ class Target:
     """Seconds for one request."""
     compress: bool = True
 
-    @cached_property
+    def __repr__(self) -> str:
+        """Without what may hold credentials."""
+        return f"Target({self.id}, {self.kind})"
+
+    @property
     def id(self) -> str:
         """A name that is the same for the same target in every process."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()[:16]
@@ -46,7 +51,7 @@ class Target:
 
     def to_json(self) -> str:
         """As text that is the same for the same target."""
-        return json.dumps(asdict(self), sort_keys=True)
+        return json.dumps(self._asdict(), sort_keys=True, default=dict)
 
     @classmethod
     def from_json(cls, text: str) -> Target:

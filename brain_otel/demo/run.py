@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from http.client import HTTPConnection
 from queue import Empty, Queue
 from typing import TYPE_CHECKING
@@ -170,9 +170,8 @@ def demo_settings(environ: Mapping[str, str]) -> Settings:
     if settings.disabled:
         raise ConfigurationError("OTEL_SDK_DISABLED is true; allowed: false, since the demo shows what is traced")
     console = Options(name="console")
-    return replace(
-        settings, destinations=(console, *(each for each in settings.destinations if each.name == "sentry"))
-    )
+    sentry = (each for each in settings.destinations if each.name == "sentry")
+    return settings._replace(destinations=(console, *sentry))
 
 
 def start(settings: Settings) -> Gathering:

@@ -7,8 +7,7 @@ destination's, its value a module with ``create_destination``.
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 # Remembers what is installed, which OpenTelemetry's API has to look for in any case.
 from opentelemetry.util._importlib_metadata import entry_points
@@ -30,8 +29,7 @@ ENTRY_POINTS = "brain_otel_destination"
 """The group of the entry points by which other packages add destinations."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Destination:
+class Destination(NamedTuple):
     """A destination in use for one signal: traces, logs or metrics."""
 
     name: str

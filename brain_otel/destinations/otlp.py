@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib
 import re
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -190,7 +189,7 @@ def waiting_for(session: Session, destination: Destination) -> Destination:
         wait(max(0.0, deadline - time.monotonic()))
         return complete
 
-    return replace(destination, flush=flush, end=end)
+    return destination._replace(flush=flush, end=end)
 
 
 def _create_exporter(options: Options, arguments: dict[str, Any], session: Session) -> Any:

@@ -7,7 +7,6 @@ each has few values.
 
 from __future__ import annotations
 
-import re
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.semconv.attributes import error_attributes
 from opentelemetry.semconv.metrics.db_metrics import DB_CLIENT_OPERATION_DURATION
 
+from brain_otel.expressions import expression
 from brain_otel.guard import guarded
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _BUCKETS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0)
 """Seconds, as the conventions recommend."""
 
-_OPERATION = re.compile(r"\s*([A-Za-z][A-Za-z._]{0,31})(?![\w.])")
+_OPERATION = expression(r"\s*([A-Za-z][A-Za-z._]{0,31})(?![\w.])")
 
 
 class Durations:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from brain_otel.expressions import expression
 from brain_otel.privacy.settings import FILTERED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_NAME = re.compile(
+_NAME = expression(
     r"""(?<![\w.-]) (?P<name>[\w.-]{2,128}) (?P<close>\\{0,3}["'])? \]? \\{0,4} [ \t]{0,4}
     (?: (?P<sign>=>|:=|=(?!=)|:(?![:/=])) [ \t]{0,4}
       | (?P<pair>,) [ \t]{0,4} (?=\(?b?\\{0,3}["'])
@@ -22,21 +23,22 @@ _NAME = re.compile(
     """,
     re.VERBOSE,
 )
-_OPENING = re.compile(r"(?:[brufBRUF]{1,2})?(\\{0,3})([\"'])(\2{1,7}(?=[^\s,;&)\]}]))?")
+_OPENING = expression(r"(?:[brufBRUF]{1,2})?(\\{0,3})([\"'])(\2{1,7}(?=[^\s,;&)\]}]))?")
 """A quote, doubled where the whole was put into a literal of SQL."""
-_PLAIN = re.compile(r"(?:\[Filtered\]|[^\s,;&)\]}\"'<>\\])+")
-_MORE = re.compile(r"[ \t]{1,4}" + _PLAIN.pattern)
-_WORD = re.compile(r"(?:[A-Z]?[a-z]+(?:'[a-z]+)?|[A-Z]+|\d{1,3})[.!?]*")
-_NOTHING = re.compile(
+_UNQUOTED = r"(?:\[Filtered\]|[^\s,;&)\]}\"'<>\\])+"
+_PLAIN = expression(_UNQUOTED)
+_MORE = expression(r"[ \t]{1,4}" + _UNQUOTED)
+_WORD = expression(r"(?:[A-Z]?[a-z]+(?:'[a-z]+)?|[A-Z]+|\d{1,3})[.!?]*")
+_NOTHING = expression(
     r"""(?: none | null | nil | true | false | undefined | \*+ | \?+ | x{3,} | %s | %\(\w+\)s | \$\d+ | :\w+ | \{\w*\}
     | <\w*> | \.{3} | \(masked\) | \[filtered\] ) $""",
     re.IGNORECASE | re.VERBOSE,
 )
 _BRACKETS = {"{": "}", "[": "]", "(": ")"}
-_LINES = re.compile(r"(?:authorization|cookie)$", re.IGNORECASE)
+_LINES = expression(r"(?:authorization|cookie)$", re.IGNORECASE)
 """Headers whose values have spaces in them."""
 
-_HEADER_PAIRS = re.compile(r"(?:authorization|cookie|token|api-key)$", re.IGNORECASE)
+_HEADER_PAIRS = expression(r"(?:authorization|cookie|token|api-key)$", re.IGNORECASE)
 """Names that, quoted and followed by a quoted text, are a header and its value, not two items of a list."""
 
 _MAX_NESTED = 20_000

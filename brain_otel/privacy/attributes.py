@@ -6,6 +6,7 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from brain_otel.expressions import expression
 from brain_otel.privacy.policy import PERSONAL_HEADERS
 from brain_otel.privacy.settings import FILTERED
 from brain_otel.privacy.statements import redis_without_values, sql_without_literals
@@ -54,7 +55,7 @@ _PLAIN = frozenset(
 )
 """Keys whose values come from a closed list, or from the code: never looked at."""
 
-_PARAMETER = re.compile(r"\{([^}:]+)(?::[^}]*)?\}")
+_PARAMETER = expression(r"\{([^}:]+)(?::[^}]*)?\}")
 
 
 def masked_attributes(policy: Policy, attributes: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,8 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from brain_otel.expressions import expression
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -23,7 +25,7 @@ _SENSITIVE = r"""
     | (?: ^ | (?: user | db | database | smtp | mail | ftp | redis | mysql | proxy | admin | root ) [-_.]? ) pass $
 """
 
-_SAFE = re.compile(
+_SAFE = expression(
     r"""
     ^ (?: has | is | needs | num | max | min | total | n | count ) _
     | _ (?: counts? | total | length | len | size | limit | usage | used | budget | type | kind | method | mode
@@ -49,7 +51,7 @@ def create_check(sensitive: Iterable[str] = (), safe: Iterable[str] = ()) -> Cal
     """
     added = [r"[-_. ]?".join(map(re.escape, _normalised(each).split("_"))) for each in sensitive]
     mine = re.compile(rf"(?<![a-z])(?:{'|'.join(added)})(?![a-z])", re.IGNORECASE) if added else None
-    built_in = re.compile(rf"(?<![a-z])(?:{_SENSITIVE})(?![a-z])", re.IGNORECASE | re.VERBOSE)
+    built_in = expression(rf"(?<![a-z])(?:{_SENSITIVE})(?![a-z])", re.IGNORECASE | re.VERBOSE)
     allowed = {_normalised(each) for each in safe}
 
     @lru_cache(maxsize=4_096)

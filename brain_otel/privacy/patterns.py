@@ -11,6 +11,7 @@ import binascii
 import re
 from typing import TYPE_CHECKING
 
+from brain_otel.expressions import expression
 from brain_otel.privacy.settings import FILTERED
 
 if TYPE_CHECKING:
@@ -18,15 +19,15 @@ if TYPE_CHECKING:
 
     from brain_otel.privacy.settings import Rules
 
-_BEARER = re.compile(r"\b(bearer[ \t]{1,8})(?=[^\s\"',;]*[0-9._~+/=-])([\w.~+/=-]{6,})", re.IGNORECASE)
-_BASIC = re.compile(r"\b(basic[ \t]{1,8})([A-Za-z0-9+/_-]{4,}={0,2})", re.IGNORECASE)
-_JWT = re.compile(r"\beyJ[\w-]{8,}(?:\.[\w-]*){0,4}")
-_PRIVATE_KEY = re.compile(r"-----BEGIN (?:[A-Z0-9]+ ){0,3}PRIVATE KEY(?: BLOCK)?-----")
-_PRIVATE_KEY_END = re.compile(r"-----END (?:[A-Z0-9]+ ){0,3}PRIVATE KEY(?: BLOCK)?-----")
-_URL_CREDENTIALS = re.compile(
+_BEARER = expression(r"\b(bearer[ \t]{1,8})(?=[^\s\"',;]*[0-9._~+/=-])([\w.~+/=-]{6,})", re.IGNORECASE)
+_BASIC = expression(r"\b(basic[ \t]{1,8})([A-Za-z0-9+/_-]{4,}={0,2})", re.IGNORECASE)
+_JWT = expression(r"\beyJ[\w-]{8,}(?:\.[\w-]*){0,4}")
+_PRIVATE_KEY = expression(r"-----BEGIN (?:[A-Z0-9]+ ){0,3}PRIVATE KEY(?: BLOCK)?-----")
+_PRIVATE_KEY_END = expression(r"-----END (?:[A-Z0-9]+ ){0,3}PRIVATE KEY(?: BLOCK)?-----")
+_URL_CREDENTIALS = expression(
     r"(?<=://)(?:[^\s/?#@\"'<>]{0,1024}@|[^\s/?#@:\"'<>]{0,256}:(?!\d{1,5}(?:[/?#\s\"']|$))[^\s?#@\"'<>]{0,1024}@)+"
 )
-_CARD = re.compile(r"(?<![\w.+-])(?:[2-6]\d{3}(?:([ -]?)\d{4}\1\d{4}\1\d{1,7}|([ -]?)\d{6}\2\d{4,5}))(?![\w-]|\.\d)")
+_CARD = expression(r"(?<![\w.+-])(?:[2-6]\d{3}(?:([ -]?)\d{4}\1\d{4}\1\d{1,7}|([ -]?)\d{6}\2\d{4,5}))(?![\w-]|\.\d)")
 _BRANDS = (
     ("4", (13, 16, 19)),
     ("34", (15,)),
@@ -48,7 +49,7 @@ _BRANDS = (
 )
 """How the numbers of the large brands begin, and their lengths."""
 
-_API_KEY = re.compile(
+_API_KEY = expression(
     r"""(?<![A-Za-z0-9]) (?:
       (?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}\b                          # Amazon
     | AIza[\w-]{30,}  | ya29\.[\w.-]{10,} | GOCSPX-[\w-]{10,}        # Google

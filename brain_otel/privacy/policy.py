@@ -7,12 +7,12 @@ A name decides first (:mod:`~brain_otel.privacy.names`), then the look of the va
 from __future__ import annotations
 
 import logging
-import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_plus
 
 from brain_otel.encoding import MAX_TEXT
+from brain_otel.expressions import expression
 from brain_otel.privacy.assignments import create_assignments
 from brain_otel.privacy.names import create_check
 from brain_otel.privacy.patterns import MIN_LENGTH, create_patterns, is_card
@@ -21,6 +21,7 @@ from brain_otel.privacy.shapes import are_pairs, plain_name
 from brain_otel.privacy.statements import error_without_input, error_without_parameters
 
 if TYPE_CHECKING:
+    import re
     from collections.abc import Callable, Mapping
 
 logger = logging.getLogger(__name__)
@@ -42,13 +43,13 @@ PERSONAL_HEADERS = frozenset(
     | {"x-client-ip", "x-cluster-client-ip", "cf-connecting-ip", "fastly-client-ip", "proxy-authorization"}
 )
 
-_WORDS = re.compile(r"([\s,;&\"'<>]+)")
-_PARTS = re.compile(r"([\s,;&\"'<>/?#]+)")
+_WORDS = expression(r"([\s,;&\"'<>]+)")
+_PARTS = expression(r"([\s,;&\"'<>/?#]+)")
 """What stands between texts that were encoded: each of them as a whole, and its parts."""
 
-_ENCODED = re.compile(r"%[0-9A-Fa-f]{2}")
+_ENCODED = expression(r"%[0-9A-Fa-f]{2}")
 
-_FRAME = re.compile(r'\s*File "[^"\n]*", line \d+')
+_FRAME = expression(r'\s*File "[^"\n]*", line \d+')
 
 
 class Policy:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 FILTERED = "[Filtered]"
 """What stands for a secret, as in Sentry; it never echoes what it stands for."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Rules:
+class Rules(NamedTuple):
     """Which values are masked for what they look like, whatever name they go under."""
 
     authorization: bool = True
@@ -32,12 +31,11 @@ class Rules:
     """What follows the key in a Redis command."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class PrivacySettings:
+class PrivacySettings(NamedTuple):
     """The policy: names beside the built-in ones, and which rules hold."""
 
     sensitive_names: tuple[str, ...] = ()
     """Names whose values are masked too, also as words of a longer name."""
     safe_names: tuple[str, ...] = ()
     """Names whose values are not masked for their name; the rules hold for them all the same."""
-    rules: Rules = field(default_factory=Rules)
+    rules: Rules = Rules()

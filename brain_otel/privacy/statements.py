@@ -6,6 +6,7 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from brain_otel.expressions import expression
 from brain_otel.privacy.settings import FILTERED
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 MAX_STATEMENT = 16_384
 """Characters of a statement that are kept."""
 
-_SQL = re.compile(
+_SQL = expression(
     r"""
       (?P<comment> --[^\n]*+ | /\* .*? (?:\*/|\Z) )
     | (?P<dollar> \$\$ .*? (?: \$\$ | \Z ) | \$ (?P<tag>[A-Za-z_]\w{0,62}) \$ .*? (?: \$ (?P=tag) \$ | \Z ) )
@@ -31,10 +32,10 @@ _DOUBLE_QUOTED = ("mysql", "mariadb")
 _SQL_BEGINS = "[SQL: "
 _PARAMETERS_BEGIN = "[parameters: "
 _BACKGROUND = "\n(Background on this error"
-_ERROR_KEY = re.compile(r"(Key \([^)\n]{1,128}\)=\()[^\n]*")
-_ERROR_ROW = re.compile(r"(Failing row contains \()[^\n]*")
-_ERROR_ENTRY = re.compile(r"(Duplicate entry )'[^\n]*?'(?= for key)")
-_ERROR_SYNTAX = re.compile(r"(invalid input syntax for [\w ]{1,60}: )\"[^\n]*\"")
+_ERROR_KEY = expression(r"(Key \([^)\n]{1,128}\)=\()[^\n]*")
+_ERROR_ROW = expression(r"(Failing row contains \()[^\n]*")
+_ERROR_ENTRY = expression(r"(Duplicate entry )'[^\n]*?'(?= for key)")
+_ERROR_SYNTAX = expression(r"(invalid input syntax for [\w ]{1,60}: )\"[^\n]*\"")
 
 
 @lru_cache(maxsize=1_024)
@@ -156,7 +157,7 @@ _ALL_KEYS = frozenset(
     ]
 )
 _KEYS_AND_VALUES = frozenset(["MSET", "MSETNX"])
-_WORDS = re.compile(r"[A-Za-z][A-Za-z0-9_.|-]{0,40}")
+_WORDS = expression(r"[A-Za-z][A-Za-z0-9_.|-]{0,40}")
 
 
 def redis_without_values(arguments: Sequence[object], masked: Callable[[str], str]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -22,19 +21,21 @@ VALUE_BYTES = 120
 """What an attribute, an event or a link takes beside its text."""
 
 
-@dataclass(eq=False, slots=True)
 class Waiting:
     """A local trace that has given no reason to be kept so far."""
 
-    verdict: Verdict
-    trace: LocalTrace | None
-    began: float
-    started: list[tuple[Span, Context | None]] = field(default_factory=list)
-    ended: list[ReadableSpan] = field(default_factory=list)
-    open_spans: dict[int, int] = field(default_factory=dict)
-    """Their ids, and the size of each when it started."""
-    root_ended: bool = False
-    bytes: int = 0
+    __slots__ = ("began", "bytes", "ended", "open_spans", "root_ended", "started", "trace", "verdict")
+
+    def __init__(self, verdict: Verdict, trace: LocalTrace | None, began: float) -> None:
+        self.verdict = verdict
+        self.trace = trace
+        self.began = began
+        self.started: list[tuple[Span, Context | None]] = []
+        self.ended: list[ReadableSpan] = []
+        self.open_spans: dict[int, int] = {}
+        """Their ids, and the size of each when it started."""
+        self.root_ended = False
+        self.bytes = 0
 
     def is_over(self) -> bool:
         """Whether nothing of it can happen any more."""

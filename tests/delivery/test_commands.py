@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 
 from brain_otel.delivery.backlog import DiskBacklog
-from brain_otel.delivery.directory import Bounds
+from brain_otel.delivery.directory import Bounds, is_empty
 from brain_otel.delivery.record import Record
 from brain_otel.delivery.spool import Spool
-from brain_otel.delivery.state import is_empty
 from brain_otel.delivery.target import Target
 from tests.delivery.until import until
 from tests.support.ingest import SentryIngest

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from brain_otel.delivery.directory import locked
+from brain_otel.delivery.directory import is_empty, locked
 from brain_otel.delivery.shipper import LOCK
-from brain_otel.delivery.state import is_empty, read_state
+from brain_otel.delivery.state import read_state
 from tests.delivery.application import arrived, shipper_of
 from tests.delivery.until import until
 from tests.support.ingest import SentryIngest

@@ -14,13 +14,13 @@ import pytest
 
 from brain_otel.delivery import directory as layout
 from brain_otel.delivery.backlog import DiskBacklog
-from brain_otel.delivery.directory import Bounds, read_bounds, segments, targets
+from brain_otel.delivery.directory import Bounds, is_empty, read_bounds, segments, targets
 from brain_otel.delivery.eviction import evict
 from brain_otel.delivery.losses import take_losses
 from brain_otel.delivery.record import Record
 from brain_otel.delivery.shipping import Shipping
 from brain_otel.delivery.spool import Spool
-from brain_otel.delivery.state import is_empty, read_state
+from brain_otel.delivery.state import read_state
 from brain_otel.delivery.target import Target
 from tests.delivery.until import until
 
