@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.sdk.trace import Span as SdkSpan
 from opentelemetry.trace import SpanKind
 
@@ -43,6 +44,12 @@ def first(attributes: Attributes, *names: str) -> Any:
         if value is not None:
             return value
     return None
+
+
+def held(span: ReadableSpan) -> Attributes:
+    """The attributes of a span to be read at once, without the two views that OpenTelemetry puts around them."""
+    attributes = span._attributes
+    return attributes._dict if type(attributes) is BoundedAttributes else attributes or {}
 
 
 def http_method(attributes: Attributes) -> str | None:
@@ -136,7 +143,7 @@ def transaction_name(name: str, attributes: Attributes) -> Name:
 def name_of(trace: LocalTrace) -> Name | None:
     """The name of ``trace`` as it is known now: from its root span if that is recorded and named, else described."""
     if isinstance(trace.root, SdkSpan):
-        attributes = trace.root.attributes or {}
+        attributes = held(trace.root)
         is_named = "http.route" in attributes or trace.root.name not in (http_method(attributes), "HTTP")
         if is_named or trace.describe is None:
             return transaction_name(trace.root.name, attributes)

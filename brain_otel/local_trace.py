@@ -162,7 +162,7 @@ def opened(kind: str) -> LocalTrace:
 
 def current(context: Context | None = None) -> LocalTrace | None:
     """The local trace of OpenTelemetry's ``context`` if it names one, else of the running code, else None."""
-    value = otel_context.get_value(_KEY, context)
+    value = (otel_context.get_current() if context is None else context).get(_KEY)
     return value if isinstance(value, LocalTrace) else _variable.get()
 
 

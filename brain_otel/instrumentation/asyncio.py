@@ -18,7 +18,7 @@ from weakref import WeakSet
 
 from brain_otel import local_trace
 from brain_otel.capture import report_exception
-from brain_otel.guard import guarded
+from brain_otel.guard import caught, guarded
 from brain_otel.reporting import Reporter, configure_reporters, reporters
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class _ObservedTask(asyncio.Task[Any]):
         # `_log_traceback` and `_exception` are asyncio's own names; `exception()` would mark the exception as
         # retrieved and so silence asyncio's log line. A test tells when they change.
         error = self._exception if self._log_traceback else None
-        made_in = getattr(self, "_made_in", None)
+        made_in = getattr(self, "_made_in", None) if error is not None else None
         if error is None or made_in is None:
             super().__del__()
             return
@@ -84,9 +84,11 @@ def uninstrument() -> None:
 
 def _create_task(loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, Any], **kwargs: Any) -> asyncio.Task[Any]:
     kind: type[asyncio.Task[Any]] = asyncio.Task
-    with guarded("looking for a task's local trace"):
+    try:
         if local_trace.current() is not None:
             kind = _ObservedTask
+    except Exception as error:
+        caught("looking for a task's local trace", error)
     return kind(coro, loop=loop, **kwargs)
 
 

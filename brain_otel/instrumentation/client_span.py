@@ -10,6 +10,12 @@ from typing import TYPE_CHECKING
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace as otel_trace
+from opentelemetry.context import _SUPPRESS_HTTP_INSTRUMENTATION_KEY, _SUPPRESS_INSTRUMENTATION_KEY
+from opentelemetry.instrumentation.utils import (
+    _SUPPRESS_INSTRUMENTATION_KEY_PLAIN,
+    is_http_instrumentation_enabled,
+    is_instrumentation_enabled,
+)
 
 from brain_otel.guard import guarded
 from brain_otel.instrumentation.exceptions import status_of
@@ -22,22 +28,38 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.trace import Span
 
+_SUPPRESSING = frozenset(
+    {_SUPPRESS_HTTP_INSTRUMENTATION_KEY, _SUPPRESS_INSTRUMENTATION_KEY, _SUPPRESS_INSTRUMENTATION_KEY_PLAIN}
+)
+"""Contrib asks for these one by one, three calls deep; hardly any context has one of them."""
 
-def is_left_out() -> bool:
-    """Whether a span that started here would not be recorded, as its request is not."""
-    return is_dropped(otel_trace.get_current_span())
+
+def is_enabled(context: Context) -> bool:
+    """Whether what is called in ``context``, the current one, is to be traced."""
+    return _SUPPRESSING.isdisjoint(context) or is_instrumentation_enabled()
+
+
+def is_http_enabled(context: Context) -> bool:
+    """The same of calls over HTTP."""
+    return _SUPPRESSING.isdisjoint(context) or is_http_instrumentation_enabled()
+
+
+def is_left_out(context: Context) -> bool:
+    """Whether a span that started in ``context`` would not be recorded, as its request is not."""
+    return is_dropped(otel_trace.get_current_span(context))
 
 
 class current:  # noqa: N801 - a context manager, as a class because it is cheaper
-    """Make ``span`` the current one for the block; note what the block raises, and end the span."""
+    """Make ``span``, started in ``context``, the current one for the block; note what that raises, end the span."""
 
-    __slots__ = ("_span", "_token")
+    __slots__ = ("_context", "_span", "_token")
 
-    def __init__(self, span: Span) -> None:
+    def __init__(self, span: Span, context: Context) -> None:
         self._span = span
+        self._context = context
 
     def __enter__(self) -> Span:
-        self._token: Token[Context] = otel_context.attach(otel_trace.set_span_in_context(self._span))
+        self._token: Token[Context] = otel_context.attach(otel_trace.set_span_in_context(self._span, self._context))
         return self._span
 
     def __exit__(

@@ -11,6 +11,7 @@ from opentelemetry.util.http import sanitize_method
 from starlette.routing import Route
 
 from brain_otel.guard import guarded
+from brain_otel.instrumentation.plain_span import note
 from brain_otel.local_trace import LocalTrace, Name, Request
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ class RequestInProgress:
         route = self.route()
         if route is not None and span.is_recording() and getattr(span, "name", None) == self.method():
             span.update_name(self.name().text)
-            span.set_attribute("http.route", route)
+            note(span, "http.route", route)
 
     def method(self) -> str:
         """What a span is called before its route is known: https://opentelemetry.io/docs/specs/semconv/http/http-spans/#name."""

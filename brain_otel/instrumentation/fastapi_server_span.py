@@ -23,7 +23,6 @@ from opentelemetry.instrumentation.asgi import (
     set_status_code,
 )
 from opentelemetry.instrumentation.propagators import get_global_response_propagator
-from opentelemetry.instrumentation.utils import is_http_instrumentation_enabled
 from opentelemetry.propagate import get_global_textmap
 from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.propagators.textmap import Getter
@@ -33,9 +32,11 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, TraceFl
 from opentelemetry.util.http import detect_synthetic_user_agent
 
 from brain_otel import local_trace
-from brain_otel.guard import guarded
+from brain_otel.guard import caught, guarded
+from brain_otel.instrumentation.client_span import is_http_enabled
 from brain_otel.instrumentation.exceptions import status_of
 from brain_otel.instrumentation.fastapi_request import SCOPE_KEY, RequestInProgress, sanitized_method
+from brain_otel.instrumentation.plain_span import is_plain, note, start_decided
 from brain_otel.sampling import DecidedIds, HeadSampler, decided_as
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
     from opentelemetry.propagators.textmap import TextMapPropagator
     from opentelemetry.trace import Span
     from starlette.types import Message, Receive, Scope, Send
+
+    from brain_otel.sampling.verdict import Verdict
 
     Opened = tuple[Span, Token[Context]]
 
@@ -103,13 +106,16 @@ class ServerSpanMiddleware(OpenTelemetryMiddleware):
 
     def _open(self, scope: Scope) -> Opened | None:
         """Start the span and make it the current one; None where contrib is to do it."""
-        if not is_http_instrumentation_enabled() or otel_trace.get_current_span() is not otel_trace.INVALID_SPAN:
+        here = otel_context.get_current()
+        if not is_http_enabled(here) or otel_trace.get_current_span(here) is not otel_trace.INVALID_SPAN:
             return None
-        if self.excluded_urls and self.excluded_urls.url_disabled(_url(scope)):
+        # Contrib's own name for the expressions; without any there is nothing to make the address for.
+        excluded = self.excluded_urls
+        if excluded and getattr(excluded, "_excluded_urls", True) and excluded.url_disabled(_url(scope)):
             return None
         context = _extracted(scope)
         span = self._start(scope, context)
-        trace = local_trace.current()
+        trace = local_trace.current(here)
         token = otel_context.attach(otel_trace.set_span_in_context(span, local_trace.within(trace, context)))
         request = scope.get(SCOPE_KEY)
         if isinstance(request, RequestInProgress):
@@ -128,19 +134,24 @@ class ServerSpanMiddleware(OpenTelemetryMiddleware):
         if verdict is None:
             return self._start_as_asked(scope, context)
         if verdict.outcome is not Decision.DROP:
-            with decided_as(trace_id, verdict):
-                return self._start_unnamed(scope, context)
+            return self._start_recorded(scope, context, parent, trace_id, verdict)
         is_random = parent.trace_flags.random_trace_id if parent.is_valid else ids.is_trace_id_random()
         flags = TraceFlags(TraceFlags.RANDOM_TRACE_ID if is_random else TraceFlags.DEFAULT)
         return NonRecordingSpan(SpanContext(trace_id, ids.generate_span_id(), False, flags, verdict.state))
 
-    def _start_unnamed(self, scope: Scope, context: Context) -> Span:
+    def _start_recorded(
+        self, scope: Scope, context: Context, parent: SpanContext, trace_id: int, verdict: Verdict
+    ) -> Span:
         """Start a span that gets the name of its route when that is known: to look for it now is to route twice."""
         request = scope.get(SCOPE_KEY)
         if not isinstance(request, RequestInProgress):
-            return self._start_as_asked(scope, context)
-        attributes = request_attributes(scope)
-        return self.tracer.start_span(request.method(), context=context, kind=SpanKind.SERVER, attributes=attributes)
+            with decided_as(trace_id, verdict):
+                return self._start_as_asked(scope, context)
+        name, kind, attributes = request.method(), SpanKind.SERVER, request_attributes(scope)
+        if is_plain(self.tracer, attributes):
+            return start_decided(self.tracer, name, kind, attributes, context, parent, trace_id, verdict)
+        with decided_as(trace_id, verdict):
+            return self.tracer.start_span(name, context=context, kind=kind, attributes=attributes)
 
     def _start_as_asked(self, scope: Scope, context: Context) -> Span:
         name, route = self.default_span_details(dict(scope) if type(scope) is not dict else scope)
@@ -164,14 +175,15 @@ def _observed(send: Send, span: Span, scope: Scope) -> Send:
 
     async def observed_send(message: Message) -> None:
         kind = message["type"]
-        if kind == "http.response.start":
-            _name(span, scope)
-            with guarded("noting a response's status"):
+        try:
+            if kind == "http.response.start":
+                _name(span, scope)
                 _note_status(span, message["status"])
-        with guarded("writing trace headers"):
             propagator = _response_propagator()
             if propagator is not None:
                 propagator.inject(message, otel_trace.set_span_in_context(span, Context()), setter=asgi_setter)
+        except Exception as error:
+            caught("noting a response", error)
         await send(message)
         if kind == "http.response.body" and not message.get("more_body", False) and span.is_recording():
             with guarded("ending a request's span"):
@@ -184,7 +196,7 @@ def _note_status(span: Span, status: Any) -> None:
     if not span.is_recording():
         return
     if isinstance(status, int) and 100 <= status < 500:
-        span.set_attribute("http.response.status_code", int(status))  # it may be an ``HTTPStatus``
+        note(span, "http.response.status_code", int(status))  # it may be an ``HTTPStatus``
     else:
         set_status_code(span, status, None, _StabilityMode.HTTP)  # type: ignore[no-untyped-call]  # contrib's has none
 

@@ -10,21 +10,23 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
+from opentelemetry import context as otel_context
 from opentelemetry import metrics
 from opentelemetry.instrumentation._semconv import _StabilityMode
-from opentelemetry.instrumentation.utils import is_http_instrumentation_enabled
 from opentelemetry.propagate import inject
 from opentelemetry.sdk.metrics import Histogram, MeterProvider
 from opentelemetry.trace import SpanKind, StatusCode
 from opentelemetry.util.http import redact_url, sanitize_method
 
-from brain_otel.guard import guarded
-from brain_otel.instrumentation.client_span import current, is_left_out
+from brain_otel.guard import caught, guarded
+from brain_otel.instrumentation.client_span import current, is_http_enabled, is_left_out
+from brain_otel.instrumentation.plain_span import note, start_plain_span
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     import httpx
+    from opentelemetry.context import Context
     from opentelemetry.trace import Span, Tracer
 
     from brain_otel.patching import Patch
@@ -48,13 +50,14 @@ def plain_wrappers() -> tuple[tuple[str, Callable[[Patch], Any]], ...]:
 def _sync(patch: Patch) -> Any:
     @functools.wraps(patch.original)
     def handle_request_wrapper(wrapped: Any, instance: Any, args: Any, kwargs: Any, **options: Any) -> Any:
-        if not _is_plain(args, options):
+        context = otel_context.get_current()
+        if not _is_plain(args, options, context):
             return patch.original(wrapped, instance, args, kwargs, **options)
         request = args[0]
-        if is_left_out():
+        if is_left_out(context):
             _write_headers(request)
             return wrapped(*args, **kwargs)
-        with current(_start(request, options["tracer"])) as span:
+        with current(_start(request, options["tracer"], context), context) as span:
             _write_headers(request)
             try:
                 response = wrapped(*args, **kwargs)
@@ -72,13 +75,14 @@ def _async(patch: Patch) -> Any:
     async def handle_async_request_wrapper(
         wrapped: Any, instance: Any, args: Any, kwargs: Any, **options: Any
     ) -> Any:
-        if not _is_plain(args, options):
+        context = otel_context.get_current()
+        if not _is_plain(args, options, context):
             return await patch.original(wrapped, instance, args, kwargs, **options)
         request = args[0]
-        if is_left_out():
+        if is_left_out(context):
             _write_headers(request)
             return await wrapped(*args, **kwargs)
-        with current(_start(request, options["tracer"])) as span:
+        with current(_start(request, options["tracer"], context), context) as span:
             _write_headers(request)
             try:
                 response = await wrapped(*args, **kwargs)
@@ -91,22 +95,24 @@ def _async(patch: Patch) -> Any:
     return staticmethod(handle_async_request_wrapper)
 
 
-def _is_plain(args: tuple[Any, ...], options: Mapping[str, Any]) -> bool:
-    with guarded("looking at a request of HTTPX"):
+def _is_plain(args: tuple[Any, ...], options: Mapping[str, Any], context: Context) -> bool:
+    try:
         return (
             isinstance(args[0], options["module"].Request)
             and options["sem_conv_opt_in_mode"] is _StabilityMode.HTTP
-            and is_http_instrumentation_enabled()
-            and not any(options.get(name) for name in _UNUSUAL)
+            and is_http_enabled(context)
+            and not any(map(options.get, _UNUSUAL))
             # Contrib's own name for the expressions; a test excludes an address.
             and not getattr(options["excluded_urls"], "_excluded_urls", None)
             and not isinstance(metrics.get_meter_provider(), MeterProvider)
             and not isinstance(options.get("duration_histogram_new"), Histogram)  # of a provider of its own
         )
-    return False
+    except Exception as error:
+        caught("looking at a request of HTTPX", error)
+        return False
 
 
-def _start(request: httpx.Request, tracer: Tracer) -> Span:
+def _start(request: httpx.Request, tracer: Tracer, context: Context) -> Span:
     """https://opentelemetry.io/docs/specs/semconv/http/http-spans/#http-client-span."""
     method = sanitize_method(request.method)
     name = "HTTP" if method == "_OTHER" else method
@@ -120,7 +126,7 @@ def _start(request: httpx.Request, tracer: Tracer) -> Span:
             attributes["server.address"] = attributes["network.peer.address"] = url.host
         if url.port:
             attributes["server.port"] = attributes["network.peer.port"] = url.port
-    return tracer.start_span(name, kind=SpanKind.CLIENT, attributes=attributes)
+    return start_plain_span(tracer, name, SpanKind.CLIENT, attributes, context)
 
 
 def _write_headers(request: httpx.Request) -> None:
@@ -138,9 +144,9 @@ def _note_response(span: Span, response: Any) -> None:
         if not span.is_recording():
             return
         status: int = response.status_code
-        span.set_attribute("http.response.status_code", status)
+        note(span, "http.response.status_code", status)
         if status < 100 or status >= 400:
             span.set_status(StatusCode.ERROR)
             span.set_attribute("error.type", str(status))
         version = response.extensions.get("http_version", b"HTTP/1.1").decode("ascii", "ignore")
-        span.set_attribute("network.protocol.version", version.replace("HTTP/", ""))
+        note(span, "network.protocol.version", version.replace("HTTP/", ""))

@@ -19,7 +19,7 @@ import redis.cluster
 from opentelemetry.instrumentation.redis import RedisInstrumentor
 from opentelemetry.semconv.attributes import db_attributes, server_attributes
 
-from brain_otel.guard import guarded
+from brain_otel.guard import caught, guarded
 from brain_otel.instrumentation.durations import Durations, create_durations, operation_name
 from brain_otel.instrumentation.redis_span import plain_async_factory, plain_factory
 from brain_otel.patching import Patch, replace
@@ -153,9 +153,11 @@ def _command(patch: Patch) -> Callable[..., str]:
 
     @functools.wraps(patch.original)
     def format_command_args(args: Any) -> str:
-        with guarded("writing out a Redis command"):
+        try:
             return redis_without_values(args, str)
-        return ""
+        except Exception as error:
+            caught("writing out a Redis command", error)
+            return ""
 
     return format_command_args
 
@@ -165,9 +167,11 @@ def _span_name(patch: Patch) -> Callable[..., str]:
 
     @functools.wraps(patch.original)
     def build_span_name(instance: Any, args: Any) -> str:
-        with guarded("naming a Redis command"):
+        try:
             return str(patch.original(instance, (command_name(args[0]), *args[1:]) if args else args))
-        return "redis"
+        except Exception as error:
+            caught("naming a Redis command", error)
+            return "redis"
 
     return build_span_name
 

@@ -13,16 +13,19 @@ from weakref import WeakKeyDictionary
 
 import opentelemetry.instrumentation.redis as _package
 import opentelemetry.instrumentation.redis.util as contrib_util
+from opentelemetry import context as otel_context
 from opentelemetry.instrumentation._semconv import _get_semconv_opt_in_modes, _StabilityMode
 from opentelemetry.instrumentation._semconv import _OpenTelemetryStabilitySignalType as _SignalType
-from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 from opentelemetry.trace import SpanKind
 
 from brain_otel.guard import guarded
-from brain_otel.instrumentation.client_span import current, is_left_out
+from brain_otel.instrumentation.client_span import current, is_enabled, is_left_out
+from brain_otel.instrumentation.plain_span import start_plain_span
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from opentelemetry.context import Context
 
     from brain_otel.patching import Patch
 
@@ -42,9 +45,10 @@ def plain_factory(patch: Patch) -> Callable[..., Any]:
         spans = _Spans(tracer)
 
         def execute(func: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-            if not is_instrumentation_enabled() or is_left_out():
+            context = otel_context.get_current()
+            if not is_enabled(context) or is_left_out(context):
                 return func(*args, **kwargs)
-            span = spans.start(instance, args)
+            span = spans.start(instance, args, context)
             if span is None:
                 return contribs(func, instance, args, kwargs)
             with span:
@@ -64,9 +68,10 @@ def plain_async_factory(patch: Patch) -> Callable[..., Any]:
         spans = _Spans(tracer)
 
         async def execute(func: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-            if not is_instrumentation_enabled() or is_left_out():
+            context = otel_context.get_current()
+            if not is_enabled(context) or is_left_out(context):
                 return await func(*args, **kwargs)
-            span = spans.start(instance, args)
+            span = spans.start(instance, args, context)
             if span is None:
                 return await contribs(func, instance, args, kwargs)
             with span:
@@ -91,7 +96,7 @@ class _Spans:
         """Whether they are in the stable conventions alone."""
         return self._modes[0] is _StabilityMode.DATABASE
 
-    def start(self, client: Any, args: tuple[Any, ...]) -> current | None:
+    def start(self, client: Any, args: tuple[Any, ...], context: Context) -> current | None:
         """Start the span of a command, to be entered; None where contrib is to make it.
 
         https://opentelemetry.io/docs/specs/semconv/database/redis/
@@ -102,7 +107,7 @@ class _Spans:
                 return None
             attributes = {"db.redis.args_length": len(args), **self._connection(client)}
             attributes["db.query.text"] = _contrib._format_command_args(args)
-            return current(self._tracer.start_span(name, kind=SpanKind.CLIENT, attributes=attributes))
+            return current(start_plain_span(self._tracer, name, SpanKind.CLIENT, attributes, context), context)
         return None
 
     def _connection(self, client: Any) -> dict[str, Any]:

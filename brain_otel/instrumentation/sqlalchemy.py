@@ -30,6 +30,7 @@ from sqlalchemy.engine.base import OptionEngine
 from brain_otel.guard import guarded
 from brain_otel.instrumentation.durations import Durations, create_durations, operation_name
 from brain_otel.instrumentation.exceptions import status_of
+from brain_otel.instrumentation.plain_span import note
 from brain_otel.instrumentation.sqlalchemy_span import shorten
 from brain_otel.patching import Patch, replace
 
@@ -204,4 +205,4 @@ def _note_rows(
         count = getattr(cursor, "rowcount", -1)
         if isinstance(count, int) and count >= 0:
             rows = getattr(cursor, "description", None) is not None
-            span.set_attribute("db.response.returned_rows" if rows else "db.response.affected_rows", count)
+            note(span, "db.response.returned_rows" if rows else "db.response.affected_rows", count)

@@ -10,16 +10,17 @@ import functools
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
+from opentelemetry import context as otel_context
 from opentelemetry import metrics
 from opentelemetry.instrumentation._semconv import _set_db_system, _StabilityMode
 from opentelemetry.instrumentation.sqlalchemy import engine as contrib
 from opentelemetry.instrumentation.sqlalchemy.engine import EngineTracer
-from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 from opentelemetry.sdk.metrics import MeterProvider, UpDownCounter
 from opentelemetry.trace import SpanKind
 
 from brain_otel.guard import guarded
-from brain_otel.instrumentation.client_span import is_left_out
+from brain_otel.instrumentation.client_span import is_enabled, is_left_out
+from brain_otel.instrumentation.plain_span import start_plain_span
 from brain_otel.patching import replace
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def shorten() -> list[Patch]:
 def _left_out(patch: Patch) -> Callable[..., Any]:
     @functools.wraps(patch.original)
     def before(self: Any, conn: Any, cursor: Any, statement: Any, params: Any, context: Any, many: Any) -> Any:
-        if is_left_out():
+        if is_left_out(otel_context.get_current()):
             return statement, params
         return patch.original(self, conn, cursor, statement, params, context, many)
 
@@ -54,7 +55,8 @@ def _left_out(patch: Patch) -> Callable[..., Any]:
 def _uncounted(patch: Patch) -> Callable[..., None]:
     @functools.wraps(patch.original)
     def count(self: Any, value: int) -> None:
-        if isinstance(self.connections_usage, UpDownCounter):  # of a provider of the application's own
+        usage = self.connections_usage
+        if _counts(type(usage)):  # type: ignore[arg-type]  # a class is hashable
             patch.original(self, value)
 
     return count
@@ -63,17 +65,24 @@ def _uncounted(patch: Patch) -> Callable[..., None]:
 def _before(patch: Patch) -> Callable[..., Any]:
     @functools.wraps(patch.original)
     def before(self: Any, conn: Any, cursor: Any, statement: Any, params: Any, context: Any, many: Any) -> Any:
-        if is_left_out():
+        here = otel_context.get_current()
+        if is_left_out(here):
             return statement, params
         if not patch.active or self.enable_commenter or self._sem_conv_opt_in_mode_db is not _StabilityMode.DATABASE:
             return patch.original(self, conn, cursor, statement, params, context, many)
-        if is_instrumentation_enabled():
+        if is_enabled(here):
             with guarded("starting a statement's span"):
                 name, attributes = _described(self, conn, cursor, statement)
-                context._otel_span = self.tracer.start_span(name, kind=SpanKind.CLIENT, attributes=attributes)
+                context._otel_span = start_plain_span(self.tracer, name, SpanKind.CLIENT, attributes, here)
         return statement, params
 
     return before
+
+
+@functools.lru_cache(maxsize=16)
+def _counts(kind: type) -> bool:
+    """Whether it is the counter of a provider of the application's own."""
+    return issubclass(kind, UpDownCounter)
 
 
 def _described(tracer: Any, conn: Any, cursor: Any, statement: Any) -> tuple[str, dict[str, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from brain_otel.expressions import expression
 from brain_otel.privacy.settings import FILTERED
@@ -170,17 +170,18 @@ def redis_without_values(arguments: Sequence[object], masked: Callable[[str], st
     """
     if not arguments:
         return ""
-    words = [*_text(arguments[0]).split(), *arguments[1:]]
-    if not words:
-        return ""
-    command = _text(words.pop(0)).upper()
-    if not _WORDS.fullmatch(command):
-        return "?"
-    parts = [command]
-    if command in _SUBCOMMANDS and words and _WORDS.fullmatch(_text(words[0])):
-        parts.append(_text(words.pop(0)).upper())
+    first = arguments[0]
+    known = _parsed(first) if type(first) is str and len(first) <= _MAX_KEPT else _parsed.__wrapped__(_text(first))
+    if known.command is None:
+        return known.text
+    words = (*known.words, *arguments[1:])
+    parts = [known.command]
+    if known.command in _SUBCOMMANDS and words and _WORDS.fullmatch(_text(words[0])):
+        parts.append(_text(words[0]).upper())
+        words = words[1:]
     for place, word in enumerate(words):
-        parts.append(masked(_text(word)[:_MAX_KEY]) if _is_key(command, place) else "?")
+        is_key = place == 0 if known.keys == 0 else known.keys > 0 and place % known.keys == 0
+        parts.append(masked(_text(word)[:_MAX_KEY]) if is_key else "?")
         if len(parts) > 40:
             parts.append("...")
             break
@@ -190,22 +191,39 @@ def redis_without_values(arguments: Sequence[object], masked: Callable[[str], st
 
 def command_name(first: object) -> str:
     """The command in what a client was given first, which may hold its arguments as well."""
-    words = _text(first).split()
-    name = words[0].upper() if words else ""
-    return name if _WORDS.fullmatch(name) else "redis"
+    text = _text(first)
+    return (_parsed if len(text) <= _MAX_KEPT else _parsed.__wrapped__)(text).command or "redis"
 
 
-def _is_key(command: str, place: int) -> bool:
-    if command in _NO_KEYS:
-        return False
-    if command in _ALL_KEYS:
-        return True
-    if command in _KEYS_AND_VALUES:
-        return place % 2 == 0
-    return place == 0
+class _First(NamedTuple):
+    """What a client was given first: the command, and what may stand behind it."""
+
+    command: str | None
+    """None if it is no word."""
+    words: tuple[str, ...]
+    keys: int
+    """What of its arguments are keys: each so-manieth; 0: the first alone; -1: none."""
+    text: str
+    """What to write of it if it is none."""
+
+
+@lru_cache(maxsize=1_024)
+def _parsed(first: str) -> _First:
+    words = first.split()
+    if not words:
+        return _First(None, (), 0, "")
+    command = words[0].upper()
+    keys = -1 if command in _NO_KEYS else 1 if command in _ALL_KEYS else 2 if command in _KEYS_AND_VALUES else 0
+    return _First(command if _WORDS.fullmatch(command) else None, tuple(words[1:]), keys, "?")
+
+
+_MAX_KEPT = 64
+"""Characters of a command that is remembered; one with its arguments may be long."""
 
 
 def _text(word: object) -> str:
+    if type(word) is str:
+        return word
     if isinstance(word, (bytes, bytearray, memoryview)):
         return bytes(word).decode("utf-8", "backslashreplace")
     return str(word) if isinstance(word, (str, int, float)) else "?"

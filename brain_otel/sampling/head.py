@@ -76,6 +76,17 @@ class HeadSampler(Sampler):
         """The configured sampler's description."""
         return self._configured.get_description()
 
+    def decided_below(self, parent: SpanContext, context: Context) -> Verdict | None:
+        """The verdict that a span below ``parent`` follows; None where there is none, or only its name can tell."""
+        verdict = verdict_of(parent)
+        if verdict is None or parent.is_remote or self._rate is None or is_unrecorded():
+            return None
+        if self._plan.tail:
+            trace = local_trace.current(context)
+            if trace is not None and trace.root is None and trace.kind == "transaction":
+                return None
+        return verdict
+
     def _followed(self, verdict: Verdict, context: Context | None, asked: Asked) -> SamplingResult:
         """A span inside of this process: as its local root."""
         if self._plan.tail:

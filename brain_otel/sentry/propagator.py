@@ -186,14 +186,18 @@ def _outgoing_baggage(span: SpanContext, context: Context | None, carried: list[
         ]
         known = {member.partition("=")[0] for member in carried}
         entries = carried + [member for member in ours if member.partition("=")[0] not in known]
-    return [*entries, *(_member(key, value) for key, value in items.items())]
+    return [*entries, *_members(items)]
 
 
-def _member(key: str, value: str) -> str:
-    """Sentry's member of ``baggage``; what differs from trace to trace, ids and numbers, needs no quotation."""
-    if key in _PLAIN and value.isascii() and value.replace(".", "").isalnum():
-        return f"{Baggage.SENTRY_PREFIX}{key}={value}"
-    return _quoted(key, value) if len(value) <= _MAX_KEPT else _quoted.__wrapped__(key, value)
+def _members(items: Mapping[str, str]) -> list[str]:
+    """Sentry's members of ``baggage``; what differs from trace to trace, ids and numbers, needs no quotation."""
+    members: list[str] = []
+    for key, value in items.items():
+        if key in _PLAIN and value.isascii() and value.replace(".", "").isalnum():
+            members.append(f"{Baggage.SENTRY_PREFIX}{key}={value}")
+        else:
+            members.append((_quoted if len(value) <= _MAX_KEPT else _quoted.__wrapped__)(key, value))
+    return members
 
 
 @lru_cache(maxsize=1_024)

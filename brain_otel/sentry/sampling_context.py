@@ -7,6 +7,7 @@ https://develop.sentry.dev/sdk/telemetry/traces/dynamic-sampling-context/
 
 from __future__ import annotations
 
+import weakref
 from typing import TYPE_CHECKING
 
 import sentry_sdk
@@ -18,12 +19,18 @@ from brain_otel.conventions import name_of
 from brain_otel.sampling import is_for_sentry, sample_rand, verdict_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from opentelemetry.context import Context
     from opentelemetry.trace import SpanContext
+    from sentry_sdk.client import BaseClient
 
     from brain_otel.local_trace import LocalTrace
 
 _KEPT = "sentry.dynamic_sampling_context"
+
+_known: tuple[Callable[[], BaseClient | None], dict[str, str]] = (lambda: None, {})
+"""A client, and what is the same in the sampling context of each of its traces."""
 
 
 def sampling_context_of(trace: LocalTrace) -> dict[str, str]:
@@ -67,16 +74,23 @@ def create_sampling_context(
     }
     if rate is not None:
         made["sample_rate"] = str(rate)
-    for name in ("environment", "release"):
-        if client.options.get(name):
-            made[name] = str(client.options[name])
-    if client.parsed_dsn is not None:
-        made["public_key"] = client.parsed_dsn.public_key
-        if client.parsed_dsn.org_id:
-            made["org_id"] = str(client.parsed_dsn.org_id)
+    made |= _same_for_all(client)
     if transaction:
         made["transaction"] = transaction
     return made
+
+
+def _same_for_all(client: BaseClient) -> dict[str, str]:
+    """What every trace of ``client`` says: it is asked for with each call that a request makes."""
+    global _known
+    if _known[0]() is not client:
+        same = {name: str(client.options[name]) for name in ("environment", "release") if client.options.get(name)}
+        if client.parsed_dsn is not None:
+            same["public_key"] = str(client.parsed_dsn.public_key)
+            if client.parsed_dsn.org_id:
+                same["org_id"] = str(client.parsed_dsn.org_id)
+        _known = (weakref.ref(client), same)
+    return _known[1]
 
 
 def kept_context_of(trace: LocalTrace) -> dict[str, str]:

@@ -6,6 +6,7 @@ outside of any request, gets a fork of its own; a transaction inside a request s
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 import uuid
@@ -165,7 +166,7 @@ def end_session(scope: sentry_sdk.Scope) -> None:
         return
     client = sentry_sdk.get_client()
     if client.options.get("auto_session_tracking"):
-        client.capture_session(_without_errors.of(client))
+        _without_errors.count(client)
 
 
 class _WithoutErrors:
@@ -173,6 +174,37 @@ class _WithoutErrors:
 
     def __init__(self) -> None:
         self._known: tuple[Any, int, Session] | None = None
+        self._counted: tuple[Session, Any, dict[str, Any]] | None = None
+        """The latest, the flusher's counts that it is in, and its own."""
+
+    def count(self, client: Any) -> None:
+        """One more of ``client`` in this minute.
+
+        sentry-sdk finds the counts of a session by all that is known of it, each time. They are the same as long as
+        the session is and its flusher has not begun anew; a test pins the fields.
+        """
+        session, flusher, counted = self.of(client), client.session_flusher, self._counted
+        if counted is not None and counted[0] is session:
+            with flusher._aggregate_lock:
+                if flusher.pending_aggregates is counted[1]:
+                    counted[2]["exited"] += 1
+                    return
+        client.capture_session(session)
+        self._counted = self._counts(session, flusher)
+
+    @staticmethod
+    def _counts(session: Session, flusher: Any) -> tuple[Session, Any, dict[str, Any]] | None:
+        """Where ``session`` has just been counted; None if that cannot be told."""
+        pending = getattr(flusher, "pending_aggregates", None)
+        if not isinstance(pending, dict) or not hasattr(flusher, "_aggregate_lock"):
+            return None
+        known = tuple(sorted(session.get_json_attrs(with_user_info=False).items()))
+        counts = pending.get(known, {}).get(session.truncated_started, {})
+        return (session, pending, counts) if "exited" in counts else None
+
+    def forget(self) -> None:
+        """In a forked child sentry-sdk has to start the thread that tells them."""
+        self._counted = None
 
     def of(self, client: Any) -> Session:
         """That of ``client`` for this minute."""
@@ -186,6 +218,7 @@ class _WithoutErrors:
 
 
 _without_errors = _WithoutErrors()
+os.register_at_fork(after_in_child=_without_errors.forget)
 
 
 def _create_session(options: Any, user: Any) -> Session:

@@ -44,7 +44,7 @@ class SentrySpanProcessor(QueuedCollector[CollectedTrace], UpstreamProcessor):  
         """All but spans of our own traffic to Sentry, which would beget themselves."""
         if span.kind is not SpanKind.CLIENT:
             return True
-        url = conventions.first(span.attributes or {}, "url.full", "http.url")
+        url = conventions.first(conventions.held(span), "url.full", "http.url")
         dsn = sentry_sdk.get_client().parsed_dsn if url is not None else None
         if dsn is None or dsn.netloc not in str(url):
             return True

@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import redis.asyncio
 from fastapi import FastAPI
+from opentelemetry import context as otel_context
 from opentelemetry import trace as otel_trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, Tracer, TracerProvider
@@ -81,7 +82,7 @@ async def work(path: str) -> Json:
         "span": f"{context.span_id:016x}",
         "flags": int(context.trace_flags),
         "recording": span.is_recording(),
-        "left out": is_left_out(),
+        "left out": is_left_out(otel_context.get_current()),
     }
 
 

@@ -22,6 +22,7 @@ from sentry_sdk.integrations.modules import ModulesIntegration
 from sentry_sdk.scope import Scope, _current_scope, _isolation_scope, use_isolation_scope
 from sentry_sdk.serializer import serialize
 from sentry_sdk.session import Session
+from sentry_sdk.sessions import SessionFlusher
 from sentry_sdk.transport import BaseHttpTransport, HttpTransport
 from sqlalchemy import create_engine, event, text
 from sqlalchemy.engine import Engine
@@ -242,6 +243,16 @@ def test_a_session_is_kept_on_its_scope() -> None:
     session.close()
     assert session.status == "exited"
     assert "capture_session" in inspect.getsource(Scope.end_session)
+
+
+def test_sessions_are_counted_by_what_is_known_of_them() -> None:
+    """In a dictionary that is replaced when they are told, under a lock."""
+    source = inspect.getsource(SessionFlusher)
+    assert "with self._aggregate_lock:" in source
+    assert "primary_key = tuple(sorted(attrs.items()))" in source
+    assert "secondary_key = session.truncated_started" in source
+    assert 'state["exited"] = state.get("exited", 0) + 1' in source
+    assert "self.pending_aggregates = {}" in source
 
 
 def test_an_events_static_part_is_known() -> None:

@@ -1,5 +1,6 @@
 """A request's scope is forked when somebody looks at it, once, and holds what was written before."""
 
+import os
 import threading
 from typing import Any
 
@@ -175,6 +176,37 @@ def test_sessions_of_two_minutes_are_told_apart(monkeypatch: pytest.MonkeyPatch,
     now[0] += 1
     assert known.of(client) is not first
     assert first.status == "exited"
+
+
+def test_sessions_that_go_well_are_counted_where_the_first_was(bridge: Bridge, ingest: SentryIngest) -> None:
+    """Until they are told, and anew then."""
+    client: Any = sentry_sdk.get_client()
+    known = scopes._WithoutErrors()
+    for counted in (3, 2):
+        ingest.clear()
+        for _ in range(counted):
+            known.count(client)
+        (counts,) = client.session_flusher.pending_aggregates.values()
+        assert sum(each["exited"] for each in counts.values()) == counted
+        assert sessions(ingest, bridge)["exited"] == counted
+        assert client.session_flusher.pending_aggregates == {}
+
+
+def test_a_forked_child_tells_of_its_own_sessions(bridge: Bridge) -> None:
+    """sentry-sdk starts the child's thread when a session is handed to it."""
+    with local_trace_entered(LocalTrace(kind="request")):
+        pass
+    client: Any = sentry_sdk.get_client()
+    flusher = client.session_flusher
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        with local_trace_entered(LocalTrace(kind="request")):
+            pass
+        os.write(writing, str(flusher._thread_for_pid == os.getpid()).encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert os.read(reading, 10) == b"True"
 
 
 def test_nothing_is_left_for_the_next_request(bridge: Bridge, ingest: SentryIngest) -> None:
