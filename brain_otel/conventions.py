@@ -12,11 +12,11 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.sdk.trace import Span as SdkSpan
 from opentelemetry.trace import SpanKind
 
 from brain_otel.local_trace import Name
+from brain_otel.span_attributes import held
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,12 +44,6 @@ def first(attributes: Attributes, *names: str) -> Any:
         if value is not None:
             return value
     return None
-
-
-def held(span: ReadableSpan) -> Attributes:
-    """The attributes of a span to be read at once, without the two views that OpenTelemetry puts around them."""
-    attributes = span._attributes
-    return attributes._dict if type(attributes) is BoundedAttributes else attributes or {}
 
 
 def http_method(attributes: Attributes) -> str | None:

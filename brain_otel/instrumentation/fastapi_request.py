@@ -35,6 +35,7 @@ class RequestInProgress:
         self._scope = scope
         self._apps = [(app, _root_path(app, scope))]
         self._route: tuple[int, str | None] | None = None
+        self._name: tuple[str, Name] | None = None
         self._body: bytearray | None = None
 
     def leave(self) -> None:
@@ -101,6 +102,14 @@ class RequestInProgress:
     def name(self) -> Name:
         """The name as the instrumentation gives it to a recorded span, for one that is not recorded."""
         route = self.route()
+        if self._name is not None and self._name[0] == route:
+            return self._name[1]
+        name = self._named(route)
+        if route is not None:
+            self._name = (route, name)
+        return name
+
+    def _named(self, route: str | None) -> Name:
         if self._scope["type"] == "websocket":
             return Name(text=route or str(self._scope.get("path", "")), source="route" if route else "url")
         method = self.method()

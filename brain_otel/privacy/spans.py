@@ -5,7 +5,7 @@ Other processors go on to see what the application wrote.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
@@ -14,18 +14,14 @@ from opentelemetry.trace import Link, Status
 from brain_otel.encoding import encodable
 from brain_otel.privacy.attributes import masked_attributes, without_parameters
 from brain_otel.privacy.policy import policy
+from brain_otel.span_attributes import held
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from opentelemetry.util.types import Attributes
 
     from brain_otel.privacy.policy import Policy
-
-
-def _plain(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A dict of ``attributes``; the SDK's own mapping takes twice the time to be gone through."""
-    return attributes.copy() if hasattr(attributes, "copy") else attributes
 
 
 class PrivateSpan(ReadableSpan):
@@ -63,8 +59,18 @@ class PrivateSpan(ReadableSpan):
     def attributes(self) -> Attributes:
         """The masked ones, as the dict that they are: whoever makes a transaction asks for them many times."""
         if self._masked is None:
-            self._masked = masked_attributes(self._policy, _plain(self._span.attributes or {}))
+            self._masked = masked_attributes(self._policy, held(self._span))
         return self._masked
+
+    @property
+    def events(self) -> Sequence[Event]:
+        """The masked ones."""
+        return tuple(self._events) if self._span.events else ()
+
+    @property
+    def links(self) -> Sequence[Link]:
+        """The masked ones."""
+        return self._links if self._span.links else ()
 
     @property
     def _attributes(self) -> Attributes:  # type: ignore[override]  # the SDK's is a plain attribute

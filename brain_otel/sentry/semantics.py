@@ -64,7 +64,7 @@ def status(span: ReadableSpan) -> str:
     code = first(attributes, "http.response.status_code", "http.status_code")
     failed = span.status.status_code is StatusCode.ERROR
     if isinstance(code, int):
-        by_code = str(get_span_status_from_http_code(code))
+        by_code = _by_code(code)
         if by_code != SPANSTATUS.OK or not failed:
             return by_code
     grpc = attributes.get("rpc.grpc.status_code")
@@ -76,17 +76,23 @@ def status(span: ReadableSpan) -> str:
     return words if words in _STATUSES else SPANSTATUS.INTERNAL_ERROR
 
 
+@lru_cache(maxsize=1_024)
+def _by_code(code: int) -> str:
+    return str(get_span_status_from_http_code(code))
+
+
 def data(span: ReadableSpan) -> dict[str, Any]:
     """The span's attributes under both names, its kind, events and status description."""
     attributes = span.attributes or {}
-    result = {
-        key: value if type(value) in _SCALARS else _plain(value)
-        for key, value in attributes.items()
-        if not key.startswith("sentry.")
-    }
-    for source, name in _OTHER_NAMES:
-        if source in attributes and name not in result:
-            result[name] = _plain(attributes[source])
+    left_out, others = _names_beside(tuple(attributes))
+    if _SCALARS.issuperset(map(type, attributes.values())):
+        result = dict(attributes)
+    else:
+        result = {key: _plain(value) for key, value in attributes.items()}
+    for name in left_out:
+        del result[name]
+    for source, name in others:
+        result[name] = result[source]
     if span.kind is not SpanKind.INTERNAL:
         result["otel.kind"] = span.kind.name
     if span.status.description:
@@ -96,6 +102,17 @@ def data(span: ReadableSpan) -> dict[str, Any]:
     if span.dropped_attributes:
         result["otel.dropped_attributes_count"] = span.dropped_attributes
     return result
+
+
+@lru_cache(maxsize=1_024)
+def _names_beside(keys: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
+    """Which of ``keys`` are not in a span's data, and which are under another name as well."""
+    kept = [key for key in keys if not key.startswith("sentry.")]
+    others: dict[str, str] = {}
+    for source, name in _OTHER_NAMES:
+        if source in kept and name not in kept:
+            others.setdefault(name, source)
+    return tuple(key for key in keys if key not in kept), tuple((source, name) for name, source in others.items())
 
 
 def links(span: ReadableSpan) -> list[dict[str, Any]]:

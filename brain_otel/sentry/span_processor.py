@@ -23,6 +23,7 @@ from brain_otel.sentry.profiling import attach_profile, follow_thread, start_pro
 from brain_otel.sentry.sampling_context import kept_context_of
 from brain_otel.sentry.scopes import captured_with_scope_of, let_scope_go
 from brain_otel.sentry.transaction import create_transaction
+from brain_otel.span_attributes import held
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan, Span
@@ -44,7 +45,7 @@ class SentrySpanProcessor(QueuedCollector[CollectedTrace], UpstreamProcessor):  
         """All but spans of our own traffic to Sentry, which would beget themselves."""
         if span.kind is not SpanKind.CLIENT:
             return True
-        url = conventions.first(conventions.held(span), "url.full", "http.url")
+        url = conventions.first(held(span), "url.full", "http.url")
         dsn = sentry_sdk.get_client().parsed_dsn if url is not None else None
         if dsn is None or dsn.netloc not in str(url):
             return True
