@@ -47,12 +47,14 @@ LINGER = 30.0
 class CollectedTrace:
     """A local trace with the spans of it that have ended."""
 
-    __slots__ = ("dropped", "due", "open_spans", "root", "spans", "started", "trace")
+    __slots__ = ("dropped", "due", "open_spans", "root", "root_id", "spans", "started", "trace")
 
     def __init__(self, trace: LocalTrace, started: float, root: ReadableSpan | None = None) -> None:
         self.trace = trace
         self.started = started
         self.root = root
+        context = trace.span_context()
+        self.root_id = context.span_id if context is not None else None
         self.spans: list[ReadableSpan] = []
         """The ended spans but the root, in the order in which they ended."""
         self.dropped = 0
@@ -119,7 +121,7 @@ class LocalTraceCollector(SpanProcessor):
                 collected = self._find(span, trace, parent_context)
                 if collected is None:
                     return
-                span_id = span.get_span_context().span_id
+                span_id = span.get_span_context()[1]
                 collected.open_spans.add(span_id)
                 self._by_span[span_id] = collected
                 if len(self._by_trace) > MAX_OPEN_TRACES:
@@ -137,14 +139,14 @@ class LocalTraceCollector(SpanProcessor):
             context = span.get_span_context()
             if context is None:
                 return
-            span_id = context.span_id
+            span_id = context[1]
             with self._lock:
                 collected = self._by_span.pop(span_id, None)
                 if collected is None:
                     return
                 collected.open_spans.discard(span_id)
                 self._keep(collected, span, span_id)
-                done = self._is_complete(collected)
+                done = collected.root is not None and self._is_complete(collected)
                 if done:
                     self._remove(collected)
             if done:
@@ -207,8 +209,7 @@ class LocalTraceCollector(SpanProcessor):
         return collected
 
     def _keep(self, collected: CollectedTrace, span: ReadableSpan, span_id: int) -> None:
-        root = collected.trace.span_context()
-        if root is not None and root.span_id == span_id:
+        if span_id == collected.root_id:
             collected.root = span
             collected.due = time.monotonic() + LINGER
             self._lingering[collected] = None

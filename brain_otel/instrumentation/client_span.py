@@ -16,6 +16,8 @@ from opentelemetry.instrumentation.utils import (
     is_http_instrumentation_enabled,
     is_instrumentation_enabled,
 )
+from opentelemetry.trace import NonRecordingSpan
+from opentelemetry.trace.propagation import _SPAN_KEY
 
 from brain_otel.guard import guarded
 from brain_otel.instrumentation.exceptions import status_of
@@ -46,7 +48,8 @@ def is_http_enabled(context: Context) -> bool:
 
 def is_left_out(context: Context) -> bool:
     """Whether a span that started in ``context`` would not be recorded, as its request is not."""
-    return is_dropped(otel_trace.get_current_span(context))
+    caller = context.get(_SPAN_KEY)
+    return type(caller) is NonRecordingSpan and is_dropped(caller)
 
 
 class current:  # noqa: N801 - a context manager, as a class because it is cheaper
@@ -66,7 +69,7 @@ class current:  # noqa: N801 - a context manager, as a class because it is cheap
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
         otel_context.detach(self._token)
-        if isinstance(error, Exception):
+        if error is not None and isinstance(error, Exception):
             with guarded("recording an exception on a span"):
                 if self._span.is_recording():
                     self._span.record_exception(error)

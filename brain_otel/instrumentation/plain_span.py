@@ -110,7 +110,7 @@ def start_plain_span(tracer: Any, name: str, kind: SpanKind, attributes: dict[st
     if isinstance(sampler, HeadSampler) and is_plain(tracer, attributes):
         verdict = sampler.decided_below(parent, context)
         if verdict is not None and verdict.outcome is not Decision.DROP:
-            return start_decided(tracer, name, kind, attributes, context, parent, parent.trace_id, verdict)
+            return start_decided(tracer, name, kind, attributes, context, parent, parent[0], verdict)
     span: Span = tracer.start_span(name, context=context, kind=kind, attributes=attributes)
     return span
 
@@ -123,7 +123,7 @@ def is_plain(tracer: Any, attributes: dict[str, Any]) -> bool:
     return (
         limits.max_span_attribute_length is None
         and (limits.max_span_attributes is None or limits.max_span_attributes >= len(attributes))
-        and tracer._is_enabled()
+        and tracer._tracer_config.is_enabled
     )
 
 
@@ -140,7 +140,7 @@ def start_decided(
     """Start a span that is recorded, as ``verdict`` says, in a tracer and with attributes that are plain."""
     caller = parent if parent.is_valid else None
     ids = tracer.id_generator
-    is_random = caller.trace_flags.random_trace_id if caller is not None else ids.is_trace_id_random()
+    is_random = bool(parent[3] & TraceFlags.RANDOM_TRACE_ID) if caller is not None else ids.is_trace_id_random()
     limits = tracer._span_limits
     span = object.__new__(PlainSpan)
     span._name = name

@@ -54,7 +54,7 @@ class Gate(SpanProcessor):
     def __init__(self, destinations: Sequence[tuple[str, SpanProcessor]], tail: TailSettings | None = None) -> None:
         self._destinations = tuple(destinations)
         self.tail = Tail(tail, self._hand_on) if tail is not None else None
-        self._names = tuple(name for name, _ in destinations)
+        self._processors = tuple(processor for _, processor in destinations)
         self._hear_ending = tuple(each for each in destinations if _hears_ending(each[1]))
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
@@ -64,12 +64,13 @@ class Gate(SpanProcessor):
             if trace is not None and trace.attributes:
                 span.set_attributes(trace.attributes)
             verdict = verdict_of(span.get_span_context())
-            everyone = verdict is None
+            reached = self._processors if verdict is None else self._reached(verdict)
             if verdict is not None and self.tail is not None:
-                everyone = self.tail.start(verdict, span, parent_context, held=not self._is_for_all(verdict))
-            for name, processor in self._destinations:
-                if everyone or (verdict is not None and verdict.reaches(name)):
-                    processor.on_start(span, parent_context)
+                held = len(reached) < len(self._processors)
+                if self.tail.start(verdict, span, parent_context, held=held):
+                    reached = self._processors
+            for processor in reached:
+                processor.on_start(span, parent_context)
         except Exception as error:
             caught("starting a span for its destinations", error)
 
@@ -85,21 +86,30 @@ class Gate(SpanProcessor):
     def on_end(self, span: ReadableSpan) -> None:
         """Tell those that get the trace, and the others too if it is to be kept."""
         try:
-            verdict = verdict_of(span.get_span_context())
-            if verdict is None:
-                for _, processor in self._destinations:
+            context = span.get_span_context()
+            verdict = verdict_of(context)
+            if verdict is None or context is None:
+                for processor in self._processors:
                     processor.on_end(span)
                 return
-            everyone = self.tail is not None and self.tail.end(verdict, span, held=not self._is_for_all(verdict))
-            sent = sent_span(span, verdict, verdict.kept)
-            for name, processor in self._destinations:
-                if everyone or verdict.reaches(name):
-                    processor.on_end(sent)
+            reached = self._reached(verdict)
+            if self.tail is not None and self.tail.end(verdict, span, held=len(reached) < len(self._processors)):
+                reached = self._processors
+            sent = span
+            if verdict.kept is not None or not context[3] & TraceFlags.SAMPLED:
+                sent = sent_span(span, verdict, verdict.kept)
+            for processor in reached:
+                processor.on_end(sent)
         except Exception as error:
             caught("ending a span for its destinations", error)
 
-    def _is_for_all(self, verdict: Verdict) -> bool:
-        return all(verdict.reaches(name) for name in self._names)
+    def _reached(self, verdict: Verdict) -> tuple[SpanProcessor, ...]:
+        """Those that get the trace by what the head decided, which does not change."""
+        known = verdict.reached
+        if known is None or known[0] is not self:
+            reached = tuple(processor for name, processor in self._destinations if verdict.reaches(name))
+            known = verdict.reached = (self, reached)
+        return known[1]
 
     def _hand_on(
         self,

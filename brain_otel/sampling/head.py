@@ -79,7 +79,7 @@ class HeadSampler(Sampler):
     def decided_below(self, parent: SpanContext, context: Context) -> Verdict | None:
         """The verdict that a span below ``parent`` follows; None where there is none, or only its name can tell."""
         verdict = verdict_of(parent)
-        if verdict is None or parent.is_remote or self._rate is None or is_unrecorded():
+        if verdict is None or parent[2] or self._rate is None or is_unrecorded():  # [2]: it is remote
             return None
         if self._plan.tail:
             trace = local_trace.current(context)

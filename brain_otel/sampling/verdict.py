@@ -8,7 +8,7 @@ in, to guard with a lock, or to clear; the header ``tracestate`` is written as i
 from __future__ import annotations
 
 import weakref
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk.trace.sampling import Decision, SamplingResult
 from opentelemetry.trace import NonRecordingSpan
@@ -41,6 +41,7 @@ class Verdict:
         "outcome",
         "rand",
         "rate",
+        "reached",
         "root_id",
         "sampled",
         "sentry",
@@ -78,6 +79,8 @@ class Verdict:
         """Why the tail keeps the local trace, whatever the head said; None as long as there is no reason."""
         self.given_up = False
         """The tail holds nothing of it any more: there was no room, or it took too long."""
+        self.reached: tuple[object, tuple[Any, ...]] | None = None
+        """Whoever hands spans on, and those to whom it does by what the head decided, once it has looked."""
         self.root_id = 0
         self.started = 0
         """The local root's start in nanoseconds, once it has been seen."""
@@ -128,7 +131,7 @@ class VerdictState(TraceState):
 
 def verdict_of(span: SpanContext | None) -> Verdict | None:
     """What was decided for the trace of ``span`` here; None for a remote span, or another sampler's."""
-    state = span.trace_state if span is not None else None
+    state = span[4] if span is not None else None  # its trace state: the property is a call, for every span
     return state.verdict if type(state) is VerdictState else None
 
 

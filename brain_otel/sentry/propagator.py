@@ -97,13 +97,14 @@ class SentryPropagator(UpstreamPropagator):
     ) -> None:
         """Write the headers for the current span of ``context``; nothing without a valid one."""
         with guarded("writing trace headers"):
-            span = otel_trace.get_current_span(context).get_span_context()
+            here = otel_context.get_current() if context is None else context
+            span = otel_trace.get_current_span(here).get_span_context()
             if not span.is_valid:
                 return
             sampled = "1" if is_for_sentry(span) else "0"
-            value = f"{span.trace_id:032x}-{span.span_id:016x}-{sampled}"
+            value = f"{span[0]:032x}-{span[1]:016x}-{sampled}"
             setter.set(carrier, SENTRY_TRACE_HEADER_NAME, value)
-            entries = _outgoing_baggage(span, context, _carried_baggage(carrier))
+            entries = _outgoing_baggage(span, here, _carried_baggage(carrier))
             if entries:
                 setter.set(carrier, BAGGAGE_HEADER_NAME, ",".join(entries))
 

@@ -434,7 +434,7 @@ def test_threads_that_end_spans_of_one_trace_lose_none(keeping: Any) -> None:
 
     service = keeping()
     service.destinations["sentry"] = slow = Slow()
-    service.gate._destinations = (("sentry", slow),)
+    service.gate._destinations, service.gate._processors = (("sentry", slow),), (slow,)
     root = service.root()
     spans = [service.child(root, f"child {number}") for number in range(50)]
     fail(spans[0])
