@@ -13,6 +13,7 @@ from brain_otel import guard
 from tests.support.ingest import SentryIngest
 from tests.support.otlp import OtlpReceiver
 from tests.support.process import Server, free_port, uvicorn_command
+from tests.support.services import Valkey
 
 LINE = re.compile(
     r"^ERROR brain_otel\.guard brain_otel failed while (.*?); the application is not affected \((.*)$", re.M
@@ -100,7 +101,8 @@ TARGETS = [
     "brain_otel.sampling.head:verdict_of",
     "brain_otel.sampling.head:HeadSampler._decided",
     "brain_otel.sampling.gate:verdict_of",
-    "brain_otel.sampling.gate:sent_span",
+    "brain_otel.sampling.gate:Gate._reached",
+    "brain_otel.sentry.scopes:_WithoutErrors.count",
     "brain_otel.instrumentation.fastapi:_prepare",
     "brain_otel.instrumentation.fastapi:RequestInProgress.__init__",
     *(
@@ -133,6 +135,21 @@ TARGETS = [
     ),
     "brain_otel.tracing:_Starter._start",
 ]
+
+SHORT_WAYS = [
+    *(f"brain_otel.instrumentation.fastapi_server_span:{name}" for name in ("start_decided", "is_plain", "note")),
+    *(
+        f"brain_otel.instrumentation.sqlalchemy_span:{name}"
+        for name in ("start_plain_span", "is_enabled", "_described")
+    ),
+    *(
+        f"brain_otel.instrumentation.httpx_span:{name}"
+        for name in ("start_plain_span", "is_http_enabled", "inject", "note", "redact_url")
+    ),
+    *(f"brain_otel.instrumentation.redis_span:{name}" for name in ("start_plain_span", "_Spans._connection")),
+    *(f"brain_otel.instrumentation.plain_span:{name}" for name in ("_bounded", "SpanContext")),
+]
+"""What is called where no metrics are read."""
 
 SAMPLED = {"sentry-trace": f"{'a' * 32}-{'b' * 16}", "baggage": f"sentry-trace_id={'a' * 32},tenant=acme"}
 UNSAMPLED = {"sentry-trace": f"{'a' * 32}-{'b' * 16}-0"}
@@ -176,10 +193,30 @@ def server(sentry: SentryIngest, collector: OtlpReceiver) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="module")
-def client(server: Server) -> Iterator[httpx.Client]:
+def short_server(sentry: SentryIngest, valkey: Valkey) -> Iterator[Server]:
+    """The same without metrics, so that requests and calls go the short ways; and with a cache."""
+    port = free_port()
+    env = {"SENTRY_DSN": sentry.dsn, "PORT": str(port), "SENTRY_TRACES_SAMPLE_RATE": "1"}
+    env |= {"SENTRY_ENVIRONMENT": "production", "REDIS_URL": valkey.url}
+    with Server(uvicorn_command("tests.apps.injection:app", port), port, env=env) as running:
+        yield running
+
+
+def connected(server: Server) -> httpx.Client:
     # uvicorn closes a connection after an unhandled exception, so each request has one of its own.
     limits = httpx.Limits(max_keepalive_connections=0)
-    with httpx.Client(base_url=server.url, timeout=10.0, trust_env=False, verify=False, limits=limits) as opened:
+    return httpx.Client(base_url=server.url, timeout=10.0, trust_env=False, verify=False, limits=limits)
+
+
+@pytest.fixture(scope="module")
+def client(server: Server) -> Iterator[httpx.Client]:
+    with connected(server) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def short_client(short_server: Server) -> Iterator[httpx.Client]:
+    with connected(short_server) as opened:
         yield opened
 
 
@@ -227,6 +264,24 @@ def test_a_failure_of_ours_changes_no_answer(
     after = len(server.output)
     assert answers(client, REQUESTS[:3]) == expected[:3]
     assert LINE.findall(server.output[after:]) == []
+
+
+@pytest.mark.parametrize("target", SHORT_WAYS, ids=lambda target: target.removeprefix("brain_otel."))
+def test_a_failure_on_a_short_way_changes_no_answer(
+    short_server: Server, short_client: httpx.Client, target: str
+) -> None:
+    """The same of what is made without contrib and OpenTelemetry's tracer."""
+    short_client.post("/control")
+    expected = answers(short_client)
+    assert [status for status, _, _ in expected] == [200, 200, 500, 500, 503, 502, 200, 200, 200, 404]
+    before = len(short_server.output)
+    short_client.post("/control", params={"target": target})
+    assert answers(short_client) == expected
+    until(lambda: LINE.findall(short_server.output[before:]))
+    assert short_client.post("/control").json()["hits"] >= 1
+    after = len(short_server.output)
+    assert answers(short_client) == expected
+    assert LINE.findall(short_server.output[after:]) == []
 
 
 def test_after_all_of_it_telemetry_still_works(client: httpx.Client, sentry: SentryIngest) -> None:

@@ -57,7 +57,10 @@ def _sync(patch: Patch) -> Any:
         if is_left_out(context):
             _write_headers(request)
             return wrapped(*args, **kwargs)
-        with current(_start(request, options["tracer"], context), context) as span:
+        started = _start(request, options["tracer"], context)
+        if started is None:
+            return patch.original(wrapped, instance, args, kwargs, **options)
+        with started as span:
             _write_headers(request)
             try:
                 response = wrapped(*args, **kwargs)
@@ -82,7 +85,10 @@ def _async(patch: Patch) -> Any:
         if is_left_out(context):
             _write_headers(request)
             return await wrapped(*args, **kwargs)
-        with current(_start(request, options["tracer"], context), context) as span:
+        started = _start(request, options["tracer"], context)
+        if started is None:
+            return await patch.original(wrapped, instance, args, kwargs, **options)
+        with started as span:
             _write_headers(request)
             try:
                 response = await wrapped(*args, **kwargs)
@@ -112,21 +118,25 @@ def _is_plain(args: tuple[Any, ...], options: Mapping[str, Any], context: Contex
         return False
 
 
-def _start(request: httpx.Request, tracer: Tracer, context: Context) -> Span:
-    """https://opentelemetry.io/docs/specs/semconv/http/http-spans/#http-client-span."""
-    method = sanitize_method(request.method)
-    name = "HTTP" if method == "_OTHER" else method
-    attributes: dict[str, Any] = {}
-    with guarded("describing a request of HTTPX"):
-        url = request.url
-        attributes |= {"http.request.method": method, "url.full": redact_url(str(url))}
+def _start(request: httpx.Request, tracer: Tracer, context: Context) -> current | None:
+    """Start the span of a request, to be entered; None where contrib is to make it.
+
+    https://opentelemetry.io/docs/specs/semconv/http/http-spans/#http-client-span
+    """
+    try:
+        method, url = sanitize_method(request.method), request.url
+        attributes: dict[str, Any] = {"http.request.method": method, "url.full": redact_url(str(url))}
         if method != request.method:
             attributes["http.request.method_original"] = request.method
         if url.host:
             attributes["server.address"] = attributes["network.peer.address"] = url.host
         if url.port:
             attributes["server.port"] = attributes["network.peer.port"] = url.port
-    return start_plain_span(tracer, name, SpanKind.CLIENT, attributes, context)
+        name = "HTTP" if method == "_OTHER" else method
+        return current(start_plain_span(tracer, name, SpanKind.CLIENT, attributes, context), context)
+    except Exception as error:
+        caught("starting the span of a request of HTTPX", error)
+        return None
 
 
 def _write_headers(request: httpx.Request) -> None:

@@ -70,8 +70,8 @@ def _before(patch: Patch) -> Callable[..., Any]:
             return statement, params
         if not patch.active or self.enable_commenter or self._sem_conv_opt_in_mode_db is not _StabilityMode.DATABASE:
             return patch.original(self, conn, cursor, statement, params, context, many)
-        if is_enabled(here):
-            with guarded("starting a statement's span"):
+        with guarded("starting a statement's span"):
+            if is_enabled(here):
                 name, attributes = _described(self, conn, cursor, statement)
                 context._otel_span = start_plain_span(self.tracer, name, SpanKind.CLIENT, attributes, here)
         return statement, params

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import httpx
+import redis.asyncio
 from fastapi import BackgroundTasks, FastAPI, HTTPException, Request
 from fastapi.responses import JSONResponse, StreamingResponse
 from sqlalchemy import create_engine, text
@@ -26,6 +27,7 @@ logging.basicConfig(format="%(levelname)s %(name)s %(message)s")
 brain_otel.setup()
 
 service = FastAPI()
+cache = redis.asyncio.Redis.from_url(os.environ["REDIS_URL"]) if "REDIS_URL" in os.environ else None
 mounted = FastAPI()
 service.mount("/mounted", mounted)
 
@@ -51,6 +53,8 @@ async def work(number: int, background: BackgroundTasks) -> dict[str, Any]:
         span.set_tag("a", 1)
         rows = connection.execute(text("SELECT 1 UNION SELECT 2")).scalars().all()
     engine.dispose()
+    if cache is not None:
+        await cache.get(f"work:{number}")
     async with httpx.AsyncClient(trust_env=False, verify=False) as client:
         called = await client.get(f"http://127.0.0.1:{os.environ['PORT']}/plain")
     with brain_otel.start_transaction("nested") as transaction:
