@@ -13,6 +13,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from brain_otel import document
 from brain_otel.configuration import read_settings
 from brain_otel.distribution import is_dsn
 from brain_otel.document import read_document
@@ -629,6 +630,53 @@ print([name for name in ("sentry_sdk", "fastapi") if name in sys.modules])
     def test_the_schema_is_the_installed_packages(self) -> None:
         """A pin: upstream keeps its schema where we read it."""
         assert (resources.files("opentelemetry.configuration") / "schema.json").is_file()
+
+
+ODD = """
+plain: ${A}
+quoted: "${A}"
+single: '${NUMBER}'
+number: ${NUMBER}
+literal: |
+  ${A} and
+  ${B:-more}
+folded: >-
+  ${A}
+  line
+base: &base {on: yes, off: ~, 1: 2}
+merged: {<<: *base, on: no}
+again: *base
+date: 2026-11-26
+text: héllo ✓ \U0001f600
+list: [a, "b", 'c', 1.5, 0x10, 1e3, .inf]
+"""
+
+
+@pytest.mark.parametrize("name", [*(path.name for path in packaged_files().glob("*.yaml")), "odd"])
+def test_a_file_is_read_the_same_without_libyaml(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyYAML may have been built without it; a value, and what gave it, are the same."""
+    path = packaged_files() / name
+    if name == "odd":
+        path = tmp_path / "odd.yaml"
+        path.write_text(ODD, encoding="utf-8")
+    environ = {"A": "yes", "NUMBER": "7", "SENTRY_DSN": "https://key@sentry.test/1"}
+    found = []
+    for loader in (yaml.SafeLoader, yaml.CSafeLoader):
+        monkeypatch.setattr(document, "_Loader", loader)
+        read = read_document(path, environ)
+        found.append((read.data, {key: read.variable(key) for key in nodes(read.data)}))
+    assert repr(found[0]) == repr(found[1])
+    assert read.data
+
+
+@pytest.mark.parametrize("text", ["a: [1, 2", "a: b: c", "a: *missing", "\tb: 1", "[" * 2_000, "a: !!python/none x"])
+def test_a_broken_file_is_refused_without_libyaml(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "broken.yaml"
+    path.write_text(text)
+    for loader in (yaml.SafeLoader, yaml.CSafeLoader):
+        monkeypatch.setattr(document, "_Loader", loader)
+        with pytest.raises(ConfigurationError, match=r"broken.yaml cannot be parsed: .*; allowed: YAML or JSON"):
+            read_document(path, {})
 
 
 def nodes(value: Any, key: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:

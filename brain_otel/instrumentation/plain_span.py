@@ -16,6 +16,7 @@ from opentelemetry import trace as otel_trace
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, Tracer
+from opentelemetry.sdk.trace import Span as RecordedSpan
 from opentelemetry.sdk.trace import _Span as SdkSpan
 from opentelemetry.sdk.trace.sampling import Decision
 from opentelemetry.sdk.util import BoundedList
@@ -25,7 +26,8 @@ from brain_otel.sampling import HeadSampler
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
-    from opentelemetry.trace import Span, SpanKind
+    from opentelemetry.sdk.trace import EventBase
+    from opentelemetry.trace import Link, Span, SpanKind
 
     from brain_otel.sampling.verdict import Verdict
 
@@ -58,16 +60,22 @@ _ATTRIBUTES = frozenset({"_dict", "maxlen", "dropped", "max_value_len", "_lock",
 class PlainSpan(SdkSpan):
     """A span that makes its lists of events and links when there are some, and is read with less work."""
 
-    def __getattr__(self, name: str) -> Any:
-        if name == "_events":
-            made: BoundedList[Any] = BoundedList(self._limits.max_events)
-            self._events = made
-        elif name == "_links":
-            made = BoundedList(self._limits.max_links)
-            self._links = made
-        else:
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        return made
+    _events: Any = ()
+    _links: Any = ()
+
+    def _add_event(self, event: EventBase) -> None:
+        if self._events == ():
+            with self._lock:
+                if self._events == ():
+                    self._events = BoundedList(self._limits.max_events)
+        super()._add_event(event)
+
+    def _add_link(self, link: Link) -> None:
+        if self._links == ():
+            with self._lock:
+                if self._links == ():
+                    self._links = BoundedList(self._limits.max_links)
+        super()._add_link(link)
 
     def get_span_context(self) -> SpanContext:
         """As every span."""
@@ -84,9 +92,8 @@ class PlainSpan(SdkSpan):
         readable._start_time = self._start_time
         readable._end_time = self._end_time
         readable._attributes = self._attributes
-        own = self.__dict__
-        readable._events = own.get("_events", ())
-        readable._links = own.get("_links", ())
+        readable._events = self._events
+        readable._links = self._links
         readable._resource = self._resource
         readable._status = self._status
         return readable
@@ -185,6 +192,7 @@ def _is_known() -> bool:
             vars(theirs).keys() == _READABLE | _SPAN
             and vars(theirs._readable_span()).keys() == _READABLE
             and vars(theirs._attributes).keys() == _ATTRIBUTES
+            and {"_add_event", "_add_link"} <= vars(RecordedSpan).keys()
         )
     except Exception:  # whatever a later SDK may have become
         return False

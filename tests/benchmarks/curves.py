@@ -13,7 +13,7 @@ SIZES = (0, 1, 10, 100, 1000)
 ROUTES = (1, 100, 1000)
 COMPARED = tuple(BY_NAME[name] for name in (BARE, FLOOR, OURS_BESIDE, SENTRY_NATIVE))
 
-TURNS = 5
+TURNS = 10
 WARM_UP = {0: 100, 1: 50, 10: 20, 100: 5, 1000: 2}
 
 
@@ -49,8 +49,8 @@ def _by_size(variants: Sequence[Variant], around: Surroundings, requests: int) -
 def _turn(worker: Worker, requests: int, number: int) -> dict[int, dict[str, float]]:
     found = {}
     for size in SIZES if number % 2 else reversed(SIZES):
-        # As much work for each: a request costs about what fifty spans do.
-        count = max(2, requests * 10 // (TURNS * (size + 10)))
+        # What a request costs without its spans is taken off: of small ones it takes many to see what is left.
+        count = max(4, requests * 80 // (TURNS * (size + 40)))
         before = worker.tell("flush")["process"]
         loop = worker.tell(f"run /spans/{size} {count}")["loop"]
         process = worker.tell("flush")["process"] - before
