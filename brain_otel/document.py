@@ -26,17 +26,17 @@ Key = tuple[str | int, ...]
 Variables = dict[int, tuple[str, ...]]
 """The variables that a scalar node has been filled in from, by the node's identity."""
 
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""PyYAML over libyaml, a tenth of the time, where it was built with that."""
+_LOADERS: tuple[Any, ...] = (*filter(None, [getattr(yaml, "CSafeLoader", None)]), yaml.SafeLoader)
+"""PyYAML over libyaml, in a tenth of the time, where it was built with that; and PyYAML's own.
+
+The latter has the last word: it takes what libyaml refuses, such as ``[tracecontext:]``.
+"""
 
 _REFERENCE = r"\$\{(?:env:)?([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}"
 _VARIABLE = re.compile(rf"\$\$|{_REFERENCE}")
 _STANDALONE = re.compile(_REFERENCE)
 _STRING = "tag:yaml.org,2002:str"
 _MERGE = "tag:yaml.org,2002:merge"
-_TOO_DEEP = "exceeded maximum nesting depth"
-"""libyaml's words."""
-
 _MAX_BYTES = 1_000_000
 _MAX_DEPTH = 64
 _MAX_VALUES = 100_000
@@ -148,16 +148,12 @@ def _read(path: Path, path_from: str) -> bytes:
 
 def _parse(source: str, text: str, environ: Mapping[str, str]) -> Document:
     try:
-        loader = _Loader(text)
+        loader, root = _composed(text)
+        if root is None:
+            raise ConfigurationError(f"{source} is empty; allowed: a mapping with file_format")
         filler = _Filler(source, loader, environ)
-        try:
-            root = loader.get_single_node()
-            if root is None:
-                raise ConfigurationError(f"{source} is empty; allowed: a mapping with file_format")
-            filler.fill_in(root)
-            data = loader.construct_document(root)
-        finally:
-            loader.dispose()
+        filler.fill_in(root)
+        data = loader.construct_document(root)
     except ConfigurationError:
         raise
     except Exception as error:  # PyYAML lets a KeyError and an AttributeError out too
@@ -168,9 +164,23 @@ def _parse(source: str, text: str, environ: Mapping[str, str]) -> Document:
     return Document(source, data, root, filler.variables)
 
 
+def _composed(text: str) -> tuple[Any, yaml.Node | None]:
+    """A loader, and the tree of ``text`` that it has made."""
+    for kind in _LOADERS:
+        loader = kind(text)
+        try:
+            return loader, loader.get_single_node()
+        except yaml.YAMLError:
+            if kind is _LOADERS[-1]:
+                raise
+        finally:
+            loader.dispose()
+    return None, None
+
+
 def _fault(error: Exception) -> str:
     """What is wrong and on which line, without what stands there."""
-    if isinstance(error, RecursionError) or getattr(error, "problem", None) == _TOO_DEEP:
+    if isinstance(error, RecursionError):
         return f"nested deeper than {_MAX_DEPTH} levels"
     if not isinstance(error, yaml.MarkedYAMLError):
         return reason(error)

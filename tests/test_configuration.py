@@ -662,21 +662,39 @@ def test_a_file_is_read_the_same_without_libyaml(name: str, tmp_path: Path, monk
     environ = {"A": "yes", "NUMBER": "7", "SENTRY_DSN": "https://key@sentry.test/1"}
     found = []
     for loader in (yaml.SafeLoader, yaml.CSafeLoader):
-        monkeypatch.setattr(document, "_Loader", loader)
+        monkeypatch.setattr(document, "_LOADERS", (loader,))
         read = read_document(path, environ)
         found.append((read.data, {key: read.variable(key) for key in nodes(read.data)}))
     assert repr(found[0]) == repr(found[1])
     assert read.data
 
 
+def test_what_libyaml_refuses_is_read_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key without a value in brackets, as propagators have."""
+    path = tmp_path / "given.yaml"
+    path.write_text("composite: [tracecontext:, baggage:]")
+    assert read_document(path, {}).data == {"composite": [{"tracecontext": None}, {"baggage": None}]}
+    monkeypatch.setattr(document, "_LOADERS", (yaml.CSafeLoader,))
+    with pytest.raises(ConfigurationError, match=r"cannot be parsed: .*unexpected ':'"):
+        read_document(path, {})
+
+
 @pytest.mark.parametrize("text", ["a: [1, 2", "a: b: c", "a: *missing", "\tb: 1", "[" * 2_000, "a: !!python/none x"])
-def test_a_broken_file_is_refused_without_libyaml(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broken_file_is_refused_in_pyyamls_words(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With libyaml and without."""
     path = tmp_path / "broken.yaml"
     path.write_text(text)
-    for loader in (yaml.SafeLoader, yaml.CSafeLoader):
-        monkeypatch.setattr(document, "_Loader", loader)
-        with pytest.raises(ConfigurationError, match=r"broken.yaml cannot be parsed: .*; allowed: YAML or JSON"):
+    found = []
+    for loaders in (document._LOADERS, (yaml.SafeLoader,)):
+        monkeypatch.setattr(document, "_LOADERS", loaders)
+        with pytest.raises(
+            ConfigurationError, match=r"broken.yaml cannot be parsed: .*; allowed: YAML or JSON"
+        ) as it:
             read_document(path, {})
+        found.append(str(it.value))
+    assert len(set(found)) == 1
 
 
 def nodes(value: Any, key: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:

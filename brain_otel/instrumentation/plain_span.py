@@ -64,18 +64,17 @@ class PlainSpan(SdkSpan):
     _links: Any = ()
 
     def _add_event(self, event: EventBase) -> None:
-        if self._events == ():
-            with self._lock:
-                if self._events == ():
-                    self._events = BoundedList(self._limits.max_events)
+        self._begin("_events", self._limits.max_events)
         super()._add_event(event)
 
     def _add_link(self, link: Link) -> None:
-        if self._links == ():
-            with self._lock:
-                if self._links == ():
-                    self._links = BoundedList(self._limits.max_links)
+        self._begin("_links", self._limits.max_links)
         super()._add_link(link)
+
+    def _begin(self, name: str, limit: int | None) -> None:
+        """Make a list unless it is there."""
+        if name not in self.__dict__:
+            self.__dict__.setdefault(name, BoundedList(limit))  # in one step: another thread may come first
 
     def get_span_context(self) -> SpanContext:
         """As every span."""
