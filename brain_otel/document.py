@@ -11,6 +11,7 @@ OpenTelemetry's specification.
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -166,16 +167,18 @@ def _parse(source: str, text: str, environ: Mapping[str, str]) -> Document:
 
 def _composed(text: str) -> tuple[Any, yaml.Node | None]:
     """A loader, and the tree of ``text`` that it has made."""
-    for kind in _LOADERS:
-        loader = kind(text)
-        try:
-            return loader, loader.get_single_node()
-        except yaml.YAMLError:
-            if kind is _LOADERS[-1]:
-                raise
-        finally:
-            loader.dispose()
-    return None, None
+    *quick, own = _LOADERS
+    for kind in quick:
+        with suppress(yaml.YAMLError):
+            return _tree(kind(text))
+    return _tree(own(text))
+
+
+def _tree(loader: Any) -> tuple[Any, yaml.Node | None]:
+    try:
+        return loader, loader.get_single_node()
+    finally:
+        loader.dispose()
 
 
 def _fault(error: Exception) -> str:

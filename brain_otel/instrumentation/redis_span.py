@@ -8,7 +8,6 @@ and whatever is not usual (hooks, the old conventions) are contrib's.
 from __future__ import annotations
 
 import functools
-import weakref
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -91,7 +90,6 @@ class _Spans:
         self._tracer = tracer
         self._modes = (modes[_SignalType.DATABASE], modes[_SignalType.HTTP])
         self._connections: WeakKeyDictionary[Any, tuple[Any, dict[str, Any]]] = WeakKeyDictionary()
-        self._latest: tuple[Callable[[], Any], Any, dict[str, Any]] = (lambda: None, None, {})
 
     @property
     def are_stable(self) -> bool:
@@ -119,12 +117,8 @@ class _Spans:
         if options is None:
             return {}
         state = (options.get("host"), options.get("port"), options.get("db"), options.get("path"))
-        latest = self._latest
-        if latest[0]() is pool and latest[1] == state:
-            return latest[2]
         known = self._connections.get(pool)
         if known is None or known[0] != state:
             found = contrib_util._extract_conn_attributes(options, *self._modes)  # type: ignore[no-untyped-call]
             known = self._connections[pool] = (state, found)
-        self._latest = (weakref.ref(pool), *known)
         return known[1]

@@ -48,7 +48,6 @@ _PARTS = expression(r"([\s,;&\"'<>/?#]+)")
 """What stands between texts that were encoded: each of them as a whole, and its parts."""
 
 _ENCODED = expression(r"%[0-9A-Fa-f]{2}")
-
 _FRAME = expression(r'\s*File "[^"\n]*", line \d+')
 
 

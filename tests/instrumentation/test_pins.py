@@ -6,6 +6,7 @@ from typing import Any
 import opentelemetry.instrumentation.redis as contrib_redis
 import pytest
 import redis
+from opentelemetry.context import Context, get_current
 from opentelemetry.instrumentation import fastapi as contrib_fastapi
 from opentelemetry.instrumentation._semconv import (
     _get_semconv_opt_in_modes,
@@ -25,12 +26,24 @@ from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
 from opentelemetry.instrumentation.redis import util
 from opentelemetry.instrumentation.sqlalchemy import engine as contrib_sqlalchemy
 from opentelemetry.instrumentation.sqlalchemy.engine import EngineTracer
+from opentelemetry.instrumentation.utils import (
+    is_http_instrumentation_enabled,
+    is_instrumentation_enabled,
+    suppress_http_instrumentation,
+    suppress_instrumentation,
+)
 from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.sdk.trace import Tracer, TracerProvider
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
+from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
+from opentelemetry.trace.propagation import _SPAN_KEY
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from opentelemetry.trace.span import TraceState
 from opentelemetry.util.http import ExcludeList
 from sqlalchemy import create_engine
+
+from brain_otel.instrumentation import client_span
+from brain_otel.instrumentation.client_span import is_enabled, is_http_enabled
 
 STABLE = (_StabilityMode.DATABASE, _StabilityMode.HTTP)
 
@@ -199,3 +212,26 @@ def test_contrib_describes_an_engine_by_its_address() -> None:
         "cursor",
         "attrs",
     ]
+
+
+def test_what_suppresses_a_span_is_one_of_three_keys() -> None:
+    """Where none of them is in the context, contrib would trace; it asks for no other."""
+    assert is_enabled(get_current())
+    assert is_http_enabled(get_current())
+    with suppress_instrumentation():
+        assert not is_enabled(get_current())
+        assert not is_http_enabled(get_current())
+    with suppress_http_instrumentation():
+        assert is_enabled(get_current())
+        assert not is_http_enabled(get_current())
+    asked = inspect.getsource(is_instrumentation_enabled) + inspect.getsource(is_http_instrumentation_enabled)
+    assert asked.count("get_value(") == len(client_span._SUPPRESSING) == 3
+
+
+def test_a_span_context_is_a_tuple_in_this_order() -> None:
+    """Its properties are calls; and the current span stands in its context under this key."""
+    state = TraceState()
+    context = SpanContext(1, 2, True, TraceFlags(3), state)
+    assert tuple(context) == (1, 2, True, TraceFlags(3), state, True)
+    span = NonRecordingSpan(context)
+    assert set_span_in_context(span, Context()) == {_SPAN_KEY: span}
