@@ -5,6 +5,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import httpx
 import pytest
@@ -235,6 +236,10 @@ def answers(client: httpx.Client, requests: list[tuple[str, dict[str, str]]] = R
     return found
 
 
+def has_hits(client: httpx.Client, count: int) -> bool:
+    return bool(client.get("/control").json()["hits"] >= count)
+
+
 def until(condition: Callable[[], object], timeout: float = 5.0) -> None:
     deadline = time.monotonic() + timeout
     while not condition():
@@ -251,15 +256,17 @@ def test_a_failure_of_ours_changes_no_answer(
     client.post("/control")
     before = len(server.output)
     client.post("/control", params={"target": target})
-    assert answers(client) == expected
-    assert answers(client) == expected
+    is_counted = not target.endswith(("otel_context", ":local_trace"))  # there the access fails, not the call
+    for rounds in (1, 2):
+        assert answers(client) == expected
+        if is_counted:  # what both rounds hand over may be one batch, which calls some things once
+            until(partial(has_hits, client, rounds))
 
     def places() -> list[str]:
         return [place for place, _ in LINE.findall(server.output[before:])]
 
     until(places)
-    hits = client.post("/control").json()["hits"]
-    assert hits >= 2 or target.endswith(("otel_context", ":local_trace"))  # there the access fails, not the call
+    client.post("/control")
     assert max(Counter(places()).values()) == 1, places()
     after = len(server.output)
     assert answers(client, REQUESTS[:3]) == expected[:3]

@@ -9,10 +9,10 @@ serializer as ever. Everything else goes the long way, and so does what cannot b
 
 from __future__ import annotations
 
-import json
 import logging
 import uuid
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -28,12 +28,16 @@ from brain_otel.privacy import policy
 from brain_otel.sentry.events import link_event
 from brain_otel.sentry.private_events import before_send_transaction, private_event
 from brain_otel.sentry.scopes import filled_scope_of
+from brain_otel.sentry.span_payload import encode
 from brain_otel.sentry.transport import DeliveringTransport
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from brain_otel.local_trace import LocalTrace
+    from brain_otel.privacy import Policy
+    from brain_otel.sentry.span_payload import SpanPayload
+    from brain_otel.sentry.transaction import Transaction
 
 logger = logging.getLogger(__name__)
 
@@ -46,38 +50,45 @@ _NOT_FOR_TRANSACTIONS = (
 
 _NUMBERS = ("trace_id", "sample_rand", "sampled")
 
-_encode = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
 
-
-def send_plainly(trace: LocalTrace, event: dict[str, Any], sampling_context: Mapping[str, str]) -> bool:
-    """Send the transaction ``event`` of ``trace``; false if it has to go the long way, and nothing was sent."""
+def send_plainly(trace: LocalTrace, transaction: Transaction, sampling_context: Mapping[str, str]) -> bool:
+    """Send the ``transaction`` of ``trace``; false if it has to go the long way, and nothing was sent."""
+    event, spans = transaction
     client = sentry_sdk.get_client()
     transport = client.transport
     scopes = (sentry_sdk.get_global_scope(), filled_scope_of(trace))
     if not isinstance(transport, DeliveringTransport) or not _is_ours_alone(client, scopes, event):
         return False
+    event_id = uuid.uuid4().hex
     try:
-        payload = _encode(_completed(client, scopes, trace, event)).encode()
+        payload = _json_of(client, scopes, trace, {**event, "event_id": event_id}, spans).encode()
     except (TypeError, ValueError, RecursionError):  # a value of a class of its own, or not a number
         logger.debug("A transaction cannot be written plainly", exc_info=True)
         return False
     except Exception as error:
         caught("writing a transaction plainly", error)
         return False
-    headers: dict[str, Any] = {
-        "event_id": event["event_id"],
-        "sent_at": datetime.now(UTC).isoformat(timespec="microseconds"),
-    }
+    headers = f'{{"event_id":"{event_id}","sent_at":"{datetime.now(UTC).isoformat(timespec="microseconds")}"'
     if sampling_context:
-        headers["trace"] = _masked_context(sampling_context)
-    transport.capture_transaction(_encode(headers).encode(), payload, len(event["spans"]) + 1)
+        headers += f',"trace":{_context_json(sampling_context)}'
+    transport.capture_transaction(f"{headers}}}".encode(), payload, len(spans) + 1)
     return True
 
 
-def _masked_context(items: Mapping[str, str]) -> dict[str, Any]:
+def _context_json(items: Mapping[str, str]) -> str:
     """A sampling context as it may leave; to look for secrets in a number that no other trace has costs the most."""
     numbers = {name: items[name] for name in _NUMBERS if name in items and items[name].replace(".", "").isalnum()}
-    return {**items, **policy().value({name: items[name] for name in items if name not in numbers})}
+    names = tuple((name, items[name]) for name in items if name not in numbers)
+    by = policy()
+    rest = _names_json(by, names) if by.mask is None else _names_json.__wrapped__(by, names)
+    parts = [f'"{name}":"{value}"' for name, value in numbers.items()]
+    return f"{{{','.join([*parts, rest] if rest else parts)}}}"
+
+
+@lru_cache(maxsize=256)
+def _names_json(by: Policy, items: tuple[tuple[str, str], ...]) -> str:
+    """What is the same for all traces of an endpoint, without braces."""
+    return encode(by.value(dict(items)))[1:-1]
 
 
 def _is_ours_alone(client: Any, scopes: tuple[Any, ...], event: Mapping[str, Any]) -> bool:
@@ -109,21 +120,58 @@ def _is_plain(scope: Any) -> bool:
     )
 
 
+def _json_of(
+    client: Any, scopes: tuple[Any, ...], trace: LocalTrace, event: dict[str, Any], spans: list[SpanPayload]
+) -> str:
+    """The whole transaction; what stands in each is written once and put together with the rest as text."""
+    completed = _completed(client, scopes, trace, event)
+    contexts = dict(completed.pop("contexts"))
+    own = event["contexts"]
+    same = {name: contexts.pop(name) for name in _SAME if name in own and contexts[name] is own[name]}
+    around = encode({**completed, "contexts": contexts})  # the contexts, that of the trace among them, end it
+    return (
+        f"{around[:-2]}{_same_contexts.members(same)}}}{_same_fields.members(_static(client))},"
+        f'"spans":[{",".join([span.to_json() for span in spans])}]}}'
+    )
+
+
+class _Unchanging:
+    """The JSON of what hardly ever changes, made again when it does."""
+
+    def __init__(self) -> None:
+        self._known: tuple[dict[str, Any], str] | None = None
+
+    def members(self, value: dict[str, Any]) -> str:
+        """Each member of ``value`` behind a comma, to stand behind others."""
+        known = self._known
+        if known is None or known[0] != value:
+            text = "".join(f",{encode(name)}:{encode(each)}" for name, each in value.items())
+            known = self._known = (value, text)
+        return known[1]
+
+
+_SAME = ("otel", "runtime")
+"""Contexts that are the same in each event unless the application has others."""
+
+_same_contexts, _same_fields = _Unchanging(), _Unchanging()
+
+
 def _completed(client: Any, scopes: tuple[Any, ...], trace: LocalTrace, event: dict[str, Any]) -> dict[str, Any]:
-    """``event`` with what sentry-sdk, the request and the application add to it, masked."""
-    event["event_id"] = uuid.uuid4().hex
+    """``event`` with what the request and the application add to it, masked."""
     link_event(trace, event, {})
     given = _put_on(scopes)
     given |= {name: event[name] for name in ("breadcrumbs", "request") if name in event and _is_free(name, event)}
     if given:
         options = {name: client.options[name] for name in ("custom_repr", "max_request_body_size")}
         given = serialize(given, **options)
-    contexts = {**event["contexts"], **private_event({"contexts": given.pop("contexts", {})}, {})["contexts"]}
+    contexts = event["contexts"]
+    if "contexts" in given:
+        contexts = {**contexts, **private_event({"contexts": given.pop("contexts")}, {})["contexts"]}
     if "tags" in given:
         given["tags"] = {**event["tags"], **given["tags"]}
     known = {name: event[name] for name in ("transaction", "tags") if event.get(name)}
     own = private_event(known | given, {})
-    return {**event, **_static(client), **own, "contexts": contexts}
+    return {**event, **own, "contexts": contexts}
 
 
 def _is_free(name: str, event: Mapping[str, Any]) -> bool:

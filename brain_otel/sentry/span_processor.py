@@ -70,10 +70,11 @@ class SentrySpanProcessor(QueuedCollector[CollectedTrace], UpstreamProcessor):  
 
     def _send(self, collected: CollectedTrace) -> None:
         trace = collected.trace
-        event = create_transaction(collected)
+        transaction = create_transaction(collected)
         sampling_context = kept_context_of(trace)
-        attach_profile(trace, event)
-        if not send_plainly(trace, event, sampling_context):
+        attach_profile(trace, transaction.event)
+        if not send_plainly(trace, transaction, sampling_context):
+            event = transaction.to_event()
             event["contexts"]["trace"]["dynamic_sampling_context"] = sampling_context
             captured_with_scope_of(trace, event)
         let_scope_go(trace)

@@ -6,9 +6,7 @@ request (user, tags, breadcrumbs) is added from its scope when it is captured.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from brain_otel import conventions
 from brain_otel.privacy import policy
@@ -16,10 +14,9 @@ from brain_otel.privacy.attributes import masked_attributes
 from brain_otel.privacy.spans import PrivateSpan
 from brain_otel.sentry import semantics
 from brain_otel.sentry.breadcrumbs import merged
+from brain_otel.sentry.span_payload import MICRO, SpanPayload, breadcrumbs_in, create_payload, ids_of, microseconds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import ReadableSpan
 
@@ -27,8 +24,19 @@ if TYPE_CHECKING:
     from brain_otel.privacy import Policy
 
 
-def create_transaction(collected: CollectedTrace) -> dict[str, Any]:
-    """The transaction event of a local trace whose root has ended, as it may leave the process.
+class Transaction(NamedTuple):
+    """A transaction event and its spans, which whoever writes JSON does not need as dicts."""
+
+    event: dict[str, Any]
+    spans: list[SpanPayload]
+
+    def to_event(self) -> dict[str, Any]:
+        """The whole event as Sentry's protocol has it."""
+        return {**self.event, "spans": [span.to_dict() for span in self.spans]}
+
+
+def create_transaction(collected: CollectedTrace) -> Transaction:
+    """The transaction of a local trace whose root has ended, as it may leave the process.
 
     Raises:
         ValueError: the root has not ended, or has no ids.
@@ -36,83 +44,42 @@ def create_transaction(collected: CollectedTrace) -> dict[str, Any]:
     if collected.root is None or collected.root.get_span_context() is None:
         raise ValueError("a local trace without an ended root is no transaction")
     root = PrivateSpan(collected.root)
-    spans = [PrivateSpan(span) for span in collected.spans]
+    spans = [create_payload(span) for span in collected.spans]
     name = conventions.transaction_name(root.name, root.attributes or {})
     event: dict[str, Any] = {
         "type": "transaction",
         "transaction": name.text,
         "transaction_info": {"source": name.source},
-        "start_timestamp": _seconds(root.start_time),
-        "timestamp": _seconds(root.end_time),
+        "start_timestamp": microseconds(root.start_time) / MICRO,
+        "timestamp": microseconds(root.end_time) / MICRO,
         "contexts": {"trace": _trace_context(root), "otel": _resource(root)},
-        "spans": [_span(span) for span in spans],
         "tags": policy().value(collected.trace.tags),
     }
-    if crumbs := [crumb for span in (root, *spans) for crumb in _breadcrumbs(span)]:
+    crumbs = list(breadcrumbs_in(root))
+    for span in spans:
+        crumbs += span.said.breadcrumbs
+    if crumbs:
         event["breadcrumbs"] = {"values": merged([], crumbs)}
     if collected.dropped:
         event["_dropped_spans"] = collected.dropped
-    return event
-
-
-def _breadcrumbs(span: ReadableSpan) -> Iterator[dict[str, Any]]:
-    """The breadcrumbs that the application added while ``span`` was current."""
-    for event in span.events:
-        if event.name == conventions.BREADCRUMB_EVENT:
-            attributes = dict(event.attributes or {})
-            crumb = {
-                "timestamp": datetime.fromtimestamp(event.timestamp / 1e9, UTC),
-                "message": attributes.pop("breadcrumb.message", ""),
-                "category": attributes.pop("breadcrumb.category", "default"),
-                "level": attributes.pop("breadcrumb.level", "info"),
-            }
-            yield {**crumb, "data": attributes} if attributes else crumb
+    return Transaction(event, spans)
 
 
 def _trace_context(root: ReadableSpan) -> dict[str, Any]:
-    context = {
-        **_identity(root),
+    trace_id, span_id, parent_span_id = ids_of(root)
+    context: dict[str, Any] = {
+        "trace_id": trace_id,
+        "span_id": span_id,
+        "op": conventions.operation(root),
+        "origin": semantics.origin(root),
         "status": semantics.status(root),
         "data": semantics.data(root),
     }
+    if parent_span_id is not None:
+        context["parent_span_id"] = parent_span_id
     if found := semantics.links(root):
         context["links"] = found
     return context
-
-
-def _span(span: ReadableSpan) -> dict[str, Any]:
-    result = {
-        **_identity(span),
-        "description": conventions.description(span),
-        "status": semantics.status(span),
-        "start_timestamp": _seconds(span.start_time),
-        "timestamp": _seconds(span.end_time),
-        "data": semantics.data(span),
-    }
-    if found := semantics.links(span):
-        result["links"] = found
-    return result
-
-
-def _identity(span: ReadableSpan) -> dict[str, Any]:
-    context = span.get_span_context()
-    if context is None:
-        raise ValueError(f"the span {span.name!r} has no ids")
-    identity = {
-        "trace_id": _trace_id(context.trace_id),
-        "span_id": f"{context.span_id:016x}",
-        "op": conventions.operation(span),
-        "origin": semantics.origin(span),
-    }
-    if span.parent is not None:
-        identity["parent_span_id"] = f"{span.parent.span_id:016x}"
-    return identity
-
-
-@lru_cache(maxsize=64)
-def _trace_id(number: int) -> str:
-    """The same for all spans of a transaction."""
-    return f"{number:032x}"
 
 
 def _resource(root: ReadableSpan) -> dict[str, Any]:
@@ -134,8 +101,3 @@ class _Resources:
 
 
 _resources = _Resources()
-
-
-def _seconds(nanoseconds: int | None) -> float:
-    """OpenTelemetry's nanoseconds as Sentry's seconds, to the microsecond."""
-    return round((nanoseconds or 0) / 1e9, 6)

@@ -253,4 +253,4 @@ def test_hand_made_spans_are_accepted() -> None:
     root = provider.get_tracer("test").start_span("root")
     root.end()
     collected = CollectedTrace(LocalTrace(kind="implicit"), 0.0, root=root)  # type: ignore[arg-type]  # the SDK's span
-    assert_accepted({**create_transaction(collected), "event_id": "c" * 32, "platform": "python"})
+    assert_accepted({**create_transaction(collected).to_event(), "event_id": "c" * 32, "platform": "python"})
