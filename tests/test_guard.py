@@ -148,7 +148,7 @@ SHORT_WAYS = [
         for name in ("start_plain_span", "is_http_enabled", "inject", "note", "redact_url")
     ),
     *(f"brain_otel.instrumentation.redis_span:{name}" for name in ("start_plain_span", "_Spans._connection")),
-    *(f"brain_otel.instrumentation.plain_span:{name}" for name in ("_bounded", "SpanContext")),
+    *(f"brain_otel.instrumentation.plain_span:{name}" for name in ("_bounded", "start_decided")),
 ]
 """What is called where no metrics are read."""
 

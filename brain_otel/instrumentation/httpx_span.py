@@ -11,8 +11,8 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import context as otel_context
-from opentelemetry import metrics
 from opentelemetry.instrumentation._semconv import _StabilityMode
+from opentelemetry.metrics import _internal as _metrics
 from opentelemetry.propagate import inject
 from opentelemetry.sdk.metrics import Histogram, MeterProvider
 from opentelemetry.trace import SpanKind, StatusCode
@@ -110,7 +110,7 @@ def _is_plain(args: tuple[Any, ...], options: Mapping[str, Any], context: Contex
             and not any(map(options.get, _UNUSUAL))
             # Contrib's own name for the expressions; a test excludes an address.
             and not getattr(options["excluded_urls"], "_excluded_urls", None)
-            and not isinstance(metrics.get_meter_provider(), MeterProvider)
+            and not isinstance(_metrics._METER_PROVIDER, MeterProvider)  # which stands in the environment no more
             and not isinstance(options.get("duration_histogram_new"), Histogram)  # of a provider of its own
         )
     except Exception as error:
@@ -125,7 +125,7 @@ def _start(request: httpx.Request, tracer: Tracer, context: Context) -> current 
     """
     try:
         method, url = sanitize_method(request.method), request.url
-        attributes: dict[str, Any] = {"http.request.method": method, "url.full": redact_url(str(url))}
+        attributes: dict[str, Any] = {"http.request.method": method, "url.full": _redacted(str(url))}
         if method != request.method:
             attributes["http.request.method_original"] = request.method
         if url.host:
@@ -137,6 +137,11 @@ def _start(request: httpx.Request, tracer: Tracer, context: Context) -> current 
     except Exception as error:
         caught("starting the span of a request of HTTPX", error)
         return None
+
+
+def _redacted(url: str) -> str:
+    """What contrib writes of ``url``; where there is nothing to take out it need not be parsed, twice."""
+    return redact_url(url) if "@" in url or "?" in url else url
 
 
 def _write_headers(request: httpx.Request) -> None:

@@ -21,6 +21,7 @@ from opentelemetry.sdk.trace import _Span as SdkSpan
 from opentelemetry.sdk.trace.sampling import Decision
 from opentelemetry.sdk.util import BoundedList
 from opentelemetry.trace import INVALID_SPAN_CONTEXT, SpanContext, Status, StatusCode, TraceFlags
+from opentelemetry.trace.span import _SPAN_ID_MAX_VALUE, _TRACE_ID_MAX_VALUE
 
 from brain_otel.sampling import HeadSampler
 
@@ -151,7 +152,10 @@ def start_decided(
     span = object.__new__(PlainSpan)
     span._name = name
     flags = _FLAGS[verdict.outcome is Decision.RECORD_AND_SAMPLE, is_random]
-    span._context = SpanContext(trace_id, ids.generate_span_id(), False, flags, verdict.state)
+    span_id = ids.generate_span_id()
+    is_valid = 0 < trace_id <= _TRACE_ID_MAX_VALUE and 0 < span_id <= _SPAN_ID_MAX_VALUE
+    # What `SpanContext` itself makes of these, two calls later.
+    span._context = tuple.__new__(SpanContext, (trace_id, span_id, False, flags, verdict.state, is_valid))
     span._kind = kind
     span._instrumentation_info = tracer.instrumentation_info
     span._instrumentation_scope = tracer._instrumentation_scope

@@ -14,7 +14,6 @@ import sentry_sdk
 from opentelemetry.trace import SpanKind
 from sentry_sdk.integrations.opentelemetry import SentrySpanProcessor as UpstreamProcessor
 
-from brain_otel import conventions
 from brain_otel.collection import CollectedTrace, span_count
 from brain_otel.queued_collection import QueuedCollector
 from brain_otel.sampling import is_for_sentry
@@ -45,7 +44,8 @@ class SentrySpanProcessor(QueuedCollector[CollectedTrace], UpstreamProcessor):  
         """All but spans of our own traffic to Sentry, which would beget themselves."""
         if span.kind is not SpanKind.CLIENT:
             return True
-        url = conventions.first(held(span), "url.full", "http.url")
+        attributes = held(span)
+        url = attributes.get("url.full") or attributes.get("http.url")
         dsn = sentry_sdk.get_client().parsed_dsn if url is not None else None
         if dsn is None or dsn.netloc not in str(url):
             return True

@@ -56,7 +56,7 @@ async def work(number: int, background: BackgroundTasks) -> dict[str, Any]:
     if cache is not None:
         await cache.get(f"work:{number}")
     async with httpx.AsyncClient(trust_env=False, verify=False) as client:
-        called = await client.get(f"http://127.0.0.1:{os.environ['PORT']}/plain")
+        called = await client.get(f"http://127.0.0.1:{os.environ['PORT']}/plain?a=1")
     with brain_otel.start_transaction("nested") as transaction:
         transaction.set_tag("b", 2)
         brain_otel.capture_message("a message")

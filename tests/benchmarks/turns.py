@@ -147,6 +147,7 @@ class _Round:
             "loop": median(self._turns),
             "loop_mean": mean(self._turns),
             "loop_least": min(self._turns),
+            "loop_turns": self._turns,
             "process": median(self._turns) + elsewhere,
             "beside": beside / self._all,
             "memory": flushed["memory"],

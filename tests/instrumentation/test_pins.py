@@ -32,7 +32,10 @@ from opentelemetry.instrumentation.utils import (
     suppress_http_instrumentation,
     suppress_instrumentation,
 )
+from opentelemetry.metrics import _internal as metrics_internal
+from opentelemetry.metrics import get_meter_provider
 from opentelemetry.propagators.composite import CompositePropagator
+from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.trace import Tracer, TracerProvider
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
@@ -235,3 +238,12 @@ def test_a_span_context_is_a_tuple_in_this_order() -> None:
     assert tuple(context) == (1, 2, True, TraceFlags(3), state, True)
     span = NonRecordingSpan(context)
     assert set_span_in_context(span, Context()) == {_SPAN_KEY: span}
+
+
+def test_the_meter_provider_in_use_has_this_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its getter looks into the environment each time, and contrib, to make its histogram, has asked it before."""
+    assert metrics_internal._METER_PROVIDER is None
+    assert not isinstance(get_meter_provider(), MeterProvider)
+    provider = MeterProvider(shutdown_on_exit=False)
+    monkeypatch.setattr(metrics_internal, "_METER_PROVIDER", provider)
+    assert get_meter_provider() is provider

@@ -49,7 +49,7 @@ from brain_otel.sampling.plan import Plan
 from brain_otel.sampling.verdict import verdict_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 ATTRIBUTES: Any = {"text": "a", "number": 7, "share": 0.5, "yes": True}
 
@@ -58,10 +58,10 @@ class CountedIds(IdGenerator):
     """The same ids each time."""
 
     def __init__(self) -> None:
-        self._next = count(1)
+        self.next: Iterator[int] = count(1)
 
     def generate_span_id(self) -> int:
-        return next(self._next)
+        return next(self.next)
 
     def generate_trace_id(self) -> int:
         return 0xFEDCBA98_76543210_FEDCBA98_76543210
@@ -95,9 +95,13 @@ class Bench:
     def __init__(self, sampler: Sampler | None = None, limits: SpanLimits | None = None, **more: Any) -> None:
         self.heard = Heard()
         self.sampler = sampler or HeadSampler(ParentBased(ALWAYS_ON))
-        ids = DecidedIds(CountedIds())
+        self.ids = CountedIds()
         self.provider = TracerProvider(
-            sampler=self.sampler, id_generator=ids, span_limits=limits, shutdown_on_exit=False, **more
+            sampler=self.sampler,
+            id_generator=DecidedIds(self.ids),
+            span_limits=limits,
+            shutdown_on_exit=False,
+            **more,
         )
         self.provider.add_span_processor(self.heard)
         self.tracer = self.provider.get_tracer("lib", "1.2", "https://schema.test")
@@ -197,6 +201,19 @@ def test_a_span_that_says_nothing_is_read_the_same() -> None:
     for name in ("events", "links", "dropped_events", "dropped_links", "dropped_attributes", "attributes", "status"):
         assert content(getattr(ours, name)) == content(getattr(theirs, name)), name
     assert type(ours) is type(theirs) is ReadableSpan
+
+
+@pytest.mark.parametrize("span_id", [0, 1, 2**64 - 1, 2**64])
+def test_an_id_is_valid_where_the_sdk_says_so(span_id: int) -> None:
+    """An application may have a generator of its own."""
+    contexts = []
+    for start in (by_us, by_the_sdk):
+        bench = Bench()
+        context = inside(bench)
+        bench.ids.next = iter([span_id])
+        contexts.append(start(bench, context).get_span_context())
+    assert tuple(contexts[0]) == tuple(contexts[1])
+    assert contexts[0].is_valid == contexts[1].is_valid == (span_id in (1, 2**64 - 1))
 
 
 def test_a_root_that_was_decided_on_is_what_the_sdk_would_have_made() -> None:
