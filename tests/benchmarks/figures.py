@@ -30,14 +30,19 @@ def added(found: ByVariant, name: str, key: str) -> float:
 
 
 def against(found: ByVariant, name: str, key: str, other: str = FLOOR) -> float | None:
-    """What a variant adds, in units of what another adds in the same round; None where that is nothing.
+    """What a variant adds, in units of what another adds at the same time; None where that is nothing.
 
-    The median of the rounds' ratios, not the ratio of their medians: in one round the machine may be half as fast.
+    The median of the ratios of all turns, or of all rounds of what has no turns, not the ratio of their medians: a
+    second later the machine may be half as fast, for everybody.
     """
-    rounds = zip(found[name], found[other], found[BARE], strict=True)
-    parts = [(run[key] - bare[key], unit[key] - bare[key]) for run, unit, bare in rounds]
-    ratios = [mine / theirs for mine, theirs in parts if theirs > 0]
+    times = zip(*(_times(found[each], key) for each in (name, other, BARE)), strict=True)
+    ratios = [(mine - bare) / (theirs - bare) for mine, theirs, bare in times if theirs > bare]
     return median(ratios) if ratios else None
+
+
+def _times(runs: Runs, key: str) -> list[float]:
+    """A figure each time that it was measured: turn by turn, or else round by round."""
+    return [each for run in runs for each in run.get(f"{key}_turns", (run[key],))]
 
 
 def share(found: ByVariant, name: str, key: str, other: str = FLOOR) -> float:

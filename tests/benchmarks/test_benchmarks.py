@@ -168,6 +168,18 @@ def test_a_ratio_is_that_of_a_round() -> None:
     assert against({**found, FLOOR: found[BARE]}, OURS_BESIDE, "loop") is None
 
 
+def test_a_ratio_of_cpu_is_that_of_a_turn() -> None:
+    """In the second turn of the first round the machine was half as fast; memory has no turns."""
+    turns: dict[str, list[list[float]]] = {
+        BARE: [[100, 200], [100]],
+        FLOOR: [[200, 400], [200]],
+        OURS_BESIDE: [[250, 500], [900]],
+    }
+    found = {name: [{**run(1), "loop_turns": each} for each in rounds] for name, rounds in turns.items()}
+    assert against(found, OURS_BESIDE, "loop") == 1.5
+    assert against({name: [run(number)] for number, name in enumerate(found, 1)}, OURS_BESIDE, "memory") == 2.0
+
+
 def test_the_other_sections_have_tables_with_ratios() -> None:
     """Start-up against sentry_sdk.init, a span against one of a trace of ten, growth of memory."""
     sizes = {str(size): [run(100 + 20 * size + size // 1000 * 4000)] for size in SIZES}

@@ -148,6 +148,7 @@ class _Round:
             "loop_mean": mean(self._turns),
             "loop_least": min(self._turns),
             "loop_turns": self._turns,
+            "process_turns": [turn + elsewhere for turn in self._turns],
             "process": median(self._turns) + elsewhere,
             "beside": beside / self._all,
             "memory": flushed["memory"],
