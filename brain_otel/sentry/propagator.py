@@ -44,10 +44,14 @@ if TYPE_CHECKING:
 
     from opentelemetry.context import Context
 
+    from brain_otel.local_trace import LocalTrace
+
 MAX_BAGGAGE_LENGTH = 8192
 """Bytes of incoming baggage that are read; W3C's limit."""
 
 _TRACEPARENT = "traceparent"
+
+_KEPT = "sentry.baggage"
 
 _PLAIN = frozenset(("trace_id", "sample_rand", "sampled"))
 _MAX_KEPT = 256
@@ -174,9 +178,9 @@ def _outgoing_baggage(span: SpanContext, context: Context | None, carried: list[
     trace = local_trace.current(context)
     root = trace.span_context() if trace is not None else None
     if trace is not None and root is not None and root.trace_id == span.trace_id:
-        items = sampling_context_of(trace)
+        members = _members_of(trace)
     else:
-        items = create_sampling_context(span, context)
+        members = _members(create_sampling_context(span, context))
     entries = carried
     others = otel_baggage.get_all(context)
     if others:
@@ -187,7 +191,15 @@ def _outgoing_baggage(span: SpanContext, context: Context | None, carried: list[
         ]
         known = {member.partition("=")[0] for member in carried}
         entries = carried + [member for member in ours if member.partition("=")[0] not in known]
-    return [*entries, *_members(items)]
+    return [*entries, *members]
+
+
+def _members_of(trace: LocalTrace) -> list[str]:
+    """Sentry's members of the ``baggage`` of ``trace``: frozen, as its sampling context is, when first handed on."""
+    kept: list[str] | None = trace.carrier.get(_KEPT)
+    if kept is None:
+        kept = trace.carrier[_KEPT] = _members(sampling_context_of(trace))
+    return kept
 
 
 def _members(items: Mapping[str, str]) -> list[str]:

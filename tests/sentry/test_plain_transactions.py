@@ -1,9 +1,11 @@
 """A transaction arrives by the short way as by the long one, which it takes where others have a say in it."""
 
+import json
 import math
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import count
 from typing import Any
 
 import pytest
@@ -242,6 +244,49 @@ def test_an_applications_mask_is_asked_either_way(
     assert "gold" not in str(short.items[0].json)
 
 
+def test_an_applications_mask_is_asked_of_each_sampling_context(
+    bridge: Bridge, ways_of: Callable[[Bridge], Ways], privacy: Callable[..., None]
+) -> None:
+    """It may answer otherwise each time."""
+    answers = count()
+    privacy(mask=lambda name, value: f"no {next(answers)}" if name == "environment" else value)
+    ways = ways_of(bridge)
+    found = [ways.send(ways.collect(nothing)).headers["trace"]["environment"] for _ in range(3)]
+    assert ways.took == ["short"] * 3
+    assert len(set(found)) == 3
+
+
+SAMPLING_CONTEXTS: list[tuple[dict[str, str], dict[str, str]]] = [
+    ({"trace_id": "a" * 32}, {}),
+    ({"sampled": "true", "sample_rand": "0.123456"}, {}),
+    ({"environment": "prod", "transaction": 'GET /"a"'}, {}),
+    (
+        {"trace_id": "a" * 32, "transaction": "password=hunter2", "release": "1"},
+        {"transaction": "password=[Filtered]"},
+    ),
+    ({"trace_id": '"}password=hunter2', "sampled": "true"}, {"trace_id": '"}password=[Filtered]'}),
+]
+
+
+@pytest.mark.parametrize(("items", "masked"), SAMPLING_CONTEXTS)
+def test_a_callers_sampling_context_is_written_masked(items: dict[str, str], masked: dict[str, str]) -> None:
+    """Whatever it has sent, and each time the same."""
+    for _ in range(2):
+        assert json.loads(plain_transactions._context_json(items)) == {**items, **masked}
+
+
+def test_a_context_of_the_applications_own_is_its_own_each_time(
+    bridge: Bridge, ways_of: Callable[[Bridge], Ways]
+) -> None:
+    """Python takes ``1`` and ``True`` for the same."""
+    ways = ways_of(bridge)
+    for value in (1, True, 1.0):
+        fill = on_isolation(partial(sentry_sdk.Scope.set_context, key="otel", value={"n": value}))
+        found = ways.send(ways.collect(fill)).items[0].json["contexts"]["otel"]["n"]
+        assert (found, type(found)) == (value, type(value))
+    assert ways.took == ["short"] * 3
+
+
 def test_a_trace_that_nobody_announced_is_the_same_either_way(
     bridge: Bridge, ways_of: Callable[[Bridge], Ways], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -289,6 +334,7 @@ def test_what_others_have_a_say_in_goes_the_long_way(
     assert ways.took == ["long"]
     transaction = envelope.items[0].json
     assert len(bridge.ingest.transactions) == 1
+    assert {"trace", "otel", "runtime"} <= transaction["contexts"].keys()
     if "processor" in name and name != "a processor of all":
         assert transaction["tags"]["marked"] == "yes"
     assert transaction.get("level") == ("warning" if name == "a level" else None)
