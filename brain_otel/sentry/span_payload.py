@@ -31,10 +31,11 @@ MAX_REMEMBERED = 512
 MAX_SEEN = 4_096
 """Spans of which it is known that they were there once; what never comes again is not remembered."""
 
-MICRO = 1_000_000
-
 MAX_LENGTH = 2_048
 """Characters of all texts of a span that is remembered."""
+
+MICRO = 1_000_000
+"""Microseconds in a second."""
 
 encode = json.JSONEncoder(allow_nan=False, check_circular=False, separators=(",", ":")).encode
 """Plain data as JSON; what holds itself is a RecursionError."""
