@@ -25,8 +25,10 @@ def _numbers(runs: Runs) -> list[str]:
 
 
 def added(found: ByVariant, name: str, key: str) -> float:
-    """What a variant adds to the bare application, by medians."""
-    return medians(found[name])[key] - medians(found[BARE])[key]
+    """What a variant adds to the bare application: the median of the differences of all turns, or rounds."""
+    return median(
+        mine - bare for mine, bare in zip(*(_times(found[each], key) for each in (name, BARE)), strict=True)
+    )
 
 
 def against(found: ByVariant, name: str, key: str, other: str = FLOOR) -> float | None:
