@@ -26,9 +26,8 @@ def _numbers(runs: Runs) -> list[str]:
 
 def added(found: ByVariant, name: str, key: str) -> float:
     """What a variant adds to the bare application: the median of the differences of all turns, or rounds."""
-    return median(
-        mine - bare for mine, bare in zip(*(_times(found[each], key) for each in (name, BARE)), strict=True)
-    )
+    times = zip(_times(found[name], key), _times(found[BARE], key), strict=True)
+    return float(median(mine - bare for mine, bare in times))
 
 
 def against(found: ByVariant, name: str, key: str, other: str = FLOOR) -> float | None:
