@@ -14,6 +14,9 @@ SPOOL_BYTES = 256 * 2**20
 SPOOL_AGE = 24 * 3600.0
 """Seconds after which what waits is dropped where nothing else is said."""
 
+CONNECTIONS = 4
+"""Requests under way at once, where that much waits: an answer from far away takes its time."""
+
 
 class SpoolSettings(NamedTuple):
     """The on-disk queue."""

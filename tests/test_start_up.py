@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from tests.support.process import run_python
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 ENVIRONMENT = {"SENTRY_DSN": "http://key@127.0.0.1:9/1", "SENTRY_ENVIRONMENT": "production"}
 
 
-def printed(code: str) -> list[str]:
-    done = run_python(code, ENVIRONMENT)
+def printed(code: str, **environment: str) -> list[str]:
+    done = run_python(code, ENVIRONMENT | environment)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout.split()
 
@@ -65,3 +70,16 @@ kept = [[] for _ in range(2_000)]
 print(len(looked_through) > 0, max(looked_through) < 5_000)
 """
     assert printed(code) == ["True", "True"]
+
+
+def test_what_another_process_sends_with_is_not_imported_here(tmp_path: Path) -> None:
+    """Nor the sampling's tail, where none is set."""
+    code = """
+import sys
+import brain_otel
+brain_otel.setup()
+brain_otel.capture_message("spooled")
+names = ("delivery.spool", "delivery.sender", "delivery.courier", "delivery.shipper", "sampling.tail")
+print(*("brain_otel." + name in sys.modules for name in names))
+"""
+    assert printed(code, BRAIN_OTEL_SPOOL_DIR=str(tmp_path)) == ["True", *["False"] * 4]

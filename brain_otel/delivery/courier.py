@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic
 
 from brain_otel.delivery.backlog import W
 from brain_otel.delivery.limits import Limits
+from brain_otel.delivery_settings import CONNECTIONS
 from brain_otel.guard import guarded
 
 if TYPE_CHECKING:
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
     from brain_otel.delivery.sender import Answer, Sender
 
 logger = logging.getLogger(__name__)
-
-CONNECTIONS = 4
-"""Requests under way at once, where that much waits: an answer from far away takes its time."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0
 """Seconds before the second attempt and, doubled each time, at most; each is shortened at random by up to a half."""

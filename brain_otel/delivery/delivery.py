@@ -10,16 +10,15 @@ import time
 import weakref
 from typing import TYPE_CHECKING
 
-from brain_otel.delivery.courier import CONNECTIONS, Courier, keep_sending
 from brain_otel.delivery.limits import read_limits
 from brain_otel.delivery.memory_backlog import InMemory, MemoryBacklog
-from brain_otel.delivery.sender import Sender
-from brain_otel.delivery_settings import SPOOL_AGE
+from brain_otel.delivery_settings import CONNECTIONS, SPOOL_AGE
 from brain_otel.guard import guarded
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from brain_otel.delivery.courier import Courier
     from brain_otel.delivery.record import Record
     from brain_otel.delivery.shipping import Shipping
     from brain_otel.delivery.spool import Spool
@@ -156,6 +155,10 @@ class Delivery:
     def _start_once(self) -> None:
         if self._thread is not None:
             return
+        # Only here: a service with a spool and a process that ships it never sends by itself.
+        from brain_otel.delivery.courier import Courier, keep_sending
+        from brain_otel.delivery.sender import Sender
+
         sender = Sender(self._target, connections=self._connections)
         self._courier = Courier(
             self._target.address, self._memory, sender, lost=self._lost, connections=self._connections

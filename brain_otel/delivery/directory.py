@@ -45,6 +45,7 @@ LANES = ("errors", "traces")
 TARGET = "target.json"
 BOUNDS = "spool.json"
 ACK = ".ack"
+SHIPPER_LOCK = "ship.lock"
 MIN_BYTES = 2**20
 CHECKS = 64
 """How often a process looks at the directory's size while it writes as much as that may hold."""

@@ -13,14 +13,15 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from brain_otel.delivery.backlog import DiskBacklog
-from brain_otel.delivery.courier import CONNECTIONS, Courier, keep_sending
+from brain_otel.delivery.courier import Courier, keep_sending
 from brain_otel.delivery.descriptors import let_go, own
-from brain_otel.delivery.directory import locked, make_private, read_bounds, targets, try_lock
+from brain_otel.delivery.directory import SHIPPER_LOCK, locked, make_private, read_bounds, targets, try_lock
 from brain_otel.delivery.eviction import DropLog, evict
 from brain_otel.delivery.limits import read_limits, write_limits
 from brain_otel.delivery.losses import Losses, keep_losses, quantities, take_losses
 from brain_otel.delivery.record import Record
 from brain_otel.delivery.sender import Sender
+from brain_otel.delivery_settings import CONNECTIONS
 from brain_otel.guard import guarded
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-LOCK = "ship.lock"
 POLL = 0.1
 """Seconds between two looks at a directory in which nothing waits."""
 
@@ -132,7 +132,7 @@ class Shipper:
     def _run_with_lock(self) -> None:
         if not self._directory.is_dir():
             return
-        descriptor = own(os.open(self._directory / LOCK, os.O_RDWR | os.O_CREAT, 0o600))
+        descriptor = own(os.open(self._directory / SHIPPER_LOCK, os.O_RDWR | os.O_CREAT, 0o600))
         try:
             if not try_lock(descriptor):
                 return
@@ -211,7 +211,7 @@ def drain(directory: Path, timeout: float) -> dict[str, str] | None:
     Returns by address why something was left, empty if nothing was, or None if another process sends already.
     """
     left: dict[str, str] = {}
-    with locked(directory / LOCK) as is_ours:
+    with locked(directory / SHIPPER_LOCK) as is_ours:
         if not is_ours:
             return None
         deadline = time.monotonic() + timeout

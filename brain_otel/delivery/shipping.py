@@ -16,13 +16,14 @@ import weakref
 from typing import TYPE_CHECKING, Literal
 
 from brain_otel.delivery.descriptors import let_go, own
-from brain_otel.delivery.directory import is_empty, locked, segments, try_lock
-from brain_otel.delivery.shipper import LOCK, Shipper
+from brain_otel.delivery.directory import SHIPPER_LOCK, is_empty, locked, segments, try_lock
 from brain_otel.guard import guarded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+    from brain_otel.delivery.shipper import Shipper
 
 Mode = Literal["thread", "process", "external"]
 
@@ -101,6 +102,8 @@ class Shipping:
             if self._thread is not None or self._stopped.is_set() or self.mode == "external":
                 return
             if self.mode == "thread":
+                from brain_otel.delivery.shipper import Shipper
+
                 self._shipper = Shipper(self._directory)
             run = self._shipper.run if self._shipper is not None else self._watch
             self._thread = threading.Thread(target=run, name="brain_otel.shipper", daemon=True)
@@ -137,7 +140,7 @@ class Shipping:
     def _start_process(self) -> None:
         if self._process is not None and self._process.poll() is None:
             return
-        with locked(self._directory / LOCK, shared=True) as is_free:
+        with locked(self._directory / SHIPPER_LOCK, shared=True) as is_free:
             pass
         if is_free:
             self._process = subprocess.Popen(  # noqa: S603 - this interpreter and our own module

@@ -8,10 +8,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from brain_otel.delivery.directory import age, locked, read_bounds, segments, targets
+from brain_otel.delivery.directory import SHIPPER_LOCK, age, locked, read_bounds, segments, targets
 from brain_otel.delivery.limits import read_limits
 from brain_otel.delivery.record import records_in
-from brain_otel.delivery.shipper import LOCK
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -87,7 +86,7 @@ def _target_state(folder: Path, target: Target) -> TargetState:
 
 
 def _shipper(directory: Path) -> int | None:
-    path = directory / LOCK
+    path = directory / SHIPPER_LOCK
     try:
         pid = int(path.read_text())
         with locked(path, shared=True) as is_free:

@@ -13,7 +13,6 @@ from opentelemetry.trace import SpanContext, TraceFlags
 
 from brain_otel import local_trace
 from brain_otel.guard import caught, guarded
-from brain_otel.sampling.tail import Tail
 from brain_otel.sampling.verdict import KEPT_BY, verdict_of
 
 if TYPE_CHECKING:
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.context import Context
 
+    from brain_otel.sampling.tail import Tail
     from brain_otel.sampling.verdict import Verdict
     from brain_otel.sampling_settings import TailSettings
 
@@ -53,9 +53,14 @@ class Gate(SpanProcessor):
 
     def __init__(self, destinations: Sequence[tuple[str, SpanProcessor]], tail: TailSettings | None = None) -> None:
         self._destinations = tuple(destinations)
-        self.tail = Tail(tail, self._hand_on) if tail is not None else None
+        self.tail = self._begin_tail(tail) if tail is not None else None
         self._processors = tuple(processor for _, processor in destinations)
         self._hear_ending = tuple(each for each in destinations if _hears_ending(each[1]))
+
+    def _begin_tail(self, settings: TailSettings) -> Tail:
+        from brain_otel.sampling.tail import Tail
+
+        return Tail(settings, self._hand_on)
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Complete the span; tell those that get the trace, and the tail, where there are others."""

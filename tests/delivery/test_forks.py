@@ -12,8 +12,7 @@ from typing import Any
 
 import pytest
 
-from brain_otel.delivery.directory import is_empty, locked
-from brain_otel.delivery.shipper import LOCK
+from brain_otel.delivery.directory import SHIPPER_LOCK, is_empty, locked
 from brain_otel.delivery.state import read_state
 from tests.delivery.application import arrived, shipper_of
 from tests.delivery.until import until
@@ -83,7 +82,7 @@ def test_a_child_that_outlives_its_parent_holds_none_of_its_locks(ingest: Sentry
 
 def test_a_fork_while_the_directory_is_locked_leaves_it_to_the_parent(tmp_path: Path) -> None:
     """A child that is forked in the middle of an eviction, say."""
-    path = tmp_path / LOCK
+    path = tmp_path / SHIPPER_LOCK
     reading, writing = os.pipe()
     with locked(path) as is_ours:
         assert is_ours
