@@ -162,7 +162,8 @@ class _Memory:
             return None
         scope = span.instrumentation_scope
         name = scope.name if scope is not None else None
-        return (span.name, name, span.kind._value_, status.status_code._value_, *attributes, *attributes.values())
+        facts = (by, span.name, name, span.kind._value_, status.status_code._value_)
+        return (*facts, *attributes, *attributes.values())
 
     def _is_worth_it(self, key: Any) -> bool:
         """Whether it has been there before, and is short."""
