@@ -127,7 +127,7 @@ def test_cookies_of_others_are_masked_one_by_one() -> None:
 def test_no_secret_of_a_body_arrives(asked: tuple[bool, list[Any], str]) -> None:
     """Neither in events nor in transactions, in either case."""
     assert "hunter2" not in asked[2]
-    assert "4111" not in asked[2]
+    assert "1111 1111" not in asked[2]  # four digits may stand in an id
 
 
 @pytest.mark.parametrize(

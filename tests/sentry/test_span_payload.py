@@ -166,12 +166,13 @@ def test_what_cannot_be_compared_or_is_long_is_not_remembered(
 
 
 def test_another_policy_is_asked_anew(spans: Spans, policies: Callable[..., None]) -> None:
-    """What one let pass another may mask."""
+    """What one let pass another may mask; what was remembered for the first is let go."""
     attributes = {"client.address": "10.0.0.9"}
     policies(send_default_pii=True)
     assert spans.said(attributes)["data"]["client.address"] == "10.0.0.9"
     policies(send_default_pii=False)
     assert "10.0.0.9" not in str(spans.said(attributes))
+    assert len(span_payload._memory._known) == 1
 
 
 def test_an_applications_mask_is_asked_each_time(spans: Spans, policies: Callable[..., None]) -> None:
