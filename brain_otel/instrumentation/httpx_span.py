@@ -110,7 +110,8 @@ def _is_plain(args: tuple[Any, ...], options: Mapping[str, Any], context: Contex
             and not any(map(options.get, _UNUSUAL))
             # Contrib's own name for the expressions; a test excludes an address.
             and not getattr(options["excluded_urls"], "_excluded_urls", None)
-            and not isinstance(_metrics._METER_PROVIDER, MeterProvider)  # which stands in the environment no more
+            # Past its getter, which looks into the environment first: contrib has asked that for its histogram.
+            and not isinstance(_metrics._METER_PROVIDER, MeterProvider)
             and not isinstance(options.get("duration_histogram_new"), Histogram)  # of a provider of its own
         )
     except Exception as error:

@@ -1,8 +1,8 @@
 """A span of a transaction as Sentry's protocol has it, remembered where many spans say the same.
 
 A service sends the same few statements, commands and calls again and again. What such a span says, its ids and times
-apart, follows from its name, kind, status and attributes: to mask it, describe it and write it as JSON takes many
-times as long as to look it up. See https://develop.sentry.dev/sdk/event-payloads/span/.
+apart, follows from its name, library, kind, status and attributes: to mask it, describe it and write it as JSON takes
+many times as long as to look it up. See https://develop.sentry.dev/sdk/event-payloads/span/.
 """
 
 from __future__ import annotations
