@@ -10,7 +10,7 @@ from brain_otel.capture import (
     set_tag,
     set_user_context,
 )
-from brain_otel.refusal import ConfigurationError
+from brain_otel.configuration.error import ConfigurationError
 from brain_otel.telemetry import flush, setup, shutdown
 from brain_otel.tracing import start_span, start_transaction
 

@@ -8,43 +8,26 @@ the same call feeds Sentry, a collector and a terminal. Every helper works befor
 from __future__ import annotations
 
 import sys
-import time
-import traceback
 import uuid
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace as otel_trace
-from opentelemetry._logs import SeverityNumber
-from opentelemetry.semconv.attributes import exception_attributes
 from opentelemetry.trace import Status, StatusCode
 
-from brain_otel import local_trace
-from brain_otel.encoding import encodable
-from brain_otel.error_rules import ASKED_FOR, error_rules
-from brain_otel.guard import guarded
-from brain_otel.log_records import context_of_log, logger_of
-from brain_otel.privacy import policy
-from brain_otel.reporting import Failure, Message, reporters
-from brain_otel.written import written_out
+from brain_otel.events.attributes import attribute_value
+from brain_otel.events.error_rules import ASKED_FOR
+from brain_otel.events.listeners import Message, reporters
+from brain_otel.events.report import SEVERITIES, emit_log, report_exception
+from brain_otel.runtime.guard import guarded
+from brain_otel.traces import local_trace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from opentelemetry.trace import Span
 
-_SEVERITIES = {
-    "debug": SeverityNumber.DEBUG,
-    "info": SeverityNumber.INFO,
-    "warning": SeverityNumber.WARN,
-    "error": SeverityNumber.ERROR,
-    "fatal": SeverityNumber.FATAL,
-}
+
 _LEVEL_NAMES = {"critical": "fatal", "warn": "warning"}
-
-EVENT_ID = "sentry.event_id"
-"""The log record's attribute with the id that ``capture_*`` returns and Sentry shows."""
-
-_INT64 = 2**63
 
 
 def capture_exception(error: BaseException | Any | None = None, **context: Any) -> str | None:
@@ -85,7 +68,7 @@ def capture_message(message: str, level: str = "info", **context: Any) -> str | 
     with guarded("capturing a message"):
         name = _level(level)
         with guarded("writing a message's log record"):
-            _emit_log(str(message), name, event_id, context)
+            emit_log(str(message), name, event_id, context)
         report = Message(text=str(message), event_id=event_id, level=name, context=context)
         for reporter in reporters():
             with guarded("reporting a message"):
@@ -168,75 +151,10 @@ def set_context(name: str, data: Mapping[str, Any]) -> None:
                 reporter.context(str(name), facts)
 
 
-def report_exception(
-    error: BaseException, *, handled: bool, mechanism: str, context: Mapping[str, Any] | None = None
-) -> str | None:
-    """Report ``error`` to every destination once; the event id, or None if it is ignored. For instrumentations.
-
-    What is recorded on the span is the caller's affair.
-    """
-    with guarded("reporting an exception"):
-        trace = local_trace.current()
-        if trace is not None and (known := trace.reported_as(error)) is not None:
-            return known
-        if mechanism != ASKED_FOR and error_rules().verdict(error) is False:
-            if trace is not None:
-                trace.remember(error, event_id="")  # a server's or a handler's log line of it is no event either
-            return None
-        event_id = uuid.uuid4().hex
-        facts = context or {}
-        with guarded("writing an exception's log record"):
-            _emit_log(None, "error", event_id, facts, error)
-        failure = Failure(error=error, event_id=event_id, handled=handled, mechanism=mechanism, context=facts)
-        for reporter in reporters():
-            with guarded("reporting an exception to a destination"):
-                reporter.exception(failure)
-        if trace is not None and trace.reported_as(error) is None:
-            trace.remember(error, event_id)
-        return event_id
-    return None
-
-
-def attribute_value(value: Any) -> Any:
-    """``value`` as an OpenTelemetry attribute: what is not one already, or cannot be encoded, is written out."""
-    try:
-        if isinstance(value, str):
-            return encodable(value)
-        if isinstance(value, (bool, float)) or (isinstance(value, int) and -_INT64 <= value < _INT64):
-            return value
-        if isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value):
-            return [encodable(item) for item in value]
-        masked = policy().value(value)  # now: nobody can tell the names apart later
-        write = str if isinstance(masked, BaseException) else _written
-        return encodable(write(masked)[:1000])
-    except Exception:  # the application's object may have a broken __str__
-        return f"<{type(value).__name__}>"
-
-
-def _written(value: Any) -> str:
-    return value if isinstance(value, str) else written_out(value, str)
-
-
-def error_attributes(error: BaseException) -> dict[str, str]:
-    """``error`` in a log record's attributes.
-
-    The SDK makes the same of ``emit(exception=...)``, but fails where the exception's ``__str__`` does.
-    """
-    kind = type(error)
-    is_builtin = kind.__module__ == "builtins"
-    return {
-        exception_attributes.EXCEPTION_TYPE: kind.__qualname__
-        if is_builtin
-        else f"{kind.__module__}.{kind.__qualname__}",
-        exception_attributes.EXCEPTION_MESSAGE: attribute_value(error),
-        exception_attributes.EXCEPTION_STACKTRACE: encodable("".join(traceback.format_exception(error))),
-    }
-
-
 def _level(level: str) -> str:
     name = str(level).lower()
     name = _LEVEL_NAMES.get(name, name)
-    return name if name in _SEVERITIES else "info"
+    return name if name in SEVERITIES else "info"
 
 
 def _record_on_span(error: BaseException) -> None:
@@ -260,27 +178,3 @@ def _set_on_spans(attributes: Mapping[str, Any]) -> None:
         span.set_attributes(attributes)
     if root is not None and root is not span:
         root.set_attributes(attributes)
-
-
-def _emit_log(
-    body: str | None,
-    level: str,
-    event_id: str,
-    context: Mapping[str, Any],
-    error: BaseException | None = None,
-) -> None:
-    """A log record for the destinations that have logs; without a logger provider this does nothing."""
-    if sys.is_finalizing():
-        return
-    attributes = {key: attribute_value(value) for key, value in context.items()}
-    if error is not None:
-        attributes = {**error_attributes(error), **attributes}
-    attributes[EVENT_ID] = event_id
-    logger_of("brain_otel").emit(
-        context=context_of_log(error),
-        timestamp=time.time_ns(),
-        severity_number=_SEVERITIES[level],
-        severity_text=_SEVERITIES[level].name,
-        body=encodable(body or "") if error is None else f"{type(error).__name__}: {attribute_value(error)}",
-        attributes=attributes,
-    )

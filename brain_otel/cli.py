@@ -124,7 +124,7 @@ def _add_spool(app: "typer.Typer") -> None:
     @app.command()
     def ship(path: Annotated[Path, directory]) -> None:
         """Send what applications spool in a directory, until SIGTERM or Ctrl-C."""
-        from brain_otel.delivery.commands import ship as run
+        from brain_otel.delivery.spool.commands import ship as run
 
         try:
             run(path)
@@ -140,7 +140,7 @@ def _add_spool(app: "typer.Typer") -> None:
     ) -> None:
         """Show what waits in a spool's directory; exit code 1 if --drain had to leave something."""
         try:
-            from brain_otel.delivery.commands import show
+            from brain_otel.delivery.spool.commands import show
         except ImportError as error:
             _fail(f"brain-otel spool needs the package {error.name!r}: {_EXTRA}")
         try:
@@ -150,7 +150,7 @@ def _add_spool(app: "typer.Typer") -> None:
 
 
 def _run_config(environment: str | None, config_file: Path | None, *, as_json: bool) -> None:
-    from brain_otel.refusal import ConfigurationError
+    from brain_otel.configuration.error import ConfigurationError
 
     try:
         from brain_otel.doctor import screen
@@ -188,7 +188,7 @@ def _run_doctor(request: "Request", *, as_json: bool) -> int:
 
 
 def _run_demo(*, serve: bool, port: int | None, width: int | None, svg: Path | None) -> None:
-    from brain_otel.refusal import ConfigurationError
+    from brain_otel.configuration.error import ConfigurationError
 
     try:
         from brain_otel.demo.run import run

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry.instrumentation.distro import BaseDistro  # type: ignore[attr-defined]  # contrib has no types
 
 from brain_otel import telemetry
-from brain_otel.guard import guarded
+from brain_otel.configuration.error import ConfigurationError
 from brain_otel.instrumentation import LIBRARIES
-from brain_otel.refusal import ConfigurationError
+from brain_otel.runtime.guard import guarded
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,15 +13,16 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-# `forking` has only to be there.
-from brain_otel import forking, instrumentation  # noqa: F401
-from brain_otel.error_rules import configure_error_rules
-from brain_otel.hooks import Hooks, configure_hooks, hooks
-from brain_otel.lifecycle import configure_exit, forget_exit
-from brain_otel.local_trace import forget_last_failure
+from brain_otel import instrumentation
+from brain_otel.configuration.hooks import Hooks, configure_hooks, hooks
+from brain_otel.configuration.settings import ErrorSettings
+from brain_otel.events.error_rules import configure_error_rules
+from brain_otel.events.listeners import configure_reporters
 from brain_otel.privacy import Policy, configure_privacy
-from brain_otel.reporting import configure_reporters
-from brain_otel.settings import ErrorSettings
+
+# `forking` has only to be there.
+from brain_otel.runtime.exit import configure_exit, forget_exit
+from brain_otel.traces.local_trace import forget_last_failure
 
 if TYPE_CHECKING:
     import os
@@ -29,9 +30,9 @@ if TYPE_CHECKING:
 
     from opentelemetry.sdk.trace import TracerProvider
 
+    from brain_otel.configuration.hooks import Filter
+    from brain_otel.configuration.settings import Settings
     from brain_otel.destinations.isolation import InUse
-    from brain_otel.hooks import Filter
-    from brain_otel.settings import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -93,7 +94,7 @@ def setup(
             return
         configure_hooks(given)
         with _collector_at_rest():
-            from brain_otel.configuration import read_settings
+            from brain_otel.configuration.loading import read_settings
 
             start(read_settings(environment=environment, config_file=config_file))
 
@@ -136,8 +137,8 @@ def start(settings: Settings, provider: TracerProvider | None = None) -> tuple[I
         logger.info("Telemetry is disabled (OTEL_SDK_DISABLED)")
         return ()
     from brain_otel.destinations.isolation import prepare_exit
-    from brain_otel.sdk import configure_opentelemetry
-    from brain_otel.wiring import attach, create_destinations, give_up
+    from brain_otel.sdk.pipeline import attach, create_destinations, give_up
+    from brain_otel.sdk.setup import configure_opentelemetry
 
     _use(hooks(), settings)
     destinations = create_destinations(settings)

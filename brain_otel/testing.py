@@ -63,7 +63,7 @@ class Telemetry:
         self._session.use_clock(start, step)
 
     def _captured(self, item_type: str) -> list[dict[str, Any]]:
-        from brain_otel.sentry.memory import captured
+        from brain_otel.sentry.memory_transport import captured
         from brain_otel.telemetry import flush
 
         flush()

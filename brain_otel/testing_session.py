@@ -29,13 +29,13 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from opentelemetry.util._once import Once
 
 from brain_otel import telemetry
-from brain_otel.configuration import read_settings
+from brain_otel.configuration.loading import read_settings
+from brain_otel.configuration.options import Options
 from brain_otel.destinations.memory import Memory, MemorySpanProcessor
-from brain_otel.guard import forget_logged_places, reraise_failures
-from brain_otel.options import Options
-from brain_otel.sampling import HeadSampler
-from brain_otel.sdk import SEMANTIC_CONVENTIONS, prefer_stable_semantic_conventions
-from brain_otel.sentry.memory import MemoryTransport, isolated
+from brain_otel.runtime.guard import forget_logged_places, reraise_failures
+from brain_otel.sampling.head import HeadSampler
+from brain_otel.sdk.setup import SEMANTIC_CONVENTIONS, prefer_stable_semantic_conventions
+from brain_otel.sentry.memory_transport import MemoryTransport, isolated
 from brain_otel.sentry.propagator import SentryPropagator
 
 if TYPE_CHECKING:

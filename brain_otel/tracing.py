@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 from opentelemetry import trace as otel_trace
 from opentelemetry.trace import INVALID_SPAN, Status, StatusCode
 
-from brain_otel import local_trace
-from brain_otel.capture import attribute_value
-from brain_otel.guard import guarded
-from brain_otel.local_trace import LocalTrace, Name
-from brain_otel.reporting import local_trace_entered
+from brain_otel.events.attributes import attribute_value
+from brain_otel.events.listeners import local_trace_entered
+from brain_otel.runtime.guard import guarded
+from brain_otel.traces import local_trace
+from brain_otel.traces.local_trace import LocalTrace, Name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from brain_otel.environment_file import packaged_files
-from brain_otel.refusal import masked
+from brain_otel.configuration.error import masked
+from brain_otel.configuration.file_choice import packaged_files
 from tests.support.bad_configurations import CASES, DSN, KEY, TOP, Bad
 from tests.support.process import PROGRAMS, Server, free_port, run_python, uvicorn_command
 

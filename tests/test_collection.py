@@ -14,10 +14,12 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.trace import Span, TracerProvider
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 
-from brain_otel import collection, guard, local_trace
-from brain_otel.collection import CollectedTrace, LocalTraceCollector
-from brain_otel.local_trace import LocalTrace
-from brain_otel.reporting import Reporter, configure_reporters, local_trace_entered
+from brain_otel.events.listeners import Reporter, configure_reporters, local_trace_entered
+from brain_otel.runtime import guard
+from brain_otel.traces import collector as collection
+from brain_otel.traces import local_trace
+from brain_otel.traces.collector import CollectedTrace, LocalTraceCollector
+from brain_otel.traces.local_trace import LocalTrace
 
 
 class Collector(LocalTraceCollector):

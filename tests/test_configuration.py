@@ -13,14 +13,14 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from brain_otel import document
-from brain_otel.configuration import read_settings
-from brain_otel.distribution import is_dsn
-from brain_otel.document import read_document
-from brain_otel.environment_file import packaged_files
-from brain_otel.refusal import ConfigurationError
-from brain_otel.settings import Secret, SentrySettings, Settings
-from brain_otel.wiring import create_destinations
+from brain_otel.configuration import document
+from brain_otel.configuration.document import read_document
+from brain_otel.configuration.error import ConfigurationError
+from brain_otel.configuration.file_choice import packaged_files
+from brain_otel.configuration.loading import read_settings
+from brain_otel.configuration.sections.sentry import is_dsn
+from brain_otel.configuration.settings import Secret, SentrySettings, Settings
+from brain_otel.sdk.pipeline import create_destinations
 from tests.support.process import run_python
 
 ENVIRONMENTS = ("development", "production", "staging", "test")

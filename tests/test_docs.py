@@ -18,14 +18,19 @@ from opentelemetry.sdk import environment_variables as sdk_variables
 from typer.main import get_group
 
 from brain_otel.cli import create_app
-from brain_otel.configuration import read_settings
-from brain_otel.destinations import create_destination
-from brain_otel.document import Document
-from brain_otel.named_destinations import read_destinations, replace_destinations
-from brain_otel.options import Options
-from brain_otel.refusal import ConfigurationError
-from brain_otel.sampling_settings import RuleSettings, TailSettings
-from brain_otel.settings import ErrorSettings, InstrumentationSettings, SentrySettings
+from brain_otel.configuration.destinations import read_destinations, replace_destinations
+from brain_otel.configuration.document import Document
+from brain_otel.configuration.error import ConfigurationError
+from brain_otel.configuration.loading import read_settings
+from brain_otel.configuration.options import Options
+from brain_otel.configuration.settings import (
+    ErrorSettings,
+    InstrumentationSettings,
+    RuleSettings,
+    SentrySettings,
+    TailSettings,
+)
+from brain_otel.destinations.destination import create_destination
 from tests.delivery.until import until
 from tests.support.process import PROGRAMS, Server, free_port, run_python
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from brain_otel.error_rules import ErrorRules
-from brain_otel.settings import ErrorSettings
+from brain_otel.configuration.settings import ErrorSettings
+from brain_otel.events.error_rules import ErrorRules
 from tests.support.ingest import SentryIngest
 from tests.support.otlp_data import read_lines
 from tests.support.process import Server, free_port, uvicorn_command

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from brain_otel.configuration import read_settings
-from brain_otel.destinations.otlp import describe
-from brain_otel.document import read_document
-from brain_otel.environment_file import packaged_files
-from brain_otel.settings import Settings
-from brain_otel.wiring import create_destinations
+from brain_otel.configuration.document import read_document
+from brain_otel.configuration.file_choice import packaged_files
+from brain_otel.configuration.loading import read_settings
+from brain_otel.configuration.settings import Settings
+from brain_otel.destinations.otlp.destination import describe
+from brain_otel.sdk.pipeline import create_destinations
 from tests.support.otlp import OtlpReceiver
 from tests.support.process import PROGRAMS, run_python
 
@@ -441,10 +441,10 @@ NOTHING = "import logging; logging.basicConfig(level='INFO'); import brain_otel;
 def test_a_destination_that_is_off_is_told() -> None:
     """Loudly where a variable asks for it."""
     told = run_python(NOTHING, {"SENTRY_ENVIRONMENT": "production"}).stderr
-    assert told.count("INFO:brain_otel.wiring:otlp is off: no endpoint (OTEL_EXPORTER_OTLP_ENDPOINT)") == 1
+    assert told.count("INFO:brain_otel.sdk.pipeline:otlp is off: no endpoint (OTEL_EXPORTER_OTLP_ENDPOINT)") == 1
     for variable in ("OTEL_TRACES_EXPORTER", "OTEL_METRICS_EXPORTER"):  # the file has it for other signals, too
         asked = run_python(NOTHING, {"SENTRY_ENVIRONMENT": "production", variable: "otlp"}).stderr
-        assert asked.count(f"WARNING:brain_otel.wiring:{variable} names otlp, which is off: no endpoint") == 1
+        assert asked.count(f"WARNING:brain_otel.sdk.pipeline:{variable} names otlp, which is off: no endpoint") == 1
 
 
 def test_sentry_that_is_off_is_told_once() -> None:
@@ -453,5 +453,5 @@ def test_sentry_that_is_off_is_told_once() -> None:
     assert told.count("INFO:brain_otel.telemetry:Sentry is off: SENTRY_DSN is not set") == 1
     assert "WARNING" not in told
     asked = run_python(NOTHING, {"SENTRY_ENVIRONMENT": "production", "OTEL_TRACES_EXPORTER": "sentry"}).stderr
-    assert asked.count("WARNING:brain_otel.wiring:OTEL_TRACES_EXPORTER names sentry, which is off: no DSN") == 1
+    assert asked.count("WARNING:brain_otel.sdk.pipeline:OTEL_TRACES_EXPORTER names sentry, which is off: no DSN") == 1
     assert "Sentry is off" not in asked

@@ -10,7 +10,7 @@ from functools import partial
 import httpx
 import pytest
 
-from brain_otel import guard
+from brain_otel.runtime import guard
 from tests.support.ingest import SentryIngest
 from tests.support.otlp import OtlpReceiver
 from tests.support.process import Server, free_port, uvicorn_command
@@ -23,7 +23,7 @@ LINE = re.compile(
 #: What can run in, or because of, a request; each must be called by one of `REQUESTS`.
 TARGETS = [
     *(
-        f"brain_otel.collection:LocalTraceCollector.{name}"
+        f"brain_otel.traces.collector:LocalTraceCollector.{name}"
         for name in ("_find", "_open", "_keep", "_is_complete", "_remove", "_finish", "close", "collected")
     ),
     *(
@@ -42,10 +42,10 @@ TARGETS = [
         )
     ),
     *(
-        f"brain_otel.sentry.plain_transactions:{name}"
+        f"brain_otel.sentry.fast_transactions:{name}"
         for name in ("_is_ours_alone", "_completed", "_put_on", "_static", "filled_scope_of")
     ),
-    "brain_otel.delivery.queue:WorkQueue.put",
+    "brain_otel.runtime.work_queue:WorkQueue.put",
     "brain_otel.telemetry:_State.destinations.0.span_processor._queue._work",
     "brain_otel.telemetry:_State.destinations.0.span_processor._queue._idle",
     *(
@@ -71,7 +71,7 @@ TARGETS = [
     ),
     "brain_otel.sentry.request:policy",
     "brain_otel.sentry.transaction:PrivateSpan",
-    "brain_otel.sentry.private_events:_masked",
+    "brain_otel.sentry.before_send:_masked",
     *(
         f"brain_otel.sentry.scopes:{name}"
         for name in (
@@ -81,13 +81,13 @@ TARGETS = [
             "start_session",
         )
     ),
-    "brain_otel.sentry.sampling_context:create_sampling_context",
-    "brain_otel.sentry.sampling_context:name_of",
+    "brain_otel.sentry.dynamic_sampling_context:create_sampling_context",
+    "brain_otel.sentry.dynamic_sampling_context:name_of",
     *(
-        f"brain_otel.conventions:{name}"
+        f"brain_otel.traces.conventions:{name}"
         for name in ("operation", "description", "transaction_name", "name_of", "first", "db_system", "http_method")
     ),
-    *(f"brain_otel.sentry.semantics:{name}" for name in ("status", "data", "links", "origin")),
+    *(f"brain_otel.sentry.span_fields:{name}" for name in ("status", "data", "links", "origin")),
     *(
         f"brain_otel.sentry.propagator:{name}"
         for name in (
@@ -101,35 +101,35 @@ TARGETS = [
     ),
     "brain_otel.sampling.head:verdict_of",
     "brain_otel.sampling.head:HeadSampler._decided",
-    "brain_otel.sampling.gate:verdict_of",
-    "brain_otel.sampling.gate:Gate._reached",
+    "brain_otel.sdk.span_router:verdict_of",
+    "brain_otel.sdk.span_router:Gate._reached",
     "brain_otel.sentry.scopes:_WithoutErrors.count",
-    "brain_otel.instrumentation.fastapi:_prepare",
-    "brain_otel.instrumentation.fastapi:RequestInProgress.__init__",
+    "brain_otel.instrumentation.fastapi.instrumentor:_prepare",
+    "brain_otel.instrumentation.fastapi.instrumentor:RequestInProgress.__init__",
     *(
-        f"brain_otel.instrumentation.fastapi_request:RequestInProgress.{name}"
+        f"brain_otel.instrumentation.fastapi.request:RequestInProgress.{name}"
         for name in ("name", "facts", "enter", "route", "_find_route")
     ),
-    "brain_otel.instrumentation.fastapi_request:_get_route_details",
+    "brain_otel.instrumentation.fastapi.request:_get_route_details",
     *(
-        f"brain_otel.instrumentation.fastapi_errors:{name}"
+        f"brain_otel.instrumentation.fastapi.errors:{name}"
         for name in ("is_expected", "report_exception", "_cause_was_reported", "local_trace")
     ),
     "brain_otel.instrumentation.asyncio:_LoopObserver.begin",
     "brain_otel.instrumentation.asyncio:report_exception",
     "brain_otel.instrumentation.asyncio:local_trace",
-    "brain_otel.instrumentation.sqlalchemy:EngineTracer",
-    "brain_otel.instrumentation.sqlalchemy:isinstance",
-    "brain_otel.instrumentation.sqlalchemy:getattr",
+    "brain_otel.instrumentation.sqlalchemy.instrumentor:EngineTracer",
+    "brain_otel.instrumentation.sqlalchemy.instrumentor:isinstance",
+    "brain_otel.instrumentation.sqlalchemy.instrumentor:getattr",
     *(f"brain_otel.instrumentation.logging:{name}" for name in ("_identify", "_is_wanted", "_emit", "_attributes")),
-    "brain_otel.destinations.private:PrivateSpan",
-    "brain_otel.sampling.gate:local_trace",
-    "brain_otel.local_trace:current",
-    "brain_otel.local_trace:opened",
-    "brain_otel.local_trace:left_with",
-    "brain_otel.local_trace:LocalTrace.start",
-    "brain_otel.local_trace:LocalTrace.remember",
-    "brain_otel.local_trace:LocalTrace.reported_as",
+    "brain_otel.privacy.processors:PrivateSpan",
+    "brain_otel.sdk.span_router:local_trace",
+    "brain_otel.traces.local_trace:current",
+    "brain_otel.traces.local_trace:opened",
+    "brain_otel.traces.local_trace:left_with",
+    "brain_otel.traces.local_trace:LocalTrace.start",
+    "brain_otel.traces.local_trace:LocalTrace.remember",
+    "brain_otel.traces.local_trace:LocalTrace.reported_as",
     *(
         f"brain_otel.capture:{name}"
         for name in ("attribute_value", "_level", "_record_on_span", "_set_on_spans", "_local_root", "_emit_log")
@@ -138,17 +138,17 @@ TARGETS = [
 ]
 
 SHORT_WAYS = [
-    *(f"brain_otel.instrumentation.fastapi_server_span:{name}" for name in ("start_decided", "is_plain", "note")),
+    *(f"brain_otel.instrumentation.fastapi.server_span:{name}" for name in ("start_decided", "is_plain", "note")),
     *(
-        f"brain_otel.instrumentation.sqlalchemy_span:{name}"
+        f"brain_otel.instrumentation.sqlalchemy.statement_span:{name}"
         for name in ("start_plain_span", "is_enabled", "_described")
     ),
     *(
-        f"brain_otel.instrumentation.httpx_span:{name}"
+        f"brain_otel.instrumentation.httpx.client_span:{name}"
         for name in ("start_plain_span", "is_http_enabled", "inject", "note", "redact_url")
     ),
-    *(f"brain_otel.instrumentation.redis_span:{name}" for name in ("start_plain_span", "_Spans._connection")),
-    *(f"brain_otel.instrumentation.plain_span:{name}" for name in ("_bounded", "start_decided")),
+    *(f"brain_otel.instrumentation.redis.command_span:{name}" for name in ("start_plain_span", "_Spans._connection")),
+    *(f"brain_otel.instrumentation.fast_span:{name}" for name in ("_bounded", "start_decided")),
 ]
 """What is called where no metrics are read."""
 
@@ -324,7 +324,7 @@ def fail_at(place: str, error: BaseException) -> None:
 class TestGuarded:
     def test_it_logs_the_first_failure_at_each_place(self, caplog: pytest.LogCaptureFixture) -> None:
         """One ERROR line a place, with the exception and where it was raised; the traceback only at DEBUG."""
-        caplog.set_level(logging.DEBUG, "brain_otel.guard")
+        caplog.set_level(logging.DEBUG, "brain_otel.runtime.guard")
         for _ in range(3):
             fail_at("here", ValueError("first\n  second"))
         fail_at("there", KeyError("k"))

@@ -11,15 +11,15 @@ import pytest
 from opentelemetry import context as otel_context
 from opentelemetry import trace as otel_trace
 
-from brain_otel import guard
-from brain_otel.capture import attribute_value
-from brain_otel.encoding import MAX_TEXT
-from brain_otel.local_trace import Request
+from brain_otel.events.attributes import attribute_value
 from brain_otel.privacy import Policy, configure_privacy
 from brain_otel.privacy.attributes import masked_attributes
-from brain_otel.sentry.private_events import private_event
+from brain_otel.runtime import guard
+from brain_otel.runtime.text import MAX_TEXT
+from brain_otel.sentry.before_send import private_event
 from brain_otel.sentry.propagator import SentryPropagator
 from brain_otel.sentry.request import request_interface
+from brain_otel.traces.local_trace import Request
 
 SEED = 20261124
 HEADERS, BODIES, VALUES = 40_000, 25_000, 35_000

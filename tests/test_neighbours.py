@@ -13,15 +13,15 @@ from opentelemetry.sdk.trace import TracerProvider
 from sqlalchemy import create_engine, text
 
 import brain_otel
-from brain_otel.collection import LocalTraceCollector
 from brain_otel.testing import captured_telemetry
+from brain_otel.traces.collector import LocalTraceCollector
 from tests.support.process import Server, free_port, run_python, uvicorn_command
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from brain_otel.collection import CollectedTrace
     from brain_otel.testing import Telemetry
+    from brain_otel.traces.collector import CollectedTrace
     from tests.support.ingest import SentryIngest
 
 APP = """
@@ -112,7 +112,7 @@ def test_an_error_without_words_is_an_event_all_the_same(telemetry: Telemetry) -
         def __str__(self) -> str:
             raise ValueError("no words")
 
-    from brain_otel.guard import reraise_failures
+    from brain_otel.runtime.guard import reraise_failures
 
     reraise_failures(False)
     with brain_otel.start_transaction("work"):
@@ -157,7 +157,7 @@ except brain_otel.ConfigurationError as error:
 brain_otel.setup(environment="development")
 print("mended")
 """
-    from brain_otel.environment_file import packaged_files
+    from brain_otel.configuration.file_choice import packaged_files
 
     source = packaged_files() / "development.yaml"
     result = run_python(code, cwd=tmp_path, arguments=[str(source)])

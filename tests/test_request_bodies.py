@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from brain_otel.privacy import Policy, configure_privacy
-from brain_otel.sentry.private_events import private_event
+from brain_otel.sentry.before_send import private_event
 from brain_otel.sentry.request import body_data
 from tests.support.ingest import SentryIngest
 from tests.support.process import Server, free_port, uvicorn_command

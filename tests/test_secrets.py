@@ -10,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 
-from brain_otel.local_trace import Request
 from brain_otel.privacy import FILTERED, Policy, PrivacySettings, configure_privacy
 from brain_otel.privacy.attributes import masked_attributes
 from brain_otel.privacy.settings import Rules
 from brain_otel.privacy.spans import PrivateSpan
 from brain_otel.privacy.statements import redis_without_values, sql_without_literals
-from brain_otel.sentry.private_events import private_event
+from brain_otel.sentry.before_send import private_event
 from brain_otel.sentry.request import request_interface
+from brain_otel.traces.local_trace import Request
 from tests.support.secrets import LOOK_ALIKES, Planted, planted
 
 POLICY = Policy()

@@ -33,10 +33,10 @@ re.compile = noted
 import brain_otel
 brain_otel.setup()
 found = [name for name in compiled if name.startswith("brain_otel.")]
-assert "brain_otel.document" in found
-print(found.count("brain_otel.expressions"), any("privacy" in name for name in found))
+assert "brain_otel.configuration.document" in found
+print(found.count("brain_otel.runtime.lazy_regex"), any("privacy" in name for name in found))
 from brain_otel.privacy import policy
-print(policy().text("password=hunter2"), compiled.count("brain_otel.expressions") > 0)
+print(policy().text("password=hunter2"), compiled.count("brain_otel.runtime.lazy_regex") > 0)
 """
     assert printed(code) == ["0", "False", "password=[Filtered]", "True"]
 
@@ -79,7 +79,7 @@ import sys
 import brain_otel
 brain_otel.setup()
 brain_otel.capture_message("spooled")
-names = ("delivery.spool", "delivery.sender", "delivery.courier", "delivery.shipper", "sampling.tail")
+names = ("delivery.spool.writer", "delivery.http", "delivery.retry_loop", "delivery.spool.shipper", "sampling.tail")
 print(*("brain_otel." + name in sys.modules for name in names))
 """
     assert printed(code, BRAIN_OTEL_SPOOL_DIR=str(tmp_path)) == ["True", *["False"] * 4]

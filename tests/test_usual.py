@@ -11,10 +11,10 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from brain_otel.configuration import read_settings
-from brain_otel.document import read_document
-from brain_otel.environment_file import packaged_files
-from brain_otel.usual_document import is_usual
+from brain_otel.configuration.document import read_document
+from brain_otel.configuration.file_choice import packaged_files
+from brain_otel.configuration.loading import read_settings
+from brain_otel.configuration.simple_form import is_usual
 from tests.support.process import run_python
 
 SCHEMA = json.loads((resources.files("opentelemetry.configuration") / "schema.json").read_text(encoding="utf-8"))
@@ -63,7 +63,7 @@ import json, logging, os, sys
 from opentelemetry import _logs, metrics, propagate, trace
 import brain_otel, brain_otel.configuration
 if os.environ["WAY"] == "upstream":
-    brain_otel.configuration.is_usual = lambda data: False
+    brain_otel.configuration.loading.is_usual = lambda data: False
 brain_otel.setup(config_file=os.environ["FILE"])
 if os.environ["WAY"] == "usual":
     assert not {"opentelemetry.configuration", "jsonschema"} & sys.modules.keys()

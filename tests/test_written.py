@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from brain_otel import written
-from brain_otel.capture import attribute_value
+from brain_otel.events.attributes import attribute_value
 from brain_otel.privacy import Policy
-from brain_otel.written import written_out
+from brain_otel.runtime import safe_repr
+from brain_otel.runtime.safe_repr import written_out
 from tests.instrumentation.process import run_traced
 
 RELEASE = threading.Event()
@@ -26,9 +26,9 @@ def _blocked_threads_end() -> Iterator[None]:
     RELEASE.clear()
     yield
     RELEASE.set()
-    while not all(each.is_back for each in written._Writer.abandoned):
+    while not all(each.is_back for each in safe_repr._Writer.abandoned):
         time.sleep(0.001)
-    written._Writer.abandoned.clear()
+    safe_repr._Writer.abandoned.clear()
 
 
 def create_blocking() -> Any:
@@ -78,13 +78,13 @@ def test_what_does_not_answer_is_asked_once() -> None:
     blocking = create_blocking()
     name = f"<{HERE}.create_blocking.<locals>.Blocking>"
     assert [written_out(blocking) for _ in range(50)] == [name] * 50
-    assert len(written._Writer.abandoned) == 1
+    assert len(safe_repr._Writer.abandoned) == 1
     others = [create_blocking() for _ in range(20)]
     assert [written_out(each) for each in others] == [name] * 20
-    assert len(written._Writer.abandoned) == written.MAX_ABANDONED
+    assert len(safe_repr._Writer.abandoned) == safe_repr.MAX_ABANDONED
     assert written_out(Speaking(), str) == f"<{HERE}.Speaking>"
     RELEASE.set()
-    while not all(each.is_back for each in written._Writer.abandoned):
+    while not all(each.is_back for each in safe_repr._Writer.abandoned):
         time.sleep(0.001)
     assert written_out(Speaking(), str).endswith(" says hello")
 

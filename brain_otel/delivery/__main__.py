@@ -10,14 +10,14 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from brain_otel.delivery.directory import is_empty, locked
-from brain_otel.delivery.shipper import shipping_until_told
-from brain_otel.delivery.shipping import USERS
+from brain_otel.delivery.spool.directory import is_empty, locked
+from brain_otel.delivery.spool.shipper import shipping_until_told
+from brain_otel.delivery.spool.shipper_process import USERS
 
 if TYPE_CHECKING:
     import threading
 
-    from brain_otel.delivery.shipper import Shipper
+    from brain_otel.delivery.spool.shipper import Shipper
 
 LOG = "ship.log"
 LOG_BYTES = 2**20

@@ -10,18 +10,18 @@ import time
 import weakref
 from typing import TYPE_CHECKING
 
-from brain_otel.delivery.limits import read_limits
-from brain_otel.delivery.memory_backlog import InMemory, MemoryBacklog
-from brain_otel.delivery_settings import CONNECTIONS, SPOOL_AGE
-from brain_otel.guard import guarded
+from brain_otel.configuration.settings import CONNECTIONS, SPOOL_AGE
+from brain_otel.delivery.memory_queue import InMemory, MemoryBacklog
+from brain_otel.delivery.rate_limits import read_limits
+from brain_otel.runtime.guard import guarded
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from brain_otel.delivery.courier import Courier
     from brain_otel.delivery.record import Record
-    from brain_otel.delivery.shipping import Shipping
-    from brain_otel.delivery.spool import Spool
+    from brain_otel.delivery.retry_loop import Courier
+    from brain_otel.delivery.spool.shipper_process import Shipping
+    from brain_otel.delivery.spool.writer import Spool
     from brain_otel.delivery.target import Target
 
 logger = logging.getLogger(__name__)
@@ -156,8 +156,8 @@ class Delivery:
         if self._thread is not None:
             return
         # Only here: a service with a spool and a process that ships it never sends by itself.
-        from brain_otel.delivery.courier import Courier, keep_sending
-        from brain_otel.delivery.sender import Sender
+        from brain_otel.delivery.http import Sender
+        from brain_otel.delivery.retry_loop import Courier, keep_sending
 
         sender = Sender(self._target, connections=self._connections)
         self._courier = Courier(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 # Remembers what is installed, which OpenTelemetry's API has to look for in any case.
 from opentelemetry.util._importlib_metadata import entry_points
 
-from brain_otel.refusal import ConfigurationError
+from brain_otel.configuration.error import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricExporter
     from opentelemetry.sdk.trace import SpanProcessor
 
-    from brain_otel.options import Options, Signal
-    from brain_otel.reporting import Reporter
-    from brain_otel.settings import Settings
+    from brain_otel.configuration.options import Options, Signal
+    from brain_otel.configuration.settings import Settings
+    from brain_otel.events.listeners import Reporter
 
 ENTRY_POINTS = "brain_otel_destination"
 """The group of the entry points by which other packages add destinations."""
@@ -69,14 +69,14 @@ class DestinationModule(Protocol):
 
 
 REGISTRY = {
-    "batch": "brain_otel.destinations.upstream",
-    "console": "brain_otel.destinations.console",
-    "file": "brain_otel.destinations.file",
+    "batch": "brain_otel.destinations.otel_components",
+    "console": "brain_otel.destinations.console.destination",
+    "file": "brain_otel.destinations.file.destination",
     "memory": "brain_otel.destinations.memory",
-    "otlp": "brain_otel.destinations.otlp",
+    "otlp": "brain_otel.destinations.otlp.destination",
     "sentry": "brain_otel.destinations.sentry",
     "sentry_otlp": "brain_otel.destinations.sentry_otlp",
-    "simple": "brain_otel.destinations.upstream",
+    "simple": "brain_otel.destinations.otel_components",
 }
 """Name -> module, imported when an environment uses it. ``batch`` and ``simple`` are OpenTelemetry's own."""
 
@@ -102,7 +102,7 @@ def load_module(given: Options) -> Any:
         ConfigurationError: there is none of this name, it cannot be imported, or it does not take the signal.
     """
     if given.signal == "metrics" and given.name in UPSTREAM_METRIC_EXPORTERS:
-        return importlib.import_module("brain_otel.destinations.upstream_metrics")
+        return importlib.import_module("brain_otel.destinations.otel_metrics")
     module = _load(given.name)
     if given.signal not in _signals(module):
         allowed = ", ".join(_signals(module))

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-from brain_otel.destinations import Destination
-from brain_otel.destinations.outage import FAILURES, Told
-from brain_otel.destinations.private import MaskingLogRecordProcessor, MaskingSpanProcessor
+from brain_otel.destinations.destination import Destination
+from brain_otel.destinations.outage_log import FAILURES, Told
+from brain_otel.privacy.processors import MaskingLogRecordProcessor, MaskingSpanProcessor
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from brain_otel.options import Options, Signal
+    from brain_otel.configuration.options import Options, Signal
 
 MAX_QUEUE_SIZE = 2_048
 """Spans or log records that may wait; the oldest go first beyond it, and OpenTelemetry logs that they did."""

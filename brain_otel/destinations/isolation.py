@@ -23,9 +23,9 @@ from opentelemetry.sdk._logs import LogRecordProcessor, ReadWriteLogRecord
 from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
-from brain_otel.collection import LocalTraceCollector
-from brain_otel.delivery.queue import WorkQueue
-from brain_otel.guard import guarded
+from brain_otel.runtime.guard import guarded
+from brain_otel.runtime.work_queue import WorkQueue
+from brain_otel.traces.collector import LocalTraceCollector
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.sdk.metrics.export import MetricsData
 
-    from brain_otel.destinations import Destination
+    from brain_otel.destinations.destination import Destination
 
 T = TypeVar("T")
 

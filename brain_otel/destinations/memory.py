@@ -12,15 +12,15 @@ from opentelemetry.sdk._logs import LogRecordProcessor
 from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult
 from opentelemetry.sdk.trace import SpanProcessor
 
-from brain_otel.destinations import Destination
+from brain_otel.destinations.destination import Destination
 
 if TYPE_CHECKING:
     from opentelemetry.sdk._logs import ReadableLogRecord, ReadWriteLogRecord
     from opentelemetry.sdk.metrics.export import MetricsData
     from opentelemetry.sdk.trace import ReadableSpan
 
-    from brain_otel.options import Options
-    from brain_otel.settings import Settings
+    from brain_otel.configuration.options import Options
+    from brain_otel.configuration.settings import Settings
 
 SIGNALS = ("traces", "logs", "metrics")
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sentry_sdk.consts import DEFAULT_OPTIONS
 
-from brain_otel.destinations import Destination
+from brain_otel.destinations.destination import Destination
 from brain_otel.privacy import masked_url
 from brain_otel.sentry.client import close_sentry, configure_sentry, end_sentry, flush_sentry, pressure_on
 from brain_otel.sentry.dsn import envelope_address, probe_event
@@ -18,8 +18,8 @@ from brain_otel.sentry.span_processor import SentrySpanProcessor
 if TYPE_CHECKING:
     from sentry_sdk.client import BaseClient
 
-    from brain_otel.options import Options
-    from brain_otel.settings import SentrySettings, Settings
+    from brain_otel.configuration.options import Options
+    from brain_otel.configuration.settings import SentrySettings, Settings
 
 
 def create_destination(options: Options, settings: Settings) -> Destination | None:

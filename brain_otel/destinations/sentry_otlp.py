@@ -14,30 +14,30 @@ from opentelemetry.exporter.otlp.proto.http import Compression
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.trace import SpanKind
 
-from brain_otel import conventions
-from brain_otel.collection import CollectedTrace, span_count
-from brain_otel.destinations import Destination
 from brain_otel.destinations.batching import batch_options, create_batched
-from brain_otel.destinations.connection import create_session
+from brain_otel.destinations.destination import Destination
 from brain_otel.destinations.isolation import side_by_side
-from brain_otel.destinations.otlp import waiting_for
-from brain_otel.destinations.probing import send_probe
+from brain_otel.destinations.otlp.destination import waiting_for
+from brain_otel.destinations.otlp.session import create_session
+from brain_otel.destinations.probe import send_probe
 from brain_otel.destinations.sentry import ready_line
-from brain_otel.guard import guarded
 from brain_otel.privacy import masked_url
-from brain_otel.queued_collection import QueuedCollector
+from brain_otel.runtime.guard import guarded
 from brain_otel.sentry.breadcrumbs import MAX_BREADCRUMBS
 from brain_otel.sentry.client import close_sentry, configure_sentry, flush_sentry, pressure_on
 from brain_otel.sentry.dsn import otlp_address, probe_event
 from brain_otel.sentry.events import SentryReporter
+from brain_otel.traces import conventions
+from brain_otel.traces.collector import CollectedTrace, span_count
+from brain_otel.traces.queued_collector import QueuedCollector
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
-    from brain_otel.destinations.connection import Session
-    from brain_otel.options import Options
-    from brain_otel.settings import Secret, Settings
+    from brain_otel.configuration.options import Options
+    from brain_otel.configuration.settings import Secret, Settings
+    from brain_otel.destinations.otlp.session import Session
 
 
 class ExportedTrail(QueuedCollector[CollectedTrace]):
@@ -144,7 +144,7 @@ def _session(dsn: Secret, settings: Settings) -> Session:
     headers = otlp_address(str(dsn))[1]
     if settings.delivery.spool is None:
         return create_session(headers)
-    from brain_otel.destinations.spooled import SpoolingSession
+    from brain_otel.destinations.otlp.spooling_session import SpoolingSession
 
     return SpoolingSession(headers, settings.delivery, "traces", compress=True)
 

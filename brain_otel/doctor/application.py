@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from brain_otel.doctor.findings import Finding
-from brain_otel.doctor.launching import without_launcher
+from brain_otel.doctor.sandbox import without_launcher
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

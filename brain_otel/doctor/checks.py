@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, get_args
 
+from brain_otel.configuration.error import ConfigurationError
 from brain_otel.doctor.application import check_app, check_setup, inspect
 from brain_otel.doctor.deliveries import check_deliveries, left_as_found
 from brain_otel.doctor.effective import read_effective
 from brain_otel.doctor.findings import Check, Finding, masked
 from brain_otel.doctor.masking import Mask
 from brain_otel.doctor.versions import check_launcher, check_versions
-from brain_otel.refusal import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

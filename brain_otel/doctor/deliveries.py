@@ -9,16 +9,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from brain_otel.configuration.destination_registry import load_module
 from brain_otel.delivery import DeliveryError
-from brain_otel.destinations import load_module
 from brain_otel.doctor.findings import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from brain_otel.configuration.settings import Settings
     from brain_otel.doctor.effective import Effective, Target
     from brain_otel.doctor.findings import Level
-    from brain_otel.settings import Settings
 
     Result = str | Exception | None
 

@@ -6,20 +6,20 @@ import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from brain_otel.configuration import read_all
-from brain_otel.destinations import load_module
+from brain_otel.configuration.destination_registry import load_module
+from brain_otel.configuration.destinations import PROCESSORS, READERS
+from brain_otel.configuration.error import MASK, ConfigurationError
+from brain_otel.configuration.loading import read_all
 from brain_otel.doctor.masking import Mask, masked_text, masked_value
-from brain_otel.named_destinations import PROCESSORS, READERS
-from brain_otel.refusal import MASK, ConfigurationError
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterator, Mapping, Sequence
 
-    from brain_otel.document import Document, Key
-    from brain_otel.environment_file import Choice
-    from brain_otel.options import Options
-    from brain_otel.settings import Settings
+    from brain_otel.configuration.document import Document, Key
+    from brain_otel.configuration.file_choice import Choice
+    from brain_otel.configuration.options import Options
+    from brain_otel.configuration.settings import Settings
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,14 +21,13 @@ import wrapt
 
 import brain_otel
 from brain_otel import telemetry
-from brain_otel.doctor.launching import launch
-from brain_otel.doctor.silence import silence
+from brain_otel.doctor.sandbox import launch, silence
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType, ModuleType
 
-    from brain_otel.settings import Settings
+    from brain_otel.configuration.settings import Settings
 
 AGENTS = ("logfire", "ddtrace", "newrelic", "elasticapm", "instana", "scout_apm", "appdynamics")
 """Other observability SDKs, by the module that is imported when they are used."""

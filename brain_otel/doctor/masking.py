@@ -6,14 +6,14 @@ import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from brain_otel.options import BOOLEANS
+from brain_otel.configuration.error import MASK, is_secret_name
+from brain_otel.configuration.options import BOOLEANS
 from brain_otel.privacy import FILTERED, is_sensitive, masked_url
-from brain_otel.refusal import MASK, is_secret_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from brain_otel.document import Key
+    from brain_otel.configuration.document import Key
 
 _SHORTEST = 6
 """Characters that a secret has at least to be looked for in other text; less would mask words at random."""

@@ -13,18 +13,25 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import wrapt
 
-from brain_otel.guard import guarded
-from brain_otel.instrumentation import exceptions
+from brain_otel.instrumentation import exception_recording
+from brain_otel.runtime.guard import guarded
 
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from brain_otel.settings import InstrumentationSettings
+    from brain_otel.configuration.settings import InstrumentationSettings
 
 logger = logging.getLogger(__name__)
 
-LIBRARIES = ("fastapi", "sqlalchemy", "redis", "httpx", "logging", "asyncio")
-"""The libraries, each the name of a module here and of a setting."""
+LIBRARIES = {
+    "fastapi": "fastapi.instrumentor",
+    "sqlalchemy": "sqlalchemy.instrumentor",
+    "redis": "redis.instrumentor",
+    "httpx": "httpx.instrumentor",
+    "logging": "logging",
+    "asyncio": "asyncio",
+}
+"""Library, which is also the name of its setting -> module in this folder."""
 
 _UPSTREAM = "opentelemetry.instrumentation."
 """Where contrib's instrumentation of a library is found, by the library's name."""
@@ -53,7 +60,7 @@ def instrument(settings: InstrumentationSettings) -> None:
     """Instrument what ``settings`` say, now where the library is imported and else when it will be."""
     _State.settings = settings
     with guarded("protecting the application's exceptions"):
-        exceptions.let_exceptions_through()
+        exception_recording.let_exceptions_through()
     for library in LIBRARIES:
         if not _enabled(library, settings):
             continue
@@ -74,7 +81,7 @@ def uninstrument() -> None:
     _State.installed.clear()
     _State.waiting.clear()
     with guarded("taking the protection of exceptions out"):
-        exceptions.undo()
+        exception_recording.undo()
 
 
 def _imported(module: ModuleType) -> None:
@@ -108,7 +115,7 @@ def _install_now(library: str) -> None:
     if not _enabled(library, settings):
         return
     with guarded(f"instrumenting {library}"):
-        module = importlib.import_module(f"brain_otel.instrumentation.{library}")
+        module = importlib.import_module(f"{__name__}.{LIBRARIES[library]}")
         _State.installed[library] = module
         module.instrument(settings)
 

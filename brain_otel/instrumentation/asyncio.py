@@ -16,16 +16,16 @@ import contextvars
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
-from brain_otel import local_trace
-from brain_otel.capture import report_exception
-from brain_otel.guard import caught, guarded
-from brain_otel.reporting import Reporter, configure_reporters, reporters
+from brain_otel.events.listeners import Reporter, configure_reporters, reporters
+from brain_otel.events.report import report_exception
+from brain_otel.runtime.guard import caught, guarded
+from brain_otel.traces import local_trace
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-    from brain_otel.local_trace import LocalTrace
-    from brain_otel.settings import InstrumentationSettings
+    from brain_otel.configuration.settings import InstrumentationSettings
+    from brain_otel.traces.local_trace import LocalTrace
 
 _loops: WeakSet[asyncio.AbstractEventLoop] = WeakSet()
 

@@ -26,17 +26,18 @@ from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.semconv.attributes import exception_attributes, otel_attributes
 
-from brain_otel import local_trace
-from brain_otel.capture import EVENT_ID, attribute_value, error_attributes
-from brain_otel.encoding import encodable
-from brain_otel.guard import guarded
-from brain_otel.log_records import SPAN_ID, TRACE_ID, context_of_log, error_of_log, ids_of_log, logger_of
-from brain_otel.patching import Patch, replace
+from brain_otel.events.attributes import attribute_value, error_attributes
+from brain_otel.events.log_correlation import SPAN_ID, TRACE_ID, context_of_log, error_of_log, ids_of_log, logger_of
+from brain_otel.events.report import EVENT_ID
+from brain_otel.runtime.guard import guarded
+from brain_otel.runtime.patch import Patch, replace
+from brain_otel.runtime.text import encodable
+from brain_otel.traces import local_trace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from brain_otel.settings import InstrumentationSettings
+    from brain_otel.configuration.settings import InstrumentationSettings
 
 QUIET = ("brain_otel", "opentelemetry", "sentry_sdk", "httpx", "httpcore", "uvicorn.access")
 """Loggers whose records are not emitted, nor those of loggers below them: ours and the SDKs', which would feed on

@@ -6,10 +6,10 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from brain_otel.expressions import expression
 from brain_otel.privacy.policy import PERSONAL_HEADERS
 from brain_otel.privacy.settings import FILTERED
 from brain_otel.privacy.statements import redis_without_values, sql_without_literals
+from brain_otel.runtime.lazy_regex import expression
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

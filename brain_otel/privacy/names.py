@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from brain_otel.expressions import expression
+from brain_otel.runtime.lazy_regex import expression
+from brain_otel.runtime.safe_repr import written_out
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
 
 _SENSITIVE = r"""
     authorization | auth | password | passwd | pwd | passphrase | passcode | secret | token | jwt
@@ -25,6 +27,7 @@ _SENSITIVE = r"""
     | (?: ^ | (?: user | db | database | smtp | mail | ftp | redis | mysql | proxy | admin | root ) [-_.]? ) pass $
 """
 
+
 _SAFE = expression(
     r"""
     ^ (?: has | is | needs | num | max | min | total | n | count ) _
@@ -37,6 +40,7 @@ _SAFE = expression(
     re.VERBOSE,
 )
 """What is said about a secret: ``session_count``, ``token_type``, ``has_password``."""
+
 
 _MAX_NAME = 256
 """Characters of a name that are looked at: its ends."""
@@ -81,3 +85,20 @@ def _normalised(name: str) -> str:
 
 is_sensitive = create_check()
 """Whether a value of this name is a secret by the built-in names: ``X-Auth-Token`` is, ``author`` is not."""
+
+
+def plain_name(key: Any) -> str:
+    """A name as text, without the marks of bytes and quotes."""
+    if isinstance(key, bytes):
+        return key.decode("latin-1")
+    text = key if isinstance(key, str) else written_out(key, str)
+    return text[2:-1] if text[:2] in ("b'", 'b"') else text.strip("'\"")
+
+
+def are_pairs(value: Any) -> bool:
+    """Whether ``value`` is a list of names with their values, as headers are kept."""
+    return len(value) > 0 and all(
+        isinstance(item, (list, tuple)) and type(item) in (list, tuple) and len(item) == 2
+        and isinstance(item[0], (str, bytes))
+        for item in value
+    )  # fmt: skip

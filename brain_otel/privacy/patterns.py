@@ -11,8 +11,8 @@ import binascii
 import re
 from typing import TYPE_CHECKING
 
-from brain_otel.expressions import expression
 from brain_otel.privacy.settings import FILTERED
+from brain_otel.runtime.lazy_regex import expression
 
 if TYPE_CHECKING:
     from collections.abc import Callable

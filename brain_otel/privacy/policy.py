@@ -11,14 +11,13 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_plus
 
-from brain_otel.encoding import MAX_TEXT
-from brain_otel.expressions import expression
 from brain_otel.privacy.assignments import create_assignments
-from brain_otel.privacy.names import create_check
+from brain_otel.privacy.names import are_pairs, create_check, plain_name
 from brain_otel.privacy.patterns import MIN_LENGTH, create_patterns, is_card
 from brain_otel.privacy.settings import FILTERED, PrivacySettings
-from brain_otel.privacy.shapes import are_pairs, plain_name
 from brain_otel.privacy.statements import error_without_input, error_without_parameters
+from brain_otel.runtime.lazy_regex import expression
+from brain_otel.runtime.text import MAX_TEXT
 
 if TYPE_CHECKING:
     import re

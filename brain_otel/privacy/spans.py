@@ -11,10 +11,10 @@ from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, Status
 
-from brain_otel.encoding import encodable
 from brain_otel.privacy.attributes import masked_attributes, without_parameters
 from brain_otel.privacy.policy import policy
-from brain_otel.span_attributes import held
+from brain_otel.runtime.text import encodable
+from brain_otel.traces.conventions import held
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,8 +6,8 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from brain_otel.expressions import expression
 from brain_otel.privacy.settings import FILTERED
+from brain_otel.runtime.lazy_regex import expression
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -13,12 +13,11 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace as otel_trace
 from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
 
-from brain_otel import local_trace
-from brain_otel.guard import guarded
-from brain_otel.sampling.decided import verdict_for
-from brain_otel.sampling.incoming import SAMPLE_RAND, SENTRY_DECISION, UNDECIDED, is_unrecorded, of_trace
-from brain_otel.sampling.plan import Plan
-from brain_otel.sampling.verdict import Verdict, sample_rand, verdict_of
+from brain_otel.runtime.guard import guarded
+from brain_otel.sampling.context import SAMPLE_RAND, SENTRY_DECISION, UNDECIDED, is_unrecorded, of_trace, verdict_for
+from brain_otel.sampling.decision import Verdict, sample_rand, verdict_of
+from brain_otel.sampling.shares import Plan
+from brain_otel.traces import local_trace
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

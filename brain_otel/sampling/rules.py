@@ -10,7 +10,7 @@ from brain_otel.sampling.rate_limit import RateLimit
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from brain_otel.sampling_settings import RuleSettings
+    from brain_otel.configuration.settings import RuleSettings
 
 _PIECE = re.compile(r"(\*|\?|\{[^{}]*\})")
 

@@ -21,12 +21,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 from opentelemetry.trace import StatusCode
 
-from brain_otel import local_trace
-from brain_otel.delivery.queue import WorkQueue
-from brain_otel.guard import guarded
-from brain_otel.reporting import Reporter
-from brain_otel.sampling.verdict import verdict_of
-from brain_otel.sampling.waiting import SPAN_BYTES, TRACE_BYTES, Waiting, size_of
+from brain_otel.events.listeners import Reporter
+from brain_otel.runtime.guard import guarded
+from brain_otel.runtime.work_queue import WorkQueue
+from brain_otel.sampling.decision import verdict_of
+from brain_otel.sampling.tail_buffer import SPAN_BYTES, TRACE_BYTES, Waiting, size_of
+from brain_otel.traces import local_trace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -34,10 +34,10 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.sdk.trace import ReadableSpan, Span
 
-    from brain_otel.local_trace import LocalTrace
-    from brain_otel.reporting import Failure
-    from brain_otel.sampling.verdict import Verdict
-    from brain_otel.sampling_settings import TailSettings
+    from brain_otel.configuration.settings import TailSettings
+    from brain_otel.events.listeners import Failure
+    from brain_otel.sampling.decision import Verdict
+    from brain_otel.traces.local_trace import LocalTrace
 
     HandOn = Callable[[Verdict, str, Sequence[tuple[Span, Context | None]], Sequence[ReadableSpan]], None]
 

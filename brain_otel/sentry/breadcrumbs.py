@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.trace import SpanKind
 
-from brain_otel import conventions
 from brain_otel.privacy.spans import PrivateSpan
-from brain_otel.sentry import semantics
+from brain_otel.sentry import span_fields
+from brain_otel.traces import conventions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -43,7 +43,7 @@ def _breadcrumb(span: ReadableSpan) -> dict[str, Any] | None:
     elif system is not None:
         crumb |= {"type": "query", "category": "query", "message": conventions.description(span)}
     elif conventions.http_method(attributes) is not None and span.kind is SpanKind.CLIENT:
-        data = semantics.data(span)
+        data = span_fields.data(span)
         url = conventions.description(span).partition(" ")[2]
         crumb |= {"type": "http", "category": "httplib", "data": {"url": url}}
         crumb["data"]["method"] = data.get("http.request.method")

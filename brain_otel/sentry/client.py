@@ -26,22 +26,22 @@ from sentry_sdk.integrations.threading import ThreadingIntegration
 from sentry_sdk.scrubber import EventScrubber
 from sentry_sdk.utils import get_default_release
 
+from brain_otel.configuration.settings import DeliverySettings
 from brain_otel.delivery.delivery import MAX_ITEMS
-from brain_otel.delivery_settings import DeliverySettings
-from brain_otel.error_rules import error_rules
-from brain_otel.log_records import ids_of_log
-from brain_otel.sentry import frames
+from brain_otel.events.error_rules import error_rules
+from brain_otel.events.log_correlation import ids_of_log
+from brain_otel.runtime.safe_repr import written_out
+from brain_otel.sentry import stack_frames
+from brain_otel.sentry.before_send import before_send, before_send_transaction
 from brain_otel.sentry.events import LinkingIntegration
-from brain_otel.sentry.private_events import before_send, before_send_transaction
 from brain_otel.sentry.spotlight import close_spotlight, flush_spotlight, queue_spotlight
 from brain_otel.sentry.transport import DeliveringTransport, delivering
-from brain_otel.written import written_out
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
 
-    from brain_otel.collection import LocalTraceCollector
-    from brain_otel.settings import SentrySettings
+    from brain_otel.configuration.settings import SentrySettings
+    from brain_otel.traces.collector import LocalTraceCollector
 
 logger = logging.getLogger(__name__)
 
@@ -157,7 +157,7 @@ def configure_sentry(
         # Transaction profiles are what the settings offer; the advice to change over is not for our users.
         warnings.filterwarnings("ignore", "Transaction-based profiling is deprecated", DeprecationWarning)
         sentry_sdk.init(**given)
-    frames.observe_less()
+    stack_frames.observe_less()
     queue_spotlight(sentry_sdk.get_client())
     return sentry_sdk.get_client()
 
@@ -195,4 +195,4 @@ def close_sentry(timeout: float) -> None:
     client.close(timeout=timeout)
     close_spotlight(client, max(0.0, deadline - time.monotonic()))
     sentry_sdk.get_global_scope().set_client(None)
-    frames.undo()
+    stack_frames.undo()

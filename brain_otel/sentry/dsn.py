@@ -14,7 +14,7 @@ from brain_otel.delivery import DeliveryError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from brain_otel.settings import SentrySettings
+    from brain_otel.configuration.settings import SentrySettings
 
 
 def otlp_address(dsn: str) -> tuple[str, dict[str, str]]:

@@ -15,23 +15,23 @@ from sentry_sdk.integrations import Integration
 from sentry_sdk.scope import add_global_event_processor
 from sentry_sdk.utils import event_from_exception
 
-from brain_otel import conventions, local_trace
-from brain_otel.error_rules import ASKED_FOR, error_rules
-from brain_otel.guard import guarded
+from brain_otel.events.error_rules import ASKED_FOR, error_rules
+from brain_otel.events.listeners import Failure, Message, Reporter
 from brain_otel.privacy import policy
 from brain_otel.privacy.attributes import parameters
-from brain_otel.reporting import Failure, Message, Reporter
+from brain_otel.runtime.guard import guarded
+from brain_otel.sentry.before_send import SECRETS
 from brain_otel.sentry.breadcrumbs import breadcrumbs_of, merged
-from brain_otel.sentry.private_events import SECRETS
+from brain_otel.sentry.dynamic_sampling_context import create_sampling_context, sampling_context_of
 from brain_otel.sentry.request import request_interface
-from brain_otel.sentry.sampling_context import create_sampling_context, sampling_context_of
 from brain_otel.sentry.scopes import BaseScopes, end_session, enter_scope, let_scope_go
+from brain_otel.traces import conventions, local_trace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from brain_otel.collection import LocalTraceCollector
-    from brain_otel.local_trace import LocalTrace
+    from brain_otel.traces.collector import LocalTraceCollector
+    from brain_otel.traces.local_trace import LocalTrace
 
 logger = logging.getLogger(__name__)
 

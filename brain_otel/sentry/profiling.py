@@ -19,7 +19,7 @@ from sentry_sdk.utils import nanosecond_time
 from brain_otel.privacy import policy
 
 if TYPE_CHECKING:
-    from brain_otel.local_trace import LocalTrace
+    from brain_otel.traces.local_trace import LocalTrace
 
 _KEPT = "sentry.profile"
 

@@ -34,17 +34,18 @@ from sentry_sdk.integrations.opentelemetry.consts import SENTRY_BAGGAGE_KEY, SEN
 from sentry_sdk.tracing import BAGGAGE_HEADER_NAME, SENTRY_TRACE_HEADER_NAME
 from sentry_sdk.tracing_utils import Baggage, extract_sentrytrace_data
 
-from brain_otel import local_trace
-from brain_otel.guard import guarded
-from brain_otel.sampling import is_for_sentry, undecided, with_sample_rand, with_sentry_decision
-from brain_otel.sentry.sampling_context import create_sampling_context, sampling_context_of
+from brain_otel.runtime.guard import guarded
+from brain_otel.sampling.context import undecided, with_sample_rand, with_sentry_decision
+from brain_otel.sampling.decision import is_for_sentry
+from brain_otel.sentry.dynamic_sampling_context import create_sampling_context, sampling_context_of
+from brain_otel.traces import local_trace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from opentelemetry.context import Context
 
-    from brain_otel.local_trace import LocalTrace
+    from brain_otel.traces.local_trace import LocalTrace
 
 MAX_BAGGAGE_LENGTH = 8192
 """Bytes of incoming baggage that are read; W3C's limit."""

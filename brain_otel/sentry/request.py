@@ -12,14 +12,14 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
-from brain_otel.guard import guarded
 from brain_otel.privacy import FILTERED, policy
 from brain_otel.privacy.attributes import without_parameters
+from brain_otel.runtime.guard import guarded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from brain_otel.local_trace import Request
+    from brain_otel.traces.local_trace import Request
 
 MAX_FIELDS = 200
 """Fields of a form, and cookies, that are looked at."""

@@ -20,7 +20,7 @@ from sentry_sdk.session import Session
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from brain_otel.local_trace import LocalTrace
+    from brain_otel.traces.local_trace import LocalTrace
 
 _KEPT = "sentry.scope"
 _NO_ID = uuid.UUID(int=0)

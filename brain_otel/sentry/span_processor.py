@@ -14,20 +14,20 @@ import sentry_sdk
 from opentelemetry.trace import SpanKind
 from sentry_sdk.integrations.opentelemetry import SentrySpanProcessor as UpstreamProcessor
 
-from brain_otel.collection import CollectedTrace, span_count
-from brain_otel.queued_collection import QueuedCollector
-from brain_otel.sampling import is_for_sentry
-from brain_otel.sentry.plain_transactions import send_plainly
+from brain_otel.sampling.decision import is_for_sentry
+from brain_otel.sentry.dynamic_sampling_context import kept_context_of
+from brain_otel.sentry.fast_transactions import send_plainly
 from brain_otel.sentry.profiling import attach_profile, follow_thread, start_profile, stop_profile
-from brain_otel.sentry.sampling_context import kept_context_of
 from brain_otel.sentry.scopes import captured_with_scope_of, let_scope_go
 from brain_otel.sentry.transaction import create_transaction
-from brain_otel.span_attributes import held
+from brain_otel.traces.collector import CollectedTrace, span_count
+from brain_otel.traces.conventions import held
+from brain_otel.traces.queued_collector import QueuedCollector
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan, Span
 
-    from brain_otel.local_trace import LocalTrace
+    from brain_otel.traces.local_trace import LocalTrace
 
 
 class SentrySpanProcessor(QueuedCollector[CollectedTrace], UpstreamProcessor):  # type: ignore[misc]  # upstream says ReadableSpan where the SDK gives Span

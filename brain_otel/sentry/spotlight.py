@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 
-from brain_otel.delivery.queue import WorkQueue
+from brain_otel.runtime.work_queue import WorkQueue
 
 if TYPE_CHECKING:
     from sentry_sdk.envelope import Envelope

@@ -8,20 +8,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from brain_otel import conventions
 from brain_otel.privacy import policy
 from brain_otel.privacy.attributes import masked_attributes
 from brain_otel.privacy.spans import PrivateSpan
-from brain_otel.sentry import semantics
+from brain_otel.sentry import span_fields
 from brain_otel.sentry.breadcrumbs import merged
-from brain_otel.sentry.span_payload import MICRO, SpanPayload, breadcrumbs_in, create_payload, ids_of, microseconds
+from brain_otel.sentry.spans import MICRO, SpanPayload, breadcrumbs_in, create_payload, ids_of, microseconds
+from brain_otel.traces import conventions
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import ReadableSpan
 
-    from brain_otel.collection import CollectedTrace
     from brain_otel.privacy import Policy
+    from brain_otel.traces.collector import CollectedTrace
 
 
 class Transaction(NamedTuple):
@@ -71,13 +71,13 @@ def _trace_context(root: ReadableSpan) -> dict[str, Any]:
         "trace_id": trace_id,
         "span_id": span_id,
         "op": conventions.operation(root),
-        "origin": semantics.origin(root),
-        "status": semantics.status(root),
-        "data": semantics.data(root),
+        "origin": span_fields.origin(root),
+        "status": span_fields.status(root),
+        "data": span_fields.data(root),
     }
     if parent_span_id is not None:
         context["parent_span_id"] = parent_span_id
-    if found := semantics.links(root):
+    if found := span_fields.links(root):
         context["links"] = found
     return context
 

@@ -14,13 +14,12 @@ from sentry_sdk.consts import EndpointType
 from sentry_sdk.envelope import Envelope
 from sentry_sdk.transport import HttpTransport
 
+from brain_otel.configuration.settings import DeliverySettings
 from brain_otel.delivery.delivery import Delivery
-from brain_otel.delivery.joining import open_spool
-from brain_otel.delivery.losses import quantities
 from brain_otel.delivery.record import Record
-from brain_otel.delivery.shipping import leave
+from brain_otel.delivery.spool.eviction import quantities
+from brain_otel.delivery.spool.shipper_process import leave, open_spool
 from brain_otel.delivery.target import Target
-from brain_otel.delivery_settings import DeliverySettings
 
 REPORT = 30.0
 """Seconds between two reports of what was lost."""

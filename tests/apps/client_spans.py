@@ -28,13 +28,13 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from brain_otel.instrumentation import httpx as our_httpx
-from brain_otel.instrumentation import redis as our_redis
-from brain_otel.instrumentation import sqlalchemy as our_sqlalchemy
-from brain_otel.instrumentation.httpx_span import plain_wrappers
-from brain_otel.instrumentation.redis_span import plain_async_factory, plain_factory
-from brain_otel.sampling import HeadSampler
-from brain_otel.settings import InstrumentationSettings
+from brain_otel.configuration.settings import InstrumentationSettings
+from brain_otel.instrumentation.httpx import instrumentor as our_httpx
+from brain_otel.instrumentation.httpx.client_span import plain_wrappers
+from brain_otel.instrumentation.redis import instrumentor as our_redis
+from brain_otel.instrumentation.redis.command_span import plain_async_factory, plain_factory
+from brain_otel.instrumentation.sqlalchemy import instrumentor as our_sqlalchemy
+from brain_otel.sampling.head import HeadSampler
 
 Json = dict[str, Any]
 SHORT = os.environ["WAY"] == "short"

@@ -21,7 +21,7 @@ from sqlalchemy.pool import StaticPool
 from starlette.types import Receive, Scope, Send
 
 import brain_otel
-from brain_otel.guard import forget_logged_places
+from brain_otel.runtime.guard import forget_logged_places
 
 logging.basicConfig(format="%(levelname)s %(name)s %(message)s")
 brain_otel.setup()

@@ -27,8 +27,9 @@ from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from brain_otel.instrumentation.fastapi_server_span import ServerSpanMiddleware
-from brain_otel.sampling import DecidedIds, HeadSampler
+from brain_otel.instrumentation.fastapi.server_span import ServerSpanMiddleware
+from brain_otel.sampling.context import DecidedIds
+from brain_otel.sampling.head import HeadSampler
 from brain_otel.sentry.propagator import SentryPropagator
 from tests.apps.server_app import create_app
 from tests.apps.server_requests import differing, unusual, usual

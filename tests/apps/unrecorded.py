@@ -20,7 +20,7 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.pool import StaticPool
 
 import brain_otel
-from brain_otel.instrumentation.client_span import is_left_out
+from brain_otel.instrumentation.span_scope import is_left_out
 
 brain_otel.setup(config_file=os.environ["CONFIG"])
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from brain_otel.delivery.directory import is_empty
-from brain_otel.delivery.shipper import drain
+from brain_otel.delivery.spool.directory import is_empty
+from brain_otel.delivery.spool.shipper import drain
 from tests.benchmarks.variants import Variant
 from tests.support.process import free_port
 from tests.support.services import start_valkey

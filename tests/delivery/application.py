@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from brain_otel.delivery.directory import is_empty
+from brain_otel.delivery.spool.directory import is_empty
 from tests.delivery.until import until
 from tests.support.ingest import SentryIngest
 from tests.support.process import environment

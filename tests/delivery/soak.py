@@ -12,7 +12,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from brain_otel.delivery.directory import is_empty
+from brain_otel.delivery.spool.directory import is_empty
 from tests.delivery.application import ROOT
 from tests.delivery.fast_ingest import FastIngest
 from tests.support.process import environment

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from brain_otel.delivery.backlog import DiskBacklog
-from brain_otel.delivery.directory import Bounds, is_empty
 from brain_otel.delivery.record import Record
-from brain_otel.delivery.spool import Spool
+from brain_otel.delivery.spool.directory import Bounds, is_empty
+from brain_otel.delivery.spool.reader import DiskBacklog
+from brain_otel.delivery.spool.writer import Spool
 from brain_otel.delivery.target import Target
 from tests.delivery.until import until
 from tests.support.ingest import SentryIngest
@@ -133,7 +133,7 @@ def test_ship_makes_the_directory(tmp_path: Path) -> None:
         "for name in ('rich', 'sentry_sdk', 'opentelemetry.sdk', 'fastapi'): sys.modules[name] = None\n"
         f"sys.argv[1:] = ['ship', {str(tmp_path / 'spool')!r}]\n"
         "threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGTERM)).start()\n"
-        "from brain_otel.delivery.commands import ship\n"
+        "from brain_otel.delivery.spool.commands import ship\n"
         "from pathlib import Path\n"
         "ship(Path(sys.argv[2]))\n"
     )

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from brain_otel.delivery import courier
-from brain_otel.delivery.courier import LONGEST_PAUSE, Courier
-from brain_otel.delivery.memory_backlog import InMemory, MemoryBacklog
+from brain_otel.delivery import retry_loop
+from brain_otel.delivery.http import Sender
+from brain_otel.delivery.memory_queue import InMemory, MemoryBacklog
 from brain_otel.delivery.record import Record
-from brain_otel.delivery.sender import Sender
+from brain_otel.delivery.retry_loop import LONGEST_PAUSE, Courier
 from brain_otel.delivery.target import Target
 from tests.support.ingest import SentryIngest
 
@@ -152,8 +152,8 @@ def test_one_record_that_makes_the_server_ill_does_not_hold_up_the_rest(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is tried a few times while others are taken, at growing distances, then set aside."""
-    monkeypatch.setattr(courier, "FIRST_PAUSE", 0.001)
-    monkeypatch.setattr(courier, "LONGEST_PENALTY", 0.002)
+    monkeypatch.setattr(retry_loop, "FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(retry_loop, "LONGEST_PENALTY", 0.002)
     poison = json.dumps({"message": "poison"}).encode()
 
     def respond() -> tuple[int, dict[str, str]]:
@@ -161,7 +161,7 @@ def test_one_record_that_makes_the_server_ill_does_not_hold_up_the_rest(
             latest = {envelope.items[0].payload for envelope in bench.ingest.envelopes[-1:]}
         return (500, {}) if latest == {poison} else (200, {})
 
-    monkeypatch.setattr(courier, "MAX_STRIKES", 20)
+    monkeypatch.setattr(retry_loop, "MAX_STRIKES", 20)
     alone = Bench(bench.ingest, connections=1)
     alone.put("poison")
     bench.ingest.respond = respond
@@ -184,10 +184,10 @@ def test_several_such_records_in_front_do_not_hold_up_the_rest(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, status: int
 ) -> None:
     """The server seems ill, or away, to the first attempts; later ones are made with others, and then these go."""
-    monkeypatch.setattr(courier, "MAX_STRIKES", 5)
-    monkeypatch.setattr(courier, "FIRST_PAUSE", 0.0005)
-    monkeypatch.setattr(courier, "LONGEST_PENALTY", 0.001)
-    monkeypatch.setattr(courier, "LONGEST_PAUSE", 0.01)
+    monkeypatch.setattr(retry_loop, "MAX_STRIKES", 5)
+    monkeypatch.setattr(retry_loop, "FIRST_PAUSE", 0.0005)
+    monkeypatch.setattr(retry_loop, "LONGEST_PENALTY", 0.001)
+    monkeypatch.setattr(retry_loop, "LONGEST_PAUSE", 0.01)
 
     one = Bench(bench.ingest, connections=1)
     one.put("poison 1", "poison 2", "poison 3")
@@ -237,7 +237,7 @@ def test_what_waits_in_memory_too_long_goes(bench: Bench, monkeypatch: pytest.Mo
     """An hour here."""
     bench.put("old")
     now = threading.TIMEOUT_MAX / 2
-    monkeypatch.setattr("brain_otel.delivery.memory_backlog.time.monotonic", lambda: now)
+    monkeypatch.setattr("brain_otel.delivery.memory_queue.time.monotonic", lambda: now)
     bench.put("new")
     bench.run()
     assert bench.accepted() == ["new"]

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from brain_otel.delivery.directory import is_empty, segments, targets
-from brain_otel.delivery.limits import LIMITS
-from brain_otel.delivery.state import read_state
+from brain_otel.delivery.rate_limits import LIMITS
+from brain_otel.delivery.spool.commands import read_state
+from brain_otel.delivery.spool.directory import is_empty, segments, targets
 from tests.delivery.application import Application, arrived, shipper_of, wait_until_sent
 from tests.delivery.disks import disk, ways, without_overriding
 from tests.delivery.until import until

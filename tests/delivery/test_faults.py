@@ -12,8 +12,8 @@ from pathlib import Path
 import psutil  # type: ignore[import-untyped]  # ships no types
 import pytest
 
-from brain_otel.delivery.directory import is_empty, segments, targets
-from brain_otel.delivery.state import read_state
+from brain_otel.delivery.spool.commands import read_state
+from brain_otel.delivery.spool.directory import is_empty, segments, targets
 from tests.delivery.application import ROOT, Application, arrived, shipper_of, wait_until_sent
 from tests.delivery.until import until
 from tests.support.ingest import SentryIngest

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from brain_otel.delivery.directory import SHIPPER_LOCK, is_empty, locked
-from brain_otel.delivery.state import read_state
+from brain_otel.delivery.spool.commands import read_state
+from brain_otel.delivery.spool.directory import SHIPPER_LOCK, is_empty, locked
 from tests.delivery.application import arrived, shipper_of
 from tests.delivery.until import until
 from tests.support.ingest import SentryIngest

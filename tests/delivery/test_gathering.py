@@ -12,10 +12,11 @@ from opentelemetry import trace as otel_trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import TracerProvider
 
-from brain_otel import collection, guard
-from brain_otel.collection import CollectedTrace, span_count
-from brain_otel.delivery.queue import WorkQueue
-from brain_otel.queued_collection import QueuedCollector
+from brain_otel.runtime import guard
+from brain_otel.runtime.work_queue import WorkQueue
+from brain_otel.traces import collector as collection
+from brain_otel.traces.collector import CollectedTrace, span_count
+from brain_otel.traces.queued_collector import QueuedCollector
 
 LONG = 60.0
 """Seconds that no test waits for."""

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from brain_otel.delivery.directory import Bounds, is_empty
 from brain_otel.delivery.record import Record
-from brain_otel.delivery.spool import Spool
+from brain_otel.delivery.spool.directory import Bounds, is_empty
+from brain_otel.delivery.spool.writer import Spool
 from brain_otel.delivery.target import Target
 from tests.delivery.application import Application, arrived, shipper_of, wait_until_sent
 from tests.delivery.until import until

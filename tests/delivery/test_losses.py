@@ -10,18 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from brain_otel.delivery import courier, shipper
-from brain_otel.delivery.backlog import AHEAD, DiskBacklog
+from brain_otel.delivery import retry_loop
 from brain_otel.delivery.delivery import Delivery
-from brain_otel.delivery.directory import LANES, Bounds, segments, targets
-from brain_otel.delivery.eviction import evict
-from brain_otel.delivery.losses import take_losses
-from brain_otel.delivery.memory_backlog import MemoryBacklog
+from brain_otel.delivery.http import Sender
+from brain_otel.delivery.memory_queue import MemoryBacklog
 from brain_otel.delivery.record import HEADER, Record, framed, records_in
-from brain_otel.delivery.sender import Sender
-from brain_otel.delivery.shipper import Shipper, drain
-from brain_otel.delivery.shipping import Shipping
-from brain_otel.delivery.spool import Spool
+from brain_otel.delivery.spool import shipper
+from brain_otel.delivery.spool.directory import LANES, Bounds, segments, targets
+from brain_otel.delivery.spool.eviction import evict, take_losses
+from brain_otel.delivery.spool.reader import AHEAD, DiskBacklog
+from brain_otel.delivery.spool.shipper import Shipper, drain
+from brain_otel.delivery.spool.shipper_process import Shipping
+from brain_otel.delivery.spool.writer import Spool
 from brain_otel.delivery.target import Target
 from tests.delivery.until import until
 from tests.support.ingest import SentryIngest
@@ -174,7 +174,7 @@ def test_what_is_not_wanted_is_not_sent(ingest: SentryIngest, tmp_path: Path) ->
     """While a category rests nothing of it is sent; what matters little is counted and gone."""
     lost: Counter[tuple[str, str]] = Counter()
     backlog = MemoryBacklog(max_items=10, max_bytes=2**20, max_age=60.0, lost=lambda *_: None)
-    sending = courier.Courier(
+    sending = retry_loop.Courier(
         "sentry",
         backlog,
         Sender(sentry(ingest.port), connections=1),
@@ -248,7 +248,7 @@ def test_a_segment_that_is_sealed_while_it_is_read_is_read_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It grows beyond the window between two looks, and is closed: its last record is no torn one."""
-    monkeypatch.setattr("brain_otel.delivery.backlog.WINDOW", 500)
+    monkeypatch.setattr("brain_otel.delivery.spool.reader.WINDOW", 500)
     spool = Spool(tmp_path, sentry(free_port()), BOUNDS)
     spool.append(Record("error", b"x" * 100))
     backlog = DiskBacklog(spool.folder)
@@ -266,7 +266,7 @@ def test_a_segment_that_is_sealed_while_it_is_read_is_read_whole(
             spool.close()
         return status
 
-    monkeypatch.setattr("brain_otel.delivery.backlog.os.fstat", fstat)
+    monkeypatch.setattr("brain_otel.delivery.spool.reader.os.fstat", fstat)
     sent = []
     while batch := backlog.take(5, lambda _: True):
         for each in batch:

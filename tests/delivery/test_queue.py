@@ -10,8 +10,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from brain_otel.delivery.queue import WorkQueue
-from brain_otel.guard import forget_logged_places
+from brain_otel.runtime.guard import forget_logged_places
+from brain_otel.runtime.work_queue import WorkQueue
 
 
 class Gate:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from brain_otel.delivery.http import Sender, _answer, parsed_limits
 from brain_otel.delivery.record import Record
-from brain_otel.delivery.sender import Sender, _answer, parsed_limits
 from brain_otel.delivery.target import Target
 from tests.support.ingest import SentryIngest
 from tests.support.otlp import OtlpReceiver, self_signed

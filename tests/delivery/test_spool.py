@@ -12,15 +12,14 @@ from typing import Any
 
 import pytest
 
-from brain_otel.delivery import directory as layout
-from brain_otel.delivery.backlog import DiskBacklog
-from brain_otel.delivery.directory import Bounds, is_empty, read_bounds, segments, targets
-from brain_otel.delivery.eviction import evict
-from brain_otel.delivery.losses import take_losses
 from brain_otel.delivery.record import Record
-from brain_otel.delivery.shipping import Shipping
-from brain_otel.delivery.spool import Spool
-from brain_otel.delivery.state import read_state
+from brain_otel.delivery.spool import directory as layout
+from brain_otel.delivery.spool.commands import read_state
+from brain_otel.delivery.spool.directory import Bounds, is_empty, read_bounds, segments, targets
+from brain_otel.delivery.spool.eviction import evict, take_losses
+from brain_otel.delivery.spool.reader import DiskBacklog
+from brain_otel.delivery.spool.shipper_process import Shipping
+from brain_otel.delivery.spool.writer import Spool
 from brain_otel.delivery.target import Target
 from tests.delivery.until import until
 
@@ -148,7 +147,7 @@ def test_segments_are_closed_by_size_and_by_age(tmp_path: Path, monkeypatch: pyt
         written.append(error("x" * 1_000))
     assert len(segments(written.folder)) == 100 * 1_024 // bounds.segment_bytes + 1
     now = time.monotonic()
-    monkeypatch.setattr("brain_otel.delivery.spool.time.monotonic", lambda: now + bounds.segment_age + 1)
+    monkeypatch.setattr("brain_otel.delivery.spool.writer.time.monotonic", lambda: now + bounds.segment_age + 1)
     before = len(segments(written.folder))
     written.append(error())
     assert len(segments(written.folder)) == before + 1
@@ -201,7 +200,7 @@ def test_what_is_too_old_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     written.close()
     now = time.time()
     for jump in (-400_000.0, 400_000.0):
-        monkeypatch.setattr("brain_otel.delivery.directory.time.time", lambda jump=jump: now + jump)
+        monkeypatch.setattr("brain_otel.delivery.spool.directory.time.time", lambda jump=jump: now + jump)
         assert evict(tmp_path, bounds) == {}
     uptime = layout.uptime()
     monkeypatch.setattr(layout, "uptime", lambda: uptime + 599)
@@ -219,7 +218,7 @@ def test_after_a_restart_of_the_machine_the_clock_counts(tmp_path: Path, monkeyp
     monkeypatch.setattr(layout, "boot", lambda: "ffffffff")
     assert evict(tmp_path, bounds) == {}
     now = time.time()
-    monkeypatch.setattr("brain_otel.delivery.directory.time.time", lambda: now + 601)
+    monkeypatch.setattr("brain_otel.delivery.spool.directory.time.time", lambda: now + 601)
     assert evict(tmp_path, bounds) == {written.folder: {"error": 1}}
 
 
@@ -319,7 +318,7 @@ def test_room_is_looked_for_once_in_a_while(tmp_path: Path, monkeypatch: pytest.
         looked.append(directory)
         return evict(directory, bounds)
 
-    monkeypatch.setattr("brain_otel.delivery.spool.evict", look)
+    monkeypatch.setattr("brain_otel.delivery.spool.writer.evict", look)
     opened = spool(tmp_path)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

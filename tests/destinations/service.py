@@ -10,10 +10,10 @@ from typing import Any, Literal
 
 from opentelemetry.sdk.trace import TracerProvider
 
-from brain_otel.destinations import create_destination
+from brain_otel.configuration.options import Options
+from brain_otel.configuration.settings import Settings
+from brain_otel.destinations.destination import create_destination
 from brain_otel.destinations.isolation import InUse
-from brain_otel.options import Options
-from brain_otel.settings import Settings
 from tests.support.process import Server, free_port, gunicorn_command, uvicorn_command
 
 ROOT = Path(__file__).parents[2]

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import SpanKind
 
-from brain_otel import guard
-from brain_otel.destinations import create_destination
-from brain_otel.local_trace import LocalTrace
-from brain_otel.options import Options
-from brain_otel.reporting import configure_reporters, local_trace_entered
-from brain_otel.settings import Settings
+from brain_otel.configuration.options import Options
+from brain_otel.configuration.settings import Settings
+from brain_otel.destinations.destination import create_destination
+from brain_otel.events.listeners import configure_reporters, local_trace_entered
+from brain_otel.runtime import guard
+from brain_otel.traces.local_trace import LocalTrace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pytest
     from opentelemetry.trace import Span
 
-    from brain_otel.destinations import Destination
+    from brain_otel.destinations.destination import Destination
 
 SETTINGS = Settings(environment="development", source="development.yaml", document={})
 MS = 1_000_000

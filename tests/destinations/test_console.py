@@ -14,13 +14,14 @@ from opentelemetry import trace as otel_trace
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import Status, StatusCode
 
-from brain_otel import capture, local_trace
-from brain_otel.destinations import create_destination
-from brain_otel.destinations.console import ConsoleSpanProcessor, write
-from brain_otel.local_trace import LocalTrace
-from brain_otel.options import Options
-from brain_otel.refusal import ConfigurationError
-from brain_otel.reporting import local_trace_entered
+from brain_otel import capture
+from brain_otel.configuration.error import ConfigurationError
+from brain_otel.configuration.options import Options
+from brain_otel.destinations.console.destination import ConsoleSpanProcessor, write
+from brain_otel.destinations.destination import create_destination
+from brain_otel.events.listeners import local_trace_entered
+from brain_otel.traces import local_trace
+from brain_otel.traces.local_trace import LocalTrace
 from tests.destinations.service import in_child
 from tests.destinations.terminal import MS, SETTINGS, terminal
 
@@ -261,7 +262,7 @@ def test_without_rich_the_text_is_the_same() -> None:
     """The application runs in development without the extra: the tree is there, only plain."""
     code = (
         "import sys; sys.modules['rich'] = sys.modules['rich.console'] = sys.modules['rich.text'] = None\n"
-        "from brain_otel.destinations.console import write\n"
+        "from brain_otel.destinations.console.destination import write\n"
         "write([[('├─ ', 'dim'), ('db', 'red')], []], sys.stdout)\n"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, encoding="utf-8")

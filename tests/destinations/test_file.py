@@ -20,12 +20,13 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.trace import Tracer
 
+from brain_otel.configuration.error import ConfigurationError
 from brain_otel.delivery import DeliveryError
-from brain_otel.destinations import file, rotating_file
+from brain_otel.destinations.file import destination as file
+from brain_otel.destinations.file import rotating_file
+from brain_otel.destinations.file.rotating_file import RotatingFile
 from brain_otel.destinations.memory import MEMORY
-from brain_otel.destinations.rotating_file import RotatingFile
-from brain_otel.guard import forget_logged_places
-from brain_otel.refusal import ConfigurationError
+from brain_otel.runtime.guard import forget_logged_places
 from tests.destinations.service import (
     ROOT,
     answers_of_both,

@@ -15,9 +15,10 @@ import pytest
 from opentelemetry.sdk._logs import LogRecordProcessor
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 
-from brain_otel.destinations import Destination, isolation
+from brain_otel.destinations import isolation
+from brain_otel.destinations.destination import Destination
 from brain_otel.destinations.isolation import MAX_WAITING, InUse, side_by_side
-from brain_otel.guard import forget_logged_places
+from brain_otel.runtime.guard import forget_logged_places
 from tests.destinations.service import (
     ROOT,
     environment_of,

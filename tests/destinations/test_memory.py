@@ -8,9 +8,10 @@ from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 
-from brain_otel.destinations import create_destination, memory
+from brain_otel.configuration.error import ConfigurationError
+from brain_otel.destinations import memory
+from brain_otel.destinations.destination import create_destination
 from brain_otel.destinations.memory import MAX_ITEMS, MAX_METRICS, MEMORY
-from brain_otel.refusal import ConfigurationError
 from tests.destinations.service import make_spans, options, settings, traced
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from brain_otel.configuration.error import ConfigurationError
 from brain_otel.delivery import DeliveryError
-from brain_otel.destinations import otlp
-from brain_otel.refusal import ConfigurationError
+from brain_otel.destinations.otlp import destination as otlp
 from tests.destinations.service import (
     ROOT,
     answers_of_both,

@@ -14,9 +14,9 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.trace import TracerProvider
 
-from brain_otel.destinations import create_destination
+from brain_otel.configuration.options import Options
+from brain_otel.destinations.destination import create_destination
 from brain_otel.destinations.isolation import InUse
-from brain_otel.options import Options
 from tests.destinations.service import make_spans, options, settings, traced
 from tests.support.otlp import OtlpReceiver, refusing
 

@@ -15,14 +15,15 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON
 from opentelemetry.trace import SpanKind, Tracer
 
-from brain_otel import capture, guard
+from brain_otel import capture
+from brain_otel.configuration.error import ConfigurationError
+from brain_otel.configuration.options import Options
+from brain_otel.configuration.settings import Secret, SentrySettings, Settings
 from brain_otel.destinations.sentry_otlp import ExportedTrail, create_destination, describe, probe
-from brain_otel.local_trace import LocalTrace
-from brain_otel.options import Options
-from brain_otel.refusal import ConfigurationError
-from brain_otel.reporting import configure_reporters, local_trace_entered
+from brain_otel.events.listeners import configure_reporters, local_trace_entered
+from brain_otel.runtime import guard
 from brain_otel.sentry.breadcrumbs import MAX_BREADCRUMBS
-from brain_otel.settings import Secret, SentrySettings, Settings
+from brain_otel.traces.local_trace import LocalTrace
 from tests.support.ingest import SentryIngest
 from tests.support.otlp import refusing, self_signed
 from tests.support.process import run_python

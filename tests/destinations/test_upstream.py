@@ -26,11 +26,11 @@ from opentelemetry.sdk.metrics.export import (
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SimpleSpanProcessor
 
+from brain_otel.configuration.error import ConfigurationError
 from brain_otel.destinations.memory import MEMORY
-from brain_otel.destinations.private import MaskingSpanProcessor
 from brain_otel.privacy import Policy
+from brain_otel.privacy.processors import MaskingSpanProcessor
 from brain_otel.privacy.spans import PrivateSpan
-from brain_otel.refusal import ConfigurationError
 from tests.destinations.plugins import write_plugin
 from tests.destinations.service import make_spans, options, serve, traced, write_config
 from tests.support.otlp import OtlpReceiver

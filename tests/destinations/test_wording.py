@@ -8,7 +8,7 @@ import pytest
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.trace import SpanKind
 
-from brain_otel.destinations.wording import clean, description, duration, http_status, operation, statement
+from brain_otel.destinations.console.text import clean, description, duration, http_status, operation, statement
 
 
 def ended(name: str, kind: SpanKind, attributes: dict[str, Any]) -> ReadableSpan:

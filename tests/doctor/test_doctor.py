@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from brain_otel.configuration.options import Options
 from brain_otel.doctor.deliveries import left_as_found
 from brain_otel.doctor.effective import Target
-from brain_otel.options import Options
 from tests.doctor.command import KEY, OURS_IN_CHARGE, TOKEN, Run, doctor, run_command
 from tests.doctor.conftest import dsn_of, write_file
 from tests.support.otlp import OtlpReceiver, refusing

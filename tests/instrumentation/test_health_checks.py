@@ -211,10 +211,10 @@ def measured(*arguments: str) -> list[str]:
 def test_the_bridge_does_nothing_for_one() -> None:
     """No line of it runs: what is called is the way past contrib's middleware, and nothing of Sentry's."""
     assert set(measured("setup", "trace")) <= {
-        "brain_otel.guard",
-        "brain_otel.instrumentation.fastapi",
-        "brain_otel.instrumentation.fastapi_untraced",
-        "brain_otel.sampling.incoming",
+        "brain_otel.runtime.guard",
+        "brain_otel.instrumentation.fastapi.instrumentor",
+        "brain_otel.instrumentation.fastapi.health_checks",
+        "brain_otel.sampling.context",
     }
 
 

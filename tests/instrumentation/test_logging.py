@@ -19,10 +19,10 @@ from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogR
 from sentry_sdk.integrations import logging as sentry_logging
 
 import brain_otel
-from brain_otel.encoding import MAX_TEXT
+from brain_otel.configuration.settings import InstrumentationSettings
 from brain_otel.instrumentation.logging import instrument, uninstrument
+from brain_otel.runtime.text import MAX_TEXT
 from brain_otel.sentry.client import UnidentifiedLogging
-from brain_otel.settings import InstrumentationSettings
 from brain_otel.testing import Telemetry
 
 FORMAT = "%(trace_id)s %(span_id)s %(message)s"
@@ -392,7 +392,9 @@ def test_a_threads_lines_belong_to_what_it_was_given(telemetry: Telemetry, kept:
     assert kept.ids == [EMPTY]
 
 
-@pytest.mark.parametrize("name", ["brain_otel.guard", "opentelemetry.sdk", "sentry_sdk.errors", "uvicorn.access"])
+@pytest.mark.parametrize(
+    "name", ["brain_otel.runtime.guard", "opentelemetry.sdk", "sentry_sdk.errors", "uvicorn.access"]
+)
 def test_our_own_lines_are_not_emitted(telemetry: Telemetry, name: str) -> None:
     """Nor OpenTelemetry's and sentry-sdk's, which would feed on themselves, nor a line per request."""
     logging.getLogger(name).error("text")

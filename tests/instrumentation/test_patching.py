@@ -4,7 +4,7 @@ import inspect
 
 from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
 
-from brain_otel.patching import replace
+from brain_otel.runtime.patch import replace
 from tests.instrumentation.process import ROOT
 from tests.instrumentation.target import HttpTarget
 from tests.support.process import run_python

@@ -45,8 +45,8 @@ from opentelemetry.trace.span import TraceState
 from opentelemetry.util.http import ExcludeList
 from sqlalchemy import create_engine
 
-from brain_otel.instrumentation import client_span
-from brain_otel.instrumentation.client_span import is_enabled, is_http_enabled
+from brain_otel.instrumentation import span_scope
+from brain_otel.instrumentation.span_scope import is_enabled, is_http_enabled
 
 STABLE = (_StabilityMode.DATABASE, _StabilityMode.HTTP)
 
@@ -228,7 +228,7 @@ def test_what_suppresses_a_span_is_one_of_three_keys() -> None:
         assert is_enabled(get_current())
         assert not is_http_enabled(get_current())
     asked = inspect.getsource(is_instrumentation_enabled) + inspect.getsource(is_http_instrumentation_enabled)
-    assert asked.count("get_value(") == len(client_span._SUPPRESSING) == 3
+    assert asked.count("get_value(") == len(span_scope._SUPPRESSING) == 3
 
 
 def test_a_span_context_is_a_tuple_in_this_order() -> None:

@@ -40,13 +40,14 @@ from opentelemetry.trace import (
     set_span_in_context,
 )
 
-from brain_otel.instrumentation import plain_span
-from brain_otel.instrumentation.plain_span import PlainSpan, is_plain, note, start_decided, start_plain_span
-from brain_otel.local_trace import LocalTrace
-from brain_otel.reporting import local_trace_entered
-from brain_otel.sampling import DecidedIds, HeadSampler, unrecorded
-from brain_otel.sampling.plan import Plan
-from brain_otel.sampling.verdict import verdict_of
+from brain_otel.events.listeners import local_trace_entered
+from brain_otel.instrumentation import fast_span
+from brain_otel.instrumentation.fast_span import PlainSpan, is_plain, note, start_decided, start_plain_span
+from brain_otel.sampling.context import DecidedIds, unrecorded
+from brain_otel.sampling.decision import verdict_of
+from brain_otel.sampling.head import HeadSampler
+from brain_otel.sampling.shares import Plan
+from brain_otel.traces.local_trace import LocalTrace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -319,7 +320,7 @@ def test_nothing_is_recorded_where_nothing_is_to_be() -> None:
 
 def test_another_sdk_is_left_its_spans(monkeypatch: pytest.MonkeyPatch) -> None:
     """One whose spans have a field more."""
-    assert plain_span._IS_KNOWN
+    assert fast_span._IS_KNOWN
     before = SdkSpan.__init__
 
     def init(self: Any, *args: Any, **kwargs: Any) -> None:
@@ -327,8 +328,8 @@ def test_another_sdk_is_left_its_spans(monkeypatch: pytest.MonkeyPatch) -> None:
         self._more = 1
 
     monkeypatch.setattr(SdkSpan, "__init__", init)
-    assert not plain_span._is_known()
-    monkeypatch.setattr(plain_span, "_IS_KNOWN", False)
+    assert not fast_span._is_known()
+    monkeypatch.setattr(fast_span, "_IS_KNOWN", False)
     bench = Bench()
     assert not is_plain(bench.tracer, dict(ATTRIBUTES))
     assert vars(by_us(bench, inside(bench)))["_more"] == 1

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from opentelemetry.instrumentation._semconv import _StabilityMode
 from opentelemetry.instrumentation.asgi import collect_request_attributes
 
-from brain_otel.instrumentation.fastapi_server_span import _synthetic, request_attributes
+from brain_otel.instrumentation.fastapi.server_span import _synthetic, request_attributes
 from tests.instrumentation.process import ROOT
 from tests.support.process import run_python
 

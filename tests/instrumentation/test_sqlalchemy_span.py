@@ -5,7 +5,7 @@ from opentelemetry import metrics, trace
 from opentelemetry.instrumentation.sqlalchemy.engine import EngineTracer
 from sqlalchemy import create_engine
 
-from brain_otel.instrumentation.sqlalchemy_span import _known_name, _name
+from brain_otel.instrumentation.sqlalchemy.statement_span import _known_name, _name
 
 
 @pytest.mark.parametrize(("length", "kept"), [(100, 1), (1_000_000, 0)])

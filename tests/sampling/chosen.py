@@ -10,9 +10,12 @@ from opentelemetry.sdk.trace.id_generator import IdGenerator, RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import ParentBased, Sampler, TraceIdRatioBased
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 
-from brain_otel.sampling import Gate, HeadSampler, Plan, Share, Verdict, verdict_of
+from brain_otel.configuration.settings import RuleSettings, TailSettings
+from brain_otel.sampling.decision import Verdict, verdict_of
+from brain_otel.sampling.head import HeadSampler
 from brain_otel.sampling.rules import compiled
-from brain_otel.sampling_settings import RuleSettings, TailSettings
+from brain_otel.sampling.shares import Plan, Share
+from brain_otel.sdk.span_router import Gate
 
 
 class Remembering(SpanProcessor):

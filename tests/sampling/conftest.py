@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from brain_otel import guard
+from brain_otel.runtime import guard
 from tests.sampling.wired import Wire, Wired, write_file
 from tests.support.ingest import SentryIngest
 

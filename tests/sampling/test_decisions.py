@@ -11,7 +11,8 @@ from opentelemetry import trace as otel_trace
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, Decision, Sampler, SamplingResult, StaticSampler
 from sentry_sdk.transport import Transport
 
-from brain_otel.sampling import sample_rand, undecided, with_sample_rand, with_sentry_decision
+from brain_otel.sampling.context import undecided, with_sample_rand, with_sentry_decision
+from brain_otel.sampling.decision import sample_rand
 from brain_otel.sentry.propagator import SentryPropagator
 from tests.sampling.chosen import SeededIds, Service, caller, verdict, with_rand
 

@@ -5,10 +5,9 @@ from typing import Any
 
 import pytest
 
-from brain_otel.configuration import read_settings
-from brain_otel.refusal import ConfigurationError
-from brain_otel.sampling_settings import RuleSettings, SamplingSettings, TailSettings
-from brain_otel.settings import Settings
+from brain_otel.configuration.error import ConfigurationError
+from brain_otel.configuration.loading import read_settings
+from brain_otel.configuration.settings import RuleSettings, SamplingSettings, Settings, TailSettings
 
 PLACE = "distribution.brain_otel.sampling"
 FILE = """

@@ -15,7 +15,8 @@ from opentelemetry.sdk.trace.sampling import (
 )
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, TraceState
 
-from brain_otel.sampling import HeadSampler, undecided
+from brain_otel.sampling.context import undecided
+from brain_otel.sampling.head import HeadSampler
 
 TRACE_ID = 0xABCDEF0123456789ABCDEF0123456789
 EMPTY = Context()

@@ -10,9 +10,9 @@ import pytest
 from opentelemetry import trace as otel_trace
 from opentelemetry.context import Context
 
+from brain_otel.configuration.settings import RuleSettings
 from brain_otel.sampling.rate_limit import RateLimit
 from brain_otel.sampling.rules import compiled
-from brain_otel.sampling_settings import RuleSettings
 from tests.sampling.chosen import Service, caller, with_rand
 
 REQUEST = {"http.request.method": "POST", "http.route": "/missions/{mission_id}", "url.path": "/missions/7"}

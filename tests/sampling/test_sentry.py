@@ -13,10 +13,10 @@ from opentelemetry.trace import Status, StatusCode, TraceFlags
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 import brain_otel
-from brain_otel import local_trace
-from brain_otel.reporting import local_trace_entered
-from brain_otel.sampling.verdict import KEPT_BY
+from brain_otel.events.listeners import local_trace_entered
+from brain_otel.sampling.decision import KEPT_BY
 from brain_otel.sentry.propagator import SentryPropagator
+from brain_otel.traces import local_trace
 from tests.sampling.chosen import with_rand
 from tests.sampling.wired import Wire, Wired, sampling_of
 from tests.support.relay import assert_accepted

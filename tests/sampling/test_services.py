@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from brain_otel.sampling import sample_rand
-from brain_otel.sampling.verdict import KEPT_BY
+from brain_otel.sampling.decision import KEPT_BY, sample_rand
 from tests.sampling.wired import write_file
 from tests.support.ingest import SentryIngest
 from tests.support.otlp_data import read_lines, spans_of

@@ -17,12 +17,13 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import Status, StatusCode
 
 import brain_otel
-from brain_otel import guard, local_trace
-from brain_otel.local_trace import LocalTrace
-from brain_otel.reporting import configure_reporters, local_trace_entered
-from brain_otel.sampling.verdict import KEPT_BY
-from brain_otel.sampling.waiting import size_of
-from brain_otel.sampling_settings import TailSettings
+from brain_otel.configuration.settings import TailSettings
+from brain_otel.events.listeners import configure_reporters, local_trace_entered
+from brain_otel.runtime import guard
+from brain_otel.sampling.decision import KEPT_BY
+from brain_otel.sampling.tail_buffer import size_of
+from brain_otel.traces import local_trace
+from brain_otel.traces.local_trace import LocalTrace
 from tests.sampling.chosen import Remembering, Service, verdict, with_rand
 
 SECOND = 1_000_000_000

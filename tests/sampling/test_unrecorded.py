@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from brain_otel.sampling import sample_rand
+from brain_otel.sampling.decision import sample_rand
 from tests.instrumentation.process import ROOT
 from tests.instrumentation.target import start_target
 from tests.sampling.wired import write_file

@@ -8,10 +8,10 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 
-from brain_otel.configuration import read_settings
-from brain_otel.reporting import configure_reporters
-from brain_otel.sampling import HeadSampler
-from brain_otel.wiring import attach, create_destinations, create_plan, give_up
+from brain_otel.configuration.loading import read_settings
+from brain_otel.events.listeners import configure_reporters
+from brain_otel.sampling.head import HeadSampler
+from brain_otel.sdk.pipeline import attach, create_destinations, create_plan, give_up
 from tests.support.ingest import Envelope, SentryIngest
 
 FILE = """

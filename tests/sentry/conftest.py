@@ -9,11 +9,11 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON
 
-from brain_otel import guard
+from brain_otel.configuration.options import Options
+from brain_otel.configuration.settings import Secret, SentrySettings, Settings
 from brain_otel.destinations.sentry import create_destination
-from brain_otel.options import Options
-from brain_otel.reporting import configure_reporters
-from brain_otel.settings import Secret, SentrySettings, Settings
+from brain_otel.events.listeners import configure_reporters
+from brain_otel.runtime import guard
 from tests.support.ingest import Json, SentryIngest
 from tests.support.relay import assert_accepted
 

@@ -13,11 +13,12 @@ from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 from opentelemetry.trace import SpanKind
 
 from brain_otel import capture
-from brain_otel.local_trace import LocalTrace
-from brain_otel.reporting import local_trace_entered
+from brain_otel.configuration.settings import Secret, SentrySettings
+from brain_otel.events.listeners import local_trace_entered
+from brain_otel.events.report import report_exception
 from brain_otel.sentry.client import create_release, flush_sentry
 from brain_otel.sentry.transport import UntracedTransport
-from brain_otel.settings import Secret, SentrySettings
+from brain_otel.traces.local_trace import LocalTrace
 from tests.sentry.conftest import Bridge, Connect
 from tests.support.ingest import Json, SentryIngest
 from tests.support.process import run_python
@@ -138,7 +139,7 @@ class TestSessions:
                 if number in (1, 2):
                     capture.capture_exception(ValueError(number))
                 if number == 3:
-                    capture.report_exception(ValueError(number), handled=False, mechanism="fastapi")
+                    report_exception(ValueError(number), handled=False, mechanism="fastapi")
                 if number == 4:
                     capture.capture_message("no error", level="info")
         bridge.flush()

@@ -4,9 +4,9 @@ import time
 
 import pytest
 
+from brain_otel.configuration.settings import Secret, SentrySettings
 from brain_otel.delivery import DeliveryError
 from brain_otel.sentry.dsn import envelope_address, otlp_address, probe_event
-from brain_otel.settings import Secret, SentrySettings
 from tests.support.ingest import SentryIngest
 from tests.support.otlp import refusing
 from tests.support.relay import assert_accepted

@@ -17,13 +17,13 @@ from sentry_sdk.scope import add_global_event_processor, global_event_processors
 from sentry_sdk.scrubber import EventScrubber
 
 import brain_otel
-from brain_otel.collection import CollectedTrace
-from brain_otel.hooks import Hooks, configure_hooks
-from brain_otel.local_trace import LocalTrace, Request
+from brain_otel.configuration.hooks import Hooks, configure_hooks
+from brain_otel.events.listeners import local_trace_entered
 from brain_otel.privacy import Policy, PrivacySettings, configure_privacy
-from brain_otel.reporting import local_trace_entered
-from brain_otel.sentry import plain_transactions, span_processor
+from brain_otel.sentry import fast_transactions, span_processor
 from brain_otel.sentry.scopes import scope_of
+from brain_otel.traces.collector import CollectedTrace
+from brain_otel.traces.local_trace import LocalTrace, Request
 from tests.sentry.conftest import Bridge, Connect
 from tests.support.ingest import Envelope, Json, SentryIngest
 from tests.support.relay import assert_accepted
@@ -38,7 +38,7 @@ class Ways:
 
     def __init__(self, bridge: Bridge, monkeypatch: pytest.MonkeyPatch) -> None:
         self._bridge, self._monkeypatch = bridge, monkeypatch
-        self._plainly = plain_transactions.send_plainly
+        self._plainly = fast_transactions.send_plainly
         self.took: list[str] = []
         self._scopes: list[sentry_sdk.Scope | None] = []
         monkeypatch.setattr(span_processor, "send_plainly", self._noted)
@@ -76,7 +76,7 @@ class Ways:
         """Send it by itself, then the long way."""
         own = self.send(collected)
         with self._monkeypatch.context() as patched:
-            patched.setattr(plain_transactions, "_is_ours_alone", lambda *_: False)
+            patched.setattr(fast_transactions, "_is_ours_alone", lambda *_: False)
             return own, self.send(collected)
 
 
@@ -272,7 +272,7 @@ SAMPLING_CONTEXTS: list[tuple[dict[str, str], dict[str, str]]] = [
 def test_a_callers_sampling_context_is_written_masked(items: dict[str, str], masked: dict[str, str]) -> None:
     """Whatever it has sent, and each time the same."""
     for _ in range(2):
-        assert json.loads(plain_transactions._context_json(items)) == {**items, **masked}
+        assert json.loads(fast_transactions._context_json(items)) == {**items, **masked}
 
 
 def test_a_context_of_the_applications_own_is_its_own_each_time(

@@ -10,8 +10,8 @@ from opentelemetry import context as otel_context
 from sentry_sdk.profiler.transaction_profiler import Profile, teardown_profiler
 from sentry_sdk.utils import nanosecond_time
 
-from brain_otel.local_trace import LocalTrace
-from brain_otel.reporting import local_trace_entered
+from brain_otel.events.listeners import local_trace_entered
+from brain_otel.traces.local_trace import LocalTrace
 from tests.sentry.conftest import Connect
 from tests.support.ingest import SentryIngest
 

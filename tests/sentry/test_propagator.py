@@ -19,12 +19,12 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from sentry_sdk.integrations.opentelemetry import SentryPropagator as UpstreamPropagator
 
-from brain_otel import guard
-from brain_otel.local_trace import LocalTrace
-from brain_otel.reporting import local_trace_entered
-from brain_otel.sampling import HeadSampler
+from brain_otel.events.listeners import local_trace_entered
+from brain_otel.runtime import guard
+from brain_otel.sampling.head import HeadSampler
+from brain_otel.sentry.dynamic_sampling_context import create_sampling_context
 from brain_otel.sentry.propagator import MAX_BAGGAGE_LENGTH, SentryPropagator
-from brain_otel.sentry.sampling_context import create_sampling_context
+from brain_otel.traces.local_trace import LocalTrace
 from tests.sentry.conftest import Bridge
 
 A, B = "a" * 32, "b" * 32

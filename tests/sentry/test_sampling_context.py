@@ -9,12 +9,12 @@ from opentelemetry.sdk.trace.sampling import Decision, TraceIdRatioBased
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 
 import brain_otel
-from brain_otel import local_trace
-from brain_otel.local_trace import LocalTrace, Name
-from brain_otel.reporting import local_trace_entered
-from brain_otel.sampling import sample_rand
-from brain_otel.sentry.sampling_context import create_sampling_context, sampling_context_of
-from brain_otel.settings import Secret
+from brain_otel.configuration.settings import Secret
+from brain_otel.events.listeners import local_trace_entered
+from brain_otel.sampling.decision import sample_rand
+from brain_otel.sentry.dynamic_sampling_context import create_sampling_context, sampling_context_of
+from brain_otel.traces import local_trace
+from brain_otel.traces.local_trace import LocalTrace, Name
 from tests.sentry.conftest import Bridge, Connect
 from tests.support.ingest import SentryIngest
 

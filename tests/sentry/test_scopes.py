@@ -10,10 +10,10 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Tracer
 
 import brain_otel
-from brain_otel.local_trace import LocalTrace
-from brain_otel.reporting import Failure, local_trace_entered, reporters
+from brain_otel.events.listeners import Failure, local_trace_entered, reporters
 from brain_otel.sentry import scopes
 from brain_otel.sentry.scopes import RequestScope, scope_of
+from brain_otel.traces.local_trace import LocalTrace
 from tests.sentry.conftest import Bridge, Connect
 from tests.support.ingest import SentryIngest
 

@@ -11,9 +11,9 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 from sentry_sdk.consts import SPANSTATUS
 
-from brain_otel import conventions
-from brain_otel.local_trace import LocalTrace, Name
-from brain_otel.sentry import semantics
+from brain_otel.sentry import span_fields
+from brain_otel.traces import conventions
+from brain_otel.traces.local_trace import LocalTrace, Name
 
 PROVIDER = TracerProvider(shutdown_on_exit=False)
 CONTRIB = "opentelemetry.instrumentation."
@@ -172,14 +172,14 @@ ERROR, OK, UNSET = Status(StatusCode.ERROR), Status(StatusCode.OK), None
 )
 def test_statuses(attributes: dict[str, Any], status: Status | None, expected: str) -> None:
     """HTTP's and gRPC's code, else OpenTelemetry's status, in Sentry's words."""
-    assert semantics.status(span(attributes=attributes, status=status)) == expected
-    assert expected in semantics._STATUSES
+    assert span_fields.status(span(attributes=attributes, status=status)) == expected
+    assert expected in span_fields._STATUSES
 
 
 def test_sentrys_words_are_sentry_sdks() -> None:
     """A pin: the words are read from sentry-sdk's own list."""
-    assert {"ok", "internal_error", "not_found", "unavailable"} <= semantics._STATUSES
-    assert SPANSTATUS.UNAUTHENTICATED in semantics._STATUSES
+    assert {"ok", "internal_error", "not_found", "unavailable"} <= span_fields._STATUSES
+    assert SPANSTATUS.UNAUTHENTICATED in span_fields._STATUSES
 
 
 @pytest.mark.parametrize(
@@ -191,7 +191,7 @@ def test_sentrys_words_are_sentry_sdks() -> None:
 )
 def test_data_has_the_names_that_sentry_reads(attributes: dict[str, Any], expected: tuple[str, int]) -> None:
     """What only the old convention says is there under the new names; nothing is taken away."""
-    data = semantics.data(span(attributes=attributes))
+    data = span_fields.data(span(attributes=attributes))
     assert (data["http.request.method"], data["http.response.status_code"]) == expected
     assert attributes.items() <= data.items()
 
@@ -201,7 +201,7 @@ def test_data_of_databases_has_the_names_that_sentry_reads() -> None:
     new = {"db.system.name": "postgresql", "db.namespace": "shop", "server.address": "db", "server.port": 5432}
     old = {"db.system": "postgresql", "db.name": "shop", "net.peer.name": "db", "net.peer.port": 5432}
     for attributes in (new, old):
-        data = semantics.data(span(attributes=attributes, kind=CLIENT))
+        data = span_fields.data(span(attributes=attributes, kind=CLIENT))
         assert data["db.system"] == "postgresql"
         assert data["db.name"] == "shop"
         assert (data["server.address"], data["server.port"]) == ("db", 5432)
@@ -217,7 +217,7 @@ def test_data_keeps_events_and_the_status_description() -> None:
     made.set_status(Status(StatusCode.ERROR, "it broke"))
     made.end()
     assert isinstance(made, ReadableSpan)
-    data = semantics.data(made)
+    data = span_fields.data(made)
     assert (data["list"], data["truth"], data["n"]) == (["a", "b"], True, 1.5)
     assert data["otel.status_description"] == "it broke"
     assert "otel.kind" not in data
@@ -230,14 +230,14 @@ def test_data_keeps_events_and_the_status_description() -> None:
 
 def test_our_own_attributes_are_not_data() -> None:
     """What is said in Sentry's own fields is not said again."""
-    assert semantics.data(span(attributes={"sentry.op": "x", "sentry.source": "task", "a": 1})) == {"a": 1}
+    assert span_fields.data(span(attributes={"sentry.op": "x", "sentry.source": "task", "a": 1})) == {"a": 1}
 
 
 def test_links_have_sentrys_form() -> None:
     """Ids in hex, the flag as a truth, attributes where there are some."""
     one = SpanContext(0xA, 0xB, is_remote=True, trace_flags=TraceFlags(1))
     two = SpanContext(0xC, 0xD, is_remote=False)
-    found = semantics.links(span(links=[Link(one, {"reason": "retry", "ids": [1, 2]}), Link(two)]))
+    found = span_fields.links(span(links=[Link(one, {"reason": "retry", "ids": [1, 2]}), Link(two)]))
     assert found == [
         {
             "trace_id": f"{0xA:032x}",
@@ -264,7 +264,7 @@ def test_links_have_sentrys_form() -> None:
 )
 def test_origins(scope: str, kind: SpanKind, attributes: dict[str, Any], expected: str) -> None:
     """Which library made the span, in Sentry's form; the application's own are manual."""
-    assert semantics.origin(span(attributes=attributes, kind=kind, scope=scope)) == expected
+    assert span_fields.origin(span(attributes=attributes, kind=kind, scope=scope)) == expected
 
 
 KEYS = st.sampled_from(
@@ -305,9 +305,9 @@ def test_any_attributes_can_be_read(attributes: dict[str, Any], kind: SpanKind, 
     made = span(name, attributes, kind)
     assert isinstance(conventions.operation(made), str)
     assert isinstance(conventions.description(made), str)
-    assert semantics.status(made) in semantics._STATUSES
-    assert isinstance(semantics.origin(made), str)
+    assert span_fields.status(made) in span_fields._STATUSES
+    assert isinstance(span_fields.origin(made), str)
     assert isinstance(conventions.transaction_name(name, made.attributes or {}).text, str)
-    for value in semantics.data(made).values():
+    for value in span_fields.data(made).values():
         assert not isinstance(value, bytes | tuple)
         assert not isinstance(value, float) or math.isfinite(value) or value in attributes.values()

@@ -11,8 +11,8 @@ from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode
 
 from brain_otel.privacy import Policy, PrivacySettings, configure_privacy
 from brain_otel.privacy.spans import PrivateSpan
-from brain_otel.sentry import span_payload
-from brain_otel.sentry.span_payload import Said, create_payload
+from brain_otel.sentry import spans as span_payload
+from brain_otel.sentry.spans import Said, create_payload
 from tests.sentry.conftest import Bridge
 from tests.support.ingest import Json
 

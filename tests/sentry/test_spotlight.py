@@ -13,11 +13,11 @@ import pytest
 from sentry_sdk.spotlight import DEFAULT_SPOTLIGHT_URL
 
 from brain_otel import capture
-from brain_otel.configuration import read_settings
-from brain_otel.distribution import DEFAULT_SPOTLIGHT
-from brain_otel.local_trace import LocalTrace
-from brain_otel.refusal import ConfigurationError
-from brain_otel.reporting import local_trace_entered
+from brain_otel.configuration.error import ConfigurationError
+from brain_otel.configuration.loading import read_settings
+from brain_otel.configuration.sections.sentry import DEFAULT_SPOTLIGHT
+from brain_otel.events.listeners import local_trace_entered
+from brain_otel.traces.local_trace import LocalTrace
 from tests.sentry.conftest import Bridge, Connect
 from tests.support.ingest import Envelope, SentryIngest, parse_envelope
 from tests.support.otlp import refusing

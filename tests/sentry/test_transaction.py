@@ -9,11 +9,11 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 import brain_otel
-from brain_otel import collection
-from brain_otel.collection import CollectedTrace
-from brain_otel.local_trace import LocalTrace
-from brain_otel.reporting import local_trace_entered
+from brain_otel.events.listeners import local_trace_entered
 from brain_otel.sentry.transaction import create_transaction
+from brain_otel.traces import collector as collection
+from brain_otel.traces.collector import CollectedTrace
+from brain_otel.traces.local_trace import LocalTrace
 from tests.sentry.conftest import Bridge, Connect
 from tests.support.ingest import Json, SentryIngest
 from tests.support.relay import assert_accepted

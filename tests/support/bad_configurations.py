@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from brain_otel.refusal import shown
+from brain_otel.configuration.error import shown
 
 TOP = 'file_format: "1.1"\n'
 KEY = "0123456789abcdef0123456789abcdef"

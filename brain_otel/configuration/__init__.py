@@ -1,0 +1,1 @@
+"""Reads the environment and the configuration file into ``Settings``."""

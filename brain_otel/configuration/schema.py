@@ -1,0 +1,156 @@
+"""OpenTelemetry's schema of a configuration file: where a file departs from it, in words."""
+
+from __future__ import annotations
+
+import json
+import math
+from functools import cache
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+from brain_otel.configuration.simple_form import is_usual
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from jsonschema.exceptions import ValidationError
+
+    from brain_otel.configuration.document import Document, Key
+
+MAJOR, MINOR = 1, 1
+"""The version of the format that the installed package of OpenTelemetry's describes; a test pins it."""
+
+_FORMAT = 'the version in quotes, "1.0" or "1.1"'
+_LIMITS = {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"}
+_TYPES = {
+    "array": "a list",
+    "boolean": "true or false",
+    "integer": "a whole number",
+    "null": "nothing",
+    "number": "a number",
+    "object": "a mapping",
+    "string": "text",
+}
+
+
+def validate(document: Document) -> None:
+    """Refuse what is not as the schema says.
+
+    Raises:
+        ConfigurationError: it names the deepest place that can be told.
+    """
+    if is_usual(document.data):
+        return
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import best_match
+
+    schema = _schema()
+    # The schema leaves the top level open; a misspelt block would be without effect and nobody would know.
+    for name in document.data:
+        if name not in schema["properties"] and not str(name).startswith("x-"):
+            allowed = "the keys " + ", ".join(schema["properties"]) + ", and x-... for your own"
+            raise document.error((str(name),), document.data[name], allowed)
+    error = best_match(Draft202012Validator(schema).iter_errors(document.data))
+    if error is not None:
+        raise document.error(*_described(error))
+    version = _version(document.get("file_format"))
+    if version is None or version[0] != MAJOR:
+        raise document.error(("file_format",), document.get("file_format"), _FORMAT)
+
+
+def refuse_endless(document: Document) -> None:
+    """Refuse numbers that are none or infinite, which pass the schema's limits.
+
+    Raises:
+        ConfigurationError: there is one.
+    """
+    for key, number in _endless(document.data, ()):
+        raise document.error(key, number, "a finite number")
+
+
+def is_newer(document: Document) -> bool:
+    """Whether the file is of a minor version that is newer than the installed schema's."""
+    version = _version(document.get("file_format"))
+    return version is not None and version[1] > MINOR
+
+
+@cache
+def _schema() -> dict[str, Any]:
+    package = resources.files("opentelemetry.configuration")
+    schema: dict[str, Any] = json.loads((package / "schema.json").read_text(encoding="utf-8"))
+    return schema
+
+
+def _version(text: object) -> tuple[int, int] | None:
+    parts = str(text).partition("-")[0].split(".")
+    if not 1 <= len(parts) <= 2 or not all(part.isascii() and part.isdigit() for part in parts):
+        return None
+    return int(parts[0]), int(parts[1]) if len(parts) > 1 else 0
+
+
+def _endless(value: Any, key: Key) -> Iterator[tuple[Key, float]]:
+    if isinstance(value, float) and not math.isfinite(value):
+        yield key, value
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _endless(inner, (*key, str(name)))
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from _endless(inner, (*key, index))
+
+
+def _described(error: ValidationError) -> tuple[Key, Any, str]:
+    """Where ``error`` happened, what stands there, and what the schema allows."""
+    schema = error.schema if isinstance(error.schema, dict) else {}
+    key = tuple(error.absolute_path)
+    known = list(schema.get("properties", {}))
+    instance: Any = error.instance
+    value: Any = error.validator_value
+    if key == ("file_format",):
+        return key, instance, _FORMAT
+    match error.validator:
+        case "additionalProperties":
+            unknown = next((name for name in instance if name not in known), None)
+            keys = "the keys " + ", ".join(known) if known else "no keys"
+            return (*key, str(unknown)), instance.get(unknown), keys
+        case "minProperties" | "maxProperties":
+            others = ", or a plugin's name" if schema.get("additionalProperties") else ""
+            return key, instance, f"exactly one of {', '.join(known)}{others}"
+        case "required":
+            missing = ", ".join(name for name in value if name not in instance)
+            return key, instance, f"a mapping with {', '.join(value)}; missing: {missing}"
+        case _:
+            return key, instance, _allowed(error, schema)
+
+
+def _allowed(error: ValidationError, schema: dict[str, Any]) -> str:
+    value: Any = error.validator_value
+    match error.validator:
+        case "type" | "minimum" | "maximum" | "exclusiveMinimum" | "exclusiveMaximum" if _LIMITS & schema.keys():
+            return _range(schema)
+        case "type":
+            return " or ".join(_TYPES[each] for each in (value if isinstance(value, list) else [value]))
+        case "enum":
+            return ", ".join("nothing" if each is None else str(each) for each in value)
+        case "minItems":
+            return f"a list of at least {value}"
+        case "oneOf" | "anyOf":
+            kinds = [_TYPES.get(str(each.get("type")), "what the schema says") for each in value]
+            return " or ".join(dict.fromkeys(kinds))
+        case other:
+            return f"what OpenTelemetry's schema says ({other}: {str(value)[:100]})"
+
+
+def _range(schema: dict[str, Any]) -> str:
+    kind = "a whole number" if "integer" in schema.get("type", ()) else "a number"
+    low, high = schema.get("minimum"), schema.get("maximum")
+    above, below = schema.get("exclusiveMinimum"), schema.get("exclusiveMaximum")
+    if low is not None and high is not None:
+        return f"{kind} from {low} to {high}"
+    bounds = [
+        *([f"from {low} on"] if low is not None else []),
+        *([f"above {above}"] if above is not None else []),
+        *([f"up to {high}"] if high is not None else []),
+        *([f"below {below}"] if below is not None else []),
+    ]
+    return f"{kind} {' and '.join(bounds)}"

@@ -1,0 +1,1 @@
+"""One module per block of ``distribution.brain_otel`` in the configuration file."""

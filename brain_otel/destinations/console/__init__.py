@@ -1,0 +1,1 @@
+"""The ``console`` destination: local traces as trees in the terminal."""

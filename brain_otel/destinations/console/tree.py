@@ -1,0 +1,277 @@
+"""Local traces as text: a tree of spans with their errors and messages, ready for a terminal.
+
+Pure functions. Several local traces of one trace id, two services in one process for example, are
+joined into one tree where a span of one is the parent of the other's root.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from brain_otel.destinations.console.text import (
+    clean,
+    description,
+    duration,
+    has_failed,
+    http_status,
+    operation,
+    statement,
+)
+from brain_otel.privacy import policy
+from brain_otel.privacy.spans import PrivateSpan
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from opentelemetry.sdk.trace import Event, ReadableSpan
+    from opentelemetry.trace import SpanContext
+
+    from brain_otel.destinations.console.text import Layout, Line, Segment
+    from brain_otel.traces.collector import CollectedTrace
+
+_Item: TypeAlias = "_Node | Note | Event"
+
+REPEATED = 3
+"""From so many equal statements on a local trace bears the mark ``N+1``, and equal siblings are one row."""
+
+SLOW = 100.0
+"""Milliseconds from which on a duration stands out."""
+
+MAX_ROWS = 200
+"""Rows of one tree; a trace may have a thousand spans, and nobody reads them on a terminal."""
+
+MAX_INDENT = 60
+"""Columns of indentation; what is nested deeper stands there too."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Note:
+    """A reported error or message, reduced to what is shown of it."""
+
+    text: str
+    event_id: str
+    kind: str
+    """``unhandled`` or ``handled`` for an error, the level for a message."""
+    is_error: bool = False
+    span: SpanContext | None = None
+    """Where it happened, if anywhere."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinishedTrace:
+    """A local trace that is complete, with what was reported in it."""
+
+    collected: CollectedTrace | None
+    """None for notes that belong to no recorded trace."""
+    notes: Sequence[Note] = ()
+    tags: Mapping[str, Any] = field(default_factory=dict)
+
+
+def render(traces: Sequence[FinishedTrace], layout: Layout, *, compact: bool = False) -> list[Line]:
+    """The lines for ``traces``: a tree for each that is no part of another's, one line each if ``compact``."""
+    lines: list[Line] = []
+    for each in traces:
+        if each.collected is None:
+            for note in each.notes:
+                lines += _note(note, layout, "", "  ")
+    for head in sorted(_heads(traces), key=lambda node: node.start):
+        lines.append(_header(head, layout, compact=compact))
+        if not compact:
+            lines += _below(head, layout)
+    return lines
+
+
+# -- the tree --------------------------------------------------------------------------------------------------
+
+
+@dataclass(eq=False, kw_only=True)
+class _Node:
+    span: ReadableSpan
+    finished: FinishedTrace | None = None
+    """The local trace of which this span is the root."""
+    children: list[_Node] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
+    folded: list[_Node] = field(default_factory=list)
+    """Equal siblings, for all of which this one stands."""
+
+    @property
+    def start(self) -> int:
+        return self.span.start_time or 0
+
+    @property
+    def end(self) -> int:
+        return max([self.span.end_time or self.start, *(each.end for each in self.folded)])
+
+    @property
+    def milliseconds(self) -> float:
+        own = (self.span.end_time or self.start) - self.start
+        return own / 1e6 + sum(each.milliseconds for each in self.folded)
+
+    def walk(self) -> Iterator[_Node]:
+        """The node and all below."""
+        waiting = [self]
+        while waiting:
+            node = waiting.pop()
+            yield node
+            waiting += [*node.children, *node.folded]
+
+
+def _heads(traces: Sequence[FinishedTrace]) -> list[_Node]:
+    """The nodes without a parent among ``traces``."""
+    nodes: dict[int, tuple[_Node, _Node]] = {}
+    for trace in traces:
+        if trace.collected is not None and trace.collected.root is not None:
+            root = _Node(span=PrivateSpan(trace.collected.root), finished=trace)
+            for node in (root, *(_Node(span=PrivateSpan(span)) for span in trace.collected.spans)):
+                nodes[_span_id(node.span)] = (node, root)
+            for note in trace.notes:
+                nodes.get(note.span.span_id if note.span else 0, (root, root))[0].notes.append(note)
+    heads = []
+    for node, root in nodes.values():
+        parent, _ = nodes.get(node.span.parent.span_id if node.span.parent else 0, (root, root))
+        if parent is node:
+            heads.append(node)
+        else:
+            parent.children.append(node)
+    for node, _ in nodes.values():
+        node.children = _folded(sorted(node.children, key=lambda child: child.start))
+    return heads
+
+
+def _span_id(span: ReadableSpan) -> int:
+    context = span.get_span_context()
+    return context.span_id if context else 0
+
+
+def _folded(children: list[_Node]) -> list[_Node]:
+    """``children`` with those that look alike, and hide nothing, folded into the first of them."""
+    alike: dict[tuple[str, str], list[_Node]] = {}
+    for node in children:
+        if not (node.children or node.notes or node.finished or node.span.events or has_failed(node.span)):
+            key = (operation(node.span), statement(node.span) or description(node.span))
+            alike.setdefault(key, []).append(node)
+    hidden: set[int] = set()
+    for first, *others in alike.values():
+        if len(others) + 1 >= REPEATED:
+            first.folded = others
+            hidden.update(id(node) for node in others)
+    return [node for node in children if id(node) not in hidden]
+
+
+# -- lines -----------------------------------------------------------------------------------------------------
+
+
+def _header(head: _Node, layout: Layout, *, compact: bool) -> Line:
+    statements = Counter(each for node in head.walk() if (each := statement(node.span)))
+    errors = sum(note.is_error for node in head.walk() for note in node.notes)
+    line: Line = [_mark(head, errors), (description(head.span), "bold")]
+    if compact and errors:
+        line.append((f"  {errors} error{'s' if errors > 1 else ''}", "red"))
+    if max(statements.values(), default=0) >= REPEATED:
+        line.append(("  N+1", "bold yellow"))
+    line.append((f"  {operation(head.span)}", "cyan"))
+    if statements:
+        line.append((f"  {statements.total()} SQL", "dim"))
+    context = head.span.get_span_context()
+    trace_id = f"trace {context.trace_id:032x}"[:14] if context else ""
+    return layout.row(line, _status(head), _time(head), (trace_id, "dim"))
+
+
+def _below(head: _Node, layout: Layout) -> list[Line]:
+    """Everything under the header: facts, then spans, breadcrumbs and notes, nested."""
+    start, end = head.start, max(node.end for node in head.walk())
+    lines: list[Line] = []
+    lost = head.finished.collected.dropped if head.finished and head.finished.collected else 0
+    if facts := _facts(head):
+        lines.append(layout.fit([("│  ", "dim"), (facts, "dim italic")]))
+    waiting = [(each, "", last) for each, last in _items(head)]
+    while waiting:
+        item, indent, is_last = waiting.pop()
+        if len(lines) >= MAX_ROWS and not isinstance(item, Note):
+            lost += isinstance(item, _Node)
+            waiting += [(each, "", last) for each, last in _items(item)]
+            continue
+        branch, below = indent + ("└─ " if is_last else "├─ "), indent + ("   " if is_last else "│  ")
+        if isinstance(item, _Node):
+            lines.append(_row(item, layout, branch, (start, end)))
+            waiting += [(each, below[:MAX_INDENT], last) for each, last in _items(item)]
+        elif isinstance(item, Note):
+            lines += _note(item, layout, branch, below)
+        else:
+            lines.append(layout.fit([(branch, "dim"), (_breadcrumb(item), "dim italic")]))
+    if lost:
+        lines.append([(f"   … {lost} more spans", "dim")])
+    return lines
+
+
+def _items(item: _Item) -> list[tuple[_Item, bool]]:
+    """What is to be shown under ``item``, the first one last, each with whether it is the last to be shown."""
+    if not isinstance(item, _Node):
+        return []
+    children = [(child.start, child) for child in item.children]
+    crumbs = [(event.timestamp, event) for event in item.span.events if event.name == "breadcrumb"]
+    timed: list[tuple[int, _Item]] = sorted([*crumbs, *children], key=lambda entry: entry[0])
+    ordered: list[_Item] = [*(each for _, each in timed), *item.notes]
+    return [(each, index == 0) for index, each in enumerate(reversed(ordered))]
+
+
+def _row(node: _Node, layout: Layout, branch: str, whole: tuple[int, int]) -> Line:
+    failed = has_failed(node.span)
+    line: Line = [(branch, "dim"), (f"{operation(node.span)}  ", "cyan")]
+    if failed:
+        line.append(("✘ ", "bold red"))
+    if node.folded:
+        line.append((f"{len(node.folded) + 1}× ", "bold yellow"))  # noqa: RUF001 - six times
+    line.append((description(node.span), "bold" if node.finished else ""))
+    if failed and node.span.status.description and not node.notes:
+        line.append((f"  {clean(node.span.status.description)}", "red"))
+    if node.finished and (facts := _facts(node)):
+        line.append((f"  {facts}", "dim italic"))
+    length = max(1, whole[1] - whole[0])
+    size = min(layout.bar, max(1, round((node.end - node.start) / length * layout.bar)))
+    offset = min(layout.bar - size, int((node.start - whole[0]) / length * layout.bar))
+    return layout.row(line, _status(node), _time(node), (" " * offset + "━" * size, "blue"))
+
+
+def _note(note: Note, layout: Layout, branch: str, below: str) -> list[Line]:
+    style, mark = ("red", "✘") if note.is_error else ("yellow" if note.kind == "warning" else "", "✉")
+    ids = [f"event {note.event_id}", f"trace {note.span.trace_id:032x}" if note.span else "no trace"]
+    separate = layout.shorten and len(below) + 2 + len(" · ".join(ids)) > layout.width
+    first: Line = [(branch, "dim"), (f"{mark} {policy().text(note.text)}", style), (f"  {note.kind}", "dim")]
+    return [layout.fit(first), *([(f"{below}  {each}", "dim")] for each in (ids if separate else [" · ".join(ids)]))]
+
+
+def _mark(node: _Node, errors: int) -> Segment:
+    if errors or has_failed(node.span):
+        return "✘ ", "bold red"
+    return ("• ", "bold yellow") if (http_status(node.span) or 0) >= 400 else ("✔ ", "bold green")
+
+
+def _status(node: _Node) -> Segment:
+    code = http_status(node.span)
+    if code is None:
+        return ("error", "red") if has_failed(node.span) else ("", "")
+    return str(code), "red" if code >= 500 else "yellow" if code >= 400 else "green"
+
+
+def _time(node: _Node) -> Segment:
+    return duration(node.milliseconds), "bold yellow" if node.milliseconds >= SLOW else ""
+
+
+def _facts(node: _Node) -> str:
+    """The user and the tags of the local trace of which ``node`` is the root."""
+    if node.finished is None or node.finished.collected is None:
+        return ""
+    trace = node.finished.collected.trace
+    user = trace.attributes.get("user.id") or trace.attributes.get("user.name")
+    facts = [f"user {user}"] if user else []
+    tags = {**node.finished.tags, **trace.tags}
+    facts += [f"{key}={policy().value(value, key)}" for key, value in tags.items()]
+    return clean(" · ".join(facts))
+
+
+def _breadcrumb(event: Event) -> str:
+    attributes = event.attributes or {}
+    return clean(f"· {attributes.get('breadcrumb.category', '')}: {attributes.get('breadcrumb.message', '')}")

@@ -1,0 +1,1 @@
+"""The ``file`` destination: OTLP JSON lines in a rotating file."""

@@ -1,0 +1,198 @@
+"""A file: traces, logs and metrics as OTLP JSON lines, bounded in size by rotation.
+
+Each line is one export request, as the
+`file exporter's specification <https://opentelemetry.io/docs/specs/otel/protocol/file-exporter/>`_ has it; a
+collector's ``otlpjsonfile`` receiver reads it. Several processes may write to one path.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry.sdk._logs.export import LogRecordExporter, LogRecordExportResult
+from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+
+from brain_otel.destinations.batching import batch_options, create_batched
+from brain_otel.destinations.file.rotating_file import RotatingFile
+from brain_otel.runtime.guard import guarded
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from opentelemetry.sdk._logs import ReadableLogRecord
+    from opentelemetry.sdk.metrics.export import MetricsData
+    from opentelemetry.sdk.trace import ReadableSpan
+
+    from brain_otel.configuration.options import Options
+    from brain_otel.configuration.settings import Settings
+    from brain_otel.destinations.destination import Destination
+
+SIGNALS = ("traces", "logs", "metrics")
+
+MAX_BYTES = 100_000_000
+"""Bytes of one file, at which it is rotated."""
+
+BACKUPS = 5
+"""Rotated files that are kept: ``path.1`` is the latest."""
+
+
+class FileSpanExporter(SpanExporter):
+    """Writes spans."""
+
+    def __init__(self, file: RotatingFile) -> None:
+        self._file = file
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Write a line."""
+        from opentelemetry.exporter.otlp.json.common.trace_encoder import encode_spans
+
+        _write(self._file, encode_spans, spans)
+        return SpanExportResult.SUCCESS
+
+
+class FileLogRecordExporter(LogRecordExporter):
+    """Writes log records."""
+
+    def __init__(self, file: RotatingFile) -> None:
+        self._file = file
+
+    def export(self, batch: Sequence[ReadableLogRecord]) -> LogRecordExportResult:
+        """Write a line."""
+        from opentelemetry.exporter.otlp.json.common._log_encoder import encode_logs
+
+        _write(self._file, encode_logs, batch)
+        return LogRecordExportResult.SUCCESS
+
+    def force_flush(self, timeout_millis: int = 10_000) -> bool:  # noqa: ARG002
+        """Nothing waits."""
+        return True
+
+    def shutdown(self) -> None:
+        """Nothing is open."""
+
+
+class FileMetricExporter(MetricExporter):
+    """Writes metrics."""
+
+    def __init__(self, file: RotatingFile) -> None:
+        super().__init__()
+        self._file = file
+
+    def export(
+        self,
+        metrics_data: MetricsData,
+        timeout_millis: float = 10_000,  # noqa: ARG002
+        **kwargs: Any,  # noqa: ARG002
+    ) -> MetricExportResult:
+        """Write a line."""
+        from opentelemetry.exporter.otlp.json.common.metrics_encoder import encode_metrics
+
+        _write(self._file, encode_metrics, metrics_data)
+        return MetricExportResult.SUCCESS
+
+    def force_flush(self, timeout_millis: float = 10_000) -> bool:  # noqa: ARG002
+        """Nothing waits."""
+        return True
+
+    def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
+        """Nothing is open."""
+
+
+_EXPORTERS = {"traces": FileSpanExporter, "logs": FileLogRecordExporter, "metrics": FileMetricExporter}
+
+
+def create_destination(options: Options, settings: Settings) -> Destination:  # noqa: ARG001
+    """Write to the file at ``path``; ``max_bytes`` and ``backups`` bound what is kept.
+
+    Raises:
+        ConfigurationError: an option is wrong, or the file cannot be written.
+    """
+    file, batch = _read(options), batch_options(options)
+    try:
+        file.write(b"")
+    except OSError as error:
+        raise options.error("path", f"a file that can be written ({error.strerror})") from error
+    return create_batched("file", options.signal, _EXPORTERS[options.signal](file), batch)
+
+
+def describe(options: Options, settings: Settings) -> str:  # noqa: ARG001
+    """The path and the bounds."""
+    file = _read(options)
+    return f"{file.path}, {file.backups + 1} files of {file.max_bytes:,} bytes"
+
+
+def probe(options: Options, settings: Settings, timeout: float) -> str:  # noqa: ARG001
+    """See whether the file could be written; what was found.
+
+    Raises:
+        DeliveryError: it could not.
+    """
+    from brain_otel.delivery import DeliveryError
+
+    file = _read(options)
+    try:
+        file.check()
+    except OSError as error:
+        raise DeliveryError(f"{file.path} cannot be written ({error.strerror})") from error
+    return f"{file.path} can be written"
+
+
+def _read(options: Options) -> RotatingFile:
+    path = options.text("path")
+    if not path:
+        raise options.error("path", "a file's path")
+    return RotatingFile(
+        Path(path).absolute(),  # the application may change its folder
+        max_bytes=options.integer("max_bytes", MAX_BYTES, 10_000, 1_000_000_000_000),
+        backups=options.integer("backups", BACKUPS, 0, 1_000),
+    )
+
+
+def _write(file: RotatingFile, encode: Any, items: Any) -> None:
+    """Write ``items`` as one line, or as several that each fit into a file; a single one that does not is lost."""
+    waiting = [items]
+    while waiting:
+        batch = waiting.pop()
+        line = _line(encode(batch).to_dict())
+        if len(line) <= file.max_bytes:
+            if line:
+                file.write(line)
+        elif len(parts := _parts(batch)) > 1:
+            waiting += reversed(parts)
+        else:
+            with guarded(f"writing to {file.path}"):
+                file.write(line)
+
+
+def _parts(batch: Any) -> list[Any]:
+    """``batch`` in smaller pieces; of metrics each by itself, then half of its points."""
+    if isinstance(batch, (list, tuple)):
+        middle = len(batch) // 2
+        return [batch[:middle], batch[middle:]] if middle else [batch]
+    found = [
+        (of_resource, of_scope, metric)
+        for of_resource in batch.resource_metrics
+        for of_scope in of_resource.scope_metrics
+        for metric in of_scope.metrics
+    ]
+    if len(found) == 1:
+        of_resource, of_scope, metric = found[0]
+        found = [
+            (of_resource, of_scope, replace(metric, data=replace(metric.data, data_points=points)))
+            for points in _parts(metric.data.data_points)
+        ]
+    return [
+        replace(
+            batch,
+            resource_metrics=[replace(of_resource, scope_metrics=[replace(of_scope, metrics=[metric])])],
+        )
+        for of_resource, of_scope, metric in found
+    ]
+
+
+def _line(encoded: dict[str, Any]) -> bytes:
+    return json.dumps(encoded, separators=(",", ":"), allow_nan=False).encode() + b"\n" if encoded else b""

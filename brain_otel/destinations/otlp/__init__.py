@@ -1,0 +1,1 @@
+"""The ``otlp`` destination: OpenTelemetry's own exporters for HTTP and gRPC."""

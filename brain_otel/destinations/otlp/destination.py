@@ -1,0 +1,245 @@
+"""OTLP: traces, logs and metrics to a collector or any backend that takes OpenTelemetry's protocol.
+
+Over HTTP (protobuf) or gRPC, by OpenTelemetry's exporters, in batches on a thread of their own. See the
+`specification <https://opentelemetry.io/docs/specs/otel/protocol/exporter/>`_.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from opentelemetry.util.re import parse_env_headers
+
+from brain_otel.configuration.error import ConfigurationError
+from brain_otel.destinations.batching import batch_options, create_batched
+from brain_otel.destinations.probe import RETRY_TIME, send_probe
+from brain_otel.privacy import masked_url
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from brain_otel.configuration.options import Options
+    from brain_otel.configuration.settings import Settings
+    from brain_otel.destinations.destination import Destination
+    from brain_otel.destinations.otlp.session import Session
+
+SIGNALS = ("traces", "logs", "metrics")
+
+HTTP, GRPC = "http/protobuf", "grpc"
+DEFAULT_ENDPOINT = "default"
+"""What a file writes, or leaves out, for the protocol's own."""
+
+DEFAULT_ENDPOINTS = {HTTP: "http://localhost:4318", GRPC: "http://localhost:4317"}
+
+_COMPRESSIONS = ("gzip", "deflate", "none")
+_PAIR = r"\s*[!#$%&'*+.^_`|~0-9A-Za-z-]+\s*=[^,\x00-\x1f\x7f]*"
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+:[^\x00-\x08\x0a-\x1f\x7f]*")
+_HEADERS = re.compile(rf"(?:{_PAIR})(?:,(?:{_PAIR}|\s*))*")
+
+_EXPORTERS = {
+    "traces": ("trace_exporter", "OTLPSpanExporter"),
+    "logs": ("_log_exporter", "OTLPLogExporter"),
+    "metrics": ("metric_exporter", "OTLPMetricExporter"),
+}
+_PACKAGES = {
+    HTTP: ("opentelemetry.exporter.otlp.proto.http", "opentelemetry-exporter-otlp-proto-http"),
+    GRPC: ("opentelemetry.exporter.otlp.proto.grpc", "brain-otel[grpc]"),
+}
+
+
+def create_destination(options: Options, settings: Settings) -> Destination | None:
+    """Send by OTLP; off where the file gives an empty ``endpoint``.
+
+    The endpoint ``default`` is the protocol's own: port 4318 of localhost for HTTP, 4317 for gRPC.
+
+    The options are those of OpenTelemetry's ``otlp_http`` and ``otlp_grpc`` exporters and ``batch`` processor,
+    times in milliseconds. What is left out comes from the exporter's standard variables (``OTEL_EXPORTER_OTLP_*``),
+    but for the headers, which are those given here alone.
+
+    Raises:
+        ConfigurationError: an option is wrong, or the protocol's package is not installed.
+    """
+    arguments, batch = _arguments(options), batch_options(options)
+    if arguments is None:
+        return None
+    session = _session(options, arguments, settings)
+    exporter = _create_exporter(options, arguments, session)
+    return waiting_for(session, create_batched("otlp", options.signal, exporter, batch))
+
+
+def describe(options: Options, settings: Settings) -> str:  # noqa: ARG001
+    """The protocol and the address."""
+    arguments = _arguments(options)
+    if arguments is None:
+        return "off: no endpoint (OTEL_EXPORTER_OTLP_ENDPOINT)"
+    return f"{_protocol(options)} to {masked_url(str(arguments['endpoint']))}"
+
+
+def probe(options: Options, settings: Settings, timeout: float) -> str | None:
+    """Send one test span, log record or metric; what was delivered, None where it is off.
+
+    Raises:
+        DeliveryError: it did not arrive.
+    """
+    arguments = _arguments(options)
+    if arguments is None:
+        return None
+    from brain_otel.destinations.otlp.session import create_session
+
+    session = create_session(arguments["headers"])
+    exporter = _create_exporter(options, {**arguments, "timeout": timeout + RETRY_TIME}, session)
+    return send_probe(exporter, options.signal, settings, timeout)
+
+
+def _protocol(options: Options) -> str:
+    return options.choice("protocol", (HTTP, GRPC), HTTP)
+
+
+def _arguments(options: Options) -> dict[str, Any] | None:
+    """What the exporter is made with; None if there is no endpoint."""
+    protocol = _protocol(options)
+    endpoint, url = options.text("endpoint"), options.text("url")
+    arguments: dict[str, Any] = {
+        "headers": _headers(options),
+        "timeout": options.number("timeout", 0.0, 0.0, 3_600_000.0) / 1000 or None,
+        "compression": options.choice("compression", ("", *_COMPRESSIONS), ""),
+        **{name: _readable(options, name) for name in ("certificate", "client_key", "client_certificate")},
+    }
+    if not endpoint and not url:
+        if options.has("endpoint"):
+            return None
+        endpoint = DEFAULT_ENDPOINT
+    if endpoint == DEFAULT_ENDPOINT:
+        endpoint = DEFAULT_ENDPOINTS[protocol]
+    for name, value in (("endpoint", endpoint), ("url", url)):
+        if value and not _is_address(value, protocol, with_query=name == "url"):
+            allowed = f"an address such as {DEFAULT_ENDPOINTS[protocol]}, without user, password or key (see headers)"
+            raise options.error(name, allowed)
+    if protocol == HTTP:
+        arguments["endpoint"] = url or f"{endpoint.rstrip('/')}/v1/{options.signal}"
+    else:
+        arguments["endpoint"] = url or endpoint
+    return arguments
+
+
+def _headers(options: Options) -> dict[str, str] | None:
+    value = options.raw("headers")
+    if value is None:
+        return None
+    if isinstance(value, dict):
+        headers = {str(name).lower(): str(text).strip() for name, text in value.items()}
+    elif isinstance(value, list) and all(isinstance(each, dict) and each.get("name") for each in value):
+        headers = {str(each["name"]).lower(): str(each.get("value") or "").strip() for each in value}
+    else:
+        text = str(value).strip()
+        # OpenTelemetry's parser logs what it cannot read, be it a secret.
+        headers = dict(parse_env_headers(text, liberal=True)) if _HEADERS.fullmatch(text) else {}
+    if not headers or not all(map(_HEADER.fullmatch, (f"{name}:{text}" for name, text in headers.items()))):
+        raise options.error("headers", "a mapping, or pairs as in api-key=...,tenant=...")
+    return headers
+
+
+def _readable(options: Options, name: str) -> str:
+    path = options.text(name)
+    if path:
+        try:
+            Path(path).read_bytes()
+        except OSError as error:
+            raise options.error(name, f"a file that can be read ({error.strerror})") from None
+    return path
+
+
+def _is_address(value: str, protocol: str, *, with_query: bool) -> bool:
+    if re.search(r"\s|#" if with_query else r"\s|[?#]", value):
+        return False
+    try:
+        parts = urlsplit(value if "://" in value or protocol == HTTP else f"http://{value}")
+        return bool(
+            parts.scheme in ("http", "https") and parts.hostname and "@" not in parts.netloc and parts.port != 0
+        )
+    except ValueError:
+        return False
+
+
+def _session(options: Options, arguments: Mapping[str, Any], settings: Settings) -> Session:
+    from brain_otel.destinations.otlp.session import create_session
+
+    if settings.delivery.spool is None or _protocol(options) != HTTP:
+        return create_session(arguments["headers"])
+    from brain_otel.destinations.otlp.spooling_session import SpoolingSession
+
+    compress = arguments["compression"] != "none"
+    return SpoolingSession(arguments["headers"], settings.delivery, options.signal, compress=compress)
+
+
+def waiting_for(session: Session, destination: Destination) -> Destination:
+    """``destination``, whose flush waits for what its ``session`` has spooled, if this process sends it."""
+    wait, end = getattr(session, "wait", None), getattr(session, "end", None)
+    if wait is None:
+        return destination
+
+    def flush(timeout: float) -> bool:
+        deadline = time.monotonic() + timeout
+        complete = destination.flush(timeout)
+        wait(max(0.0, deadline - time.monotonic()))
+        return complete
+
+    return destination._replace(flush=flush, end=end)
+
+
+def _create_exporter(options: Options, arguments: dict[str, Any], session: Session) -> Any:
+    protocol = _protocol(options)
+    package, requirement = _PACKAGES[protocol]
+    module, name = _EXPORTERS[options.signal]
+    try:
+        exporter = getattr(importlib.import_module(f"{package}.{module}"), name)
+    except ImportError as error:
+        raise ConfigurationError(
+            f"{options.place}: the protocol {protocol} needs a package that is not installed; "
+            f"allowed: pip install '{requirement}'"
+        ) from error
+    given = {key: arguments[key] for key in ("endpoint", "headers", "timeout")}
+    try:
+        return exporter(**given, **(_http_only(arguments, session) if protocol == HTTP else _grpc_only(arguments)))
+    except Exception as error:
+        raise options.failure(error, "what OpenTelemetry's exporter takes, from here and from variables") from None
+
+
+def _http_only(arguments: dict[str, Any], session: Session) -> dict[str, Any]:
+    from opentelemetry.exporter.otlp.proto.http import Compression
+
+    compressions = {
+        "gzip": Compression.Gzip,
+        "deflate": Compression.Deflate,
+        "none": Compression.NoCompression,
+    }
+    return {
+        # What is spooled is compressed when it is sent.
+        "compression": Compression.NoCompression
+        if hasattr(session, "wait")
+        else compressions.get(arguments["compression"]),
+        "certificate_file": arguments["certificate"] or None,
+        "client_key_file": arguments["client_key"] or None,
+        "client_certificate_file": arguments["client_certificate"] or None,
+        "session": session,
+    }
+
+
+def _grpc_only(arguments: dict[str, Any]) -> dict[str, Any]:
+    import grpc  # type: ignore[import-untyped]
+
+    compressions = {
+        "gzip": grpc.Compression.Gzip,
+        "deflate": grpc.Compression.Deflate,
+        "none": grpc.Compression.NoCompression,
+    }
+    files = [arguments[name] for name in ("certificate", "client_key", "client_certificate")]
+    credentials = None
+    if any(files):
+        credentials = grpc.ssl_channel_credentials(*(Path(path).read_bytes() if path else None for path in files))
+    return {"compression": compressions.get(arguments["compression"]), "credentials": credentials}

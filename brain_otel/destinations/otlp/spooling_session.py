@@ -1,0 +1,134 @@
+"""OTLP over HTTP by way of the spool: what an exporter of OpenTelemetry's posts is written to disk instead."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import weakref
+from typing import TYPE_CHECKING, Any
+
+import requests
+from requests.utils import DEFAULT_CA_BUNDLE_PATH, get_environ_proxies, select_proxy
+
+from brain_otel.delivery.record import Record
+from brain_otel.delivery.spool.shipper_process import leave, open_spool, shipping_of
+from brain_otel.delivery.target import Target
+from brain_otel.destinations.otlp.session import Session
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from brain_otel.configuration.options import Signal
+    from brain_otel.configuration.settings import DeliverySettings
+    from brain_otel.delivery.spool.writer import Spool
+
+logger = logging.getLogger(__name__)
+
+
+class SpoolingSession(Session):
+    """Answers 200 to what is on disk; what cannot be written there is sent as it would be without a spool.
+
+    The exporter is to compress nothing: that is the shipper's.
+    """
+
+    def __init__(
+        self, own_headers: Mapping[str, str] | None, settings: DeliverySettings, signal: Signal, *, compress: bool
+    ) -> None:
+        super().__init__(dict(own_headers or {}))
+        if settings.spool is None:
+            raise ValueError("there is no directory for the spool")
+        self._settings = settings
+        self._directory = settings.spool.directory
+        self._category = f"otlp_{signal}"
+        self._compress = compress
+        self._reset()
+        alive = weakref.ref(self)
+        os.register_at_fork(after_in_child=lambda: _reset(alive()))
+        self._spool: Spool | None = None
+        self._target_id = ""
+        self._has_failed = False
+        self._is_closed = False
+        self._shipping = shipping_of(self._directory, settings.shipper)
+        self._shipping.wake("")  # something may wait there since the last run
+
+    def _reset(self) -> None:
+        """In a forked child, what the parent was just opening is the parent's."""
+        self._opening = threading.Lock()
+
+    def send(self, request: Any, **kwargs: Any) -> Any:
+        """Write the request's body to disk."""
+        try:
+            spool = self._open(request, kwargs)
+            if len(request.body) > spool.largest:
+                return super().send(request, **kwargs)
+            spool.append(Record(self._category, request.body))
+        except OSError as error:
+            if not self._has_failed:
+                self._has_failed = True
+                logger.error(
+                    "The spool %s cannot be written to (%s); %s are sent without it",
+                    self._directory,
+                    error.strerror or error,
+                    self._category.removeprefix("otlp_"),
+                )
+            return super().send(request, **kwargs)
+        self._has_failed = False
+        self._shipping.wake(self._target_id)
+        response = requests.Response()
+        response.status_code = 200
+        response.url, response.request = request.url, request
+        response._content = b""
+        return response
+
+    def wait(self, timeout: float) -> None:
+        """Wait up to ``timeout`` seconds until what is on disk is sent, if this process is to send it."""
+        if self._spool is not None and self._shipping.mode == "thread":
+            self._shipping.wait(self._spool.folder, timeout)
+
+    def end(self) -> None:
+        """The process ends: begin to send nothing more."""
+        self._shipping.stop()
+
+    def close(self) -> None:
+        """Let the shipper know that no more comes."""
+        if not self._is_closed:
+            self._is_closed = True
+            if self._spool is not None:
+                self._spool.close()
+            leave(self._directory, self._settings.shipper)
+        super().close()
+
+    def _open(self, request: Any, options: Mapping[str, Any]) -> Spool:
+        """The spool; its target is known with the first request, when all variables have been looked at."""
+        if self._spool is None:
+            with self._opening:
+                target = self._target(request, options)
+                opened = open_spool(self._settings, target)
+                if opened is not None and self._spool is None:
+                    self._target_id = target.id
+                    self._spool = opened[0]
+                    leave(self._directory, self._settings.shipper)  # it is counted already
+        if self._spool is None:
+            raise OSError("there is no spool")
+        return self._spool
+
+    def _target(self, request: Any, options: Mapping[str, Any]) -> Target:
+        timeout = options.get("timeout")
+        cert = self.cert if isinstance(self.cert, tuple) else (self.cert, None)
+        return Target(
+            kind="otlp",
+            url=request.url,
+            headers={"User-Agent": str(request.headers.get("User-Agent", "brain_otel")), **self._own_headers},
+            proxy=select_proxy(request.url, get_environ_proxies(request.url)),
+            ca_certs=os.path.abspath(self.verify) if isinstance(self.verify, str) else DEFAULT_CA_BUNDLE_PATH,  # noqa: PTH100
+            cert_file=cert[0],
+            key_file=cert[1],
+            timeout=timeout if isinstance(timeout, (int, float)) else 10.0,
+            compress=self._compress,
+        )
+
+
+def _reset(session: SpoolingSession | None) -> None:
+    if session is not None:
+        session._reset()

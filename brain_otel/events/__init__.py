@@ -1,0 +1,1 @@
+"""Errors, messages, users and tags on their way to the destinations."""

@@ -1,0 +1,50 @@
+"""Turns any value or exception into OpenTelemetry attributes."""
+
+from __future__ import annotations
+
+import traceback
+from typing import Any
+
+from opentelemetry.semconv.attributes import exception_attributes
+
+from brain_otel.privacy import policy
+from brain_otel.runtime.safe_repr import written_out
+from brain_otel.runtime.text import encodable
+
+_INT64 = 2**63
+
+
+def attribute_value(value: Any) -> Any:
+    """``value`` as an OpenTelemetry attribute: what is not one already, or cannot be encoded, is written out."""
+    try:
+        if isinstance(value, str):
+            return encodable(value)
+        if isinstance(value, (bool, float)) or (isinstance(value, int) and -_INT64 <= value < _INT64):
+            return value
+        if isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value):
+            return [encodable(item) for item in value]
+        masked = policy().value(value)  # now: nobody can tell the names apart later
+        write = str if isinstance(masked, BaseException) else _safe_text
+        return encodable(write(masked)[:1000])
+    except Exception:  # the application's object may have a broken __str__
+        return f"<{type(value).__name__}>"
+
+
+def _safe_text(value: Any) -> str:
+    return value if isinstance(value, str) else written_out(value, str)
+
+
+def error_attributes(error: BaseException) -> dict[str, str]:
+    """``error`` in a log record's attributes.
+
+    The SDK makes the same of ``emit(exception=...)``, but fails where the exception's ``__str__`` does.
+    """
+    kind = type(error)
+    is_builtin = kind.__module__ == "builtins"
+    return {
+        exception_attributes.EXCEPTION_TYPE: kind.__qualname__
+        if is_builtin
+        else f"{kind.__module__}.{kind.__qualname__}",
+        exception_attributes.EXCEPTION_MESSAGE: attribute_value(error),
+        exception_attributes.EXCEPTION_STACKTRACE: encodable("".join(traceback.format_exception(error))),
+    }

@@ -1,0 +1,118 @@
+"""From the helpers to the destinations: who is told of an error, a message, a tag.
+
+Spans reach destinations through OpenTelemetry's span processors. What OpenTelemetry has no pipeline for
+(Sentry's errors, breadcrumbs, users) goes through a :class:`Reporter`, one per destination that wants it. The
+helpers and the instrumentations speak to all of them here and know none of them by name.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from brain_otel.runtime.guard import caught, guarded
+from brain_otel.traces import local_trace
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from brain_otel.traces.local_trace import LocalTrace
+
+
+class Failure(NamedTuple):
+    """An exception on its way to the destinations."""
+
+    error: BaseException
+    event_id: str
+    handled: bool
+    mechanism: str
+    context: Mapping[str, Any]
+
+
+class Message(NamedTuple):
+    """A message on its way to the destinations."""
+
+    text: str
+    event_id: str
+    level: str
+    context: Mapping[str, Any]
+
+
+class Reporter:
+    """What a destination may want to hear beside spans; each method does nothing until overridden.
+
+    No method may block on the network: they are called while a request runs.
+    """
+
+    def begin(self, trace: LocalTrace) -> object:  # noqa: ARG002 - for those who override it
+        """A local trace begins in this context; the result is handed back to :meth:`end`."""
+        return None
+
+    def end(self, trace: LocalTrace, token: object) -> None:
+        """The code that opened ``trace`` leaves it, in the context in which it began."""
+
+    def exception(self, failure: Failure) -> None:
+        """An exception to report."""
+
+    def message(self, message: Message) -> None:
+        """A message to report."""
+
+    def breadcrumb(self, crumb: Mapping[str, Any]) -> None:
+        """One step on the way to an error: ``message``, ``category``, ``level`` and ``data``."""
+
+    def user(self, user: Mapping[str, Any]) -> None:
+        """The user on whose behalf the current request runs."""
+
+    def tag(self, key: str, value: str) -> None:
+        """A tag of the current request."""
+
+    def context(self, name: str, data: Mapping[str, Any]) -> None:
+        """A named block of facts about the current request."""
+
+
+_reporters: tuple[Reporter, ...] = ()
+
+
+def configure_reporters(reporters: tuple[Reporter, ...]) -> None:
+    """Set who is told; an empty tuple for nobody. Called by set-up and shut-down."""
+    global _reporters
+    _reporters = reporters
+
+
+def reporters() -> tuple[Reporter, ...]:
+    """Who is told at the moment."""
+    return _reporters
+
+
+class local_trace_entered:  # noqa: N801 - a context manager, as a class because it is cheaper
+    """Make ``trace`` the current local trace for the block, and tell every reporter at both ends.
+
+    What the block raises passes through untouched; what a reporter raises stays here.
+    """
+
+    __slots__ = ("_before", "_tokens", "_trace")
+
+    def __init__(self, trace: LocalTrace) -> None:
+        self._trace = trace
+
+    def __enter__(self) -> LocalTrace:
+        self._tokens: list[tuple[Reporter, object]] = []
+        for reporter in _reporters:
+            try:
+                self._tokens.append((reporter, reporter.begin(self._trace)))
+            except Exception as error:
+                caught("beginning a local trace", error)
+        self._before = local_trace.enter(self._trace)
+        return self._trace
+
+    def __exit__(self, kind: object, error: BaseException | None, where: object) -> None:
+        trace = self._trace
+        local_trace.leave(self._before)
+        if error is not None and trace.parent is None:
+            with guarded("remembering what ended a local trace"):
+                local_trace.left_with(error, trace)
+        trace.closed = True
+        for reporter, token in reversed(self._tokens):
+            try:
+                reporter.end(trace, token)
+            except Exception as failure:
+                caught("ending a local trace", failure)

@@ -1,0 +1,71 @@
+"""Which trace a log record belongs to, be it one of the standard library's logging or one of a helper's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry import _logs as otel_logs
+from opentelemetry import trace as otel_trace
+from opentelemetry.trace import NonRecordingSpan
+
+from brain_otel.traces import local_trace
+
+if TYPE_CHECKING:
+    from logging import LogRecord
+
+    from opentelemetry._logs import Logger
+    from opentelemetry.context import Context
+    from opentelemetry.trace import SpanContext
+
+TRACE_ID, SPAN_ID = "trace_id", "span_id"
+"""The attributes that every record of the standard library's logging gets, for plain format strings."""
+
+
+class _Loggers:
+    """OpenTelemetry's loggers by name: the SDK takes locks to find one, which a signal's handler may not."""
+
+    provider: object = None
+    by_name: dict[str, Logger] = {}  # noqa: RUF012 - the one holder of this state
+
+
+def logger_of(name: str) -> Logger:
+    """OpenTelemetry's logger of this name, of the global provider."""
+    provider = otel_logs.get_logger_provider()
+    if _Loggers.provider is not provider:
+        _Loggers.provider, _Loggers.by_name = provider, {}
+    found = _Loggers.by_name.get(name)
+    if found is None:
+        found = _Loggers.by_name[name] = provider.get_logger(name)
+    return found
+
+
+def span_of_log(error: BaseException | None = None) -> SpanContext | None:
+    """The span whose ids a log record bears: the current one, else the local root, also when it has ended.
+
+    ``error``, which the record is about, tells of the local trace that it has just ended.
+    """
+    return local_trace.current_span_context(local_trace.current() or local_trace.failed_in(error))
+
+
+def ids_of_log(record: LogRecord) -> dict[str, str]:
+    """The ids that ``record``, of the standard library's logging, gets here; empty outside of a trace."""
+    span = span_of_log(error_of_log(record))
+    return {
+        TRACE_ID: f"{span.trace_id:032x}" if span is not None else "",
+        SPAN_ID: f"{span.span_id:016x}" if span is not None else "",
+    }
+
+
+def error_of_log(record: LogRecord) -> BaseException | None:
+    """The exception that ``record`` is about, if any."""
+    exc_info: Any = record.exc_info
+    error = exc_info[1] if isinstance(exc_info, tuple) and len(exc_info) == 3 else None
+    return error if isinstance(error, BaseException) else None
+
+
+def context_of_log(error: BaseException | None = None) -> Context | None:
+    """The context to emit a log record in, with :func:`span_of_log`; None for the current one."""
+    span = span_of_log(error)
+    if span is None or span == otel_trace.get_current_span().get_span_context():
+        return None
+    return otel_trace.set_span_in_context(NonRecordingSpan(span))

@@ -1,0 +1,87 @@
+"""Reports an exception once, to the log and to every destination."""
+
+from __future__ import annotations
+
+import sys
+import time
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry._logs import SeverityNumber
+
+from brain_otel.events.attributes import attribute_value, error_attributes
+from brain_otel.events.error_rules import ASKED_FOR, error_rules
+from brain_otel.events.listeners import Failure, reporters
+from brain_otel.events.log_correlation import context_of_log, logger_of
+from brain_otel.runtime.guard import guarded
+from brain_otel.runtime.text import encodable
+from brain_otel.traces import local_trace
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+SEVERITIES = {
+    "debug": SeverityNumber.DEBUG,
+    "info": SeverityNumber.INFO,
+    "warning": SeverityNumber.WARN,
+    "error": SeverityNumber.ERROR,
+    "fatal": SeverityNumber.FATAL,
+}
+
+
+EVENT_ID = "sentry.event_id"
+"""The log record's attribute with the id that ``capture_*`` returns and Sentry shows."""
+
+
+def report_exception(
+    error: BaseException, *, handled: bool, mechanism: str, context: Mapping[str, Any] | None = None
+) -> str | None:
+    """Report ``error`` to every destination once; the event id, or None if it is ignored. For instrumentations.
+
+    What is recorded on the span is the caller's affair.
+    """
+    with guarded("reporting an exception"):
+        trace = local_trace.current()
+        if trace is not None and (known := trace.reported_as(error)) is not None:
+            return known
+        if mechanism != ASKED_FOR and error_rules().verdict(error) is False:
+            if trace is not None:
+                trace.remember(error, event_id="")  # a server's or a handler's log line of it is no event either
+            return None
+        event_id = uuid.uuid4().hex
+        facts = context or {}
+        with guarded("writing an exception's log record"):
+            emit_log(None, "error", event_id, facts, error)
+        failure = Failure(error=error, event_id=event_id, handled=handled, mechanism=mechanism, context=facts)
+        for reporter in reporters():
+            with guarded("reporting an exception to a destination"):
+                reporter.exception(failure)
+        if trace is not None and trace.reported_as(error) is None:
+            trace.remember(error, event_id)
+        return event_id
+    return None
+
+
+def emit_log(
+    body: str | None,
+    level: str,
+    event_id: str,
+    context: Mapping[str, Any],
+    error: BaseException | None = None,
+) -> None:
+    """A log record for the destinations that have logs; without a logger provider this does nothing."""
+    if sys.is_finalizing():
+        return
+    attributes = {key: attribute_value(value) for key, value in context.items()}
+    if error is not None:
+        attributes = {**error_attributes(error), **attributes}
+    attributes[EVENT_ID] = event_id
+    logger_of("brain_otel").emit(
+        context=context_of_log(error),
+        timestamp=time.time_ns(),
+        severity_number=SEVERITIES[level],
+        severity_text=SEVERITIES[level].name,
+        body=encodable(body or "") if error is None else f"{type(error).__name__}: {attribute_value(error)}",
+        attributes=attributes,
+    )

@@ -1,0 +1,110 @@
+"""Which exceptions of a FastAPI app are events, and where they are seen.
+
+Unhandled ones, and handled ones that became a 5xx response, are. ``HTTPException`` below 500, validation
+errors, a client that went away and cancellation are not: they are the client's doing, or nobody's. The file can
+have other statuses, and classes that are always or never an event: :mod:`brain_otel.events.error_rules`.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from typing import TYPE_CHECKING, Any
+
+from fastapi.exceptions import RequestValidationError, WebSocketRequestValidationError
+from starlette.exceptions import HTTPException, WebSocketException
+from starlette.requests import ClientDisconnect
+from starlette.websockets import WebSocketDisconnect
+
+from brain_otel.events.error_rules import error_rules
+from brain_otel.events.report import report_exception
+from brain_otel.runtime.guard import guarded
+from brain_otel.sampling.context import is_unrecorded
+from brain_otel.traces import local_trace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+_MECHANISM = "fastapi"
+
+_EXPECTED = (
+    ClientDisconnect,
+    RequestValidationError,
+    WebSocketDisconnect,
+    WebSocketException,
+    WebSocketRequestValidationError,
+)
+
+
+def report_unhandled(error: BaseException) -> None:
+    """Report what has left the app, unless it is nobody's fault here: then the server's log of it is no event."""
+    with guarded("judging an unhandled exception"):
+        trace = local_trace.current()
+        if (isinstance(error, Exception) and not is_expected(error)) or error_rules().verdict(error):
+            report_exception(error, handled=False, mechanism=_MECHANISM)
+        elif trace is not None:
+            trace.remember(error, event_id="")
+
+
+def is_expected(error: BaseException) -> bool:
+    """Whether ``error`` is the client's doing; a group is if all of it is."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(is_expected(inner) for inner in error.exceptions)
+    if isinstance(error, HTTPException):
+        return not error_rules().is_failed(error.status_code)
+    return isinstance(error, _EXPECTED)
+
+
+def observed_handlers(handlers: Mapping[Any, Any]) -> dict[Any, Any]:
+    """The app's exception handlers, each followed by a look at the response it made.
+
+    Those for ``Exception`` and 500 are left alone: what they handle is raised again and seen as unhandled.
+    """
+    return {key: handler if key in (500, Exception) else _observed(handler) for key, handler in handlers.items()}
+
+
+def _observed(handler: Callable[..., Any]) -> Callable[..., Any]:
+    if _is_async(handler):
+
+        @functools.wraps(handler)
+        async def observed_coroutine(connection: Any, error: Exception) -> Any:
+            response = await handler(connection, error)
+            _report_handled(error, response)
+            return response
+
+        return observed_coroutine
+
+    @functools.wraps(handler)
+    def observed(connection: Any, error: Exception) -> Any:
+        response = handler(connection, error)
+        _report_handled(error, response)
+        return response
+
+    return observed
+
+
+def _report_handled(error: Exception, response: Any) -> None:
+    with guarded("judging a handled exception"):
+        status = getattr(response, "status_code", None)
+        if is_unrecorded():
+            return  # a health check that says no has not failed
+        failed = isinstance(status, int) and error_rules().is_failed(status)
+        if (failed or error_rules().verdict(error)) and not _cause_was_reported(error):
+            report_exception(error, handled=True, mechanism=_MECHANISM)
+
+
+def _cause_was_reported(error: BaseException) -> bool:
+    """Whether an ``HTTPException`` only translates, for the client, a failure that was reported already."""
+    trace = local_trace.current()
+    if trace is None or not isinstance(error, HTTPException):
+        return False
+    cause = error.__cause__ or error.__context__
+    return cause is not None and trace.reported_as(cause) is not None
+
+
+def _is_async(handler: Any) -> bool:
+    while isinstance(handler, functools.partial):
+        handler = handler.func
+    return inspect.iscoroutinefunction(handler) or (
+        not inspect.isroutine(handler) and inspect.iscoroutinefunction(getattr(handler, "__call__", None))  # noqa: B004
+    )

@@ -1,0 +1,79 @@
+"""Metrics that contrib lacks: how long databases take, and failed requests, also where nothing is sampled.
+
+``db.client.operation.duration``, its attributes and its buckets are those of the stable `semantic conventions
+<https://opentelemetry.io/docs/specs/semconv/database/database-metrics/>`_. No attribute holds a statement or a key:
+each has few values.
+"""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry import metrics
+from opentelemetry.instrumentation.utils import is_instrumentation_enabled
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.semconv.attributes import error_attributes
+from opentelemetry.semconv.metrics.db_metrics import DB_CLIENT_OPERATION_DURATION
+
+from brain_otel.runtime.guard import guarded
+from brain_otel.runtime.lazy_regex import expression
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from opentelemetry.metrics import Histogram
+
+_BUCKETS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0)
+"""Seconds, as the conventions recommend."""
+
+_OPERATION = expression(r"\s*([A-Za-z][A-Za-z._]{0,31})(?![\w.])")
+
+
+class Durations:
+    """Measures the operations of one kind of client, in seconds."""
+
+    def __init__(self, histogram: Histogram) -> None:
+        self._histogram = histogram
+
+    def start(self) -> float | None:
+        """A moment to hand to :meth:`record`; None if nothing is to be measured here."""
+        return perf_counter() if is_instrumentation_enabled() else None
+
+    def record(
+        self, started: float | None, attributes: Mapping[str, Any], error: BaseException | None = None
+    ) -> None:
+        """An operation that began at ``started`` has ended, with ``error`` if it failed."""
+        if started is None:
+            return
+        seconds = perf_counter() - started
+        with guarded("measuring an operation"):
+            known = dict(attributes)
+            if error is not None:
+                known[error_attributes.ERROR_TYPE] = _name_of(type(error))
+            self._histogram.record(seconds, known)
+
+
+def create_durations(
+    scope: str,
+    name: str = DB_CLIENT_OPERATION_DURATION,
+    description: str = "Duration of database client operations.",
+    buckets: Sequence[float] = _BUCKETS,
+) -> Durations | None:
+    """What measures, in the name of the instrumentation ``scope``; None if the file has no ``meter_provider``."""
+    if not isinstance(metrics.get_meter_provider(), MeterProvider):
+        return None
+    histogram = metrics.get_meter(scope).create_histogram(
+        name, unit="s", description=description, explicit_bucket_boundaries_advisory=buckets
+    )
+    return Durations(histogram)
+
+
+def operation_name(text: Any) -> str | None:
+    """The first word of a statement or command, in capitals; None if that is no word."""
+    found = _OPERATION.match(text) if isinstance(text, str) else None
+    return found[1].upper() if found else None
+
+
+def _name_of(kind: type) -> str:
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"

@@ -1,0 +1,1 @@
+"""Instruments redis-py."""

@@ -1,0 +1,1 @@
+"""OpenTelemetry's SDK, set up and joined to the destinations."""

@@ -1,0 +1,196 @@
+"""The last step before sentry-sdk sends an event: what is private is masked, then the application's filter runs.
+
+It is sentry-sdk's ``before_send`` and ``before_send_transaction``, where an event is plain data already: what
+any integration, event processor or scope put into it passes here.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from brain_otel.configuration.hooks import hooks
+from brain_otel.privacy import FILTERED, policy
+from brain_otel.runtime.guard import guarded
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from brain_otel.privacy import Policy
+
+logger = logging.getLogger(__name__)
+
+SECRETS = "brain_otel.secrets"
+"""In the hint of an event: values of its request that are secrets wherever they stand, such as a path parameter's."""
+
+_MIN_SECRET = 4
+"""Characters of such a value; a shorter one would be found within other words."""
+
+_CLIENTS = (
+    "sqlalchemy",
+    "asyncpg",
+    "psycopg",
+    "psycopg2",
+    "psycopg_pool",
+    "sqlite3",
+    "aiosqlite",
+    "pymysql",
+    "aiomysql",
+    "asyncmy",
+    "MySQLdb",
+    "redis",
+    "valkey",
+)
+"""Packages in whose frames the variables hold a statement's parameters."""
+
+_SERVERS = ("fastapi", "starlette", "uvicorn", "hypercorn", "gunicorn", "anyio", "h11", "httptools", "websockets")
+"""Packages in whose frames the variables hold a request's body, cookies and the client's address."""
+
+_TEXTS = ("transaction", "message", "logger", "culprit")
+
+_VALUES = ("tags", "extra", "fingerprint")
+
+_TRACERS = ("brain_otel", "opentelemetry", "sentry_sdk", "httpx", "httpcore")
+
+_HIDDEN = frozenset((*_CLIENTS, *_TRACERS))
+
+
+def before_send(event: Any, hint: Any) -> Any:
+    """An error or message as it may be sent, None if the application's own filter drops it."""
+    return _filtered(private_event(event, hint), hint, hooks().before_send, "before_send")
+
+
+def before_send_transaction(event: Any, hint: Any) -> Any:
+    """A transaction as it may be sent, None if the application's own filter drops it."""
+    return _filtered(private_event(event, hint), hint, hooks().before_send_transaction, "before_send_transaction")
+
+
+def private_event(event: Any, hint: Any) -> Any:
+    """``event`` with what is private masked; if that fails, what is left when all free text is taken out."""
+    with guarded("masking an event"):
+        return _without(_masked(event, policy()), tuple((hint or {}).get(SECRETS) or ()))
+    kept = ("event_id", "type", "level", "timestamp", "start_timestamp", "platform", "environment", "release", "sdk")
+    return {key: event[key] for key in kept if key in event}
+
+
+def _filtered(event: Any, hint: Any, own: Callable[[Any, Any], Any] | None, name: str) -> Any:
+    if own is None:
+        return event
+    try:
+        return own(event, hint)
+    except Exception:
+        logger.warning("The application's %s failed; what it was given is sent as it was", name, exc_info=True)
+        return event
+
+
+def _masked(event: dict[str, Any], by: Policy) -> dict[str, Any]:
+    return {key: _part(key, value, by, event) if value else value for key, value in event.items()}
+
+
+def _part(key: str, value: Any, by: Policy, event: dict[str, Any]) -> Any:
+    """One of Sentry's interfaces, masked: https://develop.sentry.dev/sdk/event-payloads/."""
+    if key in _TEXTS:
+        return by.text(value) if isinstance(value, str) else by.value(value)
+    if key in _VALUES:
+        return by.value(value)
+    if key == "request":
+        return _request(value, by)
+    if key == "contexts":
+        return {name: _context(name, each, by, event.get("type")) for name, each in value.items()}
+    if key == "logentry":
+        return _log_entry(value, by)
+    if key in ("exception", "threads"):
+        return {**value, "values": [_failure(each, by) for each in _values(value)]}
+    if key == "breadcrumbs":
+        return {"values": [by.value(each) for each in _values(value)]}
+    return _stacktrace(value, by) if key == "stacktrace" else value
+
+
+def _request(request: Any, by: Policy) -> Any:
+    """The request; its cookies one by one where they may leave, for ``cookies`` itself is a sensitive name."""
+    masked = by.value(request)
+    if by.send_default_pii and isinstance(request, dict) and isinstance(request.get("cookies"), dict):
+        masked["cookies"] = by.value(request["cookies"])
+    return masked
+
+
+def _context(name: str, value: Any, by: Policy, kind: Any) -> Any:
+    if name == "trace" and kind == "transaction" and isinstance(value, dict):
+        return {**value, "dynamic_sampling_context": by.value(value.get("dynamic_sampling_context"))}
+    return by.value(value, name)
+
+
+def _values(interface: Any) -> Iterable[Any]:
+    values = interface.get("values") if isinstance(interface, dict) else interface
+    return [each for each in values or () if isinstance(each, dict)]
+
+
+def _log_entry(entry: dict[str, Any], by: Policy) -> dict[str, Any]:
+    """A log message; of its parameters those that still stand in the masked text."""
+    result = {key: by.value(value) for key, value in entry.items()}
+    formatted, shown = entry.get("formatted"), result.get("formatted")
+    if isinstance(formatted, str) and isinstance(shown, str) and formatted != shown and result.get("params"):
+        params = entry["params"]
+        given = params.values() if isinstance(params, dict) else params
+        hidden = {str(each) for each in given if str(each) not in shown}
+        result["params"] = _kept(result["params"], params, hidden)
+    return result
+
+
+def _kept(masked: Any, given: Any, hidden: set[str]) -> Any:
+    if isinstance(given, dict):
+        return {key: FILTERED if str(value) in hidden else masked.get(key) for key, value in given.items()}
+    return [FILTERED if str(value) in hidden else shown for value, shown in zip(given, masked, strict=False)]
+
+
+def _failure(failure: dict[str, Any], by: Policy) -> dict[str, Any]:
+    result = {**failure}
+    if isinstance(result.get("value"), str):
+        result["value"] = by.text(result["value"])
+    if isinstance(result.get("mechanism"), dict):
+        result["mechanism"] = by.value(result["mechanism"])
+    if isinstance(result.get("name"), str):
+        result["name"] = by.text(result["name"])
+    if result.get("stacktrace"):
+        result["stacktrace"] = _stacktrace(result["stacktrace"], by)
+    return result
+
+
+def _stacktrace(stacktrace: Any, by: Policy) -> Any:
+    return {**stacktrace, "frames": [_frame(frame, by) for frame in stacktrace.get("frames") or ()]}
+
+
+def hides_variables(module: Any) -> bool:
+    """Whether the variables of frames of ``module`` are left out."""
+    package = str(module or "").partition(".")[0]
+    return package in _HIDDEN or (package in _SERVERS and not policy().send_default_pii)
+
+
+def _frame(frame: Any, by: Policy) -> Any:
+    result = {**frame}
+    if hides_variables(frame.get("module")):
+        result.pop("vars", None)
+    elif result.get("vars"):
+        result["vars"] = by.value(result["vars"])
+    if isinstance(result.get("context_line"), str):
+        result["context_line"] = by.patterns(result["context_line"])
+    for key in ("pre_context", "post_context"):
+        if result.get(key):
+            result[key] = [by.patterns(line) if isinstance(line, str) else line for line in result[key]]
+    return result
+
+
+def _without(value: Any, secrets: tuple[str, ...]) -> Any:
+    """``value`` without ``secrets``, wherever they stand in a text."""
+    known = tuple(each for each in secrets if len(each) >= _MIN_SECRET)
+    return _replaced(value, known) if known else value
+
+
+def _replaced(value: Any, secrets: tuple[str, ...]) -> Any:
+    if isinstance(value, str):
+        for secret in secrets:
+            value = value.replace(secret, FILTERED)
+        return value
+    if isinstance(value, dict):
+        return {key: _replaced(item, secrets) for key, item in value.items()}
+    return [_replaced(item, secrets) for item in value] if isinstance(value, (list, tuple)) else value

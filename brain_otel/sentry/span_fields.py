@@ -1,0 +1,170 @@
+"""A span in the words of Sentry's protocol: status, data, links, origin.
+
+Its operation, description and name are in :mod:`brain_otel.traces.conventions`. See Sentry's
+`span status <https://develop.sentry.dev/sdk/event-payloads/contexts/#trace-context>`_ and
+`trace origin <https://develop.sentry.dev/sdk/telemetry/traces/trace-origin/>`_. Pure functions; the OTel attributes
+themselves are all kept in ``data``.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry.trace import SpanKind, StatusCode
+from sentry_sdk.consts import SPANSTATUS
+from sentry_sdk.tracing import get_span_status_from_http_code
+
+from brain_otel.traces.conventions import BREADCRUMB_EVENT, db_system, first, http_method
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import Event, ReadableSpan
+    from opentelemetry.trace import Link
+
+_STATUSES = frozenset(value for name, value in vars(SPANSTATUS).items() if name.isupper())
+
+_OTHER_NAMES = (
+    ("http.method", "http.request.method"),
+    ("http.status_code", "http.response.status_code"),
+    ("db.system.name", "db.system"),
+    ("db.namespace", "db.name"),
+    ("db.operation.name", "db.operation"),
+    ("net.peer.name", "server.address"),
+    ("http.server_name", "server.address"),
+    ("net.peer.port", "server.port"),
+)
+"""What one convention calls by the first name, and Sentry, as sentry-sdk's SPANDATA has it, by the second."""
+
+_SCALARS = frozenset((str, int, float, bool))
+
+_GRPC_STATUSES = (
+    SPANSTATUS.OK,
+    SPANSTATUS.CANCELLED,
+    SPANSTATUS.UNKNOWN_ERROR,
+    SPANSTATUS.INVALID_ARGUMENT,
+    SPANSTATUS.DEADLINE_EXCEEDED,
+    SPANSTATUS.NOT_FOUND,
+    SPANSTATUS.ALREADY_EXISTS,
+    SPANSTATUS.PERMISSION_DENIED,
+    SPANSTATUS.RESOURCE_EXHAUSTED,
+    SPANSTATUS.FAILED_PRECONDITION,
+    SPANSTATUS.ABORTED,
+    SPANSTATUS.OUT_OF_RANGE,
+    SPANSTATUS.UNIMPLEMENTED,
+    SPANSTATUS.INTERNAL_ERROR,
+    SPANSTATUS.UNAVAILABLE,
+    SPANSTATUS.DATA_LOSS,
+    SPANSTATUS.UNAUTHENTICATED,
+)
+
+
+def status(span: ReadableSpan) -> str:
+    """The Sentry status of ``span``: the HTTP or gRPC status if there is one, else OpenTelemetry's."""
+    attributes = span.attributes or {}
+    code = first(attributes, "http.response.status_code", "http.status_code")
+    failed = span.status.status_code is StatusCode.ERROR
+    if isinstance(code, int):
+        by_code = _by_code(code)
+        if by_code != SPANSTATUS.OK or not failed:
+            return by_code
+    grpc = attributes.get("rpc.grpc.status_code")
+    if isinstance(grpc, int) and 0 <= grpc < len(_GRPC_STATUSES):
+        return _GRPC_STATUSES[grpc]
+    if not failed:
+        return SPANSTATUS.OK
+    words = span.status.description or ""
+    return words if words in _STATUSES else SPANSTATUS.INTERNAL_ERROR
+
+
+@lru_cache(maxsize=1_024)
+def _by_code(code: int) -> str:
+    return str(get_span_status_from_http_code(code))
+
+
+def data(span: ReadableSpan) -> dict[str, Any]:
+    """The span's attributes under both names, its kind, events and status description."""
+    attributes = span.attributes or {}
+    left_out, others = _names_beside(tuple(attributes))
+    if _SCALARS.issuperset(map(type, attributes.values())):
+        result = dict(attributes)
+    else:
+        result = {key: _plain(value) for key, value in attributes.items()}
+    for name in left_out:
+        del result[name]
+    for source, name in others:
+        result[name] = result[source]
+    if span.kind is not SpanKind.INTERNAL:
+        result["otel.kind"] = span.kind.name
+    if span.status.description:
+        result["otel.status_description"] = span.status.description
+    if events := [_event(event) for event in span.events if event.name != BREADCRUMB_EVENT]:
+        result["otel.events"] = events
+    if span.dropped_attributes:
+        result["otel.dropped_attributes_count"] = span.dropped_attributes
+    return result
+
+
+@lru_cache(maxsize=1_024)
+def _names_beside(keys: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
+    """Which of ``keys`` are not in a span's data, and which are under another name as well."""
+    kept = [key for key in keys if not key.startswith("sentry.")]
+    others: dict[str, str] = {}
+    for source, name in _OTHER_NAMES:
+        if source in kept and name not in kept:
+            others.setdefault(name, source)
+    return tuple(key for key in keys if key not in kept), tuple((source, name) for name, source in others.items())
+
+
+def links(span: ReadableSpan) -> list[dict[str, Any]]:
+    """The span's links as Sentry's protocol has them."""
+    return [_link(link) for link in span.links]
+
+
+def origin(span: ReadableSpan) -> str:
+    """Where the span came from: ``auto.<category>.otel.<library>``, or ``manual`` for the application's own."""
+    scope = span.instrumentation_scope
+    library = _library(scope.name) if scope is not None else None
+    if library is None:
+        return "manual"
+    attributes = span.attributes or {}
+    if http_method(attributes) is not None or span.kind is SpanKind.SERVER:
+        category = "http"
+    elif db_system(attributes) is not None:
+        category = "db"
+    else:
+        category = "function"
+    return f"auto.{category}.otel.{library}"
+
+
+@lru_cache(maxsize=1_024)
+def _library(scope: str) -> str | None:
+    """What the instrumentation ``scope`` is for; None for a scope of the application's own."""
+    _, found, library = scope.rpartition("opentelemetry.instrumentation.")
+    if not found and scope != "fastapi":
+        return None
+    return library.split(".")[0]
+
+
+def _event(event: Event) -> dict[str, Any]:
+    attributes = {key: _plain(value) for key, value in (event.attributes or {}).items()}
+    return {"name": event.name, "timestamp": event.timestamp / 1e9, "attributes": attributes}
+
+
+def _link(link: Link) -> dict[str, Any]:
+    result: dict[str, Any] = {
+        "trace_id": f"{link.context.trace_id:032x}",
+        "span_id": f"{link.context.span_id:016x}",
+        "sampled": link.context.trace_flags.sampled,
+    }
+    if link.attributes:
+        result["attributes"] = {key: _plain(value) for key, value in link.attributes.items()}
+    return result
+
+
+def _plain(value: Any) -> Any:
+    """An attribute's value as JSON has it."""
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return value

@@ -1,0 +1,1 @@
+"""The local trace: one request, task or transaction and its spans."""

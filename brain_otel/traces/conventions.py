@@ -1,0 +1,170 @@
+"""What a span stands for, from OpenTelemetry's semantic conventions: its operation, its description, its name.
+
+Old and new (stable) conventions are both understood, since a service may mix libraries that write either:
+https://opentelemetry.io/docs/specs/semconv/non-normative/http-migration/ and the database one beside it. The words
+are Sentry's `span operations <https://develop.sentry.dev/sdk/telemetry/traces/span-operations/>`_, which the console
+uses too. Pure functions.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from opentelemetry.attributes import BoundedAttributes
+from opentelemetry.sdk.trace import Span as SdkSpan
+from opentelemetry.trace import SpanKind
+
+from brain_otel.traces.local_trace import Name
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from opentelemetry.sdk.trace import ReadableSpan
+
+    from brain_otel.traces.local_trace import LocalTrace
+
+    Attributes = Mapping[str, Any]
+
+
+OP_ATTRIBUTE = "sentry.op"
+"""Set by ``start_span`` and ``start_transaction``: the op in so many words."""
+
+
+SOURCE_ATTRIBUTE = "sentry.source"
+"""For the application to set: the transaction source in so many words."""
+
+
+BREADCRUMB_EVENT = "breadcrumb"
+"""The name of the span event that ``add_breadcrumb`` makes; Sentry has the breadcrumb itself."""
+
+
+def first(attributes: Attributes, *names: str) -> Any:
+    """The value of the first of ``names`` that is there, else None."""
+    for name in names:
+        value = attributes.get(name)
+        if value is not None:
+            return value
+    return None
+
+
+def http_method(attributes: Attributes) -> str | None:
+    """The request's method in either convention."""
+    method = attributes.get("http.request.method")
+    if method is None:
+        method = attributes.get("http.method")
+    return str(method) if method is not None else None
+
+
+def db_system(attributes: Attributes) -> str | None:
+    """The database's kind, such as ``postgresql`` or ``redis``, in either convention."""
+    system = attributes.get("db.system.name")
+    if system is None:
+        system = attributes.get("db.system")
+    return str(system) if system is not None else None
+
+
+def operation(span: ReadableSpan) -> str:
+    """The Sentry op of ``span``."""
+    attributes = span.attributes or {}
+    explicit = attributes.get(OP_ATTRIBUTE)
+    if explicit is not None:
+        return str(explicit)
+    if http_method(attributes) is not None:
+        return "http.client" if span.kind is SpanKind.CLIENT else "http.server"
+    system = db_system(attributes)
+    if system is not None:
+        return _database_operation(span, system)
+    if span.kind is SpanKind.SERVER:
+        # An ASGI server span without a method is a WebSocket's.
+        return "websocket.server" if "rpc.system" not in attributes else "rpc.server"
+    if "gen_ai.operation.name" in attributes:
+        return "gen_ai." + str(attributes["gen_ai.operation.name"])
+    if span.kind in (SpanKind.PRODUCER, SpanKind.CONSUMER):
+        return "queue.publish" if span.kind is SpanKind.PRODUCER else "queue.process"
+    if "rpc.system" in attributes:
+        return "rpc"
+    if span.name.startswith("BackgroundTask ") or span.name == "fastapi.background_task":
+        return "background_task"
+    return "function"
+
+
+def _database_operation(span: ReadableSpan, system: str) -> str:
+    if system == "redis":
+        return "db.redis"
+    if span.name == "connect" and statement(span.attributes or {}) is None:
+        return "db.connection"
+    return "db"
+
+
+def statement(attributes: Attributes) -> str | None:
+    """The SQL text or Redis command in either convention."""
+    text = first(attributes, "db.query.text", "db.statement")
+    return str(text) if text else None
+
+
+def description(span: ReadableSpan) -> str:
+    """What Sentry shows of ``span``: the statement, the method and address, or its name."""
+    attributes = span.attributes or {}
+    method = http_method(attributes)
+    if method is not None and span.kind is SpanKind.CLIENT:
+        url = first(attributes, "url.full", "http.url")
+        return f"{method} {_without_query(str(url))}" if url else f"{method} {span.name}"
+    if method is not None:
+        return transaction_name(span.name, attributes).text
+    return statement(attributes) or span.name
+
+
+def transaction_name(name: str, attributes: Attributes) -> Name:
+    """The name of a transaction whose root span is called ``name``, and its source."""
+    explicit = attributes.get(SOURCE_ATTRIBUTE)
+    if explicit is not None:
+        return Name(text=name, source=str(explicit))
+    method = http_method(attributes)
+    route = attributes.get("http.route")
+    if route is not None and method is None and name in (f"HTTP {route}", f"WS {route}"):
+        # A WebSocket has no method; contrib and FastAPI write these words in its place.
+        return Name(text=str(route), source="route")
+    if route is not None:
+        expected = (str(route), f"{method} {route}", f"HTTP {route}")
+        return Name(text=name, source="route" if name in expected else "custom")
+    if method is None:
+        return Name(text=name, source="custom")
+    if name not in (method, "HTTP"):
+        return Name(text=name, source="custom")
+    path = first(attributes, "url.path", "http.target", "url.full", "http.url")
+    return Name(text=f"{method} {_path(str(path))}" if path else name, source="url")
+
+
+def name_of(trace: LocalTrace) -> Name | None:
+    """The name of ``trace`` as it is known now: from its root span if that is recorded and named, else described."""
+    if isinstance(trace.root, SdkSpan):
+        attributes = held(trace.root)
+        is_named = "http.route" in attributes or trace.root.name not in (http_method(attributes), "HTTP")
+        if is_named or trace.describe is None:
+            return transaction_name(trace.root.name, attributes)
+    return trace.describe() if trace.describe is not None else None
+
+
+@lru_cache(maxsize=1_024)
+def _without_query(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return url.partition("?")[0]
+    host = parts.netloc.rpartition("@")[2]
+    return f"{parts.scheme}://{host}{parts.path}" if parts.scheme else parts.path
+
+
+def _path(target: str) -> str:
+    try:
+        return urlsplit(target).path or "/"
+    except ValueError:
+        return target.partition("?")[0]
+
+
+def held(span: ReadableSpan) -> Mapping[str, Any]:
+    """What ``span.attributes`` gives, without the two views that OpenTelemetry puts around it; not to be kept."""
+    attributes = span._attributes
+    return attributes._dict if type(attributes) is BoundedAttributes else attributes or {}

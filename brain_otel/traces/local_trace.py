@@ -1,0 +1,221 @@
+"""The local trace: one request, task or transaction, and what belongs to it.
+
+A *local root* is a span without a parent in this process (none, or a remote one), or one opened by
+``start_transaction``. A *local trace* is a local root and its descendants in this process; it becomes one
+Sentry transaction, one tree on the console.
+
+The current local trace travels in a context variable and in OpenTelemetry's context as well. So it goes
+wherever a trace goes: into child tasks, into threads that were given either context, into a background task
+after its request's span has ended. It needs both: OpenTelemetry's propagators begin an empty context when they
+read headers, and a thread may be given OpenTelemetry's context alone. It exists for unsampled requests too,
+where no span is recorded: an error there is linked all the same.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar, Token
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from opentelemetry import context as otel_context
+from opentelemetry import trace as otel_trace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from opentelemetry.context import Context
+    from opentelemetry.trace import Span, SpanContext
+
+MAX_REMEMBERED_FAILURES = 64
+
+_KEY = otel_context.create_key("brain_otel.traces.local_trace")
+_variable: ContextVar[LocalTrace | None] = ContextVar("brain_otel.traces.local_trace", default=None)
+
+Before = tuple[Token["LocalTrace | None"], Token["Context"]]
+"""What :func:`enter` found."""
+
+_left: ContextVar[tuple[BaseException, LocalTrace] | None] = ContextVar("brain_otel.left_with", default=None)
+_last_failure: tuple[BaseException, LocalTrace] | None = None
+
+
+class Request(NamedTuple):
+    """The facts of an HTTP request or a WebSocket's handshake, free of any framework."""
+
+    method: str
+    url: str
+    query_string: str
+    headers: Mapping[str, str]
+    client_address: str | None
+    body: bytes | None = None
+    """As far as the application has read it; None if it was not looked at, or is too long."""
+
+
+class Name(NamedTuple):
+    """The name of a local trace and what kind of name it is.
+
+    ``source`` is Sentry's `transaction source <https://develop.sentry.dev/sdk/event-payloads/transaction/>`_:
+    ``route`` for a parametrised route, ``url`` for a raw path, ``task`` or ``custom`` for what code named.
+    """
+
+    text: str
+    source: str
+
+
+class LocalTrace:
+    """What one request, task or transaction is known by while it runs; the same object, so it serves as a key."""
+
+    __slots__ = (
+        "attributes",
+        "carrier",
+        "closed",
+        "context",
+        "describe",
+        "describe_request",
+        "failures",
+        "kind",
+        "parent",
+        "root",
+        "tags",
+    )
+
+    def __init__(
+        self,
+        *,
+        kind: str,
+        parent: LocalTrace | None = None,
+        describe: Callable[[], Name] | None = None,
+        describe_request: Callable[[], Request] | None = None,
+        attributes: dict[str, Any] | None = None,
+        tags: dict[str, str] | None = None,
+        failures: list[tuple[BaseException, str]] | None = None,
+        closed: bool = False,
+    ) -> None:
+        self.kind = kind
+        """``request``, ``transaction``, or ``implicit`` for a root span that nobody announced."""
+        self.root: Span | None = None
+        """The root span, recorded or not; ``None`` until it has started."""
+        self.context: Context | None = None
+        """The context in which the root started: what a caller sent can be read from it."""
+        self.parent = parent
+        """The local trace in which this one was opened (``start_transaction`` inside a request)."""
+        self.describe = describe
+        """Names the trace where its root span is not recorded and so has no name."""
+        self.describe_request = describe_request
+        """The request's facts, made when somebody asks."""
+        self.attributes = {} if attributes is None else attributes
+        """What every later span of this trace gets as well, such as ``user.id``."""
+        self.tags = {} if tags is None else tags
+        """Tags of this trace alone (``transaction.set_tag``)."""
+        self.failures = [] if failures is None else failures
+        """The exceptions reported so far with their event ids: one failure is one event."""
+        self.carrier: dict[str, Any] = {}
+        """A place for destinations to keep what they know of this trace, by their name."""
+        self.closed = closed
+        """True once the code that opened the trace has left it; spans may still end."""
+
+    def span_context(self) -> SpanContext | None:
+        """The root span's context, or None before it has started."""
+        return self.root.get_span_context() if self.root is not None else None
+
+    def start(self, root: Span, context: Context | None) -> None:
+        """The root span has started in ``context`` (default: the current one)."""
+        if self.root is None:
+            self.root = root
+            self.context = otel_context.get_current() if context is None else context
+
+    def remember(self, error: BaseException, event_id: str) -> None:
+        """Note that ``error`` was reported as ``event_id``; the oldest are forgotten past a bound."""
+        self.failures.append((error, event_id))
+        if len(self.failures) > MAX_REMEMBERED_FAILURES:
+            del self.failures[0]
+
+    def reported_as(self, error: BaseException) -> str | None:
+        """The event id under which this very exception, or all of a group, was reported, else None."""
+        for known, event_id in self.failures:
+            if known is error:
+                return event_id
+        if isinstance(error, BaseExceptionGroup):
+            ids = [self.reported_as(inner) for inner in error.exceptions]
+            return ids[0] if all(ids) else None
+        return None
+
+
+def forget_last_failure() -> None:
+    """Let go of the error that ended the latest transaction, and of the frames that it holds."""
+    global _last_failure
+    _last_failure = None
+
+
+def opened(kind: str) -> LocalTrace:
+    """A new local trace inside the current one, if there is one: what it inherits is shared or copied here."""
+    parent = current()
+    if parent is None:
+        forget_last_failure()
+        return LocalTrace(kind=kind)
+    return LocalTrace(
+        kind=kind,
+        parent=parent,
+        describe_request=parent.describe_request,
+        attributes=dict(parent.attributes),
+        failures=[] if parent.closed else parent.failures,
+    )
+
+
+def current(context: Context | None = None) -> LocalTrace | None:
+    """The local trace of OpenTelemetry's ``context`` if it names one, else of the running code, else None."""
+    value = (otel_context.get_current() if context is None else context).get(_KEY)
+    return value if isinstance(value, LocalTrace) else _variable.get()
+
+
+def within(trace: LocalTrace | None, context: Context | None) -> Context:
+    """``context`` (default: the current one) as one in which ``trace`` is the local trace."""
+    found = otel_context.get_current() if context is None else context
+    return found if trace is None else otel_context.set_value(_KEY, trace, found)
+
+
+def enter(trace: LocalTrace) -> Before:
+    """Make ``trace`` the current local trace; hand the result to :func:`leave` in the same context."""
+    token = _variable.set(trace)
+    return token, otel_context.attach(otel_context.set_value(_KEY, trace))
+
+
+def leave(before: Before) -> None:
+    """Make current what was before."""
+    otel_context.detach(before[1])
+    _variable.reset(before[0])
+
+
+def failed_in(error: BaseException | None) -> LocalTrace | None:
+    """The local trace that ``error`` ended, if it was the latest to end so here.
+
+    Nothing of ours is around any more when such an error is seen by the server's log, by ``sys.excepthook`` or
+    by the log of a worker's loop; this is how it is still linked, or known to have been reported.
+    """
+    for left in (_left.get(), _last_failure):
+        if left is not None and left[0] is error:
+            return left[1]
+    return None
+
+
+def left_with(error: BaseException, trace: LocalTrace) -> None:
+    """``trace``, inside of no other, was left with ``error``; one such error is remembered at a time.
+
+    A request's only in the context of its server's task, which ends with the request and lets the error go.
+    """
+    global _last_failure
+    _left.set((error, trace))
+    if trace.kind == "transaction":
+        _last_failure = (error, trace)
+
+
+def current_span_context(trace: LocalTrace | None) -> SpanContext | None:
+    """The span to link to: the current one if it is of ``trace``, else the trace's root.
+
+    With no local trace at all, the current span if there is one.
+    """
+    here = otel_trace.get_current_span().get_span_context()
+    if trace is None:
+        return here if here.is_valid else None
+    root = trace.span_context()
+    if here.is_valid and (root is None or root.trace_id == here.trace_id):
+        return here
+    return root
