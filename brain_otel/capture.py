@@ -16,7 +16,7 @@ from opentelemetry.trace import Status, StatusCode
 
 from brain_otel.events.attributes import attribute_value
 from brain_otel.events.error_rules import ASKED_FOR
-from brain_otel.events.listeners import Message, reporters
+from brain_otel.events.listeners import Message, listeners
 from brain_otel.events.report import SEVERITIES, emit_log, report_exception
 from brain_otel.runtime.guard import guarded
 from brain_otel.traces import local_trace
@@ -70,9 +70,9 @@ def capture_message(message: str, level: str = "info", **context: Any) -> str | 
         with guarded("writing a message's log record"):
             emit_log(str(message), name, event_id, context)
         report = Message(text=str(message), event_id=event_id, level=name, context=context)
-        for reporter in reporters():
+        for listener in listeners():
             with guarded("reporting a message"):
-                reporter.message(report)
+                listener.message(report)
         return event_id
     return None
 
@@ -101,9 +101,9 @@ def add_breadcrumb(
             **{key: attribute_value(value) for key, value in facts.items()},
         }
         otel_trace.get_current_span().add_event("breadcrumb", attributes)
-        for reporter in reporters():
+        for listener in listeners():
             with guarded("reporting a breadcrumb"):
-                reporter.breadcrumb(crumb)
+                listener.breadcrumb(crumb)
 
 
 def set_user_context(
@@ -124,9 +124,9 @@ def set_user_context(
             kept = {key: value for key, value in trace.attributes.items() if not key.startswith("user.")}
             trace.attributes = {**kept, **attributes}
         _set_on_spans(attributes)
-        for reporter in reporters():
+        for listener in listeners():
             with guarded("reporting the user"):
-                reporter.user(user)
+                listener.user(user)
 
 
 def set_tag(key: str, value: Any) -> None:
@@ -134,9 +134,9 @@ def set_tag(key: str, value: Any) -> None:
     with guarded("setting a tag"):
         known = attribute_value(value)
         _set_on_spans({str(key): known})
-        for reporter in reporters():
+        for listener in listeners():
             with guarded("reporting a tag"):
-                reporter.tag(str(key), str(known))
+                listener.tag(str(key), str(known))
 
 
 def set_context(name: str, data: Mapping[str, Any]) -> None:
@@ -146,9 +146,9 @@ def set_context(name: str, data: Mapping[str, Any]) -> None:
         root = _local_root()
         if root is not None:
             root.set_attributes({f"{name}.{key}": attribute_value(value) for key, value in facts.items()})
-        for reporter in reporters():
+        for listener in listeners():
             with guarded("reporting a context"):
-                reporter.context(str(name), facts)
+                listener.context(str(name), facts)
 
 
 def _level(level: str) -> str:

@@ -17,7 +17,7 @@ from brain_otel import instrumentation
 from brain_otel.configuration.hooks import Hooks, configure_hooks, hooks
 from brain_otel.configuration.settings import ErrorSettings
 from brain_otel.events.error_rules import configure_error_rules
-from brain_otel.events.listeners import configure_reporters
+from brain_otel.events.listeners import configure_listeners
 from brain_otel.privacy import Policy, configure_privacy
 
 # `forking` has only to be there.
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from brain_otel.configuration.hooks import Filter
     from brain_otel.configuration.settings import Settings
-    from brain_otel.destinations.isolation import InUse
+    from brain_otel.destinations.isolation import IsolatedDestination
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ class _State:
 
     lock = threading.RLock()
     settings: Settings | None = None
-    destinations: tuple[InUse, ...] = ()
+    destinations: tuple[IsolatedDestination, ...] = ()
     by_launcher = False
     exit_flushed = 0.0
     """When an end of the process was last seen coming."""
@@ -125,7 +125,7 @@ def setup_by_launcher() -> None:
     _State.by_launcher = True
 
 
-def start(settings: Settings, provider: TracerProvider | None = None) -> tuple[InUse, ...]:
+def start(settings: Settings, provider: TracerProvider | None = None) -> tuple[IsolatedDestination, ...]:
     """Set everything up as ``settings`` say, on ``provider`` if OpenTelemetry is configured already.
 
     Returns the destinations in use.
@@ -151,8 +151,8 @@ def start(settings: Settings, provider: TracerProvider | None = None) -> tuple[I
     _State.settings, _State.destinations = settings, destinations + attached
     prepare_exit(len(_State.destinations))
     # The tail hears of an error first: what it held back is then there when a destination asks for what led to it.
-    reporters = tuple(each.destination.reporter for each in (*attached, *destinations))
-    configure_reporters(tuple(reporter for reporter in reporters if reporter is not None))
+    listeners = tuple(each.destination.listener for each in (*attached, *destinations))
+    configure_listeners(tuple(listener for listener in listeners if listener is not None))
     instrumentation.instrument(settings.instrumentation)
     configure_exit(_flush_at_exit, _end_at_exit)
     _tell_ready(settings)
@@ -207,7 +207,7 @@ def shutdown(timeout: float = 2.0) -> bool:
     with _State.lock:
         instrumentation.uninstrument()
         complete = flush(timeout)
-        configure_reporters(())
+        configure_listeners(())
         _shut_down(_State.destinations, max(0.0, deadline - time.monotonic()))
         _State.destinations = ()
         forget_exit()
@@ -242,7 +242,7 @@ def _end_at_exit() -> None:
         side_by_side(calls, END_TIMEOUT)
 
 
-def _shut_down(destinations: tuple[InUse, ...], timeout: float) -> None:
+def _shut_down(destinations: tuple[IsolatedDestination, ...], timeout: float) -> None:
     if destinations:
         from brain_otel.destinations.isolation import side_by_side
 

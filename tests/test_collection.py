@@ -14,7 +14,7 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.trace import Span, TracerProvider
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 
-from brain_otel.events.listeners import Reporter, configure_reporters, local_trace_entered
+from brain_otel.events.listeners import EventListener, configure_listeners, local_trace_entered
 from brain_otel.runtime import guard
 from brain_otel.traces import collector as collection
 from brain_otel.traces import local_trace
@@ -56,7 +56,7 @@ class Collector(LocalTraceCollector):
         return not (self._by_trace or self._by_span or self._lingering or self._buffered)
 
 
-class Closing(Reporter):
+class Closing(EventListener):
     """Tells the collector when a local trace was left, as a destination does."""
 
     def __init__(self, collector: Collector) -> None:
@@ -69,11 +69,11 @@ class Closing(Reporter):
 @pytest.fixture
 def collector() -> Iterator[Collector]:
     made = Collector()
-    configure_reporters((Closing(made),))
+    configure_listeners((Closing(made),))
     guard.reraise_failures(True)
     yield made
     guard.reraise_failures(False)
-    configure_reporters(())
+    configure_listeners(())
 
 
 @pytest.fixture
@@ -171,7 +171,7 @@ def test_a_span_that_is_too_late_begins_a_local_trace_of_its_own(
     """After `LINGER` the request goes as it stands; what starts later is of the same trace, handed over apart."""
     monkeypatch.setattr(collection, "LINGER", 0.0)
     trace = LocalTrace(kind="request", attributes={"user.id": "u1"}, tags={"tenant": "acme"})
-    trace.carrier["kept"] = "scope"
+    trace.extras["kept"] = "scope"
     with local_trace_entered(trace):
         root = tracer.start_span("root")
         open_span = tracer.start_span("open", context=otel_trace.set_span_in_context(root))
@@ -191,7 +191,7 @@ def test_a_span_that_is_too_late_begins_a_local_trace_of_its_own(
     assert own.root.context.trace_id == root.get_span_context().trace_id
     assert own.root.parent is not None
     assert own.root.parent.span_id == open_span.get_span_context().span_id
-    assert (own.trace.attributes, own.trace.tags, own.trace.carrier) == (trace.attributes, trace.tags, trace.carrier)
+    assert (own.trace.attributes, own.trace.tags, own.trace.extras) == (trace.attributes, trace.tags, trace.extras)
     assert collector.is_empty
 
 

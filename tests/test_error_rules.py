@@ -224,10 +224,10 @@ class Outer:
     ],
 )
 def test_a_class_stands_for_those_that_derive_from_it(
-    ignored: list[str], reported: list[str], error: BaseException, verdict: bool | None
+    ignored: list[str], reported: list[str], error: BaseException, should_report: bool | None
 ) -> None:
     """By the name it is called by, or imported by; what is reported comes first."""
     rules = ErrorRules(ErrorSettings(ignored_exceptions=tuple(ignored), reported_exceptions=tuple(reported)))
-    assert rules.verdict(error) is verdict
-    assert rules.verdict(error) is verdict  # from what it remembers
+    assert rules.should_report(error) is should_report
+    assert rules.should_report(error) is should_report  # from what it remembers
     assert "nowhere" not in sys.modules

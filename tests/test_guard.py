@@ -49,7 +49,7 @@ TARGETS = [
     "brain_otel.telemetry:_State.destinations.0.span_processor._queue._work",
     "brain_otel.telemetry:_State.destinations.0.span_processor._queue._idle",
     *(
-        f"brain_otel.sentry.events:SentryReporter.{name}"
+        f"brain_otel.sentry.events:SentryListener.{name}"
         for name in ("begin", "end", "exception", "message", "breadcrumb", "user", "tag", "context")
     ),
     *(
@@ -70,7 +70,7 @@ TARGETS = [
         )
     ),
     "brain_otel.sentry.request:policy",
-    "brain_otel.sentry.transaction:PrivateSpan",
+    "brain_otel.sentry.transaction:MaskedSpan",
     "brain_otel.sentry.before_send:_masked",
     *(
         f"brain_otel.sentry.scopes:{name}"
@@ -99,9 +99,9 @@ TARGETS = [
             "_outgoing_baggage",
         )
     ),
-    "brain_otel.sampling.head:verdict_of",
+    "brain_otel.sampling.head:decision_of",
     "brain_otel.sampling.head:HeadSampler._decided",
-    "brain_otel.sdk.span_router:verdict_of",
+    "brain_otel.sdk.span_router:decision_of",
     "brain_otel.sdk.span_router:Gate._reached",
     "brain_otel.sentry.scopes:_WithoutErrors.count",
     "brain_otel.instrumentation.fastapi.instrumentor:_prepare",
@@ -122,7 +122,7 @@ TARGETS = [
     "brain_otel.instrumentation.sqlalchemy.instrumentor:isinstance",
     "brain_otel.instrumentation.sqlalchemy.instrumentor:getattr",
     *(f"brain_otel.instrumentation.logging:{name}" for name in ("_identify", "_is_wanted", "_emit", "_attributes")),
-    "brain_otel.privacy.processors:PrivateSpan",
+    "brain_otel.privacy.processors:MaskedSpan",
     "brain_otel.sdk.span_router:local_trace",
     "brain_otel.traces.local_trace:current",
     "brain_otel.traces.local_trace:opened",
@@ -295,7 +295,7 @@ def test_after_all_of_it_telemetry_still_works(client: httpx.Client, sentry: Sen
     """Nothing that failed once keeps what comes later from being sent, and linked."""
     client.post("/control", params={"target": "brain_otel.sentry.span_processor:create_transaction"})
     answers(client)
-    client.post("/control", params={"target": "brain_otel.sentry.events:SentryReporter.begin"})
+    client.post("/control", params={"target": "brain_otel.sentry.events:SentryListener.begin"})
     answers(client)
     client.post("/control")
     sentry.settle(0.3, timeout=10.0)

@@ -16,7 +16,7 @@ from brain_otel.privacy import Policy, configure_privacy
 from brain_otel.privacy.attributes import masked_attributes
 from brain_otel.runtime import guard
 from brain_otel.runtime.text import MAX_TEXT
-from brain_otel.sentry.before_send import private_event
+from brain_otel.sentry.before_send import masked_event
 from brain_otel.sentry.propagator import SentryPropagator
 from brain_otel.sentry.request import request_interface
 from brain_otel.traces.local_trace import Request
@@ -200,7 +200,7 @@ def test_bodies() -> None:
             client_address="10.0.0.1",
             body=body[:10_000] or None,
         )
-        shown = private_event({"request": request_interface(request)}, {})
+        shown = masked_event({"request": request_interface(request)}, {})
         json.dumps(shown, default=repr, skipkeys=True)
 
 
@@ -215,7 +215,7 @@ def test_attribute_values() -> None:
         masked = masked_attributes(policy, {name if isinstance(name, str) else "n": made})
         assert len(masked) == 1
         if number % 10 == 0:
-            private_event({"extra": {"value": value}, "message": fuzz.text()}, {})
+            masked_event({"extra": {"value": value}, "message": fuzz.text()}, {})
 
 
 def test_what_it_takes_is_bounded() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from brain_otel.privacy import Policy, configure_privacy
-from brain_otel.sentry.before_send import private_event
+from brain_otel.sentry.before_send import masked_event
 from brain_otel.sentry.request import body_data
 from tests.support.ingest import SentryIngest
 from tests.support.process import Server, free_port, uvicorn_command
@@ -118,10 +118,10 @@ def test_cookies_of_others_are_masked_one_by_one() -> None:
     event = {"request": {"cookies": {"theme": "dark", "sessionid": "hunter2"}, "method": "GET"}}
     try:
         configure_privacy(Policy(send_default_pii=True))
-        assert private_event(event, {})["request"]["cookies"] == {"theme": "dark", "sessionid": "[Filtered]"}
+        assert masked_event(event, {})["request"]["cookies"] == {"theme": "dark", "sessionid": "[Filtered]"}
     finally:
         configure_privacy(None)
-    assert private_event(event, {})["request"]["cookies"] == "[Filtered]"
+    assert masked_event(event, {})["request"]["cookies"] == "[Filtered]"
 
 
 def test_no_secret_of_a_body_arrives(asked: tuple[bool, list[Any], str]) -> None:

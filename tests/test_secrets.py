@@ -13,9 +13,9 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from brain_otel.privacy import FILTERED, Policy, PrivacySettings, configure_privacy
 from brain_otel.privacy.attributes import masked_attributes
 from brain_otel.privacy.settings import Rules
-from brain_otel.privacy.spans import PrivateSpan
+from brain_otel.privacy.spans import MaskedSpan
 from brain_otel.privacy.statements import redis_without_values, sql_without_literals
-from brain_otel.sentry.before_send import private_event
+from brain_otel.sentry.before_send import masked_event
 from brain_otel.sentry.request import request_interface
 from brain_otel.traces.local_trace import Request
 from tests.support.secrets import LOOK_ALIKES, Planted, planted
@@ -92,7 +92,7 @@ def test_an_event_loses_its_secret(kind: str) -> None:
             "fingerprint": [each.text],
         }
         before = json.dumps(event)
-        assert not leaks(private_event(event, {}), each), each
+        assert not leaks(masked_event(event, {}), each), each
         assert json.dumps(event) == before
 
 
@@ -122,7 +122,7 @@ def test_a_request_loses_its_secret(kind: str) -> None:
                     client_address="10.0.0.1",
                     body=body,
                 )
-                shown = private_event({"request": request_interface(request)}, {})["request"]
+                shown = masked_event({"request": request_interface(request)}, {})["request"]
                 assert "data" in shown
                 assert shown["cookies"]["theme"] == "dark"
                 assert not leaks(shown, each), (content_type, shown)
@@ -205,13 +205,13 @@ def test_frames_of_clients_and_servers_show_no_variables() -> None:
     """The application's own do."""
     frames = [{"module": f"{name}.core", "vars": {"a": "1"}} for name in ("sqlalchemy", "redis", "starlette", "app")]
     event = {"exception": {"values": [{"type": "E", "stacktrace": {"frames": frames}}]}}
-    (failure,) = private_event(event, {})["exception"]["values"]
+    (failure,) = masked_event(event, {})["exception"]["values"]
     assert ["vars" in frame for frame in failure["stacktrace"]["frames"]] == [False, False, False, True]
 
 
 def test_log_parameters_that_the_masked_text_does_not_show_are_masked() -> None:
     entry = {"message": "user %s password=%s", "formatted": "user joe password=hunter2", "params": ["joe", "hunter2"]}
-    assert private_event({"logentry": entry}, {})["logentry"]["params"] == ["joe", FILTERED]
+    assert masked_event({"logentry": entry}, {})["logentry"]["params"] == ["joe", FILTERED]
 
 
 def test_names_can_be_added_and_taken_out() -> None:
@@ -367,7 +367,7 @@ def test_masking_a_span_costs_a_fraction_of_recording_it() -> None:
         records.append(time.perf_counter() - began)
         began = time.perf_counter()
         for _ in range(250):
-            assert PrivateSpan(span).attributes
+            assert MaskedSpan(span).attributes
         masks.append(time.perf_counter() - began)
     recorded, masked = min(records) / 250 * 1e6, min(masks) / 250 * 1e6
     print(f"recording {recorded:.1f} us, masking {masked:.1f} us, ratio {masked / recorded:.2f}")

@@ -521,8 +521,8 @@ def matrix(request: pytest.FixtureRequest) -> Iterator[Matrix]:
     made = Matrix()
     yield made
     if request.config.option.verbose > 0:
-        reporter = request.config.pluginmanager.getplugin("terminalreporter")
+        listener = request.config.pluginmanager.getplugin("terminalreporter")
         capture = request.config.pluginmanager.getplugin("capturemanager")
-        if reporter is not None and capture is not None:
+        if listener is not None and capture is not None:
             with capture.global_and_fixture_disabled():
-                reporter.write_line(str(made))
+                listener.write_line(str(made))

@@ -14,7 +14,7 @@ from jsonschema import Draft202012Validator
 from brain_otel.configuration.document import read_document
 from brain_otel.configuration.file_choice import packaged_files
 from brain_otel.configuration.loading import read_settings
-from brain_otel.configuration.simple_form import is_usual
+from brain_otel.configuration.simple_form import is_simple_form
 from tests.support.process import run_python
 
 SCHEMA = json.loads((resources.files("opentelemetry.configuration") / "schema.json").read_text(encoding="utf-8"))
@@ -63,7 +63,7 @@ import json, logging, os, sys
 from opentelemetry import _logs, metrics, propagate, trace
 import brain_otel, brain_otel.configuration
 if os.environ["WAY"] == "upstream":
-    brain_otel.configuration.loading.is_usual = lambda data: False
+    brain_otel.configuration.loading.is_simple_form = lambda data: False
 brain_otel.setup(config_file=os.environ["FILE"])
 if os.environ["WAY"] == "usual":
     assert not {"opentelemetry.configuration", "jsonschema"} & sys.modules.keys()
@@ -135,26 +135,26 @@ VARIABLES = {
 @pytest.mark.parametrize("text", USUAL.values(), ids=USUAL)
 def test_providers_are_those_that_opentelemetry_would_make(tmp_path: Path, text: str) -> None:
     file = in_file(tmp_path, text)
-    assert read_settings({}, config_file=file).usual
+    assert read_settings({}, config_file=file).simple_form
     assert told("usual", file, VARIABLES) == told("upstream", file, VARIABLES)
 
 
 @pytest.mark.parametrize("environment", ["development", "production", "staging", "test"])
 def test_packaged_files_are_usual(environment: str) -> None:
     file = packaged_files() / f"{environment}.yaml"
-    usual = told("usual", file, VARIABLES)
-    assert usual == told("upstream", file, VARIABLES)
-    assert usual["traces"]["resource"]["service.name"] == "shop"
+    simple_form = told("usual", file, VARIABLES)
+    assert simple_form == told("upstream", file, VARIABLES)
+    assert simple_form["traces"]["resource"]["service.name"] == "shop"
 
 
 @pytest.mark.parametrize("text", UNUSUAL.values(), ids=UNUSUAL)
 def test_what_is_not_usual_goes_opentelemetrys_way(tmp_path: Path, text: str) -> None:
     data = {"file_format": "1.1", **yaml.safe_load(text)}
     assert not list(Draft202012Validator(SCHEMA).iter_errors(data))
-    assert not is_usual(data)
+    assert not is_simple_form(data)
     file = tmp_path / "given.yaml"
     file.write_text(yaml.safe_dump(data))
-    assert not read_settings({}, config_file=file).usual
+    assert not read_settings({}, config_file=file).simple_form
 
 
 ODD: list[Any] = [
@@ -177,7 +177,7 @@ def places(value: Any, key: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 def test_a_usual_document_is_as_the_schema_says() -> None:
     """Whatever is put in whatever place: what is not checked against the schema would have passed."""
     validator = Draft202012Validator(SCHEMA)
-    usual = 0
+    simple_form = 0
     for whole in WHOLE:
         for key in places(whole)[1:]:
             for odd, name in [*zip(ODD, repeat(key[-1])), *zip(ODD, repeat("added"))]:
@@ -188,8 +188,8 @@ def test_a_usual_document_is_as_the_schema_says() -> None:
                 if isinstance(parent, list) and name == "added":
                     continue
                 parent[name] = odd
-                if is_usual(document):
-                    usual += 1
+                if is_simple_form(document):
+                    simple_form += 1
                     named = {name: value for name, value in document.items() if not name.startswith("x-")}
                     assert not list(validator.iter_errors(named)), (key, odd)
-    assert usual > 1000
+    assert simple_form > 1000

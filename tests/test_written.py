@@ -13,8 +13,8 @@ import pytest
 
 from brain_otel.events.attributes import attribute_value
 from brain_otel.privacy import Policy
-from brain_otel.runtime import safe_repr
-from brain_otel.runtime.safe_repr import written_out
+from brain_otel.runtime import safe_repr as module
+from brain_otel.runtime.safe_repr import safe_repr
 from tests.instrumentation.process import run_traced
 
 RELEASE = threading.Event()
@@ -26,9 +26,9 @@ def _blocked_threads_end() -> Iterator[None]:
     RELEASE.clear()
     yield
     RELEASE.set()
-    while not all(each.is_back for each in safe_repr._Writer.abandoned):
+    while not all(each.is_back for each in module._Writer.abandoned):
         time.sleep(0.001)
-    safe_repr._Writer.abandoned.clear()
+    module._Writer.abandoned.clear()
 
 
 def create_blocking() -> Any:
@@ -59,17 +59,17 @@ class Speaking:
 
 def test_what_answers_is_shown_as_it_is() -> None:
     """On a thread of its own if it is Python code; what is the interpreter's is asked at once."""
-    assert written_out({"a": [1, "b"]}) == "{'a': [1, 'b']}"
-    assert written_out(Speaking(), str).endswith(" says hello")
-    assert written_out(Speaking(), str) != str(Speaking())
-    assert written_out(range(3)) == "range(0, 3)"
-    assert written_out(object()).startswith("<object object at")
+    assert safe_repr({"a": [1, "b"]}) == "{'a': [1, 'b']}"
+    assert safe_repr(Speaking(), str).endswith(" says hello")
+    assert safe_repr(Speaking(), str) != str(Speaking())
+    assert safe_repr(range(3)) == "range(0, 3)"
+    assert safe_repr(object()).startswith("<object object at")
 
 
 @pytest.mark.parametrize("kind", [Raising, Lying])
 def test_what_fails_is_shown_by_its_class(kind: type) -> None:
     """Whatever it raises."""
-    assert written_out(kind()) == f"<{HERE}.{kind.__name__}>"
+    assert safe_repr(kind()) == f"<{HERE}.{kind.__name__}>"
     assert str(attribute_value(kind())).startswith("<")
 
 
@@ -77,16 +77,16 @@ def test_what_does_not_answer_is_asked_once() -> None:
     """And no more than so many threads hang."""
     blocking = create_blocking()
     name = f"<{HERE}.create_blocking.<locals>.Blocking>"
-    assert [written_out(blocking) for _ in range(50)] == [name] * 50
-    assert len(safe_repr._Writer.abandoned) == 1
+    assert [safe_repr(blocking) for _ in range(50)] == [name] * 50
+    assert len(module._Writer.abandoned) == 1
     others = [create_blocking() for _ in range(20)]
-    assert [written_out(each) for each in others] == [name] * 20
-    assert len(safe_repr._Writer.abandoned) == safe_repr.MAX_ABANDONED
-    assert written_out(Speaking(), str) == f"<{HERE}.Speaking>"
+    assert [safe_repr(each) for each in others] == [name] * 20
+    assert len(module._Writer.abandoned) == module.MAX_ABANDONED
+    assert safe_repr(Speaking(), str) == f"<{HERE}.Speaking>"
     RELEASE.set()
-    while not all(each.is_back for each in safe_repr._Writer.abandoned):
+    while not all(each.is_back for each in module._Writer.abandoned):
         time.sleep(0.001)
-    assert written_out(Speaking(), str).endswith(" says hello")
+    assert safe_repr(Speaking(), str).endswith(" says hello")
 
 
 def test_many_threads_ask_at_once() -> None:
@@ -99,7 +99,7 @@ def test_many_threads_ask_at_once() -> None:
     kept = Kept()
     alive = weakref.ref(kept)
     with ThreadPoolExecutor(8) as pool:
-        asked = [pool.submit(written_out, create_blocking() if number % 4 == 0 else kept) for number in range(8)]
+        asked = [pool.submit(safe_repr, create_blocking() if number % 4 == 0 else kept) for number in range(8)]
     assert [each.result() for each in asked].count("kept") == 6
     del kept, asked
     gc.collect()
@@ -108,10 +108,10 @@ def test_many_threads_ask_at_once() -> None:
 
 def test_a_forked_child_asks_on_a_thread_of_its_own() -> None:
     """The parent's thread is not there."""
-    assert written_out(Speaking(), str).endswith(" says hello")
+    assert safe_repr(Speaking(), str).endswith(" says hello")
     child = os.fork()
     if child == 0:
-        os._exit(0 if written_out(Speaking(), str).endswith(" says hello") else 1)
+        os._exit(0 if safe_repr(Speaking(), str).endswith(" says hello") else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from brain_otel.configuration.destination_registry import UPSTREAM_METRIC_EXPORTERS, is_known, known_names, takes
-from brain_otel.configuration.error import refusal
+from brain_otel.configuration.error import configuration_error
 from brain_otel.configuration.options import Options
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def read_destinations(document: Document, environ: Mapping[str, str]) -> tuple[O
         ((name, values),) = periodic["exporter"].items()
         key = (*READERS, index, "periodic", "exporter", name)
         found.append(_options(document, environ, name, values, "metrics", key, index))
-    _refuse_twice(document, found)
+    _reject_twice(document, found)
     return tuple(found)
 
 
@@ -90,7 +90,7 @@ def _names(value: str, variable: str, signal: Signal) -> list[str]:
     allowed = [name for name in known_names() if name not in needs_options and takes(name, signal)]
     unknown = [name for name in names if name not in allowed and name != "none"]
     if not names or unknown or ("none" in names and len(names) > 1):
-        raise refusal(variable, value, f"none, or some of {', '.join(allowed)}")
+        raise configuration_error(variable, value, f"none, or some of {', '.join(allowed)}")
     return [name for name in names if name != "none"]
 
 
@@ -99,7 +99,9 @@ def _interval(environ: Mapping[str, str]) -> int:
     digits = environ[_INTERVAL].strip()
     interval = int(digits) if digits.isdecimal() and len(digits) <= len(str(_MAX_INTERVAL)) else 0
     if not 0 < interval <= _MAX_INTERVAL:
-        raise refusal(_INTERVAL, environ[_INTERVAL], f"a whole number of milliseconds from 1 to {_MAX_INTERVAL}")
+        raise configuration_error(
+            _INTERVAL, environ[_INTERVAL], f"a whole number of milliseconds from 1 to {_MAX_INTERVAL}"
+        )
     return interval
 
 
@@ -118,7 +120,7 @@ def _replace(document: Document, signal: Signal, names: list[str], environ: Mapp
                 periodic = {**periodic, "interval": _interval(environ)}
             component = {"periodic": {**periodic, "exporter": component}}  # as often as the file says
         place = None if index is None else (provider, key, index)
-        document.give((provider, key, len(components)), _REPLACED_BY[signal], moved_from=place)
+        document.record_origin((provider, key, len(components)), _REPLACED_BY[signal], moved_from=place)
         components.append(component)
     if not components and signal != "traces":
         document.data.pop(provider, None)
@@ -152,7 +154,7 @@ def _options(
         signal=signal,
         index=index,
         place=document.place(key),
-        chosen_by=document.put_by(key[:3]),
+        chosen_by=document.set_by(key[:3]),
         refuse=lambda path, value, allowed: document.error((*key, *path), value, allowed),
     )
 
@@ -182,7 +184,7 @@ def _with_otlp_variables(
         if variable not in environ or (variable == general and option in given):
             continue
         given[name] = environ[variable]
-        document.give((*key, name), variable)
+        document.record_origin((*key, name), variable)
         if option == "timeout":
             given[name] = _milliseconds(document, (*key, name), environ[variable])
     return given
@@ -199,7 +201,7 @@ def _milliseconds(document: Document, key: Key, seconds: str) -> float:
     return number * 1_000
 
 
-def _refuse_twice(document: Document, found: list[Options]) -> None:
+def _reject_twice(document: Document, found: list[Options]) -> None:
     for signal, place in (*PROCESSORS.items(), ("metrics", READERS)):
         names = [each.name for each in found if each.signal == signal and not _is_upstream(each.name, signal)]
         for name in ("sentry", "sentry_otlp", "console", "memory"):

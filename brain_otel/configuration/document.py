@@ -16,7 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from brain_otel.configuration.error import MASK, ConfigurationError, is_secret_name, masked, reason, refusal
+from brain_otel.configuration.error import (
+    MASK,
+    ConfigurationError,
+    configuration_error,
+    is_secret_name,
+    masked,
+    reason,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,11 +74,11 @@ class Document:
                 return None
         return value
 
-    def give(self, key: Key, variable: str, *, moved_from: Key | None = None) -> None:
+    def record_origin(self, key: Key, variable: str, *, moved_from: Key | None = None) -> None:
         """Remember that ``variable`` gave what is at ``key``, or that it has moved there from another place."""
         self._given[key] = (variable, moved_from)
 
-    def put_by(self, key: Key) -> str:
+    def set_by(self, key: Key) -> str:
         """The variable that has put what is at ``key`` there; empty if the file has."""
         return self._given.get(key, ("", None))[0]
 
@@ -100,7 +107,7 @@ class Document:
         hidden = is_secret_name(".".join(map(str, key))) or any(map(is_secret_name, variables))
         if hidden and value not in (None, ""):
             return ConfigurationError(f"{place} is {MASK}; allowed: {allowed}")
-        return refusal(place, value, allowed)
+        return configuration_error(place, value, allowed)
 
     def place(self, key: Key) -> str:
         """Where ``key`` is, in words: the file and the path, and the variable that gave it."""

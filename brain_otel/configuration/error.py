@@ -69,7 +69,7 @@ def shown(value: object) -> str:
     return text if len(text) <= _MAX_TEXT else text[: _MAX_TEXT - 3] + "..."
 
 
-def refusal(place: str, value: object, allowed: str) -> ConfigurationError:
+def configuration_error(place: str, value: object, allowed: str) -> ConfigurationError:
     """The error for ``value`` at ``place``."""
     return ConfigurationError(f"{masked(place)} is {shown(value)}; allowed: {allowed}")
 

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from brain_otel.configuration.error import ConfigurationError, refusal
+from brain_otel.configuration.error import ConfigurationError, configuration_error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,7 +52,9 @@ def choose_file(
     if not name:
         name, origin = DEFAULT_ENVIRONMENT, "the default"
     if not _ENVIRONMENT.fullmatch(name) or not name.isprintable() or name == "None":
-        raise refusal(origin, name, "a plain name such as staging: up to 64 characters, no spaces, no slashes")
+        raise configuration_error(
+            origin, name, "a plain name such as staging: up to 64 characters, no spaces, no slashes"
+        )
     if config_file or environ.get("OTEL_CONFIG_FILE"):
         return Choice(
             environment=name,
@@ -76,7 +78,7 @@ def _file_of(environment: str, environ: Mapping[str, str]) -> tuple[Path, str, t
     folders = [(packaged_files(), "this package")]
     if own := environ.get("BRAIN_OTEL_CONFIG_DIR"):
         if not os.path.isdir(own) or not os.access(own, os.R_OK | os.X_OK):  # noqa: PTH112 - it never raises
-            raise refusal("BRAIN_OTEL_CONFIG_DIR", own, "a folder that can be read")
+            raise configuration_error("BRAIN_OTEL_CONFIG_DIR", own, "a folder that can be read")
         folders.insert(0, (Path(own), "BRAIN_OTEL_CONFIG_DIR"))
     for folder, origin in folders:
         if (folder / f"{environment}.yaml").is_file():

@@ -22,15 +22,15 @@ class Hooks(NamedTuple):
         return any((self.mask, self.before_send, self.before_send_transaction))
 
 
-class _InUse:
+class _Current:
     hooks = Hooks()
 
 
 def hooks() -> Hooks:
     """Those in use."""
-    return _InUse.hooks
+    return _Current.hooks
 
 
 def configure_hooks(hooks: Hooks) -> None:
     """Use ``hooks``."""
-    _InUse.hooks = hooks
+    _Current.hooks = hooks

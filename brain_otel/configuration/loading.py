@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from brain_otel.configuration.destinations import METRIC_EXPORTER, read_destinations, replace_destinations
 from brain_otel.configuration.document import Document, read_document
 from brain_otel.configuration.file_choice import Choice, choose_file
-from brain_otel.configuration.schema import MAJOR, MINOR, is_newer, refuse_endless, validate
+from brain_otel.configuration.schema import MAJOR, MINOR, is_newer, reject_endless, validate
 from brain_otel.configuration.sections.delivery import read_delivery
 from brain_otel.configuration.sections.errors import read_errors
 from brain_otel.configuration.sections.instrumentation import read_instrumentation
@@ -17,8 +17,8 @@ from brain_otel.configuration.sections.privacy import read_privacy
 from brain_otel.configuration.sections.sampling import read_sampling, sentry_rate
 from brain_otel.configuration.sections.sentry import read_sentry
 from brain_otel.configuration.settings import SentrySettings, Settings
-from brain_otel.configuration.simple_form import is_usual
-from brain_otel.configuration.values import OURS, read_boolean, refuse_unknown, resource_attribute
+from brain_otel.configuration.simple_form import is_simple_form
+from brain_otel.configuration.values import OURS, read_boolean, reject_unknown, resource_attribute
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -79,10 +79,10 @@ def _settings(
     environment: str, document: Document, destinations: tuple[Options, ...], notices: tuple[str, ...]
 ) -> Settings:
     ours = document.get(*OURS) or {}
-    refuse_unknown(document, OURS, ours, ("sentry", "instrumentation", "errors", "privacy", "sampling", "delivery"))
-    _refuse_unpaired(document)
+    reject_unknown(document, OURS, ours, ("sentry", "instrumentation", "errors", "privacy", "sampling", "delivery"))
+    _reject_unpaired(document)
     sentry = read_sentry(environment, document)
-    refuse_endless(document)
+    reject_endless(document)
     sampling = read_sampling(document, destinations)
     if not any(destination.name in ("sentry", "sentry_otlp") for destination in destinations):
         sentry = None
@@ -92,7 +92,7 @@ def _settings(
         environment=environment,
         source=document.source,
         document=_upstream_part(document, environment, destinations, with_sentry=sentry is not None),
-        usual=is_usual(document.data),
+        simple_form=is_simple_form(document.data),
         destinations=destinations,
         sentry=sentry,
         instrumentation=read_instrumentation(document),
@@ -146,7 +146,7 @@ def _ordered(composite: list[dict[str, Any]], *, with_sentry: bool) -> list[dict
     return others + (sentry if with_sentry else [])
 
 
-def _refuse_unpaired(document: Document) -> None:
+def _reject_unpaired(document: Document) -> None:
     """OpenTelemetry would print what is no pair of ``attributes_list`` in the log, and go on."""
     place = ("resource", "attributes_list")
     pairs = str(document.get(*place) or "")

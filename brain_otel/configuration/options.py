@@ -1,6 +1,6 @@
 """A destination in the file, with its options: read one by one, refused with the place and the value.
 
-A destination asks for each option by name and type and ends with :meth:`Options.refuse_others`, so that a misspelt
+A destination asks for each option by name and type and ends with :meth:`Options.reject_others`, so that a misspelt
 one is an error and not without effect.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from brain_otel.configuration.error import MASK, ConfigurationError, is_secret_name, reason, refusal
+from brain_otel.configuration.error import MASK, ConfigurationError, configuration_error, is_secret_name, reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -139,7 +139,7 @@ class Options:
         """The error to raise where the destination cannot be made of its options."""
         return ConfigurationError(f"{self.place} cannot be made ({reason(error)}); allowed: {allowed}")
 
-    def refuse_others(self) -> None:
+    def reject_others(self) -> None:
         """Refuse what was not asked for.
 
         Raises:
@@ -157,7 +157,9 @@ class Options:
         hidden = any(map(is_secret_name, key)) and value not in (None, "")
         place = ".".join((self.place, *key))
         return (
-            ConfigurationError(f"{place} is {MASK}; allowed: {allowed}") if hidden else refusal(place, value, allowed)
+            ConfigurationError(f"{place} is {MASK}; allowed: {allowed}")
+            if hidden
+            else configuration_error(place, value, allowed)
         )
 
 

@@ -8,7 +8,7 @@ from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from brain_otel.configuration.simple_form import is_usual
+from brain_otel.configuration.simple_form import is_simple_form
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,7 +39,7 @@ def validate(document: Document) -> None:
     Raises:
         ConfigurationError: it names the deepest place that can be told.
     """
-    if is_usual(document.data):
+    if is_simple_form(document.data):
         return
     from jsonschema import Draft202012Validator
     from jsonschema.exceptions import best_match
@@ -58,7 +58,7 @@ def validate(document: Document) -> None:
         raise document.error(("file_format",), document.get("file_format"), _FORMAT)
 
 
-def refuse_endless(document: Document) -> None:
+def reject_endless(document: Document) -> None:
     """Refuse numbers that are none or infinite, which pass the schema's limits.
 
     Raises:

@@ -193,7 +193,7 @@ class Settings(NamedTuple):
     """The file that was read, for messages."""
     document: Mapping[str, Any]
     """The file's part that is OpenTelemetry's own, variables filled in, the destinations taken out."""
-    usual: bool = False
+    simple_form: bool = False
     """Whether it asks for no more than :mod:`brain_otel.configuration.simple_form` describes."""
     destinations: tuple[Options, ...] = ()
     """Each destination that the file names, once for each signal, with the options given there."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     Form = Callable[[Any], bool]
 
 
-def is_usual(data: Mapping[str, Any]) -> bool:
+def is_simple_form(data: Mapping[str, Any]) -> bool:
     """Whether the content of a file has this form; the packaged ones do."""
     return _FILE({name: value for name, value in data.items() if not str(name).startswith("x-")})
 

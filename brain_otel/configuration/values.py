@@ -31,7 +31,7 @@ def resource_attribute(document: Document, name: str) -> str | None:
     return found
 
 
-def refuse_unknown(document: Document, place: Key, given: Any, known: tuple[str, ...]) -> None:
+def reject_unknown(document: Document, place: Key, given: Any, known: tuple[str, ...]) -> None:
     """Refuse what is no mapping of ``known`` keys.
 
     Raises:

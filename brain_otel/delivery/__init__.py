@@ -2,8 +2,8 @@
 
 ::
 
-    record ──> Delivery ──┬─ Spool ─> segments on disk ─> DiskBacklog ─┐
-                          └─ MemoryBacklog ────────────────────────────┴─> Courier ─> Sender ─> the network
+    record ──> Delivery ──┬─ Spool ─> segments on disk ─> SpoolQueue ─┐
+                          └─ MemoryQueue ────────────────────────────┴─> RetryLoop ─> Sender ─> the network
 
 Nothing here knows OpenTelemetry or Sentry's SDK: a record is a finished request body.
 """

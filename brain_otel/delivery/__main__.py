@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from brain_otel.delivery.spool.directory import is_empty, locked
-from brain_otel.delivery.spool.shipper import shipping_until_told
+from brain_otel.delivery.spool.shipper import ship_until_stopped
 from brain_otel.delivery.spool.shipper_process import USERS
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ ELECTION = 3.0
 def main(directory: Path) -> None:
     """Send what lies in ``directory`` until nobody uses it any more."""
     _log_to(directory / LOG)
-    with shipping_until_told(directory) as (shipper, ended):
+    with ship_until_stopped(directory) as (shipper, ended):
         _stay(directory, shipper, ended)
 
 

@@ -11,7 +11,7 @@ import weakref
 from typing import TYPE_CHECKING
 
 from brain_otel.configuration.settings import CONNECTIONS, SPOOL_AGE
-from brain_otel.delivery.memory_queue import InMemory, MemoryBacklog
+from brain_otel.delivery.memory_queue import MemoryQueue, MemoryRecord
 from brain_otel.delivery.rate_limits import read_limits
 from brain_otel.runtime.guard import guarded
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from brain_otel.delivery.record import Record
-    from brain_otel.delivery.retry_loop import Courier
-    from brain_otel.delivery.spool.shipper_process import Shipping
+    from brain_otel.delivery.retry_loop import RetryLoop
+    from brain_otel.delivery.spool.shipper_process import ShipperSupervisor
     from brain_otel.delivery.spool.writer import Spool
     from brain_otel.delivery.target import Target
 
@@ -49,7 +49,7 @@ class Delivery:
         target: Target,
         *,
         lost: Callable[[Record, str], None],
-        spool: tuple[Spool, Shipping] | None = None,
+        spool: tuple[Spool, ShipperSupervisor] | None = None,
         max_items: int = MAX_ITEMS,
         connections: int = CONNECTIONS,
     ) -> None:
@@ -59,17 +59,15 @@ class Delivery:
         self._connections = connections
         self._disk_rests_until = 0.0
         self._spool = spool[0] if spool is not None else None
-        self._shipping = spool[1] if spool is not None else None
+        self._supervisor = spool[1] if spool is not None else None
         self._reset()
         alive = weakref.ref(self)
         os.register_at_fork(after_in_child=lambda: _reset(alive()))
 
     def _reset(self) -> None:
         """Begin with an empty memory; in a forked child what waits is the parent's."""
-        self._memory = MemoryBacklog(
-            max_items=self._max_items, max_bytes=MAX_BYTES, max_age=SPOOL_AGE, lost=self._lost
-        )
-        self._courier: Courier[InMemory] | None = None
+        self._memory = MemoryQueue(max_items=self._max_items, max_bytes=MAX_BYTES, max_age=SPOOL_AGE, lost=self._lost)
+        self._retry_loop: RetryLoop[MemoryRecord] | None = None
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
@@ -89,8 +87,8 @@ class Delivery:
                 if self._disk_rests_until:
                     self._disk_rests_until = 0.0
                     logger.warning("The spool %s can be written to again", self._spool.directory)
-                if self._shipping is not None:
-                    self._shipping.wake(self._target_id)
+                if self._supervisor is not None:
+                    self._supervisor.wake(self._target_id)
                 return
         if self._stop.is_set():
             self._lost(record, "queue_overflow")
@@ -103,8 +101,8 @@ class Delivery:
     def flush(self, timeout: float) -> bool:
         """Wait up to ``timeout`` seconds until all is sent; whether it was, or is on disk."""
         deadline = time.monotonic() + timeout
-        if self._spool is not None and self._shipping is not None and self._shipping.mode == "thread":
-            self._shipping.wait(self._spool.folder, timeout)
+        if self._spool is not None and self._supervisor is not None and self._supervisor.mode == "thread":
+            self._supervisor.wait(self._spool.folder, timeout)
         while self._memory and time.monotonic() < deadline:
             time.sleep(0.005)
         return not self._memory
@@ -120,8 +118,8 @@ class Delivery:
     def end(self) -> None:
         """The process ends: begin to send nothing more, and leave on disk, or count, what waits in memory."""
         self._leave_memory()
-        if self._shipping is not None:
-            self._shipping.stop()
+        if self._supervisor is not None:
+            self._supervisor.stop()
 
     def _leave_memory(self) -> None:
         left = self._memory.clear()
@@ -137,7 +135,7 @@ class Delivery:
 
     def is_healthy(self) -> bool:
         """Whether the target takes what it gets, and not too much waits."""
-        if self._memory.is_full or (self._courier is not None and self._courier.limits.resting()):
+        if self._memory.is_full or (self._retry_loop is not None and self._retry_loop.limits.resting()):
             return False
         return self._spool is None or not read_limits(self._spool.folder)
 
@@ -145,7 +143,7 @@ class Delivery:
         """Whether a report of losses would not be lost itself: it is put on disk, or the target is there."""
         if self._spool is not None and not self._disk_rests_until:
             return True
-        return self._courier is None or not self._courier.failure
+        return self._retry_loop is None or not self._retry_loop.failure
 
     def _start(self) -> None:
         if self._thread is None:
@@ -156,16 +154,16 @@ class Delivery:
         if self._thread is not None:
             return
         # Only here: a service with a spool and a process that ships it never sends by itself.
-        from brain_otel.delivery.http import Sender
-        from brain_otel.delivery.retry_loop import Courier, keep_sending
+        from brain_otel.delivery.http import HttpClient
+        from brain_otel.delivery.retry_loop import RetryLoop, keep_sending
 
-        sender = Sender(self._target, connections=self._connections)
-        self._courier = Courier(
-            self._target.address, self._memory, sender, lost=self._lost, connections=self._connections
+        http_client = HttpClient(self._target, connections=self._connections)
+        self._retry_loop = RetryLoop(
+            self._target.address, self._memory, http_client, lost=self._lost, connections=self._connections
         )
         self._thread = threading.Thread(
             target=keep_sending,
-            args=(self._courier, self._stop, self._wake, None),
+            args=(self._retry_loop, self._stop, self._wake, None),
             name="brain_otel.delivery",
             daemon=True,
         )

@@ -35,7 +35,7 @@ codecs.lookup("idna")
 # A socket looks it up when it first connects to a name. A process that is forked while another thread does so for the
 # first time would find half of it, and note for good that there is none.
 
-Verdict = Literal["sent", "limited", "refused", "ill", "unreachable"]
+SendResult = Literal["sent", "limited", "refused", "ill", "unreachable"]
 
 
 class Answer(NamedTuple):
@@ -45,7 +45,7 @@ class Answer(NamedTuple):
     has a fault, it may go better later. ``unreachable``: there was no answer.
     """
 
-    verdict: Verdict
+    result: SendResult
     reason: str = ""
     wait: float | None = None
     """Seconds that the server wants to be left alone."""
@@ -53,7 +53,7 @@ class Answer(NamedTuple):
     """Seconds by category for which nothing of it is to be sent; "" stands for all."""
 
 
-class Sender:
+class HttpClient:
     """Keeps connections to a target and sends records over them; several threads may use one."""
 
     def __init__(self, target: Target, *, connections: int) -> None:
@@ -79,7 +79,7 @@ class Sender:
         if self._target.compress and len(body) >= COMPRESSED_FROM:
             body, headers["Content-Encoding"] = gzip.compress(body, _LEVEL), "gzip"
         try:
-            with _untraced():
+            with _suppressed():
                 response = self._pool.request("POST", self._target.url, body=body, headers=headers, redirect=False)
         except Exception as error:  # urllib3's, and whatever a broken proxy or certificate gives rise to
             return Answer("unreachable", f"{type(error).__name__}: {_one_line(str(error))}")
@@ -96,7 +96,7 @@ def _pool(target: Target, options: dict[str, Any]) -> Any:
     return urllib3.ProxyManager(target.proxy, proxy_headers=dict(target.proxy_headers), **options)
 
 
-def _untraced() -> AbstractContextManager[None]:
+def _suppressed() -> AbstractContextManager[None]:
     """Our own requests make no spans; in the shipper's process there is nothing that would."""
     if "opentelemetry.context" not in sys.modules:
         return nullcontext()

@@ -69,7 +69,7 @@ class Record(NamedTuple):
     """When it was made, in nanoseconds since 1970."""
 
     @property
-    def lane(self) -> str:
+    def priority(self) -> str:
         """``errors``, which are sent first and dropped last, or ``traces``."""
         return "traces" if self.category in _TRACES else "errors"
 

@@ -18,9 +18,9 @@ from brain_otel.runtime.guard import guarded
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from brain_otel.delivery.http import Answer, Sender
+    from brain_otel.delivery.http import Answer, HttpClient
     from brain_otel.delivery.record import Record
-    from brain_otel.delivery.spool.reader import Backlog
+    from brain_otel.delivery.spool.reader import Queue
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0
 DEFAULT_REST = 60.0
 """Seconds to wait after a 429 that does not say how long, as sentry-sdk does."""
 
-MAX_STRIKES = 100
+MAX_FAILURES = 100
 """Failures of one record, while others are taken, after which it is the record that is at fault.
 
 Of a server that fails nine times out of ten at random it would be one record in 40,000.
@@ -39,7 +39,7 @@ Of a server that fails nine times out of ten at random it would be one record in
 OTHERS = 8
 """Attempts that are made with other records, if there are any, before those that failed come to their turn again."""
 
-LONGEST_PENALTY = 30.0
+MAX_BACKOFF = 30.0
 """Seconds for which such a record lets others go before, at most."""
 
 MAX_STRUCK = 1_000
@@ -50,7 +50,7 @@ _HELD = frozenset({"error", "transaction", "internal", "otlp_traces", "otlp_logs
 """What waits while it is not wanted; ``internal`` is what tells of losses."""
 
 
-class Courier(Generic[W]):
+class RetryLoop(Generic[W]):
     """The way from one backlog to one target.
 
     ``lost`` is told of each record that is given up, with the reason in Sentry's words; ``limited`` of the seconds
@@ -60,8 +60,8 @@ class Courier(Generic[W]):
     def __init__(
         self,
         address: str,
-        backlog: Backlog[W],
-        sender: Sender,
+        queue: Queue[W],
+        http_client: HttpClient,
         *,
         lost: Callable[[Record, str], None] = lambda _record, _reason: None,
         limited: Callable[[dict[str, float]], None] = lambda _: None,
@@ -71,28 +71,28 @@ class Courier(Generic[W]):
         """Why nothing goes out, while nothing does."""
         self.limits = Limits()
         self._address = address
-        self._backlog = backlog
-        self._crew = _Crew(sender, connections)
+        self._queue = queue
+        self._crew = _SendingThreads(http_client, connections)
         self._connections = connections
         self._lost = lost
         self._limited = limited
         self._failures = 0
         self._width = 1
-        self._strikes: dict[W, tuple[int, float]] = {}
+        self._failure_counts: dict[W, tuple[int, float]] = {}
         """How often a record failed while others were taken, and until when others go before."""
-        self._suspects: deque[W] = deque(maxlen=2 * OTHERS)
+        self._quarantined: deque[W] = deque(maxlen=2 * OTHERS)
         """What failed while nothing was taken: a server that is away, or these."""
 
     def step(self) -> float | None:
         """Send a few records; the seconds until there is more to do, or None if nothing waits."""
-        batch = self._backlog.take(2 if self._failures else self._width, self._may_send)
+        batch = self._queue.take(2 if self._failures else self._width, self._may_send)
         if not batch and self._failures:
-            batch = self._backlog.take(2, self._is_wanted)
+            batch = self._queue.take(2, self._is_wanted)
         # One at a time, in their order, until that is seen not to be enough.
         self._width = min(2 * len(batch), self._connections) if len(batch) >= self._width else 1
         if not batch:
             now = time.monotonic()
-            again = [max(0.01, until - now) for _, until in self._strikes.values()]
+            again = [max(0.01, until - now) for _, until in self._failure_counts.values()]
             return min([*self.limits.resting().values(), *again], default=None)
         unwanted = [each for each in batch if self.limits.rest(each.record.category)]
         for waiting in unwanted:
@@ -101,14 +101,14 @@ class Courier(Generic[W]):
         if not batch:
             return 0.0
         answers = self._crew.send([each.record for each in batch])
-        taken = sum(answer.verdict in ("sent", "refused") for answer in answers)
+        taken = sum(answer.result in ("sent", "refused") for answer in answers)
         for waiting, answer in zip(batch, answers, strict=True):
             self._settle(waiting, answer)
-        failed = [each for each in zip(batch, answers, strict=True) if each[1].verdict in _FAILED]
+        failed = [each for each in zip(batch, answers, strict=True) if each[1].result in _FAILED]
         if failed and not taken:
             return self._failed(batch, failed[0][1])
         for waiting, answer in failed:
-            self._strike(waiting, answer.reason)
+            self._count_failure(waiting, answer.reason)
         self._recovered()
         return 0.0
 
@@ -118,7 +118,7 @@ class Courier(Generic[W]):
 
     def _may_send(self, waiting: W) -> bool:
         return self._is_wanted(waiting) and (
-            waiting not in self._strikes or self._strikes[waiting][1] <= time.monotonic()
+            waiting not in self._failure_counts or self._failure_counts[waiting][1] <= time.monotonic()
         )
 
     def _settle(self, waiting: W, answer: Answer) -> None:
@@ -126,29 +126,29 @@ class Courier(Generic[W]):
         record = waiting.record
         if answer.limits:
             self._rest(answer.limits)
-        if answer.verdict == "sent":
+        if answer.result == "sent":
             self._finish(waiting)
-        elif answer.verdict == "refused":
+        elif answer.result == "refused":
             self._refuse(waiting, answer.reason)
-        elif answer.verdict == "limited":
+        elif answer.result == "limited":
             if record.category not in _HELD:
                 self._give_up(waiting)
             elif not self.limits.rest(record.category):  # the answer named others
                 self.limits.update({record.category: DEFAULT_REST})
 
-    def _strike(self, waiting: W, reason: str) -> None:
+    def _count_failure(self, waiting: W, reason: str) -> None:
         """Others were taken, and this one was not: if that happens again and again, it is at fault."""
-        strikes = self._strikes.get(waiting, (0, 0.0))[0] + 1
-        if strikes >= MAX_STRIKES:
+        failure_count = self._failure_counts.get(waiting, (0, 0.0))[0] + 1
+        if failure_count >= MAX_FAILURES:
             self._refuse(waiting, reason)
         else:
-            self._penalise(waiting, strikes, _pause(strikes - 1, LONGEST_PENALTY))
+            self._penalise(waiting, failure_count, _pause(failure_count - 1, MAX_BACKOFF))
 
-    def _penalise(self, waiting: W, strikes: int, seconds: float) -> None:
+    def _penalise(self, waiting: W, failure_count: int, seconds: float) -> None:
         """Let others go before ``waiting`` for a while."""
-        self._strikes[waiting] = strikes, time.monotonic() + seconds
-        if len(self._strikes) > MAX_STRUCK:  # of those, what was dropped meanwhile is never heard of again
-            del self._strikes[next(iter(self._strikes))]
+        self._failure_counts[waiting] = failure_count, time.monotonic() + seconds
+        if len(self._failure_counts) > MAX_STRUCK:  # of those, what was dropped meanwhile is never heard of again
+            del self._failure_counts[next(iter(self._failure_counts))]
 
     def _rest(self, limits: Mapping[str, float]) -> None:
         if not self.limits.resting():
@@ -158,8 +158,8 @@ class Courier(Generic[W]):
         self._limited(self.limits.resting())
 
     def _finish(self, waiting: W) -> None:
-        self._strikes.pop(waiting, None)
-        self._backlog.done(waiting)
+        self._failure_counts.pop(waiting, None)
+        self._queue.done(waiting)
 
     def _give_up(self, waiting: W) -> None:
         """Drop what is of a kind that is not wanted now, as sentry-sdk does; what matters waits."""
@@ -167,9 +167,9 @@ class Courier(Generic[W]):
         self._finish(waiting)
 
     def _refuse(self, waiting: W, reason: str) -> None:
-        self._strikes.pop(waiting, None)
+        self._failure_counts.pop(waiting, None)
         logger.warning("%s refuses a record of %s (%s)", self._address, waiting.record.category, reason)
-        self._backlog.refuse(waiting, reason)
+        self._queue.refuse(waiting, reason)
         self._lost(waiting.record, "send_error")
 
     def _failed(self, batch: Sequence[W], answer: Answer) -> float:
@@ -180,9 +180,9 @@ class Courier(Generic[W]):
         pause = _pause(self._failures, LONGEST_PAUSE)
         self._failures += 1
         for waiting in batch:
-            if waiting not in self._suspects:
-                self._suspects.append(waiting)
-            self._penalise(waiting, self._strikes.get(waiting, (0, 0.0))[0], OTHERS * pause)
+            if waiting not in self._quarantined:
+                self._quarantined.append(waiting)
+            self._penalise(waiting, self._failure_counts.get(waiting, (0, 0.0))[0], OTHERS * pause)
         return max(pause, answer.wait or 0.0)
 
     def _recovered(self) -> None:
@@ -190,9 +190,9 @@ class Courier(Generic[W]):
             return
         if self._failures > 1:
             logger.warning("%s is reached again", self._address)
-        for waiting in [each for each in self._suspects if each in self._strikes]:
-            self._strike(waiting, self.failure)
-        self._suspects.clear()
+        for waiting in [each for each in self._quarantined if each in self._failure_counts]:
+            self._count_failure(waiting, self.failure)
+        self._quarantined.clear()
         self.failure = ""
         self._failures = 0
 
@@ -201,25 +201,27 @@ def _pause(failures: int, longest: float) -> float:
     return min(longest, FIRST_PAUSE * 2.0 ** min(failures, 20)) * random.uniform(0.5, 1.0)  # noqa: S311
 
 
-def keep_sending(courier: Courier[Any], stop: threading.Event, wake: threading.Event, poll: float | None) -> None:
+def keep_sending(
+    retry_loop: RetryLoop[Any], stop: threading.Event, wake: threading.Event, poll: float | None
+) -> None:
     """Send until ``stop`` is set; where nothing waits, look again when ``wake`` is set or after ``poll`` seconds."""
     while not stop.is_set():
         pause: float | None = 1.0
         with guarded("sending what waits"):
-            pause = courier.step()
+            pause = retry_loop.step()
         if pause is None:
             wake.wait(poll)
             wake.clear()
         elif pause:
             # What is new may be of a kind that need not wait; a server that is away is left alone.
-            stop.wait(pause if courier.failure else min(pause, 1.0))
+            stop.wait(pause if retry_loop.failure else min(pause, 1.0))
 
 
-class _Crew:
+class _SendingThreads:
     """Sends several records at once, on daemon threads that are begun when there is use for them."""
 
-    def __init__(self, sender: Sender, size: int) -> None:
-        self._sender = sender
+    def __init__(self, http_client: HttpClient, size: int) -> None:
+        self._http_client = http_client
         self._size = size
         self._work: queue.SimpleQueue[tuple[Record, int, list[Answer | None], threading.Semaphore]] = (
             queue.SimpleQueue()
@@ -236,7 +238,7 @@ class _Crew:
             thread = threading.Thread(target=self._run, name="brain_otel.sending", daemon=True)
             self._threads.append(thread)
             thread.start()
-        answers[0] = self._sender.send(records[0])
+        answers[0] = self._http_client.send(records[0])
         for _ in records[1:]:
             finished.acquire()
         return [answer for answer in answers if answer is not None]
@@ -244,5 +246,5 @@ class _Crew:
     def _run(self) -> None:
         while True:
             record, index, answers, finished = self._work.get()
-            answers[index] = self._sender.send(record)
+            answers[index] = self._http_client.send(record)
             finished.release()

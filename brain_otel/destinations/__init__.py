@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from brain_otel.configuration.options import Options, Signal
     from brain_otel.configuration.settings import Settings
-    from brain_otel.events.listeners import Reporter
+    from brain_otel.events.listeners import EventListener
 
 ENTRY_POINTS = "brain_otel_destination"
 """The group of the entry points by which other packages add destinations."""
@@ -43,7 +43,7 @@ class Destination(NamedTuple):
     log_record_processor: LogRecordProcessor | None = None
     metric_exporter: MetricExporter | None = None
     """For a ``periodic`` reader; called on a thread of its own."""
-    reporter: Reporter | None = None
+    listener: EventListener | None = None
     ready: str | None = None
     """What to say in the log once set-up is done."""
     pressure: Callable[[], int] | None = None

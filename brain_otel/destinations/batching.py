@@ -8,7 +8,7 @@ from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from brain_otel.destinations.destination import Destination
-from brain_otel.destinations.outage_log import FAILURES, Told
+from brain_otel.destinations.outage_log import FAILURES, FailureLogger
 from brain_otel.privacy.processors import MaskingLogRecordProcessor, MaskingSpanProcessor
 
 if TYPE_CHECKING:
@@ -43,13 +43,13 @@ def batch_options(options: Options) -> dict[str, Any]:
                 "max_export_batch_size", min(MAX_EXPORT_BATCH_SIZE, size), 1, size
             ),
         }
-    options.refuse_others()
+    options.reject_others()
     return batch
 
 
 def create_batched(name: str, signal: Signal, exporter: Any, batch: Mapping[str, Any]) -> Destination:
     """The destination that hands batches of ``signal`` to ``exporter``."""
-    told = Told(exporter, f"{name}: {signal}", FAILURES[signal])
+    told = FailureLogger(exporter, f"{name}: {signal}", FAILURES[signal])
     if signal == "metrics":
         return Destination(
             name=name,

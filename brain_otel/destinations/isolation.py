@@ -127,7 +127,7 @@ class IsolatedMetricExporter(MetricExporter):
         """Nothing: the destination is shut down, after the meter provider."""
 
 
-class InUse:
+class IsolatedDestination:
     """A destination in use, set apart from the others."""
 
     def __init__(self, destination: Destination, index: int = 0, asked_as: str = "") -> None:
@@ -200,7 +200,7 @@ class InUse:
         return queue
 
 
-def _reset(used: InUse | None) -> None:
+def _reset(used: IsolatedDestination | None) -> None:
     if used is not None:
         used._reset()
 

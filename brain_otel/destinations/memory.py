@@ -105,7 +105,7 @@ class MemoryMetricExporter(MetricExporter):
 
 def create_destination(options: Options, settings: Settings) -> Destination:  # noqa: ARG001
     """Keep what there is in :data:`MEMORY`."""
-    options.refuse_others()
+    options.reject_others()
     traces, logs, metrics = (options.signal == each for each in SIGNALS)
     return Destination(
         name="memory",

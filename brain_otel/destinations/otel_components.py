@@ -15,7 +15,7 @@ from opentelemetry.configuration._tracer_provider import _create_span_exporter, 
 from opentelemetry.configuration.file._loader import _dict_to_model
 
 from brain_otel.destinations.destination import Destination
-from brain_otel.destinations.outage_log import FAILURES, Told
+from brain_otel.destinations.outage_log import FAILURES, FailureLogger
 from brain_otel.destinations.probe import send_probe
 from brain_otel.privacy import masked_url
 from brain_otel.privacy.processors import MaskingLogRecordProcessor, MaskingSpanProcessor
@@ -51,7 +51,7 @@ def create_destination(options: Options, settings: Settings) -> Destination:  # 
         allowed = "otlp_http, otlp_grpc, console, or an installed plugin, with what it takes"
         raise options.failure(error, allowed) from None
     processor: Any = spans or logs
-    told = Told(_exporter_of(processor), f"{name}: {options.signal}", FAILURES[options.signal])
+    told = FailureLogger(_exporter_of(processor), f"{name}: {options.signal}", FAILURES[options.signal])
     return Destination(
         name=name,
         span_processor=MaskingSpanProcessor(spans) if spans is not None else None,

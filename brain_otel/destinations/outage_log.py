@@ -36,7 +36,7 @@ FAILURES: dict[Signal, Any] = {
 """What an exporter returns that has failed."""
 
 
-class Told:
+class FailureLogger:
     """An exporter whose failures to export are told once an outage, and remembered until they are asked for.
 
     Its ``export`` is replaced on the object itself: readers of metrics look at other attributes of it, too.
@@ -53,8 +53,8 @@ class Told:
 
     def export(self, *args: Any, **kwargs: Any) -> Any:
         """Export, and tell of the beginning or the end of an outage."""
-        said = Overheard()
-        with overheard(said):
+        said = CapturedLogs()
+        with captured_logs(said):
             try:
                 result = self._export(*args, **kwargs)
             except Exception as error:
@@ -91,13 +91,13 @@ _WITHOUT_REASON = re.compile("due to timeout, max retries or shutdown|Shutdown i
 
 
 @dataclass
-class Overheard:
+class CapturedLogs:
     """What was logged while an exporter exported."""
 
     reason: str = ""
 
 
-_listener: ContextVar[Overheard | None] = ContextVar("brain_otel.overheard", default=None)
+_listener: ContextVar[CapturedLogs | None] = ContextVar("brain_otel.overheard", default=None)
 
 
 def _hear(record: logging.LogRecord) -> bool:
@@ -113,7 +113,7 @@ def _hear(record: logging.LogRecord) -> bool:
 
 
 @contextmanager
-def overheard(listener: Overheard) -> Iterator[None]:
+def captured_logs(listener: CapturedLogs) -> Iterator[None]:
     """Keep in ``listener`` what exporters log in this context while the block lasts; it goes nowhere else."""
     _listen_to_all()
     token = _listener.set(listener)

@@ -19,7 +19,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
 from brain_otel.delivery import DeliveryError
-from brain_otel.destinations.outage_log import Overheard, overheard
+from brain_otel.destinations.outage_log import CapturedLogs, captured_logs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,12 +45,12 @@ def send_probe(exporter: Any, signal: Signal, settings: Settings, timeout: float
         DeliveryError: it was not, with the exporter's reason.
     """
     batch = _batch(signal, settings)
-    said = Overheard()
+    said = CapturedLogs()
     results: list[Any] = []
     done = threading.Event()
 
     def export() -> None:
-        with overheard(said), suppress_instrumentation():
+        with captured_logs(said), suppress_instrumentation():
             try:
                 results.append(exporter.export(batch))
             except Exception as error:  # the reason is told, whatever it is

@@ -12,7 +12,7 @@ from brain_otel.destinations.destination import Destination
 from brain_otel.privacy import masked_url
 from brain_otel.sentry.client import close_sentry, configure_sentry, end_sentry, flush_sentry, pressure_on
 from brain_otel.sentry.dsn import envelope_address, probe_event
-from brain_otel.sentry.events import SentryReporter
+from brain_otel.sentry.events import SentryListener
 from brain_otel.sentry.span_processor import SentrySpanProcessor
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def create_destination(options: Options, settings: Settings) -> Destination | None:
     """Start the bridge to Sentry; off without a DSN. ``options`` are sentry-sdk's and come before ours."""
-    _refuse_others(options)  # without a DSN too: a mistake is not to show in production first
+    _reject_others(options)  # without a DSN too: a mistake is not to show in production first
     if settings.sentry is None:
         return None
     processor = SentrySpanProcessor()
@@ -44,7 +44,7 @@ def create_destination(options: Options, settings: Settings) -> Destination | No
     return Destination(
         name="sentry",
         span_processor=processor,
-        reporter=SentryReporter(processor),
+        listener=SentryListener(processor),
         flush=flush,
         shutdown=shutdown,
         end=partial(end_sentry, client),
@@ -75,7 +75,7 @@ def _start(
         raise options.failure(error, "options with values as sentry_sdk.init() takes them") from None
 
 
-def _refuse_others(options: Options) -> None:
+def _reject_others(options: Options) -> None:
     for name in options.values:
         if name == "dsn":  # it would be another one than the rest of the bridge knows
             raise options.error(name, "the DSN in distribution.brain_otel.sentry.dsn")
@@ -89,7 +89,7 @@ def describe(options: Options, settings: Settings) -> str:
     Raises:
         ConfigurationError: there is an option that is none.
     """
-    _refuse_others(options)
+    _reject_others(options)
     sentry = settings.sentry
     if sentry is None:
         return "off: no DSN (SENTRY_DSN)"

@@ -26,7 +26,7 @@ from brain_otel.runtime.guard import guarded
 from brain_otel.sentry.breadcrumbs import MAX_BREADCRUMBS
 from brain_otel.sentry.client import close_sentry, configure_sentry, flush_sentry, pressure_on
 from brain_otel.sentry.dsn import otlp_address, probe_event
-from brain_otel.sentry.events import SentryReporter
+from brain_otel.sentry.events import SentryListener
 from brain_otel.traces import conventions
 from brain_otel.traces.collector import CollectedTrace, span_count
 from brain_otel.traces.queued_collector import QueuedCollector
@@ -102,7 +102,7 @@ def create_destination(options: Options, settings: Settings) -> Destination | No
     return Destination(
         name="sentry_otlp",
         span_processor=trail,
-        reporter=SentryReporter(trail),
+        listener=SentryListener(trail),
         flush=flush,
         shutdown=shutdown,
         pressure=partial(pressure_on, client),

@@ -11,7 +11,7 @@ import wrapt
 
 if TYPE_CHECKING:
     from brain_otel.configuration.settings import Settings
-    from brain_otel.destinations.isolation import InUse
+    from brain_otel.destinations.isolation import IsolatedDestination
 
 
 def silence() -> None:
@@ -20,7 +20,7 @@ def silence() -> None:
     def wiring_imported(wiring: Any) -> None:
         wrapped = wiring.create_destinations
 
-        def create_destinations(settings: Settings) -> tuple[InUse, ...]:
+        def create_destinations(settings: Settings) -> tuple[IsolatedDestination, ...]:
             created = wrapped(settings)
             wiring.give_up(created)
             return tuple(_silent(each) for each in created)
@@ -30,13 +30,13 @@ def silence() -> None:
     wrapt.register_post_import_hook(wiring_imported, "brain_otel.sdk.pipeline")
 
 
-def _silent(given_up: InUse) -> InUse:
+def _silent(given_up: IsolatedDestination) -> IsolatedDestination:
     """One of its name that takes nothing; a reader of metrics still has its exporter, which drops all of it."""
     from brain_otel.destinations.destination import Destination
-    from brain_otel.destinations.isolation import InUse
+    from brain_otel.destinations.isolation import IsolatedDestination
 
     destination = Destination(name=given_up.name, flush=lambda _timeout: True, shutdown=lambda _timeout: None)
-    silent = InUse(destination, given_up.index)
+    silent = IsolatedDestination(destination, given_up.index)
     silent.metric_exporter = given_up.metric_exporter
     return silent
 

@@ -8,7 +8,7 @@ from typing import Any
 from opentelemetry.semconv.attributes import exception_attributes
 
 from brain_otel.privacy import policy
-from brain_otel.runtime.safe_repr import written_out
+from brain_otel.runtime.safe_repr import safe_repr
 from brain_otel.runtime.text import encodable
 
 _INT64 = 2**63
@@ -31,7 +31,7 @@ def attribute_value(value: Any) -> Any:
 
 
 def _safe_text(value: Any) -> str:
-    return value if isinstance(value, str) else written_out(value, str)
+    return value if isinstance(value, str) else safe_repr(value, str)
 
 
 def error_attributes(error: BaseException) -> dict[str, str]:

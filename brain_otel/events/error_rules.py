@@ -28,26 +28,26 @@ class ErrorRules:
         )
         self._ignored, self._reported = settings.ignored_exceptions, settings.reported_exceptions
         self._loggers = settings.ignored_loggers
-        self._verdict_on: Callable[[Any], bool | None] = lru_cache(maxsize=1024)(self._find_verdict)
+        self._cached_answer: Callable[[Any], bool | None] = lru_cache(maxsize=1024)(self._answer_for)
 
     def is_failed(self, status: int) -> bool:
         """Whether a response with ``status`` is a failure of this service."""
         return status in self._statuses
 
-    def verdict(self, error: BaseException) -> bool | None:
+    def should_report(self, error: BaseException) -> bool | None:
         """Whether ``error`` is reported whatever became of it; None if the rules do not name its class.
 
         A group is ignored if all of it is, and reported if one of it is.
         """
         if not self._ignored and not self._reported:
             return None
-        verdict = self._verdict_on(type(error))
-        if verdict is None and isinstance(error, BaseExceptionGroup):
-            inner = [self.verdict(each) for each in error.exceptions]
+        should_report = self._cached_answer(type(error))
+        if should_report is None and isinstance(error, BaseExceptionGroup):
+            inner = [self.should_report(each) for each in error.exceptions]
             return True if True in inner else None if None in inner else False
-        return verdict
+        return should_report
 
-    def _find_verdict(self, kind: type[BaseException]) -> bool | None:
+    def _answer_for(self, kind: type[BaseException]) -> bool | None:
         if is_named(kind, self._reported):
             return True
         return False if is_named(kind, self._ignored) else None
@@ -76,15 +76,15 @@ def _imported(name: str) -> object:
     return vars(sys.modules[module]).get(attribute) if module in sys.modules else None
 
 
-class _InUse:
+class _Current:
     rules = ErrorRules(ErrorSettings())
 
 
 def error_rules() -> ErrorRules:
     """The rules of this process: those that were configured, else the default ones."""
-    return _InUse.rules
+    return _Current.rules
 
 
 def configure_error_rules(settings: ErrorSettings) -> None:
     """Make the rules of ``settings`` this process's."""
-    _InUse.rules = ErrorRules(settings)
+    _Current.rules = ErrorRules(settings)

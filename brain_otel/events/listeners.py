@@ -1,7 +1,7 @@
 """From the helpers to the destinations: who is told of an error, a message, a tag.
 
 Spans reach destinations through OpenTelemetry's span processors. What OpenTelemetry has no pipeline for
-(Sentry's errors, breadcrumbs, users) goes through a :class:`Reporter`, one per destination that wants it. The
+(Sentry's errors, breadcrumbs, users) goes through a :class:`EventListener`, one per destination that wants it. The
 helpers and the instrumentations speak to all of them here and know none of them by name.
 """
 
@@ -37,7 +37,7 @@ class Message(NamedTuple):
     context: Mapping[str, Any]
 
 
-class Reporter:
+class EventListener:
     """What a destination may want to hear beside spans; each method does nothing until overridden.
 
     No method may block on the network: they are called while a request runs.
@@ -69,18 +69,18 @@ class Reporter:
         """A named block of facts about the current request."""
 
 
-_reporters: tuple[Reporter, ...] = ()
+_listeners: tuple[EventListener, ...] = ()
 
 
-def configure_reporters(reporters: tuple[Reporter, ...]) -> None:
+def configure_listeners(listeners: tuple[EventListener, ...]) -> None:
     """Set who is told; an empty tuple for nobody. Called by set-up and shut-down."""
-    global _reporters
-    _reporters = reporters
+    global _listeners
+    _listeners = listeners
 
 
-def reporters() -> tuple[Reporter, ...]:
+def listeners() -> tuple[EventListener, ...]:
     """Who is told at the moment."""
-    return _reporters
+    return _listeners
 
 
 class local_trace_entered:  # noqa: N801 - a context manager, as a class because it is cheaper
@@ -95,10 +95,10 @@ class local_trace_entered:  # noqa: N801 - a context manager, as a class because
         self._trace = trace
 
     def __enter__(self) -> LocalTrace:
-        self._tokens: list[tuple[Reporter, object]] = []
-        for reporter in _reporters:
+        self._tokens: list[tuple[EventListener, object]] = []
+        for listener in _listeners:
             try:
-                self._tokens.append((reporter, reporter.begin(self._trace)))
+                self._tokens.append((listener, listener.begin(self._trace)))
             except Exception as error:
                 caught("beginning a local trace", error)
         self._before = local_trace.enter(self._trace)
@@ -111,8 +111,8 @@ class local_trace_entered:  # noqa: N801 - a context manager, as a class because
             with guarded("remembering what ended a local trace"):
                 local_trace.left_with(error, trace)
         trace.closed = True
-        for reporter, token in reversed(self._tokens):
+        for listener, token in reversed(self._tokens):
             try:
-                reporter.end(trace, token)
+                listener.end(trace, token)
             except Exception as failure:
                 caught("ending a local trace", failure)

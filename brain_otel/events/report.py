@@ -11,7 +11,7 @@ from opentelemetry._logs import SeverityNumber
 
 from brain_otel.events.attributes import attribute_value, error_attributes
 from brain_otel.events.error_rules import ASKED_FOR, error_rules
-from brain_otel.events.listeners import Failure, reporters
+from brain_otel.events.listeners import Failure, listeners
 from brain_otel.events.log_correlation import context_of_log, logger_of
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.text import encodable
@@ -45,7 +45,7 @@ def report_exception(
         trace = local_trace.current()
         if trace is not None and (known := trace.reported_as(error)) is not None:
             return known
-        if mechanism != ASKED_FOR and error_rules().verdict(error) is False:
+        if mechanism != ASKED_FOR and error_rules().should_report(error) is False:
             if trace is not None:
                 trace.remember(error, event_id="")  # a server's or a handler's log line of it is no event either
             return None
@@ -54,9 +54,9 @@ def report_exception(
         with guarded("writing an exception's log record"):
             emit_log(None, "error", event_id, facts, error)
         failure = Failure(error=error, event_id=event_id, handled=handled, mechanism=mechanism, context=facts)
-        for reporter in reporters():
+        for listener in listeners():
             with guarded("reporting an exception to a destination"):
-                reporter.exception(failure)
+                listener.exception(failure)
         if trace is not None and trace.reported_as(error) is None:
             trace.remember(error, event_id)
         return event_id

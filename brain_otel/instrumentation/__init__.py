@@ -60,7 +60,7 @@ def instrument(settings: InstrumentationSettings) -> None:
     """Instrument what ``settings`` say, now where the library is imported and else when it will be."""
     _State.settings = settings
     with guarded("protecting the application's exceptions"):
-        exception_recording.let_exceptions_through()
+        exception_recording.patch_exception_recording()
     for library in LIBRARIES:
         if not _enabled(library, settings):
             continue

@@ -16,7 +16,7 @@ import contextvars
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
-from brain_otel.events.listeners import Reporter, configure_reporters, reporters
+from brain_otel.events.listeners import EventListener, configure_listeners, listeners
 from brain_otel.events.report import report_exception
 from brain_otel.runtime.guard import caught, guarded
 from brain_otel.traces import local_trace
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _loops: WeakSet[asyncio.AbstractEventLoop] = WeakSet()
 
 
-class _LoopObserver(Reporter):
+class _LoopObserver(EventListener):
     """Observes the running loop from the first local trace on."""
 
     def begin(self, trace: LocalTrace) -> object:  # noqa: ARG002
@@ -70,12 +70,12 @@ _ObservedTask.__name__ = _ObservedTask.__qualname__ = "Task"  # as the applicati
 
 def instrument(settings: InstrumentationSettings) -> None:  # noqa: ARG001
     """Observe the loop of every local trace from now on."""
-    configure_reporters((_LoopObserver(), *reporters()))
+    configure_listeners((_LoopObserver(), *listeners()))
 
 
 def uninstrument() -> None:
     """Leave the loops as they were found."""
-    configure_reporters(tuple(each for each in reporters() if not isinstance(each, _LoopObserver)))
+    configure_listeners(tuple(each for each in listeners() if not isinstance(each, _LoopObserver)))
     for loop in list(_loops):
         if loop.get_task_factory() is _create_task:
             loop.set_task_factory(None)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _patches: list[Patch] = []
 
 
-def let_exceptions_through() -> None:
+def patch_exception_recording() -> None:
     """Replace what records exceptions: ``trace.use_span`` and two methods of the SDK's span."""
     from opentelemetry.sdk.trace import Span
 
@@ -42,7 +42,7 @@ def undo() -> None:
         _patches.pop().undo()
 
 
-def passing_through(raised: BaseException) -> BaseException:
+def original_exception(raised: BaseException) -> BaseException:
     """The exception that OpenTelemetry was writing out when its ``__str__`` raised ``raised``, else ``raised``."""
     frames = [frame for frame, _ in traceback.walk_tb(raised.__traceback__)]
     for writing, written in pairwise(frames):
@@ -107,7 +107,7 @@ def _exit(patch: Patch) -> Callable[..., Any]:
         try:
             return patch.original(self, kind, error, where)
         except Exception as raised:
-            if error is None or passing_through(raised) is raised:
+            if error is None or original_exception(raised) is raised:
                 raise
             with guarded("recording an exception on a span"):
                 self.set_status(status_of(error))

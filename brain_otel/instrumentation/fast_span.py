@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import EventBase
     from opentelemetry.trace import Link, Span, SpanKind
 
-    from brain_otel.sampling.decision import Verdict
+    from brain_otel.sampling.decision import SamplingDecision
 
 _PLAIN = frozenset({str, int, float, bool})
 """Types of values that the SDK takes as they are."""
@@ -99,7 +99,7 @@ class PlainSpan(SdkSpan):
         return readable
 
 
-def note(span: Span, key: str, value: Any) -> None:
+def set_new_attribute(span: Span, key: str, value: Any) -> None:
     """Set an attribute that was not set before."""
     if type(span) is PlainSpan and type(value) in _PLAIN and span._end_time is None:
         attributes: Any = span._attributes
@@ -115,9 +115,9 @@ def start_plain_span(tracer: Any, name: str, kind: SpanKind, attributes: dict[st
     parent = otel_trace.get_current_span(context).get_span_context()
     sampler = getattr(tracer, "sampler", None)
     if isinstance(sampler, HeadSampler) and is_plain(tracer, attributes):
-        verdict = sampler.decided_below(parent, context)
-        if verdict is not None and verdict.outcome is not Decision.DROP:
-            return start_decided(tracer, name, kind, attributes, context, parent, parent[0], verdict)
+        decision = sampler.decided_below(parent, context)
+        if decision is not None and decision.outcome is not Decision.DROP:
+            return start_decided(tracer, name, kind, attributes, context, parent, parent[0], decision)
     span: Span = tracer.start_span(name, context=context, kind=kind, attributes=attributes)
     return span
 
@@ -142,20 +142,20 @@ def start_decided(
     context: Context,
     parent: SpanContext,
     trace_id: int,
-    verdict: Verdict,
+    decision: SamplingDecision,
 ) -> Span:
-    """Start a span that is recorded, as ``verdict`` says, in a tracer and with attributes that are plain."""
+    """Start a span that is recorded, as ``decision`` says, in a tracer and with attributes that are plain."""
     caller = parent if parent.is_valid else None
     ids = tracer.id_generator
     is_random = bool(parent[3] & TraceFlags.RANDOM_TRACE_ID) if caller is not None else ids.is_trace_id_random()
     limits = tracer._span_limits
     span = object.__new__(PlainSpan)
     span._name = name
-    flags = _FLAGS[verdict.outcome is Decision.RECORD_AND_SAMPLE, is_random]
+    flags = _FLAGS[decision.outcome is Decision.RECORD_AND_SAMPLE, is_random]
     span_id = ids.generate_span_id()
     is_valid = 0 < trace_id <= _TRACE_ID_MAX_VALUE and 0 < span_id <= _SPAN_ID_MAX_VALUE
     # What `SpanContext` itself makes of these, two calls later.
-    span._context = tuple.__new__(SpanContext, (trace_id, span_id, False, flags, verdict.state, is_valid))
+    span._context = tuple.__new__(SpanContext, (trace_id, span_id, False, flags, decision.state, is_valid))
     span._kind = kind
     span._instrumentation_info = tracer.instrumentation_info
     span._instrumentation_scope = tracer._instrumentation_scope
@@ -170,7 +170,7 @@ def start_decided(
     span._span_processor = tracer.span_processor
     span._limits = limits
     span._lock = threading.Lock()
-    span._record_end_metrics = tracer._tracer_metrics.start_span(caller, verdict.outcome)
+    span._record_end_metrics = tracer._tracer_metrics.start_span(caller, decision.outcome)
     span._start_time = time.time_ns()
     tracer.span_processor.on_start(span, parent_context=context)
     return span

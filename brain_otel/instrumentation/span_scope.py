@@ -46,7 +46,7 @@ def is_http_enabled(context: Context) -> bool:
     return _SUPPRESSING.isdisjoint(context) or is_http_instrumentation_enabled()
 
 
-def is_left_out(context: Context) -> bool:
+def is_excluded_call(context: Context) -> bool:
     """Whether a span that started in ``context`` would not be recorded, as its request is not."""
     caller = context.get(_SPAN_KEY)
     return type(caller) is NonRecordingSpan and is_dropped(caller)

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from brain_otel.runtime.lazy_regex import expression
-from brain_otel.runtime.safe_repr import written_out
+from brain_otel.runtime.safe_repr import safe_repr
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -91,7 +91,7 @@ def plain_name(key: Any) -> str:
     """A name as text, without the marks of bytes and quotes."""
     if isinstance(key, bytes):
         return key.decode("latin-1")
-    text = key if isinstance(key, str) else written_out(key, str)
+    text = key if isinstance(key, str) else safe_repr(key, str)
     return text[2:-1] if text[:2] in ("b'", 'b"') else text.strip("'\"")
 
 

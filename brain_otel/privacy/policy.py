@@ -280,18 +280,18 @@ class Policy:
         return f"{self.text(address)}{tail}"
 
 
-class _InUse:
+class _Current:
     policy = Policy()
 
 
 def policy() -> Policy:
     """The policy of this process: the one that was configured, else the default one."""
-    return _InUse.policy
+    return _Current.policy
 
 
 def configure_privacy(policy: Policy | None) -> None:
     """Make ``policy`` this process's, the default one for None."""
-    _InUse.policy = policy or Policy()
+    _Current.policy = policy or Policy()
 
 
 def masked_url(url: str) -> str:

@@ -13,7 +13,7 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
 from brain_otel.privacy import policy
 from brain_otel.privacy.attributes import masked_attributes
-from brain_otel.privacy.spans import PrivateSpan
+from brain_otel.privacy.spans import MaskedSpan
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class MaskingSpanProcessor(SpanProcessor):
-    """Hands ended spans to another processor as :class:`PrivateSpan`."""
+    """Hands ended spans to another processor as :class:`MaskedSpan`."""
 
     def __init__(self, inner: SpanProcessor) -> None:
         self._inner = inner
@@ -35,7 +35,7 @@ class MaskingSpanProcessor(SpanProcessor):
 
     def on_end(self, span: ReadableSpan) -> None:
         """Tell the other, of what may be told."""
-        self._inner.on_end(PrivateSpan(span))
+        self._inner.on_end(MaskedSpan(span))
 
     def shutdown(self) -> None:
         """Shut the other down."""

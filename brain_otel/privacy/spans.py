@@ -14,7 +14,7 @@ from opentelemetry.trace import Link, Status
 from brain_otel.privacy.attributes import masked_attributes, without_parameters
 from brain_otel.privacy.policy import policy
 from brain_otel.runtime.text import encodable
-from brain_otel.traces.conventions import held
+from brain_otel.traces.conventions import raw_attributes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from brain_otel.privacy.policy import Policy
 
 
-class PrivateSpan(ReadableSpan):
+class MaskedSpan(ReadableSpan):
     """An ended span whose texts and attributes, and those of its events and links, are masked and can be encoded.
 
     The SDK sees to it that attributes can be encoded, and to nothing else: one name with half a surrogate pair would
@@ -59,7 +59,7 @@ class PrivateSpan(ReadableSpan):
     def attributes(self) -> Attributes:
         """The masked ones, as the dict that they are: whoever makes a transaction asks for them many times."""
         if self._masked is None:
-            self._masked = masked_attributes(self._policy, held(self._span))
+            self._masked = masked_attributes(self._policy, raw_attributes(self._span))
         return self._masked
 
     @property

@@ -79,13 +79,13 @@ class _Writer:
         self.is_back = True
 
 
-def written_out(value: Any, write: Callable[[Any], str] = repr) -> str:
+def safe_repr(value: Any, write: Callable[[Any], str] = repr) -> str:
     """``value`` as ``write`` has it, or its class in angle brackets if that fails or takes too long."""
     kind = type(value)
     if kind in _silent:
         return _class_of(value)
     try:
-        return _written_aside(value, write) if _is_python(kind, write) else write(value)
+        return _repr_aside(value, write) if _is_python(kind, write) else write(value)
     except Exception:  # the application's object may fail in any way, and a thread may not be had
         return _class_of(value)
 
@@ -98,7 +98,7 @@ def _is_python(kind: type, write: Callable[[Any], str]) -> bool:
     return any(isinstance(getattr(kind, name, None), FunctionType) for name in names)
 
 
-def _written_aside(value: Any, write: Callable[[Any], str]) -> str:
+def _repr_aside(value: Any, write: Callable[[Any], str]) -> str:
     writer = _Writer.free()
     if writer is None:
         return _class_of(value)

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
     from opentelemetry.context import Context
 
-    from brain_otel.sampling.decision import Verdict
+    from brain_otel.sampling.decision import SamplingDecision
 
 
-UNDECIDED = otel_context.create_key("brain_otel.sampling.undecided")
+DEFERRED = otel_context.create_key("brain_otel.sampling.undecided")
 
 
 SAMPLE_RAND = otel_context.create_key("brain_otel.sampling.sample_rand")
@@ -31,29 +31,29 @@ SAMPLE_RAND = otel_context.create_key("brain_otel.sampling.sample_rand")
 SENTRY_DECISION = otel_context.create_key("brain_otel.sampling.sentry")
 
 
-_unrecorded: ContextVar[bool] = ContextVar("brain_otel.sampling.unrecorded", default=False)
+_suppressed: ContextVar[bool] = ContextVar("brain_otel.sampling.unrecorded", default=False)
 
 
-class unrecorded:  # noqa: N801 - a context manager, as a class because it is cheaper
+class suppressed:  # noqa: N801 - a context manager, as a class because it is cheaper
     """While the block lasts, no span is recorded in this context, nor in tasks and threads that get a copy of it."""
 
     __slots__ = ("_token",)
 
     def __enter__(self) -> None:
-        self._token = _unrecorded.set(True)
+        self._token = _suppressed.set(True)
 
     def __exit__(self, *_: object) -> None:
-        _unrecorded.reset(self._token)
+        _suppressed.reset(self._token)
 
 
-def is_unrecorded() -> bool:
+def is_suppressed() -> bool:
     """Whether no span is recorded here."""
-    return _unrecorded.get()
+    return _suppressed.get()
 
 
-def undecided(context: Context) -> Context:
+def deferred(context: Context) -> Context:
     """A context like ``context`` in which the caller left the sampling decision to us."""
-    return otel_context.set_value(UNDECIDED, True, context)
+    return otel_context.set_value(DEFERRED, True, context)
 
 
 def with_sample_rand(context: Context, trace_id: int, text: str | None) -> Context:
@@ -78,19 +78,19 @@ def of_trace(context: Context, key: str, trace_id: int) -> Any:
 
 # The tracer gives a span its trace id and then asks the sampler. A decision made for an id beforehand has to be found
 # by both: the id generator returns that id, and the sampler that decision.
-_decided: ContextVar[tuple[int, Verdict] | None] = ContextVar("brain_otel.sampling.decided", default=None)
+_decided: ContextVar[tuple[int, SamplingDecision] | None] = ContextVar("brain_otel.sampling.decided", default=None)
 
 
 class decided_as:  # noqa: N801 - a context manager, as a class because it is cheaper
-    """While the block lasts, a root span that starts here has ``trace_id`` and is recorded as ``verdict`` says."""
+    """While the block lasts, a root span that starts here has ``trace_id`` and is recorded as ``decision`` says."""
 
     __slots__ = ("_given", "_token")
 
-    def __init__(self, trace_id: int, verdict: Verdict) -> None:
-        self._given = (trace_id, verdict)
+    def __init__(self, trace_id: int, decision: SamplingDecision) -> None:
+        self._given = (trace_id, decision)
 
     def __enter__(self) -> None:
-        self._token: Token[tuple[int, Verdict] | None] = _decided.set(self._given)
+        self._token: Token[tuple[int, SamplingDecision] | None] = _decided.set(self._given)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
@@ -98,7 +98,7 @@ class decided_as:  # noqa: N801 - a context manager, as a class because it is ch
         _decided.reset(self._token)
 
 
-def verdict_for(trace_id: int) -> Verdict | None:
+def decision_for(trace_id: int) -> SamplingDecision | None:
     """What was decided for ``trace_id`` beforehand, else None."""
     decided = _decided.get()
     return decided[1] if decided is not None and decided[0] == trace_id else None

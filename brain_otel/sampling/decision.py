@@ -28,20 +28,20 @@ KEPT_BY = "brain_otel.sampling.kept_by"
 _LOW_64_BITS = (1 << 64) - 1
 
 
-class Verdict:
+class SamplingDecision:
     """One local trace's. What the head decided does not change; what is learnt on the way does."""
 
     __slots__ = (
         "_entries",
         "_state",
         "decided_here",
+        "excluded",
         "given_up",
-        "kept",
-        "left_out",
+        "keep_reason",
         "outcome",
         "rand",
         "rate",
-        "reached",
+        "recipients",
         "root_id",
         "sampled",
         "sentry",
@@ -55,7 +55,7 @@ class Verdict:
         rate: float | None,
         sampled: bool,
         sentry: bool,
-        left_out: frozenset[str] = NOBODY,
+        excluded: frozenset[str] = NOBODY,
         decided_here: bool = True,
         tail: bool = False,
         entries: list[tuple[str, str]] | None = None,
@@ -67,49 +67,49 @@ class Verdict:
         """What ``traceparent`` says: that somebody records the trace."""
         self.sentry = sentry
         """What ``sentry-trace`` says."""
-        self.left_out = left_out
+        self.excluded = excluded
         """The destinations other than Sentry that do not get the trace although it is recorded."""
         self.decided_here = decided_here
         self.outcome = (
             Decision.RECORD_AND_SAMPLE if sampled else Decision.RECORD_ONLY if sentry or tail else Decision.DROP
         )
         self._entries = entries
-        self._state: weakref.ref[VerdictState] | None = None
-        self.kept: str | None = None
+        self._state: weakref.ref[DecisionState] | None = None
+        self.keep_reason: str | None = None
         """Why the tail keeps the local trace, whatever the head said; None as long as there is no reason."""
         self.given_up = False
         """The tail holds nothing of it any more: there was no room, or it took too long."""
-        self.reached: tuple[object, tuple[Any, ...]] | None = None
+        self.recipients: tuple[object, tuple[Any, ...]] | None = None
         """Whoever hands spans on, and those to whom it does by what the head decided, once it has looked."""
         self.root_id = 0
         self.started = 0
         """The local root's start in nanoseconds, once it has been seen."""
 
     @property
-    def state(self) -> VerdictState:
+    def state(self) -> DecisionState:
         """The trace state with this verdict on it, which the spans hold: held here too, it would be a cycle."""
         state = self._state() if self._state is not None else None
         if state is None:
-            state = VerdictState(self, self._entries)
+            state = DecisionState(self, self._entries)
             self._state = weakref.ref(state)
         return state
 
     def reaches(self, name: str) -> bool:
         """Whether the head lets the destination ``name`` have the trace."""
-        return self.sentry if name in SENTRY else self.sampled and name not in self.left_out
+        return self.sentry if name in SENTRY else self.sampled and name not in self.excluded
 
-    def forked(self) -> Verdict:
+    def child_decision(self) -> SamplingDecision:
         """The same decision for a local trace that is opened inside of this one."""
-        made = Verdict(
+        made = SamplingDecision(
             rand=self.rand,
             rate=self.rate,
             sampled=self.sampled,
             sentry=self.sentry,
-            left_out=self.left_out,
+            excluded=self.excluded,
             decided_here=self.decided_here,
             entries=self._entries,
         )
-        made.outcome, made.kept = self.outcome, self.kept
+        made.outcome, made.keep_reason = self.outcome, self.keep_reason
         return made
 
     def replace_entries(self, entries: TraceState) -> None:
@@ -121,32 +121,32 @@ class Verdict:
         return SamplingResult(self.outcome, None, self.state)
 
 
-class VerdictState(TraceState):
+class DecisionState(TraceState):
     """The trace state that came along, with the verdict on it."""
 
-    def __init__(self, verdict: Verdict, entries: list[tuple[str, str]] | None) -> None:
+    def __init__(self, decision: SamplingDecision, entries: list[tuple[str, str]] | None) -> None:
         super().__init__(entries)
-        self.verdict = verdict
+        self.decision = decision
 
 
-def verdict_of(span: SpanContext | None) -> Verdict | None:
+def decision_of(span: SpanContext | None) -> SamplingDecision | None:
     """What was decided for the trace of ``span`` here; None for a remote span, or another sampler's."""
     state = span[4] if span is not None else None  # its trace state: the property is a call, for every span
-    return state.verdict if type(state) is VerdictState else None
+    return state.decision if type(state) is DecisionState else None
 
 
 def is_dropped(span: Span) -> bool:
     """Whether ``span`` is one of this process's that is not recorded, so that no descendant of it is."""
     if type(span) is not NonRecordingSpan:
         return False
-    verdict = verdict_of(span.get_span_context())
-    return verdict is not None and verdict.outcome is Decision.DROP
+    decision = decision_of(span.get_span_context())
+    return decision is not None and decision.outcome is Decision.DROP
 
 
 def is_for_sentry(span: SpanContext) -> bool:
     """Whether Sentry gets the trace of ``span`` by the head's decision."""
-    verdict = verdict_of(span)
-    return span.trace_flags.sampled if verdict is None else verdict.sentry
+    decision = decision_of(span)
+    return span.trace_flags.sampled if decision is None else decision.sentry
 
 
 def sample_rand(trace_id: int) -> float:

@@ -14,9 +14,9 @@ from opentelemetry import trace as otel_trace
 from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
 
 from brain_otel.runtime.guard import guarded
-from brain_otel.sampling.context import SAMPLE_RAND, SENTRY_DECISION, UNDECIDED, is_unrecorded, of_trace, verdict_for
-from brain_otel.sampling.decision import Verdict, sample_rand, verdict_of
-from brain_otel.sampling.shares import Plan
+from brain_otel.sampling.context import DEFERRED, SAMPLE_RAND, SENTRY_DECISION, decision_for, is_suppressed, of_trace
+from brain_otel.sampling.decision import SamplingDecision, decision_of, sample_rand
+from brain_otel.sampling.shares import SamplingPolicy
 from brain_otel.traces import local_trace
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ _PARENTS = (
     ",remoteParentSampled:AlwaysOnSampler,remoteParentNotSampled:AlwaysOffSampler"
     ",localParentSampled:AlwaysOnSampler,localParentNotSampled:AlwaysOffSampler"
 )
-_USUAL = re.compile(rf"(?P<parent>ParentBased\{{root:)?{_RATE}(?(parent){_PARENTS}\}})")
+_SIMPLE_FORM = re.compile(rf"(?P<parent>ParentBased\{{root:)?{_RATE}(?(parent){_PARENTS}\}})")
 
 Asked = tuple[int, str, "SpanKind | None", "Attributes", "Sequence[Link] | None", "TraceState | None"]
 """What a sampler is asked beside the context."""
@@ -43,10 +43,10 @@ _deciding = guarded("deciding what is recorded")
 class HeadSampler(Sampler):
     """The configured sampler's rate, the plan's rules and shares, and the caller's decision where there is one."""
 
-    def __init__(self, configured: Sampler, plan: Plan | None = None) -> None:
+    def __init__(self, configured: Sampler, sampling_policy: SamplingPolicy | None = None) -> None:
         self._configured = configured
-        self._plan = plan if plan is not None else Plan()
-        self._rate, self._follows = usual_sampler(configured)
+        self._sampling_policy = sampling_policy if sampling_policy is not None else SamplingPolicy()
+        self._rate, self._follows = simple_form_sampler(configured)
 
     def should_sample(
         self,
@@ -59,73 +59,73 @@ class HeadSampler(Sampler):
         trace_state: TraceState | None = None,
     ) -> SamplingResult:
         """What was decided for the trace, or is now if the span is a local root."""
-        if is_unrecorded():
+        if is_suppressed():
             return SamplingResult(Decision.DROP)
         asked = (trace_id, name, kind, attributes, links, trace_state)
         with _deciding:
             parent = otel_trace.get_current_span(parent_context).get_span_context()
             if not parent.is_valid or parent.is_remote:
                 return self._decided(parent_context, parent, asked)
-            verdict = verdict_of(parent)
-            if verdict is not None:
-                return self._followed(verdict, parent_context, asked)
+            decision = decision_of(parent)
+            if decision is not None:
+                return self._followed(decision, parent_context, asked)
         return self._configured.should_sample(parent_context, *asked)
 
     def get_description(self) -> str:
         """The configured sampler's description."""
         return self._configured.get_description()
 
-    def decided_below(self, parent: SpanContext, context: Context) -> Verdict | None:
+    def decided_below(self, parent: SpanContext, context: Context) -> SamplingDecision | None:
         """The verdict that a span below ``parent`` follows; None where there is none, or only its name can tell."""
-        verdict = verdict_of(parent)
-        if verdict is None or parent[2] or self._rate is None or is_unrecorded():  # [2]: it is remote
+        decision = decision_of(parent)
+        if decision is None or parent[2] or self._rate is None or is_suppressed():  # [2]: it is remote
             return None
-        if self._plan.tail:
+        if self._sampling_policy.tail:
             trace = local_trace.current(context)
             if trace is not None and trace.root is None and trace.kind == "transaction":
                 return None
-        return verdict
+        return decision
 
-    def _followed(self, verdict: Verdict, context: Context | None, asked: Asked) -> SamplingResult:
+    def _followed(self, decision: SamplingDecision, context: Context | None, asked: Asked) -> SamplingResult:
         """A span inside of this process: as its local root."""
-        if self._plan.tail:
+        if self._sampling_policy.tail:
             trace = local_trace.current(context)
             if trace is not None and trace.root is None and trace.kind == "transaction":
-                verdict = verdict.forked()  # a local trace of its own ends in a way of its own
-        if verdict.outcome is Decision.DROP:
-            return verdict.result()
-        if self._rate is None and verdict.outcome is Decision.RECORD_AND_SAMPLE:
+                decision = decision.child_decision()  # a local trace of its own ends in a way of its own
+        if decision.outcome is Decision.DROP:
+            return decision.result()
+        if self._rate is None and decision.outcome is Decision.RECORD_AND_SAMPLE:
             result = self._configured.should_sample(context, *asked)  # it may leave out, or add to, a single span
-            return SamplingResult(result.decision, result.attributes, verdict.state)
-        return SamplingResult(verdict.outcome, asked[3], verdict.state)
+            return SamplingResult(result.decision, result.attributes, decision.state)
+        return SamplingResult(decision.outcome, asked[3], decision.state)
 
     def _decided(self, given: Context | None, parent: SpanContext, asked: Asked) -> SamplingResult:
         """A local root: as it was decided before, or as the caller, a rule or the rate says."""
         context = otel_context.get_current() if given is None else given
         trace_id, attributes = asked[0], asked[3]
-        verdict = verdict_for(trace_id) or self.decide(context, parent, trace_id, attributes)
-        if verdict is None:
+        decision = decision_for(trace_id) or self.decide(context, parent, trace_id, attributes)
+        if decision is None:
             return self._asked(given, context, parent, asked)
-        recorded = None if verdict.outcome is Decision.DROP else attributes
-        return SamplingResult(verdict.outcome, recorded, verdict.state)
+        recorded = None if decision.outcome is Decision.DROP else attributes
+        return SamplingResult(decision.outcome, recorded, decision.state)
 
     @property
     def needs_attributes(self) -> bool:
         """Whether what a root span starts with is asked for, beside its trace id and its caller."""
-        return self._rate is None or bool(self._plan.rules)
+        return self._rate is None or bool(self._sampling_policy.rules)
 
     def decide(
         self, context: Context, parent: SpanContext, trace_id: int, attributes: Attributes = None
-    ) -> Verdict | None:
+    ) -> SamplingDecision | None:
         """What becomes of a trace that begins here, called by ``parent`` if that is valid; rate limits count it.
 
         None where only the configured sampler can tell.
         """
-        deferred = parent.is_valid and bool(context.get(UNDECIDED))
+        deferred = parent.is_valid and bool(context.get(DEFERRED))
         rand = self._rand(context, parent, trace_id)
         if self._follows and parent.is_valid and not deferred:
             return self._followed_caller(context, parent, rand, parent.trace_flags.sampled)
-        rule = next((each for each in self._plan.rules if each.matches(attributes or {})), None)
+        rule = next((each for each in self._sampling_policy.rules if each.matches(attributes or {})), None)
         if rule is not None:
             return self._opened(parent, rand, *rule.ask(rand))
         return self._opened(parent, rand, self._rate) if self._rate is not None else None
@@ -135,61 +135,61 @@ class HeadSampler(Sampler):
         rand: float | None = of_trace(context, SAMPLE_RAND, trace_id) if parent.is_valid else None
         return sample_rand(trace_id) if rand is None else rand
 
-    def _followed_caller(self, context: Context, parent: SpanContext, rand: float, sampled: bool) -> Verdict:
+    def _followed_caller(self, context: Context, parent: SpanContext, rand: float, sampled: bool) -> SamplingDecision:
         """The caller's flag for everyone, but Sentry's own decision for Sentry where there is one."""
         for_sentry = of_trace(context, SENTRY_DECISION, parent.trace_id)
-        sentry, left_out, rate = self._plan.followed(rand)
-        return Verdict(
+        sentry, excluded, rate = self._sampling_policy.followed(rand)
+        return SamplingDecision(
             rand=rand,
             rate=rate if sampled or for_sentry else None,
             sampled=sampled,
             sentry=for_sentry if for_sentry is not None else sampled and sentry,
-            left_out=left_out,
+            excluded=excluded,
             decided_here=False,
-            tail=self._plan.tail,
+            tail=self._sampling_policy.tail,
             entries=_entries(parent),
         )
 
     def _opened(
         self, parent: SpanContext, rand: float, head: float, granted: float = 1.0, allowed: bool = True
-    ) -> Verdict:
+    ) -> SamplingDecision:
         """Our own decision at the rate ``head``, of which a rate limit lets the share ``granted`` pass."""
-        sampled, sentry, left_out, rate = self._plan.shared(rand, head, allowed)
-        return Verdict(
+        sampled, sentry, excluded, rate = self._sampling_policy.shared(rand, head, allowed)
+        return SamplingDecision(
             rand=rand,
             rate=rate * granted,
             sampled=sampled,
             sentry=sentry,
-            left_out=left_out,
-            tail=self._plan.tail,
+            excluded=excluded,
+            tail=self._sampling_policy.tail,
             entries=_entries(parent),
         )
 
     def _asked(self, given: Context | None, context: Context, parent: SpanContext, asked: Asked) -> SamplingResult:
         """An unusual sampler's decision, for all destinations as far as their shares go."""
         rand = self._rand(context, parent, asked[0])
-        deferred = parent.is_valid and bool(context.get(UNDECIDED))
+        deferred = parent.is_valid and bool(context.get(DEFERRED))
         if deferred:
             given = otel_trace.set_span_in_context(otel_trace.INVALID_SPAN, context)
         result = self._configured.should_sample(given, *asked)
         sampled = result.decision is Decision.RECORD_AND_SAMPLE
         if parent.is_valid and not deferred:
-            verdict = self._followed_caller(context, parent, rand, sampled)
+            decision = self._followed_caller(context, parent, rand, sampled)
         else:
-            verdict = self._opened(parent, rand, 1.0, allowed=sampled)
-        if verdict.outcome is Decision.DROP and result.decision is Decision.RECORD_ONLY:
-            verdict.outcome = result.decision
+            decision = self._opened(parent, rand, 1.0, allowed=sampled)
+        if decision.outcome is Decision.DROP and result.decision is Decision.RECORD_ONLY:
+            decision.outcome = result.decision
         if result.trace_state:
-            verdict.replace_entries(result.trace_state)
-        return SamplingResult(verdict.outcome, result.attributes, verdict.state)
+            decision.replace_entries(result.trace_state)
+        return SamplingResult(decision.outcome, result.attributes, decision.state)
 
 
-def usual_sampler(configured: Sampler) -> tuple[float | None, bool]:
+def simple_form_sampler(configured: Sampler) -> tuple[float | None, bool]:
     """The rate of one of OpenTelemetry's usual samplers, None of another one; whether it follows the caller.
 
     It is read from the description, whose form OpenTelemetry's specification gives.
     """
-    found = _USUAL.fullmatch(configured.get_description())
+    found = _SIMPLE_FORM.fullmatch(configured.get_description())
     if found is None:
         return None, False
     rate = 1.0 if found["on"] else float(found["rate"] or 0.0)

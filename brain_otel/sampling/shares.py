@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from brain_otel.sampling.rules import Rule
 
 
-class Share(NamedTuple):
+class DestinationRate(NamedTuple):
     """A destination in use and the share of all traces that it is to get."""
 
     name: str
@@ -26,11 +26,11 @@ class Share(NamedTuple):
         return rate if self.pressure is None else rate / 2 ** self.pressure()
 
 
-class Plan(NamedTuple):
+class SamplingPolicy(NamedTuple):
     """What stands in the configuration beside OpenTelemetry's sampler, ready to use."""
 
     rules: tuple[Rule, ...] = ()
-    destinations: tuple[Share, ...] = ()
+    destinations: tuple[DestinationRate, ...] = ()
     """Those in use that take traces; none: whoever there is gets what the head records."""
     tail: bool = False
 
@@ -43,7 +43,7 @@ class Plan(NamedTuple):
             sampled = allowed and rand < head
             return sampled, sampled, NOBODY, head
         anybody, sentry, sentry_rate = False, None, head
-        left_out: set[str] = set()
+        excluded: set[str] = set()
         for each in self.destinations:
             rate = each.rate(head)
             wanted = allowed and rand < rate
@@ -51,12 +51,12 @@ class Plan(NamedTuple):
             if each.name in SENTRY:
                 sentry, sentry_rate = wanted, rate
             elif not wanted:
-                left_out.add(each.name)
+                excluded.add(each.name)
         # Without Sentry in use, `sentry-trace` says what `traceparent` says.
         return (
             anybody,
             anybody if sentry is None else sentry,
-            frozenset(left_out) if left_out else NOBODY,
+            frozenset(excluded) if excluded else NOBODY,
             sentry_rate,
         )
 
@@ -66,12 +66,12 @@ class Plan(NamedTuple):
         Whether Sentry gets it, all others but which; Sentry's rate. Pressure is the head's to heed: a trace that
         others record already is not to have a hole here.
         """
-        sentry, sentry_rate, left_out = True, 1.0, NOBODY
+        sentry, sentry_rate, excluded = True, 1.0, NOBODY
         for each in self.destinations:
             if each.share >= 1.0:
                 continue
             if each.name in SENTRY:
                 sentry, sentry_rate = rand < each.share, each.share
             elif rand >= each.share:
-                left_out |= {each.name}
-        return sentry, left_out, sentry_rate
+                excluded |= {each.name}
+        return sentry, excluded, sentry_rate

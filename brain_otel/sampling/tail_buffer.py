@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.sdk.trace import ReadableSpan, Span
 
-    from brain_otel.sampling.decision import Verdict
+    from brain_otel.sampling.decision import SamplingDecision
     from brain_otel.traces.local_trace import LocalTrace
 
 TRACE_BYTES = 2_500
@@ -21,13 +21,13 @@ VALUE_BYTES = 120
 """What an attribute, an event or a link takes beside its text."""
 
 
-class Waiting:
+class BufferedTrace:
     """A local trace that has given no reason to be kept so far."""
 
-    __slots__ = ("began", "bytes", "ended", "open_spans", "root_ended", "started", "trace", "verdict")
+    __slots__ = ("began", "bytes", "decision", "ended", "open_spans", "root_ended", "started", "trace")
 
-    def __init__(self, verdict: Verdict, trace: LocalTrace | None, began: float) -> None:
-        self.verdict = verdict
+    def __init__(self, decision: SamplingDecision, trace: LocalTrace | None, began: float) -> None:
+        self.decision = decision
         self.trace = trace
         self.began = began
         self.started: list[tuple[Span, Context | None]] = []

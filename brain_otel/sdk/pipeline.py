@@ -17,12 +17,12 @@ from opentelemetry.sdk.metrics import MeterProvider
 from brain_otel.configuration.destination_registry import load_module
 from brain_otel.configuration.error import ConfigurationError, reason
 from brain_otel.destinations.destination import Destination, create_destination
-from brain_otel.destinations.isolation import InUse, side_by_side
+from brain_otel.destinations.isolation import IsolatedDestination, side_by_side
 from brain_otel.runtime.guard import guarded
 from brain_otel.sampling.rules import compiled
-from brain_otel.sampling.shares import Plan, Share
-from brain_otel.sdk.resource import identify
-from brain_otel.sdk.span_router import Gate
+from brain_otel.sampling.shares import DestinationRate, SamplingPolicy
+from brain_otel.sdk.resource import set_instance_id
+from brain_otel.sdk.span_router import SpanRouter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,11 +36,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-def create_plan(settings: Settings, destinations: tuple[InUse, ...]) -> Plan:
+def create_plan(settings: Settings, destinations: tuple[IsolatedDestination, ...]) -> SamplingPolicy:
     """What the sampler decides by: the rules of the file, and the destinations that are in use."""
     sampling = settings.sampling
     shares = tuple(
-        Share(
+        DestinationRate(
             name=each.asked_as,
             share=sampling.destinations.get(each.asked_as, 1.0),
             pressure=each.destination.pressure,
@@ -49,16 +49,16 @@ def create_plan(settings: Settings, destinations: tuple[InUse, ...]) -> Plan:
         if each.span_processor is not None
     )
     rules = compiled(sampling.rules, settings.environment)
-    return Plan(rules=rules, destinations=shares, tail=sampling.tail is not None)
+    return SamplingPolicy(rules=rules, destinations=shares, tail=sampling.tail is not None)
 
 
-def create_destinations(settings: Settings) -> tuple[InUse, ...]:
+def create_destinations(settings: Settings) -> tuple[IsolatedDestination, ...]:
     """Create the destinations that the file names and that are not off; none of them if one cannot be.
 
     Raises:
         ConfigurationError: an option of one is wrong.
     """
-    created: list[InUse] = []
+    created: list[IsolatedDestination] = []
     off: dict[tuple[str, str], Options] = {}
     try:
         for options in settings.destinations:
@@ -75,32 +75,35 @@ def create_destinations(settings: Settings) -> tuple[InUse, ...]:
     return tuple(created)
 
 
-def give_up(destinations: Sequence[InUse]) -> None:
+def give_up(destinations: Sequence[IsolatedDestination]) -> None:
     """Shut down what is not to be used after all, whatever it does."""
     side_by_side([(f"shutting {each.name} down", partial(each.shutdown, 0.0)) for each in destinations], 0.1)
 
 
 def attach(
-    destinations: tuple[InUse, ...], provider: TracerProvider, sampling: SamplingSettings | None = None
-) -> tuple[InUse, ...]:
+    destinations: tuple[IsolatedDestination, ...], provider: TracerProvider, sampling: SamplingSettings | None = None
+) -> tuple[IsolatedDestination, ...]:
     """Let ``destinations`` have the spans of ``provider``, and the log records of the global logger provider.
 
     Returns what is to be flushed and shut down beside them: the meter provider, if the file has one, what the
     application adds to the tracer provider, and the sampling's tail.
     """
     spans = [(each.asked_as, each.span_processor) for each in destinations if each.span_processor is not None]
-    gate = Gate(spans, sampling.tail if sampling is not None else None)
-    provider.add_span_processor(gate)
-    in_use = [InUse(_added_by_others(provider)), *([InUse(_tail(gate.tail))] if gate.tail is not None else [])]
+    router = SpanRouter(spans, sampling.tail if sampling is not None else None)
+    provider.add_span_processor(router)
+    in_use = [
+        IsolatedDestination(_added_by_others(provider)),
+        *([IsolatedDestination(_tail(router.tail))] if router.tail is not None else []),
+    ]
     loggers = otel_logs.get_logger_provider()
     for destination in destinations:
         if destination.log_record_processor is not None and isinstance(loggers, LoggerProvider):
             loggers.add_log_record_processor(destination.log_record_processor)
     meters = otel_metrics.get_meter_provider()
     if isinstance(meters, MeterProvider):
-        in_use.append(InUse(_metrics(meters, destinations)))
+        in_use.append(IsolatedDestination(_metrics(meters, destinations)))
     others = [each for each in (loggers, meters) if isinstance(each, (LoggerProvider, MeterProvider))]
-    identify(provider, others)
+    set_instance_id(provider, others)
     for each in (provider, *others):
         # They would wait, one after the other and without a bound, for what cannot be reached.
         atexit.unregister(each.shutdown)
@@ -133,15 +136,15 @@ def _tail(tail: Tail) -> Destination:
         name="sampling.tail",
         flush=lambda _timeout: True,
         shutdown=lambda _timeout: tail.stop(),
-        reporter=tail.reporter,
+        listener=tail.listener,
     )
 
 
-def _create(options: Options, settings: Settings) -> InUse | None:
+def _create(options: Options, settings: Settings) -> IsolatedDestination | None:
     """The destination, whose module may be another package's and do anything."""
     try:
         destination = create_destination(options, settings)
-        return None if destination is None else InUse(destination, options.index, options.name)
+        return None if destination is None else IsolatedDestination(destination, options.index, options.name)
     except ConfigurationError:
         raise
     except Exception as error:
@@ -151,7 +154,7 @@ def _create(options: Options, settings: Settings) -> InUse | None:
         ) from error
 
 
-def _metrics(meters: MeterProvider, destinations: tuple[InUse, ...]) -> Destination:
+def _metrics(meters: MeterProvider, destinations: tuple[IsolatedDestination, ...]) -> Destination:
     """The meter provider. Its readers have to hand on what was measured before their destinations are flushed."""
     exported = [each for each in destinations if each.metric_exporter is not None]
 

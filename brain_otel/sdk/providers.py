@@ -38,7 +38,7 @@ _EXPORT_TIMEOUT = 30_000
 """Milliseconds, https://opentelemetry.io/docs/specs/otel/metrics/sdk/#periodic-exporting-metricreader."""
 
 
-def configure_usual(document: Mapping[str, Any]) -> None:
+def configure_simple_form(document: Mapping[str, Any]) -> None:
     """Make the providers of ``document`` and set them; its readers hold their exporters."""
     propagator = _propagator(document.get("propagator"))
     resource = _resource(document.get("resource") or {})

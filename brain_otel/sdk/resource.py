@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
 
 
-def identify(provider: TracerProvider, others: Sequence[Any]) -> None:
+def set_instance_id(provider: TracerProvider, others: Sequence[Any]) -> None:
     """Give the resource that all providers share this process's id, and mask what is private in it.
 
     An id that the file or a variable gives stays: it is the user's to make it unique.
@@ -35,8 +35,8 @@ def identify(provider: TracerProvider, others: Sequence[Any]) -> None:
     # ``_attributes`` is where a resource keeps them; a test tells when that changes.
     provider.resource._attributes = _Masked(attributes)
     alive = [weakref.ref(each) for each in (provider, *others)]
-    kept = {} if given == own else {SERVICE_INSTANCE_ID: given}
-    os.register_at_fork(after_in_child=lambda: _identify_child([each() for each in alive], kept))
+    keep_reason = {} if given == own else {SERVICE_INSTANCE_ID: given}
+    os.register_at_fork(after_in_child=lambda: _set_child_instance_id([each() for each in alive], keep_reason))
 
 
 class _Masked(BoundedAttributes):
@@ -51,11 +51,11 @@ class _Masked(BoundedAttributes):
         return masked_attributes(self._policy, self._clear)
 
 
-def _identify_child(providers: Sequence[Any], kept: dict[str, Any]) -> None:
+def _set_child_instance_id(providers: Sequence[Any], keep_reason: dict[str, Any]) -> None:
     """After OpenTelemetry's own hooks, which were registered before: each provider has a resource of its own now."""
     if providers[0] is None:
         return
-    attributes = masked_attributes(policy(), {**providers[0].resource.attributes, **kept})
+    attributes = masked_attributes(policy(), {**providers[0].resource.attributes, **keep_reason})
     for each in providers:
         if each is not None:
             each._update_resource(Resource(attributes))  # what its own hook calls; a test tells when that changes

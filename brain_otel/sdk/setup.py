@@ -20,13 +20,13 @@ from brain_otel.configuration.error import ConfigurationError, reason
 from brain_otel.sampling.context import DecidedIds
 from brain_otel.sampling.head import HeadSampler
 from brain_otel.sdk.pipeline import create_plan
-from brain_otel.sdk.providers import configure_usual
+from brain_otel.sdk.providers import configure_simple_form
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricExporter
 
     from brain_otel.configuration.settings import Settings
-    from brain_otel.destinations.isolation import InUse
+    from brain_otel.destinations.isolation import IsolatedDestination
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class NoPropagator(CompositePropagator):
         return Context() if context is None else context
 
 
-def configure_opentelemetry(settings: Settings, destinations: tuple[InUse, ...] = ()) -> TracerProvider:
+def configure_opentelemetry(settings: Settings, destinations: tuple[IsolatedDestination, ...] = ()) -> TracerProvider:
     """Set OpenTelemetry up as its part of the file says; the tracer provider that is then global.
 
     The metric exporters among ``destinations`` become part of the readers that the file describes.
@@ -69,7 +69,7 @@ def configure_opentelemetry(settings: Settings, destinations: tuple[InUse, ...] 
         )
     try:
         document = _upstream_document(settings.document, destinations)
-        (configure_usual if settings.usual else _configure_any)(document)
+        (configure_simple_form if settings.simple_form else _configure_any)(document)
     except Exception as error:
         raise ConfigurationError(
             f"{settings.source}: {_block(error)} cannot be made ({reason(error)}); "
@@ -129,7 +129,7 @@ def _block(error: Exception) -> str:
     return next((block for block in blocks if block not in ("sdk", "conversion", "common")), "a block")
 
 
-def _upstream_document(document: Any, destinations: tuple[InUse, ...]) -> Any:
+def _upstream_document(document: Any, destinations: tuple[IsolatedDestination, ...]) -> Any:
     """A copy of ``document`` in which our metric readers hold their exporters.
 
     What nobody takes is left out: a reader whose destination is off, a provider without a reader or a destination.
@@ -137,7 +137,7 @@ def _upstream_document(document: Any, destinations: tuple[InUse, ...]) -> Any:
     exporters = {each.index: each.metric_exporter for each in destinations if each.metric_exporter is not None}
     copied = _copied(document)
     readers = (copied.get("meter_provider") or {}).get("readers") or []
-    kept = []
+    keep_reason = []
     for reader in readers:
         exporter = (reader.get("periodic") or {}).get("exporter") or {}
         if METRIC_EXPORTER in exporter:
@@ -145,9 +145,9 @@ def _upstream_document(document: Any, destinations: tuple[InUse, ...]) -> Any:
             if found is None:
                 continue
             exporter[METRIC_EXPORTER]["destination"] = found
-        kept.append(reader)
-    if readers and kept:
-        copied["meter_provider"]["readers"] = kept
+        keep_reason.append(reader)
+    if readers and keep_reason:
+        copied["meter_provider"]["readers"] = keep_reason
     else:
         copied.pop("meter_provider", None)  # nobody would read what is measured
     if not any(each.log_record_processor for each in destinations):

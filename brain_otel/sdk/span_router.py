@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.trace import SpanContext, TraceFlags
 
 from brain_otel.runtime.guard import caught, guarded
-from brain_otel.sampling.decision import KEPT_BY, verdict_of
+from brain_otel.sampling.decision import KEPT_BY, decision_of
 from brain_otel.traces import local_trace
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
 
     from brain_otel.configuration.settings import TailSettings
-    from brain_otel.sampling.decision import Verdict
+    from brain_otel.sampling.decision import SamplingDecision
     from brain_otel.sampling.tail import Tail
 
 _ending = guarded("ending a span for its destinations")
@@ -43,7 +43,7 @@ class SentSpan(ReadableSpan):
             self._attributes = {**(span.attributes or {}), KEPT_BY: kept_by}
 
 
-class Gate(SpanProcessor):
+class SpanRouter(SpanProcessor):
     """Hands each span to the destinations that its trace goes to, by the head's verdict and the tail's.
 
     Args:
@@ -68,13 +68,13 @@ class Gate(SpanProcessor):
             trace = local_trace.current(parent_context)
             if trace is not None and trace.attributes:
                 span.set_attributes(trace.attributes)
-            verdict = verdict_of(span.get_span_context())
-            reached = self._processors if verdict is None else self._reached(verdict)
-            if verdict is not None and self.tail is not None:
-                held = len(reached) < len(self._processors)
-                if self.tail.start(verdict, span, parent_context, held=held):
-                    reached = self._processors
-            for processor in reached:
+            decision = decision_of(span.get_span_context())
+            recipients = self._processors if decision is None else self._recipients(decision)
+            if decision is not None and self.tail is not None:
+                held = len(recipients) < len(self._processors)
+                if self.tail.start(decision, span, parent_context, held=held):
+                    recipients = self._processors
+            for processor in recipients:
                 processor.on_start(span, parent_context)
         except Exception as error:
             caught("starting a span for its destinations", error)
@@ -83,64 +83,64 @@ class Gate(SpanProcessor):
         if not self._hear_ending:
             return
         with _ending:
-            verdict = verdict_of(span.get_span_context())
+            decision = decision_of(span.get_span_context())
             for name, processor in self._hear_ending:
-                if verdict is None or verdict.kept or verdict.reaches(name):
+                if decision is None or decision.keep_reason or decision.reaches(name):
                     processor._on_ending(span)
 
     def on_end(self, span: ReadableSpan) -> None:
         """Tell those that get the trace, and the others too if it is to be kept."""
         try:
             context = span.get_span_context()
-            verdict = verdict_of(context)
-            if verdict is None or context is None:
+            decision = decision_of(context)
+            if decision is None or context is None:
                 for processor in self._processors:
                     processor.on_end(span)
                 return
-            reached = self._reached(verdict)
-            if self.tail is not None and self.tail.end(verdict, span, held=len(reached) < len(self._processors)):
-                reached = self._processors
+            recipients = self._recipients(decision)
+            if self.tail is not None and self.tail.end(decision, span, held=len(recipients) < len(self._processors)):
+                recipients = self._processors
             sent = span
-            if verdict.kept is not None or not context[3] & TraceFlags.SAMPLED:
-                sent = sent_span(span, verdict, verdict.kept)
-            for processor in reached:
+            if decision.keep_reason is not None or not context[3] & TraceFlags.SAMPLED:
+                sent = sent_span(span, decision, decision.keep_reason)
+            for processor in recipients:
                 processor.on_end(sent)
         except Exception as error:
             caught("ending a span for its destinations", error)
 
-    def _reached(self, verdict: Verdict) -> tuple[SpanProcessor, ...]:
+    def _recipients(self, decision: SamplingDecision) -> tuple[SpanProcessor, ...]:
         """Those that get the trace by what the head decided, which does not change."""
-        known = verdict.reached
+        known = decision.recipients
         if known is None or known[0] is not self:
-            reached = tuple(processor for name, processor in self._destinations if verdict.reaches(name))
-            known = verdict.reached = (self, reached)
+            recipients = tuple(processor for name, processor in self._destinations if decision.reaches(name))
+            known = decision.recipients = (self, recipients)
         return known[1]
 
     def _hand_on(
         self,
-        verdict: Verdict,
+        decision: SamplingDecision,
         reason: str,
         started: Sequence[tuple[Span, Context | None]],
         ended: Sequence[ReadableSpan],
     ) -> None:
         """Tell those that have not heard of the trace so far what has happened in it."""
         for name, processor in self._destinations:
-            if not verdict.reaches(name):
+            if not decision.reaches(name):
                 for span, context in started:
                     processor.on_start(span, context)
-        sent = [sent_span(span, verdict, reason) for span in ended]
+        sent = [sent_span(span, decision, reason) for span in ended]
         for name, processor in self._destinations:
-            if not verdict.reaches(name):
+            if not decision.reaches(name):
                 for each in sent:
                     processor.on_end(each)
 
 
-def sent_span(span: ReadableSpan, verdict: Verdict, reason: str | None) -> ReadableSpan:
+def sent_span(span: ReadableSpan, decision: SamplingDecision, reason: str | None) -> ReadableSpan:
     """``span`` flagged as sampled and, if it is the local root, with the reason for which it is kept."""
     context = span.get_span_context()
     if context is None:
         return span
-    kept_by = reason if context.span_id == verdict.root_id else None
+    kept_by = reason if context.span_id == decision.root_id else None
     return span if kept_by is None and context.trace_flags.sampled else SentSpan(span, kept_by)
 
 

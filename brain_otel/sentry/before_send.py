@@ -57,15 +57,15 @@ _HIDDEN = frozenset((*_CLIENTS, *_TRACERS))
 
 def before_send(event: Any, hint: Any) -> Any:
     """An error or message as it may be sent, None if the application's own filter drops it."""
-    return _filtered(private_event(event, hint), hint, hooks().before_send, "before_send")
+    return _filtered(masked_event(event, hint), hint, hooks().before_send, "before_send")
 
 
 def before_send_transaction(event: Any, hint: Any) -> Any:
     """A transaction as it may be sent, None if the application's own filter drops it."""
-    return _filtered(private_event(event, hint), hint, hooks().before_send_transaction, "before_send_transaction")
+    return _filtered(masked_event(event, hint), hint, hooks().before_send_transaction, "before_send_transaction")
 
 
-def private_event(event: Any, hint: Any) -> Any:
+def masked_event(event: Any, hint: Any) -> Any:
     """``event`` with what is private masked; if that fails, what is left when all free text is taken out."""
     with guarded("masking an event"):
         return _without(_masked(event, policy()), tuple((hint or {}).get(SECRETS) or ()))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.trace import SpanKind
 
-from brain_otel.privacy.spans import PrivateSpan
+from brain_otel.privacy.spans import MaskedSpan
 from brain_otel.sentry import span_fields
 from brain_otel.traces import conventions
 
@@ -25,7 +25,7 @@ MAX_BREADCRUMBS = 100
 
 def breadcrumbs_of(spans: Iterable[ReadableSpan]) -> list[dict[str, Any]]:
     """A breadcrumb for each of the latest spans that called something outside of the process."""
-    crumbs = [crumb for span in spans if (crumb := _breadcrumb(PrivateSpan(span))) is not None]
+    crumbs = [crumb for span in spans if (crumb := _breadcrumb(MaskedSpan(span))) is not None]
     return crumbs[-MAX_BREADCRUMBS:]
 
 

@@ -30,7 +30,7 @@ from brain_otel.configuration.settings import DeliverySettings
 from brain_otel.delivery.delivery import MAX_ITEMS
 from brain_otel.events.error_rules import error_rules
 from brain_otel.events.log_correlation import ids_of_log
-from brain_otel.runtime.safe_repr import written_out
+from brain_otel.runtime.safe_repr import safe_repr
 from brain_otel.sentry import stack_frames
 from brain_otel.sentry.before_send import before_send, before_send_transaction
 from brain_otel.sentry.events import LinkingIntegration
@@ -135,7 +135,7 @@ def configure_sentry(
         "instrumenter": INSTRUMENTER.OTEL,
         "before_send": before_send,
         "before_send_transaction": before_send_transaction,
-        "custom_repr": written_out,
+        "custom_repr": safe_repr,
         "event_scrubber": EventScrubber(denylist=[], pii_denylist=[]),  # ours is the one policy
         "transport": delivering(delivery or DeliverySettings()),
         "transport_queue_size": MAX_ITEMS,  # envelopes in memory; sentry-sdk's default is a tenth
@@ -157,7 +157,7 @@ def configure_sentry(
         # Transaction profiles are what the settings offer; the advice to change over is not for our users.
         warnings.filterwarnings("ignore", "Transaction-based profiling is deprecated", DeprecationWarning)
         sentry_sdk.init(**given)
-    stack_frames.observe_less()
+    stack_frames.patch_frame_serialization()
     queue_spotlight(sentry_sdk.get_client())
     return sentry_sdk.get_client()
 

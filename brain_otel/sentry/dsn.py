@@ -43,9 +43,9 @@ def probe_event(sentry: SentrySettings, timeout: float, options: Mapping[str, An
     answers: list[str] = []
     answered = threading.Event()
 
-    from brain_otel.sentry.transport import UntracedTransport
+    from brain_otel.sentry.transport import ExcludedTransport
 
-    class Probe(UntracedTransport):
+    class Probe(ExcludedTransport):
         def _request(self, *args: Any, **kwargs: Any) -> Any:
             try:
                 response = super()._request(*args, **kwargs)

@@ -15,7 +15,7 @@ from opentelemetry import context as otel_context
 from sentry_sdk.integrations.opentelemetry.consts import SENTRY_BAGGAGE_KEY
 from sentry_sdk.tracing_utils import Baggage
 
-from brain_otel.sampling.decision import is_for_sentry, sample_rand, verdict_of
+from brain_otel.sampling.decision import decision_of, is_for_sentry, sample_rand
 from brain_otel.traces.conventions import name_of
 
 if TYPE_CHECKING:
@@ -35,9 +35,9 @@ _known: tuple[Callable[[], BaseClient | None], dict[str, str]] = (lambda: None, 
 
 def sampling_context_of(trace: LocalTrace) -> dict[str, str]:
     """The sampling context of ``trace``, made and frozen at the first call; empty before its root started."""
-    kept = trace.carrier.get(_KEPT)
-    if kept is not None:
-        return dict(kept)
+    keep_reason = trace.extras.get(_KEPT)
+    if keep_reason is not None:
+        return dict(keep_reason)
     root = trace.span_context()
     if root is None:
         return {}
@@ -45,7 +45,7 @@ def sampling_context_of(trace: LocalTrace) -> dict[str, str]:
         made = sampling_context_of(trace.parent)
     else:
         made = create_sampling_context(root, trace.context, _route_name(trace))
-    trace.carrier[_KEPT] = made
+    trace.extras[_KEPT] = made
     return dict(made)
 
 
@@ -56,20 +56,20 @@ def create_sampling_context(
 
     Sentry's rules make a caller that sent ``sentry-trace`` without ``baggage`` the owner of an empty one.
     """
-    verdict = verdict_of(span)
+    decision = decision_of(span)
     baggage = otel_context.get_value(SENTRY_BAGGAGE_KEY, context)
     if isinstance(baggage, Baggage):
         items = dict(baggage.sentry_items)
-        if items and verdict is not None and verdict.decided_here:  # the caller left it to us
-            items |= {"sampled": _word(verdict.sentry), "sample_rate": str(verdict.rate)}
+        if items and decision is not None and decision.decided_here:  # the caller left it to us
+            items |= {"sampled": _word(decision.sentry), "sample_rate": str(decision.rate)}
         return items
     client = sentry_sdk.get_client()
     if not client.is_active():
         return {}
-    rate = client.options.get("traces_sample_rate") if verdict is None else verdict.rate
+    rate = client.options.get("traces_sample_rate") if decision is None else decision.rate
     made = {
         "trace_id": f"{span.trace_id:032x}",
-        "sample_rand": f"{sample_rand(span.trace_id) if verdict is None else verdict.rand:.6f}",
+        "sample_rand": f"{sample_rand(span.trace_id) if decision is None else decision.rand:.6f}",
         "sampled": _word(is_for_sentry(span)),
     }
     if rate is not None:
@@ -96,8 +96,8 @@ def _same_for_all(client: BaseClient) -> dict[str, str]:
 def kept_context_of(trace: LocalTrace) -> dict[str, str]:
     """The sampling context for the transaction of ``trace``: of one that is always kept there are no others."""
     items = sampling_context_of(trace)
-    verdict = verdict_of(trace.span_context())
-    if items and verdict is not None and verdict.kept is not None:
+    decision = decision_of(trace.span_context())
+    if items and decision is not None and decision.keep_reason is not None:
         items |= {"sampled": "true", "sample_rate": "1.0"}
     return items
 

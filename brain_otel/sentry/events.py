@@ -16,7 +16,7 @@ from sentry_sdk.scope import add_global_event_processor
 from sentry_sdk.utils import event_from_exception
 
 from brain_otel.events.error_rules import ASKED_FOR, error_rules
-from brain_otel.events.listeners import Failure, Message, Reporter
+from brain_otel.events.listeners import EventListener, Failure, Message
 from brain_otel.privacy import policy
 from brain_otel.privacy.attributes import parameters
 from brain_otel.runtime.guard import guarded
@@ -50,7 +50,7 @@ _SHARED_FRAME = ("anyio._backends._asyncio", "run")
 worker may be at work on the next request, whose arguments are then among the variables of this frame."""
 
 
-class SentryReporter(Reporter):
+class SentryListener(EventListener):
     """Tells Sentry what the helpers and instrumentations report."""
 
     def __init__(self, processor: LocalTraceCollector) -> None:
@@ -205,7 +205,7 @@ def _is_wanted(event: Any, error: BaseException) -> bool:
 
     What sentry-sdk sees by itself, a line of the log or the end of a thread, the rules have not been asked about.
     """
-    if error_rules().verdict(error) is not False:
+    if error_rules().should_report(error) is not False:
         return True
     values = event.get("exception", {}).get("values") or [{}]
     return any((value.get("mechanism") or {}).get("type") == ASKED_FOR for value in values)

@@ -25,7 +25,7 @@ from sentry_sdk.serializer import serialize
 from brain_otel.configuration.hooks import hooks
 from brain_otel.privacy import policy
 from brain_otel.runtime.guard import caught
-from brain_otel.sentry.before_send import before_send_transaction, private_event
+from brain_otel.sentry.before_send import before_send_transaction, masked_event
 from brain_otel.sentry.events import link_event
 from brain_otel.sentry.scopes import filled_scope_of
 from brain_otel.sentry.spans import encode
@@ -166,11 +166,11 @@ def _completed(client: Any, scopes: tuple[Any, ...], trace: LocalTrace, event: d
         given = serialize(given, **options)
     contexts = event["contexts"]
     if "contexts" in given:
-        contexts = {**contexts, **private_event({"contexts": given.pop("contexts")}, {})["contexts"]}
+        contexts = {**contexts, **masked_event({"contexts": given.pop("contexts")}, {})["contexts"]}
     if "tags" in given:
         given["tags"] = {**event["tags"], **given["tags"]}
     known = {name: event[name] for name in ("transaction", "tags") if event.get(name)}
-    own = private_event(known | given, {})
+    own = masked_event(known | given, {})
     return {**event, **own, "contexts": contexts}
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _KEPT = "sentry.profile"
 
 
-class PrivateProfile(Profile):
+class MaskedProfile(Profile):
     """A profile whose threads' names are masked; its transaction's name is, by then."""
 
     def to_json(self, event_opt: Any, options: Any) -> dict[str, Any]:
@@ -40,15 +40,15 @@ def start_profile(trace: LocalTrace) -> None:
     rate = sentry_sdk.get_client().options.get("profiles_sample_rate")
     if not rate or random.random() >= rate:  # noqa: S311 - a sample, not a secret
         return
-    profile = PrivateProfile(sampled=True, start_ns=nanosecond_time())
+    profile = MaskedProfile(sampled=True, start_ns=nanosecond_time())
     if profile.scheduler is not None:
-        trace.carrier[_KEPT] = profile
+        trace.extras[_KEPT] = profile
         profile.start()
 
 
 def follow_thread(trace: LocalTrace) -> None:
     """A span of ``trace`` starts on this thread: show this one, where the work is done."""
-    profile = trace.carrier.get(_KEPT)
+    profile = trace.extras.get(_KEPT)
     if isinstance(profile, Profile) and profile.active_thread_id is None:
         here = threading.get_ident()
         if here != profile._default_active_thread_id:
@@ -57,14 +57,14 @@ def follow_thread(trace: LocalTrace) -> None:
 
 def stop_profile(trace: LocalTrace) -> None:
     """The root of ``trace`` has ended."""
-    profile = trace.carrier.get(_KEPT)
+    profile = trace.extras.get(_KEPT)
     if isinstance(profile, Profile):
         profile.stop()
 
 
 def attach_profile(trace: LocalTrace, event: dict[str, Any]) -> None:
     """Put the profile of ``trace`` into its transaction ``event`` if it saw enough to be of use."""
-    profile = trace.carrier.pop(_KEPT, None)
+    profile = trace.extras.pop(_KEPT, None)
     if isinstance(profile, Profile) and profile.valid():
         # sentry-sdk copies this time into the profile, where Relay takes RFC 3339 text alone and no number.
         event["start_timestamp"] = datetime.fromtimestamp(event["start_timestamp"], UTC)

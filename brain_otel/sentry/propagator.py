@@ -35,7 +35,7 @@ from sentry_sdk.tracing import BAGGAGE_HEADER_NAME, SENTRY_TRACE_HEADER_NAME
 from sentry_sdk.tracing_utils import Baggage, extract_sentrytrace_data
 
 from brain_otel.runtime.guard import guarded
-from brain_otel.sampling.context import undecided, with_sample_rand, with_sentry_decision
+from brain_otel.sampling.context import deferred, with_sample_rand, with_sentry_decision
 from brain_otel.sampling.decision import is_for_sentry
 from brain_otel.sentry.dynamic_sampling_context import create_sampling_context, sampling_context_of
 from brain_otel.traces import local_trace
@@ -64,23 +64,23 @@ class SentryPropagator(UpstreamPropagator):
 
     def extract(
         self,
-        carrier: CarrierT,
+        extras: CarrierT,
         context: Context | None = None,
         getter: Getter[CarrierT] = default_getter,
     ) -> Context:
         """The context with the caller's span and sampling context; unchanged if there is nothing to read."""
         found = otel_context.get_current() if context is None else context
         with guarded("reading trace headers"):
-            return self._extract(carrier, found, getter)
+            return self._extract(extras, found, getter)
         return found
 
-    def _extract(self, carrier: CarrierT, context: Context, getter: Getter[CarrierT]) -> Context:
-        baggage = _incoming_baggage(carrier, getter)
-        header = getter.get(carrier, SENTRY_TRACE_HEADER_NAME)
+    def _extract(self, extras: CarrierT, context: Context, getter: Getter[CarrierT]) -> Context:
+        baggage = _incoming_baggage(extras, getter)
+        header = getter.get(extras, SENTRY_TRACE_HEADER_NAME)
         data = extract_sentrytrace_data(header[0]) if header else None
         caller = _caller(data) if data else None
         nearer = otel_trace.get_current_span(context).get_span_context()
-        if nearer.is_valid and nearer.is_remote and getter.get(carrier, _TRACEPARENT):
+        if nearer.is_valid and nearer.is_remote and getter.get(extras, _TRACEPARENT):
             if data is not None and caller is not None and caller.trace_id == nearer.trace_id:
                 context = _with_decision(context, data, nearer.trace_id)
             return _with_sampling_context(context, nearer, caller, baggage)
@@ -91,12 +91,12 @@ class SentryPropagator(UpstreamPropagator):
         context = _with_sample_rand(context, caller, baggage)
         context = _with_decision(context, data, caller.trace_id)
         if data["parent_sampled"] is None:
-            context = undecided(context)
+            context = deferred(context)
         return otel_trace.set_span_in_context(NonRecordingSpan(caller), context)
 
     def inject(
         self,
-        carrier: CarrierT,
+        extras: CarrierT,
         context: Context | None = None,
         setter: Setter[CarrierT] = default_setter,
     ) -> None:
@@ -108,10 +108,10 @@ class SentryPropagator(UpstreamPropagator):
                 return
             sampled = "1" if is_for_sentry(span) else "0"
             value = f"{span[0]:032x}-{span[1]:016x}-{sampled}"
-            setter.set(carrier, SENTRY_TRACE_HEADER_NAME, value)
-            entries = _outgoing_baggage(span, here, _carried_baggage(carrier))
+            setter.set(extras, SENTRY_TRACE_HEADER_NAME, value)
+            entries = _outgoing_baggage(span, here, _carried_baggage(extras))
             if entries:
-                setter.set(carrier, BAGGAGE_HEADER_NAME, ",".join(entries))
+                setter.set(extras, BAGGAGE_HEADER_NAME, ",".join(entries))
 
 
 def _caller(data: dict[str, str | bool | None]) -> SpanContext | None:
@@ -126,9 +126,9 @@ def _caller(data: dict[str, str | bool | None]) -> SpanContext | None:
     return caller if caller.is_valid else None
 
 
-def _incoming_baggage(carrier: CarrierT, getter: Getter[CarrierT]) -> Baggage | None:
+def _incoming_baggage(extras: CarrierT, getter: Getter[CarrierT]) -> Baggage | None:
     """Sentry's part of the ``baggage`` headers, frozen, or None if they hold none of it."""
-    header = ",".join(getter.get(carrier, BAGGAGE_HEADER_NAME) or ())
+    header = ",".join(getter.get(extras, BAGGAGE_HEADER_NAME) or ())
     if "sentry-" not in header or len(header) > MAX_BAGGAGE_LENGTH:
         return None
     baggage = Baggage.from_incoming_header(header)
@@ -167,9 +167,9 @@ def _empty() -> Baggage:
     return Baggage({}, mutable=False)
 
 
-def _carried_baggage(carrier: object) -> list[str]:
+def _carried_baggage(extras: object) -> list[str]:
     """The members of the ``baggage`` header that the application, or a propagator before, has written already."""
-    get = getattr(carrier, "get", None)
+    get = getattr(extras, "get", None)
     header = get(BAGGAGE_HEADER_NAME) if callable(get) else None
     members = header.split(",") if isinstance(header, str) else ()
     return [member.strip() for member in members if member.strip() and not member.strip().startswith("sentry-")]
@@ -197,10 +197,10 @@ def _outgoing_baggage(span: SpanContext, context: Context | None, carried: list[
 
 def _members_of(trace: LocalTrace) -> list[str]:
     """Sentry's members of the ``baggage`` of ``trace``: frozen, as its sampling context is, when first handed on."""
-    kept: list[str] | None = trace.carrier.get(_KEPT)
-    if kept is None:
-        kept = trace.carrier[_KEPT] = _members(sampling_context_of(trace))
-    return kept
+    keep_reason: list[str] | None = trace.extras.get(_KEPT)
+    if keep_reason is None:
+        keep_reason = trace.extras[_KEPT] = _members(sampling_context_of(trace))
+    return keep_reason
 
 
 def _members(items: Mapping[str, str]) -> list[str]:

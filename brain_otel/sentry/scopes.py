@@ -129,7 +129,7 @@ def enter_scope(trace: LocalTrace, apply: Callable[[Any, Any], Any], base: BaseS
     """
     around = scope_of(trace.parent) if trace.parent is not None else None
     if around is not None and trace.parent is not None and not trace.parent.closed:
-        trace.carrier[_KEPT] = around
+        trace.extras[_KEPT] = around
         return None
 
     def begin(scope: sentry_sdk.Scope) -> None:
@@ -144,7 +144,7 @@ def enter_scope(trace: LocalTrace, apply: Callable[[Any, Any], Any], base: BaseS
         scope = (around or sentry_sdk.get_isolation_scope()).fork()
         begin(scope)
         entered = Entered(scope, sentry_sdk.get_current_scope().fork())
-    trace.carrier[_KEPT] = entered.isolation
+    trace.extras[_KEPT] = entered.isolation
     return entered
 
 
@@ -233,7 +233,7 @@ def _create_session(options: Any, user: Any) -> Session:
 
 def scope_of(trace: LocalTrace) -> sentry_sdk.Scope | None:
     """The isolation scope of ``trace``, or None for one that nobody announced, or nobody has any more."""
-    scope = trace.carrier.get(_KEPT)
+    scope = trace.extras.get(_KEPT)
     if isinstance(scope, weakref.ref):
         scope = scope()
     return scope if isinstance(scope, sentry_sdk.Scope) else None
@@ -245,9 +245,9 @@ def let_scope_go(trace: LocalTrace) -> None:
     A scope holds its trace, to link what is captured with it. If that held the scope as well, all of a request would
     be there until Python's collector comes, which would come twice as often.
     """
-    scope = trace.carrier.get(_KEPT)
+    scope = trace.extras.get(_KEPT)
     if isinstance(scope, RequestScope):
-        trace.carrier[_KEPT] = weakref.ref(scope)
+        trace.extras[_KEPT] = weakref.ref(scope)
 
 
 def filled_scope_of(trace: LocalTrace) -> sentry_sdk.Scope | None:

@@ -21,7 +21,7 @@ from brain_otel.sentry.profiling import attach_profile, follow_thread, start_pro
 from brain_otel.sentry.scopes import captured_with_scope_of, let_scope_go
 from brain_otel.sentry.transaction import create_transaction
 from brain_otel.traces.collector import CollectedTrace, span_count
-from brain_otel.traces.conventions import held
+from brain_otel.traces.conventions import raw_attributes
 from brain_otel.traces.queued_collector import QueuedCollector
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class SentrySpanProcessor(QueuedCollector[CollectedTrace], UpstreamProcessor):  
         """All but spans of our own traffic to Sentry, which would beget themselves."""
         if span.kind is not SpanKind.CLIENT:
             return True
-        attributes = held(span)
+        attributes = raw_attributes(span)
         url = attributes.get("url.full") or attributes.get("http.url")
         dsn = sentry_sdk.get_client().parsed_dsn if url is not None else None
         if dsn is None or dsn.netloc not in str(url):

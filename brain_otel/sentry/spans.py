@@ -13,10 +13,10 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from brain_otel.privacy import policy
-from brain_otel.privacy.spans import PrivateSpan
+from brain_otel.privacy.spans import MaskedSpan
 from brain_otel.sentry import span_fields
 from brain_otel.traces import conventions
-from brain_otel.traces.conventions import held
+from brain_otel.traces.conventions import raw_attributes
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator
@@ -41,12 +41,12 @@ encode = json.JSONEncoder(allow_nan=False, check_circular=False, separators=(","
 """Plain data as JSON; what holds itself is a RecursionError."""
 
 
-class Said:
+class SpanFields:
     """What a span says, its ids and times apart, masked. Shared by all that say the same: not to be changed."""
 
     __slots__ = ("_json", "breadcrumbs", "fields")
 
-    def __init__(self, span: PrivateSpan) -> None:
+    def __init__(self, span: MaskedSpan) -> None:
         self.fields: dict[str, Any] = {
             "op": conventions.operation(span),
             "origin": span_fields.origin(span),
@@ -73,7 +73,7 @@ class Said:
 class SpanPayload(NamedTuple):
     """One span of a transaction."""
 
-    said: Said
+    said: SpanFields
     trace_id: str
     span_id: str
     parent_span_id: str | None
@@ -115,28 +115,28 @@ def create_payload(span: ReadableSpan) -> SpanPayload:
     Raises:
         ValueError: the span has no ids.
     """
-    said = _memory.said_by(span)
+    said = _cache.fields_of(span)
     return SpanPayload(said, *ids_of(span), microseconds(span.start_time), microseconds(span.end_time))
 
 
-class _Memory:
+class _FieldsCache:
     """What spans have said more than once."""
 
     def __init__(self) -> None:
         self._policy: Policy | None = None
-        self._known: dict[Hashable, Said] = {}
+        self._known: dict[Hashable, SpanFields] = {}
         self._seen: set[int] = set()
 
-    def said_by(self, span: ReadableSpan) -> Said:
+    def fields_of(self, span: ReadableSpan) -> SpanFields:
         by = policy()
         if by is not self._policy:
             self._policy, self._known, self._seen = by, {}, set()
         known, key = self._known, self._key(span, by)
         if key is None:
-            return Said(PrivateSpan(span, by))
+            return SpanFields(MaskedSpan(span, by))
         said = known.get(key)
         if said is None:
-            said = Said(PrivateSpan(span, by))
+            said = SpanFields(MaskedSpan(span, by))
             if self._is_worth_it(key):
                 known[key] = said
                 if len(known) > MAX_REMEMBERED:
@@ -150,7 +150,7 @@ class _Memory:
         ``True``, ``1`` and ``1.0`` are equal, and the application's own mask may answer as it likes.
         """
         status = span.status
-        attributes = held(span)
+        attributes = raw_attributes(span)
         if (
             by.mask is not None
             or span._events
@@ -178,7 +178,7 @@ class _Memory:
 
 _COMPARABLE = frozenset({str, int})
 
-_memory = _Memory()
+_cache = _FieldsCache()
 
 
 def ids_of(span: ReadableSpan) -> tuple[str, str, str | None]:

@@ -27,7 +27,7 @@ MAX_PLACES = 512
 _patches: list[Patch] = []
 
 
-def observe_less() -> None:
+def patch_frame_serialization() -> None:
     """Replace sentry-sdk's functions, by the names by which it calls them; a test tells when they change."""
     if not _patches:
         _patches.append(replace(sentry_sdk.utils, "serialize_frame", _without_hidden))

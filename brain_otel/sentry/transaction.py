@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from brain_otel.privacy import policy
 from brain_otel.privacy.attributes import masked_attributes
-from brain_otel.privacy.spans import PrivateSpan
+from brain_otel.privacy.spans import MaskedSpan
 from brain_otel.sentry import span_fields
 from brain_otel.sentry.breadcrumbs import merged
 from brain_otel.sentry.spans import MICRO, SpanPayload, breadcrumbs_in, create_payload, ids_of, microseconds
@@ -43,7 +43,7 @@ def create_transaction(collected: CollectedTrace) -> Transaction:
     """
     if collected.root is None or collected.root.get_span_context() is None:
         raise ValueError("a local trace without an ended root is no transaction")
-    root = PrivateSpan(collected.root)
+    root = MaskedSpan(collected.root)
     spans = [create_payload(span) for span in collected.spans]
     name = conventions.transaction_name(root.name, root.attributes or {})
     event: dict[str, Any] = {

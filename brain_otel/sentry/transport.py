@@ -25,7 +25,7 @@ REPORT = 30.0
 """Seconds between two reports of what was lost."""
 
 
-class UntracedTransport(HttpTransport):
+class ExcludedTransport(HttpTransport):
     """sentry-sdk's transport, whose own requests no instrumentation traces.
 
     ``_request`` is the one method through which every request goes; a test pins that.
@@ -36,7 +36,7 @@ class UntracedTransport(HttpTransport):
             return super()._request(*args, **kwargs)
 
 
-class DeliveringTransport(UntracedTransport):
+class DeliveringTransport(ExcludedTransport):
     """Makes a record of each envelope and hands it to a :class:`Delivery`."""
 
     settings = DeliverySettings()

@@ -200,7 +200,7 @@ class LocalTraceCollector(SpanProcessor):
         if trace is not None and root is not None and root.trace_id == span.get_span_context().trace_id:
             if trace in self._by_trace:
                 return self._by_trace[trace]
-            late.carrier, late.attributes, late.tags = trace.carrier, trace.attributes, trace.tags
+            late.extras, late.attributes, late.tags = trace.extras, trace.attributes, trace.tags
         return self._open(late)
 
     def _open(self, trace: LocalTrace) -> CollectedTrace:

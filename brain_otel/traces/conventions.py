@@ -140,7 +140,7 @@ def transaction_name(name: str, attributes: Attributes) -> Name:
 def name_of(trace: LocalTrace) -> Name | None:
     """The name of ``trace`` as it is known now: from its root span if that is recorded and named, else described."""
     if isinstance(trace.root, SdkSpan):
-        attributes = held(trace.root)
+        attributes = raw_attributes(trace.root)
         is_named = "http.route" in attributes or trace.root.name not in (http_method(attributes), "HTTP")
         if is_named or trace.describe is None:
             return transaction_name(trace.root.name, attributes)
@@ -164,7 +164,7 @@ def _path(target: str) -> str:
         return target.partition("?")[0]
 
 
-def held(span: ReadableSpan) -> Mapping[str, Any]:
+def raw_attributes(span: ReadableSpan) -> Mapping[str, Any]:
     """What ``span.attributes`` gives, without the two views that OpenTelemetry puts around it; not to be kept."""
     attributes = span._attributes
     return attributes._dict if type(attributes) is BoundedAttributes else attributes or {}

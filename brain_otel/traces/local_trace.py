@@ -65,11 +65,11 @@ class LocalTrace:
 
     __slots__ = (
         "attributes",
-        "carrier",
         "closed",
         "context",
         "describe",
         "describe_request",
+        "extras",
         "failures",
         "kind",
         "parent",
@@ -107,7 +107,7 @@ class LocalTrace:
         """Tags of this trace alone (``transaction.set_tag``)."""
         self.failures = [] if failures is None else failures
         """The exceptions reported so far with their event ids: one failure is one event."""
-        self.carrier: dict[str, Any] = {}
+        self.extras: dict[str, Any] = {}
         """A place for destinations to keep what they know of this trace, by their name."""
         self.closed = closed
         """True once the code that opened the trace has left it; spans may still end."""

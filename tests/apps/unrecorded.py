@@ -20,7 +20,7 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.pool import StaticPool
 
 import brain_otel
-from brain_otel.instrumentation.span_scope import is_left_out
+from brain_otel.instrumentation.span_scope import is_excluded_call
 
 brain_otel.setup(config_file=os.environ["CONFIG"])
 
@@ -82,7 +82,7 @@ async def work(path: str) -> Json:
         "span": f"{context.span_id:016x}",
         "flags": int(context.trace_flags),
         "recording": span.is_recording(),
-        "left out": is_left_out(otel_context.get_current()),
+        "left out": is_excluded_call(otel_context.get_current()),
     }
 
 

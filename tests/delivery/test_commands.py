@@ -11,7 +11,7 @@ import pytest
 
 from brain_otel.delivery.record import Record
 from brain_otel.delivery.spool.directory import Bounds, is_empty
-from brain_otel.delivery.spool.reader import DiskBacklog
+from brain_otel.delivery.spool.reader import SpoolQueue
 from brain_otel.delivery.spool.writer import Spool
 from brain_otel.delivery.target import Target
 from tests.delivery.until import until
@@ -30,9 +30,9 @@ def spooled(directory: Path, port: int) -> Spool:
         spool.append(Record(name, body))
     if spool._tidying is not None:  # the first record makes it look at the directory's size
         spool._tidying.join(10)
-    backlog = DiskBacklog(spool.folder)
-    backlog.refuse(backlog.take(1, lambda _: True)[0], "HTTP 413: too large [bold]")
-    backlog.close()
+    queue = SpoolQueue(spool.folder)
+    queue.refuse(queue.take(1, lambda _: True)[0], "HTTP 413: too large [bold]")
+    queue.close()
     return spool
 
 

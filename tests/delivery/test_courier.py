@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import pytest
 
 from brain_otel.delivery import retry_loop
-from brain_otel.delivery.http import Sender
-from brain_otel.delivery.memory_queue import InMemory, MemoryBacklog
+from brain_otel.delivery.http import HttpClient
+from brain_otel.delivery.memory_queue import MemoryQueue, MemoryRecord
 from brain_otel.delivery.record import Record
-from brain_otel.delivery.retry_loop import LONGEST_PAUSE, Courier
+from brain_otel.delivery.retry_loop import LONGEST_PAUSE, RetryLoop
 from brain_otel.delivery.target import Target
 from tests.support.ingest import SentryIngest
 
@@ -22,13 +22,13 @@ class Bench:
     def __init__(self, ingest: SentryIngest, connections: int = 4, timeout: float = 5.0) -> None:
         self.ingest = ingest
         self.lost: Counter[tuple[str, str]] = Counter()
-        self.backlog = MemoryBacklog(max_items=100, max_bytes=100_000, max_age=3_600.0, lost=self._lost)
+        self.queue = MemoryQueue(max_items=100, max_bytes=100_000, max_age=3_600.0, lost=self._lost)
         url = f"http://127.0.0.1:{ingest.port}/api/42/envelope/"
         self.target = Target(kind="sentry", url=url, timeout=timeout)
-        self.courier: Courier[InMemory] = Courier(
+        self.retry_loop: RetryLoop[MemoryRecord] = RetryLoop(
             url,
-            self.backlog,
-            Sender(self.target, connections=connections),
+            self.queue,
+            HttpClient(self.target, connections=connections),
             lost=self._lost,
             connections=connections,
         )
@@ -38,13 +38,13 @@ class Bench:
             kind = {"error": "event", "transaction": "transaction"}.get(category, category)
             payload = json.dumps({"message": name}).encode()
             body = b'{}\n{"type":"%s","length":%d}\n%s\n' % (kind.encode(), len(payload), payload)
-            self.backlog.put(Record(category, body))
+            self.queue.put(Record(category, body))
 
     def run(self) -> float | None:
         """Send until there is nothing more to do now."""
         pause: float | None = 0.0
         while pause == 0.0:
-            pause = self.courier.step()
+            pause = self.retry_loop.step()
         return pause
 
     def accepted(self) -> list[str]:
@@ -75,15 +75,15 @@ def test_a_server_that_is_ill_is_asked_again_later_and_gets_all(bench: Bench, st
     """At pauses that double, up to a bound; each is shortened at random by up to a half."""
     bench.put("a", "b")
     bench.ingest.respond = lambda: (status, {})
-    pauses = [bench.courier.step() or 0.0 for _ in range(10)]
+    pauses = [bench.retry_loop.step() or 0.0 for _ in range(10)]
     for number, pause in enumerate(pauses):
         longest = min(LONGEST_PAUSE, 0.5 * 2**number)
         assert longest / 2 <= pause <= longest
-    assert bench.courier.failure
+    assert bench.retry_loop.failure
     bench.ingest.respond = None
     assert bench.run() is None
     assert sorted(bench.accepted()) == ["a", "b"]
-    assert not bench.courier.failure
+    assert not bench.retry_loop.failure
     assert bench.lost == {}
 
 
@@ -91,7 +91,7 @@ def test_a_server_says_how_long(bench: Bench) -> None:
     """With 503, as with 429."""
     bench.put("a")
     bench.ingest.respond = lambda: (503, {"Retry-After": "50"})
-    pause = bench.courier.step()
+    pause = bench.retry_loop.step()
     assert pause is not None
     assert pause >= 50.0
 
@@ -107,11 +107,11 @@ def test_what_rests_waits_and_the_others_go(bench: Bench) -> None:
     bench.put("e")
     bench.run()
     assert bench.accepted() == ["e"]
-    bench.courier.limits.update({"transaction": 0.0, "error": 100.0})
+    bench.retry_loop.limits.update({"transaction": 0.0, "error": 100.0})
     bench.put("f")
     bench.run()
     assert bench.accepted() == ["e", "t"]
-    assert len(bench.backlog) == 1
+    assert len(bench.queue) == 1
     assert bench.lost == {}
 
 
@@ -121,7 +121,7 @@ def test_what_rests_and_matters_little_goes(bench: Bench) -> None:
     bench.ingest.respond = lambda: (429, {"Retry-After": "100"})
     bench.run()
     assert bench.lost == {("session", "ratelimit_backoff"): 1}
-    assert len(bench.backlog) == 0
+    assert len(bench.queue) == 0
 
 
 def test_a_limit_that_names_others_does_not_make_us_hammer(bench: Bench) -> None:
@@ -131,7 +131,7 @@ def test_a_limit_that_names_others_does_not_make_us_hammer(bench: Bench) -> None
     pause = bench.run()
     assert pause is not None
     assert len(bench.ingest.envelopes) == 1
-    assert len(bench.backlog) == 1
+    assert len(bench.queue) == 1
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 413])
@@ -153,7 +153,7 @@ def test_one_record_that_makes_the_server_ill_does_not_hold_up_the_rest(
 ) -> None:
     """It is tried a few times while others are taken, at growing distances, then set aside."""
     monkeypatch.setattr(retry_loop, "FIRST_PAUSE", 0.001)
-    monkeypatch.setattr(retry_loop, "LONGEST_PENALTY", 0.002)
+    monkeypatch.setattr(retry_loop, "MAX_BACKOFF", 0.002)
     poison = json.dumps({"message": "poison"}).encode()
 
     def respond() -> tuple[int, dict[str, str]]:
@@ -161,16 +161,16 @@ def test_one_record_that_makes_the_server_ill_does_not_hold_up_the_rest(
             latest = {envelope.items[0].payload for envelope in bench.ingest.envelopes[-1:]}
         return (500, {}) if latest == {poison} else (200, {})
 
-    monkeypatch.setattr(retry_loop, "MAX_STRIKES", 20)
+    monkeypatch.setattr(retry_loop, "MAX_FAILURES", 20)
     alone = Bench(bench.ingest, connections=1)
     alone.put("poison")
     bench.ingest.respond = respond
-    assert alone.courier.step() != 0.0  # alone it is the server that seems ill
+    assert alone.retry_loop.step() != 0.0  # alone it is the server that seems ill
     number = 0
     while not alone.lost:
         alone.put(str(number))
         number += 1
-        alone.courier.step()
+        alone.retry_loop.step()
         threading.Event().wait(0.002)
     alone.run()
     assert set(alone.accepted()) == set(map(str, range(number)))
@@ -184,9 +184,9 @@ def test_several_such_records_in_front_do_not_hold_up_the_rest(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, status: int
 ) -> None:
     """The server seems ill, or away, to the first attempts; later ones are made with others, and then these go."""
-    monkeypatch.setattr(retry_loop, "MAX_STRIKES", 5)
+    monkeypatch.setattr(retry_loop, "MAX_FAILURES", 5)
     monkeypatch.setattr(retry_loop, "FIRST_PAUSE", 0.0005)
-    monkeypatch.setattr(retry_loop, "LONGEST_PENALTY", 0.001)
+    monkeypatch.setattr(retry_loop, "MAX_BACKOFF", 0.001)
     monkeypatch.setattr(retry_loop, "LONGEST_PAUSE", 0.01)
 
     one = Bench(bench.ingest, connections=1)
@@ -201,7 +201,7 @@ def test_several_such_records_in_front_do_not_hold_up_the_rest(
     bench.ingest.respond = by_payload
     number = 40
     while one.lost["error", "send_error"] != 3:
-        pause = one.courier.step()
+        pause = one.retry_loop.step()
         threading.Event().wait(min(pause or 0.0, 0.01))
         one.put(str(number))
         number += 1
@@ -215,22 +215,20 @@ def test_memory_is_bounded_in_number_and_errors_stay(bench: Bench) -> None:
     """The oldest traces go first, then the oldest errors."""
     bench.put(*map(str, range(90)), category="transaction")
     bench.put(*map(str, range(60)))
-    assert len(bench.backlog) == 100
+    assert len(bench.queue) == 100
     assert bench.lost == {("transaction", "queue_overflow"): 50}
     bench.put(*map(str, range(60, 120)))
     assert bench.lost == {("transaction", "queue_overflow"): 90, ("error", "queue_overflow"): 20}
-    kept = [
-        json.loads(each.record.body.split(b"\n")[2])["message"] for each in bench.backlog.take(200, lambda _: True)
-    ]
+    kept = [json.loads(each.record.body.split(b"\n")[2])["message"] for each in bench.queue.take(200, lambda _: True)]
     assert kept == list(map(str, range(20, 120)))
 
 
 def test_memory_is_bounded_in_bytes(bench: Bench) -> None:
     """Ten records of a tenth of the bound."""
     for _ in range(50):
-        bench.backlog.put(Record("transaction", b"x" * 10_000))
-    assert len(bench.backlog) == 10
-    assert bench.backlog.is_full
+        bench.queue.put(Record("transaction", b"x" * 10_000))
+    assert len(bench.queue) == 10
+    assert bench.queue.is_full
 
 
 def test_what_waits_in_memory_too_long_goes(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -250,7 +248,7 @@ def test_an_outage_is_two_log_lines(bench: Bench, caplog: pytest.LogCaptureFixtu
     bench.put("a", "b")
     bench.ingest.respond = lambda: (500, {})
     for _ in range(5):
-        bench.courier.step()
+        bench.retry_loop.step()
     bench.ingest.respond = None
     bench.run()
     lines = [record.getMessage() for record in caplog.records]

@@ -12,15 +12,15 @@ import pytest
 
 from brain_otel.delivery import retry_loop
 from brain_otel.delivery.delivery import Delivery
-from brain_otel.delivery.http import Sender
-from brain_otel.delivery.memory_queue import MemoryBacklog
+from brain_otel.delivery.http import HttpClient
+from brain_otel.delivery.memory_queue import MemoryQueue
 from brain_otel.delivery.record import HEADER, Record, framed, records_in
 from brain_otel.delivery.spool import shipper
-from brain_otel.delivery.spool.directory import LANES, Bounds, segments, targets
-from brain_otel.delivery.spool.eviction import evict, take_losses
-from brain_otel.delivery.spool.reader import AHEAD, DiskBacklog
+from brain_otel.delivery.spool.directory import PRIORITIES, Bounds, segments, targets
+from brain_otel.delivery.spool.eviction import evict, take_discarded
+from brain_otel.delivery.spool.reader import AHEAD, SpoolQueue
 from brain_otel.delivery.spool.shipper import Shipper, drain
-from brain_otel.delivery.spool.shipper_process import Shipping
+from brain_otel.delivery.spool.shipper_process import ShipperSupervisor
 from brain_otel.delivery.spool.writer import Spool
 from brain_otel.delivery.target import Target
 from tests.delivery.until import until
@@ -68,7 +68,7 @@ def test_what_another_had_to_drop_is_told_to_its_own_sentry(ingest: SentryIngest
     otlp.close()
     drain(tmp_path, 1.0)
     assert reported(ingest) == {("transaction", "cache_overflow"): 10, ("span", "cache_overflow"): 40}
-    assert take_losses(for_sentry.folder) == {}
+    assert take_discarded(for_sentry.folder) == {}
 
 
 def test_what_a_shipper_has_not_told_the_next_one_tells(
@@ -132,12 +132,12 @@ def test_what_is_too_large_goes_alone(tmp_path: Path, size: int) -> None:
         lost[record.category, reason] += 1
 
     spool = Spool(tmp_path, sentry(free_port()), BOUNDS)
-    delivery = Delivery(spool._target, lost=count, spool=(spool, Shipping(tmp_path, "external")))
+    delivery = Delivery(spool._target, lost=count, spool=(spool, ShipperSupervisor(tmp_path, "external")))
     delivery.put(Record("transaction", envelope("transaction")))
     delivery.put(Record("error", b"x" * size))
     assert lost == {("error", "cache_overflow"): 1}
-    assert len(DiskBacklog(spool.folder).take(10, lambda _: True)) == 1
-    memory = MemoryBacklog(max_items=10, max_bytes=size - 1, max_age=60.0, lost=count)
+    assert len(SpoolQueue(spool.folder).take(10, lambda _: True)) == 1
+    memory = MemoryQueue(max_items=10, max_bytes=size - 1, max_age=60.0, lost=count)
     memory.put(Record("transaction", envelope("transaction")))
     memory.put(Record("error", b"x" * size))
     assert lost["error", "queue_overflow"] == 1
@@ -147,9 +147,7 @@ def test_what_is_too_large_goes_alone(tmp_path: Path, size: int) -> None:
 def test_what_is_under_way_is_not_dropped() -> None:
     """It may have arrived already, and would be counted as lost all the same."""
     lost: list[bytes] = []
-    memory = MemoryBacklog(
-        max_items=2, max_bytes=2**20, max_age=60.0, lost=lambda record, _: lost.append(record.body)
-    )
+    memory = MemoryQueue(max_items=2, max_bytes=2**20, max_age=60.0, lost=lambda record, _: lost.append(record.body))
     memory.put(Record("transaction", b"1"))
     memory.take(1, lambda _: True)
     for body in (b"2", b"3", b"4"):
@@ -173,21 +171,21 @@ def test_what_was_dropped_is_said_once_a_minute(tmp_path: Path, caplog: pytest.L
 def test_what_is_not_wanted_is_not_sent(ingest: SentryIngest, tmp_path: Path) -> None:
     """While a category rests nothing of it is sent; what matters little is counted and gone."""
     lost: Counter[tuple[str, str]] = Counter()
-    backlog = MemoryBacklog(max_items=10, max_bytes=2**20, max_age=60.0, lost=lambda *_: None)
-    sending = retry_loop.Courier(
+    queue = MemoryQueue(max_items=10, max_bytes=2**20, max_age=60.0, lost=lambda *_: None)
+    sending = retry_loop.RetryLoop(
         "sentry",
-        backlog,
-        Sender(sentry(ingest.port), connections=1),
+        queue,
+        HttpClient(sentry(ingest.port), connections=1),
         lost=lambda record, reason: lost.update([(record.category, reason)]),
     )
     sending.limits.update({"session": 100.0, "internal": 100.0})
     for category in ("session", "internal", "error"):
-        backlog.put(Record(category, envelope("event")))
+        queue.put(Record(category, envelope("event")))
     while sending.step() == 0.0:
         pass
     assert len(ingest.envelopes) == 1
     assert lost == {("session", "ratelimit_backoff"): 1}
-    assert len(backlog) == 1  # what tells of losses waits
+    assert len(queue) == 1  # what tells of losses waits
 
 
 def test_a_body_that_holds_a_record_is_one(tmp_path: Path) -> None:
@@ -207,9 +205,9 @@ def test_no_more_is_opened_than_there_is_use_for(tmp_path: Path) -> None:
         spool = Spool(tmp_path, target, BOUNDS)
         spool.append(Record("error", envelope("event", 10)))
         spool.close()
-    backlog = DiskBacklog(spool.folder)
-    assert backlog.take(1, lambda _: False) == []
-    assert len(backlog._readers) == AHEAD
+    queue = SpoolQueue(spool.folder)
+    assert queue.take(1, lambda _: False) == []
+    assert len(queue._readers) == AHEAD
 
 
 def test_what_cannot_be_read_holds_nothing_up(tmp_path: Path) -> None:
@@ -220,14 +218,14 @@ def test_what_cannot_be_read_holds_nothing_up(tmp_path: Path) -> None:
     (spool.folder / "00000000000000000001-00000000-0000000001-1-1.errors.v1").mkdir()
     os.mkfifo(spool.folder / "00000000000000000002-00000000-0000000001-1-1.errors.v1")
     spool.append(Record("error", b"second"))
-    backlog = DiskBacklog(spool.folder)
-    (first,) = backlog.take(1, lambda _: True)
+    queue = SpoolQueue(spool.folder)
+    (first,) = queue.take(1, lambda _: True)
     os.close(first.reader.descriptor)
     first.reader.descriptor = os.open(tmp_path, os.O_RDONLY)  # reading it is an error
     first.reader.pending.clear()
     first.reader._read_to = -1
-    assert [each.record.body for each in backlog.take(5, lambda _: True)] == [b"second"]
-    assert {each.lane for each in segments(spool.folder, *LANES)} == {"errors"}
+    assert [each.record.body for each in queue.take(5, lambda _: True)] == [b"second"]
+    assert {each.priority for each in segments(spool.folder, *PRIORITIES)} == {"errors"}
 
 
 def test_nothing_is_left_of_a_segment_that_was_dropped_while_it_was_sent(tmp_path: Path) -> None:
@@ -235,10 +233,10 @@ def test_nothing_is_left_of_a_segment_that_was_dropped_while_it_was_sent(tmp_pat
     spool = Spool(tmp_path, sentry(free_port()), BOUNDS)
     spool.append(Record("error", b"first"))
     until(lambda: spool._tidying is None or not spool._tidying.is_alive())  # it would tidy here too
-    backlog = DiskBacklog(spool.folder)
-    (under_way,) = backlog.take(1, lambda _: True)
+    queue = SpoolQueue(spool.folder)
+    (under_way,) = queue.take(1, lambda _: True)
     evict(tmp_path, Bounds(max_bytes=0, max_age=3600.0))
-    backlog.done(under_way)
+    queue.done(under_way)
     assert [path.name for path in spool.folder.glob("*.ack")] != []
     evict(tmp_path, BOUNDS)
     assert [path.name for path in spool.folder.glob("*.ack")] == []
@@ -251,13 +249,13 @@ def test_a_segment_that_is_sealed_while_it_is_read_is_read_whole(
     monkeypatch.setattr("brain_otel.delivery.spool.reader.WINDOW", 500)
     spool = Spool(tmp_path, sentry(free_port()), BOUNDS)
     spool.append(Record("error", b"x" * 100))
-    backlog = DiskBacklog(spool.folder)
+    queue = SpoolQueue(spool.folder)
     real = os.fstat
     looks: list[int] = []
 
     def fstat(descriptor: int) -> os.stat_result:
         status = real(descriptor)
-        if backlog._readers and descriptor == next(iter(backlog._readers.values())).descriptor:
+        if queue._readers and descriptor == next(iter(queue._readers.values())).descriptor:
             looks.append(descriptor)
         if len(looks) == 2:
             looks.append(0)
@@ -268,12 +266,12 @@ def test_a_segment_that_is_sealed_while_it_is_read_is_read_whole(
 
     monkeypatch.setattr("brain_otel.delivery.spool.reader.os.fstat", fstat)
     sent = []
-    while batch := backlog.take(5, lambda _: True):
+    while batch := queue.take(5, lambda _: True):
         for each in batch:
             sent.append(each.record.body[:1])
-            backlog.done(each)
+            queue.done(each)
     assert sent == [b"x", *[b"y"] * 8]
-    assert backlog.damaged == 0
+    assert queue.damaged == 0
 
 
 def test_reports_of_losses_outlive_an_outage(ingest: SentryIngest, tmp_path: Path) -> None:

@@ -71,8 +71,8 @@ def test_any_record_survives(category: str, body: bytes, quantity: int, time: in
 
 def test_a_record_knows_its_lane() -> None:
     """What tells of an error goes before what tells of a success, logs with the errors."""
-    lanes = {category: Record(category, b"").lane for category in CATEGORIES}
-    assert {name for name, lane in lanes.items() if lane == "traces"} == {
+    priorities = {category: Record(category, b"").priority for category in CATEGORIES}
+    assert {name for name, priority in priorities.items() if priority == "traces"} == {
         "transaction",
         "profile",
         "profile_chunk",

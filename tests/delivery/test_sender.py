@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from brain_otel.delivery.http import Sender, _answer, parsed_limits
+from brain_otel.delivery.http import HttpClient, _answer, parsed_limits
 from brain_otel.delivery.record import Record
 from brain_otel.delivery.target import Target
 from tests.support.ingest import SentryIngest
@@ -38,9 +38,9 @@ def ingest() -> Iterator[SentryIngest]:
 
 def test_what_is_sent_arrives_whole_with_its_headers(ingest: SentryIngest) -> None:
     """A small one as it is, a large one compressed."""
-    sender = Sender(target(ingest), connections=1)
-    assert sender.send(event()).verdict == "sent"
-    assert sender.send(event("x" * 5_000)).verdict == "sent"
+    http_client = HttpClient(target(ingest), connections=1)
+    assert http_client.send(event()).result == "sent"
+    assert http_client.send(event("x" * 5_000)).result == "sent"
     assert [each["message"] for each in ingest.events] == ["hello", "x" * 5_000]
     small, large = (envelope.request_headers for envelope in ingest.envelopes)
     assert small["content-type"] == "application/x-sentry-envelope"
@@ -51,7 +51,7 @@ def test_what_is_sent_arrives_whole_with_its_headers(ingest: SentryIngest) -> No
 
 def test_the_envelope_says_when_it_was_sent(ingest: SentryIngest) -> None:
     """Not when it was made: Relay would take the wait for an error of our clock."""
-    Sender(target(ingest), connections=1).send(event())
+    HttpClient(target(ingest), connections=1).send(event())
     headers = ingest.envelopes[0].headers
     assert headers["event_id"] == "0123456789abcdef0123456789abcdef"
     sent = datetime.fromisoformat(headers["sent_at"])
@@ -79,20 +79,20 @@ def test_the_envelope_says_when_it_was_sent(ingest: SentryIngest) -> None:
         (0, "unreachable"),
     ],
 )
-def test_what_an_answer_means(ingest: SentryIngest, status: int, verdict: str) -> None:
+def test_what_an_answer_means(ingest: SentryIngest, status: int, result: str) -> None:
     """By its status; 0 is a connection that is reset in the middle of the answer."""
     ingest.respond = lambda: (status, {"Location": "http://127.0.0.1:1/"})
-    answer = Sender(target(ingest), connections=1).send(event())
-    assert answer.verdict == verdict
-    assert verdict == "sent" or answer.reason
+    answer = HttpClient(target(ingest), connections=1).send(event())
+    assert answer.result == result
+    assert result == "sent" or answer.reason
 
 
 def test_nobody_listens() -> None:
     """Nor does a proxy."""
     url = f"http://127.0.0.1:{free_port()}/api/42/envelope/"
     for each in (Target(kind="sentry", url=url), Target(kind="sentry", url="http://sentry.test/", proxy=url)):
-        answer = Sender(each, connections=1).send(event())
-        assert answer.verdict == "unreachable"
+        answer = HttpClient(each, connections=1).send(event())
+        assert answer.result == "unreachable"
         assert "Error" in answer.reason
 
 
@@ -100,7 +100,7 @@ def test_who_listens_and_says_nothing_is_left_in_time(ingest: SentryIngest) -> N
     """The time of one request is bounded, by the target's timeout."""
     ingest.delay = 5.0
     begun = time.monotonic()
-    assert Sender(target(ingest, timeout=0.2), connections=1).send(event()).verdict == "unreachable"
+    assert HttpClient(target(ingest, timeout=0.2), connections=1).send(event()).result == "unreachable"
     assert time.monotonic() - begun < 4.0
 
 
@@ -121,7 +121,7 @@ def test_a_proxy_is_asked(ingest: SentryIngest) -> None:
         through = Target(
             kind="sentry", url="http://sentry.test/api/42/envelope/", proxy=proxy, proxy_headers={"X-Proxy": "1"}
         )
-        assert Sender(through, connections=1).send(event()).verdict == "sent"
+        assert HttpClient(through, connections=1).send(event()).result == "sent"
         thread.join()
     assert requests[0].startswith(b"POST http://sentry.test/api/42/envelope/ HTTP/1.1\r\n")
     assert b"X-Proxy: 1" in requests[0]
@@ -132,10 +132,10 @@ def test_a_certificate_of_its_own_is_trusted_where_it_is_given(tmp_path: Path) -
     certificate, key = self_signed(tmp_path)
     with OtlpReceiver(tls=(certificate, key)) as receiver:
         url = f"{receiver.endpoint}/v1/traces"
-        trusting = Sender(Target(kind="otlp", url=url, ca_certs=str(certificate)), connections=1)
-        assert trusting.send(Record("otlp_traces", b"")).verdict == "sent"
-        answer = Sender(Target(kind="otlp", url=url), connections=1).send(Record("otlp_traces", b""))
-        assert answer.verdict == "unreachable"
+        trusting = HttpClient(Target(kind="otlp", url=url, ca_certs=str(certificate)), connections=1)
+        assert trusting.send(Record("otlp_traces", b"")).result == "sent"
+        answer = HttpClient(Target(kind="otlp", url=url), connections=1).send(Record("otlp_traces", b""))
+        assert answer.result == "unreachable"
         assert "SSLError" in answer.reason
 
 
@@ -164,14 +164,14 @@ def test_how_long_a_server_wants_to_be_left_alone(ingest: SentryIngest) -> None:
         ]
     )
     ingest.respond = lambda: next(answers)
-    sender = Sender(target(ingest), connections=1)
-    assert sender.send(event()).limits == {"": 7.0}
-    assert 90.0 < sender.send(event()).limits[""] <= 100.0
-    assert sender.send(event()).limits == {"": 60.0}
-    assert sender.send(event()).limits == {"": 60.0}
-    assert sender.send(event()).limits == {"error": 5.0, "transaction": 9.0, "span": 9.0}
-    accepted = sender.send(event())
-    assert (accepted.verdict, accepted.limits) == ("sent", {"": 3.0})
+    http_client = HttpClient(target(ingest), connections=1)
+    assert http_client.send(event()).limits == {"": 7.0}
+    assert 90.0 < http_client.send(event()).limits[""] <= 100.0
+    assert http_client.send(event()).limits == {"": 60.0}
+    assert http_client.send(event()).limits == {"": 60.0}
+    assert http_client.send(event()).limits == {"error": 5.0, "transaction": 9.0, "span": 9.0}
+    accepted = http_client.send(event())
+    assert (accepted.result, accepted.limits) == ("sent", {"": 3.0})
 
 
 @pytest.mark.parametrize(
@@ -197,5 +197,5 @@ def test_limits_as_they_are_written(header: str, limits: dict[str, float]) -> No
 @pytest.mark.parametrize("body", [b"", b"nonsense", b"[]\n{}", b"\xff\n"])
 def test_what_is_no_envelope_is_refused_here(ingest: SentryIngest, body: bytes) -> None:
     """It is not sent, and raises nothing."""
-    assert Sender(target(ingest), connections=1).send(Record("error", body)).verdict == "refused"
+    assert HttpClient(target(ingest), connections=1).send(Record("error", body)).result == "refused"
     assert ingest.envelopes == []

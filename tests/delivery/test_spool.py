@@ -16,9 +16,9 @@ from brain_otel.delivery.record import Record
 from brain_otel.delivery.spool import directory as layout
 from brain_otel.delivery.spool.commands import read_state
 from brain_otel.delivery.spool.directory import Bounds, is_empty, read_bounds, segments, targets
-from brain_otel.delivery.spool.eviction import evict, take_losses
-from brain_otel.delivery.spool.reader import DiskBacklog
-from brain_otel.delivery.spool.shipper_process import Shipping
+from brain_otel.delivery.spool.eviction import evict, take_discarded
+from brain_otel.delivery.spool.reader import SpoolQueue
+from brain_otel.delivery.spool.shipper_process import ShipperSupervisor
 from brain_otel.delivery.spool.writer import Spool
 from brain_otel.delivery.target import Target
 from tests.delivery.until import until
@@ -44,16 +44,16 @@ def usage(path: Path) -> int:
     return sum(segment.size() for folder in targets(path) for segment in segments(folder))
 
 
-def taken(backlog: DiskBacklog, count: int = 100) -> list[str]:
-    return [each.record.body.decode() for each in backlog.take(count, lambda _: True)]
+def taken(queue: SpoolQueue, count: int = 100) -> list[str]:
+    return [each.record.body.decode() for each in queue.take(count, lambda _: True)]
 
 
-def all_sent(backlog: DiskBacklog) -> list[str]:
+def all_sent(queue: SpoolQueue) -> list[str]:
     sent = []
-    while batch := backlog.take(7, lambda _: True):
+    while batch := queue.take(7, lambda _: True):
         for each in batch:
             sent.append(each.record.body.decode())
-            backlog.done(each)
+            queue.done(each)
     return sent
 
 
@@ -63,7 +63,7 @@ def test_errors_go_first_and_each_kind_in_its_order(tmp_path: Path) -> None:
     for number in range(3):
         written.append(trace(f"trace {number}"))
         written.append(error(f"error {number}"))
-    assert all_sent(DiskBacklog(written.folder)) == ["error 0", "error 1", "error 2", "trace 0", "trace 1", "trace 2"]
+    assert all_sent(SpoolQueue(written.folder)) == ["error 0", "error 1", "error 2", "trace 0", "trace 1", "trace 2"]
 
 
 def test_everything_is_for_the_owner_alone(tmp_path: Path) -> None:
@@ -72,10 +72,10 @@ def test_everything_is_for_the_owner_alone(tmp_path: Path) -> None:
     folder.mkdir(mode=0o755)
     written = spool(folder)
     written.append(error())
-    backlog = DiskBacklog(written.folder)
-    backlog.done(backlog.take(1, lambda _: True)[0])
+    queue = SpoolQueue(written.folder)
+    queue.done(queue.take(1, lambda _: True)[0])
     written.append(error("refused"))
-    backlog.refuse(backlog.take(1, lambda _: True)[0], "no")
+    queue.refuse(queue.take(1, lambda _: True)[0], "no")
     for path in (folder, *folder.rglob("*")):
         mode = stat.S_IMODE(path.stat().st_mode)
         assert mode == (0o700 if path.is_dir() else 0o600), path
@@ -102,10 +102,10 @@ def test_what_is_sent_is_not_sent_by_the_next_shipper(tmp_path: Path) -> None:
     written = spool(tmp_path)
     for number in range(5):
         written.append(error(str(number)))
-    first = DiskBacklog(written.folder)
+    first = SpoolQueue(written.folder)
     for each in first.take(2, lambda _: True):
         first.done(each)
-    assert taken(DiskBacklog(written.folder)) == ["2", "3", "4"]
+    assert taken(SpoolQueue(written.folder)) == ["2", "3", "4"]
 
 
 def test_what_is_sent_out_of_turn_is_not_sent_again(tmp_path: Path) -> None:
@@ -113,14 +113,14 @@ def test_what_is_sent_out_of_turn_is_not_sent_again(tmp_path: Path) -> None:
     written = spool(tmp_path)
     for number in range(4):
         written.append(error(str(number)))
-    backlog = DiskBacklog(written.folder)
-    first, _, third, _ = backlog.take(4, lambda _: True)
-    backlog.done(first)
-    backlog.done(third)
-    assert taken(backlog) == ["1", "3"]
-    assert taken(DiskBacklog(written.folder)) == ["1", "3"]
+    queue = SpoolQueue(written.folder)
+    first, _, third, _ = queue.take(4, lambda _: True)
+    queue.done(first)
+    queue.done(third)
+    assert taken(queue) == ["1", "3"]
+    assert taken(SpoolQueue(written.folder)) == ["1", "3"]
     assert read_state(tmp_path).records == 2
-    assert all_sent(DiskBacklog(written.folder)) == ["1", "3"]
+    assert all_sent(SpoolQueue(written.folder)) == ["1", "3"]
     assert is_empty(tmp_path)
 
 
@@ -128,13 +128,13 @@ def test_a_segment_goes_when_it_is_sent_and_nobody_writes_to_it(tmp_path: Path) 
     """One that is open stays, for more may come."""
     written = spool(tmp_path)
     written.append(error("first"))
-    backlog = DiskBacklog(written.folder)
-    assert all_sent(backlog) == ["first"]
+    queue = SpoolQueue(written.folder)
+    assert all_sent(queue) == ["first"]
     assert len(segments(written.folder)) == 1
     written.append(error("second"))
-    assert all_sent(backlog) == ["second"]
+    assert all_sent(queue) == ["second"]
     written.close()
-    assert taken(backlog) == []
+    assert taken(queue) == []
     assert list(written.folder.iterdir()) == [written.folder / layout.TARGET]
     assert is_empty(tmp_path)
 
@@ -166,17 +166,17 @@ def test_traces_are_dropped_before_errors_and_the_oldest_first(tmp_path: Path) -
     if written._tidying is not None:
         written._tidying.join(10)
     assert usage(tmp_path) <= bounds.max_bytes
-    sent = all_sent(DiskBacklog(written.folder))
+    sent = all_sent(SpoolQueue(written.folder))
     errors = [each for each in sent if each.endswith("e")]
     traces = [int(each[:6]) for each in sent if each.endswith("t")]
     assert len(errors) == 200
     assert traces == list(range(20_000 - len(traces), 20_000))
     gone = 20_000 - len(traces)
-    assert take_losses(written.folder) == {
+    assert take_discarded(written.folder) == {
         ("transaction", "cache_overflow"): gone,
         ("span", "cache_overflow"): 3 * gone,
     }
-    assert take_losses(written.folder) == {}
+    assert take_discarded(written.folder) == {}
 
 
 def test_errors_go_too_when_there_is_nothing_else(tmp_path: Path) -> None:
@@ -188,7 +188,7 @@ def test_errors_go_too_when_there_is_nothing_else(tmp_path: Path) -> None:
     if written._tidying is not None:
         written._tidying.join(10)
     assert usage(tmp_path) <= bounds.max_bytes
-    sent = [int(each[:6]) for each in all_sent(DiskBacklog(written.folder))]
+    sent = [int(each[:6]) for each in all_sent(SpoolQueue(written.folder))]
     assert sent == list(range(3_000 - len(sent), 3_000))
 
 
@@ -236,7 +236,7 @@ def test_what_is_not_ours_stays(tmp_path: Path) -> None:
         path.parent.mkdir(exist_ok=True)
         path.write_text("something else")
     assert list(targets(tmp_path)) == [written.folder]
-    assert all_sent(DiskBacklog(written.folder)) == ["an error"]
+    assert all_sent(SpoolQueue(written.folder)) == ["an error"]
     evict(tmp_path, Bounds(max_bytes=0, max_age=0.0))
     assert all(path.read_text() == "something else" for path in foreign)
 
@@ -251,11 +251,11 @@ def test_a_damaged_segment_costs_what_is_damaged(tmp_path: Path) -> None:
     data = bytearray(segment.path.read_bytes())
     data[len(data) // 2] ^= 1
     segment.path.write_bytes(bytes(data) + b"BOR1 and the rest is missing")
-    backlog = DiskBacklog(written.folder)
-    assert all_sent(backlog) == ["error 0", "error 2"]
-    assert taken(backlog) == []
+    queue = SpoolQueue(written.folder)
+    assert all_sent(queue) == ["error 0", "error 2"]
+    assert taken(queue) == []
     assert segments(written.folder) == []
-    assert backlog.damaged > 0
+    assert queue.damaged > 0
 
 
 def test_an_acknowledgement_that_is_nonsense(tmp_path: Path) -> None:
@@ -265,8 +265,8 @@ def test_an_acknowledgement_that_is_nonsense(tmp_path: Path) -> None:
     written.close()
     (segment,) = segments(written.folder)
     segment.ack_path.write_bytes(b"\xff" * 8)
-    backlog = DiskBacklog(written.folder)
-    assert taken(backlog) == []
+    queue = SpoolQueue(written.folder)
+    assert taken(queue) == []
     assert segments(written.folder) == []
 
 
@@ -277,7 +277,7 @@ def test_a_directory_that_is_removed_is_made_again(tmp_path: Path) -> None:
     until(lambda: written._tidying is None or not written._tidying.is_alive())  # it has a lock's file there
     shutil.rmtree(tmp_path / "spool")
     written.append(error("after"))
-    assert all_sent(DiskBacklog(written.folder)) == ["after"]
+    assert all_sent(SpoolQueue(written.folder)) == ["after"]
     assert list(targets(tmp_path / "spool").values()) == [TARGET]
 
 
@@ -287,7 +287,7 @@ def test_a_segment_that_is_removed_costs_what_was_in_it(tmp_path: Path) -> None:
     written.append(error("before"))
     segments(written.folder)[0].remove()
     written.append(error("after"))
-    assert all_sent(DiskBacklog(written.folder)) == ["after"]
+    assert all_sent(SpoolQueue(written.folder)) == ["after"]
 
 
 def test_a_write_that_ends_half_way_leaves_nothing(tmp_path: Path) -> None:
@@ -305,9 +305,9 @@ def test_a_write_that_ends_half_way_leaves_nothing(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, before)
     written.append(error("second"))
-    backlog = DiskBacklog(written.folder)
-    assert all_sent(backlog) == ["first", "second"]
-    assert backlog.damaged == 0
+    queue = SpoolQueue(written.folder)
+    assert all_sent(queue) == ["first", "second"]
+    assert queue.damaged == 0
 
 
 def test_room_is_looked_for_once_in_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -334,7 +334,7 @@ def test_room_is_looked_for_once_in_a_while(tmp_path: Path, monkeypatch: pytest.
         signal.signal(signal.SIGXFSZ, handler)
     assert len(looked) == 2
     opened.append(error("last"))
-    assert all_sent(DiskBacklog(opened.folder)) == ["first", "last"]
+    assert all_sent(SpoolQueue(opened.folder)) == ["first", "last"]
 
 
 def test_a_directory_that_cannot_be_made(tmp_path: Path) -> None:
@@ -360,7 +360,7 @@ def test_a_directory_of_somebody_else_is_not_written_to(tmp_path: Path, monkeypa
                 written.append(error())
     assert segments(written.folder) == []
     written.append(error())
-    assert all_sent(DiskBacklog(written.folder)) == ["an error"]
+    assert all_sent(SpoolQueue(written.folder)) == ["an error"]
 
 
 def test_a_forked_child_writes_for_itself(tmp_path: Path) -> None:
@@ -374,12 +374,12 @@ def test_a_forked_child_writes_for_itself(tmp_path: Path) -> None:
         finally:
             os._exit(0)
     os.waitpid(child, 0)
-    backlog = DiskBacklog(written.folder)
-    assert sorted(all_sent(backlog)) == ["before", "child"]
-    taken(backlog)
+    queue = SpoolQueue(written.folder)
+    assert sorted(all_sent(queue)) == ["before", "child"]
+    taken(queue)
     assert len(segments(written.folder)) == 1  # the child's has gone with it
     written.append(error("parent"))
-    assert all_sent(backlog) == ["parent"]
+    assert all_sent(queue) == ["parent"]
 
 
 def test_the_bounds_are_there_for_who_has_no_configuration(tmp_path: Path) -> None:
@@ -395,9 +395,9 @@ def test_what_was_refused_is_kept_with_its_reason(tmp_path: Path) -> None:
     written = spool(tmp_path)
     for _ in range(110):
         written.append(error())
-    backlog = DiskBacklog(written.folder)
-    for number, each in enumerate(backlog.take(110, lambda _: True)):
-        backlog.refuse(each, f"HTTP 413: {number}")
+    queue = SpoolQueue(written.folder)
+    for number, each in enumerate(queue.take(110, lambda _: True)):
+        queue.refuse(each, f"HTTP 413: {number}")
     evict(tmp_path, Bounds())
     (state,) = read_state(tmp_path).targets
     assert state.refused == [("error", f"HTTP 413: {number}") for number in range(10, 110)]
@@ -423,6 +423,6 @@ def test_a_target_comes_back_as_it_was(tmp_path: Path) -> None:
 
 def test_the_external_shipper_is_not_started(tmp_path: Path) -> None:
     """What is spooled is another's to send."""
-    shipping = Shipping(tmp_path, "external")
+    shipping = ShipperSupervisor(tmp_path, "external")
     shipping.wake(TARGET.id)
     assert shipping._thread is None

@@ -13,7 +13,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from brain_otel.configuration.options import Options
 from brain_otel.configuration.settings import Settings
 from brain_otel.destinations.destination import create_destination
-from brain_otel.destinations.isolation import InUse
+from brain_otel.destinations.isolation import IsolatedDestination
 from tests.support.process import Server, free_port, gunicorn_command, uvicorn_command
 
 ROOT = Path(__file__).parents[2]
@@ -94,13 +94,13 @@ def options(name: str, signal: Literal["traces", "logs", "metrics"] = "traces", 
 
 
 @contextmanager
-def traced(*given: Options, **kwargs: Any) -> Iterator[tuple[TracerProvider, list[InUse]]]:
+def traced(*given: Options, **kwargs: Any) -> Iterator[tuple[TracerProvider, list[IsolatedDestination]]]:
     """Give a tracer provider whose spans go to these destinations; they are shut down at the end."""
     in_use = []
     for each in given:
         destination = create_destination(each, settings(**kwargs))
         assert destination is not None
-        in_use.append(InUse(destination))
+        in_use.append(IsolatedDestination(destination))
     provider = TracerProvider(shutdown_on_exit=False)
     for one in in_use:
         if one.span_processor is not None:

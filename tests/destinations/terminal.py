@@ -11,7 +11,7 @@ from opentelemetry.trace import SpanKind
 from brain_otel.configuration.options import Options
 from brain_otel.configuration.settings import Settings
 from brain_otel.destinations.destination import create_destination
-from brain_otel.events.listeners import configure_reporters, local_trace_entered
+from brain_otel.events.listeners import configure_listeners, local_trace_entered
 from brain_otel.runtime import guard
 from brain_otel.traces.local_trace import LocalTrace
 
@@ -66,12 +66,12 @@ class Terminal:
 def terminal(capsys: pytest.CaptureFixture[str], options: Any = None, **provider: Any) -> Iterator[Terminal]:
     destination = create_destination(Options(options, name="console"), SETTINGS)
     assert destination is not None
-    assert destination.reporter is not None
-    configure_reporters((destination.reporter,))
+    assert destination.listener is not None
+    configure_listeners((destination.listener,))
     guard.reraise_failures(True)
     try:
         yield Terminal(destination, capsys, **provider)
     finally:
         guard.reraise_failures(False)
-        configure_reporters(())
+        configure_listeners(())
         destination.shutdown(5.0)

@@ -17,7 +17,7 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 
 from brain_otel.destinations import isolation
 from brain_otel.destinations.destination import Destination
-from brain_otel.destinations.isolation import MAX_WAITING, InUse, side_by_side
+from brain_otel.destinations.isolation import MAX_WAITING, IsolatedDestination, side_by_side
 from brain_otel.runtime.guard import forget_logged_places
 from tests.destinations.service import (
     ROOT,
@@ -229,8 +229,8 @@ def gate() -> Iterator[Gate]:
     gate.open.set()
 
 
-def blocked(gate: Gate) -> tuple[TracerProvider, InUse]:
-    used = InUse(
+def blocked(gate: Gate) -> tuple[TracerProvider, IsolatedDestination]:
+    used = IsolatedDestination(
         Destination(
             name="gate",
             span_processor=gate,
@@ -306,7 +306,9 @@ def test_a_child_flushes_its_own_while_the_parents_flush_hangs() -> None:
 
 def test_a_flush_that_hangs_is_not_piled_up_upon(gate: Gate) -> None:
     """However often somebody asks."""
-    used = InUse(Destination(name="gate", flush=lambda _timeout: gate.open.wait(20), shutdown=lambda _timeout: None))
+    used = IsolatedDestination(
+        Destination(name="gate", flush=lambda _timeout: gate.open.wait(20), shutdown=lambda _timeout: None)
+    )
     before = threading.active_count()
     for _ in range(10):
         assert not side_by_side([("flushing", lambda: used.flush(0.05))], 0.2)
@@ -360,7 +362,9 @@ def test_what_a_destination_sends_is_not_traced() -> None:
         enabled.append(is_instrumentation_enabled())
         return True
 
-    used = InUse(Destination(name="sender", span_processor=Sender(), flush=flush, shutdown=lambda _timeout: None))
+    used = IsolatedDestination(
+        Destination(name="sender", span_processor=Sender(), flush=flush, shutdown=lambda _timeout: None)
+    )
     provider = TracerProvider(shutdown_on_exit=False)
     assert used.span_processor is not None
     provider.add_span_processor(used.span_processor)

@@ -16,7 +16,7 @@ from opentelemetry.sdk.trace import TracerProvider
 
 from brain_otel.configuration.options import Options
 from brain_otel.destinations.destination import create_destination
-from brain_otel.destinations.isolation import InUse
+from brain_otel.destinations.isolation import IsolatedDestination
 from tests.destinations.service import make_spans, options, settings, traced
 from tests.support.otlp import OtlpReceiver, refusing
 
@@ -36,7 +36,7 @@ def sending(given: Options) -> Iterator[Callable[[], bool]]:
     """Give a function that makes one item of the destination's signal and returns what its flush says."""
     destination = create_destination(given, settings())
     assert destination is not None
-    used = InUse(destination)
+    used = IsolatedDestination(destination)
     provider: Any
     if given.signal == "traces":
         assert used.span_processor is not None

@@ -20,7 +20,7 @@ from brain_otel.configuration.error import ConfigurationError
 from brain_otel.configuration.options import Options
 from brain_otel.configuration.settings import Secret, SentrySettings, Settings
 from brain_otel.destinations.sentry_otlp import ExportedTrail, create_destination, describe, probe
-from brain_otel.events.listeners import configure_reporters, local_trace_entered
+from brain_otel.events.listeners import configure_listeners, local_trace_entered
 from brain_otel.runtime import guard
 from brain_otel.sentry.breadcrumbs import MAX_BREADCRUMBS
 from brain_otel.traces.local_trace import LocalTrace
@@ -54,11 +54,11 @@ class Exporting:
         destination = create_destination(Options(name="sentry_otlp"), settings_for(dsn))
         assert destination is not None
         assert isinstance(destination.span_processor, ExportedTrail)
-        assert destination.reporter is not None
+        assert destination.listener is not None
         self.destination = destination
         self.trail = destination.span_processor
         self.provider.add_span_processor(self.trail)
-        configure_reporters((destination.reporter,))
+        configure_listeners((destination.listener,))
 
     @property
     def tracer(self) -> Tracer:
@@ -80,7 +80,7 @@ class Exporting:
         return f"{context.trace_id:032x}", f"{context.span_id:016x}"
 
     def close(self) -> None:
-        configure_reporters(())
+        configure_listeners(())
         self.destination.shutdown(5.0)
 
 
@@ -223,9 +223,9 @@ def test_the_trail_is_the_latest_steps_and_bounded(ingest: SentryIngest, connect
     """As many steps are kept as an event has breadcrumbs, no other spans, and nothing once the trace is over."""
     exporting = connect(ingest.dsn)
     kept: list[int] = []
-    reporter = exporting.destination.reporter
-    assert reporter is not None
-    original = reporter.exception
+    listener = exporting.destination.listener
+    assert listener is not None
+    original = listener.exception
 
     def exception(failure: Any) -> None:
         (collected,) = exporting.trail._by_trace.values()
@@ -233,7 +233,7 @@ def test_the_trail_is_the_latest_steps_and_bounded(ingest: SentryIngest, connect
         assert exporting.trail._buffered == len(collected.spans)
         original(failure)
 
-    reporter.exception = exception  # type: ignore[method-assign]
+    listener.exception = exception  # type: ignore[method-assign]
     exporting.fail(steps=3 * MAX_BREADCRUMBS, others=3 * MAX_BREADCRUMBS)
     assert kept == [MAX_BREADCRUMBS]
     assert (exporting.trail._by_trace, exporting.trail._by_span, exporting.trail._buffered) == ({}, {}, 0)

@@ -60,7 +60,7 @@ class Logs(LogRecordProcessor):
 
 def create_destination(options, settings):
     path, mode = options.text("path", "/dev/null"), options.text("mode", "fine")
-    options.refuse_others()
+    options.reject_others()
     if mode == "off":
         return None
     if mode == "wrong":

@@ -30,7 +30,7 @@ from brain_otel.configuration.error import ConfigurationError
 from brain_otel.destinations.memory import MEMORY
 from brain_otel.privacy import Policy
 from brain_otel.privacy.processors import MaskingSpanProcessor
-from brain_otel.privacy.spans import PrivateSpan
+from brain_otel.privacy.spans import MaskedSpan
 from tests.destinations.plugins import write_plugin
 from tests.destinations.service import make_spans, options, serve, traced, write_config
 from tests.support.otlp import OtlpReceiver
@@ -104,7 +104,7 @@ def test_a_private_span_is_the_span_in_all_but_what_is_private() -> None:
             span.add_link(link, {"c": 3})
             span.record_exception(ValueError("no"))
     plain = MEMORY.spans[-1]
-    private = PrivateSpan(plain)
+    private = MaskedSpan(plain)
     assert encode_protobuf([private]) == encode_protobuf([plain])
     assert encode_json([private]).to_dict() == encode_json([plain]).to_dict()
     assert private.to_json() == plain.to_json()
@@ -116,10 +116,10 @@ def test_a_private_span_is_the_span_in_all_but_what_is_private() -> None:
         span.add_event("breadcrumb", {"password": "hunter2", "shelf": 7})
         span.end()
     secret = MEMORY.spans[-1]
-    (found,) = spans_of(encode_protobuf([PrivateSpan(secret)]))
+    (found,) = spans_of(encode_protobuf([MaskedSpan(secret)]))
     assert found.attributes == MASKED
     assert found.events[0].attributes == {"password": "[Filtered]", "shelf": 7}
-    personal = PrivateSpan(secret, Policy(send_default_pii=True))
+    personal = MaskedSpan(secret, Policy(send_default_pii=True))
     assert dict(personal.attributes or {}) == {**MASKED, "client.address": "10.0.0.1"}
     assert dict(secret.attributes or {}) == SECRETS
     assert dict(secret.events[0].attributes or {}) == {"password": "hunter2", "shelf": 7}
@@ -266,7 +266,7 @@ def test_a_reader_asks_an_exporter_for_what_it_prefers() -> None:
 
 
 def test_a_readable_span_keeps_its_attributes_and_events_under_these_names() -> None:
-    """`_attributes` and `_events` are what :class:`PrivateSpan` puts masks before."""
+    """`_attributes` and `_events` are what :class:`MaskedSpan` puts masks before."""
     source = inspect.getsource(ReadableSpan.to_json)
     assert "self._attributes" in source
     assert "self._events" in source

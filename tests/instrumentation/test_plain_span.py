@@ -42,11 +42,17 @@ from opentelemetry.trace import (
 
 from brain_otel.events.listeners import local_trace_entered
 from brain_otel.instrumentation import fast_span
-from brain_otel.instrumentation.fast_span import PlainSpan, is_plain, note, start_decided, start_plain_span
-from brain_otel.sampling.context import DecidedIds, unrecorded
-from brain_otel.sampling.decision import verdict_of
+from brain_otel.instrumentation.fast_span import (
+    PlainSpan,
+    is_plain,
+    set_new_attribute,
+    start_decided,
+    start_plain_span,
+)
+from brain_otel.sampling.context import DecidedIds, suppressed
+from brain_otel.sampling.decision import decision_of
 from brain_otel.sampling.head import HeadSampler
-from brain_otel.sampling.shares import Plan
+from brain_otel.sampling.shares import SamplingPolicy
 from brain_otel.traces.local_trace import LocalTrace
 
 if TYPE_CHECKING:
@@ -150,7 +156,7 @@ def content(value: Any) -> Any:
 
 SAMPLERS: dict[str, Callable[[], HeadSampler]] = {
     "sampled": lambda: HeadSampler(ParentBased(ALWAYS_ON)),
-    "held for the tail": lambda: HeadSampler(ParentBased(TraceIdRatioBased(0.0)), Plan(tail=True)),
+    "held for the tail": lambda: HeadSampler(ParentBased(TraceIdRatioBased(0.0)), SamplingPolicy(tail=True)),
 }
 
 REMOTE = SpanContext(0xABC, 0xDEF, is_remote=True, trace_flags=TraceFlags(TraceFlags.SAMPLED))
@@ -224,10 +230,10 @@ def test_a_root_that_was_decided_on_is_what_the_sdk_would_have_made() -> None:
     assert isinstance(ours.sampler, HeadSampler)
     trace_id = CountedIds().generate_trace_id()
     nobody = otel_trace.INVALID_SPAN_CONTEXT
-    verdict = ours.sampler.decide(Context(), nobody, trace_id)
-    assert verdict is not None
+    decision = ours.sampler.decide(Context(), nobody, trace_id)
+    assert decision is not None
     kind = SpanKind.SERVER
-    started = start_decided(ours.tracer, "GET", kind, dict(ATTRIBUTES), Context(), nobody, trace_id, verdict)
+    started = start_decided(ours.tracer, "GET", kind, dict(ATTRIBUTES), Context(), nobody, trace_id, decision)
     assert described(started) == described(made)
 
 
@@ -312,7 +318,7 @@ def test_nothing_is_recorded_where_nothing_is_to_be() -> None:
     """Within a health check, and by a tracer that is off."""
     bench = Bench()
     context = inside(bench)
-    with unrecorded():
+    with suppressed():
         assert isinstance(by_us(bench, context), NonRecordingSpan)
     bench.provider._set_tracer_configurator(tracer_configurator=_disable_tracer_configurator)
     assert isinstance(by_us(bench, context), NonRecordingSpan)
@@ -348,7 +354,7 @@ def test_another_tracer_makes_its_own() -> None:
 def test_a_note_is_an_attribute(limit: int | None, caplog: pytest.LogCaptureFixture) -> None:
     """One more, one that is there, one that does not fit, one that is not plain, one that comes too late."""
     found = []
-    for start, set_one in ((by_us, note), (by_the_sdk, lambda span, *given: span.set_attribute(*given))):
+    for start, set_one in ((by_us, set_new_attribute), (by_the_sdk, lambda span, *given: span.set_attribute(*given))):
         bench = Bench(limits=SpanLimits(max_span_attributes=limit) if limit else None)
         span = start(bench, inside(bench))
         for key, value in (("new", 1), ("text", "again"), ("newer", 2), ("list", ["a"])):
@@ -383,12 +389,12 @@ def test_threads_that_write_to_one_span_lose_nothing() -> None:
 
 def test_a_transaction_of_its_own_with_a_tail_is_asked_for() -> None:
     """It ends in a way of its own, so the sampler gives it a verdict of its own."""
-    sampler = HeadSampler(ParentBased(ALWAYS_ON), Plan(tail=True))
+    sampler = HeadSampler(ParentBased(ALWAYS_ON), SamplingPolicy(tail=True))
     bench = Bench(sampler)
     span = by_us(bench, inside(bench))
     assert type(span) is PlainSpan
-    assert verdict_of(span.get_span_context()) is sampler.decided_below(span.get_span_context(), Context())
+    assert decision_of(span.get_span_context()) is sampler.decided_below(span.get_span_context(), Context())
     with local_trace_entered(LocalTrace(kind="transaction")):
         inner = by_us(bench, set_span_in_context(span))
     assert type(inner) is not PlainSpan
-    assert verdict_of(inner.get_span_context()) is not verdict_of(span.get_span_context())
+    assert decision_of(inner.get_span_context()) is not decision_of(span.get_span_context())

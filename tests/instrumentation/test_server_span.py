@@ -64,9 +64,9 @@ def test_what_is_recorded_follows_rate_and_caller() -> None:
         rate: {name for name, (_, ours) in answers()[f"rate {rate}"]["answers"].items() if ours["spans"]}
         for rate in RATES
     }
-    left_out = {"traceparent, unsampled", "sentry, unsampled"}
+    excluded = {"traceparent, unsampled", "sentry, unsampled"}
     everything = answers()["rate 1.0"]["answers"].keys()
-    assert recorded[1.0] == everything - left_out
+    assert recorded[1.0] == everything - excluded
     wanted = {"traceparent", "tracestate", "sentry", "both, of one mind"}
     assert wanted < recorded[0.0] < recorded[0.5] < recorded[1.0]
     assert recorded[0.0] & {"GET /items/7", "sentry, deferred", "tracestate alone"} == set()
@@ -126,13 +126,13 @@ def test_the_old_conventions_are_contribs(opt_in: str) -> None:
 
 
 @pytest.mark.parametrize(("length", "kept"), [(1_000, 1), (60_000, 0)])
-def test_a_long_user_agent_is_looked_at_and_not_kept(length: int, kept: int) -> None:
+def test_a_long_user_agent_is_looked_at_and_not_kept(length: int, keep_reason: int) -> None:
     """A thousand of them would stay in memory."""
     agent = "Googlebot " + str(length) * (length // len(str(length)))
     before = _synthetic.cache_info().currsize
     found = request_attributes({"headers": [(b"user-agent", agent.encode())]})
     assert (found["user_agent.original"], found["user_agent.synthetic.type"]) == (agent, "bot")
-    assert _synthetic.cache_info().currsize == before + kept
+    assert _synthetic.cache_info().currsize == before + keep_reason
 
 
 def texts(most: int = 20) -> st.SearchStrategy[str]:

@@ -11,11 +11,11 @@ from opentelemetry.sdk.trace.sampling import ParentBased, Sampler, TraceIdRatioB
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 
 from brain_otel.configuration.settings import RuleSettings, TailSettings
-from brain_otel.sampling.decision import Verdict, verdict_of
+from brain_otel.sampling.decision import SamplingDecision, decision_of
 from brain_otel.sampling.head import HeadSampler
 from brain_otel.sampling.rules import compiled
-from brain_otel.sampling.shares import Plan, Share
-from brain_otel.sdk.span_router import Gate
+from brain_otel.sampling.shares import DestinationRate, SamplingPolicy
+from brain_otel.sdk.span_router import SpanRouter
 
 
 class Remembering(SpanProcessor):
@@ -71,27 +71,28 @@ class Service:
     ) -> None:
         names = shares if shares is not None else {"sentry": 1.0}
         self.destinations = {name: Remembering() for name in names}
-        plan = Plan(
+        sampling_policy = SamplingPolicy(
             rules=compiled(tuple(rules), "production"),
             destinations=tuple(
-                Share(name=name, share=share, pressure=(pressures or {}).get(name)) for name, share in names.items()
+                DestinationRate(name=name, share=share, pressure=(pressures or {}).get(name))
+                for name, share in names.items()
             ),
             tail=tail is not None,
         )
-        self.sampler = HeadSampler(sampler or ParentBased(TraceIdRatioBased(rate)), plan)
-        self.gate = Gate(tuple(self.destinations.items()), tail)
+        self.sampler = HeadSampler(sampler or ParentBased(TraceIdRatioBased(rate)), sampling_policy)
+        self.router = SpanRouter(tuple(self.destinations.items()), tail)
         self.provider = TracerProvider(
             sampler=self.sampler, id_generator=ids or RandomIdGenerator(), shutdown_on_exit=False
         )
-        self.provider.add_span_processor(self.gate)
+        self.provider.add_span_processor(self.router)
         self.tracer = self.provider.get_tracer("test")
 
     def __getitem__(self, name: str) -> Remembering:
         return self.destinations[name]
 
-    def verdict(
+    def decision(
         self, trace_id: int = 0, attributes: Mapping[str, Any] | None = None, context: Context | None = None
-    ) -> Verdict:
+    ) -> SamplingDecision:
         """Have the head decide for a local root."""
         result = self.sampler.should_sample(context or Context(), trace_id, "root", None, attributes)
         return found(SpanContext(1, 1, is_remote=False, trace_state=result.trace_state))
@@ -106,17 +107,17 @@ class Service:
 
     @property
     def tail(self) -> Any:
-        assert self.gate.tail is not None
-        return self.gate.tail
+        assert self.router.tail is not None
+        return self.router.tail
 
 
-def found(context: SpanContext) -> Verdict:
-    verdict = verdict_of(context)
-    assert verdict is not None
-    return verdict
+def found(context: SpanContext) -> SamplingDecision:
+    decision = decision_of(context)
+    assert decision is not None
+    return decision
 
 
-def verdict(span: otel_trace.Span) -> Verdict:
+def decision(span: otel_trace.Span) -> SamplingDecision:
     return found(span.get_span_context())
 
 

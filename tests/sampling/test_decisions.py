@@ -11,10 +11,10 @@ from opentelemetry import trace as otel_trace
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, Decision, Sampler, SamplingResult, StaticSampler
 from sentry_sdk.transport import Transport
 
-from brain_otel.sampling.context import undecided, with_sample_rand, with_sentry_decision
+from brain_otel.sampling.context import deferred, with_sample_rand, with_sentry_decision
 from brain_otel.sampling.decision import sample_rand
 from brain_otel.sentry.propagator import SentryPropagator
-from tests.sampling.chosen import SeededIds, Service, caller, verdict, with_rand
+from tests.sampling.chosen import SeededIds, Service, caller, decision, with_rand
 
 TRACES = 20_000
 RATES = (0.0, 0.01, 0.1, 0.5, 1.0)
@@ -102,20 +102,20 @@ class TestShares:
     def test_what_no_destination_wants_is_not_recorded(self) -> None:
         """The head's rate is an upper bound; all that is in use gets a tenth, so a tenth is recorded."""
         service = Service(shares={"sentry": 0.1})
-        assert service.verdict(with_rand(0.05)).outcome is Decision.RECORD_AND_SAMPLE
-        assert service.verdict(with_rand(0.15)).outcome is Decision.DROP
+        assert service.decision(with_rand(0.05)).outcome is Decision.RECORD_AND_SAMPLE
+        assert service.decision(with_rand(0.15)).outcome is Decision.DROP
 
     def test_a_share_holds_below_the_heads_rate_too(self) -> None:
         """At most what the head records."""
         service = Service(0.05, shares={"console": 1.0, "sentry": 0.1})
-        assert service.verdict(with_rand(0.07)).outcome is Decision.DROP
-        decided = service.verdict(with_rand(0.01))
+        assert service.decision(with_rand(0.07)).outcome is Decision.DROP
+        decided = service.decision(with_rand(0.01))
         assert (decided.reaches("console"), decided.reaches("sentry"), decided.rate) == (True, True, 0.05)
 
     def test_the_rate_that_sentry_is_told_is_its_own(self) -> None:
         """Not the head's, for Sentry extrapolates from what it got."""
-        assert Service(0.8, shares={"console": 1.0, "sentry": 0.1}).verdict(with_rand(0.5)).rate == 0.1
-        assert Service(0.8, shares={"console": 0.1, "sentry_otlp": 1.0}).verdict(with_rand(0.5)).rate == 0.8
+        assert Service(0.8, shares={"console": 1.0, "sentry": 0.1}).decision(with_rand(0.5)).rate == 0.1
+        assert Service(0.8, shares={"console": 0.1, "sentry_otlp": 1.0}).decision(with_rand(0.5)).rate == 0.8
 
 
 class TestCallers:
@@ -124,7 +124,7 @@ class TestCallers:
     def test_traceparent_alone_holds_for_all(self, sampled: bool, rate: float) -> None:
         """Where there is no other share, Sentry goes with what the caller records."""
         service = Service(rate, shares={"otlp": 1.0, "sentry": 1.0})
-        decided = service.verdict(with_rand(0.5), context=caller(with_rand(0.5), sampled=sampled))
+        decided = service.decision(with_rand(0.5), context=caller(with_rand(0.5), sampled=sampled))
         assert (decided.reaches("otlp"), decided.reaches("sentry")) == (sampled, sampled)
         assert not decided.decided_here
 
@@ -132,7 +132,7 @@ class TestCallers:
     def test_a_share_holds_for_what_a_caller_records_too(self, rand: float, expected: bool) -> None:
         """So that a trace is whole there, through callers that speak W3C's headers alone."""
         service = Service(shares={"otlp": 1.0, "sentry": 0.1})
-        decided = service.verdict(with_rand(rand), context=caller(with_rand(rand), sampled=True))
+        decided = service.decision(with_rand(rand), context=caller(with_rand(rand), sampled=True))
         assert (decided.reaches("otlp"), decided.reaches("sentry")) == (True, expected)
         assert decided.rate == 0.1
 
@@ -158,24 +158,24 @@ class TestCallers:
         """Which came in the baggage, and not by the trace id."""
         service = Service(0.5)
         trace_id = with_rand(0.9)
-        deferred = undecided(caller(trace_id, sampled=False))
-        assert not service.verdict(trace_id, context=deferred).sentry
-        decided = service.verdict(trace_id, context=with_sample_rand(deferred, trace_id, "0.400000"))
+        context = deferred(caller(trace_id, sampled=False))
+        assert not service.decision(trace_id, context=context).sentry
+        decided = service.decision(trace_id, context=with_sample_rand(context, trace_id, "0.400000"))
         assert (decided.sentry, decided.rand, decided.decided_here) == (True, 0.4, True)
 
     @pytest.mark.parametrize("number", ["", "x", "1.0", "-0.1", "nan", "inf", None])
     def test_a_number_that_is_none_is_not_read(self, number: str | None) -> None:
         """Nor does it do any harm."""
         trace_id = with_rand(0.25)
-        context = with_sample_rand(undecided(caller(trace_id, sampled=False)), trace_id, number)
-        assert Service(0.5).verdict(trace_id, context=context).rand == 0.25
+        context = with_sample_rand(deferred(caller(trace_id, sampled=False)), trace_id, number)
+        assert Service(0.5).decision(trace_id, context=context).rand == 0.25
 
     def test_what_was_said_of_another_trace_is_not_heeded(self) -> None:
         """A context may be used again."""
         trace_id = with_rand(0.25)
         context = with_sample_rand(caller(trace_id, sampled=True), trace_id + 2, "0.9")
         context = with_sentry_decision(context, trace_id + 2, False)
-        decided = Service(0.5).verdict(trace_id, context=context)
+        decided = Service(0.5).decision(trace_id, context=context)
         assert (decided.rand, decided.sentry) == (0.25, True)
 
     def test_the_callers_trace_state_goes_on(self) -> None:
@@ -189,7 +189,7 @@ class TestCallers:
         for span in (root, service.child(root)):
             assert span.get_span_context().trace_state.to_header() == "vendor=1,other=2"
             assert span.get_span_context().trace_state == state
-            assert verdict(span) is verdict(root)
+            assert decision(span) is decision(root)
 
 
 class TestOtherSamplers:
@@ -220,9 +220,9 @@ class TestOtherSamplers:
     def test_shares_hold_for_what_it_records(self) -> None:
         """What no destination wants is not recorded here either."""
         service = Service(sampler=self.Named(), shares={"sentry": 0.1})
-        kept = sum(service.root("wanted").is_recording() for _ in range(2_000))
+        keep_reason = sum(service.root("wanted").is_recording() for _ in range(2_000))
         low, high = interval(2_000, 0.1, 1 - 1e-9)
-        assert low <= kept <= high
+        assert low <= keep_reason <= high
 
     @pytest.mark.parametrize(("sampler", "recorded"), [(ALWAYS_ON, True), (ALWAYS_OFF, False)])
     def test_one_without_parents_does_not_heed_the_caller(self, sampler: Sampler, recorded: bool) -> None:
@@ -292,10 +292,10 @@ def test_decisions_are_sentry_sdks_own(sentry: Any, rate: float, flag: str) -> N
         }
         theirs: Any = sentry_sdk.start_transaction(sentry_sdk.continue_trace(headers, op="test", name="root"))
         ours = service.root(context=SentryPropagator().extract(headers))
-        assert verdict(ours).sentry is theirs.sampled, (rate, rand, flag)
+        assert decision(ours).sentry is theirs.sampled, (rate, rand, flag)
         if not flag:
-            assert verdict(ours).rand == theirs._sample_rand
-            assert verdict(ours).rate == theirs.sample_rate
+            assert decision(ours).rand == theirs._sample_rand
+            assert decision(ours).rate == theirs.sample_rate
 
 
 @pytest.mark.parametrize("factor", [1, 2, 5, 10])
@@ -331,7 +331,7 @@ def test_decisions_under_pressure_are_sentry_sdks_own(sentry: Any, factor: int) 
             "baggage": f"sentry-trace_id={trace_id},sentry-sample_rand={number / 1_000_000:.6f}",
         }
         theirs: Any = sentry_sdk.start_transaction(sentry_sdk.continue_trace(headers, op="test", name="root"))
-        decided = verdict(service.root(context=SentryPropagator().extract(headers)))
+        decided = decision(service.root(context=SentryPropagator().extract(headers)))
         assert (decided.sentry, decided.rate) == (theirs.sampled, theirs.sample_rate), number
     client.close()
 

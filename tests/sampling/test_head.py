@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace.sampling import (
 )
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, TraceState
 
-from brain_otel.sampling.context import undecided
+from brain_otel.sampling.context import deferred
 from brain_otel.sampling.head import HeadSampler
 
 TRACE_ID = 0xABCDEF0123456789ABCDEF0123456789
@@ -46,7 +46,7 @@ def test_the_callers_decision_stands(root: Sampler, sampled: bool) -> None:
 @pytest.mark.parametrize("root", [ALWAYS_ON, ALWAYS_OFF])
 def test_where_the_caller_left_it_open_this_service_decides(root: Sampler) -> None:
     """A deferred decision is the configured root sampler's, not the unset flag's."""
-    assert decision(parent_based(root), undecided(caller())) is (root is ALWAYS_ON)
+    assert decision(parent_based(root), deferred(caller())) is (root is ALWAYS_ON)
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.25, 0.5, 1.0])
@@ -55,20 +55,20 @@ def test_a_deferred_decision_goes_by_the_callers_trace_id(rate: float) -> None:
     sampler = parent_based(TraceIdRatioBased(rate))
     for trace_id in range(1, 2**64, 2**64 // 37):
         expected = decision(TraceIdRatioBased(rate), EMPTY, trace_id)
-        assert decision(sampler, undecided(caller()), trace_id) is expected
+        assert decision(sampler, deferred(caller()), trace_id) is expected
 
 
 def test_a_child_in_this_process_follows_its_parent() -> None:
     """The open decision is for the local root only: its children share what was decided for it."""
-    context = undecided(caller(sampled=False, remote=False))
+    context = deferred(caller(sampled=False, remote=False))
     assert decision(parent_based(ALWAYS_ON), context) is False
-    assert decision(parent_based(ALWAYS_OFF), undecided(caller(sampled=True, remote=False))) is True
+    assert decision(parent_based(ALWAYS_OFF), deferred(caller(sampled=True, remote=False))) is True
 
 
 def test_a_span_of_the_sdk_keeps_trace_and_parent_of_an_undecided_caller() -> None:
     """Deciding here does not make a trace of its own."""
     provider = TracerProvider(sampler=parent_based(ALWAYS_ON), shutdown_on_exit=False)
-    span = provider.get_tracer("test").start_span("root", context=undecided(caller()))
+    span = provider.get_tracer("test").start_span("root", context=deferred(caller()))
     assert span.is_recording()
     assert span.get_span_context().trace_id == TRACE_ID
     assert getattr(span, "parent").span_id == 0x1234  # noqa: B009  # the API's type has no parent

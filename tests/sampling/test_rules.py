@@ -122,7 +122,7 @@ class TestTheFirstThatMatches:
         """Else the head's own rate holds; Sentry is told the one that held."""
         service = Service(0.1, rules=self.RULES)
         for rand in (0.05, 0.3, 0.7):
-            decided = service.verdict(with_rand(rand), attributes)
+            decided = service.decision(with_rand(rand), attributes)
             assert decided.sampled is (rand < rate)
             assert decided.rate == rate
 
@@ -131,13 +131,13 @@ class TestTheFirstThatMatches:
         service = Service(0.1, rules=self.RULES)
         trace_id = with_rand(0.7)
         for sampled in (True, False):
-            decided = service.verdict(trace_id, {"http.request.method": "POST"}, caller(trace_id, sampled=sampled))
+            decided = service.decision(trace_id, {"http.request.method": "POST"}, caller(trace_id, sampled=sampled))
             assert decided.sampled is sampled
 
     def test_is_bounded_by_the_shares(self) -> None:
         """A destination gets its share of what a rule records."""
         service = Service(0.1, rules=self.RULES, shares={"console": 1.0, "sentry": 0.2})
-        decided = service.verdict(with_rand(0.4), {"http.request.method": "POST"})
+        decided = service.decision(with_rand(0.4), {"http.request.method": "POST"})
         assert (decided.reaches("console"), decided.reaches("sentry"), decided.rate) == (True, False, 0.2)
 
     def test_is_asked_at_the_local_root_alone(self) -> None:
@@ -166,7 +166,7 @@ class Traffic:
         self.limit = RateLimit(per_second, self.clock)
         self.rate = rate
         self.random = random.Random(seed)
-        self.kept: list[float] = []
+        self.keep_reason: list[float] = []
         self.came = 0
         self.extrapolated = 0.0
 
@@ -178,12 +178,12 @@ class Traffic:
             rand = self.random.random()
             rate, granted, allowed = self.limit.ask(rand, self.rate)
             if allowed and rand < rate:
-                self.kept.append(self.clock.now)
+                self.keep_reason.append(self.clock.now)
                 self.extrapolated += 1 / (rate * granted)
 
     def most_in(self, seconds: float) -> int:
         """Give the highest number kept in any window of so many seconds."""
-        return max(sum(start <= each < start + seconds for each in self.kept) for start in self.kept)
+        return max(sum(start <= each < start + seconds for each in self.keep_reason) for start in self.keep_reason)
 
 
 class TestRateLimit:
@@ -202,7 +202,7 @@ class TestRateLimit:
         """Most of what may pass does, and never more."""
         traffic = Traffic(per_second)
         traffic.come(60_000, 60.0)
-        assert 0.55 * 60 * per_second <= len(traffic.kept) <= 60 * per_second + per_second
+        assert 0.55 * 60 * per_second <= len(traffic.keep_reason) <= 60 * per_second + per_second
 
     @pytest.mark.parametrize("per_second", [1, 10, 50])
     @pytest.mark.parametrize("rate", [1.0, 0.3])
@@ -216,7 +216,7 @@ class TestRateLimit:
         """The limit is not felt."""
         traffic = Traffic(10, 0.5)
         traffic.come(2_000, 1_000.0)
-        assert 900 <= len(traffic.kept) <= 1_100
+        assert 900 <= len(traffic.keep_reason) <= 1_100
         assert traffic.limit.ask(0.9, 0.5) == (0.5, 1.0, True)
 
     def test_it_may_be_less_than_one_a_second(self) -> None:
@@ -224,33 +224,33 @@ class TestRateLimit:
         traffic = Traffic(0.1)
         traffic.come(10_000, 200.0)
         assert traffic.most_in(9.99) == 1
-        assert 10 <= len(traffic.kept) <= 21
+        assert 10 <= len(traffic.keep_reason) <= 21
 
     def test_it_comes_back_after_a_burst(self) -> None:
         """When little comes again, all of it passes."""
         traffic = Traffic(10)
         traffic.come(10_000, 5.0)
         traffic.come(2, 2.0)
-        kept = len(traffic.kept)
+        keep_reason = len(traffic.keep_reason)
         traffic.come(100, 50.0)
-        assert len(traffic.kept) == kept + 100
+        assert len(traffic.keep_reason) == keep_reason + 100
 
     def test_threads_share_it(self) -> None:
         """The bound is for all of them."""
         limit = RateLimit(50, Clock())
-        kept: list[bool] = []
+        keep_reason: list[bool] = []
 
         def come() -> None:
             for _ in range(500):
                 rate, _, allowed = limit.ask(0.0, 1.0)
-                kept.append(allowed and rate > 0.0)
+                keep_reason.append(allowed and rate > 0.0)
 
         threads = [threading.Thread(target=come) for _ in range(4)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        assert sum(kept) == 50
+        assert sum(keep_reason) == 50
 
     def test_a_forked_child_has_one_of_its_own(self) -> None:
         """The parent's lock may have been held."""
@@ -270,7 +270,7 @@ class TestRateLimit:
         rules = (RuleSettings(route="/missions/*", per_second=5.0), RuleSettings(route="/users/*", per_second=2.0))
         service = Service(0.0, rules=rules)
         for path, most in (("/missions/7", 5), ("/users/7", 2)):
-            decided = [service.verdict(with_rand(0.0), {"url.path": path}) for _ in range(50)]
+            decided = [service.decision(with_rand(0.0), {"url.path": path}) for _ in range(50)]
             assert sum(each.sampled for each in decided) == most
             assert all(each.rate is not None and 0.0 < each.rate <= 1.0 for each in decided)
             assert [each.rate for each in decided][-1] != 1.0

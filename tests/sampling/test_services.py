@@ -147,15 +147,15 @@ def test_the_tail_keeps_requests_that_fail_or_are_slow(ingest: SentryIngest, tmp
     with serving(tmp_path, ingest, 0, free_port(), rate=0, sampling=sampling, destinations=destinations) as server:
         for path, status in (("/fails/1", 500), ("/slow/2", 200), ("/missions/3", 200), ("/fails/4", 500)):
             assert server.get(path).status_code == status
-    kept = {each["transaction"]: each for each in ingest.transactions}
+    keep_reason = {each["transaction"]: each for each in ingest.transactions}
     assert sorted(each["transaction"] for each in ingest.transactions) == [
         "GET /fails/{mission_id}",
         "GET /fails/{mission_id}",
         "GET /slow/{mission_id}",
     ]
     for name, reason in (("GET /fails/{mission_id}", "error"), ("GET /slow/{mission_id}", "slow")):
-        assert kept[name]["contexts"]["trace"]["data"][KEPT_BY] == reason
-        assert_accepted(kept[name])
+        assert keep_reason[name]["contexts"]["trace"]["data"][KEPT_BY] == reason
+        assert_accepted(keep_reason[name])
     sent = {each["contexts"]["trace"]["trace_id"] for each in ingest.transactions}
     assert {each["contexts"]["trace"]["trace_id"] for each in ingest.events} < sent
     assert traces_in(tmp_path / "service0" / "spans.jsonl") == sent

@@ -18,13 +18,13 @@ from opentelemetry.trace import Status, StatusCode
 
 import brain_otel
 from brain_otel.configuration.settings import TailSettings
-from brain_otel.events.listeners import configure_reporters, local_trace_entered
+from brain_otel.events.listeners import configure_listeners, local_trace_entered
 from brain_otel.runtime import guard
 from brain_otel.sampling.decision import KEPT_BY
 from brain_otel.sampling.tail_buffer import size_of
 from brain_otel.traces import local_trace
 from brain_otel.traces.local_trace import LocalTrace
-from tests.sampling.chosen import Remembering, Service, verdict, with_rand
+from tests.sampling.chosen import Remembering, Service, decision, with_rand
 
 SECOND = 1_000_000_000
 
@@ -43,8 +43,8 @@ def keeping() -> Iterator[Any]:
 
         def create(rate: float = 0.0, shares: Any = None, **tail: Any) -> Service:
             service = Service(rate, shares=shares, tail=TailSettings(**tail))
-            configure_reporters((service.tail.reporter,))
-            stack.callback(configure_reporters, ())
+            configure_listeners((service.tail.listener,))
+            stack.callback(configure_listeners, ())
             stack.callback(service.tail.stop)
             return service
 
@@ -137,7 +137,9 @@ class TestWhatIsKept:
         assert kept_by(service["sentry"].ended[1]) == "error"
 
     @pytest.mark.parametrize(("event_id", "kept"), [("e" * 32, True), ("", False)])
-    def test_an_error_that_another_has_reported_is_a_reason(self, keeping: Any, event_id: str, kept: bool) -> None:
+    def test_an_error_that_another_has_reported_is_a_reason(
+        self, keeping: Any, event_id: str, keep_reason: bool
+    ) -> None:
         """Such as a line of the log; not what was remembered as not worth it."""
         service = keeping()
         with local_trace_entered(LocalTrace(kind="request")) as trace:
@@ -145,7 +147,7 @@ class TestWhatIsKept:
             trace.start(root, None)
             trace.remember(ValueError("logged"), event_id)
             root.end()
-        assert service["sentry"].names == (["root"] if kept else [])
+        assert service["sentry"].names == (["root"] if keep_reason else [])
 
     def test_errors_may_be_no_reason(self, keeping: Any) -> None:
         """Where only slow ones are asked for."""
@@ -159,15 +161,15 @@ class TestWhatIsKept:
         assert service["sentry"].ended == []
 
     @pytest.mark.parametrize(("seconds", "kept"), [(1.999, False), (2.001, True)])
-    def test_what_lasts_longer_than_the_limit_is_kept(self, keeping: Any, seconds: float, kept: bool) -> None:
+    def test_what_lasts_longer_than_the_limit_is_kept(self, keeping: Any, seconds: float, keep_reason: bool) -> None:
         """By the spans' own times."""
         service = keeping(slower_than=2.0)
         root = service.tracer.start_span("root", start_time=5 * SECOND)
         child = service.tracer.start_span("child", otel_trace.set_span_in_context(root), start_time=5 * SECOND)
         child.end(6 * SECOND)
         root.end(5 * SECOND + int(seconds * SECOND))
-        assert service["sentry"].names == (["child", "root"] if kept else [])
-        if kept:
+        assert service["sentry"].names == (["child", "root"] if keep_reason else [])
+        if keep_reason:
             assert kept_by(service["sentry"].ended[1]) == "slow"
 
     def test_a_job_inside_of_another_is_judged_by_itself(self, keeping: Any) -> None:
@@ -179,7 +181,7 @@ class TestWhatIsKept:
             with local_trace_entered(local_trace.opened("transaction")) as job:
                 span = service.tracer.start_span(f"job {fails}", context)
                 job.start(span, context)
-                assert verdict(span) is not verdict(worker)
+                assert decision(span) is not decision(worker)
                 if fails:
                     fail(span)
                 span.end()
@@ -210,11 +212,11 @@ class TestWithTheHead:
         fail(root)
         root.end()
         assert kept_by(service["sentry"].ended[1]) == "error"
-        assert verdict(root).kept == "error"
+        assert decision(root).keep_reason == "error"
         quiet = service.root()
         quiet.end()
         assert kept_by(service["sentry"].ended[2]) is None
-        assert verdict(quiet).kept is None
+        assert decision(quiet).keep_reason is None
 
     def test_only_those_that_the_head_left_out_are_told_later(self, keeping: Any) -> None:
         """The console has had it all along; nobody is told twice."""
@@ -231,8 +233,8 @@ class TestWithTheHead:
         """A service that is called decides by itself which of its local traces ended badly."""
         service = keeping()
         root = service.root()
-        assert (verdict(root).sampled, verdict(root).sentry) == (False, False)
-        assert verdict(service.child(root)) is verdict(root)
+        assert (decision(root).sampled, decision(root).sentry) == (False, False)
+        assert decision(service.child(root)) is decision(root)
 
 
 class TestBounds:
@@ -254,8 +256,8 @@ class TestBounds:
         small = [service.root() for _ in range(30)]
         big = service.root()
         spans = [service.child(big) for _ in range(15)]
-        assert verdict(big).given_up
-        assert not any(verdict(each).given_up for each in small)
+        assert decision(big).given_up
+        assert not any(decision(each).given_up for each in small)
         assert service.tail.spans == 30
         for each in (*spans, big, *small):
             each.end()
@@ -292,7 +294,7 @@ class TestBounds:
             trace.start(root, None)
             service.child(root, "lost").end()
             service.root("crowds it out")
-            assert verdict(root).given_up
+            assert decision(root).given_up
             failing = service.child(root, "failing")
             fail(failing)
             failing.end()
@@ -435,7 +437,7 @@ def test_threads_that_end_spans_of_one_trace_lose_none(keeping: Any) -> None:
 
     service = keeping()
     service.destinations["sentry"] = slow = Slow()
-    service.gate._destinations, service.gate._processors = (("sentry", slow),), (slow,)
+    service.router._destinations, service.router._processors = (("sentry", slow),), (slow,)
     root = service.root()
     spans = [service.child(root, f"child {number}") for number in range(50)]
     fail(spans[0])
@@ -478,5 +480,5 @@ def test_a_forked_child_starts_empty(keeping: Any) -> None:
 def test_the_head_of_a_kept_trace_has_its_number(keeping: Any) -> None:
     """Being kept changes nothing of what the head decided."""
     service = keeping(0.5)
-    decided = service.verdict(with_rand(0.9))
+    decided = service.decision(with_rand(0.9))
     assert (decided.rand, decided.rate, decided.sentry) == (0.9, 0.5, False)

@@ -55,14 +55,14 @@ def at_rate(valkey: Valkey, tmp_path_factory: pytest.TempPathFactory) -> Callabl
     return run
 
 
-def unrecorded(rate: float) -> list[str]:
+def suppressed(rate: float) -> list[str]:
     return [name for name in CALLERS if not name.endswith("yes") and (rate == 0 or name != "nobody")]
 
 
 @pytest.mark.parametrize("rate", [0.0, 1.0])
 def test_nothing_of_an_unrecorded_request_is_a_span(at_rate: Callable[[float], Run], rate: float) -> None:
     """Neither it nor its SQL, its Redis commands and its calls; nobody is asked for one."""
-    for name in unrecorded(rate):
+    for name in suppressed(rate):
         answer = at_rate(rate).answers[name]
         assert (answer["recorded spans"], answer["asked for"]) == ([], []), name
         assert (answer["recording"], answer["left out"], answer["flags"] & 1) == (False, True, 0)
@@ -72,7 +72,7 @@ def test_nothing_of_an_unrecorded_request_is_a_span(at_rate: Callable[[float], R
 @pytest.mark.parametrize("rate", [0.0, 1.0])
 def test_a_recorded_request_leaves_nothing_out(at_rate: Callable[[float], Run], rate: float) -> None:
     """Each call is a span; what is below the request follows it unasked."""
-    for name in set(CALLERS) - set(unrecorded(rate)):
+    for name in set(CALLERS) - set(suppressed(rate)):
         answer = at_rate(rate).answers[name]
         assert (answer["recorded spans"], answer["asked for"]) == (SPANS, []), name
         assert (answer["recording"], answer["left out"], answer["flags"] & 1) == (True, False, 1)
@@ -84,7 +84,7 @@ def test_the_next_service_gets_the_trace_and_the_decision(at_rate: Callable[[flo
     run = at_rate(rate)
     for number, name in enumerate(CALLERS):
         answer, sent = run.answers[name], run.headers[f"/headers/{number}"]
-        flag = 0 if name in unrecorded(rate) else 1
+        flag = 0 if name in suppressed(rate) else 1
         version, trace, span, flags = sent["traceparent"].split("-")
         assert (version, trace, int(flags, 16) & 1) == ("00", answer["trace"], flag), name
         assert sent["sentry-trace"] == f"{trace}-{span}-{flag}"
@@ -110,10 +110,10 @@ def test_an_error_in_any_request_is_an_event_of_its_trace(at_rate: Callable[[flo
     assert traces["boom 0"] != TRACE
     for number, name in enumerate(CALLERS):
         recorded = run.answers[f"{name}, failing"]["recorded spans"]
-        assert recorded == ([] if name in unrecorded(rate) else ["GET"])
+        assert recorded == ([] if name in suppressed(rate) else ["GET"])
         assert run.answers[f"{name}, failing"]["status"] == 500, number
     names = [each["transaction"] for each in run.transactions if not each["transaction"].endswith("/decide/{number}")]
-    assert len(names) == 2 * (len(CALLERS) - len(unrecorded(rate)))
+    assert len(names) == 2 * (len(CALLERS) - len(suppressed(rate)))
 
 
 @pytest.mark.parametrize("rate", [0.0, 1.0])

@@ -9,7 +9,7 @@ from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 
 from brain_otel.configuration.loading import read_settings
-from brain_otel.events.listeners import configure_reporters
+from brain_otel.events.listeners import configure_listeners
 from brain_otel.sampling.head import HeadSampler
 from brain_otel.sdk.pipeline import attach, create_destinations, create_plan, give_up
 from tests.support.ingest import Envelope, SentryIngest
@@ -63,8 +63,8 @@ class Wired:
         self.sampler = HeadSampler(configured, create_plan(settings, self.destinations))
         self.provider = TracerProvider(sampler=self.sampler, id_generator=self.ids, shutdown_on_exit=False)
         self.attached = attach(self.destinations, self.provider, settings.sampling)
-        every = [each.destination.reporter for each in (*self.attached, *self.destinations)]
-        configure_reporters(tuple(each for each in every if each is not None))
+        every = [each.destination.listener for each in (*self.attached, *self.destinations)]
+        configure_listeners(tuple(each for each in every if each is not None))
         self.tracer = self.provider.get_tracer("test")
 
     def flush(self) -> None:
@@ -72,7 +72,7 @@ class Wired:
             assert each.flush(10.0)
 
     def close(self) -> None:
-        configure_reporters(())
+        configure_listeners(())
         give_up((*self.destinations, *self.attached))
 
     def envelopes(self, kind: str) -> list[Envelope]:

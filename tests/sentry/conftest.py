@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON
 from brain_otel.configuration.options import Options
 from brain_otel.configuration.settings import Secret, SentrySettings, Settings
 from brain_otel.destinations.sentry import create_destination
-from brain_otel.events.listeners import configure_reporters
+from brain_otel.events.listeners import configure_listeners
 from brain_otel.runtime import guard
 from tests.support.ingest import Json, SentryIngest
 from tests.support.relay import assert_accepted
@@ -41,8 +41,8 @@ class Bridge:
         self.destination = destination
         self.processor = destination.span_processor
         self.provider.add_span_processor(self.processor)
-        assert self.destination.reporter is not None
-        configure_reporters((self.destination.reporter,))
+        assert self.destination.listener is not None
+        configure_listeners((self.destination.listener,))
 
     @property
     def tracer(self) -> otel_trace.Tracer:
@@ -63,7 +63,7 @@ class Bridge:
         return only
 
     def close(self) -> None:
-        configure_reporters(())
+        configure_listeners(())
         self.destination.shutdown(5.0)
 
 

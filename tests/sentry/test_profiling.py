@@ -89,7 +89,7 @@ def test_an_unsampled_trace_is_not_profiled(connect: Connect, ingest: SentryInge
     trace = LocalTrace(kind="request")
     with local_trace_entered(trace), bridge.tracer.start_as_current_span("root"):
         be_busy()
-    assert "sentry.profile" not in trace.carrier
+    assert "sentry.profile" not in trace.extras
     bridge.flush()
     assert ingest.profiles == []
 

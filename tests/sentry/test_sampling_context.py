@@ -22,7 +22,7 @@ TRACE_IDS = st.integers(1, 2**128 - 1)
 RATES = st.sampled_from([0.0, 0.000001, 0.1, 0.25, 0.333333, 0.5, 0.9, 0.999999, 1.0])
 
 
-def unrecorded(trace_id: int = 0xA) -> otel_trace.Span:
+def suppressed(trace_id: int = 0xA) -> otel_trace.Span:
     return NonRecordingSpan(SpanContext(trace_id, 0xB, is_remote=False, trace_flags=TraceFlags(0)))
 
 
@@ -44,14 +44,14 @@ def test_the_random_number_has_six_digits_below_one(trace_id: int) -> None:
 
 def test_nothing_is_made_without_a_client() -> None:
     """Before `setup()` and after `shutdown()` there is nothing to say."""
-    assert create_sampling_context(unrecorded().get_span_context(), Context()) == {}
+    assert create_sampling_context(suppressed().get_span_context(), Context()) == {}
 
 
 def test_nothing_is_made_before_the_root_has_started(bridge: Bridge) -> None:
     """And that nothing is not kept."""
     trace = LocalTrace(kind="request")
     assert sampling_context_of(trace) == {}
-    trace.start(unrecorded(), Context())
+    trace.start(suppressed(), Context())
     assert sampling_context_of(trace)["trace_id"] == f"{0xA:032x}"
     assert bridge.ingest.refused == []
 
@@ -60,7 +60,7 @@ def test_nothing_is_made_before_the_root_has_started(bridge: Bridge) -> None:
 def test_the_name_is_in_it_unless_it_is_a_raw_path(bridge: Bridge, source: str, expected: str | None) -> None:
     """A raw path would be of no use to group by, and may be private."""
     trace = LocalTrace(kind="request", describe=lambda: Name(text="GET /a", source=source))
-    trace.start(unrecorded(), Context())
+    trace.start(suppressed(), Context())
     assert sampling_context_of(trace).get("transaction") == expected
     assert bridge.ingest.refused == []
 
@@ -69,7 +69,7 @@ def test_it_is_frozen_at_the_first_call(bridge: Bridge) -> None:
     """And who got it cannot change it."""
     names = iter(["first", "second"])
     trace = LocalTrace(kind="request", describe=lambda: Name(text=next(names), source="route"))
-    trace.start(unrecorded(), Context())
+    trace.start(suppressed(), Context())
     first = sampling_context_of(trace)
     first["transaction"] = "changed"
     assert sampling_context_of(trace)["transaction"] == "first"
@@ -80,11 +80,11 @@ def test_a_nested_transaction_shares_its_parents(bridge: Bridge) -> None:
     """One trace, one sampling context; a transaction of another trace has its own."""
     with local_trace_entered(LocalTrace(kind="request")) as outer:
         outer.describe = lambda: Name(text="outer", source="route")
-        outer.start(unrecorded(), Context())
+        outer.start(suppressed(), Context())
         for trace_id, expected in ((0xA, "outer"), (0xC, "inner")):
             inner = local_trace.opened("transaction")
             inner.describe = lambda: Name(text="inner", source="custom")
-            inner.start(unrecorded(trace_id), Context())
+            inner.start(suppressed(trace_id), Context())
             assert sampling_context_of(inner)["transaction"] == expected
             assert sampling_context_of(inner)["trace_id"] == f"{trace_id:032x}"
     assert bridge.ingest.refused == []
@@ -116,4 +116,4 @@ def test_an_error_outside_of_any_request_bears_its_spans(bridge: Bridge, ingest:
 def test_the_organisation_is_in_it_where_the_dsn_tells(connect: Connect) -> None:
     """Sentry continues traces of one's own organisation only."""
     connect(dsn=Secret("http://public@o77.ingest.test/1"))
-    assert create_sampling_context(unrecorded().get_span_context(), Context())["org_id"] == "77"
+    assert create_sampling_context(suppressed().get_span_context(), Context())["org_id"] == "77"

@@ -10,7 +10,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Tracer
 
 import brain_otel
-from brain_otel.events.listeners import Failure, local_trace_entered, reporters
+from brain_otel.events.listeners import Failure, listeners, local_trace_entered
 from brain_otel.sentry import scopes
 from brain_otel.sentry.scopes import RequestScope, scope_of
 from brain_otel.traces.local_trace import LocalTrace
@@ -159,8 +159,8 @@ def test_a_request_that_crashes_is_a_crashed_session(bridge: Bridge, ingest: Sen
     """Told by the very error that left it."""
     with local_trace_entered(LocalTrace(kind="request")), bridge.tracer.start_as_current_span("GET /"):
         failure = Failure(error=ValueError("no"), event_id="a" * 32, mechanism="fastapi", handled=False, context={})
-        for reporter in reporters():
-            reporter.exception(failure)
+        for listener in listeners():
+            listener.exception(failure)
     assert sessions(ingest, bridge) == {"exited": 0, "errored": 0, "crashed": 1}
 
 

@@ -10,9 +10,9 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, TracerProvider
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode
 
 from brain_otel.privacy import Policy, PrivacySettings, configure_privacy
-from brain_otel.privacy.spans import PrivateSpan
+from brain_otel.privacy.spans import MaskedSpan
 from brain_otel.sentry import spans as span_payload
-from brain_otel.sentry.spans import Said, create_payload
+from brain_otel.sentry.spans import SpanFields, create_payload
 from tests.sentry.conftest import Bridge
 from tests.support.ingest import Json
 
@@ -69,7 +69,7 @@ class Spans:
             made, written = payload.to_dict(), json.loads(payload.to_json())
             assert made == written
             assert [type(each) for each in made["data"].values()] == [type(each) for each in written["data"].values()]
-            fresh = {**Said(PrivateSpan(span)).fields}
+            fresh = {**SpanFields(MaskedSpan(span)).fields}
             assert {name: made[name] for name in fresh} == fresh
         return made
 
@@ -172,7 +172,7 @@ def test_another_policy_is_asked_anew(spans: Spans, policies: Callable[..., None
     assert spans.said(attributes)["data"]["client.address"] == "10.0.0.9"
     policies(send_default_pii=False)
     assert "10.0.0.9" not in str(spans.said(attributes))
-    assert len(span_payload._memory._known) == 1
+    assert len(span_payload._cache._known) == 1
 
 
 def test_an_applications_mask_is_asked_each_time(spans: Spans, policies: Callable[..., None]) -> None:
@@ -195,9 +195,9 @@ def test_what_is_remembered_is_bounded(spans: Spans, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(span_payload, "MAX_SEEN", 10)
     for number in range(40):
         assert spans.said({"n": number}, times=2)["data"]["n"] == number
-        assert len(span_payload._memory._known) <= 3
-        assert len(span_payload._memory._seen) <= 10
-    assert len(span_payload._memory._known) == 3
+        assert len(span_payload._cache._known) <= 3
+        assert len(span_payload._cache._seen) <= 10
+    assert len(span_payload._cache._known) == 3
     assert is_remembered(spans, {"n": 0})
 
 

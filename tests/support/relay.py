@@ -35,22 +35,22 @@ def assert_accepted(event: Json) -> Json:
     complaints = [f"error: {json.dumps(error)}" for error in kept.get("errors") or []]
     if kept.get("_meta"):
         complaints.append(f"_meta: {json.dumps(kept['_meta'])}")
-    complaints += _losses(_comparable(sent), _comparable(kept), "")
+    complaints += _discarded(_comparable(sent), _comparable(kept), "")
     if complaints:
         raise AssertionError("Relay does not take the event as it is:\n  " + "\n  ".join(complaints))
     return kept
 
 
-def _losses(sent: Any, kept: Any, path: str) -> Iterator[str]:
+def _discarded(sent: Any, kept: Any, path: str) -> Iterator[str]:
     """Name each value that is not where it was sent to. What Relay added does not count."""
     if sent in (None, "", [], {}):
         return
     if isinstance(sent, dict) and isinstance(kept, dict):
         for key in sent.keys() - DROPPED:
-            yield from _losses(sent[key], kept.get(key), f"{path}.{key}")
+            yield from _discarded(sent[key], kept.get(key), f"{path}.{key}")
     elif isinstance(sent, list) and isinstance(kept, list) and len(sent) == len(kept):
         for index, (one, other) in enumerate(zip(sent, kept, strict=True)):
-            yield from _losses(one, other, f"{path}[{index}]")
+            yield from _discarded(one, other, f"{path}[{index}]")
     elif kept is None:
         yield f"removed: {path[1:]} = {sent!r}"
     elif not _is_same(sent, kept):

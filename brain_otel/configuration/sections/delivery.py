@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from brain_otel.configuration.settings import MIN_BYTES, DeliverySettings, SpoolSettings
-from brain_otel.configuration.values import OURS, refuse_unknown
+from brain_otel.configuration.values import OURS, reject_unknown
 
 if TYPE_CHECKING:
     from brain_otel.configuration.document import Document, Key
@@ -25,7 +25,7 @@ def read_delivery(document: Document) -> DeliverySettings:
     given = document.get(*PLACE)
     if given is None:
         return DeliverySettings()
-    refuse_unknown(document, PLACE, given, DeliverySettings._fields)
+    reject_unknown(document, PLACE, given, DeliverySettings._fields)
     shipper = given.get("shipper") or DeliverySettings().shipper
     if shipper not in SHIPPERS:
         raise document.error((*PLACE, "shipper"), shipper, ", ".join(SHIPPERS))
@@ -37,7 +37,7 @@ def _spool(document: Document) -> SpoolSettings | None:
     given = document.get(*place)
     if given is None:
         return None
-    refuse_unknown(document, place, given, SpoolSettings._fields)
+    reject_unknown(document, place, given, SpoolSettings._fields)
     values: dict[str, Any] = {}
     if given.get("max_bytes") is not None:
         values["max_bytes"] = int(_number(document, (*place, "max_bytes"), MIN_BYTES, 2**50, "bytes"))

@@ -6,7 +6,7 @@ import builtins
 from typing import TYPE_CHECKING, Any
 
 from brain_otel.configuration.settings import ErrorSettings
-from brain_otel.configuration.values import OURS, refuse_unknown
+from brain_otel.configuration.values import OURS, reject_unknown
 from brain_otel.runtime.lazy_regex import expression
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def read_errors(document: Document) -> ErrorSettings:
         ConfigurationError: a value is wrong.
     """
     given = document.get(*_PLACE) or {}
-    refuse_unknown(document, _PLACE, given, ErrorSettings._fields)
+    reject_unknown(document, _PLACE, given, ErrorSettings._fields)
     values: dict[str, Any] = {}
     if given.get("failed_statuses") is not None:
         place = (*_PLACE, "failed_statuses")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from brain_otel.configuration.settings import InstrumentationSettings
-from brain_otel.configuration.values import OURS, read_boolean, refuse_unknown
+from brain_otel.configuration.values import OURS, read_boolean, reject_unknown
 
 if TYPE_CHECKING:
     from brain_otel.configuration.document import Document
@@ -20,7 +20,7 @@ def read_instrumentation(document: Document) -> InstrumentationSettings:
     place = (*OURS, "instrumentation")
     given = document.get(*place) or {}
     known = InstrumentationSettings._fields
-    refuse_unknown(document, place, given, known)
+    reject_unknown(document, place, given, known)
     values: dict[str, Any] = {}
     for name in given:
         if name == "fastapi":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from brain_otel.configuration.values import OURS, read_boolean, refuse_unknown
+from brain_otel.configuration.values import OURS, read_boolean, reject_unknown
 from brain_otel.privacy.settings import PrivacySettings, Rules
 
 if TYPE_CHECKING:
@@ -19,10 +19,10 @@ def read_privacy(document: Document) -> PrivacySettings:
     Raises:
         ConfigurationError: a value is wrong.
     """
-    refuse_unknown(document, _PLACE, document.get(*_PLACE) or {}, PrivacySettings._fields)
+    reject_unknown(document, _PLACE, document.get(*_PLACE) or {}, PrivacySettings._fields)
     place = (*_PLACE, "rules")
     rules = Rules._fields
-    refuse_unknown(document, place, document.get(*place) or {}, rules)
+    reject_unknown(document, place, document.get(*place) or {}, rules)
     return PrivacySettings(
         sensitive_names=_names(document, (*_PLACE, "sensitive_names")),
         safe_names=_names(document, (*_PLACE, "safe_names")),

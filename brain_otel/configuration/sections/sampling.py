@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from brain_otel.configuration.options import BOOLEANS
 from brain_otel.configuration.settings import RuleSettings, SamplingSettings, TailSettings
-from brain_otel.configuration.values import OURS, TRACES_RATE, refuse_unknown
+from brain_otel.configuration.values import OURS, TRACES_RATE, reject_unknown
 
 if TYPE_CHECKING:
     from brain_otel.configuration.document import Document, Key
@@ -28,7 +28,7 @@ def read_sampling(document: Document, destinations: tuple[Options, ...]) -> Samp
     given = document.get(*PLACE)
     if given is None:
         return SamplingSettings()
-    refuse_unknown(document, PLACE, given, SamplingSettings._fields)
+    reject_unknown(document, PLACE, given, SamplingSettings._fields)
     rules = _rules(document)
     return SamplingSettings(
         rules=rules, destinations=_destinations(document, destinations, rules), tail=_tail(document)
@@ -51,7 +51,7 @@ def _rules(document: Document) -> tuple[RuleSettings, ...]:
 
 
 def _rule(document: Document, place: Key, given: Any) -> RuleSettings:
-    refuse_unknown(document, place, given, RuleSettings._fields)
+    reject_unknown(document, place, given, RuleSettings._fields)
     values: dict[str, Any] = {
         name: _text(document, (*place, name), given[name])
         for name in ("route", "method", "environment")
@@ -104,7 +104,7 @@ def _tail(document: Document) -> TailSettings | None:
     given = document.get(*place)
     if given is None:
         return None
-    refuse_unknown(document, place, given, TailSettings._fields)
+    reject_unknown(document, place, given, TailSettings._fields)
     values: dict[str, Any] = {}
     for name in (name for name in given if given[name] is not None):
         if name == "errors":

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from brain_otel.configuration.error import holds_credentials
 from brain_otel.configuration.options import BOOLEANS
 from brain_otel.configuration.settings import Secret, SentrySettings
-from brain_otel.configuration.values import OURS, TRACES_RATE, read_boolean, refuse_unknown, resource_attribute
+from brain_otel.configuration.values import OURS, TRACES_RATE, read_boolean, reject_unknown, resource_attribute
 
 if TYPE_CHECKING:
     from brain_otel.configuration.document import Document
@@ -26,7 +26,7 @@ def read_sentry(environment: str, document: Document) -> SentrySettings | None:
     """
     place = (*OURS, "sentry")
     known = ("dsn", "release", "profiles_sample_rate", "send_default_pii", "debug", "spotlight")
-    refuse_unknown(document, place, document.get(*place) or {}, known)
+    reject_unknown(document, place, document.get(*place) or {}, known)
     # All of it is read before the DSN is looked at: a bad value shows on a machine without one too.
     rates = _rate(document, TRACES_RATE), _rate(document, (*place, "profiles_sample_rate"))
     send_default_pii = read_boolean(document, (*place, "send_default_pii"), SentrySettings._field_defaults)

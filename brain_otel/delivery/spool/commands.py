@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from brain_otel.delivery.rate_limits import read_limits
 from brain_otel.delivery.record import records_in
 from brain_otel.delivery.spool.directory import SHIPPER_LOCK, age, locked, read_bounds, segments, targets
-from brain_otel.delivery.spool.shipper import drain, prepare, shipping_until_told
+from brain_otel.delivery.spool.shipper import drain, prepare, ship_until_stopped
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,7 +32,7 @@ def ship(directory: Path) -> None:
     """
     prepare(directory)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
-    with shipping_until_told(directory) as (_, ended):
+    with ship_until_stopped(directory) as (_, ended):
         logging.getLogger(__name__).info("Sending what is spooled in %s", directory)
         ended.wait()
 
@@ -185,7 +185,7 @@ def _target_state(folder: Path, target: Target) -> TargetState:
     state = TargetState(target=target)
     for segment in segments(folder):
         with suppress(OSError):
-            if segment.lane == "refused":
+            if segment.priority == "refused":
                 told = json.loads(segment.path.read_bytes().partition(b"\n")[0])
                 state.refused.append((str(told["category"]), str(told["reason"])))
                 continue

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-LANES = ("errors", "traces")
+PRIORITIES = ("errors", "traces")
 """In the order in which they are sent; dropped in the other."""
 
 
@@ -71,7 +71,7 @@ class Segment(NamedTuple):
     created: int
     """Nanoseconds since 1970."""
     path: Path
-    lane: str
+    priority: str
     boot: str
     """Which start of the machine it was begun in."""
     uptime: int
@@ -132,17 +132,17 @@ class Bounds(NamedTuple):
         return max(self.max_bytes // 2, self.max_bytes - self.segment_bytes - 2 * writers * self.check_bytes)
 
 
-def segment_name(lane: str, number: int) -> str:
+def segment_name(priority: str, number: int) -> str:
     """A name that no other process gives, and that sorts by time."""
-    return f"{time.time_ns():020d}-{boot()}-{int(uptime()):010d}-{os.getpid()}-{number}.{lane}.v1"
+    return f"{time.time_ns():020d}-{boot()}-{int(uptime()):010d}-{os.getpid()}-{number}.{priority}.v1"
 
 
-def segments(folder: Path, *lanes: str) -> list[Segment]:
+def segments(folder: Path, *priorities: str) -> list[Segment]:
     """The segments of a target, the oldest first."""
     found = []
     for entry in _entries(folder):
         match = _NAME.fullmatch(entry.name)
-        if match is not None and (not lanes or match[6] in lanes) and entry.is_file(follow_symlinks=False):
+        if match is not None and (not priorities or match[6] in priorities) and entry.is_file(follow_symlinks=False):
             created, up, process = int(match[1]), int(match[3]), int(match[4])
             found.append(Segment(created, Path(entry.path), match[6], match[2], up, process))
     return sorted(found, key=by_age)
@@ -257,7 +257,7 @@ def is_empty(directory: Path) -> bool:
     return not any(
         segment.acknowledged() < segment.size()
         for folder in targets(directory)
-        for segment in segments(folder, *LANES)
+        for segment in segments(folder, *PRIORITIES)
     )
 
 

@@ -86,19 +86,19 @@ def _evict(directory: Path, bounds: Bounds, dropped: dict[Path, Dropped]) -> Non
                 waiting.append((segment, segment.size()))
     writers = {segment.process for segment, _ in waiting if age(segment) <= bounds.segment_age}
     total = sum(size for _, size in waiting)
-    for segment, size in sorted(waiting, key=lambda each: (_ORDER.index(each[0].lane), by_age(each[0]))):
+    for segment, size in sorted(waiting, key=lambda each: (_ORDER.index(each[0].priority), by_age(each[0]))):
         if total <= bounds.low_water(len(writers)):
             break
         _drop(segment, dropped)
         total -= size
     for folder, counts in dropped.items():
         if found[folder].kind == "sentry":
-            add_losses(folder, {(category, "cache_overflow"): count for category, count in counts.items()})
+            add_discarded(folder, {(category, "cache_overflow"): count for category, count in counts.items()})
 
 
 def _drop(segment: Segment, dropped: dict[Path, Dropped]) -> None:
     counts = dropped.setdefault(segment.path.parent, Counter())
-    if segment.lane != "refused":  # what it is was told when it was refused
+    if segment.priority != "refused":  # what it is was told when it was refused
         _count(segment, counts)
     segment.remove()
 
@@ -133,13 +133,13 @@ class DropLog:
 #
 # Whoever drops is seldom who sends, and often not even of the same service: the counts have to outlive both.
 
-LOSSES = "losses.json"
+DISCARDED = "losses.json"
 
 
 EVICTION_LOCK = "evict.lock"
 
 
-Losses = Counter[tuple[str, str]]
+DiscardedEvents = Counter[tuple[str, str]]
 """How much was lost, by category and reason, both in Sentry's words."""
 
 
@@ -153,39 +153,39 @@ def lost_with(category: str, quantity: int) -> Counter[str]:
     return Counter(transaction=1, span=quantity) if category == "transaction" else Counter({category: quantity})
 
 
-def add_losses(folder: Path, losses: Mapping[tuple[str, str], int]) -> None:
-    """Note ``losses`` for the target of ``folder``; who calls holds the lock of the eviction."""
-    if losses:
-        total = _read(folder) + Counter(losses)
+def add_discarded(folder: Path, discarded: Mapping[tuple[str, str], int]) -> None:
+    """Note ``discarded`` for the target of ``folder``; who calls holds the lock of the eviction."""
+    if discarded:
+        total = _read(folder) + Counter(discarded)
         with suppress(OSError):
             rows = [[category, reason, quantity] for (category, reason), quantity in sorted(total.items())]
-            write_whole(folder / LOSSES, json.dumps(rows))
+            write_whole(folder / DISCARDED, json.dumps(rows))
 
 
-def keep_losses(folder: Path, losses: Mapping[tuple[str, str], int]) -> bool:
-    """Note ``losses``, if the lock can be had; whether they are."""
+def keep_discarded(folder: Path, discarded: Mapping[tuple[str, str], int]) -> bool:
+    """Note ``discarded``, if the lock can be had; whether they are."""
     with suppress(OSError), locked(folder.parent / EVICTION_LOCK) as is_ours:
         if is_ours:
-            add_losses(folder, losses)
+            add_discarded(folder, discarded)
         return is_ours
     return False
 
 
-def take_losses(folder: Path) -> Losses:
+def take_discarded(folder: Path) -> DiscardedEvents:
     """What was noted, which is then the caller's to tell; nothing while somebody is noting more."""
-    if not (folder / LOSSES).exists():
+    if not (folder / DISCARDED).exists():
         return Counter()
     with suppress(OSError), locked(folder.parent / EVICTION_LOCK) as is_ours:
         if is_ours:
             found = _read(folder)
-            (folder / LOSSES).unlink()
+            (folder / DISCARDED).unlink()
             return found
     return Counter()
 
 
-def _read(folder: Path) -> Losses:
-    losses: Losses = Counter()
+def _read(folder: Path) -> DiscardedEvents:
+    discarded: DiscardedEvents = Counter()
     with suppress(OSError, ValueError, TypeError):
-        for category, reason, quantity in json.loads((folder / LOSSES).read_text()):
-            losses[str(category), str(reason)] += int(quantity)
-    return losses
+        for category, reason, quantity in json.loads((folder / DISCARDED).read_text()):
+            discarded[str(category), str(reason)] += int(quantity)
+    return discarded

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from brain_otel.delivery.record import DONE, DONE_OFFSET, Found, framed, records_in
-from brain_otel.delivery.spool.directory import LANES, let_go, own, segment_name, segments, try_lock
+from brain_otel.delivery.spool.directory import PRIORITIES, let_go, own, segment_name, segments, try_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +26,7 @@ AHEAD = 64
 """Records of a segment that are read before others are sent; a few of them may have to be sent again later."""
 
 
-class Waiting(Protocol):
+class QueuedRecord(Protocol):
     """A record that has been taken from a backlog, and is in it until it is done with."""
 
     @property
@@ -34,10 +34,10 @@ class Waiting(Protocol):
         """The record."""
 
 
-W = TypeVar("W", bound=Waiting)
+W = TypeVar("W", bound=QueuedRecord)
 
 
-class Backlog(Protocol[W]):
+class Queue(Protocol[W]):
     """Records in the order in which they are to be sent."""
 
     def take(self, count: int, may_send: Callable[[W], bool]) -> list[W]:
@@ -50,7 +50,7 @@ class Backlog(Protocol[W]):
         """Take a record out that will never be taken, and remember why."""
 
 
-class OnDisk:
+class SpooledRecord:
     """A record in a segment."""
 
     __slots__ = ("found", "reader", "record")
@@ -68,7 +68,7 @@ class _Reader:
         self.segment = segment
         self.descriptor = own(os.open(segment.path, os.O_RDWR))
         self.acknowledged = segment.acknowledged()
-        self.pending: deque[OnDisk] = deque()
+        self.pending: deque[SpooledRecord] = deque()
         self._read_to = self.acknowledged
         self._done: dict[int, int] = {}
         self._ack: int | None = None
@@ -97,7 +97,7 @@ class _Reader:
                 self.damaged += each.end - each.start if each.record is None else 0
                 self._acknowledge(base + each.start, end)
             else:
-                self.pending.append(OnDisk(each.record, self, Found(base + each.start, end, None)))
+                self.pending.append(SpooledRecord(each.record, self, Found(base + each.start, end, None)))
             self._read_to = end
 
     def is_sealed(self) -> bool:
@@ -108,7 +108,7 @@ class _Reader:
         """Whether all of it has been sent and nothing more comes."""
         return not self.pending and self.is_sealed() and self.acknowledged >= os.fstat(self.descriptor).st_size
 
-    def done(self, waiting: OnDisk) -> None:
+    def done(self, waiting: SpooledRecord) -> None:
         """``waiting`` has been sent, or never will be."""
         with suppress(ValueError):
             self.pending.remove(waiting)
@@ -135,7 +135,7 @@ class _Reader:
                 let_go(descriptor)
 
 
-class DiskBacklog:
+class SpoolQueue:
     """The segments of one target. One process at a time may have it: who holds the directory's lock."""
 
     def __init__(self, folder: Path) -> None:
@@ -144,14 +144,14 @@ class DiskBacklog:
         self.damaged = 0
         """Bytes that were no records."""
 
-    def take(self, count: int, may_send: Callable[[OnDisk], bool]) -> list[OnDisk]:
+    def take(self, count: int, may_send: Callable[[SpooledRecord], bool]) -> list[SpooledRecord]:
         """Up to ``count`` records that may be sent: errors before traces, older segments before younger."""
-        taken: list[OnDisk] = []
-        found = segments(self._folder, *LANES)
+        taken: list[SpooledRecord] = []
+        found = segments(self._folder, *PRIORITIES)
         self._forget({segment.path for segment in found})
-        for lane in LANES:
+        for priority in PRIORITIES:
             resting = 0
-            for segment in (each for each in found if each.lane == lane):
+            for segment in (each for each in found if each.priority == priority):
                 reader = self._filled(segment)
                 if reader is None:
                     continue
@@ -164,14 +164,14 @@ class DiskBacklog:
                     break  # the lane rests; there is no use in opening and reading all of it
         return taken
 
-    def done(self, waiting: OnDisk) -> None:
+    def done(self, waiting: SpooledRecord) -> None:
         """Take a record out for good."""
         reader = waiting.reader
         reader.done(waiting)
         if not reader.pending and reader.is_spent():
             self._remove(reader)
 
-    def refuse(self, waiting: OnDisk, reason: str) -> None:
+    def refuse(self, waiting: SpooledRecord, reason: str) -> None:
         """Set a record aside, in a file of its own, with the reason in the first line."""
         told = json.dumps({"reason": reason, "category": waiting.record.category, "at": time.time()}).encode()
         with suppress(OSError):  # a full disk must not keep it in the way

@@ -13,10 +13,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from brain_otel.configuration.settings import CONNECTIONS
-from brain_otel.delivery.http import Sender
+from brain_otel.delivery.http import HttpClient
 from brain_otel.delivery.rate_limits import read_limits, write_limits
 from brain_otel.delivery.record import Record
-from brain_otel.delivery.retry_loop import Courier, keep_sending
+from brain_otel.delivery.retry_loop import RetryLoop, keep_sending
 from brain_otel.delivery.spool.directory import (
     SHIPPER_LOCK,
     let_go,
@@ -27,8 +27,15 @@ from brain_otel.delivery.spool.directory import (
     targets,
     try_lock,
 )
-from brain_otel.delivery.spool.eviction import DropLog, Losses, evict, keep_losses, quantities, take_losses
-from brain_otel.delivery.spool.reader import DiskBacklog
+from brain_otel.delivery.spool.eviction import (
+    DiscardedEvents,
+    DropLog,
+    evict,
+    keep_discarded,
+    quantities,
+    take_discarded,
+)
+from brain_otel.delivery.spool.reader import SpoolQueue
 from brain_otel.runtime.guard import guarded
 
 if TYPE_CHECKING:
@@ -55,41 +62,41 @@ REPORT = 30.0
 """Seconds between two reports to Sentry of what was lost."""
 
 
-class Route:
+class TargetWorker:
     """The way from one target's folder to the target, on a thread of its own: one that hangs holds up no other."""
 
     def __init__(self, folder: Path, target: Target, *, connections: int = CONNECTIONS) -> None:
         self.target = target
-        self.backlog = DiskBacklog(folder)
+        self.queue = SpoolQueue(folder)
         self._folder = folder
-        self._sender = Sender(target, connections=connections + 1)  # one for the reports
-        self.courier = Courier(
+        self._http_client = HttpClient(target, connections=connections + 1)  # one for the reports
+        self.retry_loop = RetryLoop(
             target.address,
-            self.backlog,
-            self._sender,
+            self.queue,
+            self._http_client,
             lost=self._lose,
             limited=self._tell_limits,
             connections=connections,
         )
-        self.courier.limits.update(read_limits(folder))  # what the shipper before was asked for
-        self._lost: Losses = Counter()
+        self.retry_loop.limits.update(read_limits(folder))  # what the shipper before was asked for
+        self._lost: DiscardedEvents = Counter()
         self._reported = time.monotonic()
 
     def run(self, stop: threading.Event, wake: threading.Event) -> None:
         """Send until ``stop`` is set; look again soon when ``wake`` is."""
-        keep_sending(self.courier, stop, wake, POLL)
-        self.backlog.close()
+        keep_sending(self.retry_loop, stop, wake, POLL)
+        self.queue.close()
 
     def report_lost(self, *, now: bool = False) -> None:
         """Tell Sentry what was lost: https://develop.sentry.dev/sdk/telemetry/client-reports/."""
         if self.target.kind != "sentry" or not (now or time.monotonic() - self._reported > REPORT):
             return
         self._reported = time.monotonic()
-        if self.courier.failure:
+        if self.retry_loop.failure:
             return  # it would not arrive
         lost, self._lost = self._lost, Counter()  # another thread may be counting
-        lost.update(take_losses(self._folder))
-        if lost and self._sender.send(Record("internal", client_report(lost))).verdict != "sent":
+        lost.update(take_discarded(self._folder))
+        if lost and self._http_client.send(Record("internal", client_report(lost))).result != "sent":
             for what, quantity in lost.items():
                 self._lost[what] += quantity
 
@@ -98,7 +105,7 @@ class Route:
         if self.target.kind == "sentry" and self._lost:
             lost, self._lost = self._lost, Counter()
             for _ in range(10):
-                if keep_losses(self._folder, lost):
+                if keep_discarded(self._folder, lost):
                     return
                 time.sleep(0.01)
 
@@ -118,7 +125,7 @@ class Shipper:
         self._stop = threading.Event()
         self.wakes: dict[str, threading.Event] = {}
         """By the target's id; set one when a record has been written for it."""
-        self._routes: dict[Path, Route] = {}
+        self._workers: dict[Path, TargetWorker] = {}
         self._threads: list[threading.Thread] = []
         self._drop_log = DropLog(directory)
         self.holds_lock = False
@@ -157,8 +164,8 @@ class Shipper:
         try:
             while not self._stop.is_set() and os.fstat(lock).st_nlink:
                 self._look_for_targets(lost)
-                for route in self._routes.values():
-                    route.report_lost()
+                for worker in self._workers.values():
+                    worker.report_lost()
                 if time.monotonic() - tidied > TIDY:
                     tidied = time.monotonic()
                     self._tidy()
@@ -168,28 +175,28 @@ class Shipper:
             for wake in self.wakes.values():
                 wake.set()
             self._await_answers()
-            for route in self._routes.values():
-                route.leave_lost()
+            for worker in self._workers.values():
+                worker.leave_lost()
             self._threads.clear()
-            self._routes.clear()
+            self._workers.clear()
 
     def _await_answers(self) -> None:
         """Keep the lock for the answers that are under way, else another would send their records as well.
 
         Who stops us waits only :data:`LAST_ANSWERS` seconds for that; if the process then ends, so does the lock.
         """
-        patience = max((route.target.timeout for route in self._routes.values()), default=0.0) + 1.0
+        patience = max((worker.target.timeout for worker in self._workers.values()), default=0.0) + 1.0
         deadline = time.monotonic() + (patience if self._stop.is_set() else LAST_ANSWERS)
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
 
     def _look_for_targets(self, lost: threading.Event) -> None:
         for folder, target in targets(self._directory).items():
-            if folder not in self._routes:
-                route = self._routes[folder] = Route(folder, target)
+            if folder not in self._workers:
+                worker = self._workers[folder] = TargetWorker(folder, target)
                 wake = self.wakes.setdefault(folder.name, threading.Event())
                 thread = threading.Thread(
-                    target=route.run, args=(lost, wake), name="brain_otel.shipper.target", daemon=True
+                    target=worker.run, args=(lost, wake), name="brain_otel.shipper.target", daemon=True
                 )
                 self._threads.append(thread)
                 thread.start()
@@ -199,7 +206,7 @@ class Shipper:
 
 
 @contextmanager
-def shipping_until_told(directory: Path) -> Iterator[tuple[Shipper, threading.Event]]:
+def ship_until_stopped(directory: Path) -> Iterator[tuple[Shipper, threading.Event]]:
     """Send what lies in ``directory`` during the block; the event is set by SIGTERM and SIGINT."""
     shipper = Shipper(directory)
     ended = threading.Event()
@@ -223,16 +230,18 @@ def drain(directory: Path, timeout: float) -> dict[str, str] | None:
             return None
         deadline = time.monotonic() + timeout
         for folder, target in targets(directory).items():
-            route = Route(folder, target)
+            worker = TargetWorker(folder, target)
             pause: float | None = 0.0
             while pause is not None and time.monotonic() + pause < deadline:
                 time.sleep(pause)
-                pause = route.courier.step()
-            route.report_lost(now=True)
-            route.leave_lost()
-            route.backlog.close()
+                pause = worker.retry_loop.step()
+            worker.report_lost(now=True)
+            worker.leave_lost()
+            worker.queue.close()
             if pause is not None:
-                left[target.address] = route.courier.failure or "it has asked for a rest, or there was no time left"
+                left[target.address] = (
+                    worker.retry_loop.failure or "it has asked for a rest, or there was no time left"
+                )
     return left
 
 
@@ -245,7 +254,7 @@ def prepare(directory: Path) -> None:
     make_private(directory)
 
 
-def client_report(lost: Losses) -> bytes:
+def client_report(lost: DiscardedEvents) -> bytes:
     """An envelope that tells Sentry of what was lost."""
     discarded = [
         {"reason": reason, "category": category, "quantity": quantity}

@@ -1,6 +1,6 @@
 """Who sends what this process spools: a thread here, a process beside it, or somebody else's.
 
-One :class:`Shipping` serves all destinations of a process that use one directory.
+One :class:`ShipperSupervisor` serves all destinations of a process that use one directory.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ WATCH = 1.0
 logger = logging.getLogger(__name__)
 
 
-class Shipping:
+class ShipperSupervisor:
     """Keeps a shipper for a directory, in a thread or a process, for as long as this process uses it."""
 
     def __init__(self, directory: Path, mode: Mode) -> None:
@@ -175,16 +175,16 @@ def _without_instrumentation(environ: Mapping[str, str]) -> dict[str, str]:
     return {**environ, "PYTHONPATH": os.pathsep.join(path)}
 
 
-_services: dict[tuple[Path, Mode], Shipping] = {}
+_services: dict[tuple[Path, Mode], ShipperSupervisor] = {}
 
 
 _services_lock = threading.Lock()
 
 
-def shipping_of(directory: Path, mode: Mode) -> Shipping:
+def supervisor_of(directory: Path, mode: Mode) -> ShipperSupervisor:
     """The one of this process for ``directory``; each call is to be followed by one of :func:`leave`."""
     with _services_lock:
-        shipping = _services.setdefault((directory, mode), Shipping(directory, mode))
+        shipping = _services.setdefault((directory, mode), ShipperSupervisor(directory, mode))
         shipping.users += 1
         return shipping
 
@@ -201,7 +201,7 @@ def leave(directory: Path, mode: Mode) -> None:
             shipping.stop()
 
 
-def _reset(shipping: Shipping | None) -> None:
+def _reset(shipping: ShipperSupervisor | None) -> None:
     global _services_lock
     _services_lock = threading.Lock()
     if shipping is not None:
@@ -211,7 +211,7 @@ def _reset(shipping: Shipping | None) -> None:
 logger = logging.getLogger(__name__)
 
 
-def open_spool(settings: DeliverySettings, target: Target) -> tuple[Spool, Shipping] | None:
+def open_spool(settings: DeliverySettings, target: Target) -> tuple[Spool, ShipperSupervisor] | None:
     """The spool for ``target`` and who sends what is in it; None without a directory."""
     if settings.spool is None:
         return None
@@ -221,6 +221,6 @@ def open_spool(settings: DeliverySettings, target: Target) -> tuple[Spool, Shipp
         spool.prepare()
     except OSError as error:
         logger.error("The spool %s cannot be made (%s)", settings.spool.directory, error.strerror or error)
-    shipping = shipping_of(settings.spool.directory, settings.shipper)
+    shipping = supervisor_of(settings.spool.directory, settings.shipper)
     shipping.begin()
     return spool, shipping

@@ -107,17 +107,17 @@ class Spool:
             if not self._is_prepared:
                 self.prepare()
             try:
-                self._append(record.lane, data)
+                self._append(record.priority, data)
             except FileNotFoundError:  # somebody has removed the segment, or the directory
-                self._close(record.lane)
-                self._append(record.lane, data)
+                self._close(record.priority)
+                self._append(record.priority, data)
             except OSError as error:
-                self._leave(record.lane, error)
+                self._leave(record.priority, error)
                 if error.errno not in (errno.ENOSPC, errno.EDQUOT) or time.monotonic() < self._full_until:
                     raise
                 self._full_until = time.monotonic() + FULL_PAUSE
                 self._make_room()
-                self._append(record.lane, data)
+                self._append(record.priority, data)
             self._until_check -= len(data)
             is_due = self._until_check <= 0
             if is_due:
@@ -140,16 +140,16 @@ class Spool:
     def close(self) -> None:
         """Let the shipper know that no more comes."""
         with self._lock:
-            for lane in list(self._open):
-                self._close(lane)
+            for priority in list(self._open):
+                self._close(priority)
 
-    def _append(self, lane: str, data: bytes) -> None:
-        segment = self._open.get(lane)
+    def _append(self, priority: str, data: bytes) -> None:
+        segment = self._open.get(priority)
         if segment is not None and self._is_full(segment):
-            self._close(lane)
+            self._close(priority)
             segment = None
         if segment is None:
-            segment = self._open[lane] = self._begin(lane)
+            segment = self._open[priority] = self._begin(priority)
         segment.write(data)
 
     def _is_full(self, segment: _Open) -> bool:
@@ -157,16 +157,16 @@ class Spool:
             time.monotonic() - segment.begun > self._bounds.segment_age
         )
 
-    def _begin(self, lane: str) -> _Open:
+    def _begin(self, priority: str) -> _Open:
         self._number += 1
         try:
-            return _Open(self.folder / segment_name(lane, self._number))
+            return _Open(self.folder / segment_name(priority, self._number))
         except FileNotFoundError:
             self.prepare()
-            return _Open(self.folder / segment_name(lane, self._number))
+            return _Open(self.folder / segment_name(priority, self._number))
 
-    def _close(self, lane: str) -> None:
-        segment = self._open.pop(lane, None)
+    def _close(self, priority: str) -> None:
+        segment = self._open.pop(priority, None)
         if segment is not None:
             segment.close()
 
@@ -181,11 +181,11 @@ class Spool:
                     return
             self._make_room()
 
-    def _leave(self, lane: str, error: OSError) -> None:
+    def _leave(self, priority: str, error: OSError) -> None:
         """Go on in another segment, unless it is the disk that is full: an empty one is then tried again later."""
-        segment = self._open.get(lane)
+        segment = self._open.get(priority)
         if segment is not None and (segment.size or error.errno not in _FULL):
-            self._close(lane)
+            self._close(priority)
 
     def _make_room(self) -> None:
         self._drop_log.tell(evict(self.directory, self._bounds))

@@ -8,9 +8,9 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from brain_otel.destinations.console.text import Layout, Line, as_text, clean
-from brain_otel.destinations.console.tree import FinishedTrace, Note, render
+from brain_otel.destinations.console.tree import FinishedTrace, ReportedEvent, render
 from brain_otel.destinations.destination import Destination
-from brain_otel.events.listeners import Reporter
+from brain_otel.events.listeners import EventListener
 from brain_otel.runtime.guard import guarded
 from brain_otel.traces import local_trace
 from brain_otel.traces.collector import CollectedTrace, span_count
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 MAX_NOTES = 50
 """Errors and messages kept for one local trace; what is beyond is printed at once, alone."""
 
-_CARRIER_KEY = "console"
+_EXTRAS_KEY = "console"
 _ASCII = str.maketrans(
     dict(zip("│├└─━…×✔✘•✉·", "||`-=~x+!o@.", strict=True))  # noqa: RUF001 - a multiplication sign is meant
 )
@@ -38,7 +38,7 @@ class _Heard:
     """What was reported in one local trace so far."""
 
     def __init__(self) -> None:
-        self.notes: list[Note] = []
+        self.notes: list[ReportedEvent] = []
         self.tags: dict[str, Any] = {}
         self.taken = False
 
@@ -69,7 +69,7 @@ class ConsoleSpanProcessor(QueuedCollector[FinishedTrace]):
             heard.notes.clear()
         self._queue.put(finished)
 
-    def note(self, note: Note, trace: LocalTrace | None) -> None:
+    def note(self, note: ReportedEvent, trace: LocalTrace | None) -> None:
         """Keep ``note`` for the tree of ``trace``, or have it printed alone if there is none to come."""
         if trace is None and note.span is not None and (found := self._by_span.get(note.span.span_id)):
             trace = found.trace  # of a root span that nobody announced
@@ -99,11 +99,11 @@ class ConsoleSpanProcessor(QueuedCollector[FinishedTrace]):
 
     @staticmethod
     def _heard(trace: LocalTrace) -> _Heard:
-        heard: _Heard = trace.carrier.setdefault(_CARRIER_KEY, _Heard())
+        heard: _Heard = trace.extras.setdefault(_EXTRAS_KEY, _Heard())
         return heard
 
 
-class ConsoleReporter(Reporter):
+class ConsoleListener(EventListener):
     """Remembers errors, messages and tags for the tree of their local trace."""
 
     def __init__(self, processor: ConsoleSpanProcessor) -> None:
@@ -134,7 +134,7 @@ class ConsoleReporter(Reporter):
     def _note(self, text: str, event_id: str, kind: str, *, is_error: bool) -> None:
         trace = local_trace.current()
         span = local_trace.current_span_context(trace)
-        note = Note(text=text, event_id=event_id, kind=kind, is_error=is_error, span=span)
+        note = ReportedEvent(text=text, event_id=event_id, kind=kind, is_error=is_error, span=span)
         self._processor.note(note, trace)
 
 
@@ -149,7 +149,7 @@ def create_destination(options: Options, settings: Settings) -> Destination:  # 
     return Destination(
         name="console",
         span_processor=processor,
-        reporter=ConsoleReporter(processor),
+        listener=ConsoleListener(processor),
         flush=processor.flush_within,
         shutdown=lambda timeout: _shut_down(processor, timeout),
         may_block=False,
@@ -210,7 +210,7 @@ def _writable(text: str, file: TextIO) -> str:
 def _read(options: Options) -> tuple[bool, str]:
     compact = options.boolean("compact", False)
     stream = options.choice("stream", ("stdout", "stderr"), "stderr")
-    options.refuse_others()
+    options.reject_others()
     return compact, stream
 
 

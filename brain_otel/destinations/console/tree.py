@@ -20,7 +20,7 @@ from brain_otel.destinations.console.text import (
     statement,
 )
 from brain_otel.privacy import policy
-from brain_otel.privacy.spans import PrivateSpan
+from brain_otel.privacy.spans import MaskedSpan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from brain_otel.destinations.console.text import Layout, Line, Segment
     from brain_otel.traces.collector import CollectedTrace
 
-_Item: TypeAlias = "_Node | Note | Event"
+_Item: TypeAlias = "_Node | ReportedEvent | Event"
 
 REPEATED = 3
 """From so many equal statements on a local trace bears the mark ``N+1``, and equal siblings are one row."""
@@ -47,7 +47,7 @@ MAX_INDENT = 60
 
 
 @dataclass(frozen=True, kw_only=True)
-class Note:
+class ReportedEvent:
     """A reported error or message, reduced to what is shown of it."""
 
     text: str
@@ -65,7 +65,7 @@ class FinishedTrace:
 
     collected: CollectedTrace | None
     """None for notes that belong to no recorded trace."""
-    notes: Sequence[Note] = ()
+    notes: Sequence[ReportedEvent] = ()
     tags: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -92,7 +92,7 @@ class _Node:
     finished: FinishedTrace | None = None
     """The local trace of which this span is the root."""
     children: list[_Node] = field(default_factory=list)
-    notes: list[Note] = field(default_factory=list)
+    notes: list[ReportedEvent] = field(default_factory=list)
     folded: list[_Node] = field(default_factory=list)
     """Equal siblings, for all of which this one stands."""
 
@@ -123,8 +123,8 @@ def _heads(traces: Sequence[FinishedTrace]) -> list[_Node]:
     nodes: dict[int, tuple[_Node, _Node]] = {}
     for trace in traces:
         if trace.collected is not None and trace.collected.root is not None:
-            root = _Node(span=PrivateSpan(trace.collected.root), finished=trace)
-            for node in (root, *(_Node(span=PrivateSpan(span)) for span in trace.collected.spans)):
+            root = _Node(span=MaskedSpan(trace.collected.root), finished=trace)
+            for node in (root, *(_Node(span=MaskedSpan(span)) for span in trace.collected.spans)):
                 nodes[_span_id(node.span)] = (node, root)
             for note in trace.notes:
                 nodes.get(note.span.span_id if note.span else 0, (root, root))[0].notes.append(note)
@@ -189,7 +189,7 @@ def _below(head: _Node, layout: Layout) -> list[Line]:
     waiting = [(each, "", last) for each, last in _items(head)]
     while waiting:
         item, indent, is_last = waiting.pop()
-        if len(lines) >= MAX_ROWS and not isinstance(item, Note):
+        if len(lines) >= MAX_ROWS and not isinstance(item, ReportedEvent):
             lost += isinstance(item, _Node)
             waiting += [(each, "", last) for each, last in _items(item)]
             continue
@@ -197,7 +197,7 @@ def _below(head: _Node, layout: Layout) -> list[Line]:
         if isinstance(item, _Node):
             lines.append(_row(item, layout, branch, (start, end)))
             waiting += [(each, below[:MAX_INDENT], last) for each, last in _items(item)]
-        elif isinstance(item, Note):
+        elif isinstance(item, ReportedEvent):
             lines += _note(item, layout, branch, below)
         else:
             lines.append(layout.fit([(branch, "dim"), (_breadcrumb(item), "dim italic")]))
@@ -235,7 +235,7 @@ def _row(node: _Node, layout: Layout, branch: str, whole: tuple[int, int]) -> Li
     return layout.row(line, _status(node), _time(node), (" " * offset + "━" * size, "blue"))
 
 
-def _note(note: Note, layout: Layout, branch: str, below: str) -> list[Line]:
+def _note(note: ReportedEvent, layout: Layout, branch: str, below: str) -> list[Line]:
     style, mark = ("red", "✘") if note.is_error else ("yellow" if note.kind == "warning" else "", "✉")
     ids = [f"event {note.event_id}", f"trace {note.span.trace_id:032x}" if note.span else "no trace"]
     separate = layout.shorten and len(below) + 2 + len(" · ".join(ids)) > layout.width

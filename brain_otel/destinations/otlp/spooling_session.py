@@ -12,7 +12,7 @@ import requests
 from requests.utils import DEFAULT_CA_BUNDLE_PATH, get_environ_proxies, select_proxy
 
 from brain_otel.delivery.record import Record
-from brain_otel.delivery.spool.shipper_process import leave, open_spool, shipping_of
+from brain_otel.delivery.spool.shipper_process import leave, open_spool, supervisor_of
 from brain_otel.delivery.target import Target
 from brain_otel.destinations.otlp.session import Session
 
@@ -49,8 +49,8 @@ class SpoolingSession(Session):
         self._target_id = ""
         self._has_failed = False
         self._is_closed = False
-        self._shipping = shipping_of(self._directory, settings.shipper)
-        self._shipping.wake("")  # something may wait there since the last run
+        self._supervisor = supervisor_of(self._directory, settings.shipper)
+        self._supervisor.wake("")  # something may wait there since the last run
 
     def _reset(self) -> None:
         """In a forked child, what the parent was just opening is the parent's."""
@@ -74,7 +74,7 @@ class SpoolingSession(Session):
                 )
             return super().send(request, **kwargs)
         self._has_failed = False
-        self._shipping.wake(self._target_id)
+        self._supervisor.wake(self._target_id)
         response = requests.Response()
         response.status_code = 200
         response.url, response.request = request.url, request
@@ -83,12 +83,12 @@ class SpoolingSession(Session):
 
     def wait(self, timeout: float) -> None:
         """Wait up to ``timeout`` seconds until what is on disk is sent, if this process is to send it."""
-        if self._spool is not None and self._shipping.mode == "thread":
-            self._shipping.wait(self._spool.folder, timeout)
+        if self._spool is not None and self._supervisor.mode == "thread":
+            self._supervisor.wait(self._spool.folder, timeout)
 
     def end(self) -> None:
         """The process ends: begin to send nothing more."""
-        self._shipping.stop()
+        self._supervisor.stop()
 
     def close(self) -> None:
         """Let the shipper know that no more comes."""

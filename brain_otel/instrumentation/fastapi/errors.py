@@ -19,7 +19,7 @@ from starlette.websockets import WebSocketDisconnect
 from brain_otel.events.error_rules import error_rules
 from brain_otel.events.report import report_exception
 from brain_otel.runtime.guard import guarded
-from brain_otel.sampling.context import is_unrecorded
+from brain_otel.sampling.context import is_suppressed
 from brain_otel.traces import local_trace
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def report_unhandled(error: BaseException) -> None:
     """Report what has left the app, unless it is nobody's fault here: then the server's log of it is no event."""
     with guarded("judging an unhandled exception"):
         trace = local_trace.current()
-        if (isinstance(error, Exception) and not is_expected(error)) or error_rules().verdict(error):
+        if (isinstance(error, Exception) and not is_expected(error)) or error_rules().should_report(error):
             report_exception(error, handled=False, mechanism=_MECHANISM)
         elif trace is not None:
             trace.remember(error, event_id="")
@@ -86,10 +86,10 @@ def _observed(handler: Callable[..., Any]) -> Callable[..., Any]:
 def _report_handled(error: Exception, response: Any) -> None:
     with guarded("judging a handled exception"):
         status = getattr(response, "status_code", None)
-        if is_unrecorded():
+        if is_suppressed():
             return  # a health check that says no has not failed
         failed = isinstance(status, int) and error_rules().is_failed(status)
-        if (failed or error_rules().verdict(error)) and not _cause_was_reported(error):
+        if (failed or error_rules().should_report(error)) and not _cause_was_reported(error):
             report_exception(error, handled=True, mechanism=_MECHANISM)
 
 

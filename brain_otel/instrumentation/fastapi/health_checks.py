@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 
 from brain_otel.instrumentation.fastapi.native import NATIVE_KEY
 from brain_otel.runtime.guard import guarded
-from brain_otel.sampling.context import unrecorded
+from brain_otel.sampling.context import suppressed
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-_UNTRACED_KEY = "brain_otel.untraced"
+_EXCLUDED_KEY = "brain_otel.untraced"
 """In the ASGI scope of a request that is not traced."""
 
 _bare: WeakKeyDictionary[FastAPI, ASGIApp] = WeakKeyDictionary()
@@ -35,7 +35,7 @@ class Switch:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Go the one way or the other."""
-        await (self._bare if _UNTRACED_KEY in scope else self.app)(scope, receive, send)
+        await (self._bare if _EXCLUDED_KEY in scope else self.app)(scope, receive, send)
 
 
 def remember_bare(app: FastAPI, stack: ASGIApp) -> None:
@@ -44,7 +44,7 @@ def remember_bare(app: FastAPI, stack: ASGIApp) -> None:
         _bare[app] = stack
 
 
-def switched(app: FastAPI, build: Callable[[], ASGIApp]) -> Callable[[], ASGIApp]:
+def build_unwrapped(app: FastAPI, build: Callable[[], ASGIApp]) -> Callable[[], ASGIApp]:
     """``build``, which contrib has wrapped, giving a :class:`Switch`."""
 
     def build_middleware_stack() -> ASGIApp:
@@ -55,16 +55,16 @@ def switched(app: FastAPI, build: Callable[[], ASGIApp]) -> Callable[[], ASGIApp
     return build_middleware_stack
 
 
-def is_untraced(scope: Scope) -> bool:
+def is_excluded(scope: Scope) -> bool:
     """Whether the request has been found to be one of these already: a mounted app serves it now."""
-    return _UNTRACED_KEY in scope
+    return _EXCLUDED_KEY in scope
 
 
-async def serve_untraced(
+async def serve_excluded(
     original: Callable[..., Awaitable[None]], app: FastAPI, scope: Scope, receive: Receive, send: Send
 ) -> None:
     """Serve one request without a trace."""
-    scope[_UNTRACED_KEY] = True
+    scope[_EXCLUDED_KEY] = True
     scope.setdefault(NATIVE_KEY, None)
-    with unrecorded():
+    with suppressed():
         await original(app, scope, receive, send)

@@ -28,9 +28,14 @@ from opentelemetry.instrumentation import fastapi as contrib
 from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 
 from brain_otel.events.listeners import local_trace_entered
-from brain_otel.instrumentation.exception_recording import passing_through
+from brain_otel.instrumentation.exception_recording import original_exception
 from brain_otel.instrumentation.fastapi.errors import observed_handlers, report_unhandled
-from brain_otel.instrumentation.fastapi.health_checks import is_untraced, remember_bare, serve_untraced, switched
+from brain_otel.instrumentation.fastapi.health_checks import (
+    build_unwrapped,
+    is_excluded,
+    remember_bare,
+    serve_excluded,
+)
 from brain_otel.instrumentation.fastapi.native import NATIVE_KEY, NativeObserver
 from brain_otel.instrumentation.fastapi.request import SCOPE_KEY, RequestInProgress
 from brain_otel.instrumentation.fastapi.server_span import ServerSpanMiddleware
@@ -38,7 +43,7 @@ from brain_otel.privacy import policy
 from brain_otel.runtime.exit import flush_before_exit
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.patch import Patch, replace
-from brain_otel.sampling.context import is_unrecorded
+from brain_otel.sampling.context import is_suppressed
 from brain_otel.traces import local_trace
 
 if TYPE_CHECKING:
@@ -86,7 +91,7 @@ def _traced_call(patch: Patch, *, native: bool, health_checks: frozenset[str]) -
     @functools.wraps(original)
     async def call(app: FastAPI, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]
-        if not patch.active or kind not in ("http", "websocket", "lifespan") or is_untraced(scope):
+        if not patch.active or kind not in ("http", "websocket", "lifespan") or is_excluded(scope):
             await original(app, scope, receive, send)
             return
         outer = scope.get(SCOPE_KEY)
@@ -102,8 +107,8 @@ def _traced_call(patch: Patch, *, native: bool, health_checks: frozenset[str]) -
             return
         if not native:
             scope.setdefault(NATIVE_KEY, None)  # FastAPI itself is not to look, here and in mounted apps
-        if is_unrecorded() or (kind == "http" and scope["path"] in health_checks):
-            await _untraced_call(original, app, scope, receive, send)
+        if is_suppressed() or (kind == "http" and scope["path"] in health_checks):
+            await _excluded_call(original, app, scope, receive, send)
             return
         request, receive = _begin(app, scope, receive)
         if request is None:
@@ -116,14 +121,14 @@ def _traced_call(patch: Patch, *, native: bool, health_checks: frozenset[str]) -
 
 async def _request_call(request: RequestInProgress, call: Callable[[], Awaitable[None]]) -> None:
     """Serve a request within its local trace."""
-    around = _left_behind()
+    around = _detached_from_previous_request()
     try:
         with local_trace_entered(request.trace):
             try:
                 await call()
                 return
             except BaseException as raised:
-                error = passing_through(raised)
+                error = original_exception(raised)
                 report_unhandled(error)
                 if error is raised:
                     raise
@@ -145,19 +150,19 @@ def _begin(app: FastAPI, scope: Scope, receive: Receive) -> tuple[RequestInProgr
     return None, receive
 
 
-async def _untraced_call(
+async def _excluded_call(
     original: Callable[..., Awaitable[None]], app: FastAPI, scope: Scope, receive: Receive, send: Send
 ) -> None:
     """Serve a request without a trace; only what fails is told of."""
     try:
-        await serve_untraced(original, app, scope, receive, send)
+        await serve_excluded(original, app, scope, receive, send)
     except BaseException as error:
         with guarded("preparing a request"), local_trace_entered(RequestInProgress(app, scope).trace):
             report_unhandled(error)
         raise
 
 
-def _left_behind() -> Token[Context] | None:
+def _detached_from_previous_request() -> Token[Context] | None:
     """Leave an earlier request's context, in which a server starts a request that came on the same connection.
 
     A request made in the process by one that is still being served, or by a test, stays where it was made.
@@ -191,7 +196,7 @@ def _prepare(app: FastAPI, *, native: bool) -> None:
     if built is not None:
         remember_bare(app, built)
     FastAPIInstrumentor.instrument_app(app, server_request_hook=_on_server_span, exclude_spans=["send", "receive"])
-    app.build_middleware_stack = switched(app, app.build_middleware_stack)  # type: ignore[method-assign]
+    app.build_middleware_stack = build_unwrapped(app, app.build_middleware_stack)  # type: ignore[method-assign]
     if built is not None:
         app.middleware_stack = app.build_middleware_stack()
 

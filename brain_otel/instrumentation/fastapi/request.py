@@ -10,7 +10,7 @@ from opentelemetry.instrumentation.fastapi import _get_route_details
 from opentelemetry.util.http import sanitize_method
 from starlette.routing import Route
 
-from brain_otel.instrumentation.fast_span import note
+from brain_otel.instrumentation.fast_span import set_new_attribute
 from brain_otel.runtime.guard import guarded
 from brain_otel.traces.local_trace import LocalTrace, Name, Request
 
@@ -79,7 +79,7 @@ class RequestInProgress:
         route = self.route()
         if route is not None and span.is_recording() and getattr(span, "name", None) == self.method():
             span.update_name(self.name().text)
-            note(span, "http.route", route)
+            set_new_attribute(span, "http.route", route)
 
     def method(self) -> str:
         """What a span is called before its route is known: https://opentelemetry.io/docs/specs/semconv/http/http-spans/#name."""

@@ -32,7 +32,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, TraceFl
 from opentelemetry.util.http import detect_synthetic_user_agent
 
 from brain_otel.instrumentation.exception_recording import status_of
-from brain_otel.instrumentation.fast_span import is_plain, note, start_decided
+from brain_otel.instrumentation.fast_span import is_plain, set_new_attribute, start_decided
 from brain_otel.instrumentation.fastapi.request import SCOPE_KEY, RequestInProgress, sanitized_method
 from brain_otel.instrumentation.span_scope import is_http_enabled
 from brain_otel.runtime.guard import caught, guarded
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span
     from starlette.types import Message, Receive, Scope, Send
 
-    from brain_otel.sampling.decision import Verdict
+    from brain_otel.sampling.decision import SamplingDecision
 
     Opened = tuple[Span, Token[Context]]
 
@@ -131,27 +131,27 @@ class ServerSpanMiddleware(OpenTelemetryMiddleware):
             return self._start_as_asked(scope, context)
         parent = otel_trace.get_current_span(context).get_span_context()
         trace_id = parent.trace_id if parent.is_valid else ids.generate_trace_id()
-        verdict = sampler.decide(context, parent, trace_id)
-        if verdict is None:
+        decision = sampler.decide(context, parent, trace_id)
+        if decision is None:
             return self._start_as_asked(scope, context)
-        if verdict.outcome is not Decision.DROP:
-            return self._start_recorded(scope, context, parent, trace_id, verdict)
+        if decision.outcome is not Decision.DROP:
+            return self._start_recorded(scope, context, parent, trace_id, decision)
         is_random = parent.trace_flags.random_trace_id if parent.is_valid else ids.is_trace_id_random()
         flags = TraceFlags(TraceFlags.RANDOM_TRACE_ID if is_random else TraceFlags.DEFAULT)
-        return NonRecordingSpan(SpanContext(trace_id, ids.generate_span_id(), False, flags, verdict.state))
+        return NonRecordingSpan(SpanContext(trace_id, ids.generate_span_id(), False, flags, decision.state))
 
     def _start_recorded(
-        self, scope: Scope, context: Context, parent: SpanContext, trace_id: int, verdict: Verdict
+        self, scope: Scope, context: Context, parent: SpanContext, trace_id: int, decision: SamplingDecision
     ) -> Span:
         """Start a span that gets the name of its route when that is known: to look for it now is to route twice."""
         request = scope.get(SCOPE_KEY)
         if not isinstance(request, RequestInProgress):
-            with decided_as(trace_id, verdict):
+            with decided_as(trace_id, decision):
                 return self._start_as_asked(scope, context)
         name, kind, attributes = request.method(), SpanKind.SERVER, request_attributes(scope)
         if is_plain(self.tracer, attributes):
-            return start_decided(self.tracer, name, kind, attributes, context, parent, trace_id, verdict)
-        with decided_as(trace_id, verdict):
+            return start_decided(self.tracer, name, kind, attributes, context, parent, trace_id, decision)
+        with decided_as(trace_id, decision):
             return self.tracer.start_span(name, context=context, kind=kind, attributes=attributes)
 
     def _start_as_asked(self, scope: Scope, context: Context) -> Span:
@@ -197,7 +197,7 @@ def _note_status(span: Span, status: Any) -> None:
     if not span.is_recording():
         return
     if isinstance(status, int) and 100 <= status < 500:
-        note(span, "http.response.status_code", int(status))  # it may be an ``HTTPStatus``
+        set_new_attribute(span, "http.response.status_code", int(status))  # it may be an ``HTTPStatus``
     else:
         set_status_code(span, status, None, _StabilityMode.HTTP)  # type: ignore[no-untyped-call]  # contrib's has none
 

@@ -18,8 +18,8 @@ from opentelemetry.sdk.metrics import Histogram, MeterProvider
 from opentelemetry.trace import SpanKind, StatusCode
 from opentelemetry.util.http import redact_url, sanitize_method
 
-from brain_otel.instrumentation.fast_span import note, start_plain_span
-from brain_otel.instrumentation.span_scope import current, is_http_enabled, is_left_out
+from brain_otel.instrumentation.fast_span import set_new_attribute, start_plain_span
+from brain_otel.instrumentation.span_scope import current, is_excluded_call, is_http_enabled
 from brain_otel.runtime.guard import caught, guarded
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from brain_otel.runtime.patch import Patch
 
-_UNUSUAL = (
+_NOT_SIMPLE = (
     "request_hook",
     "response_hook",
     "async_request_hook",
@@ -54,7 +54,7 @@ def _sync(patch: Patch) -> Any:
         if not _is_plain(args, options, context):
             return patch.original(wrapped, instance, args, kwargs, **options)
         request = args[0]
-        if is_left_out(context):
+        if is_excluded_call(context):
             _write_headers(request)
             return wrapped(*args, **kwargs)
         started = _start(request, options["tracer"], context)
@@ -82,7 +82,7 @@ def _async(patch: Patch) -> Any:
         if not _is_plain(args, options, context):
             return await patch.original(wrapped, instance, args, kwargs, **options)
         request = args[0]
-        if is_left_out(context):
+        if is_excluded_call(context):
             _write_headers(request)
             return await wrapped(*args, **kwargs)
         started = _start(request, options["tracer"], context)
@@ -107,7 +107,7 @@ def _is_plain(args: tuple[Any, ...], options: Mapping[str, Any], context: Contex
             isinstance(args[0], options["module"].Request)
             and options["sem_conv_opt_in_mode"] is _StabilityMode.HTTP
             and is_http_enabled(context)
-            and not any(map(options.get, _UNUSUAL))
+            and not any(map(options.get, _NOT_SIMPLE))
             # Contrib's own name for the expressions; a test excludes an address.
             and not getattr(options["excluded_urls"], "_excluded_urls", None)
             # Past its getter, which looks into the environment first: contrib has asked that for its histogram.
@@ -160,9 +160,9 @@ def _note_response(span: Span, response: Any) -> None:
         if not span.is_recording():
             return
         status: int = response.status_code
-        note(span, "http.response.status_code", status)
+        set_new_attribute(span, "http.response.status_code", status)
         if status < 100 or status >= 400:
             span.set_status(StatusCode.ERROR)
             span.set_attribute("error.type", str(status))
         version = response.extensions.get("http_version", b"HTTP/1.1").decode("ascii", "ignore")
-        note(span, "network.protocol.version", version.replace("HTTP/", ""))
+        set_new_attribute(span, "network.protocol.version", version.replace("HTTP/", ""))

@@ -19,7 +19,7 @@ from opentelemetry.instrumentation._semconv import _OpenTelemetryStabilitySignal
 from opentelemetry.trace import SpanKind
 
 from brain_otel.instrumentation.fast_span import start_plain_span
-from brain_otel.instrumentation.span_scope import current, is_enabled, is_left_out
+from brain_otel.instrumentation.span_scope import current, is_enabled, is_excluded_call
 from brain_otel.runtime.guard import guarded
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def plain_factory(patch: Patch) -> Callable[..., Any]:
 
         def execute(func: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             context = otel_context.get_current()
-            if not is_enabled(context) or is_left_out(context):
+            if not is_enabled(context) or is_excluded_call(context):
                 return func(*args, **kwargs)
             span = spans.start(instance, args, context)
             if span is None:
@@ -69,7 +69,7 @@ def plain_async_factory(patch: Patch) -> Callable[..., Any]:
 
         async def execute(func: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             context = otel_context.get_current()
-            if not is_enabled(context) or is_left_out(context):
+            if not is_enabled(context) or is_excluded_call(context):
                 return await func(*args, **kwargs)
             span = spans.start(instance, args, context)
             if span is None:

@@ -28,7 +28,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.engine.base import OptionEngine
 
 from brain_otel.instrumentation.exception_recording import status_of
-from brain_otel.instrumentation.fast_span import note
+from brain_otel.instrumentation.fast_span import set_new_attribute
 from brain_otel.instrumentation.metrics import Durations, create_durations, operation_name
 from brain_otel.instrumentation.sqlalchemy.statement_span import shorten
 from brain_otel.runtime.guard import guarded
@@ -205,4 +205,4 @@ def _note_rows(
         count = getattr(cursor, "rowcount", -1)
         if isinstance(count, int) and count >= 0:
             rows = getattr(cursor, "description", None) is not None
-            note(span, "db.response.returned_rows" if rows else "db.response.affected_rows", count)
+            set_new_attribute(span, "db.response.returned_rows" if rows else "db.response.affected_rows", count)

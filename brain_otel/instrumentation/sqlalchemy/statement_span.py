@@ -19,7 +19,7 @@ from opentelemetry.sdk.metrics import MeterProvider, UpDownCounter
 from opentelemetry.trace import SpanKind
 
 from brain_otel.instrumentation.fast_span import start_plain_span
-from brain_otel.instrumentation.span_scope import is_enabled, is_left_out
+from brain_otel.instrumentation.span_scope import is_enabled, is_excluded_call
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.patch import replace
 
@@ -37,15 +37,15 @@ _COUNTERS = ("_add_idle_to_connection_usage", "_add_used_to_connection_usage")
 def shorten() -> list[Patch]:
     """Replace contrib's methods for engines that are traced from now on; a test tells when they change."""
     if isinstance(metrics.get_meter_provider(), MeterProvider):  # what is measured is to lie within the span
-        return [replace(EngineTracer, "_before_cur_exec", _left_out)]
+        return [replace(EngineTracer, "_before_cur_exec", _excluded)]
     patches = [replace(EngineTracer, name, _uncounted) for name in _COUNTERS]
     return [replace(EngineTracer, "_before_cur_exec", _before), *patches]
 
 
-def _left_out(patch: Patch) -> Callable[..., Any]:
+def _excluded(patch: Patch) -> Callable[..., Any]:
     @functools.wraps(patch.original)
     def before(self: Any, conn: Any, cursor: Any, statement: Any, params: Any, context: Any, many: Any) -> Any:
-        if is_left_out(otel_context.get_current()):
+        if is_excluded_call(otel_context.get_current()):
             return statement, params
         return patch.original(self, conn, cursor, statement, params, context, many)
 
@@ -66,7 +66,7 @@ def _before(patch: Patch) -> Callable[..., Any]:
     @functools.wraps(patch.original)
     def before(self: Any, conn: Any, cursor: Any, statement: Any, params: Any, context: Any, many: Any) -> Any:
         here = otel_context.get_current()
-        if is_left_out(here):
+        if is_excluded_call(here):
             return statement, params
         if not patch.active or self.enable_commenter or self._sem_conv_opt_in_mode_db is not _StabilityMode.DATABASE:
             return patch.original(self, conn, cursor, statement, params, context, many)
