@@ -7,7 +7,6 @@ import json
 import re
 import tomllib
 from importlib import resources
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -32,12 +31,14 @@ from brain_otel.configuration.settings import (
 )
 from brain_otel.destinations.destination import create_destination
 from tests.delivery.until import until
+from tests.support import ROOT
 from tests.support.process import PROGRAMS, Server, free_port, run_python
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.support.ingest import SentryIngest
 
-ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 CONFIGURATION, DESTINATIONS, RECIPES, SAMPLING = (
     ROOT / "docs" / name for name in ("configuration.md", "destinations.md", "recipes.md", "sampling.md")

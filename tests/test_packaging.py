@@ -7,7 +7,7 @@ import subprocess
 import zipfile
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
+from tests.support import ROOT
 
 
 def test_the_wheel_holds_the_environment_files_and_the_entry_points(tmp_path: Path) -> None:

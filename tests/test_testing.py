@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
@@ -12,13 +11,15 @@ from fastapi import BackgroundTasks, FastAPI
 from opentelemetry import trace as otel_trace
 
 import brain_otel
+from tests.support import ROOT
 from tests.support.process import run_python
 from tests.support.relay import assert_accepted
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from brain_otel.testing import Telemetry
 
-ROOT = Path(__file__).parents[1]
 
 tracer = otel_trace.get_tracer(__name__)  # got at import, as applications do: it must follow the fixture
 

@@ -16,7 +16,7 @@ from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
 from brain_otel.runtime.guard import guarded
 from brain_otel.sampling.context import DEFERRED, SAMPLE_RAND, SENTRY_DECISION, decision_for, is_suppressed, of_trace
 from brain_otel.sampling.decision import SamplingDecision, decision_of, sample_rand
-from brain_otel.sampling.shares import SamplingPolicy
+from brain_otel.sampling.policy import SamplingPolicy
 from brain_otel.traces import local_trace
 
 if TYPE_CHECKING:

@@ -19,8 +19,8 @@ from brain_otel.configuration.error import ConfigurationError, reason
 from brain_otel.destinations.destination import Destination, create_destination
 from brain_otel.destinations.isolation import IsolatedDestination, side_by_side
 from brain_otel.runtime.guard import guarded
+from brain_otel.sampling.policy import DestinationRate, SamplingPolicy
 from brain_otel.sampling.rules import compiled
-from brain_otel.sampling.shares import DestinationRate, SamplingPolicy
 from brain_otel.sdk.resource import set_instance_id
 from brain_otel.sdk.span_router import SpanRouter
 

@@ -16,10 +16,11 @@ from tests.benchmarks.memory import grow
 from tests.benchmarks.plot import draw
 from tests.benchmarks.report import write_report
 from tests.benchmarks.serving import serve_all
-from tests.benchmarks.surroundings import ROOT, Surroundings, surroundings
+from tests.benchmarks.surroundings import Surroundings, surroundings
 from tests.benchmarks.tables import tables
 from tests.benchmarks.turns import KINDS, start_all, take_turns
 from tests.benchmarks.variants import BARE, FLOOR, VARIANTS, Variant
+from tests.support import ROOT
 
 SECTIONS = {
     "cpu": ("rounds", "requests"),

@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil  # type: ignore[import-untyped]  # ships no types
 
-from tests.benchmarks.surroundings import ROOT
+from tests.support import ROOT
 
 POINTS = 10
 PER_TRACE = 25

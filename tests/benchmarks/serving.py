@@ -5,8 +5,9 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-from tests.benchmarks.surroundings import ROOT, Surroundings
+from tests.benchmarks.surroundings import Surroundings
 from tests.benchmarks.variants import Variant
+from tests.support import ROOT
 from tests.support.process import Server, free_port
 
 

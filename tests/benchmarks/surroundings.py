@@ -16,10 +16,10 @@ from typing import Any
 from brain_otel.delivery.spool.directory import is_empty
 from brain_otel.delivery.spool.shipper import drain
 from tests.benchmarks.variants import Variant
+from tests.support import ROOT
 from tests.support.process import free_port
 from tests.support.services import start_valkey
 
-ROOT = Path(__file__).parents[2]
 SENT_WITHIN = 15.0
 UPSTREAM = "upstream"
 """The port that the service calls: not one that products send to, whose calls they do not trace."""

@@ -18,9 +18,9 @@ from tests.benchmarks.figures import against
 from tests.benchmarks.load import Connection, at_rate, quantile
 from tests.benchmarks.plot import draw
 from tests.benchmarks.report import BEGIN, END, write_report
-from tests.benchmarks.surroundings import ROOT
 from tests.benchmarks.tables import tables
 from tests.benchmarks.variants import BARE, FLOOR, OURS_BESIDE, SENTRY_ALONE, VARIANTS
+from tests.support import ROOT
 from tests.support.process import free_port, run_python
 
 if TYPE_CHECKING:

@@ -13,8 +13,9 @@ from statistics import mean, median
 from typing import Any
 
 from brain_otel.delivery.spool.commands import read_state
-from tests.benchmarks.surroundings import ROOT, Surroundings, wait_until_sent
+from tests.benchmarks.surroundings import Surroundings, wait_until_sent
 from tests.benchmarks.variants import Variant
+from tests.support import ROOT
 
 WARM_UP = 100
 TURNS = 10

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
+from tests.support import ROOT
 from tests.support.collector import Record, Signal, Written, read_records, start_sink
 from tests.support.process import Server, free_port, uvicorn_command
 
 pytestmark = pytest.mark.collector
 
-ROOT = Path(__file__).parents[2]
 
 ORDERS = 20
 

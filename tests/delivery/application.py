@@ -9,10 +9,10 @@ from pathlib import Path
 
 from brain_otel.delivery.spool.directory import is_empty
 from tests.delivery.until import until
+from tests.support import ROOT
 from tests.support.ingest import SentryIngest
 from tests.support.process import environment
 
-ROOT = Path(__file__).parents[2]
 APP = ROOT / "tests" / "apps" / "spooling.py"
 
 

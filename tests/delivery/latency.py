@@ -17,9 +17,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.delivery.application import ROOT
 from tests.delivery.disks import SizeLimit
 from tests.delivery.fast_ingest import HANGING, HEALTHY, RESETTING, FastIngest
+from tests.support import ROOT
 from tests.support.process import Server, free_port, uvicorn_command
 
 APP = "tests.apps.spooling_service:app"

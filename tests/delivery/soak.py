@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from brain_otel.delivery.spool.directory import is_empty
-from tests.delivery.application import ROOT
 from tests.delivery.fast_ingest import FastIngest
+from tests.support import ROOT
 from tests.support.process import environment
 
 WORKER = ROOT / "tests" / "apps" / "spooling_soak.py"

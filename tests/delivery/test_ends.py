@@ -10,10 +10,9 @@ import pytest
 
 from brain_otel.delivery.spool.commands import read_state
 from tests.delivery.until import until
+from tests.support import ROOT
 from tests.support.ingest import SentryIngest
 from tests.support.process import environment
-
-ROOT = Path(__file__).parents[2]
 
 MARGIN = 0.1
 """Seconds by which a time bound may be missed."""

@@ -14,8 +14,9 @@ import pytest
 
 from brain_otel.delivery.spool.commands import read_state
 from brain_otel.delivery.spool.directory import is_empty, segments, targets
-from tests.delivery.application import ROOT, Application, arrived, shipper_of, wait_until_sent
+from tests.delivery.application import Application, arrived, shipper_of, wait_until_sent
 from tests.delivery.until import until
+from tests.support import ROOT
 from tests.support.ingest import SentryIngest
 from tests.support.process import free_port, run_python
 

@@ -14,9 +14,9 @@ from brain_otel.configuration.options import Options
 from brain_otel.configuration.settings import Settings
 from brain_otel.destinations.destination import create_destination
 from brain_otel.destinations.isolation import IsolatedDestination
+from tests.support import ROOT
 from tests.support.process import Server, free_port, gunicorn_command, uvicorn_command
 
-ROOT = Path(__file__).parents[2]
 APP = "tests.apps.destinations:app"
 
 Components = Sequence[Mapping[str, Any]]

@@ -19,17 +19,9 @@ from brain_otel.destinations import isolation
 from brain_otel.destinations.destination import Destination
 from brain_otel.destinations.isolation import MAX_WAITING, IsolatedDestination, side_by_side
 from brain_otel.runtime.guard import forget_logged_places
-from tests.destinations.service import (
-    ROOT,
-    environment_of,
-    in_child,
-    make_spans,
-    options,
-    serve,
-    traced,
-    write_config,
-)
+from tests.destinations.service import environment_of, in_child, make_spans, options, serve, traced, write_config
 from tests.destinations.test_third_party import widget
+from tests.support import ROOT
 from tests.support.ingest import SentryIngest
 from tests.support.otlp import OtlpReceiver, refusing
 from tests.support.otlp_data import metrics_of, read_lines, spans_of

@@ -24,12 +24,11 @@ from brain_otel.events.listeners import configure_listeners, local_trace_entered
 from brain_otel.runtime import guard
 from brain_otel.sentry.breadcrumbs import MAX_BREADCRUMBS
 from brain_otel.traces.local_trace import LocalTrace
+from tests.support import ROOT
 from tests.support.ingest import SentryIngest
 from tests.support.otlp import refusing, self_signed
 from tests.support.process import run_python
 from tests.support.relay import assert_accepted
-
-ROOT = Path(__file__).parent.parent.parent
 
 
 def settings_for(dsn: str | None, **sentry: Any) -> Settings:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.destinations.plugins import write_plugin
-from tests.destinations.service import ROOT, environment_of, serve, write_config
+from tests.destinations.service import environment_of, serve, write_config
+from tests.support import ROOT
 from tests.support.otlp_data import read_lines, spans_of
 from tests.support.process import run_python
 

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.support import ROOT
 from tests.support.ingest import SentryIngest
 from tests.support.process import PROGRAMS, run_python
 
 Json = dict[str, Any]
-
-ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True, kw_only=True)

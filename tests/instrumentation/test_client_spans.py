@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.instrumentation.process import ROOT
 from tests.instrumentation.target import HttpTarget
+from tests.support import ROOT
 from tests.support.process import run_python
 from tests.support.services import Postgres, Valkey
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.instrumentation.process import ROOT
+from tests.support import ROOT
 from tests.support.ingest import SentryIngest
 from tests.support.otlp import OtlpReceiver
 from tests.support.process import PROGRAMS, Server, free_port, run_python, uvicorn_command

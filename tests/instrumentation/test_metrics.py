@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from tests.instrumentation.process import ROOT
+from tests.instrumentation.redis.test_instrumentor import cluster  # noqa: F401  # a fixture
 from tests.instrumentation.target import HttpTarget
-from tests.instrumentation.test_redis import cluster  # noqa: F401  # a fixture
+from tests.support import ROOT
 from tests.support.process import free_port, run_python
 from tests.support.services import Postgres, Valkey
 

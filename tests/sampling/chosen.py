@@ -13,8 +13,8 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 from brain_otel.configuration.settings import RuleSettings, TailSettings
 from brain_otel.sampling.decision import SamplingDecision, decision_of
 from brain_otel.sampling.head import HeadSampler
+from brain_otel.sampling.policy import DestinationRate, SamplingPolicy
 from brain_otel.sampling.rules import compiled
-from brain_otel.sampling.shares import DestinationRate, SamplingPolicy
 from brain_otel.sdk.span_router import SpanRouter
 
 

@@ -137,9 +137,7 @@ class TestWhatIsKept:
         assert kept_by(service["sentry"].ended[1]) == "error"
 
     @pytest.mark.parametrize(("event_id", "kept"), [("e" * 32, True), ("", False)])
-    def test_an_error_that_another_has_reported_is_a_reason(
-        self, keeping: Any, event_id: str, keep_reason: bool
-    ) -> None:
+    def test_an_error_that_another_has_reported_is_a_reason(self, keeping: Any, event_id: str, kept: bool) -> None:
         """Such as a line of the log; not what was remembered as not worth it."""
         service = keeping()
         with local_trace_entered(LocalTrace(kind="request")) as trace:
@@ -147,7 +145,7 @@ class TestWhatIsKept:
             trace.start(root, None)
             trace.remember(ValueError("logged"), event_id)
             root.end()
-        assert service["sentry"].names == (["root"] if keep_reason else [])
+        assert service["sentry"].names == (["root"] if kept else [])
 
     def test_errors_may_be_no_reason(self, keeping: Any) -> None:
         """Where only slow ones are asked for."""
@@ -161,15 +159,15 @@ class TestWhatIsKept:
         assert service["sentry"].ended == []
 
     @pytest.mark.parametrize(("seconds", "kept"), [(1.999, False), (2.001, True)])
-    def test_what_lasts_longer_than_the_limit_is_kept(self, keeping: Any, seconds: float, keep_reason: bool) -> None:
+    def test_what_lasts_longer_than_the_limit_is_kept(self, keeping: Any, seconds: float, kept: bool) -> None:
         """By the spans' own times."""
         service = keeping(slower_than=2.0)
         root = service.tracer.start_span("root", start_time=5 * SECOND)
         child = service.tracer.start_span("child", otel_trace.set_span_in_context(root), start_time=5 * SECOND)
         child.end(6 * SECOND)
         root.end(5 * SECOND + int(seconds * SECOND))
-        assert service["sentry"].names == (["child", "root"] if keep_reason else [])
-        if keep_reason:
+        assert service["sentry"].names == (["child", "root"] if kept else [])
+        if kept:
             assert kept_by(service["sentry"].ended[1]) == "slow"
 
     def test_a_job_inside_of_another_is_judged_by_itself(self, keeping: Any) -> None:

@@ -19,11 +19,10 @@ from brain_otel.configuration.sections.sentry import DEFAULT_SPOTLIGHT
 from brain_otel.events.listeners import local_trace_entered
 from brain_otel.traces.local_trace import LocalTrace
 from tests.sentry.conftest import Bridge, Connect
+from tests.support import ROOT
 from tests.support.ingest import Envelope, SentryIngest, parse_envelope
 from tests.support.otlp import refusing
 from tests.support.process import PROGRAMS, run_python
-
-ROOT = Path(__file__).parent.parent.parent
 
 
 class Spotlight(ThreadingHTTPServer):

@@ -1,1 +1,6 @@
-"""What the tests run against: a Sentry that listens, real databases, real server processes."""
+"""What the tests stand on: servers, receivers, processes."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+"""The checkout."""

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from tests.support import ROOT
 from tests.support.process import Server, free_port
 
 Json = dict[str, Any]
 Signal = Literal["traces", "logs", "metrics"]
 
-ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "tests" / "collector"
 AGENT = ROOT / "config" / "collector" / "agent.yaml"
 GATEWAY = ROOT / "config" / "collector" / "gateway.yaml"

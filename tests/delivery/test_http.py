@@ -1,0 +1,201 @@
+"""Tests of one POST and of what its answer means."""
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from pathlib import Path
+
+import pytest
+
+from brain_otel.delivery.http import HttpClient, _answer, parsed_limits
+from brain_otel.delivery.record import Record
+from brain_otel.delivery.target import Target
+from tests.support.ingest import SentryIngest
+from tests.support.otlp import OtlpReceiver, self_signed
+from tests.support.process import free_port
+
+
+def target(ingest: SentryIngest, **more: object) -> Target:
+    url = f"http://127.0.0.1:{ingest.port}/api/42/envelope/"
+    return Target(kind="sentry", url=url, headers={"X-Sentry-Auth": "Sentry sentry_key=public"}, **more)  # type: ignore[arg-type]
+
+
+def event(text: str = "hello") -> Record:
+    payload = json.dumps({"message": text}).encode()
+    header = b'{"event_id":"0123456789abcdef0123456789abcdef","sent_at":"2020-01-01T00:00:00Z"}'
+    return Record("error", header + b'\n{"type":"event","length":%d}\n%s\n' % (len(payload), payload))
+
+
+@pytest.fixture
+def ingest() -> Iterator[SentryIngest]:
+    with SentryIngest() as server:
+        yield server
+
+
+def test_what_is_sent_arrives_whole_with_its_headers(ingest: SentryIngest) -> None:
+    """A small one as it is, a large one compressed."""
+    http_client = HttpClient(target(ingest), connections=1)
+    assert http_client.send(event()).result == "sent"
+    assert http_client.send(event("x" * 5_000)).result == "sent"
+    assert [each["message"] for each in ingest.events] == ["hello", "x" * 5_000]
+    small, large = (envelope.request_headers for envelope in ingest.envelopes)
+    assert small["content-type"] == "application/x-sentry-envelope"
+    assert small["x-sentry-auth"] == "Sentry sentry_key=public"
+    assert "content-encoding" not in small
+    assert large["content-encoding"] == "gzip"
+
+
+def test_the_envelope_says_when_it_was_sent(ingest: SentryIngest) -> None:
+    """Not when it was made: Relay would take the wait for an error of our clock."""
+    HttpClient(target(ingest), connections=1).send(event())
+    headers = ingest.envelopes[0].headers
+    assert headers["event_id"] == "0123456789abcdef0123456789abcdef"
+    sent = datetime.fromisoformat(headers["sent_at"])
+    assert abs(datetime.now(UTC) - sent) < timedelta(minutes=1)
+
+
+@pytest.mark.parametrize(
+    ("status", "result"),
+    [
+        (200, "sent"),
+        (202, "sent"),
+        (301, "refused"),
+        (400, "refused"),
+        (401, "refused"),
+        (403, "refused"),
+        (404, "refused"),
+        (408, "ill"),
+        (413, "refused"),
+        (429, "limited"),
+        (500, "ill"),
+        (502, "ill"),
+        (503, "ill"),
+        (504, "ill"),
+        (599, "ill"),
+        (0, "unreachable"),
+    ],
+)
+def test_what_an_answer_means(ingest: SentryIngest, status: int, result: str) -> None:
+    """By its status; 0 is a connection that is reset in the middle of the answer."""
+    ingest.respond = lambda: (status, {"Location": "http://127.0.0.1:1/"})
+    answer = HttpClient(target(ingest), connections=1).send(event())
+    assert answer.result == result
+    assert result == "sent" or answer.reason
+
+
+def test_nobody_listens() -> None:
+    """Nor does a proxy."""
+    url = f"http://127.0.0.1:{free_port()}/api/42/envelope/"
+    for each in (Target(kind="sentry", url=url), Target(kind="sentry", url="http://sentry.test/", proxy=url)):
+        answer = HttpClient(each, connections=1).send(event())
+        assert answer.result == "unreachable"
+        assert "Error" in answer.reason
+
+
+def test_who_listens_and_says_nothing_is_left_in_time(ingest: SentryIngest) -> None:
+    """The time of one request is bounded, by the target's timeout."""
+    ingest.delay = 5.0
+    begun = time.monotonic()
+    assert HttpClient(target(ingest, timeout=0.2), connections=1).send(event()).result == "unreachable"
+    assert time.monotonic() - begun < 4.0
+
+
+def test_a_proxy_is_asked(ingest: SentryIngest) -> None:
+    """With the whole address, and its own headers."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        requests: list[bytes] = []
+
+        def serve() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                requests.append(connection.recv(65_536))
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        proxy = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        through = Target(
+            kind="sentry", url="http://sentry.test/api/42/envelope/", proxy=proxy, proxy_headers={"X-Proxy": "1"}
+        )
+        assert HttpClient(through, connections=1).send(event()).result == "sent"
+        thread.join()
+    assert requests[0].startswith(b"POST http://sentry.test/api/42/envelope/ HTTP/1.1\r\n")
+    assert b"X-Proxy: 1" in requests[0]
+
+
+def test_a_certificate_of_its_own_is_trusted_where_it_is_given(tmp_path: Path) -> None:
+    """And nowhere else."""
+    certificate, key = self_signed(tmp_path)
+    with OtlpReceiver(tls=(certificate, key)) as receiver:
+        url = f"{receiver.endpoint}/v1/traces"
+        trusting = HttpClient(Target(kind="otlp", url=url, ca_certs=str(certificate)), connections=1)
+        assert trusting.send(Record("otlp_traces", b"")).result == "sent"
+        answer = HttpClient(Target(kind="otlp", url=url), connections=1).send(Record("otlp_traces", b""))
+        assert answer.result == "unreachable"
+        assert "SSLError" in answer.reason
+
+
+def test_a_date_is_one_of_the_server_s_clock() -> None:
+    """Ours may be days off: 100 seconds are 100 seconds."""
+    now = datetime.now(UTC) + timedelta(days=3)
+    dates = [format_datetime(now + timedelta(seconds=seconds), usegmt=True) for seconds in (0, 100)]
+    answer = _answer(503, {"Date": dates[0], "Retry-After": dates[1]}, b"")
+    assert answer.wait == 100.0
+
+
+def test_how_long_a_server_wants_to_be_left_alone(ingest: SentryIngest) -> None:
+    """In seconds or as a date, without a word for a minute; by category where it says so."""
+    later = format_datetime(datetime.now(UTC) + timedelta(seconds=100), usegmt=True)
+    answers = iter(
+        [
+            (429, {"Retry-After": "7"}),
+            (429, {"Retry-After": later}),
+            (429, {}),
+            (429, {"Retry-After": "nonsense"}),
+            (
+                429,
+                {"X-Sentry-Rate-Limits": "5:error:organization, 9:transaction;span:key:reason", "Retry-After": "1"},
+            ),
+            (200, {"X-Sentry-Rate-Limits": "3::organization"}),
+        ]
+    )
+    ingest.respond = lambda: next(answers)
+    http_client = HttpClient(target(ingest), connections=1)
+    assert http_client.send(event()).limits == {"": 7.0}
+    assert 90.0 < http_client.send(event()).limits[""] <= 100.0
+    assert http_client.send(event()).limits == {"": 60.0}
+    assert http_client.send(event()).limits == {"": 60.0}
+    assert http_client.send(event()).limits == {"error": 5.0, "transaction": 9.0, "span": 9.0}
+    accepted = http_client.send(event())
+    assert (accepted.result, accepted.limits) == ("sent", {"": 3.0})
+
+
+@pytest.mark.parametrize(
+    ("header", "limits"),
+    [
+        ("", {}),
+        ("nonsense", {}),
+        ("60", {"": 60.0}),
+        ("60:", {"": 60.0}),
+        ("60:error", {"error": 60.0}),
+        ("60:error, 90:error", {"error": 90.0}),
+        ("x:error,1:span", {"span": 1.0}),
+        ("-5:error", {"error": 0.0}),
+        ("1e99:error", {"error": 86_400.0}),
+        ("nan:error", {}),
+    ],
+)
+def test_limits_as_they_are_written(header: str, limits: dict[str, float]) -> None:
+    """What is malformed is passed over; no limit is longer than a day."""
+    assert parsed_limits(header) == limits
+
+
+@pytest.mark.parametrize("body", [b"", b"nonsense", b"[]\n{}", b"\xff\n"])
+def test_what_is_no_envelope_is_refused_here(ingest: SentryIngest, body: bytes) -> None:
+    """It is not sent, and raises nothing."""
+    assert HttpClient(target(ingest), connections=1).send(Record("error", body)).result == "refused"
+    assert ingest.envelopes == []

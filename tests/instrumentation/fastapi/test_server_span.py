@@ -1,0 +1,167 @@
+"""A request's span by the short way is the one that contrib's middleware makes."""
+
+import json
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from opentelemetry.instrumentation._semconv import _StabilityMode
+from opentelemetry.instrumentation.asgi import collect_request_attributes
+
+from brain_otel.instrumentation.fastapi.server_span import _synthetic, request_attributes
+from tests.support import ROOT
+from tests.support.process import run_python
+
+Json = dict[str, Any]
+
+RATES = (1.0, 0.5, 0.0)
+CONTRIBS = (
+    "captured headers",
+    "metrics",
+    "send and receive spans",
+    "send spans",
+    "a span around",
+)
+"""Set-ups of which contrib does all."""
+
+
+@cache
+def answers(opt_in: str = "http,database", only_unusual: str = "") -> Json:
+    """Ask both apps everything, once."""
+    env = {
+        "OTEL_SEMCONV_STABILITY_OPT_IN": opt_in,
+        "ONLY_UNUSUAL": only_unusual,
+        "PYTHONWARNINGS": "error",
+    }
+    done = run_python(ROOT / "tests/apps/server_spans.py", env, pythonpath=[ROOT])
+    assert done.returncode == 0, done.stderr
+    found: Json = json.loads(done.stdout)
+    return found
+
+
+def unequal(world: Json) -> Iterator[str]:
+    for name, (contribs, ours) in world["answers"].items():
+        for part in contribs:
+            if contribs[part] != ours[part]:
+                yield f"{name}, {part}:\n  contrib's {contribs[part]}\n  ours      {ours[part]}"
+
+
+@pytest.mark.parametrize("rate", RATES)
+def test_every_request_is_answered_and_traced_as_by_contrib(rate: float) -> None:
+    """Messages, errors, ids, what the endpoint sees, and each part of each span, whatever is asked."""
+    world = answers()[f"rate {rate}"]
+    assert "\n".join(unequal(world)) == ""
+    assert set(world["ways"].values()) == {"short"}
+    assert len(world["ways"]) > 70
+
+
+def test_what_is_recorded_follows_rate_and_caller() -> None:
+    """Everything but what a caller left out, about a half, or what a caller wants."""
+    recorded = {
+        rate: {name for name, (_, ours) in answers()[f"rate {rate}"]["answers"].items() if ours["spans"]}
+        for rate in RATES
+    }
+    excluded = {"traceparent, unsampled", "sentry, unsampled"}
+    everything = answers()["rate 1.0"]["answers"].keys()
+    assert recorded[1.0] == everything - excluded
+    wanted = {"traceparent", "tracestate", "sentry", "both, of one mind"}
+    assert wanted < recorded[0.0] < recorded[0.5] < recorded[1.0]
+    assert recorded[0.0] & {"GET /items/7", "sentry, deferred", "tracestate alone"} == set()
+
+
+@pytest.mark.parametrize("name", ["GET /background/false", "GET /background/true"])
+def test_a_background_task_does_not_lengthen_its_requests_span(name: str) -> None:
+    """It has ended when the last of the body was sent, before the task begins."""
+    (_, ours) = answers()["rate 1.0"]["answers"][name]
+    assert ours["ends before background work"]
+    assert [span["name"] for span in ours["spans"]] == ["GET /background/{fails}", "BackgroundTask work"]
+
+
+def test_a_server_without_a_port_is_addressed_without_one() -> None:
+    """Contrib writes the missing port out as text."""
+    contribs, ours = answers()["differing"]["answers"]["unix socket"]
+    attributes = [each["spans"][0]["attributes"] for each in (contribs, ours)]
+    assert attributes[0].pop("server.address") == ["str", "/run/shop.sock:None"]
+    assert attributes[1].pop("server.address") == ["str", "/run/shop.sock"]
+    assert contribs == ours
+
+
+def test_a_query_that_is_no_text_does_not_fail_its_request() -> None:
+    """With contrib it is answered with 500."""
+    contribs, ours = answers()["differing"]["answers"]["undecodable query"]
+    assert "UnicodeDecodeError" in contribs["raised"]
+    assert ours["raised"] is None
+    assert ours["spans"][0]["attributes"]["url.query"] == ["str", "a=\ufffd\ufffd"]
+
+
+@pytest.mark.parametrize("rate", [1.0, 0.0])
+@pytest.mark.parametrize(
+    "name", [*CONTRIBS, "excluded", "response propagator", "a handler that fails", "a hook", "usual"]
+)
+def test_what_is_not_usual_is_as_with_contrib(name: str, rate: float) -> None:
+    """Excluded addresses, captured headers, metrics, trace headers on responses, hooks, spans around, WebSockets."""
+    world = answers()[f"{name}, rate {rate}"]
+    assert "\n".join(unequal(world)) == ""
+    assert world["metrics"][0] == world["metrics"][1]
+    assert (world["metrics"][0] != []) == (name == "metrics")
+    ways = world["ways"]
+    assert ways["websocket"] == "contrib's"
+    excluded = ("/items/7", "/boom") if name == "excluded" else ()
+    for path in ways.keys() - {"websocket"}:
+        assert ways[path] == ("contrib's" if name in CONTRIBS or path in excluded else "short")
+
+
+@pytest.mark.parametrize("opt_in", ["", "http/dup"])
+def test_the_old_conventions_are_contribs(opt_in: str) -> None:
+    """Alone, and beside the stable ones."""
+    world = answers(opt_in, "yes")["unusual"]
+    assert "\n".join(unequal(world)) == ""
+    assert set(world["ways"].values()) == {"contrib's"}
+    attributes = world["answers"]["/items/7"][1]["spans"][0]["attributes"]
+    assert "http.method" in attributes
+    assert ("http.request.method" in attributes) == (opt_in == "http/dup")
+
+
+@pytest.mark.parametrize(("length", "kept"), [(1_000, 1), (60_000, 0)])
+def test_a_long_user_agent_is_looked_at_and_not_kept(length: int, kept: int) -> None:
+    """A thousand of them would stay in memory."""
+    agent = "Googlebot " + str(length) * (length // len(str(length)))
+    before = _synthetic.cache_info().currsize
+    found = request_attributes({"headers": [(b"user-agent", agent.encode())]})
+    assert (found["user_agent.original"], found["user_agent.synthetic.type"]) == (agent, "bot")
+    assert _synthetic.cache_info().currsize == before + kept
+
+
+def texts(most: int = 20) -> st.SearchStrategy[str]:
+    return st.text(st.characters(codec="utf-8"), max_size=most)
+
+
+METHODS = st.sampled_from(["GET", "post", "BREW", "", " GET", "QUERY"]) | texts(8)
+ADDRESSES = st.sampled_from(["127.0.0.1", "::1", "shop", ""])
+SERVERS = st.none() | st.tuples(ADDRESSES, st.sampled_from([80, 443, 8000, 0]))
+CLIENTS = st.none() | st.tuples(ADDRESSES, st.integers(0, 65_535))
+NAMES = st.sampled_from([b"user-agent", b"User-Agent", b"host", b"x-a", b"x-\xe9", b"\xff"])
+VALUES = texts(60).map(str.encode) | st.sampled_from([b"Googlebot/2.1", b"alwayson", b"", b"Caf\xe9"])
+SCOPES = st.fixed_dictionaries(
+    {"type": st.just("http")},
+    optional={
+        "method": METHODS,
+        "scheme": st.sampled_from(["http", "https", ""]),
+        "path": texts().map(lambda text: "/" + text) | st.just(""),
+        "query_string": texts().map(str.encode) | texts(),
+        "http_version": st.sampled_from(["1.0", "1.1", "2", ""]),
+        "headers": st.lists(st.tuples(NAMES, VALUES), max_size=4),
+        "client": CLIENTS,
+        "server": SERVERS,
+    },
+)
+
+
+@given(SCOPES)
+def test_a_requests_attributes_are_those_that_contrib_collects(scope: Json) -> None:
+    """Of any scope that a server may give, and of many that none does."""
+    collected = collect_request_attributes(scope, _StabilityMode.HTTP)  # type: ignore[no-untyped-call]
+    assert request_attributes(scope) == collected

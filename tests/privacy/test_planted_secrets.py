@@ -1,0 +1,67 @@
+"""Tests with secrets that a running application plants in every place of telemetry, for each destination."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.destinations.service import environment_of, write_config
+from tests.support import ROOT
+from tests.support.ingest import SentryIngest
+from tests.support.otlp import OtlpReceiver
+from tests.support.otlp_data import read_lines
+from tests.support.process import run_python
+from tests.support.secrets import planted
+from tests.support.services import Valkey
+
+PLANTED = planted(each=7, seed=11)
+APP = ROOT / "tests" / "apps" / "planted.py"
+
+Sent = dict[str, str]
+
+
+@pytest.fixture(scope="module", params=["sentry", "sentry_otlp"])
+def sent(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, valkey: Valkey) -> Sent:
+    """What left the process, as text, by where it went."""
+    folder = tmp_path_factory.mktemp("planted")
+    kept = folder / "kept.jsonl"
+    texts = folder / "texts.json"
+    texts.write_text(json.dumps([each.text for each in PLANTED]))
+    with SentryIngest() as ingest, OtlpReceiver() as receiver:
+        others: list[Any] = [
+            {"otlp": {"endpoint": receiver.endpoint}},
+            {"file": {"path": str(kept), "max_bytes": 500_000_000}},
+            {"console": {}},
+        ]
+        traces = [{request.param: {}}, *others] if request.param == "sentry" else [{request.param: {}}]
+        logs = others[:2] if request.param == "sentry" else []
+        config = write_config(folder, traces=traces, logs=logs, dsn=ingest.dsn)
+        environment = environment_of(config, {"REDIS_URL": valkey.url})
+        done = run_python(APP, environment, 180, pythonpath=[ROOT], arguments=[str(texts)], cwd=folder)
+        assert done.returncode == 0, done.stderr[-3000:]
+        found = {request.param: "\n".join(item.payload.decode() for item in ingest.items()) + str(ingest.spans)}
+        if request.param == "sentry":
+            found["otlp"] = "\n".join(str(each.message) for each in receiver.requests)
+            found["file"] = "\n".join(map(str, read_lines(kept)))
+            found["console"] = done.stdout + done.stderr
+        return found
+
+
+def test_no_planted_secret_leaves(sent: Sent) -> None:
+    """In no destination, in no encoding."""
+    for where, text in sent.items():
+        assert len(text) > 100_000, where
+        leaked = {}
+        for each in PLANTED:
+            for form in set(each.encodings()):
+                if form in text:
+                    place = text.index(form)
+                    leaked[each.kind] = text[max(0, place - 80) : place + 40]
+        assert leaked == {}, where
+
+
+def test_what_was_done_is_told_all_the_same(sent: Sent) -> None:
+    """The spans and errors in which the secrets were planted have arrived."""
+    for where, text in sent.items():
+        for known in ("POST /fail/{number}", "SET note ?", "ValueError"):
+            assert known in text, (where, known)

@@ -1,0 +1,447 @@
+"""Tests of what counts as private and how it is masked, and that none of it leaves the process."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from brain_otel.privacy import FILTERED, Policy, is_sensitive
+from brain_otel.privacy import attributes as by_key
+from tests.destinations.service import environment_of, write_config
+from tests.support import ROOT
+from tests.support.ingest import SentryIngest
+from tests.support.otlp import OtlpReceiver
+from tests.support.otlp_data import read_lines
+from tests.support.process import run_python
+
+POLICY = Policy()
+masked_query, masked_url, masked_value = POLICY.query, POLICY.url, POLICY.value
+
+
+def masked_headers(headers: dict[str, str], *, send_default_pii: bool) -> dict[str, str]:
+    return Policy(send_default_pii=send_default_pii).headers(headers)
+
+
+def masked_attributes(attributes: dict[str, Any], *, send_default_pii: bool) -> dict[str, Any]:
+    return by_key.masked_attributes(Policy(send_default_pii=send_default_pii), attributes)
+
+
+SECRETS = [
+    "password",
+    "PASSWORD",
+    "user_password",
+    "userPassword",
+    "passwd",
+    "pwd",
+    "db.pwd",
+    "passphrase",
+    "secret",
+    "client_secret",
+    "clientSecret",
+    "SECRET_KEY",
+    "token",
+    "access_token",
+    "refreshToken",
+    "X-Auth-Token",
+    "x-api-key",
+    "api_key",
+    "apiKey",
+    "apikey",
+    "API-KEY",
+    "Authorization",
+    "Proxy-Authorization",
+    "auth",
+    "Cookie",
+    "Set-Cookie",
+    "X-CSRF-Token",
+    "csrftoken",
+    "csrf_token",
+    "xsrf",
+    "session",
+    "session_id",
+    "sessionId",
+    "PHPSESSID_sid",
+    "private_key",
+    "private-key",
+    "access_key",
+    "awsAccessKey",
+    "credentials",
+    "credential",
+    "signature",
+    "X-Amz-Signature",
+    "sig",
+    "otp",
+    "pin",
+    "user.pin",
+    "ssn",
+    "card_number",
+    "cardNumber",
+    "cvv",
+    "jwt",
+    "token1",
+    "passwords",
+    "secrets",
+    "access_tokens",
+    "refreshTokens",
+    "user.cookies",
+    "api_keys",
+    "accessKeys",
+    "x.access_key",
+    "privatekey",
+    "dsn",
+    "SENTRY_DSN",
+    "connection_string",
+    "db.connectionString",
+]
+
+LOOK_ALIKES = [
+    "author",
+    "authority",
+    "authored_by",
+    "secretary",
+    "tokenizer",
+    "tokenize",
+    "passport_control",
+    "passenger",
+    "pinned",
+    "shipping",
+    "pineapple",
+    "opinion",
+    "design",
+    "signal",
+    "signed_at",
+    "signatures_required",
+    "sidebar",
+    "side",
+    "obsession",
+    "cookies_eaten",
+    "keyboard",
+    "key",
+    "monkey",
+    "apikeys_count",
+    "passwords_changed",
+    "access_tokens_used",
+    "tokens",
+    "usage.tokens",
+    "connection",
+    "connection_strings_read",
+    "cardigan",
+    "card",
+    "number",
+    "page",
+    "user_id",
+    "Content-Type",
+    "Accept-Language",
+    "",
+]
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_a_secrets_name_is_known(name: str) -> None:
+    """In snake, kebab, camel or dotted case, alone or as a word of the name."""
+    assert is_sensitive(name)
+
+
+@pytest.mark.parametrize("name", LOOK_ALIKES)
+def test_a_look_alike_is_left_alone(name: str) -> None:
+    """What merely contains the letters of a secret's name is no secret."""
+    assert not is_sensitive(name)
+
+
+@given(st.text())
+def test_any_name_can_be_judged(name: str) -> None:
+    """No name is too odd to be judged."""
+    assert is_sensitive(name) in (True, False)
+
+
+def test_headers_that_are_secrets_are_always_masked() -> None:
+    """Permission to send personal data is no permission to send credentials."""
+    headers = {"Authorization": "Bearer hunter2", "cookie": "a=hunter2", "x-api-key": "hunter2", "accept": "*/*"}
+    for allowed in (True, False):
+        masked = masked_headers(headers, send_default_pii=allowed)
+        assert masked == {
+            "Authorization": FILTERED,
+            "cookie": FILTERED,
+            "x-api-key": FILTERED,
+            "accept": "*/*",
+        }
+
+
+@pytest.mark.parametrize("name", ["X-Forwarded-For", "x-real-ip", "Forwarded", "True-Client-IP", "Remote-Addr"])
+def test_headers_that_tell_a_person_apart_need_permission(name: str) -> None:
+    """The client's address goes out only with `send_default_pii`."""
+    assert masked_headers({name: "203.0.113.7"}, send_default_pii=False) == {name: FILTERED}
+    assert masked_headers({name: "203.0.113.7"}, send_default_pii=True) == {name: "203.0.113.7"}
+
+
+@pytest.mark.parametrize(
+    ("query", "masked"),
+    [
+        ("", ""),
+        ("page=1&q=%20z", "page=1&q=%20z"),
+        ("token=abc&page=1", f"token={FILTERED}&page=1"),
+        ("page=1&api_key=a=b", f"page=1&api_key={FILTERED}"),
+        ("password=", f"password={FILTERED}"),
+        ("flag&token", "flag&token"),
+        ("a=1&&b=2&", "a=1&&b=2&"),
+        ("author=me", "author=me"),
+    ],
+)
+def test_a_query_keeps_its_form(query: str, masked: str) -> None:
+    """Only the values of secret parameters change, and the order stays."""
+    assert masked_query(query) == masked
+
+
+@pytest.mark.parametrize("name", ["pass%77ord", "%74oken", "user[password]", "api%5Fkey", "client+secret"])
+def test_a_query_parameter_is_judged_as_the_server_reads_it(name: str) -> None:
+    """Percent-encoding does not carry a secret past the mask."""
+    assert "hunter2" not in masked_query(f"page=1&{name}=hunter2")
+
+
+@given(st.text(alphabet="abctoken=&%;+[]12_-", max_size=40))
+def test_masking_a_query_twice_changes_nothing_more(query: str) -> None:
+    """The marker is no secret itself."""
+    once = masked_query(query)
+    assert masked_query(once) == once
+
+
+@given(st.text(alphabet="0123456789xyz", min_size=8))
+def test_the_marker_never_echoes_what_it_stands_for(value: str) -> None:
+    """Neither the value nor its length shows."""
+    assert masked_query(f"password={value}") == f"password={FILTERED}"
+    assert masked_headers({"x-token": value}, send_default_pii=True) == {"x-token": FILTERED}
+
+
+@pytest.mark.parametrize(
+    ("url", "masked"),
+    [
+        ("https://shop.test/a?page=1", "https://shop.test/a?page=1"),
+        ("https://shop.test/a?api_key=hunter2&page=1#top", f"https://shop.test/a?api_key={FILTERED}&page=1#top"),
+        ("https://joe:hunter2@shop.test/a", f"https://{FILTERED}@shop.test/a"),
+        ("https://joe:hunt@er2@shop.test", f"https://{FILTERED}@shop.test"),
+        ("/a/b@c?token=hunter2", f"/a/b@c?token={FILTERED}"),
+        ("https://shop.test/users/@joe", "https://shop.test/users/@joe"),
+        ("", ""),
+    ],
+)
+def test_a_url_keeps_its_form(url: str, masked: str) -> None:
+    """Credentials before the host and secret parameters go, everything else stays."""
+    assert masked_url(url) == masked
+
+
+@given(st.text(alphabet="ab:/?#@[]%=&", max_size=30))
+def test_any_url_can_be_masked(url: str) -> None:
+    """No text is too odd a URL to be masked."""
+    assert isinstance(masked_url(url), str)
+
+
+def test_attributes_of_a_span_are_masked_in_both_conventions() -> None:
+    """Queries, URLs and client addresses, by their old and their new names."""
+    attributes = {
+        "url.query": "token=hunter2",
+        "url.full": "http://a:hunter2@b/c?sig=hunter2",
+        "http.url": "http://b/c?sig=hunter2",
+        "http.target": "/c?sig=hunter2",
+        "client.address": "203.0.113.7",
+        "http.client_ip": "203.0.113.7",
+        "net.peer.ip": "203.0.113.7",
+        "http.route": "/c",
+    }
+    masked = masked_attributes(attributes, send_default_pii=False)
+    assert masked.keys() == {"url.query", "url.full", "http.url", "http.target", "http.route"}
+    assert "hunter2" not in str(masked)
+    assert masked_attributes(attributes, send_default_pii=True)["client.address"] == "203.0.113.7"
+
+
+@pytest.mark.parametrize(
+    ("value", "masked"),
+    [
+        ("plain", "plain"),
+        (7, 7),
+        (None, None),
+        ({"password": "x", "page": 1}, {"password": FILTERED, "page": 1}),
+        (
+            {"a": [{"token": "x"}, {"b": {"c": {"api_key": ["x"]}}}]},
+            {"a": [{"token": FILTERED}, {"b": {"c": {"api_key": FILTERED}}}]},
+        ),
+        ([("password", 1), {"pin": 2}], [("password", 1), {"pin": FILTERED}]),
+        ({7: "x", "user": ("a", {"sig": "x"})}, {7: "x", "user": ("a", {"sig": FILTERED})}),
+        (["https://joe:x@shop.test/?token=x&page=1"], [f"https://{FILTERED}@shop.test/?token={FILTERED}&page=1"]),
+        ({"link": "redis://:x@cache/0"}, {"link": f"redis://{FILTERED}@cache/0"}),
+        ("see https://shop.test/?token=x", f"see https://shop.test/?token={FILTERED}"),
+    ],
+)
+def test_values_are_masked_by_the_names_within(value: Any, masked: Any) -> None:
+    """In mappings and lists of any depth, and in URLs that stand alone; what it is made of is left as it was."""
+    before = repr(value)
+    assert masked_value(value) == masked
+    assert repr(value) == before
+
+
+def test_what_is_nested_too_deep_is_masked_as_a_whole() -> None:
+    """A value that contains itself, too."""
+    circle: list[Any] = [{"password": "hunter2"}]
+    circle.append(circle)
+    deep: Any = "hunter2"
+    for _ in range(2_000):
+        deep = {"a": deep}
+    for value in (circle, deep):
+        assert "hunter2" not in str(masked_value(value))
+        assert FILTERED in str(masked_value(value))
+
+
+def test_attributes_with_lists_and_other_urls_are_masked() -> None:
+    """By name, in each URL of a list, and in URLs under any name."""
+    attributes = {
+        "callback_urls": ["https://shop.test/?token=hunter2", "plain"],
+        "next": "https://joe:hunter2@shop.test/",
+        "passwords": ["hunter2"],
+        "db.dsn": "hunter2",
+        "pages": [1, 2],
+    }
+    assert masked_attributes(attributes, send_default_pii=True) == {
+        "callback_urls": [f"https://shop.test/?token={FILTERED}", "plain"],
+        "next": f"https://{FILTERED}@shop.test/",
+        "passwords": FILTERED,
+        "db.dsn": FILTERED,
+        "pages": [1, 2],
+    }
+
+
+@pytest.mark.parametrize("name", ["http.request.header.x_forwarded_for", "http.request.header.x-real-ip"])
+def test_captured_headers_that_tell_a_person_apart_need_permission(name: str) -> None:
+    """As instrumentations name them, with either sign."""
+    attributes = {name: ["203.0.113.7"], "http.request.header.accept": ["*/*"]}
+    assert masked_attributes(attributes, send_default_pii=True) == attributes
+    assert masked_attributes(attributes, send_default_pii=False) == {**attributes, name: FILTERED}
+
+
+#: Whatever is secret in it is `hunter2`, whatever is not is `seen` with a number.
+SECRETS_EVERYWHERE = """
+import asyncio, logging
+import brain_otel
+brain_otel.setup()
+import httpx
+from fastapi import FastAPI
+from opentelemetry import trace
+from opentelemetry.trace import Link
+
+SECRET = "".join(["hunt", "er2"])
+URL = f"https://joe:{SECRET}@shop.test/a?token={SECRET}&page=seen00"
+NESTED = {"headers": {"authorization": SECRET, "accept": "seen01"}, "urls": [URL], "rows": [{"db_password": SECRET}]}
+
+tracer = trace.get_tracer("test")
+shop = logging.getLogger("shop")
+shop.setLevel(logging.INFO)
+
+def facts(number):
+    return {
+        "kept": f"seen{number:02}", "password": SECRET, "passwords": [SECRET, SECRET], "access_tokens": SECRET,
+        "x.access_key": SECRET, "privatekey": SECRET, "dsn": SECRET, "connection_string": SECRET, "url.full": URL,
+        "callback_url": URL, "urls": ["plain", URL],
+    }
+
+def context(number):
+    return {**{name.replace(".", "_"): value for name, value in facts(number).items()}, "payload": NESTED}
+
+def fail():
+    raise ValueError("failed")
+
+with tracer.start_as_current_span("other") as other:
+    link = other.get_span_context()
+with tracer.start_as_current_span("root", attributes=facts(2), links=[Link(link, facts(3))]) as span:
+    span.add_event("event", facts(4))
+    with tracer.start_as_current_span("child", attributes=facts(5)) as child:
+        child.add_event("event", facts(6))
+        child.add_link(link, facts(7))
+brain_otel.add_breadcrumb("step", data=context(10))
+brain_otel.capture_message("after the step")
+with brain_otel.start_transaction("work", **context(8)) as transaction:
+    transaction.set_tag("api_key", SECRET)
+    transaction.set_tag("callback", URL)
+    brain_otel.add_breadcrumb("step in the transaction", data=context(10))
+    transaction.set_data("payload", NESTED)
+    brain_otel.set_tag("session_id", SECRET)
+    brain_otel.set_tag("next.url", URL)
+    brain_otel.set_context("request", context(9))
+    with brain_otel.start_span("step", **context(11)) as step:
+        step.set_data("token", SECRET)
+    brain_otel.capture_message("said", **context(12))
+    try:
+        fail()
+    except ValueError as error:
+        brain_otel.capture_exception(error, **context(13))
+    shop.info("logged", extra=context(14))
+
+app = FastAPI()
+
+@app.get("/a")
+async def endpoint():
+    return 1
+
+async def main():
+    transport = httpx.ASGITransport(app, client=("203.0.113.7", 1))
+    async with httpx.AsyncClient(transport=transport, base_url="http://shop") as client:
+        headers = {"x-forwarded-for": "203.0.113.8", "authorization": SECRET, "x-plain": "seen15"}
+        await client.get(f"/a?token={SECRET}&page=seen16", headers=headers)
+
+asyncio.run(main())
+print(brain_otel.flush(5))
+"""
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["private", "pii"])
+def sent(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[bool, dict[str, str]]:
+    """Whether personal data may be sent, and what left the process in all, as text, by where it went."""
+    folder = tmp_path_factory.mktemp("secrets")
+    kept = folder / "kept.jsonl"
+    with SentryIngest() as ingest, OtlpReceiver() as receiver:
+        others: list[Any] = [{"otlp": {"endpoint": receiver.endpoint}}, {"file": {"path": str(kept)}}]
+        config = write_config(folder, traces=[{"sentry": {}}, *others], logs=others, dsn=ingest.dsn)
+        resource = '"value": "shop"}, {"name": "shop.api_key", "value": "hunter2"}'
+        config.write_text(config.read_text().replace('"value": "shop"}', resource))
+        if request.param:
+            config.write_text(
+                config.read_text().replace(
+                    '"profiles_sample_rate"', '"send_default_pii": true, "profiles_sample_rate"'
+                )
+            )
+        headers = {
+            "OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SERVER_REQUEST": "authorization,x-forwarded-for,x-plain"
+        }
+        done = run_python(SECRETS_EVERYWHERE, environment_of(config, headers), pythonpath=[ROOT], cwd=folder)
+        assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr
+        assert "failed while" not in done.stderr
+        return request.param, {
+            "sentry": "\n".join(item.payload.decode() for item in ingest.items()),
+            "otlp": "\n".join(str(each.message) for each in receiver.requests),
+            "file": "\n".join(map(str, read_lines(kept))),
+        }
+
+
+Sent = tuple[bool, dict[str, str]]
+
+
+@pytest.mark.parametrize("where", ["sentry", "otlp", "file"])
+def test_no_secret_leaves_the_process(where: str, sent: Sent) -> None:
+    """Wherever the application gave it, in attributes, events, links, contexts, tags and breadcrumbs."""
+    lines = sent[1][where].split(",") if where == "sentry" else sent[1][where].splitlines()
+    assert [line for line in lines if "hunter2" in line] == []
+
+
+@pytest.mark.parametrize(
+    ("where", "missing"),
+    [("sentry", {14}), ("otlp", set()), ("file", set())],
+)
+def test_what_is_no_secret_does(where: str, missing: set[int], sent: Sent) -> None:
+    """Beside the secrets, under the same roof."""
+    assert {number for number in range(17) if f"seen{number:02}" not in sent[1][where]} == missing
+
+
+@pytest.mark.parametrize("where", ["sentry", "otlp", "file"])
+def test_who_was_at_the_other_end_leaves_with_permission_only(where: str, sent: Sent) -> None:
+    """The client's address, also the one that a proxy passes on in a header."""
+    allowed, text = sent[0], sent[1][where]
+    assert ("203.0.113.8" in text) is allowed
+    assert ("203.0.113.7" in text) is allowed

@@ -1,0 +1,151 @@
+"""The end of a process, of each kind: what waits is sent, and nothing is said about us."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.destinations.service import environment_of, write_config
+from tests.support import ROOT
+from tests.support.otlp import OtlpReceiver
+from tests.support.process import run_python
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def receiver() -> Iterator[OtlpReceiver]:
+    with OtlpReceiver() as running:
+        yield running
+
+
+@pytest.fixture
+def config(receiver: OtlpReceiver, tmp_path: Path) -> Path:
+    """Everything to the receiver, and nothing before somebody asks for it or the process ends."""
+    batched: list[Any] = [{"otlp": {"endpoint": receiver.endpoint, "schedule_delay": 60_000}}]
+    metrics: list[Any] = [{"otlp": {"endpoint": receiver.endpoint}}]
+    return write_config(tmp_path, traces=batched, logs=batched, metrics=metrics, interval=60_000)
+
+
+def run(script: Path, text: str, config: Path, **env: str) -> subprocess.CompletedProcess[str]:
+    script.write_text(text)
+    done = run_python(script, environment_of(config, env), pythonpath=[ROOT])
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+WORKERS = """
+import logging, multiprocessing, sys
+from concurrent.futures import ProcessPoolExecutor
+import brain_otel
+
+def work(name):
+    from opentelemetry import metrics
+    with brain_otel.start_transaction(name):
+        brain_otel.capture_message(f"said by {name}")
+    metrics.get_meter("test").create_counter("done").add(1, {"by": name})
+
+if __name__ == "__main__":
+    brain_otel.setup()
+    context = multiprocessing.get_context("fork")
+    if sys.argv[1:] == ["early"]:
+        work("before")
+    process = context.Process(target=work, args=("process",))
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        pool.submit(work, "pool").result()
+    work("parent")
+"""
+
+
+@pytest.mark.parametrize("order", ["import multiprocessing first", "import multiprocessing later"])
+def test_workers_of_multiprocessing_send_what_waits(
+    order: str, config: Path, receiver: OtlpReceiver, tmp_path: Path
+) -> None:
+    """They leave by `os._exit`, past the interpreter's end; each sends its own, and nobody sends it twice."""
+    text = WORKERS
+    if order == "import multiprocessing later":
+        text = text.replace(
+            "import logging, multiprocessing, sys\nfrom concurrent.futures import ProcessPoolExecutor", "import sys"
+        )
+        text = text.replace(
+            "brain_otel.setup()",
+            "brain_otel.setup()\n    import multiprocessing\n    from concurrent.futures import ProcessPoolExecutor",
+        )
+    done = run(tmp_path / "script.py", text, config)
+    assert sorted(span.name for span in receiver.spans) == ["parent", "pool", "process"]
+    assert sorted(record.body for record in receiver.log_records) == [
+        f"said by {name}" for name in ("parent", "pool", "process")
+    ]
+    points = [point for each in receiver.metrics if each.name == "done" for point in each.points]
+    assert {point.attributes["by"] for point in points} == {"parent", "pool", "process"}
+    assert done.stderr == ""
+
+
+FINALIZERS = """
+import atexit, builtins, logging
+import brain_otel
+logging.basicConfig(level=logging.DEBUG, format="%(name)s %(message)s")
+brain_otel.setup()
+
+class Late:
+    def __init__(self, name):
+        self.name = name
+
+    def __del__(self):
+        logging.getLogger("shop").info("the end of %s", self.name)
+        brain_otel.capture_message(self.name)
+        brain_otel.capture_exception(ValueError(self.name))
+        brain_otel.set_tag("a", "b")
+        brain_otel.add_breadcrumb("crumb")
+
+kept = Late("a global")
+builtins.kept_longer = Late("a builtin")
+circle = Late("a circle")
+circle.itself = circle
+atexit.register(lambda: logging.getLogger("shop").info("at exit"))
+"""
+
+
+def test_who_logs_at_the_interpreters_end_hears_nothing_of_us(
+    config: Path, receiver: OtlpReceiver, tmp_path: Path
+) -> None:
+    """Objects that end with it may log and use the helpers; what can be sent no more is left."""
+    done = run(tmp_path / "script.py", FINALIZERS, config)
+    lines = [line for line in done.stderr.splitlines() if not line.startswith(("urllib3", "asyncio"))]
+    assert "shop the end of a global" in lines
+    assert [line for line in lines if not line.startswith("shop ")] == []
+    assert "at exit" in [record.body for record in receiver.log_records]
+
+
+CLEAN = """
+import logging
+logging.basicConfig(level=logging.WARNING, format="%(name)s %(levelname)s %(message)s")
+import brain_otel
+brain_otel.setup(environment="production")
+from opentelemetry import metrics
+metrics.get_meter("test").create_counter("sold").add(3)
+with brain_otel.start_transaction("work"):
+    brain_otel.capture_message("said")
+print(brain_otel.flush(5), brain_otel.shutdown(5), brain_otel.shutdown(5), brain_otel.flush(5))
+"""
+
+
+def test_a_clean_end_says_nothing(receiver: OtlpReceiver, tmp_path: Path) -> None:
+    """With the packaged file for production: neither at `shutdown()` nor at the interpreter's end after it."""
+    done = run_python(
+        CLEAN,
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint, "SENTRY_TRACES_SAMPLE_RATE": "1.0"},
+        cwd=tmp_path,
+        pythonpath=[ROOT],
+    )
+    assert (done.returncode, done.stdout) == (0, "True True True True\n"), done.stderr
+    assert done.stderr == ""
+    assert [span.name for span in receiver.spans] == ["work"]
+    assert "sold" in {metric.name for metric in receiver.metrics}

@@ -1,0 +1,312 @@
+"""Tests of forked and spawned processes: locks, threads, files and ids are each process's own."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from brain_otel.delivery.spool.commands import read_state
+from brain_otel.delivery.spool.directory import SHIPPER_LOCK, is_empty, locked
+from tests.delivery.application import arrived, shipper_of
+from tests.delivery.until import until
+from tests.support import ROOT
+from tests.support.ingest import SentryIngest
+from tests.support.otlp import OtlpReceiver
+from tests.support.process import Server, environment, free_port, gunicorn_command, run_python, uvicorn_command
+
+CHILD_OUTLIVES = """
+import os, sys, time
+from tests.apps import spooling
+import brain_otel
+spooling.start()
+brain_otel.capture_message("parent")
+while True:
+    from brain_otel.delivery.state import read_state
+    from pathlib import Path
+    if read_state(Path(os.environ["SPOOL"])).shipper == os.getpid():
+        break
+    time.sleep(0.01)
+child = os.fork()
+if child == 0:
+    os.setpgid(0, 0)
+    print(os.getpid(), flush=True)
+    while True:
+        time.sleep(0.05)
+        brain_otel.capture_message("child")
+time.sleep(60)
+"""
+
+
+@contextmanager
+def running(code: str, ingest: SentryIngest, spool: Path, shipper: str) -> Iterator[subprocess.Popen[str]]:
+    variables = {"SENTRY_DSN": ingest.dsn, "SPOOL": str(spool), "SHIPPER": shipper}
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        env=environment(variables, pythonpath=[ROOT]),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_a_child_that_outlives_its_parent_holds_none_of_its_locks(ingest: SentryIngest, tmp_path: Path) -> None:
+    """As in a daemon: it sends for itself what both have left."""
+    with running(CHILD_OUTLIVES, ingest, tmp_path, "thread") as parent:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        try:
+            parent.kill()
+            parent.wait()
+            until(lambda: read_state(tmp_path).shipper == child)
+            before = len(ingest.events)
+            until(lambda: len(ingest.events) > before + 5)
+        finally:
+            os.kill(child, signal.SIGKILL)
+    assert {event["logentry"]["message"] if "logentry" in event else event["message"] for event in ingest.events} == {
+        "parent",
+        "child",
+    }
+
+
+def test_a_fork_while_the_directory_is_locked_leaves_it_to_the_parent(tmp_path: Path) -> None:
+    """A child that is forked in the middle of an eviction, say."""
+    path = tmp_path / SHIPPER_LOCK
+    reading, writing = os.pipe()
+    with locked(path) as is_ours:
+        assert is_ours
+        child = os.fork()
+        if child == 0:  # no assertion may leave this branch
+            os.close(writing)
+            os.read(reading, 1)
+            os._exit(0)
+    os.close(reading)
+    try:
+        until(lambda: _is_free(path))
+    finally:
+        os.close(writing)
+        os.waitpid(child, 0)
+
+
+def _is_free(path: Path) -> bool:
+    with locked(path) as is_free:
+        return is_free
+
+
+MANY = """
+import os, sys, multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+from tests.apps import spooling
+import brain_otel
+
+def work(number):
+    with brain_otel.start_transaction(name=f"work {number}", op="task"):
+        captured = brain_otel.capture_exception(ValueError(str(number)))
+    os.write(1, f"{captured}\\n".encode())
+
+def set_up_and_work(number):
+    spooling.start()
+    work(number)
+
+if __name__ == "__main__":
+    spooling.start()
+    work(0)
+    fork, spawn = multiprocessing.get_context("fork"), multiprocessing.get_context("spawn")
+    processes = [fork.Process(target=work, args=(number,)) for number in range(1, 4)]
+    processes += [spawn.Process(target=set_up_and_work, args=(number,)) for number in range(4, 6)]
+    for process in processes:
+        process.start()
+    with ProcessPoolExecutor(2, mp_context=fork) as pool:
+        list(pool.map(work, range(6, 20)))
+    for process in processes:
+        process.join()
+        assert process.exitcode == 0
+    child = os.fork()
+    if child == 0:
+        work(20)
+        brain_otel.shutdown(2.0)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    work(21)
+"""
+
+
+@pytest.mark.parametrize("shipper", ["thread", "process"])
+def test_every_kind_of_child_spools_for_itself(ingest: SentryIngest, tmp_path: Path, shipper: str) -> None:
+    """Forked, spawned, of a pool, by hand: everything once, and each process has an id of its own."""
+    script = tmp_path / "script.py"
+    script.write_text(MANY)
+    spool = tmp_path / "spool"
+    variables = {"SENTRY_DSN": ingest.dsn, "SPOOL": str(spool), "SHIPPER": shipper}
+    done = run_python(script, variables, pythonpath=[ROOT], timeout=60.0)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    captured = done.stdout.split()
+    assert len(captured) == 22
+    until(lambda: read_state(spool).shipper is None, 20.0)
+    with shipper_of(spool):
+        until(lambda: is_empty(spool) and len(ingest.transactions) >= 22)
+    assert arrived(ingest) == Counter(captured)
+    assert Counter(each["transaction"] for each in ingest.transactions) == {f"work {n}": 1 for n in range(22)}
+    assert len(set(map(instance_of, ingest.transactions))) == 1 + 3 + 2 + 2 + 1
+
+
+def instance_of(transaction: dict[str, Any]) -> str:
+    return str(transaction["contexts"]["otel"]["resource"]["service.instance.id"])
+
+
+FILE = """
+file_format: "1.1"
+resource:
+  attributes: [{{name: service.name, value: shop}}]
+  {more}
+tracer_provider:
+  processors: [{{sentry: {{}}}}, {{otlp: {{endpoint: "{endpoint}", schedule_delay: 50}}}}]
+logger_provider: {{processors: [{{otlp: {{endpoint: "{endpoint}", schedule_delay: 50}}}}]}}
+meter_provider: {{readers: [{{periodic: {{interval: 60000, exporter: {{otlp: {{endpoint: "{endpoint}"}}}}}}}}]}}
+distribution: {{brain_otel: {{sentry: {{dsn: "{dsn}"}}}}}}
+"""
+
+SERVERS = {
+    "uvicorn": lambda port: uvicorn_command("tests.apps.servers:app", port, workers=2),
+    "gunicorn preload": lambda port: gunicorn_command("tests.apps.servers:app", port, workers=2, preload=True),
+}
+
+DETECTED = "detection/development: {detectors: [{service: }]}"
+
+
+@pytest.mark.parametrize(("name", "more"), [*((name, "") for name in SERVERS), ("gunicorn preload", DETECTED)])
+def test_each_worker_has_an_instance_id(ingest: SentryIngest, tmp_path: Path, name: str, more: str) -> None:
+    """The same on all that one sends, by whatever way, and no other worker's."""
+    with OtlpReceiver() as receiver:
+        file = tmp_path / "telemetry.yaml"
+        file.write_text(FILE.format(endpoint=receiver.endpoint, dsn=ingest.dsn, more=more))
+        port = free_port()
+        env = {"OTEL_CONFIG_FILE": str(file), "SETUP": "module"}
+        with Server(SERVERS[name](port), port, env=env, pythonpath=[ROOT]) as server:
+            number = 0
+            while len(set(map(instance_of, ingest.transactions))) < 2 and number < 400:
+                server.get(f"/items/{number}")
+                assert server.get(f"/boom/{number}").status_code == 500
+                number += 1
+            server.terminate()
+            instances = set(map(instance_of, ingest.transactions))
+            assert len(instances) == 2
+            assert {str(span.resource["service.instance.id"]) for span in receiver.spans} == instances
+            logged = [each for each in receiver.log_records if each.trace_id]
+            assert logged
+            assert {str(each.resource["service.instance.id"]) for each in logged} <= instances
+            assert {str(each.resource["service.instance.id"]) for each in receiver.metrics} >= instances
+
+
+def test_an_instance_id_that_is_given_stays(tmp_path: Path) -> None:
+    """Whoever runs the service may know better."""
+    code = """
+import os, brain_otel
+from opentelemetry import trace
+brain_otel.setup()
+def told():
+    os.write(1, trace.get_tracer_provider().resource.attributes["service.instance.id"].encode() + b"\\n")
+told()
+if os.fork() == 0:
+    told()
+    os._exit(0)
+os.wait()
+"""
+    done = run_python(code, {"OTEL_RESOURCE_ATTRIBUTES": "service.instance.id=first"})
+    assert done.stdout.split() == ["first", "first"]
+    done = run_python(code)
+    assert len(set(done.stdout.split())) == 2
+
+
+def test_a_fork_in_the_midst_of_everything_does_not_stop_the_child(ingest: SentryIngest, tmp_path: Path) -> None:
+    """Threads that capture hold every lock there is at some time; twenty children, each captures one."""
+    code = """
+import os, threading, brain_otel
+from tests.apps import spooling
+spooling.start()
+stop = threading.Event()
+def work():
+    while not stop.is_set():
+        with brain_otel.start_transaction(name="busy", op="task"):
+            brain_otel.capture_message("busy")
+threads = [threading.Thread(target=work) for _ in range(3)]
+for each in threads: each.start()
+for number in range(20):
+    child = os.fork()
+    if child == 0:
+        captured = brain_otel.capture_message(f"child {number}")
+        os.write(1, f"{captured}\\n".encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+stop.set()
+for each in threads: each.join()
+"""
+    variables = {"SENTRY_DSN": ingest.dsn, "SPOOL": str(tmp_path), "SHIPPER": "external"}
+    done = run_python(code, variables, pythonpath=[ROOT], timeout=60.0)
+    assert done.returncode == 0, done.stderr
+    captured = done.stdout.split()
+    assert len(captured) == 20
+    with shipper_of(tmp_path):
+        until(lambda: is_empty(tmp_path), 30.0)
+    assert set(captured) <= set(arrived(ingest))
+    assert set(arrived(ingest).values()) == {1}
+
+
+IMPORTING = """
+import os, sys, threading, time
+import brain_otel
+thread = threading.Thread(target=__import__, args=("slow",))
+thread.start()
+while "slow" not in sys.modules: time.sleep(0.001)
+began = time.monotonic()
+child = os.fork()
+if child == 0:
+    import slow
+    os.write(1, f"child {slow.VALUE}\\n".encode())
+    os._exit(0)
+os.write(1, f"{time.monotonic() - began < 1.0}\\n".encode())
+began = time.monotonic()
+while time.monotonic() - began < 10.0 and os.waitpid(child, os.WNOHANG) == (0, 0): time.sleep(0.01)
+if time.monotonic() - began >= 10.0: os.kill(child, 9)
+"""
+
+
+def test_a_fork_waits_for_what_other_threads_import(tmp_path: Path) -> None:
+    """The child would wait for ever for what a thread that it does not have was importing."""
+    (tmp_path / "slow.py").write_text("import time\ntime.sleep(0.3)\nVALUE = 1\n")
+    done = run_python(IMPORTING, pythonpath=[tmp_path], timeout=30.0)
+    assert sorted(done.stdout.splitlines()) == ["True", "child 1"], done.stderr
+
+
+def test_a_fork_waits_neither_for_an_import_of_its_own_nor_for_ever(tmp_path: Path) -> None:
+    """A module that forks while it is imported, and an import that hangs."""
+    (tmp_path / "forks.py").write_text("import os\nif os.fork() == 0: os._exit(0)\nos.wait()\n")
+    (tmp_path / "hangs.py").write_text("import time\ntime.sleep(60)\n")
+    code = """
+import os, sys, threading, time
+import brain_otel
+began = time.monotonic()
+import forks
+quick = time.monotonic() - began
+threading.Thread(target=__import__, args=("hangs",), daemon=True).start()
+while "hangs" not in sys.modules: time.sleep(0.001)
+began = time.monotonic()
+if os.fork() == 0: os._exit(0)
+bounded = time.monotonic() - began
+os.wait()
+os.write(1, f"{quick < 0.5} {0.9 < bounded < 5.0}\\n".encode())
+os._exit(0)
+"""
+    done = run_python(code, pythonpath=[tmp_path], timeout=30.0)
+    assert done.stdout == "True True\n", done.stderr

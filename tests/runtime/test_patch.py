@@ -1,0 +1,66 @@
+"""What was replaced is as it was, once it is put back."""
+
+import inspect
+
+from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
+
+from brain_otel.runtime.patch import replace
+from tests.instrumentation.target import HttpTarget
+from tests.support import ROOT
+from tests.support.process import run_python
+
+
+def test_an_inherited_method_is_inherited_again() -> None:
+    """A static one stays one: put back as what the class gives for it, it would be a method."""
+
+    class Above:
+        @staticmethod
+        def named() -> str:
+            return "above"
+
+    class Below(Above):
+        pass
+
+    patch = replace(Below, "named", lambda _: staticmethod(lambda: "replaced"))
+    assert Below().named() == "replaced"
+    patch.undo()
+    assert "named" not in vars(Below)
+    assert Below().named() == "above"
+
+
+def test_a_classs_own_method_is_put_back_as_it_was_held() -> None:
+    """The object that the class held, not what it gives for it."""
+
+    class Own:
+        @staticmethod
+        def named() -> str:
+            return "own"
+
+    held = inspect.getattr_static(Own, "named")
+    replace(Own, "named", lambda _: staticmethod(lambda: "replaced")).undo()
+    assert inspect.getattr_static(Own, "named") is held
+
+
+SCRIPT = """
+import os
+import brain_otel, httpx
+from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+brain_otel.setup()
+brain_otel.shutdown()
+exporter, provider = InMemorySpanExporter(), TracerProvider(shutdown_on_exit=False)
+provider.add_span_processor(SimpleSpanProcessor(exporter))
+HTTPXClientInstrumentor().instrument(tracer_provider=provider)
+with httpx.Client(trust_env=False, verify=False) as client:
+    print(client.get(os.environ["TARGET"]).status_code, [span.name for span in exporter.get_finished_spans()])
+"""
+
+
+def test_contrib_traces_httpx_for_an_application_after_brain_otel_has_shut_down(target: HttpTarget) -> None:
+    """Its wrappers are its own again."""
+    assert isinstance(inspect.getattr_static(HTTPXClientInstrumentor, "_handle_request_wrapper"), staticmethod)
+    done = run_python(SCRIPT, {"TARGET": target.url, "ENVIRONMENT": "test"}, pythonpath=[ROOT])
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "200 ['GET']"

@@ -1,0 +1,148 @@
+"""The same under every server, with `setup()` and with the launcher: each request and error once, none lost."""
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from tests.instrumentation.process import sentry_environment
+from tests.support import ROOT
+from tests.support.ingest import SentryIngest
+from tests.support.process import Server, free_port, gunicorn_command, uvicorn_command
+
+APP = "tests.apps.servers:app"
+
+Command = Callable[[int, bool], list[str]]
+
+SERVERS: dict[str, Command] = {
+    "uvicorn": lambda port, launcher: uvicorn_command(APP, port, launcher=launcher),
+    "uvicorn workers": lambda port, launcher: uvicorn_command(APP, port, workers=2, launcher=launcher),
+    "gunicorn": lambda port, launcher: gunicorn_command(APP, port, workers=2, launcher=launcher),
+    "gunicorn preload": lambda port, launcher: gunicorn_command(
+        APP, port, workers=2, preload=True, launcher=launcher
+    ),
+}
+
+DOORS = ("setup", "launcher")
+
+NUMBERS = range(20)
+"""Of the requests; as many succeed and fail. Enough that both of two workers get some."""
+
+POLLED = "items/999"
+
+LAST = range(20, 24)
+"""Of the requests that come when Sentry has become slow, just before the end."""
+
+SLOWLY = 0.1
+"""Seconds that a slow Sentry takes to answer; it makes more than a second for what is sent of `LAST`."""
+
+
+def door_environment(ingest: SentryIngest, door: str) -> dict[str, str]:
+    return sentry_environment(ingest, {"SETUP": "module" if door == "setup" else ""})
+
+
+def send_requests(server: Server, numbers: range = NUMBERS) -> None:
+    """Send two requests a number, one that succeeds and one that fails, each over a connection of its own."""
+    for number in numbers:
+        assert server.get(f"/items/{number}").text.endswith(f' {number}"')
+        assert server.get(f"/boom/{number}").status_code == 500
+
+
+def assert_everything_arrived_once(ingest: SentryIngest, numbers: range = NUMBERS, polls: int = 0) -> None:
+    """Compare what arrived with what was sent; call it when the server has ended."""
+    transactions = ingest.transactions
+    expected = [f"{path}/{number}" for path in ("items", "boom") for number in numbers] + [POLLED] * polls
+    assert Counter(map(path_of, transactions)) == Counter(expected), ingest.describe()
+    names = Counter(each["transaction"] for each in transactions)
+    assert names == {"GET /items/{item_id}": len(numbers) + polls, "GET /boom/{item_id}": len(numbers)}
+    errors = Counter(each["exception"]["values"][-1]["value"] for each in ingest.events)
+    assert errors == {f"boom {number}": 1 for number in numbers}
+    failed = {trace_of(each) for each in transactions if path_of(each).startswith("boom/")}
+    assert {trace_of(each) for each in ingest.events} == failed
+    assert ingest.refused == []
+
+
+def path_of(event: dict[str, Any]) -> str:
+    return urlsplit(str(event["request"]["url"])).path[1:]
+
+
+def trace_of(event: dict[str, Any]) -> str:
+    return str(event["contexts"]["trace"]["trace_id"])
+
+
+@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("name", SERVERS)
+def test_every_request_arrives_once_and_none_is_lost_at_the_end(ingest: SentryIngest, name: str, door: str) -> None:
+    """What was observed until the very SIGTERM is sent, and the server ends in time."""
+    port = free_port()
+    command = SERVERS[name](port, door == "launcher")
+    with Server(command, port, env=door_environment(ingest, door), cwd=ROOT, pythonpath=[ROOT]) as server:
+        send_requests(server)
+        ingest.delay = SLOWLY
+        send_requests(server, LAST)
+        server.terminate(timeout=5.0)
+        assert_everything_arrived_once(ingest, range(LAST.stop))
+
+
+@pytest.mark.parametrize("options", [["--lifespan", "off"], ["--loop", "asyncio", "--http", "h11"]], ids=" ".join)
+def test_uvicorns_options_change_nothing(ingest: SentryIngest, options: list[str]) -> None:
+    """Without a lifespan, which tells of the server's end, nothing is lost either."""
+    port = free_port()
+    command = [*uvicorn_command(APP, port), *options]
+    with Server(command, port, env=door_environment(ingest, "setup"), cwd=ROOT, pythonpath=[ROOT]) as server:
+        ingest.delay = SLOWLY
+        send_requests(server, range(5))
+        server.terminate(timeout=5.0)
+        assert_everything_arrived_once(ingest, range(5))
+
+
+def answers_until(server: Server, path: str, text: str, timeout: float = 20.0) -> int:
+    """Ask until the answer is `text`; return how many answers that took."""
+    answers = 0
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        try:
+            answer = server.get(path).text
+        except httpx.TransportError:
+            time.sleep(0.05)  # the old process has gone and the new one is not there yet
+            continue
+        answers += 1
+        if answer == text:
+            return answers
+    raise AssertionError(f"{path} never answered {text!r}:\n{server.output}")
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_a_reloaded_app_is_traced_as_the_first_was(ingest: SentryIngest, tmp_path: Path, door: str) -> None:
+    """After an edit each request is traced once still, and what the old process had is not lost."""
+    source = (ROOT / "tests" / "apps" / "servers.py").read_text()
+    file = tmp_path / "edited.py"
+    file.write_text(source)
+    port = free_port()
+    command = uvicorn_command("edited:app", port, reload=True, launcher=door == "launcher")
+    with Server(
+        command, port, env=door_environment(ingest, door), cwd=tmp_path, pythonpath=[tmp_path, ROOT]
+    ) as server:
+        send_requests(server, range(5))
+        file.write_text(source.replace('VERSION = "before"', 'VERSION = "after"'))
+        answers = answers_until(server, f"/{POLLED}", '"after 999"')
+        send_requests(server, range(5, 10))
+        server.terminate(timeout=5.0)
+        assert_everything_arrived_once(ingest, range(10), polls=answers)
+
+
+def test_setup_in_the_lifespan_warns_and_traces_every_request(ingest: SentryIngest) -> None:
+    """The app has built its middleware by then: that is said, and the requests are traced all the same."""
+    port = free_port()
+    env = sentry_environment(ingest, {"SETUP": "lifespan"})
+    with Server(uvicorn_command(APP, port), port, env=env, cwd=ROOT, pythonpath=[ROOT]) as server:
+        send_requests(server)
+        ingest.wait_for(lambda it: len(it.transactions) == 2 * len(NUMBERS) and len(it.events) == len(NUMBERS))
+        server.terminate(timeout=5.0)
+        assert server.output.count("had built its middleware before brain_otel.setup()") == 1
+        assert_everything_arrived_once(ingest)
