@@ -1,0 +1,141 @@
+"""Private names of other packages: the format of the tables, and code that runs as if one were renamed.
+
+A private name is a module, class, function or attribute of another package whose name begins with an underscore.
+Each room of the package has one table, in ``tests/<room>/test_private_names.py``::
+
+    PRIVATE_NAMES = (
+        PrivateName(
+            name="sentry_sdk.scope.Scope._user",
+            used_in=("brain_otel/sentry/fast_transactions.py",),
+            purpose="reads the user without copying the scope",
+            pinned_by="tests/sentry/test_pins.py::test_a_scope_puts_its_fields_on_a_transaction",
+        ),
+    )
+
+This module imports nothing outside of the standard library, so that :func:`rename` can run before anything else.
+"""
+
+import importlib
+import importlib.util
+import inspect
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from types import CodeType, ModuleType
+from typing import Any
+
+SUFFIX = "_renamed_upstream"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrivateName:
+    """One private name of another package that brain_otel uses."""
+
+    name: str
+    """Dotted, from the top-level package on: ``sentry_sdk.scope.Scope._user``."""
+    used_in: tuple[str, ...]
+    """The files that use it, from the checkout on."""
+    purpose: str
+    """What it is used for, and why no public name does."""
+    pinned_by: str
+    """The test that fails when the name goes or changes its meaning: ``tests/room/test_file.py::test_name``."""
+
+    @property
+    def package(self) -> str:
+        """The top-level package."""
+        return self.name.partition(".")[0]
+
+    @property
+    def identifier(self) -> str:
+        """The private part of the name."""
+        return next(part for part in reversed(self.name.split(".")) if part.startswith("_"))
+
+    def exists(self) -> bool:
+        """Whether upstream has the name today: in the source of its module, since instances hold some of them."""
+        parts = self.name.split(".")
+        module, rest = _longest_module(parts)
+        if not rest:
+            return True
+        owner: Any = module
+        for part in rest[:-1]:
+            owner = getattr(owner, part)
+        return hasattr(owner, rest[-1]) or _pattern([rest[-1]]).search(inspect.getsource(module)) is not None
+
+
+def _longest_module(parts: list[str]) -> tuple[ModuleType, list[str]]:
+    for count in range(len(parts), 0, -1):
+        try:
+            return importlib.import_module(".".join(parts[:count])), parts[count:]
+        except ModuleNotFoundError:
+            continue
+    raise ModuleNotFoundError(".".join(parts))
+
+
+def run_renamed(names: Iterable[PrivateName], code: str) -> str:
+    """``code`` for a process in which upstream has renamed ``names``; give it to ``run_python`` with ROOT as path."""
+    calls = "".join(f"rename({each.package!r}, {each.identifier!r})\n" for each in names)
+    return f"from tests.support.private_names import rename\n{calls}{code}"
+
+
+def rename(package: str, identifier: str) -> None:
+    """Rename ``identifier`` throughout ``package``, as a release of it would: wherever its own code says the name.
+
+    Works by rewriting the source as it is imported, so call it before ``package`` is. Names that C code defines stay.
+    """
+    if any(name.partition(".")[0] == package and name != package for name in sys.modules):
+        raise RuntimeError(f"{package} is imported already")
+    for finder in sys.meta_path:
+        if isinstance(finder, _RenamingFinder) and finder.package == package:
+            finder.identifiers.append(identifier)
+            return
+    sys.meta_path.insert(0, _RenamingFinder(package, [identifier]))
+
+
+def _pattern(identifiers: Iterable[str]) -> re.Pattern[str]:
+    return re.compile(rf"(?<!\w)({'|'.join(map(re.escape, identifiers))})(?!\w)")
+
+
+class _RenamingFinder(MetaPathFinder):
+    """Finds the modules of a package, each with its source rewritten."""
+
+    def __init__(self, package: str, identifiers: list[str]) -> None:
+        self.package = package
+        self.identifiers = identifiers
+
+    def find_spec(
+        self,
+        fullname: str,
+        path: Sequence[str] | None,
+        target: ModuleType | None = None,  # noqa: ARG002
+    ) -> ModuleSpec | None:
+        if fullname.partition(".")[0] != self.package:
+            return None
+        name = fullname.rpartition(".")[2]
+        if name in self.identifiers:
+            raise ModuleNotFoundError(f"No module named {fullname!r}", name=fullname)
+        original = fullname.removesuffix(SUFFIX)
+        spec = PathFinder.find_spec(original, path)
+        if spec is None or spec.origin is None or not isinstance(spec.loader, SourceFileLoader):
+            return spec
+        return importlib.util.spec_from_file_location(
+            fullname,
+            spec.origin,
+            loader=_RenamingLoader(fullname, spec.origin, self.identifiers),
+            submodule_search_locations=spec.submodule_search_locations,
+        )
+
+
+class _RenamingLoader(SourceFileLoader):
+    """Loads a module from its rewritten source, past the bytecode that Python has cached."""
+
+    def __init__(self, fullname: str, path: str, identifiers: list[str]) -> None:
+        super().__init__(fullname, path)
+        self._pattern = _pattern(identifiers)
+
+    def get_code(self, fullname: str) -> CodeType | None:
+        source = self.get_data(self.path).decode()
+        renamed, count = self._pattern.subn(rf"\g<1>{SUFFIX}", source)
+        return super().get_code(fullname) if count == 0 else compile(renamed, self.path, "exec", dont_inherit=True)
