@@ -22,6 +22,7 @@ from brain_otel.privacy import Policy, configure_privacy
 
 # `forking` has only to be there.
 from brain_otel.runtime.exit import configure_exit, forget_exit
+from brain_otel.runtime.fast_paths import configure_fast_paths
 from brain_otel.traces.local_trace import forget_last_failure
 
 if TYPE_CHECKING:
@@ -140,6 +141,7 @@ def start(settings: Settings, provider: TracerProvider | None = None) -> tuple[I
     from brain_otel.sdk.pipeline import attach, create_destinations, give_up
     from brain_otel.sdk.setup import configure_opentelemetry
 
+    configure_fast_paths(settings.fast_paths)
     _use(hooks(), settings)
     destinations = create_destinations(settings)
     try:
@@ -222,6 +224,7 @@ def forget() -> None:
     configure_hooks(Hooks())
     configure_error_rules(ErrorSettings())
     configure_privacy(None)
+    configure_fast_paths(True)
 
 
 def _flush_at_exit() -> None:

@@ -79,7 +79,8 @@ def _settings(
     environment: str, document: Document, destinations: tuple[Options, ...], notices: tuple[str, ...]
 ) -> Settings:
     ours = document.get(*OURS) or {}
-    reject_unknown(document, OURS, ours, ("sentry", "instrumentation", "errors", "privacy", "sampling", "delivery"))
+    blocks = ("sentry", "instrumentation", "errors", "privacy", "sampling", "delivery")
+    reject_unknown(document, OURS, ours, (*blocks, "fast_paths"))
     _reject_unpaired(document)
     sentry = read_sentry(environment, document)
     reject_endless(document)
@@ -101,6 +102,7 @@ def _settings(
         delivery=read_delivery(document),
         disabled=bool(document.get("disabled")),
         privacy=read_privacy(document),
+        fast_paths=read_boolean(document, (*OURS, "fast_paths"), Settings._field_defaults),
         send_default_pii=read_boolean(
             document, (*OURS, "sentry", "send_default_pii"), SentrySettings._field_defaults
         ),

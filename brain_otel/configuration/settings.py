@@ -205,6 +205,8 @@ class Settings(NamedTuple):
     delivery: DeliverySettings = DeliverySettings()
     disabled: bool = False
     privacy: PrivacySettings = PrivacySettings()
+    fast_paths: bool = True
+    """Whether this package's faster ways replace OpenTelemetry's and sentry-sdk's own."""
     send_default_pii: bool = False
     """Whether what tells a person apart, such as the client's address, may leave."""
     notices: tuple[str, ...] = ()

@@ -61,7 +61,7 @@ UNUSUAL = {
 TELL = """
 import json, logging, os, sys
 from opentelemetry import _logs, metrics, propagate, trace
-import brain_otel, brain_otel.configuration
+import brain_otel, brain_otel.configuration.loading
 if os.environ["WAY"] == "upstream":
     brain_otel.configuration.loading.is_simple_form = lambda data: False
 brain_otel.setup(config_file=os.environ["FILE"])

@@ -68,6 +68,8 @@ def metrics(exporter: str, more: str = "") -> str:
 bad("unknown block", "distribution: {brain_otel: {sentri: {}}}",
     "{file}: distribution.brain_otel.sentri is an empty mapping", "the keys sentry, instrumentation")
 bad("block of the wrong type", "distribution: {brain_otel: 7}", "{file}: distribution.brain_otel is 7", "a mapping")
+bad("fast paths", "distribution: {brain_otel: {fast_paths: maybe}}",
+    "{file}: distribution.brain_otel.fast_paths is 'maybe'", BOOLEANS)
 bad("sentry is a list", "distribution: {brain_otel: {sentry: [1, 2]}}", f"{{file}}: {SENTRY} is a list of 2",
     "a mapping with dsn, release")
 bad("sentry is text", "distribution: {brain_otel: {sentry: on please}}", f"{{file}}: {SENTRY} is 'on please'",
@@ -364,6 +366,7 @@ for variable, path, value, allowed in (
     ("SENTRY_PROFILES_SAMPLE_RATE", f"{SENTRY}.profiles_sample_rate", "always", "a number from 0 to 1"),
     ("SENTRY_SEND_DEFAULT_PII", f"{SENTRY}.send_default_pii", "yess", BOOLEANS),
     ("SENTRY_DEBUG", f"{SENTRY}.debug", "-1", BOOLEANS),
+    ("BRAIN_OTEL_FAST_PATHS", "distribution.brain_otel.fast_paths", "maybe", BOOLEANS),
     ("OTEL_SDK_DISABLED", "disabled", "maybe", "true or false"),
     ("OTEL_METRIC_EXPORT_INTERVAL", "meter_provider.readers.0.periodic.interval", "1m", "a whole number"),
     ("OTEL_EXPORTER_OTLP_PROTOCOL", "tracer_provider.processors.1.otlp.protocol", "udp", "http/protobuf, grpc"),
