@@ -1,7 +1,7 @@
-"""Fixtures for all tests. What is slow to import or to start is left until a test asks for it."""
+"""Fixtures for all tests. Slow imports and servers wait until a test asks for them."""
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Generator, Iterator
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -13,24 +13,45 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def ingest() -> Iterator[SentryIngest]:
-    """Give a Sentry server that keeps what it is sent."""
+    """Run a Sentry server that keeps what it receives."""
     with SentryIngest() as running:
         yield running
 
 
 @pytest.fixture(scope="session")
-def valkey() -> Iterator["Valkey"]:
-    """Give the one Valkey of the session; a test uses keys of its own."""
-    from tests.support.services import start_valkey
+def valkey(worker_id: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator["Valkey"]:
+    """Run one Valkey for the whole run; each test uses its own keys."""
+    from tests.support.services import Valkey
+    from tests.support.shared_services import start_once_a_run
 
-    with start_valkey() as running:
+    with start_once_a_run(Valkey, worker_id, tmp_path_factory.getbasetemp()) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator["Postgres"]:
-    """Give the one PostgreSQL of the session; a test uses tables of its own."""
-    from tests.support.services import start_postgres
+def postgres(worker_id: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator["Postgres"]:
+    """Run one PostgreSQL for the whole run; each test uses its own tables."""
+    from tests.support.services import Postgres
+    from tests.support.shared_services import start_once_a_run
 
-    with start_postgres() as running:
+    with start_once_a_run(Postgres, worker_id, tmp_path_factory.getbasetemp()) as running:
         yield running
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_report_to_serializable() -> Generator[None, Any, Any]:
+    """Escape lone surrogates in captured output: a worker cannot send them, and the run would end."""
+    return _encodable((yield))
+
+
+def _encodable(value: Any) -> Any:
+    match value:
+        case str():
+            return value.encode("utf-8", "backslashreplace").decode()
+        case dict():
+            return {key: _encodable(each) for key, each in value.items()}
+        case list():
+            return [_encodable(each) for each in value]
+        case tuple():
+            return tuple(map(_encodable, value))
+    return value

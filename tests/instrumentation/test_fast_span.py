@@ -287,7 +287,9 @@ def test_what_is_not_usual_is_the_tracers(name: str) -> None:
     assert described(span) == described(by_the_sdk(other, inside(other)))
 
 
-@pytest.mark.parametrize("value", [["a"], Odd("a"), None, b"a", {"a": 1}, object()], ids=repr)
+@pytest.mark.parametrize(
+    "value", [["a"], Odd("a"), None, b"a", {"a": 1}, object()], ids=lambda value: type(value).__name__
+)
 def test_an_attribute_that_is_no_plain_value_is_the_tracers(value: object) -> None:
     bench, other = Bench(), Bench()
     span = by_us(bench, inside(bench), {"odd": value})
