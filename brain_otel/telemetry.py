@@ -19,10 +19,9 @@ from brain_otel.configuration.settings import ErrorSettings
 from brain_otel.events.error_rules import configure_error_rules
 from brain_otel.events.listeners import configure_listeners
 from brain_otel.privacy import Policy, configure_privacy
-
-# `forking` has only to be there.
 from brain_otel.runtime.exit import configure_exit, forget_exit
 from brain_otel.runtime.fast_paths import configure_fast_paths
+from brain_otel.runtime.fork import reset_in_child
 from brain_otel.traces.local_trace import forget_last_failure
 
 if TYPE_CHECKING:
@@ -45,16 +44,25 @@ END_TIMEOUT = 0.08
 
 
 class _State:
-    """The one holder of what is set up in this process."""
+    """What is set up in this process."""
 
-    lock = threading.RLock()
-    settings: Settings | None = None
-    destinations: tuple[IsolatedDestination, ...] = ()
-    by_launcher = False
-    exit_flushed = 0.0
-    """When an end of the process was last seen coming."""
-    exit_spent = 0.0
-    """Seconds that it was held up then."""
+    def __init__(self) -> None:
+        self.settings: Settings | None = None
+        self.destinations: tuple[IsolatedDestination, ...] = ()
+        self.by_launcher = False
+        self.exit_flushed = 0.0
+        """When an end of the process was last announced, by the monotonic clock."""
+        self.exit_spent = 0.0
+        """Seconds that flushing took then."""
+        self._reset()
+        reset_in_child(self)
+
+    def _reset(self) -> None:
+        """Replace the lock: another thread of the parent may have held it."""
+        self.lock = threading.RLock()
+
+
+_state = _State()
 
 
 def setup(
@@ -86,12 +94,12 @@ def setup(
             it is secret) and what is allowed.
     """
     del app
-    with _State.lock:
+    with _state.lock:
         given = Hooks(mask=mask, before_send=before_send, before_send_transaction=before_send_transaction)
         if is_set_up():
             _tell_second_setup(environment, config_file)
-            if given.any() and not hooks().any() and _State.settings is not None:
-                _use(given, _State.settings)  # the launcher cannot be given functions
+            if given.any() and not hooks().any() and _state.settings is not None:
+                _use(given, _state.settings)  # the launcher cannot be given functions
             return
         configure_hooks(given)
         with _collector_at_rest():
@@ -123,7 +131,7 @@ def _collector_at_rest() -> Iterator[None]:
 def setup_by_launcher() -> None:
     """``setup()`` under ``opentelemetry-instrument``: the application's own call finds it done."""
     setup()
-    _State.by_launcher = True
+    _state.by_launcher = True
 
 
 def start(settings: Settings, provider: TracerProvider | None = None) -> tuple[IsolatedDestination, ...]:
@@ -134,7 +142,7 @@ def start(settings: Settings, provider: TracerProvider | None = None) -> tuple[I
     for notice in settings.notices:
         logger.warning("%s", notice)
     if settings.disabled:
-        _State.settings = settings
+        _state.settings = settings
         logger.info("Telemetry is disabled (OTEL_SDK_DISABLED)")
         return ()
     from brain_otel.destinations.isolation import prepare_exit
@@ -150,15 +158,15 @@ def start(settings: Settings, provider: TracerProvider | None = None) -> tuple[I
         give_up(destinations)
         raise
     attached = attach(destinations, provider, settings.sampling)
-    _State.settings, _State.destinations = settings, destinations + attached
-    prepare_exit(len(_State.destinations))
+    _state.settings, _state.destinations = settings, destinations + attached
+    prepare_exit(len(_state.destinations))
     # The tail hears of an error first: what it held back is then there when a destination asks for what led to it.
     listeners = tuple(each.destination.listener for each in (*attached, *destinations))
     configure_listeners(tuple(listener for listener in listeners if listener is not None))
     instrumentation.instrument(settings.instrumentation)
     configure_exit(_flush_at_exit, _end_at_exit)
     _tell_ready(settings)
-    return _State.destinations
+    return _state.destinations
 
 
 def _use(given: Hooks, settings: Settings) -> None:
@@ -169,12 +177,12 @@ def _use(given: Hooks, settings: Settings) -> None:
 
 def is_set_up() -> bool:
     """Whether ``setup()`` was done in this process."""
-    return _State.settings is not None
+    return _state.settings is not None
 
 
 def is_disabled() -> bool:
     """Whether it was, and the environment or the file said that nothing is to be done (``OTEL_SDK_DISABLED``)."""
-    return _State.settings is not None and _State.settings.disabled
+    return _state.settings is not None and _state.settings.disabled
 
 
 def flush(timeout: float = 2.0) -> bool:
@@ -186,11 +194,11 @@ def flush(timeout: float = 2.0) -> bool:
     Returns:
         Whether everything was handed on; true if nothing is set up.
     """
-    if not _State.destinations:
+    if not _state.destinations:
         return True
     from brain_otel.destinations.isolation import side_by_side
 
-    flushes = [(f"flushing {each.name}", partial(each.flush, timeout)) for each in _State.destinations]
+    flushes = [(f"flushing {each.name}", partial(each.flush, timeout)) for each in _state.destinations]
     return side_by_side(flushes, timeout)
 
 
@@ -206,12 +214,12 @@ def shutdown(timeout: float = 2.0) -> bool:
         Whether everything was handed on.
     """
     deadline = time.monotonic() + timeout
-    with _State.lock:
+    with _state.lock:
         instrumentation.uninstrument()
         complete = flush(timeout)
         configure_listeners(())
-        _shut_down(_State.destinations, max(0.0, deadline - time.monotonic()))
-        _State.destinations = ()
+        _shut_down(_state.destinations, max(0.0, deadline - time.monotonic()))
+        _state.destinations = ()
         forget_exit()
         forget_last_failure()
     return complete
@@ -219,8 +227,8 @@ def shutdown(timeout: float = 2.0) -> bool:
 
 def forget() -> None:
     """Be as before ``setup()``; for :mod:`brain_otel.testing`, which also resets OpenTelemetry's globals."""
-    _State.settings = None
-    _State.by_launcher = False
+    _state.settings = None
+    _state.by_launcher = False
     configure_hooks(Hooks())
     configure_error_rules(ErrorSettings())
     configure_privacy(None)
@@ -230,15 +238,15 @@ def forget() -> None:
 def _flush_at_exit() -> None:
     """Flush with what is left of the time: the server's end, the signal's and the interpreter's are one end."""
     started = time.monotonic()
-    if started - _State.exit_flushed > EXIT_TIMEOUT:
-        _State.exit_spent = 0.0
-    flush(max(0.0, EXIT_TIMEOUT - END_TIMEOUT - _State.exit_spent))
-    _State.exit_flushed = time.monotonic()
-    _State.exit_spent += _State.exit_flushed - started
+    if started - _state.exit_flushed > EXIT_TIMEOUT:
+        _state.exit_spent = 0.0
+    flush(max(0.0, EXIT_TIMEOUT - END_TIMEOUT - _state.exit_spent))
+    _state.exit_flushed = time.monotonic()
+    _state.exit_spent += _state.exit_flushed - started
 
 
 def _end_at_exit() -> None:
-    calls = [(f"leaving {each.name}", each.destination.end) for each in _State.destinations if each.destination.end]
+    calls = [(f"leaving {each.name}", each.destination.end) for each in _state.destinations if each.destination.end]
     if calls:
         from brain_otel.destinations.isolation import side_by_side
 
@@ -257,7 +265,7 @@ def _shut_down(destinations: tuple[IsolatedDestination, ...], timeout: float) ->
 
 
 def _tell_ready(settings: Settings) -> None:
-    for each in _State.destinations:
+    for each in _state.destinations:
         if each.destination.ready:
             logger.info("%s", each.destination.ready)
     asked = [each for each in settings.destinations if each.name.startswith("sentry") and not each.chosen_by]
@@ -266,7 +274,7 @@ def _tell_ready(settings: Settings) -> None:
 
 
 def _tell_second_setup(environment: str | None, config_file: object) -> None:
-    expected = _State.by_launcher and environment is None and config_file is None
-    _State.by_launcher = False
+    expected = _state.by_launcher and environment is None and config_file is None
+    _state.by_launcher = False
     if not expected:
         logger.warning("brain_otel is set up already; this setup() changes nothing")

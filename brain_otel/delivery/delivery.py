@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import contextvars
 import logging
-import os
 import threading
 import time
-import weakref
 from typing import TYPE_CHECKING
 
 from brain_otel.configuration.settings import CONNECTIONS, SPOOL_AGE
 from brain_otel.delivery.memory_queue import MemoryQueue, MemoryRecord
 from brain_otel.delivery.rate_limits import read_limits
+from brain_otel.runtime.fork import reset_in_child
 from brain_otel.runtime.guard import guarded
 
 if TYPE_CHECKING:
@@ -61,8 +60,7 @@ class Delivery:
         self._spool = spool[0] if spool is not None else None
         self._supervisor = spool[1] if spool is not None else None
         self._reset()
-        alive = weakref.ref(self)
-        os.register_at_fork(after_in_child=lambda: _reset(alive()))
+        reset_in_child(self)
 
     def _reset(self) -> None:
         """Begin with an empty memory; in a forked child what waits is the parent's."""
@@ -179,8 +177,3 @@ class Delivery:
                 spool.directory,
                 error.strerror or error,
             )
-
-
-def _reset(delivery: Delivery | None) -> None:
-    if delivery is not None:
-        delivery._reset()

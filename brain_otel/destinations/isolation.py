@@ -9,11 +9,9 @@ time bound, for processors that know none (opentelemetry-python#4568).
 from __future__ import annotations
 
 import contextvars
-import os
 import sys
 import threading
 import time
-import weakref
 from functools import partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -23,6 +21,7 @@ from opentelemetry.sdk._logs import LogRecordProcessor, ReadWriteLogRecord
 from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
+from brain_otel.runtime.fork import reset_in_child
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.work_queue import WorkQueue
 from brain_otel.traces.collector import LocalTraceCollector
@@ -141,9 +140,7 @@ class IsolatedDestination:
         self.metric_exporter: MetricExporter | None = None
         self._queues: list[WorkQueue[Any]] = []
         self._reset()
-        # A hook cannot be taken back; it must not keep the destination alive for ever.
-        alive = weakref.ref(self)
-        os.register_at_fork(after_in_child=lambda: _reset(alive()))
+        reset_in_child(self)
         if (spans := destination.span_processor) is not None:
             self.span_processor = self._isolated(spans)
         if (logs := destination.log_record_processor) is not None:
@@ -200,11 +197,6 @@ class IsolatedDestination:
         return queue
 
 
-def _reset(used: IsolatedDestination | None) -> None:
-    if used is not None:
-        used._reset()
-
-
 def side_by_side(calls: Sequence[tuple[str, Callable[[], bool | None]]], timeout: float) -> bool:
     """Make ``calls``, each under the name of what it does, at once and wait up to ``timeout`` seconds for them.
 
@@ -245,7 +237,7 @@ class _Standby:
         for _ in range(missing):
             self._start(self._serve)
 
-    def again(self) -> None:
+    def _reset(self) -> None:
         """Start anew in a forked child, which has none of the parent's threads."""
         number = self._threads
         self.__init__()  # type: ignore[misc]  # it is the same object that others hold
@@ -273,7 +265,7 @@ class _Standby:
 
 
 _standby = _Standby()
-os.register_at_fork(after_in_child=_standby.again)
+reset_in_child(_standby)
 
 
 def prepare_exit(number: int) -> None:

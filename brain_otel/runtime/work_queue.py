@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextvars
 import logging
-import os
 import threading
 import time
-import weakref
 from collections import deque
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
+from brain_otel.runtime.fork import reset_in_child
 from brain_otel.runtime.guard import guarded
 
 if TYPE_CHECKING:
@@ -60,9 +59,7 @@ class WorkQueue(Generic[T]):
         self._weigh = weigh
         self._max_weight = max_weight
         self._reset()
-        # A hook cannot be taken back; it must not keep the queue, and all that hangs on it, alive for ever.
-        alive = weakref.ref(self)
-        os.register_at_fork(after_in_child=lambda: _reset(alive()))
+        reset_in_child(self)
 
     def _reset(self) -> None:
         self._items: deque[tuple[T, int]] = deque()
@@ -183,8 +180,3 @@ class WorkQueue(Generic[T]):
             self._busy = False
             self._changed.notify_all()
         return True
-
-
-def _reset(queue: WorkQueue[Any] | None) -> None:
-    if queue is not None:
-        queue._reset()

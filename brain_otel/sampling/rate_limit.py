@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
-import weakref
 from collections import deque
 from typing import TYPE_CHECKING
+
+from brain_otel.runtime.fork import reset_in_child
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,9 +30,7 @@ class RateLimit:
         self._window = self._most / per_second
         self._clock = clock
         self._reset()
-        # A hook cannot be taken back; it must not keep the limit alive for ever.
-        alive = weakref.ref(self)
-        os.register_at_fork(after_in_child=lambda: _reset(alive()))
+        reset_in_child(self)
 
     def _reset(self) -> None:
         self._lock = threading.RLock()
@@ -69,8 +67,3 @@ class RateLimit:
             gone -= int(gone)
         self._arrived += 1
         return self._before * (1.0 - gone) + self._arrived
-
-
-def _reset(limit: RateLimit | None) -> None:
-    if limit is not None:
-        limit._reset()

@@ -13,15 +13,14 @@ from __future__ import annotations
 
 import contextvars
 import logging
-import os
 import threading
 import time
-import weakref
 from typing import TYPE_CHECKING, Any, cast
 
 from opentelemetry.trace import StatusCode
 
 from brain_otel.events.listeners import EventListener
+from brain_otel.runtime.fork import reset_in_child
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.work_queue import WorkQueue
 from brain_otel.sampling.decision import decision_of
@@ -63,9 +62,7 @@ class Tail:
             "brain_otel.sampling", lambda _: None, drop=lambda _: None, idle=self.sweep
         )
         self._reset()
-        # A hook cannot be taken back; it must not keep the tail alive for ever.
-        alive = weakref.ref(self)
-        os.register_at_fork(after_in_child=lambda: _reset(alive()))
+        reset_in_child(self)
 
     def _reset(self) -> None:
         """Start empty; in a forked child, what waits is the parent's, and the lock may be held by nobody here."""
@@ -286,8 +283,3 @@ def _left_of(decision: SamplingDecision, ended: ReadableSpan | None) -> list[tup
         decision.given_up = False
         found = found or [ended]
     return [(cast("Span", each), None) for each in found]
-
-
-def _reset(tail: Tail | None) -> None:
-    if tail is not None:
-        tail._reset()

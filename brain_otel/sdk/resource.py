@@ -36,6 +36,7 @@ def set_instance_id(provider: TracerProvider, others: Sequence[Any]) -> None:
     provider.resource._attributes = _Masked(attributes)
     alive = [weakref.ref(each) for each in (provider, *others)]
     keep_reason = {} if given == own else {SERVICE_INSTANCE_ID: given}
+    # A hook of its own: it runs after those of OpenTelemetry's providers, which give each one a new resource.
     os.register_at_fork(after_in_child=lambda: _set_child_instance_id([each() for each in alive], keep_reason))
 
 

@@ -6,7 +6,6 @@ outside of any request, gets a fork of its own; a transaction inside a request s
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 import uuid
@@ -16,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 import sentry_sdk
 from sentry_sdk.scope import _current_scope, _isolation_scope, use_isolation_scope, use_scope
 from sentry_sdk.session import Session
+
+from brain_otel.runtime.fork import reset_in_child
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -202,7 +203,7 @@ class _WithoutErrors:
         counts = pending.get(known, {}).get(session.truncated_started, {})
         return (session, pending, counts) if "exited" in counts else None
 
-    def forget(self) -> None:
+    def _reset(self) -> None:
         """In a forked child sentry-sdk has to start the thread that tells them."""
         self._counted = None
 
@@ -218,7 +219,7 @@ class _WithoutErrors:
 
 
 _without_errors = _WithoutErrors()
-os.register_at_fork(after_in_child=_without_errors.forget)
+reset_in_child(_without_errors)
 
 
 def _create_session(options: Any, user: Any) -> Session:

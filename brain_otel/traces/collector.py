@@ -11,15 +11,14 @@ same trace. Everything is bounded, and what is dropped is counted.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
-import weakref
 from typing import TYPE_CHECKING
 
 from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.trace import SpanKind
 
+from brain_otel.runtime.fork import reset_in_child
 from brain_otel.runtime.guard import caught, guarded
 from brain_otel.traces import local_trace
 from brain_otel.traces.local_trace import LocalTrace
@@ -73,9 +72,7 @@ class LocalTraceCollector(SpanProcessor):
 
     def __init__(self) -> None:
         self._reset()
-        # A hook cannot be taken back; it must not keep the collector alive for ever.
-        alive = weakref.ref(self)
-        os.register_at_fork(after_in_child=lambda: _reset(alive()))
+        reset_in_child(self)
 
     def _reset(self) -> None:
         """Start empty; in a forked child, what is open is the parent's, and the lock may be held by nobody here."""
@@ -249,8 +246,3 @@ class LocalTraceCollector(SpanProcessor):
         """Hand over what is waiting; true, since that does not block."""
         self.sweep(everything=True)
         return True
-
-
-def _reset(collector: LocalTraceCollector | None) -> None:
-    if collector is not None:
-        collector._reset()

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import weakref
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ import pytest
 
 from brain_otel.delivery.spool.commands import read_state
 from brain_otel.delivery.spool.directory import SHIPPER_LOCK, is_empty, locked
+from brain_otel.runtime.fork import reset_in_child
 from tests.delivery.application import arrived, shipper_of
 from tests.delivery.until import until
 from tests.support import ROOT
@@ -28,7 +30,7 @@ import brain_otel
 spooling.start()
 brain_otel.capture_message("parent")
 while True:
-    from brain_otel.delivery.state import read_state
+    from brain_otel.delivery.spool.commands import read_state
     from pathlib import Path
     if read_state(Path(os.environ["SPOOL"])).shipper == os.getpid():
         break
@@ -310,3 +312,49 @@ os._exit(0)
 """
     done = run_python(code, pythonpath=[tmp_path], timeout=30.0)
     assert done.stdout == "True True\n", done.stderr
+
+
+class _Resettable:
+    """Notes each reset, and may fail."""
+
+    def __init__(self, notes: list[str], name: str, *, fails: bool = False) -> None:
+        self.notes, self.name, self.fails = notes, name, fails
+
+    def _reset(self) -> None:
+        self.notes.append(self.name)
+        if self.fails:
+            raise ValueError(self.name)
+
+
+def _notes_of_a_child(notes: list[str]) -> list[str]:
+    """What a forked child has in ``notes``."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:  # no assertion may leave this branch
+        os.write(writing, " ".join(notes).encode())
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as answer:
+        text = answer.read()
+    os.waitpid(child, 0)
+    return text.split()
+
+
+def test_a_child_resets_objects_in_their_order_even_if_one_fails() -> None:
+    notes: list[str] = []
+    objects = [_Resettable(notes, "first"), _Resettable(notes, "second", fails=True), _Resettable(notes, "third")]
+    for each in objects:
+        reset_in_child(each)
+    assert _notes_of_a_child(notes) == ["first", "second", "third"]
+    assert notes == []
+
+
+def test_the_hook_keeps_no_object_alive() -> None:
+    notes: list[str] = []
+    kept, dropped = _Resettable(notes, "kept"), _Resettable(notes, "dropped")
+    reset_in_child(kept)
+    reset_in_child(dropped)
+    reference = weakref.ref(dropped)
+    del dropped
+    assert reference() is None
+    assert _notes_of_a_child(notes) == ["kept"]

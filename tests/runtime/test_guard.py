@@ -46,8 +46,8 @@ TARGETS = [
         for name in ("_is_ours_alone", "_completed", "_put_on", "_static", "filled_scope_of")
     ),
     "brain_otel.runtime.work_queue:WorkQueue.put",
-    "brain_otel.telemetry:_State.destinations.0.span_processor._queue._work",
-    "brain_otel.telemetry:_State.destinations.0.span_processor._queue._idle",
+    "brain_otel.telemetry:_state.destinations.0.span_processor._queue._work",
+    "brain_otel.telemetry:_state.destinations.0.span_processor._queue._idle",
     *(
         f"brain_otel.sentry.events:SentryListener.{name}"
         for name in ("begin", "end", "exception", "message", "breadcrumb", "user", "tag", "context")

@@ -34,6 +34,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from brain_otel.configuration.settings import MIN_BYTES, SPOOL_AGE, SPOOL_BYTES
 from brain_otel.delivery.target import Target
+from brain_otel.runtime.fork import reset_in_child
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -261,36 +262,39 @@ def is_empty(directory: Path) -> bool:
     )
 
 
-# Open files that belong to this process alone.
-#
-# A lock of ``flock`` belongs to the open file, which a forked child shares: one that outlived its parent would go on
-# holding the parent's locks, and nobody could send, drop or remove any more. So a child lets go of them.
+class _OwnDescriptors:
+    """Open files that belong to this process alone, by descriptor: their device and inode.
 
-_owned: dict[int, tuple[int, int]] = {}
-"""Which file each is, for a number may be another file's by now."""
+    A lock of ``flock`` belongs to the open file, which a forked child shares. A child that outlived its parent would
+    keep the parent's locks, and nobody could send, drop or remove anything.
+    """
+
+    def __init__(self) -> None:
+        self.files: dict[int, tuple[int, int]] = {}
+        reset_in_child(self)
+
+    def _reset(self) -> None:
+        """Close all of them, except descriptors that were reused for another file."""
+        for descriptor, identity in list(self.files.items()):
+            with suppress(OSError):
+                status = os.fstat(descriptor)
+                if (status.st_dev, status.st_ino) == identity:
+                    os.close(descriptor)
+        self.files.clear()
+
+
+_own = _OwnDescriptors()
 
 
 def own(descriptor: int) -> int:
-    """Have ``descriptor`` closed in forked children; it is given back."""
+    """Have ``descriptor`` closed in forked children; returns it."""
     status = os.fstat(descriptor)
-    _owned[descriptor] = status.st_dev, status.st_ino
+    _own.files[descriptor] = status.st_dev, status.st_ino
     return descriptor
 
 
 def let_go(descriptor: int) -> None:
-    """Close what was owned; never raises."""
-    _owned.pop(descriptor, None)
+    """Close a descriptor that :func:`own` has; never raises."""
+    _own.files.pop(descriptor, None)
     with suppress(OSError):
         os.close(descriptor)
-
-
-def _close_in_child() -> None:
-    for descriptor, identity in list(_owned.items()):
-        with suppress(OSError):
-            status = os.fstat(descriptor)
-            if (status.st_dev, status.st_ino) == identity:
-                os.close(descriptor)
-    _owned.clear()
-
-
-os.register_at_fork(after_in_child=_close_in_child)

@@ -12,7 +12,6 @@ import subprocess
 import sys
 import threading
 import time
-import weakref
 from typing import TYPE_CHECKING, Literal
 
 from brain_otel.delivery.spool.directory import (
@@ -26,6 +25,7 @@ from brain_otel.delivery.spool.directory import (
     try_lock,
 )
 from brain_otel.delivery.spool.writer import Spool
+from brain_otel.runtime.fork import reset_in_child
 from brain_otel.runtime.guard import guarded
 
 if TYPE_CHECKING:
@@ -58,8 +58,7 @@ class ShipperSupervisor:
         self.users = 0
         self._directory = directory
         self._reset()
-        alive = weakref.ref(self)
-        os.register_at_fork(after_in_child=lambda: _reset(alive()))
+        reset_in_child(self)
 
     def _reset(self) -> None:
         """Begin anew; in a forked child the thread, the process and the locks are the parent's."""
@@ -175,40 +174,39 @@ def _without_instrumentation(environ: Mapping[str, str]) -> dict[str, str]:
     return {**environ, "PYTHONPATH": os.pathsep.join(path)}
 
 
-_services: dict[tuple[Path, Mode], ShipperSupervisor] = {}
+class _Supervisors:
+    """The supervisors of this process, by directory and mode."""
+
+    def __init__(self) -> None:
+        self.by_use: dict[tuple[Path, Mode], ShipperSupervisor] = {}
+        self._reset()
+        reset_in_child(self)
+
+    def _reset(self) -> None:
+        self.lock = threading.Lock()
 
 
-_services_lock = threading.Lock()
+_supervisors = _Supervisors()
 
 
 def supervisor_of(directory: Path, mode: Mode) -> ShipperSupervisor:
-    """The one of this process for ``directory``; each call is to be followed by one of :func:`leave`."""
-    with _services_lock:
-        shipping = _services.setdefault((directory, mode), ShipperSupervisor(directory, mode))
-        shipping.users += 1
-        return shipping
+    """The supervisor for ``directory`` in this process; call :func:`leave` once for each call."""
+    with _supervisors.lock:
+        supervisor = _supervisors.by_use.setdefault((directory, mode), ShipperSupervisor(directory, mode))
+        supervisor.users += 1
+        return supervisor
 
 
 def leave(directory: Path, mode: Mode) -> None:
-    """Say that one user of the directory in this process has gone; with the last the shipper is stopped."""
-    with _services_lock:
-        shipping = _services.get((directory, mode))
-        if shipping is None:
+    """Release a supervisor; it stops its shipper when the last user in this process has left."""
+    with _supervisors.lock:
+        supervisor = _supervisors.by_use.get((directory, mode))
+        if supervisor is None:
             return
-        shipping.users -= 1
-        if shipping.users <= 0:
-            del _services[directory, mode]
-            shipping.stop()
-
-
-def _reset(shipping: ShipperSupervisor | None) -> None:
-    global _services_lock
-    _services_lock = threading.Lock()
-    if shipping is not None:
-        shipping._reset()
-
-
-logger = logging.getLogger(__name__)
+        supervisor.users -= 1
+        if supervisor.users <= 0:
+            del _supervisors.by_use[directory, mode]
+            supervisor.stop()
 
 
 def open_spool(settings: DeliverySettings, target: Target) -> tuple[Spool, ShipperSupervisor] | None:

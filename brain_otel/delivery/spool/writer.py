@@ -12,7 +12,6 @@ import json
 import os
 import threading
 import time
-import weakref
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -28,6 +27,7 @@ from brain_otel.delivery.spool.directory import (
     write_whole,
 )
 from brain_otel.delivery.spool.eviction import DropLog, evict
+from brain_otel.runtime.fork import reset_in_child
 from brain_otel.runtime.guard import guarded
 
 if TYPE_CHECKING:
@@ -93,8 +93,7 @@ class Spool:
         self._full_until = 0.0
         self._is_prepared = False
         self._tidying: threading.Thread | None = None
-        alive = weakref.ref(self)
-        os.register_at_fork(after_in_child=lambda: _reset(alive()))
+        reset_in_child(self)
 
     def append(self, record: Record) -> None:
         """Write ``record``; when this returns it outlives the process.
@@ -195,8 +194,3 @@ class Spool:
         self._lock = threading.Lock()
         self._open = {}
         self._tidying = None
-
-
-def _reset(spool: Spool | None) -> None:
-    if spool is not None:
-        spool._reset()

@@ -6,7 +6,6 @@ import errno
 import os
 import threading
 import time
-import weakref
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,8 @@ except ImportError:
     _LOCKS = False  # Windows: one process a file
 else:
     _LOCKS = True
+
+from brain_otel.runtime.fork import reset_in_child
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,9 +38,7 @@ class RotatingFile:
         self.max_bytes = max_bytes
         self.backups = backups
         self._reset()
-        # A hook cannot be taken back; it must not keep the file's object alive for ever.
-        alive = weakref.ref(self)
-        os.register_at_fork(after_in_child=lambda: _reset(alive()))
+        reset_in_child(self)
 
     def _reset(self) -> None:
         self._lock = threading.Lock()
@@ -138,8 +137,3 @@ def _lock(descriptor: int) -> None:
             time.sleep(0.002)
         else:
             return
-
-
-def _reset(file: RotatingFile | None) -> None:
-    if file is not None:
-        file._reset()

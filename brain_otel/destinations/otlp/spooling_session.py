@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import threading
-import weakref
 from typing import TYPE_CHECKING, Any
 
 import requests
@@ -15,6 +14,7 @@ from brain_otel.delivery.record import Record
 from brain_otel.delivery.spool.shipper_process import leave, open_spool, supervisor_of
 from brain_otel.delivery.target import Target
 from brain_otel.destinations.otlp.session import Session
+from brain_otel.runtime.fork import reset_in_child
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,8 +43,7 @@ class SpoolingSession(Session):
         self._category = f"otlp_{signal}"
         self._compress = compress
         self._reset()
-        alive = weakref.ref(self)
-        os.register_at_fork(after_in_child=lambda: _reset(alive()))
+        reset_in_child(self)
         self._spool: Spool | None = None
         self._target_id = ""
         self._has_failed = False
@@ -127,8 +126,3 @@ class SpoolingSession(Session):
             timeout=timeout if isinstance(timeout, (int, float)) else 10.0,
             compress=self._compress,
         )
-
-
-def _reset(session: SpoolingSession | None) -> None:
-    if session is not None:
-        session._reset()

@@ -98,9 +98,9 @@ def test_what_a_shipper_has_not_told_the_next_one_tells(
 WRITER = """
 import sys
 from pathlib import Path
-from brain_otel.delivery.directory import Bounds
 from brain_otel.delivery.record import Record
-from brain_otel.delivery.spool import Spool
+from brain_otel.delivery.spool.directory import Bounds
+from brain_otel.delivery.spool.writer import Spool
 from brain_otel.delivery.target import Target
 spool = Spool(Path(sys.argv[1]), Target(kind="otlp", url="http://x"), Bounds(max_bytes=2**20))
 for _ in range(2_000):

@@ -238,7 +238,7 @@ def test_a_relative_path_stays_where_it_was(tmp_path: Path, monkeypatch: pytest.
 WRITER = """
 import sys, threading
 from pathlib import Path
-from brain_otel.destinations.rotating_file import RotatingFile
+from brain_otel.destinations.file.rotating_file import RotatingFile
 name, path, bound = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
 file = RotatingFile(path, max_bytes=bound, backups=100)
 def write(thread):
