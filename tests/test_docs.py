@@ -31,6 +31,8 @@ from brain_otel.configuration.settings import (
 )
 from brain_otel.destinations.destination import create_destination
 from tests.delivery.until import until
+from tests.privacy.test_planted_secrets import PLANTED
+from tests.service.test_linking import CASES
 from tests.support import ROOT
 from tests.support.process import PROGRAMS, Server, free_port, run_python
 
@@ -40,8 +42,9 @@ if TYPE_CHECKING:
     from tests.support.ingest import SentryIngest
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-CONFIGURATION, DESTINATIONS, RECIPES, SAMPLING = (
-    ROOT / "docs" / name for name in ("configuration.md", "destinations.md", "recipes.md", "sampling.md")
+README, *_ = PAGES
+BENCHMARKS, CONFIGURATION, DESTINATIONS, RECIPES, SAMPLING = (
+    ROOT / "docs" / f"{name}.md" for name in ("benchmarks", "configuration", "destinations", "recipes", "sampling")
 )
 FILES = sorted((ROOT / "config").glob("*.yaml"))
 
@@ -71,6 +74,11 @@ def section(page: Path, heading: str) -> str:
     found = re.search(f"^{re.escape(heading)}\n(.*?){end}", page.read_text(), re.DOTALL | re.MULTILINE)
     assert found, f"{page.name} has no heading {heading!r}"
     return found[1]
+
+
+def heading_starting(page: Path, start: str) -> str:
+    (found,) = re.findall(f"^{re.escape(start)}.*$", page.read_text(), re.MULTILINE)
+    return str(found)
 
 
 def rows(text: str) -> list[list[str]]:
@@ -258,10 +266,11 @@ def upstream_variables() -> set[str]:
     return NOT_OURS | {name for module in modules for name in vars(module) if name.startswith("OTEL_")}
 
 
-def test_the_readme_lists_every_variable_that_a_file_reads() -> None:
-    """A variable in config/*.yaml is in the README's table."""
-    assert variables_of_files()
-    assert variables_of_files() - first_cells((ROOT / "README.md").read_text()) == set()
+def test_variables_stand_in_one_table() -> None:
+    """No page but docs/configuration.md has a table of variables."""
+    for page in PAGES:
+        variables = {name for name in first_cells(page.read_text()) if VARIABLE.fullmatch(name)}
+        assert page == CONFIGURATION or variables == set()
 
 
 def test_the_page_lists_every_variable_that_is_read() -> None:
@@ -390,16 +399,40 @@ def test_the_messages_on_the_page_are_real() -> None:
         assert message in text.splitlines()
 
 
+COMPARED = {
+    "brain_otel": "brain_otel, spool, process",
+    "sentry-sdk": "sentry-sdk, native",
+    "logfire": "logfire",
+    "ddtrace": "ddtrace",
+}
+"""The columns of the README's table, and the rows of the benchmark page that they stand for."""
+
+
 @pytest.mark.parametrize(
-    ("environment", "traces", "profiles"),
-    [("development", 1.0, 1.0), ("test", 1.0, 0.1), ("staging", 0.1, 0.1), ("production", 0.1, 0.1)],
+    ("row", "heading", "column"),
+    [
+        ("event-loop CPU", "### CPU a request", "x floor"),
+        ("requests/s", "### Under uvicorn", "requests/s"),
+        ("start-up", "### Start-up", "ms"),
+        ("memory added", "### CPU a request", "MiB"),
+    ],
 )
-def test_the_defaults_in_the_readme_are_the_files(environment: str, traces: float, profiles: float) -> None:
-    """The rates that the table gives are those that the files give."""
-    text = (ROOT / "config" / f"{environment}.yaml").read_text()
-    assert f"${{SENTRY_TRACES_SAMPLE_RATE:-{traces}}}" in text
-    assert f"${{SENTRY_PROFILES_SAMPLE_RATE:-{profiles}}}" in text
-    assert yaml.safe_load(text)["file_format"] == "1.1"
+def test_the_figures_in_the_readme_are_the_measured_ones(row: str, heading: str, column: str) -> None:
+    """The README's comparison repeats figures of the benchmark page."""
+    header, *lines = rows(section(README, "## How it compares"))
+    (compared,) = [line for line in lines if line[0].startswith(row)]
+    columns, *measured = rows(section(BENCHMARKS, heading_starting(BENCHMARKS, heading)))
+    figures = {line[0]: line[columns.index(column)] for line in measured}
+    assert dict(zip(header[1:], compared[1:], strict=True)) == {
+        name: figures[variant] for name, variant in COMPARED.items()
+    }
+
+
+def test_the_counts_in_the_readme_are_those_of_the_tests() -> None:
+    """How many ways to report an error are covered, and how many secrets are planted."""
+    text = README.read_text()
+    assert f"The tests cover {sum(bool(case.events) for case in CASES)} ways to report an error" in text
+    assert f"{len(PLANTED)} secrets that the tests plant" in text
 
 
 def anchors(page: Path) -> set[str]:
