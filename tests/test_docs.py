@@ -428,6 +428,15 @@ def test_the_figures_in_the_readme_are_the_measured_ones(row: str, heading: str,
     }
 
 
+@pytest.mark.parametrize("page", [README, BENCHMARKS], ids=lambda page: page.name)
+def test_a_ratio_in_the_text_is_a_measured_one(page: Path) -> None:
+    """What the text says in hundredths stands in a table of the benchmark page."""
+    figures = {cell for row in rows(section(BENCHMARKS, "## Figures")) for cell in row}
+    said = set(re.findall(r"\b[01]\.\d\d\b", page.read_text().partition("## Figures")[0])) - {"1.00"}
+    assert said
+    assert said - figures == set()
+
+
 def test_the_counts_in_the_readme_are_those_of_the_tests() -> None:
     """How many ways to report an error are covered, and how many secrets are planted."""
     text = README.read_text()
