@@ -72,7 +72,7 @@ def capture_message(message: str, level: str = "info", **context: Any) -> str | 
         report = Message(text=str(message), event_id=event_id, level=name, context=context)
         for listener in listeners():
             with guarded("reporting a message"):
-                listener.message(report)
+                listener.on_message(report)
         return event_id
     return None
 
@@ -103,7 +103,7 @@ def add_breadcrumb(
         otel_trace.get_current_span().add_event("breadcrumb", attributes)
         for listener in listeners():
             with guarded("reporting a breadcrumb"):
-                listener.breadcrumb(crumb)
+                listener.on_breadcrumb(crumb)
 
 
 def set_user_context(
@@ -126,7 +126,7 @@ def set_user_context(
         _set_on_spans(attributes)
         for listener in listeners():
             with guarded("reporting the user"):
-                listener.user(user)
+                listener.on_user(user)
 
 
 def set_tag(key: str, value: Any) -> None:
@@ -136,7 +136,7 @@ def set_tag(key: str, value: Any) -> None:
         _set_on_spans({str(key): known})
         for listener in listeners():
             with guarded("reporting a tag"):
-                listener.tag(str(key), str(known))
+                listener.on_tag(str(key), str(known))
 
 
 def set_context(name: str, data: Mapping[str, Any]) -> None:
@@ -148,7 +148,7 @@ def set_context(name: str, data: Mapping[str, Any]) -> None:
             root.set_attributes({f"{name}.{key}": attribute_value(value) for key, value in facts.items()})
         for listener in listeners():
             with guarded("reporting a context"):
-                listener.context(str(name), facts)
+                listener.on_context(str(name), facts)
 
 
 def _level(level: str) -> str:

@@ -17,12 +17,12 @@ from brain_otel import instrumentation
 from brain_otel.configuration.hooks import Hooks, configure_hooks, hooks
 from brain_otel.configuration.settings import ErrorSettings
 from brain_otel.events.error_rules import configure_error_rules
+from brain_otel.events.failures import ended_traces
 from brain_otel.events.listeners import configure_listeners
 from brain_otel.privacy import Policy, configure_privacy
 from brain_otel.runtime.exit import configure_exit, forget_exit
 from brain_otel.runtime.fast_paths import configure_fast_paths
 from brain_otel.runtime.fork import reset_in_child
-from brain_otel.traces.local_trace import forget_last_failure
 
 if TYPE_CHECKING:
     import os
@@ -221,7 +221,7 @@ def shutdown(timeout: float = 2.0) -> bool:
         _shut_down(_state.destinations, max(0.0, deadline - time.monotonic()))
         _state.destinations = ()
         forget_exit()
-        forget_last_failure()
+        ended_traces.forget_latest()
     return complete
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from brain_otel.events.failures import ended_traces
 from brain_otel.runtime.guard import caught, guarded
 from brain_otel.traces import local_trace
 
@@ -43,29 +44,29 @@ class EventListener:
     No method may block on the network: they are called while a request runs.
     """
 
-    def begin(self, trace: LocalTrace) -> object:  # noqa: ARG002 - for those who override it
+    def on_trace_start(self, trace: LocalTrace) -> object:  # noqa: ARG002 - for those who override it
         """A local trace begins in this context; the result is handed back to :meth:`end`."""
         return None
 
-    def end(self, trace: LocalTrace, token: object) -> None:
+    def on_trace_end(self, trace: LocalTrace, token: object) -> None:
         """The code that opened ``trace`` leaves it, in the context in which it began."""
 
-    def exception(self, failure: Failure) -> None:
+    def on_exception(self, failure: Failure) -> None:
         """An exception to report."""
 
-    def message(self, message: Message) -> None:
+    def on_message(self, message: Message) -> None:
         """A message to report."""
 
-    def breadcrumb(self, crumb: Mapping[str, Any]) -> None:
+    def on_breadcrumb(self, crumb: Mapping[str, Any]) -> None:
         """One step on the way to an error: ``message``, ``category``, ``level`` and ``data``."""
 
-    def user(self, user: Mapping[str, Any]) -> None:
+    def on_user(self, user: Mapping[str, Any]) -> None:
         """The user on whose behalf the current request runs."""
 
-    def tag(self, key: str, value: str) -> None:
+    def on_tag(self, key: str, value: str) -> None:
         """A tag of the current request."""
 
-    def context(self, name: str, data: Mapping[str, Any]) -> None:
+    def on_context(self, name: str, data: Mapping[str, Any]) -> None:
         """A named block of facts about the current request."""
 
 
@@ -95,10 +96,12 @@ class local_trace_entered:  # noqa: N801 - a context manager, as a class because
         self._trace = trace
 
     def __enter__(self) -> LocalTrace:
+        if self._trace.kind == "transaction" and self._trace.parent is None:
+            ended_traces.forget_latest()
         self._tokens: list[tuple[EventListener, object]] = []
         for listener in _listeners:
             try:
-                self._tokens.append((listener, listener.begin(self._trace)))
+                self._tokens.append((listener, listener.on_trace_start(self._trace)))
             except Exception as error:
                 caught("beginning a local trace", error)
         self._before = local_trace.enter(self._trace)
@@ -109,10 +112,10 @@ class local_trace_entered:  # noqa: N801 - a context manager, as a class because
         local_trace.leave(self._before)
         if error is not None and trace.parent is None:
             with guarded("remembering what ended a local trace"):
-                local_trace.left_with(error, trace)
+                ended_traces.add(error, trace)
         trace.closed = True
         for listener, token in reversed(self._tokens):
             try:
-                listener.end(trace, token)
+                listener.on_trace_end(trace, token)
             except Exception as failure:
                 caught("ending a local trace", failure)

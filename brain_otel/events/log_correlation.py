@@ -8,6 +8,7 @@ from opentelemetry import _logs as otel_logs
 from opentelemetry import trace as otel_trace
 from opentelemetry.trace import NonRecordingSpan
 
+from brain_otel.events.failures import trace_of
 from brain_otel.traces import local_trace
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def span_of_log(error: BaseException | None = None) -> SpanContext | None:
 
     ``error``, which the record is about, tells of the local trace that it has just ended.
     """
-    return local_trace.current_span_context(local_trace.current() or local_trace.failed_in(error))
+    return local_trace.current_span_context(trace_of(error))
 
 
 def ids_of_log(record: LogRecord) -> dict[str, str]:

@@ -11,6 +11,7 @@ from opentelemetry._logs import SeverityNumber
 
 from brain_otel.events.attributes import attribute_value, error_attributes
 from brain_otel.events.error_rules import ASKED_FOR, error_rules
+from brain_otel.events.failures import find_record, record_ignored, record_reported
 from brain_otel.events.listeners import Failure, listeners
 from brain_otel.events.log_correlation import context_of_log, logger_of
 from brain_otel.runtime.guard import guarded
@@ -43,22 +44,21 @@ def report_exception(
     """
     with guarded("reporting an exception"):
         trace = local_trace.current()
-        if trace is not None and (known := trace.reported_as(error)) is not None:
-            return known
+        if trace is not None and (record := find_record(error, trace)) is not None:
+            return record.event_id
         if mechanism != ASKED_FOR and error_rules().should_report(error) is False:
-            if trace is not None:
-                trace.remember(error, event_id="")  # a server's or a handler's log line of it is no event either
+            record_ignored(error)
             return None
         event_id = uuid.uuid4().hex
+        if trace is not None:
+            record_reported(trace, error, event_id)
         facts = context or {}
         with guarded("writing an exception's log record"):
             emit_log(None, "error", event_id, facts, error)
         failure = Failure(error=error, event_id=event_id, handled=handled, mechanism=mechanism, context=facts)
         for listener in listeners():
             with guarded("reporting an exception to a destination"):
-                listener.exception(failure)
-        if trace is not None and trace.reported_as(error) is None:
-            trace.remember(error, event_id)
+                listener.on_exception(failure)
         return event_id
     return None
 

@@ -33,7 +33,7 @@ _loops: WeakSet[asyncio.AbstractEventLoop] = WeakSet()
 class _LoopObserver(EventListener):
     """Observes the running loop from the first local trace on."""
 
-    def begin(self, trace: LocalTrace) -> object:  # noqa: ARG002
+    def on_trace_start(self, trace: LocalTrace) -> object:  # noqa: ARG002
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:

@@ -27,12 +27,12 @@ from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.semconv.attributes import exception_attributes, otel_attributes
 
 from brain_otel.events.attributes import attribute_value, error_attributes
+from brain_otel.events.failures import find_record
 from brain_otel.events.log_correlation import SPAN_ID, TRACE_ID, context_of_log, error_of_log, ids_of_log, logger_of
 from brain_otel.events.report import EVENT_ID
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.patch import Patch, replace
 from brain_otel.runtime.text import encodable
-from brain_otel.traces import local_trace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -179,11 +179,9 @@ def _attributes(record: logging.LogRecord) -> dict[str, Any]:
 
 
 def _event_id_of(error: BaseException | None) -> str | None:
-    """The event as which ``error`` has been reported; empty for one that is no event."""
-    if error is None:
-        return None
-    trace = local_trace.current() or local_trace.failed_in(error)
-    return trace.reported_as(error) if trace is not None else None
+    """The event as which ``error`` has been reported; None for one that has not been, or is ignored."""
+    record = find_record(error) if error is not None else None
+    return record.event_id if record is not None else None
 
 
 @functools.lru_cache(maxsize=1024)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from opentelemetry.trace import StatusCode
 
+from brain_otel.events.failures import has_reported
 from brain_otel.events.listeners import EventListener
 from brain_otel.runtime.fork import reset_in_child
 from brain_otel.runtime.guard import guarded
@@ -137,7 +138,7 @@ class Tail:
 
     def close(self, trace: LocalTrace) -> None:
         """The code that opened ``trace`` has left it."""
-        if _has_reported(trace):
+        if has_reported(trace):
             self.failed(trace)
         decision = decision_of(trace.span_context())
         if decision is not None:
@@ -239,12 +240,12 @@ class TailListener(EventListener):
     def __init__(self, tail: Tail) -> None:
         self._tail = tail
 
-    def exception(self, failure: Failure) -> None:
+    def on_exception(self, failure: Failure) -> None:
         """What failed is to be kept, before a destination asks for the trail that leads to the error."""
         del failure  # that there is one is enough
         self._tail.failed(local_trace.current())
 
-    def end(self, trace: LocalTrace, token: object) -> None:
+    def on_trace_end(self, trace: LocalTrace, token: object) -> None:
         """Nothing more comes, but for spans that are open."""
         del token
         self._tail.close(trace)
@@ -254,17 +255,12 @@ def _is_kept(decision: SamplingDecision) -> bool:
     return decision.keep_reason is not None
 
 
-def _has_reported(trace: LocalTrace) -> bool:
-    """Whether an error of ``trace`` became an event; one that was not worth it is remembered without an id."""
-    return any(event_id for _, event_id in trace.failures)
-
-
 def _is_root_of_failed(span: ReadableSpan, decision: SamplingDecision) -> bool:
     """Whether ``span`` is the local root and an error was reported meanwhile, be it by a line of the log."""
     context, trace = span.get_span_context(), local_trace.current()
     if trace is None or trace.root is None or context is None or context.span_id != decision.root_id:
         return False
-    return trace.root.get_span_context().span_id == context.span_id and _has_reported(trace)
+    return trace.root.get_span_context().span_id == context.span_id and has_reported(trace)
 
 
 def _left_of(decision: SamplingDecision, ended: ReadableSpan | None) -> list[tuple[Span, Context | None]]:

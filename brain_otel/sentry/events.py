@@ -16,6 +16,7 @@ from sentry_sdk.scope import add_global_event_processor
 from sentry_sdk.utils import event_from_exception
 
 from brain_otel.events.error_rules import ASKED_FOR, error_rules
+from brain_otel.events.failures import find_record, record_reported, trace_of
 from brain_otel.events.listeners import EventListener, Failure, Message
 from brain_otel.privacy import policy
 from brain_otel.privacy.attributes import parameters
@@ -57,11 +58,11 @@ class SentryListener(EventListener):
         self._processor = processor
         self._base = BaseScopes()
 
-    def begin(self, trace: LocalTrace) -> object:
+    def on_trace_start(self, trace: LocalTrace) -> object:
         """Give the trace its scope, and a request its session for release health."""
         return enter_scope(trace, partial(link_event, trace), self._base)
 
-    def end(self, trace: LocalTrace, token: Any) -> None:
+    def on_trace_end(self, trace: LocalTrace, token: Any) -> None:
         """End the session, leave the scope and let the transaction go."""
         if trace.kind == "request":
             end_session(sentry_sdk.get_isolation_scope())
@@ -71,7 +72,7 @@ class SentryListener(EventListener):
         if not isinstance(trace.root, SdkSpan):  # else the transaction is still to be made
             let_scope_go(trace)
 
-    def exception(self, failure: Failure) -> None:
+    def on_exception(self, failure: Failure) -> None:
         """Capture an exception as an error event."""
         event, hint = event_from_exception(
             failure.error,
@@ -83,7 +84,7 @@ class SentryListener(EventListener):
             event["contexts"] = {"extra": policy().value(dict(failure.context))}
         sentry_sdk.capture_event(event, hint=hint)
 
-    def message(self, message: Message) -> None:
+    def on_message(self, message: Message) -> None:
         """Capture a message event."""
         event: dict[str, Any] = {
             "event_id": message.event_id,
@@ -94,19 +95,19 @@ class SentryListener(EventListener):
             event["contexts"] = {"extra": policy().value(dict(message.context))}
         sentry_sdk.capture_event(event)  # type: ignore[arg-type]
 
-    def breadcrumb(self, crumb: Mapping[str, Any]) -> None:
+    def on_breadcrumb(self, crumb: Mapping[str, Any]) -> None:
         """Add a breadcrumb to the request's scope."""
         sentry_sdk.get_isolation_scope().add_breadcrumb(policy().value(dict(crumb)))
 
-    def user(self, user: Mapping[str, Any]) -> None:
+    def on_user(self, user: Mapping[str, Any]) -> None:
         """Set the request's user."""
         sentry_sdk.get_isolation_scope().set_user(dict(user) or None)
 
-    def tag(self, key: str, value: str) -> None:
+    def on_tag(self, key: str, value: str) -> None:
         """Set a tag of the request."""
         sentry_sdk.get_isolation_scope().set_tag(key, policy().value(value, key))
 
-    def context(self, name: str, data: Mapping[str, Any]) -> None:
+    def on_context(self, name: str, data: Mapping[str, Any]) -> None:
         """Set a context block of the request."""
         sentry_sdk.get_isolation_scope().set_context(name, policy().value(dict(data)))
 
@@ -158,7 +159,7 @@ def _linked(owner: LocalTrace | None, event: Any, hint: Any) -> Any:
     error = _error_of(hint)
     if error is not None and not _is_wanted(event, error):
         return None
-    trace = local_trace.current() or owner or local_trace.failed_in(error)
+    trace = local_trace.current() or owner or trace_of(error)
     if trace is None:
         with guarded("linking an event to its span"):
             _link_to_current_span(contexts)
@@ -167,11 +168,11 @@ def _linked(owner: LocalTrace | None, event: Any, hint: Any) -> Any:
     with guarded("hiding the variables of a shared frame"):
         _hide_shared_variables(event)
     if error is not None:
-        known = trace.reported_as(error)
-        if known is not None and known != event.get("event_id"):
+        record = find_record(error, trace)
+        if record is None:
+            record_reported(trace, error, str(event.get("event_id")))
+        elif record.event_id != event.get("event_id"):
             return None
-        if known is None:
-            trace.remember(error, str(event.get("event_id")))
     with guarded("linking an event to its trace"):
         hint[SECRETS] = _link(event, contexts, trace)
     return event

@@ -25,16 +25,11 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.trace import Span, SpanContext
 
-MAX_REMEMBERED_FAILURES = 64
-
 _KEY = otel_context.create_key("brain_otel.traces.local_trace")
 _variable: ContextVar[LocalTrace | None] = ContextVar("brain_otel.traces.local_trace", default=None)
 
 Before = tuple[Token["LocalTrace | None"], Token["Context"]]
 """What :func:`enter` found."""
-
-_left: ContextVar[tuple[BaseException, LocalTrace] | None] = ContextVar("brain_otel.left_with", default=None)
-_last_failure: tuple[BaseException, LocalTrace] | None = None
 
 
 class Request(NamedTuple):
@@ -58,6 +53,19 @@ class Name(NamedTuple):
 
     text: str
     source: str
+
+
+class FailureRecord(NamedTuple):
+    """What became of an exception; written and read by :mod:`brain_otel.events.failures`."""
+
+    error: BaseException
+    event_id: str | None
+    """The id of its event; None if the exception is ignored, so that later sightings make no event either."""
+
+    @property
+    def is_ignored(self) -> bool:
+        """Whether the exception was judged to be no event."""
+        return self.event_id is None
 
 
 class LocalTrace:
@@ -86,7 +94,7 @@ class LocalTrace:
         describe_request: Callable[[], Request] | None = None,
         attributes: dict[str, Any] | None = None,
         tags: dict[str, str] | None = None,
-        failures: list[tuple[BaseException, str]] | None = None,
+        failures: list[FailureRecord] | None = None,
         closed: bool = False,
     ) -> None:
         self.kind = kind
@@ -106,7 +114,7 @@ class LocalTrace:
         self.tags = {} if tags is None else tags
         """Tags of this trace alone (``transaction.set_tag``)."""
         self.failures = [] if failures is None else failures
-        """The exceptions reported so far with their event ids: one failure is one event."""
+        """What became of its exceptions; kept by :mod:`brain_otel.events.failures`."""
         self.extras: dict[str, Any] = {}
         """A place for destinations to keep what they know of this trace, by their name."""
         self.closed = closed
@@ -122,34 +130,11 @@ class LocalTrace:
             self.root = root
             self.context = otel_context.get_current() if context is None else context
 
-    def remember(self, error: BaseException, event_id: str) -> None:
-        """Note that ``error`` was reported as ``event_id``; the oldest are forgotten past a bound."""
-        self.failures.append((error, event_id))
-        if len(self.failures) > MAX_REMEMBERED_FAILURES:
-            del self.failures[0]
-
-    def reported_as(self, error: BaseException) -> str | None:
-        """The event id under which this very exception, or all of a group, was reported, else None."""
-        for known, event_id in self.failures:
-            if known is error:
-                return event_id
-        if isinstance(error, BaseExceptionGroup):
-            ids = [self.reported_as(inner) for inner in error.exceptions]
-            return ids[0] if all(ids) else None
-        return None
-
-
-def forget_last_failure() -> None:
-    """Let go of the error that ended the latest transaction, and of the frames that it holds."""
-    global _last_failure
-    _last_failure = None
-
 
 def opened(kind: str) -> LocalTrace:
     """A new local trace inside the current one, if there is one: what it inherits is shared or copied here."""
     parent = current()
     if parent is None:
-        forget_last_failure()
         return LocalTrace(kind=kind)
     return LocalTrace(
         kind=kind,
@@ -182,29 +167,6 @@ def leave(before: Before) -> None:
     """Make current what was before."""
     otel_context.detach(before[1])
     _variable.reset(before[0])
-
-
-def failed_in(error: BaseException | None) -> LocalTrace | None:
-    """The local trace that ``error`` ended, if it was the latest to end so here.
-
-    Nothing of ours is around any more when such an error is seen by the server's log, by ``sys.excepthook`` or
-    by the log of a worker's loop; this is how it is still linked, or known to have been reported.
-    """
-    for left in (_left.get(), _last_failure):
-        if left is not None and left[0] is error:
-            return left[1]
-    return None
-
-
-def left_with(error: BaseException, trace: LocalTrace) -> None:
-    """``trace``, inside of no other, was left with ``error``; one such error is remembered at a time.
-
-    A request's only in the context of its server's task, which ends with the request and lets the error go.
-    """
-    global _last_failure
-    _left.set((error, trace))
-    if trace.kind == "transaction":
-        _last_failure = (error, trace)
 
 
 def current_span_context(trace: LocalTrace | None) -> SpanContext | None:

@@ -224,7 +224,7 @@ def test_the_trail_is_the_latest_steps_and_bounded(ingest: SentryIngest, connect
     kept: list[int] = []
     listener = exporting.destination.listener
     assert listener is not None
-    original = listener.exception
+    original = listener.on_exception
 
     def exception(failure: Any) -> None:
         (collected,) = exporting.trail._by_trace.values()
@@ -232,7 +232,7 @@ def test_the_trail_is_the_latest_steps_and_bounded(ingest: SentryIngest, connect
         assert exporting.trail._buffered == len(collected.spans)
         original(failure)
 
-    listener.exception = exception  # type: ignore[method-assign]
+    listener.on_exception = exception  # type: ignore[method-assign]
     exporting.fail(steps=3 * MAX_BREADCRUMBS, others=3 * MAX_BREADCRUMBS)
     assert kept == [MAX_BREADCRUMBS]
     assert (exporting.trail._by_trace, exporting.trail._by_span, exporting.trail._buffered) == ({}, {}, 0)

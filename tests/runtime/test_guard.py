@@ -50,7 +50,16 @@ TARGETS = [
     "brain_otel.telemetry:_state.destinations.0.span_processor._queue._idle",
     *(
         f"brain_otel.sentry.events:SentryListener.{name}"
-        for name in ("begin", "end", "exception", "message", "breadcrumb", "user", "tag", "context")
+        for name in (
+            "on_trace_start",
+            "on_trace_end",
+            "on_exception",
+            "on_message",
+            "on_breadcrumb",
+            "on_user",
+            "on_tag",
+            "on_context",
+        )
     ),
     *(
         f"brain_otel.sentry.events:{name}"
@@ -113,9 +122,9 @@ TARGETS = [
     "brain_otel.instrumentation.fastapi.request:_get_route_details",
     *(
         f"brain_otel.instrumentation.fastapi.errors:{name}"
-        for name in ("is_expected", "report_exception", "_cause_was_reported", "local_trace")
+        for name in ("is_expected", "report_exception", "_cause_was_reported", "record_ignored")
     ),
-    "brain_otel.instrumentation.asyncio:_LoopObserver.begin",
+    "brain_otel.instrumentation.asyncio:_LoopObserver.on_trace_start",
     "brain_otel.instrumentation.asyncio:report_exception",
     "brain_otel.instrumentation.asyncio:local_trace",
     "brain_otel.instrumentation.sqlalchemy.instrumentor:EngineTracer",
@@ -126,10 +135,11 @@ TARGETS = [
     "brain_otel.sdk.span_router:local_trace",
     "brain_otel.traces.local_trace:current",
     "brain_otel.traces.local_trace:opened",
-    "brain_otel.traces.local_trace:left_with",
+    "brain_otel.events.listeners:ended_traces.add",
     "brain_otel.traces.local_trace:LocalTrace.start",
-    "brain_otel.traces.local_trace:LocalTrace.remember",
-    "brain_otel.traces.local_trace:LocalTrace.reported_as",
+    "brain_otel.events.failures:_add",
+    "brain_otel.events.report:find_record",
+    "brain_otel.sentry.events:find_record",
     *(
         f"brain_otel.capture:{name}"
         for name in ("attribute_value", "_level", "_record_on_span", "_set_on_spans", "_local_root", "_emit_log")
@@ -295,7 +305,7 @@ def test_after_all_of_it_telemetry_still_works(client: httpx.Client, sentry: Sen
     """Nothing that failed once keeps what comes later from being sent, and linked."""
     client.post("/control", params={"target": "brain_otel.sentry.span_processor:create_transaction"})
     answers(client)
-    client.post("/control", params={"target": "brain_otel.sentry.events:SentryListener.begin"})
+    client.post("/control", params={"target": "brain_otel.sentry.events:SentryListener.on_trace_start"})
     answers(client)
     client.post("/control")
     sentry.settle(0.3, timeout=10.0)

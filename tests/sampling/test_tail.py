@@ -23,7 +23,7 @@ from brain_otel.runtime import guard
 from brain_otel.sampling.decision import KEPT_BY
 from brain_otel.sampling.tail_buffer import size_of
 from brain_otel.traces import local_trace
-from brain_otel.traces.local_trace import LocalTrace
+from brain_otel.traces.local_trace import FailureRecord, LocalTrace
 from tests.sampling.chosen import Remembering, Service, decision, with_rand
 
 SECOND = 1_000_000_000
@@ -136,14 +136,16 @@ class TestWhatIsKept:
         assert service["sentry"].names == ["before", "root"]
         assert kept_by(service["sentry"].ended[1]) == "error"
 
-    @pytest.mark.parametrize(("event_id", "kept"), [("e" * 32, True), ("", False)])
-    def test_an_error_that_another_has_reported_is_a_reason(self, keeping: Any, event_id: str, kept: bool) -> None:
+    @pytest.mark.parametrize(("event_id", "kept"), [("e" * 32, True), (None, False)])
+    def test_an_error_that_another_has_reported_is_a_reason(
+        self, keeping: Any, event_id: str | None, kept: bool
+    ) -> None:
         """Such as a line of the log; not what was remembered as not worth it."""
         service = keeping()
         with local_trace_entered(LocalTrace(kind="request")) as trace:
             root = service.root()
             trace.start(root, None)
-            trace.remember(ValueError("logged"), event_id)
+            trace.failures.append(FailureRecord(ValueError("logged"), event_id))
             root.end()
         assert service["sentry"].names == (["root"] if kept else [])
 

@@ -160,7 +160,7 @@ def test_a_request_that_crashes_is_a_crashed_session(bridge: Bridge, ingest: Sen
     with local_trace_entered(LocalTrace(kind="request")), bridge.tracer.start_as_current_span("GET /"):
         failure = Failure(error=ValueError("no"), event_id="a" * 32, mechanism="fastapi", handled=False, context={})
         for listener in listeners():
-            listener.exception(failure)
+            listener.on_exception(failure)
     assert sessions(ingest, bridge) == {"exited": 0, "errored": 0, "crashed": 1}
 
 

@@ -62,7 +62,7 @@ class Closing(EventListener):
     def __init__(self, collector: Collector) -> None:
         self._collector = collector
 
-    def end(self, trace: LocalTrace, token: object) -> None:  # noqa: ARG002
+    def on_trace_end(self, trace: LocalTrace, token: object) -> None:  # noqa: ARG002
         self._collector.close(trace)
 
 

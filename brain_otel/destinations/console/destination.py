@@ -109,11 +109,11 @@ class ConsoleListener(EventListener):
     def __init__(self, processor: ConsoleSpanProcessor) -> None:
         self._processor = processor
 
-    def end(self, trace: LocalTrace, token: object) -> None:  # noqa: ARG002
+    def on_trace_end(self, trace: LocalTrace, token: object) -> None:  # noqa: ARG002
         """The local trace is left."""
         self._processor.leave(trace)
 
-    def exception(self, failure: Failure) -> None:
+    def on_exception(self, failure: Failure) -> None:
         """Note the error without keeping it: its frames hold the application's objects."""
         name = type(failure.error).__name__
         text = f"{name} (its text could not be read)"
@@ -121,11 +121,11 @@ class ConsoleListener(EventListener):
             text = clean(f"{name}: {failure.error}").removesuffix(":")
         self._note(text, failure.event_id, "handled" if failure.handled else "unhandled", is_error=True)
 
-    def message(self, message: Message) -> None:
+    def on_message(self, message: Message) -> None:
         """Note the message; from level ``error`` on it counts as an error."""
         self._note(clean(message.text), message.event_id, message.level, is_error=message.level in ("error", "fatal"))
 
-    def tag(self, key: str, value: Any) -> None:
+    def on_tag(self, key: str, value: Any) -> None:
         """Note the tag."""
         trace = local_trace.current()
         if trace is not None:

@@ -17,10 +17,10 @@ from starlette.requests import ClientDisconnect
 from starlette.websockets import WebSocketDisconnect
 
 from brain_otel.events.error_rules import error_rules
+from brain_otel.events.failures import find_record, record_ignored
 from brain_otel.events.report import report_exception
 from brain_otel.runtime.guard import guarded
 from brain_otel.sampling.context import is_suppressed
-from brain_otel.traces import local_trace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -39,11 +39,10 @@ _EXPECTED = (
 def report_unhandled(error: BaseException) -> None:
     """Report what has left the app, unless it is nobody's fault here: then the server's log of it is no event."""
     with guarded("judging an unhandled exception"):
-        trace = local_trace.current()
         if (isinstance(error, Exception) and not is_expected(error)) or error_rules().should_report(error):
             report_exception(error, handled=False, mechanism=_MECHANISM)
-        elif trace is not None:
-            trace.remember(error, event_id="")
+        else:
+            record_ignored(error)
 
 
 def is_expected(error: BaseException) -> bool:
@@ -95,11 +94,10 @@ def _report_handled(error: Exception, response: Any) -> None:
 
 def _cause_was_reported(error: BaseException) -> bool:
     """Whether an ``HTTPException`` only translates, for the client, a failure that was reported already."""
-    trace = local_trace.current()
-    if trace is None or not isinstance(error, HTTPException):
+    if not isinstance(error, HTTPException):
         return False
     cause = error.__cause__ or error.__context__
-    return cause is not None and trace.reported_as(cause) is not None
+    return cause is not None and find_record(cause) is not None
 
 
 def _is_async(handler: Any) -> bool:

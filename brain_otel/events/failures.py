@@ -1,0 +1,103 @@
+"""One failure is one event: remembers what became of each exception.
+
+An exception is seen by many: the instrumentation that it passes, the server's log, ``sys.excepthook``. The first one
+reports or ignores it and leaves a record on the local trace; the others find the record and make no
+second event.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from typing import TYPE_CHECKING
+
+from brain_otel.traces import local_trace
+from brain_otel.traces.local_trace import FailureRecord
+
+if TYPE_CHECKING:
+    from brain_otel.traces.local_trace import LocalTrace
+
+MAX_RECORDS = 64
+"""Failure records per local trace; the oldest is discarded beyond it."""
+
+
+def record_reported(trace: LocalTrace, error: BaseException, event_id: str) -> None:
+    """Remember that ``error`` is the event ``event_id``."""
+    _add(trace, FailureRecord(error, event_id))
+
+
+def record_ignored(error: BaseException) -> None:
+    """Remember for the current local trace that ``error`` is no event, such as the client's mistake."""
+    trace = local_trace.current()
+    if trace is not None:
+        _add(trace, FailureRecord(error, None))
+
+
+def _add(trace: LocalTrace, record: FailureRecord) -> None:
+    trace.failures.append(record)
+    if len(trace.failures) > MAX_RECORDS:
+        del trace.failures[0]
+
+
+def find_record(error: BaseException, trace: LocalTrace | None = None) -> FailureRecord | None:
+    """The record of ``error`` in ``trace`` (default: the trace that ``error`` belongs to), None if it has none.
+
+    A group whose exceptions have all been reported has the record of its first.
+    """
+    trace = trace or trace_of(error)
+    if trace is None:
+        return None
+    for record in trace.failures:
+        if record.error is error:
+            return record
+    if isinstance(error, BaseExceptionGroup):
+        inner = [find_record(each, trace) for each in error.exceptions]
+        if all(record is not None and not record.is_ignored for record in inner):
+            return inner[0]
+    return None
+
+
+def has_reported(trace: LocalTrace) -> bool:
+    """Whether a failure of ``trace`` became an event."""
+    return any(not record.is_ignored for record in trace.failures)
+
+
+def trace_of(error: BaseException | None) -> LocalTrace | None:
+    """The local trace that ``error`` belongs to: the current one, else the one that it has just ended."""
+    return local_trace.current() or ended_traces.find(error)
+
+
+class _EndedTraces:
+    """The exceptions that ended local traces, one per context, and the latest that ended a transaction.
+
+    The server's log, ``sys.excepthook`` and the log of a worker's loop see such an exception when no local trace is
+    current any more. This links it nevertheless.
+    """
+
+    def __init__(self) -> None:
+        self._here: ContextVar[tuple[BaseException, LocalTrace] | None] = ContextVar(
+            "brain_otel.ended_trace", default=None
+        )
+        self._latest: tuple[BaseException, LocalTrace] | None = None
+
+    def add(self, error: BaseException, trace: LocalTrace) -> None:
+        """Remember that ``error`` ended ``trace``, which is in no other local trace.
+
+        The exception of a request is kept in its server's context alone, which ends with the request.
+        """
+        self._here.set((error, trace))
+        if trace.kind == "transaction":
+            self._latest = (error, trace)
+
+    def find(self, error: BaseException | None) -> LocalTrace | None:
+        """The local trace that ``error`` ended, None unless it was the latest to end one here."""
+        for ended in (self._here.get(), self._latest):
+            if ended is not None and ended[0] is error:
+                return ended[1]
+        return None
+
+    def forget_latest(self) -> None:
+        """Release the exception that ended the latest transaction, and the frames that it holds."""
+        self._latest = None
+
+
+ended_traces = _EndedTraces()
