@@ -17,7 +17,7 @@ from tests.support.process import Server, free_port, uvicorn_command
 from tests.support.services import Valkey
 
 LINE = re.compile(
-    r"^ERROR brain_otel\.guard brain_otel failed while (.*?); the application is not affected \((.*)$", re.M
+    r"^ERROR brain_otel\.runtime\.guard brain_otel failed while (.*?); the application is not affected \((.*)$", re.M
 )
 
 #: What can run in, or because of, a request; each must be called by one of `REQUESTS`.
@@ -122,7 +122,7 @@ TARGETS = [
     "brain_otel.instrumentation.fastapi.request:_get_route_details",
     *(
         f"brain_otel.instrumentation.fastapi.errors:{name}"
-        for name in ("is_expected", "report_exception", "_cause_was_reported", "record_ignored")
+        for name in ("is_expected", "report_exception", "_cause_was_reported")
     ),
     "brain_otel.instrumentation.asyncio:_LoopObserver.on_trace_start",
     "brain_otel.instrumentation.asyncio:report_exception",
