@@ -24,9 +24,10 @@ from brain_otel.configuration.error import (
     masked,
     reason,
 )
+from brain_otel.configuration.values import BadValueError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
 Key = tuple[str | int, ...]
@@ -73,6 +74,18 @@ class Document:
             else:
                 return None
         return value
+
+    def read(self, key: Key, reader: Callable[[Any], Any], default: Any = None) -> Any:
+        """What ``reader`` makes of the value at ``key``; ``default`` where there is none.
+
+        Raises:
+            ConfigurationError: the reader rejects the value.
+        """
+        value = self.get(*key)
+        try:
+            return default if value is None else reader(value)
+        except BadValueError as error:
+            raise self.error((*key, *error.path), error.value, error.allowed) from None
 
     def record_origin(self, key: Key, variable: str, *, moved_from: Key | None = None) -> None:
         """Remember that ``variable`` gave what is at ``key``, or that it has moved there from another place."""

@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import copy
 import os
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from brain_otel.configuration.destinations import METRIC_EXPORTER, read_destinations, replace_destinations
 from brain_otel.configuration.document import Document, read_document
 from brain_otel.configuration.file_choice import Choice, choose_file
 from brain_otel.configuration.schema import MAJOR, MINOR, is_newer, reject_endless, validate
-from brain_otel.configuration.sections.delivery import read_delivery
-from brain_otel.configuration.sections.errors import read_errors
-from brain_otel.configuration.sections.instrumentation import read_instrumentation
-from brain_otel.configuration.sections.privacy import read_privacy
-from brain_otel.configuration.sections.sampling import read_sampling, sentry_rate
-from brain_otel.configuration.sections.sentry import read_sentry
-from brain_otel.configuration.settings import SentrySettings, Settings
+from brain_otel.configuration.sections.sampling import check_destinations, sentry_rate
+from brain_otel.configuration.settings import SamplingSettings, SentrySettings, Settings
 from brain_otel.configuration.simple_form import is_simple_form
-from brain_otel.configuration.values import OURS, read_boolean, reject_unknown, resource_attribute
+from brain_otel.configuration.values import number, read_fields
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from brain_otel.configuration.document import Key
     from brain_otel.configuration.options import Options
+
+OURS = ("distribution", "brain_otel")
+"""The place of our block in the file."""
+
+_FOR_SENTRY = ("sentry", "sentry_otlp")
 
 
 def read_settings(
@@ -78,17 +80,20 @@ def read_all(
 def _settings(
     environment: str, document: Document, destinations: tuple[Options, ...], notices: tuple[str, ...]
 ) -> Settings:
-    ours = document.get(*OURS) or {}
-    blocks = ("sentry", "instrumentation", "errors", "privacy", "sampling", "delivery")
-    reject_unknown(document, OURS, ours, (*blocks, "fast_paths"))
     _reject_unpaired(document)
-    sentry = read_sentry(environment, document)
+    block = document.read(OURS, partial(read_fields, Settings), {})
+    head = _head_rate(document)
     reject_endless(document)
-    sampling = read_sampling(document, destinations)
-    if not any(destination.name in ("sentry", "sentry_otlp") for destination in destinations):
-        sentry = None
-    if sentry is not None:
-        sentry = sentry._replace(traces_sample_rate=sentry_rate(sampling, sentry.traces_sample_rate))
+    sampling: SamplingSettings = block.get("sampling", SamplingSettings())
+    document.read((*OURS, "sampling"), lambda _: check_destinations(sampling, destinations, head))
+    given: SentrySettings | None = block.pop("sentry", None)
+    sentry = None
+    if given and (given.dsn or given.spotlight) and any(each.name in _FOR_SENTRY for each in destinations):
+        sentry = given._replace(
+            environment=environment,
+            service_version=_resource_attribute(document, "service.version"),
+            traces_sample_rate=sentry_rate(sampling, head),
+        )
     return Settings(
         environment=environment,
         source=document.source,
@@ -96,24 +101,44 @@ def _settings(
         simple_form=is_simple_form(document.data),
         destinations=destinations,
         sentry=sentry,
-        instrumentation=read_instrumentation(document),
-        errors=read_errors(document),
-        sampling=sampling,
-        delivery=read_delivery(document),
         disabled=bool(document.get("disabled")),
-        privacy=read_privacy(document),
-        fast_paths=read_boolean(document, (*OURS, "fast_paths"), Settings._field_defaults),
-        send_default_pii=read_boolean(
-            document, (*OURS, "sentry", "send_default_pii"), SentrySettings._field_defaults
-        ),
+        send_default_pii=given is not None and given.send_default_pii,
         notices=notices,
+        **block,
     )
+
+
+def _head_rate(document: Document) -> float:
+    """The share of traces that the file's sampler records if no caller has decided.
+
+    Without a sampler, OpenTelemetry's SDK records every trace, and so it does with most samplers of other packages.
+    """
+    place: Key = ("tracer_provider", "sampler")
+    while document.get(*place, "parent_based") is not None:
+        place = (*place, "parent_based", "root")
+    if "always_off" in (document.get(*place) or {}):
+        return 0.0
+    rate: float = document.read((*place, "trace_id_ratio_based", "ratio"), number(0, 1), 1.0)
+    return rate
+
+
+def _resource_attribute(document: Document, name: str) -> str | None:
+    """The value that the file gives the resource attribute ``name``; an empty one counts as none."""
+    found = None
+    for pair in str(document.get("resource", "attributes_list") or "").split(","):
+        key, _, value = pair.partition("=")
+        if key.strip() == name and value.strip():
+            found = value.strip()
+    for attribute in document.get("resource", "attributes") or ():
+        if attribute.get("name") == name and attribute.get("value"):
+            found = str(attribute["value"])
+    return found
 
 
 def _lacks_dsn(document: Document, destinations: tuple[Options, ...], environ: Mapping[str, str]) -> bool:
     """Whether a file of the user's own has a destination that needs the DSN and does not read the one that is set."""
     named = "dsn" in (document.get(*OURS, "sentry") or {})
-    wanted = any(each.name in ("sentry", "sentry_otlp") for each in destinations)
+    wanted = any(each.name in _FOR_SENTRY for each in destinations)
     return wanted and not named and "SENTRY_DSN" in environ
 
 
@@ -132,7 +157,7 @@ def _upstream_part(
         readers[options.index]["periodic"]["exporter"] = {METRIC_EXPORTER: {"destination": options.index}}
     resource = data.get("resource") or {}
     attributes = [each for each in resource.get("attributes") or () if each.get("value") not in (None, "")]
-    if resource_attribute(document, "deployment.environment.name") is None:
+    if _resource_attribute(document, "deployment.environment.name") is None:
         attributes.append({"name": "deployment.environment.name", "value": environment})
     data["resource"] = {**resource, "attributes": attributes}
     propagator = data.get("propagator") or {}

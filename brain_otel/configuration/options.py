@@ -8,26 +8,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from brain_otel.configuration import values as readers
 from brain_otel.configuration.error import MASK, ConfigurationError, configuration_error, is_secret_name, reason
+from brain_otel.configuration.values import BadValueError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from brain_otel.configuration.values import Reader
+
     Signal = Literal["traces", "logs", "metrics"]
     Choice = TypeVar("Choice", bound=str)
     Refuse = Callable[[tuple[str, ...], object, str], ConfigurationError]
-
-BOOLEANS = {
-    "true": True,
-    "yes": True,
-    "on": True,
-    "1": True,
-    "false": False,
-    "no": False,
-    "off": False,
-    "0": False,
-}
-"""The words for a boolean, as variables give them."""
 
 
 class Options:
@@ -84,52 +76,27 @@ class Options:
 
     def text(self, name: str, default: str = "") -> str:
         """Text."""
-        value = self.raw(name)
-        if value is None:
-            return default
+        value = self._read(name, default, lambda value: value)
         if isinstance(value, (dict, list)):
             raise self.error(name, "text")
         return str(value)
 
     def choice(self, name: str, allowed: Sequence[Choice], default: Choice) -> Choice:
         """One of a few words."""
-        value = self.raw(name)
-        if value is None:
-            return default
-        for word in allowed:
-            if value == word:
-                return word
-        raise self.error(name, ", ".join(allowed))
+        word: Choice = self._read(name, default, readers.choice(allowed))
+        return word
 
     def boolean(self, name: str, default: bool) -> bool:
         """A boolean, or one of the words for it."""
-        value = self.raw(name)
-        if value is None:
-            return default
-        word = str(value).strip().lower()
-        if word not in BOOLEANS:
-            raise self.error(name, ", ".join(BOOLEANS))
-        return BOOLEANS[word]
+        return bool(self._read(name, default, readers.boolean))
 
     def number(self, name: str, default: float, low: float, high: float) -> float:
         """A number from ``low`` to ``high``."""
-        value = self.raw(name)
-        if value is None:
-            return default
-        number = _number(value)
-        if number is None or not low <= number <= high:
-            raise self.error(name, f"a number from {_plain(low)} to {_plain(high)}")
-        return number
+        return float(self._read(name, default, readers.number(low, high)))
 
     def integer(self, name: str, default: int, low: int, high: int) -> int:
         """A whole number from ``low`` to ``high``."""
-        value = self.raw(name)
-        if value is None:
-            return default
-        number = _number(value)
-        if number is None or number != int(number) or not low <= number <= high:
-            raise self.error(name, f"a whole number from {low} to {high}")
-        return int(number)
+        return int(self._read(name, default, readers.number(low, high, whole=True)))
 
     def error(self, name: str, allowed: str) -> ConfigurationError:
         """The error to raise for the value of ``name``."""
@@ -150,6 +117,13 @@ class Options:
                 allowed = "the keys " + ", ".join(dict.fromkeys(self._asked)) if self._asked else "no keys"
                 raise self._refuse((str(name),), value, allowed)
 
+    def _read(self, name: str, default: Any, reader: Reader) -> Any:
+        value = self.raw(name)
+        try:
+            return default if value is None else reader(value)
+        except BadValueError as error:
+            raise self._refuse((name,), value, error.allowed) from None
+
     def _identity(self) -> tuple[object, ...]:
         return self.name, self.place, self.signal, self.index, self.values
 
@@ -161,18 +135,3 @@ class Options:
             if hidden
             else configuration_error(place, value, allowed)
         )
-
-
-def _number(value: object) -> float | None:
-    """``value`` as a finite number, else None."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        return None
-    try:
-        number = float(value)
-    except ValueError:
-        return None
-    return number if abs(number) != float("inf") and number == number else None
-
-
-def _plain(number: float) -> str:
-    return str(int(number)) if number == int(number) else str(number)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from brain_otel.configuration.error import MASK, is_secret_name
-from brain_otel.configuration.options import BOOLEANS
+from brain_otel.configuration.values import BOOLEANS
 from brain_otel.privacy import FILTERED, is_sensitive, masked_url
 
 if TYPE_CHECKING:

@@ -1,7 +1,5 @@
 """What can be set about privacy: names, and which rules hold."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 FILTERED = "[Filtered]"

@@ -21,6 +21,7 @@ from brain_otel.configuration.loading import read_settings
 from brain_otel.configuration.sections.sentry import is_dsn
 from brain_otel.configuration.settings import Secret, SentrySettings, Settings
 from brain_otel.sdk.pipeline import create_destinations
+from tests.support import ROOT
 from tests.support.process import run_python
 
 ENVIRONMENTS = ("development", "production", "staging", "test")
@@ -140,7 +141,7 @@ class TestChoiceOfTheFile:
 class TestPackagedFiles:
     def test_they_are_those_of_the_environments(self) -> None:
         """The package has the files of config/ and no others."""
-        source = Path(__file__).parent.parent / "config"
+        source = ROOT / "config"
         assert sorted(path.stem for path in packaged_files().glob("*.yaml")) == list(ENVIRONMENTS)
         for name in ENVIRONMENTS:
             assert (packaged_files() / f"{name}.yaml").read_text() == (source / f"{name}.yaml").read_text()
@@ -568,6 +569,30 @@ class TestWhatUpstreamSees:
         assert not any(name.startswith("x-") for name in read.document)
 
 
+class TestRate:
+    @pytest.mark.parametrize(
+        ("sampler", "expected"),
+        [
+            ("", 1.0),
+            ("{always_on: }", 1.0),
+            ("{always_off: }", 0.0),
+            ("{trace_id_ratio_based: {ratio: 0.25}}", 0.25),
+            ("{trace_id_ratio_based: }", 1.0),
+            ("{parent_based: }", 1.0),
+            ("{parent_based: {root: {always_off: }}}", 0.0),
+            ("{parent_based: {root: {parent_based: {root: {trace_id_ratio_based: {ratio: 0.5}}}}}}", 0.5),
+            ("{of_another_package: {ratio: 0.5}}", 1.0),
+        ],
+    )
+    def test_the_rate_is_that_of_the_files_sampler(self, tmp_path: Path, sampler: str, expected: float) -> None:
+        """A file without a sampler records every trace, as OpenTelemetry's SDK does."""
+        provider = f"{{processors: [{{sentry: }}], sampler: {sampler}}}" if sampler else "{processors: [{sentry: }]}"
+        block = f"distribution: {{brain_otel: {{sentry: {{dsn: '{DSN}'}}}}}}"
+        sentry = from_text(tmp_path, f"tracer_provider: {provider}\n{block}").sentry
+        assert sentry is not None
+        assert sentry.traces_sample_rate == expected
+
+
 class TestProvenance:
     def test_an_error_names_the_variable_only_where_there_is_one(self, tmp_path: Path) -> None:
         """A value written in the file is the file's, also next to one that is not."""
@@ -620,7 +645,7 @@ class TestSettings:
         """Neither sentry-sdk nor FastAPI is imported to read settings."""
         code = """
 import sys
-from brain_otel.configuration import read_settings
+from brain_otel.configuration.loading import read_settings
 read_settings({"SENTRY_DSN": "https://a@b/1"})
 print([name for name in ("sentry_sdk", "fastapi") if name in sys.modules])
 """

@@ -144,7 +144,9 @@ bad("ratio in a file", "tracer_provider: {processors: [{memory: }], sampler: {tr
     "{file}: tracer_provider.sampler.trace_id_ratio_based.ratio is 10", "a number from 0 to 1")
 bad("ratio not a number",
     "tracer_provider: {processors: [{memory: }], sampler: {trace_id_ratio_based: {ratio: .nan}}}",
-    "{file}: tracer_provider.sampler.trace_id_ratio_based.ratio is nan", "a finite number")
+    "{file}: tracer_provider.sampler.trace_id_ratio_based.ratio is nan", "a number from 0 to 1")
+bad("number that is none", "resource: {attributes: [{name: a, value: .nan}]}",
+    "{file}: resource.attributes.0.value is nan", "a finite number")
 bad("unknown sampler", "tracer_provider: {processors: [{memory: }], sampler: {some_times: {}}}",
     "{file}: tracer_provider cannot be made (", "OpenTelemetry's SDK")
 bad("unknown propagator", "propagator: {composite: [{tracecontxt: }]}",
@@ -381,7 +383,8 @@ for signal, variable in (
     bad(f"unknown exporter of {signal}", None, f"{variable} is 'zipkin,otlp'",
         "memory, otlp", {**PRODUCTION, variable: "zipkin,otlp"})
 bad("health check without a slash", ours("", "health_checks: [health]"),
-    "{file}: distribution.brain_otel.instrumentation.health_checks is a list of 1", "a list of paths")
+    "{file}: distribution.brain_otel.instrumentation.health_checks.0 is 'health'",
+    "a path that begins with /")
 bad("health check that is no list", ours("", "health_checks: /health"),
     "{file}: distribution.brain_otel.instrumentation.health_checks is '/health'", "a list of paths")
 bad("exporters without a name", None, "OTEL_TRACES_EXPORTER is ' , '", "none, or some of",
@@ -477,7 +480,7 @@ bad(
     "a spool that is too small",
     delivery("{spool: {directory: /tmp/x, max_bytes: 1000}}"),
     f"{{file}}: {SPOOL}.max_bytes is 1000",
-    "a number of bytes from 1048576 to 1125899906842624",
+    "a whole number of bytes from 1048576 to 1125899906842624",
 )
 bad(
     "an age that is no number, and no directory",

@@ -1,64 +1,53 @@
-"""The file's block about delivery, ``distribution.brain_otel.delivery``: what stands in it, and what is refused."""
+"""``distribution.brain_otel.delivery``: where telemetry waits until it is sent."""
 
-from __future__ import annotations
-
-import math
+import os.path
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Annotated, Any, Literal, NamedTuple
 
-from brain_otel.configuration.settings import MIN_BYTES, DeliverySettings, SpoolSettings
-from brain_otel.configuration.values import OURS, reject_unknown
+from brain_otel.configuration.values import BadValueError, number, read_fields
 
-if TYPE_CHECKING:
-    from brain_otel.configuration.document import Document, Key
+MIN_BYTES = 2**20
+"""The smallest allowed bound of a spool, in bytes."""
 
-PLACE = (*OURS, "delivery")
-SHIPPERS = ("thread", "process", "external")
+SPOOL_BYTES = 256 * 2**20
+"""Default bound of a spool, in bytes."""
 
+SPOOL_AGE = 24 * 3600.0
+"""Default age in seconds after which an unsent record is dropped."""
 
-def read_delivery(document: Document) -> DeliverySettings:
-    """How what is to be sent is kept until it is.
-
-    Raises:
-        ConfigurationError: a value is wrong.
-    """
-    given = document.get(*PLACE)
-    if given is None:
-        return DeliverySettings()
-    reject_unknown(document, PLACE, given, DeliverySettings._fields)
-    shipper = given.get("shipper") or DeliverySettings().shipper
-    if shipper not in SHIPPERS:
-        raise document.error((*PLACE, "shipper"), shipper, ", ".join(SHIPPERS))
-    return DeliverySettings(spool=_spool(document), shipper=shipper)
+CONNECTIONS = 4
+"""Concurrent requests while many records wait; a distant backend answers slowly."""
 
 
-def _spool(document: Document) -> SpoolSettings | None:
-    place = (*PLACE, "spool")
-    given = document.get(*place)
-    if given is None:
+def _directory(value: Any) -> Path | None:
+    if value == "":
         return None
-    reject_unknown(document, place, given, SpoolSettings._fields)
-    values: dict[str, Any] = {}
-    if given.get("max_bytes") is not None:
-        values["max_bytes"] = int(_number(document, (*place, "max_bytes"), MIN_BYTES, 2**50, "bytes"))
-    if given.get("max_age") is not None:
-        values["max_age"] = _number(document, (*place, "max_age"), 60, 30 * 24 * 3600, "seconds")
-    directory = given.get("directory")
-    if directory in (None, ""):
-        return None
-    if not isinstance(directory, str) or not Path(directory).is_absolute() or "\0" in directory:
-        raise document.error((*place, "directory"), directory, "an absolute path")
-    if Path(directory).exists() and not Path(directory).is_dir():
-        raise document.error((*place, "directory"), directory, "the path of a directory, which need not exist")
-    return SpoolSettings(directory=Path(directory), **values)
+    if not isinstance(value, str) or not Path(value).is_absolute() or "\0" in value:
+        raise BadValueError(value, "an absolute path")
+    if os.path.exists(value) and not os.path.isdir(value):  # noqa: PTH110, PTH112 - pathlib's raise OSError
+        raise BadValueError(value, "the path of a directory, which need not exist")
+    return Path(value)
 
 
-def _number(document: Document, place: Key, low: float, high: float, unit: str) -> float:
-    value = document.get(*place)
-    try:
-        number = math.nan if isinstance(value, (bool, list, dict)) else float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    if not low <= number <= high:
-        raise document.error(place, value, f"a number of {unit} from {low} to {high}")
-    return number
+class SpoolSettings(NamedTuple):
+    """The on-disk queue."""
+
+    directory: Annotated[Path, _directory]
+    max_bytes: Annotated[int, number(MIN_BYTES, 2**50, whole=True, unit="bytes")] = SPOOL_BYTES
+    """Bytes of all waiting records; beyond it the oldest traces are dropped first, errors last."""
+    max_age: Annotated[float, number(60, 30 * 24 * 3600, unit="seconds")] = SPOOL_AGE
+    """Seconds after which an unsent record is dropped."""
+
+
+def _spool(given: Any) -> SpoolSettings | None:
+    values = read_fields(SpoolSettings, given)
+    return SpoolSettings(**values) if values.get("directory") else None
+
+
+class DeliverySettings(NamedTuple):
+    """Where telemetry waits until it is sent, and who sends it."""
+
+    spool: Annotated[SpoolSettings | None, _spool] = None
+    """None: records wait in memory."""
+    shipper: Literal["thread", "process", "external"] = "thread"
+    """Who sends spooled records: a thread of this process, a process that it starts, or ``brain-otel ship``."""

@@ -1,44 +1,35 @@
-"""Reads ``distribution.brain_otel.instrumentation``."""
+"""``distribution.brain_otel.instrumentation``: which libraries are instrumented, and how."""
 
-from __future__ import annotations
+from typing import Annotated, Literal, NamedTuple
 
-from typing import TYPE_CHECKING, Any
+from brain_otel.configuration.values import list_of, text
 
-from brain_otel.configuration.settings import InstrumentationSettings
-from brain_otel.configuration.values import OURS, read_boolean, reject_unknown
-
-if TYPE_CHECKING:
-    from brain_otel.configuration.document import Document
+_PATHS = list_of(
+    text(lambda path: path.startswith("/"), "a path that begins with /"), "a list of paths, each beginning with /"
+)
 
 
-def read_instrumentation(document: Document) -> InstrumentationSettings:
-    """Which libraries are instrumented and how.
+class InstrumentationSettings(NamedTuple):
+    """Which libraries are instrumented, and how."""
 
-    Raises:
-        ConfigurationError: a value is wrong.
-    """
-    place = (*OURS, "instrumentation")
-    given = document.get(*place) or {}
-    known = InstrumentationSettings._fields
-    reject_unknown(document, place, given, known)
-    values: dict[str, Any] = {}
-    for name in given:
-        if name == "fastapi":
-            choice = "off" if given[name] is False else given[name]
-            if choice not in ("contrib", "native", "off"):
-                raise document.error((*place, name), given[name], "contrib, native, off")
-            values[name] = choice
-        elif name == "health_checks":
-            values[name] = _paths(document, (*place, name))
-        else:
-            values[name] = read_boolean(document, (*place, name), InstrumentationSettings._field_defaults)
-    return InstrumentationSettings(**values)
-
-
-def _paths(document: Document, place: tuple[str, ...]) -> tuple[str, ...]:
-    value = document.get(*place)
-    if value is None:
-        return ()
-    if not isinstance(value, list) or not all(isinstance(each, str) and each.startswith("/") for each in value):
-        raise document.error(place, value, "a list of paths, each beginning with /")
-    return tuple(value)
+    fastapi: Literal["contrib", "native", "off"] = "contrib"
+    """``contrib``: OpenTelemetry's instrumentation; ``native``: FastAPI's own spans (FastAPI 0.142 or later)."""
+    health_checks: Annotated[tuple[str, ...], _PATHS] = (
+        "/health",
+        "/health/live",
+        "/health/ready",
+        "/healthz",
+        "/livez",
+        "/readyz",
+        "/metrics",
+    )
+    """Paths, as the client requests them, whose requests are not traced."""
+    sqlalchemy: bool = True
+    sqlalchemy_connect_spans: bool = False
+    """Whether each connection taken from a pool gets a span."""
+    redis: bool = True
+    httpx: bool = True
+    logging: bool = True
+    """Put trace ids on every log record, and send log records to the file's destinations for logs."""
+    asyncio: bool = True
+    """Report exceptions of child tasks that nobody retrieves, linked to the request that started the task."""

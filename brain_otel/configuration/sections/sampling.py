@@ -1,153 +1,107 @@
-"""The file's block about sampling, ``distribution.brain_otel.sampling``: what stands in it, and what is refused."""
+"""``distribution.brain_otel.sampling``: what is recorded, beside the sampler in OpenTelemetry's own place."""
 
-from __future__ import annotations
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
-import math
-from typing import TYPE_CHECKING, Any
-
-from brain_otel.configuration.options import BOOLEANS
-from brain_otel.configuration.settings import RuleSettings, SamplingSettings, TailSettings
-from brain_otel.configuration.values import OURS, TRACES_RATE, reject_unknown
+from brain_otel.configuration.values import MAX_NUMBER, BadValueError, list_of, mapping_of, number, read_fields
 
 if TYPE_CHECKING:
-    from brain_otel.configuration.document import Document, Key
     from brain_otel.configuration.options import Options
 
-PLACE = (*OURS, "sampling")
-
-_MOST = 1_000_000_000
-"""No bound in the file is above it."""
-
-
-def read_sampling(document: Document, destinations: tuple[Options, ...]) -> SamplingSettings:
-    """What is sampled, beside the sampler in OpenTelemetry's own place.
-
-    Raises:
-        ConfigurationError: a value is wrong.
-    """
-    given = document.get(*PLACE)
-    if given is None:
-        return SamplingSettings()
-    reject_unknown(document, PLACE, given, SamplingSettings._fields)
-    rules = _rules(document)
-    return SamplingSettings(
-        rules=rules, destinations=_destinations(document, destinations, rules), tail=_tail(document)
-    )
+_RATE = number(0, 1)
+_SECONDS = number(above=0, unit="seconds")
+_COUNT = number(1, MAX_NUMBER, whole=True)
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
-def sentry_rate(sampling: SamplingSettings, head: float) -> float:
-    """The share of all traces that Sentry gets where the head records the share ``head``."""
-    return min([head, *(sampling.destinations.get(name, 1.0) for name in ("sentry", "sentry_otlp"))])
+def _pattern(value: Any) -> str:
+    if value is None or value == "" or isinstance(value, (list, dict)):
+        raise BadValueError(value, "text, in which * stands for anything")
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _rules(document: Document) -> tuple[RuleSettings, ...]:
-    place = (*PLACE, "rules")
-    given = document.get(*place)
-    if given is None:
-        return ()
-    if not isinstance(given, list):
-        raise document.error(place, given, "a list of rules")
-    return tuple(_rule(document, (*place, index), each) for index, each in enumerate(given))
+class RuleSettings(NamedTuple):
+    """A rate for some requests, jobs and scripts; a condition that is not given matches everything."""
+
+    route: Annotated[str | None, _pattern] = None
+    """A pattern for the route (``/missions/{mission_id}``) or the path (``/missions/7``)."""
+    method: Annotated[str | None, _pattern] = None
+    environment: Annotated[str | None, _pattern] = None
+    """A pattern for the environment's name."""
+    attributes: Annotated[
+        Mapping[str, str], mapping_of(_pattern, "a mapping of attributes to values or patterns")
+    ] = _NOTHING
+    """Patterns for attributes that the root span has when it starts."""
+    rate: Annotated[float, _RATE] = 1.0
+    """The share of matching traces that is recorded, 0 to 1."""
+    per_second: Annotated[float | None, number(above=0)] = None
+    """Most matching traces that this process records in a second; None: no limit."""
 
 
-def _rule(document: Document, place: Key, given: Any) -> RuleSettings:
-    reject_unknown(document, place, given, RuleSettings._fields)
-    values: dict[str, Any] = {
-        name: _text(document, (*place, name), given[name])
-        for name in ("route", "method", "environment")
-        if given.get(name) is not None
-    }
-    if given.get("attributes") is not None:
-        values["attributes"] = _attributes(document, (*place, "attributes"), given["attributes"])
-    if given.get("rate") is not None:
-        values["rate"] = _number(document, (*place, "rate"), "a number from 0 to 1", low=0.0, high=1.0)
-    if given.get("per_second") is not None:
-        values["per_second"] = _number(document, (*place, "per_second"), "a number above 0", above=0.0)
+def _rule(given: Any) -> RuleSettings:
+    values = read_fields(RuleSettings, given)
     if not {"rate", "per_second"} & values.keys():
-        raise document.error(place, given, "a rule with rate, per_second or both")
+        raise BadValueError(given, "a rule with rate, per_second or both")
     return RuleSettings(**values)
 
 
-def _attributes(document: Document, place: Key, given: Any) -> dict[str, str]:
-    if not isinstance(given, dict):
-        raise document.error(place, given, "a mapping of attributes to values or patterns")
-    return {str(name): _text(document, (*place, str(name)), value) for name, value in given.items()}
+class TailSettings(NamedTuple):
+    """Which local traces are kept although the head decided against them, and the bounds of those that wait."""
+
+    errors: bool = True
+    """Keep a trace with a span of status error, or with a reported exception."""
+    slower_than: Annotated[float | None, _SECONDS] = None
+    """Keep a trace that lasts longer than this, in seconds; None: no trace is kept for being slow."""
+    max_traces: Annotated[int, _COUNT] = 10_000
+    max_spans: Annotated[int, _COUNT] = 100_000
+    max_bytes: Annotated[int, _COUNT] = 64_000_000
+    """Bound of the estimated size, which is rather too high than too low."""
+    max_age: Annotated[float, _SECONDS] = 120.0
+    """Seconds that a local trace waits for its end."""
 
 
-def _destinations(
-    document: Document, destinations: tuple[Options, ...], rules: tuple[RuleSettings, ...]
-) -> dict[str, float]:
-    place = (*PLACE, "destinations")
-    given = document.get(*place)
-    if given is None:
-        return {}
-    used = tuple(dict.fromkeys(each.name for each in destinations if each.signal == "traces"))
-    if not isinstance(given, dict):
-        raise document.error(place, given, "a mapping of destinations to rates")
-    head = document.get(*TRACES_RATE)
-    most = max([1.0 if head is None else float(head), *(each.rate for each in rules)])
-    allowed = f"a number from 0 to {most:g}" + (
-        "" if most == 1.0 else ", the highest rate at which traces are recorded"
-    )
-    shares = {}
-    for name in given:
-        if name not in used:
-            raise document.error(
-                (*place, str(name)), given[name], f"the file's destinations for traces: {', '.join(used)}"
-            )
-        shares[name] = _number(document, (*place, name), allowed, low=0.0, high=most)
-    return shares
-
-
-def _tail(document: Document) -> TailSettings | None:
-    place = (*PLACE, "tail")
-    given = document.get(*place)
-    if given is None:
-        return None
-    reject_unknown(document, place, given, TailSettings._fields)
-    values: dict[str, Any] = {}
-    for name in (name for name in given if given[name] is not None):
-        if name == "errors":
-            word = str(given[name]).strip().lower()
-            if word not in BOOLEANS:
-                raise document.error((*place, name), given[name], ", ".join(BOOLEANS))
-            values[name] = BOOLEANS[word]
-        elif name in ("slower_than", "max_age"):
-            values[name] = _number(document, (*place, name), "a number of seconds above 0", above=0.0)
-        else:
-            whole = f"a whole number from 1 to {_MOST}"
-            values[name] = _number(document, (*place, name), whole, low=1, high=_MOST, whole=True)
-    tail = TailSettings(**values)
+def _tail(given: Any) -> TailSettings:
+    tail = TailSettings(**read_fields(TailSettings, given))
     if not tail.errors and tail.slower_than is None:
-        raise document.error(place, given, "errors: true, slower_than, or both")
+        raise BadValueError(given, "errors: true, slower_than, or both")
     if tail.slower_than is not None and tail.slower_than >= tail.max_age:
-        allowed = f"less than max_age, which is {tail.max_age:g}"
-        raise document.error((*place, "slower_than"), tail.slower_than, allowed)
+        raise BadValueError(tail.slower_than, f"less than max_age, which is {tail.max_age:g}", "slower_than")
     return tail
 
 
-def _number(
-    document: Document,
-    place: Key,
-    allowed: str,
-    *,
-    low: float = -math.inf,
-    above: float = -math.inf,
-    high: float = _MOST,
-    whole: bool = False,
-) -> Any:
-    """The number at ``place``, from ``low`` or above ``above``, up to ``high``."""
-    value = document.get(*place)
-    try:
-        number = math.nan if isinstance(value, (bool, list, dict)) else float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    if not (low <= number <= high and number > above) or (whole and number != int(number)):
-        raise document.error(place, value, allowed)
-    return int(number) if whole else number
+class SamplingSettings(NamedTuple):
+    """What is recorded, beside the sampler in OpenTelemetry's own place."""
+
+    rules: Annotated[tuple[RuleSettings, ...], list_of(_rule, "a list of rules")] = ()
+    """The first rule that matches decides."""
+    destinations: Annotated[Mapping[str, float], mapping_of(_RATE, "a mapping of destinations to rates")] = _NOTHING
+    """Destination name -> its share of all traces; a destination without one gets all recorded traces."""
+    tail: Annotated[TailSettings | None, _tail] = None
+    """None: only the head decides."""
 
 
-def _text(document: Document, place: Key, value: Any) -> str:
-    if value is None or value == "" or isinstance(value, (list, dict)):
-        raise document.error(place, value, "text, in which * stands for anything")
-    return str(value).lower() if isinstance(value, bool) else str(value)
+def check_destinations(sampling: SamplingSettings, destinations: tuple["Options", ...], head: float) -> None:
+    """Reject shares of destinations that the file does not have, or above the highest rate of recorded traces.
+
+    Args:
+        sampling: What the block holds.
+        destinations: All of the file's destinations.
+        head: The rate of the file's sampler.
+
+    Raises:
+        BadValueError: a share is wrong.
+    """
+    used = tuple(dict.fromkeys(each.name for each in destinations if each.signal == "traces"))
+    most = max([head, *(rule.rate for rule in sampling.rules)])
+    for name, share in sampling.destinations.items():
+        if name not in used:
+            raise BadValueError(share, f"the file's destinations for traces: {', '.join(used)}", "destinations", name)
+        if share > most:
+            allowed = f"a number from 0 to {most:g}, the highest rate at which traces are recorded"
+            raise BadValueError(share, allowed, "destinations", name)
+
+
+def sentry_rate(sampling: SamplingSettings, head: float) -> float:
+    """The share of all traces that Sentry gets if the head records the share ``head``."""
+    return min([head, *(sampling.destinations.get(name, 1.0) for name in ("sentry", "sentry_otlp"))])

@@ -1,56 +1,34 @@
-"""Reads ``distribution.brain_otel.sentry``."""
+"""``distribution.brain_otel.sentry``: how the Sentry bridge behaves."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from typing import Annotated, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from brain_otel.configuration.error import holds_credentials
-from brain_otel.configuration.options import BOOLEANS
-from brain_otel.configuration.settings import Secret, SentrySettings
-from brain_otel.configuration.values import OURS, TRACES_RATE, read_boolean, reject_unknown, resource_attribute
-
-if TYPE_CHECKING:
-    from brain_otel.configuration.document import Document
-
+from brain_otel.configuration.values import BOOLEANS, BadValueError, Derived, number, read_fields
 
 DEFAULT_SPOTLIGHT = "http://localhost:8969/stream"
-"""Where Spotlight listens, as sentry-sdk has it."""
+"""Where Spotlight listens, as in sentry-sdk."""
 
 
-def read_sentry(environment: str, document: Document) -> SentrySettings | None:
-    """How the Sentry bridge is to behave; None if it has nowhere to send to.
+class Secret:
+    """A string that hides itself: ``str()`` gives the value, ``repr()`` and logs a mask."""
 
-    Raises:
-        ConfigurationError: a value is wrong.
-    """
-    place = (*OURS, "sentry")
-    known = ("dsn", "release", "profiles_sample_rate", "send_default_pii", "debug", "spotlight")
-    reject_unknown(document, place, document.get(*place) or {}, known)
-    # All of it is read before the DSN is looked at: a bad value shows on a machine without one too.
-    rates = _rate(document, TRACES_RATE), _rate(document, (*place, "profiles_sample_rate"))
-    send_default_pii = read_boolean(document, (*place, "send_default_pii"), SentrySettings._field_defaults)
-    debug = read_boolean(document, (*place, "debug"), SentrySettings._field_defaults)
-    spotlight = _spotlight(document, (*place, "spotlight"))
-    dsn = document.get(*place, "dsn")
-    if dsn and not is_dsn(str(dsn)):
-        raise document.error((*place, "dsn"), dsn, "a DSN such as https://<key>@<host>/<project>")
-    release = document.get(*place, "release")
-    if isinstance(release, (dict, list)) or holds_credentials(str(release)):
-        raise document.error((*place, "release"), release, "a release's name such as shop@1.2.3")
-    if not dsn and spotlight is None:
-        return None
-    return SentrySettings(
-        dsn=Secret(str(dsn)) if dsn else None,
-        environment=environment,
-        release=str(release) if release else None,
-        service_version=resource_attribute(document, "service.version"),
-        traces_sample_rate=rates[0],
-        profiles_sample_rate=rates[1],
-        send_default_pii=send_default_pii,
-        debug=debug,
-        spotlight=spotlight,
-    )
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def __str__(self) -> str:
+        return self._value
+
+    def __repr__(self) -> str:
+        return "Secret('**********')"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._value == self._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
 
 
 def is_dsn(value: str) -> bool:
@@ -58,22 +36,9 @@ def is_dsn(value: str) -> bool:
     try:
         parts = urlsplit(value)
         project = parts.path.rsplit("/", 1)[-1]
-        is_project = project.isascii() and project.isdigit()
-        is_address = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-        return bool(is_address and parts.username and is_project)
+        return _is_address(value) and bool(parts.username) and project.isascii() and project.isdigit()
     except ValueError:
         return False
-
-
-def _spotlight(document: Document, place: tuple[str, ...]) -> str | None:
-    """The address of Spotlight, from an address or a boolean word."""
-    value = document.get(*place)
-    word = str(value if value is not None else "").strip()
-    if word.lower() in BOOLEANS or not word:
-        return DEFAULT_SPOTLIGHT if BOOLEANS.get(word.lower()) else None
-    if isinstance(value, str) and _is_address(word) and not holds_credentials(word):
-        return word
-    raise document.error(place, value, f"an address such as {DEFAULT_SPOTLIGHT}, {', '.join(BOOLEANS)}")
 
 
 def _is_address(value: str) -> bool:
@@ -84,15 +49,61 @@ def _is_address(value: str) -> bool:
         return False
 
 
-def _rate(document: Document, place: tuple[str, ...]) -> float:
-    value = document.get(*place)
-    if value is None:
-        name = "traces_sample_rate" if place == TRACES_RATE else place[-1]
-        return float(SentrySettings._field_defaults[name])
-    try:
-        rate = float(value) if not isinstance(value, bool) else -1.0
-    except (TypeError, ValueError):
-        rate = -1.0
-    if not 0.0 <= rate <= 1.0:
-        raise document.error(place, value, "a number from 0 to 1")
-    return rate
+def _dsn(value: Any) -> Secret | None:
+    if value != "" and not is_dsn(str(value)):
+        raise BadValueError(value, "a DSN such as https://<key>@<host>/<project>")
+    return Secret(str(value)) if value else None
+
+
+def _release(value: Any) -> str | None:
+    if isinstance(value, (dict, list)) or holds_credentials(str(value)):
+        raise BadValueError(value, "a release's name such as shop@1.2.3")
+    return str(value) or None
+
+
+def _spotlight(value: Any) -> str | None:
+    """The address of Spotlight, from an address or a boolean word."""
+    word = str(value).strip()
+    if word.lower() in BOOLEANS or not word:
+        return DEFAULT_SPOTLIGHT if BOOLEANS.get(word.lower()) else None
+    if isinstance(value, str) and _is_address(word) and not holds_credentials(word):
+        return word
+    raise BadValueError(value, f"an address such as {DEFAULT_SPOTLIGHT}, {', '.join(BOOLEANS)}")
+
+
+class SentrySettings(NamedTuple):
+    """How the Sentry bridge behaves."""
+
+    dsn: Annotated[Secret | None, _dsn]
+    """None: only Spotlight gets events."""
+    environment: Derived[str]
+    release: Annotated[str | None, _release] = None
+    """None: the git commit, else the CI platform's, else the service version, else this package's."""
+    service_version: Derived[str | None] = None
+    traces_sample_rate: Derived[float] = 1.0
+    """The share of all traces that Sentry gets if no rule applies, 0 to 1: the rate of the file's sampler."""
+    profiles_sample_rate: Annotated[float, number(0, 1)] = 0.1
+    """The share of sampled transactions that is profiled, 0 to 1."""
+    send_default_pii: bool = False
+    debug: bool = False
+    spotlight: Annotated[str | None, _spotlight] = None
+    """The address of a local `Spotlight <https://spotlightjs.com>`_ that gets everything too."""
+
+    def __repr__(self) -> str:
+        """Leave out ``spotlight``, which may hold credentials."""
+        return shown_without(self, "spotlight")
+
+
+def read_sentry(given: Any) -> SentrySettings:
+    """Read the block; the caller fills in the derived fields.
+
+    Raises:
+        BadValueError: a value is wrong.
+    """
+    return SentrySettings(**{"dsn": None, "environment": "", **read_fields(SentrySettings, given)})
+
+
+def shown_without(settings: Any, hidden: str) -> str:
+    """The ``repr()`` of a settings object without the field ``hidden``."""
+    shown = (f"{name}={value!r}" for name, value in settings._asdict().items() if name != hidden)
+    return f"{type(settings).__name__}({', '.join(shown)})"
