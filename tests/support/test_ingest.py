@@ -1,4 +1,4 @@
-"""The Sentry server of the tests."""
+"""Tests of the Sentry server."""
 
 import gzip
 import json
@@ -67,7 +67,7 @@ def post(ingest: SentryIngest, content: Any, **headers: str) -> httpx.Response:
 
 
 def test_events_of_the_sdk_arrive_and_are_accepted(ingest: SentryIngest) -> None:
-    """Events, transactions and their order survive the way through HTTP and gzip."""
+    """Events and transactions pass HTTP and gzip unchanged and in order."""
     done = run_python(SENDER, {"DSN": ingest.dsn})
     assert done.returncode == 0, done.stderr
     ingest.wait_for(lambda it: len(it.events) == 2 and len(it.transactions) == 1)
@@ -81,7 +81,7 @@ def test_events_of_the_sdk_arrive_and_are_accepted(ingest: SentryIngest) -> None
 
 
 def test_all_encodings_and_framings_are_read(ingest: SentryIngest) -> None:
-    """A payload with newlines, NUL bytes or no length arrives as it was sent, in every transfer."""
+    """Payloads with newlines, NUL bytes or no length arrive unchanged in every transfer encoding."""
     binary = b"\x00\n\xff\n\n{"
     post(ingest, envelope_body(binary, length=len(binary)) + b"\n")
     post(ingest, gzip.compress(envelope_body()), Content_Encoding="gzip")
@@ -92,7 +92,7 @@ def test_all_encodings_and_framings_are_read(ingest: SentryIngest) -> None:
 
 
 def test_a_test_chooses_the_answer(ingest: SentryIngest) -> None:
-    """The envelope is kept whatever the answer is."""
+    """The server keeps the envelope whatever the answer is."""
     ingest.respond = lambda: (429, {"Retry-After": "60"})
     ingest.delay = 0.1
     answer = post(ingest, envelope_body())
@@ -101,15 +101,15 @@ def test_a_test_chooses_the_answer(ingest: SentryIngest) -> None:
     assert len(ingest.events) == 1
 
 
-def test_what_is_no_envelope_is_refused(ingest: SentryIngest) -> None:
-    """A payload shorter than it says is answered with 400 and named."""
+def test_a_broken_envelope_is_rejected(ingest: SentryIngest) -> None:
+    """A payload shorter than its header says gets the answer 400 and is named."""
     assert post(ingest, envelope_body(length=100)).status_code == 400
     assert ingest.envelopes == []
     assert "item says 100 bytes" in ingest.refused[0]
 
 
-def test_waiting_in_vain_names_what_did_arrive(ingest: SentryIngest) -> None:
-    """The failure of a test says what came instead."""
+def test_a_wait_that_fails_names_what_arrived(ingest: SentryIngest) -> None:
+    """The error lists item types and exceptions."""
     event = {"exception": {"values": [{"type": "KeyError", "value": "gone"}]}}
     post(ingest, envelope_body(json.dumps(event).encode()))
     ingest.settle(quiet=0.05)

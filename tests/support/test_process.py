@@ -1,4 +1,4 @@
-"""Scripts and servers in processes of their own."""
+"""Tests of scripts and servers in processes of their own."""
 
 import json
 import sys
@@ -30,7 +30,7 @@ def app_directory(tmp_path: Path) -> Path:
 
 
 def test_a_server_gets_only_the_named_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Variables of the developer's shell do not reach the processes of the tests."""
+    """Variables of the developer's shell do not reach it."""
     monkeypatch.setenv("SENTRY_DSN", "http://key@sentry.test/1")
     monkeypatch.setenv("OTEL_SERVICE_NAME", "mine")
     done = run_python("import os, json; print(json.dumps(dict(os.environ)))", {"A": "1"}, pythonpath=["/x"])
@@ -69,7 +69,7 @@ def test_gunicorn_starts_and_ends(app_directory: Path, options: dict[str, Any]) 
 
 
 def test_a_server_that_does_not_start_says_why() -> None:
-    """The output of the process is in the failure."""
+    """The error contains the output of the process."""
     port = free_port()
     with (
         pytest.raises(AssertionError, match=r"(?s)before it answered.*tiny"),
@@ -79,7 +79,7 @@ def test_a_server_that_does_not_start_says_why() -> None:
 
 
 def test_a_child_that_outlives_its_server_fails_the_test(tmp_path: Path) -> None:
-    """A worker left running is found, and killed at the end of the block."""
+    """The end of the block kills it."""
     port = free_port()
     script = tmp_path / "parent.py"
     script.write_text(

@@ -1,4 +1,4 @@
-"""Relay's check of an event."""
+"""Tests of the check with Relay."""
 
 import time
 from typing import Any
@@ -26,7 +26,7 @@ def minimal_event(**fields: Any) -> dict[str, Any]:
     ],
 )
 def test_a_bad_field_is_not_accepted(fields: dict[str, Any], complaint: str) -> None:
-    """Relay's complaints, its rejections and its silent losses all fail the assertion."""
+    """Relay's complaints, rejections and silent removals all fail the assertion."""
     assert_accepted(minimal_event())
     with pytest.raises(AssertionError, match=complaint):
         assert_accepted(minimal_event(**fields))

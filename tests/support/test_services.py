@@ -1,4 +1,4 @@
-"""Valkey and PostgreSQL."""
+"""Tests of Valkey and PostgreSQL."""
 
 import asyncio
 import tempfile
@@ -34,7 +34,7 @@ async def select_one_with_asyncpg(postgres: Postgres) -> None:
 
 
 async def select_one_with_sqlalchemy(postgres: Postgres) -> None:
-    # Here, not above: the import fails without greenlet, which SQLAlchemy 2.1 has in an extra, `asyncio`.
+    # Imported late: it needs greenlet, which SQLAlchemy 2.1 moved to its extra `asyncio`.
     from sqlalchemy.ext.asyncio import create_async_engine
 
     engine = create_async_engine(postgres.sqlalchemy_url("asyncpg"))
@@ -54,10 +54,10 @@ def test_postgres_answers_sqlalchemy_over_asyncpg(postgres: Postgres) -> None:
 
 
 def test_services_leave_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither a process nor a file outlives a service."""
+    """No process and no file outlives a service."""
     before = {child.pid for child in psutil.Process().children(recursive=True)}
     with tempfile.TemporaryDirectory() as directory:
-        Path(directory).chmod(0o755)  # not tmp_path, which is closed to the user PostgreSQL runs as
+        Path(directory).chmod(0o755)  # not tmp_path: the user that runs PostgreSQL cannot enter it
         monkeypatch.setattr("tempfile.tempdir", directory)
         with start_valkey(), start_postgres():
             assert len(list(Path(directory).iterdir())) == 2

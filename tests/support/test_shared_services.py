@@ -1,4 +1,4 @@
-"""One server for all workers of a parallel run."""
+"""Tests of the servers that the workers of a parallel run share."""
 
 import socket
 import time
