@@ -1,7 +1,6 @@
-"""Makes calls over HTTP, Redis and SQL and prints their spans.
+"""Calls over HTTP, Redis and SQL, traced by the fast paths (WAY=fast) or by contrib (WAY=contrib); prints the spans.
 
-WAY=short traces them on the fast paths, WAY=contrib with contrib's instrumentations. VALKEY, POSTGRES and TARGET are
-the addresses of the servers. ONLY_HTTPX leaves out Redis and SQL.
+VALKEY, POSTGRES and TARGET say where the servers are; with ONLY_HTTPX, only HTTP is spoken.
 """
 
 import asyncio
@@ -30,15 +29,14 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from brain_otel.configuration.settings import InstrumentationSettings
-from brain_otel.instrumentation.httpx import instrumentor as our_httpx
-from brain_otel.instrumentation.httpx.client_span import plain_wrappers
-from brain_otel.instrumentation.redis import instrumentor as our_redis
-from brain_otel.instrumentation.redis.command_span import plain_async_factory, plain_factory
-from brain_otel.instrumentation.sqlalchemy import instrumentor as our_sqlalchemy
+from brain_otel.instrumentation.httpx.instrumentor import HttpxInstrumentation
+from brain_otel.instrumentation.redis.instrumentor import RedisInstrumentation
+from brain_otel.instrumentation.sqlalchemy.instrumentor import SQLAlchemyInstrumentation
+from brain_otel.runtime.fast_paths import configure_fast_paths
 from brain_otel.sampling.head import HeadSampler
 
 Json = dict[str, Any]
-SHORT = os.environ["WAY"] == "short"
+FAST = os.environ["WAY"] == "fast"
 TARGET = os.environ["TARGET"]
 VALKEY, POSTGRES = os.environ["VALKEY"], os.environ["POSTGRES"]
 
@@ -47,6 +45,7 @@ provider = TracerProvider(sampler=HeadSampler(ParentBased(ALWAYS_ON)), shutdown_
 provider.add_span_processor(SimpleSpanProcessor(exporter))
 otel_trace.set_tracer_provider(provider)
 tracer = provider.get_tracer("test")
+our_sqlalchemy = SQLAlchemyInstrumentation()
 found: dict[str, list[Json]] = {}
 seen: Json = {}
 
@@ -56,7 +55,7 @@ def described(span: ReadableSpan, names: dict[int, str]) -> Json:
         [each.name, {key: value for key, value in (each.attributes or {}).items() if key != "exception.stacktrace"}]
         for each in span.events
     ]
-    # Only brain_otel records it, on both ways.
+    # Noted by brain_otel, whichever way; contrib alone knows nothing of it.
     left_out = ("db.response.returned_rows", "db.response.affected_rows")
     return {
         "name": span.name,
@@ -71,7 +70,7 @@ def described(span: ReadableSpan, names: dict[int, str]) -> Json:
 
 @contextlib.contextmanager
 def case(name: str) -> Iterator[None]:
-    """Record the spans and the error of the block."""
+    """Note the spans and the error of the block."""
     exporter.clear()
     raised = None
     with tracer.start_as_current_span("request"):
@@ -87,15 +86,13 @@ def case(name: str) -> Iterator[None]:
 
 def instrument() -> None:
     settings = InstrumentationSettings()
-    if not SHORT:  # Redis: contrib's factories, with our names for commands
-        ours = (plain_factory, plain_async_factory)
-        vars(our_redis)["_DESCRIPTIONS"] = tuple(each for each in our_redis._DESCRIPTIONS if each[2] not in ours)
-        our_redis.instrument(settings)
+    configure_fast_paths(FAST)
+    RedisInstrumentation().instrument(settings)  # masks commands either way
+    if FAST:
+        HttpxInstrumentation().instrument(settings)
+        our_sqlalchemy.instrument(settings)
+    else:
         HTTPXClientInstrumentor().instrument(skip_dep_check=True)
-        return
-    for library in (our_redis, our_httpx, our_sqlalchemy):
-        library.instrument(settings)
-    assert plain_wrappers()
 
 
 REQUESTS: dict[str, tuple[str, str, Json]] = {
@@ -199,7 +196,7 @@ def use_redis() -> None:
             pipeline.execute()
     with redis.Redis.from_url(VALKEY) as client, case("redis of another address"):
         client.get("a")
-        client.connection_pool.connection_kwargs["host"] = "localhost"  # like a proxy that follows a failover
+        client.connection_pool.connection_kwargs["host"] = "localhost"  # as a proxy that follows a failover may
         client.get("a")
     with case("redis other database"), redis.Redis.from_url(VALKEY.removesuffix("/0") + "/3") as client:
         client.get("a")
@@ -274,8 +271,8 @@ def use_sql() -> None:
 
 
 def traced(engine: Any) -> Any:
-    """Attach contrib's tracer if brain_otel does not."""
-    if not SHORT:
+    """Attach contrib's tracer, where brain_otel does not do it."""
+    if not FAST:
         usage = metrics.get_meter("test").create_up_down_counter("usage")
         scope = provider.get_tracer("opentelemetry.instrumentation.sqlalchemy")
         EngineTracer(scope, engine, usage)  # type: ignore[no-untyped-call]
@@ -296,11 +293,11 @@ async def use_async_sql() -> None:
 
 
 def use_commenter() -> None:
-    """Use an engine that the application itself traces, with comments, beside brain_otel."""
+    """Use an engine that the application traces itself, with comments, in a process that brain_otel is in as well."""
     statements: list[str] = []
     for attribute in (False, True):
         engine = create_engine("sqlite://")
-        if SHORT:
+        if FAST:
             our_sqlalchemy._traced.add(engine)
         usage = metrics.get_meter("test").create_up_down_counter("usage")
         EngineTracer(tracer, engine, usage, True, {"opentelemetry_values": False}, attribute)  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""Puts each text of a file into every part of telemetry; the tests look for it in everything that was sent."""
+"""Puts each text of a file into every place that telemetry is made of; the tests look for what of it got out."""
 
 import asyncio
 import contextlib
@@ -28,7 +28,7 @@ app = FastAPI()
 tracer = trace.get_tracer("planted")
 log = logging.getLogger("planted")
 log.setLevel(logging.INFO)
-logging.getLogger().addHandler(logging.NullHandler())  # else Python prints warnings
+logging.getLogger().addHandler(logging.NullHandler())  # or warnings would be printed
 engine = create_engine("sqlite://")
 store = redis.Redis.from_url(os.environ["REDIS_URL"])
 
@@ -53,7 +53,7 @@ async def reset(token: str) -> int:
 
 
 def spans(planted: str) -> None:
-    """Put the text into every part of a span."""
+    """In everything that a span has."""
     with tracer.start_as_current_span("other") as other:
         link = Link(other.get_span_context(), {"note": planted})
     with tracer.start_as_current_span(
@@ -72,7 +72,7 @@ def spans(planted: str) -> None:
 
 
 def errors(planted: str) -> None:
-    """Put the text into messages, causes, notes and variables."""
+    """In messages, causes, notes and variables."""
     try:
         try:
             raise KeyError(planted)
@@ -85,14 +85,14 @@ def errors(planted: str) -> None:
 
 
 def logs(planted: str) -> None:
-    """Put the text into a log message, its arguments and its extra fields."""
+    """In the message, its arguments and what goes with it."""
     log.info("said %s", planted, extra={"note": planted})
     log.error("said %s of %d", planted, 7, extra={"facts": {"note": planted}})
     log.warning(planted.replace("%", "%%"))
 
 
 def calls(planted: str) -> None:
-    """Put the text into statements, commands and calls that succeed or fail."""
+    """In statements, commands and calls, those that fail as well."""
     literal = planted.replace("'", "''").replace(":", "\\:")
     with engine.connect() as connection:
         connection.execute(text(f"SELECT '{literal}' AS a"))
@@ -113,7 +113,7 @@ def calls(planted: str) -> None:
 
 
 async def requests(planted: str, number: int, client: httpx.AsyncClient) -> None:
-    """Put the text into each part of a request."""
+    """In each part of a request."""
     line = " ".join(planted.split())
     headers = {"x-note": line, "authorization": line, "baggage": f"note={quote(planted)}", "user-agent": line}
     params = {"note": planted, "token": planted}

@@ -1,4 +1,4 @@
-"""Requests for an app under contrib's middleware and under ours, as ASGI scopes."""
+"""The requests that are asked of an app under contrib's middleware and under ours, as ASGI scopes."""
 
 from collections.abc import Callable
 from functools import partial

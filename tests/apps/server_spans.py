@@ -1,6 +1,6 @@
-"""Makes the same requests to an app under contrib's middleware and under ours, and prints both results.
+"""Asks the same of an app under contrib's middleware and under ours, with the same ids, and prints both answers.
 
-Both use the same ids. The set-ups are arguments of contrib's middleware; each pair is contrib's class and ours.
+The set-ups are contrib's own arguments; the first of each pair is contrib's class, the second ours.
 """
 
 import asyncio
@@ -37,14 +37,14 @@ from tests.apps.server_requests import differing, unusual, usual
 Json = dict[str, Any]
 
 
-CONTRIBS_WAY: list[None] = []
-"""One entry for each request that contrib's own middleware has served."""
+SERVED_BY_CONTRIB: list[None] = []
+"""One item for each request that contrib's own middleware has served."""
 
 _contribs_call = OpenTelemetryMiddleware.__call__
 
 
 async def _noted_call(self: OpenTelemetryMiddleware, scope: Any, receive: Any, send: Any) -> None:
-    CONTRIBS_WAY.append(None)
+    SERVED_BY_CONTRIB.append(None)
     await _contribs_call(self, scope, receive, send)
 
 
@@ -52,7 +52,7 @@ OpenTelemetryMiddleware.__call__ = _noted_call  # type: ignore[method-assign]
 
 
 class Ids(RandomIdGenerator):
-    """Generates the same ids in every run of a case."""
+    """The same ids for every run of a case."""
 
     def __init__(self) -> None:
         self.seed("")
@@ -68,7 +68,7 @@ class Ids(RandomIdGenerator):
 
 
 class Tracing:
-    """Records the spans of both apps of a pair: contrib traces background tasks for the first app alone."""
+    """Spans of a rate, recorded, for both apps of a pair: contrib traces background tasks for the first app alone."""
 
     def __init__(self, rate: float) -> None:
         self.ids, self.exporter = Ids(), InMemorySpanExporter()
@@ -81,7 +81,7 @@ class Tracing:
 
 
 class World:
-    """An app under one middleware, and the spans of its requests."""
+    """An app with a middleware of a class, and what its tracing has recorded."""
 
     def __init__(self, middleware: type, tracing: "Tracing", **options: Any) -> None:
         self.ids, self.exporter, self.provider = tracing.ids, tracing.exporter, tracing.provider
@@ -94,17 +94,17 @@ class World:
         self.app = create_app(self.note)
         if options.pop("failing_handler", False):
             self.app.add_exception_handler(Exception, fail_to_handle)
-        vars(contrib)["OpenTelemetryMiddleware"] = middleware  # like brain_otel
+        vars(contrib)["OpenTelemetryMiddleware"] = middleware  # as brain_otel does
         given: Json = {"exclude_spans": ["send", "receive"], **options}
         contrib.FastAPIInstrumentor.instrument_app(self.app, tracer_provider=self.provider, **given)
         self.app.middleware_stack = self.app.build_middleware_stack()
 
     def note(self, moment: int) -> None:
-        """Record that a background task began at ``moment``."""
+        """A background task began at ``moment``."""
         self.background = moment
 
     async def ask(self, name: str, scope: Json) -> Json:
-        """Serve one request and return everything observable: answer, spans, log lines, error."""
+        """Serve one request; all that can be seen of it."""
         self.ids.seed(name)
         self.exporter.clear()
         self.background = 0
@@ -207,9 +207,9 @@ async def compared(rate: float, asked: Mapping[str, Callable[[], Json]], options
     ways: Json = {}
     for name, make in asked.items():
         contribs = await worlds[0].ask(name, make())
-        before = len(CONTRIBS_WAY)
+        before = len(SERVED_BY_CONTRIB)
         found[name] = [contribs, await worlds[1].ask(name, make())]
-        ways[name] = "contrib's" if len(CONTRIBS_WAY) > before else "short"
+        ways[name] = "contrib" if len(SERVED_BY_CONTRIB) > before else "fast"
     contrib.FastAPIInstrumentor.uninstrument_app(worlds[0].app)
     contrib.FastAPIInstrumentor.uninstrument_app(worlds[1].app)
     return {"answers": found, "ways": ways, "metrics": [world.metrics() for world in worlds]}

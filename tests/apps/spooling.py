@@ -1,7 +1,6 @@
-"""An application that captures errors into a spool, and prints the id of each after it is captured.
+"""An application that spools: captures errors until it is killed, and says the id of each once it is captured.
 
-Arguments: the number of errors, 0 for no limit, and the seconds between two. JUMPS is the number of days that the
-clock is ahead before it jumps.
+Arguments: how many errors, 0 for ever; seconds between two. With JUMPS its clock is so many days ahead, and jumps.
 """
 
 import os
@@ -26,7 +25,7 @@ distribution:
 
 
 def start() -> None:
-    """Call `setup()` with the variables SENTRY_DSN, SPOOL (empty: no spool) and SHIPPER."""
+    """Set up as the variables say: SENTRY_DSN, SPOOL (empty: none) and SHIPPER."""
     if "JUMPS" in os.environ:
         from tests.apps.clock import install
 
@@ -38,7 +37,7 @@ def start() -> None:
 
 
 def main(count: int, pause: float) -> None:
-    """Capture errors until the limit or the end of the process."""
+    """Capture errors."""
     start()
     number = 0
     while number < count or not count:

@@ -1,4 +1,4 @@
-"""A table for terminals and for Markdown."""
+"""A table that is printed and written in Markdown alike."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from rich.table import Table
 
 @dataclass(frozen=True, kw_only=True)
 class Grid:
-    """Rows of text. The first column is the title of a row."""
+    """Rows of text; the first column says what a row is about."""
 
     title: str
     columns: Sequence[str]
@@ -16,7 +16,7 @@ class Grid:
     notes: Sequence[str] = ()
 
     def table(self) -> Table:
-        """Format the table for a terminal."""
+        """For a terminal."""
         made = Table(title=self.title, title_justify="left", caption="\n".join(self.notes), caption_justify="left")
         for number, column in enumerate(self.columns):
             made.add_column(column, justify="right" if number else "left", no_wrap=True)
@@ -25,7 +25,7 @@ class Grid:
         return made
 
     def markdown(self) -> str:
-        """Format the table for a Markdown page."""
+        """For a page."""
         lines = [self.columns, ["---", *["---:"] * (len(self.columns) - 1)], *self.rows]
         table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
         notes = "".join(f"\n{note}\n" for note in self.notes)
@@ -33,5 +33,5 @@ class Grid:
 
 
 def ratio(value: float | None) -> str:
-    """Format a ratio with two decimals; None becomes a dash."""
+    """Two digits behind the point, and a dash where there is none."""
     return "-" if value is None else f"{value:.2f}"

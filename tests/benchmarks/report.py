@@ -1,4 +1,4 @@
-"""Writes the figures into a page between two marks, and keeps the text around them."""
+"""The figures on a page: between two marks, so that what people wrote around them stays."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ BEGIN, END = "<!-- figures -->", "<!-- /figures -->"
 
 
 def write_report(page: Path, results: Mapping[str, Any], grids: Sequence[Grid]) -> None:
-    """Replace the tables of the page."""
+    """Put the tables into the page."""
     before, begin, rest = page.read_text().partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:

@@ -1,7 +1,8 @@
-"""The ways to instrument the service: functions that run after its libraries are imported and before its module is.
+"""The ways to instrument the service: functions called once its libraries are imported, and before its module is.
 
-If they ran after the module, OpenTelemetry's contrib and ddtrace would trace no statement: the module imports
-``create_engine`` by name. A function returns what the product's manual asks to do with the app, and how to flush.
+Not after its module: OpenTelemetry's contrib and ddtrace trace no statement of an engine whose ``create_engine`` was
+imported by name before. What one has to do with the app itself, as its manual says, it returns, and how it sends
+what still waits.
 """
 
 import os
@@ -17,11 +18,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Started:
-    """The remaining steps of a variant after its start."""
+    """What is left to do by a variant that has been started."""
 
     on_app: Callable[["FastAPI"], None] | None = None
     flush: Callable[[], object] | None = None
-    """Sends everything that is queued in the process."""
+    """Sends what waits in the process."""
 
 
 FLUSH_SECONDS = 10
@@ -34,21 +35,21 @@ class Variant:
     name: str
     start: Callable[[], Started]
     needs: str | None = None
-    """The package that the variant needs."""
+    """The package without which it cannot be measured."""
     sends: bool = True
-    """Whether the variant must send spans of every kind."""
+    """Whether it is to be seen to send spans of every kind."""
 
     def is_installed(self) -> bool:
         return self.needs is None or find_spec(self.needs) is not None
 
 
 def bare() -> Started:
-    """Instrument nothing."""
+    """Nothing at all."""
     return Started()
 
 
 def floor() -> Started:
-    """Use OpenTelemetry's SDK and the four contrib instrumentors with defaults, and export nowhere."""
+    """OpenTelemetry's SDK and the four contrib instrumentors as they come, spans to nowhere."""
     from opentelemetry import trace
     from opentelemetry.sdk.trace import TracerProvider
 
@@ -69,7 +70,7 @@ def instrument_with_contrib(flush: Callable[[], object] | None = None) -> Starte
 
 
 def sentry_alone() -> Started:
-    """Use ``sentry_sdk.init`` alone, without traces: the comparison for start-up."""
+    """``sentry_sdk.init`` alone, without traces: what start-up is held against."""
     import sentry_sdk
 
     sentry_sdk.init(dsn=os.environ["SENTRY_DSN"])
@@ -84,7 +85,7 @@ def sentry_native() -> Started:
 
 
 def sentry_processor() -> Started:
-    """Use SentrySpanProcessor as its documentation says."""
+    """As the documentation of SentrySpanProcessor has it."""
     import sentry_sdk
     from opentelemetry import trace
     from opentelemetry.propagate import set_global_textmap
@@ -105,7 +106,7 @@ def sentry_otlp_integration() -> Started:
     from sentry_sdk.integrations.otlp import OTLPIntegration
 
     sentry_sdk.init(dsn=os.environ["SENTRY_DSN"], integrations=[OTLPIntegration()])
-    # Only the SDK's class has force_flush.
+    # The API's class has no force_flush, the SDK's has.
     return instrument_with_contrib(lambda: trace.get_tracer_provider().force_flush())  # type: ignore[attr-defined]
 
 
@@ -152,7 +153,7 @@ def with_elastic() -> Started:
     def on_app(app: "FastAPI") -> None:
         app.add_middleware(ElasticAPM, client=client)
 
-    # It sends every ten seconds; only closing it makes it send now.
+    # It sends every ten seconds; closing it is the only way to have it send now.
     return Started(on_app=on_app, flush=client.close)
 
 
@@ -171,7 +172,7 @@ distribution:
 
 
 def ours(rate: float = 1.0, destination: str = "sentry: ", shipper: str | None = None) -> Callable[[], Started]:
-    """Use brain_otel with one destination; ``shipper`` sends the spool; None uses the queue in memory."""
+    """brain_otel with one destination; ``shipper`` sends what is spooled, and None is the queue in memory."""
 
     def start() -> Started:
         import brain_otel

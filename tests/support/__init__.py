@@ -1,6 +1,6 @@
-"""Servers, receivers and processes that the tests use."""
+"""What the tests stand on: servers, receivers, processes."""
 
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-"""The root of the checkout."""
+"""The checkout."""
