@@ -1,4 +1,4 @@
-"""The documentation runs, and says what the code says."""
+"""The documentation's examples run, and its tables agree with the code."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ FILES = sorted((ROOT / "config").glob("*.yaml"))
 
 VARIABLE = re.compile(r"\b(?:BRAIN_OTEL|COLLECTOR|ENVIRONMENT|OTEL|SENTRY)(?:_[A-Z0-9]+)*\b(?!_|\*)")
 NOT_OURS = {
-    "OTEL_PYTHON_FASTAPI_EXCLUDED_URLS"  # contrib makes the name from parts
+    "OTEL_PYTHON_FASTAPI_EXCLUDED_URLS"  # contrib assembles the name
 }
 
 DSN = "https://key@sentry.test/1"
@@ -69,7 +69,7 @@ def all_blocks(language: str) -> list[Any]:
 
 
 def section(page: Path, heading: str) -> str:
-    """Give what stands under a heading, with its subsections."""
+    """Return the text under a heading, including its subsections."""
     end = f"(?=^#{{1,{heading.count('#')}}} |\\Z)"
     found = re.search(f"^{re.escape(heading)}\n(.*?){end}", page.read_text(), re.DOTALL | re.MULTILINE)
     assert found, f"{page.name} has no heading {heading!r}"
@@ -82,7 +82,7 @@ def heading_starting(page: Path, start: str) -> str:
 
 
 def rows(text: str) -> list[list[str]]:
-    """Give the cells of every row of the tables in `text`."""
+    """Return the cells of every row of the tables in `text`."""
     lines = [line for line in text.splitlines() if line.startswith("| ")]
     return [[cell.strip() for cell in line.strip("|").split(" |")] for line in lines if not line.startswith("| ---")]
 
@@ -103,12 +103,12 @@ def kind_of(block: str) -> str:
     return "configuration" if "file_format" in only else "compose" if "services" in only else "unknown"
 
 
-# -- what can be run ---------------------------------------------------------------------------------------------
+# -- examples ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("block", all_blocks("python"))
 def test_every_python_block_runs(block: str, ingest: SentryIngest, tmp_path: Path) -> None:
-    """Each block, in a process of its own, with a Sentry to send to; one with tests, under pytest."""
+    """Each block runs in a process of its own that sends to a Sentry server; pytest runs the blocks with tests."""
     environment = {"SENTRY_DSN": ingest.dsn, "SENTRY_ENVIRONMENT": "test"}
     if "def test_" in block:
         (tmp_path / "test_block.py").write_text(block)
@@ -121,8 +121,8 @@ def test_every_python_block_runs(block: str, ingest: SentryIngest, tmp_path: Pat
 
 
 @pytest.mark.parametrize("block", all_blocks("yaml"))
-def test_every_yaml_block_is_whole(block: str, ingest: SentryIngest, tmp_path: Path) -> None:
-    """A configuration file is one that `setup()` takes; what else there is, is a whole file of its kind."""
+def test_every_yaml_block_is_a_complete_file(block: str, ingest: SentryIngest, tmp_path: Path) -> None:
+    """`setup()` accepts every configuration file; other blocks are complete files of their kind."""
     kind = kind_of(block)
     assert kind in ("configuration", "compose", "kubernetes")
     if kind != "configuration":
@@ -141,7 +141,7 @@ def test_every_yaml_block_is_whole(block: str, ingest: SentryIngest, tmp_path: P
 
 
 def install_the_example(folder: Path) -> None:
-    """Install the destination of docs/destinations.md as pip would, but for the copying."""
+    """Install the destination of docs/destinations.md: write the metadata that pip would write."""
     text = section(DESTINATIONS, "## Your own")
     (project,) = re.findall(r"^```toml\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
     (module,) = re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
@@ -158,8 +158,8 @@ def install_the_example(folder: Path) -> None:
     (folder / "slow_spans.py").write_text(module)
 
 
-def test_the_example_of_a_destination_does_what_it_says(ingest: SentryIngest, tmp_path: Path) -> None:
-    """Installed and named in its file, it tells of the slow span and not of the fast one; Sentry has both."""
+def test_the_example_of_a_destination_prints_slow_spans(ingest: SentryIngest, tmp_path: Path) -> None:
+    """Once installed and named in a file, it prints the slow span only; Sentry receives both."""
     install_the_example(tmp_path)
     (block,) = re.findall(r"^```yaml\n(.*?)^```", section(DESTINATIONS, "## Your own"), re.DOTALL | re.MULTILINE)
     (tmp_path / "telemetry.yaml").write_text(block)
@@ -183,7 +183,7 @@ def test_the_example_of_a_destination_does_what_it_says(ingest: SentryIngest, tm
 @pytest.mark.parametrize("preload", [False, True], ids=["", "preload_app"])
 @pytest.mark.parametrize("launcher", [False, True], ids=["setup", "launcher"])
 def test_the_recipe_for_gunicorn_runs(ingest: SentryIngest, tmp_path: Path, preload: bool, launcher: bool) -> None:
-    """With the page's settings and app, requests of all workers arrive, and none is lost at the end."""
+    """With the page's settings and app, the requests of all workers arrive, including the last ones."""
     app, settings = re.findall(r"^```python\n(.*?)^```", section(RECIPES, "## gunicorn"), re.DOTALL | re.MULTILINE)
     if launcher:
         app = app.replace("brain_otel.setup()\n", "")
@@ -191,12 +191,12 @@ def test_the_recipe_for_gunicorn_runs(ingest: SentryIngest, tmp_path: Path, prel
     (tmp_path / "app.py").write_text(app)
     (tmp_path / "gunicorn.conf.py").write_text(settings.replace("preload_app = False", f"preload_app = {preload}"))
     port = free_port()
-    # The settings are found in the working directory; the control socket is one for all of a home directory.
+    # gunicorn finds the settings in the working directory. Its control socket is one for the home directory.
     command = ["gunicorn", "--bind", f"127.0.0.1:{port}", "--no-control-socket", "app:app"]
     environment = {"SENTRY_DSN": ingest.dsn, "SENTRY_ENVIRONMENT": "production", "SENTRY_TRACES_SAMPLE_RATE": "1.0"}
     command = ["opentelemetry-instrument", *command] if launcher else command
     with Server([str(PROGRAMS / command[0]), *command[1:]], port, env=environment, cwd=tmp_path) as server:
-        # gunicorn waits for ever for a worker that is told to end while it starts, with or without us.
+        # gunicorn waits forever for a worker that it stops during its start, with or without brain_otel.
         until(lambda: server.output.count("ASGI server listening") == 2)
         workers = {server.get("/pid").text for _ in range(20)}
         server.terminate(timeout=8.0)
@@ -206,7 +206,7 @@ def test_the_recipe_for_gunicorn_runs(ingest: SentryIngest, tmp_path: Path, prel
     assert "brain_otel failed" not in output
 
 
-# -- what the pages say ------------------------------------------------------------------------------------------
+# -- tables and names --------------------------------------------------------------------------------------------
 
 
 def variables_of_files() -> set[str]:
@@ -214,7 +214,7 @@ def variables_of_files() -> set[str]:
 
 
 def variables_of_code() -> set[str]:
-    """The names of variables that stand in the package, but for its documentation strings."""
+    """Return the variables that the package's code names, without docstrings."""
     found = set()
     for path in sorted((ROOT / "brain_otel").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -224,7 +224,7 @@ def variables_of_code() -> set[str]:
 
 
 class Asked(dict[str, str]):
-    """Variables, all of them unset, that remembers which were asked for."""
+    """An environment without variables that records which names were read."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -240,7 +240,7 @@ class Asked(dict[str, str]):
 
 
 def variables_asked_for() -> set[str]:
-    """The variables for which a file with everything left open asks; their names are made from parts."""
+    """Return the variables with assembled names, which a file without options reads."""
     asked = Asked()
     otlp: dict[str, Any] = {"otlp": {}}
     document = Document(
@@ -274,7 +274,7 @@ def test_variables_stand_in_one_table() -> None:
 
 
 def test_the_page_lists_every_variable_that_is_read() -> None:
-    """By config/*.yaml, and by the code; a variable of ours that it lists is read."""
+    """The page lists the variables of config/*.yaml and of the code, and no other variable of ours."""
     cells = [cell for row in rows(section(CONFIGURATION, "## Variables")) for cell in (row[0], *row[1:3])]
     listed = {name for cell in cells for name in names(cell) if VARIABLE.fullmatch(name)}
     read = variables_of_files() | variables_of_code()
@@ -284,7 +284,7 @@ def test_the_page_lists_every_variable_that_is_read() -> None:
 
 
 def test_the_page_lists_the_defaults_that_the_files_give() -> None:
-    """The default of a variable in any of the files is in its row of the table."""
+    """A variable's row names its default in each file."""
     cells = {name: row[1] for row in rows(section(CONFIGURATION, "## Variables")) for name in names(row[0])}
     pairs = {pair for path in FILES for pair in re.findall(r"\$\{([A-Z_]+):-([^}]*)\}", path.read_text())}
     assert pairs
@@ -293,14 +293,14 @@ def test_the_page_lists_the_defaults_that_the_files_give() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_variable_that_a_page_names_exists(page: Path) -> None:
-    """Nothing is misspelt, and nothing is gone."""
+    """A page names no misspelt and no removed variable."""
     known = variables_of_files() | variables_of_code() | variables_of_the_collector() | upstream_variables()
     assert set(VARIABLE.findall(page.read_text())) - known - {"BRAIN_OTEL", "SENTRY", "OTEL", "COLLECTOR"} == set()
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_the_table_of_environments_says_what_the_files_say(path: Path) -> None:
-    """Where each environment's telemetry goes, and the rates."""
+    """The table has the destinations and rates of each environment."""
     table = section(CONFIGURATION, "## What the packaged files do")
     (row,) = [row for row in rows(table) if row[0] == f"`{path.stem}`"]
     settings = read_settings({"SENTRY_DSN": DSN}, environment=path.stem)
@@ -318,7 +318,7 @@ def allowed_keys(error: ConfigurationError) -> set[str]:
     ("block", "settings"), [("sentry", SentrySettings), ("instrumentation", InstrumentationSettings)]
 )
 def test_the_page_lists_every_key_of_ours(block: str, settings: Any, tmp_path: Path) -> None:
-    """The keys that are not refused, with the defaults of the settings."""
+    """The table has every accepted key, with the defaults of the settings."""
     file = tmp_path / "given.yaml"
     file.write_text(f'file_format: "1.1"\ndistribution: {{brain_otel: {{{block}: {{unknown: 1}}}}}}\n')
     with pytest.raises(ConfigurationError) as refused:
@@ -342,7 +342,7 @@ def test_the_page_lists_every_key_of_ours(block: str, settings: Any, tmp_path: P
     ],
 )
 def test_the_page_lists_every_key_of_a_block(page: Path, heading: str, block: str, settings: Any) -> None:
-    """With the defaults of the settings, where they are plain; a rule's rates stand above its table."""
+    """The table has each number and boolean that is a default. The text above it has a rule's rates."""
     listed = {names(row[0])[0]: row[1] for row in rows(section(page, heading)) if names(row[0])}
     assert set(listed) | ({"rate", "per_second"} if settings is RuleSettings else set()) == {*settings._fields}
     for name, default in settings._field_defaults.items():
@@ -353,7 +353,7 @@ def test_the_page_lists_every_key_of_a_block(page: Path, heading: str, block: st
 
 @pytest.mark.parametrize("name", ["console", "file", "memory", "otlp", "sentry_otlp"])
 def test_the_page_lists_every_option_of_a_destination(name: str, tmp_path: Path) -> None:
-    """Those that are not refused, in the table of its section."""
+    """The table of its section has every accepted option."""
     settings = read_settings({"SENTRY_DSN": DSN}, environment="production")
     values = {"unknown": 1, **({"path": str(tmp_path / "traces.jsonl")} if name == "file" else {})}
     with pytest.raises(ConfigurationError) as refused:
@@ -364,7 +364,7 @@ def test_the_page_lists_every_option_of_a_destination(name: str, tmp_path: Path)
 
 
 def test_the_page_lists_every_option_of_upstreams_processors() -> None:
-    """Those of OpenTelemetry's schema."""
+    """The table has the options of OpenTelemetry's schema."""
     schema = json.loads((resources.files("opentelemetry.configuration") / "schema.json").read_text(encoding="utf-8"))
     listed = {
         names(row[0])[0]: names(row[1]) for row in rows(section(DESTINATIONS, "## batch and simple")) if names(row[0])
@@ -375,7 +375,7 @@ def test_the_page_lists_every_option_of_upstreams_processors() -> None:
 
 @pytest.mark.parametrize("command", ["config", "demo", "doctor", "ship", "spool"])
 def test_the_commands_on_the_pages_exist(command: str) -> None:
-    """Every `brain-otel` command that stands in a shell block, and every option of it."""
+    """Shell blocks use only real commands and options of `brain-otel`."""
     shell = [
         line
         for page in PAGES
@@ -390,7 +390,7 @@ def test_the_commands_on_the_pages_exist(command: str) -> None:
 
 
 def test_the_messages_on_the_page_are_real() -> None:
-    """What is refused is refused in these words."""
+    """`setup()` rejects these values with these words."""
     text = section(CONFIGURATION, "## What is refused")
     for variable, value in (("SENTRY_TRACES_SAMPLE_RATE", "2"), ("SENTRY_DSN", "nonsense")):
         with pytest.raises(ConfigurationError) as refused:
@@ -405,7 +405,7 @@ COMPARED = {
     "logfire": "logfire",
     "ddtrace": "ddtrace",
 }
-"""The columns of the README's table, and the rows of the benchmark page that they stand for."""
+"""The columns of the README's table, each with its row on the benchmark page."""
 
 
 @pytest.mark.parametrize(
@@ -430,7 +430,7 @@ def test_the_figures_in_the_readme_are_the_measured_ones(row: str, heading: str,
 
 @pytest.mark.parametrize("page", [README, BENCHMARKS], ids=lambda page: page.name)
 def test_a_ratio_in_the_text_is_a_measured_one(page: Path) -> None:
-    """What the text says in hundredths stands in a table of the benchmark page."""
+    """Every figure with two decimals in the text is in a table of the benchmark page."""
     figures = {cell for row in rows(section(BENCHMARKS, "## Figures")) for cell in row}
     said = set(re.findall(r"\b[01]\.\d\d\b", page.read_text().partition("## Figures")[0])) - {"1.00"}
     assert said
@@ -438,22 +438,22 @@ def test_a_ratio_in_the_text_is_a_measured_one(page: Path) -> None:
 
 
 def test_the_counts_in_the_readme_are_those_of_the_tests() -> None:
-    """How many ways to report an error are covered, and how many secrets are planted."""
+    """The number of ways to report an error, and of planted secrets."""
     text = README.read_text()
     assert f"The tests cover {sum(bool(case.events) for case in CASES)} ways to report an error" in text
     assert f"{len(PLANTED)} secrets that the tests plant" in text
 
 
 def anchors(page: Path) -> set[str]:
-    """Make the anchors of the headings as GitHub does."""
+    """Return the anchors of the headings, as GitHub makes them."""
     text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
     headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_between_pages_lead_somewhere(page: Path) -> None:
-    """Every relative link names a file that is there, and a heading in it."""
+def test_links_between_pages_have_targets(page: Path) -> None:
+    """Every relative link names an existing file and, if it has an anchor, a heading in it."""
     text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
     for target in re.findall(r"\]\((?!https?:)([^)]+)\)", text):
         name, _, anchor = target.partition("#")
@@ -463,6 +463,6 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
 
 
 def test_every_page_is_linked_from_the_readme() -> None:
-    """A page that nobody finds is no page."""
+    """The README links to each page under docs/."""
     text = (ROOT / "README.md").read_text()
     assert [page.name for page in PAGES[1:] if f"(docs/{page.name})" not in text] == []

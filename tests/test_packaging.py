@@ -1,4 +1,4 @@
-"""What is installed: the wheel holds everything that the package reads."""
+"""The wheel contains every file that the package reads."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 from tests.support import ROOT
 
 
-def test_the_wheel_holds_the_environment_files_and_the_entry_points(tmp_path: Path) -> None:
-    """`config/` is the one source; a wheel carries its files under `brain_otel/environments`."""
+def test_the_wheel_contains_the_environment_files_and_the_entry_points(tmp_path: Path) -> None:
+    """`config/` is the only source; a wheel has its files under `brain_otel/environments`."""
     uv = shutil.which("uv")
     assert uv is not None
     source = tmp_path / "source"

@@ -1,4 +1,4 @@
-"""The public names, and every documented call of the service that this package replaces."""
+"""The public names, and every documented call of the module that this package replaces."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ PUBLIC = [
 ]
 
 
-def test_the_public_names_are_these_and_sorted() -> None:
-    """What users may import is explicit."""
+def test_the_public_names_are_explicit_and_sorted() -> None:
+    """`__all__` lists exactly the names that users may import."""
     assert brain_otel.__all__ == PUBLIC == sorted(PUBLIC)
     assert all(hasattr(brain_otel, name) for name in PUBLIC)
 
 
-def test_every_public_name_says_what_it_does() -> None:
-    """Each has a docstring of its own."""
+def test_every_public_name_has_a_docstring() -> None:
+    """The fixture `telemetry` has one too."""
     for name in PUBLIC:
         assert (getattr(brain_otel, name).__doc__ or "").strip(), name
     assert importlib.import_module("brain_otel.testing").telemetry.__doc__
 
 
 def test_importing_brain_otel_imports_nothing_heavy() -> None:
-    """Neither sentry_sdk nor FastAPI nor OpenTelemetry's SDK, nor what reads configuration files."""
+    """It imports neither sentry_sdk, FastAPI nor OpenTelemetry's SDK, and no reader of configuration files."""
     code = (
         "import sys; from brain_otel import *; "
         "print([m for m in ('sentry_sdk', 'fastapi', 'opentelemetry.sdk', 'yaml', 'jsonschema') if m in sys.modules])"

@@ -56,7 +56,7 @@ def load_module(given: Options) -> Any:
         ConfigurationError: there is none of this name, it cannot be imported, or it does not take the signal.
     """
     if given.signal == "metrics" and given.name in UPSTREAM_METRIC_EXPORTERS:
-        return importlib.import_module("brain_otel.destinations.otel_metrics")
+        return importlib.import_module("brain_otel.destinations.otel_components")
     module = _load(given.name)
     if given.signal not in _signals(module):
         allowed = ", ".join(_signals(module))

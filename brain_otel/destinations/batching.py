@@ -1,4 +1,4 @@
-"""An exporter of OpenTelemetry's as a destination: in batches, on a thread of its own, bounded in number and time."""
+"""Creates a destination from one of OpenTelemetry's exporters: masked, in batches, with outages logged once."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from brain_otel.destinations.destination import Destination
-from brain_otel.destinations.outage_log import FAILURES, FailureLogger
-from brain_otel.privacy.processors import MaskingLogRecordProcessor, MaskingSpanProcessor
+from brain_otel.destinations.outage_log import FailureLogger
+from brain_otel.privacy.processors import MaskingLogRecordProcessor, MaskingSpanProcessor, mask_metrics_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from brain_otel.configuration.options import Options, Signal
 
 MAX_QUEUE_SIZE = 2_048
-"""Spans or log records that may wait; the oldest go first beyond it, and OpenTelemetry logs that they did."""
+"""Spans or log records in the queue; OpenTelemetry drops the oldest beyond it and logs that it did."""
 
 SCHEDULE_DELAY = 1_000
 """Milliseconds between two batches, unless one is full before."""
@@ -26,12 +26,12 @@ MAX_EXPORT_BATCH_SIZE = 512
 
 
 def batch_options(options: Options) -> dict[str, Any]:
-    """The options ``schedule_delay`` (milliseconds), ``max_queue_size`` and ``max_export_batch_size``.
+    """Read the options ``schedule_delay`` (milliseconds), ``max_queue_size`` and ``max_export_batch_size``.
 
-    For metrics there are none: the reader in the file has the times.
+    Metrics have none of them, because their reader has an interval in the file.
 
     Raises:
-        ConfigurationError: one of them is wrong, or there is an option that nobody asked for.
+        ConfigurationError: one of them is wrong, or the file gives an option that the destination did not read.
     """
     batch: dict[str, Any] = {}
     if options.signal != "metrics":
@@ -48,34 +48,40 @@ def batch_options(options: Options) -> dict[str, Any]:
 
 
 def create_batched(name: str, signal: Signal, exporter: Any, batch: Mapping[str, Any]) -> Destination:
-    """The destination that hands batches of ``signal`` to ``exporter``."""
-    told = FailureLogger(exporter, f"{name}: {signal}", FAILURES[signal])
+    """Create the destination that hands masked batches of ``signal`` to ``exporter``, on a thread of its own.
+
+    ``batch`` are keyword arguments of OpenTelemetry's batch processor. Metrics come in batches already.
+    """
     if signal == "metrics":
+        mask_metrics_of(exporter)
+        failures = FailureLogger(exporter, name, signal)
         return Destination(
             name=name,
             metric_exporter=exporter,
-            flush=lambda _timeout: told.flushed(True),
+            flush=lambda _timeout: failures.flushed(True),
             shutdown=lambda _timeout: None,
         )
-    if signal == "traces":
-        spans = BatchSpanProcessor(exporter, **batch)
-        return Destination(
-            name=name,
-            span_processor=MaskingSpanProcessor(spans),
-            flush=lambda timeout: told.flushed(spans.force_flush(int(timeout * 1000))),
-            shutdown=lambda timeout: _shut_down(spans, timeout),
-            may_block=False,
-        )
-    logs = BatchLogRecordProcessor(exporter, **batch)
+    processor = (BatchSpanProcessor if signal == "traces" else BatchLogRecordProcessor)(exporter, **batch)
+    return create_masked(name, signal, exporter, processor, may_block=False)
+
+
+def create_masked(name: str, signal: Signal, exporter: Any, processor: Any, *, may_block: bool) -> Destination:
+    """Create the destination that hands masked spans or log records to OpenTelemetry's ``processor``."""
+    failures = FailureLogger(exporter, name, signal)
     return Destination(
         name=name,
-        log_record_processor=MaskingLogRecordProcessor(logs),
-        flush=lambda timeout: told.flushed(logs.force_flush(int(timeout * 1000))),
-        shutdown=lambda timeout: _shut_down(logs, timeout),
-        may_block=False,
+        span_processor=MaskingSpanProcessor(processor) if signal == "traces" else None,
+        log_record_processor=MaskingLogRecordProcessor(processor) if signal == "logs" else None,
+        flush=lambda timeout: failures.flushed(processor.force_flush(int(timeout * 1000))),
+        shutdown=lambda timeout: _shut_down(processor, timeout),
+        may_block=may_block,
     )
 
 
-def _shut_down(processor: BatchSpanProcessor | BatchLogRecordProcessor, timeout: float) -> None:
-    # The public method has no time bound; the one behind it has, and a test pins it.
-    processor._batch_processor.shutdown(int(timeout * 1000))
+def _shut_down(processor: Any, timeout: float) -> None:
+    # The public method has no time bound; the one behind it has.
+    batch_processor = getattr(processor, "_batch_processor", None)
+    if batch_processor is None:
+        processor.shutdown()
+    else:
+        batch_processor.shutdown(int(timeout * 1000))

@@ -1,10 +1,10 @@
-"""A destination in use, and what a destination's module has to offer."""
+"""A destination in use, and what the module of a destination has to offer."""
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-# Remembers what is installed, which OpenTelemetry's API has to look for in any case.
 from brain_otel.configuration.destination_registry import load_module
 
 if TYPE_CHECKING:
@@ -18,51 +18,61 @@ if TYPE_CHECKING:
     from brain_otel.configuration.settings import Settings
     from brain_otel.events.listeners import EventListener
 
+logger = logging.getLogger(__name__)
+
 
 class Destination(NamedTuple):
     """A destination in use for one signal: traces, logs or metrics."""
 
     name: str
     flush: Callable[[float], bool]
-    """Send what waits within so many seconds; whether all was."""
+    """Sends everything queued within this many seconds; returns whether all of it was accepted."""
     shutdown: Callable[[float], None]
-    """Send what waits within so many seconds, and take no more."""
+    """Sends everything queued within this many seconds and takes no more."""
     end: Callable[[], None] | None = None
-    """The process ends: leave in good order, or count, what has not been sent. It is not shut down, or was before."""
+    """Called when the process ends: keeps or counts what has not been sent. ``shutdown`` may not have been called."""
     span_processor: SpanProcessor | None = None
     log_record_processor: LogRecordProcessor | None = None
     metric_exporter: MetricExporter | None = None
     """For a ``periodic`` reader; called on a thread of its own."""
     listener: EventListener | None = None
     ready: str | None = None
-    """What to say in the log once set-up is done."""
+    """The line to log once set-up is done."""
     pressure: Callable[[], int] | None = None
-    """How many times the rate of its traces is to be halved at the moment: it cannot take all of them."""
+    """How many times to halve the rate of its traces, because it cannot take all of them at the moment."""
     may_block: bool = True
-    """Whether ``on_end`` and ``on_emit`` of the processors may take their time: then a thread calls them."""
+    """Whether ``on_end`` and ``on_emit`` of the processors may block; they are then called on another thread."""
 
 
 class DestinationModule(Protocol):
-    """A module of this folder, or of another package.
+    """The module of a destination, in this folder or in another package.
 
-    It may have two more functions: ``describe(options, settings) -> str``, where the telemetry goes, in a few words
-    and without secrets, or ``off:`` and the reason; and ``probe(options, settings, timeout) -> str | None``, which
-    sends a test item within ``timeout`` seconds and returns what was delivered, None where there is nothing to try,
-    or raises :class:`brain_otel.delivery.DeliveryError`.
+    It may have two more functions. ``describe(options, settings) -> str`` says where the telemetry goes, in a few
+    words and without secrets, or ``off:`` and the reason. ``probe(options, settings, timeout) -> str | None`` sends
+    a test item within ``timeout`` seconds and returns what was delivered, or None if there is nothing to try; it
+    raises :class:`brain_otel.delivery.DeliveryError` if the item does not arrive.
     """
 
     SIGNALS: tuple[str, ...]
-    """What it takes: ``traces``, ``logs``, ``metrics``; traces if it does not say."""
+    """The signals it takes: ``traces``, ``logs``, ``metrics``. Without this name, ``traces`` alone."""
 
     def create_destination(self, options: Options, settings: Settings) -> Destination | None:
-        """The destination with the options of the file; None where it is off, for want of an address."""
+        """Create the destination from its options in the file; None if it is off, as without an address."""
+
+
+class UnsupportedReleaseError(Exception):
+    """The installed release of another package lacks a private name that the destination needs."""
 
 
 def create_destination(given: Options, settings: Settings) -> Destination | None:
-    """The destination as the file says, or None where it is off.
+    """Create the destination that ``given`` describes; None if it is off.
 
     Raises:
         ConfigurationError: one of its options is wrong, or a package it needs is missing.
     """
-    created: Destination | None = load_module(given).create_destination(given, settings)
+    try:
+        created: Destination | None = load_module(given).create_destination(given, settings)
+    except UnsupportedReleaseError as error:
+        logger.error("%s is off, and its %s are lost: %s", given.place, given.signal, error)
+        return None
     return created

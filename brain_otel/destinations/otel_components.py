@@ -1,102 +1,125 @@
-"""OpenTelemetry's own processors, ``batch`` and ``simple``, with the exporters that it knows or finds by entry point.
+"""OpenTelemetry's own processors, ``batch`` and ``simple``, and its metric exporters, behind our mask and guard.
 
-A plain configuration file without anything of ours works through this. What a span would tell that is private is
-masked here too.
+Their exporters are those that OpenTelemetry knows or finds by entry point, so a plain OpenTelemetry file works as it
+is. They are created one by one: as part of a whole provider, one that fails or hangs would affect the others.
 """
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
-# Upstream builds a processor from its part of the file in these functions and only as part of a whole provider,
-# where one that fails or hangs takes the others along; a test pins them.
-from opentelemetry.configuration._logger_provider import _create_log_record_exporter, _create_log_record_processor
-from opentelemetry.configuration._tracer_provider import _create_span_exporter, _create_span_processor
-from opentelemetry.configuration.file._loader import _dict_to_model
+from opentelemetry.sdk._logs.export import SimpleLogRecordProcessor
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
-from brain_otel.destinations.destination import Destination
-from brain_otel.destinations.outage_log import FAILURES, FailureLogger
+from brain_otel.destinations.batching import create_batched, create_masked
+from brain_otel.destinations.destination import UnsupportedReleaseError
 from brain_otel.destinations.probe import send_probe
 from brain_otel.privacy import masked_url
-from brain_otel.privacy.processors import MaskingLogRecordProcessor, MaskingSpanProcessor
 
 if TYPE_CHECKING:
-    from opentelemetry.sdk._logs import LogRecordProcessor
-    from opentelemetry.sdk.trace import SpanProcessor
+    from collections.abc import Mapping
 
-    from brain_otel.configuration.options import Options
+    from brain_otel.configuration.options import Options, Signal
     from brain_otel.configuration.settings import Settings
+    from brain_otel.destinations.destination import Destination
 
 SIGNALS = ("traces", "logs")
+"""What ``batch`` and ``simple`` take; a metric exporter goes by its own name."""
+
+_PLACES: dict[Signal, tuple[str, str, str]] = {
+    "traces": ("tracer_provider", "processors", "simple"),
+    "logs": ("logger_provider", "processors", "simple"),
+    "metrics": ("meter_provider", "readers", "periodic"),
+}
+"""Where an exporter stands in OpenTelemetry's file: provider, list, kind of its components."""
+
+_FACTORIES: dict[Signal, tuple[str, str]] = {
+    "traces": ("_tracer_provider", "_create_span_exporter"),
+    "logs": ("_logger_provider", "_create_log_record_exporter"),
+    "metrics": ("_meter_provider", "_create_push_metric_exporter"),
+}
+"""Module of ``opentelemetry.configuration`` and function. The public function creates whole global providers."""
+
+_LOG_BATCH = {
+    "max_queue_size": 2_048,
+    "schedule_delay": 1_000.0,
+    "max_export_batch_size": 512,
+    "export_timeout": 30_000.0,
+}
+"""The specification's defaults. Without them, OpenTelemetry's log processor reads ``OTEL_BLRP_*``."""
 
 
 def create_destination(options: Options, settings: Settings) -> Destination:  # noqa: ARG001
-    """A processor as OpenTelemetry's ``configure_sdk`` would make it.
+    """Create the processor or metric exporter that OpenTelemetry's ``configure_sdk`` would create.
 
     Raises:
-        ConfigurationError: the exporter is unknown, or its package is not installed.
+        ConfigurationError: the exporter is unknown, rejects its options, or needs a package that is not installed.
+        UnsupportedReleaseError: the installed OpenTelemetry has no function that creates a single exporter.
     """
-    kind = "batch" if options.name == "batch" else "simple"
-    name = _exporter(options)[0]
-    spans: SpanProcessor | None = None
-    logs: LogRecordProcessor | None = None
+    name, signal = _name_and_values(options)[0], options.signal
+    exporter = _create_exporter(options)
+    if options.name == "simple":
+        processor = (SimpleSpanProcessor if signal == "traces" else SimpleLogRecordProcessor)(exporter)
+        return create_masked(name, signal, exporter, processor, may_block=True)
     try:
-        if options.signal == "traces":
-            spans = _create_span_processor(_model("tracer_provider", kind, options).tracer_provider.processors[0])
-        else:
-            logs = _create_log_record_processor(
-                _model("logger_provider", kind, options).logger_provider.processors[0]
-            )
+        return create_batched(name, signal, exporter, _batch_arguments(options))
     except Exception as error:
-        allowed = "otlp_http, otlp_grpc, console, or an installed plugin, with what it takes"
-        raise options.failure(error, allowed) from None
-    processor: Any = spans or logs
-    told = FailureLogger(_exporter_of(processor), f"{name}: {options.signal}", FAILURES[options.signal])
-    return Destination(
-        name=name,
-        span_processor=MaskingSpanProcessor(spans) if spans is not None else None,
-        log_record_processor=MaskingLogRecordProcessor(logs) if logs is not None else None,
-        flush=lambda timeout: told.flushed(processor.force_flush(int(timeout * 1000))),
-        shutdown=lambda _timeout: processor.shutdown(),
-        may_block=kind == "simple",
-    )
+        raise options.failure(error, "what OpenTelemetry's batch processor takes") from None
 
 
 def describe(options: Options, settings: Settings) -> str:  # noqa: ARG001
     """The exporter and its endpoint."""
-    name, given = _exporter(options)
-    endpoint = given.get("endpoint")
+    name, values = _name_and_values(options)
+    endpoint = values.get("endpoint")
     return f"{name} to {masked_url(str(endpoint))}" if endpoint else name
 
 
 def probe(options: Options, settings: Settings, timeout: float) -> str | None:
-    """Send one test span or log record; what was delivered, None where it would only be printed or written.
+    """Send one test span, log record or metric; None if the exporter would only print or write it.
 
     Raises:
         DeliveryError: it did not arrive.
     """
-    if _exporter(options)[0] not in ("otlp_http", "otlp_grpc"):
+    if _name_and_values(options)[0] not in ("otlp_http", "otlp_grpc"):
         return None
-    kind = "batch" if options.name == "batch" else "simple"
-    if options.signal == "traces":
-        span_exporter = getattr(_model("tracer_provider", kind, options).tracer_provider.processors[0], kind).exporter
-        return send_probe(_create_span_exporter(span_exporter), options.signal, settings, timeout)
-    log_exporter = getattr(_model("logger_provider", kind, options).logger_provider.processors[0], kind).exporter
-    return send_probe(_create_log_record_exporter(log_exporter), options.signal, settings, timeout)
+    return send_probe(_create_exporter(options), options.signal, settings, timeout)
 
 
-def _exporter_of(processor: Any) -> Any:
-    """The exporter in a processor of the SDK's: for logs there is no public name; a test pins it."""
-    batch = getattr(processor, "_batch_processor", processor)
-    return getattr(batch, "_exporter", None) or batch.span_exporter
+def _name_and_values(options: Options) -> tuple[str, Mapping[str, Any]]:
+    """The name and options of the exporter; a metric exporter has no processor around it."""
+    if options.signal == "metrics":
+        return options.name, options.values
+    name, values = next(iter((options.values.get("exporter") or {}).items()), ("nothing", None))
+    return str(name), values or {}
 
 
-def _exporter(options: Options) -> tuple[str, dict[str, Any]]:
-    exporter = options.values.get("exporter") or {}
-    name, given = next(iter(exporter.items()), ("nothing", None))
-    return str(name), given or {}
+def _batch_arguments(options: Options) -> dict[str, Any]:
+    if options.signal == "metrics":
+        return {}
+    given = {name: value for name in _LOG_BATCH if (value := options.values.get(name)) is not None}
+    batch = given if options.signal == "traces" else {**_LOG_BATCH, **given}
+    return {f"{name}_millis" if name in ("schedule_delay", "export_timeout") else name: batch[name] for name in batch}
 
 
-def _model(provider: str, kind: str, options: Options) -> Any:
-    data = {"file_format": "1.1", provider: {"processors": [{kind: options.values}]}}
-    return _dict_to_model(data)
+def _create_exporter(options: Options) -> Any:
+    name, values = _name_and_values(options)
+    provider, components, kind = _PLACES[options.signal]
+    module, factory = _FACTORIES[options.signal]
+    to_model = _private("file._loader", "_dict_to_model")
+    create = _private(module, factory)
+    exporter = {name: dict(values) or None}
+    try:
+        model = to_model({"file_format": "1.1", provider: {components: [{kind: {"exporter": exporter}}]}})
+        component = getattr(getattr(model, provider), components)[0]
+        return create(getattr(component, kind).exporter)
+    except Exception as error:
+        allowed = "otlp_http, otlp_grpc, console, or an installed plugin, with what it takes"
+        raise options.failure(error, allowed) from None
+
+
+def _private(module: str, name: str) -> Any:
+    try:
+        return getattr(importlib.import_module(f"opentelemetry.configuration.{module}"), name)
+    except (ImportError, AttributeError) as error:
+        raise UnsupportedReleaseError(f"this opentelemetry-configuration is not supported ({error})") from None

@@ -1,16 +1,14 @@
-"""An outage is one log line, and its end another, whatever the exporter says in between.
+"""Logs the beginning and the end of an exporter's outage, one line each, in place of the exporter's own lines.
 
-OpenTelemetry's exporters log every attempt that fails, several lines for each batch of each signal, for as long as an
-outage lasts. Here the first failure is told with its reason, and that it is over.
+OpenTelemetry's exporters log every failed attempt, several lines for each batch of each signal, for as long as an
+outage lasts. Here their lines are captured, and the first of them is the reason in the line about the outage.
 """
 
 from __future__ import annotations
 
 import logging
 import re
-from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass
+from contextvars import ContextVar, Token
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk._logs.export import LogRecordExportResult
@@ -20,110 +18,95 @@ from opentelemetry.sdk.trace.export import SpanExportResult
 from brain_otel.configuration.error import masked, reason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from brain_otel.configuration.options import Signal
-
 
 logger = logging.getLogger(__name__)
 
-
-FAILURES: dict[Signal, Any] = {
-    "traces": SpanExportResult.FAILURE,
-    "logs": LogRecordExportResult.FAILURE,
-    "metrics": MetricExportResult.FAILURE,
+_RESULTS: dict[Signal, Any] = {
+    "traces": SpanExportResult,
+    "logs": LogRecordExportResult,
+    "metrics": MetricExportResult,
 }
-"""What an exporter returns that has failed."""
+
+_LOGGERS = ("opentelemetry.exporter.", "opentelemetry.sdk.")
+_TRANSIENT = re.compile(r"Transient error (.+) encountered while exporting .*")
+_WITHOUT_REASON = re.compile("due to timeout, max retries or shutdown|Shutdown in progress|Channel closed")
+_MAX_REASON = 300
+"""Characters of a reason; some exporters log the whole answer of the server."""
 
 
 class FailureLogger:
-    """An exporter whose failures to export are told once an outage, and remembered until they are asked for.
+    """Logs when an exporter begins to fail and when it works again, and remembers whether it lost anything.
 
-    Its ``export`` is replaced on the object itself: readers of metrics look at other attributes of it, too.
+    It replaces ``export`` on the exporter object itself, since metric readers read other attributes of it.
     """
 
-    def __init__(self, exporter: Any, what: str, failure: Any) -> None:
-        """``what`` is exported, as in "otlp: traces"; an ``export`` that raises gives ``failure``."""
+    def __init__(self, exporter: Any, name: str, signal: Signal) -> None:
         self._export = exporter.export
-        self._what = what
-        self._failure = failure
+        self._what = f"{name}: {signal}"
+        self._failure = _RESULTS[signal].FAILURE
         self._is_out = False
         self._has_lost = False
         exporter.export = self.export
 
     def export(self, *args: Any, **kwargs: Any) -> Any:
-        """Export, and tell of the beginning or the end of an outage."""
-        said = CapturedLogs()
-        with captured_logs(said):
+        """Call the exporter; an exception counts as a failure."""
+        logs = CapturedLogs()
+        with logs:
             try:
                 result = self._export(*args, **kwargs)
             except Exception as error:
-                result, said.reason = self._failure, f"{type(error).__name__}: {reason(error)}"
-        self._tell(None if getattr(result, "name", "") == "SUCCESS" else said.reason or str(result))
+                result, logs.reason = self._failure, f"{type(error).__name__}: {reason(error)}"
+        self._log(None if getattr(result, "name", "") == "SUCCESS" else logs.reason or str(result))
         return result
 
-    def flushed(self, handed_on: bool) -> bool:
-        """Whether all was ``handed_on`` and, since this was asked last, taken: processors do not look at results."""
-        lost, self._has_lost = self._has_lost, False
-        return handed_on and not lost
+    def flushed(self, was_exported: bool) -> bool:
+        """Whether the flush ``was_exported`` and no export failed since the last call; processors ignore results."""
+        has_lost, self._has_lost = self._has_lost, False
+        return was_exported and not has_lost
 
-    def _tell(self, reason: str | None) -> None:
-        if reason is not None:
+    def _log(self, failure: str | None) -> None:
+        if failure is not None:
             self._has_lost = True
             if not self._is_out:
-                logger.warning("%s do not arrive, and are dropped until they do (%s)", self._what, reason)
+                logger.warning("%s do not arrive, and are dropped until they do (%s)", self._what, failure)
         elif self._is_out:
             logger.warning("%s arrive again", self._what)
-        self._is_out = reason is not None
+        self._is_out = failure is not None
 
 
-_LOGGERS = ("opentelemetry.exporter.", "opentelemetry.sdk.")
-
-
-_MAX_LENGTH = 300
-"""Characters of a reason; some exporters log what the server answered."""
-
-
-_TRANSIENT = re.compile(r"Transient error (.+) encountered while exporting .*")
-
-
-_WITHOUT_REASON = re.compile("due to timeout, max retries or shutdown|Shutdown in progress|Channel closed")
-
-
-@dataclass
 class CapturedLogs:
-    """What was logged while an exporter exported."""
+    """Captures what exporters log in this context while the ``with`` block lasts, and keeps the reason they give."""
 
-    reason: str = ""
+    def __init__(self) -> None:
+        self.reason = ""
 
+    def __enter__(self) -> None:
+        _filter_exporters()
+        self._token: Token[CapturedLogs | None] = _capturing.set(self)
 
-_listener: ContextVar[CapturedLogs | None] = ContextVar("brain_otel.overheard", default=None)
+    def __exit__(self, *_: object) -> None:
+        _capturing.reset(self._token)
 
-
-def _hear(record: logging.LogRecord) -> bool:
-    """Keep a line that an exporter logs for the one who listens, instead of letting it out; a logger's filter."""
-    listener = _listener.get()
-    if listener is None:
-        return True
-    line = " ".join(record.getMessage().split())
-    # Some lines say no more than that there was an earlier one.
-    if record.levelno >= logging.WARNING and not (listener.reason and _WITHOUT_REASON.search(line)):
-        listener.reason = masked(_TRANSIENT.sub(r"\1", line))[:_MAX_LENGTH]
-    return False
-
-
-@contextmanager
-def captured_logs(listener: CapturedLogs) -> Iterator[None]:
-    """Keep in ``listener`` what exporters log in this context while the block lasts; it goes nowhere else."""
-    _listen_to_all()
-    token = _listener.set(listener)
-    try:
-        yield
-    finally:
-        _listener.reset(token)
+    def add(self, record: logging.LogRecord) -> None:
+        """Keep the line as the reason if it gives one; some lines only say that there was an earlier one."""
+        line = " ".join(record.getMessage().split())
+        if record.levelno >= logging.WARNING and not (self.reason and _WITHOUT_REASON.search(line)):
+            self.reason = masked(_TRANSIENT.sub(r"\1", line))[:_MAX_REASON]
 
 
-def _listen_to_all() -> None:
+_capturing: ContextVar[CapturedLogs | None] = ContextVar("brain_otel.captured_logs", default=None)
+
+
+def _capture(record: logging.LogRecord) -> bool:
+    """Filter of a logger: holds back lines that are logged while they are captured in this context."""
+    captured = _capturing.get()
+    if captured is not None:
+        captured.add(record)
+    return captured is None
+
+
+def _filter_exporters() -> None:
     for name, each in list(logging.root.manager.loggerDict.items()):
-        if name.startswith(_LOGGERS) and isinstance(each, logging.Logger) and _hear not in each.filters:
-            each.filters.insert(0, _hear)  # before their own, which let a line pass once in 20 seconds
+        if name.startswith(_LOGGERS) and isinstance(each, logging.Logger) and _capture not in each.filters:
+            each.filters.insert(0, _capture)  # before their own, which pass an equal line once in 20 seconds

@@ -1,4 +1,4 @@
-"""One test span, log record or metric through an exporter, and the reason if it does not arrive."""
+"""Sends one test span, log record or metric through an exporter, for ``brain-otel doctor``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
 from brain_otel.delivery import DeliveryError
-from brain_otel.destinations.outage_log import CapturedLogs, captured_logs
+from brain_otel.destinations.outage_log import CapturedLogs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,48 +28,46 @@ if TYPE_CHECKING:
     from brain_otel.configuration.settings import Settings
 
 PROBE = "brain_otel doctor"
-"""The name of every test span, log record and metric."""
+"""The name of each test span, log record and metric."""
 
 RETRY_TIME = 2.0
-"""Seconds that an exporter should have beyond the time of the probe."""
+"""Seconds to add to the timeout of the exporter. It logs the reason of a failure only before it tries again."""
 
 _NOUNS = {"traces": "a span", "logs": "a log record", "metrics": "a metric"}
 
 
 def send_probe(exporter: Any, signal: Signal, settings: Settings, timeout: float) -> str:
-    """Export one item of ``signal`` and wait up to ``timeout`` seconds; what was delivered, in words.
-
-    An exporter whose own time is :data:`RETRY_TIME` longer tells more: it logs a reason only before it tries again.
+    """Export one item of ``signal``, wait up to ``timeout`` seconds, and return what was delivered, in words.
 
     Raises:
-        DeliveryError: it was not, with the exporter's reason.
+        DeliveryError: the item was not accepted; the message is the exporter's reason.
     """
-    batch = _batch(signal, settings)
-    said = CapturedLogs()
+    batch = _test_batch(signal, settings)
+    logs = CapturedLogs()
     results: list[Any] = []
     done = threading.Event()
 
     def export() -> None:
-        with captured_logs(said), suppress_instrumentation():
+        with logs, suppress_instrumentation():
             try:
                 results.append(exporter.export(batch))
-            except Exception as error:  # the reason is told, whatever it is
+            except Exception as error:  # an exporter may raise anything
                 results.append(f"{type(error).__name__}: {error}")
             done.set()
 
-    exporting = _thread(export)
+    exporting = _start_thread(export)
     done.wait(timeout)
-    came_back, why = list(results), said.reason  # what is logged after this is the end of the exporter
-    _thread(exporter.shutdown).join(0.5)
+    finished, reason = list(results), logs.reason  # later lines are about the exporter's shutdown
+    _start_thread(exporter.shutdown).join(0.5)
     exporting.join(0.2)
-    if not came_back:
-        raise DeliveryError(why or f"no answer within {timeout:g} s")
-    if getattr(came_back[0], "name", "") != "SUCCESS":
-        raise DeliveryError(why or str(came_back[0]))
+    if not finished:
+        raise DeliveryError(reason or f"no answer within {timeout:g} s")
+    if getattr(finished[0], "name", "") != "SUCCESS":
+        raise DeliveryError(reason or str(finished[0]))
     return f"{_NOUNS[signal]} delivered"
 
 
-def _thread(work: Callable[[], object]) -> threading.Thread:
+def _start_thread(work: Callable[[], object]) -> threading.Thread:
     def run() -> None:
         with suppress(Exception):
             work()
@@ -79,7 +77,8 @@ def _thread(work: Callable[[], object]) -> threading.Thread:
     return thread
 
 
-def _batch(signal: Signal, settings: Settings) -> Any:
+def _test_batch(signal: Signal, settings: Settings) -> Any:
+    """One item of ``signal`` as a processor or reader would hand it to the exporter."""
     resource = Resource.create({"deployment.environment.name": settings.environment})
     if signal == "traces":
         spans = InMemorySpanExporter()

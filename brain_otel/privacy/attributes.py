@@ -1,4 +1,4 @@
-"""Attributes of spans, events, links and log records, by what the semantic conventions keep under a key."""
+"""Masks attributes of spans, events, links, log records and resources by what the semantic conventions put there."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from brain_otel.privacy.policy import Policy
 
     Mask = Callable[[Policy, str, Any, Mapping[str, Any]], Any]
+    """Returns what may leave in place of a value, given the policy, the key, the value and all attributes."""
 
 _CLIENT_ADDRESSES = frozenset(
     {"client.address", "client.port", "http.client_ip", "net.peer.ip", "net.sock.peer.addr"}
@@ -24,8 +25,8 @@ _CLIENT_ADDRESSES = frozenset(
 _QUERIES = frozenset({"url.query", "http.query"})
 _URLS = frozenset({"url.full", "http.url", "http.target", "url", "url.path"})
 _STATEMENTS = frozenset({"db.statement", "db.query.text"})
-_RESULTS = ("redis.search.xdoc_", "redis.search.query", "db.query.parameter.", "db.statement.parameters")
-_PLAIN = frozenset(
+_STATEMENT_VALUES = ("redis.search.xdoc_", "redis.search.query", "db.query.parameter.", "db.statement.parameters")
+_NEVER_PRIVATE = frozenset(
     [
         "http.request.method",
         "http.method",
@@ -53,25 +54,37 @@ _PLAIN = frozenset(
         "code.lineno",
     ]
 )
-"""Keys whose values come from a closed list, or from the code: never looked at."""
+"""Keys whose values come from a closed list or from the source code."""
 
-_PARAMETER = expression(r"\{([^}:]+)(?::[^}]*)?\}")
+_DEPENDS_ON_OTHERS = _URLS | _STATEMENTS
+"""Keys whose values are masked by other attributes, such as the route, so their masks cannot be cached."""
+
+_MAX_CACHED = 256
+"""Characters of the longest value whose masked form is cached."""
+
+_NUMBERS = (int, float, bool)
+_SMALLEST_CARD = 10**12
+"""No card number is smaller."""
+
+_ROUTE_PARAMETER = expression(r"\{([^}:]+)(?::[^}]*)?\}")
 
 
 def masked_attributes(policy: Policy, attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """The attributes of a span, event, link or log record as they may leave, by ``policy``."""
-    masks, known = _masks(policy)
+    """A copy of ``attributes`` as ``policy`` lets them leave."""
+    find_mask, mask_short_text = _masks_of(policy)
     masked: dict[str, Any] = {}
     for key, value in attributes.items():
-        if type(value) is str and len(value) <= _MAX_KNOWN and key not in _IN_CONTEXT:
-            found = known(key, value)
-            if found is not None:
-                masked[key] = found
+        if type(value) is str and len(value) <= _MAX_CACHED and key not in _DEPENDS_ON_OTHERS:
+            text = mask_short_text(key, value)
+            if text is not None:
+                masked[key] = text
             continue
-        mask = masks(key)
-        if mask is None or (mask is _text and type(value) in _NUMBERS and policy.mask is None and value < _CARDS):
+        mask = find_mask(key)
+        if mask is None or (
+            mask is _mask_value and type(value) in _NUMBERS and policy.mask is None and value < _SMALLEST_CARD
+        ):
             masked[key] = value
-        elif mask is not _dropped:
+        elif mask is not _drop:
             try:
                 masked[key] = mask(policy, key, value, attributes)
             except Exception:  # the value may be of any class
@@ -79,81 +92,69 @@ def masked_attributes(policy: Policy, attributes: Mapping[str, Any]) -> dict[str
     return masked
 
 
-_MAX_KNOWN = 256
-"""Characters of a value whose masked form is remembered."""
-
-_NUMBERS = (int, float, bool)
-
-_CARDS = 10**12
-"""No smaller number is a card's."""
-
-_IN_CONTEXT = _URLS | _STATEMENTS
-"""Keys whose values are masked by what stands beside them."""
-
-
 @lru_cache(maxsize=8)
-def _masks(policy: Policy) -> tuple[Callable[[str], Mask | None], Callable[[str, str], Any]]:
-    """What is done with the value of a key, and what becomes of a short text; both remember."""
+def _masks_of(policy: Policy) -> tuple[Callable[[str], Mask | None], Callable[[str, str], Any]]:
+    """Two functions that cache their results: one finds the mask for a key, one masks a short text under a key."""
 
     @lru_cache(maxsize=4_096)
-    def mask_of(key: str) -> Mask | None:
+    def find_mask(key: str) -> Mask | None:
         rules = policy.settings.rules
-        if key in _PLAIN and policy.mask is None:
+        if key in _NEVER_PRIVATE and policy.mask is None:
             return None
         if not policy.send_default_pii and key in _CLIENT_ADDRESSES:
-            return _dropped
+            return _drop
         if policy.is_sensitive(key) or (not policy.send_default_pii and _is_personal_header(key)):
-            return _sensitive
+            return _filter_unless_boolean
         if key in _STATEMENTS:
-            return _statement
-        if key.startswith(_RESULTS) and rules.sql_literals:
-            return _filtered
-        mask: Mask = _BY_KEY.get(key, _text)
+            return _mask_statement
+        if key.startswith(_STATEMENT_VALUES) and rules.sql_literals:
+            return _filter
+        mask: Mask = _MASKS.get(key, _mask_value)
         return mask
 
-    def masked(key: str, value: str) -> Any:
-        mask = mask_of(key)
+    def mask_short_text(key: str, value: str) -> Any:
+        mask = find_mask(key)
         try:
             return value if mask is None else mask(policy, key, value, {})
-        except Exception:  # the application's own mask may fail in any way
+        except Exception:  # the application's own mask may raise anything
             return FILTERED
 
-    return mask_of, lru_cache(maxsize=8_192)(masked) if policy.mask is None else masked
+    return find_mask, lru_cache(maxsize=8_192)(mask_short_text) if policy.mask is None else mask_short_text
 
 
-def _text(policy: Policy, key: str, value: Any, _: Mapping[str, Any]) -> Any:
+def _mask_value(policy: Policy, key: str, value: Any, _attributes: Mapping[str, Any]) -> Any:
     if type(value) is str and "://" not in value:
         return policy.text(value, key)
     return policy.value(value) if policy.mask is None else policy.value(value, key)
 
 
-def _filtered(_: Policy, __: str, ___: Any, ____: Mapping[str, Any]) -> str:
+def _filter(_policy: Policy, _key: str, _value: Any, _attributes: Mapping[str, Any]) -> str:
     return FILTERED
 
 
-def _sensitive(_: Policy, __: str, value: Any, ___: Mapping[str, Any]) -> Any:
+def _filter_unless_boolean(_policy: Policy, _key: str, value: Any, _attributes: Mapping[str, Any]) -> Any:
     return value if value is None or isinstance(value, bool) else FILTERED
 
 
-def _dropped(_: Policy, __: str, ___: Any, ____: Mapping[str, Any]) -> Any:
+def _drop(_policy: Policy, _key: str, _value: Any, _attributes: Mapping[str, Any]) -> None:
     return None
 
 
-def _query(policy: Policy, _: str, value: Any, __: Mapping[str, Any]) -> str:
+def _mask_query(policy: Policy, _key: str, value: Any, _attributes: Mapping[str, Any]) -> str:
     return policy.query(str(value))
 
 
-def _url(policy: Policy, _: str, value: Any, attributes: Mapping[str, Any]) -> str:
+def _mask_url(policy: Policy, _key: str, value: Any, attributes: Mapping[str, Any]) -> str:
     text = str(value)
     route = attributes.get("http.route")
     if isinstance(route, str) and "{" in route:
-        text = without_parameters(policy, route, text)
+        text = url_without_route_secrets(policy, route, text)
     if "?" not in text and "#" not in text and "://" not in text:
         return policy.text(text)
     return policy.url(text)
 
 
-def _statement(policy: Policy, _: str, value: Any, attributes: Mapping[str, Any]) -> str:
+def _mask_statement(policy: Policy, _key: str, value: Any, attributes: Mapping[str, Any]) -> str:
     system = str(attributes.get("db.system.name") or attributes.get("db.system") or "")
     text = str(value)
     rules = policy.settings.rules
@@ -165,14 +166,14 @@ def _statement(policy: Policy, _: str, value: Any, attributes: Mapping[str, Any]
     return policy.text(text)
 
 
-def _stacktrace(policy: Policy, _: str, value: Any, __: Mapping[str, Any]) -> str:
+def _mask_stacktrace(policy: Policy, _key: str, value: Any, _attributes: Mapping[str, Any]) -> str:
     return policy.stacktrace(str(value))
 
 
-_BY_KEY: dict[str, Callable[[Any, str, Any, Any], Any]] = {
-    **dict.fromkeys(_QUERIES, _query),
-    **dict.fromkeys(_URLS, _url),
-    "exception.stacktrace": _stacktrace,
+_MASKS: dict[str, Mask] = {
+    **dict.fromkeys(_QUERIES, _mask_query),
+    **dict.fromkeys(_URLS, _mask_url),
+    "exception.stacktrace": _mask_stacktrace,
 }
 
 
@@ -182,34 +183,34 @@ def _is_personal_header(key: str) -> bool:
     return key.split(".", 3)[3].lower().replace("_", "-") in PERSONAL_HEADERS
 
 
-def without_parameters(policy: Policy, route: str, url: str) -> str:
-    """``url``, or a path, with those parameters of ``route`` masked whose names are sensitive."""
-    expression = _route_expression(policy, route)
-    if expression is None:
-        return url
-    match = expression.search(url)
-    if match is None:
-        return url
-    for number in range(len(match.groups()), 0, -1):
-        url = f"{url[: match.start(number)]}{FILTERED}{url[match.end(number) :]}"
+def url_without_route_secrets(policy: Policy, route: str, url: str) -> str:
+    """``url``, or a path, with the values masked that stand for sensitive parameters of ``route``."""
+    match = _match_route(policy, route, url)
+    if match is not None:
+        for number in range(len(match.groups()), 0, -1):
+            url = f"{url[: match.start(number)]}{FILTERED}{url[match.end(number) :]}"
     return url
 
 
-def parameters(policy: Policy, route: str, url: str) -> tuple[str, ...]:
-    """The values that the parameters of ``route`` with sensitive names have in ``url``."""
-    expression = _route_expression(policy, route)
-    match = expression.search(url) if expression is not None else None
+def route_secrets(policy: Policy, route: str, url: str) -> tuple[str, ...]:
+    """The values in ``url`` that stand for sensitive parameters of ``route``."""
+    match = _match_route(policy, route, url)
     return match.groups() if match is not None else ()
 
 
+def _match_route(policy: Policy, route: str, url: str) -> re.Match[str] | None:
+    pattern = _route_pattern(policy, route)
+    return pattern.search(url) if pattern is not None else None
+
+
 @lru_cache(maxsize=1_024)
-def _route_expression(policy: Policy, route: str) -> re.Pattern[str] | None:
-    """What finds the sensitive parameters in a path that matched ``route``; None if it has none."""
-    if not any(map(policy.is_sensitive, _PARAMETER.findall(route))):
+def _route_pattern(policy: Policy, route: str) -> re.Pattern[str] | None:
+    """Matches a path of ``route``, with a group for each sensitive parameter; None if there is no such parameter."""
+    if not any(map(policy.is_sensitive, _ROUTE_PARAMETER.findall(route))):
         return None
     parts = []
     end = 0
-    for match in _PARAMETER.finditer(route):
+    for match in _ROUTE_PARAMETER.finditer(route):
         anything = ".*" if ":path" in match[0] else "[^/?#]*"
         is_sensitive = policy.is_sensitive(match[1])
         parts += [re.escape(route[end : match.start()]), f"({anything})" if is_sensitive else anything]

@@ -1,4 +1,4 @@
-"""Spans and log records as they may leave the process: what is private is masked, on a copy.
+"""Hands masked copies of spans, log records and metrics to the processors and exporters of a destination.
 
 Other destinations go on to see what the application wrote.
 """
@@ -6,68 +6,113 @@ Other destinations go on to see what the application wrote.
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk._logs import LogRecordProcessor
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
-from brain_otel.privacy import policy
 from brain_otel.privacy.attributes import masked_attributes
+from brain_otel.privacy.policy import policy
+from brain_otel.privacy.resource import masked_resource
 from brain_otel.privacy.spans import MaskedSpan
+from brain_otel.runtime.guard import caught
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.sdk._logs import ReadWriteLogRecord
+    from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult, MetricsData
 
 
 class MaskingSpanProcessor(SpanProcessor):
-    """Hands ended spans to another processor as :class:`MaskedSpan`."""
+    """Hands ended spans to another processor as :class:`MaskedSpan`; drops and counts those it cannot mask."""
 
     def __init__(self, inner: SpanProcessor) -> None:
         self._inner = inner
+        self.dropped = 0
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
-        """Tell the other."""
+        """Call the other processor; a span that starts is not sent, so it is not masked."""
         self._inner.on_start(span, parent_context)
 
     def _on_ending(self, span: Span) -> None:
+        # The SDK calls it on every processor; there is no public name for it.
         self._inner._on_ending(span)
 
     def on_end(self, span: ReadableSpan) -> None:
-        """Tell the other, of what may be told."""
-        self._inner.on_end(MaskedSpan(span))
+        """Call the other processor with the masked span."""
+        try:
+            masked = MaskedSpan(span)
+        except Exception as error:
+            self.dropped += 1
+            caught("masking a span, which is dropped", error)
+            return
+        self._inner.on_end(masked)
 
     def shutdown(self) -> None:
-        """Shut the other down."""
+        """Shut the other processor down."""
         self._inner.shutdown()
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Flush the other."""
+        """Flush the other processor."""
         return self._inner.force_flush(timeout_millis)
 
 
 class MaskingLogRecordProcessor(LogRecordProcessor):
-    """Hands log records to another processor, as masked copies where there is something to mask."""
+    """Hands masked copies of log records to another processor; drops and counts records it cannot mask."""
 
     def __init__(self, inner: LogRecordProcessor) -> None:
         self._inner = inner
+        self.dropped = 0
 
     def on_emit(self, log_record: ReadWriteLogRecord) -> None:
-        """Tell the other, of what may be told."""
-        given = log_record.log_record
-        masked = masked_attributes(policy(), given.attributes or {})
-        body = policy().value(given.body)
-        if masked != dict(given.attributes or {}) or body is not given.body:
-            record = copy.copy(given)
-            record.attributes, record.body = masked, body
-            log_record = copy.copy(log_record)
-            log_record.log_record = record
-        self._inner.on_emit(log_record)
+        """Call the other processor with the record, or a masked copy if it holds anything private."""
+        try:
+            masked = _masked_log_record(log_record)
+        except Exception as error:
+            self.dropped += 1
+            caught("masking a log record, which is dropped", error)
+            return
+        self._inner.on_emit(masked)
 
     def shutdown(self) -> None:
-        """Shut the other down."""
+        """Shut the other processor down."""
         self._inner.shutdown()
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Flush the other."""
+        """Flush the other processor."""
         return self._inner.force_flush(timeout_millis)
+
+
+def _masked_log_record(log_record: ReadWriteLogRecord) -> ReadWriteLogRecord:
+    by = policy()
+    original = log_record.log_record
+    attributes = masked_attributes(by, original.attributes or {})
+    body = by.value(original.body)
+    resource = masked_resource(by, log_record.resource) if log_record.resource is not None else None
+    if body is original.body and resource is log_record.resource and attributes == dict(original.attributes or {}):
+        return log_record
+    record = copy.copy(original)
+    record.attributes, record.body = attributes, body
+    masked = copy.copy(log_record)
+    masked.log_record, masked.resource = record, resource
+    return masked
+
+
+def mask_metrics_of(exporter: MetricExporter) -> None:
+    """Make ``exporter`` export metrics with masked resources, by replacing its ``export`` on the object.
+
+    Metric readers read other attributes of the exporter, so it is not wrapped. Attributes of data points stay.
+    """
+    export = exporter.export
+
+    def export_masked(metrics_data: MetricsData, *args: Any, **kwargs: Any) -> MetricExportResult:
+        return export(_masked_metrics(metrics_data), *args, **kwargs)
+
+    exporter.export = export_masked  # type: ignore[method-assign]
+
+
+def _masked_metrics(metrics: MetricsData) -> MetricsData:
+    by = policy()
+    masked = [replace(each, resource=masked_resource(by, each.resource)) for each in metrics.resource_metrics]
+    return replace(metrics, resource_metrics=masked)

@@ -1,107 +1,174 @@
-"""An ended span as it may leave the process: what is private is masked, on a copy.
-
-Other processors go on to see what the application wrote.
-"""
+"""An ended span as it may leave the process: everything private in it is masked."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
 
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, Status
 
-from brain_otel.privacy.attributes import masked_attributes, without_parameters
+from brain_otel.privacy.attributes import masked_attributes, url_without_route_secrets
 from brain_otel.privacy.policy import policy
+from brain_otel.privacy.resource import masked_resource
+from brain_otel.runtime.guard import caught
 from brain_otel.runtime.text import encodable
 from brain_otel.traces.conventions import raw_attributes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from opentelemetry.util.types import Attributes
+    from opentelemetry.trace import SpanContext
 
     from brain_otel.privacy.policy import Policy
 
 
+_MASKING = "masking a span, which is sent without its"
+
+
+def _of_original(name: str) -> Any:
+    """A property of the original span that holds nothing private."""
+    return property(attrgetter(f"_MaskedSpan__span.{name}"))
+
+
 class MaskedSpan(ReadableSpan):
-    """An ended span whose texts and attributes, and those of its events and links, are masked and can be encoded.
+    """An ended span whose name, status, attributes, events, links and resource are masked and fit into UTF-8.
 
-    The SDK sees to it that attributes can be encoded, and to nothing else: one name with half a surrogate pair would
-    cost the exporter's whole batch.
+    The original span does not change: other span processors see what the application wrote. Most masking happens on
+    first read, so on the thread that exports and not on the request's. A part that cannot be masked is left out.
 
-    It shares everything else with the span, and masks when somebody reads it: on the thread that exports, not on
-    the request's. ``_attributes`` and ``_events`` are where :class:`ReadableSpan` keeps them; its ``to_json`` reads
-    them there, past the public properties. A test compares what every encoder makes of both.
+    Every public property is overridden here, and the SDK's private attributes never hold the original's values:
+    whoever reads one, as the SDK's own ``to_json`` does, gets it from a span that is built of the masked parts by the
+    public constructor. So a private attribute that upstream adds or renames cannot bypass the mask.
+
+    Raises:
+        Exception: ``span`` has a name or status that cannot be masked.
     """
 
     def __init__(self, span: ReadableSpan, by: Policy | None = None) -> None:
-        self.__dict__.update(span.__dict__)
-        self._span = span
-        self._policy = by or policy()
-        self._name = encodable(self._policy.text(self._without_parameters(span.name)))
-        if (description := span.status.description) is not None:
-            self._status = Status(span.status.status_code, encodable(self._policy.text(description)))
-        if (scope := span.instrumentation_scope) is not None and not scope.name.isascii():
-            self._instrumentation_scope = InstrumentationScope(
-                encodable(scope.name), scope.version, scope.schema_url, scope.attributes
-            )
-        self._masked: Attributes | None = None
-        self._masked_events: Sequence[Event] | None = None
+        self.__span = span
+        self.__policy = by or policy()
+        self.__name = self.__text(self.__without_route_secrets(span.name))
+        status = span.status
+        description = status.description
+        self.__status = status if description is None else Status(status.status_code, self.__text(description))
 
-    def _without_parameters(self, name: str) -> str:
-        if "/" not in name or "{" in name:
-            return name  # it has no path, or the route instead
-        route = (self._span.attributes or {}).get("http.route")
-        return without_parameters(self._policy, route, name) if isinstance(route, str) and "{" in route else name
+    __attributes: dict[str, Any] | None = None
+    __events: tuple[Event, ...] | None = None
+    __copy: ReadableSpan | None = None
+
+    context = _of_original("context")
+    kind = _of_original("kind")
+    parent = _of_original("parent")
+    start_time = _of_original("start_time")
+    end_time = _of_original("end_time")
+    instrumentation_info = _of_original("instrumentation_info")
+    dropped_attributes = _of_original("dropped_attributes")
+    dropped_events = _of_original("dropped_events")
+    dropped_links = _of_original("dropped_links")
+
+    def get_span_context(self) -> SpanContext | None:
+        """The ids of the span."""
+        return self.__span.get_span_context()
 
     @property
-    def attributes(self) -> Attributes:
-        """The masked ones, as the dict that they are: whoever makes a transaction asks for them many times."""
-        if self._masked is None:
-            self._masked = masked_attributes(self._policy, raw_attributes(self._span))
-        return self._masked
+    def name(self) -> str:
+        """The name, without the values of secret route parameters."""
+        return self.__name
+
+    @property
+    def status(self) -> Status:
+        """The status with its description masked."""
+        return self.__status
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """The masked attributes."""
+        if self.__attributes is None:
+            try:
+                self.__attributes = masked_attributes(self.__policy, raw_attributes(self.__span))
+            except Exception as error:
+                self.__attributes = {}
+                caught(f"{_MASKING} attributes", error)
+        return self.__attributes
 
     @property
     def events(self) -> Sequence[Event]:
-        """The masked ones."""
-        return tuple(self._events) if self._span.events else ()
+        """The masked events."""
+        if self.__events is None:
+            try:
+                self.__events = tuple(map(self.__masked_event, self.__span.events))
+            except Exception as error:
+                self.__events = ()
+                caught(f"{_MASKING} events", error)
+        return self.__events
 
     @property
     def links(self) -> Sequence[Link]:
-        """The masked ones."""
-        return self._links if self._span.links else ()
+        """The masked links."""
+        try:
+            return tuple(map(self.__masked_link, self.__span.links))
+        except Exception as error:
+            caught(f"{_MASKING} links", error)
+            return ()
 
     @property
-    def _attributes(self) -> Attributes:  # type: ignore[override]  # the SDK's is a plain attribute
-        return self.attributes
+    def resource(self) -> Resource:
+        """The masked resource."""
+        try:
+            return masked_resource(self.__policy, self.__span.resource)
+        except Exception as error:
+            caught(f"{_MASKING} resource", error)
+            return Resource.get_empty()
 
     @property
-    def _events(self) -> Sequence[Event]:  # type: ignore[override]  # as above
-        if self._masked_events is None:
-            self._masked_events = [self._masked_event(each) for each in self._span.events]
-        return self._masked_events
+    def instrumentation_scope(self) -> InstrumentationScope | None:
+        """The instrumentation scope, with a name that fits into UTF-8."""
+        scope = self.__span.instrumentation_scope
+        if scope is None or scope.name.isascii():
+            return scope
+        return InstrumentationScope(encodable(scope.name), scope.version, scope.schema_url, scope.attributes)
 
-    @property
-    def _links(self) -> Sequence[Link]:  # type: ignore[override]  # as above
-        return tuple(self._masked_link(each) for each in self._span.links)
+    def __getattr__(self, name: str) -> Any:
+        """Private attributes of the SDK's, from a span that is built of the masked parts."""
+        if not name.startswith("_") or name.startswith(("__", "_MaskedSpan__")):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        if self.__copy is None:
+            self.__copy = ReadableSpan(
+                name=self.name,
+                context=self.context,
+                parent=self.parent,
+                resource=self.resource,
+                attributes=self.attributes,
+                events=self.events,
+                links=self.links,
+                kind=self.kind,
+                status=self.status,
+                start_time=self.start_time,
+                end_time=self.end_time,
+                instrumentation_scope=self.instrumentation_scope,
+            )
+        return getattr(self.__copy, name)
 
-    @property
-    def dropped_attributes(self) -> int:
-        """As many as of the span."""
-        return self._span.dropped_attributes
+    def __text(self, text: str) -> str:
+        return encodable(self.__policy.text(text))
 
-    @property
-    def dropped_events(self) -> int:
-        """As many as of the span."""
-        return self._span.dropped_events
+    def __without_route_secrets(self, name: str) -> str:
+        if "/" not in name or "{" in name:
+            return name  # there is no path in it, or the route in place of one
+        route = (self.__span.attributes or {}).get("http.route")
+        if not isinstance(route, str) or "{" not in route:
+            return name
+        return url_without_route_secrets(self.__policy, route, name)
 
-    def _masked_link(self, link: Link) -> Link:
-        given = link.attributes or {}
-        masked = masked_attributes(self._policy, given)
-        return link if masked == dict(given) else Link(link.context, masked)
+    def __masked_event(self, event: Event) -> Event:
+        original = event.attributes or {}
+        name, masked = self.__text(event.name), masked_attributes(self.__policy, original)
+        return event if name == event.name and masked == dict(original) else Event(name, masked, event.timestamp)
 
-    def _masked_event(self, event: Event) -> Event:
-        given = event.attributes or {}
-        name, masked = encodable(self._policy.text(event.name)), masked_attributes(self._policy, given)
-        return event if name == event.name and masked == dict(given) else Event(name, masked, event.timestamp)
+    def __masked_link(self, link: Link) -> Link:
+        original = link.attributes or {}
+        masked = masked_attributes(self.__policy, original)
+        return link if masked == dict(original) else Link(link.context, masked)

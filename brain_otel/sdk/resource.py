@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import os
 import weakref
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.sdk.resources import SERVICE_INSTANCE_ID, Resource, ServiceInstanceIdResourceDetector
 
 from brain_otel.privacy import policy
 from brain_otel.privacy.attributes import masked_attributes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from opentelemetry.sdk.trace import TracerProvider
 
@@ -33,23 +33,35 @@ def set_instance_id(provider: TracerProvider, others: Sequence[Any]) -> None:
     given = provider.resource.attributes.get(SERVICE_INSTANCE_ID, own)
     attributes = {**provider.resource.attributes, SERVICE_INSTANCE_ID: given}
     # ``_attributes`` is where a resource keeps them; a test tells when that changes.
-    provider.resource._attributes = _Masked(attributes)
+    provider.resource._attributes = _Masked(attributes)  # type: ignore[assignment]  # read as any mapping
     alive = [weakref.ref(each) for each in (provider, *others)]
     keep_reason = {} if given == own else {SERVICE_INSTANCE_ID: given}
     # A hook of its own: it runs after those of OpenTelemetry's providers, which give each one a new resource.
     os.register_at_fork(after_in_child=lambda: _set_child_instance_id([each() for each in alive], keep_reason))
 
 
-class _Masked(BoundedAttributes):
-    """Attributes without what is private in them, which is looked for when they are read: set-up need not wait."""
+class _Masked(Mapping[str, Any]):
+    """Attributes that are masked when they are first read, so that set-up does not wait for it."""
 
     def __init__(self, attributes: Mapping[str, Any]) -> None:
-        super().__init__(attributes=attributes)
-        self._policy, self._clear = policy(), vars(self).pop("_dict")
+        self._policy, self._given = policy(), attributes
 
     @cached_property
-    def _dict(self) -> Any:  # type: ignore[override]  # it is set once, here
-        return masked_attributes(self._policy, self._clear)
+    def _attributes(self) -> dict[str, Any]:
+        return masked_attributes(self._policy, self._given)
+
+    def __getitem__(self, key: str) -> Any:
+        return self._attributes[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._attributes)
+
+    def __len__(self) -> int:
+        return len(self._attributes)
+
+    def copy(self) -> dict[str, Any]:
+        """A copy, as a resource asks of its attributes to hash itself."""
+        return self._attributes.copy()
 
 
 def _set_child_instance_id(providers: Sequence[Any], keep_reason: dict[str, Any]) -> None:

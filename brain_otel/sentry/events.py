@@ -19,7 +19,7 @@ from brain_otel.events.error_rules import ASKED_FOR, error_rules
 from brain_otel.events.failures import find_record, record_reported, trace_of
 from brain_otel.events.listeners import EventListener, Failure, Message
 from brain_otel.privacy import policy
-from brain_otel.privacy.attributes import parameters
+from brain_otel.privacy.attributes import route_secrets
 from brain_otel.runtime.guard import guarded
 from brain_otel.sentry.before_send import SECRETS
 from brain_otel.sentry.breadcrumbs import breadcrumbs_of, merged
@@ -234,7 +234,7 @@ def _secrets_of(trace: LocalTrace) -> tuple[str, ...]:
     route = _route_of(trace)
     if route is None or trace.describe_request is None:
         return ()
-    return parameters(policy(), route, trace.describe_request().url)
+    return route_secrets(policy(), route, trace.describe_request().url)
 
 
 def _route_of(trace: LocalTrace) -> str | None:

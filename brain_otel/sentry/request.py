@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
 from brain_otel.privacy import FILTERED, policy
-from brain_otel.privacy.attributes import without_parameters
+from brain_otel.privacy.attributes import url_without_route_secrets
 from brain_otel.runtime.guard import guarded
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def request_interface(request: Request, route: str | None = None) -> dict[str, A
     """The request interface; the client's address, cookies and body only where the policy allows them."""
     interface: dict[str, Any] = {
         "method": request.method,
-        "url": policy().text(without_parameters(policy(), route, request.url) if route else request.url),
+        "url": policy().text(url_without_route_secrets(policy(), route, request.url) if route else request.url),
         "query_string": policy().text(policy().query(request.query_string)),
         "headers": policy().headers(request.headers),
     }

@@ -165,6 +165,9 @@ def _path(target: str) -> str:
 
 
 def raw_attributes(span: ReadableSpan) -> Mapping[str, Any]:
-    """What ``span.attributes`` gives, without the two views that OpenTelemetry puts around it; not to be kept."""
-    attributes = span._attributes
-    return attributes._dict if type(attributes) is BoundedAttributes else attributes or {}
+    """``span.attributes`` without the two views that OpenTelemetry puts around them; do not keep or change them."""
+    try:
+        attributes = span._attributes
+        return attributes._dict if type(attributes) is BoundedAttributes else attributes or {}
+    except AttributeError:  # upstream has renamed one of the two
+        return span.attributes or {}

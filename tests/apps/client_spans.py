@@ -1,6 +1,7 @@
-"""Calls over HTTP, Redis and SQL, traced by the fast paths (WAY=fast) or by contrib (WAY=contrib); prints the spans.
+"""Makes calls over HTTP, Redis and SQL and prints their spans.
 
-VALKEY, POSTGRES and TARGET say where the servers are; with ONLY_HTTPX, only HTTP is spoken.
+WAY=fast traces them on the fast paths, WAY=contrib with contrib's instrumentations. VALKEY, POSTGRES and TARGET are
+the addresses of the servers. ONLY_HTTPX leaves out Redis and SQL.
 """
 
 import asyncio
@@ -55,7 +56,7 @@ def described(span: ReadableSpan, names: dict[int, str]) -> Json:
         [each.name, {key: value for key, value in (each.attributes or {}).items() if key != "exception.stacktrace"}]
         for each in span.events
     ]
-    # Noted by brain_otel, whichever way; contrib alone knows nothing of it.
+    # Only brain_otel records it, on both ways.
     left_out = ("db.response.returned_rows", "db.response.affected_rows")
     return {
         "name": span.name,
@@ -70,7 +71,7 @@ def described(span: ReadableSpan, names: dict[int, str]) -> Json:
 
 @contextlib.contextmanager
 def case(name: str) -> Iterator[None]:
-    """Note the spans and the error of the block."""
+    """Record the spans and the error of the block."""
     exporter.clear()
     raised = None
     with tracer.start_as_current_span("request"):
@@ -196,7 +197,7 @@ def use_redis() -> None:
             pipeline.execute()
     with redis.Redis.from_url(VALKEY) as client, case("redis of another address"):
         client.get("a")
-        client.connection_pool.connection_kwargs["host"] = "localhost"  # as a proxy that follows a failover may
+        client.connection_pool.connection_kwargs["host"] = "localhost"  # like a proxy that follows a failover
         client.get("a")
     with case("redis other database"), redis.Redis.from_url(VALKEY.removesuffix("/0") + "/3") as client:
         client.get("a")
@@ -271,7 +272,7 @@ def use_sql() -> None:
 
 
 def traced(engine: Any) -> Any:
-    """Attach contrib's tracer, where brain_otel does not do it."""
+    """Attach contrib's tracer if brain_otel does not."""
     if not FAST:
         usage = metrics.get_meter("test").create_up_down_counter("usage")
         scope = provider.get_tracer("opentelemetry.instrumentation.sqlalchemy")
@@ -293,7 +294,7 @@ async def use_async_sql() -> None:
 
 
 def use_commenter() -> None:
-    """Use an engine that the application traces itself, with comments, in a process that brain_otel is in as well."""
+    """Use an engine that the application itself traces, with comments, beside brain_otel."""
     statements: list[str] = []
     for attribute in (False, True):
         engine = create_engine("sqlite://")

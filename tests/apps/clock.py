@@ -1,4 +1,4 @@
-"""A clock that somebody sets: three days on at SIGUSR1, six days back at SIGUSR2."""
+"""A wall clock that jumps: three days ahead at SIGUSR1, six days back at SIGUSR2."""
 
 import signal
 import time
@@ -7,7 +7,7 @@ DAY = 86_400
 
 
 def install(days: int) -> None:
-    """Let the process's wall clock be ``days`` ahead, and jump; its others go on."""
+    """Put the process's wall clock ``days`` ahead and let it jump; leave its other clocks alone."""
     offset = [days * DAY]
     real, real_ns = time.time, time.time_ns
 

@@ -1,4 +1,4 @@
-"""A service that makes telemetry of every kind, for tests of where it goes."""
+"""A service that emits every kind of telemetry, for tests of destinations."""
 
 import os
 from typing import Any
@@ -41,7 +41,7 @@ async def fast() -> dict[str, Any]:
 
 @app.get("/burst/{number}")
 async def burst(number: int) -> int:
-    """Make spans faster than anybody takes them."""
+    """Create spans faster than a destination accepts them."""
     tracer = trace.get_tracer("burst")
     for index in range(number):
         tracer.start_span(f"burst {index}").end()

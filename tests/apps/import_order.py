@@ -1,7 +1,7 @@
-"""A process that uses every instrumented library once; ORDER says when it is set up.
+"""Uses every instrumented library once; ORDER says when the process calls `setup()`.
 
-One request comes in over ASGI; in it each library does one thing that no other does, so that its span is known
-by its text. `REDIS_URL` and `HTTP_URL` say where the servers are.
+Serves one request over ASGI, in which each library makes one call. The text of a call identifies its span.
+`REDIS_URL` and `HTTP_URL` are the addresses of the servers.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ ORDER = os.environ["ORDER"]
 if ORDER == "first":
     brain_otel.setup()
 
-# The point of this script: these come after setup() in one order, by name and before it in another.
+# ORDER decides whether these imports follow setup() or precede it.
 import httpx  # noqa: E402
 import redis  # noqa: E402
 import redis.asyncio  # noqa: E402

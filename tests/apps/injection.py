@@ -1,6 +1,6 @@
-"""An app that uses everything of brain_otel, and in which one part of brain_otel at a time can be made to fail.
+"""An app that uses every part of brain_otel, and in which a test can make one part fail.
 
-``POST /control?target=...`` breaks what is named, ``POST /control`` mends it; both are outside of the FastAPI app.
+``POST /control?target=...`` breaks the named part, ``POST /control`` repairs it. The FastAPI app serves neither.
 """
 
 import asyncio
@@ -106,7 +106,7 @@ async def stream() -> StreamingResponse:
 
 @service.get("/task")
 async def task() -> dict[str, str]:
-    """Start a task that fails and is awaited by nobody."""
+    """Start a task that fails and that nobody awaits."""
 
     async def fail() -> None:
         raise ValueError("task")
@@ -123,14 +123,14 @@ async def item(number: int) -> dict[str, int]:
 
 
 class Injection:
-    """What is broken at the moment, and how often it was used."""
+    """The part that is broken at the moment, and how often it was called."""
 
     def __init__(self) -> None:
         self.hits = 0
         self._mend: list[Any] = []
 
     def break_(self, target: str) -> None:
-        """Have `module:path.to.name` fail; a number in the path is an index."""
+        """Make `module:path.to.name` fail; a number in the path is an index."""
         module, _, path = target.partition(":")
         owner: Any = importlib.import_module(module)
         *way, name = path.split(".")
@@ -150,7 +150,7 @@ class Injection:
         while self._mend:
             self._mend.pop()()
         self.hits = 0
-        brain_otel.flush()  # what is still being built may fail, and say so, only now
+        brain_otel.flush()  # an object under construction may fail, and log it, only now
         forget_logged_places()
 
 
@@ -158,7 +158,7 @@ injection = Injection()
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
-    """Serve `/control` here and everything else in the app."""
+    """Serve `/control` here and all other paths in the app."""
     if scope["type"] != "http" or scope["path"] != "/control":
         await service(scope, receive, send)
         return

@@ -1,4 +1,4 @@
-"""Requests that say who they are in every way there is, while others do the same."""
+"""An app whose requests leave their marker in every helper, while other requests do the same."""
 
 import asyncio
 import logging
@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 
 class AppError(Exception):
-    """What fails here; its text is the request's marker."""
+    """The failure of this app. Its text is the request's marker."""
 
 
 app = FastAPI()

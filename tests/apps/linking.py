@@ -1,7 +1,7 @@
-"""Every place of a FastAPI app in which something can fail, one route each.
+"""An app with one route for each place in which a FastAPI app can fail.
 
-A route is called after what happens there; ``GET /seen`` tells in which trace each path was served. Without
-``SENTRY_DSN`` this is the bare app, to compare answers with.
+A route's name says what happens there. ``GET /seen`` returns the trace of each path. Without ``SENTRY_DSN`` this is
+the bare app, whose answers the tests compare.
 """
 
 import asyncio
@@ -28,14 +28,14 @@ if "SENTRY_DSN" in os.environ:
 logger = logging.getLogger(__name__)
 
 seen: dict[str, tuple[str, str]] = {}
-"""Trace and span id by path, as the outermost middleware saw them."""
+"""Trace and span id by path, as the outermost middleware sees them."""
 ended: set[str] = set()
-"""Paths whose client went away and whose work has come to its end."""
+"""Paths whose client has disconnected and whose work has ended."""
 held: set[asyncio.Task[Any]] = set()
 
 
 class AppError(Exception):
-    """What fails here; its text is the name of the route."""
+    """The failure of this app. Its text is the name of the route."""
 
 
 class AnsweredByServerError(Exception):
@@ -43,7 +43,7 @@ class AnsweredByServerError(Exception):
 
 
 class AnsweredBySyncServerError(Exception):
-    """Has a handler, not a coroutine, that answers 500."""
+    """Has a synchronous handler that answers 500."""
 
 
 class AnsweredByClientError(Exception):
@@ -55,7 +55,7 @@ class FailingHandlerError(Exception):
 
 
 def note(name: str) -> None:
-    """Keep the ids of the current span under ``name``."""
+    """Record the ids of the current span under ``name``."""
     span = trace.get_current_span().get_span_context()
     seen[name] = (f"{span.trace_id:032x}", f"{span.span_id:016x}")
 
@@ -72,7 +72,7 @@ async def lifespan(_: FastAPI) -> AsyncIterator[None]:
 
 
 class Noting:
-    """The outermost middleware: notes in which trace a path is served."""
+    """The outermost middleware: records the trace of each path."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -84,7 +84,7 @@ class Noting:
 
 
 class OnlyBelow:
-    """Puts a middleware in front of the paths that begin with ``prefix`` and of no other."""
+    """Applies a middleware only to paths that begin with ``prefix``."""
 
     def __init__(self, app: ASGIApp, prefix: str, middleware: Callable[[ASGIApp], ASGIApp]) -> None:
         self.app = app
@@ -303,7 +303,7 @@ async def fail_soon(name: str) -> None:
 
 @app.get("/forgotten-task/{item}")
 async def forgotten_task() -> str:
-    asyncio.create_task(fail_soon("forgotten-task"))  # noqa: RUF006 - that is the case
+    asyncio.create_task(fail_soon("forgotten-task"))  # noqa: RUF006  # this case is the point
     return "done"
 
 
@@ -496,7 +496,7 @@ async def http_503() -> None:
     raise HTTPException(503, "http-503")
 
 
-# -- what is no error of the service -------------------------------------------------------------------------
+# -- not an error of the service -----------------------------------------------------------------------------
 
 
 @app.get("/http-404/{item}")

@@ -1,7 +1,7 @@
-"""An app that logs in every place there is; `/records` gives what was emitted so far.
+"""An app that logs in coroutines, threads, tasks and background tasks; `/records` returns the emitted log records.
 
-SETUP says whether it sets itself up, ORDER where logging is configured: `before`, `after`, `force`. INSTRUMENTOR is
-set where the application uses contrib's instrumentor itself: `before`, `after`.
+With SETUP the app calls `setup()`. ORDER says when it configures logging: `before` or `after` that, or `force`, which
+also replaces the handlers. INSTRUMENTOR says when it uses contrib's instrumentor itself: `before` or `after`.
 """
 
 import asyncio

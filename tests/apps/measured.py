@@ -1,7 +1,7 @@
-"""Uses each library in a process of its own and prints, as JSON, what was measured and what was traced.
+"""Uses libraries in a process of its own and prints the metrics and spans as JSON.
 
-The arguments name what to use (`sqlite`, `aiosqlite`, `psycopg`, `asyncpg`, `redis`, `cluster`, `web`), the variables
-where it is: POSTGRES, REDIS, CLUSTER, TARGET, DEAD. FILE is a configuration file, else the environment's own.
+The arguments are the libraries to use: `sqlite`, `aiosqlite`, `psycopg`, `asyncpg`, `redis`, `cluster`, `web`.
+POSTGRES, REDIS, CLUSTER, TARGET and DEAD are addresses. FILE is a configuration file; default: the environment's own.
 """
 
 import asyncio
@@ -105,7 +105,7 @@ async def use_redis_async(url: str) -> None:
 def use_cluster(url: str) -> None:
     import redis.cluster
 
-    # redis-py leaves the connection with which it first looks around to the garbage collector.
+    # redis-py leaves its first connection, which discovers the cluster, to the garbage collector.
     warnings.filterwarnings("ignore", "unclosed", ResourceWarning)
     client: Any = redis.cluster.RedisCluster.from_url(url)
     client.set("a", "1")
@@ -130,7 +130,7 @@ async def use_cluster_async(url: str) -> None:
 
 
 async def use_web(url: str, dead: str) -> None:
-    """Requests to an app in the process, one of which calls `url`; one client, sync, calls `dead`."""
+    """Make requests to an app in this process, one of which calls `url`; call `dead` with a synchronous client."""
     import httpx
     from fastapi import FastAPI
 

@@ -1,4 +1,4 @@
-"""Puts each text of a file into every place that telemetry is made of; the tests look for what of it got out."""
+"""Puts each text of a file into every part of telemetry; the tests look for it in everything that was sent."""
 
 import asyncio
 import contextlib
@@ -28,7 +28,7 @@ app = FastAPI()
 tracer = trace.get_tracer("planted")
 log = logging.getLogger("planted")
 log.setLevel(logging.INFO)
-logging.getLogger().addHandler(logging.NullHandler())  # or warnings would be printed
+logging.getLogger().addHandler(logging.NullHandler())  # else Python prints warnings
 engine = create_engine("sqlite://")
 store = redis.Redis.from_url(os.environ["REDIS_URL"])
 
@@ -53,7 +53,7 @@ async def reset(token: str) -> int:
 
 
 def spans(planted: str) -> None:
-    """In everything that a span has."""
+    """Put the text into every part of a span."""
     with tracer.start_as_current_span("other") as other:
         link = Link(other.get_span_context(), {"note": planted})
     with tracer.start_as_current_span(
@@ -72,7 +72,7 @@ def spans(planted: str) -> None:
 
 
 def errors(planted: str) -> None:
-    """In messages, causes, notes and variables."""
+    """Put the text into messages, causes, notes and variables."""
     try:
         try:
             raise KeyError(planted)
@@ -85,14 +85,14 @@ def errors(planted: str) -> None:
 
 
 def logs(planted: str) -> None:
-    """In the message, its arguments and what goes with it."""
+    """Put the text into a log message, its arguments and its extra fields."""
     log.info("said %s", planted, extra={"note": planted})
     log.error("said %s of %d", planted, 7, extra={"facts": {"note": planted}})
     log.warning(planted.replace("%", "%%"))
 
 
 def calls(planted: str) -> None:
-    """In statements, commands and calls, those that fail as well."""
+    """Put the text into statements, commands and calls that succeed or fail."""
     literal = planted.replace("'", "''").replace(":", "\\:")
     with engine.connect() as connection:
         connection.execute(text(f"SELECT '{literal}' AS a"))
@@ -113,7 +113,7 @@ def calls(planted: str) -> None:
 
 
 async def requests(planted: str, number: int, client: httpx.AsyncClient) -> None:
-    """In each part of a request."""
+    """Put the text into each part of a request."""
     line = " ".join(planted.split())
     headers = {"x-note": line, "authorization": line, "baggage": f"note={quote(planted)}", "user-agent": line}
     params = {"note": planted, "token": planted}

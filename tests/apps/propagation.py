@@ -1,6 +1,6 @@
-"""A service that calls the next one, and says what headers it was called with.
+"""A service that calls the next service and returns the headers it received.
 
-``NEXT_URL`` is the service after this one, if there is one; ``FAIL`` makes each call end in an error.
+``NEXT_URL`` is the next service; the last service has none. With ``FAIL`` each call ends in an error.
 """
 
 import os
@@ -20,7 +20,7 @@ app = FastAPI()
 
 @app.get("/chain/{step}")
 async def chain(step: int, request: Request) -> list[dict[str, str]]:
-    """Call the next service, report an error, and return the headers of every service from here on."""
+    """Call the next service, report an error, and return the headers that this and later services received."""
     headers = {**request.headers, "seen-tenant": str(baggage.get_baggage("tenant"))}
     later: list[dict[str, str]] = []
     if NEXT_URL is not None:

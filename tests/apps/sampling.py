@@ -1,6 +1,6 @@
-"""A service that calls the next one; it fails, or takes its time, if it is asked to.
+"""A service that calls the next service, with routes that fail and that are slow.
 
-``NEXT_URL`` is the service after this one, if there is one.
+``NEXT_URL`` is the next service; the last service has none.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ client = httpx.AsyncClient(trust_env=False, verify=False)
 
 @app.get("/chain/{step}")
 async def chain(step: int, request: Request) -> list[dict[str, str]]:
-    """Call the next service; the headers that every service from here on was called with."""
+    """Call the next service, and return the headers that this and later services received."""
     if NEXT_URL is None:
         return [dict(request.headers)]
     return [dict(request.headers), *(await client.get(f"{NEXT_URL}/chain/{step + 1}")).json()]
@@ -35,7 +35,7 @@ async def fails(mission_id: int) -> None:
 
 @app.get("/slow/{mission_id}")
 async def slow(mission_id: int) -> int:
-    """Take a while."""
+    """Answer late."""
     await asyncio.sleep(0.3)
     return mission_id
 
@@ -43,5 +43,5 @@ async def slow(mission_id: int) -> int:
 @app.post("/missions/{mission_id}")
 @app.get("/missions/{mission_id}")
 async def missions(mission_id: int) -> int:
-    """Do nothing much."""
+    """Answer at once."""
     return mission_id

@@ -1,4 +1,4 @@
-"""An app of every kind of route, for any middleware."""
+"""An app with every kind of route, for contrib's middleware and ours."""
 
 import time
 from collections.abc import AsyncIterator, Callable
@@ -12,7 +12,7 @@ from opentelemetry import trace as otel_trace
 
 
 def create_app(began: Callable[[int], None]) -> FastAPI:
-    """An app, which tells ``began`` when a background task begins, in nanoseconds."""
+    """Create the app, which calls ``began`` with the time in nanoseconds when a background task begins."""
     app, sub, inner = FastAPI(), FastAPI(), APIRouter(prefix="/inner")
     add_items(app, sub, inner)
     add_statuses(app)

@@ -1,4 +1,4 @@
-"""The requests that are asked of an app under contrib's middleware and under ours, as ASGI scopes."""
+"""Requests for an app under contrib's middleware and under ours, as ASGI scopes."""
 
 from collections.abc import Callable
 from functools import partial

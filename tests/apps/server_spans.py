@@ -1,6 +1,6 @@
-"""Asks the same of an app under contrib's middleware and under ours, with the same ids, and prints both answers.
+"""Makes the same requests to an app under contrib's middleware and under ours, and prints both results.
 
-The set-ups are contrib's own arguments; the first of each pair is contrib's class, the second ours.
+Both use the same ids. The set-ups are arguments of contrib's middleware; each pair is contrib's class and ours.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ Json = dict[str, Any]
 
 
 SERVED_BY_CONTRIB: list[None] = []
-"""One item for each request that contrib's own middleware has served."""
+"""One entry for each request that contrib's own middleware has served."""
 
 _contribs_call = OpenTelemetryMiddleware.__call__
 
@@ -52,7 +52,7 @@ OpenTelemetryMiddleware.__call__ = _noted_call  # type: ignore[method-assign]
 
 
 class Ids(RandomIdGenerator):
-    """The same ids for every run of a case."""
+    """Generates the same ids in every run of a case."""
 
     def __init__(self) -> None:
         self.seed("")
@@ -68,7 +68,7 @@ class Ids(RandomIdGenerator):
 
 
 class Tracing:
-    """Spans of a rate, recorded, for both apps of a pair: contrib traces background tasks for the first app alone."""
+    """Records the spans of both apps of a pair: contrib traces background tasks for the first app alone."""
 
     def __init__(self, rate: float) -> None:
         self.ids, self.exporter = Ids(), InMemorySpanExporter()
@@ -81,7 +81,7 @@ class Tracing:
 
 
 class World:
-    """An app with a middleware of a class, and what its tracing has recorded."""
+    """An app under one middleware, and the spans of its requests."""
 
     def __init__(self, middleware: type, tracing: "Tracing", **options: Any) -> None:
         self.ids, self.exporter, self.provider = tracing.ids, tracing.exporter, tracing.provider
@@ -94,17 +94,17 @@ class World:
         self.app = create_app(self.note)
         if options.pop("failing_handler", False):
             self.app.add_exception_handler(Exception, fail_to_handle)
-        vars(contrib)["OpenTelemetryMiddleware"] = middleware  # as brain_otel does
+        vars(contrib)["OpenTelemetryMiddleware"] = middleware  # like brain_otel
         given: Json = {"exclude_spans": ["send", "receive"], **options}
         contrib.FastAPIInstrumentor.instrument_app(self.app, tracer_provider=self.provider, **given)
         self.app.middleware_stack = self.app.build_middleware_stack()
 
     def note(self, moment: int) -> None:
-        """A background task began at ``moment``."""
+        """Record that a background task began at ``moment``."""
         self.background = moment
 
     async def ask(self, name: str, scope: Json) -> Json:
-        """Serve one request; all that can be seen of it."""
+        """Serve one request and return everything observable: answer, spans, log lines, error."""
         self.ids.seed(name)
         self.exporter.clear()
         self.background = 0

@@ -1,4 +1,4 @@
-"""An app for every kind of server; SETUP says where it is set up: `module`, `lifespan`, or not at all."""
+"""An app for every kind of server; SETUP says where it calls `setup()`: `module`, `lifespan` or nowhere."""
 
 import os
 from collections.abc import AsyncIterator

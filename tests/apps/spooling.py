@@ -1,6 +1,7 @@
-"""An application that spools: captures errors until it is killed, and says the id of each once it is captured.
+"""An application that captures errors into a spool, and prints the id of each after it is captured.
 
-Arguments: how many errors, 0 for ever; seconds between two. With JUMPS its clock is so many days ahead, and jumps.
+Arguments: the number of errors, 0 for no limit, and the seconds between two. JUMPS is the number of days that the
+clock is ahead before it jumps.
 """
 
 import os
@@ -25,7 +26,7 @@ distribution:
 
 
 def start() -> None:
-    """Set up as the variables say: SENTRY_DSN, SPOOL (empty: none) and SHIPPER."""
+    """Call `setup()` with the variables SENTRY_DSN, SPOOL (empty: no spool) and SHIPPER."""
     if "JUMPS" in os.environ:
         from tests.apps.clock import install
 
@@ -37,7 +38,7 @@ def start() -> None:
 
 
 def main(count: int, pause: float) -> None:
-    """Capture errors."""
+    """Capture errors until the limit or the end of the process."""
     start()
     number = 0
     while number < count or not count:

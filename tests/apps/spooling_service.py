@@ -1,4 +1,4 @@
-"""A service that spools, or keeps in memory, whatever the ingest does: one route that succeeds, one that fails."""
+"""A service with a spool or a queue in memory: one route succeeds, one reports an error."""
 
 from fastapi import FastAPI
 
@@ -17,7 +17,7 @@ async def work(number: int) -> dict[str, int]:
 
 @app.get("/tell/{number}")
 async def tell(number: int) -> dict[str, int]:
-    """An error that the request survives."""
+    """Report an error and answer the request."""
     try:
         raise ValueError(number)
     except ValueError as error:

@@ -1,6 +1,6 @@
-"""One of many workers on one spool: captures errors and makes transactions as fast as it can.
+"""One of several workers that share a spool: captures errors and makes transactions as fast as it can.
 
-Arguments: for how many seconds, and the file for the ids of the errors, which is there when all is done.
+Arguments: the duration in seconds, and the file for the ids of the errors, which the worker writes at its end.
 """
 
 import os
@@ -12,11 +12,11 @@ import brain_otel
 from tests.apps import spooling
 
 UNTIL_FLUSH = 100
-"""Transactions after which those that are being made are waited for: the queue before the spool holds 1,000."""
+"""Number of transactions after which the worker flushes: the queue before the spool holds 1,000."""
 
 
 def main(seconds: float, told: Path) -> None:
-    """Work."""
+    """Capture errors and make transactions."""
     spooling.start()
     ids: list[str] = []
     deadline = time.monotonic() + seconds

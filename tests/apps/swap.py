@@ -1,7 +1,7 @@
-"""One service, the same in every environment: nothing in it knows where its telemetry goes.
+"""One service for every environment: no line of it depends on the destinations.
 
-SETUP says whether it calls `setup()` itself or leaves that to the launcher. `GET /told` tells the test the traces
-and event ids; `GET /memory` shows what the memory destination holds.
+With SETUP it calls `setup()` itself; otherwise the launcher does. `GET /told` returns the traces and event ids;
+`GET /memory` returns the content of the memory destination.
 """
 
 import base64
@@ -26,14 +26,14 @@ if os.environ.get("SETUP"):
     brain_otel.setup()
 
 told: dict[str, dict[str, str | None]] = {}
-"""By path: the trace id and the event id."""
+"""The trace id and the event id of each path."""
 
 engine = create_async_engine("sqlite+aiosqlite://", poolclass=StaticPool)
 cache = redis.asyncio.from_url(os.environ["REDIS_URL"], decode_responses=True)
 
 
 class OutOfStockError(Exception):
-    """What fails here."""
+    """The failure of this app."""
 
 
 @asynccontextmanager
@@ -54,7 +54,7 @@ def remember(request: Request, event_id: str | None = None) -> None:
 
 
 def introduce(order: int) -> None:
-    """Say who asks for what, in every way that a helper offers."""
+    """Describe the request with every helper."""
     brain_otel.set_user_context(user_id=f"u-{order}", email=f"u{order}@example.org", plan="premium")
     brain_otel.set_tag("tier", "gold")
     brain_otel.set_context("parcel", {"kilograms": order / 2})
@@ -110,7 +110,7 @@ async def get_told() -> dict[str, Any]:
 
 @app.get("/memory")
 async def get_memory() -> dict[str, list[str]]:
-    """Show what is in memory, as export requests, which the test can read."""
+    """Return the content of the memory destination as export requests."""
     from opentelemetry.exporter.otlp.proto.common._log_encoder import encode_logs
     from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
     from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans

@@ -1,6 +1,7 @@
-"""Asks an app in its own process, and prints what each request has done: its ids, the spans, the headers it sent on.
+"""Makes requests to an app in this process, and prints the ids, spans and forwarded headers of each.
 
-CONFIG is the file, VALKEY and TARGET are servers to call, COUNT is how often to ask for nothing but a decision.
+CONFIG is the configuration file, VALKEY and TARGET are servers to call, COUNT is the number of requests that only
+need a sampling decision.
 """
 
 import asyncio
@@ -51,7 +52,7 @@ class Noting(SpanProcessor):
 
 
 def note_starts() -> None:
-    """Note each span that anyone asks OpenTelemetry for, recorded or not."""
+    """Count each span that OpenTelemetry starts, recorded or not."""
     start_span = Tracer.start_span
 
     def noted_start(self: Any, name: str, *args: Any, **kwargs: Any) -> Any:
@@ -117,7 +118,7 @@ async def ask(client: httpx.AsyncClient, path: str, headers: dict[str, str] | No
 
 async def main() -> None:
     note_starts()
-    random.seed(4)  # as OpenTelemetry's trace ids are drawn: the same at every run
+    random.seed(4)  # drawn like OpenTelemetry's trace ids, the same at every run
     found: Json = {"decisions": []}
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://shop.test") as client:

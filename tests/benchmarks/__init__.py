@@ -1,5 +1,5 @@
-"""What instrumenting a FastAPI service costs: ours, its parts, and others, each beside the bare application.
+"""Measures what instrumenting a FastAPI service costs: brain_otel, its parts and other products.
 
-``uv run python -m tests.benchmarks`` prints the table; with ``uv run --group peers python -m tests.benchmarks`` the
-other products are in it too.
+Each is compared with the bare application. ``uv run python -m tests.benchmarks`` prints the tables;
+``uv run --group peers python -m tests.benchmarks`` includes the other products.
 """

@@ -1,4 +1,4 @@
-"""The benchmark's command: measure, print the tables, write them down, draw."""
+"""The benchmark's command: measures, prints the tables, writes them to files, draws."""
 
 import argparse
 import json
@@ -29,7 +29,7 @@ SECTIONS = {
     "curves": ("rounds", "requests"),
     "memory": ("spans",),
 }
-"""What is measured, and the options that it is measured with."""
+"""The parts of the benchmark, each with its options."""
 
 PAGE, DRAWING = ROOT / "docs" / "benchmarks.md", ROOT / "docs" / "benchmarks.svg"
 
@@ -37,7 +37,7 @@ console = Console(width=max(Console().width, 120), highlight=False)
 
 
 def main() -> None:
-    """Measure what is asked for."""
+    """Measure the chosen sections."""
     options = _options()
     results = json.loads(options.resume.read_text())["runs"] if options.resume else {}
     chosen = [each for each in VARIANTS if not options.only or each.name in (BARE, FLOOR, *options.only)]
@@ -87,7 +87,7 @@ def _about(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _measure_all(options: argparse.Namespace, chosen: Sequence[Variant], results: dict[str, Any]) -> None:
-    """Add what the sections measure to the results, and write them down after each."""
+    """Add the figures of each section to the results, and write the results after each section."""
     measured = results.get("about", {}).get("measured", {})
     results["about"] = {**_about(options), "measured": measured}
     with surroundings([*chosen, *(each for each in COMPARED if each not in chosen)]) as around:
@@ -115,7 +115,7 @@ def _measure(section: str, options: argparse.Namespace, chosen: Sequence[Variant
 
 
 def _append(found: dict[str, Any], measured: Mapping[str, Any]) -> None:
-    """Add a run to the list of each place, however deep the places are."""
+    """Append the figures of a run to the lists in the nested results."""
     for key, value in measured.items():
         if _is_run(value):
             found.setdefault(key, []).append(value)
@@ -133,7 +133,7 @@ def _summed(results: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _each(results: Mapping[str, Any], summary: Callable[[Any], Any]) -> dict[str, Any]:
-    """The results with each list of runs summed up; what is none is left out."""
+    """Replace each list of runs in the results by its summary; drop everything else."""
     found = {}
     for key, value in results.items():
         if isinstance(value, Mapping):

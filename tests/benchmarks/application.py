@@ -1,4 +1,4 @@
-"""The service that is measured: a request makes one statement, two commands and one call."""
+"""The measured service: a request makes one SQL statement, two Redis commands and one HTTP call."""
 
 import os
 
@@ -11,7 +11,7 @@ from sqlalchemy.pool import StaticPool
 
 
 def create_app(routes: int = 1) -> FastAPI:
-    """Make the app, with ``routes`` routes before the one that is asked for."""
+    """Create the app, with ``routes`` routes before the one that the benchmark requests."""
     app = FastAPI()
     engine = create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})
     with engine.begin() as connection:
@@ -55,7 +55,7 @@ def create_app(routes: int = 1) -> FastAPI:
 
 
 async def ask(app: FastAPI, path: str) -> None:
-    """One request in this process; what the app raises is what a server would see."""
+    """Make one request in this process; raise what the app raises, as in a server."""
     scope = {
         "type": "http",
         "asgi": {"version": "3.0"},

@@ -1,4 +1,4 @@
-"""How cost grows: with the spans of a trace, with the routes of an app; what a failure and a health check cost."""
+"""Measures how cost grows with spans and routes, and what failures and health checks cost."""
 
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -18,7 +18,7 @@ WARM_UP = {0: 100, 1: 50, 10: 20, 100: 5, 1000: 2}
 
 
 def measure_curves(around: Surroundings, requests: int) -> dict[str, Any]:
-    """One round of all curves."""
+    """Measure all curves once."""
     plain = COMPARED[:3]
     return {
         "spans": _by_size(plain[1:], around, requests),
@@ -30,7 +30,7 @@ def measure_curves(around: Surroundings, requests: int) -> dict[str, Any]:
 
 
 def _by_size(variants: Sequence[Variant], around: Surroundings, requests: int) -> dict[str, dict[str, Any]]:
-    """CPU of a request that makes so many spans, the sizes one after the other in each turn."""
+    """Measure the CPU of requests with different numbers of spans, all sizes in each turn."""
     with ExitStack() as stack:
         workers = [stack.enter_context(working(each, around)) for each in variants]
         for worker in workers:
@@ -49,7 +49,7 @@ def _by_size(variants: Sequence[Variant], around: Surroundings, requests: int) -
 def _turn(worker: Worker, requests: int, number: int) -> dict[int, dict[str, float]]:
     found = {}
     for size in SIZES if number % 2 else reversed(SIZES):
-        # What a request costs without its spans is taken off: of small ones it takes many to see what is left.
+        # The cost of a request without spans is subtracted: small traces need many requests for a clear difference.
         count = max(4, requests * 80 // (TURNS * (size + 40)))
         before = worker.tell("flush")["process"]
         loop = worker.tell(f"run /spans/{size} {count}")["loop"]

@@ -1,4 +1,4 @@
-"""Figures from runs: medians, what is added to the bare application, and ratios."""
+"""Summarizes runs: medians, the cost added to the bare application, and ratios."""
 
 from collections.abc import Mapping, Sequence
 from statistics import median
@@ -11,12 +11,12 @@ ByVariant = Mapping[str, Runs]
 
 
 def medians(runs: Runs) -> dict[str, float]:
-    """The median of each figure."""
+    """Return the median of each figure."""
     return {key: median(run[key] for run in runs) for key in _numbers(runs)}
 
 
 def least(runs: Runs) -> dict[str, float]:
-    """The least of each figure: what is left when nothing else disturbed."""
+    """Return the minimum of each figure, the value with the fewest disturbances."""
     return {key: min(run[key] for run in runs) for key in _numbers(runs)}
 
 
@@ -25,16 +25,16 @@ def _numbers(runs: Runs) -> list[str]:
 
 
 def added(found: ByVariant, name: str, key: str) -> float:
-    """What a variant adds to the bare application: the median of the differences of all turns, or rounds."""
+    """Return the cost that a variant adds to the bare application: the median difference of all turns or rounds."""
     times = zip(_times(found[name], key), _times(found[BARE], key), strict=True)
     return float(median(mine - bare for mine, bare in times))
 
 
 def against(found: ByVariant, name: str, key: str, other: str = FLOOR) -> float | None:
-    """What a variant adds, in units of what another adds at the same time; None where that is nothing.
+    """Return the cost that a variant adds in units of the cost that another adds; None if the other adds nothing.
 
-    The median of the ratios of all turns, or of all rounds of what has no turns, not the ratio of their medians: a
-    second later the machine may be half as fast, for everybody.
+    Uses the median of the ratios of all turns (rounds for figures without turns), not the ratio of the medians: the
+    machine may be half as fast a second later, for all variants.
     """
     times = zip(*(_times(found[each], key) for each in (name, other, BARE)), strict=True)
     ratios = [(mine - bare) / (theirs - bare) for mine, theirs, bare in times if theirs > bare]
@@ -42,26 +42,26 @@ def against(found: ByVariant, name: str, key: str, other: str = FLOOR) -> float 
 
 
 def _times(runs: Runs, key: str) -> list[float]:
-    """A figure each time that it was measured: turn by turn, or else round by round."""
+    """Return all measurements of a figure: one a turn, else one a round."""
     return [each for run in runs for each in run.get(f"{key}_turns", (run[key],))]
 
 
 def share(found: ByVariant, name: str, key: str, other: str = FLOOR) -> float:
-    """A figure of a variant in units of another's, both as they are."""
+    """Return a figure of one variant in units of another's, without subtracting the bare application."""
     return medians(found[name])[key] / medians(found[other])[key]
 
 
 def per_span(sizes: Mapping[str, Runs], size: str, key: str) -> float:
-    """What a span costs in a trace of ``size`` spans: the request without any is taken off."""
+    """Return the cost of a span in a trace of ``size`` spans, without the cost of the request itself."""
     return (medians(sizes[size])[key] - medians(sizes["0"])[key]) / int(size)
 
 
 def kinds_seen(runs: Runs) -> set[str]:
-    """The kinds of spans that were seen in what was sent, in every round."""
+    """Return the kinds of spans that the variant sent in every round."""
     return set.intersection(*(set(run["spans"]) for run in runs))
 
 
 def growth(points: Sequence[Sequence[int]]) -> int:
-    """The most by which resident memory rose above what it had been before, in bytes."""
+    """Return the largest rise of resident memory above an earlier value, in bytes."""
     residents = [resident for _, resident in points]
     return max(now - min(residents[: at + 1]) for at, now in enumerate(residents))

@@ -1,4 +1,4 @@
-"""What is aimed at, beside what was measured."""
+"""The goals of the benchmark, beside the measured figures."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from tests.benchmarks.variants import FLOOR, OURS_BESIDE, PEERS, SENTRY_ALONE, S
 
 @dataclass(frozen=True, kw_only=True)
 class Goal:
-    """A bound on what one variant adds, in units of what another adds."""
+    """A bound on the cost that one variant adds, in units of the cost that another adds."""
 
     title: str
     section: str = "cpu"
@@ -41,7 +41,7 @@ GOALS = (
 
 
 def goals(results: Mapping[str, Any]) -> Grid:
-    """The goals that these results say something about."""
+    """Return the goals for which there are results."""
     return Grid(
         title="Held against the goals",
         columns=("figure", "measured", "at most", "aimed at"),

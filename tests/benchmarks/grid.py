@@ -1,4 +1,4 @@
-"""A table that is printed and written in Markdown alike."""
+"""A table for terminals and for Markdown."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from rich.table import Table
 
 @dataclass(frozen=True, kw_only=True)
 class Grid:
-    """Rows of text; the first column says what a row is about."""
+    """Rows of text. The first column is the title of a row."""
 
     title: str
     columns: Sequence[str]
@@ -16,7 +16,7 @@ class Grid:
     notes: Sequence[str] = ()
 
     def table(self) -> Table:
-        """For a terminal."""
+        """Format the table for a terminal."""
         made = Table(title=self.title, title_justify="left", caption="\n".join(self.notes), caption_justify="left")
         for number, column in enumerate(self.columns):
             made.add_column(column, justify="right" if number else "left", no_wrap=True)
@@ -25,7 +25,7 @@ class Grid:
         return made
 
     def markdown(self) -> str:
-        """For a page."""
+        """Format the table for a Markdown page."""
         lines = [self.columns, ["---", *["---:"] * (len(self.columns) - 1)], *self.rows]
         table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
         notes = "".join(f"\n{note}\n" for note in self.notes)
@@ -33,5 +33,5 @@ class Grid:
 
 
 def ratio(value: float | None) -> str:
-    """Two digits behind the point, and a dash where there is none."""
+    """Format a ratio with two decimals; None becomes a dash."""
     return "-" if value is None else f"{value:.2f}"

@@ -1,7 +1,7 @@
-"""A generator of load over raw sockets that are kept alive: ``python -m tests.benchmarks.load PORT RATE SECONDS``.
+"""Generates load over raw kept-alive sockets: ``python -m tests.benchmarks.load PORT RATE SECONDS``.
 
-First at a fixed rate, where a request's time counts from when it was due and not from when a connection was free: a
-server that stands still for a moment is charged for everyone who waited. Then as fast as the connections can.
+The first phase has a fixed rate. A request's time starts when the request is due, not when a connection is free: a
+server that pauses is charged for every request that waits. The second phase is as fast as the connections allow.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ LENGTH = b"content-length: "
 
 
 class Connection:
-    """One connection, on which one request is made at a time."""
+    """A connection that makes one request at a time."""
 
     def __init__(self, port: int) -> None:
         self._loop = asyncio.get_running_loop()
@@ -27,7 +27,7 @@ class Connection:
         self._socket.setblocking(False)
 
     async def ask(self) -> None:
-        """Make a request and take its answer."""
+        """Make a request and read its answer."""
         await self._loop.sock_sendall(self._socket, REQUEST)
         answer = b""
         while not _is_whole(answer):
@@ -39,7 +39,7 @@ class Connection:
             raise SystemExit(f"the server has answered {answer[:200]!r}")
 
     def close(self) -> None:
-        """Let the connection go."""
+        """Close the connection."""
         self._socket.close()
 
 
@@ -52,7 +52,7 @@ def _is_whole(answer: bytes) -> bool:
 
 
 async def at_rate(connections: list[Connection], rate: float, seconds: float) -> list[float]:
-    """The time of each request from the moment when it was due, sorted."""
+    """Return the sorted times of all requests, each from the moment it was due."""
     begun = time.perf_counter() + 0.05
     due = iter([begun + number / rate for number in range(int(rate * seconds))])
     taken: list[float] = []
@@ -68,7 +68,7 @@ async def at_rate(connections: list[Connection], rate: float, seconds: float) ->
 
 
 async def closed(connections: list[Connection], seconds: float) -> float:
-    """Requests a second when each connection asks again as soon as it has its answer."""
+    """Return the requests per second if each connection sends a request as soon as it has the last answer."""
     begun = time.perf_counter()
     counts = await asyncio.gather(*(_until(begun + seconds, each.ask) for each in connections))
     return sum(counts) / (time.perf_counter() - begun)
@@ -83,12 +83,12 @@ async def _until(end: float, ask: Callable[[], Awaitable[None]]) -> int:
 
 
 def quantile(values: list[float], share: float) -> float:
-    """The smallest of the sorted ``values`` that ``share`` of them do not exceed."""
+    """Return the smallest of the sorted ``values`` that a ``share`` of them does not exceed."""
     return values[ceil(share * len(values)) - 1]
 
 
 async def main(port: int, rate: float, seconds: float) -> dict[str, float]:
-    """Warm the server up and measure it."""
+    """Warm up the server and measure it."""
     connections = [Connection(port) for _ in range(CONNECTIONS_AT_RATE)]
     await at_rate(connections, rate, max(0.5, seconds / 4))
     taken = await at_rate(connections, rate, seconds)

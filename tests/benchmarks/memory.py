@@ -1,6 +1,6 @@
-"""Resident memory while spans are recorded: a process of its own, ``-m tests.benchmarks.memory SPANS WARM_UP``.
+"""Measures resident memory while a process records spans: ``-m tests.benchmarks.memory SPANS WARM_UP``.
 
-The spool is small and nobody sends from it, as in an outage that does not end.
+The spool is small and no shipper sends from it, as in an outage without end.
 """
 
 import json
@@ -18,7 +18,7 @@ from tests.support import ROOT
 POINTS = 10
 PER_TRACE = 25
 WARM_UP = 50_000
-"""Spans after which caches, queues and the allocator have what they will have."""
+"""Number of spans after which caches, queues and the allocator no longer grow."""
 
 SETTINGS = """
 file_format: "1.1"
@@ -33,7 +33,7 @@ distribution:
 
 
 def grow(spans: int, *, warm_up: int = WARM_UP, env: dict[str, str] | None = None) -> list[list[int]]:
-    """Record so many spans in a process of its own; the resident bytes after so many."""
+    """Record spans in a process of its own, and return its resident bytes at intervals."""
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
         variables = {**os.environ, "FOLDER": folder, **(env or {})}
         command = [sys.executable, "-m", "tests.benchmarks.memory", str(spans), str(warm_up)]
@@ -59,7 +59,7 @@ def main(spans: int, warm_up: int) -> list[list[int]]:
 
 
 def _record(spans: int) -> int:
-    """Record so many spans; the resident bytes when they are written."""
+    """Record spans, wait until they are written, and return the resident bytes."""
     import brain_otel
 
     for _ in range(spans // PER_TRACE):
@@ -77,7 +77,7 @@ KEPT: list[Any] = []
 
 
 def _keep(span: Any) -> None:
-    """Leak, if a test wants to see that a leak is seen."""
+    """Leak every span, for the test that a leak is found."""
     if "LEAK" in os.environ:
         KEPT.append(span)
 

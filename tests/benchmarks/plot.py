@@ -1,4 +1,4 @@
-"""The table of CPU as a drawing: two bars for each variant, in units of the floor, in light and in dark."""
+"""Draws the table of CPU: two bars for each variant, in units of the floor, for light and dark pages."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -30,7 +30,7 @@ text { font: 13px system-ui, -apple-system, "Segoe UI", Helvetica, Arial, sans-s
 
 
 def draw(found: ByVariant, kind: str) -> str:
-    """An SVG of what each variant adds to the bare application."""
+    """Return an SVG of the cost that each variant adds to the bare application."""
     names = [name for name in found if name != BARE]
     rows: list[tuple[str, dict[str, float | None]]] = [
         (name, {key: against(found, name, key) for key in ("loop", "process")}) for name in names

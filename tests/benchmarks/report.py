@@ -1,4 +1,4 @@
-"""The figures on a page: between two marks, so that what people wrote around them stays."""
+"""Writes the figures into a page between two marks, and keeps the text around them."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ BEGIN, END = "<!-- figures -->", "<!-- /figures -->"
 
 
 def write_report(page: Path, results: Mapping[str, Any], grids: Sequence[Grid]) -> None:
-    """Put the tables into the page."""
+    """Replace the tables of the page."""
     before, begin, rest = page.read_text().partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:

@@ -1,4 +1,4 @@
-"""The service of one variant under uvicorn: ``python -m tests.benchmarks.server VARIANT PORT``."""
+"""Serves one variant with uvicorn: ``python -m tests.benchmarks.server VARIANT PORT``."""
 
 import sys
 

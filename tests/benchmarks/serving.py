@@ -1,4 +1,4 @@
-"""Latency and throughput under uvicorn: server, load and what is around them in processes of their own."""
+"""Measures latency and throughput under uvicorn; server, load and surroundings have processes of their own."""
 
 import json
 import subprocess
@@ -14,7 +14,7 @@ from tests.support.process import Server, free_port
 def serve_all(
     variants: Sequence[Variant], around: Surroundings, rate: float, seconds: float
 ) -> dict[str, dict[str, float]]:
-    """One round: p50 and p99 in seconds at ``rate`` requests a second, and requests a second at most."""
+    """Measure one round: p50 and p99 in seconds at ``rate`` requests per second, and the maximum rate."""
     return {variant.name: _serve(variant, around, rate, seconds) for variant in variants}
 
 

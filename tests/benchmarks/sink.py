@@ -1,6 +1,6 @@
-"""A server that takes everything: Sentry's ingest, an OTLP endpoint, an agent, and what the service calls.
+"""A server that accepts everything: Sentry envelopes, OTLP, an agent's protocols, and the service's HTTP calls.
 
-It listens on a port for each variant, ``python -m tests.benchmarks.sink PORT ...``, and tells on each what came.
+``python -m tests.benchmarks.sink PORT ...`` listens on one port for each variant. Each port reports what it received.
 """
 
 import asyncio
@@ -11,14 +11,14 @@ import zlib
 from collections import Counter, deque
 
 KEPT = 50
-"""Bodies that are kept on each port to look into; a traced request is in each of them, or in none."""
+"""Number of bodies that each port keeps; each body contains traced requests, or none does."""
 
 SPANS = {"server": b"/missions/{mission_id}", "sql": b"SELECT", "redis": b"SET", "http": b"completions"}
-"""What a span of each kind cannot be told without, whatever the protocol."""
+"""Text that a span of each kind contains in every protocol."""
 
 
 class Port:
-    """What came on one port."""
+    """The requests on one port."""
 
     def __init__(self) -> None:
         self.bytes: Counter[str] = Counter()
@@ -45,14 +45,14 @@ class Port:
         writer.close()
 
     def told(self) -> dict[str, object]:
-        """The bytes of bodies so far, and which spans are in what came last."""
+        """Return the number of bytes so far, and the kinds of spans in the last bodies."""
         text = b"".join(map(_plain, self.bodies))
         return {"bytes": self.bytes.total(), "spans": [name for name, mark in SPANS.items() if mark in text]}
 
 
 def _plain(body: bytes) -> bytes:
     with contextlib.suppress(zlib.error):
-        return zlib.decompress(body, wbits=47)  # with gzip's header or zlib's, whichever there is
+        return zlib.decompress(body, wbits=47)  # detects gzip or zlib by the header
     return body
 
 
@@ -68,7 +68,7 @@ async def _body(reader: asyncio.StreamReader, headers: dict[str, str]) -> bytes:
 
 
 async def main(ports: list[int]) -> None:
-    """Serve until the process is ended."""
+    """Serve until the process ends."""
     servers = [await asyncio.start_server(Port().serve, "127.0.0.1", port) for port in ports]
     await asyncio.gather(*(server.serve_forever() for server in servers))
 

@@ -1,4 +1,4 @@
-"""What is around a measured service: a cache, a sink with a port for each variant, a folder, an environment."""
+"""The surroundings of a measured service: a cache, a sink with a port for each variant, a folder, variables."""
 
 import json
 import os
@@ -22,29 +22,29 @@ from tests.support.services import start_valkey
 
 SENT_WITHIN = 15.0
 UPSTREAM = "upstream"
-"""The port that the service calls: not one that products send to, whose calls they do not trace."""
+"""The port that the service calls. Products send to other ports: they do not trace calls to their own endpoint."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Surroundings:
-    """Where the cache and the variants' ports of the sink are."""
+    """The ports of the cache and, for each variant, of the sink."""
 
     valkey_port: int
     ports: dict[str, int]
 
     @contextmanager
     def folder(self) -> Iterator[Path]:
-        """A folder for one process; what a shipper still writes there when it ends does not matter."""
+        """Create a folder for one process; ignore files that a shipper writes during the clean-up."""
         with tempfile.TemporaryDirectory(prefix="benchmark-", ignore_cleanup_errors=True) as made:
             yield Path(made)
 
     def environment(self, variant: str, folder: Path) -> dict[str, str]:
-        """All the variables that a measured process gets."""
+        """Return all environment variables of a measured process."""
         port = self.ports[variant]
         return {
             **{name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG")},
             "PYTHONPATH": str(ROOT),
-            "PYTHONHASHSEED": "0",  # one thing less by which processes of the same variant differ
+            "PYTHONHASHSEED": "0",  # removes one difference between processes of the same variant
             "VALKEY_PORT": str(self.valkey_port),
             "UPSTREAM_URL": f"http://127.0.0.1:{self.ports[UPSTREAM]}",
             "SINK_URL": f"http://127.0.0.1:{port}",
@@ -53,7 +53,7 @@ class Surroundings:
         }
 
     def received(self, variant: str) -> dict[str, Any]:
-        """The bytes that a variant has sent so far, and the kinds of spans seen in them."""
+        """Return the number of bytes that a variant has sent, and the kinds of spans in them."""
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with opener.open(f"http://127.0.0.1:{self.ports[variant]}/received", timeout=10) as response:
             told: dict[str, Any] = json.load(response)
@@ -62,7 +62,7 @@ class Surroundings:
 
 @contextmanager
 def surroundings(variants: Sequence[Variant]) -> Iterator[Surroundings]:
-    """Run what the service talks to."""
+    """Run the servers that the service uses."""
     names = [UPSTREAM, *(variant.name for variant in variants)]
     ports: set[int] = set()
     while len(ports) < len(names):
@@ -94,7 +94,7 @@ def _wait_for(around: Surroundings) -> None:
 
 
 def wait_until_sent(folder: Path, *, by_us: bool) -> None:
-    """Wait for the shipper to have sent what is spooled, or, if there is none of the product's, send it."""
+    """Wait until the shipper has sent the spool; without a shipper, send the spool."""
     spool = folder / "spool"
     if not spool.exists():
         return

@@ -1,4 +1,4 @@
-"""The tables of the benchmark, from its results."""
+"""Makes the tables of the benchmark from its results."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -14,7 +14,7 @@ Results = Mapping[str, Any]
 
 
 def tables(results: Results) -> list[Grid]:
-    """All tables for which there are results."""
+    """Return all tables for which there are results."""
     makers = {"cpu": _cpu, "load": _load, "start": _start, "curves": _curves, "memory": _memory}
     made = [grid for section, make in makers.items() if section in results for grid in make(results)]
     held = goals(results)
@@ -50,7 +50,7 @@ def _cpu(results: Results) -> Iterator[Grid]:
 
 
 def _seen(found: Mapping[str, Any]) -> list[str]:
-    """Which products were not seen to do what they are there for."""
+    """Name the products that did not send spans of every kind."""
     notes = []
     senders = [name for name in found if BY_NAME[name].sends]
     for name in senders:

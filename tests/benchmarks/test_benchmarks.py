@@ -1,4 +1,4 @@
-"""The benchmark measures what it says, and writes down what it measures."""
+"""The benchmark measures what its tables say."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ ABOUT = {
 
 
 def run(loop: float, **figures: Any) -> dict[str, Any]:
-    """Give the figures of a run that needs so many microseconds of the loop and twice as many of the process."""
+    """Return the figures of a run that needs this many microseconds of the loop, and twice as many of the process."""
     plain = {"beside": 0.0, "memory": loop * 2**20, "sent": 0.0, "spans": [], "start": loop, "start_cpu": loop}
     return {"loop": loop / 1e6, "process": loop / 5e5, **plain, **figures}
 
@@ -52,14 +52,14 @@ def by_title(results: dict[str, Any]) -> dict[str, Grid]:
 
 
 class Measured:
-    """What a run of the command left behind."""
+    """The files and output of a run of the command."""
 
     def __init__(self, folder: Path) -> None:
         self.figures, self.drawing, self.page = (folder / name for name in ("f.json", "f.svg", "page.md"))
         self.page.write_text(f"# Before\n\n{BEGIN}\nold\n{END}\n\nAfter.\n")
 
     def command(self, *arguments: str) -> str:
-        """Run it with small settings; what it printed."""
+        """Run the command with small settings and return its output."""
         command = [sys.executable, "-m", "tests.benchmarks", "--rounds", "1", "--requests", "20", "--seconds", "0.5"]
         command += ["--plot", str(self.drawing), "--report", str(self.page), "--only", OURS_BESIDE, *arguments]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
@@ -69,13 +69,13 @@ class Measured:
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Measured, str]:
-    """Give one run of CPU and load, without other products."""
+    """Run the sections CPU and load without other products."""
     left = Measured(tmp_path_factory.mktemp("benchmark"))
     return left, left.command("--sections", "cpu,load", "--json", str(left.figures))
 
 
 def test_one_command_prints_a_table_of_each_section(measured: tuple[Measured, str]) -> None:
-    """With ratios to the floor, and the goals that were measured."""
+    """The tables have ratios to the floor, and the measured goals."""
     printed = measured[1]
     assert "CPU a request" in printed
     assert "Under uvicorn" in printed
@@ -84,7 +84,7 @@ def test_one_command_prints_a_table_of_each_section(measured: tuple[Measured, st
 
 
 def test_the_file_has_medians_least_and_every_run(measured: tuple[Measured, str]) -> None:
-    """Of each figure of each variant."""
+    """For each figure of each variant."""
     found = json.loads(measured[0].figures.read_text())
     for section, figures in (
         ("cpu", ("loop", "process", "memory", "start", "sent")),
@@ -97,8 +97,8 @@ def test_the_file_has_medians_least_and_every_run(measured: tuple[Measured, str]
                 assert only[figure] == found["medians"][section][name][figure]
 
 
-def test_what_is_spooled_counts_as_sent_when_the_shipper_has_sent_it(measured: tuple[Measured, str]) -> None:
-    """The shipper's process outlives the application's; the benchmark waits for it."""
+def test_the_benchmark_counts_what_the_shipper_sends(measured: tuple[Measured, str]) -> None:
+    """The shipper's process outlives the application; the benchmark waits for it."""
     (only,) = json.loads(measured[0].figures.read_text())["runs"]["cpu"][OURS_BESIDE]
     assert only["sent"] > 100
     assert sorted(only["spans"]) == ["http", "redis", "server", "sql"]
@@ -107,15 +107,15 @@ def test_what_is_spooled_counts_as_sent_when_the_shipper_has_sent_it(measured: t
 def test_the_drawing_and_the_page_are_made_from_the_file_alone(
     measured: tuple[Measured, str], tmp_path: Path
 ) -> None:
-    """``--from`` measures nothing again, and gives the same."""
+    """``--from`` measures nothing and gives the same tables."""
     again = Measured(tmp_path)
     assert again.command("--from", str(measured[0].figures)) == measured[1]
     assert again.drawing.read_text() == measured[0].drawing.read_text()
     assert again.page.read_text() == measured[0].page.read_text()
 
 
-def test_the_page_keeps_what_people_wrote(measured: tuple[Measured, str]) -> None:
-    """Only what stands between the marks is replaced."""
+def test_the_page_keeps_the_text_around_the_tables(measured: tuple[Measured, str]) -> None:
+    """The benchmark replaces only the text between the marks."""
     text = measured[0].page.read_text()
     assert text.startswith(f"# Before\n\n{BEGIN}\ncpu: 1 rounds, 20 requests;")
     assert text.endswith(f"{END}\n\nAfter.\n")
@@ -123,8 +123,8 @@ def test_the_page_keeps_what_people_wrote(measured: tuple[Measured, str]) -> Non
     assert f"| {OURS_BESIDE} |" in text
 
 
-def test_a_page_without_marks_is_not_touched(tmp_path: Path) -> None:
-    """It is said what is missing."""
+def test_a_page_without_marks_stays_unchanged(tmp_path: Path) -> None:
+    """The error names the missing mark."""
     page = tmp_path / "page.md"
     page.write_text("# Mine\n")
     with pytest.raises(SystemExit, match="has no <!-- figures -->"):
@@ -133,7 +133,7 @@ def test_a_page_without_marks_is_not_touched(tmp_path: Path) -> None:
 
 
 def test_the_drawing_has_two_bars_for_each_variant() -> None:
-    """In units of the floor, which is what plain OpenTelemetry adds; no bar is shorter than nothing."""
+    """The unit is the floor, the cost of bare OpenTelemetry; no bar has a negative width."""
     found = {BARE: [run(100)], FLOOR: [run(200)], OURS_BESIDE: [run(250)], "ddtrace": [run(90)]}
     root = ET.fromstring(draw(found, "request"))
     texts = [each.text for each in root.iter() if each.tag.endswith("text")]
@@ -143,8 +143,8 @@ def test_the_drawing_has_two_bars_for_each_variant() -> None:
     assert bars[-2:] == [1.0, 1.0]
 
 
-def test_a_product_that_was_not_seen_to_trace_is_named() -> None:
-    """One that sends nothing, and one without a kind of span in any of the rounds."""
+def test_a_product_that_does_not_trace_is_named() -> None:
+    """One product sends nothing, another lacks one kind of span in every round."""
     full = run(300, sent=9.0, spans=["server", "sql", "redis", "http"])
     cpu = {
         BARE: [run(100), run(100)],
@@ -157,8 +157,8 @@ def test_a_product_that_was_not_seen_to_trace_is_named() -> None:
     assert notes[1:] == ["elastic-apm: nothing was sent.", "ddtrace: no sql spans were seen in what was sent."]
 
 
-def test_a_ratio_is_that_of_a_round() -> None:
-    """A round in which the machine was slow counts like any other; one in which the floor added nothing does not."""
+def test_a_ratio_belongs_to_one_round() -> None:
+    """A round on a slow machine counts like any other. A round in which the floor adds nothing does not count."""
     found = {
         BARE: [run(100), run(300), run(100), run(100)],
         FLOOR: [run(200), run(700), run(200), run(90)],
@@ -168,8 +168,8 @@ def test_a_ratio_is_that_of_a_round() -> None:
     assert against({**found, FLOOR: found[BARE]}, OURS_BESIDE, "loop") is None
 
 
-def test_a_ratio_of_cpu_is_that_of_a_turn() -> None:
-    """In the second turn of the first round the machine was half as fast; memory has no turns."""
+def test_a_ratio_of_cpu_belongs_to_one_turn() -> None:
+    """In the second turn of the first round the machine is half as fast. Memory has no turns."""
     turns: dict[str, list[list[float]]] = {
         BARE: [[100, 200], [100]],
         FLOOR: [[200, 400], [200]],
@@ -181,7 +181,7 @@ def test_a_ratio_of_cpu_is_that_of_a_turn() -> None:
 
 
 def test_the_other_sections_have_tables_with_ratios() -> None:
-    """Start-up against sentry_sdk.init, a span against one of a trace of ten, growth of memory."""
+    """Start-up is compared with sentry_sdk.init, a span with one in a trace of ten; memory has its growth."""
     sizes = {str(size): [run(100 + 20 * size + size // 1000 * 4000)] for size in SIZES}
     kinds = {kind: {each.name: [run(100 * number)] for number, each in enumerate(COMPARED)} for kind in ("error",)}
     routes = {str(count): {each.name: kinds["error"][each.name] for each in COMPARED[:3]} for count in ROUTES}
@@ -203,15 +203,15 @@ def test_the_other_sections_have_tables_with_ratios() -> None:
     ]
 
 
-def test_the_variants_are_those_that_are_promised() -> None:
-    """Each by one name."""
+def test_the_documented_variants_exist() -> None:
+    """Each has one name."""
     names = [each.name for each in VARIANTS]
     assert len(set(names)) == len(names)
     assert {BARE, FLOOR, OURS_BESIDE, SENTRY_ALONE, "logfire", "ddtrace", "elastic-apm"} <= set(names)
 
 
-def test_the_floor_traces_all_that_the_request_does(valkey: Valkey) -> None:
-    """Contrib's spans as they come, the statement's among them: it is the unit of all ratios."""
+def test_the_floor_traces_every_call_of_the_request(valkey: Valkey) -> None:
+    """The floor, the unit of all ratios, has contrib's spans, including the statement's."""
     code = (
         "import asyncio\n"
         "from tests.benchmarks.worker import start\n"
@@ -255,8 +255,8 @@ def wait_for(port: int) -> None:
 # -- the load ----------------------------------------------------------------------------------------------------
 
 
-def test_a_server_that_stands_still_is_charged_for_all_who_wait() -> None:
-    """Requests that were due meanwhile count from then, although the one connection could not make them."""
+def test_a_pause_of_the_server_counts_for_every_waiting_request() -> None:
+    """A request counts from the moment it is due, although the only connection is busy."""
     asked, served = 0, asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -286,7 +286,7 @@ def test_a_server_that_stands_still_is_charged_for_all_who_wait() -> None:
     assert len([each for each in taken if each > 0.1]) >= 40
 
 
-def test_a_quantile_is_one_of_the_values() -> None:
-    """The smallest that is not exceeded by the share."""
+def test_a_quantile_is_one_of_the_measured_values() -> None:
+    """It is the smallest value that the share does not exceed."""
     values = [float(number) for number in range(1, 201)]
     assert (quantile(values, 0.5), quantile(values, 0.99), quantile([7.0], 0.99)) == (100.0, 198.0, 7.0)

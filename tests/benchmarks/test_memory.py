@@ -1,4 +1,4 @@
-"""Memory does not grow with the spans that were recorded."""
+"""Memory does not grow with the number of recorded spans."""
 
 from tests.benchmarks.figures import growth
 from tests.benchmarks.memory import grow
@@ -7,12 +7,12 @@ FLAT = 5 * 2**20
 
 
 def test_resident_memory_is_flat_once_it_is_warm() -> None:
-    """50,000 spans more, with a full spool from which nobody sends, take no more than 5 MiB."""
+    """Another 50,000 spans, with a full spool that nobody ships, take at most 5 MiB."""
     points = grow(50_000, warm_up=20_000)
     assert [spans for spans, _ in points][-1] == 50_000
     assert growth(points) <= FLAT
 
 
-def test_a_leak_is_seen() -> None:
-    """A process that keeps its spans is not flat."""
+def test_a_leak_is_found() -> None:
+    """The memory of a process that keeps its spans grows."""
     assert growth(grow(5_000, warm_up=2_000, env={"LEAK": "yes"})) > FLAT

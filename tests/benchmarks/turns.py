@@ -1,4 +1,4 @@
-"""CPU a request: every variant lives in a process of its own, and they take turns at a few requests each."""
+"""Measures CPU per request: each variant has a process of its own, and they take turns of a few requests."""
 
 import json
 import random
@@ -20,10 +20,10 @@ from tests.support import ROOT
 WARM_UP = 100
 TURNS = 10
 GREETING = 5
-"""Requests at the start of a turn that are not measured: connections that have grown old are made again."""
+"""Number of unmeasured requests at the start of a turn, which reopen old connections."""
 
 PAUSE = 0.05
-"""Seconds after a turn, in which its threads send: they would be in the way of the next."""
+"""Seconds after a turn in which its threads send, so that they do not disturb the next turn."""
 
 IDLE_SECONDS = 2.0
 
@@ -32,7 +32,7 @@ KINDS = {"request": "/missions/7", "health": "/healthz", "error": "/fails/7"}
 
 @dataclass(kw_only=True)
 class Worker:
-    """A process that makes requests when it is told to."""
+    """A process that makes requests on command."""
 
     variant: Variant
     process: "subprocess.Popen[str]"
@@ -41,14 +41,14 @@ class Worker:
     started: dict[str, float] = field(default_factory=dict)
 
     def tell(self, order: str) -> dict[str, Any]:
-        """Give an order and wait for its end."""
+        """Send a command and wait for its answer."""
         assert self.process.stdin is not None
         self.process.stdin.write(order + "\n")
         self.process.stdin.flush()
         return self.hear()
 
     def hear(self) -> dict[str, Any]:
-        """Wait for an answer."""
+        """Read an answer."""
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line.startswith("{"):
@@ -57,18 +57,20 @@ class Worker:
         return answer
 
     def shipper_cpu(self) -> float | None:
-        """CPU so far of the process that sends for this one, None if there is none."""
+        """Return the CPU of the process that ships for this worker; None without one."""
         spool = self.folder / "spool"
         shipper = read_state(spool).shipper if spool.exists() else None
         if shipper is None or shipper == self.process.pid:
             return None
         try:
-            return time.clock_gettime(~shipper << 3 | 2)  # what clock_getcpuclockid(3) gives; psutil counts in 10 ms
+            return time.clock_gettime(
+                ~shipper << 3 | 2
+            )  # the result of clock_getcpuclockid(3); psutil has a resolution of 10 ms
         except OSError:
             return None
 
     def idle_shipper(self) -> float:
-        """The share of a core that it takes when it has nothing to do."""
+        """Return the share of a core that the shipper uses while it is idle."""
         before = self.shipper_cpu()
         time.sleep(IDLE_SECONDS if before is not None else 0)
         after = self.shipper_cpu()
@@ -77,7 +79,7 @@ class Worker:
 
 @contextmanager
 def working(variant: Variant, around: Surroundings, routes: int = 1) -> Iterator[Worker]:
-    """Start a worker, for as long as the block lasts."""
+    """Run a worker until the block ends."""
     with around.folder() as folder:
         command = [sys.executable, "-m", "tests.benchmarks.worker", variant.name, str(routes)]
         errors = folder / "errors"
@@ -104,7 +106,7 @@ def working(variant: Variant, around: Surroundings, routes: int = 1) -> Iterator
 def take_turns(
     variants: Sequence[Variant], around: Surroundings, path: str, count: int, *, routes: int = 1
 ) -> dict[str, dict[str, Any]]:
-    """One round: what a request costs each variant; CPU is in seconds, memory and what was sent in bytes."""
+    """Measure one round: the cost of a request in each variant. CPU is in seconds, memory and traffic in bytes."""
     turns = max(1, min(TURNS, count // 50))
     with ExitStack() as stack:
         workers = [stack.enter_context(working(each, around, routes)) for each in variants]
@@ -117,13 +119,13 @@ def take_turns(
 
 
 class _Round:
-    """What one worker has used in a round."""
+    """The resources that one worker uses in a round."""
 
     def __init__(self, worker: Worker, around: Surroundings, path: str) -> None:
         self.worker, self._around, self._path = worker, around, path
         worker.tell(f"run {path} {WARM_UP}")
         self._process = worker.tell("settle")["process"]
-        time.sleep(IDLE_SECONDS if worker.shipper_cpu() is not None else 0)  # it is still starting
+        time.sleep(IDLE_SECONDS if worker.shipper_cpu() is not None else 0)  # the shipper is still starting
         self._began, self._shipper = time.monotonic(), worker.shipper_cpu()
         self._received = around.received(worker.variant.name)["bytes"]
         self._turns: list[float] = []
@@ -159,14 +161,14 @@ class _Round:
         }
 
     def _beside(self) -> float:
-        """CPU that the shipper took for the requests, without what it takes anyhow while others have their turns."""
+        """Return the CPU that the shipper used for the requests, without its idle CPU during the turns of others."""
         now, seconds = self.worker.shipper_cpu(), time.monotonic() - self._began
         if now is None or self._shipper is None:
             return 0.0
         return max(0.0, now - self._shipper - self.worker.idle_shipper() * seconds)
 
     def _received_in_the_end(self) -> dict[str, Any]:
-        """What has arrived once nothing more does."""
+        """Wait until nothing more arrives and return what has arrived."""
         before: dict[str, Any] = {}
         while (now := self._around.received(self.worker.variant.name)) != before:
             before = now
@@ -175,7 +177,7 @@ class _Round:
 
 
 def start_all(variants: Sequence[Variant], around: Surroundings) -> dict[str, dict[str, Any]]:
-    """One round of starts, one after the other."""
+    """Measure one round: start each variant, one after the other."""
     found: dict[str, dict[str, Any]] = {}
     for variant in variants:
         with working(variant, around) as worker:

@@ -1,8 +1,7 @@
-"""The ways to instrument the service: functions called once its libraries are imported, and before its module is.
+"""The ways to instrument the service: functions that run after its libraries are imported and before its module is.
 
-Not after its module: OpenTelemetry's contrib and ddtrace trace no statement of an engine whose ``create_engine`` was
-imported by name before. What one has to do with the app itself, as its manual says, it returns, and how it sends
-what still waits.
+If they ran after the module, OpenTelemetry's contrib and ddtrace would trace no statement: the module imports
+``create_engine`` by name. A function returns what the product's manual asks to do with the app, and how to flush.
 """
 
 import os
@@ -18,11 +17,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Started:
-    """What is left to do by a variant that has been started."""
+    """The remaining steps of a variant after its start."""
 
     on_app: Callable[["FastAPI"], None] | None = None
     flush: Callable[[], object] | None = None
-    """Sends what waits in the process."""
+    """Sends everything that is queued in the process."""
 
 
 FLUSH_SECONDS = 10
@@ -35,21 +34,21 @@ class Variant:
     name: str
     start: Callable[[], Started]
     needs: str | None = None
-    """The package without which it cannot be measured."""
+    """The package that the variant needs."""
     sends: bool = True
-    """Whether it is to be seen to send spans of every kind."""
+    """Whether the variant must send spans of every kind."""
 
     def is_installed(self) -> bool:
         return self.needs is None or find_spec(self.needs) is not None
 
 
 def bare() -> Started:
-    """Nothing at all."""
+    """Instrument nothing."""
     return Started()
 
 
 def floor() -> Started:
-    """OpenTelemetry's SDK and the four contrib instrumentors as they come, spans to nowhere."""
+    """Use OpenTelemetry's SDK and the four contrib instrumentors with defaults, and export nowhere."""
     from opentelemetry import trace
     from opentelemetry.sdk.trace import TracerProvider
 
@@ -70,7 +69,7 @@ def instrument_with_contrib(flush: Callable[[], object] | None = None) -> Starte
 
 
 def sentry_alone() -> Started:
-    """``sentry_sdk.init`` alone, without traces: what start-up is held against."""
+    """Use ``sentry_sdk.init`` alone, without traces: the comparison for start-up."""
     import sentry_sdk
 
     sentry_sdk.init(dsn=os.environ["SENTRY_DSN"])
@@ -85,7 +84,7 @@ def sentry_native() -> Started:
 
 
 def sentry_processor() -> Started:
-    """As the documentation of SentrySpanProcessor has it."""
+    """Use SentrySpanProcessor as its documentation says."""
     import sentry_sdk
     from opentelemetry import trace
     from opentelemetry.propagate import set_global_textmap
@@ -106,7 +105,7 @@ def sentry_otlp_integration() -> Started:
     from sentry_sdk.integrations.otlp import OTLPIntegration
 
     sentry_sdk.init(dsn=os.environ["SENTRY_DSN"], integrations=[OTLPIntegration()])
-    # The API's class has no force_flush, the SDK's has.
+    # Only the SDK's class has force_flush.
     return instrument_with_contrib(lambda: trace.get_tracer_provider().force_flush())  # type: ignore[attr-defined]
 
 
@@ -153,7 +152,7 @@ def with_elastic() -> Started:
     def on_app(app: "FastAPI") -> None:
         app.add_middleware(ElasticAPM, client=client)
 
-    # It sends every ten seconds; closing it is the only way to have it send now.
+    # It sends every ten seconds; only closing it makes it send now.
     return Started(on_app=on_app, flush=client.close)
 
 
@@ -172,7 +171,7 @@ distribution:
 
 
 def ours(rate: float = 1.0, destination: str = "sentry: ", shipper: str | None = None) -> Callable[[], Started]:
-    """brain_otel with one destination; ``shipper`` sends what is spooled, and None is the queue in memory."""
+    """Use brain_otel with one destination; ``shipper`` sends the spool; None uses the queue in memory."""
 
     def start() -> Started:
         import brain_otel

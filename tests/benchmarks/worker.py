@@ -1,7 +1,7 @@
-"""One variant in this process: ``python -m tests.benchmarks.worker VARIANT ROUTES``.
+"""Runs one variant in this process: ``python -m tests.benchmarks.worker VARIANT ROUTES``.
 
-It tells what its start took, and then does what it is told, line by line: ``settle``, ``run PATH COUNT``, ``flush``.
-Every answer is a line of JSON. Variants that take turns are measured in the same weather.
+Prints the cost of its start, and then executes commands, one a line: ``settle``, ``run PATH COUNT``, ``flush``.
+Every answer is a line of JSON. Variants take turns so that all share the machine's fast and slow moments.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-# What every service has imported before any product is set up.
+# Modules that every service imports before it sets up a product.
 import fastapi  # noqa: F401
 import httpx  # noqa: F401
 import psutil  # type: ignore[import-untyped]  # ships no types
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def start(name: str, routes: int = 1) -> tuple["FastAPI", Started, dict[str, float]]:
-    """Set the variant up and make the app; the seconds that the set-up took, by the clock and of CPU."""
+    """Set up the variant and create the app; return the wall time and CPU of the set-up in seconds."""
     before = time.perf_counter(), time.process_time()
     started = BY_NAME[name].start()
     took = time.perf_counter() - before[0], time.process_time() - before[1]
@@ -52,21 +52,21 @@ async def _obey(app: "FastAPI", started: Started) -> None:
 
 
 async def _run(app: "FastAPI", path: str, count: int) -> dict[str, Any]:
-    """CPU of this thread for ``count`` requests."""
+    """Return the CPU of this thread for ``count`` requests."""
     from tests.benchmarks.application import ask
 
     begun = time.thread_time()
     for _ in range(count):
-        with contextlib.suppress(ValueError):  # the kind of request that fails
+        with contextlib.suppress(ValueError):  # the failing kind of request
             await ask(app, path)
     return {"loop": time.thread_time() - begun}
 
 
 def _flush(started: Started) -> dict[str, Any]:
-    """Let everything be sent; the CPU of the process since its start, and its resident memory."""
+    """Send everything; return the CPU of the process since its start, and its resident memory."""
     if started.flush is not None:
         started.flush()
-    time.sleep(0.1)  # threads that end what they have begun
+    time.sleep(0.1)  # threads finish their work
     return {"process": time.process_time(), "memory": _resident()}
 
 
@@ -83,4 +83,4 @@ if __name__ == "__main__":
     made, ready, took = start(sys.argv[1], int(sys.argv[2]))
     _tell(took)
     asyncio.run(_obey(made, ready))
-    os._exit(0)  # what a product does at the end is not measured
+    os._exit(0)  # skip the products' exit handlers

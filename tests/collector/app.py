@@ -1,4 +1,4 @@
-"""A service that tells everything three ways: spans, log lines and, by itself, the durations of its requests."""
+"""A service whose requests produce spans, log records and metrics."""
 
 import logging
 

@@ -1,4 +1,4 @@
-"""config/collector: an agent and two gateways that keep or drop a trace as a whole."""
+"""config/collector: an agent and two gateways that keep or drop whole traces."""
 
 import random
 import subprocess
@@ -40,7 +40,7 @@ pytestmark = pytest.mark.collector
 SERVICES = ("front", "middle", "back")
 
 DECISION_WAIT = 3
-"""Seconds; all spans of a trace are sent in less."""
+"""Seconds. The tests send all spans of a trace in less."""
 
 TRACES_OF_A_KIND = 15
 
@@ -49,7 +49,7 @@ START = 1_700_000_000_000 * MS
 
 Kind = str
 Traces = dict[str, set[str]]
-"""Trace id -> span ids."""
+"""Span ids by trace id."""
 
 
 def gateway_environment(backend: Sink, share: float = 0) -> dict[str, str]:
@@ -62,7 +62,7 @@ def gateway_environment(backend: Sink, share: float = 0) -> dict[str, str]:
 
 @dataclass(frozen=True, kw_only=True)
 class Fleet:
-    """An agent, and what each of two gateways behind it has sent on."""
+    """An agent with two gateways behind it, and the output of each gateway."""
 
     agent: Collector
     gateways: list[Collector]
@@ -85,7 +85,7 @@ def fleet() -> Iterator[Fleet]:
 
 
 class Services:
-    """Three services, each with an SDK and an exporter of its own, whose traces go through all of them."""
+    """Three services, each with its own SDK and exporter; every trace has spans of all three."""
 
     def __init__(self, url: str) -> None:
         self._providers = {name: self._provider(name, f"{url}/v1/traces") for name in SERVICES}
@@ -93,12 +93,12 @@ class Services:
     @staticmethod
     def _provider(name: str, endpoint: str) -> TracerProvider:
         provider = TracerProvider(resource=Resource({"service.name": name}), shutdown_on_exit=False)
-        # Nothing is sent before `send`: the batches are larger, and their time longer.
+        # Large, slow batches: only `send` sends.
         provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint), schedule_delay_millis=60_000))
         return provider
 
     def trace(self, kind: Kind) -> tuple[str, set[str]]:
-        """Record a trace that is `ordinary`, has an `error` in its last service, or is `slow` only as a whole."""
+        """Record a trace that is `ordinary`, has an `error` in its last service, or is `slow` only in total."""
         front = self._span("front", None, 0, 600)
         middle = self._span("middle", front, 100, 500)
         back = self._span("back", middle, *((900, 1400) if kind == "slow" else (200, 400)), failed=kind == "error")
@@ -115,7 +115,7 @@ class Services:
         return span
 
     def send(self) -> None:
-        """Each service sends what it has, the last one first."""
+        """Send the spans of each service, the last service first."""
         for name in reversed(SERVICES):
             assert self._providers[name].force_flush()
 
@@ -126,12 +126,12 @@ class Services:
 
 @pytest.fixture(scope="module")
 def sent(fleet: Fleet) -> dict[Kind, Traces]:
-    """Traces of each kind, sent mixed and in two parts; the kept ones have arrived."""
+    """Send traces of each kind, mixed and in two parts, and wait for those that the gateways keep."""
     services = Services(fleet.agent.url)
     kinds = [*["ordinary"] * TRACES_OF_A_KIND, *["error"] * TRACES_OF_A_KIND, *["slow"] * TRACES_OF_A_KIND]
     random.Random(5).shuffle(kinds)
     traces: dict[Kind, Traces] = {kind: {} for kind in ("ordinary", "error", "slow")}
-    # The last is none that is dropped: once it is there, what came before it has been decided.
+    # The gateways keep the last trace: when it arrives, they have decided about all earlier traces.
     for half in (kinds[::2], [*kinds[1::2], "error", "slow"]):
         for kind in half:
             trace_id, span_ids = services.trace(kind)
@@ -143,7 +143,7 @@ def sent(fleet: Fleet) -> dict[Kind, Traces]:
 
 
 def wait_for_spans(fleet: Fleet, expected: Traces) -> None:
-    """Wait until the gateways have sent all of them on."""
+    """Wait until the gateways have forwarded all these spans."""
 
     def are_there(_: list[Record]) -> bool:
         found = arrived(fleet)
@@ -160,8 +160,8 @@ def arrived(fleet: Fleet) -> Traces:
     return found
 
 
-def test_a_trace_of_three_services_is_whole_at_one_gateway(fleet: Fleet, sent: Mapping[Kind, Traces]) -> None:
-    """However its spans were sent, they meet; and each of the gateways has work."""
+def test_one_gateway_gets_all_spans_of_a_trace(fleet: Fleet, sent: Mapping[Kind, Traces]) -> None:
+    """The order of sending does not matter, and each gateway gets some traces."""
     gateways: list[dict[str, set[str]]] = [defaultdict(set) for _ in fleet.gateways]
     for services, spans in zip(gateways, fleet.spans(), strict=True):
         for span in spans:
@@ -175,21 +175,21 @@ def test_a_trace_of_three_services_is_whole_at_one_gateway(fleet: Fleet, sent: M
 def test_every_trace_worth_keeping_is_kept_with_all_its_spans(
     fleet: Fleet, sent: Mapping[Kind, Traces], kind: Kind
 ) -> None:
-    """One span with an error is enough, and slow is what lasts from the first start to the last end."""
+    """One span with an error is enough. The duration of a trace is from its first start to its last end."""
     found = arrived(fleet)
     assert {trace_id: found.get(trace_id) for trace_id in sent[kind]} == sent[kind]
 
 
-def test_no_other_trace_is_kept_where_the_share_is_none(fleet: Fleet, sent: Mapping[Kind, Traces]) -> None:
-    """And of those that are, each span has arrived once."""
+def test_no_ordinary_trace_is_kept_at_a_share_of_zero(fleet: Fleet, sent: Mapping[Kind, Traces]) -> None:
+    """Each span of a kept trace arrives once."""
     assert len(sent["ordinary"]) == TRACES_OF_A_KIND
     assert not arrived(fleet).keys() & sent["ordinary"].keys()
     ids = [span.span_id for spans in fleet.spans() for span in spans]
     assert len(ids) == len(set(ids))
 
 
-def test_a_late_span_shares_the_fate_of_its_trace(fleet: Fleet) -> None:
-    """What comes after the decision is kept or dropped as the rest was."""
+def test_a_late_span_is_kept_or_dropped_like_its_trace(fleet: Fleet) -> None:
+    """A span that arrives after the decision follows it."""
     services = Services(fleet.agent.url)
     first = {kind: services.trace(kind) for kind in ("ordinary", "error")}
     services.send()
@@ -211,8 +211,8 @@ def remote_parent(trace_id: str, span_ids: set[str]) -> Context:
     return TraceContextTextMapPropagator().extract({"traceparent": parent}, Context())
 
 
-def test_the_share_of_the_rest_is_kept() -> None:
-    """With a share of all, an ordinary trace that comes to a gateway directly is kept."""
+def test_the_share_of_ordinary_traces_is_kept() -> None:
+    """At a share of 100 %, a gateway keeps an ordinary trace that it receives directly."""
     with start_sink() as backend, start_collector(GATEWAY, gateway_environment(backend, share=100)) as gateway:
         services = Services(gateway.url)
         trace_id, span_ids = services.trace("ordinary")
@@ -223,7 +223,7 @@ def test_the_share_of_the_rest_is_kept() -> None:
 
 
 def test_logs_and_metrics_pass_unsampled(fleet: Fleet) -> None:
-    """They go through one of the gateways to the backend, each once."""
+    """Each passes one of the gateways to the backend once."""
     resource = Resource({"service.name": "front"})
     logs = LoggerProvider(resource=resource, shutdown_on_exit=False)
     logs.add_log_record_processor(SimpleLogRecordProcessor(OTLPLogExporter(f"{fleet.agent.url}/v1/logs")))
@@ -264,14 +264,14 @@ BACKEND = {"COLLECTOR_BACKEND_ENDPOINT": "https://o1.ingest.sentry.io/api/2/inte
         (GATEWAY, {**BACKEND, "COLLECTOR_BACKEND_METRICS": "http://localhost:9090/api/v1/otlp/v1/metrics"}),
     ],
 )
-def test_the_files_are_valid_as_they_are_and_with_their_variables(config: Path, env: Mapping[str, str]) -> None:
-    """The collector takes them and warns of nothing."""
+def test_the_files_are_valid_with_and_without_their_variables(config: Path, env: Mapping[str, str]) -> None:
+    """The collector accepts them without a warning."""
     done = validate(config, env)
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
 def test_a_gateway_without_a_backend_does_not_start() -> None:
-    """It says so, instead of dropping everything."""
+    """It logs an error and ends, instead of dropping everything."""
     done = validate(GATEWAY)
     assert done.returncode != 0
     assert "at least one endpoint must be specified" in done.stderr

@@ -1,4 +1,4 @@
-"""The `otlp` destination of a real service: a collector has what the service recorded, all three signals of it."""
+"""The `otlp` destination of a real service: a collector receives all spans, log records and metrics."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -41,7 +41,7 @@ propagator:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """A service that has ended: its record of what it sent, what the collector wrote, what its callers know."""
+    """A service that has ended: what it recorded, what the collector wrote, and what its callers know."""
 
     record: Path
     written: Written
@@ -74,9 +74,9 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 
 
 def content(data: Any) -> Any:
-    """OTLP JSON as a value to compare, without what encoders are free in.
+    """Normalize OTLP JSON for a comparison.
 
-    These are values that are empty or zero, the order of attributes, and 64-bit integers as numbers.
+    Encoders may leave out empty and zero values, order attributes freely, and write 64-bit integers as numbers.
     """
     if isinstance(data, dict):
         pairs = sorted((key, content(value)) for key, value in data.items())
@@ -98,7 +98,7 @@ def assert_same(run: Run, signal: Signal, found: list[Record]) -> None:
 
 
 def test_every_span_arrives_as_it_was_recorded(run: Run) -> None:
-    """Ids, times, attributes, events, status, scope and resource; each once."""
+    """Each arrives once, with ids, times, attributes, events, status, scope and resource."""
     found = run.written.spans(len(run.recorded("traces")))
     prices = {span.trace_id: span.attributes for span in found if span.name == "price"}
     assert prices == {
@@ -110,7 +110,7 @@ def test_every_span_arrives_as_it_was_recorded(run: Run) -> None:
 
 
 def test_every_log_record_arrives_as_it_was_recorded(run: Run) -> None:
-    """With the trace it was written in, and its attributes; the error too."""
+    """Each has its trace and its attributes, including the error."""
     found = run.written.log_records(len(run.recorded("logs")))
     traces = {
         record.data["body"]["stringValue"]: record.trace_id for record in found if record.scope.startswith("shop")
@@ -121,7 +121,7 @@ def test_every_log_record_arrives_as_it_was_recorded(run: Run) -> None:
 
 
 def test_every_request_is_counted_in_the_metrics(run: Run) -> None:
-    """Both readers saw the same measurements, each at a time of its own."""
+    """Both readers have the same measurements, each at its own time."""
     recorded = dict(map(measured, run.recorded("metrics")))
     found = dict(map(measured, run.written.metrics(len(recorded))))
     assert found == recorded
@@ -129,7 +129,7 @@ def test_every_request_is_counted_in_the_metrics(run: Run) -> None:
 
 
 def measured(metric: Record) -> tuple[str, list[tuple[Any, str, Any]]]:
-    """The name of a metric, and of each data point the attributes, the count and the sum or value."""
+    """Return a metric's name, and the attributes, count and sum or value of each data point."""
     points = next(metric.data[kind]["dataPoints"] for kind in ("histogram", "sum", "gauge") if kind in metric.data)
     return metric.name, sorted(
         (

@@ -1,6 +1,6 @@
-"""What the tests stand on: servers, receivers, processes."""
+"""Servers, receivers and processes that the tests use."""
 
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-"""The checkout."""
+"""The root of the checkout."""

@@ -1,4 +1,4 @@
-"""The OpenTelemetry Collector that tests/collector/build makes, and what one of them has written."""
+"""Runs the OpenTelemetry Collector that tests/collector/build makes, and reads the files it writes."""
 
 import hashlib
 import json
@@ -22,10 +22,10 @@ AGENT = ROOT / "config" / "collector" / "agent.yaml"
 GATEWAY = ROOT / "config" / "collector" / "gateway.yaml"
 SINK = FOLDER / "sink.yaml"
 
-# Several collectors on one machine cannot all serve their own metrics on port 8888.
+# By default, each collector serves its own metrics on port 8888.
 _QUIET = "yaml:service::telemetry::metrics::level: none"
 
-# OTLP's levels: the resources, the scopes in each, and what these hold.
+# OTLP's levels: resources, scopes, and the items of a scope.
 _LEVELS: dict[Signal, tuple[str, str, str]] = {
     "traces": ("resourceSpans", "scopeSpans", "spans"),
     "logs": ("resourceLogs", "scopeLogs", "logRecords"),
@@ -34,16 +34,16 @@ _LEVELS: dict[Signal, tuple[str, str, str]] = {
 
 
 class CollectorMissingError(Exception):
-    """There is no collector to run; the message says how to get one."""
+    """There is no collector to run. The message says how to get one."""
 
 
 def find_collector() -> Path:
-    """Return the path in BRAIN_OTEL_COLLECTOR, else what tests/collector/build has built; build nothing.
+    """Return the path in BRAIN_OTEL_COLLECTOR, else of the binary that tests/collector/build has built.
 
-    Raises CollectorMissingError if nothing executable is there.
+    Builds nothing. Raises CollectorMissingError if there is no executable file.
     """
     if named := os.environ.get("BRAIN_OTEL_COLLECTOR"):
-        path, remedy = Path(named), "it is what BRAIN_OTEL_COLLECTOR says"
+        path, remedy = Path(named), "BRAIN_OTEL_COLLECTOR names it"
     else:
         path, remedy = _cache() / _key() / "otelcol", "build it with tests/collector/build"
     if not os.access(path, os.X_OK) or path.is_dir():
@@ -63,25 +63,25 @@ def _key() -> str:
 
 
 class Collector(Server):
-    """A running collector: `url` is its OTLP over HTTP, `grpc` its OTLP over gRPC."""
+    """A running collector. `url` takes OTLP over HTTP, `grpc` takes OTLP over gRPC."""
 
     def __init__(self, config: Path, env: Mapping[str, str] | None = None) -> None:
         grpc, http = free_port(), free_port()
         self.grpc = f"127.0.0.1:{grpc}"
         addresses = {"COLLECTOR_GRPC": self.grpc, "COLLECTOR_HTTP": f"127.0.0.1:{http}"}
         command = [str(find_collector()), "--config", str(config), "--config", _QUIET]
-        # The receivers start last, and of the two protocols gRPC is first.
+        # The collector starts its receivers last, and HTTP after gRPC.
         super().__init__(command, http, env={**addresses, **(env or {})})
 
 
 def start_collector(config: Path, env: Mapping[str, str] | None = None) -> Collector:
-    """Run a collector on free ports for as long as the `with` block lasts; `env` is for its file's variables."""
+    """Run a collector on free ports until the `with` block ends. `env` holds the variables of its file."""
     return Collector(config, env)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """A span, log record or metric as OTLP JSON has it, and what it came under."""
+    """A span, log record or metric in OTLP JSON, with its resource and scope."""
 
     data: Json
     resource: Json
@@ -98,7 +98,7 @@ class Record:
 
     @property
     def trace_id(self) -> str:
-        """The trace of a span or log record, empty if it has none."""
+        """The trace id of a span or log record, or an empty string."""
         return str(self.data.get("traceId", ""))
 
     @property
@@ -130,14 +130,14 @@ def plain(value: Json) -> Any:
 
 
 def read_requests(path: Path) -> list[Json]:
-    """Parse a file of OTLP JSON lines; a line that is still being written is left out."""
+    """Parse a file of OTLP JSON lines. Skips a line that the collector is still writing."""
     if not path.exists():
         return []
     return [json.loads(line) for line in path.read_bytes().split(b"\n")[:-1]]
 
 
 def read_records(path: Path, signal: Signal) -> list[Record]:
-    """Give what the export requests in the file hold, in order of arrival."""
+    """Return the items of the export requests in the file, in order of arrival."""
     resources, scopes, items = _LEVELS[signal]
     return [
         Record(data=item, resource=attributes(group["resource"]), scope=scope["scope"].get("name", ""))
@@ -152,10 +152,10 @@ Expected = int | Callable[[list[Record]], bool]
 
 
 class Written:
-    """What a collector with sink.yaml writes to its directory.
+    """The files that a collector with sink.yaml writes to its directory.
 
-    `spans`, `log_records` and `metrics` wait until there are at least so many, or until the predicate holds
-    for all there are, and fail after `timeout` seconds.
+    `spans`, `log_records` and `metrics` wait for the expected number of records, or until the predicate holds
+    for all records, and fail after `timeout` seconds.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -183,7 +183,7 @@ class Written:
 
 
 class Sink(Collector):
-    """A collector that keeps what it is sent; read it in `written`."""
+    """A collector that writes everything it receives to files; read them in `written`."""
 
     def __init__(self, directory: Path) -> None:
         super().__init__(SINK, {"SINK_DIRECTORY": str(directory)})
@@ -192,6 +192,6 @@ class Sink(Collector):
 
 @contextmanager
 def start_sink() -> Iterator[Sink]:
-    """Run a sink with its files in a directory that goes away with it."""
+    """Run a sink with its files in a temporary directory."""
     with tempfile.TemporaryDirectory(prefix="otelcol-") as directory, Sink(Path(directory)) as sink:
         yield sink

@@ -1,4 +1,4 @@
-"""An HTTP server that speaks Sentry's ingest protocol and keeps what it is sent."""
+"""An HTTP server that speaks Sentry's ingest protocol and keeps everything it receives."""
 
 import json
 import socket
@@ -23,7 +23,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Item:
-    """One item of an envelope: its headers and its payload as it was sent."""
+    """One item of an envelope, with its payload as sent."""
 
     type: str
     headers: Json
@@ -37,7 +37,7 @@ class Item:
 
 @dataclass(frozen=True, kw_only=True)
 class Envelope:
-    """One request to the envelope endpoint. Names of `request_headers` are in lower case."""
+    """One request to the envelope endpoint. Names in `request_headers` are in lower case."""
 
     headers: Json
     items: list[Item]
@@ -45,7 +45,7 @@ class Envelope:
 
 
 def parse_envelope(body: bytes, request_headers: Mapping[str, str]) -> Envelope:
-    """Read an envelope as https://develop.sentry.dev/sdk/data-model/envelopes/ describes it."""
+    """Parse an envelope as https://develop.sentry.dev/sdk/data-model/envelopes/ describes it."""
     header_line, _, rest = body.partition(b"\n")
     items = []
     while rest := rest.lstrip(b"\n"):
@@ -65,24 +65,24 @@ def parse_envelope(body: bytes, request_headers: Mapping[str, str]) -> Envelope:
 
 
 class SentryIngest:
-    """A Sentry server on 127.0.0.1, on a free port if none is given, for as long as its `with` block lasts.
+    """A Sentry server on 127.0.0.1, on a free port by default, until its `with` block ends.
 
-    Every envelope is kept, in order of arrival, also when `respond` or `delay` make the answer a bad one.
-    Requests to the OTLP endpoint for traces are kept in `otlp`: their headers, in lower case, and their bodies.
-    A request that is neither is answered with 400 or 404 and named in `refused`.
+    Keeps every envelope in order of arrival, also when `respond` or `delay` produce a bad answer.
+    `otlp` keeps the requests to the OTLP endpoint for traces: headers, in lower case, and bodies.
+    Answers any other request with 400 or 404 and names it in `refused`.
     """
 
     def __init__(self, *, port: int = 0) -> None:
         self.envelopes: list[Envelope] = []
-        #: Those of them that were answered with 200.
+        #: The envelopes that got the answer 200.
         self.accepted: list[Envelope] = []
         self.otlp: list[tuple[Mapping[str, str], bytes]] = []
         self.refused: list[str] = []
-        #: Gives the status and the headers of the next answer; without it, 200. Status 0: the connection is reset.
+        #: Returns the status and headers of the next answer; None: 200. Status 0 resets the connection.
         self.respond: Callable[[], tuple[int, dict[str, str]]] | None = None
-        #: As `respond`, for the OTLP endpoint.
+        #: Like `respond`, for the OTLP endpoint.
         self.respond_otlp: Callable[[], tuple[int, dict[str, str]]] | None = None
-        #: Whether the next request is broken off in the middle of its body, which is then not kept.
+        #: Returns whether to break off the next request in the middle of its body, which is then not kept.
         self.cut: Callable[[], bool] | None = None
         #: Seconds between the arrival of an envelope and its answer.
         self.delay: float = 0.0
@@ -130,7 +130,7 @@ class SentryIngest:
 
     @property
     def spans(self) -> "list[Span]":
-        """The spans of the OTLP endpoint, which fails here for what is not OTLP."""
+        """The spans that the OTLP endpoint received. Raises if a body is not OTLP."""
         from tests.support.otlp_data import KINDS, spans_of
 
         with self._arrival:
@@ -146,13 +146,13 @@ class SentryIngest:
             self.refused.clear()
 
     def wait_for(self, predicate: Callable[["SentryIngest"], bool], timeout: float = 10.0, message: str = "") -> None:
-        """Return once the predicate holds; fail with a list of what did arrive after `timeout` seconds."""
+        """Wait until the predicate holds. After `timeout` seconds, fail with a list of what arrived."""
         with self._arrival:
             if not self._arrival.wait_for(lambda: predicate(self), timeout):
                 raise AssertionError(f"{message or 'not sent'} within {timeout:g} s; {self.describe()}")
 
     def settle(self, quiet: float = 0.5, timeout: float = 5.0) -> None:
-        """Return when nothing has arrived for `quiet` seconds, counted from now on."""
+        """Wait until nothing arrives for `quiet` seconds."""
         deadline = time.monotonic() + timeout
         with self._arrival:
             while True:
@@ -163,7 +163,7 @@ class SentryIngest:
                     raise AssertionError(f"still sending after {timeout:g} s; {self.describe()}")
 
     def describe(self) -> str:
-        """Say what has arrived, in the words a failing test needs."""
+        """Summarize what has arrived, for the message of a failing test."""
         raised = [
             f"{value.get('type')}: {value.get('value')}"
             for event in self.events
@@ -203,7 +203,7 @@ class SentryIngest:
 
 
 class _Server(ThreadingHTTPServer):
-    """Joins its threads on close, so that no connection outlives the test."""
+    """Joins its threads on close: no connection outlives the test."""
 
     daemon_threads = False
     block_on_close = True
@@ -225,17 +225,17 @@ class _Server(ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def server_close(self) -> None:
-        # A kept-alive connection has a thread that waits for its next request.
+        # The thread of a kept-alive connection waits for the next request.
         with self._open_lock:
             for connection in self._open:
                 try:
                     connection.shutdown(socket.SHUT_RDWR)
-                except OSError:  # the client was faster
+                except OSError:  # the client has closed it
                     continue
         super().server_close()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        # A client that is killed in the middle of a request is no fault of the test.
+        # Tests kill clients in the middle of a request.
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
 
@@ -253,7 +253,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         body = self._body()
         if len(body) < int(self.headers.get("Content-Length", 0)):
-            return  # the client was killed in the middle of it
+            return  # the client ended in the middle of it
         parts = self.path.partition("?")[0].strip("/").split("/")
         if parts[:1] == ["api"] and parts[2:] == ["integration", "otlp", "v1", "traces"]:
             self._receive_otlp(body)
@@ -286,7 +286,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(status, headers, {})
 
     def _reset(self) -> None:
-        """Break off in the middle of the answer."""
+        """Reset the connection in the middle of the answer."""
         self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{")
         self._hang_up()
 
@@ -319,7 +319,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(payload)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the name of the base class
-        """Stay silent; what arrived is in the ingest."""
+        """Log nothing."""
 
 
 def _decode(body: bytes, encoding: str) -> bytes:

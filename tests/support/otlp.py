@@ -1,11 +1,11 @@
-"""A receiver that speaks OTLP, over HTTP and over gRPC, and keeps what it is sent.
+"""A receiver that speaks OTLP over HTTP and gRPC, and keeps everything it receives.
 
     with OtlpReceiver() as receiver:            # grpc=True for gRPC as well, tls=self_signed(tmp_path) for TLS
         ...                                     # send to receiver.endpoint, or receiver.grpc_endpoint
         receiver.wait_for(lambda it: len(it.spans) == 3)
 
-How it answers is changed at any time: `receiver.status = 503`, `.delay = 2.0`, `.hanging = True`,
-`.resetting = True`. An endpoint that refuses connections is `with refusing() as endpoint`.
+A test can change the answers at any time: `receiver.status = 503`, `.delay = 2.0`, `.hanging = True`,
+`.resetting = True`. `with refusing() as endpoint` gives an endpoint that refuses connections.
 """
 
 import socket
@@ -38,38 +38,38 @@ _GRPC_STATUS = {
 
 @dataclass(kw_only=True)
 class Request:
-    """One export request. Names of `headers` (for gRPC: the metadata) are in lower case.
+    """One export request. Names in `headers` (for gRPC: the metadata) are in lower case.
 
-    Over HTTP there are also `:path` and `:peer`, the port from which the request came.
+    Over HTTP, `headers` also holds `:path` and `:peer`, the port of the client.
     """
 
     protocol: str
     signal: str
     headers: Mapping[str, str]
     message: Any = field(repr=False)
-    #: As it was answered: 200 is success for gRPC too, 0 a reset connection; None while it is not answered.
+    #: The status of the answer: 200 is success for gRPC too, 0 a reset connection; None before the answer.
     status: int | None = None
 
 
 class OtlpReceiver:
-    """A collector on free ports of 127.0.0.1, for as long as its `with` block lasts.
+    """A collector on free ports of 127.0.0.1, until its `with` block ends.
 
-    `requests` holds every request in order of arrival; `spans`, `log_records` and `metrics` are those of requests
-    that were answered with 200. What is no OTLP is answered with 400 or 404 and named in `refused`.
+    `requests` holds every request in order of arrival; `spans`, `log_records` and `metrics` hold the content of
+    the requests that got the answer 200. Answers anything but OTLP with 400 or 404 and names it in `refused`.
     """
 
     def __init__(self, *, grpc: bool = False, tls: tuple[Path, Path] | None = None) -> None:
         self.requests: list[Request] = []
         self.refused: list[str] = []
-        #: The status of the answers. For gRPC 401, 403, 429, 503 are their like and what else is not 200 `INTERNAL`.
+        #: The status of the answers. gRPC gets the equivalent of 401, 403, 429 and 503, and `INTERNAL` for others.
         self.status: int = 200
-        #: Gives the status and headers of the next answer; comes before `status`.
+        #: Returns the status and headers of the next answer; overrides `status`.
         self.respond: Callable[[], tuple[int, dict[str, str]]] | None = None
         #: Seconds between the arrival of a request and its answer.
         self.delay: float = 0.0
-        #: Not to answer at all until it is False again; the answer is then as the other settings say.
+        #: Holds back every answer while it is True.
         self.hanging: bool = False
-        #: To reset the connection in place of an answer; over gRPC, to answer `UNAVAILABLE`.
+        #: Resets the connection instead of an answer; over gRPC, answers `UNAVAILABLE`.
         self.resetting: bool = False
         self._tls = tls
         self._arrival = threading.Condition()
@@ -102,7 +102,7 @@ class OtlpReceiver:
 
     @property
     def accepted(self) -> list[Request]:
-        """The requests that were answered with 200."""
+        """The requests that got the answer 200."""
         with self._arrival:
             return [request for request in self.requests if request.status == 200]
 
@@ -116,11 +116,11 @@ class OtlpReceiver:
 
     @property
     def metrics(self) -> list[Metric]:
-        """Each metric once for every request that has it: values of later ones are cumulative."""
+        """The metrics of all requests: a metric appears once a request, and its later values are cumulative."""
         return [metric for each in self.accepted if each.signal == "metrics" for metric in metrics_of(each.message)]
 
     def span(self, name: str) -> Span:
-        """Return the one span of this name; fail if there are none or several."""
+        """Return the only span of this name; fail if there is none or more than one."""
         found = [span for span in self.spans if span.name == name]
         assert len(found) == 1, f"{len(found)} spans {name!r}; {self.describe()}"
         return found[0]
@@ -132,13 +132,13 @@ class OtlpReceiver:
             self.refused.clear()
 
     def wait_for(self, predicate: Callable[["OtlpReceiver"], bool], timeout: float = 10.0, message: str = "") -> None:
-        """Return once the predicate holds; fail with a list of what did arrive after `timeout` seconds."""
+        """Wait until the predicate holds. After `timeout` seconds, fail with a list of what arrived."""
         with self._arrival:
             if not self._arrival.wait_for(lambda: predicate(self), timeout):
                 raise AssertionError(f"{message or 'not sent'} within {timeout:g} s; {self.describe()}")
 
     def describe(self) -> str:
-        """Say what has arrived, in the words a failing test needs."""
+        """Summarize what has arrived, for the message of a failing test."""
         requests = Counter(f"{each.protocol} {each.signal} -> {each.status}" for each in self.requests)
         spans = [span.name for span in self.spans]
         records = [record.body for record in self.log_records]
@@ -162,7 +162,7 @@ class OtlpReceiver:
         self._thread.join()
 
     def _receive(self, request: Request) -> tuple[int, dict[str, str]]:
-        """Keep the request, wait as long as is asked, and give the status (0: a reset) and headers to answer."""
+        """Keep the request, delay the answer, and return its status (0: a reset) and headers."""
         with self._arrival:
             self.requests.append(request)
             self._arrival.notify_all()
@@ -184,14 +184,14 @@ class OtlpReceiver:
 
 @contextmanager
 def refusing() -> Iterator[str]:
-    """Give an endpoint that refuses every connection, and that nobody else can take meanwhile."""
+    """Reserve a port that refuses every connection, and give its address."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         yield f"http://127.0.0.1:{taken.getsockname()[1]}"
 
 
 def self_signed(directory: Path) -> tuple[Path, Path]:
-    """Make a certificate for 127.0.0.1 and localhost, and its key; the certificate is its own authority."""
+    """Make a self-signed certificate for 127.0.0.1 and localhost, and its key."""
     certificate, key = directory / "certificate.pem", directory / "key.pem"
     command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost"
     names = ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
@@ -226,7 +226,7 @@ def _grpc_server(receiver: OtlpReceiver, tls: tuple[Path, Path] | None) -> tuple
 
 
 class _Server(ThreadingHTTPServer):
-    """Keeps its connections, to close those that are open at the end of the test."""
+    """Closes its open connections at the end of the test."""
 
     daemon_threads = True
     block_on_close = False
@@ -246,12 +246,12 @@ class _Server(ThreadingHTTPServer):
 
     def server_close(self) -> None:
         for connection in list(self._open):
-            with suppress(OSError):  # the client was faster
+            with suppress(OSError):  # the client has closed it
                 connection.shutdown(socket.SHUT_RDWR)
         super().server_close()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing: what a client does to its connection is no fault of the test."""
+        """Ignore it: tests break connections on purpose."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -300,4 +300,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(payload)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the name of the base class
-        """Stay silent; what arrived is in the receiver."""
+        """Log nothing."""

@@ -1,6 +1,6 @@
-"""What OTLP's export requests hold, as plain typed objects: ids in hexadecimal, attributes as Python's values.
+"""OTLP export requests as plain typed objects: ids in hexadecimal, attributes as Python values.
 
-`read_lines` reads the requests of a file of OTLP JSON lines.
+`read_lines` parses a file of OTLP JSON lines.
 """
 
 import base64
@@ -23,7 +23,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 
 Attributes = dict[str, Any]
 
-#: By signal: the request, the response and the service of gRPC.
+#: The request, the response and the gRPC service of each signal.
 KINDS: dict[str, tuple[Any, Any, str]] = {
     "traces": (ExportTraceServiceRequest, ExportTraceServiceResponse, "trace.v1.TraceService"),
     "logs": (ExportLogsServiceRequest, ExportLogsServiceResponse, "logs.v1.LogsService"),
@@ -36,7 +36,7 @@ _STATUS_CODES = ("unset", "ok", "error")
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """An event of a span; the time in nanoseconds."""
+    """An event of a span. The time is in nanoseconds."""
 
     name: str
     time: int
@@ -45,7 +45,7 @@ class Event:
 
 @dataclass(frozen=True, kw_only=True)
 class Span:
-    """A span; `parent_span_id` is empty for a root, times are in nanoseconds, links are `<trace id>-<span id>`."""
+    """A span. A root's `parent_span_id` is empty; times are in nanoseconds; links are `<trace id>-<span id>`."""
 
     name: str
     trace_id: str
@@ -65,7 +65,7 @@ class Span:
 
 @dataclass(frozen=True, kw_only=True)
 class LogRecord:
-    """A log record; ids are empty where it belongs to no span."""
+    """A log record. Without a span, its ids are empty."""
 
     body: Any
     severity: str
@@ -79,7 +79,7 @@ class LogRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """A value with its attributes; of a histogram the sum of what was measured, `count` times."""
+    """A data point: a value and its attributes. For a histogram, the sum and the count of the measurements."""
 
     attributes: Attributes
     value: float
@@ -88,7 +88,7 @@ class Point:
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """A metric; its kind is `gauge`, `sum`, `histogram` or `exponential_histogram`."""
+    """A metric. Its kind is `gauge`, `sum`, `histogram` or `exponential_histogram`."""
 
     name: str
     unit: str
@@ -99,7 +99,7 @@ class Metric:
 
 
 def spans_of(message: Any) -> list[Span]:
-    """The spans of an `ExportTraceServiceRequest`."""
+    """Return the spans of an `ExportTraceServiceRequest`."""
     return [
         Span(
             name=span.name,
@@ -125,7 +125,7 @@ def spans_of(message: Any) -> list[Span]:
 
 
 def log_records_of(message: Any) -> list[LogRecord]:
-    """The log records of an `ExportLogsServiceRequest`."""
+    """Return the log records of an `ExportLogsServiceRequest`."""
     return [
         LogRecord(
             body=_value(record.body),
@@ -142,7 +142,7 @@ def log_records_of(message: Any) -> list[LogRecord]:
 
 
 def metrics_of(message: Any) -> list[Metric]:
-    """The metrics of an `ExportMetricsServiceRequest`."""
+    """Return the metrics of an `ExportMetricsServiceRequest`."""
     found = []
     for metric, scope, resource in _items(message.resource_metrics, "scope_metrics", "metrics"):
         kind = metric.WhichOneof("data") or ""
@@ -154,7 +154,7 @@ def metrics_of(message: Any) -> list[Metric]:
 
 
 def read_lines(*paths: Path) -> list[Any]:
-    """Read OTLP JSON lines as export requests; fail where a line is torn or is no OTLP."""
+    """Parse OTLP JSON lines as export requests; fail for a torn line or one that is not OTLP."""
     requests = []
     for path in paths:
         text = path.read_text()
@@ -168,7 +168,7 @@ def read_lines(*paths: Path) -> list[Any]:
 
 
 def _with_base64_ids(value: Any) -> Any:
-    """Ids are hexadecimal in OTLP JSON, where Protobuf's own JSON has base64."""
+    """Convert ids: OTLP JSON writes them in hexadecimal, Protobuf's own JSON in base64."""
     if isinstance(value, list):
         return [_with_base64_ids(each) for each in value]
     if not isinstance(value, dict):

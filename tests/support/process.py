@@ -1,4 +1,4 @@
-"""Servers and scripts in processes of their own, with an environment the test names in full."""
+"""Runs servers and scripts in processes of their own, with only the environment that the test names."""
 
 import importlib.util
 import os
@@ -21,7 +21,7 @@ PROGRAMS = Path(sys.executable).parent
 
 
 def free_port() -> int:
-    """Find a TCP port of 127.0.0.1 that nothing listened on a moment ago."""
+    """Return a TCP port of 127.0.0.1 on which nothing listens at the moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -29,7 +29,7 @@ def free_port() -> int:
 
 
 def environment(extra: Mapping[str, str] | None = None, *, pythonpath: Sequence[Path | str] = ()) -> dict[str, str]:
-    """Join PATH, HOME and LANG of this process, PYTHONPATH as given, and `extra`; inherit nothing else."""
+    """Return PATH, HOME and LANG of this process, PYTHONPATH as given, and `extra`; inherit nothing else."""
     base = {name: os.environ[name] for name in ("HOME", "LANG") if name in os.environ}
     base["PATH"] = os.pathsep.join([str(PROGRAMS), os.environ.get("PATH", os.defpath)])
     if pythonpath:
@@ -46,7 +46,7 @@ def run_python(
     arguments: Sequence[str] = (),
     cwd: Path | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run code (text) or a script (`Path`) with this interpreter; the caller looks at the return code."""
+    """Run code (text) or a script (`Path`) with this interpreter. Does not check the return code."""
     script = [str(code)] if isinstance(code, Path) else ["-c", code]
     return subprocess.run(
         [sys.executable, *script, *arguments],
@@ -63,7 +63,7 @@ def run_python(
 def uvicorn_command(
     app: str, port: int, *, workers: int | None = None, reload: bool = False, launcher: bool = False
 ) -> list[str]:
-    """Build the command line of uvicorn; `launcher` puts `opentelemetry-instrument` in front."""
+    """Return the command line of uvicorn; `launcher` puts `opentelemetry-instrument` in front."""
     command = [*_program("uvicorn", launcher), app, "--host", "127.0.0.1", "--port", str(port)]
     if workers is not None:
         command += ["--workers", str(workers)]
@@ -73,16 +73,16 @@ def uvicorn_command(
 def gunicorn_command(
     app: str, port: int, *, workers: int = 1, preload: bool = False, launcher: bool = False
 ) -> list[str]:
-    """Build the command line of gunicorn with a worker for ASGI; `launcher` as in `uvicorn_command`."""
+    """Return the command line of gunicorn with an ASGI worker; `launcher` as in `uvicorn_command`."""
     command = [*_program("gunicorn", launcher), app, "--bind", f"127.0.0.1:{port}"]
     command += ["--workers", str(workers), "--worker-class", gunicorn_worker_class()]
-    # gunicorn from 25 on would open a socket under the home directory, one for all its instances.
+    # gunicorn 25 and later open one control socket in the home directory for all instances.
     command += ["--no-control-socket"]
     return [*command, "--preload"] if preload else command
 
 
 def gunicorn_worker_class() -> str:
-    """Name the installed worker for ASGI: uvicorn's own (deprecated), its successor's, gunicorn's own."""
+    """Return the installed ASGI worker: uvicorn's own (deprecated), its successor's, or gunicorn's own."""
     if importlib.util.find_spec("uvicorn.workers"):
         return "uvicorn.workers.UvicornWorker"
     return "uvicorn_worker.UvicornWorker" if importlib.util.find_spec("uvicorn_worker") else "asgi"
@@ -94,10 +94,10 @@ def _program(name: str, launcher: bool) -> list[str]:
 
 
 class Server:
-    """A server process in a process group of its own, for as long as the `with` block lasts.
+    """A server in a process group of its own, until the `with` block ends.
 
-    `env` is all it gets, on top of `environment()`. The block starts once `port` accepts connections, or,
-    with `ready_path`, once that path answers with any status. What is left of the group at its end is killed.
+    The process gets `environment()` and `env`, and no other variable. The block starts once `port` accepts
+    connections or, with `ready_path`, once that path answers with any status. At its end, kills the group.
     """
 
     def __init__(
@@ -150,18 +150,18 @@ class Server:
 
     @property
     def returncode(self) -> int | None:
-        """The return code of the main process (negative: the signal that ended it), None while it runs."""
+        """The return code of the main process (negative: the signal that ended it); None while it runs."""
         return self._process.poll()
 
     @property
     def output(self) -> str:
-        """What the group has written to stdout and stderr so far."""
+        """Everything that the group has written to stdout and stderr so far."""
         descriptor = self._file.fileno()
-        # pread leaves the offset alone, which the file shares with the server.
+        # The file shares its offset with the server; pread does not move it.
         return os.pread(descriptor, os.fstat(descriptor).st_size, 0).decode(errors="replace")
 
     def request(self, method: str, path: str, *, timeout: float = 10.0, **options: Any) -> httpx.Response:
-        """One request over a connection of its own; `options` are those of `httpx.Client.request`."""
+        """Make a request over a new connection; `options` are those of `httpx.Client.request`."""
         with httpx.Client(base_url=self.url, timeout=timeout, trust_env=False, verify=False) as client:
             return client.request(method, path, **options)
 
@@ -169,14 +169,14 @@ class Server:
         return self.request("GET", path, **options)
 
     def processes(self) -> list[psutil.Process]:
-        """Return the living processes of the group, the main process among them."""
+        """Return the living processes of the group, including the main process."""
         return [process for process in psutil.process_iter() if _is_alive_in(process, self.pid)]
 
     def terminate(self, timeout: float = 5.0) -> float:
-        """Send SIGTERM to the main process only and return the seconds until its exit.
+        """Send SIGTERM to the main process only, and return the seconds until it exits.
 
-        Fails when it takes longer than `timeout` seconds, or when a process of its group outlives it by more
-        than a second.
+        Fails if the exit takes longer than `timeout` seconds, or if a process of the group outlives the main
+        process by more than a second.
         """
         started = time.monotonic()
         self._process.send_signal(signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""Sentry's own check of an event: Relay, the service that takes events in, as a library."""
+"""Checks events with Relay, the service that accepts events at Sentry, which is available as a library."""
 
 import copy
 import json
@@ -13,24 +13,24 @@ from sentry_relay.processing import StoreNormalizer
 
 Json = dict[str, Any]
 
-#: What sentry_sdk sends and Relay drops without a word.
+#: Fields that sentry_sdk sends and Relay drops silently.
 DROPPED = {"same_process_as_parent"}
-#: What Relay knows of a user; it moves everything else to `user.data`.
+#: The fields of a user that Relay knows; it moves all others to `user.data`.
 USER_FIELDS = {"id", "email", "username", "ip_address", "name", "geo", "data", "sentry_user"}
 
 
 def assert_accepted(event: Json) -> Json:
-    """Return the event as Relay stores it; fail when Relay complains or loses a value of it.
+    """Return the event as Relay stores it; fail if Relay complains or drops a value.
 
-    `_meta` of the event itself, where the SDK notes what it filtered or shortened, is not compared.
+    Ignores `_meta` of the event, in which the SDK notes what it filtered or shortened.
     """
     sent = {key: value for key, value in event.items() if key != "_meta"}
     try:
-        # Sentry's servers shorten what is too long or too deep; the library only when it is told to.
+        # Sentry's servers shorten long and deep values; the library does so only on request.
         relay = StoreNormalizer(project_id=42, enable_trimming=True)
         kept: Json = relay.normalize_event(copy.deepcopy(sent))
     except RelayError as error:
-        # The rest of the message is a stack trace of Relay and of the interpreter.
+        # The other lines are a stack trace of Relay and of the interpreter.
         raise AssertionError(f"Relay rejects the event: {str(error).splitlines()[0]}") from None
     complaints = [f"error: {json.dumps(error)}" for error in kept.get("errors") or []]
     if kept.get("_meta"):
@@ -42,7 +42,7 @@ def assert_accepted(event: Json) -> Json:
 
 
 def _discarded(sent: Any, kept: Any, path: str) -> Iterator[str]:
-    """Name each value that is not where it was sent to. What Relay added does not count."""
+    """Name each value that Relay removed or changed; ignore what it added."""
     if sent in (None, "", [], {}):
         return
     if isinstance(sent, dict) and isinstance(kept, dict):
@@ -58,7 +58,7 @@ def _discarded(sent: Any, kept: Any, path: str) -> Iterator[str]:
 
 
 def _is_same(sent: Any, kept: Any) -> bool:
-    """Whether two leaves are equal; Relay writes times as numbers and identifiers as text."""
+    """Compare two leaves: Relay writes times as numbers and identifiers as text."""
     if isinstance(kept, float) and not isinstance(sent, bool):
         return math.isclose(_seconds(sent), kept, rel_tol=0, abs_tol=2e-6)  # times have microseconds
     return not isinstance(sent, dict | list) and str(sent) == str(kept)
@@ -73,7 +73,7 @@ def _seconds(time: Any) -> float:
 
 
 def _comparable(event: Json) -> Json:
-    """Bring a sent and a stored event to one form, undoing what Relay moves and regroups."""
+    """Normalize an event: undo how Relay moves and regroups fields."""
     event = copy.deepcopy(event)
     event["tags"] = _texts(event.get("tags"))
     if "server_name" in event:
@@ -93,7 +93,7 @@ def _comparable(event: Json) -> Json:
 
 
 def _comparable_http(message: Json) -> Json:
-    """Headers by lower-case name, cookies and query as pairs, the URL without its query, the body parsed."""
+    """Normalize a request: headers by lower-case name, cookies and query as pairs, a bare URL, a parsed body."""
     headers = {name.lower(): value for name, value in _pairs(message.get("headers"))}
     cookies = _texts(message.get("cookies"), separator=";")
     if cookies or "=" in headers.get("cookie", ""):
@@ -112,7 +112,7 @@ def _comparable_http(message: Json) -> Json:
 
 
 def _pairs(field: Any, separator: str = "&") -> list[tuple[str, Any]]:
-    """Read a mapping, a list of pairs or a query string as pairs."""
+    """Convert a mapping, a list of pairs or a query string to pairs."""
     if isinstance(field, str):
         return [(k.strip(), v) for k, v in parse_qsl(field, keep_blank_values=True, separator=separator)]
     pairs = field.items() if isinstance(field, dict) else field or []
@@ -124,7 +124,7 @@ def _texts(field: Any, separator: str = "&") -> dict[str, Any]:
 
 
 def _parsed(body: Any, content_type: str) -> Any:
-    """Parse a text body as Relay does, which goes by the look of it when there is no content type."""
+    """Parse a text body as Relay does, which guesses the format of a body without a content type."""
     if not isinstance(body, str) or content_type.startswith("text/"):
         return body
     try:

@@ -1,4 +1,4 @@
-"""Secrets of many kinds, made up, and texts that only look like them."""
+"""Invented secrets of many kinds, and texts that only look like secrets."""
 
 import base64
 import json
@@ -13,14 +13,14 @@ _LETTERS = string.ascii_letters + string.digits
 
 @dataclass(frozen=True)
 class Planted:
-    """A text with a secret in it, and what of it must not be found anywhere."""
+    """A text with a secret in it, and the parts of it that must not appear anywhere."""
 
     kind: str
     text: str
     secret: str
 
     def encodings(self) -> Iterator[str]:
-        """The secret in the forms in which it could be found."""
+        """Return the secret in every encoding in which it could appear."""
         yield self.secret
         yield quote(self.secret, safe="")
         yield json.dumps(self.secret)[1:-1]
@@ -34,7 +34,7 @@ def _luhn(digits: str) -> str:
 
 
 def planted(each: int = 8, seed: int | None = None) -> list[Planted]:
-    """``each`` secrets of each kind."""
+    """Return ``each`` secrets of each kind."""
     dice = random.Random(seed)
 
     def word(length: int = 24, letters: str = _LETTERS) -> str:
@@ -172,4 +172,4 @@ LOOK_ALIKES = [
         "n_tokens=3",
     ),
 ]
-"""Texts without a secret, which must stay as they are."""
+"""Texts without a secret, which must stay unchanged."""

