@@ -4,26 +4,24 @@ import importlib.metadata
 import logging
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 if TYPE_CHECKING:
     import typer
 
-    from brain_otel.doctor.checks import Request
+    from brain_otel.doctor.diagnosis import Request
 
-_EXTRA = 'pip install "brain-otel[cli]"'
-_EXTRA_OF_DEMO = 'pip install "brain-otel[demo]"'
-_ENVIRONMENT = "The environment; as the variables say if not given."
-_CONFIG_FILE = "The configuration file; as the variables say if not given."
+_ENVIRONMENT = "The environment. By default SENTRY_ENVIRONMENT, else ENVIRONMENT, else development."
+_CONFIG_FILE = "The configuration file. By default OTEL_CONFIG_FILE, else the file of the environment."
 
 
 def main() -> None:
-    """Run the command; without the packages it needs, say how to install them."""
-    try:
+    """Run the command."""
+    with _extra("cli"):
         app = create_app()
-    except ImportError as error:
-        _fail(f"brain-otel needs the package {error.name!r}: {_EXTRA}")
     try:
         app()
     except KeyboardInterrupt:
@@ -31,7 +29,7 @@ def main() -> None:
 
 
 def create_app() -> "typer.Typer":
-    """The command line; typer is imported here, since it is an extra."""
+    """Create the command line; typer belongs to an extra, so it is imported here."""
     import typer
 
     app = typer.Typer(
@@ -49,24 +47,30 @@ def create_app() -> "typer.Typer":
     ) -> None:
         del version
 
-    @app.command()
-    def demo(
-        serve: Annotated[bool, typer.Option("--serve", help="Leave the service up until Ctrl-C.")] = False,
-        port: Annotated[
-            int | None, typer.Option(help="The service's port; a free one if not given.", min=1, max=65535)
-        ] = None,
-        width: Annotated[
-            int | None, typer.Option(help="Columns; the terminal's if not given.", min=72, max=500)
-        ] = None,
-        svg: Annotated[Path | None, typer.Option(help="A file to draw the output in.", dir_okay=False)] = None,
-    ) -> None:
-        """Run two services, send them requests and show the traces: no server, no account needed."""
-        _run_demo(serve=serve, port=port, width=width, svg=svg)
-
+    _add_demo(app)
     _add_config(app)
     _add_doctor(app)
+    _add_ship(app)
     _add_spool(app)
     return app
+
+
+def _add_demo(app: "typer.Typer") -> None:
+    import typer
+
+    @app.command()
+    def demo(
+        serve: Annotated[bool, typer.Option("--serve", help="Keep the services running until Ctrl-C.")] = False,
+        port: Annotated[
+            int | None, typer.Option(help="The port of BRAiN Core. By default a free one.", min=1, max=65535)
+        ] = None,
+        width: Annotated[
+            int | None, typer.Option(help="Columns of the output. By default the terminal's.", min=72, max=500)
+        ] = None,
+        svg: Annotated[Path | None, typer.Option(help="Also draw the output in this file.", dir_okay=False)] = None,
+    ) -> None:
+        """Run two services, send them requests and show the traces. You need no server and no account."""
+        _run_demo(serve=serve, port=port, width=width, svg=svg)
 
 
 def _add_config(app: "typer.Typer") -> None:
@@ -78,7 +82,7 @@ def _add_config(app: "typer.Typer") -> None:
         config_file: Annotated[Path | None, typer.Option(help=_CONFIG_FILE)] = None,
         as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     ) -> None:
-        """Show the effective configuration: each value, which variable or file gave it, and the destinations."""
+        """Show each value of the configuration, the variable or file that gave it, and the destinations."""
         _run_config(environment, config_file, as_json=as_json)
 
 
@@ -88,23 +92,20 @@ def _add_doctor(app: "typer.Typer") -> None:
     @app.command()
     def doctor(
         application: Annotated[
-            str, typer.Argument(metavar="[APP]", help="The application to look at too, module:attribute.")
+            str, typer.Argument(metavar="[APP]", help="Also check this application, given as module:attribute.")
         ] = "",
         environment: Annotated[str | None, typer.Option(help=_ENVIRONMENT)] = None,
         config_file: Annotated[Path | None, typer.Option(help=_CONFIG_FILE)] = None,
         as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
         timeout: Annotated[float, typer.Option(help="Seconds for each destination.", min=0.1, max=600)] = 5.0,
         import_timeout: Annotated[
-            float, typer.Option(help="Seconds for the application's import.", min=0.1, max=600)
+            float, typer.Option(help="Seconds for the import of the application.", min=0.1, max=600)
         ] = 30.0,
         offline: Annotated[bool, typer.Option("--offline", help="Send nothing to the destinations.")] = False,
     ) -> None:
-        """Check the set-up, with a test event or span to each destination; exit code 1 if there is a fault."""
-        try:
-            from brain_otel.doctor import screen  # noqa: F401 - before the checks take their time
-            from brain_otel.doctor.checks import Request
-        except ImportError as error:
-            _fail(f"brain-otel doctor needs the package {error.name!r}: {_EXTRA}")
+        """Check the set-up, and send a test item to each destination. The exit code is 1 if there is a fault."""
+        with _extra("cli", "doctor"):
+            from brain_otel.doctor.diagnosis import Request
         request = Request(
             app=application,
             environment=environment,
@@ -116,7 +117,7 @@ def _add_doctor(app: "typer.Typer") -> None:
         raise SystemExit(_run_doctor(request, as_json=as_json))
 
 
-def _add_spool(app: "typer.Typer") -> None:
+def _add_ship(app: "typer.Typer") -> None:
     import typer
 
     directory = typer.Argument(metavar="DIRECTORY", help="The spool's directory.", file_okay=False)
@@ -129,37 +130,51 @@ def _add_spool(app: "typer.Typer") -> None:
         try:
             run(path)
         except OSError as error:
-            _fail(f"{path}: {error.strerror or error}; allowed: a directory of your own")
+            _fail(f"{path}: {error.strerror or error}; allowed: a directory that this user may write to")
+
+
+def _add_spool(app: "typer.Typer") -> None:
+    import typer
+
+    directory = typer.Argument(metavar="DIRECTORY", help="The spool's directory.", file_okay=False)
 
     @app.command()
     def spool(
         path: Annotated[Path, directory],
-        drain: Annotated[bool, typer.Option("--drain", help="Send it now.")] = False,
+        drain: Annotated[bool, typer.Option("--drain", help="Send everything now.")] = False,
         as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
         timeout: Annotated[float, typer.Option(help="Seconds for --drain.", min=0.1, max=86_400)] = 60.0,
     ) -> None:
-        """Show what waits in a spool's directory; exit code 1 if --drain had to leave something."""
-        try:
+        """Show what waits in a spool. The exit code is 1 if --drain could not send everything."""
+        with _extra("cli", "spool"):
             from brain_otel.delivery.spool.commands import show
-        except ImportError as error:
-            _fail(f"brain-otel spool needs the package {error.name!r}: {_EXTRA}")
         try:
             raise SystemExit(show(path, drain_for=timeout if drain else None, as_json=as_json))
         except OSError as error:
             _fail(f"{path}: {error.strerror or error}; allowed: the directory of a spool")
 
 
+def _run_demo(*, serve: bool, port: int | None, width: int | None, svg: Path | None) -> None:
+    from brain_otel.configuration.error import ConfigurationError
+
+    with _extra("demo", "demo"):
+        from brain_otel.demo.run import run
+        from brain_otel.demo.servers import ServiceError
+    try:
+        run(serve=serve, port=port, width=width, svg=svg)
+    except (ConfigurationError, ServiceError) as error:
+        _fail(str(error))
+
+
 def _run_config(environment: str | None, config_file: Path | None, *, as_json: bool) -> None:
     from brain_otel.configuration.error import ConfigurationError
 
-    try:
+    with _extra("cli", "config"):
         from brain_otel.doctor import screen
-        from brain_otel.doctor.effective import read_effective
+        from brain_otel.doctor.effective_configuration import read_effective_configuration
         from brain_otel.doctor.masking import Mask
-    except ImportError as error:
-        _fail(f"brain-otel config needs the package {error.name!r}: {_EXTRA}")
     try:
-        effective = read_effective(os.environ, environment=environment, config_file=config_file)
+        effective = read_effective_configuration(os.environ, environment=environment, config_file=config_file)
     except ConfigurationError as error:
         message = Mask(os.environ)(str(error))
         if not as_json:
@@ -173,38 +188,35 @@ def _run_config(environment: str | None, config_file: Path | None, *, as_json: b
 
 
 def _run_doctor(request: "Request", *, as_json: bool) -> int:
-    from brain_otel.doctor import screen
-    from brain_otel.doctor.checks import diagnose
-    from brain_otel.doctor.findings import has_fault
+    with _extra("cli", "doctor"):
+        from brain_otel.doctor import screen
+        from brain_otel.doctor.diagnosis import diagnose
+        from brain_otel.doctor.finding import has_fault
 
-    logging.getLogger().addHandler(logging.NullHandler())  # what exporters say of a failure is in the findings
+    logging.getLogger().addHandler(logging.NullHandler())  # the findings say what exporters log of a failure
     diagnosis = diagnose(request, os.environ)
-    faulty = has_fault(diagnosis.findings)
+    has_faults = has_fault(diagnosis.findings)
     if as_json:
-        screen.print_json(screen.diagnosis_data(diagnosis, healthy=not faulty))
+        screen.print_json(screen.diagnosis_data(diagnosis, healthy=not has_faults))
     else:
         screen.print_diagnosis(diagnosis)
-    return 1 if faulty else 0
-
-
-def _run_demo(*, serve: bool, port: int | None, width: int | None, svg: Path | None) -> None:
-    from brain_otel.configuration.error import ConfigurationError
-
-    try:
-        from brain_otel.demo.run import run
-        from brain_otel.demo.servers import ServiceError
-    except ImportError as error:
-        _fail(f"brain-otel demo needs the package {error.name!r}: {_EXTRA_OF_DEMO}")
-    try:
-        run(serve=serve, port=port, width=width, svg=svg)
-    except (ConfigurationError, ServiceError) as error:
-        _fail(str(error))
+    return 1 if has_faults else 0
 
 
 def _print_version(wanted: bool) -> None:
     if wanted:
         sys.stdout.write(f"brain-otel {importlib.metadata.version('brain-otel')}\n")
         raise SystemExit(0)
+
+
+@contextmanager
+def _extra(extra: str, command: str = "") -> Iterator[None]:
+    """End the command with one line that says what to install, if an import within fails."""
+    try:
+        yield
+    except ImportError as error:
+        name = f"brain-otel {command}".strip()
+        _fail(f'{name} needs the package {error.name!r}: pip install "brain-otel[{extra}]"')
 
 
 def _fail(message: str) -> NoReturn:

@@ -49,6 +49,8 @@ class _State:
     def __init__(self) -> None:
         self.settings: Settings | None = None
         self.destinations: tuple[IsolatedDestination, ...] = ()
+        self.destination_factory: Callable[[Settings], tuple[IsolatedDestination, ...]] | None = None
+        """Replaces ``sdk.pipeline.create_destinations``, if given."""
         self.by_launcher = False
         self.exit_flushed = 0.0
         """When an end of the process was last announced, by the monotonic clock."""
@@ -151,7 +153,7 @@ def start(settings: Settings, provider: TracerProvider | None = None) -> tuple[I
 
     configure_fast_paths(settings.fast_paths)
     _use(hooks(), settings)
-    destinations = create_destinations(settings)
+    destinations = (_state.destination_factory or create_destinations)(settings)
     try:
         provider = provider or configure_opentelemetry(settings, destinations)
     except Exception:
@@ -173,6 +175,16 @@ def _use(given: Hooks, settings: Settings) -> None:
     configure_hooks(given)
     configure_error_rules(settings.errors)
     configure_privacy(Policy(settings.privacy, send_default_pii=settings.send_default_pii, mask=given.mask))
+
+
+def use_destination_factory(factory: Callable[[Settings], tuple[IsolatedDestination, ...]]) -> None:
+    """Make ``setup()`` get its destinations from ``factory``; ``brain-otel doctor`` passes one that sends nothing."""
+    _state.destination_factory = factory
+
+
+def current_settings() -> Settings | None:
+    """The settings that ``setup()`` uses in this process; None before it."""
+    return _state.settings
 
 
 def is_set_up() -> bool:

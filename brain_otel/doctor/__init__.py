@@ -1,1 +1,1 @@
-"""What ``brain-otel config`` and ``brain-otel doctor`` do: show the effective configuration, and check it."""
+"""The commands ``brain-otel config`` and ``brain-otel doctor``: show the effective configuration, and check it."""

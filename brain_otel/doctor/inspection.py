@@ -1,15 +1,14 @@
-"""Imports an application as a server would, records what it does, and writes a report; a process of its own.
+"""Imports an application as a server would, in a dry run, and writes a report of what it does.
 
-Run by :mod:`brain_otel.doctor.application` as ``python -m brain_otel.doctor.inspection``; nothing else uses it. The
-application may print, exit, hang or start threads: what was recorded is written all the same, and the process then
-ends at once, so that nothing is sent on its way out.
+:mod:`brain_otel.doctor.sandbox` runs this module as a process: ``python -m brain_otel.doctor.inspection``. The
+application may print, exit, hang or start threads; the report is written all the same, and the process then ends at
+once, without exit handlers that could send something.
 """
 
 from __future__ import annotations
 
 import gc
 import importlib
-import json
 import logging
 import os
 import sys
@@ -17,278 +16,165 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import wrapt
-
 import brain_otel
 from brain_otel import telemetry
-from brain_otel.doctor.sandbox import launch, silence
+from brain_otel.doctor.call_recorder import record_calls
+from brain_otel.doctor.dry_run import create_silent_destinations
+from brain_otel.doctor.inspection_report import Apps, Failure, InspectionReport, Setup
+from brain_otel.doctor.source_line import failing_line, waiting_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from types import FrameType, ModuleType
-
     from brain_otel.configuration.settings import Settings
+    from brain_otel.destinations.isolation import IsolatedDestination
 
-AGENTS = ("logfire", "ddtrace", "newrelic", "elasticapm", "instana", "scout_apm", "appdynamics")
-"""Other observability SDKs, by the module that is imported when they are used."""
+AGENTS = ("ddtrace", "newrelic", "elasticapm", "instana", "scout_apm", "appdynamics")
+"""Other observability SDKs: each is in use where its module is imported.
 
-_BETWEEN = ("opentelemetry", "sentry_sdk", "wrapt", "importlib", "contextlib", "functools", "fastapi")
-"""Packages whose frames lie between a call and who caused it."""
-
-_PROVIDERS = {
-    "opentelemetry.trace": "set_tracer_provider",
-    "opentelemetry.metrics": "set_meter_provider",
-    "opentelemetry._logs": "set_logger_provider",
-}
+logfire is not: pydantic imports it wherever it is installed. It is in use where ``logfire.configure()`` is called.
+"""
 
 
-class Record:
-    """What has happened so far."""
+def main(path: str, seconds: str, target: str, by_launcher: str) -> None:
+    """Import ``target``, or call ``setup()`` if it is empty, and write the report to ``path``.
 
-    def __init__(self, report: Path) -> None:
-        self.data: dict[str, Any] = {
-            "launcher": telemetry.is_set_up(),
-            "setup": None,
-            "calls": [],
-            "warnings": [],
-            "error": None,
-            "hangs": None,
-        }
+    Args:
+        path: The report's file.
+        seconds: Time limit of the import.
+        target: The application as ``module:attribute``.
+        by_launcher: Not empty: do first what ``opentelemetry-instrument`` does in a process that it starts.
+    """
+    report = InspectionReport()
+    writer = _Writer(Path(path), report)
+    logging.getLogger("brain_otel").addHandler(_WarningRecorder(report.warnings))
+    telemetry.use_destination_factory(lambda settings: _create_destinations(settings, report))
+    if by_launcher:
+        from opentelemetry.instrumentation.auto_instrumentation import initialize
+
+        initialize()
+    record_calls(report)
+    _limit_time(float(seconds), report, writer)
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        if target:
+            _examine_process(report, app_class=_import(target))
+        else:
+            brain_otel.setup()
+    except BaseException as error:  # an import may also end by SystemExit
+        report.failure = Failure(type=type(error).__name__, text=str(error)[:2000], place=failing_line(error))
+    writer.write_and_exit()
+
+
+class _Writer:
+    """Writes the report once, from whichever thread comes first."""
+
+    def __init__(self, path: Path, report: InspectionReport) -> None:
+        self._path = path
         self._report = report
         self._lock = threading.Lock()
 
-    def call(self, what: str, **facts: Any) -> None:
-        """Note a call of the application's; brain_otel's own are none."""
-        where = caller()
-        if where is not None:
-            before = self.data["setup"] is None and not telemetry.is_set_up()
-            self.data["calls"].append({"what": what, "where": where, "before_setup": before, **facts})
-
-    def end(self, status: int = 0) -> None:
-        """Write the report and end the process, with no exit handlers."""
-        with self._lock:  # held to the end, so that only one thread writes
-            partial = self._report.with_suffix(".partial")
-            partial.write_text(json.dumps(self.data), encoding="utf-8")
-            partial.replace(self._report)
-            os._exit(status)
+    def write_and_exit(self) -> None:
+        """Write the report and end the process without exit handlers."""
+        with self._lock:  # never released: the process ends in here
+            partial = self._path.with_suffix(".partial")
+            partial.write_text(self._report.as_json(), encoding="utf-8")
+            partial.replace(self._path)
+            os._exit(0)
 
 
-class _Lines(logging.Handler):
-    """Keeps brain_otel's own warnings."""
+class _WarningRecorder(logging.Handler):
+    """Keeps each different log line from level ``WARNING`` on."""
 
     def __init__(self, lines: list[str]) -> None:
         super().__init__(logging.WARNING)
         self._lines = lines
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep the line once."""
+        """Keep the line unless it is already there."""
         line = record.getMessage()
         if line not in self._lines:
             self._lines.append(line)
 
 
-def caller() -> str | None:
-    """The application's line that is being run, ``app.py:3``; None if brain_otel itself is at work."""
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None:
-        name = str(frame.f_globals.get("__name__", ""))
-        top = name.partition(".")[0]
-        if top == "brain_otel" and not name.startswith("brain_otel.doctor"):
-            return None
-        if top not in (*_BETWEEN, "brain_otel", "__main__", "_frozen_importlib", "_frozen_importlib_external"):
-            return _place(frame)
-        frame = frame.f_back
-    return "the command line"
-
-
-def record_calls(record: Record) -> None:
-    """Observe who configures OpenTelemetry or Sentry, beside us."""
-    for module, name in _PROVIDERS.items():
-        _observe(importlib.import_module(module), name, lambda *_, what=name: record.call(what))
-    from opentelemetry.instrumentation.instrumentor import (  # type: ignore[attr-defined]  # contrib has no types
-        BaseInstrumentor,
-    )
-
-    _observe(BaseInstrumentor, "instrument", lambda instrumentor: record.call(type(instrumentor).__name__))
-
-    def fastapi_imported(module: ModuleType) -> None:
-        wrapped = module.FastAPIInstrumentor.instrument_app
-
-        def instrument_app(*args: Any, **kwargs: Any) -> Any:
-            record.call("FastAPIInstrumentor")
-            return wrapped(*args, **kwargs)
-
-        module.FastAPIInstrumentor.instrument_app = staticmethod(instrument_app)
-
-    def sentry_imported(module: ModuleType) -> None:
-        wrapped = module.Client.__init__
-
-        def create(client: Any, *args: Any, **kwargs: Any) -> None:
-            wrapped(client, *args, **kwargs)
-            if _is_called_by("_init"):  # a client of one's own, apart from the global one, is no matter of ours
-                record.call("sentry_sdk.init", integrations=sorted(client.integrations))
-
-        module.Client.__init__ = create
-
-    wrapt.register_post_import_hook(fastapi_imported, "opentelemetry.instrumentation.fastapi")
-    wrapt.register_post_import_hook(sentry_imported, "sentry_sdk")
-
-
-def record_setup(record: Record) -> None:
-    """Observe ``setup()``: with what, and what had been made before."""
-    wrapped = telemetry.start
-
-    def start(settings: Settings, *args: Any, **kwargs: Any) -> Any:
-        found = {
-            "environment": settings.environment,
-            "source": settings.source,
-            "fastapi": settings.instrumentation.fastapi,
-            "disabled": settings.disabled,
-            "built": [app.title for app in _instances("fastapi", "FastAPI") if app.middleware_stack is not None],
-            "engines": len(_instances("sqlalchemy.engine", "Engine")),
-        }
-        result = wrapped(settings, *args, **kwargs)
-        record.data["setup"] = found
-        return result
-
-    telemetry.start = start
-    logging.getLogger("brain_otel").addHandler(_Lines(record.data["warnings"]))
-
-
-def import_app(target: str, record: Record) -> None:
-    """Import ``module:attribute``, and note what stands there."""
-    name, _, attributes = target.partition(":")
-    app: Any = importlib.import_module(name)
-    for attribute in (attributes or "app").split("."):
-        app = getattr(app, attribute)
-    record.data["app"] = f"{type(app).__module__}.{type(app).__qualname__}"
-
-
-def look_around(record: Record) -> None:
-    """Note what is there once everything is imported."""
-    apps = _instances("fastapi", "FastAPI")
-    record.data["apps"] = len(apps)
-    record.data["agents"] = [name for name in AGENTS if name in sys.modules]
-    record.data["middleware"] = sorted({each.cls.__name__ for app in apps for each in app.user_middleware})
-    record.data["conventions"] = _conventions()
-    # What FastAPI(telemetry=...) was given, merged with its defaults; a test pins the name.
-    configs = [(app.title, getattr(app, "_telemetry", {})) for app in apps]
-    record.data["automatic"] = [title for title, config in configs if config.get("auto_configure")]
-    plain = _plain_telemetry() if apps else {}
-    record.data["native"] = [
-        title
-        for title, config in configs
-        if any(config[name] != value for name, value in plain.items() if name != "auto_configure")
+def _create_destinations(settings: Settings, report: InspectionReport) -> tuple[IsolatedDestination, ...]:
+    """Create silent destinations for ``setup()``, and report what existed before it."""
+    report.served_before_setup = [
+        app.title for app in _instances("fastapi", "FastAPI") if app.middleware_stack is not None
     ]
+    report.engines_before_setup = len(_instances("sqlalchemy.engine", "Engine"))
+    return create_silent_destinations(settings)
 
 
-def _plain_telemetry() -> dict[str, Any]:
-    from fastapi import FastAPI
-
-    return dict(getattr(FastAPI(), "_telemetry", {}))
-
-
-def _conventions() -> dict[str, str]:
-    """The names that contrib's instrumentations write, which are decided once, when the first is used."""
-    from opentelemetry.instrumentation._semconv import (
-        _get_semconv_opt_in_modes,
-        _OpenTelemetryStabilitySignalType,
-    )
-
-    kinds = {
-        "http": _OpenTelemetryStabilitySignalType.HTTP,
-        "database": _OpenTelemetryStabilitySignalType.DATABASE,
-    }
-    modes = _get_semconv_opt_in_modes(tuple(kinds.values()))
-    return {name: str(modes[kind].value) for name, kind in kinds.items()}
-
-
-def _instances(module: str, name: str) -> list[Any]:
-    kind = getattr(sys.modules.get(module), name, None)
-    return [each for each in gc.get_objects() if issubclass(type(each), kind)] if kind is not None else []
-
-
-def _observe(holder: Any, name: str, note: Callable[..., None]) -> None:
-    wrapped = getattr(holder, name)
-
-    def observed(*args: Any, **kwargs: Any) -> Any:
-        note(*args[:1])
-        return wrapped(*args, **kwargs)
-
-    setattr(holder, name, observed)
-
-
-def _is_called_by(function: str) -> bool:
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None:
-        if frame.f_code.co_name == function and "sentry_sdk" in frame.f_code.co_filename:
-            return True
-        frame = frame.f_back
-    return False
-
-
-def _place(frame: FrameType, line: int | None = None) -> str:
-    path = Path(frame.f_code.co_filename)
-    shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-    return f"{shown}:{line or frame.f_lineno}"
-
-
-def _line_of(error: BaseException) -> str:
-    """The deepest line of the application's own, or of whatever there is."""
-    places: list[str] = []
-    trace = error.__traceback__
-    while trace is not None:
-        if str(trace.tb_frame.f_globals.get("__name__", "")).partition(".")[0] not in ("brain_otel", "__main__"):
-            places.append(_place(trace.tb_frame, trace.tb_lineno))
-        trace = trace.tb_next
-    return next(reversed(_own(places) or places), "")
-
-
-def _own(places: list[str]) -> list[str]:
-    """Those below the working directory, without the packages of a virtual environment there."""
-    return [each for each in places if not each.startswith(("/", "<")) and "site-packages" not in each]
-
-
-def _watch(record: Record, seconds: float) -> None:
-    """End the process when the application has not been imported in time, and say where it was."""
-    main = threading.main_thread().ident
+def _limit_time(seconds: float, report: InspectionReport, writer: _Writer) -> None:
+    """End the process after ``seconds``, and report the line at which the import was."""
 
     def give_up() -> None:
-        frame = sys._current_frames().get(main or 0)
-        places = []
-        while frame is not None:
-            places.append(_place(frame))
-            frame = frame.f_back
-        record.data["hangs"] = next(iter(_own(places) or places), "?")
-        record.end()
+        report.stuck_at = waiting_line() or "?"
+        writer.write_and_exit()
 
     timer = threading.Timer(seconds, give_up)
     timer.daemon = True
     timer.start()
 
 
-def main(report: str, seconds: str, target: str, launched: str) -> None:
-    """Import ``target``, or only set up where it is empty, and write the report.
+def _import(target: str) -> str:
+    """Import ``module:attribute`` and return the class of the object there."""
+    name, _, attributes = target.partition(":")
+    app: Any = importlib.import_module(name)
+    for attribute in (attributes or "app").split("."):
+        app = getattr(app, attribute)
+    return type(app).__name__
 
-    ``launched`` is empty unless it is to be as under ``opentelemetry-instrument``.
-    """
-    silence()
-    if launched:
-        launch()
-    record = Record(Path(report))
-    record_calls(record)
-    record_setup(record)
-    _watch(record, float(seconds))
-    sys.path.insert(0, str(Path.cwd()))
+
+def _examine_process(report: InspectionReport, app_class: str) -> None:
+    """Report what exists once everything is imported."""
+    if (settings := telemetry.current_settings()) is not None:
+        report.setup = Setup(
+            environment=settings.environment,
+            source=settings.source,
+            fastapi=str(settings.instrumentation.fastapi),
+        )
+    report.agents = sorted({*report.agents, *(name for name in AGENTS if name in sys.modules)})
+    report.conventions = _conventions()
+    apps = _instances("fastapi", "FastAPI")
+    defaults = _telemetry_options(sys.modules["fastapi"].FastAPI()) if apps else {}
+    report.apps = Apps(
+        count=len(apps),
+        middleware=sorted({app_class, *(each.cls.__name__ for app in apps for each in app.user_middleware)}),
+        with_native_options=[app.title for app in apps if _differ(_telemetry_options(app), defaults)],
+        with_own_exporters=[app.title for app in apps if _telemetry_options(app).get("auto_configure")],
+    )
+
+
+def _telemetry_options(app: Any) -> dict[str, Any]:
+    """The options of ``FastAPI(telemetry=...)`` with their defaults, which have no public name; a test pins it."""
+    return dict(getattr(app, "_telemetry", {}))
+
+
+def _differ(options: dict[str, Any], defaults: dict[str, Any]) -> bool:
+    return any(options[name] != value for name, value in defaults.items() if name != "auto_configure")
+
+
+def _conventions() -> dict[str, str]:
+    """The semantic conventions that contrib's instrumentations chose when the first of them was used, by signal."""
     try:
-        if target:
-            import_app(target, record)
-        elif not telemetry.is_set_up():
-            brain_otel.setup()
-        look_around(record)
-    except BaseException as error:  # SystemExit as well: whatever ends the import is the finding
-        record.data["error"] = {"type": type(error).__name__, "text": str(error)[:2000], "where": _line_of(error)}
-    record.end()
+        from opentelemetry.instrumentation._semconv import (  # no public name tells; a test pins these
+            _get_semconv_opt_in_modes,
+            _OpenTelemetryStabilitySignalType,
+        )
+    except ImportError:
+        return {}
+    signals = {
+        "http": _OpenTelemetryStabilitySignalType.HTTP,
+        "database": _OpenTelemetryStabilitySignalType.DATABASE,
+    }
+    modes = _get_semconv_opt_in_modes(tuple(signals.values()))
+    return {name: str(modes[signal].value) for name, signal in signals.items()}
+
+
+def _instances(module: str, name: str) -> list[Any]:
+    """Every living instance of a class, without importing its module."""
+    kind = getattr(sys.modules.get(module), name, None)
+    return [each for each in gc.get_objects() if issubclass(type(each), kind)] if kind is not None else []
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Keeps secrets out of what is printed: by the name a value goes under, and wherever one turns up again."""
+"""Keeps secrets out of the output: by the name of a value, and wherever the same text appears again."""
 
 from __future__ import annotations
 
@@ -15,35 +15,35 @@ if TYPE_CHECKING:
 
     from brain_otel.configuration.document import Key
 
-_SHORTEST = 6
-"""Characters that a secret has at least to be looked for in other text; less would mask words at random."""
+_MIN_LENGTH = 6
+"""Characters of the shortest secret that is searched for in other text; shorter ones would mask common words."""
 
 _USER_WITH_SCHEME = re.compile(r"(?<=://)[^\s'\"]*@")
 _USER = re.compile(r"[^\s/@,:'\"]+:(?!//)[^\s@,'\"]+@(?=[\w\[])")
 _PAIR = re.compile(r"(?<![^,;\s])([\w.\-]+)=(?!\.\.\.)([^,;\s]+)")
 
 
-def is_secret(*names: str) -> bool:
-    """Whether a value under one of these key paths or variables is a secret."""
-    return any(map(is_secret_name, names))
+def masked_value(key: Key, value: Any, variables: Iterable[str], attribute: Any = None) -> str:
+    """The value as it may be printed.
 
-
-def masked_value(key: Key, value: Any, variables: Iterable[str], sibling: Any = None) -> str:
-    """The value as it may be shown; ``sibling`` is the ``name`` beside a ``value``, as resource attributes have."""
+    Args:
+        key: The value's path in the file.
+        value: The value.
+        variables: The variables from which the file reads the value.
+        attribute: The ``name`` beside a ``value``, as resource attributes have it.
+    """
     if value in (None, ""):
         return ""
     if isinstance(value, (dict, list)):
         return "{}" if isinstance(value, dict) else "[]"
-    path = ".".join(map(str, key))
-    if is_secret(path, *variables) or (isinstance(sibling, str) and (is_sensitive(sibling) or is_secret(sibling))):
-        return MASK
-    if is_sensitive(str(key[-1])):
+    names = [".".join(map(str, key)), str(key[-1]), *variables, *([attribute] if isinstance(attribute, str) else [])]
+    if any(map(is_secret_name, names)):
         return MASK
     return masked_text(str(value).lower() if isinstance(value, bool) else str(value))
 
 
 def masked_text(text: str) -> str:
-    """The text without user information in addresses, and secret values of ``name=value`` pairs."""
+    """``text`` without user names and passwords in addresses, and without secret values of ``name=value`` pairs."""
     if "://" in text and not any(character.isspace() for character in text):
         text = masked_url(text)
     text = _USER_WITH_SCHEME.sub(f"{FILTERED}@", text)
@@ -52,66 +52,59 @@ def masked_text(text: str) -> str:
 
 
 class Mask:
-    """Masks in any text what the environment and the file hold in secret places."""
+    """Replaces in any text the secrets of the environment and the configuration file."""
 
     def __init__(self, environ: Mapping[str, str], data: Any = None) -> None:
-        secrets = set(_of_environment(environ)) | set(_of_data(data, ()))
-        words = {word for secret in secrets for word in _parts(secret)}
-        self._secrets = sorted((word for word in words if _is_tellable(word)), key=len, reverse=True)
+        values = [*((str(name), value) for name, value in environ.items()), *_strings(data, ())]
+        words = {word for name, value in values for word in _secrets(name, value)}
+        self._secrets = sorted((word for word in words if _is_searchable(word)), key=len, reverse=True)
 
     def __call__(self, text: str) -> str:
-        """The text without them."""
+        """``text`` without the secrets."""
         for secret in self._secrets:
             text = text.replace(secret, MASK)
         return masked_text(text)
 
 
-def _of_environment(environ: Mapping[str, str]) -> Iterator[str]:
-    for name, value in environ.items():
-        if is_secret(name):
-            yield value
-        elif "://" in value and "@" in value:
-            yield from _passwords(value)
-
-
-def _of_data(data: Any, key: Key) -> Iterator[str]:
+def _strings(data: Any, key: Key) -> Iterator[tuple[str, str]]:
+    """Every string of the file with its dotted path."""
     if isinstance(data, dict):
         for name, value in data.items():
-            yield from _of_data(value, (*key, str(name)))
+            yield from _strings(value, (*key, str(name)))
     elif isinstance(data, list):
         for index, value in enumerate(data):
-            yield from _of_data(value, (*key, index))
+            yield from _strings(value, (*key, index))
     elif isinstance(data, str):
-        if is_secret(".".join(map(str, key))):
-            yield data
-        elif "://" in data and "@" in data:
-            yield from _passwords(data)
+        yield ".".join(map(str, key)), data
 
 
-def _parts(secret: str) -> Iterator[str]:
-    """The secret itself; of an address what is before the host; of pairs as in headers the values."""
-    yield secret
-    if "://" in secret:
-        yield from _passwords(secret)
+def _secrets(name: str, value: str) -> Iterator[str]:
+    """The parts of a value that are secret because of its name, or because it is an address with credentials."""
+    if not is_secret_name(name):
+        if "://" in value and "@" in value:
+            yield from _credentials(value)
         return
-    for pair in secret.split(","):
-        name, equals, value = pair.partition("=")
-        if equals and name.strip():
-            yield value.strip()
-            yield unquote(value.strip())
+    yield value
+    if "://" in value:
+        yield from _credentials(value)
+        return
+    for pair in value.split(","):
+        header, equals, text = pair.partition("=")
+        if equals and header.strip():
+            yield text.strip()
+            yield unquote(text.strip())
 
 
-def _passwords(address: str) -> Iterator[str]:
+def _credentials(address: str) -> Iterator[str]:
+    """The password of ``address``; without one, the user name, where a DSN has its key."""
     try:
         parts = urlsplit(address)
     except ValueError:
         return
-    # The key of a DSN stands where others have the user's name; such a name alone is no secret.
-    for word in (parts.password, parts.username if not parts.password else None):
-        if word:
-            yield word
-            yield unquote(word)
+    if word := parts.password or parts.username:
+        yield word
+        yield unquote(word)
 
 
-def _is_tellable(word: str) -> bool:
-    return len(word) >= _SHORTEST and word.lower() not in BOOLEANS and not word.isdigit()
+def _is_searchable(word: str) -> bool:
+    return len(word) >= _MIN_LENGTH and word.lower() not in BOOLEANS and not word.isdigit()

@@ -1,4 +1,4 @@
-"""What ``config`` and ``doctor`` print, by rich: as wide as the terminal, and never cut where there is none."""
+"""Prints what ``config`` and ``doctor`` found, by rich: as wide as the terminal, and without a limit in a pipe."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from rich.text import Text
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from brain_otel.doctor.checks import Diagnosis
-    from brain_otel.doctor.effective import Effective, Leaf
-    from brain_otel.doctor.findings import Finding, Level
+    from brain_otel.doctor.diagnosis import Diagnosis
+    from brain_otel.doctor.effective_configuration import EffectiveConfiguration, Leaf
+    from brain_otel.doctor.finding import Finding, Level
 
 UNLIMITED = 10_000
-"""Columns where the output goes to a file or a pipe: every line in one piece."""
+"""Columns in a file or a pipe, where no line is broken."""
 
 _WIDE = 110
-"""Columns from which a value's path, the value and its origin stand in one line."""
+"""Columns from which the path of a value, the value and its origin fit in one line."""
 
 _HEADING = "bold magenta"
 _MARKS: dict[Level, tuple[str, str]] = {
@@ -32,28 +32,27 @@ _MARKS: dict[Level, tuple[str, str]] = {
     "fault": ("✘", "bold red"),
 }
 _ASCII = str.maketrans({"✔": "+", "✘": "x", "•": "-", "→": ">", "…": "~"})
-_NOUNS = {"fault": ("fault", "faults"), "warning": ("warning", "warnings"), "note": ("note", "notes")}
 
 
 def print_json(data: Mapping[str, Any]) -> None:
-    """Print an object, in ASCII so that any terminal takes it."""
+    """Print an object, in ASCII so that any terminal can show it."""
     sys.stdout.write(json.dumps(data, indent=2) + "\n")
 
 
-def print_effective(effective: Effective) -> None:
-    """Print where the configuration is from, each value, the destinations and what is to be told."""
+def print_effective(effective: EffectiveConfiguration) -> None:
+    """Print where the configuration is from, each value, the destinations and the notices."""
     screen = _Screen()
     screen.print(_header("brain-otel config", effective))
     screen.print(Text())
     screen.print(_values(effective.leaves, screen.width))
     screen.print(_destinations(effective))
-    for notice in effective.settings.notices:
+    for notice in effective.notices:
         screen.print(Text.assemble(("! ", "yellow"), effective.mask(notice)))
-    screen.end()
+    screen.write()
 
 
-def effective_data(effective: Effective) -> dict[str, Any]:
-    """The same as data."""
+def effective_data(effective: EffectiveConfiguration) -> dict[str, Any]:
+    """What :func:`print_effective` prints, as JSON data."""
     choice = effective.choice
     return {
         "environment": {"value": choice.environment, "origin": effective.environment_from},
@@ -63,15 +62,15 @@ def effective_data(effective: Effective) -> dict[str, Any]:
             for leaf in effective.leaves
         ],
         "destinations": [
-            {"signal": each.options.signal, "name": each.options.name, "address": each.refused or each.address}
+            {"signal": each.options.signal, "name": each.options.name, "address": each.error or each.address}
             for each in effective.targets
         ],
-        "notices": [effective.mask(notice) for notice in effective.settings.notices],
+        "notices": [effective.mask(notice) for notice in effective.notices],
     }
 
 
 def print_diagnosis(diagnosis: Diagnosis) -> None:
-    """Print each finding with what to do about it, and the sum."""
+    """Print each finding with what to do about it, then how many there are."""
     screen = _Screen()
     title = "brain-otel doctor"
     screen.print(_header(title, diagnosis.effective) if diagnosis.effective else Text(title, "bold"))
@@ -80,40 +79,30 @@ def print_diagnosis(diagnosis: Diagnosis) -> None:
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True, style="dim")
     table.add_column(overflow="fold")
-    before = ""
+    previous = ""
     for finding in diagnosis.findings:
         mark, style = _MARKS[finding.level]
-        table.add_row(
-            Text(mark, style), Text(finding.check if finding.check != before else ""), _text(finding, style)
-        )
-        before = finding.check
+        check = finding.check if finding.check != previous else ""
+        table.add_row(Text(mark, style), Text(check), _text(finding, style))
+        previous = finding.check
     screen.print(table)
-    screen.print(_sum(diagnosis.findings))
-    screen.end()
+    screen.print(_total(diagnosis.findings))
+    screen.write()
 
 
 def diagnosis_data(diagnosis: Diagnosis, *, healthy: bool) -> dict[str, Any]:
-    """The same as data."""
+    """What :func:`print_diagnosis` prints, as JSON data."""
     effective = diagnosis.effective
     return {
         "healthy": healthy,
         "environment": effective.choice.environment if effective else None,
         "file": str(effective.choice.path) if effective else None,
-        "findings": [
-            {
-                "check": each.check,
-                "level": each.level,
-                "title": each.title,
-                "detail": each.detail,
-                "remedy": each.remedy,
-            }
-            for each in diagnosis.findings
-        ],
+        "findings": [vars(each) for each in diagnosis.findings],
     }
 
 
 class _Screen:
-    """Collects what is printed and writes it at once, without spaces at the end of a line."""
+    """Collects the output and writes it at once, without spaces at the end of a line."""
 
     def __init__(self) -> None:
         limited = sys.stdout.isatty() or os.environ.get("COLUMNS")
@@ -127,7 +116,7 @@ class _Screen:
     def print(self, renderable: Table | Text) -> None:
         self._console.print(renderable, overflow="fold")
 
-    def end(self) -> None:
+    def write(self) -> None:
         text = self._console.end_capture()
         if not self._console.is_terminal:
             text = "".join(f"{line.rstrip()}\n" for line in text.splitlines())
@@ -140,7 +129,7 @@ class _Screen:
         sys.stdout.flush()
 
 
-def _header(title: str, effective: Effective) -> Text:
+def _header(title: str, effective: EffectiveConfiguration) -> Text:
     choice = effective.choice
     return Text.assemble(
         (f"{title}\n", "bold"),
@@ -154,19 +143,19 @@ def _header(title: str, effective: Effective) -> Text:
 
 
 def _values(leaves: Sequence[Leaf], width: int) -> Table:
-    """Every value under the block it stands in, with its path below that."""
+    """Each value under the name of its block; on a narrow screen its origin stands below it."""
     table = _table()
-    before = ""
+    previous = ""
     for leaf in leaves:
         depth = 0 if len(leaf.key) == 1 else 2 if leaf.key[0] == "distribution" else 1
-        title, name = (".".join(map(str, part)) for part in (leaf.key[:depth], leaf.key[depth:]))
-        if title != before:
+        block, name = (".".join(map(str, part)) for part in (leaf.key[:depth], leaf.key[depth:]))
+        if block != previous:
             table.add_row()
-            table.add_row(Text(title, _HEADING))
-            before = title
-        name = f"  {name}" if title else name
+            table.add_row(Text(block, _HEADING))
+            previous = block
+        name = f"  {name}" if block else name
         value = Text(leaf.value or "-", "dim" if leaf.masked or not leaf.value else "")
-        origin = Text(leaf.origin, _origin_style(leaf))
+        origin = Text(leaf.origin, "dim" if leaf.origin == "file" or "(" in leaf.origin else "green")
         if width >= _WIDE:
             table.add_row(Text(name), value, origin)
             continue
@@ -183,18 +172,14 @@ def _table() -> Table:
     return table
 
 
-def _origin_style(leaf: Leaf) -> str:
-    return "dim" if leaf.origin == "file" or "(" in leaf.origin else "green"
-
-
-def _destinations(effective: Effective) -> Table:
+def _destinations(effective: EffectiveConfiguration) -> Table:
     table = _table()
     table.add_row()
     table.add_row(Text("destinations", _HEADING))
     for each in effective.targets:
-        style = "red" if each.refused else "dim" if each.is_off else ""
+        style = "red" if each.error else "dim" if each.is_off else ""
         name = f"  {each.options.signal}"
-        table.add_row(Text(name), Text(each.options.name), Text(each.refused or each.address, style))
+        table.add_row(Text(name), Text(each.options.name), Text(each.error or each.address, style))
     if not effective.targets:
         table.add_row(Text("  none", "dim"))
     return table
@@ -209,11 +194,9 @@ def _text(finding: Finding, style: str) -> Text:
     return text
 
 
-def _sum(findings: Sequence[Finding]) -> Text:
-    counts = []
-    for level, (one, many) in _NOUNS.items():
-        number = sum(each.level == level for each in findings)
-        if number:
-            counts.append(f"{number} {one if number == 1 else many}")
-    faulty = any(each.level == "fault" for each in findings)
-    return Text(f"\n{', '.join(counts) if counts else 'All is well.'}", "bold red" if faulty else "bold green")
+def _total(findings: Sequence[Finding]) -> Text:
+    levels = [each.level for each in findings]
+    numbers = {level: levels.count(level) for level in ("fault", "warning", "note") if level in levels}
+    counts = [f"{number} {level}{'s' if number > 1 else ''}" for level, number in numbers.items()]
+    style = "bold red" if "fault" in numbers else "bold green"
+    return Text(f"\n{', '.join(counts) or 'No problems found.'}", style)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from tests.support.ingest import SentryIngest
 
-DRAWING = Path(__file__).parent.parent / "docs" / "demo.svg"
+DRAWING = Path(__file__).parents[2] / "docs" / "demo.svg"
 COMMAND = str(PROGRAMS / "brain-otel")
 
 

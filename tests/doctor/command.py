@@ -1,17 +1,19 @@
-"""Runs ``brain-otel config`` and ``brain-otel doctor`` as a user does, and sees to it that no secret is printed."""
+"""Runs ``brain-otel config`` and ``brain-otel doctor``, and fails if they print a secret."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from brain_otel.doctor.diagnosis import Request, diagnose
+from brain_otel.doctor.finding import Finding, has_fault
 from tests.support.process import PROGRAMS, environment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
 KEY = "k3yofthedsn0123456789abcdef012345"
 TOKEN = "t0kenofheaders"
@@ -22,10 +24,10 @@ PLANTED = {
     "OTEL_EXPORTER_OTLP_HEADERS": f"api-key={TOKEN},tenant=blue",
     "DATABASE_URL": f"postgresql://shop:{PASSWORD}@db.example/shop",
 }
-"""Secrets that are there in every run."""
+"""Secrets that are in the environment of every run."""
 
 OURS_IN_CHARGE = {"OTEL_PYTHON_DISTRO": "brain_otel", "OTEL_PYTHON_CONFIGURATOR": "brain_otel"}
-"""opentelemetry-distro is installed for the tests."""
+"""Without them the doctor warns of opentelemetry-distro, which the tests install."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,37 +42,36 @@ class Run:
     def data(self) -> Any:
         return json.loads(self.out)
 
+
+class Findings(tuple[Finding, ...]):
+    """The findings of one run."""
+
+    def of(self, *levels: str) -> list[Finding]:
+        return [each for each in self if each.level in levels]
+
+    def about(self, check: str) -> list[Finding]:
+        return [each for each in self if each.check == check]
+
     @property
-    def findings(self) -> list[dict[str, str]]:
-        found: list[dict[str, str]] = self.data["findings"]
-        return found
+    def problems(self) -> list[Finding]:
+        return self.of("warning", "fault")
 
-    def of(self, *levels: str) -> list[dict[str, str]]:
-        return [each for each in self.findings if each["level"] in levels]
-
-    @property
-    def faults(self) -> list[dict[str, str]]:
-        return self.of("fault")
-
-    def fault(self, words: str) -> dict[str, str]:
+    def fault(self, words: str) -> Finding:
         """Return the one fault; fail unless it has these words and says what to do."""
-        assert len(self.faults) == 1, self.out
-        (fault,) = self.faults
-        assert words in fault["title"] + " " + fault["detail"], fault
-        assert fault["remedy"], fault
-        assert self.returncode == 1
-        assert self.data["healthy"] is False
-        return fault
+        (fault,) = self.of("fault")
+        return _checked(fault, words)
 
-    def warning(self, words: str) -> dict[str, str]:
-        """Return the one warning; fail unless it is all there is, has these words and says what to do."""
-        assert self.faults == [], self.out
-        assert len(self.of("warning")) == 1, self.out
-        (warning,) = self.of("warning")
-        assert words in warning["title"] + " " + warning["detail"], warning
-        assert warning["remedy"], warning
-        assert self.returncode == 0
-        return warning
+    def warning(self, words: str) -> Finding:
+        """Return the one warning; fail if there is a fault, or unless it has these words and says what to do."""
+        (warning,) = self.problems
+        assert warning.level == "warning"
+        return _checked(warning, words)
+
+
+def _checked(finding: Finding, words: str) -> Finding:
+    assert words in f"{finding.title} {finding.detail}", finding
+    assert finding.remedy, finding
+    return finding
 
 
 def run_command(
@@ -92,14 +93,31 @@ def run_command(
         cwd=cwd,
         check=False,
     )
-    for secret in SECRETS:
-        assert secret not in result.stdout + result.stderr
+    _assert_no_secret(result.stdout, result.stderr)
     assert "Traceback" not in result.stdout + result.stderr
     return Run(returncode=result.returncode, out=result.stdout, err=result.stderr)
 
 
-def doctor(*arguments: str, **how: Any) -> Run:
-    """Run ``brain-otel doctor --json``; nothing but the object is printed."""
+def doctor(*arguments: str, **how: Any) -> Findings:
+    """Run ``brain-otel doctor --json`` as a user does; it prints one object, and the exit code fits."""
     run = run_command("doctor", "--json", *arguments, **how)
-    assert isinstance(run.data, dict)
-    return run
+    findings = Findings(Finding(**each) for each in run.data["findings"])
+    assert run.data["healthy"] is not has_fault(findings)
+    assert run.returncode == int(has_fault(findings))
+    return findings
+
+
+def diagnosed(
+    env: Mapping[str, str] | None = None, *, config_file: str | Path | None = None, **request: Any
+) -> Findings:
+    """Run the checks in this process; only the import of an application, or ``setup()``, has one of its own."""
+    variables = environment({**PLANTED, **OURS_IN_CHARGE, **(env or {})})
+    file = Path(config_file) if config_file else None
+    findings = Findings(diagnose(Request(config_file=file, **request), variables).findings)
+    _assert_no_secret(*map(str, findings))
+    return findings
+
+
+def _assert_no_secret(*texts: str) -> None:
+    for secret in SECRETS:
+        assert not any(secret in text for text in texts)

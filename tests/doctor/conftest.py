@@ -1,4 +1,4 @@
-"""Set-ups for the doctor: a file that sends traces to Sentry and to a collector, and an app."""
+"""Set-ups and applications for the doctor to check."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from tests.doctor.shop import Shop
     from tests.support.ingest import SentryIngest
 
 FILE = """
@@ -40,21 +41,30 @@ def write_file(folder: Path, *processors: str, more: str = "") -> str:
 
 
 def dsn_of(port: int) -> str:
+    """The DSN of a Sentry server on this machine."""
     return f"http://{KEY}@127.0.0.1:{port}/42"
 
 
 @pytest.fixture
 def receiver() -> Iterator[OtlpReceiver]:
-    """Give a collector that keeps what it is sent."""
+    """Run a collector that keeps what it receives."""
     with OtlpReceiver() as running:
         yield running
 
 
 @pytest.fixture
 def healthy(ingest: SentryIngest, receiver: OtlpReceiver) -> dict[str, str]:
-    """Name the variables of a set-up that is as it should be: production, with Sentry and a collector."""
+    """The variables of a production service with Sentry and a collector."""
     return {
         "SENTRY_ENVIRONMENT": "production",
         "SENTRY_DSN": dsn_of(ingest.port),
         "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint,
     }
+
+
+@pytest.fixture
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
+    """An application in the working directory."""
+    from tests.doctor.shop import Shop
+
+    return Shop(tmp_path, monkeypatch)

@@ -1,4 +1,4 @@
-"""The effective configuration: every value of the file, what it is in the end, and what gave it."""
+"""The effective configuration: every value of the file with the variable or default that gave it."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from brain_otel.configuration.options import Options
     from brain_otel.configuration.settings import Settings
 
+FAST_PATHS_NOTICE = "The fast paths are off (fast_paths: false): each request costs more CPU time"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Leaf:
@@ -28,33 +30,31 @@ class Leaf:
 
     key: Key
     value: str
-    """As it may be shown."""
+    """The value as printed: masked if it is secret."""
     masked: bool
     origin: str
     """The variables that gave it, ``default in file (VAR)``, ``not set (VAR)`` or ``file``."""
-    variables: tuple[str, ...]
-    """Those the file reads it from, set or not."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """A destination and where it sends."""
+    """A destination and its address."""
 
     options: Options
     address: str
-    """In words, ``off:`` and the reason, or why it cannot be told."""
-    refused: str = ""
+    """Where it sends, in words; or ``off:`` and the reason; or why the address is unknown."""
+    error: str = ""
     """The error in its options."""
 
     @property
     def is_off(self) -> bool:
-        """Whether nothing is sent there."""
+        """Whether it sends nothing."""
         return self.address.startswith("off:")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Effective:
-    """What a ``setup()`` in this environment would work with."""
+class EffectiveConfiguration:
+    """What ``setup()`` would use in this environment."""
 
     choice: Choice
     environment_from: str
@@ -66,23 +66,29 @@ class Effective:
     targets: tuple[Target, ...]
     mask: Mask
 
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What the user should know, as log lines of ``setup()``; then a line if the fast paths are off."""
+        notices = self.settings.notices
+        return notices if self.settings.fast_paths else (*notices, FAST_PATHS_NOTICE)
 
-def read_effective(
+
+def read_effective_configuration(
     environ: Mapping[str, str],
     *,
     environment: str | None = None,
     config_file: str | os.PathLike[str] | None = None,
-) -> Effective:
-    """Read it as ``setup()`` would.
+) -> EffectiveConfiguration:
+    """Read the configuration as ``setup()`` would.
 
     Raises:
-        ConfigurationError: something is wrong with it.
+        ConfigurationError: a variable or the file is wrong.
     """
     choice, document, settings = read_all(environ, environment=environment, config_file=config_file)
     variables = {name: value for name, value in environ.items() if value}
     data = _with_options(document.data, settings.destinations)
     mask = Mask(variables, data)
-    return Effective(
+    return EffectiveConfiguration(
         choice=choice,
         environment_from="--environment" if environment else choice.environment_from,
         path_from="--config-file" if config_file else choice.path_from,
@@ -93,29 +99,16 @@ def read_effective(
     )
 
 
-def _origin(document: Document, key: Key, value: Any, environ: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:
-    """What gave ``value`` in words, and the variables it may come from."""
-    names = tuple(dict.fromkeys(document.variables(key)))
-    given = [name for name in names if name in environ]
-    if given:
-        return ", ".join(given), names
-    if not names:
-        return "file", ()
-    return (
-        f"not set ({', '.join(names)})" if value in (None, "") else f"default in file ({', '.join(names)})"
-    ), names
-
-
 def _with_options(data: Any, destinations: Sequence[Options]) -> Any:
-    """The file's content with what the options of each destination are in the end."""
+    """A copy of the file's content with the effective options of each destination."""
     data = copy.deepcopy(data)
     for options in destinations:
-        place = _place(options)
+        *path, name = _place(options)
         parent = data
-        for part in place[:-1]:
+        for part in path:
             parent = parent[part]
         if options.values:
-            parent[place[-1]] = dict(options.values)
+            parent[name] = dict(options.values)
     return data
 
 
@@ -125,8 +118,8 @@ def _place(options: Options) -> Key:
     return (*PROCESSORS[options.signal], options.index, options.name)
 
 
-def _walk(value: Any, key: Key, sibling: Any = None) -> Iterator[tuple[Key, Any, Any]]:
-    """Every leaf in order, with the ``name`` that stands beside it."""
+def _walk(value: Any, key: Key, attribute: Any = None) -> Iterator[tuple[Key, Any, Any]]:
+    """Each leaf in order: key, value and, for a resource attribute, the ``name`` beside the ``value``."""
     if isinstance(value, dict) and value:
         for name, item in value.items():
             yield from _walk(item, (*key, name), value.get("name") if name == "value" else None)
@@ -134,13 +127,21 @@ def _walk(value: Any, key: Key, sibling: Any = None) -> Iterator[tuple[Key, Any,
         for index, item in enumerate(value):
             yield from _walk(item, (*key, index))
     else:
-        yield key, value, sibling
+        yield key, value, attribute
 
 
-def _leaf(document: Document, environ: Mapping[str, str], key: Key, value: Any, sibling: Any) -> Leaf:
-    origin, variables = _origin(document, key, value, environ)
-    shown = masked_value(key, value, variables, sibling)
-    return Leaf(key=key, value=shown, masked=shown == MASK, origin=origin, variables=variables)
+def _leaf(document: Document, environ: Mapping[str, str], key: Key, value: Any, attribute: Any) -> Leaf:
+    variables = tuple(dict.fromkeys(document.variables(key)))
+    shown = masked_value(key, value, variables, attribute)
+    return Leaf(key=key, value=shown, masked=shown == MASK, origin=_origin(variables, value, environ))
+
+
+def _origin(variables: Sequence[str], value: Any, environ: Mapping[str, str]) -> str:
+    if not variables:
+        return "file"
+    if given := [name for name in variables if name in environ]:
+        return ", ".join(given)
+    return f"{'not set' if value in (None, '') else 'default in file'} ({', '.join(variables)})"
 
 
 def _target(options: Options, settings: Settings, mask: Mask) -> Target:
@@ -148,7 +149,7 @@ def _target(options: Options, settings: Settings, mask: Mask) -> Target:
         describe = getattr(load_module(options), "describe", None)
         address = mask(str(describe(options, settings))) if describe is not None else "no address"
     except ConfigurationError as error:
-        return Target(options=options, address="refused", refused=mask(str(error)))
-    except Exception as error:  # of a module of another package
+        return Target(options=options, address="error", error=mask(str(error)))
+    except Exception as error:  # another package's module may raise anything
         return Target(options=options, address=f"unknown ({type(error).__name__}: {masked_text(str(error))})")
     return Target(options=options, address=address)

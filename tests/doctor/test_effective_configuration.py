@@ -1,4 +1,4 @@
-"""``brain-otel config``: every value, where it is from, and where telemetry goes."""
+"""``brain-otel config`` shows each value, what gave it, and where telemetry goes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def values(data: Any) -> dict[str, tuple[str, str]]:
     return {each["key"]: (each["value"], each["origin"]) for each in data["values"]}
 
 
-def test_each_value_says_what_gave_it() -> None:
+def test_each_value_has_its_origin() -> None:
     """A variable, a default in the file, the file itself, or a variable that is not set."""
     found = values(config(env={**PRODUCTION, "SENTRY_TRACES_SAMPLE_RATE": "0.25"}))
     rate = "tracer_provider.sampler.parent_based.root.trace_id_ratio_based.ratio"
@@ -41,8 +41,8 @@ def test_each_value_says_what_gave_it() -> None:
     assert next(iter(found)) == "file_format"
 
 
-def test_secrets_are_masked_by_name_and_by_look(tmp_path: Path) -> None:
-    """DSN, headers, a token among the attributes, and the password in an address that is none of ours."""
+def test_secrets_are_masked(tmp_path: Path) -> None:
+    """The DSN, headers, a token among the attributes, and the password in the address of another service."""
     file = write_file(
         tmp_path,
         "otlp: {endpoint: '${OTEL_EXPORTER_OTLP_ENDPOINT}', headers: '${OTEL_EXPORTER_OTLP_HEADERS}'}",
@@ -61,16 +61,16 @@ def test_secrets_are_masked_by_name_and_by_look(tmp_path: Path) -> None:
     assert data["file"] == {"value": file, "origin": "--config-file"}
 
 
-def test_a_destinations_wrong_option_is_told_with_what_is_allowed() -> None:
-    """The secret is masked, the example of what is allowed is not."""
+def test_an_invalid_option_is_shown_with_what_is_allowed() -> None:
+    """The secret is masked, the example is not."""
     given = {"SENTRY_ENVIRONMENT": "staging", "OTEL_EXPORTER_OTLP_HEADERS": f"Bearer {TOKEN}"}
     text = run_command("config", env=given).out
     assert "allowed: a mapping, or pairs as in api-key=...,tenant=..." in " ".join(text.split())
     assert TOKEN not in text
 
 
-def test_destinations_are_told_with_their_addresses() -> None:
-    """Per signal, a signal's own variable before the general one, and what is off with the reason."""
+def test_each_destination_has_its_address() -> None:
+    """The variable of a signal wins over the general one; a destination that is off has the reason."""
     logs = {"OTEL_EXPORTER_OTLP_LOGS_ENDPOINT": "http://logs.example/x"}
     data = config(env={**PRODUCTION, **logs})
     assert [(each["signal"], each["name"], each["address"]) for each in data["destinations"]] == [
@@ -84,24 +84,33 @@ def test_destinations_are_told_with_their_addresses() -> None:
     assert config()["destinations"][1]["address"] == "off: no DSN (SENTRY_DSN)"
 
 
-def test_destinations_that_a_variable_chose_say_so() -> None:
-    """What the file has keeps its origin though it has moved, and what it has not is from the variable."""
+def test_destinations_chosen_by_a_variable_have_it_as_origin() -> None:
+    """Options of the file keep their origin."""
     found = values(config(env={**PRODUCTION, "OTEL_TRACES_EXPORTER": "otlp,console"}))
     endpoint = found["tracer_provider.processors.0.otlp.endpoint"]
     assert endpoint == ("http://collector.example:4318", "OTEL_EXPORTER_OTLP_ENDPOINT")
     assert found["tracer_provider.processors.1.console"] == ("{}", "OTEL_TRACES_EXPORTER")
 
 
-def test_what_is_ignored_is_told(tmp_path: Path) -> None:
-    """Beside a file of one's own OTEL_TRACES_EXPORTER has no effect."""
+def test_notices_are_shown(tmp_path: Path) -> None:
+    """OTEL_TRACES_EXPORTER has no effect beside a file of the user's own."""
     file = write_file(tmp_path, "console: {}")
     how: Any = {"env": {"OTEL_CONFIG_FILE": file, "OTEL_TRACES_EXPORTER": "otlp"}}
     assert "OTEL_TRACES_EXPORTER is ignored" in config(**how)["notices"][0]
     assert "! OTEL_TRACES_EXPORTER is ignored" in run_command("config", **how).out
 
 
-def test_bad_configuration_is_one_line_and_exit_code_1() -> None:
-    """On stderr; with --json an object."""
+def test_fast_paths_are_a_value_and_a_notice_if_they_are_off() -> None:
+    """They cost CPU time."""
+    data = config(env={**PRODUCTION, "BRAIN_OTEL_FAST_PATHS": "false"})
+    assert values(data)["distribution.brain_otel.fast_paths"] == ("false", "BRAIN_OTEL_FAST_PATHS")
+    (notice,) = data["notices"]
+    assert notice.startswith("The fast paths are off")
+    assert config(env=PRODUCTION)["notices"] == []
+
+
+def test_an_invalid_configuration_is_one_line_and_exit_code_1() -> None:
+    """On stderr; with --json an object on stdout."""
     env = {"SENTRY_TRACES_SAMPLE_RATE": "1.5"}
     run = run_command("config", env=env)
     assert (run.returncode, run.out) == (1, "")
@@ -113,8 +122,8 @@ def test_bad_configuration_is_one_line_and_exit_code_1() -> None:
 
 
 @pytest.mark.parametrize("columns", ["80", "140", ""])
-def test_nothing_is_cut(columns: str) -> None:
-    """Whatever the width; what is piped has each value in one line, plain."""
+def test_no_value_is_cut_off(columns: str) -> None:
+    """Whatever the width. Piped output has each value in one line, without colours."""
     endpoint = "http://collector.example/" + "a-long-path/" * 20
     env = {**PRODUCTION, "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "COLUMNS": columns}
     run = run_command("config", env=env)

@@ -1,0 +1,36 @@
+"""What a check found: how bad it is, what it is and what to do about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+Check = Literal["configuration", "versions", "launcher", "conventions", "application", "destinations"]
+"""The checks, in the order in which their findings are printed."""
+
+Level = Literal["ok", "note", "warning", "fault"]
+"""``note``: nothing to do; ``warning``: may be intended; ``fault``: telemetry is missing, wrong or sent twice."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the doctor's output."""
+
+    check: Check
+    level: Level
+    title: str
+    detail: str = ""
+    remedy: str = ""
+    """What to do; empty if nothing needs to be done."""
+
+    def masked(self, mask: Callable[[str], str]) -> Finding:
+        """A copy with ``mask`` applied to every text."""
+        return replace(self, title=mask(self.title), detail=mask(self.detail), remedy=mask(self.remedy))
+
+
+def has_fault(findings: Iterable[Finding]) -> bool:
+    """Whether any finding is a fault."""
+    return any(each.level == "fault" for each in findings)

