@@ -1,44 +1,41 @@
-"""Which libraries are instrumented: one file each, one line each here.
+"""The instrumented libraries: one module each, one line each here.
 
-An instrumentation knows nothing of destinations. Each is installed when its library is imported, be that
-before ``setup()`` or after, so a library that a process does not use is not imported for our sake.
+An instrumentation knows nothing of destinations. It is installed when its library is imported, before or after
+``setup()``; a library that the process does not use is never imported for its sake.
 """
 
 from __future__ import annotations
 
-import importlib
-import logging
+import pkgutil
 import sys
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import wrapt
 
-from brain_otel.instrumentation import exception_recording
+from brain_otel.instrumentation.exception_recording import patch_exception_recording
 from brain_otel.runtime.guard import guarded
+from brain_otel.runtime.patch import Patches
 
 if TYPE_CHECKING:
     from types import ModuleType
 
     from brain_otel.configuration.settings import InstrumentationSettings
 
-logger = logging.getLogger(__name__)
-
 LIBRARIES = {
-    "fastapi": "fastapi.instrumentor",
-    "sqlalchemy": "sqlalchemy.instrumentor",
-    "redis": "redis.instrumentor",
-    "httpx": "httpx.instrumentor",
-    "logging": "logging",
-    "asyncio": "asyncio",
+    "fastapi": "fastapi.instrumentor:FastAPIInstrumentation",
+    "sqlalchemy": "sqlalchemy.instrumentor:SQLAlchemyInstrumentation",
+    "redis": "redis.instrumentor:RedisInstrumentation",
+    "httpx": "httpx.instrumentor:HttpxInstrumentation",
+    "logging": "logging:LoggingInstrumentation",
+    "asyncio": "asyncio:AsyncioInstrumentation",
 }
-"""Library, which is also the name of its setting -> module in this folder."""
+"""Library, which is also the name of its setting -> module in this folder, and class."""
 
-_UPSTREAM = "opentelemetry.instrumentation."
-"""Where contrib's instrumentation of a library is found, by the library's name."""
+_CONTRIB = "opentelemetry.instrumentation."
 
 
 class Instrumentation(Protocol):
-    """A module of this folder."""
+    """What the class of a library offers."""
 
     def instrument(self, settings: InstrumentationSettings) -> None:
         """Begin to observe the library, which has been imported."""
@@ -47,77 +44,78 @@ class Instrumentation(Protocol):
         """Leave the library as it was found."""
 
 
-class _State:
-    """What is installed at the moment; import hooks cannot be taken back, so they ask here."""
+class _Registry:
+    """What is installed; import hooks cannot be removed, so they ask here."""
 
-    settings: InstrumentationSettings | None = None
-    installed: dict[str, Any] = {}  # noqa: RUF012 - the one holder of this state
-    hooked: set[str] = set()  # noqa: RUF012
-    waiting: set[str] = set()  # noqa: RUF012
+    def __init__(self) -> None:
+        self.settings: InstrumentationSettings | None = None
+        self.installed: dict[str, Instrumentation] = {}
+        self.hooked: set[str] = set()
+        self.awaiting_contrib: set[str] = set()
+        self.exception_patches = Patches()
+
+
+_registry = _Registry()
 
 
 def instrument(settings: InstrumentationSettings) -> None:
-    """Instrument what ``settings`` say, now where the library is imported and else when it will be."""
-    _State.settings = settings
+    """Instrument each library of ``settings``: now if it has been imported, else when it is."""
+    _registry.settings = settings
     with guarded("protecting the application's exceptions"):
-        exception_recording.patch_exception_recording()
+        patch_exception_recording(_registry.exception_patches)
     for library in LIBRARIES:
-        if not _enabled(library, settings):
+        if not _is_wanted(library):
             continue
-        if library in _State.hooked or library in sys.modules:
+        if library in _registry.hooked or library in sys.modules:
             _install(library)
-        if library not in _State.hooked:
-            _State.hooked.add(library)
-            wrapt.register_post_import_hook(_imported, library)
-            wrapt.register_post_import_hook(_upstream_imported, _UPSTREAM + library)
+        if library not in _registry.hooked:
+            _registry.hooked.add(library)
+            wrapt.register_post_import_hook(_on_import, library)
+            wrapt.register_post_import_hook(_on_contrib_import, _CONTRIB + library)
 
 
 def uninstrument() -> None:
-    """Take every instrumentation out again."""
-    _State.settings = None
-    for library, module in list(_State.installed.items()):
-        with guarded(f"taking the {library} instrumentation out"):
-            module.uninstrument()
-    _State.installed.clear()
-    _State.waiting.clear()
-    with guarded("taking the protection of exceptions out"):
-        exception_recording.undo()
+    """Remove every instrumentation."""
+    _registry.settings = None
+    for library, installed in list(_registry.installed.items()):
+        with guarded(f"removing the {library} instrumentation"):
+            installed.uninstrument()
+    _registry.installed.clear()
+    _registry.awaiting_contrib.clear()
+    _registry.exception_patches.undo()
 
 
-def _imported(module: ModuleType) -> None:
+def _on_import(module: ModuleType) -> None:
     _install(module.__name__)
 
 
-def _upstream_imported(module: ModuleType) -> None:
-    library = module.__name__.removeprefix(_UPSTREAM)
-    if library in _State.waiting:
-        _State.waiting.discard(library)
+def _on_contrib_import(module: ModuleType) -> None:
+    library = module.__name__.removeprefix(_CONTRIB)
+    if library in _registry.awaiting_contrib:
+        _registry.awaiting_contrib.discard(library)
         _install_now(library)
 
 
-def _enabled(library: str, settings: InstrumentationSettings) -> bool:
-    value = getattr(settings, library)
-    return bool(value) and value != "off"
+def _is_wanted(library: str) -> bool:
+    return getattr(_registry.settings, library, "off") not in (False, "off")
 
 
 def _install(library: str) -> None:
-    if _is_being_imported(_UPSTREAM + library):
-        # Somebody imports contrib's module, which imports the library, which brought us here: wait for contrib's.
-        _State.waiting.add(library)
+    # Whoever imports contrib's module imports the library first, and that import brought us here.
+    if _is_being_imported(_CONTRIB + library):
+        _registry.awaiting_contrib.add(library)
     else:
         _install_now(library)
 
 
 def _install_now(library: str) -> None:
-    settings = _State.settings
-    if settings is None or library in _State.installed or library not in sys.modules:
-        return
-    if not _enabled(library, settings):
+    settings = _registry.settings
+    if settings is None or library in _registry.installed or library not in sys.modules or not _is_wanted(library):
         return
     with guarded(f"instrumenting {library}"):
-        module = importlib.import_module(f"{__name__}.{LIBRARIES[library]}")
-        _State.installed[library] = module
-        module.instrument(settings)
+        installed: Instrumentation = pkgutil.resolve_name(f"{__name__}.{LIBRARIES[library]}")()
+        _registry.installed[library] = installed
+        installed.instrument(settings)
 
 
 def _is_being_imported(name: str) -> bool:

@@ -1,13 +1,13 @@
-"""The application's exceptions pass through OpenTelemetry as they are, also those that cannot be written out.
+"""Records exceptions on spans without replacing them.
 
-OpenTelemetry and contrib record an exception with ``str(exception)``, unguarded, while it is on its way to the
-application. Where its ``__str__`` fails, that failure takes the place of the exception, and an ``except`` clause that
-waits for the exception does not see it.
+OpenTelemetry and contrib record an exception with an unguarded ``str(exception)`` while it propagates. If its
+``__str__`` raises, the new error replaces the application's exception, and the ``except`` clause for it never runs.
 """
 
 from __future__ import annotations
 
 import functools
+import inspect
 import traceback
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -15,78 +15,99 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry import context as otel_context
 from opentelemetry import trace as otel_trace
 from opentelemetry.trace import Status, StatusCode
-from opentelemetry.util._decorator import _agnosticcontextmanager
 
 from brain_otel.events.attributes import attribute_value, error_attributes
 from brain_otel.runtime.guard import guarded
-from brain_otel.runtime.patch import Patch, replace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+    from contextvars import Token
+    from types import TracebackType
 
-_patches: list[Patch] = []
+    from opentelemetry.context import Context
+
+    from brain_otel.runtime.patch import Patch, Patches
 
 
-def patch_exception_recording() -> None:
-    """Replace what records exceptions: ``trace.use_span`` and two methods of the SDK's span."""
+def patch_exception_recording(patches: Patches) -> None:
+    """Replace ``trace.use_span`` and the two methods of the SDK's span that record exceptions."""
     from opentelemetry.sdk.trace import Span
 
-    _patches.append(replace(otel_trace, "use_span", _use_span))
-    _patches.append(replace(Span, "record_exception", _record_exception))
-    _patches.append(replace(Span, "__exit__", _exit))
-
-
-def undo() -> None:
-    """Put back what was replaced."""
-    while _patches:
-        _patches.pop().undo()
+    patches.replace(otel_trace, "use_span", lambda _: UseSpan)
+    patches.replace(Span, "record_exception", _record_exception)
+    patches.replace(Span, "__exit__", _exit)
 
 
 def original_exception(raised: BaseException) -> BaseException:
-    """The exception that OpenTelemetry was writing out when its ``__str__`` raised ``raised``, else ``raised``."""
+    """The exception whose ``__str__`` raised ``raised`` when OpenTelemetry called it; else ``raised`` itself."""
     frames = [frame for frame, _ in traceback.walk_tb(raised.__traceback__)]
-    for writing, written in pairwise(frames):
-        is_upstream = str(writing.f_globals.get("__name__")).startswith("opentelemetry.")
-        if is_upstream and written.f_code.co_name == "__str__":
-            found = written.f_locals.get("self")
+    for caller, callee in pairwise(frames):
+        is_upstream = str(caller.f_globals.get("__name__")).startswith("opentelemetry.")
+        if is_upstream and callee.f_code.co_name == "__str__":
+            found = callee.f_locals.get("self")
             if found is raised.__context__ and found is not None:
                 return found
     return raised
 
 
 def status_of(error: BaseException) -> Status:
-    """The status of a span that ``error`` has ended, as OpenTelemetry words it."""
+    """The status of a span that ended with ``error``, in OpenTelemetry's form."""
     return Status(StatusCode.ERROR, f"{type(error).__name__}: {attribute_value(error)}")
 
 
-def _use_span(patch: Patch) -> Callable[..., Any]:  # noqa: ARG001 - the whole of it is replaced
-    @_agnosticcontextmanager
-    @functools.wraps(otel_trace.use_span)
-    def use_span(
+def record_error(span: otel_trace.Span, error: BaseException) -> None:
+    """Record ``error`` on ``span``, as an event and as its status."""
+    with guarded("recording an exception on a span"):
+        if span.is_recording():
+            span.record_exception(error)
+            span.set_status(status_of(error))
+
+
+class UseSpan:
+    """Replaces ``trace.use_span``: makes ``span`` current for a block or a function and records what it raises."""
+
+    def __init__(
+        self,
         span: otel_trace.Span,
         end_on_exit: bool = False,
         record_exception: bool = True,
         set_status_on_exception: bool = True,
-    ) -> Iterator[otel_trace.Span]:
-        try:
-            token = otel_context.attach(otel_trace.set_span_in_context(span))
-            try:
-                yield span
-            finally:
-                otel_context.detach(token)
-        except Exception as error:
+    ) -> None:
+        self._options = (span, end_on_exit, record_exception, set_status_on_exception)
+
+    def __enter__(self) -> otel_trace.Span:
+        self._token: Token[Context] = otel_context.attach(otel_trace.set_span_in_context(self._options[0]))
+        return self._options[0]
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        span, end_on_exit, record_exception, set_status = self._options
+        otel_context.detach(self._token)
+        if isinstance(error, Exception):
             with guarded("recording an exception on a span"):
                 if isinstance(span, otel_trace.Span) and span.is_recording():
                     if record_exception:
                         span.record_exception(error)
-                    if set_status_on_exception:
+                    if set_status:
                         span.set_status(status_of(error))
-            raise
-        finally:
-            if end_on_exit:
-                span.end()
+        if end_on_exit:
+            span.end()
 
-    return use_span
+    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Decorate ``function``; a coroutine function's span lasts until the coroutine has finished."""
+
+        @functools.wraps(function)
+        def decorated(*args: Any, **kwargs: Any) -> Any:
+            with UseSpan(*self._options):
+                return function(*args, **kwargs)
+
+        @functools.wraps(function)
+        async def decorated_coroutine(*args: Any, **kwargs: Any) -> Any:
+            with UseSpan(*self._options):
+                return await function(*args, **kwargs)
+
+        return decorated_coroutine if inspect.iscoroutinefunction(function) else decorated
 
 
 def _record_exception(patch: Patch) -> Callable[..., Any]:

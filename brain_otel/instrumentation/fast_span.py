@@ -1,28 +1,30 @@
-"""Starting a span with plain attributes in a trace that has been decided on: OpenTelemetry's span, made directly.
+"""Creates OpenTelemetry's spans without its tracer: the fast path of every span that our instrumentations start.
 
-The SDK's tracer asks the sampler for each span, looks through each attribute and makes five locks and two lists. An
-instrumentation knows that its attributes are texts and numbers, and below a recorded span there is nothing to decide.
-What is made is the SDK's own class in the state in which its tracer would have left it; a test compares each field.
-Where the SDK is another one than is known here, or anything is not usual, its tracer does the work.
+For each span the SDK's tracer asks the sampler, checks every attribute and creates five locks and two lists. Our
+instrumentations know that their attributes are texts and numbers, and below a recorded span the decision is made.
+The result is a subclass of the SDK's span, in the state in which the tracer leaves its own spans; a test compares
+each field. The tracer does the work if the SDK has other fields, or a limit or a value is unusual.
 """
 
 from __future__ import annotations
 
 import threading
 import time
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace as otel_trace
 from opentelemetry.attributes import BoundedAttributes
+from opentelemetry.sdk import trace as sdk_trace
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, Tracer
-from opentelemetry.sdk.trace import Span as RecordedSpan
-from opentelemetry.sdk.trace import _Span as SdkSpan
+from opentelemetry.sdk.trace import Span as SdkSpan
 from opentelemetry.sdk.trace.sampling import Decision
 from opentelemetry.sdk.util import BoundedList
 from opentelemetry.trace import INVALID_SPAN_CONTEXT, SpanContext, Status, StatusCode, TraceFlags
-from opentelemetry.trace.span import _SPAN_ID_MAX_VALUE, _TRACE_ID_MAX_VALUE
 
+from brain_otel.runtime.guard import caught
+from brain_otel.sampling.context import decided_as
 from brain_otel.sampling.head import HeadSampler
 
 if TYPE_CHECKING:
@@ -32,8 +34,10 @@ if TYPE_CHECKING:
 
     from brain_otel.sampling.decision import SamplingDecision
 
-_PLAIN = frozenset({str, int, float, bool})
-"""Types of values that the SDK takes as they are."""
+_SIMPLE_TYPES = frozenset({str, int, float, bool})
+"""The SDK stores values of these types unchanged."""
+
+_MAX_TRACE_ID, _MAX_SPAN_ID = 2**128 - 1, 2**64 - 1
 
 _UNSET = Status(StatusCode.UNSET)
 
@@ -46,40 +50,38 @@ _FLAGS = {
     for random in (False, True)
 }
 
-
-_READABLE = frozenset(
+_READABLE_FIELDS = frozenset(
     {"_name", "_context", "_kind", "_instrumentation_info", "_instrumentation_scope", "_parent", "_start_time"}
     | {"_end_time", "_attributes", "_events", "_links", "_resource", "_status"}
 )
-_SPAN = frozenset(
+_SPAN_FIELDS = frozenset(
     {"_sampler", "_trace_config", "_record_exception", "_set_status_on_exception", "_span_processor", "_limits"}
     | {"_lock", "_record_end_metrics"}
 )
-_ATTRIBUTES = frozenset({"_dict", "maxlen", "dropped", "max_value_len", "_lock", "_immutable"})
+_ATTRIBUTES_FIELDS = frozenset({"_dict", "maxlen", "dropped", "max_value_len", "_lock", "_immutable"})
 
 
-class PlainSpan(SdkSpan):
-    """A span that makes its lists of events and links when there are some, and is read with less work."""
+class FastSpan(SdkSpan):
+    """The SDK's span, with lists of events and links that are created with their first item."""
 
     _events: Any = ()
     _links: Any = ()
 
     def _add_event(self, event: EventBase) -> None:
-        self._begin("_events", self._limits.max_events)
+        self._create_list("_events", self._limits.max_events)
         super()._add_event(event)
 
     def _add_link(self, link: Link) -> None:
-        self._begin("_links", self._limits.max_links)
+        self._create_list("_links", self._limits.max_links)
         super()._add_link(link)
 
-    def _begin(self, name: str, limit: int | None) -> None:
-        """Make a list unless it is there."""
+    def _create_list(self, name: str, limit: int | None) -> None:
         if name not in self.__dict__:
-            self.__dict__.setdefault(name, BoundedList(limit))  # in one step: another thread may come first
+            self.__dict__.setdefault(name, BoundedList(limit))  # atomic: another thread may add the first item
 
     def get_span_context(self) -> SpanContext:
-        """As every span."""
-        return self._context  # type: ignore[return-value]  # which a span always has
+        """As the base class, without its cast."""
+        return self._context  # type: ignore[return-value]  # only a ReadableSpan may have none
 
     def _readable_span(self) -> ReadableSpan:
         readable = object.__new__(ReadableSpan)
@@ -100,8 +102,8 @@ class PlainSpan(SdkSpan):
 
 
 def set_new_attribute(span: Span, key: str, value: Any) -> None:
-    """Set an attribute that was not set before."""
-    if type(span) is PlainSpan and type(value) in _PLAIN and span._end_time is None:
+    """Set an attribute that has not been set before."""
+    if type(span) is FastSpan and type(value) in _SIMPLE_TYPES and span._end_time is None:
         attributes: Any = span._attributes
         known, maxlen = attributes._dict, attributes.maxlen
         if key not in known and (maxlen is None or len(known) < maxlen):
@@ -110,31 +112,26 @@ def set_new_attribute(span: Span, key: str, value: Any) -> None:
     span.set_attribute(key, value)
 
 
-def start_plain_span(tracer: Any, name: str, kind: SpanKind, attributes: dict[str, Any], context: Context) -> Span:
-    """Start a span in ``context``. ``attributes`` become the span's; they must not be used any more."""
-    parent = otel_trace.get_current_span(context).get_span_context()
-    sampler = getattr(tracer, "sampler", None)
-    if isinstance(sampler, HeadSampler) and is_plain(tracer, attributes):
-        decision = sampler.decided_below(parent, context)
-        if decision is not None and decision.outcome is not Decision.DROP:
-            return start_decided(tracer, name, kind, attributes, context, parent, parent[0], decision)
-    span: Span = tracer.start_span(name, context=context, kind=kind, attributes=attributes)
+def start_fast_span(tracer: Any, name: str, kind: SpanKind, attributes: dict[str, Any], context: Context) -> Span:
+    """Start a span in ``context``; ``attributes`` become the span's own, so do not use them afterwards."""
+    span = None
+    try:
+        sampler = getattr(tracer, "sampler", None)
+        if isinstance(sampler, HeadSampler) and _can_be_fast(tracer, attributes):
+            parent = otel_trace.get_current_span(context).get_span_context()
+            decision = sampler.decided_below(parent, context)
+            if decision is not None and decision.outcome is not Decision.DROP:
+                span = _create(tracer, name, kind, attributes, parent, parent[0], decision)
+    except Exception as error:
+        caught("creating a span without OpenTelemetry's tracer", error)
+    if span is None:
+        slow: Span = tracer.start_span(name, context=context, kind=kind, attributes=attributes)
+        return slow
+    tracer.span_processor.on_start(span, parent_context=context)
     return span
 
 
-def is_plain(tracer: Any, attributes: dict[str, Any]) -> bool:
-    """Whether a span with these can be made here."""
-    if not _IS_KNOWN or type(tracer) is not Tracer or not _PLAIN.issuperset(map(type, attributes.values())):
-        return False
-    limits = tracer._span_limits
-    return (
-        limits.max_span_attribute_length is None
-        and (limits.max_span_attributes is None or limits.max_span_attributes >= len(attributes))
-        and tracer._tracer_config.is_enabled
-    )
-
-
-def start_decided(
+def start_decided_span(
     tracer: Any,
     name: str,
     kind: SpanKind,
@@ -144,17 +141,51 @@ def start_decided(
     trace_id: int,
     decision: SamplingDecision,
 ) -> Span:
-    """Start a span that is recorded, as ``decision`` says, in a tracer and with attributes that are plain."""
+    """Start a local root of ``trace_id``, recorded as ``decision`` says; ``attributes`` become the span's own."""
+    span = None
+    try:
+        if _can_be_fast(tracer, attributes):
+            span = _create(tracer, name, kind, attributes, parent, trace_id, decision)
+    except Exception as error:
+        caught("creating a span without OpenTelemetry's tracer", error)
+    if span is None:
+        with decided_as(trace_id, decision):
+            slow: Span = tracer.start_span(name, context=context, kind=kind, attributes=attributes)
+            return slow
+    tracer.span_processor.on_start(span, parent_context=context)
+    return span
+
+
+def _can_be_fast(tracer: Any, attributes: dict[str, Any]) -> bool:
+    if not _IS_KNOWN or type(tracer) is not Tracer or not _SIMPLE_TYPES.issuperset(map(type, attributes.values())):
+        return False
+    limits = tracer._span_limits
+    return (
+        limits.max_span_attribute_length is None
+        and (limits.max_span_attributes is None or limits.max_span_attributes >= len(attributes))
+        and tracer._tracer_config.is_enabled
+    )
+
+
+def _create(
+    tracer: Any,
+    name: str,
+    kind: SpanKind,
+    attributes: dict[str, Any],
+    parent: SpanContext,
+    trace_id: int,
+    decision: SamplingDecision,
+) -> FastSpan:
     caller = parent if parent.is_valid else None
     ids = tracer.id_generator
     is_random = bool(parent[3] & TraceFlags.RANDOM_TRACE_ID) if caller is not None else ids.is_trace_id_random()
     limits = tracer._span_limits
-    span = object.__new__(PlainSpan)
+    span = object.__new__(FastSpan)
     span._name = name
     flags = _FLAGS[decision.outcome is Decision.RECORD_AND_SAMPLE, is_random]
     span_id = ids.generate_span_id()
-    is_valid = 0 < trace_id <= _TRACE_ID_MAX_VALUE and 0 < span_id <= _SPAN_ID_MAX_VALUE
-    # What `SpanContext` itself makes of these, two calls later.
+    is_valid = 0 < trace_id <= _MAX_TRACE_ID and 0 < span_id <= _MAX_SPAN_ID
+    # `SpanContext.__new__` makes the same tuple, two calls later.
     span._context = tuple.__new__(SpanContext, (trace_id, span_id, False, flags, decision.state, is_valid))
     span._kind = kind
     span._instrumentation_info = tracer.instrumentation_info
@@ -172,32 +203,33 @@ def start_decided(
     span._lock = threading.Lock()
     span._record_end_metrics = tracer._tracer_metrics.start_span(caller, decision.outcome)
     span._start_time = time.time_ns()
-    tracer.span_processor.on_start(span, parent_context=context)
     return span
 
 
 def _bounded(attributes: dict[str, Any], maxlen: int | None) -> BoundedAttributes:
-    made = object.__new__(BoundedAttributes)
-    made._dict = attributes
-    made.maxlen = maxlen
-    made.dropped = 0
-    made.max_value_len = None
-    made._lock = threading.Lock()
-    made._immutable = False
-    return made
+    bounded = object.__new__(BoundedAttributes)
+    bounded._dict = attributes
+    bounded.maxlen = maxlen
+    bounded.dropped = 0
+    bounded.max_value_len = None
+    bounded._lock = threading.Lock()
+    bounded._immutable = False
+    return bounded
 
 
 def _is_known() -> bool:
-    """Whether the SDK's spans have the fields that are written here, and no others."""
+    """Whether the spans of the SDK's tracer have exactly the fields that this module writes."""
     try:
-        theirs = SdkSpan("", INVALID_SPAN_CONTEXT, resource=Resource.get_empty(), limits=SpanLimits())
+        # Its tracer creates spans of this class; `Span` itself cannot be created.
+        sample = sdk_trace._Span("", INVALID_SPAN_CONTEXT, resource=Resource.get_empty(), limits=SpanLimits())
         return (
-            vars(theirs).keys() == _READABLE | _SPAN
-            and vars(theirs._readable_span()).keys() == _READABLE
-            and vars(theirs._attributes).keys() == _ATTRIBUTES
-            and {"_add_event", "_add_link"} <= vars(RecordedSpan).keys()
+            vars(sample).keys() == _READABLE_FIELDS | _SPAN_FIELDS
+            and not any(isinstance(each, FunctionType) for each in vars(type(sample)).values())
+            and vars(sample._readable_span()).keys() == _READABLE_FIELDS
+            and vars(sample._attributes).keys() == _ATTRIBUTES_FIELDS
+            and {"_add_event", "_add_link"} <= vars(SdkSpan).keys()
         )
-    except Exception:  # whatever a later SDK may have become
+    except Exception:  # a later SDK may differ in any way
         return False
 
 

@@ -1,13 +1,15 @@
-"""The standard library's logging: trace ids on every record, and records to the destinations for logs.
+"""The standard library's logging: trace ids on every record, and each record sent to the destinations for logs.
 
-Both are done where every record passes, whatever handlers and configuration the application has or changes later:
-``Logger.handle`` gives a record ``trace_id`` and ``span_id``, so that a plain format string can show them (not
-``makeRecord``, where the application's own ``extra={"trace_id": ...}`` would then be refused);
-``Logger.callHandlers`` emits it as an OpenTelemetry log record, once, also where the logger does not propagate
-(uvicorn's). contrib's handler of the root logger misses those, and is lost to ``basicConfig(force=True)``.
+Both happen where every record passes, whatever handlers and configuration the application has or sets later:
 
-What the application's handlers get is the record as ever, with the two attributes. They are empty strings outside
-of a trace. A record from before ``setup()`` has none: ``logging.Formatter(..., defaults={"trace_id": ""})``.
+- ``Logger.handle`` adds ``trace_id`` and ``span_id`` to a record, so that a plain format string can show them.
+  (``makeRecord`` would then reject the application's own ``extra={"trace_id": ...}``.)
+- ``Logger.callHandlers`` emits the record as an OpenTelemetry log record, once, even if the logger does not
+  propagate, as uvicorn's. contrib's handler on the root logger misses those records, and
+  ``basicConfig(force=True)`` removes it.
+
+The application's handlers get the same record with two more attributes, empty strings outside of a trace. A record
+created before ``setup()`` has neither: use ``logging.Formatter(..., defaults={"trace_id": ""})``.
 """
 
 from __future__ import annotations
@@ -19,8 +21,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import _logs as otel_logs
-from opentelemetry._logs import SeverityNumber
-from opentelemetry._logs._internal import ProxyLoggerProvider
+from opentelemetry._logs import NoOpLoggerProvider, SeverityNumber
 from opentelemetry.instrumentation.log_utils import std_to_otel
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 from opentelemetry.sdk._logs import LoggerProvider
@@ -31,7 +32,7 @@ from brain_otel.events.failures import find_record
 from brain_otel.events.log_correlation import SPAN_ID, TRACE_ID, context_of_log, error_of_log, ids_of_log, logger_of
 from brain_otel.events.report import EVENT_ID
 from brain_otel.runtime.guard import guarded
-from brain_otel.runtime.patch import Patch, replace
+from brain_otel.runtime.patch import Patch, Patches
 from brain_otel.runtime.text import encodable
 
 if TYPE_CHECKING:
@@ -40,61 +41,61 @@ if TYPE_CHECKING:
     from brain_otel.configuration.settings import InstrumentationSettings
 
 QUIET = ("brain_otel", "opentelemetry", "sentry_sdk", "httpx", "httpcore", "uvicorn.access")
-"""Loggers whose records are not emitted, nor those of loggers below them: ours and the SDKs', which would feed on
-themselves, and lines per request, for which there is a span."""
+"""Loggers whose records, and those of their children, are not emitted: the SDKs' and ours, to avoid a feedback loop,
+and those that log one line for each request, which has a span."""
 
 _SERVERS = ("uvicorn.error", "gunicorn.error", "hypercorn.error", "asyncio")
-"""Loggers of what has been reported as an unhandled exception already."""
+"""Loggers of exceptions that have been reported as unhandled already."""
 
 _STANDARD = frozenset(
     {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName", TRACE_ID, SPAN_ID},
 )
-"""What is in a record that the application has added nothing to."""
+"""Attributes of a record to which the application has added nothing."""
 
 _SEVERITY_TEXTS = {"WARNING": "WARN", "CRITICAL": "FATAL"}
-"""OpenTelemetry's words where they are not Python's, as contrib's handler has them."""
+"""Python's level -> OpenTelemetry's text, where they differ; contrib's handler uses the same."""
 
 _OTHER_HANDLERS = ("opentelemetry.instrumentation.logging.handler", "opentelemetry.sdk._logs")
-"""Modules with a ``LoggingHandler`` that emits what it handles: contrib's, and the SDK's deprecated one."""
+"""Modules whose ``LoggingHandler`` emits records: contrib's, and the SDK's deprecated one."""
+
+_ADDS_IDS = "_brain_otel_adds_ids"
+"""Marks our ``Logger.handle``, and, by ``functools.wraps``, functions that wrap it."""
 
 _emitting: ContextVar[bool] = ContextVar("brain_otel.logging.emitting", default=False)
 
-_identifying: list[Patch] = []
-"""The patch of ``Logger.handle``; it stays."""
 
-_observing: list[Patch] = []
-"""The patch of ``Logger.callHandlers`` while we are installed."""
+class LoggingInstrumentation:
+    """Observes every logger."""
 
+    def __init__(self) -> None:
+        self._emitting = Patches()
 
-def instrument(settings: InstrumentationSettings) -> None:  # noqa: ARG001
-    """Observe every logger."""
-    handle = vars(logging.Logger)["handle"]
-    if not _identifying or handle is _identifying[0].found:  # once, unless somebody has put back what was there
-        _identifying[:] = [replace(logging.Logger, "handle", _identified)]
-    _observing.append(replace(logging.Logger, "callHandlers", _emitted))
+    def instrument(self, settings: InstrumentationSettings) -> None:  # noqa: ARG002
+        """Begin."""
+        if not hasattr(logging.Logger.handle, _ADDS_IDS):
+            Patches().replace(logging.Logger, "handle", _handle_with_ids)
+        self._emitting.replace(logging.Logger, "callHandlers", _call_handlers_and_emit)
 
+    def uninstrument(self) -> None:
+        """Stop emitting.
 
-def uninstrument() -> None:
-    """Emit nothing more.
-
-    The ids stay on the records: with a format string that shows them, every later line, such as a server's last
-    ones, would be an error of formatting instead.
-    """
-    while _observing:
-        _observing.pop().undo()
+        Records keep their ids: without them, a format string that shows them would fail on the server's last lines.
+        """
+        self._emitting.undo()
 
 
-def _identified(patch: Patch) -> Callable[..., Any]:
+def _handle_with_ids(patch: Patch) -> Callable[..., Any]:
     @functools.wraps(patch.original)
     def handle(self: logging.Logger, record: logging.LogRecord) -> Any:
-        with guarded("giving a log record its trace's ids"):
-            _identify(record)
+        with guarded("adding the trace's ids to a log record"):
+            _add_ids(record)
         return patch.original(self, record)
 
+    setattr(handle, _ADDS_IDS, True)
     return handle
 
 
-def _emitted(patch: Patch) -> Callable[..., Any]:
+def _call_handlers_and_emit(patch: Patch) -> Callable[..., Any]:
     provider = otel_logs.get_logger_provider()
     has_logs = isinstance(provider, LoggerProvider)
 
@@ -102,22 +103,22 @@ def _emitted(patch: Patch) -> Callable[..., Any]:
     def call_handlers(self: logging.Logger, record: logging.LogRecord) -> Any:
         if not patch.active:
             return patch.original(self, record)
-        wanted = False
+        is_wanted = False
         with guarded("looking at a log record"):
             if TRACE_ID not in record.__dict__ or SPAN_ID not in record.__dict__:
-                _identify(record)  # a subclass of Logger has a `handle` of its own
-            wanted = has_logs and _is_wanted(self, record)
+                _add_ids(record)  # a subclass of Logger may override `handle`
+            is_wanted = has_logs and _is_wanted(self, record)
         try:
             return patch.original(self, record)
         finally:
-            if wanted:  # after the handlers, of which Sentry's may have given the error its event id
+            if is_wanted:  # after the handlers: Sentry's may have set the error's event id
                 with guarded("emitting a log record"):
                     _emit(record)
 
     return call_handlers
 
 
-def _identify(record: logging.LogRecord) -> None:
+def _add_ids(record: logging.LogRecord) -> None:
     for name, value in ids_of_log(record).items():
         record.__dict__.setdefault(name, value)
 
@@ -131,7 +132,7 @@ def _is_wanted(logger: logging.Logger, record: logging.LogRecord) -> bool:
 
 
 def _emit(record: logging.LogRecord) -> None:
-    emitting = _emitting.set(True)  # the application's objects may log while they are written out
+    emitting = _emitting.set(True)  # the `__str__` of the application's objects may log
     try:
         severity = std_to_otel(record.levelno) if record.levelno >= logging.DEBUG else SeverityNumber.TRACE
         attributes = _attributes(record)
@@ -152,34 +153,34 @@ def _emit(record: logging.LogRecord) -> None:
 def _body(record: logging.LogRecord) -> str:
     try:
         return encodable(record.getMessage())
-    except Exception:  # the arguments do not fit the message, which logging's own handlers say on stderr
+    except Exception:  # the arguments do not fit the message; logging's own handlers say so on stderr
         return str(attribute_value(record.msg))
 
 
 def _attributes(record: logging.LogRecord) -> dict[str, Any]:
-    """What the application added (``extra``), and the exception; a name with an underscore is somebody's own."""
-    facts = record.__dict__
+    """The application's ``extra``, without names that begin with an underscore, and the exception."""
+    fields = record.__dict__
     attributes = {
         str(name): attribute_value(value)
-        for name, value in list(facts.items())
+        for name, value in list(fields.items())
         if name not in _STANDARD and not str(name).startswith("_")
     }
     for name, ours in ids_of_log(record).items():
-        if facts.get(name, ours) != ours:  # the application's own
-            attributes[name] = attribute_value(facts[name])
+        if fields.get(name, ours) != ours:  # the application's own
+            attributes[name] = attribute_value(fields[name])
     error = error_of_log(record)
     if error is not None:
         attributes |= error_attributes(error)
         event_id = _event_id_of(error)
         if event_id:
             attributes.setdefault(EVENT_ID, event_id)
-    elif isinstance(record.exc_text, str):  # a record from elsewhere: the exception has been written out there
+    elif isinstance(record.exc_text, str):  # the record comes from elsewhere, where the exception was formatted
         attributes[exception_attributes.EXCEPTION_STACKTRACE] = encodable(record.exc_text)
     return attributes
 
 
 def _event_id_of(error: BaseException | None) -> str | None:
-    """The event as which ``error`` has been reported; None for one that has not been, or is ignored."""
+    """The id of the event that reported ``error``; None if there is no such event."""
     record = find_record(error) if error is not None else None
     return record.event_id if record is not None else None
 
@@ -190,7 +191,7 @@ def _is_quiet(name: str) -> bool:
 
 
 def _is_emitted_by_another(logger: logging.Logger, record: logging.LogRecord) -> bool:
-    """Whether a handler that emits will see ``record``: the application has installed contrib's, before or after."""
+    """Whether a handler of ``logger``, or of a parent, emits ``record``: the application has installed contrib's."""
     modules = [sys.modules.get(name) for name in _OTHER_HANDLERS]
     kinds = tuple(module.LoggingHandler for module in modules if module is not None)
     current: logging.Logger | None = logger
@@ -203,9 +204,10 @@ def _is_emitted_by_another(logger: logging.Logger, record: logging.LogRecord) ->
 
 
 def _emits_to_us(handler: logging.Handler) -> bool:
-    """Whether ``handler`` emits to the global provider, not to one of the application's.
+    """Whether ``handler`` emits to the global provider; it may have been given another one.
 
-    ``_logger_provider`` is its own name; a test tells when it changes.
+    A handler created before the global provider was set holds a proxy of the API.
     """
-    provider = getattr(handler, "_logger_provider", None)
-    return isinstance(provider, ProxyLoggerProvider) or provider is otel_logs.get_logger_provider()
+    providers = [each for each in vars(handler).values() if isinstance(each, otel_logs.LoggerProvider)]
+    in_use = otel_logs.get_logger_provider()
+    return any(each is in_use or not isinstance(each, (LoggerProvider, NoOpLoggerProvider)) for each in providers)

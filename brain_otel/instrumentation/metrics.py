@@ -1,8 +1,8 @@
-"""Metrics that contrib lacks: how long databases take, and failed requests, also where nothing is sampled.
+"""Metrics that contrib does not record: durations of database operations and of failed requests, sampled or not.
 
-``db.client.operation.duration``, its attributes and its buckets are those of the stable `semantic conventions
-<https://opentelemetry.io/docs/specs/semconv/database/database-metrics/>`_. No attribute holds a statement or a key:
-each has few values.
+``db.client.operation.duration``, its attributes and its buckets follow the stable `semantic conventions
+<https://opentelemetry.io/docs/specs/semconv/database/database-metrics/>`_. Each attribute has few values: none holds
+a statement or a key.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from opentelemetry.metrics import Histogram
 
 _BUCKETS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0)
-"""Seconds, as the conventions recommend."""
+"""Seconds, from the semantic conventions."""
 
 _OPERATION = expression(r"\s*([A-Za-z][A-Za-z._]{0,31})(?![\w.])")
 
@@ -37,13 +37,13 @@ class Durations:
         self._histogram = histogram
 
     def start(self) -> float | None:
-        """A moment to hand to :meth:`record`; None if nothing is to be measured here."""
+        """The time for :meth:`record`; None where instrumentation is suppressed."""
         return perf_counter() if is_instrumentation_enabled() else None
 
     def record(
         self, started: float | None, attributes: Mapping[str, Any], error: BaseException | None = None
     ) -> None:
-        """An operation that began at ``started`` has ended, with ``error`` if it failed."""
+        """Record an operation that began at ``started`` and has ended now, with ``error`` if it failed."""
         if started is None:
             return
         seconds = perf_counter() - started
@@ -60,7 +60,7 @@ def create_durations(
     description: str = "Duration of database client operations.",
     buckets: Sequence[float] = _BUCKETS,
 ) -> Durations | None:
-    """What measures, in the name of the instrumentation ``scope``; None if the file has no ``meter_provider``."""
+    """Create the histogram ``name`` of the instrumentation ``scope``; None without a ``meter_provider``."""
     if not isinstance(metrics.get_meter_provider(), MeterProvider):
         return None
     histogram = metrics.get_meter(scope).create_histogram(
@@ -70,7 +70,7 @@ def create_durations(
 
 
 def operation_name(text: Any) -> str | None:
-    """The first word of a statement or command, in capitals; None if that is no word."""
+    """The first word of a statement or command, in capitals; None if it does not begin with a word."""
     found = _OPERATION.match(text) if isinstance(text, str) else None
     return found[1].upper() if found else None
 

@@ -1,7 +1,7 @@
-"""The span around what a client does: current for as long as the call lasts, ended with it.
+"""The span around an outgoing call, for the fast paths: current while the call runs, and ended with it.
 
-Contrib's way is a generator for each span, and as much work for a span that is not recorded as for one that is. Where
-the request is not recorded nothing that it calls is: the call goes on without a span of its own.
+Contrib creates a generator for each span, recorded or not. In a request that is not recorded, the fast paths create
+no span at all.
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ from opentelemetry.instrumentation.utils import (
 from opentelemetry.trace import NonRecordingSpan
 from opentelemetry.trace.propagation import _SPAN_KEY
 
-from brain_otel.instrumentation.exception_recording import status_of
-from brain_otel.runtime.guard import guarded
+from brain_otel.instrumentation.exception_recording import record_error
 from brain_otel.sampling.decision import is_dropped
 
 if TYPE_CHECKING:
@@ -33,27 +32,27 @@ if TYPE_CHECKING:
 _SUPPRESSING = frozenset(
     {_SUPPRESS_HTTP_INSTRUMENTATION_KEY, _SUPPRESS_INSTRUMENTATION_KEY, _SUPPRESS_INSTRUMENTATION_KEY_PLAIN}
 )
-"""Contrib asks for these one by one, three calls deep; hardly any context has one of them."""
+"""Contrib looks these keys up one by one; hardly any context has one of them."""
 
 
 def is_enabled(context: Context) -> bool:
-    """Whether what is called in ``context``, the current one, is to be traced."""
+    """Whether calls made in ``context``, the current one, are traced."""
     return _SUPPRESSING.isdisjoint(context) or is_instrumentation_enabled()
 
 
 def is_http_enabled(context: Context) -> bool:
-    """The same of calls over HTTP."""
+    """Whether HTTP calls made in ``context``, the current one, are traced."""
     return _SUPPRESSING.isdisjoint(context) or is_http_instrumentation_enabled()
 
 
 def is_excluded_call(context: Context) -> bool:
-    """Whether a span that started in ``context`` would not be recorded, as its request is not."""
+    """Whether a span started in ``context`` would not be recorded because its request is not."""
     caller = context.get(_SPAN_KEY)
     return type(caller) is NonRecordingSpan and is_dropped(caller)
 
 
-class current:  # noqa: N801 - a context manager, as a class because it is cheaper
-    """Make ``span``, started in ``context``, the current one for the block; note what that raises, end the span."""
+class current:  # noqa: N801 - a context manager; a class costs less than a generator
+    """Makes ``span``, started in ``context``, current for the block; records what it raises and ends the span."""
 
     __slots__ = ("_context", "_span", "_token")
 
@@ -69,9 +68,6 @@ class current:  # noqa: N801 - a context manager, as a class because it is cheap
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
         otel_context.detach(self._token)
-        if error is not None and isinstance(error, Exception):
-            with guarded("recording an exception on a span"):
-                if self._span.is_recording():
-                    self._span.record_exception(error)
-                    self._span.set_status(status_of(error))
+        if isinstance(error, Exception):
+            record_error(self._span, error)
         self._span.end()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from brain_otel.runtime.guard import guarded
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -49,3 +51,20 @@ def replace(owner: Any, name: str, make: Callable[[Patch], Callable[..., Any]]) 
     patch.replacement = make(patch)
     setattr(owner, name, patch.replacement)
     return patch
+
+
+class Patches:
+    """The patches of one instrumentation."""
+
+    def __init__(self) -> None:
+        self._made: list[Patch] = []
+
+    def replace(self, owner: Any, name: str, make: Callable[[Patch], Callable[..., Any]]) -> None:
+        """As :func:`replace`; if ``owner`` no longer has ``name``, log one line and change nothing."""
+        with guarded(f"replacing {owner.__name__}.{name}"):
+            self._made.append(replace(owner, name, make))
+
+    def undo(self) -> None:
+        """Undo all of them, the latest first."""
+        while self._made:
+            self._made.pop().undo()

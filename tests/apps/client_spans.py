@@ -1,6 +1,6 @@
 """Makes calls over HTTP, Redis and SQL and prints their spans.
 
-WAY=short traces them on the fast paths, WAY=contrib with contrib's instrumentations. VALKEY, POSTGRES and TARGET are
+WAY=fast traces them on the fast paths, WAY=contrib with contrib's instrumentations. VALKEY, POSTGRES and TARGET are
 the addresses of the servers. ONLY_HTTPX leaves out Redis and SQL.
 """
 
@@ -30,15 +30,14 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from brain_otel.configuration.settings import InstrumentationSettings
-from brain_otel.instrumentation.httpx import instrumentor as our_httpx
-from brain_otel.instrumentation.httpx.client_span import plain_wrappers
-from brain_otel.instrumentation.redis import instrumentor as our_redis
-from brain_otel.instrumentation.redis.command_span import plain_async_factory, plain_factory
-from brain_otel.instrumentation.sqlalchemy import instrumentor as our_sqlalchemy
+from brain_otel.instrumentation.httpx.instrumentor import HttpxInstrumentation
+from brain_otel.instrumentation.redis.instrumentor import RedisInstrumentation
+from brain_otel.instrumentation.sqlalchemy.instrumentor import SQLAlchemyInstrumentation
+from brain_otel.runtime.fast_paths import configure_fast_paths
 from brain_otel.sampling.head import HeadSampler
 
 Json = dict[str, Any]
-SHORT = os.environ["WAY"] == "short"
+FAST = os.environ["WAY"] == "fast"
 TARGET = os.environ["TARGET"]
 VALKEY, POSTGRES = os.environ["VALKEY"], os.environ["POSTGRES"]
 
@@ -47,6 +46,7 @@ provider = TracerProvider(sampler=HeadSampler(ParentBased(ALWAYS_ON)), shutdown_
 provider.add_span_processor(SimpleSpanProcessor(exporter))
 otel_trace.set_tracer_provider(provider)
 tracer = provider.get_tracer("test")
+our_sqlalchemy = SQLAlchemyInstrumentation()
 found: dict[str, list[Json]] = {}
 seen: Json = {}
 
@@ -87,15 +87,13 @@ def case(name: str) -> Iterator[None]:
 
 def instrument() -> None:
     settings = InstrumentationSettings()
-    if not SHORT:  # Redis: contrib's factories, with our names for commands
-        ours = (plain_factory, plain_async_factory)
-        vars(our_redis)["_DESCRIPTIONS"] = tuple(each for each in our_redis._DESCRIPTIONS if each[2] not in ours)
-        our_redis.instrument(settings)
+    configure_fast_paths(FAST)
+    RedisInstrumentation().instrument(settings)  # masks commands either way
+    if FAST:
+        HttpxInstrumentation().instrument(settings)
+        our_sqlalchemy.instrument(settings)
+    else:
         HTTPXClientInstrumentor().instrument(skip_dep_check=True)
-        return
-    for library in (our_redis, our_httpx, our_sqlalchemy):
-        library.instrument(settings)
-    assert plain_wrappers()
 
 
 REQUESTS: dict[str, tuple[str, str, Json]] = {
@@ -275,7 +273,7 @@ def use_sql() -> None:
 
 def traced(engine: Any) -> Any:
     """Attach contrib's tracer if brain_otel does not."""
-    if not SHORT:
+    if not FAST:
         usage = metrics.get_meter("test").create_up_down_counter("usage")
         scope = provider.get_tracer("opentelemetry.instrumentation.sqlalchemy")
         EngineTracer(scope, engine, usage)  # type: ignore[no-untyped-call]
@@ -300,7 +298,7 @@ def use_commenter() -> None:
     statements: list[str] = []
     for attribute in (False, True):
         engine = create_engine("sqlite://")
-        if SHORT:
+        if FAST:
             our_sqlalchemy._traced.add(engine)
         usage = metrics.get_meter("test").create_up_down_counter("usage")
         EngineTracer(tracer, engine, usage, True, {"opentelemetry_values": False}, attribute)  # type: ignore[no-untyped-call]

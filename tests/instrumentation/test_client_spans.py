@@ -1,4 +1,4 @@
-"""The spans of calls over HTTP, Redis and SQL by the short ways are those that contrib's instrumentations make."""
+"""The fast paths of HTTPX, Redis and SQLAlchemy create the spans that contrib creates."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -54,7 +54,7 @@ def unequal(contribs: Json, ours: Json) -> str:
 @pytest.fixture(scope="module")
 def both(trace: Trace) -> tuple[Json, Json]:
     """Give what contrib alone makes of everything, and what we make of it."""
-    return trace("contrib"), trace("short")
+    return trace("contrib"), trace("fast")
 
 
 def test_every_call_makes_the_spans_that_contrib_makes(both: tuple[Json, Json]) -> None:
@@ -109,7 +109,7 @@ def test_statements_get_their_comments_from_contrib(both: tuple[Json, Json]) -> 
 )
 def test_what_is_asked_of_contrib_by_variables_is_done(trace: Trace, name: str, value: str) -> None:
     """Addresses to leave out, and headers to note."""
-    contribs, ours = (trace(way, {name: value, "ONLY_HTTPX": "yes"}) for way in ("contrib", "short"))
+    contribs, ours = (trace(way, {name: value, "ONLY_HTTPX": "yes"}) for way in ("contrib", "fast"))
     assert unequal(contribs, ours) == ""
     spans = ours["spans"]
     if "EXCLUDED" in name:

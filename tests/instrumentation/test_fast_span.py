@@ -43,11 +43,10 @@ from opentelemetry.trace import (
 from brain_otel.events.listeners import local_trace_entered
 from brain_otel.instrumentation import fast_span
 from brain_otel.instrumentation.fast_span import (
-    PlainSpan,
-    is_plain,
+    FastSpan,
     set_new_attribute,
-    start_decided,
-    start_plain_span,
+    start_decided_span,
+    start_fast_span,
 )
 from brain_otel.sampling.context import DecidedIds, suppressed
 from brain_otel.sampling.decision import decision_of
@@ -115,7 +114,7 @@ class Bench:
 
 
 def by_us(bench: Bench, context: Context, attributes: Any = None) -> Any:
-    return start_plain_span(bench.tracer, "GET", SpanKind.CLIENT, dict(attributes or ATTRIBUTES), context)
+    return start_fast_span(bench.tracer, "GET", SpanKind.CLIENT, dict(attributes or ATTRIBUTES), context)
 
 
 def by_the_sdk(bench: Bench, context: Context, attributes: Any = None) -> Any:
@@ -174,7 +173,7 @@ def test_a_span_is_what_the_sdk_would_have_made(
     """Each field when it has started, each when it has ended, and what the processor hears."""
     benches = [Bench(SAMPLERS[sampler](), limits) for _ in range(2)]
     spans = [start(bench, inside(bench, caller)) for bench, start in zip(benches, (by_us, by_the_sdk), strict=True)]
-    assert type(spans[0]) is PlainSpan
+    assert type(spans[0]) is FastSpan
     ours, theirs = map(described, spans)
     assert ours == theirs
     for span in spans:
@@ -233,7 +232,7 @@ def test_a_root_that_was_decided_on_is_what_the_sdk_would_have_made() -> None:
     decision = ours.sampler.decide(Context(), nobody, trace_id)
     assert decision is not None
     kind = SpanKind.SERVER
-    started = start_decided(ours.tracer, "GET", kind, dict(ATTRIBUTES), Context(), nobody, trace_id, decision)
+    started = start_decided_span(ours.tracer, "GET", kind, dict(ATTRIBUTES), Context(), nobody, trace_id, decision)
     assert described(started) == described(made)
 
 
@@ -282,7 +281,7 @@ def test_what_is_not_usual_is_the_tracers(name: str) -> None:
     bench = UNUSUAL[name]()
     span = by_us(bench, inside(bench))
     assert isinstance(span, Span)
-    assert type(span) is not PlainSpan
+    assert type(span) is not FastSpan
     other = UNUSUAL[name]()
     assert described(span) == described(by_the_sdk(other, inside(other)))
 
@@ -293,14 +292,14 @@ def test_what_is_not_usual_is_the_tracers(name: str) -> None:
 def test_an_attribute_that_is_no_plain_value_is_the_tracers(value: object) -> None:
     bench, other = Bench(), Bench()
     span = by_us(bench, inside(bench), {"odd": value})
-    assert type(span) is not PlainSpan
+    assert type(span) is not FastSpan
     assert span.attributes.keys() == by_the_sdk(other, inside(other), {"odd": value}).attributes.keys()
 
 
 def test_nothing_current_or_a_caller_is_the_tracers_too() -> None:
     """There the trace begins, and is decided on."""
     for context in (Context(), set_span_in_context(NonRecordingSpan(REMOTE), Context())):
-        assert type(by_us(Bench(), context)) is not PlainSpan
+        assert type(by_us(Bench(), context)) is not FastSpan
 
 
 def test_a_caller_that_holds_our_own_verdict_is_a_caller() -> None:
@@ -308,7 +307,7 @@ def test_a_caller_that_holds_our_own_verdict_is_a_caller() -> None:
     bench = Bench()
     span = otel_trace.get_current_span(inside(bench)).get_span_context()
     sent = SpanContext(span.trace_id, span.span_id, True, span.trace_flags, span.trace_state)
-    assert type(by_us(bench, set_span_in_context(NonRecordingSpan(sent), Context()))) is not PlainSpan
+    assert type(by_us(bench, set_span_in_context(NonRecordingSpan(sent), Context()))) is not FastSpan
 
 
 def test_what_is_not_recorded_stays_so() -> None:
@@ -339,7 +338,6 @@ def test_another_sdk_is_left_its_spans(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not fast_span._is_known()
     monkeypatch.setattr(fast_span, "_IS_KNOWN", False)
     bench = Bench()
-    assert not is_plain(bench.tracer, dict(ATTRIBUTES))
     assert vars(by_us(bench, inside(bench)))["_more"] == 1
 
 
@@ -349,7 +347,7 @@ def test_another_tracer_makes_its_own() -> None:
 
     bench = Bench()
     bench.tracer.__class__ = Other
-    assert type(by_us(bench, inside(bench))) is not PlainSpan
+    assert type(by_us(bench, inside(bench))) is not FastSpan
 
 
 @pytest.mark.parametrize("limit", [None, 5], ids=["no limit", "full"])
@@ -394,9 +392,9 @@ def test_a_transaction_of_its_own_with_a_tail_is_asked_for() -> None:
     sampler = HeadSampler(ParentBased(ALWAYS_ON), SamplingPolicy(tail=True))
     bench = Bench(sampler)
     span = by_us(bench, inside(bench))
-    assert type(span) is PlainSpan
+    assert type(span) is FastSpan
     assert decision_of(span.get_span_context()) is sampler.decided_below(span.get_span_context(), Context())
     with local_trace_entered(LocalTrace(kind="transaction")):
         inner = by_us(bench, set_span_in_context(span))
-    assert type(inner) is not PlainSpan
+    assert type(inner) is not FastSpan
     assert decision_of(inner.get_span_context()) is not decision_of(span.get_span_context())

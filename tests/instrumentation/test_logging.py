@@ -19,8 +19,8 @@ from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogR
 from sentry_sdk.integrations import logging as sentry_logging
 
 import brain_otel
+from brain_otel import instrumentation
 from brain_otel.configuration.settings import InstrumentationSettings
-from brain_otel.instrumentation.logging import instrument, uninstrument
 from brain_otel.runtime.text import MAX_TEXT
 from brain_otel.sentry.client import UnidentifiedLogging
 from brain_otel.testing import Telemetry
@@ -474,11 +474,12 @@ def test_uninstrument_puts_back_what_was_there(telemetry: Telemetry, kept: Kept)
     """Nothing is emitted any more; the ids stay, for the sake of format strings; it can be installed again."""
     installed = vars(logging.Logger)["callHandlers"]
     handle = vars(logging.Logger)["handle"]
-    uninstrument()
+    ours = instrumentation._registry.installed["logging"]
+    ours.uninstrument()
     assert vars(logging.Logger)["callHandlers"] is installed.__wrapped__
     logger.info("out")
     assert kept.ids == [EMPTY]
-    instrument(InstrumentationSettings())
+    ours.instrument(InstrumentationSettings())
     assert vars(logging.Logger)["handle"] is handle
     logger.info("in")
     assert bodies(telemetry) == ["in"]
@@ -494,12 +495,13 @@ def test_who_has_wrapped_after_us_stays(telemetry: Telemetry, kept: Kept, monkey
         inner(self, record)
 
     monkeypatch.setattr(logging.Logger, "callHandlers", call_handlers)
-    uninstrument()
+    ours = instrumentation._registry.installed["logging"]
+    ours.uninstrument()
     assert vars(logging.Logger)["callHandlers"] is call_handlers
     logger.info("out")
-    instrument(InstrumentationSettings())
+    ours.instrument(InstrumentationSettings())
     logger.info("in")
-    uninstrument()
+    ours.uninstrument()
     assert vars(logging.Logger)["callHandlers"] is call_handlers
     assert seen == ["out", "in"]
     assert bodies(telemetry) == ["in"]
@@ -528,9 +530,3 @@ def test_sentrys_handlers_take_what_is_extra_from_one_place() -> None:
     assert integration._handler is not None
     assert integration._handler._extra_from_record(record) == {"order": 7}
     assert UnidentifiedLogging.identifier == sentry_logging.LoggingIntegration.identifier
-
-
-def test_contribs_handler_keeps_its_provider() -> None:
-    """Pins `_logger_provider`."""
-    provider = LoggerProvider(shutdown_on_exit=False)
-    assert LoggingHandler(logger_provider=provider)._logger_provider is provider

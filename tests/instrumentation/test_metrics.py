@@ -41,7 +41,7 @@ METHODS = """
 import os
 import brain_otel
 import httpx
-from brain_otel.instrumentation import redis as ours
+from brain_otel.instrumentation.redis import instrumentor as ours
 from sqlalchemy import create_engine
 
 METHODS = [*ours._COMMANDS, *ours._PIPELINES, (httpx.HTTPTransport, "handle_request"),

@@ -116,24 +116,24 @@ TARGETS = [
     "brain_otel.sdk.span_router:decision_of",
     "brain_otel.sdk.span_router:SpanRouter._recipients",
     "brain_otel.sentry.scopes:_WithoutErrors.count",
-    "brain_otel.instrumentation.fastapi.instrumentor:_prepare",
+    "brain_otel.instrumentation.fastapi.instrumentor:FastAPIInstrumentation._prepare",
     "brain_otel.instrumentation.fastapi.instrumentor:RequestInProgress.__init__",
     *(
         f"brain_otel.instrumentation.fastapi.request:RequestInProgress.{name}"
         for name in ("name", "facts", "enter", "route", "_find_route")
     ),
-    "brain_otel.instrumentation.fastapi.request:_get_route_details",
+    "brain_otel.instrumentation.fastapi.request:_find_route",
     *(
         f"brain_otel.instrumentation.fastapi.errors:{name}"
         for name in ("is_expected", "report_exception", "_cause_was_reported")
     ),
-    "brain_otel.instrumentation.asyncio:_LoopObserver.on_trace_start",
+    "brain_otel.instrumentation.asyncio:AsyncioInstrumentation.on_trace_start",
     "brain_otel.instrumentation.asyncio:report_exception",
     "brain_otel.instrumentation.asyncio:local_trace",
     "brain_otel.instrumentation.sqlalchemy.instrumentor:EngineTracer",
     "brain_otel.instrumentation.sqlalchemy.instrumentor:isinstance",
     "brain_otel.instrumentation.sqlalchemy.instrumentor:getattr",
-    *(f"brain_otel.instrumentation.logging:{name}" for name in ("_identify", "_is_wanted", "_emit", "_attributes")),
+    *(f"brain_otel.instrumentation.logging:{name}" for name in ("_add_ids", "_is_wanted", "_emit", "_attributes")),
     "brain_otel.privacy.processors:MaskedSpan",
     "brain_otel.sdk.span_router:local_trace",
     "brain_otel.traces.local_trace:current",
@@ -153,18 +153,18 @@ TARGETS = [
 FAST_PATHS = [
     *(
         f"brain_otel.instrumentation.fastapi.server_span:{name}"
-        for name in ("start_decided", "is_plain", "set_new_attribute")
+        for name in ("start_decided_span", "request_attributes", "set_new_attribute")
     ),
     *(
         f"brain_otel.instrumentation.sqlalchemy.statement_span:{name}"
-        for name in ("start_plain_span", "is_enabled", "_described")
+        for name in ("start_fast_span", "is_enabled", "_Statements._describe")
     ),
     *(
         f"brain_otel.instrumentation.httpx.client_span:{name}"
-        for name in ("start_plain_span", "is_http_enabled", "inject", "set_new_attribute", "redact_url")
+        for name in ("start_fast_span", "is_http_enabled", "inject", "set_new_attribute", "redact_url")
     ),
-    *(f"brain_otel.instrumentation.redis.command_span:{name}" for name in ("start_plain_span", "_Spans._connection")),
-    *(f"brain_otel.instrumentation.fast_span:{name}" for name in ("_bounded", "start_decided")),
+    *(f"brain_otel.instrumentation.redis.command_span:{name}" for name in ("start_fast_span", "_Spans._connection")),
+    *(f"brain_otel.instrumentation.fast_span:{name}" for name in ("_bounded", "_create")),
 ]
 """Called in fast paths, which need a service that reads no metrics."""
 

@@ -1,7 +1,7 @@
-"""Requests of a FastAPI app that are not traced: health checks, with all that is done for them.
+"""Health checks: requests of a FastAPI app that are not traced, nor anything that they call.
 
-Such a request goes past contrib's middleware and gets no local trace of its own; whatever starts a span meanwhile is
-told not to record it. What it costs is a look at its path. An exception that leaves the app is reported all the same.
+Such a request bypasses contrib's middleware and gets no local trace; spans that start meanwhile are not recorded. It
+costs one look at its path. An exception that leaves the app is reported all the same.
 """
 
 from __future__ import annotations
@@ -19,44 +19,46 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-_EXCLUDED_KEY = "brain_otel.untraced"
-"""In the ASGI scope of a request that is not traced."""
-
-_bare: WeakKeyDictionary[FastAPI, ASGIApp] = WeakKeyDictionary()
-"""The middleware of an app as it was before contrib's was put around it."""
+_EXCLUDED_KEY = "brain_otel.excluded"
+"""Marks the ASGI scope of a request that is not traced."""
 
 
-class Switch:
-    """The middleware of an app, with contrib's or without."""
+class ExcludingMiddleware:
+    """The middleware stack of an app: contrib's for traced requests, the original for excluded ones."""
 
-    def __init__(self, traced: ASGIApp, bare: ASGIApp) -> None:
+    def __init__(self, traced: ASGIApp, unwrapped: ASGIApp) -> None:
         self.app = traced
-        self._bare = bare
+        self._unwrapped = unwrapped
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Go the one way or the other."""
-        await (self._bare if _EXCLUDED_KEY in scope else self.app)(scope, receive, send)
+        """Serve one request."""
+        await (self._unwrapped if _EXCLUDED_KEY in scope else self.app)(scope, receive, send)
 
 
-def remember_bare(app: FastAPI, stack: ASGIApp) -> None:
-    """``stack`` is the middleware of ``app`` that contrib is about to wrap."""
-    with guarded("remembering an app's middleware"):
-        _bare[app] = stack
+class UnwrappedStacks:
+    """The middleware stacks that contrib is about to wrap, each until its app's stack is complete."""
 
+    def __init__(self) -> None:
+        self._stacks: WeakKeyDictionary[FastAPI, ASGIApp] = WeakKeyDictionary()
 
-def build_unwrapped(app: FastAPI, build: Callable[[], ASGIApp]) -> Callable[[], ASGIApp]:
-    """``build``, which contrib has wrapped, giving a :class:`Switch`."""
+    def add(self, app: FastAPI, stack: ASGIApp) -> None:
+        """Keep ``stack``, the middleware of ``app`` without contrib's."""
+        with guarded("keeping an app's middleware"):
+            self._stacks[app] = stack
 
-    def build_middleware_stack() -> ASGIApp:
-        stack = build()
-        bare = _bare.pop(app, None)
-        return stack if bare is None or bare is stack else Switch(stack, bare)
+    def excluding(self, app: FastAPI, build: Callable[[], ASGIApp]) -> Callable[[], ASGIApp]:
+        """Wrap ``build``, contrib's function: the stack that it returns serves excluded requests without contrib."""
 
-    return build_middleware_stack
+        def build_middleware_stack() -> ASGIApp:
+            stack = build()
+            unwrapped = self._stacks.pop(app, None)
+            return stack if unwrapped is None or unwrapped is stack else ExcludingMiddleware(stack, unwrapped)
+
+        return build_middleware_stack
 
 
 def is_excluded(scope: Scope) -> bool:
-    """Whether the request has been found to be one of these already: a mounted app serves it now."""
+    """Whether the request has been excluded already, by the app in which this one is mounted."""
     return _EXCLUDED_KEY in scope
 
 

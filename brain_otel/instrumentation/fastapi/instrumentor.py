@@ -1,15 +1,15 @@
-"""FastAPI: one server span a request, and the request as a local trace of its own.
+"""FastAPI: one server span and one local trace for each request.
 
-The spans are contrib's (``fastapi: contrib``) or FastAPI's own (``native``). What is added to either, at the
-one place through which every request of every app goes, ``FastAPI.__call__``:
+The spans are contrib's (``fastapi: contrib``) or FastAPI's own (``native``). Every request of every app passes
+through ``FastAPI.__call__``, which is replaced here to add:
 
-- the local trace, in which user, tags and errors of the request are kept, until its background tasks are done;
-- unhandled exceptions, and handled ones that became a 5xx response, are reported, once, linked to the request;
-- a mounted app is part of its parent's request: no second server span, and the route of both in its name.
+- the local trace, which keeps the request's user, tags and errors until its background tasks are done;
+- one report, linked to the request, for each exception that is unhandled or became a 5xx response;
+- mounted apps as part of their parent's request: no second server span, and the name joins the routes of both.
 
-Contrib replaces the class ``fastapi.FastAPI``, which an app whose class was imported before does not see; here
-methods of the class are replaced, so the order does not matter, and contrib traces each app when its first
-request comes.
+Contrib replaces the class ``fastapi.FastAPI``, which an app whose class was imported before does not notice. This
+module replaces methods of the class, so the import order does not matter, and contrib traces each app from its first
+request on.
 """
 
 from __future__ import annotations
@@ -30,19 +30,14 @@ from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 from brain_otel.events.listeners import local_trace_entered
 from brain_otel.instrumentation.exception_recording import original_exception
 from brain_otel.instrumentation.fastapi.errors import observed_handlers, report_unhandled
-from brain_otel.instrumentation.fastapi.health_checks import (
-    build_unwrapped,
-    is_excluded,
-    remember_bare,
-    serve_excluded,
-)
+from brain_otel.instrumentation.fastapi.health_checks import UnwrappedStacks, is_excluded, serve_excluded
 from brain_otel.instrumentation.fastapi.native import NATIVE_KEY, NativeObserver
 from brain_otel.instrumentation.fastapi.request import SCOPE_KEY, RequestInProgress
-from brain_otel.instrumentation.fastapi.server_span import ServerSpanMiddleware
 from brain_otel.privacy import policy
 from brain_otel.runtime.exit import flush_before_exit
+from brain_otel.runtime.fast_paths import fast_paths_enabled
 from brain_otel.runtime.guard import guarded
-from brain_otel.runtime.patch import Patch, replace
+from brain_otel.runtime.patch import Patch, Patches
 from brain_otel.sampling.context import is_suppressed
 from brain_otel.traces import local_trace
 
@@ -57,71 +52,125 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_patches: list[Patch] = []
-_seen: WeakSet[FastAPI] = WeakSet()
+_INSTRUMENTED = "_is_instrumented_by_opentelemetry"
+"""Contrib's mark on an app that it traces."""
 
 
-def instrument(settings: InstrumentationSettings) -> None:
-    """Trace every request of every app from now on."""
-    native = settings.fastapi == "native"
-    if native and find_spec("fastapi.telemetry") is None:
-        logger.warning("fastapi: native needs FastAPI 0.142 or newer; using contrib's instrumentation")
-        native = False
-    health_checks = frozenset(settings.health_checks)
-    make = functools.partial(_traced_call, native=native, health_checks=health_checks)
-    _patches.append(replace(FastAPI, "__call__", make))
-    _patches.append(replace(contrib, "OpenTelemetryMiddleware", lambda _: ServerSpanMiddleware))
-    _patches.append(replace(FastAPI, "build_middleware_stack", functools.partial(_observed_build, native=native)))
+class FastAPIInstrumentation:
+    """Traces every request of every app."""
 
+    def __init__(self) -> None:
+        self._patches = Patches()
+        self._prepared: WeakSet[FastAPI] = WeakSet()
+        self._unwrapped = UnwrappedStacks()
+        self._native = False
+        self._health_checks: frozenset[str] = frozenset()
 
-def uninstrument() -> None:
-    """Leave the class and every app as they were found; an app builds its middleware anew."""
-    while _patches:
-        _patches.pop().undo()
-    for app in list(_seen):
-        if getattr(app, "_is_instrumented_by_opentelemetry", False):
-            FastAPIInstrumentor.uninstrument_app(app)
-        app.middleware_stack = None
-    _seen.clear()
+    def instrument(self, settings: InstrumentationSettings) -> None:
+        """Begin with the next request."""
+        self._native = settings.fastapi == "native"
+        if self._native and find_spec("fastapi.telemetry") is None:
+            logger.warning("fastapi: native needs FastAPI 0.142 or newer; using contrib's instrumentation")
+            self._native = False
+        self._health_checks = frozenset(settings.health_checks)
+        self._patches.replace(FastAPI, "__call__", self._traced_call)
+        self._patches.replace(FastAPI, "build_middleware_stack", self._observed_build)
+        with guarded("loading the fast path of FastAPI"):
+            if fast_paths_enabled():
+                from brain_otel.instrumentation.fastapi.server_span import ServerSpanMiddleware
 
+                self._patches.replace(contrib, "OpenTelemetryMiddleware", lambda _: ServerSpanMiddleware)
 
-def _traced_call(patch: Patch, *, native: bool, health_checks: frozenset[str]) -> Callable[..., Awaitable[None]]:
-    original = patch.original
+    def uninstrument(self) -> None:
+        """Leave the class and every app as they were found; each app builds its middleware anew."""
+        self._patches.undo()
+        for app in list(self._prepared):
+            if getattr(app, _INSTRUMENTED, False):
+                FastAPIInstrumentor.uninstrument_app(app)
+            app.middleware_stack = None
+        self._prepared.clear()
 
-    @functools.wraps(original)
-    async def call(app: FastAPI, scope: Scope, receive: Receive, send: Send) -> None:
-        kind = scope["type"]
-        if not patch.active or kind not in ("http", "websocket", "lifespan") or is_excluded(scope):
-            await original(app, scope, receive, send)
+    def _traced_call(self, patch: Patch) -> Callable[..., Awaitable[None]]:
+        original = patch.original
+
+        @functools.wraps(original)
+        async def call(app: FastAPI, scope: Scope, receive: Receive, send: Send) -> None:
+            kind = scope["type"]
+            if not patch.active or kind not in ("http", "websocket", "lifespan") or is_excluded(scope):
+                await original(app, scope, receive, send)
+                return
+            outer = scope.get(SCOPE_KEY)
+            if isinstance(outer, RequestInProgress):
+                with guarded("entering a mounted app"):
+                    outer.enter(app, scope, rename=not self._native)  # FastAPI renames its own span
+                await original(app, scope, receive, send)
+                return
+            with guarded("preparing an app"):
+                self._prepare(app)
+            if kind == "lifespan":
+                await original(app, scope, receive, _flushing_at_shutdown(send))
+                return
+            if not self._native:
+                scope.setdefault(NATIVE_KEY, None)  # keeps FastAPI's own telemetry off, here and in mounted apps
+            if is_suppressed() or (kind == "http" and scope["path"] in self._health_checks):
+                await _serve_excluded(original, app, scope, receive, send)
+                return
+            request, receive = _begin(app, scope, receive)
+            if request is None:
+                await original(app, scope, receive, send)
+                return
+            await _serve(request, functools.partial(original, app, scope, receive, send))
+
+        return call
+
+    def _prepare(self, app: FastAPI) -> None:
+        """Have contrib trace ``app``, before its first request."""
+        if app in self._prepared:
             return
-        outer = scope.get(SCOPE_KEY)
-        if isinstance(outer, RequestInProgress):
-            with guarded("entering a mounted app"):
-                outer.enter(app, scope, rename=not native)  # FastAPI does it itself
-            await original(app, scope, receive, send)
+        self._prepared.add(app)
+        built = app.middleware_stack
+        if built is not None:
+            logger.warning(
+                "The app %r had built its middleware before brain_otel.setup() (it has served requests, or setup() "
+                "was called while it started): errors that its exception handlers answer with a 5xx are not "
+                "reported. Call setup() where the app is made.",
+                app.title,
+            )
+        if self._native or getattr(app, _INSTRUMENTED, False):
             return
-        with guarded("preparing an app"):
-            _prepare(app, native=native)
-        if kind == "lifespan":
-            await original(app, scope, receive, _flushing_at_shutdown(send))
-            return
-        if not native:
-            scope.setdefault(NATIVE_KEY, None)  # FastAPI itself is not to look, here and in mounted apps
-        if is_suppressed() or (kind == "http" and scope["path"] in health_checks):
-            await _excluded_call(original, app, scope, receive, send)
-            return
-        request, receive = _begin(app, scope, receive)
-        if request is None:
-            await original(app, scope, receive, send)
-            return
-        await _request_call(request, functools.partial(original, app, scope, receive, send))
+        if built is not None:
+            # Contrib wraps what this returns. The stack stays as it is, so no middleware is created twice.
+            app.build_middleware_stack = lambda: built  # type: ignore[method-assign]
+            self._unwrapped.add(app, built)
+        FastAPIInstrumentor.instrument_app(app, server_request_hook=_on_span, exclude_spans=["send", "receive"])
+        excluding = self._unwrapped.excluding(app, app.build_middleware_stack)
+        app.build_middleware_stack = excluding  # type: ignore[method-assign]
+        if built is not None:
+            app.middleware_stack = app.build_middleware_stack()
 
-    return call
+    def _observed_build(self, patch: Patch) -> Callable[[FastAPI], ASGIApp]:
+        @functools.wraps(patch.original)
+        def build_middleware_stack(app: FastAPI) -> ASGIApp:
+            if not patch.active:
+                return cast("ASGIApp", patch.original(app))
+            handlers = app.exception_handlers
+            with guarded("observing exception handlers"):
+                app.exception_handlers = observed_handlers(handlers)
+            try:
+                stack: ASGIApp = patch.original(app)
+            finally:
+                app.exception_handlers = handlers
+            if self._native:
+                return NativeObserver(stack, _on_span)
+            self._unwrapped.add(app, stack)
+            return stack
+
+        return build_middleware_stack
 
 
-async def _request_call(request: RequestInProgress, call: Callable[[], Awaitable[None]]) -> None:
+async def _serve(request: RequestInProgress, call: Callable[[], Awaitable[None]]) -> None:
     """Serve a request within its local trace."""
-    around = _detached_from_previous_request()
+    token = _detached_from_previous_request()
     try:
         with local_trace_entered(request.trace):
             try:
@@ -135,12 +184,12 @@ async def _request_call(request: RequestInProgress, call: Callable[[], Awaitable
             raise error
     finally:
         request.leave()
-        if around is not None:
-            otel_context.detach(around)
+        if token is not None:
+            otel_context.detach(token)
 
 
 def _begin(app: FastAPI, scope: Scope, receive: Receive) -> tuple[RequestInProgress | None, Receive]:
-    """The request, and what to read it from."""
+    """The request, and the function from which the app reads it."""
     with guarded("preparing a request"):
         request = RequestInProgress(app, scope)
         if policy().send_default_pii and scope["type"] == "http":
@@ -150,10 +199,10 @@ def _begin(app: FastAPI, scope: Scope, receive: Receive) -> tuple[RequestInProgr
     return None, receive
 
 
-async def _excluded_call(
+async def _serve_excluded(
     original: Callable[..., Awaitable[None]], app: FastAPI, scope: Scope, receive: Receive, send: Send
 ) -> None:
-    """Serve a request without a trace; only what fails is told of."""
+    """Serve a request without a trace, and report what it raises."""
     try:
         await serve_excluded(original, app, scope, receive, send)
     except BaseException as error:
@@ -163,78 +212,32 @@ async def _excluded_call(
 
 
 def _detached_from_previous_request() -> Token[Context] | None:
-    """Leave an earlier request's context, in which a server starts a request that came on the same connection.
+    """Leave the context of the previous request on the same connection, from which a server starts the next one.
 
-    A request made in the process by one that is still being served, or by a test, stays where it was made.
+    A request that a running request makes in this process, or a test, keeps its context.
     """
-    with guarded("leaving an earlier request's context"):
-        around = local_trace.current()
-        root = around.root if around is not None and around.kind == "request" else None
+    with guarded("leaving the context of the previous request"):
+        previous = local_trace.current()
+        root = previous.root if previous is not None and previous.kind == "request" else None
         if root is not None and not root.is_recording():
             return otel_context.attach(Context())
     return None
 
 
-def _prepare(app: FastAPI, *, native: bool) -> None:
-    """See to it once, before the first request, that contrib traces ``app``."""
-    if app in _seen:
-        return
-    _seen.add(app)
-    built = app.middleware_stack
-    if built is not None:
-        logger.warning(
-            "The app %r had built its middleware before brain_otel.setup() (it has served requests, or setup() "
-            "was called while it started): errors that its exception handlers answer with a 5xx are not reported. "
-            "Call setup() where the app is made.",
-            app.title,
-        )
-    if native or getattr(app, "_is_instrumented_by_opentelemetry", False):
-        return
-    if built is not None:
-        # Contrib wraps what this returns: the stack as it is, so that no middleware is made twice.
-        app.build_middleware_stack = lambda: built  # type: ignore[method-assign]
-    if built is not None:
-        remember_bare(app, built)
-    FastAPIInstrumentor.instrument_app(app, server_request_hook=_on_server_span, exclude_spans=["send", "receive"])
-    app.build_middleware_stack = build_unwrapped(app, app.build_middleware_stack)  # type: ignore[method-assign]
-    if built is not None:
-        app.middleware_stack = app.build_middleware_stack()
-
-
-def _on_server_span(span: Span, scope: Scope) -> None:
-    """Contrib has started the request's span, recorded or not."""
+def _on_span(span: Span, scope: Scope) -> None:
+    """The request's span has started, recorded or not."""
     with guarded("finding a request's span"):
         request = scope.get(SCOPE_KEY)
         if isinstance(request, RequestInProgress):
             request.trace.start(span, None)
 
 
-def _observed_build(patch: Patch, *, native: bool) -> Callable[[FastAPI], ASGIApp]:
-    @functools.wraps(patch.original)
-    def build_middleware_stack(app: FastAPI) -> ASGIApp:
-        if not patch.active:
-            return cast("ASGIApp", patch.original(app))
-        handlers = app.exception_handlers
-        with guarded("observing exception handlers"):
-            app.exception_handlers = observed_handlers(handlers)
-        try:
-            stack: ASGIApp = patch.original(app)
-        finally:
-            app.exception_handlers = handlers
-        if native:
-            return NativeObserver(stack, _on_server_span)
-        remember_bare(app, stack)
-        return stack
-
-    return build_middleware_stack
-
-
 def _flushing_at_shutdown(send: Send) -> Send:
-    """Send what waits when the server shuts down, while there is a loop to do it from."""
+    """Flush when the server shuts down, while its loop still runs."""
 
     async def flushing_send(message: Message) -> None:
         if message["type"] in ("lifespan.shutdown.complete", "lifespan.shutdown.failed"):
-            with guarded("sending what waits at the server's shutdown"):
+            with guarded("flushing at the server's shutdown"):
                 await asyncio.to_thread(flush_before_exit)
         await send(message)
 

@@ -1,4 +1,4 @@
-"""FastAPI's own telemetry (``fastapi: native``), from 0.142 on, beside ours: its spans, without its second errors."""
+"""FastAPI's own telemetry (``fastapi: native``, from 0.142): its spans, without its second report of an error."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 NATIVE_KEY = "fastapi.telemetry"
-"""In the ASGI scope, FastAPI's own telemetry of the request; present, even as None, it keeps others silent."""
+"""In the ASGI scope, FastAPI's telemetry of the request; if the key is present, even with None, FastAPI adds none."""
 
 
 class NativeObserver:
-    """Innermost middleware of an app: finds the request's span, which FastAPI has made and may not have recorded."""
+    """Innermost middleware of an app: finds the span that FastAPI has started for the request, recorded or not."""
 
     def __init__(self, app: ASGIApp, on_span: Callable[[Span, Scope], None]) -> None:
         self.app = app
         self._on_span = on_span
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Look, and go on."""
+        """Observe and serve one request."""
         self._on_span(otel_trace.get_current_span(), scope)
         with guarded("finding FastAPI's logger"):
             telemetry: Any = scope.get(NATIVE_KEY)
@@ -37,12 +37,12 @@ class NativeObserver:
 
 
 class _WithoutErrors:
-    """FastAPI's logger for one request; unhandled exceptions are log records of ours already."""
+    """FastAPI's logger for one request, without unhandled exceptions, which we emit ourselves."""
 
     def __init__(self, logger: Any) -> None:
         self._logger = logger
 
     def emit(self, *args: Any, **kwargs: Any) -> None:
-        """Emit what is no exception, such as a failed validation."""
+        """Emit a record without an exception, such as a failed validation."""
         if kwargs.get("exception") is None:
             self._logger.emit(*args, **kwargs)

@@ -1,12 +1,11 @@
-"""A request of a FastAPI app while it runs: its local trace, its route and its facts."""
+"""A request of a FastAPI app while it is served: its local trace, its route and its facts."""
 
 from __future__ import annotations
 
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-# Contrib's own way to find a route in every version of FastAPI; a test tells when it changes.
-from opentelemetry.instrumentation.fastapi import _get_route_details
+from opentelemetry.instrumentation import fastapi as contrib
 from opentelemetry.util.http import sanitize_method
 from starlette.routing import Route
 
@@ -22,9 +21,8 @@ if TYPE_CHECKING:
 SCOPE_KEY = "brain_otel.request"
 """In the ASGI scope, the :class:`RequestInProgress`."""
 
-
 MAX_BODY = 10_000
-"""Bytes of a body that are kept for an error; what Sentry's SDKs keep as they come."""
+"""Bytes of a body that are kept for an error, as in Sentry's SDKs."""
 
 
 class RequestInProgress:
@@ -39,12 +37,12 @@ class RequestInProgress:
         self._body: bytearray | None = None
 
     def leave(self) -> None:
-        """The request has been served: hold nothing that holds this, or each request would wait for the collector."""
+        """The request has been served: break the reference cycles, so that the garbage collector need not."""
         self._scope.pop(SCOPE_KEY, None)
         del self.trace
 
     def observed(self, receive: Receive) -> Receive:
-        """``receive``, of whose messages the body is kept, as far as the application asks for it."""
+        """Wrap ``receive``: keep the part of the body that the application reads."""
         self._body = bytearray()
 
         async def receive_observed() -> Message:
@@ -59,7 +57,7 @@ class RequestInProgress:
         return receive_observed
 
     def enter(self, app: FastAPI, scope: Scope, *, rename: bool) -> None:
-        """The request goes on in a mounted ``app``: ``rename`` its span after the route of both."""
+        """A mounted ``app`` takes the request over; if ``rename``, name the span after the routes of both."""
         self._apps.append((app, _root_path(app, scope)))
         root = self.trace.root
         if rename and root is not None and root.is_recording():
@@ -69,38 +67,38 @@ class RequestInProgress:
                 root.set_attribute("http.route", route)
 
     def route(self) -> str | None:
-        """The route's template with the prefixes of mounted apps, or None if no route matches."""
+        """The route's template with the prefixes of mounted apps; None if no route matches."""
         if self._route is None or self._route[0] != len(self._apps):
             self._route = (len(self._apps), self._find_route())
         return self._route[1]
 
     def name_span(self, span: Span) -> None:
-        """Name the recorded root ``span`` after the route, unless the application has given it a name meanwhile."""
+        """Name the recorded root ``span`` after the route, unless the application has named it."""
         route = self.route()
         if route is not None and span.is_recording() and getattr(span, "name", None) == self.method():
             span.update_name(self.name().text)
             set_new_attribute(span, "http.route", route)
 
     def method(self) -> str:
-        """What a span is called before its route is known: https://opentelemetry.io/docs/specs/semconv/http/http-spans/#name."""
+        """The name of a span whose route is not known yet: https://opentelemetry.io/docs/specs/semconv/http/http-spans/#name."""
         method = sanitized_method(str(self._scope.get("method", "")).strip())
         return "HTTP" if method == "_OTHER" else method
 
     def _find_route(self) -> str | None:
-        if len(self._apps) == 1 and self._scope.get("root_path", "") == self._apps[0][1]:  # else it has been mounted
-            routed = _routed(self._scope)
-            if routed is not None:
-                return routed
+        if len(self._apps) == 1 and self._scope.get("root_path", "") == self._apps[0][1]:  # else it is mounted
+            chosen = _chosen_route(self._scope)
+            if chosen is not None:
+                return chosen
         parts: list[str] = []
         for app, root_path in self._apps:
-            part = _get_route_details({**self._scope, "app": app, "root_path": root_path})
+            part = _find_route({**self._scope, "app": app, "root_path": root_path})
             if part is None:
                 break
             parts.append(part.rstrip("/") if len(parts) + 1 < len(self._apps) else part)
         return "".join(parts) or None
 
     def name(self) -> Name:
-        """The name as the instrumentation gives it to a recorded span, for one that is not recorded."""
+        """The local trace's name, equal to the name of a recorded span."""
         route = self.route()
         if self._name is not None and self._name[0] == route:
             return self._name[1]
@@ -118,7 +116,7 @@ class RequestInProgress:
         return Name(text=f"{method} {self._scope.get('path', '')}".strip(), source="url")
 
     def facts(self) -> Request:
-        """The request in plain words."""
+        """The request, free of ASGI."""
         scope: Any = self._scope
         headers: dict[str, str] = {}
         for raw_name, raw_value in scope.get("headers") or ():
@@ -139,15 +137,24 @@ class RequestInProgress:
 
 @lru_cache(maxsize=64)
 def sanitized_method(method: str) -> str:
-    """OpenTelemetry's word for a request's method, which looks at the environment each time."""
+    """OpenTelemetry's word for a request's method; its own function reads the environment at each call."""
     return sanitize_method(method)
 
 
-def _routed(scope: Scope) -> str | None:
-    """The route that the app's router has chosen; None if it has not yet, or where that does not tell the whole path.
+def _find_route(scope: Scope) -> str | None:
+    """The route that matches ``scope``, as contrib finds it in every version of FastAPI.
 
-    To look for it once more costs as much as the routing. FastAPI keeps the path of a route of an included router,
-    with the prefix, in a place of its own; a test tells when that changes.
+    Contrib has no public function for it; without the private one, the span keeps its name without the route.
+    """
+    find = getattr(contrib, "_get_route_details", None)
+    return None if find is None else find(scope)
+
+
+def _chosen_route(scope: Scope) -> str | None:
+    """The route that the app's router has chosen; None before that, or if it does not give the whole path.
+
+    Searching for it again would cost as much as the routing. FastAPI keeps the path of a route of an included router,
+    with its prefix, in ``scope["fastapi"]``; a test notices when that changes.
     """
     route = scope.get("route")
     if not isinstance(route, Route) or (route.methods and scope.get("method") not in route.methods):
@@ -158,5 +165,5 @@ def _routed(scope: Scope) -> str | None:
 
 
 def _root_path(app: FastAPI, scope: Scope) -> str:
-    """The root path that ``app`` will route with; its own setting comes before the server's."""
+    """The root path with which ``app`` routes; its own setting takes precedence over the server's."""
     return str(app.root_path or scope.get("root_path", ""))

@@ -1,9 +1,9 @@
-"""The span of a request: contrib's middleware, less what nobody asks for.
+"""The server span of a request: the fast path in the place of contrib's middleware.
 
-Contrib's works as hard for a request that is not recorded as for one that is, sets each attribute twice, and measures
-for metrics that nobody may read. Here a request is first decided on: one that is not recorded gets its ids and goes
-on. A recorded one gets the span that contrib would make, of which a test compares each attribute. What is not usual
-(metrics that are read, headers to capture, the old conventions, WebSockets, a span around the request) is contrib's.
+Contrib's does the same work for a request that is not recorded, sets each attribute twice, and measures for metrics
+that nobody may read. This middleware makes the sampling decision first: a request that is not recorded only gets its
+ids. A recorded one gets the span that contrib would create; a test compares each attribute. Contrib still serves
+metrics, captured headers, the old semantic conventions, WebSockets, and requests inside of another span.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from opentelemetry.sdk.trace.sampling import Decision
 from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, TraceFlags
 from opentelemetry.util.http import detect_synthetic_user_agent
 
-from brain_otel.instrumentation.exception_recording import status_of
-from brain_otel.instrumentation.fast_span import is_plain, set_new_attribute, start_decided
+from brain_otel.instrumentation.exception_recording import record_error
+from brain_otel.instrumentation.fast_span import set_new_attribute, start_decided_span
 from brain_otel.instrumentation.fastapi.request import SCOPE_KEY, RequestInProgress, sanitized_method
 from brain_otel.instrumentation.span_scope import is_http_enabled
 from brain_otel.runtime.guard import caught, guarded
@@ -51,48 +51,49 @@ if TYPE_CHECKING:
 
     Opened = tuple[Span, Token[Context]]
 
-_READ_BY = {
+_HEADERS_OF = {
     "opentelemetry.trace.propagation.tracecontext": ("traceparent",),
     "opentelemetry.baggage.propagation": ("baggage",),
     "brain_otel.sentry.propagator": ("sentry-trace", "baggage"),
 }
-"""Propagators, by their modules, that find nothing in a request without these headers."""
+"""Module of a propagator -> the headers without which it finds nothing in a request."""
 
-_MAX_KEPT = 1_024
-"""Characters of a user agent that is kept along with what it is; anyone may send long ones."""
+_MAX_CACHED = 1_024
+"""Characters; a longer user agent, which anyone may send, is not cached."""
 
 
 class ServerSpanMiddleware(OpenTelemetryMiddleware):
-    """Takes the place of contrib's class in contrib's own set-up of an app."""
+    """Replaces contrib's class where contrib sets an app up."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._is_plain = not (
-            isinstance(metrics.get_meter_provider(), MeterProvider)
-            or isinstance(self.meter, Meter)
-            or not (self.exclude_receive_span and self.exclude_send_span)  # an application's own set-up
-            or self.http_capture_headers_server_request
-            or self.http_capture_headers_server_response
-            or _report_old(self._sem_conv_opt_in_mode)
-        )
+        self._is_fast = False
+        with guarded("preparing the fast path of FastAPI"):
+            self._is_fast = not (
+                isinstance(metrics.get_meter_provider(), MeterProvider)
+                or isinstance(self.meter, Meter)
+                or not (self.exclude_receive_span and self.exclude_send_span)  # the application's own set-up
+                or self.http_capture_headers_server_request
+                or self.http_capture_headers_server_response
+                or _report_old(self._sem_conv_opt_in_mode)
+            )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request within its span, recorded or not."""
         opened = None
-        if self._is_plain and scope["type"] == "http":
-            with guarded("opening a request's span"):
+        if self._is_fast and scope["type"] == "http":
+            with guarded("starting a request's span"):
                 opened = self._open(scope)
         if opened is None:
             await super().__call__(scope, receive, send)
             return
         span, token = opened
         try:
-            await self.app(scope, receive, self._sent(send, span, scope))
+            if callable(self.server_request_hook):
+                self.server_request_hook(span, scope)
+            await self.app(scope, receive, self._observed_send(send, span, scope))
         except Exception as error:
-            if span.is_recording():
-                with guarded("recording an exception on a span"):
-                    span.record_exception(error)
-                    span.set_status(status_of(error))
+            record_error(span, error)
             raise
         finally:
             otel_context.detach(token)
@@ -101,39 +102,41 @@ class ServerSpanMiddleware(OpenTelemetryMiddleware):
                 span.end()
 
     @staticmethod
-    def _sent(send: Send, span: Span, scope: Scope) -> Send:
-        """``send``, observed where there is something to note, or to add to the response."""
+    def _observed_send(send: Send, span: Span, scope: Scope) -> Send:
+        """``send`` itself if there is nothing to record or to add to the response."""
         return _observed(send, span, scope) if span.is_recording() or _response_propagator() is not None else send
 
     def _open(self, scope: Scope) -> Opened | None:
-        """Start the span and make it the current one; None where contrib is to do it."""
+        """Start the span and make it current; None if contrib has to."""
         here = otel_context.get_current()
         if not is_http_enabled(here) or otel_trace.get_current_span(here) is not otel_trace.INVALID_SPAN:
             return None
-        # Contrib's own name for the expressions; without any there is nothing to make the address for.
-        excluded = self.excluded_urls
-        if excluded and getattr(excluded, "_excluded_urls", True) and excluded.url_disabled(_url(scope)):
+        if self._excludes(scope):
             return None
         context = _extracted(scope)
         span = self._start(scope, context)
-        trace = local_trace.current(here)
-        token = otel_context.attach(otel_trace.set_span_in_context(span, local_trace.within(trace, context)))
         request = scope.get(SCOPE_KEY)
         if isinstance(request, RequestInProgress):
-            request.trace.start(span, context)  # which, other than the current one, does not hold the trace itself
-        if callable(self.server_request_hook):
-            self.server_request_hook(span, scope)
-        return span, token
+            request.trace.start(span, context)  # unlike the current context, this one does not hold the trace itself
+        within = local_trace.within(local_trace.current(here), context)
+        return span, otel_context.attach(otel_trace.set_span_in_context(span, within))
+
+    def _excludes(self, scope: Scope) -> bool:
+        """Whether contrib's excluded URLs match; without any, the URL is not assembled."""
+        excluded = self.excluded_urls
+        if not excluded or not getattr(excluded, "_excluded_urls", True):
+            return False
+        return excluded.url_disabled(_url(scope))
 
     def _start(self, scope: Scope, context: Context) -> Span:
         sampler, ids = getattr(self.tracer, "sampler", None), getattr(self.tracer, "id_generator", None)
         if not isinstance(sampler, HeadSampler) or not isinstance(ids, DecidedIds) or sampler.needs_attributes:
-            return self._start_as_asked(scope, context)
+            return self._start_undecided(scope, context)
         parent = otel_trace.get_current_span(context).get_span_context()
         trace_id = parent.trace_id if parent.is_valid else ids.generate_trace_id()
         decision = sampler.decide(context, parent, trace_id)
         if decision is None:
-            return self._start_as_asked(scope, context)
+            return self._start_undecided(scope, context)
         if decision.outcome is not Decision.DROP:
             return self._start_recorded(scope, context, parent, trace_id, decision)
         is_random = parent.trace_flags.random_trace_id if parent.is_valid else ids.is_trace_id_random()
@@ -143,18 +146,16 @@ class ServerSpanMiddleware(OpenTelemetryMiddleware):
     def _start_recorded(
         self, scope: Scope, context: Context, parent: SpanContext, trace_id: int, decision: SamplingDecision
     ) -> Span:
-        """Start a span that gets the name of its route when that is known: to look for it now is to route twice."""
+        """Start a span that is named after its route later: looking for the route now would route twice."""
         request = scope.get(SCOPE_KEY)
         if not isinstance(request, RequestInProgress):
             with decided_as(trace_id, decision):
-                return self._start_as_asked(scope, context)
-        name, kind, attributes = request.method(), SpanKind.SERVER, request_attributes(scope)
-        if is_plain(self.tracer, attributes):
-            return start_decided(self.tracer, name, kind, attributes, context, parent, trace_id, decision)
-        with decided_as(trace_id, decision):
-            return self.tracer.start_span(name, context=context, kind=kind, attributes=attributes)
+                return self._start_undecided(scope, context)
+        name, attributes = request.method(), request_attributes(scope)
+        return start_decided_span(self.tracer, name, SpanKind.SERVER, attributes, context, parent, trace_id, decision)
 
-    def _start_as_asked(self, scope: Scope, context: Context) -> Span:
+    def _start_undecided(self, scope: Scope, context: Context) -> Span:
+        """Start a span for which the tracer asks the sampler."""
         name, route = self.default_span_details(dict(scope) if type(scope) is not dict else scope)
         attributes = {**request_attributes(scope), **route}
         return self.tracer.start_span(name, context=context, kind=SpanKind.SERVER, attributes=attributes)
@@ -172,19 +173,19 @@ def _name(span: Span, scope: Scope) -> None:
 
 
 def _observed(send: Send, span: Span, scope: Scope) -> Send:
-    """``send``, of which ``span`` gets the status, and with whose last message it ends."""
+    """Wrap ``send``: record the status on ``span``, and end ``span`` with the last message."""
 
     async def observed_send(message: Message) -> None:
         kind = message["type"]
         try:
             if kind == "http.response.start":
                 _name(span, scope)
-                _note_status(span, message["status"])
+                _record_status(span, message["status"])
             propagator = _response_propagator()
             if propagator is not None:
                 propagator.inject(message, otel_trace.set_span_in_context(span, Context()), setter=asgi_setter)
         except Exception as error:
-            caught("noting a response", error)
+            caught("recording a response", error)
         await send(message)
         if kind == "http.response.body" and not message.get("more_body", False) and span.is_recording():
             with guarded("ending a request's span"):
@@ -193,7 +194,7 @@ def _observed(send: Send, span: Span, scope: Scope) -> Send:
     return observed_send
 
 
-def _note_status(span: Span, status: Any) -> None:
+def _record_status(span: Span, status: Any) -> None:
     if not span.is_recording():
         return
     if isinstance(status, int) and 100 <= status < 500:
@@ -203,11 +204,11 @@ def _note_status(span: Span, status: Any) -> None:
 
 
 def request_attributes(scope: Scope) -> dict[str, Any]:
-    """What contrib's ``collect_request_attributes`` finds, in the stable conventions alone.
+    """The attributes that contrib's ``collect_request_attributes`` collects, in the stable conventions alone.
 
     https://opentelemetry.io/docs/specs/semconv/http/http-spans/#http-server-span
     """
-    server = scope.get("server") or ("0.0.0.0", 80)  # noqa: S104 - contrib's word for an unknown one
+    server = scope.get("server") or ("0.0.0.0", 80)  # noqa: S104 - contrib's default
     client = scope.get("client")
     query = scope.get("query_string")
     agents = _HEADERS.get(scope, "user-agent")
@@ -224,7 +225,7 @@ def request_attributes(scope: Scope) -> dict[str, Any]:
     if agents:
         found["user_agent.original"] = agents[0]
         found["user_agent.synthetic.type"] = (
-            _synthetic(agents[0]) if len(agents[0]) <= _MAX_KEPT else detect_synthetic_user_agent(agents[0])
+            _synthetic(agents[0]) if len(agents[0]) <= _MAX_CACHED else detect_synthetic_user_agent(agents[0])
         )
     if client is not None:
         found["client.address"], found["client.port"] = client[0], client[1]
@@ -246,10 +247,10 @@ def _synthetic(agent: str) -> str | None:
 
 
 class _Headers(Getter["Scope"]):
-    """The headers of an ASGI scope; contrib's getter decodes all of them each time it is asked for one."""
+    """Gets headers from an ASGI scope; contrib's getter decodes all of them for each one."""
 
     def get(self, carrier: Scope, key: str) -> list[str] | None:
-        """The values of one header, None if it is not there."""
+        """The values of one header; None if it is missing."""
         wanted = key.lower().encode()
         found = [_decoded(value) for name, value in carrier.get("headers") or () if name.lower() == wanted]
         return found or None
@@ -271,25 +272,25 @@ def _decoded(text: bytes) -> str:
 
 
 def _extracted(scope: Scope) -> Context:
-    """What the caller has sent, in a context of its own."""
+    """The context that the caller has sent."""
     textmap = get_global_textmap()
-    wanted = _headers_read_by(textmap)
+    wanted = _headers_of(textmap)
     if wanted is not None and not any(name.lower() in wanted for name, _ in scope.get("headers") or ()):
         return Context()
     return textmap.extract(scope, getter=_HEADERS)
 
 
 @lru_cache(maxsize=8)
-def _headers_read_by(textmap: TextMapPropagator) -> frozenset[bytes] | None:
-    """The headers without which ``textmap`` finds nothing; None if that is not known of all its parts."""
-    parts = textmap._propagators if isinstance(textmap, CompositePropagator) else (textmap,)
-    modules = {type(part).__module__ for part in parts}
-    if not modules <= _READ_BY.keys():
+def _headers_of(textmap: TextMapPropagator) -> frozenset[bytes] | None:
+    """The headers without which ``textmap`` finds nothing; None if one of its parts is unknown."""
+    parts = getattr(textmap, "_propagators", None) if isinstance(textmap, CompositePropagator) else (textmap,)
+    modules = None if parts is None else {type(part).__module__ for part in parts}
+    if modules is None or not modules <= _HEADERS_OF.keys():
         return None
-    return frozenset(name.encode() for module in modules for name in _READ_BY[module])
+    return frozenset(name.encode() for module in modules for name in _HEADERS_OF[module])
 
 
 def _url(scope: Scope) -> str:
-    """The address that contrib holds against the excluded ones."""
-    url: str = get_host_port_url_tuple(scope)[2]  # type: ignore[no-untyped-call]  # contrib's has none
+    """The URL that contrib compares with the excluded ones."""
+    url: str = get_host_port_url_tuple(scope)[2]  # type: ignore[no-untyped-call]  # contrib's has no types
     return url

@@ -1,8 +1,8 @@
-"""The span of a request that HTTPX makes: contrib's wrappers, less what nobody asks for.
+"""The span of a request that HTTPX makes: the fast path in the place of contrib's wrappers.
 
-Contrib's parse the URL twice, copy the headers three times and gather the attributes of metrics, for every request,
-recorded or not. Where no metrics are read, no headers captured and no hooks set, the same span is made here, of which
-a test compares each attribute; within a request that is not recorded, only the trace headers are written.
+For every request, recorded or not, contrib parses the URL twice, copies the headers three times and collects the
+attributes of metrics. Without metrics, captured headers and hooks, the same span is created here; a test compares
+each attribute. In a request that is not recorded, only the trace headers are written.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from opentelemetry.sdk.metrics import Histogram, MeterProvider
 from opentelemetry.trace import SpanKind, StatusCode
 from opentelemetry.util.http import redact_url, sanitize_method
 
-from brain_otel.instrumentation.fast_span import set_new_attribute, start_plain_span
+from brain_otel.instrumentation.fast_span import set_new_attribute, start_fast_span
 from brain_otel.instrumentation.span_scope import current, is_excluded_call, is_http_enabled
 from brain_otel.runtime.guard import caught, guarded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     import httpx
     from opentelemetry.context import Context
     from opentelemetry.trace import Span, Tracer
 
-    from brain_otel.runtime.patch import Patch
+    from brain_otel.runtime.patch import Patch, Patches
 
-_NOT_SIMPLE = (
+_SLOW_OPTIONS = (
     "request_hook",
     "response_hook",
     "async_request_hook",
@@ -39,19 +39,20 @@ _NOT_SIMPLE = (
     "captured_request_headers",
     "captured_response_headers",
 )
-"""Options of contrib's wrappers; with one of them set, contrib does all of it."""
+"""Options of contrib's wrappers that only contrib implements."""
 
 
-def plain_wrappers() -> tuple[tuple[str, Callable[[Patch], Any]], ...]:
-    """What takes the place of contrib's wrappers, by the names that these have in its instrumentor."""
-    return (("_handle_request_wrapper", _sync), ("_handle_async_request_wrapper", _async))
+def patch_wrappers(instrumentor: type, patches: Patches) -> None:
+    """Replace the wrappers of contrib's ``instrumentor``; each calls contrib's where it cannot do the work."""
+    patches.replace(instrumentor, "_handle_request_wrapper", _sync)
+    patches.replace(instrumentor, "_handle_async_request_wrapper", _async)
 
 
 def _sync(patch: Patch) -> Any:
     @functools.wraps(patch.original)
     def handle_request_wrapper(wrapped: Any, instance: Any, args: Any, kwargs: Any, **options: Any) -> Any:
         context = otel_context.get_current()
-        if not _is_plain(args, options, context):
+        if not _can_be_fast(args, options, context):
             return patch.original(wrapped, instance, args, kwargs, **options)
         request = args[0]
         if is_excluded_call(context):
@@ -65,9 +66,9 @@ def _sync(patch: Patch) -> Any:
             try:
                 response = wrapped(*args, **kwargs)
             except Exception as error:
-                _note_error(span, error)
+                _record_error_type(span, error)
                 raise
-            _note_response(span, response)
+            _record_response(span, response)
         return response
 
     return staticmethod(handle_request_wrapper)
@@ -79,7 +80,7 @@ def _async(patch: Patch) -> Any:
         wrapped: Any, instance: Any, args: Any, kwargs: Any, **options: Any
     ) -> Any:
         context = otel_context.get_current()
-        if not _is_plain(args, options, context):
+        if not _can_be_fast(args, options, context):
             return await patch.original(wrapped, instance, args, kwargs, **options)
         request = args[0]
         if is_excluded_call(context):
@@ -93,34 +94,37 @@ def _async(patch: Patch) -> Any:
             try:
                 response = await wrapped(*args, **kwargs)
             except Exception as error:
-                _note_error(span, error)
+                _record_error_type(span, error)
                 raise
-            _note_response(span, response)
+            _record_response(span, response)
         return response
 
     return staticmethod(handle_async_request_wrapper)
 
 
-def _is_plain(args: tuple[Any, ...], options: Mapping[str, Any], context: Context) -> bool:
+def _can_be_fast(args: tuple[Any, ...], options: Mapping[str, Any], context: Context) -> bool:
     try:
         return (
             isinstance(args[0], options["module"].Request)
             and options["sem_conv_opt_in_mode"] is _StabilityMode.HTTP
             and is_http_enabled(context)
-            and not any(map(options.get, _NOT_SIMPLE))
-            # Contrib's own name for the expressions; a test excludes an address.
-            and not getattr(options["excluded_urls"], "_excluded_urls", None)
-            # Past its getter, which looks into the environment first: contrib has asked that for its histogram.
+            and not any(map(options.get, _SLOW_OPTIONS))
+            and not _excludes(options["excluded_urls"])
+            # The public getter reads the environment at each call; contrib has called it to create its histogram.
             and not isinstance(_metrics._METER_PROVIDER, MeterProvider)
-            and not isinstance(options.get("duration_histogram_new"), Histogram)  # of a provider of its own
+            and not isinstance(options.get("duration_histogram_new"), Histogram)  # of the application's own provider
         )
     except Exception as error:
         caught("looking at a request of HTTPX", error)
         return False
 
 
+def _excludes(urls: Any) -> bool:
+    return bool(urls) and bool(getattr(urls, "_excluded_urls", True))
+
+
 def _start(request: httpx.Request, tracer: Tracer, context: Context) -> current | None:
-    """Start the span of a request, to be entered; None where contrib is to make it.
+    """Start the span of a request; None if contrib has to.
 
     https://opentelemetry.io/docs/specs/semconv/http/http-spans/#http-client-span
     """
@@ -134,14 +138,14 @@ def _start(request: httpx.Request, tracer: Tracer, context: Context) -> current 
         if url.port:
             attributes["server.port"] = attributes["network.peer.port"] = url.port
         name = "HTTP" if method == "_OTHER" else method
-        return current(start_plain_span(tracer, name, SpanKind.CLIENT, attributes, context), context)
+        return current(start_fast_span(tracer, name, SpanKind.CLIENT, attributes, context), context)
     except Exception as error:
         caught("starting the span of a request of HTTPX", error)
         return None
 
 
 def _redacted(url: str) -> str:
-    """What contrib writes of ``url``; where there is nothing to take out it need not be parsed, twice."""
+    """``url`` as contrib records it; without credentials and query it need not be parsed."""
     return redact_url(url) if "@" in url or "?" in url else url
 
 
@@ -150,13 +154,13 @@ def _write_headers(request: httpx.Request) -> None:
         inject(request.headers)
 
 
-def _note_error(span: Span, error: Exception) -> None:
-    with guarded("noting what HTTPX has raised"):
+def _record_error_type(span: Span, error: Exception) -> None:
+    with guarded("recording the error of a request of HTTPX"):
         span.set_attribute("error.type", type(error).__qualname__)
 
 
-def _note_response(span: Span, response: Any) -> None:
-    with guarded("noting a response of HTTPX"):
+def _record_response(span: Span, response: Any) -> None:
+    with guarded("recording a response of HTTPX"):
         if not span.is_recording():
             return
         status: int = response.status_code

@@ -1,8 +1,8 @@
-"""The span of a Redis command: contrib's, less what nobody asks for.
+"""The span of a Redis command: the fast path in the place of contrib's wrappers.
 
-Contrib gathers the same facts of the connection for each command, writes them on the span one by one, and writes the
-command out for spans that are not recorded, too. Commands on whose spans contrib writes more (searches), pipelines,
-and whatever is not usual (hooks, the old conventions) are contrib's.
+For each command contrib collects the same attributes of the connection, sets them one by one, and formats the command
+even if the span is not recorded. Contrib still handles searches, on whose spans it sets more, pipelines, hooks and
+the old semantic conventions.
 """
 
 from __future__ import annotations
@@ -18,31 +18,37 @@ from opentelemetry.instrumentation._semconv import _get_semconv_opt_in_modes, _S
 from opentelemetry.instrumentation._semconv import _OpenTelemetryStabilitySignalType as _SignalType
 from opentelemetry.trace import SpanKind
 
-from brain_otel.instrumentation.fast_span import start_plain_span
+from brain_otel.instrumentation.fast_span import start_fast_span
 from brain_otel.instrumentation.span_scope import current, is_enabled, is_excluded_call
-from brain_otel.runtime.guard import guarded
+from brain_otel.runtime.guard import caught, guarded
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from opentelemetry.context import Context
 
-    from brain_otel.runtime.patch import Patch
+    from brain_otel.runtime.patch import Patch, Patches
 
 _contrib: Any = _package
-"""Its functions are looked up as contrib itself does; it exports none of them."""
+"""Its functions, looked up where contrib looks them up; it exports none of them."""
 
 _SEARCHES = ("redis.create_index", "redis.search")
-"""Names of spans on which contrib writes more."""
+"""Names of spans on which contrib sets more attributes."""
 
 
-def plain_factory(patch: Patch) -> Callable[..., Any]:
-    """In the place of contrib's factory of what traces a command."""
+def patch_factories(patches: Patches) -> None:
+    """Replace contrib's factories of the functions that trace a command."""
+    patches.replace(_contrib, "_traced_execute_factory", _factory)
+    patches.replace(_contrib, "_async_traced_execute_factory", _async_factory)
 
+
+def _factory(patch: Patch) -> Callable[..., Any]:
     @functools.wraps(patch.original)
     def factory(tracer: Any, request_hook: Any = None, response_hook: Any = None) -> Callable[..., Any]:
-        contribs: Callable[..., Any] = patch.original(tracer, request_hook, response_hook)
-        spans = _Spans(tracer)
+        slow: Callable[..., Any] = patch.original(tracer, request_hook, response_hook)
+        spans = None if request_hook or response_hook else _create_spans(tracer)
+        if spans is None:
+            return slow
 
         def execute(func: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             context = otel_context.get_current()
@@ -50,22 +56,22 @@ def plain_factory(patch: Patch) -> Callable[..., Any]:
                 return func(*args, **kwargs)
             span = spans.start(instance, args, context)
             if span is None:
-                return contribs(func, instance, args, kwargs)
+                return slow(func, instance, args, kwargs)
             with span:
                 return func(*args, **kwargs)
 
-        return execute if not (request_hook or response_hook) and spans.are_stable else contribs
+        return execute
 
     return factory
 
 
-def plain_async_factory(patch: Patch) -> Callable[..., Any]:
-    """The same for commands that are awaited."""
-
+def _async_factory(patch: Patch) -> Callable[..., Any]:
     @functools.wraps(patch.original)
     def factory(tracer: Any, request_hook: Any = None, response_hook: Any = None) -> Callable[..., Any]:
-        contribs: Callable[..., Any] = patch.original(tracer, request_hook, response_hook)
-        spans = _Spans(tracer)
+        slow: Callable[..., Any] = patch.original(tracer, request_hook, response_hook)
+        spans = None if request_hook or response_hook else _create_spans(tracer)
+        if spans is None:
+            return slow
 
         async def execute(func: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             context = otel_context.get_current()
@@ -73,45 +79,50 @@ def plain_async_factory(patch: Patch) -> Callable[..., Any]:
                 return await func(*args, **kwargs)
             span = spans.start(instance, args, context)
             if span is None:
-                return await contribs(func, instance, args, kwargs)
+                return await slow(func, instance, args, kwargs)
             with span:
                 return await func(*args, **kwargs)
 
-        return execute if not (request_hook or response_hook) and spans.are_stable else contribs
+        return execute
 
     return factory
 
 
-class _Spans:
-    """Makes the spans of one tracer."""
-
-    def __init__(self, tracer: Any) -> None:
+def _create_spans(tracer: Any) -> _Spans | None:
+    """None unless the spans have the stable conventions alone."""
+    with guarded("preparing the fast path of Redis"):
         modes = _get_semconv_opt_in_modes((_SignalType.DATABASE, _SignalType.HTTP))
+        if modes[_SignalType.DATABASE] is _StabilityMode.DATABASE:
+            return _Spans(tracer, (modes[_SignalType.DATABASE], modes[_SignalType.HTTP]))
+    return None
+
+
+class _Spans:
+    """Creates the spans of one tracer."""
+
+    def __init__(self, tracer: Any, modes: tuple[_StabilityMode, _StabilityMode]) -> None:
         self._tracer = tracer
-        self._modes = (modes[_SignalType.DATABASE], modes[_SignalType.HTTP])
+        self._modes = modes
         self._connections: WeakKeyDictionary[Any, tuple[Any, dict[str, Any]]] = WeakKeyDictionary()
 
-    @property
-    def are_stable(self) -> bool:
-        """Whether they are in the stable conventions alone."""
-        return self._modes[0] is _StabilityMode.DATABASE
-
     def start(self, client: Any, args: tuple[Any, ...], context: Context) -> current | None:
-        """Start the span of a command, to be entered; None where contrib is to make it.
+        """Start the span of a command; None if contrib has to.
 
         https://opentelemetry.io/docs/specs/semconv/database/redis/
         """
-        with guarded("starting a Redis command's span"):
+        try:
             name = _contrib._build_span_name(client, args)
             if name in _SEARCHES:
                 return None
             attributes = {"db.redis.args_length": len(args), **self._connection(client)}
             attributes["db.query.text"] = _contrib._format_command_args(args)
-            return current(start_plain_span(self._tracer, name, SpanKind.CLIENT, attributes, context), context)
-        return None
+            return current(start_fast_span(self._tracer, name, SpanKind.CLIENT, attributes, context), context)
+        except Exception as error:
+            caught("starting the span of a Redis command", error)
+            return None
 
     def _connection(self, client: Any) -> dict[str, Any]:
-        """What contrib says of the connections of a client, gathered once for each pool; a cluster's has none."""
+        """Contrib's attributes of a client's connections, cached for each pool; a cluster has none."""
         pool = getattr(client, "connection_pool", None)
         options = getattr(pool, "connection_kwargs", None)
         if options is None:

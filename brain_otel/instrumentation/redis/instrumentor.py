@@ -1,7 +1,7 @@
-"""Redis and Valkey: contrib's instrumentation, which patches the clients' classes, so import order does not matter.
+"""Redis and Valkey: contrib's instrumentation, which patches the classes of the clients at any time.
 
-It covers redis-py's sync and async clients, pipelines and cluster clients, with spans. The durations of the same
-methods are measured here, where the file has a ``meter_provider``.
+It creates the spans of redis-py's sync and async clients, pipelines and cluster clients. The durations of the same
+methods are measured here, if the configuration has a ``meter_provider``.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from opentelemetry.instrumentation.redis import RedisInstrumentor
 from opentelemetry.semconv.attributes import db_attributes, server_attributes
 
 from brain_otel.instrumentation.metrics import Durations, create_durations, operation_name
-from brain_otel.instrumentation.redis.command_span import plain_async_factory, plain_factory
 from brain_otel.privacy.statements import command_name, redis_without_values
+from brain_otel.runtime.fast_paths import fast_paths_enabled
 from brain_otel.runtime.guard import caught, guarded
-from brain_otel.runtime.patch import Patch, replace
+from brain_otel.runtime.patch import Patch, Patches
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,39 +48,45 @@ _PIPELINES = (
 )
 """The methods that contrib traces."""
 
-_ours: list[RedisInstrumentor] = []
-"""The instrumentor, if it was not the application that used it first."""
 
-_measuring: list[Patch] = []
+class RedisInstrumentation:
+    """Traces and measures every command."""
 
-_describing: list[Patch] = []
+    def __init__(self) -> None:
+        self._measured = Patches()
+        self._described = Patches()
+        self._contrib: RedisInstrumentor | None = None
 
+    def instrument(self, settings: InstrumentationSettings) -> None:  # noqa: ARG002
+        """Begin; leave the spans to contrib's instrumentor if the application has used it before."""
+        durations = create_durations(_SCOPE)
+        if durations is not None:  # before contrib, so that the span contains what is measured
+            for methods, describe in ((_COMMANDS, _describe_command), (_PIPELINES, _describe_pipeline)):
+                for owner, name in methods:
+                    self._measured.replace(owner, name, functools.partial(_measure, durations, describe))
+        instrumentor = RedisInstrumentor()
+        if instrumentor.is_instrumented_by_opentelemetry:
+            return
+        for module, name, make in _DESCRIPTIONS:
+            self._described.replace(module, name, make)
+        with guarded("loading the fast path of Redis"):
+            if fast_paths_enabled():
+                from brain_otel.instrumentation.redis.command_span import patch_factories
 
-def instrument(settings: InstrumentationSettings) -> None:  # noqa: ARG001
-    """Trace and measure every command."""
-    durations = create_durations(_SCOPE)
-    if durations is not None:  # before contrib, so that what is measured is within the span
-        for methods, describe in ((_COMMANDS, _describe_command), (_PIPELINES, _describe_pipeline)):
-            make = functools.partial(_measured, durations, describe)
-            _measuring.extend(replace(owner, name, make) for owner, name in methods)
-    instrumentor = RedisInstrumentor()
-    if not instrumentor.is_instrumented_by_opentelemetry:
-        _describing.extend(replace(owner, name, make) for owner, name, make in _DESCRIPTIONS)
+                patch_factories(self._described)
         instrumentor.instrument(skip_dep_check=True)
-        _ours.append(instrumentor)
+        self._contrib = instrumentor
+
+    def uninstrument(self) -> None:
+        """Leave the clients as they were found."""
+        if self._contrib is not None:
+            self._contrib.uninstrument()
+            self._contrib = None
+        self._described.undo()
+        self._measured.undo()
 
 
-def uninstrument() -> None:
-    """Trace and measure commands no more."""
-    while _ours:
-        _ours.pop().uninstrument()
-    while _describing:
-        _describing.pop().undo()
-    while _measuring:
-        _measuring.pop().undo()
-
-
-def _measured(
+def _measure(
     durations: Durations, describe: Callable[[Any, tuple[Any, ...]], dict[str, Any] | None], patch: Patch
 ) -> Callable[..., Any]:
     original = patch.original
@@ -118,7 +124,7 @@ def _measured(
 
 
 def _failure(error: BaseException) -> BaseException | None:
-    """``error``, unless it only says that a watched key has changed, which is an answer."""
+    """``error``, or None for a ``WatchError``: a watched key that has changed is an answer."""
     return None if isinstance(error, redis.WatchError) else error
 
 
@@ -130,7 +136,8 @@ def _describe_command(client: Any, args: tuple[Any, ...]) -> dict[str, Any]:
 
 
 def _describe_pipeline(pipeline: Any, _: tuple[Any, ...]) -> dict[str, Any] | None:
-    return _attributes(pipeline, "PIPELINE") if len(pipeline) else None  # nothing to send
+    """None for an empty pipeline, which sends nothing."""
+    return _attributes(pipeline, "PIPELINE") if len(pipeline) else None
 
 
 def _attributes(client: Any, operation: str | None) -> dict[str, Any]:
@@ -138,7 +145,7 @@ def _attributes(client: Any, operation: str | None) -> dict[str, Any]:
     if operation is not None:
         attributes[db_attributes.DB_OPERATION_NAME] = operation
     options = getattr(getattr(client, "connection_pool", None), "connection_kwargs", None)
-    if options:  # a cluster has a pool a node
+    if options:  # a cluster has a pool for each node instead
         known = {
             db_attributes.DB_NAMESPACE: str(options.get("db") or 0),
             server_attributes.SERVER_ADDRESS: options.get("path") or options.get("host"),
@@ -149,21 +156,21 @@ def _attributes(client: Any, operation: str | None) -> dict[str, Any]:
 
 
 def _command(patch: Patch) -> Callable[..., str]:
-    """Contrib hides the key along with the values; what a key gives away is masked where the span leaves."""
+    """Contrib hides the key along with the values; the key is masked later, where the span leaves."""
 
     @functools.wraps(patch.original)
     def format_command_args(args: Any) -> str:
         try:
             return redis_without_values(args, str)
         except Exception as error:
-            caught("writing out a Redis command", error)
+            caught("formatting a Redis command", error)
             return ""
 
     return format_command_args
 
 
 def _span_name(patch: Patch) -> Callable[..., str]:
-    """Contrib's name is the first argument, in which a client may be given the whole command."""
+    """Contrib uses the first argument, which may be a whole command with its values."""
 
     @functools.wraps(patch.original)
     def build_span_name(instance: Any, args: Any) -> str:
@@ -188,7 +195,7 @@ def _pipeline(patch: Patch) -> Callable[..., Any]:
 
 
 def _search(patch: Patch) -> Callable[..., None]:
-    """Contrib puts the query and the documents found on the span; how many they were is enough."""
+    """Contrib records the query and the documents found; this records the index and the number of documents."""
 
     @functools.wraps(patch.original)
     def add_search_attributes(span: Any, response: Any, args: Any) -> None:
@@ -202,12 +209,10 @@ def _search(patch: Patch) -> Callable[..., None]:
 
 
 _DESCRIPTIONS = (
-    (contrib, "_traced_execute_factory", plain_factory),
-    (contrib, "_async_traced_execute_factory", plain_async_factory),
     (contrib, "_format_command_args", _command),
     (contrib_util, "_format_command_args", _command),
     (contrib, "_build_span_name", _span_name),
     (contrib, "_build_span_meta_data_for_pipeline", _pipeline),
     (contrib, "_add_search_attributes", _search),
 )
-"""Contrib's own functions, where it looks them up; a test tells when they change."""
+"""Contrib's functions that put an application's values on a span, where contrib looks them up."""

@@ -1,11 +1,11 @@
-"""SQLAlchemy 2.0 and 2.1: contrib's tracing of an engine, attached to every engine, whenever it was made.
+"""SQLAlchemy 2.0 and 2.1: contrib's tracing, attached to every engine, no matter when it was created.
 
-Contrib wraps ``create_engine`` and so misses engines made before, and those from a ``create_engine`` that was
-imported by name before; it also refuses SQLAlchemy 2.1 by a version bound, though it works there. An event on
-the ``Engine`` *class* reaches all of them, sync and async: at an engine's first connection contrib's
-``EngineTracer`` is attached to it. Its ``connect`` spans, one per checkout, come only where asked for.
+Contrib wraps ``create_engine``, so it misses engines created before and engines from a ``create_engine`` that was
+imported by name before. It also rejects SQLAlchemy 2.1 by a version bound, although it works there. An event listener
+on the ``Engine`` *class* sees all engines, sync and async: at an engine's first connection it attaches contrib's
+``EngineTracer``. A ``connect`` span for each checkout is off by default.
 
-Statements are measured by events on the class as well, where the file has a ``meter_provider``.
+Listeners on the class also measure statements, if the configuration has a ``meter_provider``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import wrapt
 from opentelemetry import metrics, trace
 from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor
 from opentelemetry.instrumentation.sqlalchemy import engine as contrib
-from opentelemetry.instrumentation.sqlalchemy.engine import EngineTracer, _wrap_connect
+from opentelemetry.instrumentation.sqlalchemy.engine import EngineTracer
 from opentelemetry.instrumentation.utils import unwrap
 from opentelemetry.semconv.attributes import db_attributes, server_attributes
 from opentelemetry.semconv.metrics import MetricInstruments
@@ -30,9 +30,9 @@ from sqlalchemy.engine.base import OptionEngine
 from brain_otel.instrumentation.exception_recording import status_of
 from brain_otel.instrumentation.fast_span import set_new_attribute
 from brain_otel.instrumentation.metrics import Durations, create_durations, operation_name
-from brain_otel.instrumentation.sqlalchemy.statement_span import shorten
+from brain_otel.runtime.fast_paths import fast_paths_enabled
 from brain_otel.runtime.guard import guarded
-from brain_otel.runtime.patch import Patch, replace
+from brain_otel.runtime.patch import Patch, Patches
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,91 +48,115 @@ _SCOPE = "opentelemetry.instrumentation.sqlalchemy"
 _MEASURED_SCOPE = "brain_otel.instrumentation.sqlalchemy.instrumentor"
 
 _SYSTEMS = {"mssql": "microsoft.sql_server", "oracle": "oracle.db"}
-"""The conventions' names of databases that SQLAlchemy calls otherwise."""
+"""SQLAlchemy's name of a database -> the semantic conventions' name, where they differ."""
 
 _STARTED = "_brain_otel_started"
-"""Where an execution context keeps the moment at which its statement began."""
-
-_traced: WeakSet[Engine] = WeakSet()
-
-_measuring: list[_Statements] = []
-
-_patches: list[Patch] = []
+"""Attribute of an execution context: when its statement started."""
 
 
-def instrument(settings: InstrumentationSettings) -> None:
-    """Trace and measure every statement of every engine."""
-    durations = create_durations(_MEASURED_SCOPE)
-    if durations is not None:
-        _measuring.append(_Statements(durations))
-        _measuring[-1].listen()
-    if SQLAlchemyInstrumentor().is_instrumented_by_opentelemetry:
-        logger.warning(
-            "SQLAlchemy is instrumented already; remove SQLAlchemyInstrumentor().instrument() to let brain_otel do it"
-        )
-        return
-    _patches.append(replace(contrib, "_handle_error", _handle_error))
-    _patches.extend(shorten())
-    event.listen(Engine, "engine_connect", _attach)
-    event.listen(Engine, "after_cursor_execute", _note_rows)
-    if settings.sqlalchemy_connect_spans:
-        # Contrib's own wrapper; its public entry point would wrap create_engine too and trace statements twice.
-        wrapper = _wrap_connect(trace.get_tracer(_SCOPE))  # type: ignore[no-untyped-call]  # contrib has no types
-        wrapt.wrap_function_wrapper(Engine, "connect", wrapper)
+class SQLAlchemyInstrumentation:
+    """Traces and measures every statement of every engine."""
+
+    def __init__(self) -> None:
+        self._patches = Patches()
+        self._listeners = _Listeners({"engine_connect": self._attach, "after_cursor_execute": _set_row_count})
+        self._measured: _Statements | None = None
+        self._traced: WeakSet[Engine] = WeakSet()
+        self._has_connect_spans = False
+
+    def instrument(self, settings: InstrumentationSettings) -> None:
+        """Begin; leave the spans to contrib's instrumentor if the application has used it before."""
+        durations = create_durations(_MEASURED_SCOPE)
+        if durations is not None:
+            self._measured = _Statements(durations)
+            self._measured.listeners.add()
+        if SQLAlchemyInstrumentor().is_instrumented_by_opentelemetry:
+            logger.warning(
+                "SQLAlchemy is instrumented already; "
+                "remove SQLAlchemyInstrumentor().instrument() to let brain_otel do it"
+            )
+            return
+        self._patches.replace(contrib, "_handle_error", _handle_error)
+        with guarded("loading the fast path of SQLAlchemy"):
+            if fast_paths_enabled():
+                from brain_otel.instrumentation.sqlalchemy.statement_span import patch_tracer
+
+                patch_tracer(self._patches)
+        self._listeners.add()
+        if settings.sqlalchemy_connect_spans:
+            self._trace_connects()
+
+    def uninstrument(self) -> None:
+        """Leave every engine as it was found."""
+        if self._measured is not None:
+            self._measured.listeners.remove()
+            self._measured = None
+        if self._listeners.remove():
+            EngineTracer.remove_all_event_listeners()  # type: ignore[no-untyped-call]  # contrib has no types
+            self._traced.clear()
+        self._patches.undo()
+        if self._has_connect_spans:
+            unwrap(Engine, "connect")
+            self._has_connect_spans = False
+
+    def _trace_connects(self) -> None:
+        with guarded("tracing connections"):
+            # Contrib's public entry point would wrap create_engine too and trace statements twice.
+            from opentelemetry.instrumentation.sqlalchemy.engine import _wrap_connect
+
+            wrapper = _wrap_connect(trace.get_tracer(_SCOPE))  # type: ignore[no-untyped-call]  # contrib has no types
+            wrapt.wrap_function_wrapper(Engine, "connect", wrapper)
+            self._has_connect_spans = True
+
+    def _attach(self, connection: Connection) -> None:
+        with guarded("attaching to an engine"):
+            engine = _base_engine(connection.engine)
+            if engine in self._traced:
+                return
+            self._traced.add(engine)
+            usage = metrics.get_meter(_SCOPE).create_up_down_counter(
+                name=MetricInstruments.DB_CLIENT_CONNECTIONS_USAGE,
+                unit="connections",
+                description="The number of connections that are currently in state described by the state attribute.",
+            )
+            EngineTracer(trace.get_tracer(_SCOPE), engine, usage)  # type: ignore[no-untyped-call]  # contrib has no types
 
 
-def uninstrument() -> None:
-    """Trace and measure statements no more."""
-    while _measuring:
-        _measuring.pop().remove()
-    if not event.contains(Engine, "engine_connect", _attach):
-        return
-    event.remove(Engine, "engine_connect", _attach)
-    event.remove(Engine, "after_cursor_execute", _note_rows)
-    EngineTracer.remove_all_event_listeners()  # type: ignore[no-untyped-call]
-    while _patches:
-        _patches.pop().undo()
-    unwrap(Engine, "connect")
-    _traced.clear()
+class _Listeners:
+    """Listeners on the class ``Engine``, which every engine inherits."""
 
+    def __init__(self, listeners: dict[str, Callable[..., Any]]) -> None:
+        self._listeners = listeners
+        self._added = False
 
-def _handle_error(patch: Patch) -> Callable[..., Any]:
-    @functools.wraps(patch.original)
-    def handle_error(context: ExceptionContext) -> None:
-        """Contrib's listener, which writes the application's exception out, and fails where that does."""
-        try:
-            patch.original(context)
-        except Exception:
-            with guarded("recording an exception on a statement's span"):
-                span = getattr(context.execution_context, "_otel_span", None)
-                if span is not None:
-                    span.set_status(status_of(context.original_exception))
-                    span.end()
+    def add(self) -> None:
+        """Start listening."""
+        for name, listener in self._listeners.items():
+            event.listen(Engine, name, listener)
+        self._added = True
 
-    return handle_error
+    def remove(self) -> bool:
+        """Stop listening; whether anything listened."""
+        added, self._added = self._added, False
+        if added:
+            for name, listener in self._listeners.items():
+                event.remove(Engine, name, listener)
+        return added
 
 
 class _Statements:
-    """Measures every statement, many of one ``executemany`` as one."""
+    """Measures every statement; an ``executemany`` counts as one."""
 
     def __init__(self, durations: Durations) -> None:
         self._durations = durations
         self._known: WeakKeyDictionary[Engine, dict[str, Any]] = WeakKeyDictionary()
-        self._listeners: dict[str, Callable[..., Any]] = {
-            "before_cursor_execute": self._before,
-            "after_cursor_execute": self._after,
-            "handle_error": self._failed,
-        }
-
-    def listen(self) -> None:
-        """Begin."""
-        for name, listener in self._listeners.items():
-            event.listen(Engine, name, listener)
-
-    def remove(self) -> None:
-        """End."""
-        for name, listener in self._listeners.items():
-            event.remove(Engine, name, listener)
+        self.listeners = _Listeners(
+            {
+                "before_cursor_execute": self._before,
+                "after_cursor_execute": self._after,
+                "handle_error": self._failed,
+            }
+        )
 
     def _before(self, connection: Any, cursor: Any, statement: Any, parameters: Any, context: Any, many: Any) -> None:  # noqa: ARG002
         with guarded("starting to measure a statement"):
@@ -169,40 +193,41 @@ class _Statements:
         return known
 
 
-def _attach(connection: Connection) -> None:
-    with guarded("attaching to an engine"):
-        engine = connection.engine
-        while isinstance(engine, OptionEngine):  # execution_options() of an engine hears its events as well
-            engine = engine._proxied
-        if engine in _traced:
-            return
-        _traced.add(engine)
-        usage = metrics.get_meter(_SCOPE).create_up_down_counter(
-            name=MetricInstruments.DB_CLIENT_CONNECTIONS_USAGE,
-            unit="connections",
-            description="The number of connections that are currently in state described by the state attribute.",
-        )
-        EngineTracer(trace.get_tracer(_SCOPE), engine, usage)  # type: ignore[no-untyped-call]
+def _base_engine(engine: Engine) -> Engine:
+    """The engine from which ``execution_options()`` created ``engine``; its listeners see the events of both."""
+    while isinstance(engine, OptionEngine):
+        engine = next(each for each in vars(engine).values() if isinstance(each, Engine))
+    return engine
 
 
-def _note_rows(
-    connection: Connection,  # noqa: ARG001
-    cursor: Any,
-    statement: str,  # noqa: ARG001
-    parameters: Any,  # noqa: ARG001
-    context: Any,
-    executemany: bool,  # noqa: ARG001
-) -> None:
-    """Note the row count, where the driver knows it, on the span that contrib keeps on ``context``.
+def _handle_error(patch: Patch) -> Callable[..., Any]:
+    """Contrib's listener calls ``str()`` on the application's exception, which may raise."""
 
-    ``_otel_span`` is contrib's own name; a test tells when it changes. Listeners of the class run before those
-    of the engine, so the span has not ended yet.
+    @functools.wraps(patch.original)
+    def handle_error(context: ExceptionContext) -> None:
+        try:
+            patch.original(context)
+        except Exception:
+            with guarded("recording an exception on a statement's span"):
+                span = getattr(context.execution_context, "_otel_span", None)
+                if span is not None:
+                    span.set_status(status_of(context.original_exception))
+                    span.end()
+
+    return handle_error
+
+
+def _set_row_count(connection: Any, cursor: Any, statement: Any, parameters: Any, context: Any, many: Any) -> None:  # noqa: ARG001
+    """Set the row count on the span that contrib keeps in ``context``, if the driver knows it.
+
+    Listeners on the class run before listeners on the engine, so the span has not ended yet.
     """
-    with guarded("noting a row count"):
+    with guarded("setting a row count"):
         span = getattr(context, "_otel_span", None)
         if span is None or not span.is_recording():
             return
         count = getattr(cursor, "rowcount", -1)
         if isinstance(count, int) and count >= 0:
-            rows = getattr(cursor, "description", None) is not None
-            set_new_attribute(span, "db.response.returned_rows" if rows else "db.response.affected_rows", count)
+            has_rows = getattr(cursor, "description", None) is not None
+            name = "db.response.returned_rows" if has_rows else "db.response.affected_rows"
+            set_new_attribute(span, name, count)

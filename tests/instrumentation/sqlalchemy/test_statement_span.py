@@ -1,23 +1,26 @@
-"""What is kept of statements."""
+"""The cache of statements' names."""
 
 import pytest
 from opentelemetry import metrics, trace
 from opentelemetry.instrumentation.sqlalchemy.engine import EngineTracer
 from sqlalchemy import create_engine
 
-from brain_otel.instrumentation.sqlalchemy.statement_span import _known_name, _name
+from brain_otel.instrumentation.sqlalchemy.statement_span import _Statements
 
 
-@pytest.mark.parametrize(("length", "kept"), [(100, 1), (1_000_000, 0)])
-def test_a_long_statement_is_named_and_not_kept(length: int, kept: int) -> None:
+@pytest.mark.parametrize(("length", "cached"), [(100, 1), (1_000_000, 0)])
+def test_the_name_of_a_long_statement_is_not_cached(length: int, cached: int) -> None:
     """A thousand of them, each with its values, would stay in memory."""
     engine = create_engine("sqlite://")
     usage = metrics.get_meter("test").create_up_down_counter("usage")
     tracer = EngineTracer(trace.get_tracer("test"), engine, usage)  # type: ignore[no-untyped-call]
+    statements = _Statements()
+    statement = "INSERT INTO things VALUES " + "(1)," * (length // 4)
     try:
-        before = _known_name.cache_info().currsize
-        assert _name(tracer, "shop", "INSERT INTO things VALUES " + "(1)," * (length // 4)) == "INSERT shop"
-        assert _known_name.cache_info().currsize == before + kept
+        with engine.connect() as connection:
+            name, attributes = statements._describe(tracer, connection, None, statement)
+        assert name == attributes["db.operation.name"] == "INSERT"
+        assert statements._cached_name.cache_info().currsize == cached
     finally:
         EngineTracer.remove_all_event_listeners()  # type: ignore[no-untyped-call]
         engine.dispose()
