@@ -43,8 +43,9 @@ if TYPE_CHECKING:
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 README, *_ = PAGES
-BENCHMARKS, CONFIGURATION, DESTINATIONS, RECIPES, SAMPLING = (
-    ROOT / "docs" / f"{name}.md" for name in ("benchmarks", "configuration", "destinations", "recipes", "sampling")
+BENCHMARKS, CONFIGURATION, DESTINATIONS, RECIPES, SAMPLING, SUPPORTED = (
+    ROOT / "docs" / f"{name}.md"
+    for name in ("benchmarks", "configuration", "destinations", "recipes", "sampling", "supported")
 )
 FILES = sorted((ROOT / "config").glob("*.yaml"))
 
@@ -442,6 +443,24 @@ def test_the_counts_in_the_readme_are_those_of_the_tests() -> None:
     text = README.read_text()
     assert f"The tests cover {sum(bool(case.events) for case in CASES)} ways to report an error" in text
     assert f"{len(PLANTED)} secrets that the tests plant" in text
+
+
+def test_the_supported_ranges_are_those_of_the_package() -> None:
+    """Of OpenTelemetry and sentry-sdk exactly, of libraries and Python at least."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    needed = [*project["dependencies"], *project["optional-dependencies"]["grpc"]]
+    declared = {name: range_ for each in needed for name, range_ in re.findall(r"^([\w-]+)(?:\[.*\])?(.*)$", each)}
+    for row in rows(section(SUPPORTED, "## OpenTelemetry and sentry-sdk"))[1:]:
+        (range_,) = names(row[1])
+        for name in names(row[0]):
+            full = f"opentelemetry-instrumentation{name}" if name.startswith("-") else name
+            assert declared[full] == range_, full
+    libraries = {row[0]: row[1] for row in rows(section(SUPPORTED, "## Libraries"))}
+    for name, requirement in (("FastAPI", "fastapi>="), ("redis-py", "redis>="), ("HTTPX", "httpx>=")):
+        (lowest,) = [each for each in project["optional-dependencies"]["demo"] if each.startswith(requirement)]
+        assert libraries[name].startswith(f"{lowest.removeprefix(requirement)} or later")
+    python = {row[0]: row[1] for row in rows(section(SUPPORTED, "## Python and operating systems"))}["CPython"]
+    assert f">={python.removesuffix(' or later')}" == project["requires-python"]
 
 
 def anchors(page: Path) -> set[str]:
