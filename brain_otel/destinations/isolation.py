@@ -102,9 +102,10 @@ class IsolatedMetricExporter(MetricExporter):
     """
 
     def __init__(self, inner: MetricExporter, queue: WorkQueue[MetricsData]) -> None:
-        # What an exporter prefers has no public name; readers ask for it under these.
+        # A reader asks its exporter for these two; they have no public names. None stands for the SDK's defaults.
         super().__init__(
-            preferred_temporality=inner._preferred_temporality, preferred_aggregation=inner._preferred_aggregation
+            preferred_temporality=getattr(inner, "_preferred_temporality", None),
+            preferred_aggregation=getattr(inner, "_preferred_aggregation", None),
         )
         self._queue = queue
 

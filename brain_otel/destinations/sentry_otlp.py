@@ -17,7 +17,7 @@ from opentelemetry.trace import SpanKind
 from brain_otel.destinations.batching import batch_options, create_batched
 from brain_otel.destinations.destination import Destination
 from brain_otel.destinations.isolation import side_by_side
-from brain_otel.destinations.otlp.destination import waiting_for
+from brain_otel.destinations.otlp.destination import flushing_spool
 from brain_otel.destinations.otlp.session import create_session
 from brain_otel.destinations.probe import send_probe
 from brain_otel.destinations.sentry import ready_line
@@ -80,7 +80,7 @@ def create_destination(options: Options, settings: Settings) -> Destination | No
     if sentry.dsn is not None:
         session = _session(sentry.dsn, settings)
         exporter = _exporter(sentry.dsn, session, timeout=None)
-        batched = waiting_for(session, create_batched("sentry_otlp", options.signal, exporter, batch))
+        batched = flushing_spool(session, create_batched("sentry_otlp", options.signal, exporter, batch))
     trail = ExportedTrail(batched.span_processor if batched is not None else None)
     client = configure_sentry(sentry, trail, settings.delivery, profiles_sample_rate=None)
 
@@ -151,7 +151,7 @@ def _session(dsn: Secret, settings: Settings) -> Session:
 
 def _exporter(dsn: Secret, session: Session, timeout: float | None) -> OTLPSpanExporter:
     endpoint, headers = otlp_address(str(dsn))
-    compression = Compression.NoCompression if hasattr(session, "wait") else Compression.Gzip
+    compression = Compression.NoCompression if session.is_spooling else Compression.Gzip
     exporter = OTLPSpanExporter(
         endpoint=endpoint, headers=headers, compression=compression, timeout=timeout, session=session
     )

@@ -146,4 +146,4 @@ def sent_span(span: ReadableSpan, decision: SamplingDecision, reason: str | None
 
 def _hears_ending(processor: SpanProcessor) -> bool:
     """Whether ``processor`` does anything when it is told that a span is about to end."""
-    return type(processor)._on_ending is not SpanProcessor._on_ending
+    return getattr(type(processor), "_on_ending", None) is not getattr(SpanProcessor, "_on_ending", None)

@@ -1,4 +1,4 @@
-"""OpenTelemetry's own `batch` and `simple`, with its exporters and a plugin's, behind our guard and mask."""
+"""Tests of OpenTelemetry's own `batch` and `simple`, with its exporters and a plugin's, behind our guard and mask."""
 
 import inspect
 import io
@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from opentelemetry.configuration._logger_provider import _create_log_record_exporter, _create_log_record_processor
+from opentelemetry.configuration._logger_provider import _create_log_record_exporter
 from opentelemetry.configuration._meter_provider import _create_push_metric_exporter
-from opentelemetry.configuration._tracer_provider import _create_span_exporter, _create_span_processor
+from opentelemetry.configuration._tracer_provider import _create_span_exporter
 from opentelemetry.configuration.file._loader import _dict_to_model
 from opentelemetry.exporter.otlp.json.common.trace_encoder import encode_spans as encode_json
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans as encode_protobuf
@@ -58,8 +58,8 @@ def _clean() -> None:
 
 @pytest.mark.parametrize("kind", ["batch", "simple"])
 @pytest.mark.parametrize("exporter", ["otlp_http", "otlp_grpc"])
-def test_otlp_by_opentelemetrys_own_exporters(kind: str, exporter: str, tmp_path: Path) -> None:
-    """A file without anything of ours works, and what is private is masked."""
+def test_opentelemetrys_own_otlp_exporters_send_masked(kind: str, exporter: str, tmp_path: Path) -> None:
+    """A file without any component of ours works, and secrets are masked."""
     with OtlpReceiver(grpc=True) as receiver:
         http = exporter == "otlp_http"
         address = receiver.endpoint if http else receiver.grpc_endpoint
@@ -84,8 +84,8 @@ def test_otlp_by_opentelemetrys_own_exporters(kind: str, exporter: str, tmp_path
         assert message.attributes["api_key"] == "[Filtered]"
 
 
-def test_the_console_of_opentelemetry_is_masked() -> None:
-    """It reads spans by another door than the encoders of OTLP."""
+def test_opentelemetrys_console_prints_masked_spans() -> None:
+    """It reads the SDK's private attributes, where the encoders of OTLP read public properties."""
     printed = io.StringIO()
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(MaskingSpanProcessor(SimpleSpanProcessor(ConsoleSpanExporter(out=printed))))
@@ -93,8 +93,8 @@ def test_the_console_of_opentelemetry_is_masked() -> None:
     assert json.loads(printed.getvalue())["attributes"] == MASKED
 
 
-def test_a_private_span_is_the_span_in_all_but_what_is_private() -> None:
-    """To every encoder; and the span that others see is not changed."""
+def test_a_masked_span_differs_only_in_its_private_parts() -> None:
+    """For every encoder; and the original span does not change."""
     with traced(options("memory")) as (provider, _):
         tracer = provider.get_tracer("scope", "1.0", attributes={"s": 1})
         with tracer.start_as_current_span("parent") as parent:
@@ -104,13 +104,13 @@ def test_a_private_span_is_the_span_in_all_but_what_is_private() -> None:
             span.add_link(link, {"c": 3})
             span.record_exception(ValueError("no"))
     plain = MEMORY.spans[-1]
-    private = MaskedSpan(plain)
-    assert encode_protobuf([private]) == encode_protobuf([plain])
-    assert encode_json([private]).to_dict() == encode_json([plain]).to_dict()
-    assert private.to_json() == plain.to_json()
+    masked = MaskedSpan(plain)
+    assert encode_protobuf([masked]) == encode_protobuf([plain])
+    assert encode_json([masked]).to_dict() == encode_json([plain]).to_dict()
+    assert masked.to_json() == plain.to_json()
     public = [name for name, value in inspect.getmembers(ReadableSpan, lambda each: isinstance(each, property))]
     for name in (name for name in public if name != "instrumentation_info"):
-        assert getattr(private, name) == getattr(plain, name), name
+        assert getattr(masked, name) == getattr(plain, name), name
     with traced(options("memory")) as (provider, _):
         span = provider.get_tracer("scope").start_span("secret", attributes=SECRETS)
         span.add_event("breadcrumb", {"password": "hunter2", "shelf": 7})
@@ -151,8 +151,8 @@ def plugin(folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("kind", ["batch", "simple"])
-def test_an_exporter_of_another_package_that_raises(kind: str, tmp_path: Path) -> None:
-    """It gets its arguments and masked spans; what it raises stays with it."""
+def test_an_exporter_of_another_package_may_raise(kind: str, tmp_path: Path) -> None:
+    """It gets its arguments and masked spans, and its exceptions affect nobody else."""
     out = tmp_path / "out"
     given: list[Any] = [
         {kind: {"exporter": {"noter": {"path": str(out), "fails": True}}}},
@@ -166,8 +166,8 @@ def test_an_exporter_of_another_package_that_raises(kind: str, tmp_path: Path) -
     assert "GET /fast" in Path(f"{out}.jsonl").read_text()
 
 
-def test_a_simple_exporter_that_takes_its_time_delays_no_request(tmp_path: Path) -> None:
-    """OpenTelemetry would export on the thread that ends the span: here, of the event loop."""
+def test_a_slow_simple_exporter_delays_no_request(tmp_path: Path) -> None:
+    """OpenTelemetry would export on the thread that ends the span, which is the event loop's here."""
     given = [{"simple": {"exporter": {"noter": {"path": str(tmp_path / "out"), "seconds": 1.0}}}}]
     with serve(write_config(tmp_path, traces=given), pythonpath=[plugin(tmp_path)]) as server:
         started = time.monotonic()
@@ -184,39 +184,19 @@ def test_a_simple_exporter_that_takes_its_time_delays_no_request(tmp_path: Path)
         ({"otlp_file/nowhere": {}}, "nowhere"),
     ],
 )
-def test_an_exporter_that_is_not_there_is_refused(exporter: dict[str, Any], words: str) -> None:
+def test_an_unknown_exporter_is_an_error(exporter: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigurationError, match=words), traced(options("batch", exporter=exporter)):
         pass
 
 
-# -- pins: each private name that this package uses, and what it must go on to mean ---------------------------
+# -- pins of private names: the table is in test_private_names.py ---------------------------------------------
 
 
 def span_model(processor: dict[str, Any]) -> Any:
     return _dict_to_model({"file_format": "1.1", "tracer_provider": {"processors": [processor]}})
 
 
-def test_create_span_processor_makes_what_configure_sdk_would() -> None:
-    """`_create_span_processor` takes one processor of the model `_dict_to_model` gives."""
-    model = span_model({"batch": {"exporter": {"console": {}}, "max_queue_size": 7, "max_export_batch_size": 3}})
-    processor = _create_span_processor(model.tracer_provider.processors[0])
-    assert isinstance(processor, BatchSpanProcessor)
-    assert isinstance(processor.span_exporter, ConsoleSpanExporter)
-    assert processor._batch_processor._max_queue_size == 7
-    processor.shutdown()  # type: ignore[no-untyped-call]  # the SDK has no types here
-
-
-def test_create_log_record_processor_makes_what_configure_sdk_would() -> None:
-    """`_create_log_record_processor` takes one processor of the model `_dict_to_model` gives."""
-    component: Any = {"batch": {"exporter": {"console": {}}}}
-    model: Any = _dict_to_model({"file_format": "1.1", "logger_provider": {"processors": [component]}})
-    processor = _create_log_record_processor(model.logger_provider.processors[0])
-    assert isinstance(processor, BatchLogRecordProcessor)
-    assert isinstance(processor._batch_processor._exporter, ConsoleLogRecordExporter)
-    processor.shutdown()  # type: ignore[no-untyped-call]  # the SDK has no types here
-
-
-def test_an_exporter_can_be_made_without_its_processor() -> None:
+def test_an_exporter_can_be_created_without_its_processor() -> None:
     """`_create_span_exporter` and `_create_log_record_exporter` take the part of the model below a processor."""
     component: Any = {"simple": {"exporter": {"console": {}}}}
     spans = span_model(component).tracer_provider.processors[0].simple.exporter
@@ -226,8 +206,8 @@ def test_an_exporter_can_be_made_without_its_processor() -> None:
     assert isinstance(_create_log_record_exporter(logs), ConsoleLogRecordExporter)
 
 
-def test_create_push_metric_exporter_makes_what_configure_sdk_would() -> None:
-    """`_create_push_metric_exporter` takes the exporter of a periodic reader, with what it prefers."""
+def test_a_metric_exporter_can_be_created_without_its_reader() -> None:
+    """`_create_push_metric_exporter` takes the exporter of a periodic reader, with its preferences."""
     reader: Any = {"periodic": {"exporter": {"console": {"temporality_preference": "delta"}}}}
     model: Any = _dict_to_model({"file_format": "1.1", "meter_provider": {"readers": [reader]}})
     exporter = _create_push_metric_exporter(model.meter_provider.readers[0].periodic.exporter)
@@ -235,7 +215,7 @@ def test_create_push_metric_exporter_makes_what_configure_sdk_would() -> None:
     assert (exporter._preferred_temporality or {})[Counter] is AggregationTemporality.DELTA
 
 
-def test_batch_processor_has_a_shutdown_with_a_bound() -> None:
+def test_a_batch_processor_has_a_shutdown_with_a_time_bound() -> None:
     """`_batch_processor` of both processors, and its `shutdown(timeout_millis)`."""
     assert "timeout_millis" in inspect.signature(BatchProcessor.shutdown).parameters
     for kind in (BatchSpanProcessor, BatchLogRecordProcessor):
@@ -243,8 +223,8 @@ def test_batch_processor_has_a_shutdown_with_a_bound() -> None:
         assert "self._batch_processor" in inspect.getsource(kind.__init__)
 
 
-def test_on_ending_is_told_to_processors() -> None:
-    """`_on_ending` is what the SDK calls, and what wrappers pass on."""
+def test_on_ending_reaches_processors() -> None:
+    """The SDK calls `_on_ending` on each processor, so wrappers pass it on."""
     heard: list[str] = []
 
     class Listening(SpanProcessor):
@@ -258,15 +238,8 @@ def test_on_ending_is_told_to_processors() -> None:
     assert not hasattr(LogRecordProcessor, "_on_ending")
 
 
-def test_a_reader_asks_an_exporter_for_what_it_prefers() -> None:
-    """`_preferred_temporality` and `_preferred_aggregation` are passed on."""
+def test_a_reader_asks_an_exporter_for_its_preferences() -> None:
+    """Under the names `_preferred_temporality` and `_preferred_aggregation`."""
     source = inspect.getsource(PeriodicExportingMetricReader.__init__)
     assert "exporter._preferred_temporality" in source
     assert "exporter._preferred_aggregation" in source
-
-
-def test_a_readable_span_keeps_its_attributes_and_events_under_these_names() -> None:
-    """`_attributes` and `_events` are what :class:`MaskedSpan` puts masks before."""
-    source = inspect.getsource(ReadableSpan.to_json)
-    assert "self._attributes" in source
-    assert "self._events" in source

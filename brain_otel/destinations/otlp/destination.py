@@ -1,6 +1,6 @@
-"""OTLP: traces, logs and metrics to a collector or any backend that takes OpenTelemetry's protocol.
+"""Sends traces, logs and metrics to a collector, or any backend that takes OTLP, over HTTP (protobuf) or gRPC.
 
-Over HTTP (protobuf) or gRPC, by OpenTelemetry's exporters, in batches on a thread of their own. See the
+OpenTelemetry's exporters do the sending, in batches on a thread of their own. See the
 `specification <https://opentelemetry.io/docs/specs/otel/protocol/exporter/>`_.
 """
 
@@ -17,6 +17,7 @@ from opentelemetry.util.re import parse_env_headers
 
 from brain_otel.configuration.error import ConfigurationError
 from brain_otel.destinations.batching import batch_options, create_batched
+from brain_otel.destinations.destination import UnsupportedReleaseError
 from brain_otel.destinations.probe import RETRY_TIME, send_probe
 from brain_otel.privacy import masked_url
 
@@ -32,7 +33,7 @@ SIGNALS = ("traces", "logs", "metrics")
 
 HTTP, GRPC = "http/protobuf", "grpc"
 DEFAULT_ENDPOINT = "default"
-"""What a file writes, or leaves out, for the protocol's own."""
+"""The word in a file for the default address of the protocol, as when there is no endpoint."""
 
 DEFAULT_ENDPOINTS = {HTTP: "http://localhost:4318", GRPC: "http://localhost:4317"}
 
@@ -53,23 +54,24 @@ _PACKAGES = {
 
 
 def create_destination(options: Options, settings: Settings) -> Destination | None:
-    """Send by OTLP; off where the file gives an empty ``endpoint``.
+    """Create the destination; None if the file gives an empty ``endpoint``.
 
-    The endpoint ``default`` is the protocol's own: port 4318 of localhost for HTTP, 4317 for gRPC.
+    The endpoint ``default`` is port 4318 of localhost for HTTP and 4317 for gRPC.
 
-    The options are those of OpenTelemetry's ``otlp_http`` and ``otlp_grpc`` exporters and ``batch`` processor,
-    times in milliseconds. What is left out comes from the exporter's standard variables (``OTEL_EXPORTER_OTLP_*``),
-    but for the headers, which are those given here alone.
+    The options are those of OpenTelemetry's ``otlp_http`` and ``otlp_grpc`` exporters and ``batch`` processor, times
+    in milliseconds. Missing options come from the standard variables (``OTEL_EXPORTER_OTLP_*``), except headers: only
+    those in the options are sent.
 
     Raises:
-        ConfigurationError: an option is wrong, or the protocol's package is not installed.
+        ConfigurationError: an option is wrong, or the package of the protocol is not installed.
+        UnsupportedReleaseError: the installed exporter package has another layout.
     """
     arguments, batch = _arguments(options), batch_options(options)
     if arguments is None:
         return None
     session = _session(options, arguments, settings)
     exporter = _create_exporter(options, arguments, session)
-    return waiting_for(session, create_batched("otlp", options.signal, exporter, batch))
+    return flushing_spool(session, create_batched("otlp", options.signal, exporter, batch))
 
 
 def describe(options: Options, settings: Settings) -> str:  # noqa: ARG001
@@ -81,7 +83,7 @@ def describe(options: Options, settings: Settings) -> str:  # noqa: ARG001
 
 
 def probe(options: Options, settings: Settings, timeout: float) -> str | None:
-    """Send one test span, log record or metric; what was delivered, None where it is off.
+    """Send one test span, log record or metric and return what was delivered; None if the destination is off.
 
     Raises:
         DeliveryError: it did not arrive.
@@ -101,7 +103,7 @@ def _protocol(options: Options) -> str:
 
 
 def _arguments(options: Options) -> dict[str, Any] | None:
-    """What the exporter is made with; None if there is no endpoint."""
+    """The arguments of the exporter; None if the file gives an empty endpoint."""
     protocol = _protocol(options)
     endpoint, url = options.text("endpoint"), options.text("url")
     arguments: dict[str, Any] = {
@@ -137,7 +139,7 @@ def _headers(options: Options) -> dict[str, str] | None:
         headers = {str(each["name"]).lower(): str(each.get("value") or "").strip() for each in value}
     else:
         text = str(value).strip()
-        # OpenTelemetry's parser logs what it cannot read, be it a secret.
+        # Checked first: OpenTelemetry's parser logs text that it cannot parse, which may be a secret.
         headers = dict(parse_env_headers(text, liberal=True)) if _HEADERS.fullmatch(text) else {}
     if not headers or not all(map(_HEADER.fullmatch, (f"{name}:{text}" for name, text in headers.items()))):
         raise options.error("headers", "a mapping, or pairs as in api-key=...,tenant=...")
@@ -177,19 +179,18 @@ def _session(options: Options, arguments: Mapping[str, Any], settings: Settings)
     return SpoolingSession(arguments["headers"], settings.delivery, options.signal, compress=compress)
 
 
-def waiting_for(session: Session, destination: Destination) -> Destination:
-    """``destination``, whose flush waits for what its ``session`` has spooled, if this process sends it."""
-    wait, end = getattr(session, "wait", None), getattr(session, "end", None)
-    if wait is None:
+def flushing_spool(session: Session, destination: Destination) -> Destination:
+    """``destination`` with a flush that also waits until the spool is sent, if ``session`` spools in this process."""
+    if not session.is_spooling:
         return destination
 
     def flush(timeout: float) -> bool:
         deadline = time.monotonic() + timeout
         complete = destination.flush(timeout)
-        wait(max(0.0, deadline - time.monotonic()))
+        session.wait(max(0.0, deadline - time.monotonic()))
         return complete
 
-    return destination._replace(flush=flush, end=end)
+    return destination._replace(flush=flush, end=session.end)
 
 
 def _create_exporter(options: Options, arguments: dict[str, Any], session: Session) -> Any:
@@ -199,6 +200,8 @@ def _create_exporter(options: Options, arguments: dict[str, Any], session: Sessi
     try:
         exporter = getattr(importlib.import_module(f"{package}.{module}"), name)
     except ImportError as error:
+        if error.name == f"{package}.{module}" and module.startswith("_"):
+            raise UnsupportedReleaseError(f"the installed {requirement} is not supported ({error})") from None
         raise ConfigurationError(
             f"{options.place}: the protocol {protocol} needs a package that is not installed; "
             f"allowed: pip install '{requirement}'"
@@ -219,9 +222,9 @@ def _http_only(arguments: dict[str, Any], session: Session) -> dict[str, Any]:
         "none": Compression.NoCompression,
     }
     return {
-        # What is spooled is compressed when it is sent.
+        # The shipper compresses what has been spooled.
         "compression": Compression.NoCompression
-        if hasattr(session, "wait")
+        if session.is_spooling
         else compressions.get(arguments["compression"]),
         "certificate_file": arguments["certificate"] or None,
         "client_key_file": arguments["client_key"] or None,

@@ -1,4 +1,4 @@
-"""The HTTP connections of OpenTelemetry's OTLP exporters, where a service is more than one process."""
+"""The HTTP session of OpenTelemetry's OTLP exporters, safe for a service of several processes."""
 
 from __future__ import annotations
 
@@ -17,21 +17,24 @@ _STANDARD_HEADERS = frozenset(
 
 
 def create_session(headers: Mapping[str, str] | None = None) -> Session:
-    """A session for an exporter, which sends ``headers`` and no others, beside what HTTP itself needs.
+    """Create a session that sends ``headers`` and no others, except those that HTTP itself needs.
 
-    Its certificate, if it has one, is the exporter's to set.
+    The exporter sets the certificate.
     """
     return Session(dict(headers or {}))
 
 
 class Session(requests.Session):
-    """Does not share connections with the process it was forked from, and trusts the certificate it was given.
+    """Sends only its own headers, shares no connection with a forked process, and trusts only its own certificate.
 
-    OpenTelemetry's exporters add the headers of ``OTEL_EXPORTER_OTLP_HEADERS`` to whatever they send: one vendor's
-    key would go to the address of another. Two processes that write to one connection read each other's answers.
-    And requests lets ``REQUESTS_CA_BUNDLE`` and ``CURL_CA_BUNDLE`` win over the certificate of the session
+    OpenTelemetry's exporters add the headers of ``OTEL_EXPORTER_OTLP_HEADERS`` to every request, so one vendor's key
+    would go to the address of another. Two processes that write to one connection read each other's answers.
+    And requests prefers ``REQUESTS_CA_BUNDLE`` and ``CURL_CA_BUNDLE`` to the certificate of the session
     (https://github.com/psf/requests/issues/3829).
     """
+
+    is_spooling = False
+    """Whether requests go to the spool on disk."""
 
     def __init__(self, own_headers: dict[str, str]) -> None:
         super().__init__()
@@ -39,7 +42,7 @@ class Session(requests.Session):
         self._pid = os.getpid()
 
     def send(self, request: Any, **kwargs: Any) -> Any:
-        """Send over a connection of this process."""
+        """Send ``request`` over a connection of this process."""
         if self._pid != os.getpid():
             self._pid = os.getpid()
             for prefix in ("https://", "http://"):
@@ -50,8 +53,14 @@ class Session(requests.Session):
         return super().send(request, **kwargs)
 
     def merge_environment_settings(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """Take proxies from the environment, and the certificate only if there is no other."""
+        """Take proxies from the environment, and the certificate only if the session has none."""
         settings = super().merge_environment_settings(*args, **kwargs)
         if isinstance(self.verify, str):
             settings["verify"] = self.verify
         return settings
+
+    def wait(self, timeout: float) -> None:
+        """Wait up to ``timeout`` seconds until this process has sent its spool; without a spool return at once."""
+
+    def end(self) -> None:
+        """Start no more requests, since the process ends."""

@@ -1,10 +1,11 @@
-"""OTLP over HTTP by way of the spool: what an exporter of OpenTelemetry's posts is written to disk instead."""
+"""An HTTP session that writes what OpenTelemetry's OTLP exporters post to the spool on disk."""
 
 from __future__ import annotations
 
 import logging
 import os
 import threading
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import requests
@@ -27,10 +28,12 @@ logger = logging.getLogger(__name__)
 
 
 class SpoolingSession(Session):
-    """Answers 200 to what is on disk; what cannot be written there is sent as it would be without a spool.
+    """Answers 200 once a request is on disk, and sends a request that cannot be written there over the network.
 
-    The exporter is to compress nothing: that is the shipper's.
+    The exporter must not compress; the shipper does.
     """
+
+    is_spooling = True
 
     def __init__(
         self, own_headers: Mapping[str, str] | None, settings: DeliverySettings, signal: Signal, *, compress: bool
@@ -49,14 +52,14 @@ class SpoolingSession(Session):
         self._has_failed = False
         self._is_closed = False
         self._supervisor = supervisor_of(self._directory, settings.shipper)
-        self._supervisor.wake("")  # something may wait there since the last run
+        self._supervisor.wake("")  # the last run may have left something in the spool
 
     def _reset(self) -> None:
-        """In a forked child, what the parent was just opening is the parent's."""
+        """Renew the lock in a forked child; a thread of the parent may have held it."""
         self._opening = threading.Lock()
 
     def send(self, request: Any, **kwargs: Any) -> Any:
-        """Write the request's body to disk."""
+        """Write the body of ``request`` to disk."""
         try:
             spool = self._open(request, kwargs)
             if len(request.body) > spool.largest:
@@ -77,20 +80,20 @@ class SpoolingSession(Session):
         response = requests.Response()
         response.status_code = 200
         response.url, response.request = request.url, request
-        response._content = b""
+        response.raw = BytesIO()
         return response
 
     def wait(self, timeout: float) -> None:
-        """Wait up to ``timeout`` seconds until what is on disk is sent, if this process is to send it."""
+        """Wait up to ``timeout`` seconds until this process has sent its spool; another process may be the sender."""
         if self._spool is not None and self._supervisor.mode == "thread":
             self._supervisor.wait(self._spool.folder, timeout)
 
     def end(self) -> None:
-        """The process ends: begin to send nothing more."""
+        """Start no more requests from the spool, since the process ends."""
         self._supervisor.stop()
 
     def close(self) -> None:
-        """Let the shipper know that no more comes."""
+        """Tell the shipper that this session writes no more."""
         if not self._is_closed:
             self._is_closed = True
             if self._spool is not None:
@@ -99,7 +102,7 @@ class SpoolingSession(Session):
         super().close()
 
     def _open(self, request: Any, options: Mapping[str, Any]) -> Spool:
-        """The spool; its target is known with the first request, when all variables have been looked at."""
+        """The spool. Its target follows from the first request, which has what the exporter read from variables."""
         if self._spool is None:
             with self._opening:
                 target = self._target(request, options)
@@ -107,7 +110,7 @@ class SpoolingSession(Session):
                 if opened is not None and self._spool is None:
                     self._target_id = target.id
                     self._spool = opened[0]
-                    leave(self._directory, self._settings.shipper)  # it is counted already
+                    leave(self._directory, self._settings.shipper)  # one use from `__init__`, one from `open_spool`
         if self._spool is None:
             raise OSError("there is no spool")
         return self._spool

@@ -1,0 +1,104 @@
+"""Tests of what reaches the processors and exporters of a destination, and of what cannot be masked."""
+
+import logging
+from typing import Any
+
+import pytest
+from opentelemetry._logs import LogRecord
+from opentelemetry.sdk._logs import ReadWriteLogRecord
+from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import MetricExporter, MetricsData, PeriodicExportingMetricReader
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from brain_otel.destinations.memory import Memory, MemoryMetricExporter
+from brain_otel.privacy import FILTERED
+from brain_otel.privacy.processors import MaskingLogRecordProcessor, MaskingSpanProcessor, mask_metrics_of
+from brain_otel.runtime.guard import forget_logged_places
+from tests.privacy.test_spans import CONTEXT, SECRET, secretive_span
+
+RESOURCE = Resource({"tenant.api_key": SECRET, "service.name": "shop"})
+
+
+@pytest.fixture(autouse=True)
+def _clean() -> None:
+    forget_logged_places()
+
+
+def errors_in(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+def test_a_span_that_cannot_be_masked_is_dropped_and_counted(caplog: pytest.LogCaptureFixture) -> None:
+    """The application may call a span anything. One line says so, and the next span arrives."""
+    exporter = InMemorySpanExporter()
+    processor = MaskingSpanProcessor(SimpleSpanProcessor(exporter))
+    for name in (7, 8, "work"):
+        processor.on_end(secretive_span(name=name))
+    assert [span.name for span in exporter.get_finished_spans()] == ["work"]
+    assert processor.dropped == 2
+    (line,) = errors_in(caplog)
+    assert "masking a span, which is dropped" in line
+
+
+def log_record(body: Any, attributes: Any) -> ReadWriteLogRecord:
+    return ReadWriteLogRecord(LogRecord(body=body, attributes=attributes), RESOURCE)
+
+
+def test_a_log_record_is_masked_with_its_resource() -> None:
+    """On a copy: other processors see what the application wrote."""
+    exporter = InMemoryLogRecordExporter()  # type: ignore[no-untyped-call]  # the SDK's has no types
+    given = log_record(f"password={SECRET}", {"api_key": SECRET, "kept": 1})
+    MaskingLogRecordProcessor(SimpleLogRecordProcessor(exporter)).on_emit(given)
+    (found,) = exporter.get_finished_logs()
+    assert found.log_record.body == f"password={FILTERED}"
+    assert found.log_record.attributes == {"api_key": FILTERED, "kept": 1}
+    assert found.resource.attributes == {"tenant.api_key": FILTERED, "service.name": "shop"}
+    assert SECRET not in found.to_json()
+    assert given.log_record.body == f"password={SECRET}"
+    assert given.resource is RESOURCE
+
+
+def test_a_log_record_that_cannot_be_masked_is_dropped_and_counted(caplog: pytest.LogCaptureFixture) -> None:
+    """As when a later SDK keeps the attributes elsewhere."""
+    exporter = InMemoryLogRecordExporter()  # type: ignore[no-untyped-call]  # the SDK's has no types
+    processor = MaskingLogRecordProcessor(SimpleLogRecordProcessor(exporter))
+    given = log_record(SECRET, {"api_key": SECRET})
+    del given.log_record.attributes
+    for _ in range(2):
+        processor.on_emit(given)
+    processor.on_emit(log_record("kept", {}))
+    assert [each.log_record.body for each in exporter.get_finished_logs()] == ["kept"]
+    assert processor.dropped == 2
+    (line,) = errors_in(caplog)
+    assert "masking a log record, which is dropped" in line
+
+
+def test_metrics_are_exported_with_a_masked_resource() -> None:
+    """Their values and the exporter's preferences stay."""
+    memory = Memory()
+    exporter: MetricExporter = MemoryMetricExporter(memory)
+    mask_metrics_of(exporter)
+    reader = PeriodicExportingMetricReader(exporter, export_interval_millis=3_600_000)
+    provider = MeterProvider([reader], resource=RESOURCE, shutdown_on_exit=False)
+    provider.get_meter("test").create_counter("orders").add(3)
+    provider.force_flush()
+    provider.shutdown()
+    found: MetricsData = memory.metrics[0]
+    (of_resource,) = found.resource_metrics
+    assert of_resource.resource.attributes == {"tenant.api_key": FILTERED, "service.name": "shop"}
+    assert SECRET not in found.to_json()
+    assert '"orders"' in found.to_json()
+
+
+def test_a_resource_without_secrets_is_the_same_object() -> None:
+    """Encoders group spans by it."""
+    exporter = InMemorySpanExporter()
+    resource = Resource({"service.name": "shop"})
+    processor = MaskingSpanProcessor(SimpleSpanProcessor(exporter))
+    for _ in range(2):
+        processor.on_end(ReadableSpan("work", CONTEXT, resource=resource))
+    assert [span.resource is resource for span in exporter.get_finished_spans()] == [True, True]
