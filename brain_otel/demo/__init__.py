@@ -1,1 +1,1 @@
-"""The demo: a small BRAiN Core with its database, cache and LLM API, traced by this package."""
+"""``brain-otel demo``: a small BRAiN Core with a database, a cache and an LLM API, traced by this package."""

@@ -1,4 +1,4 @@
-"""The demo's course: start the services, send traffic, show what was traced, say what to do for Sentry."""
+"""Runs the demo: starts the services, sends requests, shows the traces, and says how to see them in Sentry."""
 
 from __future__ import annotations
 
@@ -30,85 +30,85 @@ PATIENCE = 10.0
 """Seconds to wait for the traces of one request."""
 
 QUIET = 0.25
-"""Seconds without news of a trace after which ``--serve`` prints it, so that both services are in one tree."""
+"""Seconds that ``--serve`` waits for another local trace before it prints, so that both services share a tree."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scenario:
-    """One request and what it is to show."""
+    """One request and what it shows."""
 
     title: str
     remark: str
     method: str
     path: str
     traces: int = 1
-    """How many local traces come of it."""
+    """How many local traces the request causes."""
 
 
 SCENARIOS = (
     Scenario(
         title="A request",
-        remark="the cache misses, the database answers; set_user_context() names the user",
+        remark="a cache miss, then a database query; set_user_context() adds the user",
         method="GET",
         path="/missions/1",
     ),
     Scenario(
         title="Two services, one trace",
-        remark="HTTPX carries the trace to the LLM API, whose spans are in the tree",
+        remark="HTTPX propagates the trace to the LLM API, whose spans are in the same tree",
         method="POST",
         path="/missions/1/plan",
         traces=2,
     ),
     Scenario(
         title="A background task and a job",
-        remark="the task is part of its request, the job a trace of its own",
+        remark="the task belongs to its request; the job has a trace of its own",
         method="POST",
         path="/missions?name=Paint+the+fence",
         traces=3,
     ),
     Scenario(
         title="A slow query",
-        remark="what takes 100 ms or more stands out",
+        remark="spans of 100 ms or more are highlighted",
         method="GET",
         path="/reports/usage",
     ),
     Scenario(
         title="A query in a loop",
-        remark="the same statement for each row: N+1",
+        remark="one statement for each row is marked as N+1",
         method="GET",
         path="/missions",
     ),
     Scenario(
         title="An unhandled error",
-        remark="one event, under the request in which it happened",
+        remark="one event, linked to its request",
         method="GET",
         path="/missions/1/budget",
     ),
     Scenario(
         title="A handled error",
-        remark="the LLM API answers 429; capture_exception() reports it, the request goes on",
+        remark="the LLM API answers 429; capture_exception() reports it, and the request succeeds",
         method="POST",
         path="/missions/1/review",
         traces=2,
     ),
     Scenario(
         title="Not found",
-        remark="a trace, but no error event: a 404 is the client's affair",
+        remark="a trace, but no error event: a 404 is the client's mistake",
         method="GET",
         path="/mission/1",
     ),
 )
 
 
-class Gathering:
-    """The local traces as they come in, from the console destination."""
+class TraceReceiver:
+    """Receives finished local traces from the console destination."""
 
     def __init__(self, processor: ConsoleSpanProcessor) -> None:
         self._arrived: Queue[FinishedTrace] = Queue()
         processor.show = self._arrived.put
 
     def wait_for(self, count: int, seconds: float) -> list[FinishedTrace]:
-        """``count`` local traces, or fewer if they do not come within so many seconds."""
+        """``count`` local traces, or fewer after ``seconds``, with the events that belong to no local trace."""
         deadline = time.monotonic() + seconds
         found: list[FinishedTrace] = []
         while sum(each.collected is not None for each in found) < count:
@@ -119,7 +119,7 @@ class Gathering:
         return found
 
     def next_trace(self) -> list[FinishedTrace]:
-        """What comes in until nothing more does for a moment."""
+        """The next local traces, until none arrives for :data:`QUIET` seconds."""
         found = [self._arrived.get()]
         while more := self.wait_for(1, QUIET):
             found += more
@@ -130,36 +130,36 @@ def run(*, serve: bool = False, port: int | None = None, width: int | None = Non
     """Run the demo.
 
     Args:
-        serve: Leave the services up afterwards, printing each trace, until Ctrl-C.
-        port: BRAiN Core's port, else a free one.
-        width: Columns of the output, else the terminal's.
-        svg: A file to draw the output in.
+        serve: Keep the services running afterwards, and print each trace, until Ctrl-C.
+        port: The port of BRAiN Core. By default a free one.
+        width: Columns of the output. By default the terminal's.
+        svg: A file in which to draw the output.
 
     Raises:
-        ConfigurationError: the environment does not allow for it.
-        ServiceError: a service could not be started.
+        ConfigurationError: a variable is wrong, or disables telemetry.
+        ServiceError: a service did not start.
     """
     screen = Screen(width=width, draw=svg is not None)
     settings = demo_settings(os.environ)
-    gathering = start(settings)
+    receiver = start(settings)
     try:
         with running_services(port) as core_port:
             screen.introduce()
             shown: list[FinishedTrace] = []
             for number, scenario in enumerate(SCENARIOS, 1):
-                shown += _show(number, core_port, scenario, gathering, screen)
+                shown += _show(number, core_port, scenario, receiver, screen)
             screen.sum_up(shown)
             screen.say_what_next(settings, sent=telemetry.flush(5.0))
             if svg is not None:
                 screen.save(svg)
             if serve:
-                _serve(core_port, gathering, screen)
+                _serve(core_port, receiver, screen)
     finally:
         telemetry.shutdown()
 
 
 def demo_settings(environ: Mapping[str, str]) -> Settings:
-    """The settings of the packaged development file: every trace on the console, and in Sentry if a DSN is set."""
+    """The packaged development settings: every trace goes to the console, and to Sentry if there is a DSN."""
     variables = {
         key: value
         for key, value in environ.items()
@@ -168,36 +168,36 @@ def demo_settings(environ: Mapping[str, str]) -> Settings:
     variables = {"OTEL_SERVICE_NAME": "brain-otel-demo", **variables, "SENTRY_TRACES_SAMPLE_RATE": "1.0"}
     settings = read_settings(variables, config_file=packaged_files() / "development.yaml")
     if settings.disabled:
-        raise ConfigurationError("OTEL_SDK_DISABLED is true; allowed: false, since the demo shows what is traced")
+        raise ConfigurationError("OTEL_SDK_DISABLED is true; allowed: false, because the demo shows traces")
     console = Options(name="console")
     sentry = (each for each in settings.destinations if each.name == "sentry")
     return settings._replace(destinations=(console, *sentry))
 
 
-def start(settings: Settings) -> Gathering:
-    """Set tracing up, with what the console would print kept for the demo to show."""
+def start(settings: Settings) -> TraceReceiver:
+    """Set up telemetry, and receive the traces that the console would print."""
     processors = [each.span_processor for each in telemetry.start(settings)]
-    return Gathering(next(each for each in processors if isinstance(each, ConsoleSpanProcessor)))
+    return TraceReceiver(next(each for each in processors if isinstance(each, ConsoleSpanProcessor)))
 
 
-def _show(number: int, port: int, scenario: Scenario, gathering: Gathering, screen: Screen) -> list[FinishedTrace]:
-    # Not HTTPX, which is traced here and would begin the trace.
+def _show(number: int, port: int, scenario: Scenario, receiver: TraceReceiver, screen: Screen) -> list[FinishedTrace]:
+    # HTTPX is instrumented in this process and would start the trace itself.
     connection = HTTPConnection(HOST, port, timeout=PATIENCE)
     try:
         connection.request(scenario.method, scenario.path)
         connection.getresponse().read()
     finally:
         connection.close()
-    traces = gathering.wait_for(scenario.traces, PATIENCE)
+    traces = receiver.wait_for(scenario.traces, PATIENCE)
     screen.show_scenario(number, scenario.title, scenario.remark, traces)
     return traces
 
 
-def _serve(port: int, gathering: Gathering, screen: Screen) -> None:
+def _serve(port: int, receiver: TraceReceiver, screen: Screen) -> None:
     """Print each trace until Ctrl-C."""
     screen.invite(f"http://{HOST}:{port}")
     try:
         while True:
-            screen.show(gathering.next_trace())
+            screen.show(receiver.next_trace())
     except KeyboardInterrupt:
         sys.stdout.write("\n")

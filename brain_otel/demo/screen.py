@@ -1,4 +1,4 @@
-"""What the demo shows: on the terminal, and in an SVG drawing if one is wanted."""
+"""Shows the demo's output on the terminal and, on request, draws it as SVG."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DRAWING = Layout(width=110, shorten=True)
 
 
 class Screen:
-    """Shows lines and trees on stdout, and draws them if ``draw``."""
+    """Writes lines and trees to stdout, and draws them if ``draw`` is true."""
 
     def __init__(self, *, width: int | None, draw: bool) -> None:
         self._layout = layout_for(sys.stdout) if width is None else Layout(width=width, shorten=True)
@@ -35,31 +35,28 @@ class Screen:
             )
 
     def say(self, *lines: Line) -> None:
-        """Show ``lines`` as they are."""
+        """Show ``lines`` unchanged."""
         write(lines, sys.stdout)
         self._draw(lines)
 
     def show(self, traces: Sequence[FinishedTrace]) -> None:
-        """Show ``traces`` as trees, each as wide as there is room."""
+        """Show ``traces`` as trees, as wide as the terminal and the drawing allow."""
         write([*render(traces, self._layout), []], sys.stdout)
         if self._drawing is not None:
             self._draw([*render(traces, DRAWING), []])
 
     def introduce(self) -> None:
-        """Say what is running."""
-        self.say(
-            [("brain-otel demo", "bold")],
-            [("BRAiN Core and the LLM API it calls (FastAPI), SQLite, Valkey: real, on this machine, traced.", "")],
-            [],
-        )
+        """Say which services run."""
+        services = "Two FastAPI services, BRAiN Core and the LLM API that it calls, run here with SQLite and Valkey."
+        self.say([("brain-otel demo", "bold")], [(services, "")], [])
 
     def show_scenario(self, number: int, title: str, remark: str, traces: Sequence[FinishedTrace]) -> None:
-        """Show what came of one request."""
+        """Show the traces of one request."""
         self.say([(f"{number}  {title}", "bold magenta"), (f"  {remark}", "dim")])
         self.show(traces)
 
     def sum_up(self, traces: Sequence[FinishedTrace]) -> None:
-        """Show every error and message with the trace to which it belongs."""
+        """Show each error and message with its trace."""
         rows = [(note, _name(each)) for each in traces for note in each.notes]
         names = max((len(name) for _, name in rows), default=0)
         self.say([("Errors and messages, each with its trace", "bold magenta")])
@@ -72,33 +69,33 @@ class Screen:
         self.say([])
 
     def say_what_next(self, settings: Settings, *, sent: bool) -> None:
-        """Say how the same is seen in Sentry, or, with a DSN, that it goes there."""
+        """Say how to see the same in Sentry; with a DSN, say whether everything was sent there."""
         if settings.sentry is not None:
-            fate = "All of this is on its way" if sent else "Not all of this could be handed over in time"
-            self.say([(f"{fate} to Sentry, environment {settings.environment}.", "bold")], [])
+            outcome = "Everything was sent" if sent else "Not everything could be sent in time"
+            self.say([(f"{outcome} to Sentry, environment {settings.environment}.", "bold")], [])
             return
         self.say(
             [("To see the same in Sentry", "bold magenta"), ("  run this demo, or your service, with", "dim")],
             [("   SENTRY_DSN=https://<key>@<host>/<project>", "green")],
-            [("and put two lines into your service:", "dim")],
+            [("and add two lines to your service:", "dim")],
             [("   import brain_otel", "green")],
             [("   brain_otel.setup()", "green")],
             [],
         )
 
     def invite(self, url: str) -> None:
-        """Say where the service listens."""
+        """Say where BRAiN Core listens."""
         self.say(
             [
                 (f"BRAiN Core listens on {url}", "bold"),
                 (f"  try: curl {url}/missions/2  (all routes: {url}/docs)", ""),
             ],
-            [("Each trace is shown here. Ctrl-C ends it.", "dim")],
+            [("Each trace is shown here. Press Ctrl-C to stop.", "dim")],
             [],
         )
 
     def save(self, path: Path) -> None:
-        """Write the drawing."""
+        """Write the drawing to ``path``."""
         if self._drawing is not None:
             drawn = self._drawing.export_svg(title="brain-otel demo", theme=SVG_EXPORT_THEME, unique_id="demo")
             path.write_text(drawn, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What the demo runs, for as long as it runs: a Valkey, a database file and two services under uvicorn."""
+"""Runs what the demo needs: Valkey, a database file and two services under uvicorn."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ START_TIMEOUT = 20.0
 
 
 class ServiceError(Exception):
-    """A service of the demo could not be started; the message says which and what to do."""
+    """A service of the demo did not start; the message says which one and what to do."""
 
 
 @contextmanager
 def running_services(port: int | None) -> Iterator[int]:
-    """Run everything; gives the port of BRAiN Core, which is ``port`` or a free one.
+    """Run everything, and yield the port of BRAiN Core: ``port``, or a free one.
 
     Raises:
-        ServiceError: ``port`` is taken, or a service did not start.
+        ServiceError: ``port`` cannot be used, or a service did not start.
     """
     with (
         _ended_by_signals(),
@@ -59,7 +59,7 @@ def running_services(port: int | None) -> Iterator[int]:
 
 @contextmanager
 def _served(app: FastAPI, listener: socket.socket) -> Iterator[None]:
-    """Serve ``app`` from a thread, silently: what happens is in the traces."""
+    """Serve ``app`` from a thread, without log output: the traces show what happens."""
     config = uvicorn.Config(app, log_config=None, log_level="critical", access_log=False, timeout_graceful_shutdown=2)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, args=([listener],), name=app.title, daemon=True)
@@ -78,7 +78,7 @@ def _served(app: FastAPI, listener: socket.socket) -> Iterator[None]:
 
 @contextmanager
 def _ended_by_signals() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP unwind the stack as Ctrl-C does, so that nothing stays behind."""
+    """Let SIGTERM and SIGHUP unwind the stack as Ctrl-C does, so that everything is cleaned up."""
     names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
     before = {getattr(signal, name): signal.signal(getattr(signal, name), _end) for name in names}
     try:
@@ -94,7 +94,7 @@ def _end(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001
 
 
 def _tcp_socket() -> socket.socket:
-    # With the protocol named asyncio turns Nagle's algorithm off; else each answer would wait 40 ms for an ACK.
+    # asyncio disables Nagle's algorithm only if the protocol is named; each response would wait 40 ms for an ACK.
     return socket.socket(proto=socket.IPPROTO_TCP)
 
 

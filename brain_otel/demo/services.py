@@ -1,7 +1,6 @@
 """The demo's two services: BRAiN Core (missions and agents) and the LLM API that it calls.
 
-They are written as any FastAPI service is. Nothing in them is traced by hand but the job, which is no request
-and so has no span of its own until it asks for one.
+They are ordinary FastAPI services. Only the job creates its spans by hand, because no request surrounds it.
 """
 
 import asyncio
@@ -46,7 +45,7 @@ SLOW_REPORT = text(
 
 @dataclass(frozen=True, kw_only=True)
 class Resources:
-    """What BRAiN Core works with."""
+    """The database, the cache, the LLM API and the job queue of BRAiN Core."""
 
     database: AsyncEngine
     cache: Redis
@@ -78,7 +77,7 @@ routes = APIRouter()
 
 @routes.get("/missions/{mission_id}")
 async def read_mission(mission_id: int, core: Core) -> dict[str, Any]:
-    """One mission: from the cache, else from the database."""
+    """One mission, from the cache or from the database."""
     brain_otel.set_user_context(user_id="ada", subscription_tier="premium")
     key = f"mission:{mission_id}"
     cached = await core.cache.get(key)
@@ -93,7 +92,7 @@ async def read_mission(mission_id: int, core: Core) -> dict[str, Any]:
 
 @routes.get("/missions")
 async def list_missions(core: Core) -> list[dict[str, Any]]:
-    """All missions with their steps, asked for one by one: the mistake called N+1."""
+    """All missions with their steps; one query for each mission is the mistake called N+1."""
     missions = await core.rows(ALL_MISSIONS)
     return [
         {"name": each.name, "steps": [step.name for step in await core.rows(STEPS_OF_MISSION, id=each.id)]}
@@ -124,7 +123,7 @@ async def plan_mission(mission_id: int, core: Core) -> dict[str, str]:
 
 @routes.post("/missions/{mission_id}/review")
 async def review_mission(mission_id: int, core: Core) -> dict[str, str]:
-    """Let the LLM review the mission; it has no capacity, which is handled and reported."""
+    """Let the LLM review the mission; it has no capacity, so the error is handled and reported."""
     try:
         return {"review": await core.ask("overload")}
     except httpx.HTTPStatusError as error:
@@ -134,7 +133,7 @@ async def review_mission(mission_id: int, core: Core) -> dict[str, str]:
 
 @routes.get("/missions/{mission_id}/budget")
 async def mission_budget(mission_id: int, core: Core) -> dict[str, float]:
-    """The budget of each agent; the mission has none, which nobody thought of."""
+    """The budget of each agent; fails because the mission has no agents."""
     brain_otel.set_tag("agent_type", "finance")
     rows = await core.rows(FIND_MISSION, id=mission_id)
     return {"budget": 1_000 / rows[0].agents}
@@ -148,7 +147,7 @@ async def usage_report(core: Core, minutes: int = 900_000) -> dict[str, int]:
 
 
 async def process_missions(core: Resources) -> None:
-    """The worker: processes one mission after the other."""
+    """Process one mission after the other."""
     while True:
         mission_id = await core.jobs.get()
         with brain_otel.start_transaction(name="process_mission", op="task.run") as transaction:
@@ -179,7 +178,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 def create_database(path: Path) -> None:
-    """Make the database file with some missions in it."""
+    """Create the database file with some missions."""
     with closing(sqlite3.connect(path)) as connection:
         connection.executescript(SCHEMA)
         connection.executemany("INSERT INTO missions (name) VALUES (?)", [(name,) for name in MISSIONS])
@@ -188,7 +187,7 @@ def create_database(path: Path) -> None:
 
 
 def create_core(*, database_url: str, cache_url: str, llm_url: str) -> FastAPI:
-    """BRAiN Core."""
+    """Create the FastAPI app of BRAiN Core."""
     app = FastAPI(title="BRAiN Core", lifespan=lifespan)
     app.state.resources = Resources(
         database=create_async_engine(database_url),
@@ -200,7 +199,7 @@ def create_core(*, database_url: str, cache_url: str, llm_url: str) -> FastAPI:
 
 
 def create_llm_api() -> FastAPI:
-    """The LLM API: it answers any prompt, save one for which it has no capacity."""
+    """Create the LLM API, which answers any prompt except ``overload``."""
     app = FastAPI(title="LLM API")
 
     @app.post("/v1/completions")

