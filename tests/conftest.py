@@ -1,10 +1,12 @@
 """Fixtures for all tests. Slow imports and servers wait until a test asks for them."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.support.collector import CollectorMissingError, find_collector
 from tests.support.ingest import SentryIngest
 
 if TYPE_CHECKING:
@@ -36,6 +38,31 @@ def postgres(worker_id: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
     with start_once_a_run(Postgres, worker_id, tmp_path_factory.getbasetemp()) as running:
         yield running
+
+
+def pytest_report_header() -> str | None:
+    """Say which tests a machine without the OpenTelemetry Collector leaves out."""
+    try:
+        find_collector()
+    except CollectorMissingError as missing:
+        return f"tests that need the collector are deselected: {missing}"
+    return None
+
+
+def pytest_deselected(items: Sequence[pytest.Item]) -> None:
+    """Let a worker tell its controller how many tests it does not run."""
+    output = getattr(items[0].config, "workeroutput", None) if items else None
+    if output is not None:
+        output["deselected"] = output.get("deselected", 0) + len(items)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Count what the workers deselect in pytest's last line; all workers deselect the same."""
+    reporter = node.config.pluginmanager.get_plugin("terminalreporter")
+    count = getattr(node, "workeroutput", {}).get("deselected", 0)
+    if reporter is not None and count:
+        reporter.stats["deselected"] = [SimpleNamespace()] * count
 
 
 @pytest.hookimpl(wrapper=True)

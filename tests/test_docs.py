@@ -35,6 +35,7 @@ from tests.privacy.test_planted_secrets import PLANTED
 from tests.service.test_linking import CASES
 from tests.support import ROOT
 from tests.support.process import PROGRAMS, Server, free_port, run_python
+from tests.support.tiers import quick_first
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -108,6 +109,7 @@ def kind_of(block: str) -> str:
 
 
 @pytest.mark.parametrize("block", all_blocks("python"))
+@pytest.mark.thorough
 def test_every_python_block_runs(block: str, ingest: SentryIngest, tmp_path: Path) -> None:
     """Each block runs in a process of its own that sends to a Sentry server; pytest runs the blocks with tests."""
     environment = {"SENTRY_DSN": ingest.dsn, "SENTRY_ENVIRONMENT": "test"}
@@ -122,6 +124,7 @@ def test_every_python_block_runs(block: str, ingest: SentryIngest, tmp_path: Pat
 
 
 @pytest.mark.parametrize("block", all_blocks("yaml"))
+@pytest.mark.thorough
 def test_every_yaml_block_is_a_complete_file(block: str, ingest: SentryIngest, tmp_path: Path) -> None:
     """`setup()` accepts every configuration file; other blocks are complete files of their kind."""
     kind = kind_of(block)
@@ -181,8 +184,8 @@ def test_the_example_of_a_destination_prints_slow_spans(ingest: SentryIngest, tm
     assert "slow_spans.milliseconds is 'soon'; allowed: a number from 0 to 3600000" in refused.stderr
 
 
-@pytest.mark.parametrize("preload", [False, True], ids=["", "preload_app"])
-@pytest.mark.parametrize("launcher", [False, True], ids=["setup", "launcher"])
+@pytest.mark.parametrize("preload", quick_first([False, True]), ids=["", "preload_app"])
+@pytest.mark.parametrize("launcher", quick_first([False, True]), ids=["setup", "launcher"])
 def test_the_recipe_for_gunicorn_runs(ingest: SentryIngest, tmp_path: Path, preload: bool, launcher: bool) -> None:
     """With the page's settings and app, the requests of all workers arrive, including the last ones."""
     app, settings = re.findall(r"^```python\n(.*?)^```", section(RECIPES, "## gunicorn"), re.DOTALL | re.MULTILINE)

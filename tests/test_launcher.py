@@ -167,10 +167,18 @@ def other_distro_first(directory: Path) -> tuple[Path, ...]:
     [
         pytest.param({}, id="nothing chosen"),
         pytest.param(
-            {"OTEL_PYTHON_DISTRO": "brain_otel", "OTEL_PYTHON_CONFIGURATOR": "brain_otel"}, id="ours chosen"
+            {"OTEL_PYTHON_DISTRO": "brain_otel", "OTEL_PYTHON_CONFIGURATOR": "brain_otel"},
+            id="ours chosen",
+            marks=pytest.mark.thorough,
         ),
-        pytest.param({"OTEL_PYTHON_CONFIGURATOR": "brain_otel"}, id="our configurator chosen"),
-        pytest.param({"OTEL_PYTHON_DISTRO": "distro", "OTEL_PYTHON_CONFIGURATOR": "brain_otel"}, id="their distro"),
+        pytest.param(
+            {"OTEL_PYTHON_CONFIGURATOR": "brain_otel"}, id="our configurator chosen", marks=pytest.mark.thorough
+        ),
+        pytest.param(
+            {"OTEL_PYTHON_DISTRO": "distro", "OTEL_PYTHON_CONFIGURATOR": "brain_otel"},
+            id="their distro",
+            marks=pytest.mark.thorough,
+        ),
     ],
 )
 def test_beside_another_distro_a_request_is_traced_once(choice: dict[str, str]) -> None:
@@ -193,9 +201,12 @@ def test_beside_another_distro_the_users_own_variable_counts() -> None:
     [
         pytest.param({"OTEL_PYTHON_CONFIGURATOR": "configurator"}, False, id="their configurator"),
         pytest.param(
-            {"OTEL_PYTHON_DISTRO": "distro", "OTEL_PYTHON_CONFIGURATOR": "configurator"}, False, id="both theirs"
+            {"OTEL_PYTHON_DISTRO": "distro", "OTEL_PYTHON_CONFIGURATOR": "configurator"},
+            False,
+            id="both theirs",
+            marks=pytest.mark.thorough,
         ),
-        pytest.param({}, True, id="theirs found first"),
+        pytest.param({}, True, id="theirs found first", marks=pytest.mark.thorough),
     ],
 )
 def test_where_another_is_in_charge_the_log_says_how_to_choose_ours(

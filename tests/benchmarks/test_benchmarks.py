@@ -74,6 +74,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Measured, str]:
     return left, left.command("--sections", "cpu,load", "--json", str(left.figures))
 
 
+@pytest.mark.thorough
 def test_one_command_prints_a_table_of_each_section(measured: tuple[Measured, str]) -> None:
     """The tables have ratios to the floor, and the measured goals."""
     printed = measured[1]
@@ -83,6 +84,7 @@ def test_one_command_prints_a_table_of_each_section(measured: tuple[Measured, st
     assert "Server, SQL, Redis and HTTP spans were seen in what each product sent." in printed
 
 
+@pytest.mark.thorough
 def test_the_file_has_medians_least_and_every_run(measured: tuple[Measured, str]) -> None:
     """For each figure of each variant."""
     found = json.loads(measured[0].figures.read_text())
@@ -97,6 +99,7 @@ def test_the_file_has_medians_least_and_every_run(measured: tuple[Measured, str]
                 assert only[figure] == found["medians"][section][name][figure]
 
 
+@pytest.mark.thorough
 def test_the_benchmark_counts_what_the_shipper_sends(measured: tuple[Measured, str]) -> None:
     """The shipper's process outlives the application; the benchmark waits for it."""
     (only,) = json.loads(measured[0].figures.read_text())["runs"]["cpu"][OURS_BESIDE]
@@ -104,6 +107,7 @@ def test_the_benchmark_counts_what_the_shipper_sends(measured: tuple[Measured, s
     assert sorted(only["spans"]) == ["http", "redis", "server", "sql"]
 
 
+@pytest.mark.thorough
 def test_the_drawing_and_the_page_are_made_from_the_file_alone(
     measured: tuple[Measured, str], tmp_path: Path
 ) -> None:
@@ -210,6 +214,7 @@ def test_the_documented_variants_exist() -> None:
     assert {BARE, FLOOR, OURS_BESIDE, SENTRY_ALONE, "logfire", "ddtrace", "elastic-apm"} <= set(names)
 
 
+@pytest.mark.thorough
 def test_the_floor_traces_every_call_of_the_request(valkey: Valkey) -> None:
     """The floor, the unit of all ratios, has contrib's spans, including the statement's."""
     code = (

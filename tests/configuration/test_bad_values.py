@@ -17,6 +17,7 @@ from brain_otel.configuration.file_choice import packaged_files
 from tests.support import ROOT
 from tests.support.bad_configurations import CASES, DSN, KEY, TOP, Bad
 from tests.support.process import PROGRAMS, Server, free_port, run_python, uvicorn_command
+from tests.support.tiers import quick_first
 
 RUN_ALL = """
 import json, logging, os, sys, traceback
@@ -193,7 +194,7 @@ def check_log(case: Bad, text: str, message: str) -> None:
     assert case.secret not in text
 
 
-@pytest.mark.parametrize("name", LAUNCHED)
+@pytest.mark.parametrize("name", quick_first(LAUNCHED, 3))
 def test_a_launched_application_runs_and_answers(name: str, outcomes: dict[str, Any], folder: Path) -> None:
     """Under `opentelemetry-instrument` the text that `setup()` raises is one line of the log."""
     case, env = launched(name, folder)
@@ -205,7 +206,7 @@ def test_a_launched_application_runs_and_answers(name: str, outcomes: dict[str, 
     check_log(case, done.stderr, outcomes[name]["message"])
 
 
-@pytest.mark.parametrize("name", ["misspelt dsn", "dsn with no project"])
+@pytest.mark.parametrize("name", quick_first(["misspelt dsn", "dsn with no project"]))
 def test_a_launched_server_runs_and_answers(name: str, outcomes: dict[str, Any], folder: Path) -> None:
     """Under uvicorn, with requests that are traced elsewhere, and one that fails."""
     case, env = launched(name, folder)

@@ -16,6 +16,7 @@ from brain_otel.configuration.file_choice import packaged_files
 from brain_otel.configuration.loading import read_settings
 from brain_otel.configuration.simple_form import is_simple_form
 from tests.support.process import run_python
+from tests.support.tiers import quick_first
 
 SCHEMA = json.loads((resources.files("opentelemetry.configuration") / "schema.json").read_text(encoding="utf-8"))
 
@@ -132,7 +133,7 @@ VARIABLES = {
 }
 
 
-@pytest.mark.parametrize("text", USUAL.values(), ids=USUAL)
+@pytest.mark.parametrize("text", quick_first(USUAL.values(), 5), ids=USUAL)
 def test_providers_are_those_that_opentelemetry_would_make(tmp_path: Path, text: str) -> None:
     file = in_file(tmp_path, text)
     assert read_settings({}, config_file=file).simple_form

@@ -9,6 +9,7 @@ from tests.delivery import latency
     ("delivery", "faults"),
     [("memory", ("healthy", "hangs")), ("thread", ("healthy", "disk full"))],
 )
+@pytest.mark.thorough
 def test_a_request_is_answered_whatever_fails(delivery: str, faults: tuple[str, ...]) -> None:
     """Nothing is raised; the times are printed. `python -m tests.delivery.latency` measures for longer."""
     cases = latency.measure((delivery,), faults, rounds=1, count=40, rate=100.0)

@@ -14,6 +14,7 @@ from tests.instrumentation.target import HttpTarget
 from tests.support import ROOT
 from tests.support.process import free_port, run_python
 from tests.support.services import Postgres, Valkey
+from tests.support.tiers import quick_first
 
 Point = dict[str, Any]
 
@@ -116,7 +117,7 @@ def run(postgres: Postgres, valkey: Valkey, target: HttpTarget, cluster: Valkey)
     return used
 
 
-@pytest.mark.parametrize("rate", RATES)
+@pytest.mark.parametrize("rate", quick_first(RATES))
 @pytest.mark.parametrize("use", SQL)
 def test_every_statement_is_measured(run: Run, use: str, rate: str) -> None:
     """Sampled or not, by operation; many rows of one INSERT are one, and a failed one says why."""

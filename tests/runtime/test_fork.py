@@ -22,6 +22,7 @@ from tests.support import ROOT
 from tests.support.ingest import SentryIngest
 from tests.support.otlp import OtlpReceiver
 from tests.support.process import Server, environment, free_port, gunicorn_command, run_python, uvicorn_command
+from tests.support.tiers import quick_first
 
 CHILD_OUTLIVES = """
 import os, sys, time
@@ -187,7 +188,9 @@ SERVERS = {
 DETECTED = "detection/development: {detectors: [{service: }]}"
 
 
-@pytest.mark.parametrize(("name", "more"), [*((name, "") for name in SERVERS), ("gunicorn preload", DETECTED)])
+@pytest.mark.parametrize(
+    ("name", "more"), quick_first([*((name, "") for name in SERVERS), ("gunicorn preload", DETECTED)])
+)
 def test_each_worker_has_an_instance_id(ingest: SentryIngest, tmp_path: Path, name: str, more: str) -> None:
     """The same on all that one sends, by whatever way, and no other worker's."""
     with OtlpReceiver() as receiver:

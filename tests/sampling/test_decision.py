@@ -15,6 +15,7 @@ from brain_otel.sampling.context import deferred, with_sample_rand, with_sentry_
 from brain_otel.sampling.decision import sample_rand
 from brain_otel.sentry.propagator import SentryPropagator
 from tests.sampling.chosen import SeededIds, Service, caller, decision, with_rand
+from tests.support.tiers import quick_first
 
 TRACES = 20_000
 RATES = (0.0, 0.01, 0.1, 0.5, 1.0)
@@ -48,7 +49,7 @@ def test_the_interval_is_the_binomial_one() -> None:
     assert abs(high - (2_000 + deviation)) < 2
 
 
-@pytest.mark.parametrize("rate", RATES)
+@pytest.mark.parametrize("rate", quick_first(RATES, 3))
 def test_the_share_that_is_recorded_is_the_rate(rate: float) -> None:
     """Of 20,000 traces within the binomial 99.9 % interval, each recorded as a whole or not at all."""
     service = Service(rate, ids=SeededIds(SEED))
@@ -75,6 +76,7 @@ def test_a_trace_that_nobody_records_costs_a_span_of_ids() -> None:
 
 
 class TestShares:
+    @pytest.mark.thorough
     def test_the_smaller_set_is_inside_the_larger(self) -> None:
         """By the same random number: the console all, a file half, Sentry a tenth."""
         service = Service(shares={"console": 1.0, "file": 0.5, "sentry": 0.1}, ids=SeededIds(SEED))

@@ -359,6 +359,7 @@ class TestBounds:
 LOCAL_TRACES = 10_000
 
 
+@pytest.mark.thorough
 def test_ten_thousand_local_traces_with_abandoned_spans_stay_in_bounds(keeping: Any) -> None:
     """All open at once, on several threads, with spans that nobody ends: what is held is under the bound."""
     bound = 8_000_000
@@ -401,6 +402,7 @@ def test_ten_thousand_local_traces_with_abandoned_spans_stay_in_bounds(keeping: 
         tracemalloc.stop()
 
 
+@pytest.mark.thorough
 def test_no_error_among_ten_thousand_is_lost(keeping: Any) -> None:
     """Open at once, with abandoned spans and bounds that hold a tenth of them; those that fail all arrive."""
     service = keeping(max_traces=1_000, max_spans=3_000)

@@ -14,6 +14,7 @@ from tests.instrumentation.process import sentry_environment
 from tests.support import ROOT
 from tests.support.ingest import SentryIngest
 from tests.support.process import Server, free_port, gunicorn_command, uvicorn_command
+from tests.support.tiers import quick_first
 
 APP = "tests.apps.servers:app"
 
@@ -75,8 +76,11 @@ def trace_of(event: dict[str, Any]) -> str:
     return str(event["contexts"]["trace"]["trace_id"])
 
 
-@pytest.mark.parametrize("door", DOORS)
-@pytest.mark.parametrize("name", SERVERS)
+CASES = [*zip(SERVERS, DOORS * 2, strict=True), *zip(SERVERS, DOORS[::-1] * 2, strict=True)]
+"""Every server with one door, then every server with the other."""
+
+
+@pytest.mark.parametrize(("name", "door"), quick_first(CASES, len(SERVERS)))
 def test_every_request_arrives_once_and_none_is_lost_at_the_end(ingest: SentryIngest, name: str, door: str) -> None:
     """What was observed until the very SIGTERM is sent, and the server ends in time."""
     port = free_port()
@@ -117,7 +121,7 @@ def answers_until(server: Server, path: str, text: str, timeout: float = 20.0) -
     raise AssertionError(f"{path} never answered {text!r}:\n{server.output}")
 
 
-@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("door", quick_first(DOORS))
 def test_a_reloaded_app_is_traced_as_the_first_was(ingest: SentryIngest, tmp_path: Path, door: str) -> None:
     """After an edit each request is traced once still, and what the old process had is not lost."""
     source = (ROOT / "tests" / "apps" / "servers.py").read_text()

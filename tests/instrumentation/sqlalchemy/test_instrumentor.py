@@ -178,6 +178,7 @@ def test_connect_spans_come_where_asked_for(tmp_path: Path, postgres: Postgres, 
     assert [span["description"] for span in outcome.spans("two")] == ["SELECT ?", "SELECT ?"]
 
 
+@pytest.mark.thorough
 def test_sqlalchemy_2_0_is_traced_as_2_1_is() -> None:
     """In an environment with the older release the same statements make the same spans."""
     packages = ["sqlalchemy[asyncio]>=2.0,<2.1", "aiosqlite"]
