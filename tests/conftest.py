@@ -1,16 +1,35 @@
 """Fixtures for all tests. Slow imports and servers wait until a test asks for them."""
 
+import os
 from collections.abc import Generator, Iterator, Sequence
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from brain_otel.runtime.fast_paths import configure_fast_paths
+from brain_otel.testing import Telemetry, captured_telemetry
 from tests.support.collector import CollectorMissingError, find_collector
 from tests.support.ingest import SentryIngest
 
 if TYPE_CHECKING:
     from tests.support.services import Postgres, Valkey
+
+SWITCH = "BRAIN_OTEL_FAST_PATHS"
+"""Set to `false` to run the tests without fast paths."""
+
+
+@pytest.fixture(autouse=True)
+def _fast_paths() -> None:
+    """Turn the fast paths on or off as the environment says, for tests that set nothing up."""
+    configure_fast_paths(os.environ.get(SWITCH) != "false")
+
+
+@pytest.fixture
+def telemetry() -> Iterator[Telemetry]:
+    """Provide the package's own fixture, with the switch of the fast paths from the environment."""
+    with captured_telemetry({SWITCH: os.environ[SWITCH]} if SWITCH in os.environ else None) as captured:
+        yield captured
 
 
 @pytest.fixture

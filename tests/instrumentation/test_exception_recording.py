@@ -248,7 +248,8 @@ def test_it_passes_through_both_kinds_of_fastapis_spans(kind: str, said: str, tm
     """The request's span says what it was: contrib's in an event, FastAPI's own in an attribute."""
     (tmp_path / "telemetry.yaml").write_text(
         f'file_format: "1.1"\ntracer_provider: {{processors: [{{memory: }}]}}\n'
-        f"distribution: {{brain_otel: {{instrumentation: {{fastapi: {kind}}}}}}}\n"
+        'distribution: {brain_otel: {fast_paths: "${BRAIN_OTEL_FAST_PATHS:-true}", '
+        f"instrumentation: {{fastapi: {kind}}}}}}}\n"
     )
     done = run_python(FASTAPI, {"SENTRY_ENVIRONMENT": "test"}, cwd=tmp_path, pythonpath=[ROOT])
     assert done.returncode == 0, done.stderr

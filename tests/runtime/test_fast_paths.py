@@ -3,7 +3,7 @@
 import pytest
 
 from brain_otel.configuration.loading import read_settings
-from brain_otel.runtime.fast_paths import fast_paths_enabled
+from brain_otel.runtime.fast_paths import configure_fast_paths, fast_paths_enabled
 from brain_otel.testing import captured_telemetry
 
 
@@ -16,7 +16,7 @@ def test_a_variable_sets_the_switch_in_every_packaged_file(environment: str, wor
 
 def test_setup_applies_the_switch_until_telemetry_is_forgotten() -> None:
     """Code that runs after `setup()` sees the configured value; the next set-up starts from the default."""
-    assert fast_paths_enabled()
+    configure_fast_paths(True)
     with captured_telemetry({"BRAIN_OTEL_FAST_PATHS": "false"}):
         assert not fast_paths_enabled()
     assert fast_paths_enabled()

@@ -29,8 +29,8 @@ def free_port() -> int:
 
 
 def environment(extra: Mapping[str, str] | None = None, *, pythonpath: Sequence[Path | str] = ()) -> dict[str, str]:
-    """Return PATH, HOME and LANG of this process, PYTHONPATH as given, and `extra`; inherit nothing else."""
-    base = {name: os.environ[name] for name in ("HOME", "LANG") if name in os.environ}
+    """Return PATH, HOME, LANG and the switch of the fast paths, PYTHONPATH as given, and `extra`; nothing else."""
+    base = {name: os.environ[name] for name in ("HOME", "LANG", "BRAIN_OTEL_FAST_PATHS") if name in os.environ}
     base["PATH"] = os.pathsep.join([str(PROGRAMS), os.environ.get("PATH", os.defpath)])
     if pythonpath:
         base["PYTHONPATH"] = os.pathsep.join(map(str, pythonpath))

@@ -70,6 +70,7 @@ propagator: {composite: [{tracecontext: }, {baggage: }, {sentry: }]}
 distribution:
   brain_otel:
     sentry: {dsn: "${SENTRY_DSN}", profiles_sample_rate: 0}
+    fast_paths: ${BRAIN_OTEL_FAST_PATHS:-true}
     instrumentation: {fastapi: KIND, health_checks: [/healthz, /readyz, /sub/up]}
 """
 

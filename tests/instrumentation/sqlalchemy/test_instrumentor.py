@@ -89,6 +89,7 @@ tracer_provider:
 distribution:
   brain_otel:
     sentry: {dsn: "${SENTRY_DSN}"}
+    fast_paths: ${BRAIN_OTEL_FAST_PATHS:-true}
     instrumentation: {sqlalchemy_connect_spans: true}
 """
 
