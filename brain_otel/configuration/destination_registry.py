@@ -1,7 +1,7 @@
-"""Which destinations there are: name -> module, this package's and those of other packages' entry points.
+"""Finds the module of a destination by its name.
 
-Other packages add a destination through an entry point of the group ``brain_otel_destination``. Its name is the
-destination's name, its value a module with ``create_destination``.
+This package's destinations are in ``REGISTRY``. Other packages add theirs with an entry point of the group
+``brain_otel_destination``: its name is the destination's name, its value a module with ``create_destination``.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-# Remembers what is installed, which OpenTelemetry's API has to look for in any case.
+# Caches what is installed, which OpenTelemetry's API looks up anyway.
 from opentelemetry.util._importlib_metadata import entry_points
 
 from brain_otel.configuration.error import ConfigurationError
@@ -17,51 +17,62 @@ from brain_otel.configuration.error import ConfigurationError
 if TYPE_CHECKING:
     from brain_otel.configuration.options import Options, Signal
 
-
 ENTRY_POINTS = "brain_otel_destination"
-"""The group of the entry points by which other packages add destinations."""
+"""The group of entry points by which other packages add destinations."""
 
+_OTEL_COMPONENTS = "brain_otel.destinations.otel_components"
 
 REGISTRY = {
-    "batch": "brain_otel.destinations.otel_components",
+    "batch": _OTEL_COMPONENTS,
     "console": "brain_otel.destinations.console.destination",
     "file": "brain_otel.destinations.file.destination",
     "memory": "brain_otel.destinations.memory",
     "otlp": "brain_otel.destinations.otlp.destination",
     "sentry": "brain_otel.destinations.sentry",
     "sentry_otlp": "brain_otel.destinations.sentry_otlp",
-    "simple": "brain_otel.destinations.otel_components",
+    "simple": _OTEL_COMPONENTS,
 }
-"""Name -> module, imported when an environment uses it. ``batch`` and ``simple`` are OpenTelemetry's own."""
+"""Name -> module, imported when a file uses it. ``batch`` and ``simple`` are OpenTelemetry's own processors."""
+
+_OTEL_METRIC_EXPORTERS = ("otlp_http", "otlp_grpc", "otlp_file/development", "console")
 
 
-UPSTREAM_METRIC_EXPORTERS = ("otlp_http", "otlp_grpc", "otlp_file/development", "console")
-"""Metric exporters that are OpenTelemetry's own; ``console`` is ours for traces."""
+def is_otel_metric_exporter(name: str, signal: Signal) -> bool:
+    """Whether OpenTelemetry's own metric exporter is meant; ``console`` is ours for traces."""
+    return signal == "metrics" and name in _OTEL_METRIC_EXPORTERS
 
 
-def is_known(name: str) -> bool:
-    """Whether a file may use this name. Those of this package are its own, whatever else is installed."""
-    return name in REGISTRY or name in known_names()
+def is_known(name: str, signal: Signal) -> bool:
+    """Whether a file may use this name for ``signal``."""
+    return name in REGISTRY or is_otel_metric_exporter(name, signal) or name in known_names()
 
 
 def known_names() -> tuple[str, ...]:
-    """Every name that a file may use, this package's first."""
+    """Every destination's name, this package's first; nobody else can take those."""
     return tuple(dict.fromkeys([*REGISTRY, *(each.name for each in entry_points(group=ENTRY_POINTS))]))
 
 
-def load_module(given: Options) -> Any:
-    """The module of a destination.
+def load_module(options: Options) -> Any:
+    """Import the module of a destination.
 
     Raises:
-        ConfigurationError: there is none of this name, it cannot be imported, or it does not take the signal.
+        ConfigurationError: the name is unknown, the import fails, or the destination does not take the signal.
     """
-    if given.signal == "metrics" and given.name in UPSTREAM_METRIC_EXPORTERS:
-        return importlib.import_module("brain_otel.destinations.otel_components")
-    module = _load(given.name)
-    if given.signal not in _signals(module):
+    if is_otel_metric_exporter(options.name, options.signal):
+        return importlib.import_module(_OTEL_COMPONENTS)
+    module = _load(options.name)
+    if options.signal not in _signals(module):
         allowed = ", ".join(_signals(module))
-        raise ConfigurationError(f"{given.place} is given for {given.signal}; allowed: {allowed}")
+        raise ConfigurationError(f"{options.place} is given for {options.signal}; allowed: {allowed}")
     return module
+
+
+def takes(name: str, signal: Signal) -> bool:
+    """Whether the destination takes ``signal``; True if it cannot be loaded, since creating it tells why."""
+    try:
+        return is_otel_metric_exporter(name, signal) or signal in _signals(_load(name))
+    except ConfigurationError:
+        return True
 
 
 def _load(name: str) -> Any:
@@ -81,13 +92,3 @@ def _load(name: str) -> Any:
 
 def _signals(module: Any) -> tuple[str, ...]:
     return tuple(getattr(module, "SIGNALS", ("traces",)))
-
-
-def takes(name: str, signal: Signal) -> bool:
-    """Whether the destination of this name takes ``signal``; of one that cannot be loaded, that shows later."""
-    if signal == "metrics" and name in UPSTREAM_METRIC_EXPORTERS:
-        return True
-    try:
-        return signal in _signals(_load(name))
-    except ConfigurationError:
-        return True

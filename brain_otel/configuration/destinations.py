@@ -1,25 +1,23 @@
-"""The destinations of a configuration file: where they stand, what variables add, and what replaces them.
+"""Reads the destinations of a configuration file, and lets variables replace or complete them.
 
-OpenTelemetry's places for what is sent somewhere are ``tracer_provider.processors``, ``logger_provider.processors``
-and, one level deeper, the exporters of ``meter_provider.readers``. A destination of ours is a plugin component there.
+OpenTelemetry's places for destinations are ``tracer_provider.processors``, ``logger_provider.processors`` and, one
+level deeper, the exporters of ``meter_provider.readers``. Our destinations are plugin components there.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from brain_otel.configuration.destination_registry import UPSTREAM_METRIC_EXPORTERS, is_known, known_names, takes
+from brain_otel.configuration.destination_registry import is_known, is_otel_metric_exporter, known_names, takes
 from brain_otel.configuration.error import configuration_error
 from brain_otel.configuration.options import Options
+from brain_otel.configuration.values import BadValueError, number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from brain_otel.configuration.document import Document, Key
     from brain_otel.configuration.options import Signal
-
-METRIC_EXPORTER = "brain_otel"
-"""The name under which OpenTelemetry finds our metric exporters (entry point ``opentelemetry_metrics_exporter``)."""
 
 PROCESSORS: dict[Signal, tuple[str, str]] = {
     "traces": ("tracer_provider", "processors"),
@@ -32,35 +30,45 @@ _REPLACED_BY: dict[Signal, str] = {
     "logs": "OTEL_LOGS_EXPORTER",
     "metrics": "OTEL_METRICS_EXPORTER",
 }
-_INTERVAL = "OTEL_METRIC_EXPORT_INTERVAL"
-_MAX_INTERVAL = 86_400_000
-"""Milliseconds, a day."""
+_NEED_OPTIONS = ("batch", "simple", "file")
+"""Destinations that a variable cannot name: they do nothing without options."""
 
-_OTLP_OPTIONS = ("endpoint", "protocol", "headers", "compression", "certificate", "client_key", "client_certificate")
+_INTERVAL = "OTEL_METRIC_EXPORT_INTERVAL"
+_read_interval = number(1, 86_400_000, whole=True, unit="milliseconds")
+_read_seconds = number(above=0, high=3_600, unit="seconds")
+
+_OTLP_OPTIONS = (
+    "endpoint",
+    "protocol",
+    "headers",
+    "compression",
+    "certificate",
+    "client_key",
+    "client_certificate",
+    "timeout",
+)
 
 
 def read_destinations(document: Document, environ: Mapping[str, str]) -> tuple[Options, ...]:
     """Every destination of the file, once for each signal.
 
     Raises:
-        ConfigurationError: one is unknown, or Sentry is to get the same spans twice.
+        ConfigurationError: a name is unknown, or a destination that allows one use a signal has two.
     """
     found: list[Options] = []
     for signal, place in PROCESSORS.items():
         for index, component in enumerate(document.get(*place) or ()):
             ((name, values),) = component.items()
-            found.append(_options(document, environ, name, values, signal, (*place, index, name), index))
+            found.append(_options(document, environ, name, values, signal, (*place, index, name)))
     for index, reader in enumerate(document.get(*READERS) or ()):
         periodic = reader.get("periodic") or {}
         if not periodic.get("exporter"):
-            continue  # a pull reader: all of it is OpenTelemetry's
-        if periodic.get("interval") == 0:  # which OpenTelemetry's schema allows, and its SDK does not
-            raise document.error(
-                (*READERS, index, "periodic", "interval"), 0, "a whole number of milliseconds from 1 on"
-            )
+            continue  # OpenTelemetry makes pull readers itself
+        key: Key = (*READERS, index, "periodic")
+        if periodic.get("interval") == 0:  # OpenTelemetry's schema allows it, its SDK does not
+            raise document.error((*key, "interval"), 0, "a whole number of milliseconds from 1 on")
         ((name, values),) = periodic["exporter"].items()
-        key = (*READERS, index, "periodic", "exporter", name)
-        found.append(_options(document, environ, name, values, "metrics", key, index))
+        found.append(_options(document, environ, name, values, "metrics", (*key, "exporter", name)))
     _reject_twice(document, found)
     return tuple(found)
 
@@ -68,10 +76,11 @@ def read_destinations(document: Document, environ: Mapping[str, str]) -> tuple[O
 def replace_destinations(document: Document, environ: Mapping[str, str], *, packaged: bool) -> list[str]:
     """Let ``OTEL_TRACES_EXPORTER`` and its like replace the destinations of a packaged file.
 
-    Returns what to tell the user: beside a file of their own these variables are ignored, as the specification wants.
+    With a file of the user's own these variables have no effect, as the specification says. Returns what to tell
+    the user about that.
 
     Raises:
-        ConfigurationError: a variable names an unknown destination.
+        ConfigurationError: a variable names a destination that is unknown or does not take the signal.
     """
     notices = []
     for signal, variable in _REPLACED_BY.items():
@@ -86,23 +95,16 @@ def replace_destinations(document: Document, environ: Mapping[str, str], *, pack
 
 def _names(value: str, variable: str, signal: Signal) -> list[str]:
     names = list(dict.fromkeys(name.strip() for name in value.split(",") if name.strip()))
-    needs_options = ("batch", "simple", "file")
-    allowed = [name for name in known_names() if name not in needs_options and takes(name, signal)]
-    unknown = [name for name in names if name not in allowed and name != "none"]
-    if not names or unknown or ("none" in names and len(names) > 1):
-        raise configuration_error(variable, value, f"none, or some of {', '.join(allowed)}")
-    return [name for name in names if name != "none"]
+    if names == ["none"]:
+        return []
+    if not names or not all(_can_be_named(name, signal) for name in names):
+        allowed = ", ".join(name for name in known_names() if _can_be_named(name, signal))
+        raise configuration_error(variable, value, f"none, or some of {allowed}")
+    return names
 
 
-def _interval(environ: Mapping[str, str]) -> int:
-    """Milliseconds between two exports of metrics, as the variable says."""
-    digits = environ[_INTERVAL].strip()
-    interval = int(digits) if digits.isdecimal() and len(digits) <= len(str(_MAX_INTERVAL)) else 0
-    if not 0 < interval <= _MAX_INTERVAL:
-        raise configuration_error(
-            _INTERVAL, environ[_INTERVAL], f"a whole number of milliseconds from 1 to {_MAX_INTERVAL}"
-        )
-    return interval
+def _can_be_named(name: str, signal: Signal) -> bool:
+    return name in known_names() and name not in _NEED_OPTIONS and takes(name, signal)
 
 
 def _replace(document: Document, signal: Signal, names: list[str], environ: Mapping[str, str]) -> None:
@@ -113,19 +115,27 @@ def _replace(document: Document, signal: Signal, names: list[str], environ: Mapp
     for name in names:
         index, component = known.get(name, (None, {name: {}}))
         if index is None and signal == "metrics":
-            periodic: dict[str, Any] = next(
+            file_times: dict[str, Any] = next(
                 (each["periodic"] for _, each in known.values() if "periodic" in each), {}
             )
-            if "interval" not in periodic and _INTERVAL in environ:
-                periodic = {**periodic, "interval": _interval(environ)}
-            component = {"periodic": {**periodic, "exporter": component}}  # as often as the file says
-        place = None if index is None else (provider, key, index)
-        document.record_origin((provider, key, len(components)), _REPLACED_BY[signal], moved_from=place)
+            component = {"periodic": {**_interval(environ), **file_times, "exporter": component}}
+        moved_from = None if index is None else (provider, key, index)
+        document.record_origin((provider, key, len(components)), _REPLACED_BY[signal], moved_from=moved_from)
         components.append(component)
     if not components and signal != "traces":
         document.data.pop(provider, None)
         return
     document.data[provider] = {**(document.data.get(provider) or {}), key: components}
+
+
+def _interval(environ: Mapping[str, str]) -> dict[str, int]:
+    """The ``interval`` of a reader that the file does not have."""
+    if _INTERVAL not in environ:
+        return {}
+    try:
+        return {"interval": _read_interval(environ[_INTERVAL])}
+    except BadValueError as error:
+        raise configuration_error(_INTERVAL, error.value, error.allowed) from None
 
 
 def _name_of(component: Mapping[str, Any]) -> str:
@@ -140,11 +150,9 @@ def _options(
     values: Mapping[str, Any] | None,
     signal: Signal,
     key: Key,
-    index: int,
 ) -> Options:
-    if not is_known(name) and not _is_upstream(name, signal):
-        allowed = ", ".join(known_names())
-        raise document.error(key[:-1], name, allowed)
+    if not is_known(name, signal):
+        raise document.error(key[:-1], name, ", ".join(known_names()))
     given = dict(values or {})
     if name == "otlp":
         given = _with_otlp_variables(document, environ, given, signal, key)
@@ -152,33 +160,28 @@ def _options(
         given,
         name=name,
         signal=signal,
-        index=index,
+        index=int(key[2]),
         place=document.place(key),
         chosen_by=document.set_by(key[:3]),
-        refuse=lambda path, value, allowed: document.error((*key, *path), value, allowed),
+        make_error=lambda path, value, allowed: document.error((*key, *path), value, allowed),
     )
-
-
-def _is_upstream(name: str, signal: Signal) -> bool:
-    """Whether it is a metric exporter of OpenTelemetry's, as ``console`` is for metrics alone."""
-    return signal == "metrics" and name in UPSTREAM_METRIC_EXPORTERS
 
 
 def _with_otlp_variables(
     document: Document, environ: Mapping[str, str], given: dict[str, Any], signal: Signal, key: Key
 ) -> dict[str, Any]:
-    """The options with the standard variables where the file does not say otherwise.
+    """Complete the options with OpenTelemetry's standard variables.
 
-    A signal's own variable, such as ``OTEL_EXPORTER_OTLP_TRACES_ENDPOINT``, comes before the general one, and where
-    the file reads the general one, before the file.
+    A signal's variable, such as ``OTEL_EXPORTER_OTLP_TRACES_ENDPOINT``, comes before the general one. It also comes
+    before the file where the file reads the general one.
     """
-    for option in (*_OTLP_OPTIONS, "timeout"):
+    for option in _OTLP_OPTIONS:
         general = f"OTEL_EXPORTER_OTLP_{option.upper()}"
         own = f"OTEL_EXPORTER_OTLP_{signal.upper()}_{option.upper()}"
         if option in given and document.variable((*key, option)) != general:
             continue
         if option == "endpoint" and given.get("url"):
-            continue  # the file says the whole address
+            continue  # the file gives the whole address
         name = "url" if option == "endpoint" and own in environ else option
         variable = own if own in environ else general
         if variable not in environ or (variable == general and option in given):
@@ -191,19 +194,20 @@ def _with_otlp_variables(
 
 
 def _milliseconds(document: Document, key: Key, seconds: str) -> float:
-    """A timeout from a variable: OpenTelemetry's exporters for Python take it for seconds."""
+    """Convert a timeout of a variable: OpenTelemetry's exporters for Python read it as seconds."""
     try:
-        number = float(seconds)
-    except ValueError:
-        number = -1.0
-    if not 0 < number <= 3_600:
-        raise document.error(key, seconds, "a number of seconds above 0, up to 3600")
-    return number * 1_000
+        return float(_read_seconds(seconds)) * 1_000
+    except BadValueError as error:
+        raise document.error(key, seconds, error.allowed) from None
 
 
 def _reject_twice(document: Document, found: list[Options]) -> None:
     for signal, place in (*PROCESSORS.items(), ("metrics", READERS)):
-        names = [each.name for each in found if each.signal == signal and not _is_upstream(each.name, signal)]
+        names = [
+            each.name
+            for each in found
+            if each.signal == signal and not is_otel_metric_exporter(each.name, each.signal)
+        ]
         for name in ("sentry", "sentry_otlp", "console", "memory"):
             if names.count(name) > 1:
                 raise document.error(place, ", ".join(names), f"{name} once")

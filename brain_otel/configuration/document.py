@@ -1,11 +1,10 @@
-"""A configuration file with its variables filled in, that remembers which variable gave which value.
+"""Parses a configuration file, fills its variables in, and remembers which variable gave which value.
 
 The file is in OpenTelemetry's `declarative format <https://opentelemetry.io/docs/specs/otel/configuration/>`_.
-``${VAR}`` and ``${VAR:-default}`` are filled in as the specification's
-`substitution rules <https://opentelemetry.io/docs/specs/otel/configuration/data-model/>`_ say, from a mapping
-that the caller gives; upstream's loader reads ``os.environ`` and forgets where a value came from. One thing
-differs on purpose: a variable that is set to the empty string counts as unset, as in every other place of
-OpenTelemetry's specification.
+``${VAR}`` and ``${VAR:-default}`` follow the specification's
+`substitution rules <https://opentelemetry.io/docs/specs/otel/configuration/data-model/>`_, with one difference: a
+variable that is set to the empty string counts as unset, as everywhere else in the specification. Upstream's loader
+reads ``os.environ`` and forgets where a value came from; this one takes the variables as a mapping.
 """
 
 from __future__ import annotations
@@ -33,12 +32,12 @@ if TYPE_CHECKING:
 Key = tuple[str | int, ...]
 
 Variables = dict[int, tuple[str, ...]]
-"""The variables that a scalar node has been filled in from, by the node's identity."""
+"""Identity of a scalar node -> the variables in it."""
 
 _LOADERS: tuple[Any, ...] = (*filter(None, [getattr(yaml, "CSafeLoader", None)]), yaml.SafeLoader)
-"""PyYAML over libyaml, in a tenth of the time, where it was built with that; and PyYAML's own.
+"""PyYAML's loader over libyaml if PyYAML was built with it, and its pure Python loader.
 
-The latter has the last word: it takes what libyaml refuses, such as ``[tracecontext:]``.
+The first takes a tenth of the time. The second reads files that libyaml rejects, such as ``[tracecontext:]``.
 """
 
 _REFERENCE = r"\$\{(?:env:)?([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}"
@@ -52,7 +51,7 @@ _MAX_VALUES = 100_000
 
 
 class Document:
-    """The parsed content of one file: ``data``, and messages that name the place of a bad value."""
+    """The parsed content of one file, and errors that name the place of a bad value."""
 
     def __init__(
         self, source: str, data: dict[str, Any], root: yaml.Node | None = None, variables: Variables | None = None
@@ -64,7 +63,7 @@ class Document:
         self._given: dict[Key, tuple[str, Key | None]] = {}
 
     def get(self, *key: str | int) -> Any:
-        """The value at ``key``, or None where any part of the way is missing."""
+        """The value at ``key``; None if any part of the path is missing."""
         value: Any = self.data
         for part in key:
             if isinstance(value, dict):
@@ -76,7 +75,7 @@ class Document:
         return value
 
     def read(self, key: Key, reader: Callable[[Any], Any], default: Any = None) -> Any:
-        """What ``reader`` makes of the value at ``key``; ``default`` where there is none.
+        """The value at ``key`` as ``reader`` reads it; ``default`` if there is none.
 
         Raises:
             ConfigurationError: the reader rejects the value.
@@ -88,23 +87,20 @@ class Document:
             raise self.error((*key, *error.path), error.value, error.allowed) from None
 
     def record_origin(self, key: Key, variable: str, *, moved_from: Key | None = None) -> None:
-        """Remember that ``variable`` gave what is at ``key``, or that it has moved there from another place."""
+        """Remember that ``variable`` put the value at ``key`` there, maybe from another place of the file."""
         self._given[key] = (variable, moved_from)
 
     def set_by(self, key: Key) -> str:
-        """The variable that has put what is at ``key`` there; empty if the file has."""
+        """The variable that put the value at ``key`` there; empty if the file did."""
         return self._given.get(key, ("", None))[0]
 
     def variable(self, key: Key) -> str | None:
-        """The variable that gave the value at ``key``, or would have given it; the first where there are several.
-
-        None where the file itself says the value.
-        """
+        """The first variable in the value at ``key``, set or not; None if the file gives the value itself."""
         names = self.variables(key)
         return names[0] if names else None
 
     def variables(self, key: Key) -> tuple[str, ...]:
-        """The variables that are filled in at ``key``, in their order."""
+        """The variables in the value at ``key``, in order."""
         variable, in_file = self._origin(key)
         if in_file is None:
             return (variable,)
@@ -115,21 +111,17 @@ class Document:
 
     def error(self, key: Key, value: object, allowed: str) -> ConfigurationError:
         """The error to raise for ``value`` at ``key``: the place, the value and what is allowed."""
-        variables = self.variables(key)
-        place = self.place(key)
-        hidden = is_secret_name(".".join(map(str, key))) or any(map(is_secret_name, variables))
-        if hidden and value not in (None, ""):
-            return ConfigurationError(f"{place} is {MASK}; allowed: {allowed}")
-        return configuration_error(place, value, allowed)
+        secret = any(map(is_secret_name, (".".join(map(str, key)), *self.variables(key))))
+        return configuration_error(self.place(key), value, allowed, secret=secret)
 
     def place(self, key: Key) -> str:
-        """Where ``key`` is, in words: the file and the path, and the variable that gave it."""
+        """The place of ``key`` for messages: the variable that gave the value, the file and the path."""
         variable = self.variable(key)
         path = ".".join(str(part) for part in self._origin(key)[1] or key) or "the top level"
         return f"{variable} ({self.source}: {path})" if variable else f"{self.source}: {path}"
 
     def _origin(self, key: Key) -> tuple[str, Key | None]:
-        """Where the file has what is at ``key``; None, and the variable, where it has not."""
+        """The variable that put the value at ``key`` there, and where the file has it; None if it has not."""
         for length in range(len(key), 0, -1):
             if key[:length] in self._given:
                 variable, moved_from = self._given[key[:length]]
@@ -138,10 +130,10 @@ class Document:
 
 
 def read_document(path: Path, environ: Mapping[str, str], *, path_from: str = "") -> Document:
-    """Read and fill in the file at ``path``, which the variable or argument ``path_from`` named.
+    """Read the file at ``path``, which the variable or argument ``path_from`` named, and fill its variables in.
 
     Raises:
-        ConfigurationError: it cannot be read, or is no YAML or JSON mapping.
+        ConfigurationError: the file cannot be read, or is no YAML or JSON mapping.
     """
     source = str(path)
     content = _read(path, path_from or "The configuration file")
@@ -159,7 +151,7 @@ def _read(path: Path, path_from: str) -> bytes:
         if not path.exists() or path.is_file() or path.is_dir():
             with path.open("rb") as file:
                 return file.read(_MAX_BYTES + 1)
-        why = "Not a file"  # a pipe might keep the application waiting for ever
+        why = "Not a file"  # reading a pipe could block forever
     except (OSError, ValueError) as error:
         why = (error.strerror if isinstance(error, OSError) else None) or str(error)
     raise ConfigurationError(
@@ -177,8 +169,8 @@ def _parse(source: str, text: str, environ: Mapping[str, str]) -> Document:
         data = loader.construct_document(root)
     except ConfigurationError:
         raise
-    except Exception as error:  # PyYAML lets a KeyError and an AttributeError out too
-        # Not `from error`: its text quotes the file.
+    except Exception as error:  # PyYAML also raises KeyError and AttributeError
+        # Not `from error`, whose text quotes the file.
         raise ConfigurationError(f"{source} cannot be parsed: {_fault(error)}; allowed: YAML or JSON") from None
     if not isinstance(data, dict):
         raise ConfigurationError(f"{source} holds a {type(data).__name__}; allowed: a mapping")
@@ -186,12 +178,12 @@ def _parse(source: str, text: str, environ: Mapping[str, str]) -> Document:
 
 
 def _composed(text: str) -> tuple[Any, yaml.Node | None]:
-    """A loader, and the tree of ``text`` that it has made."""
-    *quick, own = _LOADERS
-    for kind in quick:
+    """A loader, and the node tree that it makes of ``text``."""
+    *fast, pure = _LOADERS
+    for kind in fast:
         with suppress(yaml.YAMLError):
             return _tree(kind(text))
-    return _tree(own(text))
+    return _tree(pure(text))
 
 
 def _tree(loader: Any) -> tuple[Any, yaml.Node | None]:
@@ -202,7 +194,7 @@ def _tree(loader: Any) -> tuple[Any, yaml.Node | None]:
 
 
 def _fault(error: Exception) -> str:
-    """What is wrong and on which line, without what stands there."""
+    """What is wrong on which line, without the text of the line."""
     if isinstance(error, RecursionError):
         return f"nested deeper than {_MAX_DEPTH} levels"
     if not isinstance(error, yaml.MarkedYAMLError):
@@ -213,7 +205,7 @@ def _fault(error: Exception) -> str:
 
 
 class _Filler:
-    """Fills in every value of a node tree once and notes where each came from."""
+    """Fills the variables of a node tree in, each node once, and notes which variables a node has."""
 
     def __init__(self, source: str, loader: yaml.SafeLoader, environ: Mapping[str, str]) -> None:
         self.variables: Variables = {}
@@ -224,7 +216,7 @@ class _Filler:
         self._above: list[yaml.Node] = []
 
     def fill_in(self, node: yaml.Node, key: Key = ()) -> int:
-        """Walk ``node`` and count its values; an alias shares its anchor's node, and is walked once."""
+        """Fill ``node`` in and count its values. An alias shares its anchor's node, which is filled in once."""
         if any(node is above for above in self._above):
             raise ValueError(f"the alias at {'.'.join(map(str, key))} contains itself")
         if len(key) > _MAX_DEPTH:
@@ -251,7 +243,7 @@ class _Filler:
         for name, _ in node.value:
             if not isinstance(name, yaml.ScalarNode) or name.tag == _MERGE:
                 continue
-            name.tag = _STRING  # `on` or `1` is text as a key
+            name.tag = _STRING  # the keys `on` and `1` are text too
             if name.value in seen:
                 place = f"{self._source}: {'.'.join(map(str, (*key, name.value)))}"
                 line = name.start_mark.line + 1
@@ -274,7 +266,7 @@ class _Filler:
 
 
 def _child(node: yaml.Node | None, part: str | int) -> yaml.Node | None:
-    """The node at ``part`` of ``node``; the later of two that a merge has put side by side."""
+    """The node at ``part`` of ``node``. A merge puts two nodes of one key side by side: the later one counts."""
     if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
         child: yaml.Node = node.value[part]
         return child

@@ -1,7 +1,6 @@
-"""How a wrong value is refused: its place, the value and what is allowed, in one line that gives no secret away.
+"""The error for a wrong value: its place, the value and what is allowed, in one line without secrets.
 
-A value is masked by what it looks like as well as by the name it goes under, since a secret in the wrong place is
-one of the mistakes that are to be told.
+A value is masked by its name and by its look, since a secret in the wrong place is a common mistake.
 """
 
 from __future__ import annotations
@@ -19,11 +18,11 @@ _SECRET_NAME = expression(
     r"dsn|secret|token|password|passwd|authorization|credential|api[_-]?key|headers", re.IGNORECASE
 )
 _FOLDERS = ("PWD", "OLDPWD")
-"""Variables in which a shell keeps where it is and was: their names look like a password's."""
+"""A shell's variables for folders: their names look like a password's."""
 
-# Compiled when something is refused.
+# Only compiled when there is an error.
 _REVEALING = r"""
-    (?<=//) [^/\s@]+ (?=@)                                # what stands before the host of an address
+    (?<=//) [^/\s@]+ (?=@)                                # user and password in an address
     | \b (?:bearer|basic) \s+ [^\s'",;]+                  # an Authorization header
     | \b eyJ [\w-]+ (?:\.[\w-]+)*                         # a JSON web token
     | \b (?:sk|pk|sntry[su]|gh[pousr]|glpat|xox[abprs]) [_-] [^\s'",;]{8,}
@@ -37,11 +36,11 @@ _REVEALING = r"""
 class ConfigurationError(Exception):
     """A setting is wrong. The message names the place, the value (masked if secret) and what is allowed."""
 
-    __module__ = "brain_otel"  # where users find it, as tracebacks tell
+    __module__ = "brain_otel"  # where users import it from, for tracebacks
 
 
 def is_secret_name(name: str) -> bool:
-    """Whether a value under this key path or variable is never shown."""
+    """Whether messages never show the value of this key path or variable."""
     return name not in _FOLDERS and (_SECRET_NAME.search(name) is not None or is_sensitive(name))
 
 
@@ -56,7 +55,7 @@ def masked(text: str) -> str:
 
 
 def shown(value: object) -> str:
-    """``value`` for a message; of a block only its keys, for there may be a secret anywhere in it."""
+    """``value`` for a message; only the keys of a mapping, since any value in it may be secret."""
     if value is None or value == "":
         return "empty"
     if isinstance(value, dict):
@@ -65,16 +64,19 @@ def shown(value: object) -> str:
         text = f"a list of {len(value)}"
     else:
         text = repr(value)
-    text = masked(text)
-    return text if len(text) <= _MAX_TEXT else text[: _MAX_TEXT - 3] + "..."
+    return _shortened(masked(text), _MAX_TEXT)
 
 
-def configuration_error(place: str, value: object, allowed: str) -> ConfigurationError:
-    """The error for ``value`` at ``place``."""
-    return ConfigurationError(f"{masked(place)} is {shown(value)}; allowed: {allowed}")
+def configuration_error(place: str, value: object, allowed: str, *, secret: bool = False) -> ConfigurationError:
+    """The error for ``value`` at ``place``; a ``secret`` value is not shown."""
+    text = MASK if secret and value not in (None, "") else shown(value)
+    return ConfigurationError(f"{masked(place)} is {text}; allowed: {allowed}")
 
 
 def reason(error: BaseException) -> str:
-    """What ``error`` says, of bounded length."""
-    text = masked(str(error)) or type(error).__name__
-    return text if len(text) <= _MAX_REASON else text[: _MAX_REASON - 3] + "..."
+    """The text of ``error``, masked and of bounded length."""
+    return _shortened(masked(str(error)) or type(error).__name__, _MAX_REASON)
+
+
+def _shortened(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 3] + "..."

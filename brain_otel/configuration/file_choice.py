@@ -1,4 +1,4 @@
-"""Which environment, and which file for it; the packaged files are found here."""
+"""Chooses the environment and its configuration file, and finds the packaged files."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 DEFAULT_ENVIRONMENT = "development"
 FALLBACK_ENVIRONMENT = "production"
-"""Whose file an environment without a file of its own uses: the careful one."""
+"""An environment without a file of its own uses the file of this one, which is the most careful."""
 
 _ENVIRONMENT = re.compile(r"(?!\.)[^\s/\\]{1,64}")
-"""What Sentry takes for an environment, and a file's name can be made of."""
+"""A name that Sentry accepts for an environment and that can be part of a file name."""
 
 
 class Choice(NamedTuple):
-    """Which file is read for which environment, and why."""
+    """The environment and its file, and what chose them."""
 
     environment: str
     environment_from: str
@@ -30,7 +30,7 @@ class Choice(NamedTuple):
     path_from: str
     """The variable or argument that gave the file."""
     packaged: bool
-    """Whether the file is one of this package's, whose destinations ``OTEL_*_EXPORTER`` may replace."""
+    """Whether the file is packaged: ``OTEL_*_EXPORTER`` may replace the destinations of those only."""
     notices: tuple[str, ...] = ()
 
 
@@ -40,44 +40,35 @@ def choose_file(
     environment: str | None = None,
     config_file: str | os.PathLike[str] | None = None,
 ) -> Choice:
-    """The environment and its file.
+    """Choose the environment and its file.
 
     Raises:
-        ConfigurationError: the environment is no plain name.
+        ConfigurationError: the environment is no plain name, or the folder of files cannot be read.
     """
-    name, origin = environment or "", "setup(environment=...)"
-    for variable in ("SENTRY_ENVIRONMENT", "ENVIRONMENT"):
-        if not name and environ.get(variable):
-            name, origin = environ[variable], variable
-    if not name:
-        name, origin = DEFAULT_ENVIRONMENT, "the default"
-    if not _ENVIRONMENT.fullmatch(name) or not name.isprintable() or name == "None":
-        raise configuration_error(
-            origin, name, "a plain name such as staging: up to 64 characters, no spaces, no slashes"
-        )
-    if config_file or environ.get("OTEL_CONFIG_FILE"):
-        return Choice(
-            environment=name,
-            environment_from=origin,
-            path=Path(config_file or environ["OTEL_CONFIG_FILE"]),
-            path_from="setup(config_file=...)" if config_file else "OTEL_CONFIG_FILE",
-            packaged=False,
-        )
+    name, origin = _environment(environ, environment)
+    given = config_file or environ.get("OTEL_CONFIG_FILE")
+    if given:
+        source = "setup(config_file=...)" if config_file else "OTEL_CONFIG_FILE"
+        return Choice(name, origin, Path(given), source, packaged=False)
     path, path_from, notices = _file_of(name, environ)
-    return Choice(
-        environment=name,
-        environment_from=origin,
-        path=path,
-        path_from=path_from,
-        packaged=path.parent == packaged_files(),
-        notices=notices,
-    )
+    return Choice(name, origin, path, path_from, packaged=path.parent == packaged_files(), notices=notices)
+
+
+def _environment(environ: Mapping[str, str], argument: str | None) -> tuple[str, str]:
+    """The environment's name, and what gave it."""
+    variables = [(environ.get(variable), variable) for variable in ("SENTRY_ENVIRONMENT", "ENVIRONMENT")]
+    given = [(argument, "setup(environment=...)"), *variables]
+    name, origin = next(((name, origin) for name, origin in given if name), (DEFAULT_ENVIRONMENT, "the default"))
+    if not _ENVIRONMENT.fullmatch(name) or not name.isprintable() or name == "None":
+        allowed = "a plain name such as staging: up to 64 characters, no spaces, no slashes"
+        raise configuration_error(origin, name, allowed)
+    return name, origin
 
 
 def _file_of(environment: str, environ: Mapping[str, str]) -> tuple[Path, str, tuple[str, ...]]:
     folders = [(packaged_files(), "this package")]
     if own := environ.get("BRAIN_OTEL_CONFIG_DIR"):
-        if not os.path.isdir(own) or not os.access(own, os.R_OK | os.X_OK):  # noqa: PTH112 - it never raises
+        if not os.path.isdir(own) or not os.access(own, os.R_OK | os.X_OK):  # noqa: PTH112 - never raises
             raise configuration_error("BRAIN_OTEL_CONFIG_DIR", own, "a folder that can be read")
         folders.insert(0, (Path(own), "BRAIN_OTEL_CONFIG_DIR"))
     for folder, origin in folders:
@@ -92,10 +83,10 @@ def _file_of(environment: str, environ: Mapping[str, str]) -> tuple[Path, str, t
 
 
 def packaged_files() -> Path:
-    """The folder of the environment files that come with the package.
+    """The folder of the packaged files.
 
-    The wheel carries them in ``brain_otel/environments``. In a checkout they are in ``config/`` beside it,
-    which is told from an application's own folder of that name by the project file next to it.
+    The wheel has them in ``brain_otel/environments``, a checkout in ``config/`` beside ``brain_otel``. The project
+    file next to ``config/`` tells it from an application's own folder of that name.
     """
     package = Path(__file__).parents[1]
     packaged = package / "environments"

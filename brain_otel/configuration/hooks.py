@@ -1,4 +1,4 @@
-"""What the application gives ``setup()`` to be called: its own mask and its filters of what Sentry gets."""
+"""The functions that the application passes to ``setup()``: its mask, and its filters of Sentry events."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ if TYPE_CHECKING:
 
 
 class Hooks(NamedTuple):
-    """The application's functions; None where it gave none."""
+    """The application's functions; None if it gave none."""
 
     mask: Callable[[str, Any], Any] | None = None
     before_send: Filter | None = None
     before_send_transaction: Filter | None = None
 
     def any(self) -> bool:
-        """Whether there is one."""
+        """Whether the application gave any function."""
         return any((self.mask, self.before_send, self.before_send_transaction))
 
 
@@ -27,7 +27,7 @@ class _Current:
 
 
 def hooks() -> Hooks:
-    """Those in use."""
+    """The hooks in use."""
     return _Current.hooks
 
 

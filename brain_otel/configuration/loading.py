@@ -1,4 +1,4 @@
-"""Reads the environment and the configuration file; the only module that does. Makes :class:`Settings`."""
+"""Makes :class:`Settings` from the environment and a configuration file; the only module that reads them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from brain_otel.configuration.destinations import METRIC_EXPORTER, read_destinations, replace_destinations
+from brain_otel.configuration.destinations import read_destinations, replace_destinations
 from brain_otel.configuration.document import Document, read_document
 from brain_otel.configuration.file_choice import Choice, choose_file
 from brain_otel.configuration.schema import MAJOR, MINOR, is_newer, reject_endless, validate
@@ -34,16 +34,16 @@ def read_settings(
     environment: str | None = None,
     config_file: str | os.PathLike[str] | None = None,
 ) -> Settings:
-    """Read what ``setup()`` needs from ``environ`` (default: the process's) and a file.
+    """Read the settings for ``setup()``.
 
     Args:
-        environ: The variables to read; one that is set to the empty string counts as unset.
+        environ: The variables, by default the process's; one that is set to the empty string counts as unset.
         environment: The environment's name, else ``SENTRY_ENVIRONMENT``, ``ENVIRONMENT``, ``development``.
         config_file: The file, else ``OTEL_CONFIG_FILE``, else ``<environment>.yaml`` in
             ``BRAIN_OTEL_CONFIG_DIR``, else the packaged one.
 
     Raises:
-        ConfigurationError: something is wrong; the message names the place, the value and what is allowed.
+        ConfigurationError: a value is wrong; the message names the place, the value and what is allowed.
     """
     return read_all(environ, environment=environment, config_file=config_file)[2]
 
@@ -54,10 +54,10 @@ def read_all(
     environment: str | None = None,
     config_file: str | os.PathLike[str] | None = None,
 ) -> tuple[Choice, Document, Settings]:
-    """As :func:`read_settings`, and how it came about: which file was chosen, and what stands in it.
+    """Read the settings as :func:`read_settings` does; also return the chosen file and its content.
 
     Raises:
-        ConfigurationError: something is wrong.
+        ConfigurationError: a value is wrong.
     """
     variables = {key: value for key, value in (os.environ if environ is None else environ).items() if value}
     choice = choose_file(variables, environment=environment, config_file=config_file)
@@ -65,15 +65,15 @@ def read_all(
     validate(document)
     notices = [*choice.notices, *replace_destinations(document, variables, packaged=choice.packaged)]
     if is_newer(document):
-        notices.append(f"{document.source}: file_format is newer than {MAJOR}.{MINOR}; some of it may be ignored")
+        notices.append(f"{document.source}: file_format is newer than {MAJOR}.{MINOR}; parts of it may be ignored")
     destinations = read_destinations(document, variables)
     settings = _settings(choice.environment, document, destinations, tuple(notices))
-    if _lacks_dsn(document, destinations, variables):
+    if _ignores_dsn(document, destinations, variables):
         place = ".".join((*OURS, "sentry", "dsn"))
         notice = f"SENTRY_DSN is ignored: {document.source} does not read it (as {place}: ${{SENTRY_DSN}})"
         settings = settings._replace(notices=(*settings.notices, notice))
     if "disabled" not in document.data and variables.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
-        settings = settings._replace(disabled=True)  # OpenTelemetry's SDK obeys it whatever the file says
+        settings = settings._replace(disabled=True)  # OpenTelemetry's SDK obeys the variable with any file
     return choice, document, settings
 
 
@@ -97,7 +97,7 @@ def _settings(
     return Settings(
         environment=environment,
         source=document.source,
-        document=_upstream_part(document, environment, destinations, with_sentry=sentry is not None),
+        document=_upstream_part(document, environment, with_sentry=sentry is not None),
         simple_form=is_simple_form(document.data),
         destinations=destinations,
         sentry=sentry,
@@ -111,7 +111,7 @@ def _settings(
 def _head_rate(document: Document) -> float:
     """The share of traces that the file's sampler records if no caller has decided.
 
-    Without a sampler, OpenTelemetry's SDK records every trace, and so it does with most samplers of other packages.
+    Without a sampler, OpenTelemetry's SDK records every trace. The rate of another package's sampler is unknown.
     """
     place: Key = ("tracer_provider", "sampler")
     while document.get(*place, "parent_based") is not None:
@@ -135,26 +135,21 @@ def _resource_attribute(document: Document, name: str) -> str | None:
     return found
 
 
-def _lacks_dsn(document: Document, destinations: tuple[Options, ...], environ: Mapping[str, str]) -> bool:
-    """Whether a file of the user's own has a destination that needs the DSN and does not read the one that is set."""
+def _ignores_dsn(document: Document, destinations: tuple[Options, ...], environ: Mapping[str, str]) -> bool:
+    """Whether ``SENTRY_DSN`` is set, but a file that needs a DSN does not read it."""
     named = "dsn" in (document.get(*OURS, "sentry") or {})
     wanted = any(each.name in _FOR_SENTRY for each in destinations)
     return wanted and not named and "SENTRY_DSN" in environ
 
 
-def _upstream_part(
-    document: Document, environment: str, destinations: tuple[Options, ...], *, with_sentry: bool
-) -> dict[str, Any]:
-    """What ``configure_sdk`` is to see: without our block and ``x-`` ones, the destinations and empty attributes."""
+def _upstream_part(document: Document, environment: str, *, with_sentry: bool) -> dict[str, Any]:
+    """OpenTelemetry's own part of the file, without processors and empty attributes."""
     given = document.data.items()
     data = copy.deepcopy({name: value for name, value in given if not str(name).startswith("x-")})
     data.pop("distribution", None)
     data["tracer_provider"] = {**(data.get("tracer_provider") or {}), "processors": []}
     if data.get("logger_provider") is not None:
         data["logger_provider"]["processors"] = []
-    readers = (data.get("meter_provider") or {}).get("readers") or []
-    for options in (each for each in destinations if each.signal == "metrics"):
-        readers[options.index]["periodic"]["exporter"] = {METRIC_EXPORTER: {"destination": options.index}}
     resource = data.get("resource") or {}
     attributes = [each for each in resource.get("attributes") or () if each.get("value") not in (None, "")]
     if _resource_attribute(document, "deployment.environment.name") is None:
@@ -167,14 +162,14 @@ def _upstream_part(
 
 
 def _ordered(composite: list[dict[str, Any]], *, with_sentry: bool) -> list[dict[str, Any]]:
-    """The propagators with Sentry's last: it completes what the others read and wrote."""
+    """The propagators with Sentry's last, since it completes what the others read and write."""
     sentry = [each for each in composite if "sentry" in each]
     others = [each for each in composite if "sentry" not in each]
     return others + (sentry if with_sentry else [])
 
 
 def _reject_unpaired(document: Document) -> None:
-    """OpenTelemetry would print what is no pair of ``attributes_list`` in the log, and go on."""
+    """Reject text in ``attributes_list`` that is no pair: OpenTelemetry would log it, even a secret, and go on."""
     place = ("resource", "attributes_list")
     pairs = str(document.get(*place) or "")
     if not all("=" in pair for pair in pairs.split(",") if pair.strip()):

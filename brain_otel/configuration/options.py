@@ -1,7 +1,7 @@
-"""A destination in the file, with its options: read one by one, refused with the place and the value.
+"""The options of one destination in the file.
 
-A destination asks for each option by name and type and ends with :meth:`Options.reject_others`, so that a misspelt
-one is an error and not without effect.
+A destination reads each option by name and type, then calls :meth:`Options.reject_others`, so that a misspelt option
+is an error.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from brain_otel.configuration import values as readers
-from brain_otel.configuration.error import MASK, ConfigurationError, configuration_error, is_secret_name, reason
+from brain_otel.configuration.error import ConfigurationError, configuration_error, is_secret_name, reason
 from brain_otel.configuration.values import BadValueError
 
 if TYPE_CHECKING:
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
 
     Signal = Literal["traces", "logs", "metrics"]
     Choice = TypeVar("Choice", bound=str)
-    Refuse = Callable[[tuple[str, ...], object, str], ConfigurationError]
+    MakeError = Callable[[tuple[str, ...], object, str], ConfigurationError]
 
 
 class Options:
     """A destination's name, its options and their place in the file.
 
     Args:
-        values: What the file gives; a value that is None or empty text counts as not given.
-        name: The destination's.
-        place: Where in the file, for messages.
-        index: The how-manyth it is of its signal in the file.
-        chosen_by: The variable that named it, such as ``OTEL_TRACES_EXPORTER``; empty if the file did.
-        signal: For which of OpenTelemetry's signals the destination is asked.
-        refuse: Makes the error for a key path below the options, a value and what is allowed.
+        values: The options in the file; None and empty text count as not given.
+        name: The destination's name.
+        place: Where the destination is in the file, for messages.
+        signal: The signal that the destination is to take.
+        index: Zero-based position among this signal's components.
+        chosen_by: The variable that named the destination, such as ``OTEL_TRACES_EXPORTER``; empty if the file did.
+        make_error: Makes the error for a key path below the options, a value and what is allowed.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Options:
         signal: Signal = "traces",
         index: int = 0,
         chosen_by: str = "",
-        refuse: Refuse | None = None,
+        make_error: MakeError | None = None,
     ) -> None:
         self.values = dict(values or {})
         self.name = name
@@ -52,8 +52,8 @@ class Options:
         self.signal = signal
         self.index = index
         self.chosen_by = chosen_by
-        self._refuse = refuse or self._refused
-        self._asked: list[str] = []
+        self._make_error = make_error or self._error_below_place
+        self._known: list[str] = []
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Options) and self._identity() == other._identity()
@@ -65,21 +65,21 @@ class Options:
         return f"Options(name={self.name!r}, signal={self.signal!r}, place={self.place!r})"
 
     def has(self, name: str) -> bool:
-        """Whether the file names this option, be it with an empty value."""
+        """Whether the file has this option, even without a value."""
         return name in self.values
 
     def raw(self, name: str) -> Any:
-        """The value as it is, None where there is none."""
-        self._asked.append(name)
+        """The option as the file has it; None if it is not given."""
+        self._known.append(name)
         value = self.values.get(name)
         return None if value == "" else value
 
     def text(self, name: str, default: str = "") -> str:
-        """Text."""
-        value = self._read(name, default, lambda value: value)
+        """Text, or a number or boolean as text."""
+        value = self.raw(name)
         if isinstance(value, (dict, list)):
             raise self.error(name, "text")
-        return str(value)
+        return default if value is None else str(value)
 
     def choice(self, name: str, allowed: Sequence[Choice], default: Choice) -> Choice:
         """One of a few words."""
@@ -100,38 +100,32 @@ class Options:
 
     def error(self, name: str, allowed: str) -> ConfigurationError:
         """The error to raise for the value of ``name``."""
-        return self._refuse((name,), self.values.get(name), allowed)
+        return self._make_error((name,), self.values.get(name), allowed)
 
     def failure(self, error: Exception, allowed: str) -> ConfigurationError:
-        """The error to raise where the destination cannot be made of its options."""
+        """The error to raise if the destination cannot be created with its options."""
         return ConfigurationError(f"{self.place} cannot be made ({reason(error)}); allowed: {allowed}")
 
     def reject_others(self) -> None:
-        """Refuse what was not asked for.
+        """Reject options that the destination has not read.
 
         Raises:
-            ConfigurationError: there is an unknown key.
+            ConfigurationError: there is one.
         """
         for name, value in self.values.items():
-            if name not in self._asked:
-                allowed = "the keys " + ", ".join(dict.fromkeys(self._asked)) if self._asked else "no keys"
-                raise self._refuse((str(name),), value, allowed)
+            if name not in self._known:
+                allowed = "the keys " + ", ".join(dict.fromkeys(self._known)) if self._known else "no keys"
+                raise self._make_error((str(name),), value, allowed)
 
     def _read(self, name: str, default: Any, reader: Reader) -> Any:
         value = self.raw(name)
         try:
             return default if value is None else reader(value)
         except BadValueError as error:
-            raise self._refuse((name,), value, error.allowed) from None
+            raise self.error(name, error.allowed) from None
 
     def _identity(self) -> tuple[object, ...]:
         return self.name, self.place, self.signal, self.index, self.values
 
-    def _refused(self, key: tuple[str, ...], value: object, allowed: str) -> ConfigurationError:
-        hidden = any(map(is_secret_name, key)) and value not in (None, "")
-        place = ".".join((self.place, *key))
-        return (
-            ConfigurationError(f"{place} is {MASK}; allowed: {allowed}")
-            if hidden
-            else configuration_error(place, value, allowed)
-        )
+    def _error_below_place(self, key: tuple[str, ...], value: object, allowed: str) -> ConfigurationError:
+        return configuration_error(".".join((self.place, *key)), value, allowed, secret=any(map(is_secret_name, key)))

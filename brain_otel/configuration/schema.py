@@ -1,4 +1,4 @@
-"""OpenTelemetry's schema of a configuration file: where a file departs from it, in words."""
+"""Checks a configuration file against OpenTelemetry's schema, and says in words what is wrong."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from brain_otel.configuration.document import Document, Key
 
 MAJOR, MINOR = 1, 1
-"""The version of the format that the installed package of OpenTelemetry's describes; a test pins it."""
+"""The file format of the installed ``opentelemetry-configuration``; a test pins it."""
 
 _FORMAT = 'the version in quotes, "1.0" or "1.1"'
 _LIMITS = {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"}
@@ -34,10 +34,10 @@ _TYPES = {
 
 
 def validate(document: Document) -> None:
-    """Refuse what is not as the schema says.
+    """Reject a file that does not match the schema.
 
     Raises:
-        ConfigurationError: it names the deepest place that can be told.
+        ConfigurationError: the message names the deepest place that the schema tells.
     """
     if is_simple_form(document.data):
         return
@@ -45,7 +45,7 @@ def validate(document: Document) -> None:
     from jsonschema.exceptions import best_match
 
     schema = _schema()
-    # The schema leaves the top level open; a misspelt block would be without effect and nobody would know.
+    # The schema allows any key at the top level, where a misspelt block would silently have no effect.
     for name in document.data:
         if name not in schema["properties"] and not str(name).startswith("x-"):
             allowed = "the keys " + ", ".join(schema["properties"]) + ", and x-... for your own"
@@ -59,17 +59,17 @@ def validate(document: Document) -> None:
 
 
 def reject_endless(document: Document) -> None:
-    """Refuse numbers that are none or infinite, which pass the schema's limits.
+    """Reject NaN and infinity, which pass the schema's limits.
 
     Raises:
-        ConfigurationError: there is one.
+        ConfigurationError: the file has one.
     """
     for key, number in _endless(document.data, ()):
         raise document.error(key, number, "a finite number")
 
 
 def is_newer(document: Document) -> bool:
-    """Whether the file is of a minor version that is newer than the installed schema's."""
+    """Whether the minor version of the file's format is newer than the installed schema's."""
     version = _version(document.get("file_format"))
     return version is not None and version[1] > MINOR
 
@@ -100,7 +100,7 @@ def _endless(value: Any, key: Key) -> Iterator[tuple[Key, float]]:
 
 
 def _described(error: ValidationError) -> tuple[Key, Any, str]:
-    """Where ``error`` happened, what stands there, and what the schema allows."""
+    """The place of ``error``, the value there, and what the schema allows."""
     schema = error.schema if isinstance(error.schema, dict) else {}
     key = tuple(error.absolute_path)
     known = list(schema.get("properties", {}))
@@ -135,10 +135,10 @@ def _allowed(error: ValidationError, schema: dict[str, Any]) -> str:
         case "minItems":
             return f"a list of at least {value}"
         case "oneOf" | "anyOf":
-            kinds = [_TYPES.get(str(each.get("type")), "what the schema says") for each in value]
+            kinds = [_TYPES.get(str(each.get("type")), "what the schema allows") for each in value]
             return " or ".join(dict.fromkeys(kinds))
         case other:
-            return f"what OpenTelemetry's schema says ({other}: {str(value)[:100]})"
+            return f"what OpenTelemetry's schema allows ({other}: {str(value)[:100]})"
 
 
 def _range(schema: dict[str, Any]) -> str:

@@ -1,9 +1,8 @@
-"""What nearly every file asks of OpenTelemetry, told by its form.
+"""Recognizes files of a simple form, which nearly every file has, so that they need no upstream loader.
 
-``opentelemetry.configuration`` reads every file there can be; importing it, with jsonschema and a class for each of
-its 170 types, takes longer than all else that a set-up does. A file of this form needs neither: it is as the schema
-says, and its providers are made in :mod:`brain_otel.sdk.providers`. Every other file goes upstream's way. A test
-holds both ways against each other.
+Importing ``opentelemetry.configuration``, with jsonschema and a class for each of its 170 types, takes longer than
+the rest of a set-up. A file of the simple form matches the schema; :mod:`brain_otel.sdk.providers` creates its
+providers. Every other file goes through upstream's loader. A test compares the results of both.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def is_simple_form(data: Mapping[str, Any]) -> bool:
-    """Whether the content of a file has this form; the packaged ones do."""
+    """Whether the content of a file has the simple form, as all packaged files do."""
     return _FILE({name: value for name, value in data.items() if not str(name).startswith("x-")})
 
 
@@ -43,34 +42,22 @@ def _list(form: Form) -> Form:
     return lambda value: isinstance(value, list) and bool(value) and all(map(form, value))
 
 
+def _component(form: Callable[[Any, Any], bool]) -> Form:
+    """A mapping of one name to its options."""
+    return lambda value: isinstance(value, dict) and len(value) == 1 and all(form(*item) for item in value.items())
+
+
 def _plugin(*others: str) -> Form:
-    """One component by its name, which is none of ``others``: those OpenTelemetry makes of options of its own."""
-
-    def is_plugin(value: Any) -> bool:
-        if not isinstance(value, dict) or len(value) != 1:
-            return False
-        ((name, options),) = value.items()
-        return isinstance(name, str) and name not in others and (options is None or isinstance(options, dict))
-
-    return is_plugin
-
-
-def _sampler(value: Any) -> bool:
-    if not isinstance(value, dict) or len(value) != 1:
-        return False
-    ((name, options),) = value.items()
-    return name in _SAMPLERS and bool(_SAMPLERS[name](options))
+    """A component that is none of ``others``: OpenTelemetry creates those from options of its own."""
+    return _component(
+        lambda name, options: (
+            isinstance(name, str) and name not in others and (options is None or isinstance(options, dict))
+        )
+    )
 
 
 def _is_share(value: Any) -> bool:
     return type(value) in (int, float) and 0 <= value <= 1
-
-
-def _is_propagator(value: Any) -> bool:
-    if not isinstance(value, dict) or len(value) != 1:
-        return False
-    ((name, options),) = value.items()
-    return name in PROPAGATORS and options in (None, {})
 
 
 def _is_period(value: Any) -> bool:
@@ -78,6 +65,8 @@ def _is_period(value: Any) -> bool:
 
 
 PROPAGATORS = frozenset(("tracecontext", "baggage", "sentry"))
+_propagator = _component(lambda name, options: name in PROPAGATORS and options in (None, {}))
+_sampler = _component(lambda name, options: name in _SAMPLERS and _SAMPLERS[name](options))
 
 _TEXT = _kind(str)
 _NOTHING = _mapping()
@@ -115,7 +104,7 @@ _FILE = _mapping(
             )
         }
     ),
-    propagator=_mapping({"composite": _list(_is_propagator)}),
+    propagator=_mapping({"composite": _list(_propagator)}),
     distribution=lambda value: (
         isinstance(value, dict) and bool(value) and all(isinstance(each, dict) for each in value.values())
     ),

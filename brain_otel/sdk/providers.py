@@ -22,13 +22,14 @@ from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased, TraceIdRatioBased
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from brain_otel.configuration.destinations import METRIC_EXPORTER
-
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from opentelemetry.propagators.textmap import TextMapPropagator
     from opentelemetry.sdk.trace.sampling import Sampler
+
+METRIC_EXPORTER = "brain_otel"
+"""The entry point by which OpenTelemetry takes our metric exporters (group ``opentelemetry_metrics_exporter``)."""
 
 _MAX_COUNT = 128
 """Attributes, events and links, https://opentelemetry.io/docs/specs/otel/common/#configurable-parameters."""
@@ -92,7 +93,7 @@ def _set_meter_provider(given: Sequence[Mapping[str, Any]], resource: Resource) 
 
     readers = [
         PeriodicExportingMetricReader(
-            exporter=each["periodic"]["exporter"][METRIC_EXPORTER]["destination"],
+            exporter=each["periodic"]["exporter"][METRIC_EXPORTER]["exporter"],
             export_interval_millis=float(each["periodic"].get("interval", _EXPORT_INTERVAL)),
             export_timeout_millis=float(each["periodic"].get("timeout", _EXPORT_TIMEOUT)),
         )

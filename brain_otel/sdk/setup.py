@@ -15,12 +15,11 @@ from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.propagators.textmap import CarrierT, Getter, default_getter
 from opentelemetry.sdk.trace import TracerProvider
 
-from brain_otel.configuration.destinations import METRIC_EXPORTER
 from brain_otel.configuration.error import ConfigurationError, reason
 from brain_otel.sampling.context import DecidedIds
 from brain_otel.sampling.head import HeadSampler
 from brain_otel.sdk.pipeline import create_plan
-from brain_otel.sdk.providers import configure_simple_form
+from brain_otel.sdk.providers import METRIC_EXPORTER, configure_simple_form
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricExporter
@@ -101,9 +100,9 @@ def _configure_any(document: dict[str, Any]) -> None:
     configure_sdk(model)
 
 
-def create_metric_exporter(destination: MetricExporter | None) -> MetricExporter | None:
-    """What OpenTelemetry calls for our metric exporters: they are made already, and given as they are."""
-    return destination
+def create_metric_exporter(exporter: MetricExporter) -> MetricExporter:
+    """Return ``exporter``: upstream takes a metric exporter only from an entry point, which this is."""
+    return exporter
 
 
 def prefer_stable_semantic_conventions() -> None:
@@ -136,18 +135,16 @@ def _upstream_document(document: Any, destinations: tuple[IsolatedDestination, .
     """
     exporters = {each.index: each.metric_exporter for each in destinations if each.metric_exporter is not None}
     copied = _copied(document)
-    readers = (copied.get("meter_provider") or {}).get("readers") or []
-    keep_reason = []
-    for reader in readers:
-        exporter = (reader.get("periodic") or {}).get("exporter") or {}
-        if METRIC_EXPORTER in exporter:
-            found = exporters.get(exporter[METRIC_EXPORTER]["destination"])
-            if found is None:
+    readers = []
+    for index, reader in enumerate((copied.get("meter_provider") or {}).get("readers") or []):
+        periodic = reader.get("periodic") or {}
+        if periodic.get("exporter"):
+            if index not in exporters:
                 continue
-            exporter[METRIC_EXPORTER]["destination"] = found
-        keep_reason.append(reader)
-    if readers and keep_reason:
-        copied["meter_provider"]["readers"] = keep_reason
+            periodic["exporter"] = {METRIC_EXPORTER: {"exporter": exporters[index]}}
+        readers.append(reader)
+    if readers:
+        copied["meter_provider"]["readers"] = readers
     else:
         copied.pop("meter_provider", None)  # nobody would read what is measured
     if not any(each.log_record_processor for each in destinations):
