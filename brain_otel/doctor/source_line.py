@@ -35,7 +35,7 @@ def failing_line(error: BaseException) -> str:
     lines = [
         _line(frame, line)
         for frame, line in traceback.walk_tb(error.__traceback__)
-        if _module(frame).partition(".")[0] not in ("brain_otel", "__main__")
+        if _module(frame).partition(".")[0] not in (*_NO_APPLICATION, "importlib")
     ]
     return _preferred(reversed(lines))
 
@@ -47,9 +47,9 @@ def waiting_line() -> str:
 
 
 def _preferred(lines: Iterable[str]) -> str:
-    """The first line below the working directory and outside a virtual environment, else the first of all."""
-    found = list(lines)
-    own = [each for each in found if not each.startswith(("/", "<")) and "site-packages" not in each]
+    """The first line below the working directory and outside a virtual environment, else the first of any file."""
+    found = [each for each in lines if not each.startswith("<")]
+    own = [each for each in found if not each.startswith("/") and "site-packages" not in each]
     return next(iter(own or found), "")
 
 

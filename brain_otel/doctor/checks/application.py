@@ -39,7 +39,12 @@ def check_application(app: str, report: InspectionReport, effective: EffectiveCo
         findings += _check_fastapi(report, report.apps, effective)
         findings += _check_conventions(report)
     findings += [
-        _finding("warning", "brain_otel logs a warning", line, "See the lines above, or search docs/ for this line.")
+        _finding(
+            "warning",
+            "brain_otel logs a warning",
+            line,
+            "See the lines above, or the section Logs of docs/troubleshooting.md.",
+        )
         for line in report.warnings
         if line not in effective.settings.notices and not any(call.name in line for call in report.calls)
     ]
