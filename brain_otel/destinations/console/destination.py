@@ -159,7 +159,7 @@ def create_destination(options: Options, settings: Settings) -> Destination:  # 
 def describe(options: Options, settings: Settings) -> str:  # noqa: ARG001
     """The stream and the form."""
     compact, stream = _read(options)
-    return f"{stream}, one line a trace" if compact else f"{stream}, a tree a trace"
+    return f"{stream}, one line per trace" if compact else f"{stream}, one tree per trace"
 
 
 def print_trace(finished: FinishedTrace, stream: str, *, compact: bool = False) -> None:
