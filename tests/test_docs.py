@@ -395,7 +395,7 @@ def test_the_commands_on_the_pages_exist(command: str) -> None:
 
 def test_the_messages_on_the_page_are_real() -> None:
     """`setup()` rejects these values with these words."""
-    text = section(CONFIGURATION, "## What is refused")
+    text = section(CONFIGURATION, "## When a value is wrong")
     for variable, value in (("SENTRY_TRACES_SAMPLE_RATE", "2"), ("SENTRY_DSN", "nonsense")):
         with pytest.raises(ConfigurationError) as refused:
             read_settings({variable: value}, environment="production")
