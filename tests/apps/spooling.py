@@ -20,6 +20,7 @@ tracer_provider:
 propagator: {composite: [{tracecontext: }, {baggage: }, {sentry: }]}
 distribution:
   brain_otel:
+    fast_paths: ${BRAIN_OTEL_FAST_PATHS:-true}
     sentry: {dsn: "${SENTRY_DSN}", profiles_sample_rate: 0}
     delivery: {spool: {directory: "${SPOOL}", max_bytes: "${MAX_BYTES:-67108864}"}, shipper: "${SHIPPER}"}
 """

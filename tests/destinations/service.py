@@ -37,7 +37,12 @@ def write_config(
         "resource": {"attributes": [{"name": "service.name", "value": "shop"}]},
         "tracer_provider": {"processors": [*traces] or [{"memory": {}}]},
         "propagator": {"composite": [{"tracecontext": None}, {"baggage": None}]},
-        "distribution": {"brain_otel": {"sentry": {"dsn": dsn, "profiles_sample_rate": 0}}},
+        "distribution": {
+            "brain_otel": {
+                "fast_paths": "${BRAIN_OTEL_FAST_PATHS:-true}",
+                "sentry": {"dsn": dsn, "profiles_sample_rate": 0},
+            }
+        },
     }
     if logs:
         data["logger_provider"] = {"processors": list(logs)}

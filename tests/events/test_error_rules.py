@@ -95,6 +95,7 @@ tracer_provider: {processors: [{sentry: }]}
 logger_provider: {processors: [{file: {path: logs.jsonl}}]}
 distribution:
   brain_otel:
+    fast_paths: ${BRAIN_OTEL_FAST_PATHS:-true}
     sentry: {dsn: "${SENTRY_DSN}", profiles_sample_rate: 0}
     errors:
       failed_statuses: [500-502, 504, 404, 422]

@@ -25,6 +25,7 @@ tracer_provider:
   processors: [{destinations}]
 distribution:
   brain_otel:
+    fast_paths: ${{BRAIN_OTEL_FAST_PATHS:-true}}
     sentry: {{dsn: "{dsn}", release: "shop@1", profiles_sample_rate: 0}}
     sampling: {sampling}
 """

@@ -69,6 +69,7 @@ logger_provider:
 propagator: {composite: [{tracecontext: }, {baggage: }, {sentry: }]}
 distribution:
   brain_otel:
+    fast_paths: ${BRAIN_OTEL_FAST_PATHS:-true}
     sentry: {dsn: "${SENTRY_DSN}", profiles_sample_rate: 0}
     fast_paths: ${BRAIN_OTEL_FAST_PATHS:-true}
     instrumentation: {fastapi: KIND, health_checks: [/healthz, /readyz, /sub/up]}
