@@ -1,8 +1,8 @@
-"""Errors, messages, users, tags, contexts and breadcrumbs: the helpers an application calls.
+"""The helpers that an application calls: errors, messages, users, tags, contexts and breadcrumbs.
 
-Each writes on OpenTelemetry's span (and log) *and* tells every destination that has more to it than spans, so
-the same call feeds Sentry, a collector and a terminal. Every helper works before ``setup()``, after
-``shutdown()``, outside of a request, in a thread, in a task: it does what it can there, and never raises.
+Each helper writes on OpenTelemetry's span (and log) *and* calls every destination that takes more than spans, so one
+call feeds Sentry, a collector and a terminal. Every helper works before ``setup()``, after ``shutdown()``, outside of
+a request, in a thread and in a task. It does what it can there, and never raises.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ def capture_exception(error: BaseException | Any | None = None, **context: Any) 
     """Report a handled exception.
 
     Args:
-        error: The exception; None for the one being handled (``sys.exc_info()``). What is no exception is
-            reported as a message.
-        **context: Facts that go with it: the context ``extra`` in Sentry, attributes of the log record.
+        error: The exception; None for the one being handled (``sys.exc_info()``). Any other object is reported
+            as a message.
+        **context: Facts about it: the context ``extra`` in Sentry, attributes of the log record.
 
     Returns:
-        The event id, the same in Sentry and on the log record; the earlier one if this very exception was
-        reported before in this request. None if there is no exception.
+        The event id, the same in Sentry and on the log record. The id of the earlier event if this exception was
+        reported before in this request. None without an exception.
     """
     with guarded("capturing an exception"):
         found = error if error is not None else sys.exc_info()[1]
@@ -59,7 +59,7 @@ def capture_message(message: str, level: str = "info", **context: Any) -> str | 
     Args:
         message: The text.
         level: ``debug``, ``info``, ``warning``, ``error`` or ``fatal``; anything else counts as ``info``.
-        **context: Facts that go with it: the context ``extra`` in Sentry, attributes of the log record.
+        **context: Facts about it: the context ``extra`` in Sentry, attributes of the log record.
 
     Returns:
         The event id, the same in Sentry and on the log record.
@@ -67,7 +67,7 @@ def capture_message(message: str, level: str = "info", **context: Any) -> str | 
     event_id = uuid.uuid4().hex
     with guarded("capturing a message"):
         name = _level(level)
-        with guarded("writing a message's log record"):
+        with guarded("emitting a message's log record"):
             emit_log(str(message), name, event_id, context)
         report = Message(text=str(message), event_id=event_id, level=name, context=context)
         for listener in listeners():
@@ -83,7 +83,7 @@ def add_breadcrumb(
     level: str = "info",
     data: Mapping[str, Any] | None = None,
 ) -> None:
-    """Note a step on the way to a possible error.
+    """Record a step that may lead to an error.
 
     Args:
         message: What happened.
@@ -109,10 +109,11 @@ def add_breadcrumb(
 def set_user_context(
     user_id: str | None = None, email: str | None = None, username: str | None = None, **extra: Any
 ) -> None:
-    """Say on whose behalf the current request runs; without any argument, that nobody is known.
+    """Set the user of the current request; without arguments, remove it.
 
-    Sentry: the user of this request's events and transaction. Elsewhere: ``user.id``, ``user.email``,
-    ``user.name`` and ``user.<extra>`` on the local root, the current span and every later one of this request.
+    In Sentry it is the user of this request's events and transaction. Elsewhere ``user.id``, ``user.email``,
+    ``user.name`` and ``user.<extra>`` are set on the local root, the current span and every later span of this
+    request.
     """
     with guarded("setting the user"):
         known = {"id": user_id, "email": email, "username": username, **extra}

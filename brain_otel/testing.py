@@ -1,7 +1,7 @@
-"""For tests: the pytest fixture ``telemetry``, which captures everything in memory and leaves nothing behind.
+"""The pytest fixture ``telemetry``: captures everything in memory for one test, and restores the process.
 
-It comes as a pytest plugin with the package and does nothing until a test asks for it. Spans, Sentry's events and
-transactions, breadcrumbs and logs are plain dicts. What is captured is what would have been sent.
+The package registers it as a pytest plugin, which does nothing until a test uses it. Spans, Sentry's events and
+transactions, breadcrumbs and logs are plain dicts, as they would have been sent.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _DSN = "http://public@127.0.0.1:9/1"
 
 
 class Telemetry:
-    """What was captured since the test began, oldest first."""
+    """Everything captured since the test started, oldest first."""
 
     def __init__(self, session: Any) -> None:
         self._session = session
@@ -32,34 +32,34 @@ class Telemetry:
 
     @property
     def events(self) -> list[dict[str, Any]]:
-        """The errors and messages as Sentry would get them."""
+        """The errors and messages as Sentry would receive them."""
         return self._captured("event")
 
     @property
     def transactions(self) -> list[dict[str, Any]]:
-        """The transactions as Sentry would get them."""
+        """The transactions as Sentry would receive them."""
         return self._captured("transaction")
 
     @property
     def breadcrumbs(self) -> list[dict[str, Any]]:
-        """The breadcrumbs that were added, by the helper or by a log line."""
+        """The breadcrumbs of the helper and of log records."""
         return [dict(crumb) for crumb in self._session.breadcrumbs]
 
     @property
     def logs(self) -> list[dict[str, Any]]:
-        """The log records: of errors, of messages and of the application's loggers."""
+        """The log records of errors, messages and the application's loggers."""
         return [_log(record.log_record) for record in self._session.logs.get_finished_logs()]
 
     def clear(self) -> None:
-        """Forget what was captured so far."""
+        """Discard what was captured so far."""
         self._session.clear()
 
     def use_sequential_ids(self) -> None:
-        """Number trace and span ids from 1 on, so that they are the same at every run."""
+        """Number trace and span ids from 1 on, so that every run has the same ids."""
         self._session.ids.sequential()
 
     def use_clock(self, start: float = 1_767_225_600.0, step: float = 0.001) -> None:
-        """Let spans' times begin at ``start`` (seconds since the epoch) and go on by ``step`` a reading."""
+        """Start the clock of spans at ``start``, seconds since 1970, and advance it ``step`` seconds per reading."""
         self._session.use_clock(start, step)
 
     def _captured(self, item_type: str) -> list[dict[str, Any]]:
@@ -72,21 +72,21 @@ class Telemetry:
 
 @pytest.fixture
 def telemetry() -> Iterator[Telemetry]:
-    """Set brain_otel up in memory for one test; the next one starts clean."""
+    """Set brain_otel up in memory for one test; the next test starts clean."""
     with captured_telemetry() as captured:
         yield captured
 
 
 @contextlib.contextmanager
 def captured_telemetry(environ: dict[str, str] | None = None) -> Iterator[Telemetry]:
-    """What the fixture does, as a context manager.
+    """The fixture as a context manager.
 
     Args:
-        environ: Variables as for ``setup()``, such as ``SENTRY_TRACES_SAMPLE_RATE``; the process's own are not read.
+        environ: Variables as for ``setup()``, such as ``SENTRY_TRACES_SAMPLE_RATE``; the process's are not read.
 
     Raises:
-        RuntimeError: brain_otel is set up already, so what is captured would not be all; or the process was started
-            with ``OTEL_SDK_DISABLED=true``, which OpenTelemetry's SDK reads too.
+        RuntimeError: brain_otel is set up already, so it could not capture everything; or the process has
+            ``OTEL_SDK_DISABLED=true``, which OpenTelemetry's SDK reads too.
     """
     from brain_otel.testing_session import Session
 

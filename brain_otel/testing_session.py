@@ -1,8 +1,9 @@
-"""brain_otel set up in memory for one test, and taken down again: the machinery behind :mod:`brain_otel.testing`.
+"""Sets brain_otel up in memory for one test and undoes it; :mod:`brain_otel.testing` uses it.
 
-OpenTelemetry's globals can be set once a process (https://github.com/open-telemetry/opentelemetry-python/issues/4557)
-and tracers that were got at import keep the first provider they see. So all tests share one provider, whose span
-processors are changed, and the global is set for the duration of a test only.
+OpenTelemetry's globals can be set once per process
+(https://github.com/open-telemetry/opentelemetry-python/issues/4557), and a tracer that was made at import keeps the
+first provider it sees. So all tests share one provider, each with its own span processors, and the global is set only
+while a test runs.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import itertools
 import os
 from collections import deque
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from typing import TYPE_CHECKING, Any, Self
 
 from opentelemetry import _logs as otel_logs
@@ -26,7 +28,6 @@ from opentelemetry.sdk.trace import SpanProcessor, SynchronousMultiSpanProcessor
 from opentelemetry.sdk.trace.id_generator import IdGenerator, RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import ParentBased, Sampler, SamplingResult, TraceIdRatioBased
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-from opentelemetry.util._once import Once
 
 from brain_otel import telemetry
 from brain_otel.configuration.loading import read_settings
@@ -50,12 +51,12 @@ class SwitchableIds(IdGenerator):
         self.random()
 
     def random(self) -> None:
-        """Be random from now on."""
+        """Make random ids."""
         self._random = RandomIdGenerator()
         self._numbers: itertools.count[int] | None = None
 
     def sequential(self) -> None:
-        """Count from 1 on."""
+        """Number ids from 1 on."""
         self._numbers = itertools.count(1)
 
     def generate_span_id(self) -> int:
@@ -68,7 +69,7 @@ class SwitchableIds(IdGenerator):
 
 
 class _SwitchableSampler(Sampler):
-    """The sampler of the test that runs; tracers keep the object that they were made with."""
+    """Delegates to the sampler of the current test; tracers keep the sampler they were made with."""
 
     def __init__(self) -> None:
         self.current: Sampler = HeadSampler(ParentBased(TraceIdRatioBased(1.0)))
@@ -81,7 +82,7 @@ class _SwitchableSampler(Sampler):
 
 
 class _SharedProvider(TracerProvider):
-    """The one provider of all tests; its span processors are those of the test that runs."""
+    """The one provider of all tests, with the span processors of the current one."""
 
     def __init__(self) -> None:
         self.ids = SwitchableIds()
@@ -96,17 +97,17 @@ class _SharedProvider(TracerProvider):
         super().add_span_processor(_Forwarding(self))
 
     def add_span_processor(self, span_processor: SpanProcessor) -> None:
-        """Add a processor for the test that runs."""
+        """Add a processor for the current test."""
         self._current.add_span_processor(span_processor)
 
     def reset(self) -> None:
-        """Have no processors."""
+        """Remove all processors."""
         self._current = SynchronousMultiSpanProcessor()  # type: ignore[no-untyped-call]  # the SDK has no types here
         self.ids.random()
 
 
 class _Forwarding(SpanProcessor):
-    """Hands spans to the processors of the test that runs."""
+    """Hands spans to the processors of the current test."""
 
     def __init__(self, provider: _SharedProvider) -> None:
         self._provider = provider
@@ -118,18 +119,14 @@ class _Forwarding(SpanProcessor):
         self._provider._current.on_end(span)
 
 
-_shared: list[_SharedProvider] = []
-
-
+@cache
 def _provider() -> _SharedProvider:
-    if not _shared:
-        _shared.append(_SharedProvider())
-    return _shared[0]
+    return _SharedProvider()
 
 
 @contextmanager
 def _same_environment(name: str) -> Iterator[None]:
-    """Leave the environment variable as it was found."""
+    """Restore the environment variable at the end."""
     before = os.environ.get(name)
     try:
         yield
@@ -140,7 +137,7 @@ def _same_environment(name: str) -> Iterator[None]:
 
 
 class Session:
-    """One test's telemetry: entered, everything is captured; left, everything is as before."""
+    """Captures everything between enter and exit, which restores what was before."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
@@ -184,7 +181,7 @@ class Session:
         self._stack.close()
 
     def clear(self) -> None:
-        """Forget what was captured so far."""
+        """Discard what was captured so far."""
         telemetry.flush()
         self.spans.spans.clear()
         self.breadcrumbs.clear()
@@ -192,20 +189,20 @@ class Session:
         self.transport.items.clear()
 
     def use_clock(self, start: float, step: float) -> None:
-        """Replace the SDK's clock, a name that it imports; it is put back at the end."""
+        """Replace the SDK's clock, a name that it imports, until the end."""
         readings = itertools.count(int(start * 1e9), int(step * 1e9))
         self._replace(sdk_trace, "time_ns", lambda: next(readings))
 
-    def _keep_breadcrumb(self, crumb: Any, hint: Any) -> Any:  # noqa: ARG002 - sentry-sdk gives it
+    def _keep_breadcrumb(self, crumb: Any, hint: Any) -> Any:  # noqa: ARG002 - sentry-sdk passes it
         self.breadcrumbs.append(crumb)
         return crumb
 
     def _set_globals(self, rate: float) -> None:
-        """Set OpenTelemetry's globals; the API has no way to unset them, hence the private names."""
+        """Set OpenTelemetry's globals; private names, because the API cannot unset them."""
         provider = _provider()
         provider.switch.current = HeadSampler(ParentBased(TraceIdRatioBased(rate)))
         self._replace(otel_trace, "_TRACER_PROVIDER", provider)
-        self._replace(otel_trace, "_TRACER_PROVIDER_SET_ONCE", Once())
+        self._replace(otel_trace, "_TRACER_PROVIDER_SET_ONCE", type(otel_trace._TRACER_PROVIDER_SET_ONCE)())
         logger_provider = LoggerProvider(shutdown_on_exit=False)
         logger_provider.add_log_record_processor(SimpleLogRecordProcessor(self.logs))
         self._replace(otel_logs._internal, "_LOGGER_PROVIDER", logger_provider)

@@ -30,10 +30,10 @@ _TRACER = "brain_otel"
 
 
 class Span(otel_trace.Span):
-    """OpenTelemetry's span with Sentry's words beside it.
+    """OpenTelemetry's span with Sentry's methods.
 
-    It is a span like any other (``get_span_context``, ``set_attribute``, ``record_exception``, ...), and knows
-    ``set_tag``, ``set_data``, ``set_http_status`` and, for ``set_status``, Sentry's status words too.
+    Beside OpenTelemetry's (``get_span_context``, ``set_attribute``, ``record_exception``, ...) it has ``set_tag``,
+    ``set_data`` and ``set_http_status``, and ``set_status`` takes Sentry's status words too.
     """
 
     def __init__(self, span: otel_trace.Span, trace: LocalTrace | None = None) -> None:
@@ -41,7 +41,7 @@ class Span(otel_trace.Span):
         self._trace = trace
 
     def set_tag(self, key: str, value: Any) -> None:
-        """Tag the transaction (on a transaction's span) or set an attribute (on any other)."""
+        """Set an attribute, and on a transaction's span a tag of the transaction."""
         with guarded("setting a span's tag"):
             known = attribute_value(value)
             self._span.set_attribute(str(key), known)
@@ -49,19 +49,19 @@ class Span(otel_trace.Span):
                 self._trace.tags[str(key)] = str(known)
 
     def set_data(self, key: str, value: Any) -> None:
-        """Set an attribute; a value that OpenTelemetry does not know is written out."""
+        """Set an attribute; a value of a type that OpenTelemetry does not support becomes text."""
         with guarded("setting a span's data"):
             self._span.set_attribute(str(key), attribute_value(value))
 
     def set_http_status(self, http_status: int) -> None:
-        """Set the HTTP status code, and from 500 on the span's status to error."""
+        """Set the HTTP status code, and from 500 on the status error."""
         with guarded("setting a span's HTTP status"):
             self._span.set_attribute("http.response.status_code", int(http_status))
             if http_status >= 500:
                 self._span.set_status(Status(StatusCode.ERROR))
 
     def set_status(self, status: Status | StatusCode | str, description: str | None = None) -> None:
-        """Set the status: OpenTelemetry's, or a word of Sentry's such as ``ok`` or ``not_found``."""
+        """Set the status: OpenTelemetry's, or one of Sentry's words such as ``ok`` or ``not_found``."""
         with guarded("setting a span's status"):
             if isinstance(status, str):
                 words = status.lower()
@@ -71,7 +71,7 @@ class Span(otel_trace.Span):
                 self._span.set_status(status, description)
 
     def end(self, end_time: int | None = None) -> None:
-        """End the span; the context manager that yielded it does so by itself."""
+        """End the span; the context manager that yielded it does this too."""
         self._span.end(end_time)
 
     def get_span_context(self) -> SpanContext:
@@ -114,7 +114,7 @@ class Span(otel_trace.Span):
 
 
 class _Starter:
-    """What ``start_span`` and ``start_transaction`` return: enter it (also ``async with``) or decorate with it."""
+    """Starts a span when it is entered (also with ``async with``), or at each call of a function it decorates."""
 
     def __init__(self, name: str, attributes: dict[str, Any], *, transaction: bool) -> None:
         self._name = name
@@ -137,7 +137,7 @@ class _Starter:
         traceback: TracebackType | None,
     ) -> None:
         if self._entered:
-            # Every manager on the stack lets the application's exception through; what they raise is ours.
+            # The managers on the stack let the application's exception through; any other is ours.
             try:
                 self._entered.pop().__exit__(kind, error, traceback)
             except BaseException as raised:
@@ -158,7 +158,7 @@ class _Starter:
         self.__exit__(kind, error, traceback)
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
-        """Decorate ``function``, sync or async; each call gets a span (a generator's: its creation only)."""
+        """Decorate ``function``, sync or async; each call gets a span (of a generator, only its creation)."""
         if inspect.iscoroutinefunction(function):
 
             @functools.wraps(function)
@@ -198,7 +198,7 @@ def start_transaction(name: str, op: str = "task", **attributes: Any) -> _Starte
     Use it as a context manager (``with`` or ``async with``), which yields the :class:`Span`, or as a decorator.
 
     Args:
-        name: What is done, such as ``process_mission``.
+        name: The transaction's name, such as ``process_mission``.
         op: Sentry's `operation <https://develop.sentry.dev/sdk/telemetry/traces/span-operations/>`_.
         **attributes: Attributes of the span.
     """
@@ -212,7 +212,7 @@ def start_span(op: str, description: str | None = None, **attributes: Any) -> _S
 
     Args:
         op: Sentry's operation, such as ``db.query``.
-        description: What is done; the span's name, ``op`` if there is none.
+        description: The span's name; default: ``op``.
         **attributes: Attributes of the span.
     """
     return _Starter(description or op, {**attributes, "sentry.op": op}, transaction=False)

@@ -1,4 +1,4 @@
-"""Sentry: local traces as transactions, errors and messages as events."""
+"""Sends local traces to Sentry as transactions, and errors and messages as events."""
 
 from __future__ import annotations
 
@@ -6,29 +6,37 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
-from sentry_sdk.consts import DEFAULT_OPTIONS
-
 from brain_otel.destinations.destination import Destination
 from brain_otel.privacy import masked_url
-from brain_otel.sentry.client import close_sentry, configure_sentry, end_sentry, flush_sentry, pressure_on
+from brain_otel.sentry.client import (
+    close_sentry,
+    configure_sentry,
+    end_sentry,
+    flush_sentry,
+    pressure_on,
+    reject_unknown_options,
+)
 from brain_otel.sentry.dsn import envelope_address, probe_event
 from brain_otel.sentry.events import SentryListener
 from brain_otel.sentry.span_processor import SentrySpanProcessor
 
 if TYPE_CHECKING:
-    from sentry_sdk.client import BaseClient
+    from collections.abc import Callable
 
     from brain_otel.configuration.options import Options
     from brain_otel.configuration.settings import SentrySettings, Settings
 
 
 def create_destination(options: Options, settings: Settings) -> Destination | None:
-    """Start the bridge to Sentry; off without a DSN. ``options`` are sentry-sdk's and come before ours."""
-    _reject_others(options)  # without a DSN too: a mistake is not to show in production first
+    """Start the bridge to Sentry; None without a DSN. ``options`` are sentry-sdk's and override ours."""
+    reject_unknown_options(options)  # without a DSN too, so that a mistake does not wait for production
     if settings.sentry is None:
         return None
     processor = SentrySpanProcessor()
-    client = _start(options, settings, settings.sentry, processor)
+    try:
+        client = configure_sentry(settings.sentry, processor, settings.delivery, **options.values)
+    except Exception as error:
+        raise options.failure(error, "options with values as sentry_sdk.init() takes them") from None
 
     def flush(timeout: float) -> bool:
         deadline = time.monotonic() + timeout
@@ -55,7 +63,7 @@ def create_destination(options: Options, settings: Settings) -> Destination | No
 
 
 def ready_line(settings: Settings, more: str = "", *, to_spotlight: str = "errors and transactions") -> str | None:
-    """What to say once sentry-sdk has started: to Sentry, or without a DSN to Spotlight alone."""
+    """The log line for a started bridge; it names Sentry, or without a DSN Spotlight alone."""
     sentry = settings.sentry
     if sentry is None:
         return None
@@ -66,42 +74,29 @@ def ready_line(settings: Settings, more: str = "", *, to_spotlight: str = "error
     return line + more + (f", spotlight={spotlight}" if spotlight is not None else "")
 
 
-def _start(
-    options: Options, settings: Settings, sentry: SentrySettings, processor: SentrySpanProcessor
-) -> BaseClient:
-    try:
-        return configure_sentry(sentry, processor, settings.delivery, **options.values)
-    except Exception as error:
-        raise options.failure(error, "options with values as sentry_sdk.init() takes them") from None
-
-
-def _reject_others(options: Options) -> None:
-    for name in options.values:
-        if name == "dsn":  # it would be another one than the rest of the bridge knows
-            raise options.error(name, "the DSN in distribution.brain_otel.sentry.dsn")
-        if name not in DEFAULT_OPTIONS:
-            raise options.error(name, "an option of sentry_sdk.init()")
-
-
 def describe(options: Options, settings: Settings) -> str:
     """The address of Sentry, of Spotlight, or of both.
 
     Raises:
-        ConfigurationError: there is an option that is none.
+        ConfigurationError: an option is unknown.
     """
-    _reject_others(options)
-    sentry = settings.sentry
+    reject_unknown_options(options)
+    return describe_addresses(settings.sentry, envelope_address)
+
+
+def describe_addresses(sentry: SentrySettings | None, address_of: Callable[[str], str]) -> str:
+    """What ``address_of`` gives for the DSN, and Spotlight's address."""
     if sentry is None:
         return "off: no DSN (SENTRY_DSN)"
-    addresses = [envelope_address(str(sentry.dsn))] if sentry.dsn is not None else []
+    addresses = [address_of(str(sentry.dsn))] if sentry.dsn is not None else []
     return " and ".join([*addresses, *([f"Spotlight at {masked_url(sentry.spotlight)}"] if sentry.spotlight else [])])
 
 
 def probe(options: Options, settings: Settings, timeout: float) -> str | None:
-    """Send a test event; what was delivered, None where there is only Spotlight.
+    """Send a test event within ``timeout`` seconds; what was delivered, None with Spotlight alone.
 
     Raises:
-        DeliveryError: it did not arrive.
+        DeliveryError: the event did not arrive.
     """
     sentry = settings.sentry
     return None if sentry is None or sentry.dsn is None else probe_event(sentry, timeout, options.values)

@@ -1,7 +1,7 @@
-"""Sentry by OTLP: spans to Sentry's own OTLP endpoint, errors and messages through sentry-sdk, linked.
+"""Sends spans to Sentry's OTLP endpoint, and errors and messages, linked to them, through sentry-sdk.
 
-It is the way that Sentry recommends from sentry-sdk 3.0 on (https://docs.sentry.io/concepts/otlp/). Spans arrive as
-they are, without the bridge's transactions, profiles and client reports.
+Sentry recommends this way from sentry-sdk 3.0 on (https://docs.sentry.io/concepts/otlp/). Spans arrive unchanged,
+without the bridge's transactions, profiles and client reports.
 """
 
 from __future__ import annotations
@@ -20,8 +20,7 @@ from brain_otel.destinations.isolation import side_by_side
 from brain_otel.destinations.otlp.destination import flushing_spool
 from brain_otel.destinations.otlp.session import create_session
 from brain_otel.destinations.probe import send_probe
-from brain_otel.destinations.sentry import ready_line
-from brain_otel.privacy import masked_url
+from brain_otel.destinations.sentry import describe_addresses, ready_line
 from brain_otel.runtime.guard import guarded
 from brain_otel.sentry.breadcrumbs import MAX_BREADCRUMBS
 from brain_otel.sentry.client import close_sentry, configure_sentry, flush_sentry, pressure_on
@@ -32,8 +31,7 @@ from brain_otel.traces.collector import CollectedTrace, span_count
 from brain_otel.traces.queued_collector import QueuedCollector
 
 if TYPE_CHECKING:
-    from opentelemetry.context import Context
-    from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
+    from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 
     from brain_otel.configuration.options import Options
     from brain_otel.configuration.settings import Secret, Settings
@@ -41,15 +39,11 @@ if TYPE_CHECKING:
 
 
 class ExportedTrail(QueuedCollector[CollectedTrace]):
-    """Exports every span, and keeps the latest steps of open local traces: the trail that leads to an error."""
+    """Exports every span, and keeps the latest calls of open local traces: the trail that leads to an error."""
 
     def __init__(self, exported: SpanProcessor | None) -> None:
         super().__init__("brain_otel.sentry_otlp", lambda _: None, drop=lambda _: None, weigh=span_count)
         self._exported = exported
-
-    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
-        """Open or continue the trail."""
-        super().on_start(span, parent_context)
 
     def on_end(self, span: ReadableSpan) -> None:
         """Export the span."""
@@ -59,12 +53,12 @@ class ExportedTrail(QueuedCollector[CollectedTrace]):
                 self._exported.on_end(span)
 
     def hand_over(self, collected: CollectedTrace) -> None:
-        """Nothing: the spans have been exported one by one."""
+        """Do nothing: the spans have been exported one by one."""
 
     def _keep(self, collected: CollectedTrace, span: ReadableSpan, span_id: int) -> None:
-        """Keep the root and as many of the latest steps as an event may have breadcrumbs, nothing else."""
+        """Keep only the root and the latest calls, as many as an event may have breadcrumbs."""
         root = collected.trace.span_context()
-        if _is_step(span) or (root is not None and root.span_id == span_id):
+        if _is_call(span) or (root is not None and root.span_id == span_id):
             super()._keep(collected, span, span_id)
         if len(collected.spans) > MAX_BREADCRUMBS:
             del collected.spans[0]
@@ -72,7 +66,7 @@ class ExportedTrail(QueuedCollector[CollectedTrace]):
 
 
 def create_destination(options: Options, settings: Settings) -> Destination | None:
-    """Send spans to the DSN's OTLP endpoint; off without a DSN, but for the errors that Spotlight gets."""
+    """Send spans to the DSN's OTLP endpoint; without a DSN, only errors to Spotlight, or None without it."""
     sentry, batch = settings.sentry, batch_options(options)
     if sentry is None:
         return None
@@ -113,15 +107,11 @@ def create_destination(options: Options, settings: Settings) -> Destination | No
 
 def describe(options: Options, settings: Settings) -> str:  # noqa: ARG001
     """The endpoint, and Spotlight if it gets the errors too."""
-    sentry = settings.sentry
-    if sentry is None:
-        return "off: no DSN (SENTRY_DSN)"
-    addresses = [f"http/protobuf to {otlp_address(str(sentry.dsn))[0]}"] if sentry.dsn is not None else []
-    return " and ".join([*addresses, *([f"Spotlight at {masked_url(sentry.spotlight)}"] if sentry.spotlight else [])])
+    return describe_addresses(settings.sentry, lambda dsn: f"http/protobuf to {otlp_address(dsn)[0]}")
 
 
 def probe(options: Options, settings: Settings, timeout: float) -> str | None:
-    """Send a test span and a test event; what was delivered, None where there is only Spotlight.
+    """Send a test span and a test event within ``timeout`` seconds; what was delivered, None with Spotlight alone.
 
     Raises:
         DeliveryError: one of them did not arrive.
@@ -135,8 +125,8 @@ def probe(options: Options, settings: Settings, timeout: float) -> str | None:
     return f"{delivered}, {probe_event(sentry, max(0.1, deadline - time.monotonic()))}"
 
 
-def _is_step(span: ReadableSpan) -> bool:
-    """Whether a breadcrumb may come of ``span``."""
+def _is_call(span: ReadableSpan) -> bool:
+    """Whether ``span`` may become a breadcrumb."""
     return span.kind is SpanKind.CLIENT or conventions.db_system(span.attributes or {}) is not None
 
 
@@ -155,5 +145,5 @@ def _exporter(dsn: Secret, session: Session, timeout: float | None) -> OTLPSpanE
     exporter = OTLPSpanExporter(
         endpoint=endpoint, headers=headers, compression=compression, timeout=timeout, session=session
     )
-    session.verify, session.cert = True, None  # the exporter has put there what the variables say
+    session.verify, session.cert = True, None  # the exporter has set both from its variables
     return exporter

@@ -15,7 +15,7 @@ _INT64 = 2**63
 
 
 def attribute_value(value: Any) -> Any:
-    """``value`` as an OpenTelemetry attribute: what is not one already, or cannot be encoded, is written out."""
+    """``value`` as an OpenTelemetry attribute; other types become text, masked and at most 1,000 characters long."""
     try:
         if isinstance(value, str):
             return encodable(value)
@@ -23,9 +23,9 @@ def attribute_value(value: Any) -> Any:
             return value
         if isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value):
             return [encodable(item) for item in value]
-        masked = policy().value(value)  # now: nobody can tell the names apart later
-        write = str if isinstance(masked, BaseException) else _safe_text
-        return encodable(write(masked)[:1000])
+        masked = policy().value(value)  # before it becomes text, in which names are hard to find
+        to_text = str if isinstance(masked, BaseException) else _safe_text
+        return encodable(to_text(masked)[:1000])
     except Exception:  # the application's object may have a broken __str__
         return f"<{type(value).__name__}>"
 
@@ -35,9 +35,9 @@ def _safe_text(value: Any) -> str:
 
 
 def error_attributes(error: BaseException) -> dict[str, str]:
-    """``error`` in a log record's attributes.
+    """The attributes of a log record about ``error``.
 
-    The SDK makes the same of ``emit(exception=...)``, but fails where the exception's ``__str__`` does.
+    ``emit(exception=...)`` of the SDK makes the same ones, but raises if the exception's ``__str__`` does.
     """
     kind = type(error)
     is_builtin = kind.__module__ == "builtins"

@@ -1,7 +1,7 @@
-"""Which errors are events: by the status they were answered with, by their class, by the logger that tells of them.
+"""Decides which errors are events: by the response status, by their class, by the logger.
 
-What is reported comes before what is ignored, and both come before the status. What the application reports itself,
-with ``capture_exception``, is always an event.
+Classes to report come before classes to ignore, and both before the status. An exception that the application passes
+to ``capture_exception`` is always an event.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 ASKED_FOR = "generic"
-"""Sentry's mechanism of what code has reported on purpose."""
+"""Sentry's mechanism for exceptions that code reports on purpose."""
 
 
 class ErrorRules:
-    """The rules of the configuration, ready to ask."""
+    """Applies the rules of the configuration."""
 
     def __init__(self, settings: ErrorSettings) -> None:
         self._statuses = frozenset(
@@ -35,9 +35,9 @@ class ErrorRules:
         return status in self._statuses
 
     def should_report(self, error: BaseException) -> bool | None:
-        """Whether ``error`` is reported whatever became of it; None if the rules do not name its class.
+        """Whether ``error`` is an event, whatever its status; None if the rules do not name its class.
 
-        A group is ignored if all of it is, and reported if one of it is.
+        A group is ignored if all its exceptions are, and reported if one of them is.
         """
         if not self._ignored and not self._reported:
             return None
@@ -53,12 +53,12 @@ class ErrorRules:
         return False if is_named(kind, self._ignored) else None
 
     def ignores_logger(self, name: str) -> bool:
-        """Whether lines of the logger ``name`` are neither events nor breadcrumbs."""
+        """Whether records of the logger ``name`` become neither events nor breadcrumbs."""
         return any(name == ignored or name.startswith(f"{ignored}.") for ignored in self._loggers)
 
 
 def is_named(kind: type, names: Sequence[str]) -> bool:
-    """Whether ``kind`` or a class that it derives from is among ``names``, as it is called or as it is imported."""
+    """Whether ``names`` has ``kind`` or one of its bases, under the name of its definition or of an import."""
     bases = kind.__mro__[:-1]
     own = {
         base.__qualname__ if base.__module__ == "builtins" else f"{base.__module__}.{base.__qualname__}"
@@ -68,9 +68,9 @@ def is_named(kind: type, names: Sequence[str]) -> bool:
 
 
 def _imported(name: str) -> object:
-    """What ``package.Class`` stands for, None while the package has not been imported.
+    """The object that ``package.Class`` refers to, None while the package is not imported.
 
-    ``redis.ConnectionError`` is called ``redis.exceptions.ConnectionError``.
+    ``redis.ConnectionError`` is defined as ``redis.exceptions.ConnectionError``.
     """
     module, _, attribute = name.rpartition(".")
     return vars(sys.modules[module]).get(attribute) if module in sys.modules else None
@@ -81,10 +81,10 @@ class _Current:
 
 
 def error_rules() -> ErrorRules:
-    """The rules of this process: those that were configured, else the default ones."""
+    """The rules of this process: the configured ones, else the defaults."""
     return _Current.rules
 
 
 def configure_error_rules(settings: ErrorSettings) -> None:
-    """Make the rules of ``settings`` this process's."""
+    """Set the rules of this process."""
     _Current.rules = ErrorRules(settings)

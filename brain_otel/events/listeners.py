@@ -1,8 +1,8 @@
-"""From the helpers to the destinations: who is told of an error, a message, a tag.
+"""Passes errors, messages, users and tags from the helpers to the destinations.
 
-Spans reach destinations through OpenTelemetry's span processors. What OpenTelemetry has no pipeline for
-(Sentry's errors, breadcrumbs, users) goes through a :class:`EventListener`, one per destination that wants it. The
-helpers and the instrumentations speak to all of them here and know none of them by name.
+Spans reach destinations through OpenTelemetry's span processors. OpenTelemetry has no pipeline for Sentry's errors,
+breadcrumbs and users; they go through an :class:`EventListener`, one per destination that wants them. The helpers and
+the instrumentations call all listeners and know none by name.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Failure(NamedTuple):
-    """An exception on its way to the destinations."""
+    """An exception to report."""
 
     error: BaseException
     event_id: str
@@ -30,7 +30,7 @@ class Failure(NamedTuple):
 
 
 class Message(NamedTuple):
-    """A message on its way to the destinations."""
+    """A message to report."""
 
     text: str
     event_id: str
@@ -39,55 +39,55 @@ class Message(NamedTuple):
 
 
 class EventListener:
-    """What a destination may want to hear beside spans; each method does nothing until overridden.
+    """Receives what a destination may want beside spans; each method does nothing until overridden.
 
     No method may block on the network: they are called while a request runs.
     """
 
-    def on_trace_start(self, trace: LocalTrace) -> object:  # noqa: ARG002 - for those who override it
-        """A local trace begins in this context; the result is handed back to :meth:`end`."""
+    def on_trace_start(self, trace: LocalTrace) -> object:  # noqa: ARG002 - for subclasses
+        """Called when ``trace`` starts in this context; :meth:`on_trace_end` gets the result."""
         return None
 
     def on_trace_end(self, trace: LocalTrace, token: object) -> None:
-        """The code that opened ``trace`` leaves it, in the context in which it began."""
+        """Called when the code that opened ``trace`` leaves it, in the context in which it started."""
 
     def on_exception(self, failure: Failure) -> None:
-        """An exception to report."""
+        """Called with each exception to report, once."""
 
     def on_message(self, message: Message) -> None:
-        """A message to report."""
+        """Called with each message to report."""
 
     def on_breadcrumb(self, crumb: Mapping[str, Any]) -> None:
-        """One step on the way to an error: ``message``, ``category``, ``level`` and ``data``."""
+        """Called with each breadcrumb: ``message``, ``category``, ``level`` and ``data``."""
 
     def on_user(self, user: Mapping[str, Any]) -> None:
-        """The user on whose behalf the current request runs."""
+        """Called with the user of the current request, empty if there is none."""
 
     def on_tag(self, key: str, value: str) -> None:
-        """A tag of the current request."""
+        """Called with each tag of the current request."""
 
     def on_context(self, name: str, data: Mapping[str, Any]) -> None:
-        """A named block of facts about the current request."""
+        """Called with each context block of the current request."""
 
 
-_listeners: tuple[EventListener, ...] = ()
+class _Current:
+    listeners: tuple[EventListener, ...] = ()
 
 
 def configure_listeners(listeners: tuple[EventListener, ...]) -> None:
-    """Set who is told; an empty tuple for nobody. Called by set-up and shut-down."""
-    global _listeners
-    _listeners = listeners
+    """Set the listeners; set-up and shut-down call this."""
+    _Current.listeners = listeners
 
 
 def listeners() -> tuple[EventListener, ...]:
-    """Who is told at the moment."""
-    return _listeners
+    """The current listeners."""
+    return _Current.listeners
 
 
 class local_trace_entered:  # noqa: N801 - a context manager, as a class because it is cheaper
-    """Make ``trace`` the current local trace for the block, and tell every reporter at both ends.
+    """Make ``trace`` the current local trace for the block, and call every listener at its start and end.
 
-    What the block raises passes through untouched; what a reporter raises stays here.
+    Exceptions of the block pass through unchanged. Exceptions of a listener are caught.
     """
 
     __slots__ = ("_before", "_tokens", "_trace")
@@ -99,11 +99,11 @@ class local_trace_entered:  # noqa: N801 - a context manager, as a class because
         if self._trace.kind == "transaction" and self._trace.parent is None:
             ended_traces.forget_latest()
         self._tokens: list[tuple[EventListener, object]] = []
-        for listener in _listeners:
+        for listener in _Current.listeners:
             try:
                 self._tokens.append((listener, listener.on_trace_start(self._trace)))
             except Exception as error:
-                caught("beginning a local trace", error)
+                caught("starting a local trace", error)
         self._before = local_trace.enter(self._trace)
         return self._trace
 
@@ -111,7 +111,7 @@ class local_trace_entered:  # noqa: N801 - a context manager, as a class because
         trace = self._trace
         local_trace.leave(self._before)
         if error is not None and trace.parent is None:
-            with guarded("remembering what ended a local trace"):
+            with guarded("recording what ended a local trace"):
                 ended_traces.add(error, trace)
         trace.closed = True
         for listener, token in reversed(self._tokens):

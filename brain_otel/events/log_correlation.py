@@ -1,4 +1,4 @@
-"""Which trace a log record belongs to, be it one of the standard library's logging or one of a helper's."""
+"""Finds the trace that a log record belongs to, be it of the standard library's logging or of a helper."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
     from opentelemetry.trace import SpanContext
 
 TRACE_ID, SPAN_ID = "trace_id", "span_id"
-"""The attributes that every record of the standard library's logging gets, for plain format strings."""
+"""Attributes that every record of the standard library's logging gets, for plain format strings."""
 
 
 class _Loggers:
-    """OpenTelemetry's loggers by name: the SDK takes locks to find one, which a signal's handler may not."""
+    """OpenTelemetry's loggers by name; the SDK takes locks to find one, which could deadlock a signal handler."""
 
     provider: object = None
     by_name: dict[str, Logger] = {}  # noqa: RUF012 - the one holder of this state
 
 
 def logger_of(name: str) -> Logger:
-    """OpenTelemetry's logger of this name, of the global provider."""
+    """The logger ``name`` of OpenTelemetry's global provider."""
     provider = otel_logs.get_logger_provider()
     if _Loggers.provider is not provider:
         _Loggers.provider, _Loggers.by_name = provider, {}
@@ -41,15 +41,15 @@ def logger_of(name: str) -> Logger:
 
 
 def span_of_log(error: BaseException | None = None) -> SpanContext | None:
-    """The span whose ids a log record bears: the current one, else the local root, also when it has ended.
+    """The span whose ids a log record gets: the current one, else the local root, even if it has ended.
 
-    ``error``, which the record is about, tells of the local trace that it has just ended.
+    A record about ``error``, which has just ended a local trace, gets the ids of that trace.
     """
     return local_trace.current_span_context(trace_of(error))
 
 
 def ids_of_log(record: LogRecord) -> dict[str, str]:
-    """The ids that ``record``, of the standard library's logging, gets here; empty outside of a trace."""
+    """The ids for ``record``, of the standard library's logging; empty texts outside of a trace."""
     span = span_of_log(error_of_log(record))
     return {
         TRACE_ID: f"{span.trace_id:032x}" if span is not None else "",
@@ -65,7 +65,7 @@ def error_of_log(record: LogRecord) -> BaseException | None:
 
 
 def context_of_log(error: BaseException | None = None) -> Context | None:
-    """The context to emit a log record in, with :func:`span_of_log`; None for the current one."""
+    """The context to emit a log record in, with the span of :func:`span_of_log`; None for the current one."""
     span = span_of_log(error)
     if span is None or span == otel_trace.get_current_span().get_span_context():
         return None

@@ -1,4 +1,4 @@
-"""Reports an exception once, to the log and to every destination."""
+"""Reports an exception once: as a log record, and to every destination."""
 
 from __future__ import annotations
 
@@ -32,15 +32,18 @@ SEVERITIES = {
 
 
 EVENT_ID = "sentry.event_id"
-"""The log record's attribute with the id that ``capture_*`` returns and Sentry shows."""
+"""The log record's attribute with the event id, which ``capture_*`` returns and Sentry shows."""
 
 
 def report_exception(
     error: BaseException, *, handled: bool, mechanism: str, context: Mapping[str, Any] | None = None
 ) -> str | None:
-    """Report ``error`` to every destination once; the event id, or None if it is ignored. For instrumentations.
+    """Report ``error`` to every destination, once. For instrumentations.
 
-    What is recorded on the span is the caller's affair.
+    The caller records ``error`` on its span.
+
+    Returns:
+        The event id, None if ``error`` is ignored.
     """
     with guarded("reporting an exception"):
         trace = local_trace.current()
@@ -53,7 +56,7 @@ def report_exception(
         if trace is not None:
             record_reported(trace, error, event_id)
         facts = context or {}
-        with guarded("writing an exception's log record"):
+        with guarded("emitting an exception's log record"):
             emit_log(None, "error", event_id, facts, error)
         failure = Failure(error=error, event_id=event_id, handled=handled, mechanism=mechanism, context=facts)
         for listener in listeners():
@@ -70,7 +73,7 @@ def emit_log(
     context: Mapping[str, Any],
     error: BaseException | None = None,
 ) -> None:
-    """A log record for the destinations that have logs; without a logger provider this does nothing."""
+    """Emit a log record for the destinations that take logs; without a logger provider this does nothing."""
     if sys.is_finalizing():
         return
     attributes = {key: attribute_value(value) for key, value in context.items()}

@@ -1,7 +1,7 @@
-"""The last step before sentry-sdk sends an event: what is private is masked, then the application's filter runs.
+"""The last step before sentry-sdk sends an event: masks what is private, then calls the application's filter.
 
-It is sentry-sdk's ``before_send`` and ``before_send_transaction``, where an event is plain data already: what
-any integration, event processor or scope put into it passes here.
+These are sentry-sdk's ``before_send`` and ``before_send_transaction``. The event is plain data here, and complete:
+whatever an integration, event processor or scope put into it passes.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 SECRETS = "brain_otel.secrets"
-"""In the hint of an event: values of its request that are secrets wherever they stand, such as a path parameter's."""
+"""Key in an event's hint: values of its request that are secrets in any text, such as those of path parameters."""
 
 _MIN_SECRET = 4
-"""Characters of such a value; a shorter one would be found within other words."""
+"""Characters of such a value; a shorter one would be found inside other words."""
 
 _CLIENTS = (
     "sqlalchemy",
@@ -41,10 +41,10 @@ _CLIENTS = (
     "redis",
     "valkey",
 )
-"""Packages in whose frames the variables hold a statement's parameters."""
+"""Packages whose local variables hold the parameters of statements."""
 
 _SERVERS = ("fastapi", "starlette", "uvicorn", "hypercorn", "gunicorn", "anyio", "h11", "httptools", "websockets")
-"""Packages in whose frames the variables hold a request's body, cookies and the client's address."""
+"""Packages whose local variables hold the body, cookies and client address of a request."""
 
 _TEXTS = ("transaction", "message", "logger", "culprit")
 
@@ -54,23 +54,34 @@ _TRACERS = ("brain_otel", "opentelemetry", "sentry_sdk", "httpx", "httpcore")
 
 _HIDDEN = frozenset((*_CLIENTS, *_TRACERS))
 
+_SAFE = ("event_id", "type", "level", "timestamp", "start_timestamp", "platform", "environment", "release", "sdk")
+"""Parts of an event that need no mask."""
+
 
 def before_send(event: Any, hint: Any) -> Any:
-    """An error or message as it may be sent, None if the application's own filter drops it."""
+    """An error or message as it is sent, None if the application's filter drops it."""
     return _filtered(masked_event(event, hint), hint, hooks().before_send, "before_send")
 
 
 def before_send_transaction(event: Any, hint: Any) -> Any:
-    """A transaction as it may be sent, None if the application's own filter drops it."""
-    return _filtered(masked_event(event, hint), hint, hooks().before_send_transaction, "before_send_transaction")
+    """A transaction as it is sent, None if the application's filter drops it or it cannot be masked."""
+    masked = masked_event(event, hint)
+    if "contexts" in event and "contexts" not in masked:
+        return None  # Sentry rejects a transaction without its trace context; sentry-sdk counts this one as discarded
+    return _filtered(masked, hint, hooks().before_send_transaction, "before_send_transaction")
 
 
 def masked_event(event: Any, hint: Any) -> Any:
-    """``event`` with what is private masked; if that fails, what is left when all free text is taken out."""
+    """``event`` with what is private masked; if masking fails, only the parts that need no mask."""
     with guarded("masking an event"):
-        return _without(_masked(event, policy()), tuple((hint or {}).get(SECRETS) or ()))
-    kept = ("event_id", "type", "level", "timestamp", "start_timestamp", "platform", "environment", "release", "sdk")
-    return {key: event[key] for key in kept if key in event}
+        return _without(mask(event), tuple((hint or {}).get(SECRETS) or ()))
+    return {key: event[key] for key in _SAFE if key in event}
+
+
+def mask(event: dict[str, Any]) -> dict[str, Any]:
+    """``event`` with what is private masked; if this raises, the caller must not send ``event``."""
+    by = policy()
+    return {key: _part(key, value, by, event) if value else value for key, value in event.items()}
 
 
 def _filtered(event: Any, hint: Any, own: Callable[[Any, Any], Any] | None, name: str) -> Any:
@@ -79,12 +90,8 @@ def _filtered(event: Any, hint: Any, own: Callable[[Any, Any], Any] | None, name
     try:
         return own(event, hint)
     except Exception:
-        logger.warning("The application's %s failed; what it was given is sent as it was", name, exc_info=True)
+        logger.warning("The application's %s failed; the event is sent unfiltered", name, exc_info=True)
         return event
-
-
-def _masked(event: dict[str, Any], by: Policy) -> dict[str, Any]:
-    return {key: _part(key, value, by, event) if value else value for key, value in event.items()}
 
 
 def _part(key: str, value: Any, by: Policy, event: dict[str, Any]) -> Any:
@@ -107,7 +114,7 @@ def _part(key: str, value: Any, by: Policy, event: dict[str, Any]) -> Any:
 
 
 def _request(request: Any, by: Policy) -> Any:
-    """The request; its cookies one by one where they may leave, for ``cookies`` itself is a sensitive name."""
+    """The request; with ``send_default_pii`` its cookies one by one, since ``cookies`` itself is a sensitive name."""
     masked = by.value(request)
     if by.send_default_pii and isinstance(request, dict) and isinstance(request.get("cookies"), dict):
         masked["cookies"] = by.value(request["cookies"])
@@ -126,7 +133,7 @@ def _values(interface: Any) -> Iterable[Any]:
 
 
 def _log_entry(entry: dict[str, Any], by: Policy) -> dict[str, Any]:
-    """A log message; of its parameters those that still stand in the masked text."""
+    """A log message, with those of its parameters that the masked text still shows."""
     result = {key: by.value(value) for key, value in entry.items()}
     formatted, shown = entry.get("formatted"), result.get("formatted")
     if isinstance(formatted, str) and isinstance(shown, str) and formatted != shown and result.get("params"):
@@ -161,7 +168,7 @@ def _stacktrace(stacktrace: Any, by: Policy) -> Any:
 
 
 def hides_variables(module: Any) -> bool:
-    """Whether the variables of frames of ``module`` are left out."""
+    """Whether the local variables of frames of ``module`` are not sent."""
     package = str(module or "").partition(".")[0]
     return package in _HIDDEN or (package in _SERVERS and not policy().send_default_pii)
 
@@ -181,7 +188,7 @@ def _frame(frame: Any, by: Policy) -> Any:
 
 
 def _without(value: Any, secrets: tuple[str, ...]) -> Any:
-    """``value`` without ``secrets``, wherever they stand in a text."""
+    """``value`` with ``secrets`` masked in every text."""
     known = tuple(each for each in secrets if len(each) >= _MIN_SECRET)
     return _replaced(value, known) if known else value
 

@@ -1,6 +1,6 @@
-"""The SQL, Redis and HTTP spans of a local trace as breadcrumbs: the trail that led to an error.
+"""Turns the SQL, Redis and HTTP spans of a local trace into breadcrumbs: the trail that led to an error.
 
-They are made from the spans when an error asks for them, so a request that goes well pays nothing.
+An error event makes them from the collected spans, so a successful request pays nothing.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
 
 MAX_BREADCRUMBS = 100
-"""Breadcrumbs an event carries, the latest; Sentry's default."""
+"""The latest breadcrumbs that an event carries; Sentry's default."""
 
 
 def breadcrumbs_of(spans: Iterable[ReadableSpan]) -> list[dict[str, Any]]:
-    """A breadcrumb for each of the latest spans that called something outside of the process."""
+    """Breadcrumbs of the latest spans that called something outside of the process."""
     crumbs = [crumb for span in spans if (crumb := _breadcrumb(MaskedSpan(span))) is not None]
     return crumbs[-MAX_BREADCRUMBS:]
 
 
 def merged(values: list[dict[str, Any]], more: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Both lists as one in the order of time, the latest ``MAX_BREADCRUMBS``."""
+    """Both lists in one, ordered by time; the latest ``MAX_BREADCRUMBS``."""
     return sorted([*values, *more], key=_time)[-MAX_BREADCRUMBS:]
 
 

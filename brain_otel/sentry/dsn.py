@@ -1,93 +1,117 @@
-"""What a DSN says: the addresses behind it, the header that authenticates, and whether an event gets through."""
+"""Reads a DSN: the addresses behind it, the header that authenticates, how they are reached; sends a test event."""
 
 from __future__ import annotations
 
-import threading
+import os
+import time
+import uuid
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+from urllib.request import getproxies
 
-import sentry_sdk
+import certifi
 from sentry_sdk.consts import VERSION, EndpointType
+from sentry_sdk.envelope import Envelope
 from sentry_sdk.utils import Dsn
 
 from brain_otel.delivery import DeliveryError
+from brain_otel.delivery.http import HttpClient
+from brain_otel.delivery.record import Record
+from brain_otel.delivery.target import Target
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from brain_otel.configuration.settings import SentrySettings
 
+_CLIENT = f"sentry.python/{VERSION}"
+
 
 def otlp_address(dsn: str) -> tuple[str, dict[str, str]]:
-    """The OTLP endpoint for traces of the DSN's project, and the header that Sentry wants there."""
-    auth = Dsn(dsn).to_auth(f"sentry.python/{VERSION}")
+    """The OTLP endpoint for traces of the DSN's project, and the header that Sentry requires there."""
+    auth = Dsn(dsn).to_auth(_CLIENT)
     return auth.get_api_url(EndpointType.OTLP_TRACES), {"X-Sentry-Auth": auth.to_header()}
 
 
 def envelope_address(dsn: str) -> str:
-    """The address to which events and transactions go."""
-    return Dsn(dsn).to_auth(f"sentry.python/{VERSION}").get_api_url()
+    """The address that events and transactions are sent to."""
+    return Dsn(dsn).to_auth(_CLIENT).get_api_url()
 
 
-_CONNECTION = (
-    "http_proxy", "https_proxy", "proxy_headers", "ca_certs", "cert_file", "key_file", "socket_options", "keep_alive"
-)  # fmt: skip
-"""The options of sentry-sdk that say how Sentry is reached."""
+def create_target(dsn: str, options: Mapping[str, Any]) -> Target:
+    """Where envelopes are sent, with the proxy and certificates that sentry-sdk would use for ``options``.
+
+    An option wins over its environment variable. A test compares the result with sentry-sdk's own transport.
+    """
+    parsed = Dsn(dsn)
+    auth = parsed.to_auth(_CLIENT)
+    bundle = options.get("ca_certs") or os.environ.get("SSL_CERT_FILE") or os.environ.get("REQUESTS_CA_BUNDLE")
+    return Target(
+        kind="sentry",
+        url=auth.get_api_url(EndpointType.ENVELOPE),
+        headers={"User-Agent": _CLIENT, "X-Sentry-Auth": auth.to_header()},
+        proxy=_proxy(parsed, options),
+        proxy_headers=dict(options.get("proxy_headers") or {}),
+        ca_certs=_absolute(bundle or certifi.where()),
+        cert_file=_absolute(options.get("cert_file") or os.environ.get("CLIENT_CERT_FILE")),
+        key_file=_absolute(options.get("key_file") or os.environ.get("CLIENT_KEY_FILE")),
+    )
+
+
+def _proxy(dsn: Dsn, options: Mapping[str, Any]) -> str | None:
+    """The proxy for ``dsn``; an option that is empty text switches the proxy of its scheme off."""
+    variables = getproxies()
+    excluded = (host.strip() for host in variables.get("no", "").split(",") if host.strip())
+    if any(dsn.host.endswith(host) or dsn.netloc.endswith(host) for host in excluded):
+        variables = {}
+    for scheme in ("https", "http") if dsn.scheme == "https" else ("http",):
+        option = options.get(f"{scheme}_proxy")
+        proxy: str | None = option or (variables.get(scheme) if option != "" else None)
+        if proxy:
+            return proxy
+    return None
+
+
+def _absolute(path: str | None) -> str | None:
+    return os.path.abspath(path) if path else None  # noqa: PTH100 - certifi gives text, and so do variables
 
 
 def probe_event(sentry: SentrySettings, timeout: float, options: Mapping[str, Any] | None = None) -> str:
-    """Send one test event within ``timeout`` seconds, connected as sentry-sdk's ``options`` say; what was delivered.
+    """Send one test event within ``timeout`` seconds; what was delivered.
+
+    Args:
+        sentry: The settings with the DSN.
+        timeout: Seconds to wait for the answer.
+        options: sentry-sdk's options, which say how Sentry is reached.
 
     Raises:
-        DeliveryError: it was not.
+        DeliveryError: the event did not arrive, or Sentry discards it.
     """
-    answers: list[str] = []
-    answered = threading.Event()
-
-    from brain_otel.sentry.transport import ExcludedTransport
-
-    class Probe(ExcludedTransport):
-        def _request(self, *args: Any, **kwargs: Any) -> Any:
-            try:
-                response = super()._request(*args, **kwargs)
-            except Exception as error:
-                answers.append(f"{type(error).__name__}: {error}")
-                raise
-            else:
-                answers.append(_objection(response))
-                return response
-            finally:
-                answered.set()
-
-    client = sentry_sdk.Client(
-        dsn=str(sentry.dsn),
-        environment=sentry.environment,
-        transport=Probe,
-        default_integrations=False,
-        spotlight=False,
-        auto_session_tracking=False,
-        send_client_reports=False,
-        **{name: value for name, value in (options or {}).items() if name in _CONNECTION},
-    )
-    client.capture_event({"message": "brain_otel doctor: a test event", "level": "info"})
-    answered.wait(timeout)
-    client.close(timeout=0.1)
-    if not answers:
+    target = create_target(str(sentry.dsn), options or {})._replace(timeout=timeout)
+    started = time.monotonic()
+    answer = HttpClient(target, connections=1).send(Record("error", _test_event(sentry), 1))
+    if answer.result == "unreachable" and time.monotonic() - started >= timeout:
         raise DeliveryError(f"no answer within {timeout:g} s")
-    if answers[0]:
-        raise DeliveryError(answers[0])
+    if answer.result != "sent":
+        raise DeliveryError(answer.reason)
+    # A used-up quota may come with 200: https://develop.sentry.dev/sdk/expected-features/rate-limiting/.
+    for category, seconds in answer.limits.items():
+        if category in ("", "error"):
+            raise DeliveryError(f"Sentry discards errors at the moment (rate limit {seconds:g}:{category})")
     return "an event delivered"
 
 
-def _objection(response: Any) -> str:
-    """Why Sentry, going by its answer, does not keep the event; empty if it does.
-
-    A used-up quota may come with 200: https://develop.sentry.dev/sdk/expected-features/rate-limiting/.
-    """
-    if response.status >= 300:
-        return f"the answer was HTTP {response.status}"
-    limits = str(response.headers.get("X-Sentry-Rate-Limits") or "")
-    for limit in limits.split(","):
-        _, _, rest = limit.strip().partition(":")
-        if limit.strip() and {"", "error"} & set(rest.partition(":")[0].split(";")):
-            return f"Sentry keeps no errors at the moment (rate limit {limit.strip()})"
-    return ""
+def _test_event(sentry: SentrySettings) -> bytes:
+    event_id = uuid.uuid4().hex
+    envelope = Envelope(headers={"event_id": event_id})
+    envelope.add_event(
+        {
+            "event_id": event_id,
+            "timestamp": datetime.now(UTC).isoformat(),  # type: ignore[typeddict-item]  # text, as it is sent
+            "platform": "python",
+            "environment": sentry.environment,
+            "level": "info",
+            "message": "brain_otel doctor: a test event",
+        }
+    )
+    return envelope.serialize()

@@ -1,8 +1,7 @@
-"""Errors and messages on their way to Sentry: linked to their trace, once, with the trail that led to them."""
+"""Sends errors and messages to Sentry, linked to their trace, with the request and the trail of calls before them."""
 
 from __future__ import annotations
 
-import logging
 import platform
 import sys
 from functools import partial
@@ -25,7 +24,7 @@ from brain_otel.sentry.before_send import SECRETS
 from brain_otel.sentry.breadcrumbs import breadcrumbs_of, merged
 from brain_otel.sentry.dynamic_sampling_context import create_sampling_context, sampling_context_of
 from brain_otel.sentry.request import request_interface
-from brain_otel.sentry.scopes import BaseScopes, end_session, enter_scope, let_scope_go
+from brain_otel.sentry.scopes import BaseScopes, enter_scope, release_scope
 from brain_otel.traces import conventions, local_trace
 
 if TYPE_CHECKING:
@@ -34,43 +33,40 @@ if TYPE_CHECKING:
     from brain_otel.traces.collector import LocalTraceCollector
     from brain_otel.traces.local_trace import LocalTrace
 
-logger = logging.getLogger(__name__)
-
 _RUNTIME = {
     "name": platform.python_implementation(),
     "version": platform.python_version(),
     "build": sys.version,
 }
 
-
 _LINKED = "brain_otel.linked"
-"""In the hint of an event: it was linked, by the scope's processor or the global one, whichever came first."""
+"""Key in an event's hint: the scope's event processor or the global one, whichever came first, has linked it."""
 
 _SHARED_FRAME = ("anyio._backends._asyncio", "run")
-"""The loop of a worker thread, in which sync endpoints run. When the loop's thread reports what one raised, the
-worker may be at work on the next request, whose arguments are then among the variables of this frame."""
+"""The loop of a worker thread, which runs sync endpoints. While the event loop's thread reports an exception of one,
+the worker may already run the next request, and its arguments are among the variables of this frame."""
 
 
 class SentryListener(EventListener):
-    """Tells Sentry what the helpers and instrumentations report."""
+    """Sends Sentry what the helpers and instrumentations report."""
 
     def __init__(self, processor: LocalTraceCollector) -> None:
         self._processor = processor
         self._base = BaseScopes()
 
     def on_trace_start(self, trace: LocalTrace) -> object:
-        """Give the trace its scope, and a request its session for release health."""
+        """Give the trace its scope, and a request its session for release health. The result ends them."""
         return enter_scope(trace, partial(link_event, trace), self._base)
 
     def on_trace_end(self, trace: LocalTrace, token: Any) -> None:
-        """End the session, leave the scope and let the transaction go."""
+        """End the session, leave the scope and release the transaction."""
         if trace.kind == "request":
-            end_session(sentry_sdk.get_isolation_scope())
+            self._base.end_session(sentry_sdk.get_isolation_scope())
         if token is not None:
             token.close()
         self._processor.close(trace)
-        if not isinstance(trace.root, SdkSpan):  # else the transaction is still to be made
-            let_scope_go(trace)
+        if not isinstance(trace.root, SdkSpan):  # a recorded one: its transaction still needs the scope
+            release_scope(trace)
 
     def on_exception(self, failure: Failure) -> None:
         """Capture an exception as an error event."""
@@ -113,10 +109,9 @@ class SentryListener(EventListener):
 
 
 class LinkingIntegration(Integration):
-    """Links whatever is captured to its trace, through an event processor that the client's life bounds.
+    """Links every captured event to its trace, through a global event processor.
 
-    sentry-sdk cannot remove a global event processor; this one does nothing unless the client has this
-    integration.
+    sentry-sdk cannot remove a global event processor. This one does nothing unless the client has this integration.
     """
 
     identifier = "brain_otel"
@@ -126,7 +121,7 @@ class LinkingIntegration(Integration):
 
     @staticmethod
     def setup_once() -> None:
-        """Add the event processor; called by sentry-sdk at most once a process."""
+        """Add the event processor; sentry-sdk calls this at most once per process."""
 
         @add_global_event_processor
         def process(event: Any, hint: Any) -> Any:
@@ -136,11 +131,11 @@ class LinkingIntegration(Integration):
 
 
 def link_event(owner: LocalTrace | None, event: Any, hint: Any) -> Any:
-    """The event with the trace, name, request and trail of its local trace; None if it was sent before.
+    """Add the trace, name, request and trail of calls to ``event``; None if its failure is an event already.
 
-    ``owner`` is the local trace on whose scope the event was captured, for code that has the scope only.
+    ``owner`` is the local trace on whose scope the event was captured, for code that has only the scope.
     """
-    # sentry-sdk swallows what an event processor raises, but says so only where `debug` is on.
+    # sentry-sdk swallows what an event processor raises, but logs it only with `debug`.
     with guarded("linking an event"):
         return _linked(owner, event, hint)
     return event
@@ -157,7 +152,7 @@ def _linked(owner: LocalTrace | None, event: Any, hint: Any) -> Any:
     if hint.get(_LINKED):
         return event
     error = _error_of(hint)
-    if error is not None and not _is_wanted(event, error):
+    if error is not None and not _should_send(event, error):
         return None
     trace = local_trace.current() or owner or trace_of(error)
     if trace is None:
@@ -179,7 +174,7 @@ def _linked(owner: LocalTrace | None, event: Any, hint: Any) -> Any:
 
 
 def _link(event: Any, contexts: dict[str, Any], trace: LocalTrace) -> tuple[str, ...]:
-    """Complete ``event``; the secrets of its request."""
+    """Complete ``event``; returns the secrets of its request."""
     span = local_trace.current_span_context(trace)
     if span is not None:
         contexts["trace"] = {
@@ -201,10 +196,10 @@ def _link(event: Any, contexts: dict[str, Any], trace: LocalTrace) -> tuple[str,
     return _secrets_of(trace)
 
 
-def _is_wanted(event: Any, error: BaseException) -> bool:
-    """Whether ``error`` is not ignored, or was reported on purpose.
+def _should_send(event: Any, error: BaseException) -> bool:
+    """Whether the error rules do not ignore ``error``, or the application reported it on purpose.
 
-    What sentry-sdk sees by itself, a line of the log or the end of a thread, the rules have not been asked about.
+    sentry-sdk captures some errors by itself, such as those in the log or at the end of a thread.
     """
     if error_rules().should_report(error) is not False:
         return True
@@ -230,7 +225,7 @@ def _link_to_current_span(contexts: dict[str, Any]) -> None:
 
 
 def _secrets_of(trace: LocalTrace) -> tuple[str, ...]:
-    """The values of the request's path parameters with sensitive names."""
+    """The values of the request's path parameters that have sensitive names."""
     route = _route_of(trace)
     if route is None or trace.describe_request is None:
         return ()

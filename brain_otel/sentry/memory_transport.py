@@ -1,4 +1,4 @@
-"""Sentry in memory: what would have been sent, for tests to read."""
+"""Keeps what sentry-sdk would send in memory, for tests to read."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ class MemoryTransport(Transport):
         self.items: list[tuple[str, dict[str, Any]]] = []
 
     def capture_envelope(self, envelope: Envelope) -> None:
-        """Keep the envelope's items as plain data, as they would read at the other end."""
+        """Keep the envelope's items as plain data, as Sentry would read them."""
         for item in envelope.items:
             if item.type is not None:
                 self.items.append((item.type, json.loads(item.payload.get_bytes() or b"{}")))
 
 
 def captured(item_type: str) -> list[dict[str, Any]]:
-    """The payloads of this type that the current client has kept; none unless it keeps them in memory."""
+    """The payloads of this type that the current client has kept; empty with another transport."""
     transport = sentry_sdk.get_client().transport
     if not isinstance(transport, MemoryTransport):
         return []
@@ -39,7 +39,7 @@ def captured(item_type: str) -> list[dict[str, Any]]:
 
 @contextlib.contextmanager
 def isolated() -> Iterator[None]:
-    """Keep what the block sets outside of any request (tags, users) from what comes after it."""
+    """Discard the tags and users that the block sets outside of any request."""
     with sentry_sdk.isolation_scope() as scope:
         scope.clear()
         yield

@@ -1,15 +1,15 @@
-"""Sentry's trace headers beside W3C's.
+"""Reads and writes Sentry's trace headers beside W3C's.
 
-``sentry-trace`` and ``baggage`` are read and written as https://develop.sentry.dev/sdk/telemetry/traces/ says,
-``traceparent`` is left to OpenTelemetry's own propagator, which must come first (the configuration puts this
-one last). It differs from the class it derives from in these points:
+``sentry-trace`` and ``baggage`` follow https://develop.sentry.dev/sdk/telemetry/traces/. OpenTelemetry's own
+propagator handles ``traceparent`` and must come first; the configuration puts this one last. It differs from the
+class it derives from:
 
-- the caller's sampling decision is honoured; upstream forces the sampled flag on;
-- headers are written for every valid span, recorded or not; upstream needs its own span map;
-- ``baggage`` keeps everyone's entries; upstream and ``W3CBaggagePropagator`` overwrite each other's;
-- where ``traceparent`` and ``sentry-trace`` name two traces, ``traceparent`` wins, since it is the nearer hop; where
-  they name one with two decisions, Sentry's is for Sentry and the other for everyone else;
-- malformed headers start a new trace and never raise.
+- It honours the caller's sampling decision. Upstream forces the sampled flag on.
+- It writes headers for every valid span, recorded or not. Upstream needs its own span map.
+- It keeps everyone's entries in ``baggage``. Upstream and ``W3CBaggagePropagator`` overwrite each other's.
+- If ``traceparent`` and ``sentry-trace`` name two traces, ``traceparent`` wins, because it is the nearer hop. If they
+  name one trace with two decisions, Sentry's holds for Sentry and the other for everyone else.
+- Malformed headers start a new trace. They never raise.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from sentry_sdk.integrations.opentelemetry.consts import SENTRY_BAGGAGE_KEY, SEN
 from sentry_sdk.tracing import BAGGAGE_HEADER_NAME, SENTRY_TRACE_HEADER_NAME
 from sentry_sdk.tracing_utils import Baggage, extract_sentrytrace_data
 
+from brain_otel.runtime.fast_paths import fast_paths_enabled
 from brain_otel.runtime.guard import guarded
 from brain_otel.sampling.context import deferred, with_sample_rand, with_sentry_decision
 from brain_otel.sampling.decision import is_for_sentry
@@ -48,19 +49,20 @@ if TYPE_CHECKING:
     from brain_otel.traces.local_trace import LocalTrace
 
 MAX_BAGGAGE_LENGTH = 8192
-"""Bytes of incoming baggage that are read; W3C's limit."""
+"""Bytes of incoming baggage; longer baggage is ignored. W3C's limit."""
 
 _TRACEPARENT = "traceparent"
 
-_KEPT = "sentry.baggage"
+_EXTRAS_KEY = "sentry.baggage"
 
-_PLAIN = frozenset(("trace_id", "sample_rand", "sampled"))
-_MAX_KEPT = 256
-"""Characters of a value whose quotation is kept; what comes from outside may be long."""
+_PER_TRACE = frozenset(("trace_id", "sample_rand", "sampled"))
+
+_MAX_CACHED = 256
+"""Characters of a value whose quoted form is cached; values from outside may be long."""
 
 
 class SentryPropagator(UpstreamPropagator):
-    """Reads and writes ``sentry-trace`` and ``baggage``; takes the place of sentry-sdk's class."""
+    """Reads and writes ``sentry-trace`` and ``baggage``; replaces sentry-sdk's class."""
 
     def extract(
         self,
@@ -68,7 +70,7 @@ class SentryPropagator(UpstreamPropagator):
         context: Context | None = None,
         getter: Getter[CarrierT] = default_getter,
     ) -> Context:
-        """The context with the caller's span and sampling context; unchanged if there is nothing to read."""
+        """The context with the caller's span and sampling context; unchanged without Sentry's headers."""
         found = otel_context.get_current() if context is None else context
         with guarded("reading trace headers"):
             return self._extract(extras, found, getter)
@@ -100,7 +102,7 @@ class SentryPropagator(UpstreamPropagator):
         context: Context | None = None,
         setter: Setter[CarrierT] = default_setter,
     ) -> None:
-        """Write the headers for the current span of ``context``; nothing without a valid one."""
+        """Write the headers for the current span of ``context``, if it is valid."""
         with guarded("writing trace headers"):
             here = otel_context.get_current() if context is None else context
             span = otel_trace.get_current_span(here).get_span_context()
@@ -127,7 +129,7 @@ def _caller(data: dict[str, str | bool | None]) -> SpanContext | None:
 
 
 def _incoming_baggage(extras: CarrierT, getter: Getter[CarrierT]) -> Baggage | None:
-    """Sentry's part of the ``baggage`` headers, frozen, or None if they hold none of it."""
+    """Sentry's entries of the ``baggage`` headers, frozen, or None without any."""
     header = ",".join(getter.get(extras, BAGGAGE_HEADER_NAME) or ())
     if "sentry-" not in header or len(header) > MAX_BAGGAGE_LENGTH:
         return None
@@ -139,7 +141,7 @@ def _incoming_baggage(extras: CarrierT, getter: Getter[CarrierT]) -> Baggage | N
 def _with_sampling_context(
     context: Context, nearer: SpanContext, caller: SpanContext | None, baggage: Baggage | None
 ) -> Context:
-    """Keep the sampling context that came along if it is of the same trace as ``traceparent``."""
+    """Keep the caller's sampling context if it belongs to the trace of ``traceparent``."""
     if baggage is not None and baggage.sentry_items.get("trace_id") == f"{nearer.trace_id:032x}":
         context = _with_sample_rand(context, nearer, baggage)
         return otel_context.set_value(SENTRY_BAGGAGE_KEY, baggage, context)
@@ -149,7 +151,7 @@ def _with_sampling_context(
 
 
 def _with_sample_rand(context: Context, caller: SpanContext, baggage: Baggage | None) -> Context:
-    """The random number by which the services before have decided, if it is of the caller's trace."""
+    """Keep the random number that earlier services decided by, if it belongs to the caller's trace."""
     items = baggage.sentry_items if baggage is not None else {}
     if items.get("trace_id", f"{caller.trace_id:032x}") != f"{caller.trace_id:032x}":
         return context
@@ -157,18 +159,18 @@ def _with_sample_rand(context: Context, caller: SpanContext, baggage: Baggage | 
 
 
 def _with_decision(context: Context, data: Mapping[str, Any], trace_id: int) -> Context:
-    """The caller's decision for Sentry, if it has made one: it holds whatever share Sentry has here."""
+    """Keep the caller's decision for Sentry, if there is one; it overrides Sentry's rate here."""
     sampled = data["parent_sampled"]
     return with_sentry_decision(context, trace_id, sampled) if isinstance(sampled, bool) else context
 
 
 def _empty() -> Baggage:
-    """What a caller owns that sent ``sentry-trace`` without ``baggage``; it must not be filled in here."""
+    """The baggage of a caller that sent ``sentry-trace`` alone; frozen, because the caller owns it."""
     return Baggage({}, mutable=False)
 
 
 def _carried_baggage(extras: object) -> list[str]:
-    """The members of the ``baggage`` header that the application, or a propagator before, has written already."""
+    """The members of ``baggage`` that the application or an earlier propagator has written, without Sentry's."""
     get = getattr(extras, "get", None)
     header = get(BAGGAGE_HEADER_NAME) if callable(get) else None
     members = header.split(",") if isinstance(header, str) else ()
@@ -196,21 +198,26 @@ def _outgoing_baggage(span: SpanContext, context: Context | None, carried: list[
 
 
 def _members_of(trace: LocalTrace) -> list[str]:
-    """Sentry's members of the ``baggage`` of ``trace``: frozen, as its sampling context is, when first handed on."""
-    keep_reason: list[str] | None = trace.extras.get(_KEPT)
-    if keep_reason is None:
-        keep_reason = trace.extras[_KEPT] = _members(sampling_context_of(trace))
-    return keep_reason
+    """Sentry's members of the ``baggage`` of ``trace``, frozen with its sampling context."""
+    members: list[str] | None = trace.extras.get(_EXTRAS_KEY)
+    if members is None:
+        members = trace.extras[_EXTRAS_KEY] = _members(sampling_context_of(trace))
+    return members
 
 
 def _members(items: Mapping[str, str]) -> list[str]:
-    """Sentry's members of ``baggage``; what differs from trace to trace, ids and numbers, needs no quotation."""
+    """Sentry's members of ``baggage``.
+
+    The fast path caches quoted values, and writes ids and numbers, which differ between traces, without quoting.
+    """
+    if not fast_paths_enabled():
+        return [member for member in Baggage(dict(items)).serialize().split(",") if member]
     members: list[str] = []
     for key, value in items.items():
-        if key in _PLAIN and value.isascii() and value.replace(".", "").isalnum():
+        if key in _PER_TRACE and value.isascii() and value.replace(".", "").isalnum():
             members.append(f"{Baggage.SENTRY_PREFIX}{key}={value}")
         else:
-            members.append((_quoted if len(value) <= _MAX_KEPT else _quoted.__wrapped__)(key, value))
+            members.append((_quoted if len(value) <= _MAX_CACHED else _quoted.__wrapped__)(key, value))
     return members
 
 

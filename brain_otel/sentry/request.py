@@ -1,6 +1,6 @@
-"""A request's facts as Sentry's request interface.
+"""Turns a request's facts into Sentry's request interface.
 
-https://develop.sentry.dev/sdk/event-payloads/request/
+See https://develop.sentry.dev/sdk/event-payloads/request/.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from brain_otel.traces.local_trace import Request
 
 MAX_FIELDS = 200
-"""Fields of a form, and cookies, that are looked at."""
+"""Fields of a form, and cookies, that are read."""
 
 
 def request_interface(request: Request, route: str | None = None) -> dict[str, Any]:
-    """The request interface; the client's address, cookies and body only where the policy allows them."""
+    """The request interface, masked; client address, cookies and body only with ``send_default_pii``."""
     interface: dict[str, Any] = {
         "method": request.method,
         "url": policy().text(url_without_route_secrets(policy(), route, request.url) if route else request.url),
@@ -49,9 +49,9 @@ def request_interface(request: Request, route: str | None = None) -> dict[str, A
 
 
 def body_data(content_type: str, body: bytes) -> Any:
-    """What a JSON document or a form says; None for what is neither, or not well formed.
+    """The content of a JSON document or a form; None for other types and malformed bodies.
 
-    What is no name with a value cannot be masked by name, and so is not sent.
+    Other content has no names to mask by, so it is not sent.
     """
     header = Message()
     header["content-type"] = content_type.encode("ascii", "replace").decode()
@@ -69,7 +69,7 @@ def body_data(content_type: str, body: bytes) -> Any:
 
 
 def _fields(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
-    """Names with their values, a list where a name comes more than once."""
+    """Values by name; a list where a name occurs more than once."""
     fields: dict[str, Any] = {}
     for number, (name, value) in enumerate(pairs):
         if number >= MAX_FIELDS:
@@ -88,7 +88,7 @@ def _cookies(header: str) -> Iterable[tuple[str, str]]:
 
 
 def _parts(content_type: str, body: bytes) -> Iterable[tuple[str, str]]:
-    """The fields of a form in parts; of a file the number of its bytes."""
+    """The fields of a multipart form; for a file the number of its bytes."""
     parsed = message_from_bytes(b"content-type: " + content_type.encode() + b"\r\n\r\n" + body)
     for part in parsed.get_payload() if parsed.is_multipart() else ():
         if not isinstance(part, Message):

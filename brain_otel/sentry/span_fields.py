@@ -1,9 +1,9 @@
-"""A span in the words of Sentry's protocol: status, data, links, origin.
+"""Translates a span into Sentry's protocol: status, data, links, origin. Pure functions.
 
-Its operation, description and name are in :mod:`brain_otel.traces.conventions`. See Sentry's
+:mod:`brain_otel.traces.conventions` has its operation, description and name. See Sentry's
 `span status <https://develop.sentry.dev/sdk/event-payloads/contexts/#trace-context>`_ and
-`trace origin <https://develop.sentry.dev/sdk/telemetry/traces/trace-origin/>`_. Pure functions; the OTel attributes
-themselves are all kept in ``data``.
+`trace origin <https://develop.sentry.dev/sdk/telemetry/traces/trace-origin/>`_. ``data`` keeps all of OpenTelemetry's
+attributes.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _OTHER_NAMES = (
     ("http.server_name", "server.address"),
     ("net.peer.port", "server.port"),
 )
-"""What one convention calls by the first name, and Sentry, as sentry-sdk's SPANDATA has it, by the second."""
+"""Names of a convention, each with Sentry's name for the same, from sentry-sdk's ``SPANDATA``."""
 
 _SCALARS = frozenset((str, int, float, bool))
 
@@ -59,7 +59,7 @@ _GRPC_STATUSES = (
 
 
 def status(span: ReadableSpan) -> str:
-    """The Sentry status of ``span``: the HTTP or gRPC status if there is one, else OpenTelemetry's."""
+    """The Sentry status of ``span``: from its HTTP or gRPC status if it has one, else from OpenTelemetry's."""
     attributes = span.attributes or {}
     code = first(attributes, "http.response.status_code", "http.status_code")
     failed = span.status.status_code is StatusCode.ERROR
@@ -84,14 +84,14 @@ def _by_code(code: int) -> str:
 def data(span: ReadableSpan) -> dict[str, Any]:
     """The span's attributes under both names, its kind, events and status description."""
     attributes = span.attributes or {}
-    left_out, others = _names_beside(tuple(attributes))
+    omitted, renamed = _names_beside(tuple(attributes))
     if _SCALARS.issuperset(map(type, attributes.values())):
         result = dict(attributes)
     else:
         result = {key: _plain(value) for key, value in attributes.items()}
-    for name in left_out:
+    for name in omitted:
         del result[name]
-    for source, name in others:
+    for source, name in renamed:
         result[name] = result[source]
     if span.kind is not SpanKind.INTERNAL:
         result["otel.kind"] = span.kind.name
@@ -106,7 +106,7 @@ def data(span: ReadableSpan) -> dict[str, Any]:
 
 @lru_cache(maxsize=1_024)
 def _names_beside(keys: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
-    """Which of ``keys`` are not in a span's data, and which are under another name as well."""
+    """The ``keys`` that are omitted from a span's data, and those that it has under Sentry's name as well."""
     kept = [key for key in keys if not key.startswith("sentry.")]
     others: dict[str, str] = {}
     for source, name in _OTHER_NAMES:
@@ -116,12 +116,12 @@ def _names_beside(keys: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[tuple[s
 
 
 def links(span: ReadableSpan) -> list[dict[str, Any]]:
-    """The span's links as Sentry's protocol has them."""
+    """The span's links in Sentry's protocol."""
     return [_link(link) for link in span.links]
 
 
 def origin(span: ReadableSpan) -> str:
-    """Where the span came from: ``auto.<category>.otel.<library>``, or ``manual`` for the application's own."""
+    """Who made the span: ``auto.<category>.otel.<library>``, or ``manual`` for the application."""
     scope = span.instrumentation_scope
     library = _library(scope.name) if scope is not None else None
     if library is None:
@@ -138,7 +138,7 @@ def origin(span: ReadableSpan) -> str:
 
 @lru_cache(maxsize=1_024)
 def _library(scope: str) -> str | None:
-    """What the instrumentation ``scope`` is for; None for a scope of the application's own."""
+    """The library that the instrumentation ``scope`` is for; None for a scope of the application's."""
     _, found, library = scope.rpartition("opentelemetry.instrumentation.")
     if not found and scope != "fastapi":
         return None
@@ -162,7 +162,7 @@ def _link(link: Link) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """An attribute's value as JSON has it."""
+    """An attribute's value as JSON expresses it."""
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     if isinstance(value, bytes):

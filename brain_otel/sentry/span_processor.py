@@ -1,8 +1,8 @@
-"""The span processor that makes Sentry transactions: local traces collected, built and sent off the path.
+"""Sends each local trace to Sentry as a transaction, built and sent on another thread.
 
-Takes the place of sentry-sdk's class, from which it derives so that what looks for that class finds this one.
-Nothing of the upstream behaviour is used: there the spans of every request are mirrored by Sentry's own, live,
-in class-level dictionaries; here ended spans are collected and the transaction is built on another thread.
+:class:`SentrySpanProcessor` derives from sentry-sdk's class so that code which looks for that class finds this one.
+It uses nothing of it: upstream mirrors the spans of every request as live spans of Sentry's, in class-level
+dictionaries.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from opentelemetry.trace import SpanKind
 from sentry_sdk.integrations.opentelemetry import SentrySpanProcessor as UpstreamProcessor
 
 from brain_otel.sampling.decision import is_for_sentry
-from brain_otel.sentry.dynamic_sampling_context import kept_context_of
-from brain_otel.sentry.fast_transactions import send_plainly
+from brain_otel.sentry.dynamic_sampling_context import transaction_context_of
+from brain_otel.sentry.fast_transactions import FastPath
 from brain_otel.sentry.profiling import attach_profile, follow_thread, start_profile, stop_profile
-from brain_otel.sentry.scopes import captured_with_scope_of, let_scope_go
+from brain_otel.sentry.scopes import capture_with_scope_of, release_scope
+from brain_otel.sentry.spans import SpanCache
 from brain_otel.sentry.transaction import create_transaction
 from brain_otel.traces.collector import CollectedTrace, span_count
 from brain_otel.traces.conventions import raw_attributes
@@ -34,14 +35,16 @@ class SentrySpanProcessor(QueuedCollector[CollectedTrace], UpstreamProcessor):  
     """Sends each local trace to Sentry as one transaction."""
 
     def __new__(cls) -> Self:
-        """A new object; upstream's is a singleton."""
+        """A new object; upstream's class is a singleton."""
         return object.__new__(cls)
 
     def __init__(self) -> None:
-        QueuedCollector.__init__(self, "brain_otel.sentry", self._send, drop=self._dropped, weigh=span_count)
+        QueuedCollector.__init__(self, "brain_otel.sentry", self._send, drop=self._discard, weigh=span_count)
+        self._cache = SpanCache()
+        self._fast_path = FastPath()
 
     def wants(self, span: ReadableSpan) -> bool:
-        """All but spans of our own traffic to Sentry, which would beget themselves."""
+        """Ignores spans of our own requests to Sentry, to avoid a feedback loop."""
         if span.kind is not SpanKind.CLIENT:
             return True
         attributes = raw_attributes(span)
@@ -52,11 +55,11 @@ class SentrySpanProcessor(QueuedCollector[CollectedTrace], UpstreamProcessor):  
         parts = urlsplit(str(url))
         return parts.netloc.rpartition("@")[2] != dsn.netloc or not parts.path.rstrip("/").endswith("/envelope")
 
-    def began(self, span: Span, trace: LocalTrace) -> None:
-        """A root may start a profile, others show it the thread that works."""
+    def on_span_start(self, span: Span, trace: LocalTrace) -> None:
+        """Start a profile with the root; later spans show the profile the thread that works."""
         if trace.root is not span:
             follow_thread(trace)
-        elif is_for_sentry(span.get_span_context()):  # else it is told of a span that began long ago
+        elif is_for_sentry(span.get_span_context()):  # else tail sampling hands over a span that began long ago
             start_profile(trace)
 
     def hand_over(self, collected: CollectedTrace) -> None:
@@ -65,27 +68,28 @@ class SentrySpanProcessor(QueuedCollector[CollectedTrace], UpstreamProcessor):  
         self._queue.put(collected)
 
     def give_up(self, collected: CollectedTrace) -> None:
-        """Count the spans of a local trace that never ended."""
-        _record_lost("buffer_overflow", len(collected.spans) + collected.dropped)
+        """Report the spans of a local trace that never ended as discarded."""
+        _record_discarded("buffer_overflow", len(collected.spans) + collected.dropped)
 
     def _send(self, collected: CollectedTrace) -> None:
         trace = collected.trace
-        transaction = create_transaction(collected)
-        sampling_context = kept_context_of(trace)
+        transaction = create_transaction(collected, self._cache)
+        sampling_context = transaction_context_of(trace)
         attach_profile(trace, transaction.event)
-        if not send_plainly(trace, transaction, sampling_context):
+        if not self._fast_path.send(trace, transaction, sampling_context):
             event = transaction.to_event()
             event["contexts"]["trace"]["dynamic_sampling_context"] = sampling_context
-            captured_with_scope_of(trace, event)
-        let_scope_go(trace)
+            capture_with_scope_of(trace, event)
+        _record_discarded("buffer_overflow", collected.dropped)
+        release_scope(trace)
 
-    def _dropped(self, collected: CollectedTrace) -> None:
-        let_scope_go(collected.trace)
-        _record_lost("queue_overflow", len(collected.spans) + 1, transactions=1)
+    def _discard(self, collected: CollectedTrace) -> None:
+        release_scope(collected.trace)
+        _record_discarded("queue_overflow", len(collected.spans) + 1, transactions=1)
 
 
-def _record_lost(reason: str, spans: int, transactions: int = 0) -> None:
-    """Report spans that Sentry will not see: https://develop.sentry.dev/sdk/telemetry/client-reports/."""
+def _record_discarded(reason: str, spans: int, transactions: int = 0) -> None:
+    """Count spans that Sentry will not see: https://develop.sentry.dev/sdk/telemetry/client-reports/."""
     transport: Any = sentry_sdk.get_client().transport
     if transport is None:
         return

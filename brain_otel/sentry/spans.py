@@ -1,8 +1,8 @@
-"""A span of a transaction as Sentry's protocol has it, remembered where many spans say the same.
+"""A transaction's spans in Sentry's protocol; equal spans are masked, described and encoded once.
 
-A service sends the same few statements, commands and calls again and again. What such a span says, its ids and times
-apart, follows from its name, library, kind, status and attributes: to mask it, describe it and write it as JSON takes
-many times as long as to look it up. See https://develop.sentry.dev/sdk/event-payloads/span/.
+A service sends the same few statements, commands and calls again and again. Except for ids and times, the payload of
+such a span follows from its name, library, kind, status and attributes, and a cache lookup is many times cheaper than
+building it. See https://develop.sentry.dev/sdk/event-payloads/span/.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from brain_otel.privacy import policy
 from brain_otel.privacy.spans import MaskedSpan
+from brain_otel.runtime.fast_paths import fast_paths_enabled
 from brain_otel.sentry import span_fields
 from brain_otel.traces import conventions
-from brain_otel.traces.conventions import raw_attributes
+from brain_otel.traces.conventions import has_events_or_links, raw_attributes
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator
@@ -25,29 +26,29 @@ if TYPE_CHECKING:
 
     from brain_otel.privacy import Policy
 
-MAX_REMEMBERED = 512
-"""Spans that are remembered; the oldest goes beyond it."""
+MAX_CACHED = 512
+"""Cached spans; the oldest is evicted beyond it."""
 
 MAX_SEEN = 4_096
-"""Spans of which it is known that they were there once; what never comes again is not remembered."""
+"""Hashes of spans seen once; a span is cached when it is seen a second time."""
 
 MAX_LENGTH = 2_048
-"""Characters of all texts of a span that is remembered."""
+"""Characters of all texts of a cached span."""
 
 MICRO = 1_000_000
 """Microseconds in a second."""
 
 encode = json.JSONEncoder(allow_nan=False, check_circular=False, separators=(",", ":")).encode
-"""Plain data as JSON; what holds itself is a RecursionError."""
+"""Encodes plain data as JSON; a circular reference is a RecursionError."""
 
 
 class SpanFields:
-    """What a span says, its ids and times apart, masked. Shared by all that say the same: not to be changed."""
+    """A span's masked payload without its ids and times. Equal spans share one, so do not change it."""
 
-    __slots__ = ("_json", "breadcrumbs", "fields")
+    __slots__ = ("_json", "breadcrumbs", "values")
 
     def __init__(self, span: MaskedSpan) -> None:
-        self.fields: dict[str, Any] = {
+        self.values: dict[str, Any] = {
             "op": conventions.operation(span),
             "origin": span_fields.origin(span),
             "description": conventions.description(span),
@@ -55,25 +56,25 @@ class SpanFields:
             "data": span_fields.data(span),
         }
         if found := span_fields.links(span):
-            self.fields["links"] = found
+            self.values["links"] = found
         self.breadcrumbs = list(breadcrumbs_in(span))
         self._json: str | None = None
 
     def to_json(self) -> str:
-        """Its fields as JSON, without the braces around them.
+        """The values as JSON, without the enclosing braces.
 
         Raises:
-            TypeError, ValueError, RecursionError: it holds what JSON has no form for.
+            TypeError, ValueError, RecursionError: JSON cannot express a value.
         """
         if self._json is None:
-            self._json = encode(self.fields)[1:-1]
+            self._json = encode(self.values)[1:-1]
         return self._json
 
 
 class SpanPayload(NamedTuple):
     """One span of a transaction."""
 
-    said: SpanFields
+    fields: SpanFields
     trace_id: str
     span_id: str
     parent_span_id: str | None
@@ -82,9 +83,9 @@ class SpanPayload(NamedTuple):
     ended: int
 
     def to_dict(self) -> dict[str, Any]:
-        """The span as it stands in an event, the caller's to change."""
-        said, trace_id, span_id, parent, started, ended = self
-        made = {**said.fields, "data": dict(said.fields["data"]), "trace_id": trace_id, "span_id": span_id}
+        """The span as a part of an event; the caller may change it."""
+        fields, trace_id, span_id, parent, started, ended = self
+        made = {**fields.values, "data": dict(fields.values["data"]), "trace_id": trace_id, "span_id": span_id}
         if parent is not None:
             made["parent_span_id"] = parent
         return {**made, "start_timestamp": started / MICRO, "timestamp": ended / MICRO}
@@ -93,68 +94,70 @@ class SpanPayload(NamedTuple):
         """The same as JSON.
 
         Raises:
-            TypeError, ValueError, RecursionError: it holds what JSON has no form for.
+            TypeError, ValueError, RecursionError: JSON cannot express a value.
         """
-        said, trace_id, span_id, parent, started, ended = self
-        below = f'"parent_span_id":"{parent}",' if parent is not None else ""
+        fields, trace_id, span_id, parent, started, ended = self
+        parent_member = f'"parent_span_id":"{parent}",' if parent is not None else ""
         return (
-            f'{{{said.to_json()},"trace_id":"{trace_id}","span_id":"{span_id}",{below}'
+            f'{{{fields.to_json()},"trace_id":"{trace_id}","span_id":"{span_id}",{parent_member}'
             f'"start_timestamp":{_seconds(started)},"timestamp":{_seconds(ended)}}}'
         )
 
 
 def _seconds(micro: int) -> str:
-    """Microseconds as JSON has so many seconds; what Python makes of a float costs more than all the rest."""
+    """Microseconds as a JSON number of seconds; formatting a float would cost more than the rest of the span."""
     digits = f"{micro:07d}"
     return f"{digits[:-6]}.{digits[-6:]}"
 
 
-def create_payload(span: ReadableSpan) -> SpanPayload:
-    """The payload of an ended span, as it may leave the process.
+class SpanCache:
+    """Makes span payloads, and keeps the fields of those that come again: a fast path.
 
-    Raises:
-        ValueError: the span has no ids.
+    The cache is per policy. With fast paths off, every span is masked and described anew.
     """
-    said = _cache.fields_of(span)
-    return SpanPayload(said, *ids_of(span), microseconds(span.start_time), microseconds(span.end_time))
-
-
-class _FieldsCache:
-    """What spans have said more than once."""
 
     def __init__(self) -> None:
         self._policy: Policy | None = None
         self._known: dict[Hashable, SpanFields] = {}
         self._seen: set[int] = set()
 
-    def fields_of(self, span: ReadableSpan) -> SpanFields:
+    def create_payload(self, span: ReadableSpan) -> SpanPayload:
+        """The payload of an ended span, masked.
+
+        Raises:
+            ValueError: the span has no ids.
+        """
+        fields = self._fields_of(span)
+        return SpanPayload(fields, *ids_of(span), microseconds(span.start_time), microseconds(span.end_time))
+
+    def _fields_of(self, span: ReadableSpan) -> SpanFields:
         by = policy()
         if by is not self._policy:
             self._policy, self._known, self._seen = by, {}, set()
-        known, key = self._known, self._key(span, by)
+        known, key = self._known, self._key(span, by) if fast_paths_enabled() else None
         if key is None:
             return SpanFields(MaskedSpan(span, by))
-        said = known.get(key)
-        if said is None:
-            said = SpanFields(MaskedSpan(span, by))
-            if self._is_worth_it(key):
-                known[key] = said
-                if len(known) > MAX_REMEMBERED:
+        fields = known.get(key)
+        if fields is None:
+            fields = SpanFields(MaskedSpan(span, by))
+            if self._should_cache(key):
+                known[key] = fields
+                if len(known) > MAX_CACHED:
                     known.pop(next(iter(known)), None)
-        return said
+        return fields
 
     @staticmethod
     def _key(span: ReadableSpan, by: Policy) -> Hashable | None:
-        """All from which follows what ``span`` says; None if there is more than can be compared.
+        """Everything that the fields of ``span`` follow from; None if they cannot be cached.
 
-        ``True``, ``1`` and ``1.0`` are equal, and the application's own mask may answer as it likes.
+        ``True``, ``1`` and ``1.0`` are equal, so attributes of other types than text and int cannot be a key. The
+        application's own mask may answer differently each time.
         """
         status = span.status
         attributes = raw_attributes(span)
         if (
             by.mask is not None
-            or span._events
-            or span._links
+            or has_events_or_links(span)
             or status.description is not None
             or span.dropped_attributes
             or not _COMPARABLE.issuperset(map(type, attributes.values()))
@@ -165,8 +168,8 @@ class _FieldsCache:
         facts = (by, span.name, name, span.kind._value_, status.status_code._value_)
         return (*facts, *attributes, *attributes.values())
 
-    def _is_worth_it(self, key: Any) -> bool:
-        """Whether it has been there before, and is short."""
+    def _should_cache(self, key: Any) -> bool:
+        """Whether the key was seen before, and is short."""
         mark = hash(key)
         if mark not in self._seen:
             if len(self._seen) >= MAX_SEEN:
@@ -177,8 +180,6 @@ class _FieldsCache:
 
 
 _COMPARABLE = frozenset({str, int})
-
-_cache = _FieldsCache()
 
 
 def ids_of(span: ReadableSpan) -> tuple[str, str, str | None]:
@@ -196,7 +197,7 @@ def ids_of(span: ReadableSpan) -> tuple[str, str, str | None]:
 
 @lru_cache(maxsize=64)
 def _trace_id(number: int) -> str:
-    """The same for all spans of a transaction."""
+    """The trace id in hexadecimal; all spans of a transaction have the same."""
     return f"{number:032x}"
 
 
@@ -215,5 +216,5 @@ def breadcrumbs_in(span: ReadableSpan) -> Iterator[dict[str, Any]]:
 
 
 def microseconds(nanoseconds: int | None) -> int:
-    """OpenTelemetry's nanoseconds as Sentry's precision: a float of seconds holds no more."""
+    """OpenTelemetry's nanoseconds in Sentry's precision: a float of seconds holds no more."""
     return ((nanoseconds or 0) + 500) // 1_000

@@ -1,6 +1,6 @@
-"""Spotlight, Sentry's local viewer: it gets every envelope too, away from the request's path.
+"""Sends every envelope to Spotlight, Sentry's local viewer, on a thread of its own.
 
-sentry-sdk posts to it on the thread that captures, which would hold the event loop up.
+sentry-sdk posts to it on the thread that captures, which would block the event loop.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class QueuedSpotlight:
-    """Takes the place of sentry-sdk's client of Spotlight and calls it on another thread."""
+    """Replaces sentry-sdk's Spotlight client and calls it on another thread."""
 
     def __init__(self, inner: SpotlightClient) -> None:
         self.url = inner.url
@@ -29,11 +29,11 @@ class QueuedSpotlight:
         self._queue.put(envelope)
 
     def flush(self, timeout: float) -> bool:
-        """Wait up to ``timeout`` seconds until all is sent; whether it was."""
+        """Wait up to ``timeout`` seconds until everything is sent; whether it was."""
         return self._queue.flush(timeout)
 
     def close(self, timeout: float) -> None:
-        """Wait up to ``timeout`` seconds until all is sent, and take no more."""
+        """Wait up to ``timeout`` seconds until everything is sent, then take nothing more."""
         self._queue.flush(timeout)
         self._queue.stop()
 
@@ -43,19 +43,19 @@ class QueuedSpotlight:
 
 
 def queue_spotlight(client: Any) -> None:
-    """Put a queue before the Spotlight of ``client``, if it has one."""
+    """Put a queue in front of the Spotlight client of ``client``, if it has one."""
     if client.spotlight is not None:
         client.spotlight = QueuedSpotlight(client.spotlight)
 
 
 def flush_spotlight(client: Any, timeout: float) -> bool:
-    """Send what waits for the Spotlight of ``client``, if it has one; whether all was sent."""
+    """Send what waits for the Spotlight of ``client``, if it has one; whether everything was sent."""
     spotlight = getattr(client, "spotlight", None)
     return spotlight.flush(timeout) if isinstance(spotlight, QueuedSpotlight) else True
 
 
 def close_spotlight(client: Any, timeout: float) -> None:
-    """Send what waits for the Spotlight of ``client``, if it has one, and take no more."""
+    """Send what waits for the Spotlight of ``client``, if it has one, then take nothing more."""
     spotlight = getattr(client, "spotlight", None)
     if isinstance(spotlight, QueuedSpotlight):
         spotlight.close(timeout)

@@ -1,7 +1,7 @@
-"""A collected local trace as a Sentry transaction event.
+"""Builds a Sentry transaction event from a collected local trace.
 
-Follows https://develop.sentry.dev/sdk/event-payloads/transaction/. The event is plain data; what belongs to the
-request (user, tags, breadcrumbs) is added from its scope when it is captured.
+Follows https://develop.sentry.dev/sdk/event-payloads/transaction/. The event is plain, masked data. User, tags and
+contexts of the request are added from its scope when the event is captured.
 """
 
 from __future__ import annotations
@@ -9,34 +9,31 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from brain_otel.privacy import policy
-from brain_otel.privacy.attributes import masked_attributes
 from brain_otel.privacy.spans import MaskedSpan
 from brain_otel.sentry import span_fields
 from brain_otel.sentry.breadcrumbs import merged
-from brain_otel.sentry.spans import MICRO, SpanPayload, breadcrumbs_in, create_payload, ids_of, microseconds
+from brain_otel.sentry.spans import MICRO, SpanCache, SpanPayload, breadcrumbs_in, ids_of, microseconds
 from brain_otel.traces import conventions
 
 if TYPE_CHECKING:
-    from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import ReadableSpan
 
-    from brain_otel.privacy import Policy
     from brain_otel.traces.collector import CollectedTrace
 
 
 class Transaction(NamedTuple):
-    """A transaction event and its spans, which whoever writes JSON does not need as dicts."""
+    """A transaction event, and its spans apart: the fast path never needs them as dicts."""
 
     event: dict[str, Any]
     spans: list[SpanPayload]
 
     def to_event(self) -> dict[str, Any]:
-        """The whole event as Sentry's protocol has it."""
+        """The complete event in Sentry's protocol."""
         return {**self.event, "spans": [span.to_dict() for span in self.spans]}
 
 
-def create_transaction(collected: CollectedTrace) -> Transaction:
-    """The transaction of a local trace whose root has ended, as it may leave the process.
+def create_transaction(collected: CollectedTrace, cache: SpanCache) -> Transaction:
+    """The transaction of a local trace whose root has ended, masked; ``cache`` makes its spans.
 
     Raises:
         ValueError: the root has not ended, or has no ids.
@@ -44,24 +41,24 @@ def create_transaction(collected: CollectedTrace) -> Transaction:
     if collected.root is None or collected.root.get_span_context() is None:
         raise ValueError("a local trace without an ended root is no transaction")
     root = MaskedSpan(collected.root)
-    spans = [create_payload(span) for span in collected.spans]
-    name = conventions.transaction_name(root.name, root.attributes or {})
+    spans = [cache.create_payload(span) for span in collected.spans]
+    name = conventions.transaction_name(root.name, root.attributes)
     event: dict[str, Any] = {
         "type": "transaction",
         "transaction": name.text,
         "transaction_info": {"source": name.source},
         "start_timestamp": microseconds(root.start_time) / MICRO,
         "timestamp": microseconds(root.end_time) / MICRO,
-        "contexts": {"trace": _trace_context(root), "otel": _resource(root)},
+        "contexts": {"trace": _trace_context(root), "otel": {"resource": dict(root.resource.attributes)}},
         "tags": policy().value(collected.trace.tags),
     }
     crumbs = list(breadcrumbs_in(root))
     for span in spans:
-        crumbs += span.said.breadcrumbs
+        crumbs += span.fields.breadcrumbs
     if crumbs:
         event["breadcrumbs"] = {"values": merged([], crumbs)}
     if collected.dropped:
-        event["_dropped_spans"] = collected.dropped
+        event["_meta"] = {"spans": {"": {"len": len(spans) + collected.dropped}}}
     return Transaction(event, spans)
 
 
@@ -80,24 +77,3 @@ def _trace_context(root: ReadableSpan) -> dict[str, Any]:
     if found := span_fields.links(root):
         context["links"] = found
     return context
-
-
-def _resource(root: ReadableSpan) -> dict[str, Any]:
-    return {"resource": _resources.masked(root.resource)}
-
-
-class _Resources:
-    """The masked resource, the same for all transactions; to hash one would cost more than to mask it."""
-
-    def __init__(self) -> None:
-        self._known: tuple[Resource, Policy, dict[str, Any]] | None = None
-
-    def masked(self, resource: Resource) -> dict[str, Any]:
-        """The attributes of ``resource`` as they may leave."""
-        known, by = self._known, policy()
-        if known is None or known[0] is not resource or known[1] is not by:
-            known = self._known = (resource, by, masked_attributes(by, resource.attributes))
-        return dict(known[2])
-
-
-_resources = _Resources()

@@ -1,12 +1,12 @@
-"""Ended spans gathered by local trace: what the Sentry bridge and the console tree are built from.
+"""Collects ended spans by local trace, for the Sentry bridge and the console tree.
 
-A span processor sees spans one by one. A transaction, or a tree on a terminal, needs all spans of a local
-trace at once. :class:`LocalTraceCollector` gathers them and hands each local trace over once, when its root
-has ended, the code that opened it has left it and no span of it is open any more.
+A span processor sees spans one by one. A transaction, or a tree on a terminal, needs all spans of a local trace at
+once. :class:`LocalTraceCollector` collects them and hands each local trace over once: when its root has ended, the
+code that opened it has left it, and no span of it is open.
 
-What does not end in time does not hold the rest back: ``LINGER`` seconds after its root has ended a local
-trace is handed over as it stands, and a span that ends later begins a local trace of its own, child of the
-same trace. Everything is bounded, and what is dropped is counted.
+A span that stays open does not delay the others forever: ``LINGER`` seconds after its root has ended a local trace is
+handed over as it is. A span that starts later begins a local trace of its own in the same trace. Everything is
+bounded, and what is dropped is counted.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan, Span
 
 MAX_SPANS_PER_TRACE = 1_000
-"""Spans kept of one local trace; Sentry takes no more in a transaction."""
+"""Spans kept per local trace; Sentry accepts no more in a transaction."""
 
 MAX_OPEN_TRACES = 10_000
-"""Local traces that may be open at once; the oldest is given up beyond it."""
+"""Local traces that may be open at once; beyond it the oldest is given up."""
 
 MAX_BUFFERED_SPANS = 100_000
-"""Ended spans held in memory over all open local traces."""
+"""Ended spans kept over all open local traces."""
 
 MAX_AGE = 24 * 3600.0
 """Seconds after which a local trace whose root never ended is given up."""
 
 LINGER = 30.0
-"""Seconds a local trace waits for spans that are still open when its root has ended."""
+"""Seconds that a local trace whose root has ended waits for its open spans."""
 
 
 class CollectedTrace:
-    """A local trace with the spans of it that have ended."""
+    """A local trace and those of its spans that have ended."""
 
     __slots__ = ("dropped", "due", "open_spans", "root", "root_id", "spans", "started", "trace")
 
@@ -55,28 +55,28 @@ class CollectedTrace:
         context = trace.span_context()
         self.root_id = context.span_id if context is not None else None
         self.spans: list[ReadableSpan] = []
-        """The ended spans but the root, in the order in which they ended."""
+        """The ended spans without the root, in the order of their ends."""
         self.dropped = 0
         self.open_spans: set[int] = set()
         self.due: float | None = None
-        """When it is handed over at the latest, once its root has ended."""
+        """When it is handed over at the latest, by the monotonic clock; None until its root has ended."""
 
 
 def span_count(collected: CollectedTrace) -> int:
-    """How many spans are held for it."""
+    """The number of spans kept, with the root."""
     return len(collected.spans) + 1
 
 
 class LocalTraceCollector(SpanProcessor):
-    """Gathers ended spans by local trace; a destination overrides :meth:`hand_over`."""
+    """Collects ended spans by local trace; a destination overrides :meth:`hand_over`."""
 
     def __init__(self) -> None:
         self._reset()
         reset_in_child(self)
 
     def _reset(self) -> None:
-        """Start empty; in a forked child, what is open is the parent's, and the lock may be held by nobody here."""
-        # Re-entrant: the garbage collector may run inside of it and end a span on this very thread.
+        """Start empty: in a forked child, open traces belong to the parent, and nobody may release its lock."""
+        # Re-entrant: the garbage collector may run while this thread holds it, and end a span.
         self._lock = threading.RLock()
         self._stopped = False
         self._by_trace: dict[LocalTrace, CollectedTrace] = {}
@@ -85,30 +85,28 @@ class LocalTraceCollector(SpanProcessor):
         self._buffered = 0
 
     def hand_over(self, collected: CollectedTrace) -> None:
-        """A local trace is complete. Called on the thread that ended it: do little."""
+        """Take a complete local trace. Called on the thread that ended it: do little."""
         raise NotImplementedError
 
     def give_up(self, collected: CollectedTrace) -> None:
-        """A local trace was dropped without a root: its spans are lost."""
+        """Discard a local trace whose root never ended."""
 
-    def lingering(self) -> None:
-        """A root has ended while other spans are open: :meth:`sweep` has a deadline to keep."""
+    def schedule_sweep(self) -> None:
+        """Have :meth:`sweep` called in time: a root has ended while other spans are open."""
 
-    def wants(self, span: ReadableSpan) -> bool:  # noqa: ARG002 - for those who override it
-        """Whether this destination wants the span at all."""
+    def wants(self, span: ReadableSpan) -> bool:  # noqa: ARG002 - for subclasses
+        """Whether this destination wants ``span``."""
         return True
 
-    def began(self, span: Span, trace: LocalTrace) -> None:
-        """``span`` has started while ``trace`` was the current one."""
+    def on_span_start(self, span: Span, trace: LocalTrace) -> None:
+        """Called after ``span`` has started in ``trace``, the current local trace."""
 
     def collected(self, trace: LocalTrace) -> CollectedTrace | None:
-        """What was gathered of ``trace`` so far, or None."""
+        """The ended spans of ``trace`` so far, None without any span."""
         return self._by_trace.get(trace)
 
-    # -- SpanProcessor -------------------------------------------------------------------------------------
-
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
-        """Find the local trace to which ``span`` belongs, or open one."""
+        """Add ``span`` to its local trace, or open one."""
         try:
             if self._stopped or not self.wants(span):
                 return
@@ -126,12 +124,12 @@ class LocalTraceCollector(SpanProcessor):
             if overdue is not None:
                 self._finish(overdue)
             if trace is not None:
-                self.began(span, trace)
+                self.on_span_start(span, trace)
         except Exception as error:
             caught("starting a span", error)
 
     def on_end(self, span: ReadableSpan) -> None:
-        """Keep ``span``; hand its local trace over if it was the last."""
+        """Keep ``span``, and hand its local trace over if it was the last."""
         try:
             context = span.get_span_context()
             if context is None:
@@ -149,12 +147,12 @@ class LocalTraceCollector(SpanProcessor):
             if done:
                 self._finish([collected])
             elif collected.root is span:
-                self.lingering()
+                self.schedule_sweep()
         except Exception as error:
             caught("ending a span", error)
 
     def close(self, trace: LocalTrace) -> None:
-        """The code that opened ``trace`` has left it: hand it over unless spans are still open."""
+        """Hand ``trace`` over unless spans are open; the code that opened it has left it."""
         done: list[CollectedTrace] = []
         with self._lock:
             collected = self._by_trace.get(trace)
@@ -163,9 +161,9 @@ class LocalTraceCollector(SpanProcessor):
         self._finish(done)
 
     def sweep(self, *, everything: bool = False) -> float | None:
-        """Hand over what has waited long enough (or ``everything`` whose root has ended).
+        """Hand over the local traces that are due, or with ``everything`` all whose root has ended.
 
-        Returns the seconds until the next one is due, or None if none waits.
+        Returns the seconds until the next one is due, None if none waits.
         """
         now = time.monotonic()
         done: list[CollectedTrace] = []
@@ -180,11 +178,11 @@ class LocalTraceCollector(SpanProcessor):
         self._finish(done)
         return max(0.0, min(waiting) - now) if waiting else None
 
-    # -- inside the lock -----------------------------------------------------------------------------------
+    # The lock is held from here to `_finish`.
 
     def _find(self, span: Span, trace: LocalTrace | None, parent_context: Context | None) -> CollectedTrace | None:
         if trace is not None and trace.root is None and trace.kind == "request" and span.kind is SpanKind.CLIENT:
-            return None  # the request is excluded from tracing, and so is what it calls
+            return None  # the request is excluded from tracing, and its calls with it
         if trace is not None and (trace.root is None or trace.root is span):
             trace.start(span, parent_context)
             return self._open(trace)
@@ -228,9 +226,8 @@ class LocalTraceCollector(SpanProcessor):
         self._buffered -= len(collected.spans)
         return collected
 
-    # -- outside the lock ----------------------------------------------------------------------------------
-
     def _finish(self, done: list[CollectedTrace]) -> None:
+        """Hand over ``done``, without the lock."""
         for collected in done:
             with guarded("handing a local trace over"):
                 if collected.root is None:
@@ -239,10 +236,10 @@ class LocalTraceCollector(SpanProcessor):
                     self.hand_over(collected)
 
     def shutdown(self) -> None:
-        """Hand over what is waiting."""
+        """Hand over what waits."""
         self.sweep(everything=True)
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:  # noqa: ARG002
-        """Hand over what is waiting; true, since that does not block."""
+        """Hand over what waits; always true, because it does not block."""
         self.sweep(everything=True)
         return True

@@ -1,9 +1,9 @@
-"""What a span stands for, from OpenTelemetry's semantic conventions: its operation, its description, its name.
+"""Reads a span's operation, description and name from OpenTelemetry's semantic conventions. Pure functions.
 
-Old and new (stable) conventions are both understood, since a service may mix libraries that write either:
-https://opentelemetry.io/docs/specs/semconv/non-normative/http-migration/ and the database one beside it. The words
-are Sentry's `span operations <https://develop.sentry.dev/sdk/telemetry/traces/span-operations/>`_, which the console
-uses too. Pure functions.
+Both the old and the stable conventions are supported, because a service may mix libraries that write either:
+https://opentelemetry.io/docs/specs/semconv/non-normative/http-migration/ and the page on databases beside it.
+Operations are Sentry's `span operations <https://develop.sentry.dev/sdk/telemetry/traces/span-operations/>`_; the
+console uses them too.
 """
 
 from __future__ import annotations
@@ -29,19 +29,17 @@ if TYPE_CHECKING:
 
 
 OP_ATTRIBUTE = "sentry.op"
-"""Set by ``start_span`` and ``start_transaction``: the op in so many words."""
-
+"""The op of a span, set by ``start_span`` and ``start_transaction``."""
 
 SOURCE_ATTRIBUTE = "sentry.source"
-"""For the application to set: the transaction source in so many words."""
-
+"""The transaction source, for the application to set."""
 
 BREADCRUMB_EVENT = "breadcrumb"
-"""The name of the span event that ``add_breadcrumb`` makes; Sentry has the breadcrumb itself."""
+"""The name of the span event that ``add_breadcrumb`` adds; Sentry gets the breadcrumb itself."""
 
 
 def first(attributes: Attributes, *names: str) -> Any:
-    """The value of the first of ``names`` that is there, else None."""
+    """The value of the first of ``names`` that is set, else None."""
     for name in names:
         value = attributes.get(name)
         if value is not None:
@@ -77,7 +75,7 @@ def operation(span: ReadableSpan) -> str:
     if system is not None:
         return _database_operation(span, system)
     if span.kind is SpanKind.SERVER:
-        # An ASGI server span without a method is a WebSocket's.
+        # An ASGI server span without a method belongs to a WebSocket.
         return "websocket.server" if "rpc.system" not in attributes else "rpc.server"
     if "gen_ai.operation.name" in attributes:
         return "gen_ai." + str(attributes["gen_ai.operation.name"])
@@ -105,7 +103,7 @@ def statement(attributes: Attributes) -> str | None:
 
 
 def description(span: ReadableSpan) -> str:
-    """What Sentry shows of ``span``: the statement, the method and address, or its name."""
+    """The description of ``span`` in Sentry: the statement, the method and address, or its name."""
     attributes = span.attributes or {}
     method = http_method(attributes)
     if method is not None and span.kind is SpanKind.CLIENT:
@@ -117,14 +115,14 @@ def description(span: ReadableSpan) -> str:
 
 
 def transaction_name(name: str, attributes: Attributes) -> Name:
-    """The name of a transaction whose root span is called ``name``, and its source."""
+    """The name and source of a transaction whose root span has ``name``."""
     explicit = attributes.get(SOURCE_ATTRIBUTE)
     if explicit is not None:
         return Name(text=name, source=str(explicit))
     method = http_method(attributes)
     route = attributes.get("http.route")
     if route is not None and method is None and name in (f"HTTP {route}", f"WS {route}"):
-        # A WebSocket has no method; contrib and FastAPI write these words in its place.
+        # A WebSocket has no method; contrib and FastAPI write these words instead.
         return Name(text=str(route), source="route")
     if route is not None:
         expected = (str(route), f"{method} {route}", f"HTTP {route}")
@@ -138,7 +136,7 @@ def transaction_name(name: str, attributes: Attributes) -> Name:
 
 
 def name_of(trace: LocalTrace) -> Name | None:
-    """The name of ``trace`` as it is known now: from its root span if that is recorded and named, else described."""
+    """The current name of ``trace``: from its root span if that is recorded and has a name, else described."""
     if isinstance(trace.root, SdkSpan):
         attributes = raw_attributes(trace.root)
         is_named = "http.route" in attributes or trace.root.name not in (http_method(attributes), "HTTP")
@@ -171,3 +169,11 @@ def raw_attributes(span: ReadableSpan) -> Mapping[str, Any]:
         return attributes._dict if type(attributes) is BoundedAttributes else attributes or {}
     except AttributeError:  # upstream has renamed one of the two
         return span.attributes or {}
+
+
+def has_events_or_links(span: ReadableSpan) -> bool:
+    """Whether ``span`` has events or links; the public properties copy all of them."""
+    try:
+        return bool(span._events or span._links)
+    except AttributeError:  # upstream has renamed one of the two
+        return bool(span.events or span.links)

@@ -1,14 +1,14 @@
 """The local trace: one request, task or transaction, and what belongs to it.
 
 A *local root* is a span without a parent in this process (none, or a remote one), or one opened by
-``start_transaction``. A *local trace* is a local root and its descendants in this process; it becomes one
-Sentry transaction, one tree on the console.
+``start_transaction``. A *local trace* is a local root and its descendants in this process. It becomes one Sentry
+transaction, one tree on the console.
 
-The current local trace travels in a context variable and in OpenTelemetry's context as well. So it goes
-wherever a trace goes: into child tasks, into threads that were given either context, into a background task
-after its request's span has ended. It needs both: OpenTelemetry's propagators begin an empty context when they
-read headers, and a thread may be given OpenTelemetry's context alone. It exists for unsampled requests too,
-where no span is recorded: an error there is linked all the same.
+A context variable and OpenTelemetry's context both hold the current local trace, so it follows a trace into child
+tasks, into threads that were given either context, and into a background task after its request's span has ended.
+One of them is not enough: OpenTelemetry's propagators start with an empty context when they read headers, and a
+thread may be given OpenTelemetry's context alone. A local trace exists for unsampled requests too, where no span is
+recorded, so that an error there is linked.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ _KEY = otel_context.create_key("brain_otel.traces.local_trace")
 _variable: ContextVar[LocalTrace | None] = ContextVar("brain_otel.traces.local_trace", default=None)
 
 Before = tuple[Token["LocalTrace | None"], Token["Context"]]
-"""What :func:`enter` found."""
+"""The local trace before :func:`enter`."""
 
 
 class Request(NamedTuple):
-    """The facts of an HTTP request or a WebSocket's handshake, free of any framework."""
+    """The facts of an HTTP request or a WebSocket handshake, independent of frameworks."""
 
     method: str
     url: str
@@ -41,14 +41,14 @@ class Request(NamedTuple):
     headers: Mapping[str, str]
     client_address: str | None
     body: bytes | None = None
-    """As far as the application has read it; None if it was not looked at, or is too long."""
+    """The part that the application has read; None if it is not kept, or too long."""
 
 
 class Name(NamedTuple):
-    """The name of a local trace and what kind of name it is.
+    """The name of a local trace, and the kind of name.
 
     ``source`` is Sentry's `transaction source <https://develop.sentry.dev/sdk/event-payloads/transaction/>`_:
-    ``route`` for a parametrised route, ``url`` for a raw path, ``task`` or ``custom`` for what code named.
+    ``route`` for a parametrised route, ``url`` for a raw path, ``task`` or ``custom`` for a name from code.
     """
 
     text: str
@@ -69,7 +69,7 @@ class FailureRecord(NamedTuple):
 
 
 class LocalTrace:
-    """What one request, task or transaction is known by while it runs; the same object, so it serves as a key."""
+    """The identity of one request, task or transaction while it runs; compared by identity, so it can be a key."""
 
     __slots__ = (
         "attributes",
@@ -98,25 +98,25 @@ class LocalTrace:
         closed: bool = False,
     ) -> None:
         self.kind = kind
-        """``request``, ``transaction``, or ``implicit`` for a root span that nobody announced."""
+        """``request``, ``transaction``, or ``implicit`` for a root span that brain_otel did not open."""
         self.root: Span | None = None
-        """The root span, recorded or not; ``None`` until it has started."""
+        """The root span, recorded or not; None until it has started."""
         self.context: Context | None = None
-        """The context in which the root started: what a caller sent can be read from it."""
+        """The context in which the root started; it holds what the caller sent."""
         self.parent = parent
         """The local trace in which this one was opened (``start_transaction`` inside a request)."""
         self.describe = describe
-        """Names the trace where its root span is not recorded and so has no name."""
+        """Names the trace if its root span is not recorded and so has no name."""
         self.describe_request = describe_request
-        """The request's facts, made when somebody asks."""
+        """Makes the request's facts on demand."""
         self.attributes = {} if attributes is None else attributes
-        """What every later span of this trace gets as well, such as ``user.id``."""
+        """Attributes that every later span of this trace gets, such as ``user.id``."""
         self.tags = {} if tags is None else tags
         """Tags of this trace alone (``transaction.set_tag``)."""
         self.failures = [] if failures is None else failures
         """What became of its exceptions; kept by :mod:`brain_otel.events.failures`."""
         self.extras: dict[str, Any] = {}
-        """A place for destinations to keep what they know of this trace, by their name."""
+        """Data that destinations keep with this trace, by key."""
         self.closed = closed
         """True once the code that opened the trace has left it; spans may still end."""
 
@@ -125,14 +125,14 @@ class LocalTrace:
         return self.root.get_span_context() if self.root is not None else None
 
     def start(self, root: Span, context: Context | None) -> None:
-        """The root span has started in ``context`` (default: the current one)."""
+        """Set the root span, which has started in ``context`` (default: the current one)."""
         if self.root is None:
             self.root = root
             self.context = otel_context.get_current() if context is None else context
 
 
 def opened(kind: str) -> LocalTrace:
-    """A new local trace inside the current one, if there is one: what it inherits is shared or copied here."""
+    """A new local trace inside the current one, if there is one, with what it inherits."""
     parent = current()
     if parent is None:
         return LocalTrace(kind=kind)
@@ -146,13 +146,13 @@ def opened(kind: str) -> LocalTrace:
 
 
 def current(context: Context | None = None) -> LocalTrace | None:
-    """The local trace of OpenTelemetry's ``context`` if it names one, else of the running code, else None."""
+    """The local trace of OpenTelemetry's ``context`` if it has one, else of the running code, else None."""
     value = (otel_context.get_current() if context is None else context).get(_KEY)
     return value if isinstance(value, LocalTrace) else _variable.get()
 
 
 def within(trace: LocalTrace | None, context: Context | None) -> Context:
-    """``context`` (default: the current one) as one in which ``trace`` is the local trace."""
+    """``context`` (default: the current one) with ``trace`` as the local trace."""
     found = otel_context.get_current() if context is None else context
     return found if trace is None else otel_context.set_value(_KEY, trace, found)
 
@@ -164,15 +164,15 @@ def enter(trace: LocalTrace) -> Before:
 
 
 def leave(before: Before) -> None:
-    """Make current what was before."""
+    """Restore the local trace from before :func:`enter`."""
     otel_context.detach(before[1])
     _variable.reset(before[0])
 
 
 def current_span_context(trace: LocalTrace | None) -> SpanContext | None:
-    """The span to link to: the current one if it is of ``trace``, else the trace's root.
+    """The span to link to: the current one if it belongs to ``trace``, else the root of ``trace``.
 
-    With no local trace at all, the current span if there is one.
+    Without a local trace, the current span if there is one.
     """
     here = otel_trace.get_current_span().get_span_context()
     if trace is None:

@@ -1,4 +1,4 @@
-"""Local traces worked off away from the request's path, on a thread of the destination's own."""
+"""Collects local traces, and processes them on a thread of the destination's own."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MAX_QUEUED_SPANS = 10_000
-"""Spans of complete local traces that wait to be worked off, some 3 kB each; beyond it the oldest are dropped."""
+"""Spans of complete local traces that wait, some 3 kB each; beyond it the oldest are dropped."""
 
 GATHER = 0.1
-"""Seconds for which local traces gather before they are worked off together."""
+"""Seconds for which local traces gather before the thread processes them together."""
 
 
 class QueuedCollector(LocalTraceCollector, Generic[T]):
-    """A collector whose local traces are worked off on a thread of its own."""
+    """A collector with a work queue: ``work`` is called with each item on a thread of its own."""
 
     def __init__(
         self, name: str, work: Callable[[T], None], *, drop: Callable[[T], None], weigh: Callable[[T], int]
@@ -35,24 +35,24 @@ class QueuedCollector(LocalTraceCollector, Generic[T]):
         super()._reset()
         self._ticks = self._has_lingered = False
 
-    def lingering(self) -> None:
-        """See to it that the deadline is kept: while there is use, the queue's thread looks from time to time."""
+    def schedule_sweep(self) -> None:
+        """Have the queue's thread sweep from time to time while local traces wait for their spans."""
         self._has_lingered = True
         if not self._ticks:
             self._ticks = True
             self._queue.wake()
 
     def _tick(self) -> float | None:
-        """Hand over what is due; the seconds until the next look, None if nothing has lingered since the last."""
+        """Hand over what is due; the seconds until the next call, None if no local trace waited since the last."""
         lingered, self._has_lingered = self._has_lingered, False
         due = self.sweep()
         self._ticks = due is not None or lingered
-        if self._has_lingered:  # meanwhile, and `lingering` may have found `_ticks` still set
+        if self._has_lingered:  # since the line above, and `schedule_sweep` may have seen `_ticks` still set
             self._ticks = True
         return collection.LINGER if due is None and self._ticks else due
 
     def flush_within(self, timeout: float) -> bool:
-        """Work off what waits within ``timeout`` seconds; whether all was."""
+        """Process what waits within ``timeout`` seconds; whether everything was."""
         self.sweep(everything=True)
         return self._queue.flush(timeout)
 
@@ -61,7 +61,7 @@ class QueuedCollector(LocalTraceCollector, Generic[T]):
         return self.flush_within(timeout_millis / 1000)
 
     def shutdown(self) -> None:
-        """Take nothing more; what still waits is dropped."""
+        """Drop what waits, and take nothing more."""
         self.sweep(everything=True)
         self._queue.stop()
         self._stopped = True

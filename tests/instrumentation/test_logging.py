@@ -16,13 +16,11 @@ from opentelemetry.instrumentation.logging.handler import LoggingHandler
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
-from sentry_sdk.integrations import logging as sentry_logging
 
 import brain_otel
 from brain_otel import instrumentation
 from brain_otel.configuration.settings import InstrumentationSettings
 from brain_otel.runtime.text import MAX_TEXT
-from brain_otel.sentry.client import UnidentifiedLogging
 from brain_otel.testing import Telemetry
 
 FORMAT = "%(trace_id)s %(span_id)s %(message)s"
@@ -515,18 +513,3 @@ def test_a_record_can_be_copied_and_sent(telemetry: Telemetry, kept: Kept) -> No
     (record,) = kept.records
     assert type(record.trace_id) is type(record.span_id) is str
     assert vars(copy.copy(record)) == vars(record)
-
-
-def test_sentrys_handlers_take_what_is_extra_from_one_place() -> None:
-    """Pins `_extra_from_record`, and the attributes in which the integration keeps its three handlers."""
-    integration = sentry_logging.LoggingIntegration()
-    names = ("_handler", "_breadcrumb_handler", "_sentry_logs_handler")
-    for name in names:
-        handler = getattr(integration, name)
-        assert isinstance(handler, sentry_logging._BaseHandler)
-        assert getattr(UnidentifiedLogging(), name).level == handler.level
-        assert isinstance(getattr(UnidentifiedLogging(), name), type(handler))
-    record = logging.makeLogRecord({"order": 7})
-    assert integration._handler is not None
-    assert integration._handler._extra_from_record(record) == {"order": 7}
-    assert UnidentifiedLogging.identifier == sentry_logging.LoggingIntegration.identifier

@@ -40,14 +40,14 @@ TARGETS = [
             "stop_profile",
             "attach_profile",
             "create_transaction",
-            "kept_context_of",
-            "captured_with_scope_of",
-            "send_plainly",
+            "transaction_context_of",
+            "capture_with_scope_of",
+            "FastPath.send",
         )
     ),
     *(
         f"brain_otel.sentry.fast_transactions:{name}"
-        for name in ("_is_ours_alone", "_completed", "_put_on", "_static", "filled_scope_of")
+        for name in ("_is_ours_alone", "_completed", "_data_of", "_constants", "mask", "filled_scope_of")
     ),
     "brain_otel.runtime.work_queue:WorkQueue.put",
     "brain_otel.telemetry:_state.destinations.0.span_processor._queue._work",
@@ -78,19 +78,21 @@ TARGETS = [
             "merged",
             "event_from_exception",
             "enter_scope",
-            "end_session",
             "sampling_context_of",
         )
     ),
     "brain_otel.sentry.request:policy",
     "brain_otel.sentry.transaction:MaskedSpan",
-    "brain_otel.sentry.before_send:_masked",
+    "brain_otel.sentry.before_send:mask",
     *(
         f"brain_otel.sentry.scopes:{name}"
         for name in (
             "use_isolation_scope",
             "RequestScope.__init__",
-            "Entered.__init__",
+            "RequestScope._fork",
+            "EnteredScopes.__init__",
+            "BaseScopes.fork",
+            "BaseScopes.end_session",
             "start_session",
         )
     ),
@@ -116,7 +118,6 @@ TARGETS = [
     "brain_otel.sampling.head:HeadSampler._decided",
     "brain_otel.sdk.span_router:decision_of",
     "brain_otel.sdk.span_router:SpanRouter._recipients",
-    "brain_otel.sentry.scopes:_WithoutErrors.count",
     "brain_otel.instrumentation.fastapi.instrumentor:FastAPIInstrumentation._prepare",
     "brain_otel.instrumentation.fastapi.instrumentor:RequestInProgress.__init__",
     *(

@@ -1,5 +1,9 @@
-"""The Sentry destination alone: real spans of the SDK, a real client, and an ingest that listens."""
+"""The Sentry destination alone: real spans of the SDK, a real client, and an ingest that listens.
 
+With ``BRAIN_OTEL_FAST_PATHS=false`` these tests run without fast paths, as an application would.
+"""
+
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,6 +18,7 @@ from brain_otel.configuration.settings import Secret, SentrySettings, Settings
 from brain_otel.destinations.sentry import create_destination
 from brain_otel.events.listeners import configure_listeners
 from brain_otel.runtime import guard
+from brain_otel.runtime.fast_paths import configure_fast_paths
 from tests.support.ingest import Json, SentryIngest
 from tests.support.relay import assert_accepted
 
@@ -55,7 +60,7 @@ class Bridge:
         assert self.destination.flush(10.0)
 
     def transaction(self) -> Json:
-        """Return the one transaction that was sent, which Relay accepts as it is."""
+        """Return the one transaction that was sent; Relay accepts it."""
         self.flush()
         self.ingest.wait_for(lambda it: len(it.transactions) > 0)
         (only,) = self.ingest.transactions
@@ -70,9 +75,23 @@ class Bridge:
 Connect = Callable[..., Bridge]
 
 
+@pytest.fixture(autouse=True)
+def _configured_fast_paths() -> Iterator[None]:
+    """Do as the packaged files do with the variable."""
+    configure_fast_paths(os.environ.get("BRAIN_OTEL_FAST_PATHS", "true") == "true")
+    yield
+    configure_fast_paths(True)
+
+
+@pytest.fixture
+def fast_paths(_configured_fast_paths: None) -> None:
+    """Turn fast paths on for a test that looks at one."""
+    configure_fast_paths(True)
+
+
 @pytest.fixture
 def connect(ingest: SentryIngest) -> Iterator[Connect]:
-    """Connect to Sentry with settings of the test's own, once."""
+    """Connect to Sentry once, with the settings of the test."""
     made: list[Bridge] = []
 
     def connected(*, sampled: bool = True, options: dict[str, Any] | None = None, **sentry: Any) -> Bridge:

@@ -17,7 +17,7 @@ from brain_otel.configuration.settings import Secret, SentrySettings
 from brain_otel.events.listeners import local_trace_entered
 from brain_otel.events.report import report_exception
 from brain_otel.sentry.client import create_release, flush_sentry
-from brain_otel.sentry.transport import ExcludedTransport
+from brain_otel.sentry.transport import DeliveringTransport
 from brain_otel.traces.local_trace import LocalTrace
 from tests.sentry.conftest import Bridge, Connect
 from tests.support.ingest import Json, SentryIngest
@@ -89,7 +89,7 @@ class TestTraffic:
     ) -> None:
         """Every POST to Sentry goes out with instrumentation suppressed, and begets no transaction."""
         client = sentry_sdk.get_client()
-        assert isinstance(client.transport, ExcludedTransport)
+        assert isinstance(client.transport, DeliveringTransport)
         with local_trace_entered(LocalTrace(kind="request")), bridge.tracer.start_as_current_span("root"):
             capture.capture_message("hello")
         bridge.flush()

@@ -1,4 +1,4 @@
-"""A transaction arrives by the short way as by the long one, which it takes where others have a say in it."""
+"""A transaction arrives the same on the fast path and through sentry-sdk's pipeline; when it takes which."""
 
 import json
 import math
@@ -20,7 +20,8 @@ import brain_otel
 from brain_otel.configuration.hooks import Hooks, configure_hooks
 from brain_otel.events.listeners import local_trace_entered
 from brain_otel.privacy import Policy, PrivacySettings, configure_privacy
-from brain_otel.sentry import fast_transactions, span_processor
+from brain_otel.runtime import guard
+from brain_otel.sentry import fast_transactions
 from brain_otel.sentry.scopes import scope_of
 from brain_otel.traces.collector import CollectedTrace
 from brain_otel.traces.local_trace import LocalTrace, Request
@@ -33,23 +34,29 @@ CALLER = SpanContext(0xABC, 0xDEF, is_remote=True, trace_flags=TraceFlags(1))
 Fill = Callable[[otel_trace.Span, otel_trace.Tracer], None]
 
 
+FAST, SLOW = "fast path", "pipeline"
+
+pytestmark = pytest.mark.usefixtures("fast_paths")
+
+
 class Ways:
-    """Sends a local trace as it goes by itself, and once more the long way."""
+    """Sends a local trace the way it takes by itself, and once more through sentry-sdk's pipeline."""
 
     def __init__(self, bridge: Bridge, monkeypatch: pytest.MonkeyPatch) -> None:
         self._bridge, self._monkeypatch = bridge, monkeypatch
-        self._plainly = fast_transactions.send_plainly
+        self._fast_path = bridge.processor._fast_path  # type: ignore[attr-defined]
+        self._send = self._fast_path.send
         self.took: list[str] = []
         self._scopes: list[sentry_sdk.Scope | None] = []
-        monkeypatch.setattr(span_processor, "send_plainly", self._noted)
+        monkeypatch.setattr(self._fast_path, "send", self._record)
 
-    def _noted(self, *given: Any) -> bool:
-        is_short = self._plainly(*given)
-        self.took.append("short" if is_short else "long")
-        return is_short
+    def _record(self, *given: Any) -> bool:
+        is_fast: bool = self._send(*given)
+        self.took.append(FAST if is_fast else SLOW)
+        return is_fast
 
     def collect(self, fill: Fill, trace: LocalTrace | None = None) -> CollectedTrace:
-        """Collect a local trace that `fill` fills, and do not send it."""
+        """Collect a local trace that `fill` fills, without sending it."""
         kept: list[CollectedTrace] = []
         with self._monkeypatch.context() as patched:
             patched.setattr(self._bridge.processor, "hand_over", kept.append)
@@ -63,7 +70,7 @@ class Ways:
         return collected
 
     def send(self, collected: CollectedTrace) -> Envelope:
-        """Send it now; the envelope in which it arrives."""
+        """Send it now, and return the envelope in which it arrives."""
         before = len(self._bridge.ingest.transactions)
         self._bridge.processor._send(collected)  # type: ignore[attr-defined]
         self._bridge.flush()
@@ -73,7 +80,7 @@ class Ways:
         return envelopes[-1]
 
     def both(self, collected: CollectedTrace) -> tuple[Envelope, Envelope]:
-        """Send it by itself, then the long way."""
+        """Send it the way it takes by itself, then through the pipeline."""
         own = self.send(collected)
         with self._monkeypatch.context() as patched:
             patched.setattr(fast_transactions, "_is_ours_alone", lambda *_: False)
@@ -82,10 +89,10 @@ class Ways:
 
 @pytest.fixture
 def ways_of(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Bridge], Ways]]:
-    """Give the two ways of a bridge; what is set on scopes that all share is taken back."""
+    """Give the two ways of a bridge; restore the scopes that all tests share."""
     scopes = [sentry_sdk.get_global_scope(), sentry_sdk.get_isolation_scope()]
     yield lambda bridge: Ways(bridge, monkeypatch)
-    # sentry-sdk cannot take one back, and adds ours once a process.
+    # sentry-sdk cannot remove one, and adds ours once per process.
     global_event_processors[:] = [each for each in global_event_processors if each.__module__ != __name__]
     for scope in scopes:
         scope.clear()
@@ -93,7 +100,7 @@ def ways_of(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Bridge], Ways
 
 
 def comparable(envelope: Envelope) -> Json:
-    """Bring an envelope to a form without what is new each time."""
+    """Return the envelope without the values that differ each time."""
     headers = {name: value for name, value in envelope.headers.items() if name not in ("event_id", "sent_at")}
     items = []
     for item in envelope.items:
@@ -168,23 +175,25 @@ CASES: dict[str, Fill] = {
     each.__name__: each
     for each in (nothing, helpers, attributes, statement, events, errors, surrogates, odd_user, overriding)
 }
-NOT_AS_SENT = ("odd_user", "surrogates", "attributes")
-"""Cases of which Relay changes something, whichever way they came."""
+CHANGED_BY_RELAY = ("odd_user", "surrogates", "attributes")
+"""Cases of which Relay changes something, either way."""
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_what_arrives_is_the_same_either_way(connect: Connect, ways_of: Callable[[Bridge], Ways], name: str) -> None:
-    """Headers, every value of the event, and that Relay takes it."""
+def test_a_transaction_arrives_the_same_either_way(
+    connect: Connect, ways_of: Callable[[Bridge], Ways], name: str
+) -> None:
+    """With the same headers and values, and Relay accepts it."""
     bridge = connect()
     sentry_sdk.get_global_scope().set_tag("everywhere", "yes")
     sentry_sdk.get_global_scope().set_context("cluster", {"name": "blue"})
     ways = ways_of(bridge)
-    short, long = ways.both(ways.collect(CASES[name], LocalTrace(kind="request", tags={"own": "7"})))
-    assert ways.took == ["short", "long"]
-    assert comparable(short) == comparable(long)
-    assert short.items[0].json["tags"]["everywhere"] == "yes"
-    if name not in NOT_AS_SENT:
-        assert_accepted(short.items[0].json)
+    fast, slow = ways.both(ways.collect(CASES[name], LocalTrace(kind="request", tags={"own": "7"})))
+    assert ways.took == [FAST, SLOW]
+    assert comparable(fast) == comparable(slow)
+    assert fast.items[0].json["tags"]["everywhere"] == "yes"
+    if name not in CHANGED_BY_RELAY:
+        assert_accepted(fast.items[0].json)
 
 
 def request() -> Request:
@@ -215,21 +224,21 @@ def privacy() -> Iterator[Callable[..., None]]:
 def test_a_request_is_described_the_same_either_way(
     connect: Connect, ways_of: Callable[[Bridge], Ways], privacy: Callable[..., None], pii: bool
 ) -> None:
-    """With its body, cookies and address where they may leave, and without."""
+    """With `send_default_pii` it has body, cookies and address."""
     privacy(send_default_pii=pii)
     ways = ways_of(connect(send_default_pii=pii))
-    short, long = ways.both(ways.collect(helpers, LocalTrace(kind="request", describe_request=request)))
-    assert ways.took == ["short", "long"]
-    assert comparable(short) == comparable(long)
-    found = short.items[0].json["request"]
+    fast, slow = ways.both(ways.collect(helpers, LocalTrace(kind="request", describe_request=request)))
+    assert ways.took == [FAST, SLOW]
+    assert comparable(fast) == comparable(slow)
+    found = fast.items[0].json["request"]
     assert (found.keys() >= {"cookies", "data"}) == pii
     assert "secret" not in str(found)
 
 
-def test_an_applications_mask_is_asked_either_way(
+def test_the_applications_mask_is_called_either_way(
     connect: Connect, ways_of: Callable[[Bridge], Ways], privacy: Callable[..., None]
 ) -> None:
-    """Of what it has put on the request's scope."""
+    """For the data that it put on the request's scope."""
     privacy(mask=lambda name, value: "masked" if name == "plan" or value == "gold" else value)
     ways = ways_of(connect())
 
@@ -238,21 +247,21 @@ def test_an_applications_mask_is_asked_either_way(
         sentry_sdk.set_context("order", {"plan": "gold"})
         sentry_sdk.set_extra("plan", "gold")
 
-    short, long = ways.both(ways.collect(fill))
-    assert ways.took == ["short", "long"]
-    assert comparable(short) == comparable(long)
-    assert "gold" not in str(short.items[0].json)
+    fast, slow = ways.both(ways.collect(fill))
+    assert ways.took == [FAST, SLOW]
+    assert comparable(fast) == comparable(slow)
+    assert "gold" not in str(fast.items[0].json)
 
 
-def test_an_applications_mask_is_asked_of_each_sampling_context(
+def test_the_applications_mask_is_called_for_each_sampling_context(
     bridge: Bridge, ways_of: Callable[[Bridge], Ways], privacy: Callable[..., None]
 ) -> None:
-    """It may answer otherwise each time."""
+    """It may answer differently each time."""
     answers = count()
     privacy(mask=lambda name, value: f"no {next(answers)}" if name == "environment" else value)
     ways = ways_of(bridge)
     found = [ways.send(ways.collect(nothing)).headers["trace"]["environment"] for _ in range(3)]
-    assert ways.took == ["short"] * 3
+    assert ways.took == [FAST] * 3
     assert len(set(found)) == 3
 
 
@@ -269,35 +278,33 @@ SAMPLING_CONTEXTS: list[tuple[dict[str, str], dict[str, str]]] = [
 
 
 @pytest.mark.parametrize(("items", "masked"), SAMPLING_CONTEXTS)
-def test_a_callers_sampling_context_is_written_masked(items: dict[str, str], masked: dict[str, str]) -> None:
-    """Whatever it has sent, and each time the same."""
+def test_the_callers_sampling_context_is_masked(items: dict[str, str], masked: dict[str, str]) -> None:
+    """Whatever the caller sent, each time the same."""
     for _ in range(2):
         assert json.loads(fast_transactions._context_json(items)) == {**items, **masked}
 
 
-def test_a_context_of_the_applications_own_is_its_own_each_time(
-    bridge: Bridge, ways_of: Callable[[Bridge], Ways]
-) -> None:
-    """Python takes ``1`` and ``True`` for the same."""
+def test_a_context_of_the_application_keeps_its_types(bridge: Bridge, ways_of: Callable[[Bridge], Ways]) -> None:
+    """`1` and `True` are equal in Python, and must not share their JSON."""
     ways = ways_of(bridge)
     for value in (1, True, 1.0):
         fill = on_isolation(partial(sentry_sdk.Scope.set_context, key="otel", value={"n": value}))
         found = ways.send(ways.collect(fill)).items[0].json["contexts"]["otel"]["n"]
         assert (found, type(found)) == (value, type(value))
-    assert ways.took == ["short"] * 3
+    assert ways.took == [FAST] * 3
 
 
-def test_a_trace_that_nobody_announced_is_the_same_either_way(
+def test_an_implicit_trace_arrives_the_same_either_way(
     bridge: Bridge, ways_of: Callable[[Bridge], Ways], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It has no scope, and gets nobody's."""
+    """It has no scope, and gets no other's."""
     ways, kept = ways_of(bridge), list[CollectedTrace]()
     with monkeypatch.context() as patched:
         patched.setattr(bridge.processor, "hand_over", kept.append)
         bridge.tracer.start_span("lone", context=Context()).end()
-    short, long = ways.both(kept[0])
-    assert ways.took == ["short", "long"]
-    assert comparable(short) == comparable(long)
+    fast, slow = ways.both(kept[0])
+    assert ways.took == [FAST, SLOW]
+    assert comparable(fast) == comparable(slow)
 
 
 def unchanged(event: Any, hint: Any) -> Any:
@@ -325,13 +332,13 @@ OTHERS: dict[str, Fill] = {
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_what_others_have_a_say_in_goes_the_long_way(
+def test_a_transaction_that_others_may_change_takes_the_pipeline(
     bridge: Bridge, ways_of: Callable[[Bridge], Ways], name: str
 ) -> None:
-    """What they say is in what arrives, and it arrives once."""
+    """It arrives once, with their changes."""
     ways = ways_of(bridge)
     envelope = ways.send(ways.collect(OTHERS[name]))
-    assert ways.took == ["long"]
+    assert ways.took == [SLOW]
     transaction = envelope.items[0].json
     assert len(bridge.ingest.transactions) == 1
     assert {"trace", "otel", "runtime"} <= transaction["contexts"].keys()
@@ -344,25 +351,25 @@ def test_what_others_have_a_say_in_goes_the_long_way(
 
 @pytest.fixture
 def filtered() -> Iterator[None]:
-    """Have a filter of the application's own."""
+    """Set a filter of the application."""
     configure_hooks(Hooks(before_send_transaction=marked))
     yield
     configure_hooks(Hooks())
 
 
 @pytest.mark.usefixtures("filtered")
-def test_an_applications_filter_sees_every_transaction(bridge: Bridge, ways_of: Callable[[Bridge], Ways]) -> None:
-    """Which it may change."""
+def test_the_applications_filter_sees_every_transaction(bridge: Bridge, ways_of: Callable[[Bridge], Ways]) -> None:
+    """It may change them."""
     ways = ways_of(bridge)
     assert ways.send(ways.collect(nothing)).items[0].json["tags"] == {"marked": "yes"}
-    assert ways.took == ["long"]
+    assert ways.took == [SLOW]
 
 
 @pytest.mark.parametrize("name", ["max_value_length", "max_request_body_size", "custom_repr", "event_scrubber"])
 def test_options_of_the_serializer_hold_either_way(
     connect: Connect, ways_of: Callable[[Bridge], Ways], privacy: Callable[..., None], name: str
 ) -> None:
-    """Those that the short way does not know make it the long one."""
+    """A transaction takes the pipeline if the fast path does not support the option."""
     privacy(send_default_pii=True)
     options: dict[str, Any] = {
         "max_value_length": 50,
@@ -371,13 +378,13 @@ def test_options_of_the_serializer_hold_either_way(
         "event_scrubber": EventScrubber(denylist=["tenant"]),
     }
     ways = ways_of(connect(options={name: options[name]}, send_default_pii=True))
-    short, long = ways.both(ways.collect(helpers, LocalTrace(kind="request", describe_request=request)))
-    assert comparable(short) == comparable(long)
-    assert ways.took[0] == ("short" if name in ("custom_repr", "max_request_body_size") else "long")
+    fast, slow = ways.both(ways.collect(helpers, LocalTrace(kind="request", describe_request=request)))
+    assert comparable(fast) == comparable(slow)
+    assert ways.took[0] == (FAST if name in ("custom_repr", "max_request_body_size") else SLOW)
 
 
-def test_a_profile_goes_along_the_long_way(connect: Connect, ways_of: Callable[[Bridge], Ways]) -> None:
-    """In the envelope of its transaction."""
+def test_a_transaction_with_a_profile_takes_the_pipeline(connect: Connect, ways_of: Callable[[Bridge], Ways]) -> None:
+    """The profile arrives in the envelope of its transaction."""
     ways = ways_of(connect(profiles_sample_rate=1.0))
 
     def work(root: otel_trace.Span, tracer: otel_trace.Tracer) -> None:
@@ -386,7 +393,7 @@ def test_a_profile_goes_along_the_long_way(connect: Connect, ways_of: Callable[[
             sum(range(1_000))
 
     envelope = ways.send(ways.collect(work))
-    assert ways.took == ["long"]
+    assert ways.took == [SLOW]
     assert sorted(item.type for item in envelope.items) == ["profile", "transaction"]
 
 
@@ -394,18 +401,53 @@ def _has_reports(count: int, ingest: SentryIngest) -> bool:
     return len(ingest.client_reports) >= count
 
 
-def test_what_was_lost_is_told_after_a_transaction_either_way(
+def test_discarded_events_are_reported_after_a_transaction_either_way(
     bridge: Bridge, ways_of: Callable[[Bridge], Ways]
 ) -> None:
-    """In an envelope of its own, as after any other."""
+    """In an envelope of their own."""
     transport: Any = sentry_sdk.get_client().transport
     ways = ways_of(bridge)
-    for told, fill in enumerate((nothing, OTHERS["a level"])):
+    for reported, fill in enumerate((nothing, OTHERS["a level"])):
         collected = ways.collect(fill)
         transport.record_lost_event("test", data_category="error", quantity=3)
         transport._reported = time.monotonic() - 3600.0
         bridge.processor._send(collected)  # type: ignore[attr-defined]
-        bridge.ingest.wait_for(partial(_has_reports, told + 1))
-        (lost,) = bridge.ingest.client_reports[told]["discarded_events"]
+        bridge.ingest.wait_for(partial(_has_reports, reported + 1))
+        (lost,) = bridge.ingest.client_reports[reported]["discarded_events"]
         assert lost == {"reason": "test", "category": "error", "quantity": 3}
-    assert ways.took == ["short", "long"]
+    assert ways.took == [FAST, SLOW]
+
+
+@pytest.mark.parametrize("fault", ["a missing field", "a failing mask", "a failing serializer", "no fast paths"])
+def test_every_failure_falls_back_to_the_pipeline(
+    connect: Connect,
+    ways_of: Callable[[Bridge], Ways],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    fault: str,
+) -> None:
+    """Every transaction arrives, masked, and one line says why; none if the configuration turned fast paths off."""
+    bridge = connect()
+    guard.reraise_failures(False)
+    guard.forget_logged_places()
+    ways = ways_of(bridge)
+    expected = comparable(ways.send(ways.collect(helpers)))
+
+    def fail(*_: Any, **__: Any) -> Any:
+        raise RuntimeError(fault)
+
+    targets: dict[str, tuple[str, Any]] = {
+        "a missing field": ("_is_plain", lambda scope: scope._renamed_upstream),
+        "a failing mask": ("mask", fail),
+        "a failing serializer": ("serialize", fail),
+        "no fast paths": ("fast_paths_enabled", lambda: False),
+    }
+    monkeypatch.setattr(fast_transactions, *targets[fault])
+    for _ in range(3):
+        found = comparable(ways.send(ways.collect(helpers)))
+        assert "hunter2" not in str(found)
+        assert found["items"][0][2]["tags"] == expected["items"][0][2]["tags"]
+    assert ways.took == [FAST, SLOW, SLOW, SLOW]
+    lines = [record.message.partition(";")[0] for record in caplog.records if record.levelname == "ERROR"]
+    line = "brain_otel failed while sending a transaction on the fast path"
+    assert lines == ([] if fault == "no fast paths" else [line])

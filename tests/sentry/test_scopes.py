@@ -1,4 +1,4 @@
-"""A request's scope is forked when somebody looks at it, once, and holds what was written before."""
+"""A request's scope is forked once, on the first access, and keeps what was written before."""
 
 import os
 import threading
@@ -11,8 +11,10 @@ from opentelemetry.trace import Tracer
 
 import brain_otel
 from brain_otel.events.listeners import Failure, listeners, local_trace_entered
+from brain_otel.runtime import guard
+from brain_otel.runtime.fast_paths import configure_fast_paths, fast_paths_enabled
 from brain_otel.sentry import scopes
-from brain_otel.sentry.scopes import RequestScope, scope_of
+from brain_otel.sentry.scopes import BaseScopes, RequestScope, scope_of
 from brain_otel.traces.local_trace import LocalTrace
 from tests.sentry.conftest import Bridge, Connect
 from tests.support.ingest import SentryIngest
@@ -31,8 +33,8 @@ def base() -> sentry_sdk.Scope:
     return scope
 
 
-def test_it_is_forked_once_when_first_looked_at(base: sentry_sdk.Scope) -> None:
-    """And holds each field that a fork holds, apart from the other's."""
+def test_the_first_access_forks_the_scope_once(base: sentry_sdk.Scope) -> None:
+    """It then has every field of a fork, and shares none with the base."""
     begun: list[sentry_sdk.Scope] = []
     scope = RequestScope(base, begun.append)
     assert begun == []
@@ -50,8 +52,8 @@ def test_it_is_forked_once_when_first_looked_at(base: sentry_sdk.Scope) -> None:
         _ = scope.nothing
 
 
-def test_what_was_written_before_it_was_looked_at_stays(base: sentry_sdk.Scope) -> None:
-    """To write is to touch: the others are the fork's, and it is no longer what it was forked from."""
+def test_a_write_forks_the_scope_and_stays(base: sentry_sdk.Scope) -> None:
+    """The other fields are those of the fork."""
     seen: list[Any] = []
     scope = RequestScope(base, lambda made: seen.append((made._user, made._tags)))
     scope._level = "warning"
@@ -62,8 +64,8 @@ def test_what_was_written_before_it_was_looked_at_stays(base: sentry_sdk.Scope) 
     assert seen == [({"id": "base"}, {"base": "yes"})]
 
 
-def test_a_fork_of_it_is_a_plain_scope(base: sentry_sdk.Scope) -> None:
-    """With all that it holds."""
+def test_a_fork_of_a_request_scope_is_a_plain_scope(base: sentry_sdk.Scope) -> None:
+    """It has all fields of the request's scope."""
     scope = RequestScope(base)
     forked = scope.fork()
     assert type(forked) is sentry_sdk.Scope
@@ -72,8 +74,8 @@ def test_a_fork_of_it_is_a_plain_scope(base: sentry_sdk.Scope) -> None:
     assert scope._tags == {"base": "yes"}
 
 
-def test_several_threads_see_it_whole(base: sentry_sdk.Scope) -> None:
-    """It is completed once, and no field is there before all of it is complete."""
+def test_threads_never_see_a_scope_half_complete(base: sentry_sdk.Scope) -> None:
+    """It is completed once, before any field can be read."""
     for _ in range(200):
         begun: list[None] = []
 
@@ -98,8 +100,8 @@ def test_several_threads_see_it_whole(base: sentry_sdk.Scope) -> None:
         assert len(begun) == 1
 
 
-def test_a_thread_that_comes_while_it_is_completed_waits(base: sentry_sdk.Scope) -> None:
-    """It does not get the breadcrumbs of what the scope was forked from, and what it writes stays."""
+def test_a_thread_waits_while_another_completes_the_scope(base: sentry_sdk.Scope) -> None:
+    """It does not see the breadcrumbs of the base, and what it writes stays."""
     going_on, finish, begun = threading.Event(), threading.Event(), list[None]()
 
     def begin(made: sentry_sdk.Scope) -> None:
@@ -126,19 +128,19 @@ def test_a_thread_that_comes_while_it_is_completed_waits(base: sentry_sdk.Scope)
 
 
 def sessions(ingest: SentryIngest, bridge: Bridge) -> dict[str, int]:
-    """Count the sessions that were told, by how they ended."""
+    """Count the reported sessions by status."""
     bridge.flush()
     ingest.wait_for(lambda it: bool(it.sessions))
     counts = {"exited": 0, "errored": 0, "crashed": 0}
-    for told in ingest.sessions:
-        for aggregate in told["aggregates"]:
+    for session in ingest.sessions:
+        for aggregate in session["aggregates"]:
             for name in counts:
                 counts[name] += aggregate.get(name, 0)
     return counts
 
 
-def test_each_request_is_one_session_touched_or_not(connect: Connect, ingest: SentryIngest) -> None:
-    """Well, with an error that was handled, or crashed; what is no request is none."""
+def test_each_request_is_one_session(connect: Connect, ingest: SentryIngest) -> None:
+    """Whether its scope was accessed or not; a transaction outside of a request is none."""
     bridge = connect()
     for number in range(12):
         trace = LocalTrace(kind="request")
@@ -148,15 +150,16 @@ def test_each_request_is_one_session_touched_or_not(connect: Connect, ingest: Se
             if number % 4 == 2:
                 brain_otel.capture_exception(ValueError("handled"))
             scope = scope_of(trace)
-            assert isinstance(scope, RequestScope)
-            assert scope.is_untouched == (number % 4 in (0, 3))
+            if fast_paths_enabled():
+                assert isinstance(scope, RequestScope)
+                assert scope.is_untouched == (number % 4 in (0, 3))
     with local_trace_entered(LocalTrace(kind="transaction")), bridge.tracer.start_as_current_span("task"):
         pass
     assert sessions(ingest, bridge) == {"exited": 9, "errored": 3, "crashed": 0}
 
 
 def test_a_request_that_crashes_is_a_crashed_session(bridge: Bridge, ingest: SentryIngest) -> None:
-    """Told by the very error that left it."""
+    """An unhandled exception makes it one."""
     with local_trace_entered(LocalTrace(kind="request")), bridge.tracer.start_as_current_span("GET /"):
         failure = Failure(error=ValueError("no"), event_id="a" * 32, mechanism="fastapi", handled=False, context={})
         for listener in listeners():
@@ -164,36 +167,34 @@ def test_a_request_that_crashes_is_a_crashed_session(bridge: Bridge, ingest: Sen
     assert sessions(ingest, bridge) == {"exited": 0, "errored": 0, "crashed": 1}
 
 
-def test_sessions_of_two_minutes_are_told_apart(monkeypatch: pytest.MonkeyPatch, bridge: Bridge) -> None:
-    """A session that goes well stands for all of its minute, and of its client."""
+def test_the_session_of_successful_requests_is_new_each_minute(
+    monkeypatch: pytest.MonkeyPatch, bridge: Bridge
+) -> None:
+    """And for each client."""
     client = sentry_sdk.get_client()
-    known = scopes._WithoutErrors()
+    base = BaseScopes()
     now = [60_000.0]
     monkeypatch.setattr("brain_otel.sentry.scopes.time.time", lambda: now[0])
-    first = known.of(client)
+    first = base.successful_session(client)
     now[0] += 59
-    assert known.of(client) is first
+    assert base.successful_session(client) is first
     now[0] += 1
-    assert known.of(client) is not first
+    assert base.successful_session(client) is not first
     assert first.status == "exited"
 
 
-def test_sessions_that_go_well_are_counted_where_the_first_was(bridge: Bridge, ingest: SentryIngest) -> None:
-    """Until they are told, and anew then."""
-    client: Any = sentry_sdk.get_client()
-    known = scopes._WithoutErrors()
-    for counted in (3, 2):
+def test_successful_requests_are_counted_after_a_report_too(bridge: Bridge, ingest: SentryIngest) -> None:
+    """A report starts the counts anew, and the session of the minute goes on."""
+    for requests in (3, 2):
         ingest.clear()
-        for _ in range(counted):
-            known.count(client)
-        (counts,) = client.session_flusher.pending_aggregates.values()
-        assert sum(each["exited"] for each in counts.values()) == counted
-        assert sessions(ingest, bridge)["exited"] == counted
-        assert client.session_flusher.pending_aggregates == {}
+        for _ in range(requests):
+            with local_trace_entered(LocalTrace(kind="request")):
+                pass
+        assert sessions(ingest, bridge) == {"exited": requests, "errored": 0, "crashed": 0}
 
 
-def test_a_forked_child_tells_of_its_own_sessions(bridge: Bridge) -> None:
-    """sentry-sdk starts the child's thread when a session is handed to it."""
+def test_a_forked_child_reports_its_own_sessions(bridge: Bridge) -> None:
+    """sentry-sdk starts the child's thread when it gets a session."""
     with local_trace_entered(LocalTrace(kind="request")):
         pass
     client: Any = sentry_sdk.get_client()
@@ -209,8 +210,38 @@ def test_a_forked_child_tells_of_its_own_sessions(bridge: Bridge) -> None:
     assert os.read(reading, 10) == b"True"
 
 
-def test_nothing_is_left_for_the_next_request(bridge: Bridge, ingest: SentryIngest) -> None:
-    """User, tag, context, breadcrumb, level and processor of one are of no other, before or after."""
+def test_without_fast_paths_requests_get_a_plain_fork(connect: Connect, ingest: SentryIngest) -> None:
+    """With its tag, and with one session per request."""
+    configure_fast_paths(False)
+    bridge = connect()
+    for number in range(2):
+        with local_trace_entered(LocalTrace(kind="request")) as trace, bridge.tracer.start_as_current_span("GET /"):
+            assert type(scope_of(trace)) is sentry_sdk.Scope
+            brain_otel.set_tag("number", number)
+    assert sessions(ingest, bridge)["exited"] == 2
+    assert [each["tags"] for each in ingest.transactions] == [{"number": "0"}, {"number": "1"}]
+
+
+@pytest.mark.usefixtures("fast_paths")
+def test_a_scope_that_cannot_be_forked_on_access_is_forked_at_once(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A release of sentry-sdk may store its fields differently. One line says so."""
+    guard.reraise_failures(False)
+    guard.forget_logged_places()
+    with monkeypatch.context() as patched:
+        patched.setattr(scopes, "_fields", lambda _: sentry_sdk.Scope.fields)  # type: ignore[attr-defined]
+        bridge = connect()
+    with local_trace_entered(LocalTrace(kind="request")) as trace, bridge.tracer.start_as_current_span("GET /"):
+        assert type(scope_of(trace)) is sentry_sdk.Scope
+    assert bridge.transaction()["transaction"] == "GET /"
+    assert [record.message.partition(";")[0] for record in caplog.records if record.levelname == "ERROR"] == [
+        "brain_otel failed while forking a scope on its first access"
+    ]
+
+
+def test_no_data_of_a_request_reaches_another(bridge: Bridge, ingest: SentryIngest) -> None:
+    """Neither its user, tag, context, breadcrumb nor level, before or after."""
 
     def serve(tracer: Tracer, marks: bool) -> None:
         with local_trace_entered(LocalTrace(kind="request")), tracer.start_as_current_span("GET /", Context()):
@@ -233,8 +264,8 @@ def test_nothing_is_left_for_the_next_request(bridge: Bridge, ingest: SentryInge
     assert sorted("marked" in str(each) for each in ingest.transactions) == [False, False, True]
 
 
-def test_requests_begin_from_what_was_set_up_with(bridge: Bridge, ingest: SentryIngest) -> None:
-    """A tag set beside `setup()` is on each, one set within a request on none but it."""
+def test_requests_start_from_the_scopes_of_setup(bridge: Bridge, ingest: SentryIngest) -> None:
+    """A tag set beside `setup()` is on each request; one set within a request is on that one alone."""
     sentry_sdk.get_isolation_scope().set_tag("service", "shop")
     try:
         with local_trace_entered(LocalTrace(kind="request")), bridge.tracer.start_as_current_span("GET /one"):

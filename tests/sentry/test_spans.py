@@ -1,4 +1,4 @@
-"""Spans as Sentry's protocol has them: what is remembered of one is said of no other."""
+"""Spans in Sentry's protocol: a cached payload is used for equal spans only."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -11,8 +11,8 @@ from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode
 
 from brain_otel.privacy import Policy, PrivacySettings, configure_privacy
 from brain_otel.privacy.spans import MaskedSpan
-from brain_otel.sentry import spans as span_payload
-from brain_otel.sentry.spans import SpanFields, create_payload
+from brain_otel.sentry import spans as spans_module
+from brain_otel.sentry.spans import SpanCache, SpanFields, SpanPayload
 from tests.sentry.conftest import Bridge
 from tests.support.ingest import Json
 
@@ -21,7 +21,7 @@ SQL: dict[str, Any] = {"db.system.name": "postgresql", "db.query.text": "SELECT 
 
 @pytest.fixture(autouse=True)
 def policies() -> Iterator[Callable[..., None]]:
-    """Begin with nothing remembered; set another policy, until the test ends."""
+    """Set another policy until the test ends."""
     configure_privacy(Policy(PrivacySettings()))
     yield lambda **options: configure_privacy(Policy(PrivacySettings(), **options))
     configure_privacy(None)
@@ -33,10 +33,11 @@ def provider() -> TracerProvider:
 
 
 class Spans:
-    """Makes ended spans, and says what is made of them."""
+    """Makes ended spans, and their payloads with one cache."""
 
     def __init__(self, provider: TracerProvider) -> None:
         self._provider = provider
+        self.cache = SpanCache()
 
     def make(
         self,
@@ -61,15 +62,19 @@ class Spans:
         readable: ReadableSpan = span._readable_span()
         return readable
 
-    def said(self, *args: Any, times: int = 3, **options: Any) -> Json:
-        """Say it so often; what the last one says, which is the same in both forms."""
+    def payload(self, *args: Any, **options: Any) -> SpanPayload:
+        """Make a span, and its payload."""
+        return self.cache.create_payload(self.make(*args, **options))
+
+    def as_dict(self, *args: Any, times: int = 3, **options: Any) -> Json:
+        """Make equal spans, and return the last one's payload, which is the same as a dict and as JSON."""
         for _ in range(times):
             span = self.make(*args, **options)
-            payload = create_payload(span)
+            payload = self.cache.create_payload(span)
             made, written = payload.to_dict(), json.loads(payload.to_json())
             assert made == written
             assert [type(each) for each in made["data"].values()] == [type(each) for each in written["data"].values()]
-            fresh = {**SpanFields(MaskedSpan(span)).fields}
+            fresh = {**SpanFields(MaskedSpan(span)).values}
             assert {name: made[name] for name in fresh} == fresh
         return made
 
@@ -79,17 +84,18 @@ def spans(provider: TracerProvider) -> Spans:
     return Spans(provider)
 
 
-def is_remembered(spans: Spans, *args: Any, **options: Any) -> bool:
-    """Whether two that are alike, of which the second was not the first time, share what they say."""
-    payloads = [create_payload(spans.make(*args, **options)) for _ in range(3)]
-    return payloads[1].said is payloads[2].said
+def is_cached(spans: Spans, *args: Any, **options: Any) -> bool:
+    """Whether the second and third of equal spans share their fields."""
+    payloads = [spans.payload(*args, **options) for _ in range(3)]
+    return payloads[1].fields is payloads[2].fields
 
 
-def test_what_comes_again_is_remembered(spans: Spans) -> None:
-    """From the second time on; what never comes again would take the place of what does."""
-    payloads = [create_payload(spans.make()) for _ in range(4)]
-    assert payloads[0].said is not payloads[1].said
-    assert payloads[1].said is payloads[2].said is payloads[3].said
+@pytest.mark.usefixtures("fast_paths")
+def test_a_span_is_cached_when_it_is_seen_again(spans: Spans) -> None:
+    """The first of its kind is not: a span that never comes again would evict others."""
+    payloads = [spans.payload() for _ in range(4)]
+    assert payloads[0].fields is not payloads[1].fields
+    assert payloads[1].fields is payloads[2].fields is payloads[3].fields
     assert len({payload.span_id for payload in payloads}) == 4
     assert payloads[3].to_dict()["description"] == "SELECT ?"
 
@@ -118,29 +124,35 @@ OTHERS: dict[str, dict[str, Any]] = {
 }
 
 
-def test_no_span_says_what_another_does(spans: Spans) -> None:
-    """However little they differ by: each is masked and described as if it were the first."""
-    said = {name: spans.said(**options) for name, options in OTHERS.items()}
-    assert {name: said[name]["data"]["n"] for name in ("one", "true", "one point nothing", "the text", "a list")} == {
+def test_spans_that_differ_share_no_payload(spans: Spans) -> None:
+    """However small the difference is: each is masked and described as if it were the first."""
+    found = {name: spans.as_dict(**options) for name, options in OTHERS.items()}
+    assert {
+        name: found[name]["data"]["n"] for name in ("one", "true", "one point nothing", "the text", "a list")
+    } == {
         "one": 1,
         "true": True,
         "one point nothing": 1.0,
         "the text": "1",
         "a list": [1],
     }
-    assert type(said["one"]["data"]["n"]) is int
-    assert type(said["true"]["data"]["n"]) is bool
-    assert (said["a name"]["op"], said["another name"]["op"]) == ("db.connection", "db")
-    assert (said["a status"]["status"], said["a good status"]["status"]) == ("internal_error", "ok")
-    assert (said["a kind"]["data"].get("otel.kind"), said["a status"]["data"]["otel.kind"]) == (None, "CLIENT")
-    assert [said[f"{name} name"]["data"].get(name) for name in ("this", "that")] == ["value", "value"]
-    assert said["a library"]["origin"] == "auto.db.otel.asyncpg"
-    assert said["nobody's library"]["origin"] == "manual"
+    assert type(found["one"]["data"]["n"]) is int
+    assert type(found["true"]["data"]["n"]) is bool
+    assert (found["a name"]["op"], found["another name"]["op"]) == ("db.connection", "db")
+    assert (found["a status"]["status"], found["a good status"]["status"]) == ("internal_error", "ok")
+    assert (found["a kind"]["data"].get("otel.kind"), found["a status"]["data"]["otel.kind"]) == (
+        None,
+        "CLIENT",
+    )
+    assert [found[f"{name} name"]["data"].get(name) for name in ("this", "that")] == ["value", "value"]
+    assert found["a library"]["origin"] == "auto.db.otel.asyncpg"
+    assert found["nobody's library"]["origin"] == "manual"
 
 
 LINK = Link(SpanContext(1, 2, is_remote=True))
 
 
+@pytest.mark.usefixtures("fast_paths")
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
@@ -154,29 +166,30 @@ LINK = Link(SpanContext(1, 2, is_remote=True))
         ({"status": Status(StatusCode.ERROR, "no")}, False),
     ],
 )
-def test_what_cannot_be_compared_or_is_long_is_not_remembered(
+def test_long_spans_and_those_that_cannot_be_compared_are_not_cached(
     spans: Spans, options: dict[str, Any], expected: bool
 ) -> None:
-    """It is said all the same."""
-    assert is_remembered(spans, **options) == expected
-    said = spans.said(**options)
-    assert ("links" in said) == ("links" in options)
-    assert ("otel.events" in said["data"]) == ("event" in options)
-    assert ("otel.status_description" in said["data"]) == ("status" in options)
+    """Their payload is complete."""
+    assert is_cached(spans, **options) == expected
+    payloads = spans.as_dict(**options)
+    assert ("links" in payloads) == ("links" in options)
+    assert ("otel.events" in payloads["data"]) == ("event" in options)
+    assert ("otel.status_description" in payloads["data"]) == ("status" in options)
 
 
-def test_another_policy_is_asked_anew(spans: Spans, policies: Callable[..., None]) -> None:
-    """What one let pass another may mask; what was remembered for the first is let go."""
+@pytest.mark.usefixtures("fast_paths")
+def test_the_cache_is_per_policy(spans: Spans, policies: Callable[..., None]) -> None:
+    """Another policy may mask what the first let pass, and empties the cache."""
     attributes = {"client.address": "10.0.0.9"}
     policies(send_default_pii=True)
-    assert spans.said(attributes)["data"]["client.address"] == "10.0.0.9"
+    assert spans.as_dict(attributes)["data"]["client.address"] == "10.0.0.9"
     policies(send_default_pii=False)
-    assert "10.0.0.9" not in str(spans.said(attributes))
-    assert len(span_payload._cache._known) == 1
+    assert "10.0.0.9" not in str(spans.as_dict(attributes))
+    assert len(spans.cache._known) == 1
 
 
-def test_an_applications_mask_is_asked_each_time(spans: Spans, policies: Callable[..., None]) -> None:
-    """It may answer otherwise."""
+def test_the_applications_mask_is_called_for_each_span(spans: Spans, policies: Callable[..., None]) -> None:
+    """It may answer differently each time."""
     asked: list[str] = []
 
     def mask(name: str, value: Any) -> Any:
@@ -185,56 +198,57 @@ def test_an_applications_mask_is_asked_each_time(spans: Spans, policies: Callabl
 
     policies(mask=mask)
     for _ in range(4):
-        create_payload(spans.make({"plan": "gold plated"}))
+        spans.payload({"plan": "gold plated"})
     assert asked.count("plan") == 4
 
 
-def test_what_is_remembered_is_bounded(spans: Spans, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The oldest goes, and comes back when it is needed."""
-    monkeypatch.setattr(span_payload, "MAX_REMEMBERED", 3)
-    monkeypatch.setattr(span_payload, "MAX_SEEN", 10)
+@pytest.mark.usefixtures("fast_paths")
+def test_the_cache_is_bounded(spans: Spans, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oldest span is evicted, and cached again when it returns."""
+    monkeypatch.setattr(spans_module, "MAX_CACHED", 3)
+    monkeypatch.setattr(spans_module, "MAX_SEEN", 10)
     for number in range(40):
-        assert spans.said({"n": number}, times=2)["data"]["n"] == number
-        assert len(span_payload._cache._known) <= 3
-        assert len(span_payload._cache._seen) <= 10
-    assert len(span_payload._cache._known) == 3
-    assert is_remembered(spans, {"n": 0})
+        assert spans.as_dict({"n": number}, times=2)["data"]["n"] == number
+        assert len(spans.cache._known) <= 3
+        assert len(spans.cache._seen) <= 10
+    assert len(spans.cache._known) == 3
+    assert is_cached(spans, {"n": 0})
 
 
-def test_what_the_sdk_left_out_is_told_each_time() -> None:
-    """The attributes that are left are the same."""
+def test_the_number_of_dropped_attributes_is_never_cached() -> None:
+    """Spans may have the same attributes left after the SDK dropped different numbers."""
     limited = Spans(TracerProvider(span_limits=SpanLimits(max_span_attributes=1), shutdown_on_exit=False))
-    assert "otel.dropped_attributes_count" not in limited.said({"b": 1})["data"]
+    assert "otel.dropped_attributes_count" not in limited.as_dict({"b": 1})["data"]
     for count in (1, 2):
         given = {**dict.fromkeys(["a", "c"][:count], 1), "b": 1}
-        assert limited.said(given)["data"]["otel.dropped_attributes_count"] == count
+        assert limited.as_dict(given)["data"]["otel.dropped_attributes_count"] == count
 
 
-def test_a_dict_is_its_receivers_own(spans: Spans) -> None:
-    """To change as they like, however many say the same."""
-    spans.said()
+def test_the_receiver_may_change_the_dict_of_a_span(spans: Spans) -> None:
+    """Equal spans do not see the change."""
+    spans.as_dict()
     for _ in range(3):
-        payload = create_payload(spans.make())
+        payload = spans.payload()
         made = payload.to_dict()
         assert "mine" not in made["data"]
         made["data"]["mine"] = made["mine"] = True
 
 
 def test_a_span_names_its_parent(provider: TracerProvider) -> None:
-    """In both forms; a span without one names none."""
+    """As a dict and as JSON; a root names none."""
     tracer = provider.get_tracer("shop")
     with tracer.start_as_current_span("parent") as parent, tracer.start_as_current_span("child") as child:
         pass
     for span, expected in ((parent, None), (child, f"{parent.get_span_context().span_id:016x}")):
-        payload = create_payload(span._readable_span())  # type: ignore[attr-defined]  # the SDK's span
+        payload = SpanCache().create_payload(span._readable_span())  # type: ignore[attr-defined]  # the SDK's span
         for made in (payload.to_dict(), json.loads(payload.to_json())):
             assert made.get("parent_span_id", "none") == (expected or "none")
             assert made["span_id"] == f"{span.get_span_context().span_id:016x}"
             assert made["trace_id"] == f"{parent.get_span_context().trace_id:032x}"
 
 
-def test_an_event_is_its_receivers_own(bridge: Bridge) -> None:
-    """What an event processor of the application does to one is not done to the next."""
+def test_an_event_processor_may_change_the_spans_of_an_event(bridge: Bridge) -> None:
+    """The next event does not see the change."""
 
     def spoil(event: Any, hint: Any) -> Any:
         for span in event["spans"]:
@@ -272,16 +286,16 @@ def test_an_event_is_its_receivers_own(bridge: Bridge) -> None:
     ],
 )
 def test_times_are_seconds_to_the_microsecond(provider: TracerProvider, nanoseconds: int, expected: str) -> None:
-    """As text and as a number alike."""
+    """As JSON and as a number."""
     span: Any = provider.get_tracer("shop").start_span("a", start_time=nanoseconds)
     span.end(end_time=nanoseconds)
-    payload = create_payload(span._readable_span())
+    payload = SpanCache().create_payload(span._readable_span())
     assert f'"start_timestamp":{expected},"timestamp":{expected}}}' in payload.to_json()
     made = payload.to_dict()
     assert made["start_timestamp"] == made["timestamp"] == float(expected)
 
 
-def test_a_span_without_ids_is_refused() -> None:
-    """The mistake would be ours, and is named."""
+def test_a_span_without_ids_is_an_error() -> None:
+    """The message names the span."""
     with pytest.raises(ValueError, match="the span 'lost' has no ids"):
-        create_payload(ReadableSpan("lost"))
+        SpanCache().create_payload(ReadableSpan("lost"))

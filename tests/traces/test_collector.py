@@ -37,7 +37,7 @@ class Collector(LocalTraceCollector):
     def give_up(self, collected: CollectedTrace) -> None:
         self.given_up.append(collected)
 
-    def lingering(self) -> None:
+    def schedule_sweep(self) -> None:
         self.lingered += 1
 
     def wants(self, span: object) -> bool:
