@@ -19,6 +19,9 @@ import psutil  # type: ignore[import-untyped]  # ships no types
 
 PROGRAMS = Path(sys.executable).parent
 
+SLACK = 8.0
+"""Seconds that a busy machine may add to a bound. A server that hangs in a test hangs for longer."""
+
 
 def free_port() -> int:
     """Return a TCP port of 127.0.0.1 on which nothing listens at the moment."""
