@@ -1,7 +1,7 @@
-"""What a text gives to a sensitive name: ``password=...`` in a message, ``"token": "..."`` in JSON.
+"""Masks values that a text gives to a sensitive name: ``password=...`` in a message, ``"token": "..."`` in JSON.
 
-The names are the same as for attributes. After ``=`` the value is masked whatever it is; after a colon and a space
-only if it does not read like a word, so that ``token: expired`` stays.
+The names are those for attributes. After ``=`` any value is masked. After a colon and a space a plain word stays, as
+in ``token: expired``.
 """
 
 from __future__ import annotations
@@ -24,31 +24,32 @@ _NAME = expression(
     re.VERBOSE,
 )
 _OPENING = expression(r"(?:[brufBRUF]{1,2})?(\\{0,3})([\"'])(\2{1,7}(?=[^\s,;&)\]}]))?")
-"""A quote, doubled where the whole was put into a literal of SQL."""
+"""An opening quote, with its string prefix and escapes; quotes are doubled inside an SQL literal."""
+
 _UNQUOTED = r"(?:\[Filtered\]|[^\s,;&)\]}\"'<>\\])+"
-_PLAIN = expression(_UNQUOTED)
-_MORE = expression(r"[ \t]{1,4}" + _UNQUOTED)
+_UNQUOTED_VALUE = expression(_UNQUOTED)
+_SECOND_WORD = expression(r"[ \t]{1,4}" + _UNQUOTED)
 _WORD = expression(r"(?:[A-Z]?[a-z]+(?:'[a-z]+)?|[A-Z]+|\d{1,3})[.!?]*")
-_NOTHING = expression(
+_PLACEHOLDER = expression(
     r"""(?: none | null | nil | true | false | undefined | \*+ | \?+ | x{3,} | %s | %\(\w+\)s | \$\d+ | :\w+ | \{\w*\}
     | <\w*> | \.{3} | \(masked\) | \[filtered\] ) $""",
     re.IGNORECASE | re.VERBOSE,
 )
 _BRACKETS = {"{": "}", "[": "]", "(": ")"}
-_LINES = expression(r"(?:authorization|cookie)$", re.IGNORECASE)
-"""Headers whose values have spaces in them."""
+_HEADERS_WITH_SPACES = expression(r"(?:authorization|cookie)$", re.IGNORECASE)
+"""Headers whose values contain spaces; the value reaches to the end of the line."""
 
-_HEADER_PAIRS = expression(r"(?:authorization|cookie|token|api-key)$", re.IGNORECASE)
-"""Names that, quoted and followed by a quoted text, are a header and its value, not two items of a list."""
+_HEADERS_IN_PAIRS = expression(r"(?:authorization|cookie|token|api-key)$", re.IGNORECASE)
+"""Quoted names that form a pair with the next quoted text: a header and its value, not two items of a list."""
 
-_MAX_NESTED = 20_000
-"""Characters of a bracketed value that are looked through for its end."""
+_MAX_BRACKETED = 20_000
+"""Characters within which the closing bracket of a value is searched."""
 
 
-def create_assignments(is_sensitive: Callable[[str], bool]) -> Callable[[str], str]:
-    """Make the function that masks what a text gives to a sensitive name."""
+def create_assignment_mask(is_sensitive: Callable[[str], bool]) -> Callable[[str], str]:
+    """Create the function that masks the values of sensitive names in a text."""
 
-    def masked(text: str) -> str:
+    def mask_assignments(text: str) -> str:
         if "=" not in text and ":" not in text and '"' not in text and "'" not in text and "--" not in text:
             return text
         parts: list[str] = []
@@ -64,43 +65,41 @@ def create_assignments(is_sensitive: Callable[[str], bool]) -> Callable[[str], s
             if not is_sensitive(name):
                 position = match.end("name") if match["sign"] is None else position
                 continue
-            start, end = _value(text, match)
+            start, end = _find_value(text, match)
             if start < end:
                 parts += [text[done:start], FILTERED]
                 done = position = end
         return "".join([*parts, text[done:]]) if parts else text
 
-    return masked
+    return mask_assignments
 
 
-def _value(text: str, match: re.Match[str]) -> tuple[int, int]:
-    """From where to where the value stands that ``match`` gives to its name; nothing if there is none to mask."""
+def _find_value(text: str, match: re.Match[str]) -> tuple[int, int]:
+    """Start and end of the value of the name in ``match``; both are equal if there is nothing to mask."""
     name, sign, start = match["name"], match["sign"], match.end()
-    if match["pair"] is not None and (match["close"] is None or _HEADER_PAIRS.search(name) is None):
+    if match["pair"] is not None and (match["close"] is None or _HEADERS_IN_PAIRS.search(name) is None):
         return start, start
     opening = _OPENING.match(text, start)
     if opening is not None:
-        return _quoted(text, opening)
+        return _find_quoted_value(text, opening)
     if text[start : start + 1] in _BRACKETS:
-        return _bracketed(text, start)
-    if _LINES.search(name) and sign == ":":
-        end = min(
-            (each for each in (text.find("\n", start), text.find("\\n", start)) if each >= 0), default=len(text)
-        )
-        return start, end
-    plain = _PLAIN.match(text, start)
-    if plain is None or _NOTHING.match(plain[0]):
+        return _find_bracketed_value(text, start)
+    if _HEADERS_WITH_SPACES.search(name) and sign == ":":
+        line_ends = (text.find("\n", start), text.find("\\n", start))
+        return start, min((end for end in line_ends if end >= 0), default=len(text))
+    plain = _UNQUOTED_VALUE.match(text, start)
+    if plain is None or _PLACEHOLDER.match(plain[0]):
         return start, start
     if sign == ":" and text[start - 1] != ":" and match["close"] is None and _WORD.fullmatch(plain[0]):
         return start, start
     end = plain.end()
-    if _LINES.search(name) or plain[0].lower() in ("bearer", "basic", "digest", "token"):
-        more = _MORE.match(text, end)
+    if _HEADERS_WITH_SPACES.search(name) or plain[0].lower() in ("bearer", "basic", "digest", "token"):
+        more = _SECOND_WORD.match(text, end)
         end = more.end() if more else end
     return start, end
 
 
-def _quoted(text: str, opening: re.Match[str]) -> tuple[int, int]:
+def _find_quoted_value(text: str, opening: re.Match[str]) -> tuple[int, int]:
     start, end = opening.end(), opening.end()
     closing = opening[1] + opening[2] + (opening[3] or "")
     while True:
@@ -110,19 +109,18 @@ def _quoted(text: str, opening: re.Match[str]) -> tuple[int, int]:
         if text[end - 1] != "\\" or opening[1]:
             break
         end += len(closing)
-    return (start, start) if not text[start:end].strip() or _NOTHING.match(text[start:end]) else (start, end)
+    return (start, start) if not text[start:end].strip() or _PLACEHOLDER.match(text[start:end]) else (start, end)
 
 
-def _bracketed(text: str, start: int) -> tuple[int, int]:
+def _find_bracketed_value(text: str, start: int) -> tuple[int, int]:
     opening, depth = text[start], 0
     closing = _BRACKETS[opening]
-    for position in range(start, min(len(text), start + _MAX_NESTED)):
+    for position in range(start, min(len(text), start + _MAX_BRACKETED)):
         if text[position] == opening:
             depth += 1
         elif text[position] == closing:
             depth -= 1
             if depth == 0:
-                return start, (
-                    start if position == start + 1 or text[start : position + 1] == FILTERED else position + 1
-                )
+                is_empty = position == start + 1
+                return start, start if is_empty or text[start : position + 1] == FILTERED else position + 1
     return start, len(text)

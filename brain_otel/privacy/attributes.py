@@ -6,6 +6,7 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from brain_otel.privacy.patterns import SMALLEST_CARD
 from brain_otel.privacy.policy import PERSONAL_HEADERS
 from brain_otel.privacy.settings import FILTERED
 from brain_otel.privacy.statements import redis_without_values, sql_without_literals
@@ -27,32 +28,11 @@ _URLS = frozenset({"url.full", "http.url", "http.target", "url", "url.path"})
 _STATEMENTS = frozenset({"db.statement", "db.query.text"})
 _STATEMENT_VALUES = ("redis.search.xdoc_", "redis.search.query", "db.query.parameter.", "db.statement.parameters")
 _NEVER_PRIVATE = frozenset(
-    [
-        "http.request.method",
-        "http.method",
-        "http.scheme",
-        "http.flavor",
-        "http.status_code",
-        "http.response.status_code",
-        "url.scheme",
-        "http.route",
-        "network.protocol.version",
-        "network.protocol.name",
-        "net.transport",
-        "network.transport",
-        "db.system",
-        "db.system.name",
-        "db.operation",
-        "db.operation.name",
-        "server.port",
-        "net.host.port",
-        "net.peer.port",
-        "db.redis.database_index",
-        "sentry.op",
-        "sentry.source",
-        "code.function",
-        "code.lineno",
-    ]
+    {"http.request.method", "http.method", "http.scheme", "http.flavor", "http.status_code"}
+    | {"http.response.status_code", "url.scheme", "http.route", "network.protocol.version", "network.protocol.name"}
+    | {"net.transport", "network.transport", "db.system", "db.system.name", "db.operation", "db.operation.name"}
+    | {"server.port", "net.host.port", "net.peer.port", "db.redis.database_index", "sentry.op", "sentry.source"}
+    | {"code.function", "code.lineno"}
 )
 """Keys whose values come from a closed list or from the source code."""
 
@@ -63,8 +43,6 @@ _MAX_CACHED = 256
 """Characters of the longest value whose masked form is cached."""
 
 _NUMBERS = (int, float, bool)
-_SMALLEST_CARD = 10**12
-"""No card number is smaller."""
 
 _ROUTE_PARAMETER = expression(r"\{([^}:]+)(?::[^}]*)?\}")
 
@@ -81,7 +59,7 @@ def masked_attributes(policy: Policy, attributes: Mapping[str, Any]) -> dict[str
             continue
         mask = find_mask(key)
         if mask is None or (
-            mask is _mask_value and type(value) in _NUMBERS and policy.mask is None and value < _SMALLEST_CARD
+            mask is _mask_value and type(value) in _NUMBERS and policy.mask is None and value < SMALLEST_CARD
         ):
             masked[key] = value
         elif mask is not _drop:

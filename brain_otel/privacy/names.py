@@ -1,4 +1,4 @@
-"""Which names a secret goes under."""
+"""Decides by its name whether a value is a secret: ``X-Auth-Token`` names one, ``author`` does not."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from brain_otel.runtime.safe_repr import safe_repr
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-
 
 _SENSITIVE = r"""
     authorization | auth | password | passwd | pwd | passphrase | passcode | secret | token | jwt
@@ -27,8 +26,7 @@ _SENSITIVE = r"""
     | (?: ^ | (?: user | db | database | smtp | mail | ftp | redis | mysql | proxy | admin | root ) [-_.]? ) pass $
 """
 
-
-_SAFE = expression(
+_ABOUT_A_SECRET = expression(
     r"""
     ^ (?: has | is | needs | num | max | min | total | n | count ) _
     | _ (?: counts? | total | length | len | size | limit | usage | used | budget | type | kind | method | mode
@@ -39,56 +37,57 @@ _SAFE = expression(
     """,
     re.VERBOSE,
 )
-"""What is said about a secret: ``session_count``, ``token_type``, ``has_password``."""
-
+"""Names of facts about a secret: ``session_count``, ``token_type``, ``has_password``."""
 
 _MAX_NAME = 256
-"""Characters of a name that are looked at: its ends."""
+"""Characters of a name that are checked; a longer one is checked at both ends."""
 
 
-def create_check(sensitive: Iterable[str] = (), safe: Iterable[str] = ()) -> Callable[[str], bool]:
-    """Make the function that says whether a value of a name is a secret.
+def create_name_check(sensitive: Iterable[str] = (), safe: Iterable[str] = ()) -> Callable[[str], bool]:
+    """Create the function that tells whether a value with a given name is a secret.
 
     Args:
-        sensitive: Names that are secrets' beside the built-in ones, alone or as words of a longer name.
-        safe: Names that are not; they come before the built-in ones.
+        sensitive: More names of secrets, as a whole name or as words of a longer one.
+        safe: Names that are not sensitive although the built-in list says so.
     """
     added = [r"[-_. ]?".join(map(re.escape, _normalised(each).split("_"))) for each in sensitive]
-    mine = re.compile(rf"(?<![a-z])(?:{'|'.join(added)})(?![a-z])", re.IGNORECASE) if added else None
+    own = re.compile(rf"(?<![a-z])(?:{'|'.join(added)})(?![a-z])", re.IGNORECASE) if added else None
     built_in = expression(rf"(?<![a-z])(?:{_SENSITIVE})(?![a-z])", re.IGNORECASE | re.VERBOSE)
     allowed = {_normalised(each) for each in safe}
 
     @lru_cache(maxsize=4_096)
-    def check(name: str) -> bool:
+    def is_sensitive(name: str) -> bool:
         if len(name) > _MAX_NAME:
             name = f"{name[: _MAX_NAME // 2]} {name[-_MAX_NAME // 2 :]}"
         spaced = _spaced(name)
-        if mine is not None and mine.search(spaced):
+        if own is not None and own.search(spaced):
             return True
         if built_in.search(spaced) is None:
             return False
         normal = _normalised(name)
         if normal in allowed or (allowed and _normalised(name.rpartition(".")[2]) in allowed):
             return False
-        return _SAFE.search(normal) is None
+        return _ABOUT_A_SECRET.search(normal) is None
 
-    return check
+    return is_sensitive
 
 
 def _spaced(name: str) -> str:
+    """``userPassword`` as ``user_Password``."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)
 
 
 def _normalised(name: str) -> str:
+    """``User-Password`` and ``user.password`` as ``user_password``."""
     return re.sub(r"[-. ]+", "_", _spaced(name)).lower()
 
 
-is_sensitive = create_check()
-"""Whether a value of this name is a secret by the built-in names: ``X-Auth-Token`` is, ``author`` is not."""
+is_sensitive = create_name_check()
+"""Whether a value with this name is a secret by the built-in list."""
 
 
 def plain_name(key: Any) -> str:
-    """A name as text, without the marks of bytes and quotes."""
+    """A key as text, without the quotes and the ``b`` of a ``repr``."""
     if isinstance(key, bytes):
         return key.decode("latin-1")
     text = key if isinstance(key, str) else safe_repr(key, str)
@@ -96,7 +95,7 @@ def plain_name(key: Any) -> str:
 
 
 def are_pairs(value: Any) -> bool:
-    """Whether ``value`` is a list of names with their values, as headers are kept."""
+    """Whether ``value`` is a list of pairs of a name and a value, as headers are."""
     return len(value) > 0 and all(
         isinstance(item, (list, tuple)) and type(item) in (list, tuple) and len(item) == 2
         and isinstance(item[0], (str, bytes))

@@ -1,7 +1,7 @@
-"""Values that are secrets by their look, wherever they stand.
+"""Masks secrets in a text by their look: credentials, tokens, keys and card numbers, whatever their name.
 
-Every expression is linear in the length of the text: none has a repetition within a repetition over the same
-characters, and what may be long has a bound. A test holds them against hostile texts.
+Every expression takes time linear in the length of the text: none repeats a repetition over the same characters, and
+repetitions that may match long texts are bounded. A test runs them on hostile texts.
 """
 
 from __future__ import annotations
@@ -47,7 +47,10 @@ _BRANDS = (
     *((str(number), (16,)) for number in range(51, 56)),
     *((str(number), (16,)) for number in range(222, 273)),
 )
-"""How the numbers of the large brands begin, and their lengths."""
+"""The first digits of the large brands' numbers, and how many digits such a number has."""
+
+SMALLEST_CARD = 10**12
+"""The smallest number with the digits of a card's."""
 
 _API_KEY = expression(
     r"""(?<![A-Za-z0-9]) (?:
@@ -72,40 +75,40 @@ _API_KEY = expression(
 )
 
 MIN_LENGTH = 6
-"""No text that is shorter shows itself to be a secret."""
+"""Characters of the shortest text that may look like a secret."""
 
 
-def create_patterns(rules: Rules) -> Callable[[str], str]:
-    """Make the function that masks in a text what looks like a secret; a text without one is given back itself."""
-    steps = [step for name, step in _STEPS.items() if getattr(rules, name)]
+def create_pattern_mask(rules: Rules) -> Callable[[str], str]:
+    """Create the function that masks what looks like a secret in a text; it returns a text without one itself."""
+    masks = [mask for name, mask in _MASKS.items() if getattr(rules, name)]
 
-    def masked(text: str) -> str:
-        for step in steps:
-            text = step(text)
+    def mask_by_look(text: str) -> str:
+        for mask in masks:
+            text = mask(text)
         return text
 
-    return masked
+    return mask_by_look
 
 
 def is_card(digits: str) -> bool:
-    """Whether ``digits`` are a card's number: a large brand's, and they pass Luhn's check (ISO/IEC 7812-1)."""
+    """Whether ``digits`` are the number of a large brand's card and pass Luhn's check (ISO/IEC 7812-1)."""
     if not any(len(digits) in lengths and digits.startswith(start) for start, lengths in _BRANDS):
         return False
     doubled = [int(digit) * (1 + place % 2) for place, digit in enumerate(reversed(digits))]
     return sum(each - 9 if each > 9 else each for each in doubled) % 10 == 0 and len(set(digits)) > 1
 
 
-def _authorization(text: str) -> str:
+def _mask_authorization(text: str) -> str:
     if " " not in text and "\t" not in text:
         return text
     lower = text.lower()
     if "bearer" in lower:
         text = _BEARER.sub(rf"\1{FILTERED}", text)
-    return _BASIC.sub(_masked_basic, text) if "basic" in lower else text
+    return _BASIC.sub(_mask_basic, text) if "basic" in lower else text
 
 
-def _masked_basic(match: re.Match[str]) -> str:
-    """``Basic`` and what decodes to a user and a password; ``basic understanding`` does not."""
+def _mask_basic(match: re.Match[str]) -> str:
+    """Mask ``Basic`` credentials, which decode to ``user:password``; ``basic understanding`` does not."""
     given = match[2].rstrip("=").translate({ord("-"): "+", ord("_"): "/"})
     try:
         decoded = base64.b64decode(given + "=" * (-len(given) % 4), validate=True)
@@ -114,12 +117,12 @@ def _masked_basic(match: re.Match[str]) -> str:
     return f"{match[1]}{FILTERED}" if b":" in decoded else match[0]
 
 
-def _jwt(text: str) -> str:
+def _mask_jwt(text: str) -> str:
     return _JWT.sub(FILTERED, text) if "eyJ" in text else text
 
 
-def _private_keys(text: str) -> str:
-    """Without the keys; of one whose end or beginning was cut off, without all there is of it."""
+def _mask_private_keys(text: str) -> str:
+    """Mask private keys, and all the text that belongs to one whose beginning or end was cut off."""
     if "PRIVATE KEY" not in text:
         return text
     parts: list[str] = []
@@ -138,27 +141,27 @@ def _private_keys(text: str) -> str:
         position = end.end()
 
 
-def _cards(text: str) -> str:
-    return _CARD.sub(_masked_card, text)
+def _mask_cards(text: str) -> str:
+    return _CARD.sub(_mask_card, text)
 
 
-def _masked_card(match: re.Match[str]) -> str:
+def _mask_card(match: re.Match[str]) -> str:
     return FILTERED if is_card(re.sub(r"[ -]", "", match[0])) else match[0]
 
 
-def _url_credentials(text: str) -> str:
+def _mask_url_credentials(text: str) -> str:
     return _URL_CREDENTIALS.sub(f"{FILTERED}@", text) if "://" in text and "@" in text else text
 
 
-def _api_keys(text: str) -> str:
+def _mask_api_keys(text: str) -> str:
     return _API_KEY.sub(FILTERED, text)
 
 
-_STEPS: dict[str, Callable[[str], str]] = {
-    "private_keys": _private_keys,
-    "url_credentials": _url_credentials,
-    "authorization": _authorization,
-    "jwt": _jwt,
-    "api_keys": _api_keys,
-    "cards": _cards,
+_MASKS: dict[str, Callable[[str], str]] = {
+    "private_keys": _mask_private_keys,
+    "url_credentials": _mask_url_credentials,
+    "authorization": _mask_authorization,
+    "jwt": _mask_jwt,
+    "api_keys": _mask_api_keys,
+    "cards": _mask_cards,
 }

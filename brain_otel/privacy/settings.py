@@ -1,13 +1,13 @@
-"""What can be set about privacy: names, and which rules hold."""
+"""The settings of privacy: more names, and which rules are on."""
 
 from typing import NamedTuple
 
 FILTERED = "[Filtered]"
-"""What stands for a secret, as in Sentry; it never echoes what it stands for."""
+"""Replaces a secret, as in Sentry; it shows nothing of the secret, not even its length."""
 
 
 class Rules(NamedTuple):
-    """Which values are masked for what they look like, whatever name they go under."""
+    """Which rules are on. They mask values by their look, whatever their names."""
 
     authorization: bool = True
     """``Bearer`` and ``Basic`` credentials."""
@@ -20,20 +20,20 @@ class Rules(NamedTuple):
     url_credentials: bool = True
     """The user and password, or the key, before the host of an address, as in a DSN."""
     api_keys: bool = True
-    """API keys that show by their prefix."""
+    """API keys with a known prefix."""
     assignments: bool = True
-    """What a text gives to a sensitive name: ``password=...``, ``"token": "..."``."""
+    """Values that a text gives to a sensitive name: ``password=...``, ``"token": "..."``."""
     sql_literals: bool = True
-    """Literals in SQL, and the parameters of a statement that failed."""
+    """Literals in SQL, and the parameters of a failed statement."""
     redis_values: bool = True
-    """What follows the key in a Redis command."""
+    """Arguments after the key of a Redis command."""
 
 
 class PrivacySettings(NamedTuple):
-    """The policy: names beside the built-in ones, and which rules hold."""
+    """More names than the built-in ones, and which rules are on."""
 
     sensitive_names: tuple[str, ...] = ()
-    """Names whose values are masked too, also as words of a longer name."""
+    """More names of secrets, as a whole name or as words of a longer one."""
     safe_names: tuple[str, ...] = ()
-    """Names whose values are not masked for their name; the rules hold for them all the same."""
+    """Names that are not sensitive although the built-in list says so; the rules still apply to their values."""
     rules: Rules = Rules()

@@ -1,4 +1,4 @@
-"""Statements of databases without what they were given: SQL without literals, Redis commands without values."""
+"""Masks values in database statements and errors: literals in SQL, values in Redis commands, rows in errors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 MAX_STATEMENT = 16_384
-"""Characters of a statement that are kept."""
+"""Characters of a statement; the rest is cut off."""
 
 _SQL = expression(
     r"""
@@ -27,7 +27,7 @@ _SQL = expression(
     re.VERBOSE | re.DOTALL,
 )
 _DOUBLE_QUOTED = ("mysql", "mariadb")
-"""Databases in which double quotes are a literal's; in the others they are an identifier's."""
+"""Databases in which double quotes enclose a literal; in the others they enclose an identifier."""
 
 _SQL_BEGINS = "[SQL: "
 _PARAMETERS_BEGIN = "[parameters: "
@@ -40,29 +40,29 @@ _ERROR_SYNTAX = expression(r"(invalid input syntax for [\w ]{1,60}: )\"[^\n]*\""
 
 @lru_cache(maxsize=1_024)
 def sql_without_literals(statement: str, system: str = "") -> str:
-    """``statement`` with ``?`` for every literal, and without the text of comments.
+    """``statement`` with ``?`` in place of each literal, and without comments.
 
     Args:
-        statement: In any dialect; bound parameters (``$1``, ``:name``, ``%(name)s``, ``?``) stay.
-        system: The database's kind as ``db.system.name`` has it.
+        statement: SQL in any dialect; bound parameters (``$1``, ``:name``, ``%(name)s``, ``?``) stay.
+        system: The kind of the database, as in ``db.system.name``.
     """
-    masks_double = system in _DOUBLE_QUOTED
+    double_is_literal = system in _DOUBLE_QUOTED
 
-    def masked(match: re.Match[str]) -> str:
+    def mask(match: re.Match[str]) -> str:
         kind = match.lastgroup
         if kind == "comment":
             return ""
-        if kind == "kept" or (kind == "double" and not masks_double):
+        if kind == "kept" or (kind == "double" and not double_is_literal):
             return match[0]
         return "?"
 
-    return _SQL.sub(masked, statement[:MAX_STATEMENT])
+    return _SQL.sub(mask, statement[:MAX_STATEMENT])
 
 
-def error_without_parameters(text: str) -> str:
-    """What a database's error says without the values it says it of.
+def database_error_without_values(text: str) -> str:
+    """A message without the values that databases put into their errors; other messages are returned unchanged.
 
-    SQLAlchemy puts the statement and its parameters into its messages, PostgreSQL and MySQL the row's values.
+    SQLAlchemy adds the statement and its parameters, PostgreSQL and MySQL values of the row.
     """
     if "[SQL: " in text:
         text = _without_sql(text)
@@ -76,7 +76,7 @@ def error_without_parameters(text: str) -> str:
 
 
 def _without_sql(text: str) -> str:
-    """A message of SQLAlchemy's: ``... [SQL: ...]``, ``[parameters: ...]``, ``(Background on this error ...``."""
+    """Mask an error of SQLAlchemy's: ``... [SQL: ...]``, ``[parameters: ...]``, ``(Background on this error ...``."""
     parts: list[str] = []
     position = 0
     while (start := text.find(_SQL_BEGINS, position)) >= 0:
@@ -93,95 +93,50 @@ def _without_sql(text: str) -> str:
 
 _MAX_COMMAND = 1_000
 _MAX_KEY = 128
+_MAX_CACHED = 64
+"""Characters of the longest command name that is cached; it may have arguments in it."""
+
 _NO_KEYS = frozenset(
-    [
-        "AUTH",
-        "HELLO",
-        "CONFIG",
-        "EVAL",
-        "EVALSHA",
-        "EVAL_RO",
-        "EVALSHA_RO",
-        "FCALL",
-        "FCALL_RO",
-        "SCRIPT",
-        "ACL",
-        "ECHO",
-        "PING",
-        "CLIENT",
-        "MIGRATE",
-        "SENTINEL",
-        "FUNCTION",
-        "DEBUG",
-        "MODULE",
-        "CLUSTER",
-        "SELECT",
-        "SLAVEOF",
-        "REPLICAOF",
-        "COMMAND",
-        "MONITOR",
-    ]
+    {"AUTH", "HELLO", "CONFIG", "EVAL", "EVALSHA", "EVAL_RO", "EVALSHA_RO", "FCALL", "FCALL_RO", "SCRIPT", "ACL"}
+    | {"ECHO", "PING", "CLIENT", "MIGRATE", "SENTINEL", "FUNCTION", "DEBUG", "MODULE", "CLUSTER", "SELECT"}
+    | {"SLAVEOF", "REPLICAOF", "COMMAND", "MONITOR"}
 )
-"""Commands of whose arguments none is shown."""
+"""Commands whose arguments are all masked."""
 
 _SUBCOMMANDS = frozenset(
-    [
-        "CONFIG",
-        "SCRIPT",
-        "ACL",
-        "CLIENT",
-        "FUNCTION",
-        "CLUSTER",
-        "MODULE",
-        "SENTINEL",
-        "DEBUG",
-        "COMMAND",
-        "OBJECT",
-        "XINFO",
-    ]
+    {"CONFIG", "SCRIPT", "ACL", "CLIENT", "FUNCTION", "CLUSTER", "MODULE", "SENTINEL", "DEBUG", "COMMAND", "OBJECT"}
+    | {"XINFO"}
 )
 _ALL_KEYS = frozenset(
-    [
-        "DEL",
-        "UNLINK",
-        "EXISTS",
-        "MGET",
-        "TOUCH",
-        "WATCH",
-        "SINTER",
-        "SUNION",
-        "SDIFF",
-        "PFCOUNT",
-        "RENAME",
-        "RENAMENX",
-    ]
+    {"DEL", "UNLINK", "EXISTS", "MGET", "TOUCH", "WATCH", "SINTER", "SUNION", "SDIFF", "PFCOUNT", "RENAME"}
+    | {"RENAMENX"}
 )
 _KEYS_AND_VALUES = frozenset(["MSET", "MSETNX"])
-_WORDS = expression(r"[A-Za-z][A-Za-z0-9_.|-]{0,40}")
+_COMMAND = expression(r"[A-Za-z][A-Za-z0-9_.|-]{0,40}")
 
 
-def redis_without_values(arguments: Sequence[object], masked: Callable[[str], str]) -> str:
+def redis_without_values(arguments: Sequence[object], mask_key: Callable[[str], str]) -> str:
     """A Redis command as ``COMMAND key ? ?``.
 
     Args:
-        arguments: The command and what it was given, as they were handed to the client; the first may hold several
-            words, which the client sends as several.
-        masked: Masks a key that is a secret itself.
+        arguments: The command and its arguments as the client got them. The first may hold several words, which the
+            client sends as several arguments.
+        mask_key: Masks the secrets in a key.
     """
     if not arguments:
         return ""
-    first = arguments[0]
-    known = _parsed(first) if type(first) is str and len(first) <= _MAX_KEPT else _parsed.__wrapped__(_text(first))
-    if known.command is None:
-        return known.text
-    words = (*known.words, *arguments[1:])
-    parts = [known.command]
-    if known.command in _SUBCOMMANDS and words and _WORDS.fullmatch(_text(words[0])):
+    given = arguments[0]
+    first = _parse(given) if type(given) is str and len(given) <= _MAX_CACHED else _parse.__wrapped__(_text(given))
+    if first.command is None:
+        return first.placeholder
+    words = (*first.words, *arguments[1:])
+    parts = [first.command]
+    if first.command in _SUBCOMMANDS and words and _COMMAND.fullmatch(_text(words[0])):
         parts.append(_text(words[0]).upper())
         words = words[1:]
     for place, word in enumerate(words):
-        is_key = place == 0 if known.keys == 0 else known.keys > 0 and place % known.keys == 0
-        parts.append(masked(_text(word)[:_MAX_KEY]) if is_key else "?")
+        is_key = place == 0 if first.key_step == 0 else first.key_step > 0 and place % first.key_step == 0
+        parts.append(mask_key(_text(word)[:_MAX_KEY]) if is_key else "?")
         if len(parts) > 40:
             parts.append("...")
             break
@@ -190,35 +145,32 @@ def redis_without_values(arguments: Sequence[object], masked: Callable[[str], st
 
 
 def command_name(first: object) -> str:
-    """The command in what a client was given first, which may hold its arguments as well."""
+    """The command in the first argument of a client's call, which may have more arguments in it."""
     text = _text(first)
-    return (_parsed if len(text) <= _MAX_KEPT else _parsed.__wrapped__)(text).command or "redis"
+    return (_parse if len(text) <= _MAX_CACHED else _parse.__wrapped__)(text).command or "redis"
 
 
-class _First(NamedTuple):
-    """What a client was given first: the command, and what may stand behind it."""
+class _FirstArgument(NamedTuple):
+    """The first argument of a client's call."""
 
     command: str | None
-    """None if it is no word."""
+    """None if it is not a command."""
     words: tuple[str, ...]
-    keys: int
-    """What of its arguments are keys: each so-manieth; 0: the first alone; -1: none."""
-    text: str
-    """What to write of it if it is none."""
+    """More arguments in the same text."""
+    key_step: int
+    """Every n-th argument is a key; 0: only the first; -1: none."""
+    placeholder: str
+    """Shown if it is not a command."""
 
 
 @lru_cache(maxsize=1_024)
-def _parsed(first: str) -> _First:
+def _parse(first: str) -> _FirstArgument:
     words = first.split()
     if not words:
-        return _First(None, (), 0, "")
+        return _FirstArgument(None, (), 0, "")
     command = words[0].upper()
-    keys = -1 if command in _NO_KEYS else 1 if command in _ALL_KEYS else 2 if command in _KEYS_AND_VALUES else 0
-    return _First(command if _WORDS.fullmatch(command) else None, tuple(words[1:]), keys, "?")
-
-
-_MAX_KEPT = 64
-"""Characters of a command that is remembered; one with its arguments may be long."""
+    step = -1 if command in _NO_KEYS else 1 if command in _ALL_KEYS else 2 if command in _KEYS_AND_VALUES else 0
+    return _FirstArgument(command if _COMMAND.fullmatch(command) else None, tuple(words[1:]), step, "?")
 
 
 def _text(word: object) -> str:
@@ -229,8 +181,8 @@ def _text(word: object) -> str:
     return str(word) if isinstance(word, (str, int, float)) else "?"
 
 
-def error_without_input(text: str) -> str:
-    """A message of pydantic's without the values that were refused, which are a request's more often than not."""
+def validation_error_without_input(text: str) -> str:
+    """A message of pydantic's without the rejected values, which mostly come from a request."""
     first, *others = text.split("input_value=")
     parts = [first]
     for other in others:

@@ -180,10 +180,10 @@ def _frame(frame: Any, by: Policy) -> Any:
     elif result.get("vars"):
         result["vars"] = by.value(result["vars"])
     if isinstance(result.get("context_line"), str):
-        result["context_line"] = by.patterns(result["context_line"])
+        result["context_line"] = by.mask_by_look(result["context_line"])
     for key in ("pre_context", "post_context"):
         if result.get(key):
-            result[key] = [by.patterns(line) if isinstance(line, str) else line for line in result[key]]
+            result[key] = [by.mask_by_look(line) if isinstance(line, str) else line for line in result[key]]
     return result
 
 
