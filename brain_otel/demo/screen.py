@@ -11,7 +11,8 @@ from rich.terminal_theme import SVG_EXPORT_THEME
 from rich.text import Text
 
 from brain_otel.destinations.console.destination import layout_for, write
-from brain_otel.destinations.console.text import Layout, Line, description
+from brain_otel.destinations.console.layout import Layout, Line
+from brain_otel.destinations.console.text import description
 from brain_otel.destinations.console.tree import FinishedTrace, render
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class Screen:
 
     def sum_up(self, traces: Sequence[FinishedTrace]) -> None:
         """Show each error and message with its trace."""
-        rows = [(note, _name(each)) for each in traces for note in each.notes]
+        rows = [(note, _name(each)) for each in traces for note in each.events]
         names = max((len(name) for _, name in rows), default=0)
         self.say([("Errors and messages, each with its trace", "bold magenta")])
         for note, name in rows:

@@ -1,4 +1,4 @@
-"""Where telemetry goes: one module or folder a destination. Another package's destination imports ``Destination``."""
+"""Where telemetry goes: one module or folder a destination. Other packages import ``Destination`` from here."""
 
 from brain_otel.destinations.destination import Destination, DestinationModule
 

@@ -1,7 +1,4 @@
-"""Memory: the latest spans, log records and metrics of this process, for tests to read.
-
-They are in :data:`MEMORY`, of which there is one in a process, as there is one set-up.
-"""
+"""Keeps the latest spans, log records and metrics in :data:`MEMORY`, for tests to read."""
 
 from __future__ import annotations
 
@@ -25,14 +22,14 @@ if TYPE_CHECKING:
 SIGNALS = ("traces", "logs", "metrics")
 
 MAX_ITEMS = 10_000
-"""Spans, and log records, that are kept, the latest."""
+"""The latest spans, and the latest log records, that are kept."""
 
 MAX_METRICS = 100
-"""Collections of metrics that are kept, the latest."""
+"""The latest collections of metrics that are kept."""
 
 
 class Memory:
-    """What was kept, the oldest first."""
+    """Spans, log records and metrics, the oldest first."""
 
     def __init__(self) -> None:
         self.spans: deque[ReadableSpan] = deque(maxlen=MAX_ITEMS)
@@ -40,13 +37,14 @@ class Memory:
         self.metrics: deque[MetricsData] = deque(maxlen=MAX_METRICS)
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove everything."""
         self.spans.clear()
         self.log_records.clear()
         self.metrics.clear()
 
 
 MEMORY = Memory()
+"""The one of this process."""
 
 
 class MemorySpanProcessor(SpanProcessor):
@@ -68,18 +66,18 @@ class MemoryLogRecordProcessor(LogRecordProcessor):
 
     def on_emit(self, log_record: ReadWriteLogRecord) -> None:
         """Keep the record."""
-        self._memory.log_records.append(log_record)  # type: ignore[arg-type]  # it is readable as well
+        self._memory.log_records.append(log_record)  # type: ignore[arg-type]  # it has the same attributes
 
     def shutdown(self) -> None:
-        """Nothing to do."""
+        """Do nothing; what was kept can still be read."""
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:  # noqa: ARG002
-        """Nothing waits."""
+        """Return True; nothing is queued."""
         return True
 
 
 class MemoryMetricExporter(MetricExporter):
-    """Keeps what a reader collected."""
+    """Keeps what metric readers collect."""
 
     def __init__(self, memory: Memory = MEMORY) -> None:
         super().__init__()
@@ -91,20 +89,20 @@ class MemoryMetricExporter(MetricExporter):
         timeout_millis: float = 10_000,  # noqa: ARG002
         **kwargs: Any,  # noqa: ARG002
     ) -> MetricExportResult:
-        """Keep it."""
+        """Keep the metrics."""
         self._memory.metrics.append(metrics_data)
         return MetricExportResult.SUCCESS
 
     def force_flush(self, timeout_millis: float = 10_000) -> bool:  # noqa: ARG002
-        """Nothing waits."""
+        """Return True; nothing is queued."""
         return True
 
     def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
-        """Nothing to do."""
+        """Do nothing; what was kept can still be read."""
 
 
 def create_destination(options: Options, settings: Settings) -> Destination:  # noqa: ARG001
-    """Keep what there is in :data:`MEMORY`."""
+    """Create the destination that keeps one signal in :data:`MEMORY`."""
     options.reject_others()
     traces, logs, metrics = (options.signal == each for each in SIGNALS)
     return Destination(
@@ -119,5 +117,5 @@ def create_destination(options: Options, settings: Settings) -> Destination:  # 
 
 
 def describe(options: Options, settings: Settings) -> str:  # noqa: ARG001
-    """Where it is."""
+    """The process, and how many items are kept."""
     return f"this process, the latest {MAX_METRICS if options.signal == 'metrics' else MAX_ITEMS:,}"

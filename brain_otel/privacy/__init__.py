@@ -1,4 +1,4 @@
-"""What is private and how it is masked: one policy for every destination, for errors, spans, logs and breadcrumbs."""
+"""Masks what is private, by one policy for every destination. Start reading in :mod:`brain_otel.privacy.policy`."""
 
 from brain_otel.privacy.names import is_sensitive
 from brain_otel.privacy.policy import Policy, configure_privacy, masked_url, policy

@@ -1,4 +1,4 @@
-"""The console: each local trace as a tree on the terminal, once it is complete, with its errors and messages."""
+"""Prints each complete local trace on the terminal, as a tree of its spans, errors and messages."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
-from brain_otel.destinations.console.text import Layout, Line, as_text, clean
+from brain_otel.destinations.console.layout import Layout, Line, as_text
+from brain_otel.destinations.console.text import clean
 from brain_otel.destinations.console.tree import FinishedTrace, ReportedEvent, render
 from brain_otel.destinations.destination import Destination
 from brain_otel.events.listeners import EventListener
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
     from brain_otel.events.listeners import Failure, Message
     from brain_otel.traces.local_trace import LocalTrace
 
-MAX_NOTES = 50
-"""Errors and messages kept for one local trace; what is beyond is printed at once, alone."""
+MAX_REPORTED = 50
+"""Errors and messages in the tree of one local trace; more of them are printed at once, outside of the tree."""
 
 _EXTRAS_KEY = "console"
 _ASCII = str.maketrans(
@@ -34,13 +35,13 @@ _ASCII = str.maketrans(
 )
 
 
-class _Heard:
-    """What was reported in one local trace so far."""
+class _Reports:
+    """Errors, messages and tags of one local trace, until its tree is printed."""
 
     def __init__(self) -> None:
-        self.notes: list[ReportedEvent] = []
+        self.events: list[ReportedEvent] = []
         self.tags: dict[str, Any] = {}
-        self.taken = False
+        self.is_printed = False
 
 
 def _weight(finished: FinishedTrace) -> int:
@@ -48,7 +49,7 @@ def _weight(finished: FinishedTrace) -> int:
 
 
 class ConsoleSpanProcessor(QueuedCollector[FinishedTrace]):
-    """Hands each complete local trace, with what was reported in it, to ``show`` on a thread of its own."""
+    """Calls ``show`` with each complete local trace and the events reported in it, on a thread of its own."""
 
     def __init__(self, show: Callable[[FinishedTrace], None]) -> None:
         super().__init__(
@@ -58,88 +59,90 @@ class ConsoleSpanProcessor(QueuedCollector[FinishedTrace]):
 
     def _reset(self) -> None:
         super()._reset()
-        self._hearing = threading.RLock()  # as the collector's
+        self._reports_lock = threading.RLock()  # re-entrant, as the collector's
 
     def hand_over(self, collected: CollectedTrace) -> None:
         """Queue the local trace to be printed."""
-        heard = self._heard(collected.trace)
-        with self._hearing:
-            heard.taken = True
-            finished = FinishedTrace(collected=collected, notes=tuple(heard.notes), tags=dict(heard.tags))
-            heard.notes.clear()
-        self._queue.put(finished)
+        reports = self._reports_of(collected.trace)
+        with self._reports_lock:
+            reports.is_printed = True
+            events, reports.events = tuple(reports.events), []
+            tags = dict(reports.tags)
+        self._queue.put(FinishedTrace(collected=collected, events=events, tags=tags))
 
-    def note(self, note: ReportedEvent, trace: LocalTrace | None) -> None:
-        """Keep ``note`` for the tree of ``trace``, or have it printed alone if there is none to come."""
-        if trace is None and note.span is not None and (found := self._by_span.get(note.span.span_id)):
-            trace = found.trace  # of a root span that nobody announced
+    def report(self, event: ReportedEvent, trace: LocalTrace | None) -> None:
+        """Keep ``event`` for the tree of ``trace``, or print it alone if there will be no tree."""
+        if trace is None and event.span is not None and (found := self._by_span.get(event.span.span_id)):
+            trace = found.trace  # its root is a plain OpenTelemetry span
         if trace is not None and not (trace.closed and self.collected(trace) is None):
-            heard = self._heard(trace)
-            with self._hearing:
-                if not heard.taken and len(heard.notes) < MAX_NOTES:
-                    heard.notes.append(note)
+            reports = self._reports_of(trace)
+            with self._reports_lock:
+                if not reports.is_printed and len(reports.events) < MAX_REPORTED:
+                    reports.events.append(event)
                     return
-        self._queue.put(FinishedTrace(collected=None, notes=(note,)))
+        self._queue.put(FinishedTrace(collected=None, events=(event,)))
 
     def tag(self, key: str, value: Any, trace: LocalTrace) -> None:
         """Keep a tag for the tree of ``trace``."""
-        with self._hearing:
-            self._heard(trace).tags[key] = value
+        with self._reports_lock:
+            self._reports_of(trace).tags[key] = value
 
     def leave(self, trace: LocalTrace) -> None:
-        """The code that opened ``trace`` has left it; one that was not recorded shows its notes alone."""
+        """Close ``trace``, whose code has ended. An unrecorded trace has no tree, so its events are printed alone."""
         self.close(trace)
         if self.collected(trace) is not None:
             return
-        heard = self._heard(trace)
-        with self._hearing:
-            notes, heard.notes, heard.taken = tuple(heard.notes), [], True
-        if notes:
-            self._queue.put(FinishedTrace(collected=None, notes=notes))
+        reports = self._reports_of(trace)
+        with self._reports_lock:
+            events, reports.events, reports.is_printed = tuple(reports.events), [], True
+        if events:
+            self._queue.put(FinishedTrace(collected=None, events=events))
 
     @staticmethod
-    def _heard(trace: LocalTrace) -> _Heard:
-        heard: _Heard = trace.extras.setdefault(_EXTRAS_KEY, _Heard())
-        return heard
+    def _reports_of(trace: LocalTrace) -> _Reports:
+        reports: _Reports = trace.extras.setdefault(_EXTRAS_KEY, _Reports())
+        return reports
 
 
 class ConsoleListener(EventListener):
-    """Remembers errors, messages and tags for the tree of their local trace."""
+    """Passes errors, messages and tags on to the tree of their local trace."""
 
     def __init__(self, processor: ConsoleSpanProcessor) -> None:
         self._processor = processor
 
     def on_trace_end(self, trace: LocalTrace, token: object) -> None:  # noqa: ARG002
-        """The local trace is left."""
+        """Print the events of an unrecorded local trace."""
         self._processor.leave(trace)
 
     def on_exception(self, failure: Failure) -> None:
-        """Note the error without keeping it: its frames hold the application's objects."""
+        """Report the error by its text; the exception itself would keep the application's objects alive."""
         name = type(failure.error).__name__
         text = f"{name} (its text could not be read)"
         with guarded("reading an exception's text"):
             text = clean(f"{name}: {failure.error}").removesuffix(":")
-        self._note(text, failure.event_id, "handled" if failure.handled else "unhandled", is_error=True)
+        self._report(text, failure.event_id, "handled" if failure.handled else "unhandled", is_error=True)
 
     def on_message(self, message: Message) -> None:
-        """Note the message; from level ``error`` on it counts as an error."""
-        self._note(clean(message.text), message.event_id, message.level, is_error=message.level in ("error", "fatal"))
+        """Report the message; from level ``error`` on it counts as an error."""
+        self._report(
+            clean(message.text), message.event_id, message.level, is_error=message.level in ("error", "fatal")
+        )
 
     def on_tag(self, key: str, value: Any) -> None:
-        """Note the tag."""
+        """Keep the tag for the tree of the current local trace."""
         trace = local_trace.current()
         if trace is not None:
             self._processor.tag(key, value, trace)
 
-    def _note(self, text: str, event_id: str, kind: str, *, is_error: bool) -> None:
+    def _report(self, text: str, event_id: str, kind: str, *, is_error: bool) -> None:
         trace = local_trace.current()
         span = local_trace.current_span_context(trace)
-        note = ReportedEvent(text=text, event_id=event_id, kind=kind, is_error=is_error, span=span)
-        self._processor.note(note, trace)
+        event = ReportedEvent(text=text, event_id=event_id, kind=kind, is_error=is_error, span=span)
+        self._processor.report(event, trace)
 
 
 def create_destination(options: Options, settings: Settings) -> Destination:  # noqa: ARG001
-    """Print to stderr, or what the option ``stream`` says; one line a trace with ``compact``.
+    """Print to stderr, or to the option ``stream``; one line a trace with ``compact``.
 
     Raises:
         ConfigurationError: an option is unknown or has a value that is not allowed.
@@ -157,22 +160,22 @@ def create_destination(options: Options, settings: Settings) -> Destination:  # 
 
 
 def describe(options: Options, settings: Settings) -> str:  # noqa: ARG001
-    """The stream and the form."""
+    """The stream, and whether a trace is a line or a tree."""
     compact, stream = _read(options)
     return f"{stream}, one line per trace" if compact else f"{stream}, one tree per trace"
 
 
 def print_trace(finished: FinishedTrace, stream: str, *, compact: bool = False) -> None:
-    """Print one local trace on ``stdout`` or ``stderr``, as wide as the terminal is."""
+    """Print one local trace on ``stdout`` or ``stderr``, as wide as the terminal."""
     file = sys.stdout if stream == "stdout" else sys.stderr
-    if file is None:  # as under pythonw
+    if file is None:  # under pythonw
         return
     lines = render([finished], layout_for(file), compact=compact)
     write(lines if compact else [*lines, []], file)
 
 
 def layout_for(file: TextIO) -> Layout:
-    """As wide as the terminal; where there is none nothing is cut off."""
+    """The layout for ``file``: as wide as the terminal, or with uncut lines if ``file`` is not a terminal."""
     if not file.isatty():
         return Layout()
     try:
@@ -183,22 +186,22 @@ def layout_for(file: TextIO) -> Layout:
 
 
 def write(lines: Sequence[Line], file: TextIO) -> None:
-    """Write ``lines`` in one go: in colour on a terminal if rich is installed, else as plain text."""
+    """Write ``lines`` at once: in colour on a terminal if rich is installed, else as plain text."""
     try:
         from rich.console import Console
         from rich.text import Text
     except ImportError:
-        file.write(_writable("".join(f"{as_text(line)}\n" for line in lines), file))
+        file.write(_encodable("".join(f"{as_text(line)}\n" for line in lines), file))
     else:
-        styled = [Text.assemble(*((_writable(text, file), style) for text, style in line)) for line in lines]
+        styled = [Text.assemble(*((_encodable(text, file), style) for text, style in line)) for line in lines]
         for each in styled:
             each.rstrip()
         Console(file=file, highlight=False).print(Text("\n").join(styled), soft_wrap=True)
     file.flush()
 
 
-def _writable(text: str, file: TextIO) -> str:
-    """``text`` as the encoding of ``file`` allows."""
+def _encodable(text: str, file: TextIO) -> str:
+    """``text`` in characters that the encoding of ``file`` has."""
     encoding = getattr(file, "encoding", None) or "utf-8"
     try:
         text.encode(encoding)

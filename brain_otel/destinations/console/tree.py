@@ -1,7 +1,7 @@
-"""Local traces as text: a tree of spans with their errors and messages, ready for a terminal.
+"""Renders local traces as trees of spans, errors and messages.
 
-Pure functions. Several local traces of one trace id, two services in one process for example, are
-joined into one tree where a span of one is the parent of the other's root.
+Several local traces become one tree if a span of one is the parent of the other's root, as when two services run in
+one process. Pure functions.
 """
 
 from __future__ import annotations
@@ -28,27 +28,27 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import Event, ReadableSpan
     from opentelemetry.trace import SpanContext
 
-    from brain_otel.destinations.console.text import Layout, Line, Segment
+    from brain_otel.destinations.console.layout import Layout, Line, Segment
     from brain_otel.traces.collector import CollectedTrace
 
 _Item: TypeAlias = "_Node | ReportedEvent | Event"
 
 REPEATED = 3
-"""From so many equal statements on a local trace bears the mark ``N+1``, and equal siblings are one row."""
+"""Equal statements in a local trace that make it an ``N+1``, and equal siblings that share one row."""
 
 SLOW = 100.0
-"""Milliseconds from which on a duration stands out."""
+"""Milliseconds from which a duration is highlighted."""
 
 MAX_ROWS = 200
-"""Rows of one tree; a trace may have a thousand spans, and nobody reads them on a terminal."""
+"""Rows of one tree; a trace may have a thousand spans, more than anybody reads on a terminal."""
 
 MAX_INDENT = 60
-"""Columns of indentation; what is nested deeper stands there too."""
+"""Columns of indentation; deeper levels are not indented further."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReportedEvent:
-    """A reported error or message, reduced to what is shown of it."""
+    """A reported error or message, reduced to the parts that are shown."""
 
     text: str
     event_id: str
@@ -56,30 +56,30 @@ class ReportedEvent:
     """``unhandled`` or ``handled`` for an error, the level for a message."""
     is_error: bool = False
     span: SpanContext | None = None
-    """Where it happened, if anywhere."""
+    """The span it happened in, if any."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FinishedTrace:
-    """A local trace that is complete, with what was reported in it."""
+    """A complete local trace with the events reported in it."""
 
     collected: CollectedTrace | None
-    """None for notes that belong to no recorded trace."""
-    notes: Sequence[ReportedEvent] = ()
+    """None for events outside of a recorded trace."""
+    events: Sequence[ReportedEvent] = ()
     tags: Mapping[str, Any] = field(default_factory=dict)
 
 
 def render(traces: Sequence[FinishedTrace], layout: Layout, *, compact: bool = False) -> list[Line]:
-    """The lines for ``traces``: a tree for each that is no part of another's, one line each if ``compact``."""
+    """The lines for ``traces``: a tree for each that has no parent among them, or one line each if ``compact``."""
     lines: list[Line] = []
     for each in traces:
         if each.collected is None:
-            for note in each.notes:
-                lines += _note(note, layout, "", "  ")
+            for event in each.events:
+                lines += _event_lines(event, layout, "", "  ")
     for head in sorted(_heads(traces), key=lambda node: node.start):
         lines.append(_header(head, layout, compact=compact))
         if not compact:
-            lines += _below(head, layout)
+            lines += _lines_below(head, layout)
     return lines
 
 
@@ -90,11 +90,11 @@ def render(traces: Sequence[FinishedTrace], layout: Layout, *, compact: bool = F
 class _Node:
     span: ReadableSpan
     finished: FinishedTrace | None = None
-    """The local trace of which this span is the root."""
+    """The local trace whose root this span is."""
     children: list[_Node] = field(default_factory=list)
-    notes: list[ReportedEvent] = field(default_factory=list)
+    events: list[ReportedEvent] = field(default_factory=list)
     folded: list[_Node] = field(default_factory=list)
-    """Equal siblings, for all of which this one stands."""
+    """Equal siblings that share the row of this one."""
 
     @property
     def start(self) -> int:
@@ -110,12 +110,12 @@ class _Node:
         return own / 1e6 + sum(each.milliseconds for each in self.folded)
 
     def walk(self) -> Iterator[_Node]:
-        """The node and all below."""
-        waiting = [self]
-        while waiting:
-            node = waiting.pop()
+        """The node and all nodes below it."""
+        stack = [self]
+        while stack:
+            node = stack.pop()
             yield node
-            waiting += [*node.children, *node.folded]
+            stack += [*node.children, *node.folded]
 
 
 def _heads(traces: Sequence[FinishedTrace]) -> list[_Node]:
@@ -126,8 +126,8 @@ def _heads(traces: Sequence[FinishedTrace]) -> list[_Node]:
             root = _Node(span=MaskedSpan(trace.collected.root), finished=trace)
             for node in (root, *(_Node(span=MaskedSpan(span)) for span in trace.collected.spans)):
                 nodes[_span_id(node.span)] = (node, root)
-            for note in trace.notes:
-                nodes.get(note.span.span_id if note.span else 0, (root, root))[0].notes.append(note)
+            for event in trace.events:
+                nodes.get(event.span.span_id if event.span else 0, (root, root))[0].events.append(event)
     heads = []
     for node, root in nodes.values():
         parent, _ = nodes.get(node.span.parent.span_id if node.span.parent else 0, (root, root))
@@ -146,10 +146,10 @@ def _span_id(span: ReadableSpan) -> int:
 
 
 def _folded(children: list[_Node]) -> list[_Node]:
-    """``children`` with those that look alike, and hide nothing, folded into the first of them."""
+    """``children`` with equal ones that have nothing below them folded into the first of them."""
     alike: dict[tuple[str, str], list[_Node]] = {}
     for node in children:
-        if not (node.children or node.notes or node.finished or node.span.events or has_failed(node.span)):
+        if not (node.children or node.events or node.finished or node.span.events or has_failed(node.span)):
             key = (operation(node.span), statement(node.span) or description(node.span))
             alike.setdefault(key, []).append(node)
     hidden: set[int] = set()
@@ -165,7 +165,7 @@ def _folded(children: list[_Node]) -> list[_Node]:
 
 def _header(head: _Node, layout: Layout, *, compact: bool) -> Line:
     statements = Counter(each for node in head.walk() if (each := statement(node.span)))
-    errors = sum(note.is_error for node in head.walk() for note in node.notes)
+    errors = sum(event.is_error for node in head.walk() for event in node.events)
     line: Line = [_mark(head, errors), (description(head.span), "bold")]
     if compact and errors:
         line.append((f"  {errors} error{'s' if errors > 1 else ''}", "red"))
@@ -179,26 +179,26 @@ def _header(head: _Node, layout: Layout, *, compact: bool) -> Line:
     return layout.row(line, _status(head), _time(head), (trace_id, "dim"))
 
 
-def _below(head: _Node, layout: Layout) -> list[Line]:
-    """Everything under the header: facts, then spans, breadcrumbs and notes, nested."""
+def _lines_below(head: _Node, layout: Layout) -> list[Line]:
+    """The lines under the header: facts, then nested spans, breadcrumbs and events."""
     start, end = head.start, max(node.end for node in head.walk())
     lines: list[Line] = []
     lost = head.finished.collected.dropped if head.finished and head.finished.collected else 0
     if facts := _facts(head):
         lines.append(layout.fit([("│  ", "dim"), (facts, "dim italic")]))
-    waiting = [(each, "", last) for each, last in _items(head)]
-    while waiting:
-        item, indent, is_last = waiting.pop()
+    stack = [(each, "", last) for each, last in _items(head)]
+    while stack:
+        item, indent, is_last = stack.pop()
         if len(lines) >= MAX_ROWS and not isinstance(item, ReportedEvent):
             lost += isinstance(item, _Node)
-            waiting += [(each, "", last) for each, last in _items(item)]
+            stack += [(each, "", last) for each, last in _items(item)]
             continue
         branch, below = indent + ("└─ " if is_last else "├─ "), indent + ("   " if is_last else "│  ")
         if isinstance(item, _Node):
             lines.append(_row(item, layout, branch, (start, end)))
-            waiting += [(each, below[:MAX_INDENT], last) for each, last in _items(item)]
+            stack += [(each, below[:MAX_INDENT], last) for each, last in _items(item)]
         elif isinstance(item, ReportedEvent):
-            lines += _note(item, layout, branch, below)
+            lines += _event_lines(item, layout, branch, below)
         else:
             lines.append(layout.fit([(branch, "dim"), (_breadcrumb(item), "dim italic")]))
     if lost:
@@ -207,13 +207,13 @@ def _below(head: _Node, layout: Layout) -> list[Line]:
 
 
 def _items(item: _Item) -> list[tuple[_Item, bool]]:
-    """What is to be shown under ``item``, the first one last, each with whether it is the last to be shown."""
+    """The items under ``item`` in reverse order, each with whether it is shown last."""
     if not isinstance(item, _Node):
         return []
     children = [(child.start, child) for child in item.children]
     crumbs = [(event.timestamp, event) for event in item.span.events if event.name == "breadcrumb"]
     timed: list[tuple[int, _Item]] = sorted([*crumbs, *children], key=lambda entry: entry[0])
-    ordered: list[_Item] = [*(each for _, each in timed), *item.notes]
+    ordered: list[_Item] = [*(each for _, each in timed), *item.events]
     return [(each, index == 0) for index, each in enumerate(reversed(ordered))]
 
 
@@ -225,7 +225,7 @@ def _row(node: _Node, layout: Layout, branch: str, whole: tuple[int, int]) -> Li
     if node.folded:
         line.append((f"{len(node.folded) + 1}× ", "bold yellow"))  # noqa: RUF001 - six times
     line.append((description(node.span), "bold" if node.finished else ""))
-    if failed and node.span.status.description and not node.notes:
+    if failed and node.span.status.description and not node.events:
         line.append((f"  {clean(node.span.status.description)}", "red"))
     if node.finished and (facts := _facts(node)):
         line.append((f"  {facts}", "dim italic"))
@@ -235,11 +235,11 @@ def _row(node: _Node, layout: Layout, branch: str, whole: tuple[int, int]) -> Li
     return layout.row(line, _status(node), _time(node), (" " * offset + "━" * size, "blue"))
 
 
-def _note(note: ReportedEvent, layout: Layout, branch: str, below: str) -> list[Line]:
-    style, mark = ("red", "✘") if note.is_error else ("yellow" if note.kind == "warning" else "", "✉")
-    ids = [f"event {note.event_id}", f"trace {note.span.trace_id:032x}" if note.span else "no trace"]
+def _event_lines(event: ReportedEvent, layout: Layout, branch: str, below: str) -> list[Line]:
+    style, mark = ("red", "✘") if event.is_error else ("yellow" if event.kind == "warning" else "", "✉")
+    ids = [f"event {event.event_id}", f"trace {event.span.trace_id:032x}" if event.span else "no trace"]
     separate = layout.shorten and len(below) + 2 + len(" · ".join(ids)) > layout.width
-    first: Line = [(branch, "dim"), (f"{mark} {policy().text(note.text)}", style), (f"  {note.kind}", "dim")]
+    first: Line = [(branch, "dim"), (f"{mark} {policy().text(event.text)}", style), (f"  {event.kind}", "dim")]
     return [layout.fit(first), *([(f"{below}  {each}", "dim")] for each in (ids if separate else [" · ".join(ids)]))]
 
 
@@ -261,7 +261,7 @@ def _time(node: _Node) -> Segment:
 
 
 def _facts(node: _Node) -> str:
-    """The user and the tags of the local trace of which ``node`` is the root."""
+    """The user and the tags of the local trace whose root ``node`` is."""
     if node.finished is None or node.finished.collected is None:
         return ""
     trace = node.finished.collected.trace

@@ -1,8 +1,8 @@
-"""A file: traces, logs and metrics as OTLP JSON lines, bounded in size by rotation.
+"""Writes traces, logs and metrics to a rotating file as OTLP JSON lines.
 
-Each line is one export request, as the
-`file exporter's specification <https://opentelemetry.io/docs/specs/otel/protocol/file-exporter/>`_ has it; a
-collector's ``otlpjsonfile`` receiver reads it. Several processes may write to one path.
+Each line is one export request, as in the
+`specification of the file exporter <https://opentelemetry.io/docs/specs/otel/protocol/file-exporter/>`_. The
+collector's ``otlpjsonfile`` receiver reads such files. Several processes may write to one path.
 """
 
 from __future__ import annotations
@@ -34,20 +34,20 @@ if TYPE_CHECKING:
 SIGNALS = ("traces", "logs", "metrics")
 
 MAX_BYTES = 100_000_000
-"""Bytes of one file, at which it is rotated."""
+"""Bytes at which a file is rotated."""
 
 BACKUPS = 5
-"""Rotated files that are kept: ``path.1`` is the latest."""
+"""Rotated files that are kept; ``path.1`` is the latest."""
 
 
 class FileSpanExporter(SpanExporter):
-    """Writes spans."""
+    """Writes spans to a file."""
 
     def __init__(self, file: RotatingFile) -> None:
         self._file = file
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Write a line."""
+        """Write a line; the file raises what goes wrong."""
         from opentelemetry.exporter.otlp.json.common.trace_encoder import encode_spans
 
         _write(self._file, encode_spans, spans)
@@ -55,28 +55,29 @@ class FileSpanExporter(SpanExporter):
 
 
 class FileLogRecordExporter(LogRecordExporter):
-    """Writes log records."""
+    """Writes log records to a file."""
 
     def __init__(self, file: RotatingFile) -> None:
         self._file = file
 
     def export(self, batch: Sequence[ReadableLogRecord]) -> LogRecordExportResult:
-        """Write a line."""
+        """Write a line; the file raises what goes wrong."""
+        # Private: upstream has no public module for log records yet.
         from opentelemetry.exporter.otlp.json.common._log_encoder import encode_logs
 
         _write(self._file, encode_logs, batch)
         return LogRecordExportResult.SUCCESS
 
     def force_flush(self, timeout_millis: int = 10_000) -> bool:  # noqa: ARG002
-        """Nothing waits."""
+        """Return True; nothing is queued."""
         return True
 
     def shutdown(self) -> None:
-        """Nothing is open."""
+        """Do nothing; the file is open only while a line is written."""
 
 
 class FileMetricExporter(MetricExporter):
-    """Writes metrics."""
+    """Writes metrics to a file."""
 
     def __init__(self, file: RotatingFile) -> None:
         super().__init__()
@@ -88,25 +89,25 @@ class FileMetricExporter(MetricExporter):
         timeout_millis: float = 10_000,  # noqa: ARG002
         **kwargs: Any,  # noqa: ARG002
     ) -> MetricExportResult:
-        """Write a line."""
+        """Write a line; the file raises what goes wrong."""
         from opentelemetry.exporter.otlp.json.common.metrics_encoder import encode_metrics
 
         _write(self._file, encode_metrics, metrics_data)
         return MetricExportResult.SUCCESS
 
     def force_flush(self, timeout_millis: float = 10_000) -> bool:  # noqa: ARG002
-        """Nothing waits."""
+        """Return True; nothing is queued."""
         return True
 
     def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
-        """Nothing is open."""
+        """Do nothing; the file is open only while a line is written."""
 
 
 _EXPORTERS = {"traces": FileSpanExporter, "logs": FileLogRecordExporter, "metrics": FileMetricExporter}
 
 
 def create_destination(options: Options, settings: Settings) -> Destination:  # noqa: ARG001
-    """Write to the file at ``path``; ``max_bytes`` and ``backups`` bound what is kept.
+    """Create the destination that writes to ``path``, at most ``backups`` + 1 files of ``max_bytes``.
 
     Raises:
         ConfigurationError: an option is wrong, or the file cannot be written.
@@ -120,16 +121,16 @@ def create_destination(options: Options, settings: Settings) -> Destination:  # 
 
 
 def describe(options: Options, settings: Settings) -> str:  # noqa: ARG001
-    """The path and the bounds."""
+    """The path and the limits."""
     file = _read(options)
     return f"{file.path}, {file.backups + 1} files of {file.max_bytes:,} bytes"
 
 
 def probe(options: Options, settings: Settings, timeout: float) -> str:  # noqa: ARG001
-    """See whether the file could be written; what was found.
+    """Check whether the file can be written, without creating it.
 
     Raises:
-        DeliveryError: it could not.
+        DeliveryError: it cannot.
     """
     from brain_otel.delivery import DeliveryError
 
@@ -146,30 +147,33 @@ def _read(options: Options) -> RotatingFile:
     if not path:
         raise options.error("path", "a file's path")
     return RotatingFile(
-        Path(path).absolute(),  # the application may change its folder
+        Path(path).absolute(),  # the application may change its working directory
         max_bytes=options.integer("max_bytes", MAX_BYTES, 10_000, 1_000_000_000_000),
         backups=options.integer("backups", BACKUPS, 0, 1_000),
     )
 
 
 def _write(file: RotatingFile, encode: Any, items: Any) -> None:
-    """Write ``items`` as one line, or as several that each fit into a file; a single one that does not is lost."""
-    waiting = [items]
-    while waiting:
-        batch = waiting.pop()
+    """Write ``items`` as one line, or as several lines that each fit into a file.
+
+    A single item that is longer than a file is lost, with a line in the log.
+    """
+    batches = [items]
+    while batches:
+        batch = batches.pop()
         line = _line(encode(batch).to_dict())
         if len(line) <= file.max_bytes:
             if line:
                 file.write(line)
-        elif len(parts := _parts(batch)) > 1:
-            waiting += reversed(parts)
+        elif len(parts := _split(batch)) > 1:
+            batches += reversed(parts)
         else:
             with guarded(f"writing to {file.path}"):
                 file.write(line)
 
 
-def _parts(batch: Any) -> list[Any]:
-    """``batch`` in smaller pieces; of metrics each by itself, then half of its points."""
+def _split(batch: Any) -> list[Any]:
+    """``batch`` in smaller batches: halves of spans or log records, single metrics, halves of a metric's points."""
     if isinstance(batch, (list, tuple)):
         middle = len(batch) // 2
         return [batch[:middle], batch[middle:]] if middle else [batch]
@@ -183,7 +187,7 @@ def _parts(batch: Any) -> list[Any]:
         of_resource, of_scope, metric = found[0]
         found = [
             (of_resource, of_scope, replace(metric, data=replace(metric.data, data_points=points)))
-            for points in _parts(metric.data.data_points)
+            for points in _split(metric.data.data_points)
         ]
     return [
         replace(

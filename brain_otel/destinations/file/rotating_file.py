@@ -1,4 +1,4 @@
-"""A file that lines are appended to, by several processes, and that is rotated at a size."""
+"""A file that several processes append lines to and rotate at a maximum size."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 try:
     import fcntl
 except ImportError:
-    _LOCKS = False  # Windows: one process a file
+    _LOCKS = False  # Windows, where only one process may write to a file
 else:
     _LOCKS = True
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LOCK_TIMEOUT = 5.0
-"""Seconds to wait for another process that writes to the same file, or has been stopped while it does."""
+"""Seconds to wait for another process that writes to the same file; a stopped one would hold the lock forever."""
 
 
 class RotatingFile:
-    """Appends lines to a file of at most ``max_bytes``; what is full becomes ``path.1``, and so on to ``backups``.
+    """Appends lines to a file; at ``max_bytes`` it becomes ``path.1``, that becomes ``path.2``, up to ``backups``.
 
-    Only its owner can read it. Every line is written under a lock that other processes respect too (of
-    ``path.lock``), and is whole: one that could be written in part is taken back.
+    Only the owner can read the files. A lock on ``path.lock`` keeps other processes out while a line is written. A
+    line that fits only in part is removed again.
     """
 
     def __init__(self, path: Path, *, max_bytes: int, backups: int) -> None:
@@ -44,11 +44,11 @@ class RotatingFile:
         self._lock = threading.Lock()
 
     def write(self, line: bytes) -> None:
-        """Append ``line``, which ends with a newline; a folder that is missing is made.
+        """Append ``line``, which ends with a newline, and create a missing folder.
 
         Raises:
-            OSError: it cannot be written.
-            ValueError: it is longer than a whole file may be.
+            OSError: the line cannot be written.
+            ValueError: the line is longer than ``max_bytes``.
         """
         if len(line) > self.max_bytes:
             raise ValueError(f"a line of {len(line)} bytes is longer than max_bytes, {self.max_bytes}")
@@ -60,10 +60,10 @@ class RotatingFile:
                 self._append(line)
 
     def check(self) -> None:
-        """See whether it could be written by this user, and make nothing: it would belong to who asked.
+        """Check whether this user can write the file, without creating it: it would belong to the wrong user.
 
         Raises:
-            OSError: it could not.
+            OSError: the user cannot.
         """
         if self.path.exists():
             os.close(os.open(self.path, os.O_WRONLY | os.O_APPEND))
@@ -79,7 +79,7 @@ class RotatingFile:
         try:
             size = os.fstat(descriptor).st_size
             if size and line and os.pread(descriptor, 1, size - 1) != b"\n":
-                line = b"\n" + line  # after what a process that was killed wrote of its last line
+                line = b"\n" + line  # a killed process may have left half a line
             left = memoryview(line)
             try:
                 while left:
@@ -102,7 +102,7 @@ class RotatingFile:
             try:
                 yield
             finally:
-                # Not left to close(): a child forked meanwhile has a copy of the descriptor, and would hold the lock.
+                # Not left to close(): a child forked meanwhile has a copy of the descriptor and would keep the lock.
                 fcntl.flock(descriptor, fcntl.LOCK_UN)
         finally:
             os.close(descriptor)

@@ -179,7 +179,7 @@ def test_a_child_forked_while_another_thread_reports_can_report(capsys: pytest.C
         held, done = threading.Event(), threading.Event()
 
         def hold() -> None:
-            with processor._hearing:
+            with processor._reports_lock:
                 held.set()
                 done.wait(10)
 
