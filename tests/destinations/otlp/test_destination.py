@@ -233,7 +233,7 @@ def test_a_certificate_of_ones_own_is_trusted(protocol: str, tmp_path: Path, mon
 def test_a_certificate_that_cannot_be_read_is_refused(protocol: str, name: str, tmp_path: Path) -> None:
     """It shows at set-up, not at each batch."""
     given = options("otlp", protocol=protocol, **{name: str(tmp_path / "none.pem")})
-    with pytest.raises(ConfigurationError, match=rf"{name} is .*none.pem.*No such file"):
+    with pytest.raises(ConfigurationError, match=rf"{name} is .*No such file"):
         otlp.create_destination(given, settings())
 
 
