@@ -1,4 +1,4 @@
-"""Set-up works whenever it comes, and by whichever of its two doors."""
+"""Tests of set-up by `setup()` and by the launcher, at any time."""
 
 import shutil
 from collections.abc import Callable
@@ -17,7 +17,7 @@ SCRIPT = ROOT / "tests" / "apps" / "import_order.py"
 
 ORDERS = ("first", "after imports", "after objects", "launcher")
 
-#: What each library is known by in the transaction; only FastAPI's span is the transaction itself.
+#: The end of each library's description in the transaction; FastAPI's span is the transaction itself.
 LIBRARIES = {
     "FastAPI": "GET /everything/{item_id}",
     "SQLAlchemy sync": "SELECT ? AS sync",
@@ -28,7 +28,7 @@ LIBRARIES = {
     "HTTPX async": "/async",
 }
 
-#: One request to an app in this process; the script is to make `app` and may do what it likes before.
+#: Defines a function that sends a request to `app`, which the script has to create.
 ASK = """
 import asyncio, httpx
 def ask(path):
@@ -48,7 +48,7 @@ async def item(item_id: str): return item_id
 ONE_REQUEST = APP + ASK + "assert ask('/items/1') == 200\n"
 
 OTHERS_EXPORTERS = {f"OTEL_{signal}_EXPORTER": "none" for signal in ("TRACES", "METRICS", "LOGS")}
-"""opentelemetry-distro asks for an OTLP exporter by default, which need not be installed."""
+"""opentelemetry-distro needs an OTLP exporter by default, which need not be installed."""
 
 OTHERS_SPANS = {**OTHERS_EXPORTERS, "OTEL_TRACES_EXPORTER": "console"}
 
@@ -57,7 +57,7 @@ HOW_TO_CHOOSE = "set OTEL_PYTHON_DISTRO=brain_otel and OTEL_PYTHON_CONFIGURATOR=
 
 @pytest.fixture(scope="module")
 def outcome_of(valkey: Valkey) -> Callable[[str], Outcome]:
-    """Run the script in an order, once for all tests of that order."""
+    """Run the script in an order, once for all tests of the order."""
 
     @cache
     def run(order: str) -> Outcome:
@@ -69,25 +69,25 @@ def outcome_of(valkey: Valkey) -> Callable[[str], Outcome]:
 
 
 def described(outcome: Outcome) -> list[str]:
-    """Name every transaction and span that arrived."""
+    """Return the names of all transactions and spans that arrived."""
     spans = [span for transaction in outcome.transactions for span in transaction["spans"]]
     return [*outcome.names, *(str(span["description"]) for span in spans)]
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
 @pytest.mark.parametrize("order", ORDERS)
-def test_a_library_is_traced_once_whenever_setup_comes(
+def test_a_library_is_traced_once_whenever_setup_is_called(
     outcome_of: Callable[[str], Outcome], order: str, library: str
 ) -> None:
-    """One operation is one span, in each order of set-up, imports and objects."""
+    """An operation is one span, in each order of set-up, imports and objects."""
     outcome = outcome_of(order)
     found = [each for each in described(outcome) if each.endswith(LIBRARIES[library])]
     assert len(found) == 1, described(outcome)
 
 
 @pytest.mark.parametrize("order", ORDERS)
-def test_nothing_but_what_was_done_is_traced(outcome_of: Callable[[str], Outcome], order: str) -> None:
-    """There is no span beside the seven, and all are of one trace."""
+def test_there_is_one_trace_without_other_spans(outcome_of: Callable[[str], Outcome], order: str) -> None:
+    """The seven spans belong to one trace."""
     outcome = outcome_of(order)
     assert len(described(outcome)) == len(LIBRARIES), described(outcome)
     root = outcome.transactions[0]["contexts"]["trace"]
@@ -96,7 +96,7 @@ def test_nothing_but_what_was_done_is_traced(outcome_of: Callable[[str], Outcome
 
 
 def test_setup_after_a_request_warns_and_traces_the_next() -> None:
-    """An app that has served requests goes on to work, is traced from now on, and its owner is told."""
+    """An app that has served a request keeps working and is traced from then on."""
     outcome = run_traced(
         APP + ASK + "assert ask('/items/1') == 200\n"
         "import brain_otel; brain_otel.setup()\n"
@@ -106,8 +106,8 @@ def test_setup_after_a_request_warns_and_traces_the_next() -> None:
     assert outcome.output.count("had built its middleware before brain_otel.setup()") == 1
 
 
-def test_middleware_is_made_once_when_setup_comes_late() -> None:
-    """The app's own middleware keeps its state when an app that has served requests is traced."""
+def test_middleware_is_created_once_if_setup_is_called_late() -> None:
+    """The middleware of an app that has served requests keeps its state."""
     made_once = """
 made = []
 class Counting:
@@ -131,22 +131,22 @@ def test_a_second_setup_warns_and_changes_nothing() -> None:
     assert outcome.transaction("GET /items/{item_id}")["environment"] == "production"
 
 
-def test_setup_under_the_launcher_is_silent() -> None:
-    """The application's own call finds it done: one set-up, no warning, each request once."""
+def test_setup_under_the_launcher_logs_no_warning() -> None:
+    """The application's call changes nothing, and each request is traced once."""
     outcome = run_traced("import brain_otel; brain_otel.setup()\n" + ONE_REQUEST, launcher=True)
     assert outcome.names == ["GET /items/{item_id}"]
     assert "set up already" not in outcome.output
 
 
 def test_a_second_setup_under_the_launcher_warns() -> None:
-    """Only the call that the launcher stands in for is expected."""
+    """One call is expected under the launcher, a second is not."""
     outcome = run_traced("import brain_otel; brain_otel.setup(); brain_otel.setup()\n" + ONE_REQUEST, launcher=True)
     assert outcome.names == ["GET /items/{item_id}"]
     assert outcome.output.count("set up already") == 1
 
 
-def test_bad_configuration_under_the_launcher_is_told_and_the_app_runs() -> None:
-    """The text that setup() would raise is logged, nothing is sent, the request is answered."""
+def test_the_launcher_logs_a_wrong_configuration_and_the_app_runs() -> None:
+    """The app answers the request, and nothing is sent."""
     outcome = run_traced(ONE_REQUEST, {"SENTRY_TRACES_SAMPLE_RATE": "2"}, launcher=True)
     assert "SENTRY_TRACES_SAMPLE_RATE" in outcome.output
     assert "the application runs without telemetry" in outcome.output
@@ -155,7 +155,7 @@ def test_bad_configuration_under_the_launcher_is_told_and_the_app_runs() -> None
 
 
 def other_distro_first(directory: Path) -> tuple[Path, ...]:
-    """Make a directory that, in front of the path, lets the launcher find opentelemetry-distro before us."""
+    """Create a directory; first on the path, it makes the launcher find opentelemetry-distro before us."""
     files = distribution("opentelemetry-distro").files or []
     metadata = next(Path(str(file.locate())).parent for file in files if file.name == "entry_points.txt")
     shutil.copytree(metadata, directory / metadata.name)
@@ -182,14 +182,14 @@ def other_distro_first(directory: Path) -> tuple[Path, ...]:
     ],
 )
 def test_beside_another_distro_a_request_is_traced_once(choice: dict[str, str]) -> None:
-    """With opentelemetry-distro installed, the other cannot make a second span where ours configures."""
+    """opentelemetry-distro creates no second span if our configurator runs."""
     outcome = run_traced(ONE_REQUEST, choice, launcher=True)
     assert outcome.names == ["GET /items/{item_id}"]
     assert outcome.transactions[0]["spans"] == []
 
 
-def test_beside_another_distro_the_users_own_variable_counts() -> None:
-    """What the other distro has set is forgotten, what the user has set is not."""
+def test_beside_another_distro_the_users_variable_has_effect() -> None:
+    """Only variables that the other distro has set are removed."""
     theirs = {"OTEL_PYTHON_DISTRO": "distro", "OTEL_PYTHON_CONFIGURATOR": "brain_otel"}
     outcome = run_traced(ONE_REQUEST, {**theirs, "OTEL_TRACES_EXPORTER": "console"}, launcher=True)
     assert outcome.transactions == []
@@ -209,10 +209,10 @@ def test_beside_another_distro_the_users_own_variable_counts() -> None:
         pytest.param({}, True, id="theirs found first", marks=pytest.mark.thorough),
     ],
 )
-def test_where_another_is_in_charge_the_log_says_how_to_choose_ours(
+def test_the_log_says_how_to_choose_our_configurator(
     tmp_path: Path, choice: dict[str, str], other_first: bool
 ) -> None:
-    """The app runs, the other traces it, and one line names the two variables to set."""
+    """If another one is chosen, it traces the app, and one line names the two variables to set."""
     path = other_distro_first(tmp_path) if other_first else ()
     outcome = run_traced(ONE_REQUEST, {**OTHERS_SPANS, **choice}, launcher=True, pythonpath=path)
     assert outcome.output.count(HOW_TO_CHOOSE) == 1, outcome.output
@@ -220,8 +220,8 @@ def test_where_another_is_in_charge_the_log_says_how_to_choose_ours(
     assert outcome.output.count('"name": "GET /items/{item_id}"') == 1, outcome.output
 
 
-def test_an_instrumentation_that_was_used_before_setup_is_told() -> None:
-    """Contrib reads once a process which names to give attributes; ours come too late then, and say so."""
+def test_a_warning_names_an_instrumentation_used_before_setup() -> None:
+    """Contrib decides once per process which names attributes have; `setup()` is then too late to choose."""
     code = (
         "from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor\n"
         "HTTPXClientInstrumentor().instrument(skip_dep_check=True)\nimport brain_otel; brain_otel.setup()\n"
@@ -231,8 +231,8 @@ def test_an_instrumentation_that_was_used_before_setup_is_told() -> None:
     assert "old names" not in told.output
 
 
-def test_an_import_of_contribs_module_after_setup_works() -> None:
-    """What imports the library on its behalf is waited for, and the library is traced."""
+def test_contribs_module_may_be_imported_after_setup() -> None:
+    """The module imports the library, which is then traced."""
     outcome = run_traced(
         "import brain_otel; brain_otel.setup()\n"
         "from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor\n" + ONE_REQUEST
@@ -240,8 +240,8 @@ def test_an_import_of_contribs_module_after_setup_works() -> None:
     assert outcome.names == ["GET /items/{item_id}"]
 
 
-def test_what_is_never_imported_is_not_imported_for_our_sake() -> None:
-    """setup() leaves the libraries that a process does not use alone."""
+def test_setup_imports_no_library_that_the_process_does_not_use() -> None:
+    """An instrumentation waits for the import of its library."""
     outcome = run_traced(
         "import sys, brain_otel; brain_otel.setup()\n"
         "print('found', [each for each in ('fastapi', 'sqlalchemy', 'redis', 'httpx') if each in sys.modules])\n"

@@ -1,4 +1,4 @@
-"""Bad configuration: `setup()` says where, what and what is allowed; the launcher says it and the app runs.
+"""Tests of wrong configurations: `setup()` raises an error; the launcher logs it and the application runs.
 
 Every case of `CASES` goes through `setup()` and through the launcher's configurator, all of them in one process;
 some go through real launches beside it.
@@ -47,7 +47,7 @@ def start(environ):
         telemetry.forget()
     os.environ.clear()
     os.environ.update(environ)
-    # Some are refused only when the tracer provider is set.
+    # Some are rejected only when the tracer provider is set.
     trace._TRACER_PROVIDER, trace._TRACER_PROVIDER_SET_ONCE = None, Once()
     lines.clear()
 
@@ -95,7 +95,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def outcomes(folder: Path) -> dict[str, Any]:
-    """Give what `setup()` and the launcher's configurator made of every case, one after the other in one process."""
+    """Run `setup()` and the launcher's configurator with every case, in one process; return what happened."""
     environs = {case.name: prepare(case, folder)[0] for case in CASES}
     assert len(environs) == len(CASES)
     cases = folder / "cases.json"
@@ -110,8 +110,10 @@ BY_NAME = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 
 
 @BY_NAME
-def test_setup_says_where_what_and_what_is_allowed(case: Bad, outcomes: dict[str, Any], folder: Path) -> None:
-    """In one line, and no secret is in it, nor in the traceback that the application prints."""
+def test_the_error_names_the_place_the_value_and_what_is_allowed(
+    case: Bad, outcomes: dict[str, Any], folder: Path
+) -> None:
+    """It has one line. Neither it nor the application's traceback shows a secret."""
     outcome = outcomes[case.name]
     assert outcome.get("kind") == "ConfigurationError", outcome
     message: str = outcome["message"]
@@ -125,8 +127,8 @@ def test_setup_says_where_what_and_what_is_allowed(case: Bad, outcomes: dict[str
 
 
 @BY_NAME
-def test_the_launcher_says_the_same_in_one_line(case: Bad, outcomes: dict[str, Any]) -> None:
-    """As an error in the log, without a traceback, and nothing is set up."""
+def test_the_launcher_logs_the_same_text_in_one_line(case: Bad, outcomes: dict[str, Any]) -> None:
+    """It logs an error without a traceback, and sets nothing up."""
     outcome = outcomes[case.name]
     expected = f"brain_otel is not set up, the application runs without telemetry: {outcome['message']}"
     assert outcome["log"].count(expected) == 1
@@ -186,7 +188,7 @@ def launched(name: str, folder: Path) -> tuple[Bad, dict[str, str]]:
 
 
 def check_log(case: Bad, text: str, message: str) -> None:
-    """Check what a launched application printed: the message in one line, and no traceback of ours."""
+    """Check the log of a launched application: the message in one line, and no traceback of ours."""
     lines = [line for line in text.splitlines() if "brain_otel is not set up" in line]
     assert [line.partition("without telemetry: ")[2] for line in lines] == [message]
     assert "Traceback" not in text
@@ -196,7 +198,7 @@ def check_log(case: Bad, text: str, message: str) -> None:
 
 @pytest.mark.parametrize("name", quick_first(LAUNCHED, 3))
 def test_a_launched_application_runs_and_answers(name: str, outcomes: dict[str, Any], folder: Path) -> None:
-    """Under `opentelemetry-instrument` the text that `setup()` raises is one line of the log."""
+    """Under `opentelemetry-instrument`, the text of the error is one line of the log."""
     case, env = launched(name, folder)
     script = folder / "app.py"
     script.write_text(APP)
@@ -208,7 +210,7 @@ def test_a_launched_application_runs_and_answers(name: str, outcomes: dict[str, 
 
 @pytest.mark.parametrize("name", quick_first(["misspelt dsn", "dsn with no project"]))
 def test_a_launched_server_runs_and_answers(name: str, outcomes: dict[str, Any], folder: Path) -> None:
-    """Under uvicorn, with requests that are traced elsewhere, and one that fails."""
+    """The server answers requests that another service traces, and one that is invalid."""
     case, env = launched(name, folder)
     (folder / "served.py").write_text(APP)
     port = free_port()
@@ -223,7 +225,7 @@ def test_a_launched_server_runs_and_answers(name: str, outcomes: dict[str, Any],
 
 @pytest.mark.parametrize("name", ["misspelt dsn", "dsn on a line that is no YAML", "unknown propagator"])
 def test_an_application_that_calls_setup_prints_the_text(name: str, outcomes: dict[str, Any], folder: Path) -> None:
-    """The uncaught error ends the process; its traceback is the application's, and holds no secret."""
+    """The uncaught error ends the process. Its traceback shows no secret."""
     case, env = launched(name, folder)
     done = run_python("import brain_otel\nbrain_otel.setup()\nprint('not reached')", env, cwd=folder)
     assert (done.returncode, done.stdout) == (1, "")
@@ -232,8 +234,8 @@ def test_an_application_that_calls_setup_prints_the_text(name: str, outcomes: di
     assert case.secret not in done.stderr
 
 
-def test_an_application_may_catch_it_and_go_on(outcomes: dict[str, Any], folder: Path) -> None:
-    """The helpers work without effect, and a corrected `setup()` is possible in the same process."""
+def test_an_application_may_catch_the_error_and_go_on(outcomes: dict[str, Any], folder: Path) -> None:
+    """The helpers do nothing, and a corrected `setup()` works in the same process."""
     code = """
 import os
 import brain_otel
@@ -262,8 +264,8 @@ print([span.name for span in MEMORY.spans])
     "password=hunter2",
     "postgresql://hunter2@db/shop", "api_key: hunter2",
 ])  # fmt: skip
-def test_what_looks_like_a_secret_is_masked_wherever_it_stands(secret: str) -> None:
-    """Alone and within other text."""
+def test_text_that_looks_like_a_secret_is_masked(secret: str) -> None:
+    """It is masked alone and within other text."""
     for text in (secret, f"before {secret} after", f"['{secret}']"):
         assert "(masked)" in masked(text)
         for part in ("hunter2", KEY, "aHVudGVy", "e30", "426614174000"):
@@ -274,6 +276,6 @@ def test_what_looks_like_a_secret_is_masked_wherever_it_stands(secret: str) -> N
     "http://localhost:4318/v1/traces", "/var/lib/shop/telemetry-2026/spans.jsonl", "parentbased_traceidratio", "1.5",
     "service.name=shop,service.version=1.2.3", "2026-11-03T10:00:00", "staging", "shop@1.2.3", "otlp,console",
 ])  # fmt: skip
-def test_what_is_no_secret_is_shown(text: str) -> None:
-    """A message without the value would help less."""
+def test_text_that_is_no_secret_is_shown(text: str) -> None:
+    """The value makes the message more useful."""
     assert masked(text) == text

@@ -1,4 +1,4 @@
-"""OpenTelemetry's standard variables: which exporters there are, where they send, what the service is called."""
+"""Tests of OpenTelemetry's standard variables: which destinations there are, and where they send."""
 
 import sys
 from pathlib import Path
@@ -75,12 +75,12 @@ def names(settings: Settings, signal: str) -> list[str]:
 
 
 def targets(settings: Settings) -> dict[str, str]:
-    """Say where each signal's OTLP goes."""
+    """Return the address of each signal's OTLP."""
     return {each.signal: describe(each, settings) for each in settings.destinations if each.name == "otlp"}
 
 
 def run_app(door: str, folder: Path, env: dict[str, str]) -> tuple[str, str]:
-    """Run the app, set up by itself, by the launcher or by both; return what it printed."""
+    """Run the app, set up by its own code, by the launcher or by both; return what it printed."""
     script = folder / "app.py"
     script.write_text(APP)
     variables = {"PYTHONWARNINGS": "error", **env, **({} if door == "launcher" else {"SETUP": "1"})}
@@ -105,8 +105,10 @@ class TestReplacement:
             ("none", []),
         ],
     )
-    def test_of_traces_in_a_packaged_file(self, environment: str, value: str, expected: list[str]) -> None:
-        """What the variable names is there, in its order, and the other signals are as the file has them."""
+    def test_a_variable_replaces_destinations_for_traces(
+        self, environment: str, value: str, expected: list[str]
+    ) -> None:
+        """The destinations are in the variable's order. The other signals do not change."""
         environ = {"SENTRY_DSN": DSN, "OTEL_TRACES_EXPORTER": value}
         before = read_settings({"SENTRY_DSN": DSN}, environment=environment)
         read = read_settings(environ, environment=environment)
@@ -119,8 +121,10 @@ class TestReplacement:
 
     @pytest.mark.parametrize("environment", ["development", "test", "staging", "production"])
     @pytest.mark.parametrize(("signal", "provider"), [("logs", "logger_provider"), ("metrics", "meter_provider")])
-    def test_of_logs_and_metrics(self, environment: str, signal: str, provider: str) -> None:
-        """Also where the file has no provider; `none` takes it away."""
+    def test_a_variable_replaces_destinations_for_logs_and_metrics(
+        self, environment: str, signal: str, provider: str
+    ) -> None:
+        """The file need not have a provider; `none` removes it."""
         variable = f"OTEL_{signal.upper()}_EXPORTER"
         read = read_settings({variable: "otlp,memory"}, environment=environment)
         assert names(read, signal) == ["otlp", "memory"]
@@ -130,46 +134,48 @@ class TestReplacement:
         assert provider not in nothing.document
 
     def test_metrics_may_go_to_opentelemetrys_console(self) -> None:
-        """As often as the file says."""
+        """The file's interval stays."""
         environ = {"OTEL_METRICS_EXPORTER": "console", "OTEL_METRIC_EXPORT_INTERVAL": "5000"}
         read = read_settings(environ, environment="production")
         assert names(read, "metrics") == ["console"]
         assert read.document["meter_provider"]["readers"][0]["periodic"]["interval"] == 5000
 
-    def test_the_interval_counts_also_where_the_file_has_no_metrics(self) -> None:
-        """A packaged file gets a reader with the variable's."""
+    def test_the_interval_applies_if_the_file_has_no_metrics(self) -> None:
+        """A new reader gets the interval of OTEL_METRIC_EXPORT_INTERVAL."""
         environ = {"OTEL_METRICS_EXPORTER": "otlp", "OTEL_METRIC_EXPORT_INTERVAL": "5000"}
         read = read_settings(environ, environment="development")
         assert read.document["meter_provider"]["readers"][0]["periodic"]["interval"] == 5000
 
-    def test_the_address_in_the_file_comes_before_a_signals_variable(self, tmp_path: Path) -> None:
-        """Be it an `endpoint` or a `url`."""
+    def test_an_address_in_the_file_comes_before_the_signals_variable(self, tmp_path: Path) -> None:
+        """It may be an `endpoint` or a `url`."""
         path = write(tmp_path, "tracer_provider: {processors: [{otlp: {url: 'http://file:4318/x'}}]}")
         read = read_settings(given("ETLM"), config_file=path)
         assert targets(read) == {"traces": "http/protobuf to http://file:4318/x"}
 
-    def test_an_address_that_stays_empty_gives_way_to_a_variable(self, tmp_path: Path) -> None:
-        """Only a value in the file comes before it."""
+    def test_a_variable_replaces_an_empty_address(self, tmp_path: Path) -> None:
+        """An empty value of the file does not count."""
         path = write(tmp_path, "tracer_provider: {processors: [{otlp: {url: '${COLLECTOR}'}}]}")
         environ = {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://traces:4318/x"}
         read = read_settings(environ, config_file=path)
         assert targets(read) == {"traces": "http/protobuf to http://traces:4318/x"}
 
     def test_opentelemetrys_console_may_have_several_readers(self, tmp_path: Path) -> None:
-        """It is not ours, of which there is one."""
+        """Only our console is limited to one."""
         readers = "{periodic: {interval: 1000, exporter: {console: }}}, {periodic: {exporter: {console: }}}"
         read = read_settings({}, config_file=write(tmp_path, f"meter_provider: {{readers: [{readers}]}}"))
         assert names(read, "metrics") == ["console", "console"]
 
-    def test_an_empty_variable_says_nothing(self) -> None:
+    def test_an_empty_variable_has_no_effect(self) -> None:
         """It counts as unset."""
         environ = dict.fromkeys((f"OTEL_{each.upper()}_EXPORTER" for each in SIGNALS), "")
         assert read_settings(environ, environment="production") == read_settings({}, environment="production")
 
     @pytest.mark.parametrize("way", ["argument", "OTEL_CONFIG_FILE", "BRAIN_OTEL_CONFIG_DIR"])
     @pytest.mark.parametrize("signal", SIGNALS)
-    def test_beside_a_file_of_ones_own_it_is_ignored(self, tmp_path: Path, way: str, signal: str) -> None:
-        """With one warning that names the variable and the file, whatever the variable says."""
+    def test_the_variable_has_no_effect_with_a_file_of_the_users_own(
+        self, tmp_path: Path, way: str, signal: str
+    ) -> None:
+        """One warning names the variable and the file."""
         variable = f"OTEL_{signal.upper()}_EXPORTER"
         path = write(tmp_path, "tracer_provider: {processors: [{memory: }]}")
         path = path.rename(tmp_path / "production.yaml")
@@ -180,8 +186,8 @@ class TestReplacement:
         assert [each.name for each in read.destinations] == ["memory"]
         assert read.notices == (f"{variable} is ignored: {path} says where telemetry goes",)
 
-    def test_an_exporter_that_moves_keeps_its_options(self) -> None:
-        """In production OTLP is the second of traces; alone it is the first, with the same variables."""
+    def test_a_destination_that_moves_keeps_its_options(self) -> None:
+        """In production's file, OTLP is second; alone it is first, with the same variables."""
         environ = {
             "OTEL_EXPORTER_OTLP_ENDPOINT": "http://general:4318",
             "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://own:4318/x",
@@ -220,10 +226,10 @@ class TestOtlp:
         ],
     )  # fmt: skip
     @pytest.mark.parametrize("place", ["production", "staging", "empty options", "referred"])
-    def test_a_signals_own_endpoint_comes_first(
+    def test_the_signals_endpoint_comes_first(
         self, tmp_path: Path, place: str, letters: str, base: str | None, own: str
     ) -> None:
-        """Its own is the whole address, the general one gets the signal's path, and without one it is the default."""
+        """It is the whole address. The general one gets the signal's path. Without either, there is a default."""
         options = "{}" if place == "empty options" else "{endpoint: '${OTEL_EXPORTER_OTLP_ENDPOINT}'}"
         path = None if place in ("production", "staging") else write(tmp_path, OTLP % (options, options, options))
         read = read_settings(given(letters), environment=place if path is None else None, config_file=path)
@@ -241,13 +247,13 @@ class TestOtlp:
         assert set(targets(read)) == set(SIGNALS)
 
     @pytest.mark.parametrize(("protocol", "port"), [("http/protobuf", 4318), ("grpc", 4317)])
-    def test_the_default_endpoint_is_the_protocols(self, protocol: str, port: int) -> None:
-        """The protocol alone may be given."""
+    def test_each_protocol_has_a_default_endpoint(self, protocol: str, port: int) -> None:
+        """Only the protocol is set."""
         read = read_settings({"OTEL_EXPORTER_OTLP_PROTOCOL": protocol}, environment="staging")
         assert targets(read)["traces"].startswith(f"{protocol} to http://localhost:{port}")
 
-    def test_what_the_file_says_itself_comes_before_every_variable(self, tmp_path: Path) -> None:
-        """A literal value, or another variable's."""
+    def test_a_value_in_the_file_comes_before_every_variable(self, tmp_path: Path) -> None:
+        """The value may be literal or come from another variable."""
         for options in ("{endpoint: http://file:4318}", "{endpoint: '${MINE}'}"):
             path = write(tmp_path, OTLP % (options, options, options))
             read = read_settings({**given("ETLM"), "MINE": "http://file:4318"}, config_file=path)
@@ -266,17 +272,17 @@ class TestOtlp:
         ],
     )
     @pytest.mark.parametrize("place", ["production", "own"])
-    def test_so_does_its_protocol(
+    def test_the_signals_protocol_comes_first(
         self, tmp_path: Path, place: str, environ: dict[str, str], traces: str, logs: str
     ) -> None:
-        """For one signal or for all."""
+        """The general protocol applies to the other signals."""
         path = write(tmp_path, OTLP % ("{}", "{}", "{}")) if place == "own" else None
         read = read_settings({**environ, **given("E")}, environment="production", config_file=path)
         assert [targets(read)[each].partition(" to ")[0] for each in SIGNALS] == [traces, logs, logs]
 
     @pytest.mark.parametrize("place", ["production", "own"])
-    def test_so_do_headers_and_the_rest(self, tmp_path: Path, place: str) -> None:
-        """Compression, timeout (seconds, as OpenTelemetry's exporters have it), certificates."""
+    def test_the_signals_other_options_come_first(self, tmp_path: Path, place: str) -> None:
+        """Headers, compression, timeout (in seconds, as upstream has it) and certificates have variables."""
         path = write(tmp_path, OTLP % ("{}", "{}", "{}")) if place == "own" else None
         environ = {
             "OTEL_EXPORTER_OTLP_HEADERS": "a=general",
@@ -295,12 +301,12 @@ class TestOtlp:
         assert [found[each]["timeout"] for each in SIGNALS] == [500.0, 3000.0, 3000.0]
         assert {found[each]["certificate"] for each in SIGNALS} == {environ["OTEL_EXPORTER_OTLP_CERTIFICATE"]}
 
-    def test_nothing_is_sent_where_production_has_no_endpoint(self) -> None:
-        """OTLP is off and no exporter is made."""
+    def test_otlp_is_off_in_production_without_an_endpoint(self) -> None:
+        """No exporter is created."""
         assert create_destinations(read_settings({}, environment="production")) == ()
 
-    def test_it_arrives_with_the_headers(self, tmp_path: Path) -> None:
-        """Endpoint, headers of one signal and of all, in a packaged file, at a receiver."""
+    def test_data_arrives_with_the_headers(self, tmp_path: Path) -> None:
+        """A packaged file sends to the endpoint, with the headers of one signal and of all."""
         with OtlpReceiver() as receiver:
             env = {
                 "ENVIRONMENT": "production",
@@ -326,8 +332,8 @@ class TestOtlp:
 
 
 class TestProvenance:
-    def test_through_anchors_aliases_and_merge_keys(self, tmp_path: Path) -> None:
-        """A value's variables are known wherever it is used; what a merge is overridden by is not its."""
+    def test_variables_are_known_through_anchors_aliases_and_merge_keys(self, tmp_path: Path) -> None:
+        """A value has the variables of its anchor, unless the merge is overridden."""
         text = """
 x-shared: &shared {endpoint: "${A}", headers: "${B}${C:-c}", protocol: grpc}
 x-item: &item "${D}"
@@ -351,8 +357,8 @@ tracer_provider:
         }  # fmt: skip
         assert document.variables((*place, 3, "otlp", "endpoint")) == ()
 
-    def test_a_merged_endpoint_gives_way_to_a_signals_own(self, tmp_path: Path) -> None:
-        """As one that stands there itself."""
+    def test_the_signals_endpoint_comes_before_a_merged_one(self, tmp_path: Path) -> None:
+        """A merged endpoint counts like one of the block itself."""
         shared = "{<<: *shared, schedule_delay: 5}"
         text = 'x-shared: &shared {endpoint: "${OTEL_EXPORTER_OTLP_ENDPOINT}"}\n' + OTLP % (shared, "*shared", "{}")
         read = read_settings(given("ETL"), config_file=write(tmp_path, text))
@@ -362,8 +368,8 @@ tracer_provider:
             "metrics": f"http/protobuf to {GENERAL}/v1/metrics",
         }
 
-    def test_a_dsn_that_a_file_does_not_read_is_told(self, tmp_path: Path) -> None:
-        """Variables beside a file of one's own count where the file names them; without that Sentry would be off."""
+    def test_a_warning_names_a_dsn_that_the_file_does_not_read(self, tmp_path: Path) -> None:
+        """Without the warning, Sentry would be off and nobody would know why."""
         text = "tracer_provider: {processors: [{sentry: }]}"
         read = read_settings({"SENTRY_DSN": DSN}, config_file=write(tmp_path, text))
         assert read.sentry is None
@@ -373,8 +379,8 @@ tracer_provider:
         read = read_settings({"SENTRY_DSN": DSN}, config_file=write(tmp_path, named))
         assert (read.sentry is not None, read.notices) == (True, ())
 
-    def test_a_newer_minor_version_is_told(self, tmp_path: Path) -> None:
-        """It is read, as the specification wants, with a warning."""
+    def test_a_warning_names_a_newer_minor_version(self, tmp_path: Path) -> None:
+        """The file is read, as the specification requires."""
         read = read_settings({}, config_file=write(tmp_path, 'file_format: "1.9"'))
         assert len(read.notices) == 1
         assert "file_format is newer than 1.1" in read.notices[0]
@@ -382,10 +388,10 @@ tracer_provider:
             assert read_settings({}, config_file=write(tmp_path, f'file_format: "{version}"')).notices == ()
 
 
-class TestDoors:
+class TestSetUp:
     @pytest.mark.parametrize("door", DOORS)
     def test_a_plain_file_of_opentelemetrys_works(self, tmp_path: Path, door: str) -> None:
-        """Batches to OTLP and a console, by `setup()`, by the launcher, and once by both."""
+        """It sends batches to OTLP and to a console, set up by `setup()`, by the launcher or by both."""
         with OtlpReceiver() as receiver:
             env = {"OTEL_CONFIG_FILE": str(write(tmp_path, PLAIN)), "COLLECTOR": receiver.endpoint}
             printed, log = run_app(door, tmp_path, env)
@@ -399,8 +405,8 @@ class TestDoors:
             assert receiver.refused == []
 
     @pytest.mark.parametrize("door", DOORS)
-    def test_telemetry_can_be_switched_off(self, tmp_path: Path, door: str) -> None:
-        """By OTEL_SDK_DISABLED, beside a file that does not read it too; the app answers, nothing is sent."""
+    def test_telemetry_can_be_disabled(self, tmp_path: Path, door: str) -> None:
+        """OTEL_SDK_DISABLED works with a file that does not read it. The app answers, and nothing is sent."""
         with OtlpReceiver() as receiver:
             env = {
                 "OTEL_CONFIG_FILE": str(write(tmp_path, PLAIN)),
@@ -411,8 +417,8 @@ class TestDoors:
             assert receiver.requests == []
 
     @pytest.mark.parametrize("door", DOORS)
-    def test_ignored_variables_are_told_once(self, tmp_path: Path, door: str) -> None:
-        """One warning in the log, and the file's destinations are used."""
+    def test_one_warning_names_an_ignored_variable(self, tmp_path: Path, door: str) -> None:
+        """The file's destinations are used."""
         with OtlpReceiver() as receiver:
             path = write(tmp_path, PLAIN)
             env = {"OTEL_CONFIG_FILE": str(path), "COLLECTOR": receiver.endpoint, "OTEL_TRACES_EXPORTER": "console"}
@@ -421,8 +427,8 @@ class TestDoors:
             assert len(receiver.spans) == 1
 
     @pytest.mark.parametrize("door", DOORS)
-    def test_exporters_of_a_packaged_file_are_replaced(self, tmp_path: Path, door: str) -> None:
-        """Development's console gives way to OTLP, for traces, logs and metrics."""
+    def test_variables_replace_the_destinations_of_a_packaged_file(self, tmp_path: Path, door: str) -> None:
+        """OTLP replaces development's console, for traces, logs and metrics."""
         with OtlpReceiver() as receiver:
             env = {
                 **{f"OTEL_{each.upper()}_EXPORTER": "otlp" for each in SIGNALS},
@@ -438,8 +444,8 @@ class TestDoors:
 NOTHING = "import logging; logging.basicConfig(level='INFO'); import brain_otel; brain_otel.setup()"
 
 
-def test_a_destination_that_is_off_is_told() -> None:
-    """Loudly where a variable asks for it."""
+def test_the_log_names_a_destination_that_is_off() -> None:
+    """It is a warning if a variable names the destination."""
     told = run_python(NOTHING, {"SENTRY_ENVIRONMENT": "production"}).stderr
     assert told.count("INFO:brain_otel.sdk.pipeline:otlp is off: no endpoint (OTEL_EXPORTER_OTLP_ENDPOINT)") == 1
     for variable in ("OTEL_TRACES_EXPORTER", "OTEL_METRICS_EXPORTER"):  # the file has it for other signals, too
@@ -447,8 +453,8 @@ def test_a_destination_that_is_off_is_told() -> None:
         assert asked.count(f"WARNING:brain_otel.sdk.pipeline:{variable} names otlp, which is off: no endpoint") == 1
 
 
-def test_sentry_that_is_off_is_told_once() -> None:
-    """Quietly, unless a variable asks for it."""
+def test_the_log_says_once_that_sentry_is_off() -> None:
+    """It is a warning if a variable names Sentry, else information."""
     told = run_python(NOTHING, {"SENTRY_ENVIRONMENT": "production"}).stderr
     assert told.count("INFO:brain_otel.telemetry:Sentry is off: SENTRY_DSN is not set") == 1
     assert "WARNING" not in told

@@ -1,4 +1,4 @@
-"""Tests of how the environment and a file become settings."""
+"""Tests of reading settings from the environment and a file."""
 
 import copy
 import os
@@ -36,19 +36,19 @@ def write(path: Path, text: str) -> Path:
 
 
 def from_text(folder: Path, text: str, environ: dict[str, str] | None = None) -> Settings:
-    """Read settings from a file of this text."""
+    """Read settings from a file with this text."""
     return read_settings(environ or {}, config_file=write(folder / "given.yaml", TOP + text))
 
 
 def sentry_of(environ: dict[str, str], environment: str = "production") -> SentrySettings:
-    """What an environment's packaged file makes of some variables, with a DSN."""
+    """Return Sentry's settings in an environment's packaged file, with a DSN and these variables."""
     found = read_settings({"SENTRY_DSN": DSN, **environ}, environment=environment).sentry
     assert found is not None
     return found
 
 
 def named(folder: Path, *environments: str) -> Path:
-    """Put a file for each environment into a folder, known by its service name."""
+    """Put a file for each environment into a folder; the service name tells the files apart."""
     for name in environments:
         attribute = f'{{name: service.name, value: "{name} of {folder.name}"}}'
         write(folder / f"{name}.yaml", f"{TOP}resource:\n  attributes:\n    - {attribute}\n")
@@ -72,15 +72,17 @@ class TestChoiceOfTheEnvironment:
             (None, {"SENTRY_ENVIRONMENT": "", "ENVIRONMENT": ""}, "development"),
         ],
     )
-    def test_the_nearest_word_wins(self, argument: str | None, environ: dict[str, str], expected: str) -> None:
-        """The argument, SENTRY_ENVIRONMENT, ENVIRONMENT, development; an empty variable says nothing."""
+    def test_the_argument_comes_before_the_variables(
+        self, argument: str | None, environ: dict[str, str], expected: str
+    ) -> None:
+        """SENTRY_ENVIRONMENT comes before ENVIRONMENT, and development is last. An empty variable counts as unset."""
         read = read_settings(environ, environment=argument)
         assert read.environment == expected
         assert Path(read.source).name == f"{expected}.yaml"
         assert read.notices == ()
 
-    def test_an_unknown_one_is_as_careful_as_production(self) -> None:
-        """It keeps its name, uses production's file and says so."""
+    def test_an_unknown_environment_uses_the_file_of_production(self) -> None:
+        """It keeps its name, and a warning names the file."""
         read = read_settings({"SENTRY_ENVIRONMENT": "qa-7", "SENTRY_DSN": DSN})
         assert (read.environment, Path(read.source).name) == ("qa-7", "production.yaml")
         assert read.sentry is not None
@@ -90,13 +92,13 @@ class TestChoiceOfTheEnvironment:
         assert "production.yaml" in read.notices[0]
 
     @pytest.mark.parametrize("name", ["../production", "/etc/passwd", "a/b", ".", "..", ".hidden"])
-    def test_a_path_is_no_name(self, name: str) -> None:
+    def test_a_path_is_rejected(self, name: str) -> None:
         """The environment's name cannot lead out of the folder."""
         with pytest.raises(ConfigurationError, match=r"SENTRY_ENVIRONMENT is .*; allowed: a plain name"):
             read_settings({"SENTRY_ENVIRONMENT": name})
 
-    def test_it_is_on_the_resource(self, tmp_path: Path) -> None:
-        """Every destination learns of the environment, unless the file names one itself."""
+    def test_the_environment_is_on_the_resource(self, tmp_path: Path) -> None:
+        """The resource has the environment's name, unless the file gives it another."""
         attribute = {"name": "deployment.environment.name", "value": "test"}
         assert attribute in read_settings({}, environment="test").document["resource"]["attributes"]
         own = from_text(tmp_path, "resource: {attributes: [{name: deployment.environment.name, value: blue}]}")
@@ -104,8 +106,8 @@ class TestChoiceOfTheEnvironment:
 
 
 class TestChoiceOfTheFile:
-    def test_the_nearest_word_wins(self, tmp_path: Path) -> None:
-        """The argument, OTEL_CONFIG_FILE, the folder of BRAIN_OTEL_CONFIG_DIR, the packaged file."""
+    def test_the_argument_comes_before_the_variables(self, tmp_path: Path) -> None:
+        """The order is: the argument, OTEL_CONFIG_FILE, the folder BRAIN_OTEL_CONFIG_DIR, the packaged file."""
         one, two, folder = (named(tmp_path / name, "test") for name in ("one", "two", "folder"))
         environ = {
             "SENTRY_ENVIRONMENT": "test",
@@ -119,17 +121,17 @@ class TestChoiceOfTheFile:
         assert service_name(read_settings(environ)) == "test of folder"
         assert Path(read_settings(environ, environment="staging").source) == packaged_files() / "staging.yaml"
 
-    def test_a_folder_of_ones_own_has_the_careful_file_too(self, tmp_path: Path) -> None:
-        """An unknown environment uses production's of the same folder before the packaged one."""
+    def test_an_unknown_environment_uses_the_file_of_production_in_the_users_folder(self, tmp_path: Path) -> None:
+        """That file comes before the packaged one."""
         folder = named(tmp_path / "folder", "production")
         read = read_settings({"BRAIN_OTEL_CONFIG_DIR": str(folder), "ENVIRONMENT": "qa"})
         assert service_name(read) == "production of folder"
         assert str(folder) in read.notices[0]
 
-    def test_a_config_folder_that_merely_lies_there_is_not_taken(
+    def test_a_config_folder_in_the_working_directory_is_not_used(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """It may be the application's own, and what is in it anything."""
+        """It may be the application's own."""
         for name in ENVIRONMENTS:
             write(tmp_path / "config" / f"{name}.yaml", "not: ours")
         write(tmp_path / "pyproject.toml", "")
@@ -139,16 +141,16 @@ class TestChoiceOfTheFile:
 
 
 class TestPackagedFiles:
-    def test_they_are_those_of_the_environments(self) -> None:
-        """The package has the files of config/ and no others."""
+    def test_the_package_has_the_files_of_the_environments(self) -> None:
+        """They are the files of config/, and no others."""
         source = ROOT / "config"
         assert sorted(path.stem for path in packaged_files().glob("*.yaml")) == list(ENVIRONMENTS)
         for name in ENVIRONMENTS:
             assert (packaged_files() / f"{name}.yaml").read_text() == (source / f"{name}.yaml").read_text()
 
     @pytest.mark.parametrize("name", ENVIRONMENTS)
-    def test_each_passes(self, name: str) -> None:
-        """With nothing set, and with everything set to the empty string."""
+    def test_each_file_is_valid(self, name: str) -> None:
+        """No variable is set, or every variable is empty."""
         plain = read_settings({}, environment=name)
         template = (packaged_files() / f"{name}.yaml").read_text()
         variables = [part.partition("}")[0].partition(":")[0] for part in template.split("${")[1:]]
@@ -162,14 +164,14 @@ class TestPackagedFiles:
         [("development", 1.0, 1.0), ("test", 1.0, 0.1), ("staging", 0.1, 0.1), ("production", 0.1, 0.1)],
     )
     def test_the_defaults_are_the_documented_ones(self, name: str, traces: float, profiles: float) -> None:
-        """Rates, personal data, debugging, release: as the table says."""
+        """The documentation's table has these rates, personal data, debugging and release."""
         sentry = sentry_of({}, name)
         assert (sentry.traces_sample_rate, sentry.profiles_sample_rate) == (traces, profiles)
         assert (sentry.send_default_pii, sentry.debug, sentry.release) == (False, False, None)
         assert (sentry.environment, str(sentry.dsn)) == (name, DSN)
 
     def test_sentry_is_off_without_a_dsn(self) -> None:
-        """Neither the destination nor the propagator is there."""
+        """There is neither the destination nor the propagator."""
         read = read_settings({"SENTRY_DSN": ""}, environment="production")
         assert read.sentry is None
         assert create_destinations(read) == ()
@@ -178,8 +180,8 @@ class TestPackagedFiles:
         assert [each.name for each in with_dsn.destinations] == ["sentry", "otlp", "otlp", "otlp"]
         assert with_dsn.document["propagator"]["composite"][-1] == {"sentry": None}
 
-    def test_opentelemetry_sees_nothing_of_ours(self) -> None:
-        """Our block and our destinations are taken out of what it is given."""
+    def test_opentelemetrys_part_has_nothing_of_ours(self) -> None:
+        """It has neither our block nor our destinations."""
         for name in ENVIRONMENTS:
             document = read_settings({"SENTRY_DSN": DSN}, environment=name).document
             assert "distribution" not in document
@@ -202,7 +204,7 @@ GOOD = [
     ("SENTRY_DEBUG", "off", "debug", False),
     ("SENTRY_RELEASE", "shop@1.2.3", "release", "shop@1.2.3"),
     ("SENTRY_RELEASE", "", "release", None),
-    # What YAML would read as a number, a time or a truth is still the name that was given.
+    # Text that YAML would read as a number, a time or a boolean stays the name that was given.
     *(("SENTRY_RELEASE", name, "release", name) for name in ("1.10", "0123456", "1234567", "12:30", "1_0", "on")),
     *(("SENTRY_RELEASE", name, "release", name) for name in ("2026-11-03", "null", "a: #b", "0x1f", "[1]", '"')),
 ]
@@ -228,19 +230,19 @@ PATHS = {
 
 class TestVariables:
     @pytest.mark.parametrize(("variable", "value", "field", "expected"), GOOD)
-    def test_a_good_value_arrives(self, variable: str, value: str, field: str, expected: Any) -> None:
-        """Each variable of the table, in every form that is allowed."""
+    def test_a_good_value_is_read(self, variable: str, value: str, field: str, expected: Any) -> None:
+        """Each variable of the table is read in every allowed form."""
         found = getattr(sentry_of({variable: value}), field)
         assert found == expected
         assert type(found) in (type(expected), float)
 
     @pytest.mark.parametrize("dsn", [DSN, ""])
     @pytest.mark.parametrize(("variable", "value", "allowed"), BAD)
-    def test_a_bad_value_is_refused(self, variable: str, value: str, allowed: str, dsn: str) -> None:
-        """The message names the variable, the file with its key, the value and what is allowed; DSN or not."""
-        with pytest.raises(ConfigurationError) as refused:
+    def test_a_bad_value_is_rejected(self, variable: str, value: str, allowed: str, dsn: str) -> None:
+        """The message names the variable, the file, the key, the value and what is allowed, even without a DSN."""
+        with pytest.raises(ConfigurationError) as raised:
             read_settings({variable: value, "SENTRY_DSN": dsn}, environment="staging")
-        message = str(refused.value)
+        message = str(raised.value)
         assert message.startswith(f"{variable} ({packaged_files() / 'staging.yaml'}: {PATHS[variable]}) is ")
         assert f"; allowed: {allowed}" in message
         assert value.strip("[].").lower() in message.lower()
@@ -261,39 +263,39 @@ class TestVariables:
             "https://hunter2@sentry.test:0/1",
         ],
     )
-    def test_a_bad_dsn_is_refused_and_not_shown(self, dsn: str) -> None:
-        """It may hold a secret even when it is no DSN."""
+    def test_a_bad_dsn_is_rejected_and_not_shown(self, dsn: str) -> None:
+        """Text that is no DSN may still be a secret."""
         assert not is_dsn(dsn)
-        with pytest.raises(ConfigurationError) as refused:
+        with pytest.raises(ConfigurationError) as raised:
             read_settings({"SENTRY_DSN": dsn}, environment="production")
-        message = str(refused.value)
+        message = str(raised.value)
         assert message.startswith("SENTRY_DSN (")
         assert "distribution.brain_otel.sentry.dsn) is (masked); allowed: a DSN such as " in message
         assert "hunter2" not in message
-        assert refused.value.__cause__ is None
+        assert raised.value.__cause__ is None
 
     @pytest.mark.parametrize(
         "dsn", [DSN, "http://a:b@127.0.0.1:9000/1", "https://k@o1.ingest.us.sentry.io/2", "https://k@host/path/3"]
     )
-    def test_a_dsn_is_known_by_its_form(self, dsn: str) -> None:
-        """With a port, a path, an old secret key."""
+    def test_every_form_of_a_dsn_is_accepted(self, dsn: str) -> None:
+        """A DSN may have a port, a path and an old secret key."""
         assert str(sentry_of({"SENTRY_DSN": dsn}).dsn) == dsn
 
     @given(st.text(alphabet="https:/@.[]0123456789ab%?#", max_size=40))
-    def test_what_we_take_for_a_dsn_sentry_takes_too(self, text: str) -> None:
-        """A DSN that passed here is not refused by sentry-sdk at run time."""
+    def test_sentry_sdk_accepts_every_accepted_dsn(self, text: str) -> None:
+        """sentry-sdk raises no error at run time for a DSN that passed."""
         from sentry_sdk.utils import Dsn
 
         if is_dsn(text):
             Dsn(text)
 
     @pytest.mark.parametrize(("word", "expected"), [("true", True), ("false", False), ("", False)])
-    def test_telemetry_can_be_switched_off(self, word: str, expected: bool) -> None:
-        """OTEL_SDK_DISABLED is OpenTelemetry's own switch."""
+    def test_telemetry_can_be_disabled(self, word: str, expected: bool) -> None:
+        """OTEL_SDK_DISABLED is OpenTelemetry's own variable."""
         assert read_settings({"OTEL_SDK_DISABLED": word}).disabled is expected
 
-    def test_the_resource_is_opentelemetrys(self) -> None:
-        """The service's name comes before the attributes, and its version is a release to fall back on."""
+    def test_the_resource_has_the_service_name_and_attributes(self) -> None:
+        """OTEL_SERVICE_NAME comes before the attributes, whose version is the fallback for the release."""
         environ = {
             "OTEL_RESOURCE_ATTRIBUTES": "service.name=low,service.version=1.10,team=a b",
             "OTEL_SERVICE_NAME": "0123: x",
@@ -339,11 +341,11 @@ class TestFilling:
     def test_variables_are_filled_in_as_specified(
         self, tmp_path: Path, template: str, environ: dict[str, str], expected: str
     ) -> None:
-        """References, defaults, escapes; what comes out is not looked at again, and is never YAML structure."""
+        """References, defaults and escapes work. A result is not filled in again and adds no YAML structure."""
         assert self.attribute(tmp_path, template, environ) == expected
 
-    def test_a_bare_value_gets_its_type_from_what_is_filled_in(self, tmp_path: Path) -> None:
-        """A number is a number, a truth a truth; in quotes both are text."""
+    def test_an_unquoted_value_gets_the_type_of_its_text(self, tmp_path: Path) -> None:
+        """A number and a boolean keep their types; in quotes both are text."""
         text = "disabled: ${A}\nattribute_limits:\n  attribute_count_limit: ${B}\n"
         read = from_text(tmp_path, text, {"A": "true", "B": "7"})
         assert read.disabled is True
@@ -351,13 +353,15 @@ class TestFilling:
         with pytest.raises(ConfigurationError, match=r"A \(.*given.yaml: disabled\) is 'true'"):
             from_text(tmp_path, 'disabled: "${A}"', {"A": "true"})
 
-    def test_keys_and_comments_are_left_alone(self, tmp_path: Path) -> None:
+    def test_keys_and_comments_are_not_filled_in(self, tmp_path: Path) -> None:
         """Only values are filled in."""
         with pytest.raises(ConfigurationError, match=r"distribution.brain_otel.\$\{A\} is 1; allowed: the keys"):
             from_text(tmp_path, "# ${A}\ndistribution: {brain_otel: {'${A}': 1}}", {"A": "sentry"})
 
-    def test_the_process_is_not_looked_at(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Given variables are all there is, and reading changes none of the process's own."""
+    def test_the_process_environment_is_not_read_if_variables_are_given(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Reading does not change the process's variables either."""
         monkeypatch.setenv("SENTRY_DSN", "no dsn")
         monkeypatch.setenv("SENTRY_ENVIRONMENT", "../x")
         monkeypatch.setenv("OTEL_CONFIG_FILE", "/nowhere")
@@ -365,8 +369,8 @@ class TestFilling:
         assert read_settings({}).environment == "development"
         assert dict(os.environ) == before
 
-    def test_the_process_is_the_default(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Without variables given, the process's own are read."""
+    def test_the_process_environment_is_read_by_default(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """No variables are passed in."""
         monkeypatch.delenv("OTEL_CONFIG_FILE", raising=False)
         monkeypatch.setenv("SENTRY_ENVIRONMENT", "test")
         monkeypatch.setenv("SENTRY_DSN", DSN)
@@ -376,7 +380,7 @@ class TestFilling:
 
 class TestFile:
     def test_merge_keys_and_anchors_work(self, tmp_path: Path) -> None:
-        """As in any YAML file, with variables in the shared part."""
+        """The shared part can have variables."""
         text = """
 resource:
   attributes:
@@ -390,15 +394,15 @@ resource:
             {"name": "service.namespace", "value": "x"},
         ]
 
-    def test_shared_parts_may_have_a_place_of_their_own(self, tmp_path: Path) -> None:
-        """A top-level key that begins with `x-` is the user's."""
+    def test_a_key_that_begins_with_x_is_the_users(self, tmp_path: Path) -> None:
+        """Anchors can be under such a top-level key."""
         sampler = "{trace_id_ratio_based: {ratio: *rate}}"
         text = f"x-rate: &rate 0.5\ntracer_provider: {{processors: [{{memory: }}], sampler: {sampler}}}"
         provider = from_text(tmp_path, text).document["tracer_provider"]
         assert provider["sampler"] == {"trace_id_ratio_based": {"ratio": 0.5}}
 
-    def test_json_is_yaml(self, tmp_path: Path) -> None:
-        """The declarative format may be written as JSON."""
+    def test_a_file_may_be_json(self, tmp_path: Path) -> None:
+        """OpenTelemetry's declarative format allows it."""
         path = write(tmp_path / "given.json", '{"file_format": "1.1", "disabled": true}')
         assert read_settings({}, config_file=path).disabled is True
 
@@ -417,12 +421,12 @@ resource:
             ("disabled: 0000-99-99", "cannot be parsed"),
         ],
     )
-    def test_what_is_no_good_yaml_is_refused(self, tmp_path: Path, text: str, expected: str) -> None:
-        """With the file's name and the reason, in one line, quickly."""
-        with pytest.raises(ConfigurationError, match=r"given\.yaml") as refused:
+    def test_bad_yaml_is_rejected(self, tmp_path: Path, text: str, expected: str) -> None:
+        """The message has the file's name and the reason in one line."""
+        with pytest.raises(ConfigurationError, match=r"given\.yaml") as raised:
             from_text(tmp_path, text)
-        assert expected in str(refused.value)
-        assert "\n" not in str(refused.value)
+        assert expected in str(raised.value)
+        assert "\n" not in str(raised.value)
 
     @pytest.mark.parametrize(
         ("content", "expected"),
@@ -437,25 +441,25 @@ resource:
             (b"disabled: false\n", "the top level is .*; allowed: a mapping with .*file_format"),
         ],
     )
-    def test_what_is_no_configuration_is_refused(self, tmp_path: Path, content: bytes, expected: str) -> None:
-        """Empty, no mapping, not text, too large, not of the format."""
+    def test_a_file_that_is_no_configuration_is_rejected(self, tmp_path: Path, content: bytes, expected: str) -> None:
+        """It is empty, no mapping, not text, too large, or not of the format."""
         path = tmp_path / "given.yaml"
         path.write_bytes(content)
-        with pytest.raises(ConfigurationError, match=expected) as refused:
+        with pytest.raises(ConfigurationError, match=expected) as raised:
             read_settings({}, config_file=path)
-        assert str(path) in str(refused.value)
+        assert str(path) in str(raised.value)
 
     @pytest.mark.parametrize(("name", "reason"), [("missing.yaml", "No such file"), ("folder", "Is a directory")])
     def test_a_file_that_cannot_be_read_is_an_error(self, tmp_path: Path, name: str, reason: str) -> None:
-        """What was asked for by name is not replaced by something else."""
+        """No other file replaces one that the user names."""
         (tmp_path / "folder").mkdir()
         for environ, argument in (({}, tmp_path / name), ({"OTEL_CONFIG_FILE": str(tmp_path / name)}, None)):
-            with pytest.raises(ConfigurationError, match=reason) as refused:
+            with pytest.raises(ConfigurationError, match=reason) as raised:
                 read_settings(environ, config_file=argument)
-            assert str(tmp_path / name) in str(refused.value)
+            assert str(tmp_path / name) in str(raised.value)
 
-    def test_an_alias_bomb_costs_nothing(self, tmp_path: Path) -> None:
-        """Shared nodes are walked once, however often they are named."""
+    def test_an_alias_bomb_is_cheap(self, tmp_path: Path) -> None:
+        """Each shared node is visited once."""
         levels = "".join(f"  - &l{n} [{', '.join([f'*l{n - 1}'] * 9)}]\n" for n in range(1, 30))
         with pytest.raises(ConfigurationError, match="aliases unfold to more than 100000 values"):
             from_text(tmp_path, "x-own:\n  - &l0 [x]\n" + levels)
@@ -489,55 +493,57 @@ resource:
             ("disabled: 1", "disabled is 1", "true or false"),
         ],
     )
-    def test_what_does_not_belong_is_refused(self, tmp_path: Path, text: str, place: str, allowed: str) -> None:
-        """An unknown key or a wrong type is named with its place and what may stand there."""
-        with pytest.raises(ConfigurationError) as refused:
+    def test_an_unknown_key_or_a_wrong_type_is_rejected(
+        self, tmp_path: Path, text: str, place: str, allowed: str
+    ) -> None:
+        """The message names the place and what is allowed there."""
+        with pytest.raises(ConfigurationError) as raised:
             from_text(tmp_path, text)
-        message = str(refused.value)
+        message = str(raised.value)
         assert place in message
         assert allowed in message.partition("; allowed: ")[2]
         assert str(tmp_path / "given.yaml") in message
 
     def test_secrets_of_a_file_are_not_shown(self, tmp_path: Path) -> None:
-        """Neither a DSN written into the file nor an exporter's headers."""
+        """The message shows neither a DSN in the file nor an exporter's headers."""
         for text in (
             "distribution: {brain_otel: {sentry: {dsn: hunter2}}}",
             "distribution: {brain_otel: {sentry: {dsn: [hunter2]}}}",
             "tracer_provider: {processors: [{batch: {exporter: {otlp_http: {headers: hunter2}}}}]}",
         ):
-            with pytest.raises(ConfigurationError, match=r"is \(masked\)") as refused:
+            with pytest.raises(ConfigurationError, match=r"is \(masked\)") as raised:
                 from_text(tmp_path, text)
-            assert "hunter2" not in str(refused.value)
+            assert "hunter2" not in str(raised.value)
 
     def test_a_whole_block_with_a_secret_in_it_is_not_shown(self, tmp_path: Path) -> None:
-        """A wrong key beside a DSN does not print the DSN."""
+        """The message about a wrong key beside a DSN does not show the DSN."""
         for text in (
             f"distribution: {{brain_otel: [{{sentry: {{dsn: '{DSN}'}}}}]}}",
             f"distribution: {{brain_otel: {{sentri: {{dsn: '{DSN}'}}}}}}",
             f"distributions: {{brain_otel: {{sentry: {{dsn: '{DSN}'}}}}}}",
             "tracer_provider: {processors: [{batch: {exporter: {otlp_http: {header: [{value: 'public@'}]}}}}]}",
         ):
-            with pytest.raises(ConfigurationError) as refused:
+            with pytest.raises(ConfigurationError) as raised:
                 from_text(tmp_path, text)
-            assert "public@" not in str(refused.value)
+            assert "public@" not in str(raised.value)
 
     @pytest.mark.parametrize(
         ("value", "expected"), [("contrib", "contrib"), ("native", "native"), ("off", "off"), ("false", "off")]
     )
     def test_fastapi_can_be_chosen(self, tmp_path: Path, value: str, expected: str) -> None:
-        """`off` is a word here, though YAML reads it as false."""
+        """`off` is one of the words, although YAML reads it as false."""
         read = from_text(tmp_path, f"distribution: {{brain_otel: {{instrumentation: {{fastapi: {value}}}}}}}")
         assert read.instrumentation.fastapi == expected
 
-    def test_libraries_can_be_switched_off(self, tmp_path: Path) -> None:
-        """Each on its own; the others keep their defaults."""
+    def test_each_library_can_be_turned_off(self, tmp_path: Path) -> None:
+        """The others keep their defaults."""
         text = "distribution: {brain_otel: {instrumentation: {redis: off, sqlalchemy_connect_spans: yes}}}"
         chosen = from_text(tmp_path, text).instrumentation
         assert (chosen.redis, chosen.sqlalchemy_connect_spans) == (False, True)
         assert (chosen.httpx, chosen.sqlalchemy, chosen.asyncio, chosen.fastapi) == (True, True, True, "contrib")
 
-    def test_options_of_a_destination_arrive(self, tmp_path: Path) -> None:
-        """What stands under its name is handed to it, in the order of the file."""
+    def test_a_destination_gets_its_options(self, tmp_path: Path) -> None:
+        """Destinations are in the order of the file, each with the values under its name."""
         text = "tracer_provider: {processors: [{memory: }, {console: {a: 1}}]}"
         read = from_text(tmp_path, text)
         assert [(each.name, each.values) for each in read.destinations] == [
@@ -546,23 +552,23 @@ resource:
         ]
 
 
-class TestWhatUpstreamSees:
-    def test_an_environment_of_the_users_own_stays(self) -> None:
-        """Also where it is given in a list of pairs."""
+class TestOpenTelemetrysPart:
+    def test_the_files_own_environment_attribute_stays(self) -> None:
+        """A list of pairs counts too."""
         environ = {"OTEL_RESOURCE_ATTRIBUTES": "team=ops,deployment.environment.name=prod-eu"}
         read = read_settings(environ, environment="production")
         names = [each["name"] for each in read.document["resource"]["attributes"]]
         assert "deployment.environment.name" not in names
 
-    def test_an_environment_that_is_left_empty_is_ours_to_give(self) -> None:
-        """An empty value is none, in a list of pairs as elsewhere."""
+    def test_an_empty_environment_attribute_is_replaced(self) -> None:
+        """An empty value counts as none in a list of pairs too."""
         environ = {"OTEL_RESOURCE_ATTRIBUTES": "deployment.environment.name=,team=ops"}
         read = read_settings(environ, environment="production")
         found = [each["value"] for each in read.document["resource"]["attributes"] if "deployment" in each["name"]]
         assert found == ["production"]
 
-    def test_a_representation_holds_no_secret(self) -> None:
-        """Settings end up in logs."""
+    def test_the_repr_of_settings_has_no_secret(self) -> None:
+        """Settings may be logged."""
         environ = {"SENTRY_DSN": "http://hunter2@127.0.0.1:9/1", "OTEL_EXPORTER_OTLP_HEADERS": "api-key=hunter2"}
         read = read_settings(environ, environment="staging")
         assert "hunter2" not in repr(read)
@@ -594,8 +600,8 @@ class TestRate:
 
 
 class TestProvenance:
-    def test_an_error_names_the_variable_only_where_there_is_one(self, tmp_path: Path) -> None:
-        """A value written in the file is the file's, also next to one that is not."""
+    def test_an_error_names_the_variable_if_there_is_one(self, tmp_path: Path) -> None:
+        """A value without a variable is the file's own, even beside one with a variable."""
         path = write(tmp_path / "given.yaml", TOP + "resource: {attributes_list: '${A}${B}', schema_url: x}")
         document = read_document(path, {})
         filled = document.error(("resource", "attributes_list"), "v", "w")
@@ -605,26 +611,26 @@ class TestProvenance:
         )
 
     def test_one_secret_variable_of_several_masks_the_value(self, tmp_path: Path) -> None:
-        """Whichever of them it is."""
+        """It need not be the first."""
         text = "resource: {schema_url: 'http://${HOST}/${MY_TOKEN}'}"
         document = read_document(write(tmp_path / "given.yaml", TOP + text), {"HOST": "h", "MY_TOKEN": "x"})
         message = str(document.error(("resource", "schema_url"), "http://h/x", "w"))
         assert message == f"HOST ({tmp_path}/given.yaml: resource.schema_url) is (masked); allowed: w"
 
     def test_the_source_is_the_file_that_was_read(self, tmp_path: Path) -> None:
-        """For messages and for `brain-otel config`."""
+        """Messages and `brain-otel config` show it."""
         assert from_text(tmp_path, "").source == str(tmp_path / "given.yaml")
 
     def test_a_long_value_is_shortened(self, tmp_path: Path) -> None:
-        """A message stays one that can be read."""
-        with pytest.raises(ConfigurationError) as refused:
+        """The message stays readable."""
+        with pytest.raises(ConfigurationError) as raised:
             from_text(tmp_path, "disabled: '" + "x" * 5_000 + "'")
-        assert len(str(refused.value).replace(str(tmp_path), "")) < 300
+        assert len(str(raised.value).replace(str(tmp_path), "")) < 300
 
 
 class TestSettings:
-    def test_a_secret_never_shows(self) -> None:
-        """Not in `repr`, not in that of what holds it, not in formatting with `!r`; only `str` gives it."""
+    def test_a_secret_is_never_shown(self) -> None:
+        """Only `str()` returns it: not `repr()`, nor that of an object that holds it, nor `!r`."""
         secret = Secret("hunter2")
         read = read_settings({"SENTRY_DSN": "https://hunter2@sentry.test/1"}, environment="production")
         for shown in (repr(secret), f"{secret!r}", repr([secret]), repr(read), repr(read.sentry), f"{read!s}"):
@@ -636,13 +642,13 @@ class TestSettings:
         assert pickle.loads(pickle.dumps(copy.deepcopy(secret))) == secret
 
     def test_settings_are_frozen(self) -> None:
-        """Nobody changes them behind another's back."""
+        """Assigning to a field raises."""
         read = read_settings({})
         with pytest.raises(AttributeError):
             read.environment = "other"  # type: ignore[misc]
 
     def test_reading_needs_no_heavy_imports(self) -> None:
-        """Neither sentry-sdk nor FastAPI is imported to read settings."""
+        """Reading settings imports neither sentry-sdk nor FastAPI."""
         code = """
 import sys
 from brain_otel.configuration.loading import read_settings
@@ -652,8 +658,8 @@ print([name for name in ("sentry_sdk", "fastapi") if name in sys.modules])
         done = run_python(code)
         assert (done.stdout.strip(), done.stderr) == ("[]", "")
 
-    def test_the_schema_is_the_installed_packages(self) -> None:
-        """A pin: upstream keeps its schema where we read it."""
+    def test_the_installed_package_has_the_schema(self) -> None:
+        """A pin: upstream keeps its schema at the place where we read it."""
         assert (resources.files("opentelemetry.configuration") / "schema.json").is_file()
 
 
@@ -679,7 +685,7 @@ list: [a, "b", 'c', 1.5, 0x10, 1e3, .inf]
 
 @pytest.mark.parametrize("name", [*(path.name for path in packaged_files().glob("*.yaml")), "odd"])
 def test_a_file_is_read_the_same_without_libyaml(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """PyYAML may have been built without it; a value, and what gave it, are the same."""
+    """PyYAML may be built without it. Values and their variables are the same."""
     path = packaged_files() / name
     if name == "odd":
         path = tmp_path / "odd.yaml"
@@ -694,8 +700,8 @@ def test_a_file_is_read_the_same_without_libyaml(name: str, tmp_path: Path, monk
     assert read.data
 
 
-def test_what_libyaml_refuses_is_read_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A key without a value in brackets, as propagators have."""
+def test_a_file_that_libyaml_rejects_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One is a key without a value in brackets, as lists of propagators have it."""
     path = tmp_path / "given.yaml"
     path.write_text("composite: [tracecontext:, baggage:]")
     assert read_document(path, {}).data == {"composite": [{"tracecontext": None}, {"baggage": None}]}
@@ -705,10 +711,8 @@ def test_what_libyaml_refuses_is_read_all_the_same(tmp_path: Path, monkeypatch: 
 
 
 @pytest.mark.parametrize("text", ["a: [1, 2", "a: b: c", "a: *missing", "\tb: 1", "[" * 2_000, "a: !!python/none x"])
-def test_a_broken_file_is_refused_in_pyyamls_words(
-    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """With libyaml and without."""
+def test_the_error_for_a_broken_file_is_pyyamls(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message is the same with and without libyaml."""
     path = tmp_path / "broken.yaml"
     path.write_text(text)
     found = []
@@ -746,8 +750,8 @@ SECRETS = st.sampled_from(
 
 @settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(key=st.sampled_from(nodes(WHOLE)[1:]), secret=SECRETS, kind=st.sampled_from(["value", "key", "item", "inner"]))
-def test_no_refusal_tells_a_secret(tmp_path: Path, key: tuple[Any, ...], secret: str, kind: str) -> None:
-    """Wherever it stands in a file: as a value, as a key, in a list, in a mapping."""
+def test_no_error_shows_a_secret(tmp_path: Path, key: tuple[Any, ...], secret: str, kind: str) -> None:
+    """The secret may be a value, a key, in a list or in a mapping, at any place of the file."""
     data = copy.deepcopy(WHOLE)
     parent = data
     for part in key[:-1]:
@@ -760,16 +764,16 @@ def test_no_refusal_tells_a_secret(tmp_path: Path, key: tuple[Any, ...], secret:
     path = write(tmp_path / "given.yaml", yaml.safe_dump(data, allow_unicode=True))
     try:
         create_destinations(read_settings({}, config_file=path))
-    except ConfigurationError as refused:
-        assert KEY not in "".join(traceback.format_exception(refused))  # noqa: PT017  # some are no mistakes
+    except ConfigurationError as raised:
+        assert KEY not in "".join(traceback.format_exception(raised))  # noqa: PT017  # some are no mistakes
 
 
 @settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(key=st.sampled_from(nodes(WHOLE)[1:]), value=ANYTHING, add=st.booleans())
-def test_nothing_but_a_configuration_error_comes_of_a_file(
+def test_a_file_is_read_or_raises_a_configuration_error(
     tmp_path: Path, key: tuple[Any, ...], value: Any, add: bool
 ) -> None:
-    """Whatever stands in whatever place of a file, it is good or it is refused in words."""
+    """Whatever value is at whatever place, no other exception is raised."""
     data = copy.deepcopy(WHOLE)
     parent = data
     for part in key[:-1]:
@@ -783,5 +787,5 @@ def test_nothing_but_a_configuration_error_comes_of_a_file(
     path = write(tmp_path / "given.yaml", yaml.safe_dump(data, allow_unicode=True))
     try:
         read_settings({"SENTRY_DSN": DSN}, config_file=path)
-    except ConfigurationError as refused:
-        assert "; allowed: " in str(refused)  # noqa: PT017  # most examples are refused, some are not
+    except ConfigurationError as raised:
+        assert "; allowed: " in str(raised)  # noqa: PT017  # most examples are raised, some are not

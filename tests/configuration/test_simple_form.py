@@ -1,4 +1,4 @@
-"""Tests of files of the usual form: as OpenTelemetry's own configuration has them, without its import."""
+"""Tests of files of the simple form: the result is that of OpenTelemetry's own configuration, without its import."""
 
 import copy
 import json
@@ -20,7 +20,7 @@ from tests.support.tiers import quick_first
 
 SCHEMA = json.loads((resources.files("opentelemetry.configuration") / "schema.json").read_text(encoding="utf-8"))
 
-USUAL = {
+SIMPLE = {
     "nothing but a destination": "tracer_provider: {processors: [{memory: }]}",
     "an empty file": "disabled: ",
     "every kind of attribute": """
@@ -45,7 +45,7 @@ resource:
     "one propagator": "propagator: {composite: [{sentry: }]}",
 }
 
-UNUSUAL = {
+OTHER = {
     "a newer format": "{file_format: '1.2'}",
     "limits": "tracer_provider: {limits: {event_count_limit: 3}, processors: [{memory: {}}]}",
     "an exporter of OpenTelemetry's": "tracer_provider: {processors: [{simple: {exporter: {console: }}}]}",
@@ -59,14 +59,14 @@ UNUSUAL = {
     "a level": "log_level: warn",
 }
 
-TELL = """
+SET_UP = """
 import json, logging, os, sys
 from opentelemetry import _logs, metrics, propagate, trace
 import brain_otel, brain_otel.configuration.loading
 if os.environ["WAY"] == "upstream":
     brain_otel.configuration.loading.is_simple_form = lambda data: False
 brain_otel.setup(config_file=os.environ["FILE"])
-if os.environ["WAY"] == "usual":
+if os.environ["WAY"] == "simple":
     assert not {"opentelemetry.configuration", "jsonschema"} & sys.modules.keys()
 def described(value):
     if type(value).__module__.startswith(("opentelemetry", "brain_otel")):
@@ -90,21 +90,21 @@ providers = {
     "metrics": metrics.get_meter_provider(),
     "logs": _logs.get_logger_provider(),
 }
-told = {name: described(each) for name, each in providers.items()}
-told["propagator"] = described(propagate.get_global_textmap())
-told["fields"] = sorted(propagate.get_global_textmap().fields)
-told["level"] = logging.getLogger("opentelemetry").level
+result = {name: described(each) for name, each in providers.items()}
+result["propagator"] = described(propagate.get_global_textmap())
+result["fields"] = sorted(propagate.get_global_textmap().fields)
+result["level"] = logging.getLogger("opentelemetry").level
 for name, each in providers.items():
     resource = getattr(each, "resource", None) or getattr(getattr(each, "_sdk_config", None), "resource", None)
     if resource is not None:
-        told[name]["resource"] = {key: value for key, value in resource.attributes.items() if "instance" not in key}
-        told[name]["schema"] = resource.schema_url
-print(json.dumps(told))
+        result[name]["resource"] = {key: value for key, value in resource.attributes.items() if "instance" not in key}
+        result[name]["schema"] = resource.schema_url
+print(json.dumps(result))
 """
 
 
-def told(way: str, file: Path, variables: dict[str, str]) -> Any:
-    done = run_python(TELL, {**variables, "WAY": way, "FILE": str(file)})
+def set_up(way: str, file: Path, variables: dict[str, str]) -> Any:
+    done = run_python(SET_UP, {**variables, "WAY": way, "FILE": str(file)})
     assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
     return json.loads(done.stdout)
 
@@ -119,7 +119,7 @@ VARIABLES = {
     "SENTRY_DSN": "http://key@127.0.0.1:9/1",
     "OTEL_SERVICE_NAME": "shop",
     "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9",
-    # None of these is for a set-up by a file.
+    # A set-up by a file ignores these.
     "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT": "3",
     "OTEL_SPAN_EVENT_COUNT_LIMIT": "3",
     "OTEL_SPAN_LINK_COUNT_LIMIT": "3",
@@ -133,23 +133,23 @@ VARIABLES = {
 }
 
 
-@pytest.mark.parametrize("text", quick_first(USUAL.values(), 5), ids=USUAL)
-def test_providers_are_those_that_opentelemetry_would_make(tmp_path: Path, text: str) -> None:
+@pytest.mark.parametrize("text", quick_first(SIMPLE.values(), 5), ids=SIMPLE)
+def test_the_providers_are_those_that_opentelemetry_would_create(tmp_path: Path, text: str) -> None:
     file = in_file(tmp_path, text)
     assert read_settings({}, config_file=file).simple_form
-    assert told("usual", file, VARIABLES) == told("upstream", file, VARIABLES)
+    assert set_up("simple", file, VARIABLES) == set_up("upstream", file, VARIABLES)
 
 
 @pytest.mark.parametrize("environment", ["development", "production", "staging", "test"])
-def test_packaged_files_are_usual(environment: str) -> None:
+def test_packaged_files_have_the_simple_form(environment: str) -> None:
     file = packaged_files() / f"{environment}.yaml"
-    simple_form = told("usual", file, VARIABLES)
-    assert simple_form == told("upstream", file, VARIABLES)
+    simple_form = set_up("simple", file, VARIABLES)
+    assert simple_form == set_up("upstream", file, VARIABLES)
     assert simple_form["traces"]["resource"]["service.name"] == "shop"
 
 
-@pytest.mark.parametrize("text", UNUSUAL.values(), ids=UNUSUAL)
-def test_what_is_not_usual_goes_opentelemetrys_way(tmp_path: Path, text: str) -> None:
+@pytest.mark.parametrize("text", OTHER.values(), ids=OTHER)
+def test_other_files_go_through_opentelemetrys_loader(tmp_path: Path, text: str) -> None:
     data = {"file_format": "1.1", **yaml.safe_load(text)}
     assert not list(Draft202012Validator(SCHEMA).iter_errors(data))
     assert not is_simple_form(data)
@@ -166,7 +166,7 @@ ODD: list[Any] = [
 ]
 WHOLE = [
     *(read_document(packaged_files() / f"{name}.yaml", {}).data for name in ("test", "production")),
-    *({"file_format": "1.1", **yaml.safe_load(text)} for text in USUAL.values()),
+    *({"file_format": "1.1", **yaml.safe_load(text)} for text in SIMPLE.values()),
 ]
 
 
@@ -175,8 +175,8 @@ def places(value: Any, key: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return [key, *(each for name, inner in items for each in places(inner, (*key, name)))]
 
 
-def test_a_usual_document_is_as_the_schema_says() -> None:
-    """Whatever is put in whatever place: what is not checked against the schema would have passed."""
+def test_a_file_of_the_simple_form_matches_the_schema() -> None:
+    """Put odd values at every place: no file of the simple form is one that the schema rejects."""
     validator = Draft202012Validator(SCHEMA)
     simple_form = 0
     for whole in WHOLE:

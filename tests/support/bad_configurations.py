@@ -1,4 +1,4 @@
-"""Bad configurations: a file, variables, and how `setup()` refuses them."""
+"""Wrong configurations: a file, variables, and the error that `setup()` raises."""
 
 from dataclasses import dataclass, field
 
@@ -16,17 +16,17 @@ PRODUCTION = {"SENTRY_ENVIRONMENT": "production", "OTEL_EXPORTER_OTLP_ENDPOINT":
 
 @dataclass(frozen=True, kw_only=True)
 class Bad:
-    """A bad configuration, and the message: how it begins and what it says is allowed."""
+    """A wrong configuration, how its message begins, and what the message says is allowed."""
 
     name: str
     text: str | bytes | None
-    """The file; None for the packaged one. Without `file_format`, one is put before it."""
+    """The file's text, to which `file_format` is added; bytes are the whole file, and None is the packaged file."""
     begins: str
-    """``{file}`` is the file, ``{packaged}`` the folder of the packaged ones, ``{folder}`` the test's."""
+    """``{file}`` is the file, ``{packaged}`` the folder of packaged files, ``{folder}`` the test's folder."""
     allowed: str
     environ: dict[str, str] = field(default_factory=dict)
     secret: str = "hunter2"
-    """What must not be shown."""
+    """Text that must not be shown."""
 
 
 CASES: list[Bad] = []
@@ -64,7 +64,7 @@ def metrics(exporter: str, more: str = "") -> str:
 
 # fmt: off
 
-# The block of ours
+# Our block
 bad("unknown block", "distribution: {brain_otel: {sentri: {}}}",
     "{file}: distribution.brain_otel.sentri is an empty mapping", "the keys sentry, instrumentation")
 bad("block of the wrong type", "distribution: {brain_otel: 7}", "{file}: distribution.brain_otel is 7", "a mapping")
@@ -145,7 +145,7 @@ bad("ratio in a file", "tracer_provider: {processors: [{memory: }], sampler: {tr
 bad("ratio not a number",
     "tracer_provider: {processors: [{memory: }], sampler: {trace_id_ratio_based: {ratio: .nan}}}",
     "{file}: tracer_provider.sampler.trace_id_ratio_based.ratio is nan", "a number from 0 to 1")
-bad("number that is none", "resource: {attributes: [{name: a, value: .nan}]}",
+bad("number that is not finite", "resource: {attributes: [{name: a, value: .nan}]}",
     "{file}: resource.attributes.0.value is nan", "a finite number")
 bad("unknown sampler", "tracer_provider: {processors: [{memory: }], sampler: {some_times: {}}}",
     "{file}: tracer_provider cannot be made (", "OpenTelemetry's SDK")
@@ -245,14 +245,14 @@ bad("simple with unknown exporter for logs", logs("{simple: {exporter: {zipkin: 
 bad("otlp_grpc compression", spans("{batch: {exporter: {otlp_grpc: {compression: zip}}}}"),
     f"{P0}.batch cannot be made (Unsupported compression value 'zip'", "otlp_http, otlp_grpc")
 bad("batch above its queue", spans("{batch: {max_queue_size: 5, max_export_batch_size: 6, exporter: {console: }}}"),
-    f"{P0}.batch cannot be made (max_export_batch_size must be less", "otlp_http")
+    f"{P0}.batch cannot be made (max_export_batch_size must be less", "what OpenTelemetry's batch processor takes")
 bad("batch without delay", spans("{batch: {schedule_delay: 0, exporter: {console: }}}"),
-    f"{P0}.batch cannot be made (schedule_delay_millis must be positive", "otlp_http")
+    f"{P0}.batch cannot be made (schedule_delay_millis must be positive", "what OpenTelemetry's batch processor takes")
 bad("plugin of metrics in OpenTelemetry's", metrics("{otlp_grpc: {compression: zip}}"),
     "{file}: meter_provider.readers.0.periodic.exporter.otlp_grpc cannot be made (Unsupported compression",
-    "what OpenTelemetry's exporter takes")
+    "otlp_http, otlp_grpc, console")
 
-# Secrets, in the wrong place and in the right one
+# Secrets, in the wrong and the right place
 for name, dsn in {
     "no address": "hunter2",
     "no key": "https://sentry.io/42",

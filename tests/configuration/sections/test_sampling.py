@@ -1,4 +1,4 @@
-"""Tests of the file's block about sampling: what is read, and what is refused."""
+"""Tests of the block `sampling`."""
 
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ def read(folder: Path, sampling: str, rate: float = 1.0, **environ: str) -> Sett
 
 
 def test_everything_is_read(tmp_path: Path) -> None:
-    """Text, numbers and booleans, from the file and from variables."""
+    """Text, numbers and booleans may come from the file and from variables."""
     sampling = """
       rules:
         - {route: "/missions/*", method: POST, environment: production, rate: "${MISSIONS:-0.5}", per_second: 10}
@@ -54,13 +54,13 @@ def test_everything_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("sampling", ["", "{}", "{rules: , destinations: , tail: }", "{rules: []}"])
-def test_nothing_is_nothing(tmp_path: Path, sampling: str) -> None:
-    """The head's rate, and no tail."""
+def test_an_empty_block_has_the_defaults(tmp_path: Path, sampling: str) -> None:
+    """There are no rules and no tail."""
     assert read(tmp_path, sampling).sampling == SamplingSettings()
 
 
-def test_a_tail_with_nothing_in_it_is_on(tmp_path: Path) -> None:
-    """With its defaults."""
+def test_an_empty_tail_is_on(tmp_path: Path) -> None:
+    """It has its defaults."""
     assert read(tmp_path, "{tail: {}}").sampling.tail == TailSettings()
 
 
@@ -68,17 +68,15 @@ def test_a_tail_with_nothing_in_it_is_on(tmp_path: Path) -> None:
     ("sampling", "rate", "expected"),
     [("{destinations: {sentry: 0.1}}", 1.0, 0.1), ("{destinations: {console: 0.1}}", 0.5, 0.5), ("{}", 0.5, 0.5)],
 )
-def test_the_rate_that_sentry_sdk_is_given_is_sentrys_share(
-    tmp_path: Path, sampling: str, rate: float, expected: float
-) -> None:
-    """And so is what `setup()` says when all is ready."""
+def test_sentrys_rate_is_its_share_of_all_traces(tmp_path: Path, sampling: str, rate: float, expected: float) -> None:
+    """sentry-sdk gets this rate, and `setup()` logs it."""
     sentry = read(tmp_path, sampling, rate).sentry
     assert sentry is not None
     assert sentry.traces_sample_rate == expected
 
 
-def test_the_variable_may_be_sentrys_share(tmp_path: Path) -> None:
-    """All on the console, and in Sentry as many as the documented variable says."""
+def test_the_variable_may_set_the_share_of_sentry(tmp_path: Path) -> None:
+    """The console gets every trace, and Sentry the share that SENTRY_TRACES_SAMPLE_RATE sets."""
     sampling = "{destinations: {sentry: '${SENTRY_TRACES_SAMPLE_RATE:-0.1}'}}"
     path = tmp_path / "given.yaml"
     path.write_text(
@@ -156,29 +154,29 @@ BAD: list[tuple[str, str, str, str]] = [
 
 
 @pytest.mark.parametrize(("sampling", "place", "value", "allowed"), BAD, ids=[each[0] for each in BAD])
-def test_what_is_wrong_is_refused(tmp_path: Path, sampling: str, place: str, value: str, allowed: str) -> None:
-    """With the place, the value and what is allowed; on a machine without a DSN too."""
-    with pytest.raises(ConfigurationError) as refused:
+def test_a_wrong_value_is_rejected(tmp_path: Path, sampling: str, place: str, value: str, allowed: str) -> None:
+    """The message has the place, the value and what is allowed."""
+    with pytest.raises(ConfigurationError) as raised:
         read(tmp_path, sampling)
-    assert str(refused.value).endswith(f"given.yaml: {PLACE}{place} is {value}; allowed: {allowed}")
+    assert str(raised.value).endswith(f"given.yaml: {PLACE}{place} is {value}; allowed: {allowed}")
 
 
 @pytest.mark.parametrize(("rules", "most"), [("", "0.25"), ("rules: [{route: /a, rate: 0.5}], ", "0.5")])
-def test_a_share_above_what_is_recorded_is_refused(tmp_path: Path, rules: str, most: str) -> None:
-    """Whether the file or the variable has lowered it."""
+def test_a_share_above_the_recorded_rate_is_rejected(tmp_path: Path, rules: str, most: str) -> None:
+    """The rate may come from the file or from the variable."""
     environments: list[dict[str, Any]] = [{"rate": 0.25}, {"SENTRY_TRACES_SAMPLE_RATE": "0.25"}]
     for given in environments:
-        with pytest.raises(ConfigurationError) as refused:
+        with pytest.raises(ConfigurationError) as raised:
             read(tmp_path, f"{{{rules}destinations: {{console: 0.75}}}}", **given)
-        assert str(refused.value).endswith(
+        assert str(raised.value).endswith(
             f"{PLACE}.destinations.console is 0.75; "
             f"allowed: a number from 0 to {most}, the highest rate at which traces are recorded"
         )
         assert read(tmp_path, f"{{{rules}destinations: {{console: {most}}}}}", **given).sampling.destinations
 
 
-def test_the_variable_that_gave_it_is_named(tmp_path: Path) -> None:
-    """As everywhere."""
-    with pytest.raises(ConfigurationError) as refused:
+def test_the_error_names_the_variable(tmp_path: Path) -> None:
+    """Shares can come from variables too."""
+    with pytest.raises(ConfigurationError) as raised:
         read(tmp_path, "{destinations: {sentry: '${SENTRY_TRACES_SAMPLE_RATE}'}}", 1.0, SENTRY_TRACES_SAMPLE_RATE="x")
-    assert "SENTRY_TRACES_SAMPLE_RATE" in str(refused.value)
+    assert "SENTRY_TRACES_SAMPLE_RATE" in str(raised.value)
