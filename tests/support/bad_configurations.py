@@ -247,7 +247,8 @@ bad("otlp_grpc compression", spans("{batch: {exporter: {otlp_grpc: {compression:
 bad("batch above its queue", spans("{batch: {max_queue_size: 5, max_export_batch_size: 6, exporter: {console: }}}"),
     f"{P0}.batch cannot be made (max_export_batch_size must be less", "what OpenTelemetry's batch processor takes")
 bad("batch without delay", spans("{batch: {schedule_delay: 0, exporter: {console: }}}"),
-    f"{P0}.batch cannot be made (schedule_delay_millis must be positive", "what OpenTelemetry's batch processor takes")
+    f"{P0}.batch cannot be made (schedule_delay_millis must be positive",
+    "what OpenTelemetry's batch processor takes")
 bad("plugin of metrics in OpenTelemetry's", metrics("{otlp_grpc: {compression: zip}}"),
     "{file}: meter_provider.readers.0.periodic.exporter.otlp_grpc cannot be made (Unsupported compression",
     "otlp_http, otlp_grpc, console")
