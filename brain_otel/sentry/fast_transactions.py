@@ -26,7 +26,6 @@ from sentry_sdk.serializer import serialize
 
 from brain_otel.configuration.hooks import hooks
 from brain_otel.privacy import policy
-from brain_otel.runtime.fast_paths import fast_paths_enabled
 from brain_otel.runtime.guard import caught
 from brain_otel.sentry.before_send import before_send_transaction, mask
 from brain_otel.sentry.events import link_event
@@ -66,8 +65,6 @@ class FastPath:
 
     def send(self, trace: LocalTrace, transaction: Transaction, sampling_context: Mapping[str, str]) -> bool:
         """Send the ``transaction`` of ``trace``; false if nothing was sent, and sentry-sdk's pipeline has to."""
-        if not fast_paths_enabled():
-            return False
         event_id = uuid.uuid4().hex
         try:
             client = sentry_sdk.get_client()

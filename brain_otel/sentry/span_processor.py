@@ -14,9 +14,10 @@ import sentry_sdk
 from opentelemetry.trace import SpanKind
 from sentry_sdk.integrations.opentelemetry import SentrySpanProcessor as UpstreamProcessor
 
+from brain_otel.runtime.fast_paths import fast_paths_enabled
+from brain_otel.runtime.guard import guarded
 from brain_otel.sampling.decision import is_for_sentry
 from brain_otel.sentry.dynamic_sampling_context import transaction_context_of
-from brain_otel.sentry.fast_transactions import FastPath
 from brain_otel.sentry.profiling import attach_profile, follow_thread, start_profile, stop_profile
 from brain_otel.sentry.scopes import capture_with_scope_of, release_scope
 from brain_otel.sentry.spans import SpanCache
@@ -28,6 +29,7 @@ from brain_otel.traces.queued_collector import QueuedCollector
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan, Span
 
+    from brain_otel.sentry.fast_transactions import FastPath
     from brain_otel.traces.local_trace import LocalTrace
 
 
@@ -41,7 +43,7 @@ class SentrySpanProcessor(QueuedCollector[CollectedTrace], UpstreamProcessor):  
     def __init__(self) -> None:
         QueuedCollector.__init__(self, "brain_otel.sentry", self._send, drop=self._discard, weigh=span_count)
         self._cache = SpanCache()
-        self._fast_path = FastPath()
+        self._fast_path = _create_fast_path()
 
     def wants(self, span: ReadableSpan) -> bool:
         """Ignores spans of our own requests to Sentry, to avoid a feedback loop."""
@@ -76,7 +78,7 @@ class SentrySpanProcessor(QueuedCollector[CollectedTrace], UpstreamProcessor):  
         transaction = create_transaction(collected, self._cache)
         sampling_context = transaction_context_of(trace)
         attach_profile(trace, transaction.event)
-        if not self._fast_path.send(trace, transaction, sampling_context):
+        if self._fast_path is None or not self._fast_path.send(trace, transaction, sampling_context):
             event = transaction.to_event()
             event["contexts"]["trace"]["dynamic_sampling_context"] = sampling_context
             capture_with_scope_of(trace, event)
@@ -86,6 +88,15 @@ class SentrySpanProcessor(QueuedCollector[CollectedTrace], UpstreamProcessor):  
     def _discard(self, collected: CollectedTrace) -> None:
         release_scope(collected.trace)
         _record_discarded("queue_overflow", len(collected.spans) + 1, transactions=1)
+
+
+def _create_fast_path() -> FastPath | None:
+    with guarded("preparing the fast path of transactions"):
+        if fast_paths_enabled():
+            from brain_otel.sentry.fast_transactions import FastPath
+
+            return FastPath()
+    return None
 
 
 def _record_discarded(reason: str, spans: int, transactions: int = 0) -> None:

@@ -50,8 +50,9 @@ class PrivateName:
 
     @property
     def identifier(self) -> str:
-        """The private part of the name."""
-        return next(part for part in reversed(self.name.split(".")) if part.startswith("_"))
+        """The private part of the name, or else its last part."""
+        parts = self.name.split(".")
+        return next((part for part in reversed(parts) if part.startswith("_")), parts[-1])
 
     def exists(self) -> bool:
         """Whether upstream has the name today: in the source of its module, since instances hold some of them."""

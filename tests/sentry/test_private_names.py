@@ -1,0 +1,206 @@
+"""Every private name of another package that the Sentry bridge, traces, events and the fixture depend on.
+
+A program runs as if upstream had renamed each of them: nothing may be lost, leave unmasked or reach the application.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+
+import pytest
+
+from tests.support import ROOT
+from tests.support.ingest import Json, SentryIngest
+from tests.support.private_names import PrivateName, run_renamed
+from tests.support.process import run_python
+
+FAST_PATH = "brain_otel/sentry/fast_transactions.py"
+PINS = "tests/sentry/test_pins.py"
+SECRET = "hunter2-4Zq"
+APP = ROOT / "tests" / "apps" / "renamed.py"
+
+
+def _looked_at(field: str) -> PrivateName:
+    return PrivateName(
+        name=f"sentry_sdk.scope.Scope.{field}",
+        used_in=(FAST_PATH,),
+        purpose="tells whether a transaction needs sentry-sdk's pipeline",
+        pinned_by=f"{PINS}::test_the_fields_that_need_the_pipeline_are_empty_until_they_are_used",
+    )
+
+
+def _taken(field: str) -> PrivateName:
+    return PrivateName(
+        name=f"sentry_sdk.scope.Scope.{field}",
+        used_in=(FAST_PATH,),
+        purpose="reads the data of a request without copying its scope",
+        pinned_by=f"{PINS}::test_a_scope_puts_its_fields_on_a_transaction",
+    )
+
+
+def _more(attribute: str) -> PrivateName:
+    return PrivateName(
+        name=f"opentelemetry.sdk.trace.ReadableSpan.{attribute}",
+        used_in=("brain_otel/traces/conventions.py",),
+        purpose="tells whether a span has any, which the public property copies",
+        pinned_by="tests/traces/test_conventions.py::test_events_and_links_are_seen_without_a_copy",
+    )
+
+
+def _global(name: str) -> PrivateName:
+    return PrivateName(
+        name=f"opentelemetry.{name}",
+        used_in=("brain_otel/testing_session.py",),
+        purpose="sets a global for one test; the API can set it once per process",
+        pinned_by="tests/test_testing.py::test_the_fixture_leaves_the_process_as_it_was",
+    )
+
+
+OF_THE_SERVICE = (
+    *map(
+        _looked_at,
+        (
+            "_attachments",
+            "_level",
+            "_fingerprint",
+            "_n_breadcrumbs_truncated",
+            "_gen_ai_original_message_count",
+            "_should_capture",
+            "_event_processors",
+        ),
+    ),
+    *map(_taken, ("_user", "_tags", "_contexts", "_extras")),
+    *map(_more, ("_events", "_links")),
+)
+
+OF_THE_FIXTURE = tuple(
+    map(_global, ("trace._TRACER_PROVIDER", "trace._TRACER_PROVIDER_SET_ONCE", "_logs._internal._LOGGER_PROVIDER"))
+)
+
+PRIVATE_NAMES = (*OF_THE_SERVICE, *OF_THE_FIXTURE)
+
+UNDOCUMENTED = tuple(
+    PrivateName(name=name, used_in=(), purpose="", pinned_by="")
+    for name in (
+        "sentry_sdk.utils.serialize_frame",
+        "sentry_sdk.utils.get_lines_from_file",
+        "sentry_sdk.scope.global_event_processors",
+        "sentry_sdk.client.SDK_INFO",
+    )
+)
+"""Names without an underscore that the fast paths use and sentry-sdk does not document."""
+
+
+class Run:
+    """What the clients, Sentry and the log saw of the program."""
+
+    def __init__(self, names: Sequence[PrivateName]) -> None:
+        code = f"import runpy, sys; sys.argv = ['', {SECRET!r}]; runpy.run_path({str(APP)!r})"
+        with SentryIngest() as ingest:
+            env = {"SENTRY_DSN": ingest.dsn, "SENTRY_ENVIRONMENT": "test", "SENTRY_PROFILES_SAMPLE_RATE": "0"}
+            done = run_python(run_renamed(names, code), env, 60, pythonpath=[ROOT])
+            assert done.returncode == 0, done.stderr[-3000:]
+            assert ingest.refused == []
+            self.bodies = "".join(
+                str(envelope.headers) + "".join(item.payload.decode() for item in envelope.items)
+                for envelope in ingest.envelopes
+            )
+            self.transactions, self.events, self.sessions = ingest.transactions, ingest.events, ingest.sessions
+        self.answers = json.loads(done.stdout.splitlines()[-1])
+        self.failures = [line for line in done.stderr.splitlines() if "brain_otel failed while" in line]
+
+
+def summary(transaction: Json) -> Json:
+    """What must not change: names, spans, and the data of the request."""
+    return {
+        "name": transaction["transaction"],
+        "spans": [(span["op"], span["description"]) for span in transaction["spans"]],
+        "breadcrumbs": [crumb["message"] for crumb in transaction.get("breadcrumbs", {}).get("values", ())],
+        "user": transaction.get("user"),
+        "tags": transaction.get("tags"),
+        "card": transaction["contexts"].get("card"),
+    }
+
+
+def assert_nothing_is_lost(run: Run) -> None:
+    assert run.answers == [
+        *([200, str(number)] for number in range(3) for _ in range(2)),
+        [500, "Internal Server Error"],
+        [200, "null"],
+    ]
+    names = Counter(each["transaction"] for each in run.transactions)
+    assert names == {"GET /orders/{number}": 3, "GET /marked/{number}": 3, "GET /fails": 1, "GET /logs": 1}
+    marked = [summary(each) for each in run.transactions if each["transaction"] == "GET /marked/{number}"]
+    assert sorted(each.pop("user")["id"] for each in marked) == ["user-0", "user-1", "user-2"]
+    assert marked == [marked[0]] * 3
+    assert marked[0]["spans"] == [("cache.get", "get password=[Filtered]")]
+    assert marked[0]["tags"] == {"password": "[Filtered]"}
+    assert marked[0]["card"] == {"api_key": "[Filtered]"}
+    orders = [summary(each) for each in run.transactions if each["transaction"] == "GET /orders/{number}"]
+    assert orders[0]["spans"] == [*[("db", "SELECT ?")] * 3, ("http.client", "GET http://stock.test/")]
+    assert orders == [orders[0]] * 3
+    (failed,) = [each for each in run.events if "exception" in each]
+    (logged,) = [each for each in run.events if "logentry" in each]
+    assert failed["exception"]["values"][0]["value"] == "no password=[Filtered]"
+    assert (failed["transaction"], logged["transaction"]) == ("GET /fails", "GET /logs")
+    totals: Counter[str] = Counter()
+    for session in run.sessions:
+        for aggregate in session["aggregates"]:
+            totals.update({name: aggregate[name] for name in ("exited", "errored", "crashed") if name in aggregate})
+    assert totals == {"exited": 7, "crashed": 1}
+
+
+def assert_nothing_private_leaves(run: Run) -> None:
+    at = run.bodies.find(SECRET)
+    assert at < 0, run.bodies[max(0, at - 300) : at + 20]
+
+
+def test_the_program_reports_everything_as_it_is() -> None:
+    """Without a rename there is no failure of ours."""
+    run = Run([])
+    assert_nothing_is_lost(run)
+    assert_nothing_private_leaves(run)
+    assert run.failures == []
+
+
+@pytest.mark.parametrize("name", PRIVATE_NAMES, ids=lambda name: name.name)
+def test_upstream_has_the_name(name: PrivateName) -> None:
+    """So an entry of the table that is out of date fails."""
+    assert name.exists()
+    for file in name.used_in:
+        assert name.identifier in (ROOT / file).read_text()
+
+
+def test_a_program_does_not_notice_that_all_names_are_renamed() -> None:
+    """Nothing is lost or leaves unmasked. Each fast path says once that it falls back."""
+    run = Run([*OF_THE_SERVICE, *UNDOCUMENTED])
+    assert_nothing_is_lost(run)
+    assert_nothing_private_leaves(run)
+    assert len(run.failures) == len(set(run.failures)) <= 4, run.failures
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("name", [*OF_THE_SERVICE, *UNDOCUMENTED], ids=lambda name: name.name)
+def test_a_program_does_not_notice_that_a_name_is_renamed(name: PrivateName) -> None:
+    """The same for each name alone; at most one line says so."""
+    run = Run([name])
+    assert_nothing_is_lost(run)
+    assert_nothing_private_leaves(run)
+    assert len(run.failures) <= 1, run.failures
+
+
+FIXTURE = """
+from brain_otel.testing import captured_telemetry
+with captured_telemetry() as telemetry:
+    pass
+"""
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("name", OF_THE_FIXTURE, ids=lambda name: name.name)
+def test_the_fixture_names_what_it_lacks(name: PrivateName) -> None:
+    """A test suite fails with the name instead of capturing nothing."""
+    done = run_python(run_renamed([name], FIXTURE), pythonpath=[ROOT])
+    assert done.returncode != 0
+    assert f"AttributeError: module 'opentelemetry.{name.name.split('.')[1]}" in done.stderr
+    assert name.identifier in done.stderr.splitlines()[-1]
