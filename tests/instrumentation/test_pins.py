@@ -1,11 +1,14 @@
 """Pins: each private name of contrib's that the short ways use, and what it must go on to mean."""
 
+import asyncio
 import inspect
 from typing import Any
 
 import opentelemetry.instrumentation.redis as contrib_redis
 import pytest
 import redis
+from fastapi import APIRouter, FastAPI
+from opentelemetry import metrics
 from opentelemetry.context import Context, get_current
 from opentelemetry.instrumentation import fastapi as contrib_fastapi
 from opentelemetry.instrumentation._semconv import (
@@ -22,10 +25,11 @@ from opentelemetry.instrumentation.asgi import (
     get_host_port_url_tuple,
     set_status_code,
 )
+from opentelemetry.instrumentation.fastapi import _get_route_details
 from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
 from opentelemetry.instrumentation.redis import util
 from opentelemetry.instrumentation.sqlalchemy import engine as contrib_sqlalchemy
-from opentelemetry.instrumentation.sqlalchemy.engine import EngineTracer
+from opentelemetry.instrumentation.sqlalchemy.engine import EngineTracer, _wrap_connect
 from opentelemetry.instrumentation.utils import (
     is_http_instrumentation_enabled,
     is_instrumentation_enabled,
@@ -37,13 +41,17 @@ from opentelemetry.metrics import get_meter_provider
 from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.trace import Tracer, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
 from opentelemetry.trace.propagation import _SPAN_KEY
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from opentelemetry.trace.span import TraceState
 from opentelemetry.util.http import ExcludeList
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, event, text
+from sqlalchemy.engine import Engine
+from sqlalchemy.pool import StaticPool
 
 from brain_otel.instrumentation import span_scope
 from brain_otel.instrumentation.span_scope import is_enabled, is_http_enabled
@@ -247,3 +255,88 @@ def test_the_meter_provider_in_use_has_this_name(monkeypatch: pytest.MonkeyPatch
     provider = MeterProvider(shutdown_on_exit=False)
     monkeypatch.setattr(metrics_internal, "_METER_PROVIDER", provider)
     assert get_meter_provider() is provider
+
+
+def scope_of(app: FastAPI, path: str, root_path: str = "") -> dict[str, Any]:
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": path,
+        "root_path": root_path,
+        "headers": [],
+        "query_string": b"",
+    }
+    return {**scope, "app": app, "path_params": {}}
+
+
+def test_get_route_details_finds_the_template() -> None:
+    """`_get_route_details` reads `app`, `path`, `method` and `root_path` of the scope, and changes nothing."""
+    app, router = FastAPI(), APIRouter(prefix="/v1")
+
+    @router.get("/users/{user_id}")
+    def user(user_id: int) -> int:
+        return user_id
+
+    app.include_router(router)
+    scope = scope_of(app, "/v1/users/7")
+    assert _get_route_details(scope) == "/v1/users/{user_id}"
+    assert _get_route_details(scope_of(app, "/api/v1/users/7", root_path="/api")) == "/v1/users/{user_id}"
+    assert _get_route_details(scope_of(app, "/nowhere")) is None
+    assert scope == scope_of(app, "/v1/users/7")
+
+
+def recording() -> tuple[Any, InMemorySpanExporter]:
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    return provider.get_tracer("test"), exporter
+
+
+def test_wrap_connect_makes_a_span_of_a_checkout() -> None:
+    """`_wrap_connect` returns a wrapt wrapper for `Engine.connect`."""
+    tracer, exporter = recording()
+    engine = create_engine("sqlite://", poolclass=StaticPool)
+    wrapper = _wrap_connect(tracer)  # type: ignore[no-untyped-call]  # contrib has no types
+    wrapper(engine.connect, engine, (), {}).close()
+    engine.dispose()
+    assert [span.name for span in exporter.get_finished_spans()] == ["connect"]
+
+
+def test_contrib_keeps_a_statements_span_on_its_context() -> None:
+    """`_otel_span` is set and recording when listeners of the class `Engine` run."""
+    tracer, exporter = recording()
+    engine = create_engine("sqlite://", poolclass=StaticPool)
+    EngineTracer(tracer, engine, metrics.get_meter("test").create_up_down_counter("usage"))  # type: ignore[no-untyped-call]
+    seen: list[tuple[str, bool]] = []
+
+    def look(_1: Any, _2: Any, _3: Any, _4: Any, context: Any, _6: Any) -> None:
+        seen.append((context._otel_span.name, context._otel_span.is_recording()))
+
+    event.listen(Engine, "after_cursor_execute", look)
+    try:
+        with engine.connect() as connection:
+            connection.execute(text("SELECT 1"))
+    finally:
+        event.remove(Engine, "after_cursor_execute", look)
+        EngineTracer.remove_all_event_listeners()  # type: ignore[no-untyped-call]
+        engine.dispose()
+    assert [recorded for _, recorded in seen] == [True]
+    assert [span.name for span in exporter.get_finished_spans()] == [name for name, _ in seen]
+
+
+def test_a_task_knows_whether_its_exception_was_retrieved() -> None:
+    """`_log_traceback` is true until the exception is retrieved; reading `_exception` does not retrieve it."""
+
+    async def fail() -> None:
+        raise ValueError("no")
+
+    async def main() -> None:
+        task = asyncio.create_task(fail())
+        await asyncio.wait([task])
+        assert task._log_traceback is True
+        assert isinstance(task._exception, ValueError)
+        assert task._log_traceback is True
+        task.exception()
+        assert task._log_traceback is False
+
+    asyncio.run(main())

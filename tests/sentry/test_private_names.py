@@ -56,22 +56,19 @@ def _global(name: str) -> PrivateName:
     )
 
 
-OF_THE_SERVICE = (
-    *map(
-        _looked_at,
-        (
-            "_attachments",
-            "_level",
-            "_fingerprint",
-            "_n_breadcrumbs_truncated",
-            "_gen_ai_original_message_count",
-            "_should_capture",
-            "_event_processors",
-        ),
-    ),
-    *map(_taken, ("_user", "_tags", "_contexts", "_extras")),
-    *map(_more, ("_events", "_links")),
+LOOKED_AT = (
+    "_attachments",
+    "_level",
+    "_fingerprint",
+    "_n_breadcrumbs_truncated",
+    "_gen_ai_original_message_count",
+    "_should_capture",
+    "_event_processors",
 )
+
+TAKEN = ("_user", "_tags", "_contexts", "_extras")
+
+OF_THE_SERVICE = (*map(_looked_at, LOOKED_AT), *map(_taken, TAKEN), *map(_more, ("_events", "_links")))
 
 OF_THE_FIXTURE = tuple(
     map(_global, ("trace._TRACER_PROVIDER", "trace._TRACER_PROVIDER_SET_ONCE", "_logs._internal._LOGGER_PROVIDER"))
