@@ -16,6 +16,7 @@ import psutil  # type: ignore[import-untyped]  # ships no types
 import pytest
 
 from tests.support.process import PROGRAMS, Server, environment, free_port
+from tests.support.tiers import quick_first
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -225,7 +226,9 @@ def test_with_a_dsn_the_demo_sends_to_sentry(ingest: SentryIngest, tmp_path: Pat
     assert f"event {event['event_id']} · trace {event['contexts']['trace']['trace_id']}" in run.out
 
 
-@pytest.mark.parametrize(("sent", "expected"), [(signal.SIGINT, 0), (signal.SIGTERM, 128 + signal.SIGTERM)])
+@pytest.mark.parametrize(
+    ("sent", "expected"), quick_first([(signal.SIGINT, 0), (signal.SIGTERM, 128 + signal.SIGTERM)])
+)
 def test_serve_prints_each_trace_until_it_is_stopped(tmp_path: Path, sent: signal.Signals, expected: int) -> None:
     """The tree of a request that the user sends is printed; after Ctrl-C or SIGTERM nothing remains."""
     port = free_port()

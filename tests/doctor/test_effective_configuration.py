@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.doctor.command import KEY, PASSWORD, TOKEN, run_command
+from brain_otel.doctor.effective_configuration import read_effective_configuration
+from brain_otel.doctor.screen import effective_data
+from tests.doctor.command import KEY, PASSWORD, PLANTED, SECRETS, TOKEN, run_command
 from tests.doctor.conftest import write_file
+from tests.support.tiers import quick_first
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,14 +23,21 @@ PRODUCTION = {
 }
 
 
-def config(*arguments: str, **how: Any) -> Any:
-    run = run_command("config", "--json", *arguments, **how)
-    assert run.returncode == 0, run.err
-    return run.data
+def config(*, env: dict[str, str] | None = None, config_file: str | None = None) -> Any:
+    """Return what ``brain-otel config --json`` prints, made in this process."""
+    effective = read_effective_configuration({**PLANTED, **(env or {})}, config_file=config_file)
+    text = json.dumps(effective_data(effective))
+    assert not any(secret in text for secret in SECRETS)
+    return json.loads(text)
 
 
 def values(data: Any) -> dict[str, tuple[str, str]]:
     return {each["key"]: (each["value"], each["origin"]) for each in data["values"]}
+
+
+def test_the_command_prints_the_same_as_json() -> None:
+    """With the environment of the shell."""
+    assert run_command("config", "--json", env=PRODUCTION).data == config(env=PRODUCTION)
 
 
 def test_each_value_has_its_origin() -> None:
@@ -50,7 +61,7 @@ def test_secrets_are_masked(tmp_path: Path) -> None:
         f"  attributes: [{{name: access_token, value: {TOKEN}}}]\n"
         f"x-mine: {{store: 'redis://me:{PASSWORD}@store.example/0', kept: plain}}\n",
     )
-    data = config("--config-file", file, env=PRODUCTION)
+    data = config(config_file=file, env=PRODUCTION)
     found = values(data)
     assert found["distribution.brain_otel.sentry.dsn"] == ("(masked)", "SENTRY_DSN")
     assert found["tracer_provider.processors.0.otlp.headers"] == ("(masked)", "OTEL_EXPORTER_OTLP_HEADERS")
@@ -121,7 +132,7 @@ def test_an_invalid_configuration_is_one_line_and_exit_code_1() -> None:
     assert run.data == {"error": run_command("config", env=env).err.strip()}
 
 
-@pytest.mark.parametrize("columns", ["80", "140", ""])
+@pytest.mark.parametrize("columns", quick_first(["80", "140", ""]))
 def test_no_value_is_cut_off(columns: str) -> None:
     """Whatever the width. Piped output has each value in one line, without colours."""
     endpoint = "http://collector.example/" + "a-long-path/" * 20

@@ -10,6 +10,7 @@ from tests.doctor.checks.installed import install
 from tests.doctor.command import KEY, PASSWORD, Findings, doctor
 from tests.doctor.conftest import write_file
 from tests.doctor.shop import APP, SETUP, Shop
+from tests.support.tiers import quick_first, quick_one_of_each
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,7 +27,7 @@ asyncio.run(ask())
 """
 
 
-@pytest.mark.parametrize("code", [SETUP + APP, APP + SETUP], ids=["setup first", "app first"])
+@pytest.mark.parametrize("code", quick_first([SETUP + APP, APP + SETUP]))
 def test_a_healthy_app_has_only_ok_lines(
     tmp_path: Path, healthy: dict[str, str], ingest: SentryIngest, receiver: OtlpReceiver, code: str
 ) -> None:
@@ -54,7 +55,7 @@ def test_an_app_without_setup_is_a_fault(shop: Shop) -> None:
     assert "opentelemetry-instrument brain-otel doctor shop:app" in fault.remedy
 
 
-@pytest.mark.parametrize("code", [APP, SETUP + APP], ids=["launcher alone", "both"])
+@pytest.mark.parametrize("code", quick_first([APP, SETUP + APP]))
 def test_an_app_under_the_launcher_is_ok(tmp_path: Path, code: str) -> None:
     """With or without a call of setup()."""
     (tmp_path / "shop.py").write_text(code)
@@ -102,19 +103,19 @@ WRAPPED = (
 )
 
 DUPLICATES = [
-    pytest.param(SETUP + APP + SENTRY, "sentry_sdk.init()", "shop.py:6", id="Sentry after"),
-    pytest.param(SENTRY + SETUP + APP, "sentry_sdk.init()", "shop.py:2", id="Sentry before"),
-    pytest.param(SETUP + APP + FASTAPI, "FastAPIInstrumentor", "shop.py:6", id="FastAPI after"),
-    pytest.param(APP + FASTAPI + SETUP, "FastAPIInstrumentor", "shop.py:4", id="FastAPI before"),
-    pytest.param(SETUP + SQLALCHEMY + APP, "SQLAlchemyInstrumentor", "shop.py:4", id="SQLAlchemy after"),
-    pytest.param(SETUP + LOGGING + APP, "LoggingInstrumentor", "shop.py:4", id="logging"),
-    pytest.param(SETUP + APP + PROVIDER, "set_tracer_provider()", "shop.py:7", id="provider after"),
-    pytest.param(SETUP + APP + ASGI, "OpenTelemetryMiddleware", "", id="middleware"),
-    pytest.param(SETUP + APP + WRAPPED, "OpenTelemetryMiddleware", "", id="wrapped"),
+    (SETUP + APP + SENTRY, "sentry_sdk.init()", "shop.py:6"),
+    (SENTRY + SETUP + APP, "sentry_sdk.init()", "shop.py:2"),
+    (APP + FASTAPI + SETUP, "FastAPIInstrumentor", "shop.py:4"),
+    (SETUP + APP + FASTAPI, "FastAPIInstrumentor", "shop.py:6"),
+    (SETUP + SQLALCHEMY + APP, "SQLAlchemyInstrumentor", "shop.py:4"),
+    (SETUP + LOGGING + APP, "LoggingInstrumentor", "shop.py:4"),
+    (SETUP + APP + PROVIDER, "set_tracer_provider()", "shop.py:7"),
+    (SETUP + APP + ASGI, "OpenTelemetryMiddleware", ""),
+    (SETUP + APP + WRAPPED, "OpenTelemetryMiddleware", ""),
 ]
 
 
-@pytest.mark.parametrize(("code", "words", "where"), DUPLICATES)
+@pytest.mark.parametrize(("code", "words", "where"), quick_one_of_each(lambda case: case[1], DUPLICATES))
 def test_code_that_does_the_same_work_is_a_fault(shop: Shop, code: str, words: str, where: str) -> None:
     """The finding shows the line."""
     assert where in shop.check(code).fault(words).detail
@@ -177,7 +178,7 @@ def test_fastapis_own_exporters_beside_ours_are_a_fault(shop: Shop, receiver: Ot
     check_fastapi(shop, "contrib", SETUP + APP, env=automatic).warning("sent twice")
 
 
-@pytest.mark.parametrize("agent", ["ddtrace", "newrelic", "elasticapm"])
+@pytest.mark.parametrize("agent", quick_first(["ddtrace", "newrelic", "elasticapm"]))
 def test_another_agent_that_is_imported_is_a_warning(shop: Shop, agent: str) -> None:
     """It may trace the same work."""
     (shop.folder / f"{agent}.py").write_text("")
