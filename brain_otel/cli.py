@@ -70,7 +70,15 @@ def _add_demo(app: "typer.Typer") -> None:
         svg: Annotated[Path | None, typer.Option(help="Also draw the output in this file.", dir_okay=False)] = None,
     ) -> None:
         """Run two services, send them requests and show the traces. You need no server and no account."""
-        _run_demo(serve=serve, port=port, width=width, svg=svg)
+        from brain_otel.configuration.error import ConfigurationError
+
+        with _extra("demo", "demo"):
+            from brain_otel.demo.run import run
+            from brain_otel.demo.servers import ServiceError
+        try:
+            run(serve=serve, port=port, width=width, svg=svg)
+        except (ConfigurationError, ServiceError) as error:
+            _fail(str(error))
 
 
 def _add_config(app: "typer.Typer") -> None:
@@ -83,7 +91,24 @@ def _add_config(app: "typer.Typer") -> None:
         as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     ) -> None:
         """Show each value of the configuration, the variable or file that gave it, and the destinations."""
-        _run_config(environment, config_file, as_json=as_json)
+        from brain_otel.configuration.error import ConfigurationError
+
+        with _extra("cli", "config"):
+            from brain_otel.doctor import screen
+            from brain_otel.doctor.effective_configuration import read_effective_configuration
+            from brain_otel.doctor.masking import Mask
+        try:
+            effective = read_effective_configuration(os.environ, environment=environment, config_file=config_file)
+        except ConfigurationError as error:
+            message = Mask(os.environ)(str(error))
+            if not as_json:
+                _fail(message)
+            screen.print_json({"error": message})
+            raise SystemExit(1) from None
+        if as_json:
+            screen.print_json(screen.effective_data(effective))
+        else:
+            screen.print_effective(effective)
 
 
 def _add_doctor(app: "typer.Typer") -> None:
@@ -152,39 +177,6 @@ def _add_spool(app: "typer.Typer") -> None:
             raise SystemExit(show(path, drain_for=timeout if drain else None, as_json=as_json))
         except OSError as error:
             _fail(f"{path}: {error.strerror or error}; allowed: the directory of a spool")
-
-
-def _run_demo(*, serve: bool, port: int | None, width: int | None, svg: Path | None) -> None:
-    from brain_otel.configuration.error import ConfigurationError
-
-    with _extra("demo", "demo"):
-        from brain_otel.demo.run import run
-        from brain_otel.demo.servers import ServiceError
-    try:
-        run(serve=serve, port=port, width=width, svg=svg)
-    except (ConfigurationError, ServiceError) as error:
-        _fail(str(error))
-
-
-def _run_config(environment: str | None, config_file: Path | None, *, as_json: bool) -> None:
-    from brain_otel.configuration.error import ConfigurationError
-
-    with _extra("cli", "config"):
-        from brain_otel.doctor import screen
-        from brain_otel.doctor.effective_configuration import read_effective_configuration
-        from brain_otel.doctor.masking import Mask
-    try:
-        effective = read_effective_configuration(os.environ, environment=environment, config_file=config_file)
-    except ConfigurationError as error:
-        message = Mask(os.environ)(str(error))
-        if not as_json:
-            _fail(message)
-        screen.print_json({"error": message})
-        raise SystemExit(1) from None
-    if as_json:
-        screen.print_json(screen.effective_data(effective))
-    else:
-        screen.print_effective(effective)
 
 
 def _run_doctor(request: "Request", *, as_json: bool) -> int:
