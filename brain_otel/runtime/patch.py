@@ -59,10 +59,12 @@ class Patches:
     def __init__(self) -> None:
         self._made: list[Patch] = []
 
-    def replace(self, owner: Any, name: str, make: Callable[[Patch], Callable[..., Any]]) -> None:
-        """As :func:`replace`; if ``owner`` no longer has ``name``, log one line and change nothing."""
+    def replace(self, owner: Any, name: str, make: Callable[[Patch], Callable[..., Any]]) -> bool:
+        """As :func:`replace`; if ``owner`` no longer has ``name``, log one line, change nothing and return False."""
         with guarded(f"replacing {owner.__name__}.{name}"):
             self._made.append(replace(owner, name, make))
+            return True
+        return False
 
     def undo(self) -> None:
         """Undo all of them, the latest first."""

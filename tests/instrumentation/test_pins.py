@@ -1,7 +1,11 @@
-"""Pins: each private name of contrib's that the short ways use, and what it must go on to mean."""
+"""Pins each private name of OpenTelemetry that the instrumentations use to its meaning."""
 
 import asyncio
+import importlib
 import inspect
+import json
+import sys
+from types import SimpleNamespace
 from typing import Any
 
 import opentelemetry.instrumentation.redis as contrib_redis
@@ -63,15 +67,15 @@ def parameters(function: Any) -> list[str]:
     return list(inspect.signature(function).parameters)
 
 
-def test_contrib_looks_its_middleware_up_when_it_builds_an_app() -> None:
-    """So the class that stands under this name in its module is the one that serves."""
+def test_contrib_looks_up_its_middleware_when_it_builds_an_app() -> None:
+    """A class that replaces this name in contrib's module serves the app."""
     assert contrib_fastapi.__dict__["OpenTelemetryMiddleware"] is OpenTelemetryMiddleware
     source = inspect.getsource(contrib_fastapi.FastAPIInstrumentor.instrument_app)
     assert "OpenTelemetryMiddleware(\n" in source
 
 
-def test_contribs_middleware_keeps_what_it_was_given() -> None:
-    """Under the names by which the short way tells whether it may be taken."""
+def test_contribs_middleware_keeps_its_options() -> None:
+    """The fast path reads these attributes to tell whether it can serve a request."""
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         pass
@@ -93,8 +97,8 @@ def test_contribs_middleware_keeps_what_it_was_given() -> None:
     assert kept.keys() >= {"app", "tracer", "meter", "default_span_details", "server_request_hook"}
 
 
-def test_the_modes_of_the_conventions_are_told_apart() -> None:
-    """Stable ones alone, both, and the old."""
+def test_contrib_distinguishes_stable_and_old_conventions() -> None:
+    """`_report_old` is false for the stable ones alone."""
     assert not _report_old(_StabilityMode.HTTP)
     assert not _report_old(_StabilityMode.DATABASE)
     assert _report_old(_StabilityMode.DEFAULT)
@@ -104,8 +108,8 @@ def test_the_modes_of_the_conventions_are_told_apart() -> None:
     assert callable(_OpenTelemetrySemanticConventionStability._initialize)
 
 
-def test_contribs_words_for_a_server_are_public() -> None:
-    """The address to hold against excluded ones, the status, and how a header is set on a message."""
+def test_contrib_exports_what_describes_a_server() -> None:
+    """Its URL, how a status is recorded, and how a header is set on a message."""
     scope = {"scheme": "http", "server": ("shop", 8000), "path": "/a", "headers": []}
     assert get_host_port_url_tuple(scope) == ("shop:8000", 8000, "http://shop:8000/a")  # type: ignore[no-untyped-call]
     assert parameters(set_status_code)[:2] == ["span", "status_code"]
@@ -114,15 +118,15 @@ def test_contribs_words_for_a_server_are_public() -> None:
     assert message == {"headers": [[b"a", b"b"]]}
 
 
-def test_a_composite_propagator_holds_its_parts() -> None:
-    """And reads with each of them."""
+def test_a_composite_propagator_keeps_its_parts() -> None:
+    """In `_propagators`."""
     part = TraceContextTextMapPropagator()
     assert list(CompositePropagator([part])._propagators) == [part]
     assert type(part).__module__ == "opentelemetry.trace.propagation.tracecontext"
 
 
-def test_a_tracer_asks_for_the_trace_id_and_then_for_a_decision() -> None:
-    """Of its own sampler and generator, which are found under these names."""
+def test_a_tracer_generates_the_trace_id_before_it_asks_the_sampler() -> None:
+    """It uses its own `sampler` and `id_generator`, which are the provider's."""
     provider = TracerProvider(shutdown_on_exit=False)
     tracer = provider.get_tracer("test")
     assert isinstance(tracer, Tracer)
@@ -134,8 +138,8 @@ def test_a_tracer_asks_for_the_trace_id_and_then_for_a_decision() -> None:
 
 
 @pytest.mark.parametrize("name", ["_handle_request_wrapper", "_handle_async_request_wrapper"])
-def test_contribs_wrappers_of_httpx_are_given_what_is_asked_for(name: str) -> None:
-    """By these names; what is not known here would be left undone."""
+def test_contribs_wrappers_of_httpx_have_these_parameters(name: str) -> None:
+    """The fast path would ignore an option that it does not know."""
     wrapper = getattr(HTTPXClientInstrumentor, name)
     assert isinstance(inspect.getattr_static(HTTPXClientInstrumentor, name), staticmethod)
     hooks = ["async_request_hook", "async_response_hook"] if "async" in name else ["request_hook", "response_hook"]
@@ -157,14 +161,14 @@ def test_contribs_wrappers_of_httpx_are_given_what_is_asked_for(name: str) -> No
     ]
 
 
-def test_an_exclude_list_holds_its_expressions() -> None:
-    """Nothing that is true where nothing is excluded."""
+def test_an_exclude_list_keeps_its_expressions() -> None:
+    """`_excluded_urls` is false if nothing is excluded."""
     assert not ExcludeList([])._excluded_urls
     assert ExcludeList(["a"])._excluded_urls
 
 
-def test_contribs_factories_for_redis_are_given_a_tracer_and_two_hooks() -> None:
-    """And are looked up in its module when it instruments, as what they use is when a command runs."""
+def test_contribs_factories_for_redis_have_these_parameters() -> None:
+    """Contrib looks them up when it instruments, and the functions that they call when a command runs."""
     for name in ("_traced_execute_factory", "_async_traced_execute_factory"):
         assert parameters(getattr(contrib_redis, name)) == ["tracer", "request_hook", "response_hook"]
         source = inspect.getsource(contrib_redis.__dict__[name])
@@ -175,8 +179,8 @@ def test_contribs_factories_for_redis_are_given_a_tracer_and_two_hooks() -> None
     assert '"redis.search"' in source
 
 
-def test_contrib_describes_a_connection_by_its_arguments() -> None:
-    """The host and port of a pool, or the path of a socket."""
+def test_contrib_describes_a_redis_connection_by_its_arguments() -> None:
+    """By the host and port of a pool, or the path of a socket."""
     pool = redis.Redis.from_url("redis://shop:7000/3").connection_pool
     found = util._extract_conn_attributes(pool.connection_kwargs, *STABLE)  # type: ignore[no-untyped-call]
     assert found == {
@@ -189,8 +193,8 @@ def test_contrib_describes_a_connection_by_its_arguments() -> None:
     assert (by_path["server.address"], by_path["network.transport"]) == ("/a.sock", "unix")
 
 
-def test_contribs_tracer_of_an_engine_has_what_is_replaced() -> None:
-    """Its listener, its counters, and what the listener looks at."""
+def test_contribs_tracer_of_an_engine_has_the_replaced_methods() -> None:
+    """Its listener, its counters, and the attributes that the listener reads."""
     assert parameters(EngineTracer._before_cur_exec)[1:6] == ["conn", "cursor", "statement", "params", "context"]
     assert parameters(EngineTracer._add_idle_to_connection_usage) == ["self", "value"]
     assert parameters(EngineTracer._add_used_to_connection_usage) == ["self", "value"]
@@ -206,8 +210,8 @@ def test_contribs_tracer_of_an_engine_has_what_is_replaced() -> None:
         engine.dispose()
 
 
-def test_contrib_describes_an_engine_by_its_address() -> None:
-    """And says whether the address names a host; else it looks at the connection."""
+def test_contrib_describes_an_engine_by_its_url() -> None:
+    """The result says whether the URL names a host; if not, contrib asks the connection."""
     described = contrib_sqlalchemy._get_attributes_from_url
     url = create_engine("postgresql+psycopg://me@shop:5432/db").url
     expected = {"server.address": "shop", "server.port": 5432, "db.namespace": "db"}
@@ -225,8 +229,44 @@ def test_contrib_describes_an_engine_by_its_address() -> None:
     ]
 
 
-def test_what_suppresses_a_span_is_one_of_three_keys() -> None:
-    """Where none of them is in the context, contrib would trace; it asks for no other."""
+def test_contribs_listener_ends_the_span_that_stands_in_the_context() -> None:
+    """In `_otel_span`: contrib's `_after_cur_exec` ends it, and so does `_handle_error`, with a status."""
+
+    class Execution:
+        def __init__(self) -> None:
+            provider = TracerProvider(shutdown_on_exit=False)
+            self._otel_span: Any = provider.get_tracer("test").start_span("SELECT")
+
+    execution = Execution()
+    contrib_sqlalchemy._after_cur_exec(None, None, None, None, execution, False)  # type: ignore[no-untyped-call]
+    assert not execution._otel_span.is_recording()
+    execution = Execution()
+    failure = SimpleNamespace(execution_context=execution, original_exception=ValueError("no"))
+    contrib_sqlalchemy._handle_error(failure)  # type: ignore[no-untyped-call]
+    assert execution._otel_span.status.description == "no"
+    assert not execution._otel_span.is_recording()
+
+
+def test_contrib_marks_the_apps_that_it_traces() -> None:
+    """With `_is_instrumented_by_opentelemetry`."""
+    app: Any = FastAPI()
+    contrib_fastapi.FastAPIInstrumentor.instrument_app(app)
+    assert app._is_instrumented_by_opentelemetry is True
+    contrib_fastapi.FastAPIInstrumentor.uninstrument_app(app)
+    assert app._is_instrumented_by_opentelemetry is False
+
+
+def test_a_module_that_is_being_imported_says_so() -> None:
+    """`_initializing` of its `__spec__` is true until the import ends."""
+    spec: Any = json.__spec__
+    assert spec._initializing is False
+    assert sys.modules[__name__] is not None
+    source = inspect.getsource(importlib._bootstrap)
+    assert "spec._initializing = True" in source
+
+
+def test_three_keys_suppress_spans() -> None:
+    """Contrib reads no other key before it creates a span."""
     assert is_enabled(get_current())
     assert is_http_enabled(get_current())
     with suppress_instrumentation():
@@ -240,7 +280,7 @@ def test_what_suppresses_a_span_is_one_of_three_keys() -> None:
 
 
 def test_a_span_context_is_a_tuple_in_this_order() -> None:
-    """Its properties are calls; and the current span stands in its context under this key."""
+    """Reading an item is cheaper than calling a property. The current span is in its context under `_SPAN_KEY`."""
     state = TraceState()
     context = SpanContext(1, 2, True, TraceFlags(3), state)
     assert tuple(context) == (1, 2, True, TraceFlags(3), state, True)
@@ -248,8 +288,8 @@ def test_a_span_context_is_a_tuple_in_this_order() -> None:
     assert set_span_in_context(span, Context()) == {_SPAN_KEY: span}
 
 
-def test_the_meter_provider_in_use_has_this_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its getter looks into the environment each time, and contrib, to make its histogram, has asked it before."""
+def test_the_global_meter_provider_has_this_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its public getter reads the environment at each call."""
     assert metrics_internal._METER_PROVIDER is None
     assert not isinstance(get_meter_provider(), MeterProvider)
     provider = MeterProvider(shutdown_on_exit=False)

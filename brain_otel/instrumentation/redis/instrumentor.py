@@ -67,8 +67,7 @@ class RedisInstrumentation:
         instrumentor = RedisInstrumentor()
         if instrumentor.is_instrumented_by_opentelemetry:
             return
-        for module, name, make in _DESCRIPTIONS:
-            self._described.replace(module, name, make)
+        self._patch_descriptions()
         with guarded("loading the fast path of Redis"):
             if fast_paths_enabled():
                 from brain_otel.instrumentation.redis.command_span import patch_factories
@@ -76,6 +75,15 @@ class RedisInstrumentation:
                 patch_factories(self._described)
         instrumentor.instrument(skip_dep_check=True)
         self._contrib = instrumentor
+
+    def _patch_descriptions(self) -> None:
+        """Replace contrib's functions that put an application's values on a span, where contrib looks them up."""
+        replace = self._described.replace
+        replace(contrib, "_format_command_args", _command)
+        replace(contrib_util, "_format_command_args", _command)
+        replace(contrib, "_build_span_meta_data_for_pipeline", _pipeline)
+        has_search = replace(contrib, "_add_search_attributes", _search)
+        replace(contrib, "_build_span_name", functools.partial(_span_name, has_search))
 
     def uninstrument(self) -> None:
         """Leave the clients as they were found."""
@@ -169,13 +177,17 @@ def _command(patch: Patch) -> Callable[..., str]:
     return format_command_args
 
 
-def _span_name(patch: Patch) -> Callable[..., str]:
-    """Contrib uses the first argument, which may be a whole command with its values."""
+def _span_name(has_search: bool, patch: Patch) -> Callable[..., str]:
+    """Contrib uses the first argument, which may be a whole command with its values.
+
+    By the name it recognizes a search. Unless :func:`_search` replaces what it does then, the name hides the search.
+    """
 
     @functools.wraps(patch.original)
     def build_span_name(instance: Any, args: Any) -> str:
         try:
-            return str(patch.original(instance, (command_name(args[0]), *args[1:]) if args else args))
+            name = str(patch.original(instance, (command_name(args[0]), *args[1:]) if args else args))
+            return name if has_search or name != "redis.search" else "FT.SEARCH"
         except Exception as error:
             caught("naming a Redis command", error)
             return "redis"
@@ -195,7 +207,10 @@ def _pipeline(patch: Patch) -> Callable[..., Any]:
 
 
 def _search(patch: Patch) -> Callable[..., None]:
-    """Contrib records the query and the documents found; this records the index and the number of documents."""
+    """Contrib records the query and the documents, and raises if the response is a mapping, as in RESP3.
+
+    This records the index and the number of documents.
+    """
 
     @functools.wraps(patch.original)
     def add_search_attributes(span: Any, response: Any, args: Any) -> None:
@@ -206,13 +221,3 @@ def _search(patch: Patch) -> Callable[..., None]:
                 span.set_attribute("redis.search.total", response[0])
 
     return add_search_attributes
-
-
-_DESCRIPTIONS = (
-    (contrib, "_format_command_args", _command),
-    (contrib_util, "_format_command_args", _command),
-    (contrib, "_build_span_name", _span_name),
-    (contrib, "_build_span_meta_data_for_pipeline", _pipeline),
-    (contrib, "_add_search_attributes", _search),
-)
-"""Contrib's functions that put an application's values on a span, where contrib looks them up."""

@@ -1,0 +1,400 @@
+"""Every private name of another package that `brain_otel/instrumentation` uses, and what happens without it.
+
+Not in the table: the packages `opentelemetry._logs` and `opentelemetry.sdk._logs`, the documented API for logs.
+"""
+
+import json
+from collections import Counter
+from functools import cache
+from typing import Any
+
+import pytest
+
+from tests.support import ROOT
+from tests.support.ingest import SentryIngest
+from tests.support.private_names import PrivateName, run_renamed
+from tests.support.private_uses import private_uses
+from tests.support.process import run_python
+
+ROOM = "brain_otel/instrumentation"
+PINS = "tests/instrumentation/test_pins.py"
+FAST_SPANS = "tests/instrumentation/test_fast_span.py::test_a_span_is_what_the_sdk_would_have_made"
+SECRET = "hunter2-4Zq"
+
+
+def _names(prefix: str, identifiers: str, used_in: str, purpose: str, pinned_by: str) -> tuple[PrivateName, ...]:
+    files = tuple(f"{ROOM}/{file}" for file in used_in.split())
+    return tuple(
+        PrivateName(name=f"{prefix}.{each}", used_in=files, purpose=purpose, pinned_by=pinned_by)
+        for each in identifiers.split()
+    )
+
+
+SPANS = (
+    *_names(
+        "opentelemetry.sdk.trace",
+        "_Span",
+        "fast_span.py",
+        "compares the fields of the tracer's spans with those that the fast path writes",
+        "tests/instrumentation/test_fast_span.py::test_another_sdk_is_left_its_spans",
+    ),
+    *_names(
+        "opentelemetry.sdk.trace.ReadableSpan",
+        "_name _context _kind _instrumentation_info _instrumentation_scope _parent _start_time _end_time _attributes "
+        "_events _links _resource _status",
+        "fast_span.py",
+        "creates a span without the tracer, and reads it without the constructor",
+        FAST_SPANS,
+    ),
+    *_names(
+        "opentelemetry.sdk.trace.Span",
+        "_sampler _trace_config _record_exception _set_status_on_exception _span_processor _limits _lock "
+        "_record_end_metrics _add_event _add_link _readable_span",
+        "fast_span.py",
+        "creates a span without the tracer, whose lists are created with their first item",
+        FAST_SPANS,
+    ),
+    *_names(
+        "opentelemetry.sdk.trace.Tracer",
+        "_span_limits _tracer_config _tracer_metrics",
+        "fast_span.py",
+        "creates a span as the tracer would",
+        FAST_SPANS,
+    ),
+    *_names(
+        "opentelemetry.attributes.BoundedAttributes",
+        "_dict _immutable",
+        "fast_span.py",
+        "puts attributes on a span without checking each",
+        FAST_SPANS,
+    ),
+)
+
+CONTEXT = (
+    *_names(
+        "opentelemetry.context",
+        "_SUPPRESS_INSTRUMENTATION_KEY _SUPPRESS_HTTP_INSTRUMENTATION_KEY",
+        "span_scope.py",
+        "looks up all keys that suppress spans at once",
+        f"{PINS}::test_three_keys_suppress_spans",
+    ),
+    *_names(
+        "opentelemetry.instrumentation.utils",
+        "_SUPPRESS_INSTRUMENTATION_KEY_PLAIN",
+        "span_scope.py",
+        "looks up all keys that suppress spans at once",
+        f"{PINS}::test_three_keys_suppress_spans",
+    ),
+    *_names(
+        "opentelemetry.trace.propagation",
+        "_SPAN_KEY",
+        "span_scope.py",
+        "reads the current span from a context that the caller has read already",
+        f"{PINS}::test_a_span_context_is_a_tuple_in_this_order",
+    ),
+)
+
+CONVENTIONS = (
+    *_names(
+        "opentelemetry.instrumentation",
+        "_semconv",
+        "fastapi/server_span.py httpx/client_span.py redis/command_span.py sqlalchemy/statement_span.py",
+        "leaves spans with the old semantic conventions to contrib",
+        f"{PINS}::test_contrib_distinguishes_stable_and_old_conventions",
+    ),
+    *_names(
+        "opentelemetry.instrumentation._semconv",
+        "_StabilityMode",
+        "fastapi/server_span.py httpx/client_span.py redis/command_span.py sqlalchemy/statement_span.py",
+        "leaves spans with the old semantic conventions to contrib",
+        f"{PINS}::test_contrib_distinguishes_stable_and_old_conventions",
+    ),
+)
+
+FASTAPI = (
+    *_names(
+        "opentelemetry.instrumentation._semconv",
+        "_report_old",
+        "fastapi/server_span.py",
+        "leaves spans with the old semantic conventions to contrib",
+        f"{PINS}::test_contrib_distinguishes_stable_and_old_conventions",
+    ),
+    *_names(
+        "opentelemetry.instrumentation.asgi.OpenTelemetryMiddleware",
+        "_sem_conv_opt_in_mode",
+        "fastapi/server_span.py",
+        "leaves spans with the old semantic conventions to contrib",
+        f"{PINS}::test_contribs_middleware_keeps_its_options",
+    ),
+    *_names(
+        "opentelemetry.instrumentation.fastapi",
+        "_is_instrumented_by_opentelemetry",
+        "fastapi/instrumentor.py",
+        "leaves an app alone that the application has instrumented",
+        f"{PINS}::test_contrib_marks_the_apps_that_it_traces",
+    ),
+    *_names(
+        "opentelemetry.instrumentation.fastapi",
+        "_get_route_details",
+        "fastapi/request.py",
+        "finds the route of a request in every version of FastAPI",
+        f"{PINS}::test_get_route_details_finds_the_template",
+    ),
+    *_names(
+        "opentelemetry.util.http.ExcludeList",
+        "_excluded_urls",
+        "fastapi/server_span.py httpx/client_span.py",
+        "tells whether any URL is excluded, before it assembles the URL",
+        f"{PINS}::test_an_exclude_list_keeps_its_expressions",
+    ),
+    *_names(
+        "opentelemetry.propagators.composite.CompositePropagator",
+        "_propagators",
+        "fastapi/server_span.py",
+        "tells which headers are read, so that a request without them is not searched",
+        f"{PINS}::test_a_composite_propagator_keeps_its_parts",
+    ),
+)
+
+HTTPX = (
+    *_names(
+        "opentelemetry.instrumentation.httpx.HTTPXClientInstrumentor",
+        "_handle_request_wrapper _handle_async_request_wrapper",
+        "httpx/client_span.py",
+        "replaces contrib's wrappers",
+        f"{PINS}::test_contribs_wrappers_of_httpx_have_these_parameters",
+    ),
+    *_names(
+        "opentelemetry.metrics",
+        "_internal",
+        "httpx/client_span.py",
+        "tells whether metrics are read, without reading the environment at each request",
+        f"{PINS}::test_the_global_meter_provider_has_this_name",
+    ),
+    *_names(
+        "opentelemetry.metrics._internal",
+        "_METER_PROVIDER",
+        "httpx/client_span.py",
+        "tells whether metrics are read, without reading the environment at each request",
+        f"{PINS}::test_the_global_meter_provider_has_this_name",
+    ),
+)
+
+REDIS = (
+    *_names(
+        "opentelemetry.instrumentation._semconv",
+        "_get_semconv_opt_in_modes _OpenTelemetryStabilitySignalType",
+        "redis/command_span.py",
+        "leaves spans with the old semantic conventions to contrib",
+        f"{PINS}::test_contrib_distinguishes_stable_and_old_conventions",
+    ),
+    *_names(
+        "opentelemetry.instrumentation.redis",
+        "_traced_execute_factory _async_traced_execute_factory",
+        "redis/command_span.py",
+        "replaces the functions that trace a command",
+        f"{PINS}::test_contribs_factories_for_redis_have_these_parameters",
+    ),
+    *_names(
+        "opentelemetry.instrumentation.redis",
+        "_format_command_args _build_span_name",
+        "redis/command_span.py redis/instrumentor.py",
+        "keeps values out of a command's name and text",
+        f"{PINS}::test_contribs_factories_for_redis_have_these_parameters",
+    ),
+    *_names(
+        "opentelemetry.instrumentation.redis",
+        "_build_span_meta_data_for_pipeline _add_search_attributes",
+        "redis/instrumentor.py",
+        "keeps values out of the spans of pipelines and searches",
+        "tests/instrumentation/redis/test_instrumentor.py::test_values_are_not_sent",
+    ),
+    *_names(
+        "opentelemetry.instrumentation.redis.util",
+        "_extract_conn_attributes",
+        "redis/command_span.py",
+        "describes a connection as contrib does, once for each pool",
+        f"{PINS}::test_contrib_describes_a_redis_connection_by_its_arguments",
+    ),
+)
+
+SQLALCHEMY = (
+    *_names(
+        "opentelemetry.instrumentation._semconv",
+        "_set_db_system",
+        "sqlalchemy/statement_span.py",
+        "describes a statement as contrib does",
+        f"{PINS}::test_contrib_describes_an_engine_by_its_url",
+    ),
+    *_names(
+        "opentelemetry.instrumentation.sqlalchemy.engine",
+        "_get_attributes_from_url _get_attributes_from_cursor_or_conn _get_db_name_from_cursor_or_conn",
+        "sqlalchemy/statement_span.py",
+        "describes a statement as contrib does",
+        f"{PINS}::test_contrib_describes_an_engine_by_its_url",
+    ),
+    *_names(
+        "opentelemetry.instrumentation.sqlalchemy.engine.EngineTracer",
+        "_operation_name _sem_conv_opt_in_mode_db _sem_conv_opt_in_mode_http",
+        "sqlalchemy/statement_span.py",
+        "describes a statement as contrib does",
+        f"{PINS}::test_contribs_tracer_of_an_engine_has_the_replaced_methods",
+    ),
+    *_names(
+        "opentelemetry.instrumentation.sqlalchemy.engine.EngineTracer",
+        "_before_cur_exec _add_idle_to_connection_usage _add_used_to_connection_usage",
+        "sqlalchemy/statement_span.py",
+        "replaces contrib's listener, and its counters if nobody reads them",
+        f"{PINS}::test_contribs_tracer_of_an_engine_has_the_replaced_methods",
+    ),
+    *_names(
+        "opentelemetry.instrumentation.sqlalchemy.engine",
+        "_after_cur_exec _otel_span",
+        "sqlalchemy/instrumentor.py sqlalchemy/statement_span.py",
+        "keeps a statement's span where contrib ends it",
+        f"{PINS}::test_contribs_listener_ends_the_span_that_stands_in_the_context",
+    ),
+    *_names(
+        "opentelemetry.instrumentation.sqlalchemy.engine",
+        "_handle_error",
+        "sqlalchemy/instrumentor.py",
+        "guards contrib's `str()` of the application's exception",
+        f"{PINS}::test_contribs_listener_ends_the_span_that_stands_in_the_context",
+    ),
+    *_names(
+        "opentelemetry.instrumentation.sqlalchemy.engine",
+        "_wrap_connect",
+        "sqlalchemy/instrumentor.py",
+        "creates the spans of checkouts; the public function would trace statements twice",
+        f"{PINS}::test_wrap_connect_makes_a_span_of_a_checkout",
+    ),
+)
+
+STANDARD_LIBRARY = (
+    *_names(
+        "asyncio.futures.Future",
+        "_exception _log_traceback",
+        "asyncio.py",
+        "reads a task's exception without marking it as retrieved",
+        f"{PINS}::test_a_task_knows_whether_its_exception_was_retrieved",
+    ),
+    *_names(
+        "importlib._bootstrap.ModuleSpec",
+        "_initializing",
+        "__init__.py",
+        "waits until a module of contrib that imports a library has been imported itself",
+        f"{PINS}::test_a_module_that_is_being_imported_says_so",
+    ),
+)
+"""C code and frozen modules define these, so no test renames them."""
+
+GROUPS = {
+    "spans": SPANS,
+    "context": CONTEXT,
+    "conventions": CONVENTIONS,
+    "fastapi": FASTAPI,
+    "httpx": HTTPX,
+    "redis": REDIS,
+    "sqlalchemy": SQLALCHEMY,
+}
+
+RENAMED = tuple(each for group in GROUPS.values() for each in group)
+
+PRIVATE_NAMES = (*RENAMED, *STANDARD_LIBRARY)
+
+NOT_UPSTREAM = {"_OTHER", "_brain_otel_adds_ids", "_brain_otel_started", "_logs"}
+"""A value of the semantic conventions, names of our own, and a documented package."""
+
+Json = Any
+
+
+@cache
+def outcome(names: tuple[PrivateName, ...] = (), fast_paths: str = "true") -> tuple[str, Json, Json, str]:
+    """What the application saw, the spans by transaction and operation, the errors, and the log."""
+    app = ROOT / "tests" / "apps" / "instrumented.py"
+    code = run_renamed(names, f"import runpy; runpy.run_path({str(app)!r}, run_name='__main__')")
+    with SentryIngest() as ingest:
+        env = {
+            "SENTRY_DSN": ingest.dsn,
+            "SENTRY_ENVIRONMENT": "production",
+            "SENTRY_TRACES_SAMPLE_RATE": "1",
+            "SENTRY_PROFILES_SAMPLE_RATE": "0",
+            "BRAIN_OTEL_FAST_PATHS": fast_paths,
+            "SECRET": SECRET,
+        }
+        done = run_python(code, env, 60, pythonpath=[ROOT])
+        assert done.returncode == 0, done.stderr
+        transactions, events = ingest.transactions, ingest.events
+    assert SECRET not in json.dumps([transactions, events])
+    spans = Counter((each["transaction"], span["op"]) for each in transactions for span in each["spans"])
+    roots = Counter((each["transaction"], each["contexts"]["trace"]["op"]) for each in transactions)
+    errors = Counter((each["transaction"], _kind(each)) for each in events)
+    return done.stdout, roots + spans, errors, done.stderr
+
+
+def _kind(event: Json) -> str:
+    values = (event.get("exception") or {}).get("values") or [{}]
+    return str(values[-1].get("type") or event["logentry"]["message"])
+
+
+def check(names: tuple[PrivateName, ...]) -> None:
+    """Compare a run without ``names`` with one that has them."""
+    expected, found = outcome(), outcome(names)
+    assert found[0] == expected[0]
+    if any(each.identifier == "_get_route_details" for each in names):  # a mounted app's routes have no names then
+        assert (found[1].total(), found[2]) == (expected[1].total(), expected[2])
+    else:
+        assert found[1:3] == expected[1:3]
+    failures = [line.partition(";")[0] for line in found[3].splitlines() if "brain_otel failed" in line]
+    assert len(failures) == len(set(failures))
+
+
+def test_the_application_uses_everything() -> None:
+    """Two of three requests are sampled; every one of three is answered, and its failure reported."""
+    seen, spans, errors, log = outcome()
+    assert [each[1] for each in json.loads(seen)[::3]] == [200] * 7 + [
+        f"ValueError('password={SECRET}', 7)",
+        203,
+        404,
+    ]
+    assert spans["GET /redis/{number}", "db.redis"] == 12
+    assert spans["GET /sql/{number}", "db"] == 4
+    assert spans["GET /http/{number}", "http.client"] == 8
+    assert spans["GET /mounted/items/{number}", "http.server"] == 2
+    assert spans["GET /healthz", "http.server"] == 0
+    assert errors == {
+        ("GET /task", "LookupError"): 3,
+        ("GET /logged", "password=%s"): 3,
+        ("GET /fails/{number}", "ValueError"): 3,
+    }
+    assert "brain_otel failed" not in log
+
+
+@pytest.mark.parametrize("each", PRIVATE_NAMES, ids=lambda each: each.name)
+def test_upstream_has_the_name(each: PrivateName) -> None:
+    """An entry of the table that upstream has dropped is out of date."""
+    assert each.exists()
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_nothing_is_lost_without_a_group_of_names(group: str) -> None:
+    """The application sees the same, every span and error arrives, nothing leaves unmasked."""
+    check(GROUPS[group])
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("each", RENAMED, ids=lambda each: each.name)
+def test_nothing_is_lost_without_a_name(each: PrivateName) -> None:
+    """The same for each name alone."""
+    check((each,))
+
+
+def test_nothing_is_lost_with_the_fast_paths_off() -> None:
+    """Contrib's instrumentations create the same spans."""
+    assert outcome(fast_paths="false") == outcome()
+
+
+def test_the_table_has_every_name() -> None:
+    """Found in the source: attributes, imports and texts that begin with an underscore and are not our own."""
+    found = private_uses((ROOT / ROOM).rglob("*.py")).keys() - NOT_UPSTREAM
+    assert found <= {each.identifier for each in PRIVATE_NAMES}
