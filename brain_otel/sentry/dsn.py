@@ -15,7 +15,6 @@ from sentry_sdk.envelope import Envelope
 from sentry_sdk.utils import Dsn
 
 from brain_otel.delivery import DeliveryError
-from brain_otel.delivery.http import HttpClient
 from brain_otel.delivery.record import Record
 from brain_otel.delivery.target import Target
 
@@ -89,6 +88,8 @@ def probe_event(sentry: SentrySettings, timeout: float, options: Mapping[str, An
     """
     target = create_target(str(sentry.dsn), options or {})._replace(timeout=timeout)
     started = time.monotonic()
+    from brain_otel.delivery.http import HttpClient  # set-up needs no HTTP client, whose import is slow
+
     answer = HttpClient(target, connections=1).send(Record("error", _test_event(sentry), 1))
     if answer.result == "unreachable" and time.monotonic() - started >= timeout:
         raise DeliveryError(f"no answer within {timeout:g} s")
