@@ -1,9 +1,9 @@
-"""Each destination for itself: what one does, or fails to do, reaches neither the application nor the others.
+"""Isolates each destination, so that a failure or delay of one affects neither the application nor the others.
 
 OpenTelemetry's SDK calls processors one after the other on the thread that ends a span, without a guard: one that
 raises fails the request, one that blocks delays it. Here every call is guarded, and a processor that may block is
-called on a thread of its own, behind a bounded queue. Flushing and shutting down happen side by side, within one
-time bound, for processors that know none (opentelemetry-python#4568).
+called on a thread of its own, behind a bounded queue. All destinations are flushed and shut down at the same time,
+within one time bound, because processors have none of their own (opentelemetry-python#4568).
 """
 
 from __future__ import annotations
@@ -36,16 +36,15 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-MAX_WAITING = 2_048
-"""Spans, or log records, that may wait for a destination that blocks; the oldest are dropped beyond it."""
+MAX_QUEUED = 2_048
+"""Spans, or log records, in the queue of a destination that blocks; the oldest are dropped beyond it."""
 
-
-MAX_WAITING_METRICS = 10
-"""Collections of metrics that may wait: values add up, so the next one tells what was in those that were dropped."""
+MAX_QUEUED_METRICS = 10
+"""Collections of metrics in such a queue. Sums are cumulative, so a later collection covers dropped ones."""
 
 
 class IsolatedSpanProcessor(SpanProcessor):
-    """Calls another span processor, guarded, and off the request's path if ``queue`` is given."""
+    """Calls another span processor under a guard; through ``queue`` if there is one, so on another thread."""
 
     def __init__(self, name: str, inner: SpanProcessor, queue: WorkQueue[ReadableSpan] | None) -> None:
         self._inner = inner
@@ -54,7 +53,7 @@ class IsolatedSpanProcessor(SpanProcessor):
         self._queue = queue
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
-        """Tell the other, at once: it may write on the span."""
+        """Call the other processor at once, since it may set attributes."""
         with guarded(self._starting):
             self._inner.on_start(span, parent_context)
 
@@ -63,7 +62,7 @@ class IsolatedSpanProcessor(SpanProcessor):
             self._inner._on_ending(span)
 
     def on_end(self, span: ReadableSpan) -> None:
-        """Tell the other, or have it told."""
+        """Call the other processor, or queue the span for it."""
         if self._queue is not None:
             self._queue.put(span)
             return
@@ -72,7 +71,7 @@ class IsolatedSpanProcessor(SpanProcessor):
 
 
 class IsolatedLogRecordProcessor(LogRecordProcessor):
-    """Calls another log record processor, guarded, and off the request's path if ``queue`` is given."""
+    """Calls another log record processor under a guard; through ``queue`` if there is one, so on another thread."""
 
     def __init__(self, name: str, inner: LogRecordProcessor, queue: WorkQueue[ReadWriteLogRecord] | None) -> None:
         self._inner = inner
@@ -80,7 +79,7 @@ class IsolatedLogRecordProcessor(LogRecordProcessor):
         self._queue = queue
 
     def on_emit(self, log_record: ReadWriteLogRecord) -> None:
-        """Tell the other, or have it told."""
+        """Call the other processor, or queue the record for it."""
         if self._queue is not None:
             self._queue.put(log_record)
             return
@@ -88,17 +87,17 @@ class IsolatedLogRecordProcessor(LogRecordProcessor):
             self._inner.on_emit(log_record)
 
     def shutdown(self) -> None:
-        """Nothing: the destination is shut down, not its processor."""
+        """Do nothing; the destination is shut down as a whole."""
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:  # noqa: ARG002
-        """Nothing: the destination is flushed, not its processor."""
+        """Do nothing; the destination is flushed as a whole."""
         return True
 
 
 class IsolatedMetricExporter(MetricExporter):
-    """Has another metric exporter called on a thread of its own.
+    """Calls another metric exporter on a thread of its own.
 
-    A meter provider flushes its readers one after the other: one that hangs would take the time of the others.
+    A meter provider flushes its readers one after the other, so a hanging exporter would use up the others' time.
     """
 
     def __init__(self, inner: MetricExporter, queue: WorkQueue[MetricsData]) -> None:
@@ -115,25 +114,25 @@ class IsolatedMetricExporter(MetricExporter):
         timeout_millis: float = 10_000,  # noqa: ARG002
         **kwargs: Any,  # noqa: ARG002
     ) -> MetricExportResult:
-        """Have it exported."""
+        """Queue the metrics for the other exporter."""
         self._queue.put(metrics_data)
         return MetricExportResult.SUCCESS
 
     def force_flush(self, timeout_millis: float = 10_000) -> bool:  # noqa: ARG002
-        """Nothing: the destination is flushed, after the meter provider."""
+        """Do nothing; the destination is flushed after the meter provider."""
         return True
 
     def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
-        """Nothing: the destination is shut down, after the meter provider."""
+        """Do nothing; the destination is shut down after the meter provider."""
 
 
 class IsolatedDestination:
-    """A destination in use, set apart from the others."""
+    """A destination in use, behind guards and queues of its own."""
 
     def __init__(self, destination: Destination, index: int = 0, asked_as: str = "") -> None:
         self.destination = destination
         self.asked_as = asked_as or destination.name
-        """Its name in the file."""
+        """The name in the file."""
         self.index = index
         self.name = destination.name
         self.span_processor: SpanProcessor | None = None
@@ -148,17 +147,17 @@ class IsolatedDestination:
             log_queue = self._queue(logs.on_emit) if destination.may_block else None
             self.log_record_processor = IsolatedLogRecordProcessor(self.name, logs, log_queue)
         if (metrics := destination.metric_exporter) is not None:
-            metric_queue: WorkQueue[MetricsData] = self._queue(metrics.export, MAX_WAITING_METRICS)
+            metric_queue: WorkQueue[MetricsData] = self._queue(metrics.export, MAX_QUEUED_METRICS)
             self.metric_exporter = IsolatedMetricExporter(metrics, metric_queue)
 
     def _reset(self) -> None:
-        """In a forked child, a flush that the parent was in the middle of is over."""
+        """Renew the lock in a forked child; the parent may have been in the middle of a flush."""
         self._flushing = threading.Lock()
 
     def flush(self, timeout: float) -> bool:
-        """Hand on what waits within ``timeout`` seconds; whether all was."""
+        """Send everything queued within ``timeout`` seconds; return whether all of it was accepted."""
         deadline = time.monotonic() + timeout
-        if not self._flushing.acquire(timeout=timeout):  # the one before hangs; do not pile threads up behind it
+        if not self._flushing.acquire(timeout=timeout):  # the last flush hangs; do not pile up threads behind it
             return False
         try:
             complete = True
@@ -172,7 +171,7 @@ class IsolatedDestination:
             self._flushing.release()
 
     def shutdown(self, timeout: float) -> None:
-        """Hand on what waits within ``timeout`` seconds and take no more."""
+        """Send everything queued within ``timeout`` seconds and take no more."""
         deadline = time.monotonic() + timeout
         for queue in self._queues:
             queue.flush(max(0.0, deadline - time.monotonic()))
@@ -187,13 +186,13 @@ class IsolatedDestination:
         queue = self._queue(processor.on_end) if self.destination.may_block else None
         return IsolatedSpanProcessor(self.name, processor, queue)
 
-    def _queue(self, work: Callable[[T], object], max_items: int = MAX_WAITING) -> WorkQueue[T]:
-        def unobserved(item: T) -> None:
-            with suppress_instrumentation():  # or what it sends would be traced, and sent, in turn
+    def _queue(self, work: Callable[[T], object], max_items: int = MAX_QUEUED) -> WorkQueue[T]:
+        def work_untraced(item: T) -> None:
+            with suppress_instrumentation():  # requests of a destination must not be traced and sent in turn
                 work(item)
 
         name = f"brain_otel.{self.name}"
-        queue: WorkQueue[T] = WorkQueue(name, unobserved, drop=lambda _: None, max_items=max_items)
+        queue: WorkQueue[T] = WorkQueue(name, work_untraced, drop=lambda _: None, max_items=max_items)
         self._queues.append(queue)
         return queue
 

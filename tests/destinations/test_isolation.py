@@ -17,7 +17,7 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 
 from brain_otel.destinations import isolation
 from brain_otel.destinations.destination import Destination
-from brain_otel.destinations.isolation import MAX_WAITING, IsolatedDestination, side_by_side
+from brain_otel.destinations.isolation import MAX_QUEUED, IsolatedDestination, side_by_side
 from brain_otel.runtime.guard import forget_logged_places
 from tests.destinations.service import environment_of, in_child, make_spans, options, serve, traced, write_config
 from tests.destinations.test_third_party import widget
@@ -249,7 +249,7 @@ def test_what_waits_for_a_blocked_destination_is_bounded(gate: Gate) -> None:
     assert not used.flush(0.1)
     gate.open.set()
     assert used.flush(10.0)
-    assert gate.names == ["first 0", *(f"work {number}" for number in range(10_000 - MAX_WAITING, 10_000))]
+    assert gate.names == ["first 0", *(f"work {number}" for number in range(10_000 - MAX_QUEUED, 10_000))]
 
 
 def test_a_child_begins_with_an_empty_queue_and_a_thread_of_its_own(gate: Gate) -> None:
