@@ -1,8 +1,18 @@
-"""Tests of the functions that an application gives setup(): its mask and its filters."""
+"""Masks fail closed, and the functions that an application gives `setup()` get masked events."""
+
+from typing import Any
 
 import pytest
+from opentelemetry.context import Context
 
+import brain_otel
+from brain_otel.events.listeners import local_trace_entered
+from brain_otel.runtime import guard
+from brain_otel.sentry import before_send
+from brain_otel.traces.local_trace import LocalTrace
 from tests.instrumentation.process import run_traced
+from tests.sentry.conftest import Bridge
+from tests.support.ingest import SentryIngest
 
 APPLICATION = """
 import logging
@@ -40,8 +50,8 @@ for name in ("drop", "raise", "keep"):
 
 
 @pytest.mark.parametrize("launcher", [False, True], ids=["setup", "launcher"])
-def test_the_applications_functions_are_called_with_what_is_masked(launcher: bool) -> None:
-    """Nothing is dropped but what a filter says; under the launcher too, which cannot be given functions."""
+def test_the_applications_functions_get_masked_events(launcher: bool) -> None:
+    """Only a filter drops events; under the launcher too, where `setup()` comes second."""
     outcome = run_traced(APPLICATION, launcher=launcher)
     assert {event["message"]: event.get("tags", {}).get("seen") for event in outcome.events} == {
         "raise": None,
@@ -56,3 +66,45 @@ def test_the_applications_functions_are_called_with_what_is_masked(launcher: boo
     assert {event["contexts"]["extra"]["note"] for event in outcome.events} == {"customer password=[Filtered]"}
     assert "The application's before_send failed" in outcome.output
     assert "The application's before_send_transaction failed" in outcome.output
+
+
+@pytest.fixture
+def broken_policy(bridge: Bridge, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every mask of an event fail."""
+
+    def fail(*_: Any) -> Any:
+        raise RuntimeError("mask")
+
+    guard.reraise_failures(False)
+    monkeypatch.setattr(before_send, "_part", fail)
+
+
+@pytest.mark.usefixtures("broken_policy")
+def test_an_error_that_cannot_be_masked_is_sent_without_its_values(bridge: Bridge, ingest: SentryIngest) -> None:
+    """Sentry learns that there was one, by its id."""
+    password = "hunter2"
+    with local_trace_entered(LocalTrace(kind="request")), bridge.tracer.start_as_current_span("GET /", Context()):
+        event_id = brain_otel.capture_exception(ValueError(f"password={password}"), note=password)
+    bridge.flush()
+    ingest.wait_for(lambda it: len(it.events) == 1)
+    (event,) = ingest.events
+    assert (event["event_id"], event["level"]) == (event_id, "error")
+    assert event.keys() <= {*before_send._SAFE, "_meta"}
+    assert not [item for item in ingest.items() if b"hunter2" in item.payload]
+
+
+@pytest.mark.usefixtures("broken_policy")
+def test_a_transaction_that_cannot_be_masked_is_discarded(bridge: Bridge, ingest: SentryIngest) -> None:
+    """Sentry would reject it without its contexts. It is counted, with its spans."""
+    with local_trace_entered(LocalTrace(kind="request")), bridge.tracer.start_as_current_span("GET /", Context()):
+        brain_otel.set_tag("password", "hunter2")
+        bridge.tracer.start_span("child").end()
+    bridge.flush()
+    ingest.wait_for(lambda it: bool(it.client_reports))
+    assert ingest.transactions == []
+    discarded = ingest.client_reports[0]["discarded_events"]
+    assert {(each["reason"], each["category"], each["quantity"]) for each in discarded} == {
+        ("before_send", "transaction", 1),
+        ("before_send", "span", 2),
+    }
+    assert not [item for item in ingest.items() if b"hunter2" in item.payload]

@@ -1,16 +1,18 @@
-"""Tests of transaction profiles under OpenTelemetry."""
+"""Transaction profiles under OpenTelemetry."""
 
 import threading
 import time
 from collections.abc import Iterator
 from datetime import datetime
+from typing import Any
 
 import pytest
 from opentelemetry import context as otel_context
 from sentry_sdk.profiler.transaction_profiler import Profile, teardown_profiler
-from sentry_sdk.utils import nanosecond_time
 
 from brain_otel.events.listeners import local_trace_entered
+from brain_otel.runtime import guard
+from brain_otel.sentry import profiling
 from brain_otel.traces.local_trace import LocalTrace
 from tests.sentry.conftest import Connect
 from tests.support.ingest import SentryIngest
@@ -51,7 +53,7 @@ def test_a_slow_transaction_has_a_profile(connect: Connect, ingest: SentryIngest
 
 
 def test_a_profile_shows_the_thread_that_works(connect: Connect, ingest: SentryIngest) -> None:
-    """For a sync endpoint that is the worker's thread, not the event loop's."""
+    """For a sync endpoint it is the worker's thread, not the event loop's."""
     bridge = connect(profiles_sample_rate=1.0)
     ids: list[int] = []
     with local_trace_entered(LocalTrace(kind="request")), bridge.tracer.start_as_current_span("slow"):
@@ -71,10 +73,10 @@ def test_a_profile_shows_the_thread_that_works(connect: Connect, ingest: SentryI
 
 
 @pytest.mark.parametrize(("rate", "seconds"), [(0.0, 0.15), (1.0, 0.0)])
-def test_no_profile_is_sent_of_what_was_not_chosen_or_too_short(
+def test_a_transaction_that_is_not_chosen_or_too_short_has_no_profile(
     connect: Connect, ingest: SentryIngest, rate: float, seconds: float
 ) -> None:
-    """The transaction then names none."""
+    """The transaction names none."""
     bridge = connect(profiles_sample_rate=rate)
     with bridge.tracer.start_as_current_span("root"):
         be_busy(seconds)
@@ -84,7 +86,7 @@ def test_no_profile_is_sent_of_what_was_not_chosen_or_too_short(
 
 
 def test_an_unsampled_trace_is_not_profiled(connect: Connect, ingest: SentryIngest) -> None:
-    """Its rate is a share of the sampled transactions."""
+    """The rate applies to sampled transactions."""
     bridge = connect(sampled=False, profiles_sample_rate=1.0)
     trace = LocalTrace(kind="request")
     with local_trace_entered(trace), bridge.tracer.start_as_current_span("root"):
@@ -94,15 +96,8 @@ def test_an_unsampled_trace_is_not_profiled(connect: Connect, ingest: SentryInge
     assert ingest.profiles == []
 
 
-def test_the_default_thread_of_a_profile_is_the_one_that_made_it() -> None:
-    """A pin: `_default_active_thread_id` is sentry-sdk's own name."""
-    profile = Profile(sampled=True, start_ns=nanosecond_time())
-    assert profile._default_active_thread_id == threading.get_ident()
-    assert profile.active_thread_id is None
-
-
 def test_names_in_a_profile_are_masked(connect: Connect, ingest: SentryIngest) -> None:
-    """The transaction's and the threads'."""
+    """Those of the transaction and of the threads."""
     bridge = connect(profiles_sample_rate=1.0)
     ended = threading.Event()
     thread = threading.Thread(target=ended.wait, name="worker password=hunter2")
@@ -122,3 +117,38 @@ def test_names_in_a_profile_are_masked(connect: Connect, ingest: SentryIngest) -
     names = {each["name"] for each in profile["profile"]["thread_metadata"].values()}
     assert "worker password=[Filtered]" in names
     assert "hunter2" not in str(profile["profile"]["thread_metadata"])
+
+
+def test_a_profile_that_cannot_be_masked_is_empty(
+    connect: Connect, ingest: SentryIngest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its transaction arrives."""
+
+    def fail() -> Any:
+        raise RuntimeError("mask")
+
+    bridge = connect(profiles_sample_rate=1.0)
+    guard.reraise_failures(False)
+    with local_trace_entered(LocalTrace(kind="request")), bridge.tracer.start_as_current_span("root"):
+        be_busy()
+        monkeypatch.setattr(profiling, "policy", fail)
+    assert bridge.transaction()["transaction"] == "root"
+    assert ingest.profiles == [{}]
+
+
+@pytest.mark.parametrize("method", ["stop", "valid"])
+def test_a_transaction_arrives_without_a_profile_that_fails(
+    connect: Connect, ingest: SentryIngest, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    """Whatever sentry-sdk's profile raises."""
+
+    def fail(profile: Profile) -> Any:
+        raise RuntimeError("profile")
+
+    bridge = connect(profiles_sample_rate=1.0)
+    guard.reraise_failures(False)
+    with monkeypatch.context() as patched:
+        with local_trace_entered(LocalTrace(kind="request")), bridge.tracer.start_as_current_span("root"):
+            be_busy()
+            patched.setattr(Profile, method, fail)
+        assert bridge.transaction()["transaction"] == "root"

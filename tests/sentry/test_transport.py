@@ -1,0 +1,120 @@
+"""The transport reaches Sentry as sentry-sdk's own does, and counts what is discarded."""
+
+from typing import Any
+
+import pytest
+import sentry_sdk
+from sentry_sdk.envelope import Envelope, Item, PayloadRef
+from sentry_sdk.transport import HttpTransport
+
+from brain_otel.sentry.dsn import create_target
+from brain_otel.sentry.transport import DeliveringTransport
+from tests.sentry.conftest import Bridge, Connect
+
+DSN = "https://key:secret@o1.ingest.sentry.test:8443/42"
+
+CONNECTIONS: dict[str, tuple[str, dict[str, Any], dict[str, str]]] = {
+    "the defaults": (DSN, {}, {}),
+    "no TLS": ("http://key@sentry.test/prefix/7", {}, {}),
+    "proxies of variables": (DSN, {}, {"https_proxy": "http://a:1", "http_proxy": "http://b:2"}),
+    "a proxy for http alone": (DSN, {}, {"http_proxy": "http://b:2"}),
+    "a proxy that does not apply": ("http://key@sentry.test/7", {}, {"https_proxy": "http://a:1"}),
+    "an excluded host": (DSN, {}, {"https_proxy": "http://a:1", "no_proxy": "localhost, sentry.test:8443"}),
+    "an excluded domain": (DSN, {}, {"https_proxy": "http://a:1", "no_proxy": ".test"}),
+    "another excluded host": (DSN, {}, {"https_proxy": "http://a:1", "no_proxy": "shop.test"}),
+    "a proxy of an option": (DSN, {"https_proxy": "http://c:3"}, {"https_proxy": "http://a:1", "no_proxy": ".test"}),
+    "a proxy switched off": (DSN, {"https_proxy": ""}, {"https_proxy": "http://a:1", "http_proxy": "http://b:2"}),
+    "both switched off": (DSN, {"https_proxy": "", "http_proxy": ""}, {"https_proxy": "http://a:1"}),
+    "headers for a proxy": (DSN, {"http_proxy": "http://c:3", "proxy_headers": {"X-A": "1"}}, {}),
+    "certificates of options": (DSN, {"ca_certs": "/a.pem", "cert_file": "/b.pem", "key_file": "/c.pem"}, {}),
+    "certificates of variables": (
+        DSN,
+        {},
+        {"SSL_CERT_FILE": "/a", "CLIENT_CERT_FILE": "/b", "CLIENT_KEY_FILE": "/c"},
+    ),
+    "a bundle for requests": (DSN, {}, {"REQUESTS_CA_BUNDLE": "/a.pem"}),
+}
+
+
+@pytest.mark.parametrize("name", CONNECTIONS)
+def test_the_connection_is_that_of_sentry_sdk(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The address, headers, proxy and certificates, whether options or variables say so."""
+    dsn, options, environ = CONNECTIONS[name]
+    variables = ("https_proxy", "http_proxy", "no_proxy", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CLIENT_CERT_FILE")
+    for variable in (*variables, "CLIENT_KEY_FILE", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(variable, raising=False)
+    for variable, value in environ.items():
+        monkeypatch.setenv(variable, value)
+    client = sentry_sdk.Client(dsn, default_integrations=False, auto_enabling_integrations=False, **options)
+    upstream: Any = client.transport
+    assert isinstance(upstream, HttpTransport)
+    target = create_target(dsn, client.options)
+    headers: dict[str, str] = {}
+    upstream._update_headers(headers)
+    pool = upstream._get_pool_options()
+    assert target.url == upstream._auth.get_api_url()
+    assert target.headers == headers
+    assert target.proxy == upstream._resolve_proxy()
+    assert target.proxy_headers == (client.options["proxy_headers"] or {})
+    assert (target.ca_certs, target.cert_file, target.key_file) == (
+        pool["ca_certs"],
+        pool["cert_file"],
+        pool["key_file"],
+    )
+    client.close(timeout=0)
+
+
+def discarded(bridge: Bridge) -> dict[tuple[str, str], int]:
+    bridge.flush()
+    bridge.ingest.wait_for(lambda it: bool(it.client_reports))
+    (report,) = bridge.ingest.client_reports
+    return {(each["reason"], each["category"]): each["quantity"] for each in report["discarded_events"]}
+
+
+def test_discarded_items_are_counted_as_sentry_sdk_counts_them(bridge: Bridge) -> None:
+    """By number and category; a transaction counts with its spans, a batch with its items."""
+    transport: Any = sentry_sdk.get_client().transport
+    assert isinstance(transport, DeliveringTransport)
+    transaction = {"type": "transaction", "spans": [{}, {}]}
+    logs = Item(PayloadRef(json={"items": []}), type="log", headers={"item_count": 5})
+    transport.record_lost_event("a", data_category="error", quantity=2)
+    transport.record_lost_event("a", "error")
+    transport.record_lost_event("b", item=Item(PayloadRef(json=transaction), type="transaction"))
+    transport.record_lost_event("b", item=logs)
+    transport.record_lost_event("c", item=Item(PayloadRef(json={"message": "no"}), type="event"))
+    assert discarded(bridge) == {
+        ("a", "error"): 3,
+        ("b", "transaction"): 1,
+        ("b", "span"): 3,
+        ("b", "log_item"): 5,
+        ("c", "error"): 1,
+    }
+
+
+def test_nothing_is_reported_twice(bridge: Bridge) -> None:
+    """A report starts the counts anew."""
+    transport: Any = sentry_sdk.get_client().transport
+    transport.record_lost_event("a", "error")
+    assert discarded(bridge) == {("a", "error"): 1}
+    bridge.flush()
+    bridge.ingest.settle(0.2)
+    assert len(bridge.ingest.client_reports) == 1
+
+
+def test_without_client_reports_nothing_is_counted(connect: Connect) -> None:
+    """sentry-sdk's option `send_client_reports` holds."""
+    bridge = connect(options={"send_client_reports": False})
+    transport: Any = sentry_sdk.get_client().transport
+    transport.record_lost_event("a", "error")
+    sentry_sdk.capture_message("hello")
+    bridge.flush()
+    bridge.ingest.wait_for(lambda it: len(it.events) == 1)
+    assert bridge.ingest.client_reports == []
+
+
+def test_an_empty_envelope_is_not_sent(bridge: Bridge) -> None:
+    """sentry-sdk may hand one over."""
+    transport: Any = sentry_sdk.get_client().transport
+    transport.capture_envelope(Envelope())
+    bridge.flush()
+    assert bridge.ingest.envelopes == []
