@@ -82,10 +82,11 @@ def test_ignored_loggers_make_neither_events_nor_breadcrumbs(bridge: Bridge) -> 
     quiet = logging.getLogger("shop.quiet")
     configure_error_rules(ErrorSettings(ignored_loggers=("shop.quiet",)))
     try:
-        quiet.error("one")
-        quiet.warning("two")
-        configure_error_rules(ErrorSettings())
-        quiet.error("three")
+        with local_trace_entered(LocalTrace(kind="request")):
+            quiet.error("one")
+            quiet.warning("two")
+            configure_error_rules(ErrorSettings())
+            quiet.error("three")
     finally:
         configure_error_rules(ErrorSettings())
     event = event_of(bridge)
