@@ -23,6 +23,7 @@ from brain_otel.privacy import Policy, configure_privacy
 from brain_otel.runtime.exit import configure_exit, forget_exit
 from brain_otel.runtime.fast_paths import configure_fast_paths
 from brain_otel.runtime.fork import reset_in_child
+from brain_otel.runtime.thread_pool import prepare_exit, side_by_side
 
 if TYPE_CHECKING:
     import os
@@ -147,7 +148,6 @@ def start(settings: Settings, provider: TracerProvider | None = None) -> tuple[I
         _state.settings = settings
         logger.info("Telemetry is disabled (OTEL_SDK_DISABLED)")
         return ()
-    from brain_otel.destinations.isolation import prepare_exit
     from brain_otel.sdk.pipeline import attach, create_destinations, give_up
     from brain_otel.sdk.setup import configure_opentelemetry
 
@@ -206,12 +206,7 @@ def flush(timeout: float = 2.0) -> bool:
     Returns:
         Whether everything was handed on; true if nothing is set up.
     """
-    if not _state.destinations:
-        return True
-    from brain_otel.destinations.isolation import side_by_side
-
-    flushes = [(f"flushing {each.name}", partial(each.flush, timeout)) for each in _state.destinations]
-    return side_by_side(flushes, timeout)
+    return side_by_side([(f"flushing {each.name}", each.flush) for each in _state.destinations], timeout)
 
 
 def shutdown(timeout: float = 2.0) -> bool:
@@ -258,22 +253,19 @@ def _flush_at_exit() -> None:
 
 
 def _end_at_exit() -> None:
-    calls = [(f"leaving {each.name}", each.destination.end) for each in _state.destinations if each.destination.end]
-    if calls:
-        from brain_otel.destinations.isolation import side_by_side
+    calls = [(f"ending {each.name}", partial(_end, each)) for each in _state.destinations if each.destination.end]
+    side_by_side(calls, END_TIMEOUT)
 
-        side_by_side(calls, END_TIMEOUT)
+
+def _end(destination: IsolatedDestination, timeout: float) -> None:  # noqa: ARG001 - ending takes no time
+    if destination.destination.end is not None:
+        destination.destination.end()
 
 
 def _shut_down(destinations: tuple[IsolatedDestination, ...], timeout: float) -> None:
-    if destinations:
-        from brain_otel.destinations.isolation import side_by_side
-
-        # A little more than what each is given, so that it is theirs to end in time.
-        # Those for metrics are the meter provider's to shut down, after its readers have read for the last time.
-        own = [each for each in destinations if each.metric_exporter is None]
-        calls = [(f"shutting {each.name} down", partial(each.shutdown, timeout)) for each in own]
-        side_by_side(calls, timeout + 0.05)
+    # The meter provider shuts down the destinations of metrics, after its readers have read for the last time.
+    own = [each for each in destinations if each.metric_exporter is None]
+    side_by_side([(f"shutting {each.name} down", each.shutdown) for each in own], timeout, grace=0.05)
 
 
 def _tell_ready(settings: Settings) -> None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import contextvars
 import logging
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from brain_otel.configuration.settings import CONNECTIONS, SPOOL_AGE
 from brain_otel.delivery.memory_queue import MemoryQueue, MemoryRecord
 from brain_otel.delivery.rate_limits import read_limits
+from brain_otel.runtime.exit import flush_if_late
 from brain_otel.runtime.fork import reset_in_child
 from brain_otel.runtime.guard import guarded
+from brain_otel.runtime.threads import start_daemon
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,7 +68,7 @@ class Delivery:
         """Begin with an empty memory; in a forked child what waits is the parent's."""
         self._memory = MemoryQueue(max_items=self._max_items, max_bytes=MAX_BYTES, max_age=SPOOL_AGE, lost=self._lost)
         self._retry_loop: RetryLoop[MemoryRecord] | None = None
-        self._lock = threading.Lock()
+        self._lock, self._sending = threading.Lock(), threading.Lock()
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
         self._wake = threading.Event()
@@ -95,15 +97,25 @@ class Delivery:
         self._start()
         if not self._wake.is_set():
             self._wake.set()
+        flush_if_late()
 
     def flush(self, timeout: float) -> bool:
         """Wait up to ``timeout`` seconds until all is sent; whether it was, or is on disk."""
         deadline = time.monotonic() + timeout
         if self._spool is not None and self._supervisor is not None and self._supervisor.mode == "thread":
             self._supervisor.wait(self._spool.folder, timeout)
+        if self._memory and not self._start():
+            self._send_here(deadline)
         while self._memory and time.monotonic() < deadline:
             time.sleep(0.005)
         return not self._memory
+
+    def _send_here(self, deadline: float) -> None:
+        """Send on this thread, because the interpreter starts no more threads."""
+        with guarded("sending without a thread"), self._sending:
+            while self._retry_loop is not None and self._memory and (left := deadline - time.monotonic()) > 0:
+                pause = self._retry_loop.step(timeout=left)
+                time.sleep(max(0.0, min(left if pause is None else pause, deadline - time.monotonic())))
 
     def close(self) -> None:
         """Take nothing more. What waits in memory goes to the disk if there is one, else it is lost."""
@@ -143,30 +155,27 @@ class Delivery:
             return True
         return self._retry_loop is None or not self._retry_loop.failure
 
-    def _start(self) -> None:
+    def _start(self) -> bool:
+        """Start the thread that sends, once; false if the interpreter starts no more threads."""
         if self._thread is None:
             with self._lock, guarded("starting the thread that sends"):
                 self._start_once()
+        return self._thread is not None
 
     def _start_once(self) -> None:
         if self._thread is not None:
             return
-        # Only here: a service with a spool and a process that ships it never sends by itself.
+        # Imported here: a service with a spool and a process that ships it never sends by itself.
         from brain_otel.delivery.http import HttpClient
         from brain_otel.delivery.retry_loop import RetryLoop, keep_sending
 
-        http_client = HttpClient(self._target, connections=self._connections)
-        self._retry_loop = RetryLoop(
-            self._target.address, self._memory, http_client, lost=self._lost, connections=self._connections
-        )
-        self._thread = threading.Thread(
-            target=keep_sending,
-            args=(self._retry_loop, self._stop, self._wake, None),
-            name="brain_otel.delivery",
-            daemon=True,
-        )
-        # In an empty context: sentry-sdk hands the starter's scopes, a request's, to every thread.
-        contextvars.Context().run(self._thread.start)
+        if self._retry_loop is None:
+            http_client = HttpClient(self._target, connections=self._connections)
+            self._retry_loop = RetryLoop(
+                self._target.address, self._memory, http_client, lost=self._lost, connections=self._connections
+            )
+        send = partial(keep_sending, self._retry_loop, self._stop, self._wake, None)
+        self._thread = start_daemon(send, "brain_otel.delivery")
 
     def _disk_failed(self, spool: Spool, error: OSError) -> None:
         was_well = not self._disk_rests_until

@@ -61,7 +61,6 @@ class HttpClient:
         options: dict[str, Any] = {
             "maxsize": connections,
             "cert_reqs": "CERT_REQUIRED",
-            "timeout": urllib3.Timeout(total=target.timeout),
             "retries": False,
         }
         if target.url.startswith("https:"):
@@ -69,8 +68,8 @@ class HttpClient:
         self._pool = _pool(target, options)
         self._type = "application/x-sentry-envelope" if target.kind == "sentry" else "application/x-protobuf"
 
-    def send(self, record: Record) -> Answer:
-        """Send ``record``; never raises."""
+    def send(self, record: Record, timeout: float | None = None) -> Answer:
+        """Send ``record`` within ``timeout`` seconds, or the target's own; never raises."""
         try:
             body = _dated(record.body) if self._target.kind == "sentry" else record.body
         except ValueError as error:  # no envelope at all
@@ -80,10 +79,21 @@ class HttpClient:
             body, headers["Content-Encoding"] = gzip.compress(body, _LEVEL), "gzip"
         try:
             with _suppressed():
-                response = self._pool.request("POST", self._target.url, body=body, headers=headers, redirect=False)
+                response = self._post(body, headers, timeout)
         except Exception as error:  # urllib3's, and whatever a broken proxy or certificate gives rise to
             return Answer("unreachable", f"{type(error).__name__}: {_one_line(str(error))}")
         return _answer(response.status, response.headers, response.data)
+
+    def _post(self, body: bytes, headers: Mapping[str, str], seconds: float | None) -> Any:
+        seconds = self._target.timeout if seconds is None else min(seconds, self._target.timeout)
+        return self._pool.request(
+            "POST",
+            self._target.url,
+            body=body,
+            headers=headers,
+            redirect=False,
+            timeout=urllib3.Timeout(total=seconds),
+        )
 
 
 def _pool(target: Target, options: dict[str, Any]) -> Any:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import logging
-import queue
 import random
-import threading
 import time
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic
 
 from brain_otel.configuration.settings import CONNECTIONS
 from brain_otel.delivery.rate_limits import Limits
 from brain_otel.delivery.spool.reader import W
 from brain_otel.runtime.guard import guarded
+from brain_otel.runtime.threads import start_daemon
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Callable, Mapping, Sequence
 
     from brain_otel.delivery.http import Answer, HttpClient
@@ -72,7 +73,7 @@ class RetryLoop(Generic[W]):
         self.limits = Limits()
         self._address = address
         self._queue = queue
-        self._crew = _SendingThreads(http_client, connections)
+        self._http_client = http_client
         self._connections = connections
         self._lost = lost
         self._limited = limited
@@ -83,8 +84,11 @@ class RetryLoop(Generic[W]):
         self._quarantined: deque[W] = deque(maxlen=2 * OTHERS)
         """What failed while nothing was taken: a server that is away, or these."""
 
-    def step(self) -> float | None:
-        """Send a few records; the seconds until there is more to do, or None if nothing waits."""
+    def step(self, timeout: float | None = None) -> float | None:
+        """Send a few records, each within ``timeout`` seconds.
+
+        Returns the seconds until there is more to do, or None if the queue is empty.
+        """
         batch = self._queue.take(2 if self._failures else self._width, self._may_send)
         if not batch and self._failures:
             batch = self._queue.take(2, self._is_wanted)
@@ -100,7 +104,7 @@ class RetryLoop(Generic[W]):
         batch = [each for each in batch if each not in unwanted]
         if not batch:
             return 0.0
-        answers = self._crew.send([each.record for each in batch])
+        answers = self._send([each.record for each in batch], timeout)
         taken = sum(answer.result in ("sent", "refused") for answer in answers)
         for waiting, answer in zip(batch, answers, strict=True):
             self._settle(waiting, answer)
@@ -111,6 +115,21 @@ class RetryLoop(Generic[W]):
             self._count_failure(waiting, answer.reason)
         self._recovered()
         return 0.0
+
+    def _send(self, records: Sequence[Record], timeout: float | None) -> list[Answer]:
+        """Send ``records`` at once; returns the answers in their order."""
+        answers: dict[int, Answer] = {}
+
+        def send(index: int) -> None:
+            answers[index] = self._http_client.send(records[index], timeout)
+
+        threads = [start_daemon(partial(send, index), "brain_otel.sending") for index in range(1, len(records))]
+        for index in [0, *(index for index, thread in enumerate(threads, start=1) if thread is None)]:
+            send(index)
+        for thread in threads:
+            if thread is not None:
+                thread.join()
+        return [answers[index] for index in range(len(records))]
 
     def _is_wanted(self, waiting: W) -> bool:
         category = waiting.record.category
@@ -215,36 +234,3 @@ def keep_sending(
         elif pause:
             # What is new may be of a kind that need not wait; a server that is away is left alone.
             stop.wait(pause if retry_loop.failure else min(pause, 1.0))
-
-
-class _SendingThreads:
-    """Sends several records at once, on daemon threads that are begun when there is use for them."""
-
-    def __init__(self, http_client: HttpClient, size: int) -> None:
-        self._http_client = http_client
-        self._size = size
-        self._work: queue.SimpleQueue[tuple[Record, int, list[Answer | None], threading.Semaphore]] = (
-            queue.SimpleQueue()
-        )
-        self._threads: list[threading.Thread] = []
-
-    def send(self, records: Sequence[Record]) -> list[Answer]:
-        """The answers to ``records``, in their order."""
-        answers: list[Answer | None] = [None] * len(records)
-        finished = threading.Semaphore(0)
-        for index, record in enumerate(records[1:], start=1):
-            self._work.put((record, index, answers, finished))
-        while len(self._threads) < min(len(records) - 1, max(1, self._size - 1)):
-            thread = threading.Thread(target=self._run, name="brain_otel.sending", daemon=True)
-            self._threads.append(thread)
-            thread.start()
-        answers[0] = self._http_client.send(records[0])
-        for _ in records[1:]:
-            finished.acquire()
-        return [answer for answer in answers if answer is not None]
-
-    def _run(self) -> None:
-        while True:
-            record, index, answers, finished = self._work.get()
-            answers[index] = self._http_client.send(record)
-            finished.release()

@@ -8,12 +8,8 @@ within one time bound, because processors have none of their own (opentelemetry-
 
 from __future__ import annotations
 
-import contextvars
-import sys
 import threading
 import time
-from functools import partial
-from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from opentelemetry.instrumentation.utils import suppress_instrumentation
@@ -27,7 +23,7 @@ from brain_otel.runtime.work_queue import WorkQueue
 from brain_otel.traces.collector import LocalTraceCollector
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from opentelemetry.context import Context
     from opentelemetry.sdk.metrics.export import MetricsData
@@ -195,81 +191,3 @@ class IsolatedDestination:
         queue: WorkQueue[T] = WorkQueue(name, work_untraced, drop=lambda _: None, max_items=max_items)
         self._queues.append(queue)
         return queue
-
-
-def side_by_side(calls: Sequence[tuple[str, Callable[[], bool | None]]], timeout: float) -> bool:
-    """Make ``calls``, each under the name of what it does, at once and wait up to ``timeout`` seconds for them.
-
-    Returns whether each came back in time with something else than False.
-    """
-    results = [False] * len(calls)
-
-    def call(index: int) -> None:
-        place, work = calls[index]
-        try:
-            with guarded(place), suppress_instrumentation():
-                results[index] = work() is not False
-        finally:
-            done[index].set()
-
-    done = [threading.Event() for _ in calls]
-    deadline = time.monotonic() + timeout
-    for index in range(len(calls)):
-        _standby.run(partial(call, index))
-    for each in done:
-        each.wait(max(0.0, deadline - time.monotonic()))
-    return all(results)
-
-
-class _Standby:
-    """Threads for the time when the interpreter is on its way out and, from Python 3.12 on, starts none any more."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._threads = 0
-        self._jobs: SimpleQueue[Callable[[], None]] = SimpleQueue()
-
-    def prepare(self, number: int) -> None:
-        """Have so many threads waiting."""
-        with self._lock:
-            missing = max(0, number - self._threads)
-            self._threads += missing
-        for _ in range(missing):
-            self._start(self._serve)
-
-    def _reset(self) -> None:
-        """Start anew in a forked child, which has none of the parent's threads."""
-        number = self._threads
-        self.__init__()  # type: ignore[misc]  # it is the same object that others hold
-        self.prepare(number)
-
-    def run(self, job: Callable[[], None]) -> None:
-        """Have ``job`` done on a thread of its own, else by one of those that wait, else here."""
-        try:
-            self._start(job)
-        except RuntimeError:
-            if self._threads:
-                self._jobs.put(job)
-            else:
-                job()
-
-    def _serve(self) -> None:
-        while True:
-            self._jobs.get()()
-
-    @staticmethod
-    def _start(target: Callable[[], None]) -> None:
-        thread = threading.Thread(target=target, name="brain_otel.flush", daemon=True)
-        # In an empty context: sentry-sdk hands the starter's scopes, a request's, to every thread.
-        contextvars.Context().run(thread.start)
-
-
-_standby = _Standby()
-reset_in_child(_standby)
-
-
-def prepare_exit(number: int) -> None:
-    """Be ready to flush so many destinations side by side when no thread can be started any more."""
-    if sys.version_info >= (3, 12):
-        with guarded("starting the threads that flush at the end"):
-            _standby.prepare(number)

@@ -16,12 +16,12 @@ from opentelemetry.trace import SpanKind
 
 from brain_otel.destinations.batching import batch_options, create_batched
 from brain_otel.destinations.destination import Destination
-from brain_otel.destinations.isolation import side_by_side
 from brain_otel.destinations.otlp.destination import flushing_spool
 from brain_otel.destinations.otlp.session import create_session
 from brain_otel.destinations.probe import send_probe
 from brain_otel.destinations.sentry import describe_addresses, ready_line
 from brain_otel.runtime.guard import guarded
+from brain_otel.runtime.thread_pool import side_by_side
 from brain_otel.sentry.breadcrumbs import MAX_BREADCRUMBS
 from brain_otel.sentry.client import close_sentry, configure_sentry, flush_sentry, pressure_on
 from brain_otel.sentry.dsn import otlp_address, probe_event
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from brain_otel.configuration.options import Options
     from brain_otel.configuration.settings import Secret, Settings
     from brain_otel.destinations.otlp.session import Session
+    from brain_otel.runtime.thread_pool import TimedCall
 
 
 class ExportedTrail(QueuedCollector[CollectedTrace]):
@@ -80,9 +81,9 @@ def create_destination(options: Options, settings: Settings) -> Destination | No
 
     def flush(timeout: float) -> bool:
         # Side by side: one of Sentry's two endpoints may hang.
-        calls = [("sending errors to Sentry", partial(flush_sentry, client, timeout))]
+        calls: list[TimedCall] = [("sending errors to Sentry", partial(flush_sentry, client))]
         if batched is not None:
-            calls.append(("sending spans to Sentry", partial(batched.flush, timeout)))
+            calls.append(("sending spans to Sentry", batched.flush))
         return side_by_side(calls, timeout)
 
     def shutdown(timeout: float) -> None:

@@ -1,11 +1,13 @@
-"""The end of the process: what was observed is sent before it goes, within a time bound.
+"""The end of the process: flush before it, within a time bound.
 
-There are four ways for a process to end, and each is met: the ASGI server's shutdown (while the loop still
-runs), the interpreter's (``atexit``), that of multiprocessing's forked workers, which skips the interpreter's, and
-SIGTERM where nobody else handles it. uvicorn restores the handler
-that it found and raises the signal again once it has shut down, which with the default handler ends the
-process before ``atexit``; so a handler is installed where there was none, which ends the process by the same
-signal after sending.
+A process ends in one of four ways, and each is handled:
+
+- The ASGI server shuts down, while the event loop still runs.
+- The interpreter exits (``atexit``).
+- A forked worker of multiprocessing ends, which skips ``atexit``.
+- SIGTERM arrives and nobody else handles it. uvicorn restores the handler that it found and raises the signal again
+  once it has shut down; the default handler ends the process before ``atexit``. So a handler replaces the default
+  one, flushes, and ends the process by the same signal.
 """
 
 from __future__ import annotations
@@ -13,13 +15,13 @@ from __future__ import annotations
 import atexit
 import os
 import signal
-import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
 import wrapt
 
 from brain_otel.runtime.guard import guarded
+from brain_otel.runtime.threads import start_daemon
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,56 +29,72 @@ if TYPE_CHECKING:
 
 _MULTIPROCESSING = "multiprocessing.util"
 
-_flush: Callable[[], object] | None = None
-_end: Callable[[], object] | None = None
-_registered = False
+
+class _Exit:
+    """What to call at the end of this process."""
+
+    def __init__(self) -> None:
+        self.flush: Callable[[], object] | None = None
+        self.end: Callable[[], object] | None = None
+        self.is_registered = False
+        self.is_leaving = False
+        """Whether :meth:`leave` is running."""
+        self.has_left = False
+        """Whether :meth:`leave` has run at an end that is not the server's."""
+
+    def leave(self) -> None:
+        """Flush, then end."""
+        self.is_leaving = True
+        flush_before_exit()
+        if self.end is not None:
+            with guarded("ending the destinations"):
+                self.end()
+        self.is_leaving, self.has_left = False, True
+
+    def leave_in_worker(self, util: Any) -> None:
+        """Leave at the end of multiprocessing's forked workers, which call ``os._exit()`` and skip ``atexit``."""
+        # multiprocessing keeps only a weak reference to its first argument, which must live as long as the process.
+        util.register_after_fork(self, lambda exit_: util.Finalize(None, exit_.leave, exitpriority=0))
+
+
+_exit = _Exit()
 
 
 def configure_exit(flush: Callable[[], object], end: Callable[[], object]) -> None:
-    """Have ``flush`` called whenever the process is about to end, then ``end``, each bounded by itself.
+    """Call ``flush`` and then ``end`` when the process is about to end; each bounds its own time.
 
-    A server's shutdown is followed by another end: ``flush`` alone is called for it.
+    A server's shutdown calls only ``flush``, because another end follows.
     """
-    global _flush, _end, _registered
-    _flush, _end = flush, end
-    if not _registered:
-        _registered = True
-        atexit.register(_leave)
-        wrapt.register_post_import_hook(_flush_in_workers, _MULTIPROCESSING)
+    _exit.flush, _exit.end, _exit.has_left = flush, end, False
+    if not _exit.is_registered:
+        _exit.is_registered = True
+        atexit.register(_exit.leave)
+        wrapt.register_post_import_hook(_exit.leave_in_worker, _MULTIPROCESSING)
     _handle_sigterm()
 
 
 def forget_exit() -> None:
-    """Have nothing called any more."""
-    global _flush, _end
-    _flush = _end = None
-    with guarded("taking the handler for SIGTERM out"):
+    """Call nothing any more."""
+    _exit.flush = _exit.end = None
+    with guarded("removing the handler of SIGTERM"):
         if _in_main_thread() and signal.getsignal(signal.SIGTERM) is _on_sigterm:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def flush_before_exit() -> None:
-    """Send what waits."""
-    if _flush is not None:
-        with guarded("sending what waits before the process ends"):
-            _flush()
+    """Flush, because the process may end."""
+    if _exit.flush is not None:
+        with guarded("flushing before the process ends"):
+            _exit.flush()
 
 
-def _leave() -> None:
-    flush_before_exit()
-    if _end is not None:
-        with guarded("leaving what was not sent"):
-            _end()
+def flush_if_late() -> None:
+    """Flush again if the flush at exit is over: nothing else will send what an ``atexit`` handler captures.
 
-
-def _flush_in_workers(util: Any) -> None:
-    """Flush at the end of multiprocessing's forked workers, which leave by ``os._exit``, past ``atexit``."""
-
-    def prepare(module: object) -> None:  # noqa: ARG001
-        util.Finalize(None, _leave, exitpriority=0)
-
-    # Of what is registered for after a fork, only as much is kept as lives: this module.
-    util.register_after_fork(sys.modules[__name__], prepare)
+    The interpreter runs handlers in reverse order, so those from before ``setup()`` run after ours.
+    """
+    if _exit.has_left and not _exit.is_leaving and _in_main_thread():
+        _exit.leave()
 
 
 def _in_main_thread() -> bool:
@@ -84,16 +102,18 @@ def _in_main_thread() -> bool:
 
 
 def _handle_sigterm() -> None:
-    with guarded("installing a handler for SIGTERM"):
+    with guarded("installing a handler of SIGTERM"):
         if _in_main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
             signal.signal(signal.SIGTERM, _on_sigterm)
 
 
 def _on_sigterm(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001
-    # On a thread: the signal may have come while this one held a lock that flushing needs.
-    sender = threading.Thread(target=_leave, name="brain_otel.exit", daemon=True)
-    with guarded("sending what waits on SIGTERM"):
-        sender.start()
-        sender.join(3.0)
+    with guarded("flushing on SIGTERM"):
+        # On a thread: the signal may have interrupted code that holds a lock which flushing needs.
+        leaving = start_daemon(_exit.leave, "brain_otel.exit")
+        if leaving is not None:
+            leaving.join(3.0)
+        elif not _exit.is_leaving:  # the main thread has ended, and holds no lock of ours
+            _exit.leave()
     signal.signal(signum, signal.SIG_DFL)
     os.kill(os.getpid(), signum)

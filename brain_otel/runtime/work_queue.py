@@ -1,47 +1,47 @@
-"""A bounded queue and the thread that works it off, away from the request's path."""
+"""A bounded queue with one thread that works on its items, off the request's path."""
 
 from __future__ import annotations
 
-import contextvars
-import logging
 import threading
 import time
 from collections import deque
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from brain_otel.runtime.exit import flush_if_late
 from brain_otel.runtime.fork import reset_in_child
 from brain_otel.runtime.guard import guarded
+from brain_otel.runtime.threads import start_daemon
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 T = TypeVar("T")
 
-logger = logging.getLogger(__name__)
-
 MAX_ITEMS = 1_000
-"""Items that may wait; the oldest is dropped, and counted, beyond it."""
+"""Items in the queue; beyond it the oldest is dropped."""
 
 
 class WorkQueue(Generic[T]):
-    """Hands each item to ``work`` on one daemon thread, in order.
+    """Passes each item to ``work`` on one daemon thread, in order.
 
-    ``drop`` is told of each item that had to go. ``idle`` is called when the queue is empty and returns the
-    seconds until it wants to be called again, or None. A forked child starts with an empty queue and a thread
-    of its own: the parent's items are the parent's.
+    The thread starts with the first item. Where the interpreter starts no more threads, :meth:`flush` works on the
+    calling thread. A forked child starts with an empty queue and a thread of its own.
 
-    After a rest the thread lets items come for ``gather`` seconds before it works them all off: to be woken for each
-    costs whoever puts it, and a thread that takes turns with the event loop item by item is in its way. It waits no
-    longer once half of what may wait has come.
-
-    What waits is bounded by ``max_items``, and by ``max_weight`` where ``weigh`` says what an item weighs; one item
-    may weigh any amount.
+    Args:
+        drop: Called with each item that is dropped.
+        idle: Called when the queue is empty; returns the seconds until the next call, or None.
+        max_items: Items in the queue, at most.
+        weigh: The weight of an item.
+        max_weight: The weight of all items, at most; a single item may weigh more.
+        gather: Seconds for which an idle thread lets items arrive before it works on all of them. A thread that is
+            woken for each item costs the caller a wake-up and takes turns with the event loop. A queue that is full
+            ends the wait.
     """
 
     def __init__(
         self,
         name: str,
-        work: Callable[[T], None],
+        work: Callable[[T], object],
         *,
         drop: Callable[[T], None],
         idle: Callable[[], float | None] = lambda: None,
@@ -66,35 +66,48 @@ class WorkQueue(Generic[T]):
         self._weight = 0
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
-        self._busy = False
-        self._stopped = False
-        self._rests = False
-        """Whether the thread waits for something to happen, and is to be told."""
-        self._gathers = False
-        """Whether it lets items come, and is to be told when many have."""
-        self._woken = False
-        self._hurry = False
+        self._busy = 0
+        """Items that are being worked on: more than one if several threads flush a queue without a thread."""
+        self._is_stopped = False
+        self._is_resting = False
+        """Whether the thread waits for an item or a wake-up."""
+        self._is_gathering = False
+        """Whether the thread lets items arrive."""
+        self._is_woken = False
+        self._is_hurried = False
+        """Whether a flush waits, so that the thread does not gather."""
+
+    def start(self) -> bool:
+        """Start the thread before the first item; false if the interpreter starts no more threads."""
+        with self._changed:
+            return self._start()
 
     def put(self, item: T) -> None:
+        """Add ``item``; never blocks, except to flush if the flush at exit is over."""
+        self.add(item)
+        flush_if_late()
+
+    def add(self, item: T) -> None:
         """Add ``item``; never blocks."""
         dropped: list[T] = []
         weight = self._weigh(item)
         with self._changed:
-            if self._stopped:
+            if self._is_stopped:
                 dropped.append(item)
             else:
-                while self._items and self._is_full(1, weight):
+                while self._items and self._exceeds(1, weight):
                     dropped.append(self._pop())
                 self._items.append((item, weight))
                 self._weight += weight
                 self._start()
-                if self._rests or (self._gathers and self._is_full(len(self._items), self._weight)):
-                    self._rouse()
+                # The items twice: the thread stops gathering when half of what fits has arrived.
+                if self._is_resting or (self._is_gathering and self._exceeds(len(self._items), self._weight)):
+                    self._notify()
         for each in dropped:
             self._drop(each)
 
-    def _is_full(self, items: int, weight: int) -> bool:
-        """Whether so much more is more than may wait."""
+    def _exceeds(self, items: int, weight: int) -> bool:
+        """Whether ``items`` more with this ``weight`` exceed the bounds."""
         return len(self._items) + items > self._max_items or self._weight + weight > self._max_weight
 
     def _pop(self) -> T:
@@ -103,80 +116,85 @@ class WorkQueue(Generic[T]):
         return item
 
     def wake(self) -> None:
-        """Let ``idle`` be called soon, to learn of a new deadline."""
+        """Have ``idle`` called soon: it has a new deadline."""
         with self._changed:
-            if not self._stopped:
-                self._woken = True
+            if not self._is_stopped:
+                self._is_woken = True
                 self._start()
-                self._rouse()
+                self._notify()
 
-    def _rouse(self) -> None:
-        self._rests = self._gathers = False
+    def _notify(self) -> None:
+        self._is_resting = self._is_gathering = False
         self._changed.notify_all()
 
     def flush(self, timeout: float) -> bool:
-        """Wait until nothing is left or ``timeout`` seconds have passed; whether nothing is left."""
+        """Wait up to ``timeout`` seconds until the queue is empty and the thread idle; returns whether they are."""
         deadline = time.monotonic() + timeout
         with self._changed:
-            self._hurry = True
+            self._is_hurried = True
             self._changed.notify_all()
-            while self._items or self._busy:
+            while self._is_pending() and self._start():
                 left = deadline - time.monotonic()
-                if left <= 0 or self._thread is None or not self._thread.is_alive():
-                    return not self._items and not self._busy
+                if left <= 0:
+                    return False
                 self._changed.wait(left)
-        return True
+        while self._is_pending() and time.monotonic() < deadline and self._work_on_next():
+            pass
+        return not self._is_pending()
+
+    def _is_pending(self) -> bool:
+        return bool(self._items) or self._busy > 0
 
     def stop(self) -> None:
-        """Take nothing more and end the thread; what still waits is dropped."""
+        """Drop all items, take no more and end the thread."""
         with self._changed:
-            self._stopped = True
-            left = [self._pop() for _ in range(len(self._items))]
+            self._is_stopped = True
+            dropped = [self._pop() for _ in range(len(self._items))]
             self._changed.notify_all()
-        for item in left:
+        for item in dropped:
             self._drop(item)
 
-    def _start(self) -> None:
+    def _start(self) -> bool:
         if self._thread is None or not self._thread.is_alive():
-            self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-            with guarded(f"starting the thread {self._name}"):
-                # In an empty context: sentry-sdk hands the starter's scopes, a request's, to every thread.
-                contextvars.Context().run(self._thread.start)
+            self._thread = start_daemon(self._run, self._name)
+        return self._thread is not None
 
     def _run(self) -> None:
         while True:
             pause = None
-            self._woken = False
-            with guarded(f"tidying up in {self._name}"):
+            self._is_woken = False
+            with guarded(f"calling the idle hook of {self._name}"):
                 pause = self._idle()
             with self._changed:
                 if not self._rest(pause):
                     return
-                if self._items and self._gather and not self._hurry:
-                    self._gathers = True
+                if self._items and self._gather and not self._is_hurried:
+                    self._is_gathering = True
                     self._changed.wait(self._gather)
-                    self._gathers = False
-            while self._work_off_one():
+                    self._is_gathering = False
+            while self._work_on_next():
                 pass
-            self._hurry = False
+            self._is_hurried = False
 
     def _rest(self, pause: float | None) -> bool:
-        """Wait until there is something to do, for ``pause`` seconds at most; false if the queue has been stopped."""
-        if not self._items and not self._stopped and not self._woken:
-            self._rests = True
+        """Wait up to ``pause`` seconds for an item or a wake-up; false if the queue was stopped."""
+        if not self._items and not self._is_stopped and not self._is_woken:
+            self._is_resting = True
             self._changed.wait(pause)
-            self._rests = False
-        return not self._stopped
+            self._is_resting = False
+        return not self._is_stopped
 
-    def _work_off_one(self) -> bool:
+    def _work_on_next(self) -> bool:
         with self._changed:
-            if not self._items or self._stopped:
+            if not self._items or self._is_stopped:
                 return False
             item = self._pop()
-            self._busy = True
-        with guarded(f"working in {self._name}"):
-            self._work(item)
-        with self._changed:
-            self._busy = False
-            self._changed.notify_all()
+            self._busy += 1
+        try:
+            with guarded(f"working in {self._name}"):
+                self._work(item)
+        finally:
+            with self._changed:
+                self._busy -= 1
+                self._changed.notify_all()
         return True

@@ -6,7 +6,6 @@ import atexit
 import logging
 import time
 from contextlib import suppress
-from functools import partial
 from typing import TYPE_CHECKING
 
 from opentelemetry import _logs as otel_logs
@@ -17,8 +16,9 @@ from opentelemetry.sdk.metrics import MeterProvider
 from brain_otel.configuration.destination_registry import load_module
 from brain_otel.configuration.error import ConfigurationError, reason
 from brain_otel.destinations.destination import Destination, create_destination
-from brain_otel.destinations.isolation import IsolatedDestination, side_by_side
+from brain_otel.destinations.isolation import IsolatedDestination
 from brain_otel.runtime.guard import guarded
+from brain_otel.runtime.thread_pool import side_by_side
 from brain_otel.sampling.policy import DestinationRate, SamplingPolicy
 from brain_otel.sampling.rules import compiled
 from brain_otel.sdk.resource import set_instance_id
@@ -77,7 +77,7 @@ def create_destinations(settings: Settings) -> tuple[IsolatedDestination, ...]:
 
 def give_up(destinations: Sequence[IsolatedDestination]) -> None:
     """Shut down what is not to be used after all, whatever it does."""
-    side_by_side([(f"shutting {each.name} down", partial(each.shutdown, 0.0)) for each in destinations], 0.1)
+    side_by_side([(f"shutting {each.name} down", each.shutdown) for each in destinations], 0.0, grace=0.1)
 
 
 def attach(
@@ -162,7 +162,7 @@ def _metrics(meters: MeterProvider, destinations: tuple[IsolatedDestination, ...
         deadline = time.monotonic() + timeout
         complete = meters.force_flush(timeout * 1000)
         left = max(0.0, deadline - time.monotonic())
-        calls = [(f"flushing {each.name}", partial(each.flush, left)) for each in exported]
+        calls = [(f"flushing {each.name}", each.flush) for each in exported]
         return side_by_side(calls, left) and complete
 
     def shutdown(timeout: float) -> None:
@@ -170,6 +170,6 @@ def _metrics(meters: MeterProvider, destinations: tuple[IsolatedDestination, ...
         with suppress(Exception):  # which it raises when the time is over; what was flushed has been told
             meters.shutdown(timeout * 1000)
         left = max(0.0, deadline - time.monotonic())
-        side_by_side([(f"shutting {each.name} down", partial(each.shutdown, left)) for each in exported], left)
+        side_by_side([(f"shutting {each.name} down", each.shutdown) for each in exported], left)
 
     return Destination(name="metrics", flush=flush, shutdown=shutdown)

@@ -1,7 +1,6 @@
 """Each destination for itself: one that hangs, refuses or is slow costs neither the application nor the others."""
 
 import itertools
-import logging
 import statistics
 import threading
 import time
@@ -15,10 +14,10 @@ import pytest
 from opentelemetry.sdk._logs import LogRecordProcessor
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 
-from brain_otel.destinations import isolation
 from brain_otel.destinations.destination import Destination
-from brain_otel.destinations.isolation import MAX_QUEUED, IsolatedDestination, side_by_side
+from brain_otel.destinations.isolation import MAX_QUEUED, IsolatedDestination
 from brain_otel.runtime.guard import forget_logged_places
+from brain_otel.runtime.thread_pool import side_by_side
 from tests.destinations.service import environment_of, in_child, make_spans, options, serve, traced, write_config
 from tests.destinations.test_third_party import widget
 from tests.support import ROOT
@@ -305,41 +304,8 @@ def test_a_flush_that_hangs_is_not_piled_up_upon(gate: Gate) -> None:
     )
     before = threading.active_count()
     for _ in range(10):
-        assert not side_by_side([("flushing", lambda: used.flush(0.05))], 0.2)
+        assert not side_by_side([("flushing", lambda _timeout: used.flush(0.05))], 0.2)
     assert threading.active_count() <= before + 1
-
-
-def test_side_by_side_does_all_at_once_and_tells_failures_apart(caplog: pytest.LogCaptureFixture) -> None:
-    """One that raises is logged and counts as not done; one that returns nothing counts as done."""
-
-    def fail() -> bool:
-        raise RuntimeError("no")
-
-    started = time.monotonic()
-    assert side_by_side([("waiting", lambda: time.sleep(0.3)), ("waiting", lambda: time.sleep(0.3))], 2.0)
-    assert time.monotonic() - started < 0.55
-    assert not side_by_side([("failing", fail), ("working", lambda: True)], 2.0)
-    assert not side_by_side([("refusing", lambda: False)], 2.0)
-    (line,) = [record.message for record in caplog.records if record.levelno >= logging.ERROR]
-    assert "failing" in line
-
-
-def test_at_the_interpreters_end_waiting_threads_do_it(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From Python 3.12 on none can be started then: one destination that hangs would take the time of all."""
-
-    def refuse(_: threading.Thread) -> None:
-        raise RuntimeError("can't create new thread at interpreter shutdown")
-
-    standby = isolation._Standby()
-    standby.prepare(2)
-    monkeypatch.setattr(isolation, "_standby", standby)
-    done = threading.Event()
-    with monkeypatch.context() as patch:
-        patch.setattr(threading.Thread, "start", refuse)
-        started = time.monotonic()
-        assert not side_by_side([("hanging", lambda: gate.open.wait(20)), ("working", done.set)], 0.3)
-        assert time.monotonic() - started < 1.0
-    assert done.is_set()
 
 
 def test_what_a_destination_sends_is_not_traced() -> None:
@@ -363,5 +329,5 @@ def test_what_a_destination_sends_is_not_traced() -> None:
     assert used.span_processor is not None
     provider.add_span_processor(used.span_processor)
     make_spans(provider, 1)
-    assert side_by_side([("flushing", lambda: used.flush(2.0))], 3.0)
+    assert side_by_side([("flushing", used.flush)], 3.0)
     assert enabled == [False, False]

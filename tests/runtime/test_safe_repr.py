@@ -26,9 +26,13 @@ def _blocked_threads_end() -> Iterator[None]:
     RELEASE.clear()
     yield
     RELEASE.set()
-    while not all(each.is_back for each in module._Writer.abandoned):
+    wait_for_calls()
+
+
+def wait_for_calls() -> None:
+    """Wait until no call is running."""
+    while module._representer._deadlines:
         time.sleep(0.001)
-    module._Writer.abandoned.clear()
 
 
 def create_blocking() -> Any:
@@ -78,14 +82,13 @@ def test_what_does_not_answer_is_asked_once() -> None:
     blocking = create_blocking()
     name = f"<{HERE}.create_blocking.<locals>.Blocking>"
     assert [safe_repr(blocking) for _ in range(50)] == [name] * 50
-    assert len(module._Writer.abandoned) == 1
+    assert len(module._representer._deadlines) == 1
     others = [create_blocking() for _ in range(20)]
     assert [safe_repr(each) for each in others] == [name] * 20
-    assert len(module._Writer.abandoned) == module.MAX_ABANDONED
+    assert len(module._representer._deadlines) == module.MAX_HANGING
     assert safe_repr(Speaking(), str) == f"<{HERE}.Speaking>"
     RELEASE.set()
-    while not all(each.is_back for each in module._Writer.abandoned):
-        time.sleep(0.001)
+    wait_for_calls()
     assert safe_repr(Speaking(), str).endswith(" says hello")
 
 

@@ -14,7 +14,7 @@ from brain_otel.runtime.guard import forget_logged_places
 from brain_otel.runtime.work_queue import WorkQueue
 
 
-class SpanRouter:
+class Gate:
     """Work that waits until it is let through, and notes what it was given."""
 
     def __init__(self) -> None:
@@ -36,7 +36,7 @@ class SpanRouter:
 
 @contextmanager
 def queue_of(
-    gate: SpanRouter, max_items: int = 1_000, idle: Callable[[], float | None] = lambda: None
+    gate: Gate, max_items: int = 1_000, idle: Callable[[], float | None] = lambda: None
 ) -> Iterator[WorkQueue[int]]:
     queue = WorkQueue("test", gate.work, drop=gate.drop, idle=idle, max_items=max_items)
     try:
@@ -56,7 +56,7 @@ def until(condition: Callable[[], bool], timeout: float = 5.0) -> None:
 
 def test_items_are_worked_off_in_order_on_one_other_thread() -> None:
     """The caller's thread does none of the work."""
-    gate = SpanRouter()
+    gate = Gate()
     gate.open.set()
     with queue_of(gate) as queue:
         for item in range(200):
@@ -70,7 +70,7 @@ def test_items_are_worked_off_in_order_on_one_other_thread() -> None:
 
 def test_a_full_queue_drops_the_oldest_and_says_so() -> None:
     """What is newest is kept, and every item that went is named."""
-    gate = SpanRouter()
+    gate = Gate()
     with queue_of(gate, max_items=3) as queue:
         queue.put(0)
         assert gate.begun.wait(5)
@@ -84,7 +84,7 @@ def test_a_full_queue_drops_the_oldest_and_says_so() -> None:
 
 def test_what_waits_is_bounded_by_its_weight() -> None:
     """The oldest go until there is room; what is heavier than all that may wait is taken alone."""
-    gate = SpanRouter()
+    gate = Gate()
     queue = WorkQueue("weighing", gate.work, drop=gate.drop, weigh=lambda item: item, max_weight=10)
     try:
         queue.put(1)
@@ -110,7 +110,7 @@ def test_what_waits_is_bounded_by_its_weight() -> None:
 
 def test_putting_never_waits_for_the_work() -> None:
     """A stuck worker costs the caller next to nothing."""
-    gate = SpanRouter()
+    gate = Gate()
     with queue_of(gate, max_items=10) as queue:
         started = time.monotonic()
         for item in range(5_000):
@@ -121,7 +121,7 @@ def test_putting_never_waits_for_the_work() -> None:
 
 def test_flushing_is_bounded_and_honest() -> None:
     """Flushing gives up at its time-out and says that something is left, also what is being worked on."""
-    gate = SpanRouter()
+    gate = Gate()
     with queue_of(gate) as queue:
         queue.put(1)
         assert gate.begun.wait(5)
@@ -136,7 +136,7 @@ def test_flushing_is_bounded_and_honest() -> None:
 
 def test_flushing_an_untouched_queue_is_immediate() -> None:
     """Nothing waits, nothing is started."""
-    gate = SpanRouter()
+    gate = Gate()
     threads = threading.active_count()
     with queue_of(gate) as queue:
         assert queue.flush(0.0) is True
@@ -145,7 +145,7 @@ def test_flushing_an_untouched_queue_is_immediate() -> None:
 
 def test_stopping_drops_what_waits_and_takes_nothing_more() -> None:
     """After the end every item is told to `drop`, and none is lost in silence."""
-    gate = SpanRouter()
+    gate = Gate()
     with queue_of(gate) as queue:
         queue.put(0)
         assert gate.begun.wait(5)
@@ -184,7 +184,7 @@ def test_work_that_fails_does_not_end_the_queue(caplog: pytest.LogCaptureFixture
 
 def test_idle_is_asked_again_when_it_wants_to_be() -> None:
     """The pause that `idle` returns is kept, and `wake` cuts it short."""
-    gate = SpanRouter()
+    gate = Gate()
     pauses = iter([0.02, 0.02, 0.02])
     asked: list[float] = []
 
@@ -204,7 +204,7 @@ def test_idle_is_asked_again_when_it_wants_to_be() -> None:
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_forked_child_starts_clean() -> None:
     """The parent's items stay the parent's, and the child has a thread of its own."""
-    gate = SpanRouter()
+    gate = Gate()
     with queue_of(gate) as queue:
         queue.put(1)
         assert gate.begun.wait(5)
@@ -235,7 +235,7 @@ def test_a_forked_child_starts_clean() -> None:
 
 def test_a_queue_that_nobody_holds_goes_away() -> None:
     """Making and dropping queues, as tests do, does not pile them up."""
-    gate = SpanRouter()
+    gate = Gate()
     queue = WorkQueue("short", gate.work, drop=gate.drop)
     reference = weakref.ref(queue)
     del queue

@@ -57,7 +57,7 @@ def until(condition: Callable[[], bool], timeout: float = 5.0) -> None:
 
 
 def rests(queue: WorkQueue[int]) -> bool:
-    return queue._rests
+    return queue._is_resting
 
 
 def test_items_that_come_while_others_gather_are_worked_off_with_them() -> None:

@@ -10,6 +10,7 @@ import threading
 import time
 from collections import Counter
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from brain_otel.configuration.settings import CONNECTIONS
@@ -37,6 +38,7 @@ from brain_otel.delivery.spool.eviction import (
 )
 from brain_otel.delivery.spool.reader import SpoolQueue
 from brain_otel.runtime.guard import guarded
+from brain_otel.runtime.threads import start_daemon
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -123,10 +125,14 @@ class Shipper:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._stop = threading.Event()
-        self.wakes: dict[str, threading.Event] = {}
-        """By the target's id; set one when a record has been written for it."""
+        self._look = threading.Event()
+        """Set to look for new targets at once."""
+        self._wakes: dict[str, threading.Event] = {}
+        """By the target's id."""
         self._workers: dict[Path, TargetWorker] = {}
         self._threads: list[threading.Thread] = []
+        self._unthreaded: list[TargetWorker] = []
+        """Workers for which the interpreter, at its exit, started no thread."""
         self._drop_log = DropLog(directory)
         self.holds_lock = False
 
@@ -140,8 +146,15 @@ class Shipper:
     def stop(self) -> None:
         """Let :meth:`run` return soon."""
         self._stop.set()
-        for wake in list(self.wakes.values()):
+        self._look.set()
+        for wake in list(self._wakes.values()):
             wake.set()
+
+    def wake(self, target_id: str) -> None:
+        """Send soon: a record was written for this target."""
+        event = self._wakes.get(target_id, self._look)
+        if not event.is_set():
+            event.set()
 
     def _run_with_lock(self) -> None:
         if not self._directory.is_dir():
@@ -169,15 +182,17 @@ class Shipper:
                 if time.monotonic() - tidied > TIDY:
                     tidied = time.monotonic()
                     self._tidy()
-                self._stop.wait(LOOK_ROUND)
+                self._look.wait(self._send_here())
+                self._look.clear()
         finally:
             lost.set()
-            for wake in self.wakes.values():
+            for wake in self._wakes.values():
                 wake.set()
             self._await_answers()
             for worker in self._workers.values():
                 worker.leave_lost()
             self._threads.clear()
+            self._unthreaded.clear()
             self._workers.clear()
 
     def _await_answers(self) -> None:
@@ -194,12 +209,21 @@ class Shipper:
         for folder, target in targets(self._directory).items():
             if folder not in self._workers:
                 worker = self._workers[folder] = TargetWorker(folder, target)
-                wake = self.wakes.setdefault(folder.name, threading.Event())
-                thread = threading.Thread(
-                    target=worker.run, args=(lost, wake), name="brain_otel.shipper.target", daemon=True
-                )
-                self._threads.append(thread)
-                thread.start()
+                wake = self._wakes.setdefault(folder.name, threading.Event())
+                thread = start_daemon(partial(worker.run, lost, wake), "brain_otel.shipper.target")
+                if thread is not None:
+                    self._threads.append(thread)
+                else:
+                    self._unthreaded.append(worker)
+
+    def _send_here(self) -> float:
+        """Send on this thread what has no thread; returns the seconds until the next round."""
+        pauses = [LOOK_ROUND]
+        for worker in self._unthreaded:
+            while (pause := worker.retry_loop.step()) == 0.0 and not self._stop.is_set():
+                pass
+            pauses.append(POLL if pause is None else pause)
+        return min(pauses)
 
     def _tidy(self) -> None:
         self._drop_log.tell(evict(self._directory, read_bounds(self._directory)))
@@ -212,11 +236,11 @@ def ship_until_stopped(directory: Path) -> Iterator[tuple[Shipper, threading.Eve
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
-    thread = threading.Thread(target=shipper.run, name="brain_otel.shipper", daemon=True)
-    thread.start()
+    thread = start_daemon(shipper.run, "brain_otel.shipper")
     yield shipper, ended
     shipper.stop()
-    thread.join(LAST_ANSWERS + 1.0)
+    if thread is not None:
+        thread.join(LAST_ANSWERS + 1.0)
 
 
 def drain(directory: Path, timeout: float) -> dict[str, str] | None:

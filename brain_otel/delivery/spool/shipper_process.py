@@ -5,7 +5,6 @@ One :class:`ShipperSupervisor` serves all destinations of a process that use one
 
 from __future__ import annotations
 
-import contextvars
 import logging
 import os
 import subprocess
@@ -27,6 +26,7 @@ from brain_otel.delivery.spool.directory import (
 from brain_otel.delivery.spool.writer import Spool
 from brain_otel.runtime.fork import reset_in_child
 from brain_otel.runtime.guard import guarded
+from brain_otel.runtime.threads import start_daemon
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -82,17 +82,16 @@ class ShipperSupervisor:
             self._needed.set()
         if self._thread is None:
             self._start()
-        shipper = self._shipper
-        if shipper is not None:
-            event = shipper.wakes.get(target_id)
-            if event is not None and not event.is_set():
-                event.set()
+        if self._shipper is not None:
+            self._shipper.wake(target_id)
 
     def wait(self, folder: Path, timeout: float) -> None:
         """Wait up to ``timeout`` seconds until nothing for one target is left."""
         deadline = time.monotonic() + timeout
-        while time.monotonic() < deadline and any(
-            segment.acknowledged() < segment.size() for segment in segments(folder, "errors", "traces")
+        while (
+            self._thread is not None
+            and time.monotonic() < deadline
+            and any(segment.acknowledged() < segment.size() for segment in segments(folder, "errors", "traces"))
         ):
             time.sleep(0.01)
 
@@ -121,10 +120,7 @@ class ShipperSupervisor:
 
                 self._shipper = Shipper(self._directory)
             run = self._shipper.run if self._shipper is not None else self._watch
-            self._thread = threading.Thread(target=run, name="brain_otel.shipper", daemon=True)
-            with guarded("starting the shipper"):
-                # In an empty context: sentry-sdk hands the starter's scopes, a request's, to every thread.
-                contextvars.Context().run(self._thread.start)
+            self._thread = start_daemon(run, "brain_otel.shipper")
 
     def _watch(self) -> None:
         """Hold the directory as one of its users, and start a shipper whenever there is none.

@@ -6,7 +6,6 @@ A segment that a process has open carries its lock, by which the shipper knows t
 
 from __future__ import annotations
 
-import contextvars
 import errno
 import json
 import os
@@ -29,6 +28,7 @@ from brain_otel.delivery.spool.directory import (
 from brain_otel.delivery.spool.eviction import DropLog, evict
 from brain_otel.runtime.fork import reset_in_child
 from brain_otel.runtime.guard import guarded
+from brain_otel.runtime.threads import start_daemon
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -173,10 +173,8 @@ class Spool:
         """Keep the directory within its bounds: on a thread, for a request waits; here if that one falls behind."""
         with guarded("keeping the spool within its bounds"):
             if self._tidying is None or not self._tidying.is_alive():
-                self._tidying = threading.Thread(target=self._make_room, name="brain_otel.spool", daemon=True)
-                with suppress(RuntimeError):  # the interpreter is on its way out
-                    # In an empty context: sentry-sdk hands the starter's scopes, a request's, to every thread.
-                    contextvars.Context().run(self._tidying.start)
+                self._tidying = start_daemon(self._make_room, "brain_otel.spool")
+                if self._tidying is not None:
                     return
             self._make_room()
 

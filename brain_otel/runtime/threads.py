@@ -1,0 +1,33 @@
+"""Daemon threads that no instrumentation has patched."""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+from inspect import unwrap
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class _Daemon(threading.Thread):
+    """A thread without sentry-sdk's patch, which copies the starter's scopes and so those of its request."""
+
+    start = unwrap(threading.Thread.start)
+    run = unwrap(threading.Thread.run)
+
+
+def start_daemon(target: Callable[[], object], name: str) -> threading.Thread | None:
+    """Run ``target`` on a daemon thread, in an empty context.
+
+    Returns:
+        The thread, or None if the interpreter starts no more threads: Python 3.12.1 from the end of the main thread
+        on, later versions while ``atexit`` handlers run, any version at the system's limit.
+    """
+    thread = _Daemon(target=target, name=name, daemon=True)
+    try:
+        contextvars.Context().run(thread.start)
+    except RuntimeError:
+        return None
+    return thread
