@@ -86,6 +86,9 @@ def probe_event(sentry: SentrySettings, timeout: float, options: Mapping[str, An
     Raises:
         DeliveryError: the event did not arrive, or Sentry discards it.
     """
+    # Imported here: setup() needs the addresses of this module, and not urllib3.
+    from brain_otel.delivery.http import HttpClient
+
     target = create_target(str(sentry.dsn), options or {})._replace(timeout=timeout)
     started = time.monotonic()
     from brain_otel.delivery.http import HttpClient  # set-up needs no HTTP client, whose import is slow

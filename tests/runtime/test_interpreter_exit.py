@@ -4,6 +4,7 @@ From Python 3.12 on the interpreter starts no threads then: 3.12.1 from the end 
 while `atexit` handlers run.
 """
 
+import re
 import subprocess
 import sys
 import time
@@ -146,7 +147,7 @@ def test_the_exit_is_bounded_while_the_server_hangs(how: str) -> None:
         hanging.delay = 60.0
         for _ in range(3):  # the machine may be busy
             _, seconds, log = end(hanging, "", "thread", how, "idle before")
-            assert "2 records for " in log
+            assert re.search(r"\d records for .* were not sent in time", log)
             assert "brain_otel failed" not in log
             slow.append(seconds)
             if seconds < 3.0:

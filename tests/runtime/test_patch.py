@@ -5,7 +5,7 @@ import inspect
 from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
 
 from brain_otel.runtime.patch import replace
-from tests.instrumentation.target import HttpTarget
+from tests.instrumentation.target import start_target
 from tests.support import ROOT
 from tests.support.process import run_python
 
@@ -58,9 +58,10 @@ with httpx.Client(trust_env=False, verify=False) as client:
 """
 
 
-def test_contrib_traces_httpx_for_an_application_after_brain_otel_has_shut_down(target: HttpTarget) -> None:
+def test_contrib_traces_httpx_after_shutdown() -> None:
     """Its wrappers are its own again."""
     assert isinstance(inspect.getattr_static(HTTPXClientInstrumentor, "_handle_request_wrapper"), staticmethod)
-    done = run_python(SCRIPT, {"TARGET": target.url, "ENVIRONMENT": "test"}, pythonpath=[ROOT])
+    with start_target() as target:
+        done = run_python(SCRIPT, {"TARGET": target.url, "ENVIRONMENT": "test"}, pythonpath=[ROOT])
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "200 ['GET']"

@@ -129,10 +129,13 @@ def test_a_directory_that_is_none(tmp_path: Path, name: str) -> None:
 def test_ship_makes_the_directory(tmp_path: Path) -> None:
     """A shipper may be started before the first service; it needs neither rich nor OpenTelemetry nor sentry-sdk."""
     code = (
-        "import sys, threading, os, signal\n"
+        "import sys, threading, os, signal, time\n"
         "for name in ('rich', 'sentry_sdk', 'opentelemetry.sdk', 'fastapi'): sys.modules[name] = None\n"
         f"sys.argv[1:] = ['ship', {str(tmp_path / 'spool')!r}]\n"
-        "threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGTERM)).start()\n"
+        "def stop():\n"
+        "    while signal.getsignal(signal.SIGTERM) is signal.SIG_DFL: time.sleep(0.01)\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "threading.Thread(target=stop).start()\n"
         "from brain_otel.delivery.spool.commands import ship\n"
         "from pathlib import Path\n"
         "ship(Path(sys.argv[2]))\n"
