@@ -91,7 +91,6 @@ def probe_event(sentry: SentrySettings, timeout: float, options: Mapping[str, An
 
     target = create_target(str(sentry.dsn), options or {})._replace(timeout=timeout)
     started = time.monotonic()
-    from brain_otel.delivery.http import HttpClient  # set-up needs no HTTP client, whose import is slow
 
     answer = HttpClient(target, connections=1).send(Record("error", _test_event(sentry), 1))
     if answer.result == "unreachable" and time.monotonic() - started >= timeout:
