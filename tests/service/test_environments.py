@@ -1,7 +1,7 @@
-"""The same application tells the same facts in every environment, each destination in its own form.
+"""One application reports the same facts in every environment, each destination in its own form.
 
-`tests/apps/swap.py` is served once for each environment and each way of starting it. What its requests do is
-stated once, in `REQUESTS`; a reader for each form of destination reads it back.
+The tests serve `tests/apps/swap.py` once for each environment and each way to start it. `REQUESTS` states what its
+requests do; one reader for each kind of destination reads the facts back.
 """
 
 import base64
@@ -35,16 +35,16 @@ SAVED = (("db", "INSERT INTO orders (sku) VALUES (?)"), ("db.redis", "SET swap:{
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """A request, what it is answered with, and what is to be told of it."""
+    """A request, its answer, and the facts that destinations report about it."""
 
     path: str
     body: str
     name: str
     status: int = 200
     calls: tuple[tuple[str, str], ...] = SAVED
-    """What it calls, in this order: the operation and the description."""
+    """Operation and description of each call that it makes, in order."""
     hop: str | None = None
-    """The name of the request that it leads to in this very service, in the same trace."""
+    """The name of the request that it makes to this same service, in the same trace."""
     error: tuple[str, str] | None = None
     handled: bool | None = None
     extra: Mapping[str, str] | None = None
@@ -55,7 +55,7 @@ class Request:
 
     @property
     def facts(self) -> Facts:
-        """Everything that a destination may tell of it, by name."""
+        """Everything that a destination may report about it, by name."""
         user = {"id": f"u-{self.number}", "email": f"u{self.number}@example.org", "plan": "premium"}
         crumb = ("orders", f"looking for order {self.number}")
         trail = [crumb, ("query", SAVED[0][1]), ("redis", SAVED[1][1].format(number=self.number))]
@@ -110,12 +110,12 @@ REQUESTS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """What clients, the app and every destination saw of one process."""
+    """The observations of clients, the app and every destination for one process."""
 
     port: int
     answers: Mapping[str, tuple[int, str]]
     told: Mapping[str, Mapping[str, str]]
-    """By path: the trace id, and the event id if the app has one."""
+    """The trace id of each path, and the event id if the app has one."""
     ingest: SentryIngest
     otlp: OtlpReceiver
     memory: Mapping[str, list[Any]]
@@ -125,7 +125,7 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True)
 class Environment:
-    """An environment, and the destinations that it must have."""
+    """An environment and its expected destinations."""
 
     destinations: tuple[str, ...]
     env: Mapping[str, str]
@@ -152,7 +152,7 @@ ENVIRONMENTS = {
 
 
 def serve(env: Mapping[str, str], valkey: Valkey, *, door: str, sentry: bool) -> Run:
-    """Call every request once, stop the server, and return what was seen."""
+    """Make every request once, stop the server, and return the observations."""
     port = free_port()
     command = uvicorn_command("tests.apps.swap:app", port, launcher=door == "launcher")
     with SentryIngest() as ingest, OtlpReceiver() as otlp, tempfile.TemporaryDirectory() as directory:
@@ -182,14 +182,14 @@ def serve(env: Mapping[str, str], valkey: Valkey, *, door: str, sentry: bool) ->
 
 
 class Runs:
-    """Every environment and door, served when a test first asks for it."""
+    """Serves each environment and door when a test first asks for it."""
 
     def __init__(self, valkey: Valkey) -> None:
         self._valkey = valkey
         self._kept: dict[tuple[str, str], Run] = {}
 
     def bare(self) -> Run:
-        """The app without us."""
+        """The app without brain_otel."""
         return self._run("bare", "bare", {}, sentry=False)
 
     def run(self, environment: str, door: str) -> Run:
@@ -211,7 +211,7 @@ def runs(valkey: Valkey) -> Runs:
 
 
 def read_sentry(run: Run, request: Request) -> Facts:
-    """Envelopes: a transaction, and the error events beside it."""
+    """Read envelopes: a transaction and its error events."""
     trace_id = run.told[request.path]["trace_id"]
     of_trace = [each for each in run.ingest.transactions if each["contexts"]["trace"]["trace_id"] == trace_id]
     (transaction,) = [each for each in of_trace if each["transaction"] == request.name]
@@ -241,7 +241,7 @@ def read_sentry(run: Run, request: Request) -> Facts:
 
 
 def read_sentry_errors(run: Run, request: Request) -> Facts:
-    """The error events of a trace."""
+    """Read the error events of a trace."""
     trace_id = run.told[request.path]["trace_id"]
     events = [each for each in run.ingest.events if each["contexts"]["trace"]["trace_id"] == trace_id]
     exceptions = [each["exception"]["values"][-1] for each in events]
@@ -265,7 +265,7 @@ def read_sentry_errors(run: Run, request: Request) -> Facts:
 
 
 def read_spans(run: Run, request: Request, spans: list[Span]) -> Facts:
-    """OpenTelemetry's spans, however they came."""
+    """Read OpenTelemetry's spans, whatever carried them."""
     of_trace = [span for span in spans if span.trace_id == run.told[request.path]["trace_id"]]
     (root,) = [span for span in of_trace if span.name == request.name]
     children = sorted(
@@ -291,7 +291,7 @@ def read_spans(run: Run, request: Request, spans: list[Span]) -> Facts:
 
 
 def read_logs(run: Run, request: Request, records: list[LogRecord]) -> Facts:
-    """OpenTelemetry's log records, however they came."""
+    """Read OpenTelemetry's log records, whatever carried them."""
     found = [each for each in records if each.trace_id == run.told[request.path]["trace_id"]]
     errors = [each for each in found if "exception.type" in each.attributes]
     for each in errors:
@@ -329,7 +329,7 @@ IDS = re.compile(r"^ +event (\w{32}) · trace (\w{32})$")
 
 
 def read_console(run: Run, request: Request) -> Facts:
-    """Trees on the terminal."""
+    """Read the trees on the terminal."""
     trace_id = run.told[request.path]["trace_id"]
     trees = [
         (found, tree.splitlines()[1:]) for tree in _trees(run.output) if (found := HEAD.match(tree.splitlines()[0]))
@@ -355,7 +355,7 @@ def read_console(run: Run, request: Request) -> Facts:
 
 
 def _trees(output: str) -> Iterator[str]:
-    """The trees in the server's output: from a mark to an empty line."""
+    """Yield the trees in the server's output: from a mark to an empty line."""
     for part in re.split(r"\n(?=[✔✘•] )", output)[1:]:
         yield part.partition("\n\n")[0]
 
@@ -367,7 +367,7 @@ def _read_requests(run: Run, request: Request, requests: Mapping[str, list[Any]]
 
 
 def _call(run: Run, span: Span) -> tuple[str, str]:
-    """The operation and description, from OpenTelemetry's semantic conventions."""
+    """Return operation and description by OpenTelemetry's semantic conventions."""
     attributes = span.attributes
     if "sentry.op" in attributes:
         return attributes["sentry.op"], span.name
@@ -407,7 +407,7 @@ FORMS: dict[str, tuple[Reader, tuple[str, ...]]] = {
         ("status", "failed", "calls", "hop", "user id", "tags", "breadcrumbs", "errors", "handled"),
     ),
 }
-"""By destination: who reads it, and the facts that its form has a place for."""
+"""For each destination: its reader, and the facts that its form can express."""
 
 
 # -- the tests -----------------------------------------------------------------------------------------------
@@ -430,10 +430,10 @@ cells_and_requests = pytest.mark.parametrize(
 
 @cells
 @cells_and_requests
-def test_every_destination_tells_the_facts(
+def test_every_destination_reports_the_facts(
     request_: Request, environment: str, door: str, runs: Runs, matrix: "Matrix"
 ) -> None:
-    """Each destination tells, in its own form, all the facts that the form has a place for."""
+    """Each destination reports all facts that its form can express."""
     run = runs.run(environment, door)
     for destination in ENVIRONMENTS[environment].destinations:
         read, names = FORMS[destination]
@@ -446,7 +446,7 @@ def test_every_destination_tells_the_facts(
 @cells
 @cells_and_requests
 def test_an_error_has_one_id_everywhere(request_: Request, environment: str, door: str, runs: Runs) -> None:
-    """The event id is the same at every destination, and the one that the app was given."""
+    """Every destination has the event id that the app got."""
     run = runs.run(environment, door)
     found = (
         {FORMS[each][0](run, request_)["event ids"][0] for each in ENVIRONMENTS[environment].destinations}
@@ -460,15 +460,15 @@ def test_an_error_has_one_id_everywhere(request_: Request, environment: str, doo
 
 @cells
 def test_the_answers_are_the_bare_apps(environment: str, door: str, runs: Runs) -> None:
-    """A client cannot tell the environments apart, nor the app without us."""
+    """The answers are the same in every environment and without brain_otel."""
     answers = {each.path: (each.status, each.body) for each in REQUESTS}
     assert runs.run(environment, door).answers == answers
     assert runs.bare().answers == answers
 
 
 @cells
-def test_nothing_goes_where_it_should_not(environment: str, door: str, runs: Runs) -> None:
-    """What an environment does not name gets nothing, and nothing of ours failed."""
+def test_only_the_destinations_of_the_environment_get_anything(environment: str, door: str, runs: Runs) -> None:
+    """The log has no failure of brain_otel."""
     run = runs.run(environment, door)
     got = {
         "sentry": bool(run.ingest.transactions),
@@ -483,8 +483,8 @@ def test_nothing_goes_where_it_should_not(environment: str, door: str, runs: Run
 
 
 @cells
-def test_where_metrics_go_they_count_the_requests(environment: str, door: str, runs: Runs) -> None:
-    """Each request is one measurement, by its route and status."""
+def test_metrics_count_the_requests(environment: str, door: str, runs: Runs) -> None:
+    """Each request is one measurement with its route and status."""
     run = runs.run(environment, door)
     sources = {
         "otlp": [each.message for each in run.otlp.accepted if each.signal == "metrics"],
@@ -506,7 +506,7 @@ def test_where_metrics_go_they_count_the_requests(environment: str, door: str, r
 
 
 class Matrix:
-    """Which facts were found where, for the reader of a test run."""
+    """The facts that each destination reported, for the reader of a test run."""
 
     def __init__(self) -> None:
         self._found: dict[tuple[str, str, str], list[int]] = {}
@@ -524,7 +524,7 @@ class Matrix:
 
 @pytest.fixture(scope="module")
 def matrix(request: pytest.FixtureRequest) -> Iterator[Matrix]:
-    """Print at the end what was found where."""
+    """Print the reported facts at the end of a verbose run."""
     made = Matrix()
     yield made
     if request.config.option.verbose > 0:

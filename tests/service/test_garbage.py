@@ -1,6 +1,6 @@
-"""A request that went well leaves nothing for Python's collector: it is gone when it has been told of.
+"""A successful request leaves no reference cycles: Python frees its objects as soon as it is reported.
 
-What is in a cycle stays until the collector comes, and makes it come more often, to look at all that there is.
+Cycles stay in memory until the garbage collector runs, and they make it run more often over all objects.
 """
 
 import pytest
@@ -63,8 +63,8 @@ print(dict(alive() - before))
 
 
 @pytest.mark.parametrize("rate", ["0", "1"])
-def test_a_request_is_gone_when_it_has_been_told_of(ingest: SentryIngest, rate: str) -> None:
-    """Recorded or not, with a scope that was touched, with spans, in a mounted app, with a background task."""
+def test_a_request_is_freed_once_it_is_reported(ingest: SentryIngest, rate: str) -> None:
+    """Recorded or not, with a used scope, with spans, in a mounted app, with a background task."""
     variables = {"SENTRY_DSN": ingest.dsn, "SENTRY_TRACES_SAMPLE_RATE": rate, "ENVIRONMENT": "production"}
     done = run_python(CODE, {**variables, "SENTRY_PROFILES_SAMPLE_RATE": "0"})
     assert done.returncode == 0, done.stderr
@@ -106,8 +106,8 @@ assert brain_otel.flush(5)
 
 
 @pytest.mark.parametrize("rate", ["0", "1"])
-def test_what_works_on_after_its_request_still_belongs_to_it(ingest: SentryIngest, rate: str) -> None:
-    """A task that goes on when the request has been served, and told of, has its tags and its trace."""
+def test_a_task_that_outlives_its_request_still_belongs_to_it(ingest: SentryIngest, rate: str) -> None:
+    """The task keeps the tags and the trace of the request."""
     variables = {"SENTRY_DSN": ingest.dsn, "SENTRY_TRACES_SAMPLE_RATE": rate, "ENVIRONMENT": "production"}
     done = run_python(LATE, variables)
     assert done.returncode == 0, done.stderr

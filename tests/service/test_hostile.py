@@ -1,4 +1,4 @@
-"""Whatever comes, nothing is raised and nothing grows: 100,000 header sets, bodies and attribute values."""
+"""Hostile input raises nothing and leaks nothing: 100,000 header sets, bodies and attribute values."""
 
 import gc
 import json
@@ -48,7 +48,7 @@ SNIPPETS = [
 
 
 class Broken:
-    """Raises wherever it is asked."""
+    """Raises from every method."""
 
     def __str__(self) -> str:
         raise RuntimeError("str")
@@ -69,14 +69,14 @@ class Broken:
 
 
 class BrokenDict(dict[Any, Any]):
-    """A mapping that fails when it is walked."""
+    """A mapping that fails during iteration."""
 
     def items(self) -> Any:
         raise RuntimeError("items")
 
 
 class Fuzz:
-    """Texts and values of every kind, always the same for a seed."""
+    """Generates texts and values of every kind, the same for a seed."""
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
@@ -144,7 +144,7 @@ def _failures_are_raised() -> Iterator[None]:
 
 
 def test_header_sets() -> None:
-    """Read as a trace's, and shown as a request's: the context that comes out can be used."""
+    """The propagator reads them and the request shows them; the resulting context is usable."""
     fuzz, propagator = Fuzz(SEED), SentryPropagator()
     for _ in range(HEADERS):
         headers = {
@@ -184,13 +184,13 @@ def create_body(fuzz: Fuzz, kind: str) -> bytes:
 
 
 def test_bodies() -> None:
-    """Of every content type, well formed or not."""
+    """Bodies of every content type, well-formed or not."""
     fuzz = Fuzz(SEED + 1)
     for _ in range(BODIES):
         kind = fuzz.random.choice(KINDS)
         try:
             body = create_body(fuzz, kind)
-        except (RuntimeError, TypeError, ValueError):  # what JSON cannot say: a cycle, a broken mapping
+        except (RuntimeError, TypeError, ValueError):  # not JSON: a cycle, a broken mapping
             continue
         request = Request(
             method="POST",
@@ -205,7 +205,7 @@ def test_bodies() -> None:
 
 
 def test_attribute_values() -> None:
-    """Huge, nested, cyclic, broken: as an attribute, and as a value of an event."""
+    """Huge, nested, cyclic and broken values, as an attribute and as a value of an event."""
     fuzz, policy = Fuzz(SEED + 2), Policy()
     for number in range(VALUES):
         value = fuzz.value()
@@ -218,8 +218,8 @@ def test_attribute_values() -> None:
             masked_event({"extra": {"value": value}, "message": fuzz.text()}, {})
 
 
-def test_what_it_takes_is_bounded() -> None:
-    """A thousand times the same hostile values leave nothing behind."""
+def test_hostile_values_leave_no_memory_behind() -> None:
+    """The same hostile values a thousand times."""
 
     def once() -> None:
         fuzz = Fuzz(SEED + 3)

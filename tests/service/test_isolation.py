@@ -1,4 +1,4 @@
-"""User, tags, contexts and breadcrumbs belong to one request, task or transaction, and to all of it."""
+"""User, tags, contexts and breadcrumbs belong to exactly one request, task or transaction."""
 
 import asyncio
 import json
@@ -47,11 +47,11 @@ def _clear(request: pytest.FixtureRequest) -> None:
 
 
 async def call_all(url: str, paths: list[str], connections: int = 100) -> dict[str, int]:
-    """Call all paths over so many connections at once, and return the statuses.
+    """Request all paths over this many connections at once, and return the statuses.
 
-    A client for each connection: the time httpx takes to choose one of its pool grows with the pool's square.
-    uvicorn closes the connection after an unhandled exception and does not say so in the response: a client
-    that would use it again has to be told.
+    Each connection has its own client: httpx needs quadratic time to choose a connection of a large pool.
+    uvicorn closes the connection after an unhandled exception without announcing it in the response, so a client
+    must not reuse it.
     """
     waiting = iter(paths)
     statuses = {}
@@ -71,7 +71,7 @@ def closing(path: str) -> dict[str, str]:
 
 
 def said(sent: dict[str, Any]) -> dict[str, Any]:
-    """What an event or a transaction carries of what its request said of itself."""
+    """Return the data in an event or transaction that its request set."""
     crumbs = [crumb["message"] for crumb in sent.get("breadcrumbs", {}).get("values", [])]
     return {
         "user": sent.get("user", {}).get("id"),
@@ -94,7 +94,7 @@ NOTHING: dict[str, Any] = {"user": None, "tag": None, "context": None, "breadcru
 
 
 def texts(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
-    """Every text within, and where it is."""
+    """Yield every text in the value, with its path."""
     if isinstance(value, dict):
         for key, inner in value.items():
             yield from texts(key, f"{path}.{key}")
@@ -107,7 +107,7 @@ def texts(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
 
 
 def by_marker(sent: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Find each request's event or transaction by its URL; fail where one speaks of another request."""
+    """Return each request's event or transaction by its URL; fail if one mentions another request."""
     found = {}
     for each in sent:
         (marker,) = MARKER.findall(each["request"]["url"])
@@ -118,8 +118,8 @@ def by_marker(sent: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 @pytest.mark.parametrize("kind", ["async", "sync"])
-def test_concurrent_requests_keep_their_data_to_themselves(kind: str, server: Server, sentry: SentryIngest) -> None:
-    """Of 500 requests at once, each event and transaction carries all its own data and nobody else's."""
+def test_concurrent_requests_keep_their_data_apart(kind: str, server: Server, sentry: SentryIngest) -> None:
+    """Each event and transaction of 500 concurrent requests carries all its own data and no other's."""
     markers = [f"marker-{kind}-{number:04}" for number in range(REQUESTS)]
     failing = set(markers[::10])
     paths = [f"/{kind}/{marker}" + ("?fail=true" if marker in failing else "") for marker in markers]
@@ -132,7 +132,7 @@ def test_concurrent_requests_keep_their_data_to_themselves(kind: str, server: Se
     events, transactions = by_marker(sentry.events), by_marker(sentry.transactions)
     assert events.keys() == failing
     assert transactions.keys() == set(markers)
-    # A log line is a breadcrumb of errors only: sentry-sdk gives transactions none.
+    # A log line is a breadcrumb of errors only: sentry-sdk adds none to transactions.
     for marker in failing:
         assert said(events[marker]) == all_of(marker, "task", "thread")
     for marker in markers:
@@ -141,8 +141,8 @@ def test_concurrent_requests_keep_their_data_to_themselves(kind: str, server: Se
         assert_accepted(transaction)
 
 
-def test_an_error_of_a_sync_endpoint_tells_no_variables_of_its_worker(server: Server, sentry: SentryIngest) -> None:
-    """The thread may be at work on the next request by then; what the endpoint itself knew is told."""
+def test_an_error_of_a_sync_endpoint_has_no_variables_of_its_worker(server: Server, sentry: SentryIngest) -> None:
+    """The thread may already serve the next request. The error has the endpoint's own variables."""
     assert server.get("/sync/marker-variables-0000?fail=true").status_code == 500
     sentry.wait_for(lambda ingest: len(ingest.events) == 1)
     frames = sentry.events[0]["exception"]["values"][-1]["stacktrace"]["frames"]
@@ -151,8 +151,8 @@ def test_an_error_of_a_sync_endpoint_tells_no_variables_of_its_worker(server: Se
     assert frames[-1]["vars"]["marker"] == "'marker-variables-0000'"
 
 
-def test_the_next_request_of_a_connection_is_clean(server: Server, sentry: SentryIngest) -> None:
-    """A request on a kept-alive connection carries nothing of the one before it."""
+def test_the_next_request_of_a_connection_starts_empty(server: Server, sentry: SentryIngest) -> None:
+    """A request on a kept-alive connection carries no data of the previous one."""
     with httpx.Client(base_url=server.url, trust_env=False, verify=False) as client:
         for path in ("/async/marker-first-0000", "/sync/marker-first-0001", "/silent/second"):
             stream = client.get(path).extensions["network_stream"]
@@ -167,7 +167,7 @@ def test_the_next_request_of_a_connection_is_clean(server: Server, sentry: Sentr
 
 
 def test_a_background_task_has_its_requests_data(server: Server, sentry: SentryIngest) -> None:
-    """What a background task raises carries the user and the tag that its request set."""
+    """An exception of a background task carries the user and tag of its request."""
     assert server.get("/background/marker-background-0000").status_code == 200
     sentry.wait_for(lambda ingest: len(ingest.transactions) == 1 and len(ingest.events) == 1)
     for sent in (*sentry.events, *sentry.transactions):
@@ -175,7 +175,7 @@ def test_a_background_task_has_its_requests_data(server: Server, sentry: SentryI
 
 
 def test_a_transaction_in_a_request_shares_its_data(server: Server, sentry: SentryIngest) -> None:
-    """A transaction inside a request has the request's user, and a tag set in it is the request's; its own stays."""
+    """It has the request's user, and its tags become the request's; its own data stays its own."""
     marker = "marker-transaction-0000"
     assert server.get(f"/transaction/{marker}").status_code == 200
     sentry.wait_for(lambda ingest: len(ingest.transactions) == 2 and len(ingest.events) == 2)
@@ -203,8 +203,8 @@ for job in range(3):
 """
 
 
-def test_a_workers_transactions_keep_their_data_to_themselves(ingest: SentryIngest) -> None:
-    """In a loop outside of any request each transaction and its event carry what was said in them alone."""
+def test_transactions_of_a_worker_keep_their_data_apart(ingest: SentryIngest) -> None:
+    """In a loop outside of requests, each transaction and event carries only its own data."""
     done = run_python(WORKER, {**ENVIRONMENT, "SENTRY_DSN": ingest.dsn}, pythonpath=[ROOT])
     assert (done.returncode, done.stderr) == (0, "")
     events = sorted(ingest.events, key=lambda event: str(event["message"]))

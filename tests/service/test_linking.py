@@ -1,7 +1,7 @@
-"""Errors are linked to the request in which they happen, and each failure is one event.
+"""Errors are linked to their request, and each failure is one event.
 
-`tests/apps/linking.py` has a route for every place in which something can fail. It is served three times, with
-every trace sampled, with none, and bare; each route is called once and every test looks at one of them.
+`tests/apps/linking.py` has a route for every place in which an app can fail. The tests serve it three times: with
+every trace sampled, with none, and bare. They request each route once; each test checks one route.
 """
 
 import socket
@@ -23,7 +23,7 @@ from tests.support.relay import assert_accepted
 RATES = (1, 0)
 
 Answer = tuple[object, ...]
-"""What a client saw: the status, the body as far as it came, how it ended."""
+"""The client's view: the status, the received part of the body, how it ended."""
 
 
 # -- clients -------------------------------------------------------------------------------------------------
@@ -84,24 +84,24 @@ def wait_until(server: Server, holds: Callable[[Any], bool], timeout: float = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """A route, and what calling it must lead to."""
+    """A route and the expected result of a request."""
 
     route: str
     events: tuple[str, ...]
-    """The events: an exception's type and text, or a message."""
+    """The expected events: an exception's type and text, or a message."""
     status: str | None = "ok"
-    """The transaction's status; None where the server's span cannot tell, for a client that went away."""
+    """The transaction's status; None if the server's span cannot know it because the client has disconnected."""
     call: Callable[[Server, str], Answer] = get
     method: str = "GET "
     query: str = ""
     answer: Answer | None = None
-    """What the client sees, where the status alone would not tell."""
+    """The client's view, if the status alone does not show it."""
     in_child_span: bool = False
-    """Whether it happens in a span below the request's own."""
+    """Whether it happens in a span below the request's span."""
     inner: str | None = None
     """The status of another transaction in the same trace, named `inner`."""
     named: str | None = None
-    """The transaction named by the event, where it is not the request's."""
+    """The transaction that the event names, if it is not the request's."""
 
     @property
     def path(self) -> str:
@@ -113,18 +113,18 @@ class Case:
 
 
 def failing(route: str, *events: str, **more: Any) -> Case:
-    """A case that is answered with 500."""
+    """A case with the answer 500."""
     answer = (500, b"Internal Server Error", "complete")
     return Case(route=route, events=events or (f"AppError: {route}",), status="internal_error", answer=answer, **more)
 
 
 def failing_later(route: str, **more: Any) -> Case:
-    """A case whose response was fine."""
+    """A case that fails after a good response."""
     return Case(route=route, events=(f"AppError: {route}",), answer=(200, b'"done"', "complete"), **more)
 
 
 def harmless(route: str, **more: Any) -> Case:
-    """A case that is no event."""
+    """A case without an event."""
     return Case(route=route, events=(), **more)
 
 
@@ -227,7 +227,7 @@ CASES = [
 
 @dataclass(frozen=True, kw_only=True)
 class Served:
-    """What clients, the app and Sentry saw of one run."""
+    """The observations of clients, the app and Sentry for one run."""
 
     answers: Mapping[str, Answer]
     seen: Mapping[str, tuple[str, str]]
@@ -244,7 +244,7 @@ class Served:
 
 
 def serve(env: Mapping[str, str]) -> Served:
-    """Call every route once, stop the server, and return what was seen."""
+    """Request every route once, stop the server, and return the observations."""
     port = free_port()
     command = uvicorn_command("tests.apps.linking:app", port)
     with SentryIngest() as ingest:
@@ -286,14 +286,14 @@ def bare() -> Served:
 
 @pytest.fixture(params=RATES, ids=["sampled", "unsampled"])
 def served(request: pytest.FixtureRequest) -> Served:
-    """Give both runs, without stopping one when a test asks for the other."""
+    """Provide both runs without stopping one when a test asks for the other."""
     name = "sampled" if request.param else "unsampled"
     run: Served = request.getfixturevalue(name)
     return run
 
 
 def title(event: Mapping[str, Any]) -> str:
-    """What Sentry shows of an event: the outermost exception, or the message."""
+    """Return Sentry's title of an event: the outermost exception, or the message."""
     if "exception" in event:
         outermost = event["exception"]["values"][-1]
         return f"{outermost['type']}: {outermost['value']}"
@@ -306,14 +306,14 @@ by_route = pytest.mark.parametrize("case", CASES, ids=lambda case: case.route)
 
 
 @by_route
-def test_a_failure_is_one_event_and_what_is_none_is_no_event(case: Case, served: Served) -> None:
-    """A route that fails makes exactly one event, and one that merely refuses makes none."""
+def test_a_failure_is_one_event_and_a_rejection_is_none(case: Case, served: Served) -> None:
+    """A route that fails sends exactly one event; a route that rejects the request sends none."""
     assert sorted(title(event) for event in served.events_of(case.path)) == sorted(case.events)
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.events], ids=lambda case: case.route)
 def test_an_event_is_linked_to_its_request(case: Case, served: Served) -> None:
-    """An event names its request's trace, one of its spans, its transaction's name, and its URL."""
+    """An event has its request's trace, one of its spans, its transaction's name and its URL."""
     for event in served.events_of(case.path):
         link = event["contexts"]["trace"]
         transactions = served.transactions_of(case.path)
@@ -329,7 +329,7 @@ def test_an_event_is_linked_to_its_request(case: Case, served: Served) -> None:
 
 @by_route
 def test_a_sampled_request_is_one_transaction(case: Case, sampled: Served) -> None:
-    """A sampled request is one transaction, named after its route, with the status of what happened."""
+    """A sampled request is one transaction with its route as name and its status."""
     found = {
         (each["transaction"], each["transaction_info"]["source"]): each["contexts"]["trace"]["status"]
         for each in sampled.transactions_of(case.path)
@@ -343,26 +343,26 @@ def test_a_sampled_request_is_one_transaction(case: Case, sampled: Served) -> No
 
 @by_route
 def test_the_answer_is_the_bare_apps(case: Case, served: Served, bare: Served) -> None:
-    """A client sees the same status, body and end with and without us."""
+    """A client sees the same status, body and end with and without brain_otel."""
     assert served.answers[case.route] == bare.answers[case.route]
     if case.answer is not None:
         assert served.answers[case.route] == case.answer
 
 
 def test_an_unsampled_request_is_no_transaction(unsampled: Served) -> None:
-    """At a sample rate of 0 Sentry gets errors and no transaction."""
+    """At a sample rate of 0, Sentry gets errors and no transaction."""
     assert unsampled.transactions == []
 
 
-def test_no_event_belongs_to_nobody(served: Served) -> None:
-    """Every event belongs to one of the requests, or to the app's start."""
+def test_every_event_belongs_to_a_request(served: Served) -> None:
+    """The only others belong to the app's start."""
     traces = {trace_id for trace_id, _ in served.seen.values()}
     strays = [title(event) for event in served.events if event["contexts"]["trace"]["trace_id"] not in traces]
     assert strays == []
 
 
 def test_a_transaction_at_the_apps_start_links_its_error(served: Served) -> None:
-    """What is captured in a transaction of the lifespan carries that transaction's ids and name."""
+    """An error in a transaction of the lifespan carries that transaction's ids and name."""
     (event,) = served.events_of("lifespan")
     assert title(event) == "AppError: lifespan"
     assert event["contexts"]["trace"]["span_id"] == served.seen["lifespan"][1]
@@ -370,17 +370,17 @@ def test_a_transaction_at_the_apps_start_links_its_error(served: Served) -> None
     assert "request" not in event
 
 
-def test_relay_accepts_all_that_was_sent(served: Served) -> None:
-    """Relay takes every event and transaction as it is."""
+def test_relay_accepts_every_event_and_transaction(served: Served) -> None:
+    """Relay changes none of them."""
     for event in (*served.events, *served.transactions):
         entry = event.get("logentry", {})
         if entry.get("message") == entry.get("formatted"):
-            entry.pop("message", None)  # Relay keeps one of two that are equal
+            entry.pop("message", None)  # Relay drops duplicates
         assert_accepted(event)
 
 
-def test_nothing_of_ours_failed(served: Served) -> None:
-    """No guard had anything to report."""
+def test_the_log_has_no_failure_of_brain_otel(served: Served) -> None:
+    """The guard has logged nothing."""
     assert "brain_otel failed" not in served.output
 
 
@@ -440,7 +440,7 @@ asyncio.run(main())
 def test_a_transaction_outside_of_any_request_links_its_error(
     code: str, returncode: int, rate: int, ingest: SentryIngest
 ) -> None:
-    """An error in a script's transaction, captured in it or left to the interpreter, is one event linked to it."""
+    """An error in a script's transaction, captured or left to the interpreter, is one event with a link to it."""
     done = run_python(SCRIPT + code, {**sampled_at(rate), "SENTRY_DSN": ingest.dsn}, pythonpath=[ROOT])
     assert done.returncode == returncode, done.stderr
     assert ("ValueError: job" in done.stderr) is bool(returncode)

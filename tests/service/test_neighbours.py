@@ -1,4 +1,4 @@
-"""Nothing of one request reaches another, nor the application's own instrumentation: the less obvious ways."""
+"""No data of one request reaches another or the application's own instrumentation: the less obvious ways."""
 
 from __future__ import annotations
 
@@ -43,10 +43,8 @@ async def b():
 """
 
 
-def test_a_request_sent_at_once_with_another_is_a_trace_and_a_user_of_its_own(
-    ingest: SentryIngest, tmp_path: Path
-) -> None:
-    """A server starts the second of two pipelined requests in the context of the first."""
+def test_a_pipelined_request_has_its_own_trace_and_user(ingest: SentryIngest, tmp_path: Path) -> None:
+    """Servers start the second of two pipelined requests in the context of the first."""
     (tmp_path / "app.py").write_text(APP)
     port = free_port()
     environment = {"SENTRY_DSN": ingest.dsn, "SENTRY_ENVIRONMENT": "test"}
@@ -66,8 +64,8 @@ def test_a_request_sent_at_once_with_another_is_a_trace_and_a_user_of_its_own(
     assert all("parent_span_id" not in each["contexts"]["trace"] for each in others)
 
 
-def test_what_a_requests_code_sets_on_the_current_scope_stays_there(telemetry: Telemetry) -> None:
-    """The thread that builds transactions starts in the first one; its scope is not handed on."""
+def test_data_on_the_current_scope_stays_in_its_request(telemetry: Telemetry) -> None:
+    """The thread that builds transactions starts in the first request, and does not pass its scope on."""
     for number in range(3):
         with brain_otel.start_transaction(f"job {number}"), sentry_sdk.new_scope() as scope:
             if number == 0:
@@ -76,7 +74,7 @@ def test_what_a_requests_code_sets_on_the_current_scope_stays_there(telemetry: T
 
 
 def test_a_statement_of_an_engine_with_options_is_one_span(telemetry: Telemetry) -> None:
-    """execution_options() makes an engine that hears its parent's events too."""
+    """`execution_options()` makes an engine that also gets its parent's events."""
     engine = create_engine("sqlite://")
     with brain_otel.start_transaction("work"):
         for each in (engine, engine.execution_options(logging_token="x"), engine):
@@ -87,8 +85,8 @@ def test_a_statement_of_an_engine_with_options_is_one_span(telemetry: Telemetry)
     assert [span["description"] for span in transaction["spans"]] == ["select ?"] * 3
 
 
-def test_a_span_that_the_garbage_collector_ends_does_not_freeze_the_application() -> None:
-    """It may run while a span is being collected, on the thread that holds the lock."""
+def test_a_span_that_ends_during_garbage_collection_causes_no_deadlock() -> None:
+    """The garbage collector may run on the thread that holds the lock."""
 
     class Reentrant(LocalTraceCollector):
         def hand_over(self, collected: CollectedTrace) -> None:
@@ -105,8 +103,8 @@ def test_a_span_that_the_garbage_collector_ends_does_not_freeze_the_application(
     assert collector._by_span == {}
 
 
-def test_an_error_without_words_is_an_event_all_the_same(telemetry: Telemetry) -> None:
-    """What fails on the span or the log does not keep it from Sentry."""
+def test_an_error_whose_text_fails_is_still_an_event(telemetry: Telemetry) -> None:
+    """A failure on the span or the log does not keep it from Sentry."""
 
     class WordlessError(Exception):
         def __str__(self) -> str:
@@ -121,7 +119,7 @@ def test_an_error_without_words_is_an_event_all_the_same(telemetry: Telemetry) -
 
 
 def test_the_applications_own_baggage_header_arrives(telemetry: Telemetry, ingest: SentryIngest) -> None:
-    """Ours is added to the header that a call sets itself."""
+    """brain_otel adds its entries to the header that a call sets itself."""
     ingest.respond = lambda: (200, {})
     url = f"http://127.0.0.1:{ingest.port}/api/42/envelope/"
     with brain_otel.start_transaction("work"):
@@ -133,7 +131,7 @@ def test_the_applications_own_baggage_header_arrives(telemetry: Telemetry, inges
 
 
 def test_instrumentation_that_the_application_set_up_stays() -> None:
-    """Ours is taken out at the end, the application's is not."""
+    """Shutdown removes brain_otel's instrumentation and keeps the application's."""
     HTTPXClientInstrumentor().instrument(skip_dep_check=True)
     try:
         with captured_telemetry():
@@ -143,8 +141,8 @@ def test_instrumentation_that_the_application_set_up_stays() -> None:
         HTTPXClientInstrumentor().uninstrument()
 
 
-def test_a_setup_that_failed_can_be_mended(tmp_path: Path) -> None:
-    """A bad option is found before OpenTelemetry's globals are set."""
+def test_setup_can_be_repeated_after_a_failure(tmp_path: Path) -> None:
+    """It finds a bad option before it sets OpenTelemetry's globals."""
     code = """
 import pathlib, sys
 import brain_otel

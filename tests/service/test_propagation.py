@@ -1,4 +1,4 @@
-"""Tests of traces that go through several services: real processes, real HTTP, one Sentry."""
+"""Traces through several services: real processes, real HTTP, one Sentry."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -25,7 +25,7 @@ def shared() -> Iterator[SentryIngest]:
 
 @pytest.fixture(scope="module")
 def services(shared: SentryIngest) -> Iterator[list[Server]]:
-    """Start three services, each the next one's caller, that report to one Sentry."""
+    """Start three services that report to one Sentry; each calls the next."""
     ports = [free_port() for _ in range(SERVICES)]
     with ExitStack() as stack:
         started = [
@@ -44,7 +44,7 @@ def service(port: int, ingest: SentryIngest, next_port: int | None, release: str
 
 
 class Seen:
-    """What Sentry got of one call through a chain of services, in the order of the chain."""
+    """Everything that Sentry received about one call through the services, in their order."""
 
     def __init__(self, ingest: SentryIngest, headers: Headers, calls: int, transactions: int) -> None:
         self.headers = headers
@@ -62,14 +62,14 @@ class Seen:
 
     @property
     def trace_ids(self) -> set[str]:
-        """Every trace id that any event, transaction, span or envelope names."""
+        """Every trace id in any event, transaction, span or envelope."""
         named = [each["contexts"]["trace"] for each in (*self.transactions, *self.errors)]
         named += [span for each in self.transactions for span in each["spans"]]
         return {each["trace_id"] for each in named}
 
     @property
     def sampling_context(self) -> Json:
-        """The one sampling context that all envelopes share."""
+        """The only sampling context of all envelopes."""
         assert len({str(sorted(each.items())) for each in self.sampling_contexts}) == 1, self.sampling_contexts
         return self.sampling_contexts[0]
 
@@ -86,7 +86,7 @@ Call = Callable[..., Seen]
 
 @pytest.fixture
 def call(services: list[Server], shared: SentryIngest) -> Call:
-    """Call a service with headers (an underscore in a name is its hyphen) and gather what Sentry got of it."""
+    """Call a service with headers (underscores become hyphens) and return what Sentry received."""
 
     def called(first: int = 0, *, sampled: bool = True, **headers: str | list[str]) -> Seen:
         shared.settle(0.1)
@@ -103,7 +103,7 @@ def call(services: list[Server], shared: SentryIngest) -> Call:
 
 
 def assert_chained(seen: Seen) -> None:
-    """Each service's root is a child of the caller's HTTP span, and all is one trace."""
+    """Check that each service's root is a child of the caller's HTTP span, in one trace."""
     assert len(seen.trace_ids) == 1
     for upstream, downstream in zip(seen.transactions, seen.transactions[1:], strict=False):
         (client,) = [span for span in upstream["spans"] if span["op"] == "http.client"]
@@ -117,7 +117,7 @@ def assert_chained(seen: Seen) -> None:
 
 @pytest.mark.parametrize("first", [1, 0], ids=["two services", "three services"])
 def test_services_in_a_row_are_one_trace(call: Call, first: int) -> None:
-    """One trace id, the right parents, and one sampling context, the head's, in every service's envelopes."""
+    """They share one trace id, correct parents and the sampling context of the first service."""
     seen = call(first)
     assert_chained(seen)
     assert "parent_span_id" not in seen.traces[0]
@@ -137,8 +137,8 @@ def test_services_in_a_row_are_one_trace(call: Call, first: int) -> None:
     assert len(seen.sampling_contexts) == 2 * (SERVICES - first)
 
 
-def test_every_service_is_called_with_all_headers(call: Call) -> None:
-    """W3C's and Sentry's, of the same span."""
+def test_every_service_receives_all_headers(call: Call) -> None:
+    """W3C's and Sentry's headers name the same span."""
     seen = call()
     for received, upstream in zip(seen.headers[1:], seen.transactions, strict=False):
         (client,) = [span for span in upstream["spans"] if span["op"] == "http.client"]
@@ -150,7 +150,7 @@ def test_every_service_is_called_with_all_headers(call: Call) -> None:
 
 
 def test_sentry_trace_alone_is_continued(call: Call) -> None:
-    """With an empty sampling context, which is the caller's to fill."""
+    """The sampling context stays empty: only the caller may fill it."""
     seen = call(1, sentry_trace=f"{A}-{SPAN}-1")
     assert_chained(seen)
     assert seen.trace_ids == {A}
@@ -159,7 +159,7 @@ def test_sentry_trace_alone_is_continued(call: Call) -> None:
 
 
 def test_traceparent_alone_is_continued(call: Call) -> None:
-    """The first service is Sentry's head of the trace and makes the sampling context."""
+    """The first service is the head of the trace for Sentry and makes the sampling context."""
     seen = call(1, traceparent=f"00-{A}-{SPAN}-01")
     assert_chained(seen)
     assert seen.trace_ids == {A}
@@ -167,8 +167,8 @@ def test_traceparent_alone_is_continued(call: Call) -> None:
     assert (seen.sampling_context["trace_id"], seen.sampling_context["release"]) == (A, "service1@1")
 
 
-def test_both_that_agree_are_continued(call: Call) -> None:
-    """The sampling context that came along is frozen."""
+def test_two_headers_that_agree_are_continued(call: Call) -> None:
+    """The received sampling context does not change."""
     baggage = f"sentry-trace_id={A},sentry-release=front%401"
     seen = call(1, traceparent=f"00-{A}-{SPAN}-01", sentry_trace=f"{A}-{SPAN}-1", baggage=baggage)
     assert_chained(seen)
@@ -176,8 +176,8 @@ def test_both_that_agree_are_continued(call: Call) -> None:
     assert seen.sampling_context == {"trace_id": A, "release": "front@1"}
 
 
-def test_where_both_disagree_traceparent_wins(call: Call) -> None:
-    """The nearer hop; the sampling context of the other trace is not taken over, nor handed on."""
+def test_traceparent_wins_over_another_sentry_trace(call: Call) -> None:
+    """It names the nearer hop. The other trace's sampling context is neither used nor passed on."""
     baggage = f"sentry-trace_id={B},sentry-release=front%401,tenant=acme"
     seen = call(1, traceparent=f"00-{A}-{SPAN}-01", sentry_trace=f"{B}-{OTHER}-1", baggage=baggage)
     assert_chained(seen)
@@ -187,8 +187,8 @@ def test_where_both_disagree_traceparent_wins(call: Call) -> None:
     assert seen.headers[1]["seen-tenant"] == "acme"
 
 
-def test_a_deferred_decision_is_made_here_and_handed_on(call: Call) -> None:
-    """`sentry-trace` without a flag: sampled by our own rate, and the next service is told so."""
+def test_a_deferred_decision_is_made_and_passed_on(call: Call) -> None:
+    """For `sentry-trace` without a flag the service's own rate decides, and the next service gets the decision."""
     seen = call(1, sentry_trace=f"{A}-{SPAN}")
     assert_chained(seen)
     assert (seen.trace_ids, seen.traces[0]["parent_span_id"]) == ({A}, SPAN)
@@ -197,8 +197,8 @@ def test_a_deferred_decision_is_made_here_and_handed_on(call: Call) -> None:
 
 
 @pytest.mark.parametrize("headers", [{"sentry_trace": f"{A}-{SPAN}-0"}, {"traceparent": f"00-{A}-{SPAN}-00"}])
-def test_what_the_caller_did_not_sample_is_not_recorded(call: Call, headers: dict[str, str]) -> None:
-    """No service sends a transaction; every error is linked to the trace, with its transaction's name."""
+def test_an_unsampled_trace_is_not_recorded(call: Call, headers: dict[str, str]) -> None:
+    """No service sends a transaction. Every error is linked to the trace and has its transaction's name."""
     seen = call(1, sampled=False, **headers)
     assert seen.trace_ids == {A}
     assert {error["transaction"] for error in seen.errors} == {"GET /chain/{step}"}
@@ -207,8 +207,8 @@ def test_what_the_caller_did_not_sample_is_not_recorded(call: Call, headers: dic
     assert seen.headers[1]["traceparent"].endswith("-00")
 
 
-def test_a_frozen_sampling_context_is_passed_on_as_it_came(call: Call) -> None:
-    """Through every service, in its envelopes and in the headers to the next, beside everyone's entries."""
+def test_a_received_sampling_context_is_passed_on_unchanged(call: Call) -> None:
+    """Every service has it in its envelopes and in its headers to the next, beside all other entries."""
     sentry = f"sentry-trace_id={A},sentry-sample_rate=0.25,sentry-transaction=front%20page"
     seen = call(0, sentry_trace=f"{A}-{SPAN}-1", baggage=f"tenant=acme,{sentry},color=blue;secure=1")
     assert_chained(seen)
@@ -220,15 +220,15 @@ def test_a_frozen_sampling_context_is_passed_on_as_it_came(call: Call) -> None:
         assert received["seen-tenant"] == "acme"
 
 
-def test_baggage_in_several_headers_is_read_whole(call: Call) -> None:
-    """As a proxy that adds its own sends it."""
+def test_several_baggage_headers_are_merged(call: Call) -> None:
+    """A proxy that adds its own header sends several."""
     seen = call(1, sentry_trace=f"{A}-{SPAN}-1", baggage=["tenant=acme", f"sentry-trace_id={A}"])
     assert seen.sampling_context == {"trace_id": A}
     assert seen.headers[1]["seen-tenant"] == "acme"
 
 
 def test_baggage_alone_is_no_trace(call: Call) -> None:
-    """The user's entry arrives; a sampling context without a trace header is nobody's."""
+    """The user's entry arrives. A sampling context without a trace header is ignored."""
     seen = call(1, baggage=f"tenant=acme,sentry-trace_id={A},sentry-release=front%401")
     assert_chained(seen)
     assert A not in seen.trace_ids
@@ -247,7 +247,7 @@ def test_baggage_alone_is_no_trace(call: Call) -> None:
     ],
 )
 def test_malformed_headers_begin_a_new_trace(call: Call, headers: dict[str, Any]) -> None:
-    """The request is served, and its trace is one of its own."""
+    """The service answers the request and starts a trace of its own."""
     seen = call(1, **headers)
     assert_chained(seen)
     assert "parent_span_id" not in seen.traces[0]
@@ -255,8 +255,8 @@ def test_malformed_headers_begin_a_new_trace(call: Call, headers: dict[str, Any]
     assert seen.sampling_context["trace_id"] in seen.trace_ids
 
 
-def test_a_deferred_decision_may_be_no(shared: SentryIngest) -> None:
-    """At a rate of zero nothing is recorded, and the next service is told so."""
+def test_a_deferred_decision_can_be_negative(shared: SentryIngest) -> None:
+    """At a rate of zero nothing is recorded, and the next service gets that decision."""
     ports = free_port(), free_port()
     shared.clear()
     with (

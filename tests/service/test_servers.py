@@ -1,4 +1,4 @@
-"""The same under every server, with `setup()` and with the launcher: each request and error once, none lost."""
+"""Under every server, with `setup()` and with the launcher, each request and error arrives exactly once."""
 
 import time
 from collections import Counter
@@ -32,15 +32,15 @@ SERVERS: dict[str, Command] = {
 DOORS = ("setup", "launcher")
 
 NUMBERS = range(20)
-"""Of the requests; as many succeed and fail. Enough that both of two workers get some."""
+"""Numbers of the requests: one succeeds and one fails for each. Enough for both of two workers."""
 
 POLLED = "items/999"
 
 LAST = range(20, 24)
-"""Of the requests that come when Sentry has become slow, just before the end."""
+"""Numbers of the requests just before the end, when Sentry is slow."""
 
 SLOWLY = 0.1
-"""Seconds that a slow Sentry takes to answer; it makes more than a second for what is sent of `LAST`."""
+"""Seconds that a slow Sentry takes to answer: more than one second in total for `LAST`."""
 
 
 def door_environment(ingest: SentryIngest, door: str) -> dict[str, str]:
@@ -48,14 +48,14 @@ def door_environment(ingest: SentryIngest, door: str) -> dict[str, str]:
 
 
 def send_requests(server: Server, numbers: range = NUMBERS) -> None:
-    """Send two requests a number, one that succeeds and one that fails, each over a connection of its own."""
+    """Send two requests for each number, one that succeeds and one that fails, over new connections."""
     for number in numbers:
         assert server.get(f"/items/{number}").text.endswith(f' {number}"')
         assert server.get(f"/boom/{number}").status_code == 500
 
 
 def assert_everything_arrived_once(ingest: SentryIngest, numbers: range = NUMBERS, polls: int = 0) -> None:
-    """Compare what arrived with what was sent; call it when the server has ended."""
+    """Compare the arrived data with the requests. The server must have ended."""
     transactions = ingest.transactions
     expected = [f"{path}/{number}" for path in ("items", "boom") for number in numbers] + [POLLED] * polls
     assert Counter(map(path_of, transactions)) == Counter(expected), ingest.describe()
@@ -81,8 +81,8 @@ CASES = [*zip(SERVERS, DOORS * 2, strict=True), *zip(SERVERS, DOORS[::-1] * 2, s
 
 
 @pytest.mark.parametrize(("name", "door"), quick_first(CASES, len(SERVERS)))
-def test_every_request_arrives_once_and_none_is_lost_at_the_end(ingest: SentryIngest, name: str, door: str) -> None:
-    """What was observed until the very SIGTERM is sent, and the server ends in time."""
+def test_every_request_arrives_once_including_the_last_ones(ingest: SentryIngest, name: str, door: str) -> None:
+    """Requests just before SIGTERM arrive, and the server ends in time."""
     port = free_port()
     command = SERVERS[name](port, door == "launcher")
     with Server(command, port, env=door_environment(ingest, door), cwd=ROOT, pythonpath=[ROOT]) as server:
@@ -95,7 +95,7 @@ def test_every_request_arrives_once_and_none_is_lost_at_the_end(ingest: SentryIn
 
 @pytest.mark.parametrize("options", [["--lifespan", "off"], ["--loop", "asyncio", "--http", "h11"]], ids=" ".join)
 def test_uvicorns_options_change_nothing(ingest: SentryIngest, options: list[str]) -> None:
-    """Without a lifespan, which tells of the server's end, nothing is lost either."""
+    """Nothing is lost without a lifespan, which announces the server's end."""
     port = free_port()
     command = [*uvicorn_command(APP, port), *options]
     with Server(command, port, env=door_environment(ingest, "setup"), cwd=ROOT, pythonpath=[ROOT]) as server:
@@ -106,14 +106,14 @@ def test_uvicorns_options_change_nothing(ingest: SentryIngest, options: list[str
 
 
 def answers_until(server: Server, path: str, text: str, timeout: float = 20.0) -> int:
-    """Ask until the answer is `text`; return how many answers that took."""
+    """Repeat the request until the answer is `text`; return the number of answers."""
     answers = 0
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
         try:
             answer = server.get(path).text
         except httpx.TransportError:
-            time.sleep(0.05)  # the old process has gone and the new one is not there yet
+            time.sleep(0.05)  # between the old process and the new one
             continue
         answers += 1
         if answer == text:
@@ -122,8 +122,8 @@ def answers_until(server: Server, path: str, text: str, timeout: float = 20.0) -
 
 
 @pytest.mark.parametrize("door", quick_first(DOORS))
-def test_a_reloaded_app_is_traced_as_the_first_was(ingest: SentryIngest, tmp_path: Path, door: str) -> None:
-    """After an edit each request is traced once still, and what the old process had is not lost."""
+def test_a_reloaded_app_is_traced_like_the_first(ingest: SentryIngest, tmp_path: Path, door: str) -> None:
+    """After an edit, each request is still traced once, and the old process loses nothing."""
     source = (ROOT / "tests" / "apps" / "servers.py").read_text()
     file = tmp_path / "edited.py"
     file.write_text(source)
@@ -141,7 +141,7 @@ def test_a_reloaded_app_is_traced_as_the_first_was(ingest: SentryIngest, tmp_pat
 
 
 def test_setup_in_the_lifespan_warns_and_traces_every_request(ingest: SentryIngest) -> None:
-    """The app has built its middleware by then: that is said, and the requests are traced all the same."""
+    """The app has already built its middleware: a warning says so, and its requests are traced nevertheless."""
     port = free_port()
     env = sentry_environment(ingest, {"SETUP": "lifespan"})
     with Server(uvicorn_command(APP, port), port, env=env, cwd=ROOT, pythonpath=[ROOT]) as server:
