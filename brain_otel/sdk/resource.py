@@ -35,9 +35,9 @@ def set_instance_id(provider: TracerProvider, others: Sequence[Any]) -> None:
     # ``_attributes`` is where a resource keeps them; a test tells when that changes.
     provider.resource._attributes = _Masked(attributes)  # type: ignore[assignment]  # read as any mapping
     alive = [weakref.ref(each) for each in (provider, *others)]
-    keep_reason = {} if given == own else {SERVICE_INSTANCE_ID: given}
+    users_id = {} if given == own else {SERVICE_INSTANCE_ID: given}
     # A hook of its own: it runs after those of OpenTelemetry's providers, which give each one a new resource.
-    os.register_at_fork(after_in_child=lambda: _set_child_instance_id([each() for each in alive], keep_reason))
+    os.register_at_fork(after_in_child=lambda: _set_child_instance_id([each() for each in alive], users_id))
 
 
 class _Masked(Mapping[str, Any]):
@@ -64,11 +64,11 @@ class _Masked(Mapping[str, Any]):
         return self._attributes.copy()
 
 
-def _set_child_instance_id(providers: Sequence[Any], keep_reason: dict[str, Any]) -> None:
+def _set_child_instance_id(providers: Sequence[Any], users_id: dict[str, Any]) -> None:
     """After OpenTelemetry's own hooks, which were registered before: each provider has a resource of its own now."""
     if providers[0] is None:
         return
-    attributes = masked_attributes(policy(), {**providers[0].resource.attributes, **keep_reason})
+    attributes = masked_attributes(policy(), {**providers[0].resource.attributes, **users_id})
     for each in providers:
         if each is not None:
             each._update_resource(Resource(attributes))  # what its own hook calls; a test tells when that changes

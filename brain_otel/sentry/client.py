@@ -15,7 +15,6 @@ from sentry_sdk.integrations.logging import ignore_logger
 from sentry_sdk.integrations.modules import ModulesIntegration
 from sentry_sdk.integrations.threading import ThreadingIntegration
 from sentry_sdk.scrubber import EventScrubber
-from sentry_sdk.utils import get_default_release
 
 from brain_otel.configuration.settings import DeliverySettings
 from brain_otel.delivery.delivery import MAX_ITEMS
@@ -24,6 +23,7 @@ from brain_otel.sentry import stack_frames
 from brain_otel.sentry.before_send import before_send, before_send_transaction
 from brain_otel.sentry.events import LinkingIntegration
 from brain_otel.sentry.log_handlers import LogIntegration
+from brain_otel.sentry.release import find_release
 from brain_otel.sentry.spotlight import close_spotlight, flush_spotlight, queue_spotlight
 from brain_otel.sentry.transport import DeliveringTransport, delivering
 
@@ -33,9 +33,6 @@ if TYPE_CHECKING:
     from brain_otel.configuration.options import Options
     from brain_otel.configuration.settings import SentrySettings
     from brain_otel.traces.collector import LocalTraceCollector
-
-FALLBACK_RELEASE = "0.3.0"
-"""The release if nothing better is known; the documented default of the service replaced."""
 
 _QUIET_LOGGERS = (
     "brain_otel",
@@ -67,11 +64,6 @@ def reject_unknown_options(options: Options) -> None:
             raise options.error(name, "an option of sentry_sdk.init()")
 
 
-def create_release(settings: SentrySettings) -> str:
-    """The release to report: the setting, else the git commit, the CI platform's variable or the service version."""
-    return settings.release or get_default_release() or settings.service_version or FALLBACK_RELEASE
-
-
 def configure_sentry(
     settings: SentrySettings,
     processor: LocalTraceCollector,
@@ -87,7 +79,7 @@ def configure_sentry(
     given = {
         "dsn": str(settings.dsn or ""),  # for None sentry-sdk would read SENTRY_DSN
         "environment": settings.environment,
-        "release": create_release(settings),
+        "release": find_release(settings),
         "traces_sample_rate": settings.traces_sample_rate,
         "profiles_sample_rate": settings.profiles_sample_rate or None,
         "send_default_pii": settings.send_default_pii or None,

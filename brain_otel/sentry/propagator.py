@@ -66,23 +66,23 @@ class SentryPropagator(UpstreamPropagator):
 
     def extract(
         self,
-        extras: CarrierT,
+        carrier: CarrierT,
         context: Context | None = None,
         getter: Getter[CarrierT] = default_getter,
     ) -> Context:
         """The context with the caller's span and sampling context; unchanged without Sentry's headers."""
         found = otel_context.get_current() if context is None else context
         with guarded("reading trace headers"):
-            return self._extract(extras, found, getter)
+            return self._extract(carrier, found, getter)
         return found
 
-    def _extract(self, extras: CarrierT, context: Context, getter: Getter[CarrierT]) -> Context:
-        baggage = _incoming_baggage(extras, getter)
-        header = getter.get(extras, SENTRY_TRACE_HEADER_NAME)
+    def _extract(self, carrier: CarrierT, context: Context, getter: Getter[CarrierT]) -> Context:
+        baggage = _incoming_baggage(carrier, getter)
+        header = getter.get(carrier, SENTRY_TRACE_HEADER_NAME)
         data = extract_sentrytrace_data(header[0]) if header else None
         caller = _caller(data) if data else None
         nearer = otel_trace.get_current_span(context).get_span_context()
-        if nearer.is_valid and nearer.is_remote and getter.get(extras, _TRACEPARENT):
+        if nearer.is_valid and nearer.is_remote and getter.get(carrier, _TRACEPARENT):
             if data is not None and caller is not None and caller.trace_id == nearer.trace_id:
                 context = _with_decision(context, data, nearer.trace_id)
             return _with_sampling_context(context, nearer, caller, baggage)
@@ -98,7 +98,7 @@ class SentryPropagator(UpstreamPropagator):
 
     def inject(
         self,
-        extras: CarrierT,
+        carrier: CarrierT,
         context: Context | None = None,
         setter: Setter[CarrierT] = default_setter,
     ) -> None:
@@ -110,10 +110,10 @@ class SentryPropagator(UpstreamPropagator):
                 return
             sampled = "1" if is_for_sentry(span) else "0"
             value = f"{span[0]:032x}-{span[1]:016x}-{sampled}"
-            setter.set(extras, SENTRY_TRACE_HEADER_NAME, value)
-            entries = _outgoing_baggage(span, here, _carried_baggage(extras))
+            setter.set(carrier, SENTRY_TRACE_HEADER_NAME, value)
+            entries = _outgoing_baggage(span, here, _carried_baggage(carrier))
             if entries:
-                setter.set(extras, BAGGAGE_HEADER_NAME, ",".join(entries))
+                setter.set(carrier, BAGGAGE_HEADER_NAME, ",".join(entries))
 
 
 def _caller(data: dict[str, str | bool | None]) -> SpanContext | None:
@@ -128,9 +128,9 @@ def _caller(data: dict[str, str | bool | None]) -> SpanContext | None:
     return caller if caller.is_valid else None
 
 
-def _incoming_baggage(extras: CarrierT, getter: Getter[CarrierT]) -> Baggage | None:
+def _incoming_baggage(carrier: CarrierT, getter: Getter[CarrierT]) -> Baggage | None:
     """Sentry's entries of the ``baggage`` headers, frozen, or None without any."""
-    header = ",".join(getter.get(extras, BAGGAGE_HEADER_NAME) or ())
+    header = ",".join(getter.get(carrier, BAGGAGE_HEADER_NAME) or ())
     if "sentry-" not in header or len(header) > MAX_BAGGAGE_LENGTH:
         return None
     baggage = Baggage.from_incoming_header(header)
@@ -169,9 +169,9 @@ def _empty() -> Baggage:
     return Baggage({}, mutable=False)
 
 
-def _carried_baggage(extras: object) -> list[str]:
+def _carried_baggage(carrier: object) -> list[str]:
     """The members of ``baggage`` that the application or an earlier propagator has written, without Sentry's."""
-    get = getattr(extras, "get", None)
+    get = getattr(carrier, "get", None)
     header = get(BAGGAGE_HEADER_NAME) if callable(get) else None
     members = header.split(",") if isinstance(header, str) else ()
     return [member.strip() for member in members if member.strip() and not member.strip().startswith("sentry-")]

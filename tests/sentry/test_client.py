@@ -16,7 +16,8 @@ from brain_otel import capture
 from brain_otel.configuration.settings import Secret, SentrySettings
 from brain_otel.events.listeners import local_trace_entered
 from brain_otel.events.report import report_exception
-from brain_otel.sentry.client import create_release, flush_sentry
+from brain_otel.sentry.client import flush_sentry
+from brain_otel.sentry.release import find_release
 from brain_otel.sentry.transport import DeliveringTransport
 from brain_otel.traces.local_trace import LocalTrace
 from tests.sentry.conftest import Bridge, Connect
@@ -38,7 +39,7 @@ class TestRelease:
     def release(self, release: str | None = None, service_version: str | None = None) -> str:
         dsn = Secret("http://public@127.0.0.1:9/1")
         settings = SentrySettings(dsn=dsn, environment="test", release=release, service_version=service_version)
-        return create_release(settings)
+        return find_release(settings)
 
     def test_the_nearest_word_wins(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """The setting, the git commit, the CI platform's variable, the service's version, 0.3.0."""

@@ -49,9 +49,9 @@ def extract(**headers: str) -> Context:
 
 
 def inject(context: Context) -> dict[str, str]:
-    extras: dict[str, str] = {}
-    PROPAGATOR.inject(extras, context)
-    return extras
+    carrier: dict[str, str] = {}
+    PROPAGATOR.inject(carrier, context)
+    return carrier
 
 
 def entries(header: str) -> dict[str, str]:
