@@ -14,6 +14,7 @@ from brain_otel.sentry.client import (
     end_sentry,
     flush_sentry,
     pressure_on,
+    ready_line,
     reject_unknown_options,
 )
 from brain_otel.sentry.dsn import envelope_address, probe_event
@@ -60,18 +61,6 @@ def create_destination(options: Options, settings: Settings) -> Destination | No
         may_block=False,
         ready=ready_line(settings),
     )
-
-
-def ready_line(settings: Settings, more: str = "", *, to_spotlight: str = "errors and transactions") -> str | None:
-    """The log line for a started bridge; it names Sentry, or without a DSN Spotlight alone."""
-    sentry = settings.sentry
-    if sentry is None:
-        return None
-    spotlight = masked_url(sentry.spotlight) if sentry.spotlight is not None else None
-    if sentry.dsn is None:
-        return f"Sentry is off: SENTRY_DSN is not set; Spotlight at {spotlight} gets {to_spotlight}"
-    line = f"Sentry initialized | environment={settings.environment}, traces_sample_rate={sentry.traces_sample_rate}"
-    return line + more + (f", spotlight={spotlight}" if spotlight is not None else "")
 
 
 def describe(options: Options, settings: Settings) -> str:

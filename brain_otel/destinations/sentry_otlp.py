@@ -19,11 +19,11 @@ from brain_otel.destinations.destination import Destination
 from brain_otel.destinations.otlp.destination import flushing_spool
 from brain_otel.destinations.otlp.session import create_session
 from brain_otel.destinations.probe import send_probe
-from brain_otel.destinations.sentry import describe_addresses, ready_line
+from brain_otel.destinations.sentry import describe_addresses
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.thread_pool import side_by_side
 from brain_otel.sentry.breadcrumbs import MAX_BREADCRUMBS
-from brain_otel.sentry.client import close_sentry, configure_sentry, flush_sentry, pressure_on
+from brain_otel.sentry.client import close_sentry, configure_sentry, flush_sentry, pressure_on, ready_line
 from brain_otel.sentry.dsn import otlp_address, probe_event
 from brain_otel.sentry.events import SentryListener
 from brain_otel.traces import conventions

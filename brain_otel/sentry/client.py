@@ -18,6 +18,7 @@ from sentry_sdk.scrubber import EventScrubber
 
 from brain_otel.configuration.settings import DeliverySettings
 from brain_otel.delivery.delivery import MAX_ITEMS
+from brain_otel.privacy import masked_url
 from brain_otel.runtime.safe_repr import safe_repr
 from brain_otel.sentry import stack_frames
 from brain_otel.sentry.before_send import before_send, before_send_transaction
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from sentry_sdk.client import BaseClient
 
     from brain_otel.configuration.options import Options
-    from brain_otel.configuration.settings import SentrySettings
+    from brain_otel.configuration.settings import SentrySettings, Settings
     from brain_otel.traces.collector import LocalTraceCollector
 
 _QUIET_LOGGERS = (
@@ -62,6 +63,18 @@ def reject_unknown_options(options: Options) -> None:
             raise options.error(name, "the DSN in distribution.brain_otel.sentry.dsn")
         if name not in DEFAULT_OPTIONS:
             raise options.error(name, "an option of sentry_sdk.init()")
+
+
+def ready_line(settings: Settings, more: str = "", *, to_spotlight: str = "errors and transactions") -> str | None:
+    """The log line for a started bridge; it names Sentry, or without a DSN Spotlight alone."""
+    sentry = settings.sentry
+    if sentry is None:
+        return None
+    spotlight = masked_url(sentry.spotlight) if sentry.spotlight is not None else None
+    if sentry.dsn is None:
+        return f"Sentry is off: SENTRY_DSN is not set; Spotlight at {spotlight} gets {to_spotlight}"
+    line = f"Sentry initialized | environment={settings.environment}, traces_sample_rate={sentry.traces_sample_rate}"
+    return line + more + (f", spotlight={spotlight}" if spotlight is not None else "")
 
 
 def configure_sentry(
