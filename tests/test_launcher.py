@@ -227,8 +227,8 @@ def test_a_warning_names_an_instrumentation_used_before_setup() -> None:
         "HTTPXClientInstrumentor().instrument(skip_dep_check=True)\nimport brain_otel; brain_otel.setup()\n"
     )
     assert run_traced(code).output.count("go on with the old names of attributes") == 1
-    told = run_traced(code, {"OTEL_SEMCONV_STABILITY_OPT_IN": "http,database"})
-    assert "old names" not in told.output
+    chosen = run_traced(code, {"OTEL_SEMCONV_STABILITY_OPT_IN": "http,database"})
+    assert "old names" not in chosen.output
 
 
 def test_contribs_module_may_be_imported_after_setup() -> None:

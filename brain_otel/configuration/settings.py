@@ -1,4 +1,4 @@
-"""Everything that ``setup()`` needs to know; each default stands once, with its field.
+"""Everything that ``setup()`` needs to know. A field's default is defined here or in its section, and nowhere else.
 
 :mod:`brain_otel.configuration.loading` makes :class:`Settings` from a file and the environment. The settings of each
 block of ``distribution.brain_otel`` are in :mod:`brain_otel.configuration.sections`.

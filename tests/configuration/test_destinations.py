@@ -446,8 +446,8 @@ NOTHING = "import logging; logging.basicConfig(level='INFO'); import brain_otel;
 
 def test_the_log_names_a_destination_that_is_off() -> None:
     """It is a warning if a variable names the destination."""
-    told = run_python(NOTHING, {"SENTRY_ENVIRONMENT": "production"}).stderr
-    assert told.count("INFO:brain_otel.sdk.pipeline:otlp is off: no endpoint (OTEL_EXPORTER_OTLP_ENDPOINT)") == 1
+    log = run_python(NOTHING, {"SENTRY_ENVIRONMENT": "production"}).stderr
+    assert log.count("INFO:brain_otel.sdk.pipeline:otlp is off: no endpoint (OTEL_EXPORTER_OTLP_ENDPOINT)") == 1
     for variable in ("OTEL_TRACES_EXPORTER", "OTEL_METRICS_EXPORTER"):  # the file has it for other signals, too
         asked = run_python(NOTHING, {"SENTRY_ENVIRONMENT": "production", variable: "otlp"}).stderr
         assert asked.count(f"WARNING:brain_otel.sdk.pipeline:{variable} names otlp, which is off: no endpoint") == 1
@@ -455,9 +455,9 @@ def test_the_log_names_a_destination_that_is_off() -> None:
 
 def test_the_log_says_once_that_sentry_is_off() -> None:
     """It is a warning if a variable names Sentry, else information."""
-    told = run_python(NOTHING, {"SENTRY_ENVIRONMENT": "production"}).stderr
-    assert told.count("INFO:brain_otel.telemetry:Sentry is off: SENTRY_DSN is not set") == 1
-    assert "WARNING" not in told
+    log = run_python(NOTHING, {"SENTRY_ENVIRONMENT": "production"}).stderr
+    assert log.count("INFO:brain_otel.telemetry:Sentry is off: SENTRY_DSN is not set") == 1
+    assert "WARNING" not in log
     asked = run_python(NOTHING, {"SENTRY_ENVIRONMENT": "production", "OTEL_TRACES_EXPORTER": "sentry"}).stderr
     assert asked.count("WARNING:brain_otel.sdk.pipeline:OTEL_TRACES_EXPORTER names sentry, which is off: no DSN") == 1
     assert "Sentry is off" not in asked
