@@ -78,7 +78,6 @@ import brain_otel
 brain_otel.setup()
 import httpx
 from fastapi import FastAPI
-from brain_otel import local_trace
 app, left, go = FastAPI(), [], asyncio.Event()
 
 async def late():

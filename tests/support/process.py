@@ -175,11 +175,11 @@ class Server:
         """Return the living processes of the group, including the main process."""
         return [process for process in psutil.process_iter() if _is_alive_in(process, self.pid)]
 
-    def terminate(self, timeout: float = 5.0) -> float:
+    def terminate(self, timeout: float = 5.0, *, others: float = SLACK) -> float:
         """Send SIGTERM to the main process only, and return the seconds until it exits.
 
         Fails if the exit takes longer than `timeout` seconds, or if a process of the group outlives the main
-        process by more than a second.
+        process by more than `others` seconds.
         """
         started = time.monotonic()
         self._process.send_signal(signal.SIGTERM)
@@ -188,7 +188,7 @@ class Server:
         except subprocess.TimeoutExpired:
             raise AssertionError(f"still running {timeout:g} s after SIGTERM:\n{self.output}") from None
         seconds = time.monotonic() - started
-        if left := self._left_after(1.0):
+        if left := self._left_after(others):
             raise AssertionError(f"left behind: {[str(process) for process in left]}\n{self.output}")
         return seconds
 

@@ -90,7 +90,7 @@ def test_a_child_that_outlives_its_server_fails_the_test(tmp_path: Path) -> None
     )
     with Server([sys.executable, str(script)], port) as server:
         with pytest.raises(AssertionError, match="left behind"):
-            server.terminate()
+            server.terminate(others=0.5)
         left = server.processes()
     assert len(left) == 1
     assert not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in left)
