@@ -42,12 +42,19 @@ TARGETS = [
             "create_transaction",
             "transaction_context_of",
             "capture_with_scope_of",
-            "FastPath.send",
         )
     ),
     *(
         f"brain_otel.sentry.fast_transactions:{name}"
-        for name in ("_is_ours_alone", "_completed", "_data_of", "_constants", "mask", "filled_scope_of")
+        for name in (
+            "FastPath.send",
+            "_is_ours_alone",
+            "_completed",
+            "_data_of",
+            "_constants",
+            "mask",
+            "filled_scope_of",
+        )
     ),
     "brain_otel.runtime.work_queue:WorkQueue.put",
     "brain_otel.telemetry:_state.destinations.0.span_processor._queue._work",
