@@ -1,4 +1,4 @@
-"""The helpers, cell by cell of the table in the design: in Sentry, and on the span, the log and the context."""
+"""Each helper in Sentry, on the span, on the log record and in the context."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Unprintable:
 
 
 def test_an_exception_is_an_event_a_span_event_and_a_log_record(telemetry: Telemetry) -> None:
-    """capture_exception: an error event, the exception on the current span with status error, a log record."""
+    """`capture_exception` sends an error event, records on the current span and emits a log record."""
     with brain_otel.start_transaction("work"), brain_otel.start_span("step"):
         try:
             raise KeyError("k")
@@ -45,8 +45,8 @@ def test_an_exception_is_an_event_a_span_event_and_a_log_record(telemetry: Telem
     assert_accepted(event)
 
 
-def test_the_exception_being_handled_is_found(telemetry: Telemetry) -> None:
-    """Without an argument, capture_exception takes sys.exc_info()."""
+def test_the_exception_being_handled_is_captured(telemetry: Telemetry) -> None:
+    """Without an argument, `capture_exception` takes `sys.exc_info()`."""
     try:
         raise RuntimeError("now")
     except RuntimeError:
@@ -55,12 +55,12 @@ def test_the_exception_being_handled_is_found(telemetry: Telemetry) -> None:
 
 
 def test_without_an_exception_nothing_is_captured(telemetry: Telemetry) -> None:
-    """capture_exception() outside of an except block returns None."""
+    """`capture_exception()` outside of an except block returns None."""
     assert brain_otel.capture_exception() is None
     assert telemetry.events == []
 
 
-def test_one_exception_is_one_event_however_often_it_is_captured(telemetry: Telemetry) -> None:
+def test_an_exception_that_is_captured_twice_is_one_event(telemetry: Telemetry) -> None:
     """The second call for the same exception returns the first one's event id."""
     with brain_otel.start_transaction("work"):
         error = ValueError("once")
@@ -81,7 +81,7 @@ def test_one_exception_is_one_event_however_often_it_is_captured(telemetry: Tele
     ],
 )
 def test_a_message_has_its_level(telemetry: Telemetry, level: str, expected: str, severity: str) -> None:
-    """capture_message: a message event with the level, and a log record with the severity."""
+    """`capture_message` sends a message event with the level, and emits a log record with the severity."""
     event_id = brain_otel.capture_message("Unusual activity", level=level, user_id="u1", ip_address="1.2.3.4")
     (event,) = telemetry.events
     assert (event["event_id"], event["message"], event["level"]) == (event_id, "Unusual activity", expected)
@@ -92,7 +92,7 @@ def test_a_message_has_its_level(telemetry: Telemetry, level: str, expected: str
 
 
 def test_the_user_is_on_the_root_and_on_later_spans(telemetry: Telemetry) -> None:
-    """set_user_context: the user in Sentry, user.* on the local root, the current span and later ones."""
+    """`set_user_context` sets the user in Sentry, and `user.*` on the local root, the current span and later ones."""
     with brain_otel.start_transaction("work"):
         with brain_otel.start_span("before"):
             pass
@@ -111,7 +111,7 @@ def test_the_user_is_on_the_root_and_on_later_spans(telemetry: Telemetry) -> Non
 
 
 def test_tags_and_contexts_are_on_the_transaction_and_its_events(telemetry: Telemetry) -> None:
-    """set_tag: an attribute on root and current span; set_context: <name>.<key> on the root."""
+    """`set_tag` sets an attribute on root and current span; `set_context` sets `<name>.<key>` on the root."""
     with brain_otel.start_transaction("work"), brain_otel.start_span("step"):
         brain_otel.set_tag("agent", "ops")
         brain_otel.set_context("mission", {"id": 7, "nested": {"a": 1}})
@@ -126,8 +126,8 @@ def test_tags_and_contexts_are_on_the_transaction_and_its_events(telemetry: Tele
         assert_accepted(event)
 
 
-def test_a_breadcrumb_is_a_span_event_and_leads_to_the_error(telemetry: Telemetry) -> None:
-    """add_breadcrumb: a breadcrumb on the event, a span event on the current span."""
+def test_a_breadcrumb_is_on_the_error_and_on_the_span(telemetry: Telemetry) -> None:
+    """`add_breadcrumb` adds a breadcrumb to the event and a span event to the current span."""
     with brain_otel.start_transaction("work"):
         brain_otel.add_breadcrumb("Validating", category="validation")
         brain_otel.add_breadcrumb(message="Query", category="database", level="warning", data={"table": "missions"})
@@ -145,7 +145,7 @@ def test_a_breadcrumb_is_a_span_event_and_leads_to_the_error(telemetry: Telemetr
 
 
 def test_unsampled_code_reports_errors_with_the_ids_it_propagates() -> None:
-    """At sample rate 0 there is no transaction; an error still bears the trace id and the name."""
+    """At sample rate 0 there is no transaction; an error has the trace id and the name."""
     from brain_otel.testing import captured_telemetry
 
     with captured_telemetry({"SENTRY_TRACES_SAMPLE_RATE": "0"}) as telemetry:
@@ -158,7 +158,7 @@ def test_unsampled_code_reports_errors_with_the_ids_it_propagates() -> None:
 
 
 def test_helpers_work_in_a_thread_without_any_context(telemetry: Telemetry) -> None:
-    """Outside of every trace a helper does what it can."""
+    """Outside of every trace they do what they can."""
     ids: list[str | None] = []
     thread = threading.Thread(target=lambda: ids.append(brain_otel.capture_message("from a thread")))
     thread.start()
@@ -170,7 +170,7 @@ def test_helpers_work_in_a_thread_without_any_context(telemetry: Telemetry) -> N
     "value", [Unprintable(), object(), b"bytes", {1: Unprintable()}, [1, "a"], None, float("nan")]
 )
 def test_no_value_makes_a_helper_raise(telemetry: Telemetry, value: Any) -> None:
-    """Whatever an application hands over, the helpers return."""
+    """The helpers return, whatever an application passes."""
     with brain_otel.start_transaction("work", attribute=value) as transaction:
         transaction.set_tag("tag", value)
         transaction.set_data("data", value)
@@ -185,7 +185,7 @@ def test_no_value_makes_a_helper_raise(telemetry: Telemetry, value: Any) -> None
 
 
 def test_helpers_work_before_setup_and_after_shutdown() -> None:
-    """In a process of its own: every helper, before, between and after, and no exception."""
+    """In a process of its own, every helper, before, between and after."""
     code = """
 import brain_otel
 def use():
@@ -209,7 +209,7 @@ print("done")
 
 
 def test_the_current_span_may_be_any_span(telemetry: Telemetry) -> None:
-    """Helpers write on spans that OpenTelemetry's own API started, too."""
+    """Helpers also write on spans that OpenTelemetry's API started."""
     with otel_trace.get_tracer("app").start_as_current_span("plain"):
         brain_otel.set_tag("a", "b")
         brain_otel.add_breadcrumb("crumb")

@@ -1,4 +1,4 @@
-"""The pytest fixture that users (and we) test with."""
+"""The pytest fixture `telemetry`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from brain_otel.testing import Telemetry
 
 
-tracer = otel_trace.get_tracer(__name__)  # got at import, as applications do: it must follow the fixture
+tracer = otel_trace.get_tracer(__name__)  # made at import, as in applications: it must follow the fixture
 
 
 def make_app() -> FastAPI:
@@ -57,8 +57,8 @@ def anyio_backend() -> str:
 
 
 @pytest.mark.anyio
-async def test_a_request_is_captured_with_everything_that_belongs_to_it(telemetry: Telemetry) -> None:
-    """Spans, the transaction, the user, tags, contexts and breadcrumbs are there as plain dicts."""
+async def test_a_request_is_captured_with_all_its_data(telemetry: Telemetry) -> None:
+    """Spans, the transaction, the user, tags, contexts and breadcrumbs are plain dicts."""
     response = await get(make_app(), "/missions/7")
     assert response.json() == {"mission_id": 7}
     (transaction,) = telemetry.transactions
@@ -75,7 +75,7 @@ async def test_a_request_is_captured_with_everything_that_belongs_to_it(telemetr
 
 
 @pytest.mark.anyio
-async def test_an_error_and_its_log_record_bear_the_same_ids(telemetry: Telemetry) -> None:
+async def test_an_error_and_its_log_record_have_the_same_ids(telemetry: Telemetry) -> None:
     """The event id and the trace are the same in Sentry and on the log record."""
     await get(make_app(), "/boom")
     (event,) = telemetry.events
@@ -89,7 +89,7 @@ async def test_an_error_and_its_log_record_bear_the_same_ids(telemetry: Telemetr
 
 @pytest.mark.parametrize("_", range(2))
 def test_the_next_test_starts_clean(telemetry: Telemetry, _: int) -> None:
-    """Nothing of an earlier test is there: no span, no event, no tag, no user."""
+    """It has no span, event, tag or user of an earlier test."""
     assert telemetry.spans == []
     assert telemetry.events == []
     assert telemetry.breadcrumbs == []
@@ -104,8 +104,8 @@ def test_the_next_test_starts_clean(telemetry: Telemetry, _: int) -> None:
     assert [span["name"] for span in telemetry.spans] == ["span"]
 
 
-def test_ids_and_times_are_the_same_at_every_run_on_request(telemetry: Telemetry) -> None:
-    """Sequential ids and a fixed clock make the output comparable."""
+def test_ids_and_times_can_be_the_same_at_every_run(telemetry: Telemetry) -> None:
+    """Sequential ids and a fixed clock make outputs comparable."""
     telemetry.use_sequential_ids()
     telemetry.use_clock(start=1_700_000_000.0, step=0.5)
     with brain_otel.start_transaction("work"):
@@ -116,7 +116,7 @@ def test_ids_and_times_are_the_same_at_every_run_on_request(telemetry: Telemetry
 
 
 def test_without_the_fixture_nothing_is_set_up() -> None:
-    """The plugin is inert: the helpers work and do nothing."""
+    """The plugin alone does nothing."""
     assert brain_otel.telemetry.is_set_up() is False
     assert brain_otel.capture_message("nobody listens") is not None
     assert brain_otel.flush() is True
@@ -144,10 +144,10 @@ except RuntimeError as error:
         ("false", {"OTEL_SDK_DISABLED": "true"}, "OTEL_SDK_DISABLED is true"),
     ],
 )
-def test_beside_a_setup_of_the_applications(
+def test_the_fixture_beside_a_setup_of_the_application(
     tmp_path: Path, disabled: str, environ: dict[str, str], expected: str
 ) -> None:
-    """It captures where that was told to do nothing, and else says why it does not."""
+    """It captures if that setup is disabled, and else says why it cannot."""
     tracing = "tracer_provider: {processors: [{memory: }]}"
     (tmp_path / "telemetry.yaml").write_text(f'file_format: "1.1"\ndisabled: {disabled}\n{tracing}\n')
     done = run_python(BESIDE_SETUP, environ, cwd=tmp_path, pythonpath=[ROOT])
@@ -168,6 +168,6 @@ for _ in range(2):
 
 @pytest.mark.parametrize("environ", [{}, {"OTEL_SEMCONV_STABILITY_OPT_IN": "http/dup"}])
 def test_the_fixture_leaves_the_process_as_it_was(environ: dict[str, str], tmp_path: Path) -> None:
-    """Variables, whether they were set or not, and the handler of SIGTERM."""
+    """Variables, set or not, and the handler of SIGTERM."""
     done = run_python(TRACELESS, environ, cwd=tmp_path, pythonpath=[ROOT])
     assert (done.returncode, done.stdout) == (0, "True True\n" * 2), done.stdout + done.stderr

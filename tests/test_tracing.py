@@ -1,4 +1,4 @@
-"""start_transaction and start_span: as context managers and decorators, in sync and async code."""
+"""`start_transaction` and `start_span` as context managers and decorators, in sync and async code."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def test_a_transaction_is_a_local_root_with_its_spans(telemetry: Telemetry) -> None:
-    """The transaction carries op, name, tags and data; its spans their op and description."""
+    """The transaction has op, name, tags and data; its spans have op and description."""
     with brain_otel.start_transaction(name="process_mission", op="task.run", attempt=2) as transaction:
         transaction.set_tag("mission_id", "m1")
         with brain_otel.start_span(op="db.query", description="Fetch mission data") as span:
@@ -32,8 +32,8 @@ def test_a_transaction_is_a_local_root_with_its_spans(telemetry: Telemetry) -> N
     assert (child["op"], child["description"], child["data"]["rows"]) == ("db.query", "Fetch mission data", 3)
 
 
-def test_a_transaction_inside_another_is_its_child_and_an_event_of_its_own(telemetry: Telemetry) -> None:
-    """Same trace, two transactions, the inner one's parent is the span around it."""
+def test_a_transaction_inside_another_is_its_child(telemetry: Telemetry) -> None:
+    """Two transactions in one trace; the parent of the inner one is the span around it."""
     with brain_otel.start_transaction("outer"), brain_otel.start_span("step"), brain_otel.start_transaction("inner"):
         pass
     inner, outer = telemetry.transactions
@@ -43,7 +43,7 @@ def test_a_transaction_inside_another_is_its_child_and_an_event_of_its_own(telem
 
 @pytest.mark.parametrize("start", [brain_otel.start_transaction, brain_otel.start_span])
 def test_exceptions_pass_through_as_the_same_object(telemetry: Telemetry, start: type) -> None:
-    """The application's exception is not wrapped, replaced or swallowed; the span says what happened."""
+    """The exception is not wrapped, replaced or swallowed; the span records it."""
     error = ValueError("mine")
     with pytest.raises(ValueError, match="mine") as caught, start("work"):
         raise error
@@ -52,8 +52,8 @@ def test_exceptions_pass_through_as_the_same_object(telemetry: Telemetry, start:
     assert (span["status"], span["status_description"]) == ("error", "ValueError: mine")
 
 
-def test_both_decorate_sync_and_async_functions(telemetry: Telemetry) -> None:
-    """Each call gets a span; name, docstring, signature and kind of the function stay."""
+def test_sync_and_async_functions_can_be_decorated(telemetry: Telemetry) -> None:
+    """Each call gets a span; the function keeps its name, docstring, signature and kind."""
 
     @brain_otel.start_transaction("job")
     def job(a: int, *, b: int = 2) -> int:
@@ -75,7 +75,7 @@ def test_both_decorate_sync_and_async_functions(telemetry: Telemetry) -> None:
 
 
 def test_concurrent_calls_of_one_decorated_function_do_not_mix(telemetry: Telemetry) -> None:
-    """Fifty calls at once: fifty transactions, each with its own child."""
+    """Fifty concurrent calls are fifty transactions, each with its own child."""
 
     @brain_otel.start_transaction("job")
     async def job(number: int) -> None:
@@ -93,8 +93,8 @@ def test_concurrent_calls_of_one_decorated_function_do_not_mix(telemetry: Teleme
         assert event["spans"][0]["data"]["number"] == int(event["tags"]["number"])
 
 
-def test_the_span_is_opentelemetrys_with_sentrys_words(telemetry: Telemetry) -> None:
-    """It passes for an OpenTelemetry span and understands Sentry's statuses."""
+def test_the_span_has_the_methods_of_opentelemetry_and_sentry(telemetry: Telemetry) -> None:
+    """It is an OpenTelemetry span and takes Sentry's statuses."""
     with brain_otel.start_span("a") as a, brain_otel.start_span("b") as b, brain_otel.start_span("c") as c:
         assert isinstance(a, otel_trace.Span)
         assert a.is_recording()
@@ -115,7 +115,7 @@ def test_the_span_is_opentelemetrys_with_sentrys_words(telemetry: Telemetry) -> 
 
 
 def test_a_span_alone_is_a_transaction(telemetry: Telemetry) -> None:
-    """start_span outside of any trace begins one."""
+    """`start_span` outside of any trace starts one."""
     with brain_otel.start_span("alone"):
         pass
     assert [event["transaction"] for event in telemetry.transactions] == ["alone"]

@@ -1,4 +1,4 @@
-"""Tests of which errors are events: by status, by class, by logger, in a running application."""
+"""Which errors are events: by status, class and logger, in a running application."""
 
 import sys
 from collections import Counter
@@ -132,7 +132,7 @@ ASKED = {
 
 @pytest.fixture(scope="module")
 def arrived(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Any], list[Any], str]:
-    """Ask the app everything, and give the events and the log records, and what was printed."""
+    """Call every route of the app, and return the events, the log records and the output."""
     folder = tmp_path_factory.mktemp("errors")
     (folder / "shop.py").write_text(APP)
     (folder / "telemetry.yaml").write_text(FILE)
@@ -155,15 +155,15 @@ def arrived(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Any], list[A
         return ingest.events, logs, output
 
 
-def test_what_the_file_says_is_an_event_is_one(arrived: tuple[list[Any], list[Any], str]) -> None:
-    """Once, and nothing else: not by the server's log line of an ignored one either."""
+def test_the_errors_that_the_file_names_are_events(arrived: tuple[list[Any], list[Any], str]) -> None:
+    """Each once, and no other: neither by the server's log record of an ignored one."""
     events, _, output = arrived
     failures = [event for event in events if event.get("exception")]
     found = Counter(event["exception"]["values"][-1]["type"] for event in failures)
     groups = [event for event in failures if any("Group" in each["type"] for each in event["exception"]["values"])]
     expected = Counter(name for name, _ in ASKED.values() if name is not None)
     del expected["ExceptionGroup"]
-    for event in groups:  # sentry-sdk puts the members after the group
+    for event in groups:  # sentry-sdk lists the members after the group
         found.subtract([event["exception"]["values"][-1]["type"]])
     assert len(groups) == 1
     assert +found == expected
@@ -172,8 +172,8 @@ def test_what_the_file_says_is_an_event_is_one(arrived: tuple[list[Any], list[An
     assert "brain_otel failed" not in output
 
 
-def test_what_is_ignored_is_no_log_record_of_ours(arrived: tuple[list[Any], list[Any], str]) -> None:
-    """Every destination hears of the same errors."""
+def test_an_ignored_error_has_no_log_record_of_brain_otel(arrived: tuple[list[Any], list[Any], str]) -> None:
+    """Every destination gets the same errors."""
     events, logs, _ = arrived
     attributes = [{each.key: each.value.string_value for each in record.attributes} for record in logs]
     recorded = {
@@ -183,7 +183,7 @@ def test_what_is_ignored_is_no_log_record_of_ours(arrived: tuple[list[Any], list
 
 
 def test_ignored_loggers_are_silent_in_sentry_alone(arrived: tuple[list[Any], list[Any], str]) -> None:
-    """Neither events nor breadcrumbs, and log records all the same; a name is not a prefix of another one."""
+    """They make neither events nor breadcrumbs, but log records; a name matches whole parts only."""
     events, logs, _ = arrived
     told = [event["logentry"]["message"] for event in events if "logentry" in event]
     assert told == ["from %s"]
@@ -199,7 +199,7 @@ def test_ignored_loggers_are_silent_in_sentry_alone(arrived: tuple[list[Any], li
 
 
 class Outer:
-    """Holds a class."""
+    """A class with a class in it."""
 
     class InnerError(ValueError):
         """An exception with a qualified name."""
@@ -222,11 +222,11 @@ class Outer:
         (["ValueError"], [], BaseExceptionGroup("", [ValueError(), KeyboardInterrupt()]), None),
     ],
 )
-def test_a_class_stands_for_those_that_derive_from_it(
+def test_a_rule_for_a_class_holds_for_its_subclasses(
     ignored: list[str], reported: list[str], error: BaseException, expected: bool | None
 ) -> None:
-    """By the name it is called by, or imported by; what is reported comes first."""
+    """Under the name of its definition or of an import; classes to report come first."""
     rules = ErrorRules(ErrorSettings(ignored_exceptions=tuple(ignored), reported_exceptions=tuple(reported)))
     assert rules.should_report(error) is expected
-    assert rules.should_report(error) is expected  # from what it remembers
+    assert rules.should_report(error) is expected  # from the cache
     assert "nowhere" not in sys.modules

@@ -1,4 +1,4 @@
-"""Tests of sentry-sdk as we start it: its release, its traffic, its sessions and its events."""
+"""sentry-sdk as brain_otel starts it: release, traffic, sessions and events."""
 
 import json
 import subprocess
@@ -41,7 +41,7 @@ class TestRelease:
         settings = SentrySettings(dsn=dsn, environment="test", release=release, service_version=service_version)
         return find_release(settings)
 
-    def test_the_nearest_word_wins(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_release_comes_from_the_nearest_source(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """The setting, the git commit, the CI platform's variable, the service's version, 0.3.0."""
         assert self.release() == "0.3.0"
         assert self.release(service_version="1.2") == "1.2"
@@ -56,12 +56,14 @@ class TestRelease:
         assert self.release("shop@2", service_version="1.2") == "shop@2"
 
     @pytest.mark.parametrize("variable", CI_VARIABLES)
-    def test_the_platforms_variables_are_sentry_sdks(self, variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A pin of those that are documented."""
+    def test_the_documented_variables_of_ci_platforms_are_read(
+        self, variable: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """sentry-sdk reads them; this pins it."""
         monkeypatch.setenv(variable, "c1")
         assert self.release() == "c1"
 
-    def test_without_git_the_rest_is_tried(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_without_git_the_other_sources_are_tried(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """As in a slim container."""
         monkeypatch.setenv("PATH", "")
         assert self.release(service_version="1.2") == "1.2"
@@ -70,7 +72,7 @@ class TestRelease:
 class TestTraffic:
     @pytest.fixture
     def requests(self, bridge: Bridge, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, bool]]:
-        """Trace urllib3 at the place and by the rule of contrib's instrumentation; note each request."""
+        """Trace urllib3 where and when contrib's instrumentation would, and record each request."""
         seen: list[tuple[str, bool]] = []
         original = urllib3.connectionpool.HTTPConnectionPool.urlopen
 
@@ -88,7 +90,7 @@ class TestTraffic:
     def test_our_own_requests_are_not_traced(
         self, bridge: Bridge, requests: list[tuple[str, bool]], ingest: SentryIngest
     ) -> None:
-        """Every POST to Sentry goes out with instrumentation suppressed, and begets no transaction."""
+        """Every POST to Sentry is sent with instrumentation suppressed, and makes no transaction."""
         client = sentry_sdk.get_client()
         assert isinstance(client.transport, DeliveringTransport)
         with local_trace_entered(LocalTrace(kind="request")), bridge.tracer.start_as_current_span("root"):
@@ -101,10 +103,10 @@ class TestTraffic:
         ingest.settle(0.2)
         assert [each["transaction"] for each in ingest.transactions] == ["root"]
 
-    def test_others_requests_are(
+    def test_requests_to_others_are_traced(
         self, bridge: Bridge, requests: list[tuple[str, bool]], ingest: SentryIngest
     ) -> None:
-        """The suppression ends with our request; this is what shows that the test above looks at the right place."""
+        """The suppression ends with our request. This shows that the test above patches the right place."""
         bridge.flush()
         with urllib3.PoolManager() as pool:
             pool.request("POST", f"http://127.0.0.1:{ingest.port}/elsewhere").close()
@@ -116,7 +118,7 @@ class TestTraffic:
     def test_a_span_of_a_request_to_sentry_is_not_collected(
         self, bridge: Bridge, ingest: SentryIngest, attribute: str
     ) -> None:
-        """Should an instrumentation not know of the suppression."""
+        """Even if an instrumentation ignores the suppression."""
         for url in (f"http://127.0.0.1:{ingest.port}/api/42/envelope/", "http://shop.test/"):
             bridge.tracer.start_span(url, kind=SpanKind.CLIENT, attributes={attribute: url}, context=Context()).end()
         assert bridge.transaction()["transaction"] == "http://shop.test/"
@@ -134,7 +136,7 @@ class TestSessions:
         return sums
 
     def test_requests_are_counted_by_how_they_ended(self, bridge: Bridge, ingest: SentryIngest) -> None:
-        """Well, with a handled error, with an unhandled one: release health by release and environment."""
+        """Successful, with a handled error, with an unhandled one, by release and environment."""
         for number in range(6):
             with local_trace_entered(LocalTrace(kind="request")):
                 if number in (1, 2):
@@ -147,7 +149,7 @@ class TestSessions:
         assert self.aggregates(ingest) == {"exited": 3, "errored": 2, "crashed": 1}
 
     def test_only_requests_are_sessions(self, bridge: Bridge, ingest: SentryIngest) -> None:
-        """A transaction, and one inside of a request, is none of its own."""
+        """A transaction is no session, inside of a request or not."""
         with local_trace_entered(LocalTrace(kind="transaction")):
             pass
         with local_trace_entered(LocalTrace(kind="request")), local_trace_entered(LocalTrace(kind="transaction")):
@@ -171,16 +173,16 @@ brain_otel.setup()
         ("development", "Sentry initialized | environment=development, traces_sample_rate=1.0"),
     ],
 )
-def test_readiness_is_told_in_one_line(ingest: SentryIngest, environment: str, expected: str) -> None:
-    """As the service replaced did, at INFO, once; nothing is written to stderr."""
+def test_one_line_says_that_sentry_is_ready(ingest: SentryIngest, environment: str, expected: str) -> None:
+    """At INFO, as the service replaced does; nothing is written to stderr."""
     done = run_python(READY, {"SENTRY_DSN": ingest.dsn, "SENTRY_ENVIRONMENT": environment})
     assert (done.returncode, done.stderr) == (0, "")
     lines = [line for line in done.stdout.splitlines() if "Sentry" in line]
     assert [line.split(" ", 2)[0::2] for line in lines] == [["INFO", expected]]
 
 
-def test_nothing_of_ours_needs_a_warning_silenced(ingest: SentryIngest) -> None:
-    """An application that runs with warnings as errors can set up and send, with every variable set."""
+def test_setup_raises_no_warning(ingest: SentryIngest) -> None:
+    """An application with warnings as errors can set up and send, with every variable set."""
     code = "import warnings; warnings.simplefilter('error')\n" + READY + "brain_otel.capture_message('hello')\n"
     every = {
         "SENTRY_DSN": ingest.dsn,
@@ -205,8 +207,8 @@ NATIVE = "import sentry_sdk, os\nsentry_sdk.init(os.environ['SENTRY_DSN'])\n" + 
 OURS = "import brain_otel\nbrain_otel.setup()\n" + FAIL
 
 
-def test_an_error_event_says_what_sentry_sdks_own_says(ingest: SentryIngest) -> None:
-    """Runtime, server, modules, release, environment, stack and mechanism of an error are those that Sentry knows."""
+def test_an_error_event_has_the_values_of_sentry_sdks_own(ingest: SentryIngest) -> None:
+    """Runtime, server, modules, release, environment, stack and mechanism are the same."""
     environ = {"SENTRY_DSN": ingest.dsn, "SENTRY_ENVIRONMENT": "staging", "SENTRY_RELEASE": "shop@1"}
     events: list[Json] = []
     for code in (NATIVE, OURS):
@@ -232,8 +234,8 @@ def test_an_error_event_says_what_sentry_sdks_own_says(ingest: SentryIngest) -> 
     assert json.dumps(ours["exception"], sort_keys=True) == json.dumps(native["exception"], sort_keys=True)
 
 
-def test_options_of_the_file_come_before_ours(connect: Connect) -> None:
-    """What stands under `sentry:` in the file is sentry-sdk's."""
+def test_options_of_the_file_override_ours(connect: Connect) -> None:
+    """The keys under `sentry:` in the file are sentry-sdk's options."""
     connect(options={"max_breadcrumbs": 7, "server_name": "web"})
     options = sentry_sdk.get_client().options
     assert (options["max_breadcrumbs"], options["server_name"]) == (7, "web")
@@ -247,8 +249,8 @@ def test_closing_leaves_no_client_behind(connect: Connect) -> None:
     assert sentry_sdk.capture_message("late") is None
 
 
-def test_a_flush_says_whether_sentry_has_taken_everything(connect: Connect, ingest: SentryIngest) -> None:
-    """sentry-sdk's own does not tell."""
+def test_a_flush_says_whether_sentry_has_accepted_everything(connect: Connect, ingest: SentryIngest) -> None:
+    """sentry-sdk's own returns nothing."""
     connect()
     client = sentry_sdk.get_client()
     sentry_sdk.capture_message("one")

@@ -1,4 +1,4 @@
-"""What is read from a DSN, and the test event of `brain-otel doctor`."""
+"""The addresses behind a DSN, and the test event of `brain-otel doctor`."""
 
 import time
 
@@ -48,15 +48,15 @@ def test_a_test_event_is_delivered(ingest: SentryIngest) -> None:
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 413, 429, 500, 503])
-def test_a_refusal_is_told(status: int, ingest: SentryIngest) -> None:
-    """With the status, which says what is wrong: 401 and 403 the key, 429 the quota."""
+def test_a_rejected_test_event_is_an_error(status: int, ingest: SentryIngest) -> None:
+    """The status says why: 401 and 403 the key, 429 the quota."""
     ingest.respond = lambda: (status, {})
     with pytest.raises(DeliveryError, match=f"HTTP {status}"):
         probe_event(settings_for(ingest.dsn), 5.0)
 
 
-def test_no_answer_is_told_in_time(ingest: SentryIngest) -> None:
-    """Within the seconds given."""
+def test_no_answer_is_an_error_in_time(ingest: SentryIngest) -> None:
+    """After the given seconds."""
     ingest.delay = 3.0
     started = time.monotonic()
     with pytest.raises(DeliveryError, match=r"no answer within 0\.3 s"):
@@ -64,7 +64,7 @@ def test_no_answer_is_told_in_time(ingest: SentryIngest) -> None:
     assert time.monotonic() - started < 1.5
 
 
-def test_no_connection_is_told(caplog: pytest.LogCaptureFixture) -> None:
+def test_no_connection_is_an_error(caplog: pytest.LogCaptureFixture) -> None:
     """On one line, with the reason."""
     with refusing() as address, pytest.raises(DeliveryError, match="refused") as told:
         probe_event(settings_for(address.replace("://", "://key@") + "/42"), 5.0)
@@ -74,14 +74,14 @@ def test_no_connection_is_told(caplog: pytest.LogCaptureFixture) -> None:
 @pytest.mark.parametrize(
     "limit", ["60:error;default:key:quota", "60::organization", "9:transaction:key, 60:error:key"]
 )
-def test_a_quota_that_is_used_up_is_told(limit: str, ingest: SentryIngest) -> None:
-    """Sentry takes the request with 200 then, and names what it drops in a header."""
+def test_a_used_up_quota_is_an_error(limit: str, ingest: SentryIngest) -> None:
+    """Sentry answers 200 then, and a header names the categories that it discards."""
     ingest.respond = lambda: (200, {"X-Sentry-Rate-Limits": limit})
     with pytest.raises(DeliveryError, match="rate limit 60:"):
         probe_event(settings_for(ingest.dsn), 5.0)
 
 
-def test_a_quota_of_something_else_does_not_matter(ingest: SentryIngest) -> None:
-    """Errors go where transactions do not."""
+def test_a_used_up_quota_of_another_category_is_no_error(ingest: SentryIngest) -> None:
+    """Sentry accepts errors while it discards transactions."""
     ingest.respond = lambda: (200, {"X-Sentry-Rate-Limits": "60:transaction;span:key:quota"})
     assert probe_event(settings_for(ingest.dsn), 5.0) == "an event delivered"

@@ -1,4 +1,4 @@
-"""Tests of the dynamic sampling context."""
+"""The dynamic sampling context."""
 
 import pytest
 from hypothesis import given
@@ -28,27 +28,27 @@ def suppressed(trace_id: int = 0xA) -> otel_trace.Span:
 
 @given(TRACE_IDS, RATES)
 def test_the_random_number_agrees_with_opentelemetrys_decision(trace_id: int, rate: float) -> None:
-    """A trace is sampled exactly where its number is below the rate, so that Sentry can extrapolate."""
+    """A trace is sampled if and only if its number is below the rate, so that Sentry can extrapolate."""
     sampled = TraceIdRatioBased(rate).should_sample(Context(), trace_id, "n").decision is Decision.RECORD_AND_SAMPLE
     assert sampled == (sample_rand(trace_id) < rate)
 
 
 @given(TRACE_IDS)
 def test_the_random_number_has_six_digits_below_one(trace_id: int) -> None:
-    """As Sentry's specification has it."""
+    """As Sentry's specification requires."""
     number = sample_rand(trace_id)
     assert 0.0 <= number < 1.0
     assert f"{number:.6f}" == f"{number:.10f}"[:8]
     assert len(f"{number:.6f}") == 8
 
 
-def test_nothing_is_made_without_a_client() -> None:
-    """Before `setup()` and after `shutdown()` there is nothing to say."""
+def test_the_context_is_empty_without_a_client() -> None:
+    """Before `setup()` and after `shutdown()`."""
     assert create_sampling_context(suppressed().get_span_context(), Context()) == {}
 
 
-def test_nothing_is_made_before_the_root_has_started(bridge: Bridge) -> None:
-    """And that nothing is not kept."""
+def test_the_context_is_empty_before_the_root_has_started(bridge: Bridge) -> None:
+    """The empty context is not frozen."""
     trace = LocalTrace(kind="request")
     assert sampling_context_of(trace) == {}
     trace.start(suppressed(), Context())
@@ -57,16 +57,16 @@ def test_nothing_is_made_before_the_root_has_started(bridge: Bridge) -> None:
 
 
 @pytest.mark.parametrize(("source", "expected"), [("route", "GET /a"), ("custom", "GET /a"), ("url", None)])
-def test_the_name_is_in_it_unless_it_is_a_raw_path(bridge: Bridge, source: str, expected: str | None) -> None:
-    """A raw path would be of no use to group by, and may be private."""
+def test_the_context_has_the_name_unless_it_is_a_raw_path(bridge: Bridge, source: str, expected: str | None) -> None:
+    """Grouping by a raw path would be useless, and it may be private."""
     trace = LocalTrace(kind="request", describe=lambda: Name(text="GET /a", source=source))
     trace.start(suppressed(), Context())
     assert sampling_context_of(trace).get("transaction") == expected
     assert bridge.ingest.refused == []
 
 
-def test_it_is_frozen_at_the_first_call(bridge: Bridge) -> None:
-    """And who got it cannot change it."""
+def test_the_context_is_frozen_at_the_first_call(bridge: Bridge) -> None:
+    """A receiver cannot change it."""
     names = iter(["first", "second"])
     trace = LocalTrace(kind="request", describe=lambda: Name(text=next(names), source="route"))
     trace.start(suppressed(), Context())
@@ -76,8 +76,8 @@ def test_it_is_frozen_at_the_first_call(bridge: Bridge) -> None:
     assert bridge.ingest.refused == []
 
 
-def test_a_nested_transaction_shares_its_parents(bridge: Bridge) -> None:
-    """One trace, one sampling context; a transaction of another trace has its own."""
+def test_a_nested_transaction_shares_the_context_of_its_parent(bridge: Bridge) -> None:
+    """A transaction of another trace has its own."""
     with local_trace_entered(LocalTrace(kind="request")) as outer:
         outer.describe = lambda: Name(text="outer", source="route")
         outer.start(suppressed(), Context())
@@ -90,8 +90,8 @@ def test_a_nested_transaction_shares_its_parents(bridge: Bridge) -> None:
     assert bridge.ingest.refused == []
 
 
-def test_error_and_transaction_bear_the_same(bridge: Bridge, ingest: SentryIngest) -> None:
-    """In the envelope's header `trace`, which is what Sentry samples by."""
+def test_error_and_transaction_have_the_same_context(bridge: Bridge, ingest: SentryIngest) -> None:
+    """In the envelope's header `trace`, which Sentry samples by."""
     with local_trace_entered(LocalTrace(kind="request")), bridge.tracer.start_as_current_span("root"):
         brain_otel.capture_exception(ValueError("no"))
     bridge.flush()
@@ -103,8 +103,8 @@ def test_error_and_transaction_bear_the_same(bridge: Bridge, ingest: SentryInges
     assert headers[0]["trace_id"] == ingest.events[0]["contexts"]["trace"]["trace_id"]
 
 
-def test_an_error_outside_of_any_request_bears_its_spans(bridge: Bridge, ingest: SentryIngest) -> None:
-    """A span that nobody announced is still a trace."""
+def test_an_error_outside_of_any_request_has_the_context_of_its_span(bridge: Bridge, ingest: SentryIngest) -> None:
+    """An implicit trace has one too."""
     with bridge.tracer.start_as_current_span("script"):
         brain_otel.capture_exception(ValueError("no"))
     bridge.flush()
@@ -113,7 +113,7 @@ def test_an_error_outside_of_any_request_bears_its_spans(bridge: Bridge, ingest:
     assert ids == {ingest.transactions[0]["contexts"]["trace"]["trace_id"]}
 
 
-def test_the_organisation_is_in_it_where_the_dsn_tells(connect: Connect) -> None:
-    """Sentry continues traces of one's own organisation only."""
+def test_the_context_has_the_organisation_of_the_dsn(connect: Connect) -> None:
+    """Sentry continues only traces of the same organisation."""
     connect(dsn=Secret("http://public@o77.ingest.test/1"))
     assert create_sampling_context(suppressed().get_span_context(), Context())["org_id"] == "77"

@@ -1,4 +1,4 @@
-"""Tests of Sentry's trace headers beside W3C's, at the propagators themselves."""
+"""Sentry's trace headers beside W3C's, at the propagators."""
 
 import re
 from collections.abc import Iterator
@@ -44,7 +44,7 @@ def caller(context: Context) -> SpanContext:
 
 
 def extract(**headers: str) -> Context:
-    """Read headers; an underscore in a name stands for its hyphen."""
+    """Read headers; an underscore in a name stands for a hyphen."""
     return PROPAGATOR.extract({name.replace("_", "-"): value for name, value in headers.items()}, Context())
 
 
@@ -67,15 +67,15 @@ def is_sampled(context: Context, *, root: Any = ALWAYS_ON) -> bool:
     return provider.get_tracer("test").start_span("root", context=context).is_recording()
 
 
-def test_it_takes_the_place_of_sentry_sdks() -> None:
-    """What looks for that class finds this one, and every header it may write is known."""
+def test_the_propagator_replaces_that_of_sentry_sdk() -> None:
+    """Code that looks for that class finds this one, and `fields` has every header."""
     assert isinstance(SentryPropagator(), UpstreamPropagator)
     assert {"sentry-trace", "baggage"} <= PROPAGATOR.fields
 
 
 class TestReading:
     def test_sentry_trace_alone(self) -> None:
-        """The caller's ids and its decision."""
+        """The caller's ids and decision are taken."""
         context = extract(sentry_trace=f"{A}-{SPAN}-1")
         found = caller(context)
         assert (f"{found.trace_id:032x}", f"{found.span_id:016x}", found.is_remote) == (A, SPAN, True)
@@ -83,35 +83,35 @@ class TestReading:
         assert sampling_context(context) == {}
 
     def test_sentry_trace_that_was_not_sampled(self) -> None:
-        """Linked, not recorded."""
+        """The trace is linked and not recorded."""
         context = extract(sentry_trace=f"{A}-{SPAN}-0")
         assert f"{caller(context).trace_id:032x}" == A
         assert not is_sampled(context, root=ALWAYS_ON)
 
     @pytest.mark.parametrize("root", [ALWAYS_ON, ALWAYS_OFF])
     def test_sentry_trace_without_a_flag(self, root: Any) -> None:
-        """Linked; whether it is recorded is this service's decision."""
+        """The trace is linked; this service decides whether to record it."""
         context = extract(sentry_trace=f"{A}-{SPAN}")
         assert f"{caller(context).trace_id:032x}" == A
         assert is_sampled(context, root=root) is (root is ALWAYS_ON)
 
     @pytest.mark.parametrize("flag", ["00", "01"])
     def test_traceparent_alone(self, flag: str) -> None:
-        """OpenTelemetry's own propagator reads it; nothing is added."""
+        """OpenTelemetry's propagator reads it, and ours adds nothing."""
         context = extract(traceparent=f"00-{A}-{SPAN}-{flag}")
         found = caller(context)
         assert (f"{found.trace_id:032x}", f"{found.span_id:016x}") == (A, SPAN)
         assert is_sampled(context) is (flag == "01")
 
     def test_both_that_agree(self) -> None:
-        """One caller, and its sampling context."""
+        """The caller's sampling context is taken."""
         baggage = f"sentry-trace_id={A},sentry-release=front%401"
         context = extract(traceparent=f"00-{A}-{SPAN}-01", sentry_trace=f"{A}-{SPAN}-1", baggage=baggage)
         assert f"{caller(context).span_id:016x}" == SPAN
         assert sampling_context(context) == {"trace_id": A, "release": "front@1"}
 
     def test_both_that_agree_without_baggage(self, bridge: Bridge) -> None:
-        """The caller speaks Sentry's protocol and owns an empty sampling context, as with `sentry-trace` alone."""
+        """The caller uses Sentry's protocol and owns an empty sampling context, as with `sentry-trace` alone."""
         for headers in ({}, {"baggage": f"sentry-trace_id={B}"}):
             context = extract(traceparent=f"00-{A}-{SPAN}-01", sentry_trace=f"{A}-{SPAN}-1", **headers)
             assert sampling_context(context) == {}
@@ -119,7 +119,7 @@ class TestReading:
         assert bridge.ingest.refused == []
 
     def test_both_that_disagree(self, bridge: Bridge) -> None:
-        """`traceparent` is the nearer hop; the other's sampling context is of another trace."""
+        """`traceparent` is the nearer hop; the sampling context belongs to another trace."""
         baggage = f"sentry-trace_id={B},sentry-release=front%401,tenant=acme"
         context = extract(traceparent=f"00-{A}-{SPAN}-01", sentry_trace=f"{B}-{OTHER}-0", baggage=baggage)
         found = caller(context)
@@ -132,17 +132,17 @@ class TestReading:
 
     @pytest.mark.parametrize("traceparent", ["", "00-zz", f"00-{'0' * 32}-{SPAN}-01", f"ff-{B}-{SPAN}-01"])
     def test_sentry_trace_beside_a_bad_traceparent(self, traceparent: str) -> None:
-        """What cannot be read does not win."""
+        """A header that cannot be read does not win."""
         context = extract(traceparent=traceparent, sentry_trace=f"{A}-{SPAN}-1")
         assert f"{caller(context).trace_id:032x}" == A
 
     def test_a_frozen_sampling_context_of_the_caller(self) -> None:
-        """It is taken as it came; what is missing in it is not filled in here."""
+        """It is taken unchanged; missing entries are not added."""
         context = extract(sentry_trace=f"{A}-{SPAN}-1", baggage=f"sentry-trace_id={A}, sentry-sample_rate=0.25 ,x=y")
         assert sampling_context(context) == {"trace_id": A, "sample_rate": "0.25"}
 
     def test_a_caller_without_baggage_owns_an_empty_sampling_context(self, bridge: Bridge) -> None:
-        """Sentry's rule: one who sent `sentry-trace` has decided what goes with it, also with others' baggage."""
+        """By Sentry's rule, even if the baggage has entries of others."""
         for headers in ({}, {"baggage": "tenant=acme"}):
             assert sampling_context(extract(sentry_trace=f"{A}-{SPAN}-1", **headers)) == {}
         assert bridge.ingest.refused == []
@@ -169,13 +169,13 @@ class TestReading:
             f"{A}-{SPAN}-1" * 1_000,
         ],
     )
-    def test_a_malformed_header_begins_a_new_trace(self, header: str) -> None:
-        """Also where half of it could be read, unless it is only a dash too many."""
+    def test_a_malformed_header_starts_a_new_trace(self, header: str) -> None:
+        """Even if half of it can be read, except for a trailing dash."""
         found = caller(extract(sentry_trace=header))
         assert not found.is_valid or (header == f"{A}-{SPAN}-" and f"{found.trace_id:032x}" == A)
 
     def test_too_much_baggage_is_not_read(self) -> None:
-        """Past W3C's limit none of it is Sentry's; the trace is linked all the same."""
+        """Beyond W3C's limit it is ignored; the trace is linked."""
         baggage = f"sentry-trace_id={A}," + "x" * MAX_BAGGAGE_LENGTH + "=1"
         context = extract(sentry_trace=f"{A}-{SPAN}-1", baggage=baggage)
         assert f"{caller(context).trace_id:032x}" == A
@@ -190,7 +190,7 @@ class TestWriting:
 
     @pytest.mark.parametrize("sampled", [True, False])
     def test_headers_for_every_valid_span(self, bridge: Bridge, sampled: bool) -> None:
-        """Both trace headers and the sampling context, recorded or not."""
+        """Both trace headers and the sampling context are written, recorded or not."""
         written = inject(self.context(sampled=sampled))
         assert written["traceparent"] == f"00-{A}-{SPAN}-0{int(sampled)}"
         assert written["sentry-trace"] == f"{A}-{SPAN}-{int(sampled)}"
@@ -206,20 +206,20 @@ class TestWriting:
         assert bridge.ingest.refused == []
 
     def test_nothing_without_a_span(self, bridge: Bridge) -> None:
-        """No made-up trace goes out."""
+        """No header is written."""
         assert inject(Context()) == {}
         assert bridge.ingest.refused == []
 
-    def test_everyones_baggage_goes_on(self, bridge: Bridge) -> None:
-        """The user's entries beside Sentry's, whatever is in them."""
+    def test_everyones_baggage_is_handed_on(self, bridge: Bridge) -> None:
+        """The user's entries beside Sentry's, whatever their values."""
         context = otel_baggage.set_baggage("tenant", "acme & s\u00f6hne,=;", self.context())
         written = inject(context)
         assert otel_baggage.get_baggage("tenant", extract(**written)) == "acme & s\u00f6hne,=;"
         assert entries(written["baggage"])["sentry-trace_id"] == A
         assert bridge.ingest.refused == []
 
-    def test_what_came_frozen_goes_on_as_it_came(self, bridge: Bridge) -> None:
-        """Nothing added, nothing changed, and not twice."""
+    def test_a_frozen_context_is_handed_on_unchanged(self, bridge: Bridge) -> None:
+        """Nothing is added, changed or repeated."""
         baggage = f"sentry-trace_id={A},sentry-release=front%401,sentry-user_segment=a%20b,tenant=acme"
         context = extract(sentry_trace=f"{A}-{SPAN}-1", baggage=baggage)
         with local_trace_entered(LocalTrace(kind="request")) as trace:
@@ -232,16 +232,16 @@ class TestWriting:
 
     @pytest.mark.parametrize("value", ["0.5", "a b,c", "%", "1\u00b2", "\u00fc" * 9, "x y" * 300, "line\nbreak", "."])
     @pytest.mark.parametrize("key", ["sample_rand", "sampled", "release", "k\u00e9y"])
-    def test_values_from_outside_go_on_as_quoted_as_they_came(self, bridge: Bridge, key: str, value: str) -> None:
-        """Also where they are none of what Sentry puts there, and however often."""
+    def test_values_from_outside_keep_their_quoting(self, bridge: Bridge, key: str, value: str) -> None:
+        """Even for keys that Sentry does not use, each time."""
         baggage = f"sentry-trace_id={A},sentry-{quote(key)}={quote(value)}"
         for _ in range(2):
             context = extract(sentry_trace=f"{A}-{SPAN}-1", baggage=baggage)
             assert inject(context)["baggage"] == baggage
         assert bridge.ingest.refused == []
 
-    def test_the_sampling_context_does_not_change_once_it_was_handed_on(self, bridge: Bridge) -> None:
-        """A later name of the transaction is not for those who were called before."""
+    def test_the_sampling_context_does_not_change_after_it_was_handed_on(self, bridge: Bridge) -> None:
+        """A later name of the transaction does not change it."""
         with local_trace_entered(LocalTrace(kind="request")), bridge.tracer.start_as_current_span("first") as root:
             context = otel_trace.set_span_in_context(root)
             before = inject(context)["baggage"]
@@ -251,7 +251,7 @@ class TestWriting:
 
     @given(st.dictionaries(st.text(min_size=1, max_size=20), st.text(max_size=40), max_size=5))
     def test_any_baggage_makes_a_header_that_http_can_carry(self, given_baggage: dict[str, str]) -> None:
-        """No line break, no control character, nothing but ASCII."""
+        """It has no line break or control character, and only ASCII."""
         context = self.context()
         for key, value in given_baggage.items():
             context = otel_baggage.set_baggage(key, value, context)
@@ -288,10 +288,10 @@ BAGGAGE = (
 @given(
     sentry_trace=TRACE_HEADER, traceparent=st.none() | TRACE_HEADER | WELL_FORMED.map("00-{}".format), baggage=BAGGAGE
 )
-def test_malformed_headers_never_fail_and_never_link_wrongly(
+def test_malformed_headers_never_raise_and_never_link_wrongly(
     sentry_trace: str, traceparent: str | None, baggage: str
 ) -> None:
-    """The ids are those of a header as it stands there, or there are none and a new trace begins."""
+    """The ids are those of a header, or a new trace starts."""
     headers = {"sentry_trace": sentry_trace, "baggage": baggage}
     if traceparent is not None:
         headers["traceparent"] = traceparent

@@ -1,4 +1,4 @@
-"""Tests of what an error has of its request: bodies and cookies where personal data may leave, masked by name."""
+"""The request of an error: body and cookies only with `send_default_pii`, masked by name."""
 
 import json
 from hashlib import sha256
@@ -44,7 +44,7 @@ JSON = {
 
 @pytest.fixture(scope="module", params=[True, False], ids=["personal data", "none"])
 def asked(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[bool, list[Any], str]:
-    """Send bodies of all kinds; give the events in their order, and everything that arrived as a text."""
+    """Send bodies of all kinds, and return the events in order, and everything that arrived as text."""
     port = free_port()
     with SentryIngest() as ingest:
         env = {"SENTRY_DSN": ingest.dsn, "SENTRY_ENVIRONMENT": "production", "SENTRY_TRACES_SAMPLE_RATE": "1"}
@@ -79,8 +79,8 @@ BODIES: list[dict[str, Any]] = [
 ]
 
 
-def test_the_body_is_sent_where_personal_data_may_leave(asked: tuple[bool, list[Any], str]) -> None:
-    """Masked by name; not at all otherwise, nor what is too long, or has no names."""
+def test_the_body_is_sent_with_send_default_pii_alone(asked: tuple[bool, list[Any], str]) -> None:
+    """Masked by name. Bodies that are too long, or have no names, are not sent."""
     allowed, events, _ = asked
     data = [event["request"].get("data") for event in events]
     if not allowed:
@@ -98,13 +98,13 @@ def test_the_body_is_sent_where_personal_data_may_leave(asked: tuple[bool, list[
         None,
         None,
         None,
-        None,  # nobody has read it
+        None,  # the application has not read it
     ]
     for event in events:
         assert_accepted(event)
 
 
-def test_cookies_go_with_it(asked: tuple[bool, list[Any], str]) -> None:
+def test_cookies_are_sent_with_the_body(asked: tuple[bool, list[Any], str]) -> None:
     allowed, events, _ = asked
     expected = {"theme": "dark", "sessionid": "[Filtered]", "a": "2"} if allowed else None
     assert {str(event["request"].get("cookies")) for event in events[:-1]} == {str(expected)}
@@ -112,7 +112,7 @@ def test_cookies_go_with_it(asked: tuple[bool, list[Any], str]) -> None:
 
 
 def test_cookies_of_others_are_masked_one_by_one() -> None:
-    """Such as those that an integration of sentry-sdk has put into an event."""
+    """Those that an integration of sentry-sdk puts into an event, too."""
     event = {"request": {"cookies": {"theme": "dark", "sessionid": "hunter2"}, "method": "GET"}}
     try:
         configure_privacy(Policy(send_default_pii=True))
@@ -123,7 +123,7 @@ def test_cookies_of_others_are_masked_one_by_one() -> None:
 
 
 def test_no_secret_of_a_body_arrives(asked: tuple[bool, list[Any], str]) -> None:
-    """Neither in events nor in transactions, in either case."""
+    """Neither in events nor in transactions, with either setting."""
     assert "hunter2" not in asked[2]
     assert "1111 1111" not in asked[2]  # four digits may stand in an id
 
@@ -145,5 +145,5 @@ def test_no_secret_of_a_body_arrives(asked: tuple[bool, list[Any], str]) -> None
     ],
 )
 def test_bodies_of_any_form(kind: str, body: bytes, expected: Any) -> None:
-    """What is broken is not sent, and raises nothing."""
+    """A broken body is not sent, and raises nothing."""
     assert body_data(kind, body) == expected

@@ -1,4 +1,4 @@
-"""Tests of OpenTelemetry's conventions in Sentry's words, old and new, with spans of the SDK."""
+"""OpenTelemetry's old and stable conventions in Sentry's protocol, with spans of the SDK."""
 
 import math
 from typing import Any
@@ -68,7 +68,7 @@ def span(
     ],
 )
 def test_operations(name: str, kind: SpanKind, attributes: dict[str, Any], expected: str) -> None:
-    """Each kind of span has Sentry's op, whichever convention its library writes; an explicit op wins."""
+    """Each kind of span has Sentry's op in either convention; an explicit op wins."""
     assert conventions.operation(span(name, attributes, kind)) == expected
 
 
@@ -88,7 +88,7 @@ def test_operations(name: str, kind: SpanKind, attributes: dict[str, Any], expec
     ],
 )
 def test_descriptions(name: str, kind: SpanKind, attributes: dict[str, Any], expected: str) -> None:
-    """The statement; the method and address without query and credentials; else the name."""
+    """The statement, the method and address without query and credentials, or the name."""
     assert conventions.description(span(name, attributes, kind)) == expected
 
 
@@ -117,12 +117,12 @@ NEW, OLD = {"http.request.method": "GET"}, {"http.method": "GET"}
     ],
 )
 def test_transaction_names(name: str, attributes: dict[str, Any], text: str, source: str) -> None:
-    """A route groups, a raw path is marked as one, what code named is its own."""
+    """The source is the route, the raw path, or custom for a name from code."""
     assert conventions.transaction_name(name, attributes) == Name(text=text, source=source)
 
 
-def test_the_name_of_what_is_not_recorded_is_described() -> None:
-    """An unsampled request's error bears the name its transaction would have had."""
+def test_an_unsampled_trace_has_the_name_that_describes_it() -> None:
+    """So its errors have the name that its transaction would have."""
     described = Name(text="GET /a", source="route")
     trace = LocalTrace(kind="request", describe=lambda: described)
     assert conventions.name_of(trace) == described
@@ -171,13 +171,13 @@ ERROR, OK, UNSET = Status(StatusCode.ERROR), Status(StatusCode.OK), None
     ],
 )
 def test_statuses(attributes: dict[str, Any], status: Status | None, expected: str) -> None:
-    """HTTP's and gRPC's code, else OpenTelemetry's status, in Sentry's words."""
+    """From HTTP's and gRPC's code, else from OpenTelemetry's status."""
     assert span_fields.status(span(attributes=attributes, status=status)) == expected
     assert expected in span_fields._STATUSES
 
 
-def test_sentrys_words_are_sentry_sdks() -> None:
-    """A pin: the words are read from sentry-sdk's own list."""
+def test_the_statuses_are_those_of_sentry_sdk() -> None:
+    """Pins sentry-sdk's list."""
     assert {"ok", "internal_error", "not_found", "unavailable"} <= span_fields._STATUSES
     assert SPANSTATUS.UNAUTHENTICATED in span_fields._STATUSES
 
@@ -190,7 +190,7 @@ def test_sentrys_words_are_sentry_sdks() -> None:
     ],
 )
 def test_data_has_the_names_that_sentry_reads(attributes: dict[str, Any], expected: tuple[str, int]) -> None:
-    """What only the old convention says is there under the new names; nothing is taken away."""
+    """Attributes of the old convention are added under the new names; none is removed."""
     data = span_fields.data(span(attributes=attributes))
     assert (data["http.request.method"], data["http.response.status_code"]) == expected
     assert attributes.items() <= data.items()
@@ -209,7 +209,7 @@ def test_data_of_databases_has_the_names_that_sentry_reads() -> None:
 
 
 def test_data_keeps_events_and_the_status_description() -> None:
-    """Of an exception its event, of a failure its words, of every value its type."""
+    """The event of an exception, the description of a failure, and the type of each value."""
     made = PROVIDER.get_tracer("test").start_span("work", attributes={"list": ["a", "b"], "truth": True, "n": 1.5})
     made.add_event("retry", {"attempt": 2}, timestamp=1_700_000_000_123_456_000)
     made.record_exception(ValueError("no"))
@@ -229,12 +229,12 @@ def test_data_keeps_events_and_the_status_description() -> None:
 
 
 def test_our_own_attributes_are_not_data() -> None:
-    """What is said in Sentry's own fields is not said again."""
+    """Sentry's own fields have them."""
     assert span_fields.data(span(attributes={"sentry.op": "x", "sentry.source": "task", "a": 1})) == {"a": 1}
 
 
 def test_links_have_sentrys_form() -> None:
-    """Ids in hex, the flag as a truth, attributes where there are some."""
+    """Ids in hexadecimal, the flag as a boolean, and attributes if there are any."""
     one = SpanContext(0xA, 0xB, is_remote=True, trace_flags=TraceFlags(1))
     two = SpanContext(0xC, 0xD, is_remote=False)
     found = span_fields.links(span(links=[Link(one, {"reason": "retry", "ids": [1, 2]}), Link(two)]))
@@ -263,7 +263,7 @@ def test_links_have_sentrys_form() -> None:
     ],
 )
 def test_origins(scope: str, kind: SpanKind, attributes: dict[str, Any], expected: str) -> None:
-    """Which library made the span, in Sentry's form; the application's own are manual."""
+    """The library that made the span, in Sentry's form; the application's spans are manual."""
     assert span_fields.origin(span(attributes=attributes, kind=kind, scope=scope)) == expected
 
 
@@ -301,7 +301,7 @@ VALUES = (
 
 @given(st.dictionaries(KEYS, VALUES, max_size=8), st.sampled_from(SpanKind), st.text(min_size=1, max_size=20))
 def test_any_attributes_can_be_read(attributes: dict[str, Any], kind: SpanKind, name: str) -> None:
-    """A library's odd value never costs the transaction."""
+    """An odd value of a library never discards the transaction."""
     made = span(name, attributes, kind)
     assert isinstance(conventions.operation(made), str)
     assert isinstance(conventions.description(made), str)

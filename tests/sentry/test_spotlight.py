@@ -1,4 +1,4 @@
-"""Spotlight, the local viewer: it gets what Sentry gets, with or without a DSN, and holds nothing up."""
+"""Spotlight, the local viewer, gets what Sentry gets, with or without a DSN, and delays nothing."""
 
 import json
 import threading
@@ -26,7 +26,7 @@ from tests.support.process import PROGRAMS, run_python
 
 
 class Spotlight(ThreadingHTTPServer):
-    """A Spotlight that keeps the envelopes it is sent; it does not answer while it is `hanging`."""
+    """A Spotlight that keeps its envelopes, and does not answer while it is `hanging`."""
 
     daemon_threads = True
     block_on_close = False
@@ -48,7 +48,7 @@ class Spotlight(ThreadingHTTPServer):
 
     @property
     def kinds(self) -> dict[str, int]:
-        """How many errors and transactions came; the rest, such as sessions, is of no use to a viewer."""
+        """Count the errors and transactions; a viewer ignores the rest, such as sessions."""
         counted = Counter(item.type for envelope in self.envelopes for item in envelope.items)
         return {kind: counted[kind] for kind in ("event", "transaction") if counted[kind]}
 
@@ -108,7 +108,7 @@ os.execv(sys.argv[1], command)
 
 
 def run(value: str | None, *, door: str = "setup", **env: str) -> tuple[str, str]:
-    """Run the script with SENTRY_SPOTLIGHT so; its event id, and its log."""
+    """Run the script with this `SENTRY_SPOTLIGHT`, and return its event id and its log."""
     given = {"SENTRY_ENVIRONMENT": "development", **env}
     given |= {"SENTRY_SPOTLIGHT": value} if value is not None else {}
     if door == "setup":
@@ -125,7 +125,7 @@ def run(value: str | None, *, door: str = "setup", **env: str) -> tuple[str, str
 
 @pytest.mark.parametrize("door", ["setup", "launcher"])
 def test_without_a_dsn_spotlight_alone_gets_errors_and_transactions(door: str, spotlight: Spotlight) -> None:
-    """All is sent before the process ends, without a call to `flush()`."""
+    """They are sent before the process ends, without a call to `flush()`."""
     event_id, _ = run(spotlight.url, door=door)
     assert spotlight.kinds == {"event": 1, "transaction": 1}
     (event,), (transaction,) = spotlight.payloads("event"), spotlight.payloads("transaction")
@@ -135,7 +135,7 @@ def test_without_a_dsn_spotlight_alone_gets_errors_and_transactions(door: str, s
 
 @pytest.mark.parametrize("door", ["setup", "launcher"])
 def test_with_a_dsn_both_get_the_same(door: str, spotlight: Spotlight, ingest: SentryIngest) -> None:
-    """The same event and the same transaction at Sentry and at Spotlight."""
+    """The same event and the same transaction."""
     run(spotlight.url, door=door, SENTRY_DSN=ingest.dsn)
     assert spotlight.payloads("event") == ingest.events
     assert spotlight.payloads("transaction") == ingest.transactions
@@ -143,23 +143,23 @@ def test_with_a_dsn_both_get_the_same(door: str, spotlight: Spotlight, ingest: S
 
 
 @pytest.mark.parametrize("word", ["true", "1"])
-def test_a_word_for_yes_means_the_default_address(word: str) -> None:
-    """The default is the one of sentry-sdk."""
+def test_true_means_the_default_address(word: str) -> None:
+    """That of sentry-sdk."""
     read = read_settings({"SENTRY_SPOTLIGHT": word}, environment="development").sentry
     assert read is not None
     assert read.spotlight == DEFAULT_SPOTLIGHT == DEFAULT_SPOTLIGHT_URL == "http://localhost:8969/stream"
 
 
 @pytest.mark.parametrize("value", ["false", "0", "", None])
-def test_a_word_for_no_or_nothing_is_off(value: str | None) -> None:
-    """Without a DSN too: then Sentry is off altogether."""
+def test_false_or_nothing_is_off(value: str | None) -> None:
+    """Without a DSN, Sentry is off altogether."""
     _, log = run(value)
     assert "INFO:brain_otel.telemetry:Sentry is off: SENTRY_DSN is not set\n" in log
     assert "potlight" not in log
 
 
-def test_production_does_not_know_it(spotlight: Spotlight, ingest: SentryIngest) -> None:
-    """A variable left behind in production sends nothing anywhere."""
+def test_production_ignores_the_variable(spotlight: Spotlight, ingest: SentryIngest) -> None:
+    """A variable left behind there sends nothing."""
     _, log = run(spotlight.url, SENTRY_ENVIRONMENT="production", SENTRY_DSN=ingest.dsn)
     assert spotlight.envelopes == []
     assert "potlight" not in log
@@ -170,14 +170,14 @@ def test_production_does_not_know_it(spotlight: Spotlight, ingest: SentryIngest)
 
 
 @pytest.mark.parametrize("value", ["maybe", "localhost:8969", "ftp://localhost/stream", "http://"])
-def test_what_is_neither_word_nor_address_is_refused(value: str) -> None:
-    """With the place, the value, and what is allowed."""
+def test_a_value_that_is_no_boolean_or_address_is_an_error(value: str) -> None:
+    """It names the place, the value and what is allowed."""
     with pytest.raises(ConfigurationError, match=r"SENTRY_SPOTLIGHT.*allowed: an address such as"):
         read_settings({"SENTRY_SPOTLIGHT": value})
 
 
-def test_the_log_tells_who_gets_what(spotlight: Spotlight, ingest: SentryIngest) -> None:
-    """One line, true with and without a DSN."""
+def test_the_log_says_what_spotlight_gets(spotlight: Spotlight, ingest: SentryIngest) -> None:
+    """In one line, with and without a DSN."""
     _, alone = run(spotlight.url)
     url = spotlight.url
     line = f"Sentry is off: SENTRY_DSN is not set; Spotlight at {url} gets errors and transactions"
@@ -190,7 +190,7 @@ def test_the_log_tells_who_gets_what(spotlight: Spotlight, ingest: SentryIngest)
 
 
 def test_beside_sentry_by_otlp_it_gets_the_errors(spotlight: Spotlight, ingest: SentryIngest) -> None:
-    """Spans go by another protocol there; without a DSN they go nowhere."""
+    """Spans use another protocol there; without a DSN they are not sent."""
     _, log = run(spotlight.url, OTEL_TRACES_EXPORTER="sentry_otlp", SENTRY_DSN=ingest.dsn)
     assert spotlight.kinds == {"event": 1}
     assert "traces_sample_rate=1.0, spans by OTLP, spotlight=" in log
@@ -203,7 +203,7 @@ def test_beside_sentry_by_otlp_it_gets_the_errors(spotlight: Spotlight, ingest: 
 def test_a_dsn_that_the_file_does_not_read_is_not_used(
     spotlight: Spotlight, ingest: SentryIngest, tmp_path: Path
 ) -> None:
-    """sentry-sdk on its own would look at SENTRY_DSN."""
+    """sentry-sdk alone would read `SENTRY_DSN`."""
     file = tmp_path / "local.yaml"
     processors = "tracer_provider: {processors: [{sentry: {}}]}"
     ours = f"distribution: {{brain_otel: {{sentry: {{spotlight: '{spotlight.url}'}}}}}}"
@@ -234,10 +234,8 @@ asyncio.run(main())
 """
 
 
-def test_it_shows_no_secrets_and_who_called_only_where_that_may_leave(
-    spotlight: Spotlight, ingest: SentryIngest
-) -> None:
-    """One policy holds, with a DSN and without, the variables of the frames included."""
+def test_spotlight_gets_masked_data(spotlight: Spotlight, ingest: SentryIngest) -> None:
+    """The same policy holds with and without a DSN, also for the variables of frames."""
     env = {"SENTRY_ENVIRONMENT": "development", "SENTRY_SPOTLIGHT": spotlight.url}
     allowed = {**env, "SENTRY_SEND_DEFAULT_PII": "true"}
     assert run_python(REQUEST, allowed, pythonpath=[ROOT]).returncode == 0
@@ -255,7 +253,7 @@ def test_it_shows_no_secrets_and_who_called_only_where_that_may_leave(
 
 
 def _without_own_source(event: dict[str, Any]) -> dict[str, Any]:
-    """The event without the lines of the script itself, in which the secrets stand."""
+    """Return the event without the lines of the script, which contain the secrets."""
     for failure in event.get("exception", {}).get("values", ()):
         for frame in failure["stacktrace"]["frames"]:
             for name in ("pre_context", "context_line", "post_context"):
@@ -267,7 +265,7 @@ def _without_own_source(event: dict[str, Any]) -> dict[str, Any]:
 
 
 def fail(bridge: Bridge) -> float:
-    """Capture an error in a request; the seconds it took."""
+    """Capture an error in a request, and return the seconds it took."""
     started = time.monotonic()
     trace = LocalTrace(kind="request")
     with local_trace_entered(trace), bridge.tracer.start_as_current_span("GET /"):
@@ -275,8 +273,8 @@ def fail(bridge: Bridge) -> float:
     return time.monotonic() - started
 
 
-def test_flushing_waits_for_it(spotlight: Spotlight, connect: Connect) -> None:
-    """What is on its way to Spotlight is there when `flush()` returns true."""
+def test_flushing_waits_for_spotlight(spotlight: Spotlight, connect: Connect) -> None:
+    """Everything has arrived when `flush()` returns true."""
     spotlight.delay = 0.2
     bridge = connect(spotlight=spotlight.url)
     fail(bridge)
@@ -284,8 +282,8 @@ def test_flushing_waits_for_it(spotlight: Spotlight, connect: Connect) -> None:
     assert spotlight.kinds == {"event": 1, "transaction": 1}
 
 
-def test_shutting_down_waits_for_it(spotlight: Spotlight, connect: Connect) -> None:
-    """Without a flush before it."""
+def test_shutting_down_waits_for_spotlight(spotlight: Spotlight, connect: Connect) -> None:
+    """Without a flush before."""
     spotlight.delay = 0.2
     bridge = connect(spotlight=spotlight.url)
     fail(bridge)
@@ -293,8 +291,8 @@ def test_shutting_down_waits_for_it(spotlight: Spotlight, connect: Connect) -> N
     assert spotlight.kinds == {"event": 1, "transaction": 1}
 
 
-def test_one_that_hangs_delays_nothing(spotlight: Spotlight, connect: Connect, ingest: SentryIngest) -> None:
-    """Requests go on, Sentry gets everything, and flushing and shutting down end in time."""
+def test_a_hanging_spotlight_delays_nothing(spotlight: Spotlight, connect: Connect, ingest: SentryIngest) -> None:
+    """Requests continue, Sentry gets everything, and flushing and shutting down end in time."""
     spotlight.answering.clear()
     bridge = connect(spotlight=spotlight.url)
     for _ in range(20):
@@ -309,8 +307,8 @@ def test_one_that_hangs_delays_nothing(spotlight: Spotlight, connect: Connect, i
     assert time.monotonic() - started < 2.0
 
 
-def test_one_that_is_not_there_costs_nothing(connect: Connect, ingest: SentryIngest) -> None:
-    """As on any day on which nobody started it."""
+def test_a_missing_spotlight_delays_nothing(connect: Connect, ingest: SentryIngest) -> None:
+    """It usually does not run."""
     with refusing() as address:
         bridge = connect(spotlight=f"{address}/stream")
         assert max(fail(bridge) for _ in range(5)) < 0.5

@@ -1,4 +1,4 @@
-"""Tests of local traces as transactions, from the SDK's spans to what arrives at Sentry."""
+"""Local traces as transactions, from spans of the SDK to Sentry."""
 
 from typing import Any
 
@@ -23,8 +23,8 @@ START = 1_767_225_600_123_456_789
 CALLER = SpanContext(0xABC, 0xDEF, is_remote=True, trace_flags=TraceFlags(1))
 
 
-def lost(ingest: SentryIngest) -> dict[tuple[str, str], int]:
-    """Sum what was reported as lost, by reason and category."""
+def discarded(ingest: SentryIngest) -> dict[tuple[str, str], int]:
+    """Sum the reported discarded events by reason and category."""
     sums: dict[tuple[str, str], int] = {}
     for report in ingest.client_reports:
         for each in report["discarded_events"]:
@@ -38,7 +38,7 @@ def by_op(transaction: Json) -> dict[str, Json]:
 
 
 def test_a_request_of_each_kind_of_span_is_one_transaction(bridge: Bridge) -> None:
-    """Names, ops, statuses, parents and data of a request's spans, old and new conventions mixed."""
+    """Names, ops, statuses, parents and data of the spans, in old and stable conventions."""
     server: dict[str, Any] = {
         "http.request.method": "GET",
         "http.route": "/users/{id}",
@@ -77,7 +77,7 @@ def test_a_request_of_each_kind_of_span_is_one_transaction(bridge: Bridge) -> No
 
 
 def test_times_are_kept_to_the_microsecond(bridge: Bridge) -> None:
-    """Of the transaction and of every span, also between spans a microsecond long."""
+    """Of the transaction and of every span, even of a span of one microsecond."""
     root = bridge.tracer.start_span("root", start_time=START)
     context = otel_trace.set_span_in_context(root)
     child = bridge.tracer.start_span("child", context=context, start_time=START + 1_000)
@@ -90,7 +90,7 @@ def test_times_are_kept_to_the_microsecond(bridge: Bridge) -> None:
 
 
 def test_events_links_and_status_descriptions_survive(bridge: Bridge) -> None:
-    """On the root and on a span alike."""
+    """On the root and on a child."""
     link = Link(CALLER, {"reason": "retry"})
     with bridge.tracer.start_as_current_span("root", links=[link]) as root:
         root.add_event("cache.miss", {"key": "a", "sizes": [1, 2]})
@@ -113,8 +113,8 @@ def test_events_links_and_status_descriptions_survive(bridge: Bridge) -> None:
     assert (event["name"], event["attributes"]["exception.message"]) == ("exception", "no")
 
 
-def test_spans_past_the_bound_are_reported_as_lost(bridge: Bridge, ingest: SentryIngest) -> None:
-    """A thousand spans of a transaction are kept, and Sentry is told of the rest."""
+def test_spans_beyond_the_bound_are_reported_as_discarded(bridge: Bridge, ingest: SentryIngest) -> None:
+    """A thousand spans of a transaction are kept, and the rest is reported to Sentry."""
     with bridge.tracer.start_as_current_span("root"):
         for index in range(1_234):
             bridge.tracer.start_span(f"{index}").end()
@@ -122,23 +122,23 @@ def test_spans_past_the_bound_are_reported_as_lost(bridge: Bridge, ingest: Sentr
     assert [span["description"] for span in transaction["spans"]] == [str(index) for index in range(1_000)]
     ingest.wait_for(lambda it: bool(it.client_reports))
     assert transaction["_meta"]["spans"] == {"": {"len": 1_234}}
-    assert lost(ingest) == {("buffer_overflow", "span"): 234}
+    assert discarded(ingest) == {("buffer_overflow", "span"): 234}
 
 
-def test_a_thousand_spans_are_not_too_many(bridge: Bridge, ingest: SentryIngest) -> None:
-    """At the bound nothing is lost and nothing is reported."""
+def test_a_thousand_spans_are_within_the_bound(bridge: Bridge, ingest: SentryIngest) -> None:
+    """None is discarded or reported."""
     with bridge.tracer.start_as_current_span("root"):
         for _ in range(1_000):
             bridge.tracer.start_span("child").end()
     assert len(bridge.transaction()["spans"]) == 1_000
     bridge.flush()
-    assert lost(ingest) == {}
+    assert discarded(ingest) == {}
 
 
-def test_what_is_given_up_is_reported_as_lost(
+def test_a_trace_that_is_given_up_is_reported_as_discarded(
     bridge: Bridge, ingest: SentryIngest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The ended spans of a local trace that had to go without its root."""
+    """The ended spans of a local trace without its root."""
     monkeypatch.setattr(collection, "MAX_OPEN_TRACES", 1)
     first = bridge.tracer.start_span("first", context=Context())
     for _ in range(3):
@@ -146,22 +146,22 @@ def test_what_is_given_up_is_reported_as_lost(
     bridge.tracer.start_span("second", context=Context()).end()
     bridge.flush()
     ingest.wait_for(lambda it: bool(it.client_reports))
-    assert lost(ingest) == {("buffer_overflow", "span"): 3}
+    assert discarded(ingest) == {("buffer_overflow", "span"): 3}
 
 
-def test_what_the_queue_drops_is_reported_as_lost(bridge: Bridge, ingest: SentryIngest) -> None:
-    """A transaction and its spans, the root among them."""
+def test_a_trace_that_the_queue_drops_is_reported_as_discarded(bridge: Bridge, ingest: SentryIngest) -> None:
+    """A transaction and its spans, with the root."""
     with bridge.tracer.start_as_current_span("root"):
         bridge.tracer.start_span("child").end()
         bridge.processor.shutdown()
     bridge.flush()
     ingest.wait_for(lambda it: bool(it.client_reports))
-    assert lost(ingest) == {("queue_overflow", "transaction"): 1, ("queue_overflow", "span"): 2}
+    assert discarded(ingest) == {("queue_overflow", "transaction"): 1, ("queue_overflow", "span"): 2}
     assert ingest.transactions == []
 
 
 def test_a_transaction_carries_the_data_of_its_request(bridge: Bridge) -> None:
-    """User, tags, contexts and breadcrumbs set while it ran, and those of nobody else."""
+    """User, tags, contexts and breadcrumbs of its request, and of no other."""
     with local_trace_entered(LocalTrace(kind="request")), bridge.tracer.start_as_current_span("other"):
         brain_otel.set_tag("other", "yes")
         brain_otel.add_breadcrumb("other")
@@ -184,8 +184,8 @@ def test_a_transaction_carries_the_data_of_its_request(bridge: Bridge) -> None:
     assert "other" not in str(transaction["breadcrumbs"])
 
 
-def test_a_transaction_that_nobody_announced_has_nobodys_data(bridge: Bridge) -> None:
-    """A span without a request is not given a bystander's user or tags."""
+def test_an_implicit_transaction_has_no_data_of_a_request(bridge: Bridge) -> None:
+    """It gets no other's user or tags."""
     with local_trace_entered(LocalTrace(kind="request")), bridge.tracer.start_as_current_span("request"):
         brain_otel.set_user_context("u1")
         brain_otel.set_tag("tenant", "acme")
@@ -197,7 +197,7 @@ def test_a_transaction_that_nobody_announced_has_nobodys_data(bridge: Bridge) ->
 
 
 def test_an_unsampled_trace_sends_nothing(connect: Connect, ingest: SentryIngest) -> None:
-    """Neither a transaction nor a report of one."""
+    """Neither a transaction nor a client report."""
     bridge = connect(sampled=False, traces_sample_rate=0.0)
     with local_trace_entered(LocalTrace(kind="transaction")), bridge.tracer.start_as_current_span("root"):
         pass
@@ -207,7 +207,7 @@ def test_an_unsampled_trace_sends_nothing(connect: Connect, ingest: SentryIngest
 
 
 def test_a_nested_transaction_is_sent_as_a_child_of_its_parent(bridge: Bridge, ingest: SentryIngest) -> None:
-    """Two transactions, one trace, one sampling context."""
+    """Two transactions with one trace and one sampling context."""
     with (
         local_trace_entered(LocalTrace(kind="request")),
         bridge.tracer.start_as_current_span("request") as root,
@@ -225,14 +225,14 @@ def test_a_nested_transaction_is_sent_as_a_child_of_its_parent(bridge: Bridge, i
     } == {found["task"]["trace_id"]}
 
 
-def test_what_has_no_root_is_no_transaction() -> None:
-    """The mistake would be ours, and is named."""
+def test_a_trace_without_a_root_is_an_error() -> None:
+    """The message says so."""
     with pytest.raises(ValueError, match="without an ended root"):
         create_transaction(CollectedTrace(LocalTrace(kind="implicit"), 0.0), SpanCache())
 
 
-def test_odd_values_do_not_cost_the_transaction(bridge: Bridge) -> None:
-    """Deep, long, binary or non-finite attributes are sent in a form that Sentry takes."""
+def test_odd_values_do_not_discard_the_transaction(bridge: Bridge) -> None:
+    """Deep, long, binary or non-finite attributes are sent in a form that Sentry accepts."""
     attributes: dict[str, Any] = {
         "bytes": b"\xff\x00",
         "long": "x" * 20_000,
@@ -249,7 +249,7 @@ def test_odd_values_do_not_cost_the_transaction(bridge: Bridge) -> None:
 
 
 def test_hand_made_spans_are_accepted() -> None:
-    """Relay takes the bare event of a minimal trace as it is."""
+    """Relay accepts the event of a minimal trace."""
     provider = TracerProvider(shutdown_on_exit=False)
     root = provider.get_tracer("test").start_span("root")
     root.end()

@@ -21,7 +21,7 @@ app.mount("/mounted", mounted)
 def alive():
     return Counter(type(each).__name__ for each in gc.get_objects() if type(each).__name__ in OF_REQUESTS)
 
-OF_REQUESTS = "LocalTrace", "RequestInProgress", "Verdict", "DecisionState", "RequestScope", "CollectedTrace"
+OF_REQUESTS = "LocalTrace", "RequestInProgress", "SamplingDecision", "DecisionState", "RequestScope", "CollectedTrace"
 
 @app.get("/plain/{number}")
 async def plain(number: int):

@@ -1,4 +1,4 @@
-"""Tests of the collector that gathers spans by local trace, with the SDK's own spans."""
+"""The collector of spans by local trace, with spans of the SDK."""
 
 import gc
 import os
@@ -23,7 +23,7 @@ from brain_otel.traces.local_trace import LocalTrace
 
 
 class Collector(LocalTraceCollector):
-    """Keeps what it is handed, and can be told not to want some spans."""
+    """Keeps the local traces that it gets; a test can make it refuse some spans."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -45,19 +45,19 @@ class Collector(LocalTraceCollector):
 
     @property
     def trees(self) -> list[tuple[str, list[str]]]:
-        """The name of each root handed over and of its spans, sorted."""
+        """Return the name of each root handed over, with the sorted names of its spans."""
         return [
             (each.root.name if each.root else "?", sorted(span.name for span in each.spans)) for each in self.done
         ]
 
     @property
     def is_empty(self) -> bool:
-        """Whether it holds on to nothing."""
+        """Whether it keeps nothing."""
         return not (self._by_trace or self._by_span or self._lingering or self._buffered)
 
 
 class Closing(EventListener):
-    """Tells the collector when a local trace was left, as a destination does."""
+    """Closes local traces in the collector, as a destination does."""
 
     def __init__(self, collector: Collector) -> None:
         self._collector = collector
@@ -84,7 +84,7 @@ def tracer(collector: Collector) -> otel_trace.Tracer:
 
 
 def in_context(context: Context, work: Callable[[], None]) -> None:
-    """Run work in a thread that was given OpenTelemetry's context and nothing else."""
+    """Run work in a thread with OpenTelemetry's context and nothing else."""
 
     def attached() -> None:
         token = otel_context.attach(context)
@@ -109,7 +109,7 @@ def test_a_request_is_handed_over_once_with_all_its_spans(collector: Collector, 
         root = tracer.start_span("root")
         with otel_trace.use_span(root), tracer.start_as_current_span("a"), tracer.start_as_current_span("b"):
             pass
-        root.end()  # as the server's span does when the response has been sent
+        root.end()  # as the server's span does after the response
         with otel_trace.use_span(root), tracer.start_as_current_span("background"):
             pass
         assert collector.done == []
@@ -131,10 +131,8 @@ def test_a_remote_parent_does_not_join_two_requests(collector: Collector, tracer
     assert collector.is_empty
 
 
-def test_a_root_that_nobody_announced_is_complete_with_its_last_span(
-    collector: Collector, tracer: otel_trace.Tracer
-) -> None:
-    """A script's own span is a local trace too."""
+def test_an_implicit_trace_is_complete_with_its_last_span(collector: Collector, tracer: otel_trace.Tracer) -> None:
+    """A script's span is a local trace too."""
     with tracer.start_as_current_span("script"), tracer.start_as_current_span("step"):
         pass
     root = tracer.start_span("root")
@@ -165,10 +163,10 @@ def test_a_late_span_is_awaited_and_joins_its_trace(collector: Collector, tracer
     assert collector.is_empty
 
 
-def test_a_span_that_is_too_late_begins_a_local_trace_of_its_own(
+def test_a_span_after_the_deadline_starts_a_local_trace(
     collector: Collector, tracer: otel_trace.Tracer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After `LINGER` the request goes as it stands; what starts later is of the same trace, handed over apart."""
+    """After `LINGER` the request is handed over as it is, and a later span separately, in the same trace."""
     monkeypatch.setattr(collection, "LINGER", 0.0)
     trace = LocalTrace(kind="request", attributes={"user.id": "u1"}, tags={"tenant": "acme"})
     trace.extras["kept"] = "scope"
@@ -198,7 +196,7 @@ def test_a_span_that_is_too_late_begins_a_local_trace_of_its_own(
 def test_a_second_late_span_joins_the_first(
     collector: Collector, tracer: otel_trace.Tracer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A task's work after its request is one local trace with its own tree, not one a span."""
+    """The spans of a task after its request are one local trace with a tree, not one each."""
     monkeypatch.setattr(collection, "LINGER", 0.0)
     with local_trace_entered(LocalTrace(kind="request")):
         root = tracer.start_span("root")
@@ -214,10 +212,10 @@ def test_a_second_late_span_joins_the_first(
     assert collector.trees == [("root", []), ("task", ["call", "query"])]
 
 
-def test_an_abandoned_span_does_not_hold_its_request_back(
+def test_an_abandoned_span_does_not_delay_its_request_forever(
     collector: Collector, tracer: otel_trace.Tracer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A span that is never ended costs its own place only."""
+    """A span that never ends is missing, and nothing else."""
     monkeypatch.setattr(collection, "LINGER", 0.0)
     with local_trace_entered(LocalTrace(kind="request")), tracer.start_as_current_span("root"):
         tracer.start_span("abandoned")
@@ -232,7 +230,7 @@ def test_an_abandoned_span_does_not_hold_its_request_back(
 def test_a_root_that_never_ends_is_given_up_after_a_day(
     collector: Collector, tracer: otel_trace.Tracer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its ended spans are counted, nothing of it stays in memory, and its late end does no harm."""
+    """Its ended spans are counted, nothing stays in memory, and a late end has no effect."""
     root = tracer.start_span("never")
     tracer.start_span("child", context=otel_trace.set_span_in_context(root)).end()
     collector.sweep()
@@ -249,7 +247,7 @@ def test_a_root_that_never_ends_is_given_up_after_a_day(
 def test_open_traces_are_bounded(
     collector: Collector, tracer: otel_trace.Tracer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Past the bound the oldest is given up and the newer ones go on."""
+    """Beyond the bound the oldest is given up, and the newer ones continue."""
     monkeypatch.setattr(collection, "MAX_OPEN_TRACES", 3)
     roots = [tracer.start_span(f"root {number}", context=Context()) for number in range(5)]
     assert len(collector.given_up) == 2
@@ -259,10 +257,10 @@ def test_open_traces_are_bounded(
     assert collector.is_empty
 
 
-def test_a_trace_past_the_bound_whose_root_has_ended_is_handed_over(
+def test_a_trace_beyond_the_bound_is_handed_over_if_its_root_has_ended(
     collector: Collector, tracer: otel_trace.Tracer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Only what has no root is lost."""
+    """Only traces without a root are lost."""
     monkeypatch.setattr(collection, "MAX_OPEN_TRACES", 1)
     first = tracer.start_span("first", context=Context())
     tracer.start_span("open", context=otel_trace.set_span_in_context(first))
@@ -275,7 +273,7 @@ def test_a_trace_past_the_bound_whose_root_has_ended_is_handed_over(
 def test_spans_of_a_trace_are_bounded_and_the_rest_counted(
     collector: Collector, tracer: otel_trace.Tracer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first spans are kept, the root always."""
+    """The first spans are kept, and always the root."""
     monkeypatch.setattr(collection, "MAX_SPANS_PER_TRACE", 3)
     with tracer.start_as_current_span("root"):
         for number in range(5):
@@ -288,7 +286,7 @@ def test_spans_of_a_trace_are_bounded_and_the_rest_counted(
 def test_spans_in_memory_are_bounded_over_all_traces(
     collector: Collector, tracer: otel_trace.Tracer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Room is counted over all open traces, and given back when one is handed over."""
+    """The bound holds over all open traces; a hand-over frees its part."""
     monkeypatch.setattr(collection, "MAX_BUFFERED_SPANS", 2)
     one, two = (tracer.start_span(name, context=Context()) for name in ("one", "two"))
     for root in (one, two, one):
@@ -304,7 +302,7 @@ def test_spans_in_memory_are_bounded_over_all_traces(
 def test_a_thread_with_only_opentelemetrys_context_belongs_to_the_request(
     collector: Collector, tracer: otel_trace.Tracer
 ) -> None:
-    """The local trace travels in either context."""
+    """Either context carries the local trace."""
     trace = LocalTrace(kind="request")
     with local_trace_entered(trace), tracer.start_as_current_span("root"):
 
@@ -319,7 +317,7 @@ def test_a_thread_with_only_opentelemetrys_context_belongs_to_the_request(
 
 
 def test_a_thread_with_only_the_span_belongs_to_the_request(collector: Collector, tracer: otel_trace.Tracer) -> None:
-    """A context made of the parent span alone is enough while that span is open."""
+    """A context with the parent span alone is enough while that span is open."""
     with local_trace_entered(LocalTrace(kind="request")), tracer.start_as_current_span("root") as root:
         bare = otel_trace.set_span_in_context(root, Context())
 
@@ -332,8 +330,8 @@ def test_a_thread_with_only_the_span_belongs_to_the_request(collector: Collector
     assert collector.trees == [("root", ["in thread"])]
 
 
-def test_a_thread_without_any_context_is_a_trace_of_its_own(collector: Collector, tracer: otel_trace.Tracer) -> None:
-    """What nobody connected is not guessed at."""
+def test_a_thread_without_any_context_starts_a_trace(collector: Collector, tracer: otel_trace.Tracer) -> None:
+    """Nothing connects it to the request."""
     with local_trace_entered(LocalTrace(kind="request")), tracer.start_as_current_span("root"):
         thread = threading.Thread(target=lambda: tracer.start_span("alone").end())
         thread.start()
@@ -345,8 +343,8 @@ def test_a_thread_without_any_context_is_a_trace_of_its_own(collector: Collector
     assert alone.context.trace_id != root.context.trace_id
 
 
-def test_a_nested_transaction_is_a_local_trace_of_its_own(collector: Collector, tracer: otel_trace.Tracer) -> None:
-    """It is of the same trace, child of the span in which it began, and is handed over before its parent."""
+def test_a_nested_transaction_is_a_local_trace(collector: Collector, tracer: otel_trace.Tracer) -> None:
+    """In the same trace, as a child of the span in which it started; it is handed over before its parent."""
     with local_trace_entered(LocalTrace(kind="request")), tracer.start_as_current_span("request") as root:
         with (
             local_trace_entered(local_trace.opened("transaction")),
@@ -365,10 +363,10 @@ def test_a_nested_transaction_is_a_local_trace_of_its_own(collector: Collector, 
     assert collector.is_empty
 
 
-def test_leaving_before_the_root_has_ended_hands_over_at_its_end(
+def test_a_trace_that_is_left_first_is_handed_over_at_the_end_of_its_root(
     collector: Collector, tracer: otel_trace.Tracer
 ) -> None:
-    """Closing first and ending later is one hand-over."""
+    """There is one hand-over."""
     with local_trace_entered(LocalTrace(kind="request")):
         root = tracer.start_span("root")
     assert collector.done == []
@@ -377,8 +375,10 @@ def test_leaving_before_the_root_has_ended_hands_over_at_its_end(
     assert collector.is_empty
 
 
-def test_leaving_after_the_root_has_ended_hands_over_then(collector: Collector, tracer: otel_trace.Tracer) -> None:
-    """Ending first and closing later is one hand-over, and closing again is none."""
+def test_a_trace_whose_root_ends_first_is_handed_over_when_it_is_left(
+    collector: Collector, tracer: otel_trace.Tracer
+) -> None:
+    """Leaving it again hands nothing over."""
     trace = LocalTrace(kind="request")
     with local_trace_entered(trace):
         tracer.start_span("root").end()
@@ -387,8 +387,8 @@ def test_leaving_after_the_root_has_ended_hands_over_then(collector: Collector, 
     assert collector.trees == [("root", [])]
 
 
-def test_leaving_what_was_never_recorded_does_nothing(collector: Collector) -> None:
-    """An unsampled request has no spans."""
+def test_leaving_an_unsampled_trace_does_nothing(collector: Collector) -> None:
+    """It has no spans."""
     with local_trace_entered(LocalTrace(kind="request")):
         pass
     assert collector.done == []
@@ -396,7 +396,7 @@ def test_leaving_what_was_never_recorded_does_nothing(collector: Collector) -> N
 
 
 def test_unwanted_spans_are_not_collected(collector: Collector, tracer: otel_trace.Tracer) -> None:
-    """Neither as a root nor as a child, and they do not keep a trace open."""
+    """Neither as a root nor as a child, and they keep no trace open."""
     with tracer.start_as_current_span("root"):
         tracer.start_span("unwanted child")
     tracer.start_span("unwanted root", context=Context()).end()
@@ -404,8 +404,8 @@ def test_unwanted_spans_are_not_collected(collector: Collector, tracer: otel_tra
     assert collector.is_empty
 
 
-def test_what_was_gathered_so_far_can_be_read(collector: Collector, tracer: otel_trace.Tracer) -> None:
-    """The trail of an error is made of the spans that have ended before it."""
+def test_the_ended_spans_of_an_open_trace_can_be_read(collector: Collector, tracer: otel_trace.Tracer) -> None:
+    """An error's trail is made of them."""
     trace = LocalTrace(kind="request")
     assert collector.collected(trace) is None
     with local_trace_entered(trace), tracer.start_as_current_span("root"):
@@ -417,8 +417,10 @@ def test_what_was_gathered_so_far_can_be_read(collector: Collector, tracer: otel
 
 
 @pytest.mark.parametrize("end", ["shutdown", "force_flush"])
-def test_the_end_hands_over_what_has_a_root(collector: Collector, tracer: otel_trace.Tracer, end: str) -> None:
-    """What still runs stays; what only waits for late spans goes."""
+def test_shutdown_hands_over_every_trace_whose_root_has_ended(
+    collector: Collector, tracer: otel_trace.Tracer, end: str
+) -> None:
+    """A trace that still runs stays."""
     waiting = tracer.start_span("waiting", context=Context())
     tracer.start_span("open", context=otel_trace.set_span_in_context(waiting))
     waiting.end()
@@ -430,7 +432,7 @@ def test_the_end_hands_over_what_has_a_root(collector: Collector, tracer: otel_t
 
 
 def test_many_threads_share_one_collector(collector: Collector, tracer: otel_trace.Tracer) -> None:
-    """Every trace arrives once, whole, whatever the threads do."""
+    """Every trace arrives once and complete."""
 
     def serve(number: int) -> None:
         for turn in range(40):
@@ -458,7 +460,7 @@ def test_many_threads_share_one_collector(collector: Collector, tracer: otel_tra
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_forked_child_starts_empty(collector: Collector, tracer: otel_trace.Tracer) -> None:
-    """What is open is the parent's to hand over, and the child's own traces are the child's."""
+    """Open traces belong to the parent, and the child hands over its own."""
     root = tracer.start_span("parent's")
     reading, writing = os.pipe()
     child = os.fork()
@@ -481,8 +483,8 @@ def test_a_forked_child_starts_empty(collector: Collector, tracer: otel_trace.Tr
     assert collector.trees == [("parent's", [])]
 
 
-def test_a_collector_that_nobody_holds_goes_away() -> None:
-    """Making and dropping collectors, as tests do, does not pile them up."""
+def test_a_collector_without_references_is_freed() -> None:
+    """The fork hook does not keep it."""
     made = Collector()
     reference = weakref.ref(made)
     del made
