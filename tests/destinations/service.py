@@ -1,4 +1,4 @@
-"""A file with the destinations of a test, the service of `tests/apps/destinations.py`, and processors in here."""
+"""Configuration files, services and tracer providers with the destinations of a test."""
 
 import json
 import os
@@ -65,7 +65,7 @@ def serve(
     pythonpath: Sequence[Path] = (),
     workers: int = 0,
 ) -> Server:
-    """Serve the app with this file: uvicorn, or gunicorn with so many workers, forked after the app was loaded."""
+    """Serve the app with this file, by uvicorn, or by gunicorn with `workers` forked after the app was loaded."""
     port = free_port()
     command = gunicorn_command(APP, port, workers=workers, preload=True) if workers else uvicorn_command(APP, port)
     return Server(
@@ -81,7 +81,7 @@ def serve(
 def answers_of_both(
     server: Server, ask: Callable[[int], dict[str, Any]], timeout: float = 10.0
 ) -> list[dict[str, Any]]:
-    """Ask with 0, 1, ..., 20 times at least, until both workers have answered; the answers tell the `pid`."""
+    """Call `ask` with 0, 1, ..., at least 20 times, until both workers have answered; the answers have the `pid`."""
     answers: list[dict[str, Any]] = []
     deadline = time.monotonic() + timeout
     while len(answers) < 20 or len({answer["pid"] for answer in answers}) < 2:
@@ -100,7 +100,7 @@ def options(name: str, signal: Literal["traces", "logs", "metrics"] = "traces", 
 
 @contextmanager
 def traced(*given: Options, **kwargs: Any) -> Iterator[tuple[TracerProvider, list[IsolatedDestination]]]:
-    """Give a tracer provider whose spans go to these destinations; they are shut down at the end."""
+    """Give a tracer provider whose spans go to these destinations, and shut them down at the end."""
     in_use = []
     for each in given:
         destination = create_destination(each, settings(**kwargs))
@@ -124,7 +124,7 @@ def make_spans(provider: TracerProvider, number: int, name: str = "work", **attr
 
 
 def in_child(work: Callable[[], object]) -> str:
-    """Do it in a forked child; give what it returned or raised, as text."""
+    """Call `work` in a forked child and return its result or exception as text."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:

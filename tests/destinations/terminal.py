@@ -1,4 +1,4 @@
-"""A console destination at work: a tracer whose local traces are printed, and what was printed."""
+"""A tracer whose local traces the console destination prints, and the printed text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each destination for itself: one that hangs, refuses or is slow costs neither the application nor the others."""
+"""Tests of isolated destinations: one that hangs, fails or is slow affects neither the application nor the others."""
 
 import itertools
 import statistics
@@ -45,7 +45,7 @@ def latencies(client: httpx.Client, number: int) -> list[float]:
 
 
 @pytest.mark.parametrize("rounds", quick_first([2, 10]))
-def test_bad_destinations_cost_neither_the_others_nor_the_requests(
+def test_bad_destinations_affect_neither_the_others_nor_the_requests(
     tmp_path: Path, record_property: Any, capsys: pytest.CaptureFixture[str], rounds: int
 ) -> None:
     """Every transaction and span arrives where it can, and a request takes as long as without the bad ones."""
@@ -123,8 +123,8 @@ print(complete, time.monotonic() - started)
 
 
 @pytest.mark.parametrize("kind", ["otlp", "otlp_http"])
-def test_a_reader_that_hangs_takes_no_time_of_the_others(kind: str, tmp_path: Path) -> None:
-    """OpenTelemetry flushes readers one after the other; and the end of the process waits for none of them.
+def test_a_hanging_reader_does_not_delay_the_others(kind: str, tmp_path: Path) -> None:
+    """OpenTelemetry flushes readers one after the other. The end of the process waits for none of them.
 
     Be the exporter ours or OpenTelemetry's own.
     """
@@ -162,8 +162,8 @@ for call in (brain_otel.flush, brain_otel.shutdown):
 
 
 @pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
-def test_flush_and_shutdown_keep_to_their_time(protocol: str, tmp_path: Path) -> None:
-    """While every destination of every signal hangs."""
+def test_flush_and_shutdown_keep_their_time_bound(protocol: str, tmp_path: Path) -> None:
+    """Even if every destination of every signal hangs."""
     with OtlpReceiver(grpc=True) as hanging, SentryIngest() as ingest:
         hanging.hanging, ingest.delay = True, 20.0
         endpoint = hanging.endpoint if protocol == "http/protobuf" else hanging.grpc_endpoint
@@ -182,8 +182,8 @@ def test_flush_and_shutdown_keep_to_their_time(protocol: str, tmp_path: Path) ->
         assert float(seconds) < 2.5 + SLACK
 
 
-def test_the_end_comes_in_time_while_everything_hangs(tmp_path: Path) -> None:
-    """SIGTERM: the server's end, the signal's and the interpreter's share one bound."""
+def test_the_process_ends_in_time_while_everything_hangs(tmp_path: Path) -> None:
+    """After SIGTERM, the exits of the server, the signal handler and the interpreter share one time bound."""
     with OtlpReceiver() as hanging:
         hanging.hanging = True
         given = [{"otlp": {"endpoint": hanging.endpoint}}]
@@ -196,7 +196,7 @@ def test_the_end_comes_in_time_while_everything_hangs(tmp_path: Path) -> None:
 
 
 class Gate(SpanProcessor, LogRecordProcessor):
-    """Takes nothing until it is opened, and keeps what it took."""
+    """Blocks until it is opened, and keeps the spans and log records it got."""
 
     def __init__(self) -> None:
         self.open = threading.Event()
@@ -237,8 +237,8 @@ def blocked(gate: Gate) -> tuple[TracerProvider, IsolatedDestination]:
     return provider, used
 
 
-def test_what_waits_for_a_blocked_destination_is_bounded(gate: Gate) -> None:
-    """Of 10,000 spans the latest are kept, and nobody waited."""
+def test_the_queue_of_a_blocked_destination_is_bounded(gate: Gate) -> None:
+    """Of 10,000 spans the latest are kept, and no caller waits."""
     provider, used = blocked(gate)
     make_spans(provider, 1, "first")
     assert gate.begun.wait(5)
@@ -251,8 +251,8 @@ def test_what_waits_for_a_blocked_destination_is_bounded(gate: Gate) -> None:
     assert gate.names == ["first 0", *(f"work {number}" for number in range(10_000 - MAX_QUEUED, 10_000))]
 
 
-def test_a_child_begins_with_an_empty_queue_and_a_thread_of_its_own(gate: Gate) -> None:
-    """What waits in the parent is the parent's."""
+def test_a_forked_child_has_an_empty_queue_and_a_thread_of_its_own(gate: Gate) -> None:
+    """The parent sends its own queue."""
     provider, used = blocked(gate)
     make_spans(provider, 3, "parent")
     assert gate.begun.wait(5)
@@ -269,8 +269,8 @@ def test_a_child_begins_with_an_empty_queue_and_a_thread_of_its_own(gate: Gate) 
     assert gate.names == ["parent 0", "parent 1", "parent 2"]
 
 
-def test_a_child_flushes_its_own_while_the_parents_flush_hangs() -> None:
-    """It was forked in the middle of that one, which ends never in the child."""
+def test_a_forked_child_can_flush_while_the_parents_flush_hangs() -> None:
+    """The fork happens in the middle of the parent's flush, which never ends in the child."""
     released, calls = threading.Event(), itertools.count()
 
     def respond() -> tuple[int, dict[str, str]]:
@@ -297,8 +297,8 @@ def test_a_child_flushes_its_own_while_the_parents_flush_hangs() -> None:
         assert sorted(span.name for span in receiver.spans) == ["child 0", "parent 0"]
 
 
-def test_a_flush_that_hangs_is_not_piled_up_upon(gate: Gate) -> None:
-    """However often somebody asks."""
+def test_flushes_do_not_pile_up_behind_one_that_hangs(gate: Gate) -> None:
+    """However often flush is called."""
     used = IsolatedDestination(
         Destination(name="gate", flush=lambda _timeout: gate.open.wait(20), shutdown=lambda _timeout: None)
     )
@@ -308,8 +308,8 @@ def test_a_flush_that_hangs_is_not_piled_up_upon(gate: Gate) -> None:
     assert threading.active_count() <= before + 1
 
 
-def test_what_a_destination_sends_is_not_traced() -> None:
-    """Else it would be sent in turn, without end."""
+def test_a_destinations_own_requests_are_not_traced() -> None:
+    """Otherwise each request would cause another one, without end."""
     from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 
     enabled: list[bool] = []

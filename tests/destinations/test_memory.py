@@ -1,4 +1,4 @@
-"""The memory destination: the latest of everything, for tests to read."""
+"""Tests of the memory destination."""
 
 from typing import Any
 
@@ -21,14 +21,14 @@ def _clean() -> None:
 
 
 def test_the_latest_spans_are_kept() -> None:
-    """At once, and no more than is said."""
+    """At once, and no more than the limit."""
     with traced(options("memory")) as (provider, _):
         make_spans(provider, MAX_ITEMS + 5)
     assert [span.name for span in MEMORY.spans] == [f"work {number}" for number in range(5, MAX_ITEMS + 5)]
 
 
 def test_log_records_and_metrics_are_kept() -> None:
-    """Each by the door of its signal."""
+    """Each through the provider of its signal."""
     logs, metrics = (create_destination(options("memory", signal), settings()) for signal in _signals())
     assert logs is not None
     assert metrics is not None
@@ -48,7 +48,7 @@ def test_log_records_and_metrics_are_kept() -> None:
     assert MEMORY.metrics[-1].resource_metrics[0].scope_metrics[0].metrics[0].name == "sold"
 
 
-def test_it_takes_no_options() -> None:
+def test_an_option_is_an_error() -> None:
     with pytest.raises(ConfigurationError, match=r"size is 1; allowed: no keys"):
         memory.create_destination(options("memory", size=1), settings())
 

@@ -1,4 +1,4 @@
-"""An exporter that fails for a while is two log lines: that it does, and that it does no more."""
+"""Tests of the log lines about outages: one at the beginning and one at the end."""
 
 import logging
 import time
@@ -33,7 +33,7 @@ def receiver() -> Iterator[OtlpReceiver]:
 
 @contextmanager
 def sending(given: Options) -> Iterator[Callable[[], bool]]:
-    """Give a function that makes one item of the destination's signal and returns what its flush says."""
+    """Give a function that creates one item of the destination's signal and returns the result of a flush."""
     destination = create_destination(given, settings())
     assert destination is not None
     used = IsolatedDestination(destination)
@@ -71,7 +71,7 @@ def sending(given: Options) -> Iterator[Callable[[], bool]]:
 
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """What was logged as a warning or worse, by anybody, since this was asked last."""
+    """The lines that anybody has logged as a warning or worse since the last call."""
     found = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     caplog.clear()
     return found
@@ -79,13 +79,13 @@ def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("signal", ["traces", "logs", "metrics"])
-def test_an_outage_is_told_when_it_begins_and_when_it_ends(
+def test_an_outage_is_logged_when_it_begins_and_when_it_ends(
     signal: Signal,
     protocol: str,
     receiver: OtlpReceiver,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """With the reason, once each, for each outage, however many batches are lost in it."""
+    """With the reason, once each per outage, however many batches are lost."""
     endpoint = receiver.endpoint if protocol == "http/protobuf" else receiver.grpc_endpoint
     with sending(options("otlp", signal, endpoint=endpoint, protocol=protocol)) as send:
         told = [outage(receiver, caplog, send) for _ in range(2)]
@@ -96,7 +96,7 @@ def test_an_outage_is_told_when_it_begins_and_when_it_ends(
 
 
 def outage(receiver: OtlpReceiver, caplog: pytest.LogCaptureFixture, send: Any) -> list[str]:
-    """Send three times to a receiver that refuses, then twice to one that does not; what was logged."""
+    """Send three times to a receiver that rejects, then twice to one that accepts; return the log lines."""
     receiver.status = 401
     for _ in range(3):
         send()
@@ -110,7 +110,7 @@ def outage(receiver: OtlpReceiver, caplog: pytest.LogCaptureFixture, send: Any) 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_the_reason_is_the_first_cause(protocol: str, caplog: pytest.LogCaptureFixture) -> None:
-    """Not the exporter's last line, which tells only that it gave up."""
+    """Not the last line of the exporter, which only says that it gave up."""
     with (
         refusing() as endpoint,
         traced(options("otlp", endpoint=endpoint, protocol=protocol, timeout=2_500)) as (
@@ -126,8 +126,8 @@ def test_the_reason_is_the_first_cause(protocol: str, caplog: pytest.LogCaptureF
 
 
 @pytest.mark.parametrize("signal", ["traces", "logs", "metrics"])
-def test_the_reason_does_not_tell_a_key_of_the_address(signal: Signal, caplog: pytest.LogCaptureFixture) -> None:
-    """The library names the address in what it raises, with the query."""
+def test_the_reason_does_not_show_the_key_in_an_address(signal: Signal, caplog: pytest.LogCaptureFixture) -> None:
+    """The exception of the library names the address with its query."""
     with (
         refusing() as nobody,
         sending(options("otlp", signal, url=f"{nobody}/ingest?page=1&api_key=hunter2", timeout=1_500)) as send,
@@ -142,10 +142,10 @@ def test_the_reason_does_not_tell_a_key_of_the_address(signal: Signal, caplog: p
 @pytest.mark.parametrize("status", [400, 401])
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("signal", ["traces", "logs", "metrics"])
-def test_a_flush_tells_whether_what_was_sent_was_taken(
+def test_a_flush_returns_whether_batches_were_accepted(
     signal: Signal, protocol: str, status: int, receiver: OtlpReceiver
 ) -> None:
-    """False once after a batch that was refused, be it an earlier one, and True again when one is taken."""
+    """False once after a rejected batch, even an earlier one, and True again after an accepted one."""
     endpoint = receiver.endpoint if protocol == "http/protobuf" else receiver.grpc_endpoint
     given = options("otlp", signal, endpoint=endpoint, protocol=protocol)
     with sending(given) as send:
@@ -159,8 +159,8 @@ def test_a_flush_tells_whether_what_was_sent_was_taken(
 
 
 @pytest.mark.parametrize("signal", ["traces", "logs", "metrics"])
-def test_a_flush_tells_whether_a_file_was_written(signal: Signal, tmp_path: Path) -> None:
-    """A folder that a file has taken the place of cannot be made again."""
+def test_a_flush_returns_whether_a_file_was_written(signal: Signal, tmp_path: Path) -> None:
+    """The folder is replaced by a file, so it cannot be created again."""
     folder = tmp_path / "telemetry"
     with sending(options("file", signal, path=str(folder / "kept.jsonl"))) as send:
         assert send()
@@ -171,8 +171,8 @@ def test_a_flush_tells_whether_a_file_was_written(signal: Signal, tmp_path: Path
         assert send()
 
 
-def test_a_batch_lost_between_two_flushes_counts(receiver: OtlpReceiver) -> None:
-    """It was sent by the batch's own time, before anybody asked."""
+def test_a_flush_returns_false_after_a_batch_lost_before_it(receiver: OtlpReceiver) -> None:
+    """The schedule sent the batch before the flush."""
     receiver.status = 400
     given = options("otlp", endpoint=receiver.endpoint, schedule_delay=50)
     with traced(given) as (provider, (used,)):
@@ -187,10 +187,10 @@ def test_a_batch_lost_between_two_flushes_counts(receiver: OtlpReceiver) -> None
 
 
 @pytest.mark.parametrize("signal", ["traces", "logs", "metrics"])
-def test_a_file_outage_is_told_each_time_with_its_reason(
+def test_each_outage_of_a_file_is_logged_with_its_reason(
     signal: Signal, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """One line when it begins, in the operating system's words, and one when it ends; the second as the first."""
+    """One line when it begins, in the words of the operating system, and one when it ends; for both outages."""
     folder = tmp_path / "telemetry"
     with sending(options("file", signal, path=str(folder / "kept.jsonl"))) as send:
         for _ in range(2):
@@ -213,10 +213,10 @@ def test_a_file_outage_is_told_each_time_with_its_reason(
     ("kind", "signal"),
     [("batch", "traces"), ("simple", "traces"), ("batch", "logs"), ("simple", "logs"), ("periodic", "metrics")],
 )
-def test_an_outage_of_opentelemetrys_own_exporter_is_told_once(
+def test_an_outage_of_opentelemetrys_own_exporter_is_logged_once(
     kind: str, signal: Signal, exporter: str, receiver: OtlpReceiver, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """As of ours, and a flush tells of it."""
+    """As for our own, and a flush returns False."""
     http = exporter == "otlp_http"
     endpoint = f"{receiver.endpoint}/v1/{signal}" if http else receiver.grpc_endpoint
     values = {"endpoint": endpoint, **({} if http else {"tls": {"insecure": True}})}
@@ -237,8 +237,8 @@ def test_an_outage_of_opentelemetrys_own_exporter_is_told_once(
         assert send()
 
 
-def test_what_exporters_of_others_log_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """Only what is said during an export of ours is kept back."""
+def test_log_lines_of_other_exporters_are_kept(caplog: pytest.LogCaptureFixture) -> None:
+    """Only lines during an export of ours are held back."""
     with traced(options("otlp", endpoint="http://127.0.0.1:9")):
         for name in ("opentelemetry.exporter.otlp.proto.http.trace_exporter", "opentelemetry.sdk.trace"):
             logging.getLogger(name).warning("said by %s", name)

@@ -386,7 +386,7 @@ def test_a_probe_tries_both_endpoints(ingest: SentryIngest) -> None:
     assert len(ingest.spans) == len(ingest.events) == 1
 
 
-def test_an_unknown_option_is_refused(ingest: SentryIngest) -> None:
+def test_an_unknown_option_is_an_error(ingest: SentryIngest) -> None:
     """By name."""
     with pytest.raises(ConfigurationError, match="sample_rate"):
         create_destination(Options({"sample_rate": 1}, name="sentry_otlp"), settings_for(ingest.dsn))

@@ -1,4 +1,4 @@
-"""Destinations of other packages, found by entry point: they get everything, and harm nobody."""
+"""Tests of destinations of other packages, found by entry point."""
 
 import json
 import time
@@ -88,8 +88,8 @@ def heard(path: Path) -> Counter[tuple[str, str]]:
     return Counter((kind, text) for kind, text in map(json.loads, path.read_text().splitlines()))
 
 
-def test_it_is_named_in_a_file_and_gets_everything(tmp_path: Path) -> None:
-    """Traces and logs, with options of its own, until the very end."""
+def test_a_destination_named_in_a_file_gets_everything(tmp_path: Path) -> None:
+    """Traces and logs, with its own options, until the process ends."""
     out = tmp_path / "out"
     given = [{"widget": {"path": str(out)}}]
     with serve(write_config(tmp_path, traces=given, logs=given), pythonpath=[widget(tmp_path)]) as server:
@@ -111,8 +111,8 @@ print(brain_otel.flush())
 """
 
 
-def test_it_is_named_by_the_variables(tmp_path: Path) -> None:
-    """`OTEL_TRACES_EXPORTER` and its like replace the packaged file's destinations by it, without options."""
+def test_a_destination_can_be_named_in_the_variables(tmp_path: Path) -> None:
+    """`OTEL_TRACES_EXPORTER` and its like replace the destinations of the packaged file with it, without options."""
     out = tmp_path / "out"
     source = WIDGET.replace("/dev/null", str(out))
     names = {"OTEL_TRACES_EXPORTER": "widget", "OTEL_LOGS_EXPORTER": "widget", "SENTRY_ENVIRONMENT": "test"}
@@ -133,8 +133,10 @@ def test_it_is_named_by_the_variables(tmp_path: Path) -> None:
     ],
     ids=["import", "module", "no function", "creation", "no destination", "signal"],
 )
-def test_one_that_cannot_be_made_is_a_configuration_error(source: str, mode: str, words: str, tmp_path: Path) -> None:
-    """It names the destination and says what is wrong."""
+def test_a_destination_that_cannot_be_created_is_a_configuration_error(
+    source: str, mode: str, words: str, tmp_path: Path
+) -> None:
+    """The error names the destination and says what is wrong."""
     config = write_config(tmp_path, traces=[{"widget": {"mode": mode}}])
     code = """
 import brain_otel
@@ -150,14 +152,14 @@ except brain_otel.ConfigurationError as error:
     assert "allowed:" in done.stdout
 
 
-def test_an_unknown_option_is_refused(tmp_path: Path) -> None:
+def test_an_unknown_option_is_an_error(tmp_path: Path) -> None:
     config = write_config(tmp_path, traces=[{"widget": {"colour": "red"}}])
     done = run_python(SCRIPT, environment_of(config), pythonpath=[widget(tmp_path), ROOT])
     assert done.returncode != 0
     assert "widget.colour is 'red'; allowed: the keys path, mode" in done.stderr
 
 
-def test_one_that_is_off_is_left_out(tmp_path: Path) -> None:
+def test_a_destination_that_is_off_is_left_out(tmp_path: Path) -> None:
     config = write_config(tmp_path, traces=[{"widget": {"mode": "off"}}])
     done = run_python(SCRIPT, environment_of(config), pythonpath=[widget(tmp_path), ROOT])
     assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr
@@ -167,8 +169,8 @@ def test_one_that_is_off_is_left_out(tmp_path: Path) -> None:
     "mode",
     quick_one_in(2, ["start raises", "end raises", "end hangs", "end is slow", "flush hangs", "shutdown hangs"]),
 )
-def test_what_it_does_reaches_nobody_else(mode: str, tmp_path: Path) -> None:
-    """The application answers as quickly as ever, the others get everything, and the end comes in time."""
+def test_a_bad_destination_affects_nobody_else(mode: str, tmp_path: Path) -> None:
+    """The application answers as quickly as before, the others get everything, and the process ends in time."""
     kept = tmp_path / "kept.jsonl"
     given = [{"widget": {"mode": mode, "path": str(tmp_path / "out")}}, {"file": {"path": str(kept)}}]
     with serve(write_config(tmp_path, traces=given), pythonpath=[widget(tmp_path)]) as server:
@@ -198,8 +200,8 @@ for call in (brain_otel.flush, brain_otel.flush, brain_otel.shutdown):
 
 
 @pytest.mark.parametrize("mode", ["end hangs", "flush hangs", "shutdown hangs"])
-def test_flush_and_shutdown_keep_to_their_time(mode: str, tmp_path: Path) -> None:
-    """Whatever hangs, they come back and say that not everything was handed on."""
+def test_flush_and_shutdown_keep_their_time_bound(mode: str, tmp_path: Path) -> None:
+    """Whatever hangs, they return in time, and say that not everything was accepted."""
     config = write_config(tmp_path, traces=[{"widget": {"mode": mode}}])
     started = time.monotonic()
     done = run_python(TIMED, environment_of(config), pythonpath=[widget(tmp_path), ROOT])

@@ -1,4 +1,4 @@
-"""Tests with secrets that a running application plants in every place of telemetry, for each destination."""
+"""Tests with secrets that a running application plants in every part of its telemetry, for each destination."""
 
 import json
 from typing import Any
@@ -22,7 +22,7 @@ Sent = dict[str, str]
 
 @pytest.fixture(scope="module", params=["sentry", "sentry_otlp"])
 def sent(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, valkey: Valkey) -> Sent:
-    """What left the process, as text, by where it went."""
+    """Everything that left the process, as text, by destination."""
     folder = tmp_path_factory.mktemp("planted")
     kept = folder / "kept.jsonl"
     texts = folder / "texts.json"
@@ -60,8 +60,8 @@ def test_no_planted_secret_leaves(sent: Sent) -> None:
         assert leaked == {}, where
 
 
-def test_what_was_done_is_told_all_the_same(sent: Sent) -> None:
-    """The spans and errors in which the secrets were planted have arrived."""
+def test_the_spans_and_errors_with_secrets_arrive(sent: Sent) -> None:
+    """Only the secrets in them are masked."""
     for where, text in sent.items():
         for known in ("POST /fail/{number}", "SET note ?", "ValueError"):
             assert known in text, (where, known)

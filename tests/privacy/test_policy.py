@@ -1,4 +1,4 @@
-"""Tests of what counts as private and how it is masked, and that none of it leaves the process."""
+"""Tests of the policy: which values are private, how they are masked, and that none leaves the process."""
 
 from typing import Any
 
@@ -144,19 +144,19 @@ def test_a_secrets_name_is_known(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", LOOK_ALIKES)
-def test_a_look_alike_is_left_alone(name: str) -> None:
-    """What merely contains the letters of a secret's name is no secret."""
+def test_a_look_alike_of_a_secrets_name_stays(name: str) -> None:
+    """A name that only contains the letters of a sensitive one is not sensitive."""
     assert not is_sensitive(name)
 
 
 @given(st.text())
-def test_any_name_can_be_judged(name: str) -> None:
-    """No name is too odd to be judged."""
+def test_any_name_can_be_checked(name: str) -> None:
+    """No name makes the check raise."""
     assert is_sensitive(name) in (True, False)
 
 
-def test_headers_that_are_secrets_are_always_masked() -> None:
-    """Permission to send personal data is no permission to send credentials."""
+def test_secret_headers_are_always_masked() -> None:
+    """Permission to send personal data does not include credentials."""
     headers = {"Authorization": "Bearer hunter2", "cookie": "a=hunter2", "x-api-key": "hunter2", "accept": "*/*"}
     for allowed in (True, False):
         masked = masked_headers(headers, send_default_pii=allowed)
@@ -169,8 +169,8 @@ def test_headers_that_are_secrets_are_always_masked() -> None:
 
 
 @pytest.mark.parametrize("name", ["X-Forwarded-For", "x-real-ip", "Forwarded", "True-Client-IP", "Remote-Addr"])
-def test_headers_that_tell_a_person_apart_need_permission(name: str) -> None:
-    """The client's address goes out only with `send_default_pii`."""
+def test_personal_headers_need_permission(name: str) -> None:
+    """The client's address is sent only with `send_default_pii`."""
     assert masked_headers({name: "203.0.113.7"}, send_default_pii=False) == {name: FILTERED}
     assert masked_headers({name: "203.0.113.7"}, send_default_pii=True) == {name: "203.0.113.7"}
 
@@ -194,20 +194,20 @@ def test_a_query_keeps_its_form(query: str, masked: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["pass%77ord", "%74oken", "user[password]", "api%5Fkey", "client+secret"])
-def test_a_query_parameter_is_judged_as_the_server_reads_it(name: str) -> None:
-    """Percent-encoding does not carry a secret past the mask."""
+def test_a_query_parameter_is_checked_as_the_server_reads_it(name: str) -> None:
+    """Percent-encoding does not hide a secret from the mask."""
     assert "hunter2" not in masked_query(f"page=1&{name}=hunter2")
 
 
 @given(st.text(alphabet="abctoken=&%;+[]12_-", max_size=40))
-def test_masking_a_query_twice_changes_nothing_more(query: str) -> None:
-    """The marker is no secret itself."""
+def test_masking_a_query_twice_equals_masking_it_once(query: str) -> None:
+    """The marker is not masked again."""
     once = masked_query(query)
     assert masked_query(once) == once
 
 
 @given(st.text(alphabet="0123456789xyz", min_size=8))
-def test_the_marker_never_echoes_what_it_stands_for(value: str) -> None:
+def test_the_marker_shows_nothing_of_the_secret(value: str) -> None:
     """Neither the value nor its length shows."""
     assert masked_query(f"password={value}") == f"password={FILTERED}"
     assert masked_headers({"x-token": value}, send_default_pii=True) == {"x-token": FILTERED}
@@ -226,18 +226,18 @@ def test_the_marker_never_echoes_what_it_stands_for(value: str) -> None:
     ],
 )
 def test_a_url_keeps_its_form(url: str, masked: str) -> None:
-    """Credentials before the host and secret parameters go, everything else stays."""
+    """Credentials before the host and secret parameters are masked; everything else stays."""
     assert masked_url(url) == masked
 
 
 @given(st.text(alphabet="ab:/?#@[]%=&", max_size=30))
 def test_any_url_can_be_masked(url: str) -> None:
-    """No text is too odd a URL to be masked."""
+    """No text makes the mask raise."""
     assert isinstance(masked_url(url), str)
 
 
 def test_attributes_of_a_span_are_masked_in_both_conventions() -> None:
-    """Queries, URLs and client addresses, by their old and their new names."""
+    """Queries, URLs and client addresses, under their old and new names."""
     attributes = {
         "url.query": "token=hunter2",
         "url.full": "http://a:hunter2@b/c?sig=hunter2",
@@ -272,15 +272,15 @@ def test_attributes_of_a_span_are_masked_in_both_conventions() -> None:
         ("see https://shop.test/?token=x", f"see https://shop.test/?token={FILTERED}"),
     ],
 )
-def test_values_are_masked_by_the_names_within(value: Any, masked: Any) -> None:
-    """In mappings and lists of any depth, and in URLs that stand alone; what it is made of is left as it was."""
+def test_nested_values_are_masked_by_their_names(value: Any, masked: Any) -> None:
+    """In mappings and lists of any depth, and in URLs that stand alone. The original does not change."""
     before = repr(value)
     assert masked_value(value) == masked
     assert repr(value) == before
 
 
-def test_what_is_nested_too_deep_is_masked_as_a_whole() -> None:
-    """A value that contains itself, too."""
+def test_values_nested_too_deep_are_masked_as_a_whole() -> None:
+    """Also a value that contains itself."""
     circle: list[Any] = [{"password": "hunter2"}]
     circle.append(circle)
     deep: Any = "hunter2"
@@ -292,7 +292,7 @@ def test_what_is_nested_too_deep_is_masked_as_a_whole() -> None:
 
 
 def test_attributes_with_lists_and_other_urls_are_masked() -> None:
-    """By name, in each URL of a list, and in URLs under any name."""
+    """By name, in each URL of a list, and in URLs with any name."""
     attributes = {
         "callback_urls": ["https://shop.test/?token=hunter2", "plain"],
         "next": "https://joe:hunter2@shop.test/",
@@ -310,8 +310,8 @@ def test_attributes_with_lists_and_other_urls_are_masked() -> None:
 
 
 @pytest.mark.parametrize("name", ["http.request.header.x_forwarded_for", "http.request.header.x-real-ip"])
-def test_captured_headers_that_tell_a_person_apart_need_permission(name: str) -> None:
-    """As instrumentations name them, with either sign."""
+def test_captured_personal_headers_need_permission(name: str) -> None:
+    """As instrumentations name them, with underscores or hyphens."""
     attributes = {name: ["203.0.113.7"], "http.request.header.accept": ["*/*"]}
     assert masked_attributes(attributes, send_default_pii=True) == attributes
     assert masked_attributes(attributes, send_default_pii=False) == {**attributes, name: FILTERED}
@@ -425,7 +425,7 @@ Sent = tuple[bool, dict[str, str]]
 
 @pytest.mark.parametrize("where", ["sentry", "otlp", "file"])
 def test_no_secret_leaves_the_process(where: str, sent: Sent) -> None:
-    """Wherever the application gave it, in attributes, events, links, contexts, tags and breadcrumbs."""
+    """Wherever the application puts it: attributes, events, links, contexts, tags and breadcrumbs."""
     lines = sent[1][where].split(",") if where == "sentry" else sent[1][where].splitlines()
     assert [line for line in lines if "hunter2" in line] == []
 
@@ -434,14 +434,14 @@ def test_no_secret_leaves_the_process(where: str, sent: Sent) -> None:
     ("where", "missing"),
     [("sentry", {14}), ("otlp", set()), ("file", set())],
 )
-def test_what_is_no_secret_does(where: str, missing: set[int], sent: Sent) -> None:
-    """Beside the secrets, under the same roof."""
+def test_values_that_are_no_secrets_leave(where: str, missing: set[int], sent: Sent) -> None:
+    """They stand next to the secrets."""
     assert {number for number in range(17) if f"seen{number:02}" not in sent[1][where]} == missing
 
 
 @pytest.mark.parametrize("where", ["sentry", "otlp", "file"])
-def test_who_was_at_the_other_end_leaves_with_permission_only(where: str, sent: Sent) -> None:
-    """The client's address, also the one that a proxy passes on in a header."""
+def test_the_clients_address_leaves_only_with_permission(where: str, sent: Sent) -> None:
+    """Also the one that a proxy passes on in a header."""
     allowed, text = sent[0], sent[1][where]
     assert ("203.0.113.8" in text) is allowed
     assert ("203.0.113.7" in text) is allowed

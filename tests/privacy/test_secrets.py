@@ -1,4 +1,4 @@
-"""Tests with planted secrets: none leaves by any way of looking at a value, and what only looks like one does."""
+"""Tests with planted secrets, which are masked in every kind of value, and with look-alikes, which stay."""
 
 import json
 import time
@@ -44,7 +44,7 @@ def test_the_corpora_are_large_enough() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_text_loses_its_secret(kind: str) -> None:
-    """Alone, within a longer text, and at its cut ends."""
+    """Alone, within a longer text, and at the ends of a text that is cut."""
     for each in of(kind):
         for text in (
             each.text,
@@ -68,7 +68,7 @@ def test_an_attribute_loses_its_secret(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_event_loses_its_secret(kind: str) -> None:
-    """In every interface of Sentry's."""
+    """In every interface of Sentry's events."""
     for each in of(kind):
         event: dict[str, Any] = {
             "event_id": "a" * 32,
@@ -131,7 +131,7 @@ def test_a_request_loses_its_secret(kind: str) -> None:
 
 
 @pytest.mark.parametrize("text", LOOK_ALIKES)
-def test_what_only_looks_like_a_secret_stays(text: str) -> None:
+def test_a_look_alike_of_a_secret_stays(text: str) -> None:
     assert POLICY.text(text) == text
     assert masked_attributes(POLICY, {"note": text})["note"] == text
 
@@ -152,12 +152,12 @@ def test_sql_loses_its_literals(given: str, left: str | None) -> None:
     assert sql_without_literals(given) == (left or given)
 
 
-def test_double_quotes_are_a_literals_in_mysql() -> None:
+def test_double_quotes_enclose_a_literal_in_mysql() -> None:
     assert sql_without_literals('SELECT "x" FROM `t1`', "mysql") == "SELECT ? FROM `t1`"
 
 
 def test_a_database_error_loses_its_values() -> None:
-    """As SQLAlchemy and PostgreSQL write them."""
+    """In messages of SQLAlchemy and PostgreSQL."""
     text = (
         "(psycopg.errors.UniqueViolation) duplicate key\nDETAIL:  Key (email)=(joe@b.test) already exists.\n"
         "[SQL: INSERT INTO t (a, b) VALUES ('joe', %(b)s)]\n[parameters: {'b': 'joe'}]\n"
@@ -186,7 +186,7 @@ def test_a_database_error_loses_its_values() -> None:
         ((), ""),
     ],
 )
-def test_a_redis_command_shows_its_key_alone(command: tuple[Any, ...], shown: str) -> None:
+def test_a_redis_command_shows_only_its_key(command: tuple[Any, ...], shown: str) -> None:
     assert redis_without_values(command, POLICY.text) == shown
 
 
@@ -202,19 +202,19 @@ def test_a_parameter_of_a_route_is_masked_by_its_name() -> None:
 
 
 def test_frames_of_clients_and_servers_show_no_variables() -> None:
-    """The application's own do."""
+    """Frames of the application do."""
     frames = [{"module": f"{name}.core", "vars": {"a": "1"}} for name in ("sqlalchemy", "redis", "starlette", "app")]
     event = {"exception": {"values": [{"type": "E", "stacktrace": {"frames": frames}}]}}
     (failure,) = masked_event(event, {})["exception"]["values"]
     assert ["vars" in frame for frame in failure["stacktrace"]["frames"]] == [False, False, False, True]
 
 
-def test_log_parameters_that_the_masked_text_does_not_show_are_masked() -> None:
+def test_log_parameters_that_are_masked_in_the_text_are_masked() -> None:
     entry = {"message": "user %s password=%s", "formatted": "user joe password=hunter2", "params": ["joe", "hunter2"]}
     assert masked_event({"logentry": entry}, {})["logentry"]["params"] == ["joe", FILTERED]
 
 
-def test_names_can_be_added_and_taken_out() -> None:
+def test_names_can_be_added_and_declared_safe() -> None:
     policy = Policy(PrivacySettings(sensitive_names=("patientNumber",), safe_names=("session",)))
     found = policy.value({"patient_number": 7, "the.patient-number": 7, "session": "s", "token": "t"})
     assert found == {"patient_number": FILTERED, "the.patient-number": FILTERED, "session": "s", "token": FILTERED}
@@ -239,7 +239,7 @@ def test_one_rule_can_be_switched_off(rule: str, text: str) -> None:
     assert Policy(PrivacySettings(rules=Rules(**{rule: False}))).text(text) == text
 
 
-def test_the_applications_mask_comes_last_and_masks_where_it_fails() -> None:
+def test_the_applications_mask_runs_last_and_a_failing_one_masks() -> None:
     def mask(name: str, value: Any) -> Any:
         if name == "odd":
             raise ValueError("no")
@@ -278,8 +278,8 @@ HOSTILE = [
 ]
 
 
-def test_hostile_texts_cost_no_more_than_their_length() -> None:
-    """Against a plain text that takes every rule's way, in the same run."""
+def test_hostile_texts_take_linear_time() -> None:
+    """Compared with a plain text that every rule looks at, in the same run."""
 
     def seconds(text: str) -> float:
         started = time.perf_counter()
@@ -318,21 +318,21 @@ VALUES = st.recursive(
 
 @settings(max_examples=300, deadline=None)
 @given(VALUES)
-def test_nothing_is_raised_for_any_value(value: Any) -> None:
+def test_no_value_makes_the_mask_raise(value: Any) -> None:
     POLICY.value(value)
     masked_attributes(POLICY, {"a": value, "url.query": value, "db.statement": value, "exception.stacktrace": value})
 
 
 @settings(max_examples=300, deadline=None)
 @given(st.text())
-def test_masking_a_text_twice_changes_nothing_more(text: str) -> None:
+def test_masking_a_text_twice_equals_masking_it_once(text: str) -> None:
     once = POLICY.text(text)
     assert POLICY.text(once) == once
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.sampled_from(PLANTED), st.text(max_size=40), st.text(max_size=40))
-def test_no_text_around_a_secret_lets_it_out(secret: Planted, before: str, after: str) -> None:
+def test_a_secret_is_masked_in_any_surrounding_text(secret: Planted, before: str, after: str) -> None:
     text = f"{before}\n{secret.text}\n{after}"
     assert not leaks(POLICY.text(text), secret)
 
@@ -353,7 +353,7 @@ HTTP: dict[str, Any] = {
 
 
 def test_masking_a_span_costs_a_fraction_of_recording_it() -> None:
-    """The best of many rounds of each, one beside the other; the figure is in docs/privacy.md."""
+    """The best of many alternating rounds; docs/privacy.md has the figures."""
     tracer = TracerProvider(shutdown_on_exit=False).get_tracer("test")
     span = tracer.start_span("GET /missions/{mission_id}", attributes=HTTP)
     span.end()

@@ -1,4 +1,4 @@
-"""The console destination, with local traces run by hand on a real tracer provider."""
+"""Tests of the console destination with local traces on a real tracer provider."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def indent_of(output: str, text: str) -> int:
 
 
 def test_spans_are_nested_under_their_parents(capsys: pytest.CaptureFixture[str]) -> None:
-    """Root, child and grandchild stand one below the other, each further in."""
+    """Root, child and grandchild are below each other, each indented further."""
     with terminal(capsys) as console:
         with console.request(), console.tracer.start_as_current_span("load"):
             console.sql("SELECT 1 FROM users")
@@ -46,7 +46,7 @@ def test_spans_are_nested_under_their_parents(capsys: pytest.CaptureFixture[str]
 
 
 def test_the_header_has_name_op_status_duration_and_trace(capsys: pytest.CaptureFixture[str]) -> None:
-    """One line tells what the request was, how it ended, how long it took and how it is found again."""
+    """One line says what the request was, how it ended, how long it took and what its trace id is."""
     with terminal(capsys) as console:
         with console.request() as span:
             trace_id = f"{span.get_span_context().trace_id:032x}"
@@ -55,8 +55,8 @@ def test_the_header_has_name_op_status_duration_and_trace(capsys: pytest.Capture
     assert header.split()[6:] == ["ms", "trace", trace_id[:8]]
 
 
-def test_an_error_stands_under_its_span_with_event_and_trace(capsys: pytest.CaptureFixture[str]) -> None:
-    """Type, text, event id and trace id; the trace is marked as failed, the failing span too."""
+def test_an_error_is_shown_under_its_span_with_event_and_trace(capsys: pytest.CaptureFixture[str]) -> None:
+    """With type, text, event id and trace id. The trace and the failing span are marked as failed."""
     with terminal(capsys) as console:
         with console.request(status=500), console.tracer.start_as_current_span("charge") as span:
             event_id = capture.capture_exception(ValueError("no card"))
@@ -69,7 +69,7 @@ def test_an_error_stands_under_its_span_with_event_and_trace(capsys: pytest.Capt
 
 
 def test_the_status_description_of_an_unreported_error_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
-    """A span whose status is error says why, though nothing was reported."""
+    """A span with status error says why, although nothing was reported."""
     with terminal(capsys) as console:
         with console.request(), console.tracer.start_as_current_span("call") as span:
             span.set_status(Status(StatusCode.ERROR, "timed out"))
@@ -79,7 +79,7 @@ def test_the_status_description_of_an_unreported_error_is_shown(capsys: pytest.C
 
 
 def test_repeated_statements_are_one_row_and_marked(capsys: pytest.CaptureFixture[str]) -> None:
-    """Equal statements, save their literals, are counted; others stay as they are."""
+    """Statements that differ only in their literals are counted; others are not folded."""
     with terminal(capsys) as console:
         with console.request():
             console.sql("SELECT id FROM users", start=0)
@@ -94,8 +94,8 @@ def test_repeated_statements_are_one_row_and_marked(capsys: pytest.CaptureFixtur
     assert output.count("FROM pets") == 1
 
 
-def test_two_equal_statements_are_no_pattern(capsys: pytest.CaptureFixture[str]) -> None:
-    """A statement that runs twice is shown twice, without the mark."""
+def test_two_equal_statements_are_not_folded(capsys: pytest.CaptureFixture[str]) -> None:
+    """A statement that runs twice is shown twice, without `N+1`."""
     with terminal(capsys) as console:
         with console.request():
             console.sql("SELECT 1 FROM users")
@@ -105,8 +105,8 @@ def test_two_equal_statements_are_no_pattern(capsys: pytest.CaptureFixture[str])
     assert output.count("FROM users") == 2
 
 
-def test_compact_is_one_line_a_trace(capsys: pytest.CaptureFixture[str]) -> None:
-    """With ``compact`` there is the header alone, with the number of errors."""
+def test_compact_prints_one_line_a_trace(capsys: pytest.CaptureFixture[str]) -> None:
+    """With `compact` only the header is printed, with the number of errors."""
     with terminal(capsys, {"compact": True}) as console:
         for _ in range(2):
             with console.request():
@@ -118,7 +118,7 @@ def test_compact_is_one_line_a_trace(capsys: pytest.CaptureFixture[str]) -> None
 
 
 def test_messages_breadcrumbs_tags_and_user_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
-    """What the helpers say about a request stands in its tree; a tag with a secret's name is masked."""
+    """The tree of a request has them all; a tag with a sensitive name is masked."""
     with terminal(capsys) as console:
         with console.request():
             capture.set_user_context(user_id="u1")
@@ -134,7 +134,7 @@ def test_messages_breadcrumbs_tags_and_user_are_shown(capsys: pytest.CaptureFixt
 
 
 def test_an_error_outside_of_any_trace_is_printed_alone(capsys: pytest.CaptureFixture[str]) -> None:
-    """It is not lost, and says that it has no trace."""
+    """With the words that it has no trace."""
     with terminal(capsys) as console:
         event_id = capture.capture_exception(KeyError("lost"))
         output = console.printed()
@@ -143,7 +143,7 @@ def test_an_error_outside_of_any_trace_is_printed_alone(capsys: pytest.CaptureFi
 
 
 def test_an_error_in_an_unsampled_trace_is_printed_with_its_trace(capsys: pytest.CaptureFixture[str]) -> None:
-    """There is no tree, but the ids exist."""
+    """The trace has no tree, but it has ids."""
     with terminal(capsys, sampler=ALWAYS_OFF) as console:
         with local_trace_entered(LocalTrace(kind="request")) as trace:
             span = console.tracer.start_span("GET")
@@ -156,7 +156,7 @@ def test_an_error_in_an_unsampled_trace_is_printed_with_its_trace(capsys: pytest
 
 
 def test_an_error_after_the_end_of_its_trace_is_printed_alone(capsys: pytest.CaptureFixture[str]) -> None:
-    """The tree is out already; the late error comes with the same trace id."""
+    """The tree has been printed already; the late error has the same trace id."""
     with terminal(capsys) as console:
         with console.request() as span:
             trace_id = f"{span.get_span_context().trace_id:032x}"
@@ -172,7 +172,7 @@ def test_an_error_after_the_end_of_its_trace_is_printed_alone(capsys: pytest.Cap
 
 
 def test_a_child_forked_while_another_thread_reports_can_report(capsys: pytest.CaptureFixture[str]) -> None:
-    """That thread, with the lock it held, is not in the child."""
+    """The child does not have the thread that holds the lock."""
     with terminal(capsys) as console:
         processor = console.destination.span_processor
         assert isinstance(processor, ConsoleSpanProcessor)
@@ -199,8 +199,8 @@ def test_a_child_forked_while_another_thread_reports_can_report(capsys: pytest.C
     assert answer == "reported"
 
 
-def test_an_error_in_a_root_that_nobody_announced_is_in_its_tree(capsys: pytest.CaptureFixture[str]) -> None:
-    """A plain OpenTelemetry root span is a local trace too."""
+def test_an_error_in_a_plain_opentelemetry_root_is_in_its_tree(capsys: pytest.CaptureFixture[str]) -> None:
+    """A root span that OpenTelemetry's tracer started is a local trace too."""
     with terminal(capsys) as console:
         with console.tracer.start_as_current_span("script"):
             capture.capture_exception(ValueError("in a script"))
@@ -209,8 +209,8 @@ def test_an_error_in_a_root_that_nobody_announced_is_in_its_tree(capsys: pytest.
     assert indent_of(output, "in a script") > 0
 
 
-def test_errors_are_shown_however_many_spans_there_are(capsys: pytest.CaptureFixture[str]) -> None:
-    """Rows beyond the bound are counted, not shown; an error always is."""
+def test_errors_are_shown_beyond_the_limit_of_rows(capsys: pytest.CaptureFixture[str]) -> None:
+    """Rows beyond the limit are counted instead of shown; errors are always shown."""
     with terminal(capsys) as console:
         with console.request():
             for number in range(300):
@@ -222,8 +222,8 @@ def test_errors_are_shown_however_many_spans_there_are(capsys: pytest.CaptureFix
     assert "… 100 more spans" in output
 
 
-def test_deep_nesting_does_not_break_it(capsys: pytest.CaptureFixture[str]) -> None:
-    """900 spans, each inside the one before."""
+def test_deep_nesting_is_rendered(capsys: pytest.CaptureFixture[str]) -> None:
+    """900 spans, each within the one before."""
     with terminal(capsys) as console:
         with console.request():
             open_spans = []
@@ -238,8 +238,8 @@ def test_deep_nesting_does_not_break_it(capsys: pytest.CaptureFixture[str]) -> N
     assert max(len(line) for line in output.splitlines()) < 200
 
 
-def test_what_is_piped_is_plain_and_whole(capsys: pytest.CaptureFixture[str]) -> None:
-    """No escape sequence, and a long statement is not cut off."""
+def test_piped_output_is_plain_and_uncut(capsys: pytest.CaptureFixture[str]) -> None:
+    """Without escape sequences, and a long statement is not cut off."""
     statement = "SELECT " + ", ".join(f"column_{number}" for number in range(60)) + " FROM users"
     with terminal(capsys) as console:
         with console.request():
@@ -250,7 +250,7 @@ def test_what_is_piped_is_plain_and_whole(capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_an_encoding_without_line_drawing_gets_ascii() -> None:
-    """On a terminal that knows no Unicode the tree is drawn in ASCII and nothing fails."""
+    """On a terminal without Unicode the tree is drawn in ASCII."""
     raw = io.BytesIO()
     file = io.TextIOWrapper(raw, encoding="ascii")
     write([[("├─ ", "dim"), ("db ✘ naïve", "red")]], file)
@@ -259,7 +259,7 @@ def test_an_encoding_without_line_drawing_gets_ascii() -> None:
 
 
 def test_without_rich_the_text_is_the_same() -> None:
-    """The application runs in development without the extra: the tree is there, only plain."""
+    """Without the extra `cli` the same tree is printed, without colour."""
     code = (
         "import sys; sys.modules['rich'] = sys.modules['rich.console'] = sys.modules['rich.text'] = None\n"
         "from brain_otel.destinations.console.destination import write\n"
@@ -277,8 +277,8 @@ def test_without_rich_the_text_is_the_same() -> None:
         ({"stream": "stdin"}, "console.stream is 'stdin'; allowed: stdout, stderr"),
     ],
 )
-def test_a_bad_option_is_named_with_what_is_allowed(options: dict[str, Any], named: str) -> None:
-    """The message names the file, the key, the value and the choices."""
+def test_a_bad_option_is_named_with_the_allowed_values(options: dict[str, Any], named: str) -> None:
+    """The error names the file, the key, the value and the choices."""
     with pytest.raises(ConfigurationError) as raised:
         create_destination(Options(options, name="console", place="development.yaml: console"), SETTINGS)
     assert str(raised.value).startswith("development.yaml: ")
@@ -286,7 +286,7 @@ def test_a_bad_option_is_named_with_what_is_allowed(options: dict[str, Any], nam
 
 
 def test_the_stream_can_be_stdout(capsys: pytest.CaptureFixture[str]) -> None:
-    """The default is stderr, which leaves stdout to the application."""
+    """The default is stderr, since stdout belongs to the application."""
     with terminal(capsys, {"stream": "stdout"}) as console:
         with console.request():
             pass

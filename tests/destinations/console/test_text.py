@@ -56,7 +56,7 @@ def test_a_span_has_an_op_and_a_description(
 
 
 def test_statements_differ_by_more_than_their_literals() -> None:
-    """Two queries of a loop count as the same statement; a Redis command is none."""
+    """Two queries of a loop are the same statement; a Redis command is none."""
     one, other = (
         ended("SELECT", SpanKind.CLIENT, {"db.system": "sqlite", "db.statement": f"SELECT a1 WHERE b = {literal}"})
         for literal in ("7", "'x'")
@@ -67,7 +67,7 @@ def test_statements_differ_by_more_than_their_literals() -> None:
 
 @pytest.mark.parametrize("name", ["http.response.status_code", "http.status_code"])
 def test_the_http_status_is_read_from_either_convention(name: str) -> None:
-    """Old and stable attribute alike."""
+    """From the old and the stable attribute."""
     assert http_status(ended("GET", SpanKind.SERVER, {name: 404})) == 404
 
 
@@ -75,10 +75,10 @@ def test_the_http_status_is_read_from_either_convention(name: str) -> None:
     ("milliseconds", "text"), [(0.418, "0.42 ms"), (12.34, "12.3 ms"), (152.4, "152 ms"), (1520.0, "1.52 s")]
 )
 def test_durations_have_three_digits_and_a_unit(milliseconds: float, text: str) -> None:
-    """Short enough for a column, exact enough to compare."""
+    """They fit into a column and can be compared."""
     assert duration(milliseconds) == text
 
 
-def test_text_cannot_command_the_terminal() -> None:
-    """Control characters from a path or an exception are replaced."""
+def test_control_characters_are_replaced() -> None:
+    """A path or an exception cannot command the terminal."""
     assert clean("a\x1b[31m\nb\u202e") == "a�[31m b�"

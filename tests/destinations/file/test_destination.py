@@ -70,8 +70,8 @@ def fail(tracer: Tracer) -> None:
         raise ValueError("no")
 
 
-def test_what_is_read_is_what_memory_kept(tmp_path: Path) -> None:
-    """The file's spans are those of the SDK, as Protobuf has them."""
+def test_the_spans_in_the_file_are_the_sdks_spans(tmp_path: Path) -> None:
+    """Compared as Protobuf messages."""
     path = tmp_path / "telemetry.jsonl"
     with traced(options("memory"), options("file", path=str(path))) as (provider, (_, used)):
         tracer = provider.get_tracer("test", "1.0")
@@ -103,7 +103,7 @@ def test_a_service_writes_traces_logs_and_metrics(tmp_path: Path) -> None:
     assert "http.server.request.duration" in {metric.name for metric in metrics}
 
 
-def test_only_its_owner_reads_it_and_a_missing_folder_is_made(tmp_path: Path) -> None:
+def test_only_the_owner_can_read_the_file_and_a_missing_folder_is_created(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "er" / "telemetry.jsonl"
     with traced(options("file", path=str(path))) as (provider, (used,)):
         make_spans(provider, 1)
@@ -112,8 +112,8 @@ def test_only_its_owner_reads_it_and_a_missing_folder_is_made(tmp_path: Path) ->
         assert stat.S_IMODE(each.stat().st_mode) == 0o600
 
 
-def test_numbers_that_json_does_not_have(tmp_path: Path) -> None:
-    """NaN and infinity are written as Protobuf's JSON has them, for a strict reader."""
+def test_nan_and_infinity_are_written_as_protobuf_json(tmp_path: Path) -> None:
+    """A strict reader of JSON accepts them."""
     path = tmp_path / "telemetry.jsonl"
     with traced(options("file", path=str(path))) as (provider, (used,)):
         make_spans(provider, 1, "odd", inf=float("inf"), minus=float("-inf"), nan=float("nan"))
@@ -129,8 +129,8 @@ def test_numbers_that_json_does_not_have(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("backups", [0, 3])
-def test_rotation_bounds_what_is_kept(backups: int, tmp_path: Path) -> None:
-    """There are never more files than are allowed, none is too long, and the latest spans are kept."""
+def test_rotation_bounds_the_number_and_size_of_files(backups: int, tmp_path: Path) -> None:
+    """The number and size of files stay within their limits, and the latest spans are kept."""
     path = tmp_path / "telemetry.jsonl"
     given = options("file", path=str(path), max_bytes=20_000, backups=backups, max_export_batch_size=4)
     with traced(given) as (provider, (used,)):
@@ -145,8 +145,8 @@ def test_rotation_bounds_what_is_kept(backups: int, tmp_path: Path) -> None:
     assert set(kept.values()) == {1}
 
 
-def test_a_batch_that_is_longer_than_a_file_is_parted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Nothing is lost but a single span that is too long, wherever in the batch it is."""
+def test_a_batch_that_is_longer_than_a_file_is_split(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Only a single span that is too long is lost, wherever in the batch it is."""
     path = tmp_path / "telemetry.jsonl"
     given = options("file", path=str(path), max_bytes=10_000, backups=100, schedule_delay=60_000)
     with traced(given) as (provider, (used,)):
@@ -163,7 +163,7 @@ def test_a_batch_that_is_longer_than_a_file_is_parted(tmp_path: Path, caplog: py
     assert "longer than max_bytes" in failures(caplog)[0]
 
 
-def test_a_log_record_that_is_longer_than_a_file_costs_only_itself(
+def test_a_log_record_that_is_longer_than_a_file_is_lost_alone(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The others of its batch are written, in their order."""
@@ -186,8 +186,8 @@ def test_a_log_record_that_is_longer_than_a_file_costs_only_itself(
     assert "longer than max_bytes" in failures(caplog)[0]
 
 
-def test_metrics_that_are_longer_than_a_file_are_parted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """By metric and by point: each arrives, once, also of a metric that is too long by itself."""
+def test_metrics_that_are_longer_than_a_file_are_split(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """By metric and by point. Each arrives once, even of a metric that is too long by itself."""
     path = tmp_path / "telemetry.jsonl"
     destination = file.create_destination(
         options("file", "metrics", path=str(path), max_bytes=10_000, backups=100), settings()
@@ -222,7 +222,7 @@ def test_metrics_that_are_longer_than_a_file_are_parted(tmp_path: Path, caplog: 
 
 
 def test_a_relative_path_stays_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The application may change its folder, as a daemon does."""
+    """The application may change its working directory, as a daemon does."""
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path)
     with traced(options("file", path="telemetry/spans.jsonl")) as (provider, (used,)):
@@ -251,8 +251,8 @@ for each in threads: each.join()
 """
 
 
-def test_processes_and_threads_on_one_path_lose_and_tear_nothing(tmp_path: Path) -> None:
-    """Four processes of three threads write and rotate: every line is there once, whole, in its writer's order."""
+def test_processes_and_threads_share_a_path_without_lost_or_torn_lines(tmp_path: Path) -> None:
+    """Four processes with three threads each write and rotate. Each line is there once, whole, in order."""
     path = tmp_path / "telemetry.jsonl"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", WRITER]
@@ -271,8 +271,8 @@ def test_processes_and_threads_on_one_path_lose_and_tear_nothing(tmp_path: Path)
     assert by_writer == {f"{process}.{thread}": list(range(250)) for process in range(4) for thread in range(3)}
 
 
-def test_a_fork_in_the_middle_of_a_write_holds_nobody_up(tmp_path: Path) -> None:
-    """A child that was forked while its parent wrote has neither lock, and both go on."""
+def test_a_fork_in_the_middle_of_a_write_blocks_nobody(tmp_path: Path) -> None:
+    """A child forked while its parent writes holds neither lock, and both go on."""
     # So long a file that it is not rotated meanwhile: the children's lines would go with what is oldest.
     written = RotatingFile(tmp_path / "telemetry.jsonl", max_bytes=2**40, backups=1)
     stop = threading.Event()
@@ -297,7 +297,7 @@ def test_a_fork_in_the_middle_of_a_write_holds_nobody_up(tmp_path: Path) -> None
 
 
 def test_forked_workers_write_to_one_file(tmp_path: Path) -> None:
-    """Under gunicorn that loads the app before it forks, each worker's spans are there once."""
+    """If gunicorn loads the app before it forks, the spans of each worker are there once."""
     path = tmp_path / "telemetry.jsonl"
     with serve(write_config(tmp_path, traces=[{"file": {"path": str(path)}}]), workers=2) as server:
         answers = answers_of_both(server, lambda _: server.get("/fast").json())
@@ -306,7 +306,7 @@ def test_forked_workers_write_to_one_file(tmp_path: Path) -> None:
     assert sorted(span.span_id for span in spans) == sorted(answer["span_id"] for answer in answers)
 
 
-def test_a_line_that_a_killed_process_left_behind_harms_no_other(tmp_path: Path) -> None:
+def test_half_a_line_of_a_killed_process_harms_no_other_line(tmp_path: Path) -> None:
     path = tmp_path / "telemetry.jsonl"
     path.write_bytes(b'{"torn":')
     RotatingFile(path, max_bytes=1_000, backups=1).write(b'{"whole":1}\n')
@@ -314,7 +314,7 @@ def test_a_line_that_a_killed_process_left_behind_harms_no_other(tmp_path: Path)
 
 
 @pytest.mark.parametrize("removed", ["the file", "the folder"])
-def test_what_is_removed_meanwhile_is_made_again(
+def test_a_removed_file_or_folder_is_created_again(
     removed: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """As tools that rotate by themselves, and people, do."""
@@ -333,7 +333,7 @@ def test_what_is_removed_meanwhile_is_made_again(
 
 
 def test_a_full_disk_is_one_line_in_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """However many batches are lost; each flush tells that one was, and the other destinations go on."""
+    """However many batches are lost. Each flush returns False, and the other destinations go on."""
     path = tmp_path / "full"
     path.symlink_to("/dev/full")
     with traced(options("memory"), options("file", path=str(path))) as (provider, (_, used)):
@@ -347,8 +347,8 @@ def test_a_full_disk_is_one_line_in_the_log(tmp_path: Path, caplog: pytest.LogCa
     assert "No space left on device" in told
 
 
-def test_what_could_be_written_of_a_line_is_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When the disk is full in the middle of a line, the next one begins at its place."""
+def test_half_a_line_on_a_full_disk_is_removed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next line begins where the removed half began."""
     written = RotatingFile(tmp_path / "telemetry.jsonl", max_bytes=1_000, backups=1)
     written.write(b"one\n")
     write, calls = os.write, iter([3, None])
@@ -367,9 +367,7 @@ def test_what_could_be_written_of_a_line_is_taken_back(tmp_path: Path, monkeypat
     assert written.path.read_bytes() == b"one\nthree\n"
 
 
-def test_another_process_that_holds_the_lock_is_not_waited_for_without_end(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_wait_for_another_processs_lock_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It may have been stopped in the middle of a write."""
     monkeypatch.setattr(rotating_file, "LOCK_TIMEOUT", 0.1)
     written = RotatingFile(tmp_path / "telemetry.jsonl", max_bytes=1_000, backups=1)
@@ -381,19 +379,19 @@ def test_another_process_that_holds_the_lock_is_not_waited_for_without_end(
 
 
 @pytest.mark.parametrize("path", ["", "/proc/none/telemetry.jsonl", "/dev/null/telemetry.jsonl"])
-def test_a_path_that_cannot_be_written_is_refused(path: str) -> None:
+def test_a_path_that_cannot_be_written_is_an_error(path: str) -> None:
     with pytest.raises(ConfigurationError, match="path is"):
         file.create_destination(options("file", path=path), settings())
 
 
-def test_a_probe_makes_nothing(tmp_path: Path) -> None:
-    """What it made would belong to whoever runs doctor, and the service could not write it."""
+def test_a_probe_creates_no_file(tmp_path: Path) -> None:
+    """A file would belong to the user who runs doctor, and the service could not write it."""
     for path in (tmp_path / "spans.jsonl", tmp_path / "deeper" / "still" / "spans.jsonl"):
         assert file.probe(options("file", path=str(path)), settings(), 1.0) == f"{path} can be written"
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_probe_tells_why_the_file_cannot_be_written(tmp_path: Path) -> None:
+def test_a_probe_says_why_the_file_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "in the way").write_text("")
     for path, why in ((tmp_path, "Is a directory"), (tmp_path / "in the way" / "spans.jsonl", "Not a directory")):
         with pytest.raises(DeliveryError, match=why):

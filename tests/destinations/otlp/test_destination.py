@@ -1,4 +1,4 @@
-"""OTLP, over HTTP and gRPC, to a receiver that decodes what it is sent."""
+"""Tests of OTLP over HTTP and gRPC, with a receiver that decodes the requests."""
 
 import os
 from collections.abc import Iterator
@@ -42,7 +42,7 @@ def endpoint_of(receiver: OtlpReceiver, protocol: str) -> str:
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_a_service_sends_traces_logs_and_metrics(protocol: str, receiver: OtlpReceiver, tmp_path: Path) -> None:
-    """Everything arrives, with the ids of the response, once, and nothing of the exporter's own requests."""
+    """Everything arrives once, with the ids in the response, and the exporter's own requests are not traced."""
     given = {
         "endpoint": endpoint_of(receiver, protocol),
         "protocol": protocol,
@@ -97,7 +97,7 @@ def test_a_service_sends_traces_logs_and_metrics(protocol: str, receiver: OtlpRe
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("compression", ["gzip", "deflate", "none"])
 def test_compression(protocol: str, compression: str, receiver: OtlpReceiver) -> None:
-    """What is compressed arrives as what is not."""
+    """Compressed and uncompressed requests arrive alike."""
     endpoint = endpoint_of(receiver, protocol)
     with traced(options("otlp", endpoint=endpoint, protocol=protocol, compression=compression)) as (
         provider,
@@ -115,8 +115,8 @@ def test_compression(protocol: str, compression: str, receiver: OtlpReceiver) ->
     "given", ["a=1,b=2", {"A": 1, "b": "2"}, [{"name": "A", "value": "1"}, {"name": "b", "value": 2}]]
 )
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_headers_in_each_of_their_forms(protocol: str, given: Any, receiver: OtlpReceiver) -> None:
-    """Pairs in text, a mapping, and OpenTelemetry's list."""
+def test_headers_can_be_text_a_mapping_or_a_list(protocol: str, given: Any, receiver: OtlpReceiver) -> None:
+    """Text with pairs, a mapping, and OpenTelemetry's list."""
     endpoint = endpoint_of(receiver, protocol)
     assert otlp.probe(options("otlp", endpoint=endpoint, protocol=protocol, headers=given), settings(), 5.0)
     headers = receiver.requests[0].headers
@@ -143,7 +143,7 @@ def test_headers_of_the_file_are_the_only_ones(
     "given", ["A= k 1 \n", {"a": "k 1\n"}, {"a": "\tk 1\r\n"}, [{"name": "a", "value": "k 1\n"}]]
 )
 def test_a_headers_value_may_end_in_a_newline(protocol: str, given: Any, receiver: OtlpReceiver) -> None:
-    """As one that was read from a file does; it is no part of the value."""
+    """As a value that was read from a file; the newline is not sent."""
     endpoint = endpoint_of(receiver, protocol)
     assert otlp.probe(options("otlp", endpoint=endpoint, protocol=protocol, headers=given), settings(), 5.0)
     assert receiver.requests[0].headers["a"] == "k 1"
@@ -160,8 +160,8 @@ def test_a_headers_value_may_end_in_a_newline(protocol: str, given: Any, receive
         {"x key": "hunter2"},
     ],
 )
-def test_a_header_that_http_cannot_hold_is_refused(protocol: str, given: Any) -> None:
-    """At set-up, not at each batch, and without its value."""
+def test_an_invalid_header_is_an_error(protocol: str, given: Any) -> None:
+    """At set-up, not with each batch, and the error does not show the value."""
     with pytest.raises(ConfigurationError, match="headers is") as raised:
         otlp.create_destination(options("otlp", protocol=protocol, headers=given), settings())
     assert "hunter2" not in f"{raised.value!s}{raised.value.__cause__!r}"
@@ -178,14 +178,14 @@ def test_a_header_that_http_cannot_hold_is_refused(protocol: str, given: Any) ->
     ],
 )
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_an_endpoint_to_which_no_path_can_be_added_is_refused(protocol: str, endpoint: str) -> None:
+def test_an_endpoint_to_which_no_path_can_be_added_is_an_error(protocol: str, endpoint: str) -> None:
     with pytest.raises(ConfigurationError, match="endpoint is") as raised:
         otlp.create_destination(options("otlp", protocol=protocol, endpoint=endpoint), settings())
     assert "hunter2" not in str(raised.value)
 
 
 def test_a_url_may_have_a_query(receiver: OtlpReceiver) -> None:
-    """Some backends take their key there; the description does not show it."""
+    """Some backends take their key in it; the description does not show the key."""
     given = options("otlp", url=f"{receiver.endpoint}/ingest?api_key=hunter2&to=/v1/traces")
     assert otlp.probe(given, settings(), 5.0) == "a span delivered"
     assert receiver.requests[0].headers[":path"] == "/ingest?api_key=hunter2&to=/v1/traces"
@@ -193,8 +193,8 @@ def test_a_url_may_have_a_query(receiver: OtlpReceiver) -> None:
 
 
 @pytest.mark.parametrize("signal", ["traces", "logs", "metrics"])
-def test_a_probe_of_a_url_does_not_tell_its_key(signal: Any, receiver: OtlpReceiver) -> None:
-    """Also where the reason is a library's, which names the address."""
+def test_a_probe_does_not_show_the_key_in_a_url(signal: Any, receiver: OtlpReceiver) -> None:
+    """Even if the reason comes from a library that names the address."""
     with refusing() as nobody, OtlpReceiver() as hanging:
         hanging.hanging = True
         for address in (nobody, hanging.endpoint, receiver.endpoint):  # the last knows no such path
@@ -204,16 +204,18 @@ def test_a_probe_of_a_url_does_not_tell_its_key(signal: Any, receiver: OtlpRecei
             assert "hunter2" not in str(raised.value)
 
 
-def test_a_url_is_used_as_it_is(receiver: OtlpReceiver) -> None:
-    """`endpoint` gets the signal's path, `url` does not."""
+def test_a_url_is_used_unchanged(receiver: OtlpReceiver) -> None:
+    """The path of the signal is added to `endpoint`, but not to `url`."""
     for given in ({"endpoint": f"{receiver.endpoint}/base/"}, {"url": f"{receiver.endpoint}/other/v1/traces"}):
         assert otlp.probe(options("otlp", **given), settings(), 5.0) == "a span delivered"
     assert [each.headers[":path"] for each in receiver.requests] == ["/base/v1/traces", "/other/v1/traces"]
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_a_certificate_of_ones_own_is_trusted(protocol: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also where a variable that requests reads names another bundle; without it the server is not."""
+def test_the_configured_certificate_is_trusted(
+    protocol: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even if a variable names another bundle. Without the certificate, the server is not trusted."""
     certificate, key = self_signed(tmp_path)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", os.fspath(certificate.with_name("other.pem")))
     (tmp_path / "another").mkdir()
@@ -230,16 +232,16 @@ def test_a_certificate_of_ones_own_is_trusted(protocol: str, tmp_path: Path, mon
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("name", ["certificate", "client_key", "client_certificate"])
-def test_a_certificate_that_cannot_be_read_is_refused(protocol: str, name: str, tmp_path: Path) -> None:
-    """It shows at set-up, not at each batch."""
+def test_an_unreadable_certificate_is_an_error(protocol: str, name: str, tmp_path: Path) -> None:
+    """At set-up, not with each batch."""
     given = options("otlp", protocol=protocol, **{name: str(tmp_path / "none.pem")})
     with pytest.raises(ConfigurationError, match=rf"{name} is .*No such file"):
         otlp.create_destination(given, settings())
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_what_the_receiver_cannot_take_now_is_sent_again(protocol: str, receiver: OtlpReceiver) -> None:
-    """A 503 is no loss."""
+def test_a_batch_is_retried_after_a_503(protocol: str, receiver: OtlpReceiver) -> None:
+    """Nothing is lost."""
     answers = iter([503, 200])
     receiver.respond = lambda: (next(answers), {"Retry-After": "0"})
     with traced(options("otlp", endpoint=endpoint_of(receiver, protocol), protocol=protocol)) as (provider, (used,)):
@@ -250,7 +252,7 @@ def test_what_the_receiver_cannot_take_now_is_sent_again(protocol: str, receiver
 
 
 def test_batches_and_the_queue_are_bounded(receiver: OtlpReceiver) -> None:
-    """While nobody answers, the oldest spans beyond the queue are lost, and no batch is larger than is allowed."""
+    """While nobody answers, the oldest spans beyond the queue are dropped, and no batch exceeds its limit."""
     receiver.hanging = True
     given = options("otlp", endpoint=receiver.endpoint, max_queue_size=100, max_export_batch_size=10)
     with traced(given) as (provider, (used,)):
@@ -265,8 +267,8 @@ def test_batches_and_the_queue_are_bounded(receiver: OtlpReceiver) -> None:
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_a_child_has_connections_of_its_own(protocol: str, receiver: OtlpReceiver) -> None:
-    """After a fork both go on to send, at the same time, and neither reads what the other is answered."""
+def test_a_forked_child_has_connections_of_its_own(protocol: str, receiver: OtlpReceiver) -> None:
+    """After a fork both processes send at the same time, and neither reads the answers to the other."""
     with traced(options("otlp", endpoint=endpoint_of(receiver, protocol), protocol=protocol)) as (provider, (used,)):
         make_spans(provider, 1, "before")
         assert used.flush(5.0)
@@ -301,7 +303,7 @@ def test_a_child_has_connections_of_its_own(protocol: str, receiver: OtlpReceive
 
 
 def test_forked_workers_send_for_themselves(receiver: OtlpReceiver, tmp_path: Path) -> None:
-    """Under gunicorn that loads the app before it forks, every worker's traces, logs and metrics arrive."""
+    """If gunicorn loads the app before it forks, the traces, logs and metrics of every worker arrive."""
     given = {"endpoint": receiver.endpoint}
     config = write_config(tmp_path, traces=[{"otlp": given}], logs=[{"otlp": given}], metrics=[{"otlp": given}])
     with serve(config, workers=2) as server:
@@ -314,7 +316,7 @@ def test_forked_workers_send_for_themselves(receiver: OtlpReceiver, tmp_path: Pa
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("signal", ["traces", "logs", "metrics"])
-def test_a_probe_tells_why_nothing_arrived(
+def test_a_probe_says_why_nothing_arrived(
     protocol: str, signal: Any, receiver: OtlpReceiver, caplog: pytest.LogCaptureFixture
 ) -> None:
     """In words, within its time, each time it is asked, and without a line in the log."""
@@ -331,7 +333,7 @@ def test_a_probe_tells_why_nothing_arrived(
     assert [record.message for record in caplog.records if record.name.startswith("opentelemetry.exp")] == []
 
 
-def test_an_empty_endpoint_turns_it_off() -> None:
+def test_an_empty_endpoint_turns_the_destination_off() -> None:
     assert otlp.create_destination(options("otlp", endpoint=""), settings()) is None
     assert otlp.describe(options("otlp", endpoint=""), settings()).startswith("off")
     assert otlp.probe(options("otlp", endpoint=""), settings(), 1.0) is None
@@ -374,8 +376,8 @@ print(brain_otel.flush(5))
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_half_a_surrogate_pair_costs_nobodys_batch(protocol: str, receiver: OtlpReceiver, tmp_path: Path) -> None:
-    """Wherever the application has one, as from `os.listdir`: in names, words, keys and values."""
+def test_half_a_surrogate_pair_loses_no_batch(protocol: str, receiver: OtlpReceiver, tmp_path: Path) -> None:
+    """The application may have one from `os.listdir` in names, texts, keys and values."""
     given = [{"otlp": {"endpoint": endpoint_of(receiver, protocol), "protocol": protocol, "schedule_delay": 60_000}}]
     config = write_config(tmp_path, traces=given, logs=given)
     done = run_python(HALVES, environment_of(config), pythonpath=[ROOT])

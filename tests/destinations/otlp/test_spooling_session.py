@@ -1,4 +1,4 @@
-"""Tests of OTLP by way of the spool."""
+"""Tests of OTLP through the spool."""
 
 from pathlib import Path
 
@@ -37,8 +37,8 @@ def run(tmp_path: Path, port: int, shipper: str, how: str = "gzip") -> str:
     return done.stdout.strip()
 
 
-def test_what_is_spooled_arrives(tmp_path: Path) -> None:
-    """Spans and log records, with the headers of their own, compressed once."""
+def test_spooled_batches_arrive(tmp_path: Path) -> None:
+    """Spans and log records, with their own headers, compressed once."""
     with OtlpReceiver() as receiver:
         assert run(tmp_path, receiver.port, "thread") == "True True"
         receiver.wait_for(lambda it: len(it.spans) == 2 and len(it.log_records) == 1)
@@ -49,7 +49,7 @@ def test_what_is_spooled_arrives(tmp_path: Path) -> None:
 
 
 def test_compression_can_be_off(tmp_path: Path) -> None:
-    """As without a spool."""
+    """As it can be without a spool."""
     with OtlpReceiver() as receiver:
         run(tmp_path, receiver.port, "thread", how="none")
         receiver.wait_for(lambda it: len(it.spans) == 2)
@@ -57,8 +57,8 @@ def test_compression_can_be_off(tmp_path: Path) -> None:
         assert "content-encoding" not in traces.headers
 
 
-def test_a_collector_that_is_away_gets_it_when_it_is_back(tmp_path: Path) -> None:
-    """The first run leaves it on disk, which counts as delivered; the second sends it."""
+def test_spooled_batches_survive_an_outage_of_the_collector(tmp_path: Path) -> None:
+    """The first run leaves them on disk, which counts as delivered; the second run sends them."""
     port = free_port()
     assert run(tmp_path, port, "external") == "True True"
     counted = [dict(each.records) for each in read_state(tmp_path / "spool").targets]
@@ -69,7 +69,7 @@ def test_a_collector_that_is_away_gets_it_when_it_is_back(tmp_path: Path) -> Non
         assert read_state(tmp_path / "spool").records == 2  # for the other port's collector, which is still away
 
 
-def test_without_a_directory_that_can_be_made_it_is_sent_at_once(tmp_path: Path) -> None:
+def test_without_a_spool_directory_batches_are_sent_at_once(tmp_path: Path) -> None:
     """One line says so, and nothing is lost."""
     (tmp_path / "spool").write_text("")
     with OtlpReceiver() as receiver:
