@@ -305,7 +305,7 @@ def test_flushes_do_not_pile_up_behind_one_that_hangs(gate: Gate) -> None:
     before = threading.active_count()
     for _ in range(10):
         assert not side_by_side([("flushing", lambda _timeout: used.flush(0.05))], 0.2)
-    assert threading.active_count() <= before + 1
+    assert threading.active_count() <= before + 2  # the one that hangs, and one of the pool
 
 
 def test_a_destinations_own_requests_are_not_traced() -> None:
