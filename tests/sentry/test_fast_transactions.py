@@ -388,12 +388,14 @@ def test_a_transaction_with_a_profile_takes_the_pipeline(connect: Connect, ways_
     """The profile arrives in the envelope of its transaction."""
     ways = ways_of(connect(profiles_sample_rate=1.0))
 
+    trace = LocalTrace(kind="request")
+
     def work(root: otel_trace.Span, tracer: otel_trace.Tracer) -> None:
-        until = time.monotonic() + 0.1
-        while time.monotonic() < until:
+        deadline = time.monotonic() + 5
+        while not trace.extras["sentry.profile"].unique_samples > 3 and time.monotonic() < deadline:
             sum(range(1_000))
 
-    envelope = ways.send(ways.collect(work))
+    envelope = ways.send(ways.collect(work, trace))
     assert ways.took == [SLOW]
     assert sorted(item.type for item in envelope.items) == ["profile", "transaction"]
 
