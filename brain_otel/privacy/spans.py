@@ -157,7 +157,7 @@ class MaskedSpan(ReadableSpan):
 
     def __without_route_secrets(self, name: str) -> str:
         if "/" not in name or "{" in name:
-            return name  # there is no path in it, or the route in place of one
+            return name  # it has no path, or the route instead of the path
         route = (self.__span.attributes or {}).get("http.route")
         if not isinstance(route, str) or "{" not in route:
             return name

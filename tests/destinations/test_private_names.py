@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.privacy.test_private_names import PRIVATE_NAMES as PRIVACY
 from tests.support import ROOT
-from tests.support.private_names import PrivateName, run_renamed
+from tests.support.private_names import PrivateName, run_renamed, used_private_names
 from tests.support.process import run_python
 from tests.support.secretive import run_secretive
 
@@ -107,3 +108,9 @@ def test_a_component_is_off_without_the_loader(each: PrivateName) -> None:
     first, second = done.stderr.splitlines()
     assert "options is off, and its traces are lost" in first
     assert "options is off, and its metrics are lost" in second
+
+
+def test_every_private_name_that_destinations_use_is_in_a_table() -> None:
+    """Each with the file that uses it; names that privacy uses too are in its table."""
+    listed = {(str(ROOT / file), each.identifier) for each in (*PRIVATE_NAMES, *PRIVACY) for file in each.used_in}
+    assert used_private_names(ROOT / "brain_otel" / "destinations") - listed == set()

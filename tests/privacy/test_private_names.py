@@ -8,7 +8,8 @@ from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 
 from brain_otel.traces.conventions import raw_attributes
-from tests.support.private_names import PrivateName
+from tests.support import ROOT
+from tests.support.private_names import PrivateName, used_private_names
 from tests.support.secretive import run_secretive
 
 
@@ -62,3 +63,9 @@ def test_a_mask_depends_on_no_private_attribute_of_a_span(tmp_path: Path) -> Non
     sent = run_secretive(tmp_path, names)
     assert sent.leaks() == []
     assert sent.missing() <= {("sentry", "traces")}
+
+
+def test_every_private_name_that_privacy_uses_is_in_the_table() -> None:
+    """Each with the file that uses it."""
+    listed = {(str(ROOT / file), each.identifier) for each in PRIVATE_NAMES for file in each.used_in}
+    assert used_private_names(ROOT / "brain_otel" / "privacy") - listed == set()

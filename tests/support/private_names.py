@@ -15,15 +15,17 @@ Each room of the package has one table, in ``tests/<room>/test_private_names.py`
 This module imports nothing outside of the standard library, so that :func:`rename` can run before anything else.
 """
 
+import ast
 import importlib
 import importlib.util
 import inspect
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
@@ -140,3 +142,41 @@ class _RenamingLoader(SourceFileLoader):
         source = self.get_data(self.path).decode()
         renamed, count = self._pattern.subn(rf"\g<1>{SUFFIX}", source)
         return super().get_code(fullname) if count == 0 else compile(renamed, self.path, "exec", dont_inherit=True)
+
+
+def used_private_names(folder: Path) -> set[tuple[str, str]]:
+    """The private names of other packages in the modules of a folder, each with its file.
+
+    Names of this package are left out, and so are `_logs` and its like: `opentelemetry._logs` is the documented API.
+    """
+    trees = {path: ast.parse(path.read_text()) for path in sorted(folder.rglob("*.py"))}
+    own = {name for tree in trees.values() for name in _defined(tree)} | {"_logs", "_replace", "_asdict", "_fields"}
+    return {
+        (path.as_posix(), name)
+        for path, tree in trees.items()
+        for node in ast.walk(tree)
+        for name in _read(node)
+        if re.fullmatch("_[A-Za-z]\\w*", name) and name not in own
+    }
+
+
+def _defined(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            yield node.name
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and _is_self(node.value):
+            yield node.attr
+
+
+def _read(node: ast.AST) -> Iterator[str]:
+    """The names that a node takes from elsewhere: by import, as an attribute, or as text for ``getattr``."""
+    if isinstance(node, ast.ImportFrom) and not (node.module or "").startswith(("brain_otel", "__future__")):
+        yield from [*(node.module or "").split("."), *(each.name for each in node.names)]
+    elif isinstance(node, ast.Attribute) and not _is_self(node.value):
+        yield node.attr
+    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("getattr", "hasattr"):
+        yield from [str(each.value) for each in node.args[1:2] if isinstance(each, ast.Constant)]
+
+
+def _is_self(node: ast.AST) -> bool:
+    return isinstance(node, ast.Name) and node.id in ("self", "cls")

@@ -142,7 +142,7 @@ class ConsoleListener(EventListener):
 
 
 def create_destination(options: Options, settings: Settings) -> Destination:  # noqa: ARG001
-    """Print to stderr, or to the option ``stream``; one line a trace with ``compact``.
+    """Create the destination that prints to ``stream``: a tree a trace, or one line with ``compact``.
 
     Raises:
         ConfigurationError: an option is unknown or has a value that is not allowed.

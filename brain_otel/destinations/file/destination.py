@@ -47,7 +47,7 @@ class FileSpanExporter(SpanExporter):
         self._file = file
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Write a line; the file raises what goes wrong."""
+        """Write the batch as one line, or several if it is too long for a file."""
         from opentelemetry.exporter.otlp.json.common.trace_encoder import encode_spans
 
         _write(self._file, encode_spans, spans)
@@ -61,7 +61,7 @@ class FileLogRecordExporter(LogRecordExporter):
         self._file = file
 
     def export(self, batch: Sequence[ReadableLogRecord]) -> LogRecordExportResult:
-        """Write a line; the file raises what goes wrong."""
+        """Write the batch as one line, or several if it is too long for a file."""
         # Private: upstream has no public module for log records yet.
         from opentelemetry.exporter.otlp.json.common._log_encoder import encode_logs
 
@@ -89,7 +89,7 @@ class FileMetricExporter(MetricExporter):
         timeout_millis: float = 10_000,  # noqa: ARG002
         **kwargs: Any,  # noqa: ARG002
     ) -> MetricExportResult:
-        """Write a line; the file raises what goes wrong."""
+        """Write the batch as one line, or several if it is too long for a file."""
         from opentelemetry.exporter.otlp.json.common.metrics_encoder import encode_metrics
 
         _write(self._file, encode_metrics, metrics_data)
