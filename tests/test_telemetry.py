@@ -1,4 +1,4 @@
-"""Tests of what set-up costs and leaves: expressions compiled late, and the collector as it was found."""
+"""Tests of the cost of `setup()`: regular expressions, garbage collection and imports."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ def printed(code: str, **environment: str) -> list[str]:
     return done.stdout.split()
 
 
-def test_no_expression_of_ours_for_what_is_masked_is_compiled_by_setup() -> None:
-    """They are when something is masked; together they take ten milliseconds."""
+def test_setup_compiles_no_regular_expression_for_masking() -> None:
+    """All of them take ten milliseconds; the first masked value compiles those that it needs."""
     code = """
 import re, sys
 compiled = []
 compile = re.compile
-def noted(*given):
+def record(*given):
     compiled.append(sys._getframe(1).f_globals["__name__"])
     return compile(*given)
-re.compile = noted
+re.compile = record
 import brain_otel
 brain_otel.setup()
 found = [name for name in compiled if name.startswith("brain_otel.")]
@@ -41,39 +41,33 @@ print(policy().text("password=hunter2"), compiled.count("brain_otel.runtime.lazy
     assert printed(code) == ["0", "False", "password=[Filtered]", "True"]
 
 
-@pytest.mark.parametrize("before", ["enable", "disable", "freeze"])
-def test_the_collector_is_left_as_it_was_found(before: str) -> None:
-    """Running or not, and what was frozen stays so, but for the few objects that have been let go."""
+@pytest.mark.parametrize("before", ["enable", "disable"])
+def test_setup_leaves_the_gc_as_it_was(before: str) -> None:
     code = f"""
 import gc
 gc.{before}()
-frozen = gc.get_freeze_count()
 import brain_otel
 brain_otel.setup()
-print(gc.isenabled(), frozen - 1_000 < gc.get_freeze_count() <= frozen)
+print(gc.isenabled())
 """
-    assert printed(code) == [str(before != "disable"), "True"]
+    assert printed(code) == [str(before != "disable")]
 
 
-def test_set_up_is_not_looked_through_for_garbage() -> None:
+def test_the_gc_does_not_run_during_setup() -> None:
+    """Modules that are imported then are never freed. One run follows, of the youngest generation."""
     code = """
 import gc
 import brain_otel
-looked_through = []
-def noted(phase, info):
-    if phase == "start":
-        looked_through.append(len(gc.get_objects(generation=0)))
-gc.callbacks.append(noted)
+runs = []
+gc.callbacks.append(lambda phase, info: runs.append(phase))
 brain_otel.setup()
-[[] for _ in range(2_000)]
-kept = [[] for _ in range(2_000)]
-print(len(looked_through) > 0, max(looked_through) < 5_000)
+print(runs.count("start") <= 1)
 """
-    assert printed(code) == ["True", "True"]
+    assert printed(code) == ["True"]
 
 
-def test_what_another_process_sends_with_is_not_imported_here(tmp_path: Path) -> None:
-    """Nor the sampling's tail, where none is set."""
+def test_setup_imports_nothing_that_only_the_shipper_needs(tmp_path: Path) -> None:
+    """With a spool and a shipper's process; nor tail sampling, which is not configured."""
     code = """
 import sys
 import brain_otel
