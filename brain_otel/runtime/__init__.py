@@ -1,1 +1,1 @@
-"""What it takes to live in somebody else's process: guards, exits, forks, patches, threads, texts."""
+"""Living in another program's process: guards, exits, forks, patches, threads and text."""

@@ -1,11 +1,10 @@
 """Our own failures: caught, logged once, never the application's problem.
 
-The rule of the house is that observing a service must not change it. Every entry point of ours that runs
-inside the application's code (a hook, a span processor, a helper) is entered through :class:`guarded`, which
-swallows what *we* raise and says so in one log line. It is never put around the application's own code, and
-it lets ``BaseException`` (``KeyboardInterrupt``, ``CancelledError``) pass.
+Observing a service must not change it. Each entry point of ours that runs inside the application's code (a hook, a
+span processor, a helper) is entered through :class:`guarded`, which swallows *our* exceptions and logs one line. It
+never wraps the application's own code, and lets ``BaseException`` (``KeyboardInterrupt``, ``CancelledError``) pass.
 
-After logfire's ``handle_internal_errors``: the log names the place, and a test can ask for the exception itself.
+The model is logfire's ``handle_internal_errors``: the log names the place, and a test can ask for the exception.
 """
 
 from __future__ import annotations
@@ -21,15 +20,23 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_logged: dict[str, object] = {}
-_reraise = False
+
+class _State:
+    """Places that have been logged, and whether tests want the exceptions."""
+
+    def __init__(self) -> None:
+        self.logged: dict[str, object] = {}
+        self.reraise = False
+
+
+_state = _State()
 
 
 class guarded:  # noqa: N801 - reads as a statement: `with guarded("ending a span"):`
     """Swallow and log an exception of ours.
 
-    The first failure at each ``place`` is logged at ``ERROR`` in one line, its traceback at ``DEBUG``; later
-    ones at the same place are silent, so that a broken exporter cannot flood the application's log.
+    The first failure at each ``place`` logs one line at ``ERROR`` and its traceback at ``DEBUG``. Later failures at
+    the same place log nothing, so that a broken exporter cannot flood the application's log.
     """
 
     __slots__ = ("place",)
@@ -48,31 +55,30 @@ class guarded:  # noqa: N801 - reads as a statement: `with guarded("ending a spa
     ) -> bool:
         if error is None or not isinstance(error, Exception):
             return False
-        tell(self.place, error)
-        return not _reraise
+        _log(self.place, error)
+        return not _state.reraise
 
 
 def caught(place: str, error: Exception) -> None:
-    """What :class:`guarded` does with ``error``, for the few places on every span's way that cannot afford the block.
+    """Do what :class:`guarded` does with ``error``; for hot paths, where a ``with`` block costs too much.
 
-    To be called in the ``except Exception`` around code of ours.
+    Call it in an ``except Exception`` around code of ours.
     """
-    tell(place, error)
-    if _reraise:
+    _log(place, error)
+    if _state.reraise:
         raise error
 
 
-def tell(place: str, error: Exception) -> None:
-    """Log that we failed at ``place``, the first time."""
-    with suppress(Exception):  # a filter or handler of the application's may fail on our line
+def _log(place: str, error: Exception) -> None:
+    with suppress(Exception):  # a filter or handler of the application may fail on our line
         _log_once(place, error)
 
 
 def _log_once(place: str, error: Exception) -> None:
     if sys.is_finalizing():
-        return  # much is gone by now, and nobody can do anything about it
+        return  # modules are half gone, and nobody can act on the line
     first = object()
-    if _logged.setdefault(place, first) is not first:  # in one step: another thread may fail at the same place
+    if _state.logged.setdefault(place, first) is not first:  # one step: other threads may fail at the same place
         return
     frame = traceback.extract_tb(error.__traceback__)[-1:]
     where = f"{frame[0].filename}:{frame[0].lineno}" if frame else "unknown"
@@ -89,16 +95,15 @@ def _log_once(place: str, error: Exception) -> None:
 def _one_line(error: Exception) -> str:
     try:
         return " ".join(str(error).split())[:200]
-    except Exception:  # a user's exception may have a broken __str__
+    except Exception:  # an exception of the application may have a broken __str__
         return "no message"
 
 
 def reraise_failures(value: bool) -> None:
-    """Let our failures out (``True``) so that a test sees them; ``False`` is the normal state."""
-    global _reraise
-    _reraise = value
+    """Raise our exceptions (``True``) so that a test sees them, or swallow them (``False``, the default)."""
+    _state.reraise = value
 
 
 def forget_logged_places() -> None:
-    """Log the next failure at every place again; for tests."""
-    _logged.clear()
+    """Log the next failure at each place again; for tests."""
+    _state.logged.clear()

@@ -1,7 +1,7 @@
-"""Regular expressions that are compiled when a text is first held against them.
+"""Regular expressions that are compiled on first use.
 
-Compiling one takes up to three milliseconds, and a service that starts needs few of them. Most are for what
-is masked: errors, and spans on a thread of their own.
+Compiling one takes up to three milliseconds, and a starting service needs few of them. Most serve to mask errors, and
+spans on another thread.
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ import re
 from typing import Any, cast
 
 
-class _Expression:
-    """What :func:`re.compile` would return, later; a method of it that was asked for once is here from then on."""
+class _LazyPattern:
+    """Stands for a compiled pattern; compiles it when a method is used, and keeps the method."""
 
     def __init__(self, pattern: str, flags: int) -> None:
-        self._given = (pattern, flags)
+        self._arguments = (pattern, flags)
 
     def __getattr__(self, name: str) -> Any:
-        value = getattr(re.compile(*self._given), name)
+        value = getattr(re.compile(*self._arguments), name)
         setattr(self, name, value)
         return value
 
 
 def expression(pattern: str, flags: int = 0) -> re.Pattern[str]:
-    """As :func:`re.compile`, but that a wrong ``pattern`` raises :exc:`re.error` only when it is used."""
-    return cast("re.Pattern[str]", _Expression(pattern, flags))
+    """Like :func:`re.compile`, except that a wrong ``pattern`` raises :exc:`re.error` on first use."""
+    return cast("re.Pattern[str]", _LazyPattern(pattern, flags))

@@ -1,4 +1,4 @@
-"""Methods of others' classes and functions of their modules, replaced for a while."""
+"""Methods and functions of other packages, replaced until the patch is undone."""
 
 from __future__ import annotations
 
@@ -10,44 +10,43 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 INHERITED = object()
-"""In the place of what a class holds: the method is that of a class above."""
+"""Stands for an attribute that a class inherits."""
 
 
 class Patch:
-    """A method that was replaced by a function that calls :attr:`original`, and does no more once inactive."""
+    """A replaced method. The replacement calls :attr:`original`, and does nothing else once the patch is inactive."""
 
-    __slots__ = ("active", "found", "name", "original", "owner", "replacement")
+    __slots__ = ("_own_attribute", "active", "name", "original", "owner", "replacement")
 
-    def __init__(self, *, owner: Any, name: str, original: Callable[..., Any], found: Any) -> None:
+    def __init__(self, owner: Any, name: str) -> None:
         self.owner = owner
         self.name = name
-        self.original = original
-        """What to call, with the instance first."""
-        self.found = found
-        """What the class held itself, to be put back: such as a static method; ``INHERITED`` if nothing."""
+        self.original: Callable[..., Any] = getattr(owner, name)
+        """The method; call it with the instance first."""
         self.replacement: Callable[..., Any] | None = None
         self.active = True
+        # The raw attribute: putting back what `getattr` returns would turn a static method into a method.
+        self._own_attribute = vars(owner).get(name, INHERITED)
 
     @property
     def is_outermost(self) -> bool:
-        """Whether nobody has replaced the method after us."""
+        """Whether nobody has replaced our replacement."""
         return vars(self.owner).get(self.name) is self.replacement
 
     def undo(self) -> None:
-        """Put back what was found; where somebody else has wrapped ours meanwhile, ours stays and only calls on."""
+        """Put the original back, unless somebody has wrapped the replacement, which then stays and only calls on."""
         self.active = False
         if not self.is_outermost:
             return
-        if self.found is INHERITED:
+        if self._own_attribute is INHERITED:
             delattr(self.owner, self.name)
         else:
-            setattr(self.owner, self.name, self.found)
+            setattr(self.owner, self.name, self._own_attribute)
 
 
 def replace(owner: Any, name: str, make: Callable[[Patch], Callable[..., Any]]) -> Patch:
-    """Replace the method or function ``name`` of ``owner`` by what ``make`` makes of the patch."""
-    original = getattr(owner, name)
-    patch = Patch(owner=owner, name=name, original=original, found=vars(owner).get(name, INHERITED))
+    """Replace the method or function ``name`` of ``owner`` by what ``make`` returns for the patch."""
+    patch = Patch(owner, name)
     patch.replacement = make(patch)
     setattr(owner, name, patch.replacement)
     return patch
@@ -60,13 +59,13 @@ class Patches:
         self._made: list[Patch] = []
 
     def replace(self, owner: Any, name: str, make: Callable[[Patch], Callable[..., Any]]) -> bool:
-        """As :func:`replace`; if ``owner`` no longer has ``name``, log one line, change nothing and return False."""
+        """Call :func:`replace`; if ``owner`` has no ``name``, log one line, change nothing and return False."""
         with guarded(f"replacing {owner.__name__}.{name}"):
             self._made.append(replace(owner, name, make))
             return True
         return False
 
     def undo(self) -> None:
-        """Undo all of them, the latest first."""
+        """Undo all patches, the latest first."""
         while self._made:
             self._made.pop().undo()

@@ -1,16 +1,19 @@
-"""Texts as UTF-8 can hold them, and of bounded length."""
+"""Text that UTF-8 can encode, of bounded length."""
 
 from __future__ import annotations
 
 MAX_TEXT = 32_768
-"""Characters of a log record's text and of each attribute; of a longer one both ends are kept. Queues count records,
-so without it a service that logs large bodies could fill the memory while nobody takes them."""
+"""Characters of a log record's text and of each attribute.
+
+Queues count records: without this bound a service that logs large bodies fills the memory during an outage.
+"""
 
 
 def encodable(text: str) -> str:
-    """``text``, no longer than :data:`MAX_TEXT`, with what UTF-8 cannot hold (half a surrogate pair) written out.
+    """``text`` with at most :data:`MAX_TEXT` characters, and with escapes for lone surrogates.
 
-    One such string, for example a file name from ``os.listdir``, would cost the exporter's whole batch.
+    A longer text loses its middle. One lone surrogate, for example in a file name from ``os.listdir``, would cost the
+    exporter its whole batch.
     """
     if len(text) > MAX_TEXT:
         half = MAX_TEXT // 2
