@@ -6,6 +6,7 @@ import ast
 import json
 import re
 import tomllib
+from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
@@ -217,14 +218,15 @@ def variables_of_files() -> set[str]:
     return {name for path in FILES for name in re.findall(r"\$\{([A-Z_]+)", path.read_text())}
 
 
-def variables_of_code() -> set[str]:
+@cache
+def variables_of_code() -> frozenset[str]:
     """Return the variables that the package's code names, without docstrings."""
     found = set()
     for path in sorted((ROOT / "brain_otel").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and VARIABLE.fullmatch(node.value):
                 found.add(node.value)
-    return found | variables_asked_for()
+    return frozenset(found | variables_asked_for())
 
 
 class Asked(dict[str, str]):

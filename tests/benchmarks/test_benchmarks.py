@@ -118,6 +118,7 @@ def test_the_drawing_and_the_page_are_made_from_the_file_alone(
     assert again.page.read_text() == measured[0].page.read_text()
 
 
+@pytest.mark.thorough
 def test_the_page_keeps_the_text_around_the_tables(measured: tuple[Measured, str]) -> None:
     """The benchmark replaces only the text between the marks."""
     text = measured[0].page.read_text()

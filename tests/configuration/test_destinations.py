@@ -15,6 +15,7 @@ from brain_otel.sdk.pipeline import create_destinations
 from tests.support import ROOT
 from tests.support.otlp import OtlpReceiver
 from tests.support.process import PROGRAMS, run_python
+from tests.support.tiers import quick_first
 
 TOP = 'file_format: "1.1"\n'
 DSN = "https://public@sentry.test/42"
@@ -404,7 +405,7 @@ class TestSetUp:
             assert "set up already" not in log
             assert receiver.refused == []
 
-    @pytest.mark.parametrize("door", DOORS)
+    @pytest.mark.parametrize("door", quick_first(DOORS))
     def test_telemetry_can_be_disabled(self, tmp_path: Path, door: str) -> None:
         """OTEL_SDK_DISABLED works with a file that does not read it. The app answers, and nothing is sent."""
         with OtlpReceiver() as receiver:
@@ -416,7 +417,7 @@ class TestSetUp:
             assert run_app(door, tmp_path, env)[0] == ""
             assert receiver.requests == []
 
-    @pytest.mark.parametrize("door", DOORS)
+    @pytest.mark.parametrize("door", quick_first(DOORS))
     def test_one_warning_names_an_ignored_variable(self, tmp_path: Path, door: str) -> None:
         """The file's destinations are used."""
         with OtlpReceiver() as receiver:
@@ -426,7 +427,7 @@ class TestSetUp:
             assert log.count(f"OTEL_TRACES_EXPORTER is ignored: {path} says where telemetry goes") == 1
             assert len(receiver.spans) == 1
 
-    @pytest.mark.parametrize("door", DOORS)
+    @pytest.mark.parametrize("door", quick_first(DOORS))
     def test_variables_replace_the_destinations_of_a_packaged_file(self, tmp_path: Path, door: str) -> None:
         """OTLP replaces development's console, for traces, logs and metrics."""
         with OtlpReceiver() as receiver:

@@ -13,6 +13,7 @@ from tests.support import ROOT
 from tests.support.private_names import PrivateName, run_renamed, used_private_names
 from tests.support.process import run_python
 from tests.support.secretive import run_secretive
+from tests.support.tiers import quick_one_in
 
 OURS, THEIRS, CONSOLE = "otlp", "otlp_http of OpenTelemetry", "console of OpenTelemetry"
 TESTS = "tests/destinations/test_otel_components.py"
@@ -78,7 +79,7 @@ LOADER = (
 PRIVATE_NAMES = (*WITHOUT, *LOADER)
 
 
-@pytest.mark.parametrize("each", WITHOUT, ids=lambda each: each.name.split(".", 1)[1])
+@pytest.mark.parametrize("each", quick_one_in(3, WITHOUT), ids=lambda each: each.name.split(".", 1)[1])
 def test_only_a_destination_that_needs_the_name_loses_anything(each: PrivateName, tmp_path: Path) -> None:
     """Nothing leaves unmasked, and each loss is one line in the log."""
     assert each.exists()

@@ -20,9 +20,12 @@ from brain_otel.sentry.before_send import masked_event
 from brain_otel.sentry.propagator import SentryPropagator
 from brain_otel.sentry.request import request_interface
 from brain_otel.traces.local_trace import Request
+from tests.support.tiers import quick_first
 
 SEED = 20261124
 HEADERS, BODIES, VALUES = 40_000, 25_000, 35_000
+QUICK = 20
+"""The quick tests divide these numbers by this one."""
 
 SECRET = "hunter2hunter2"
 WORDS = ["a", "password", "authorization", "cookie", "x-api-key", "user", "name", "traceparent", "sentry-trace", ""]
@@ -143,10 +146,11 @@ def _failures_are_raised() -> Iterator[None]:
     guard.reraise_failures(False)
 
 
-def test_header_sets() -> None:
+@pytest.mark.parametrize("count", quick_first([HEADERS // QUICK, HEADERS]))
+def test_header_sets(count: int) -> None:
     """The propagator reads them and the request shows them; the resulting context is usable."""
     fuzz, propagator = Fuzz(SEED), SentryPropagator()
-    for _ in range(HEADERS):
+    for _ in range(count):
         headers = {
             str(
                 fuzz.random.choice(["traceparent", "tracestate", "sentry-trace", "baggage", "cookie", "x"])
@@ -183,10 +187,11 @@ def create_body(fuzz: Fuzz, kind: str) -> bytes:
     return fuzz.text().encode("utf-8", "surrogatepass")
 
 
-def test_bodies() -> None:
+@pytest.mark.parametrize("count", quick_first([BODIES // QUICK, BODIES]))
+def test_bodies(count: int) -> None:
     """Bodies of every content type, well-formed or not."""
     fuzz = Fuzz(SEED + 1)
-    for _ in range(BODIES):
+    for _ in range(count):
         kind = fuzz.random.choice(KINDS)
         try:
             body = create_body(fuzz, kind)
@@ -204,10 +209,11 @@ def test_bodies() -> None:
         json.dumps(shown, default=repr, skipkeys=True)
 
 
-def test_attribute_values() -> None:
+@pytest.mark.parametrize("count", quick_first([VALUES // QUICK, VALUES]))
+def test_attribute_values(count: int) -> None:
     """Huge, nested, cyclic and broken values, as an attribute and as a value of an event."""
     fuzz, policy = Fuzz(SEED + 2), Policy()
-    for number in range(VALUES):
+    for number in range(count):
         value = fuzz.value()
         made = attribute_value(value)
         assert isinstance(made, (str, bool, int, float, list))
