@@ -44,7 +44,7 @@ _MAX_NAME = 256
 
 
 def create_name_check(sensitive: Iterable[str] = (), safe: Iterable[str] = ()) -> Callable[[str], bool]:
-    """Create the function that tells whether a value with a given name is a secret.
+    """Create the function that returns whether a value with a given name is a secret.
 
     Args:
         sensitive: More names of secrets, as a whole name or as words of a longer one.

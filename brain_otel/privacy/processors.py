@@ -90,10 +90,12 @@ def _masked_log_record(log_record: ReadWriteLogRecord) -> ReadWriteLogRecord:
     attributes = masked_attributes(by, original.attributes or {})
     body = by.value(original.body)
     resource = masked_resource(by, log_record.resource) if log_record.resource is not None else None
-    if body is original.body and resource is log_record.resource and attributes == dict(original.attributes or {}):
+    is_public = body is original.body and resource is log_record.resource and original.exception is None
+    if is_public and attributes == dict(original.attributes or {}):
         return log_record
     record = copy.copy(original)
     record.attributes, record.body = attributes, body
+    record.exception = None  # its text is in the attributes, masked
     masked = copy.copy(log_record)
     masked.log_record, masked.resource = record, resource
     return masked

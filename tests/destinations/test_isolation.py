@@ -97,16 +97,16 @@ def test_bad_destinations_affect_neither_the_others_nor_the_requests(
         assert sum(span.name == "SELECT" for span in healthy.spans) == 2 * number
     without, with_them = (statistics.median(seconds) for seconds in taken)
     p95 = [statistics.quantiles(seconds, n=20)[-1] for seconds in taken]
-    told = {
+    figures = {
         "median_without_ms": without * 1e3,
         "median_with_ms": with_them * 1e3,
         "median_ratio": with_them / without,
         "p95_ratio": p95[1] / p95[0],
     }
-    for key, value in told.items():
+    for key, value in figures.items():
         record_property(key, round(value, 3))
     with capsys.disabled():
-        print("\nbad destinations:", ", ".join(f"{key} {value:.2f}" for key, value in told.items()))
+        print("\nbad destinations:", ", ".join(f"{key} {value:.2f}" for key, value in figures.items()))
     assert with_them / without < 3
 
 

@@ -88,8 +88,8 @@ def test_an_outage_is_logged_when_it_begins_and_when_it_ends(
     """With the reason, once each per outage, however many batches are lost."""
     endpoint = receiver.endpoint if protocol == "http/protobuf" else receiver.grpc_endpoint
     with sending(options("otlp", signal, endpoint=endpoint, protocol=protocol)) as send:
-        told = [outage(receiver, caplog, send) for _ in range(2)]
-    for begin, end in told:
+        logged = [outage(receiver, caplog, send) for _ in range(2)]
+    for begin, end in logged:
         assert begin.startswith(f"otlp: {signal} do not arrive, and are dropped until they do (")
         assert "Unauthorized" in begin or "UNAUTHENTICATED" in begin
         assert end == f"otlp: {signal} arrive again"
@@ -103,9 +103,9 @@ def outage(receiver: OtlpReceiver, caplog: pytest.LogCaptureFixture, send: Any) 
     receiver.status = 200
     for _ in range(2):
         send()
-    told = lines(caplog)
-    assert len(told) == 2, told
-    return told
+    logged = lines(caplog)
+    assert len(logged) == 2, logged
+    return logged
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -120,9 +120,9 @@ def test_the_reason_is_the_first_cause(protocol: str, caplog: pytest.LogCaptureF
     ):
         make_spans(provider, 1)
         used.flush(5.0)
-        (told,) = lines(caplog)
-    assert "refused" in told or "UNAVAILABLE" in told
-    assert "max retries" not in told
+        (line,) = lines(caplog)
+    assert "refused" in line or "UNAVAILABLE" in line
+    assert "max retries" not in line
 
 
 @pytest.mark.parametrize("signal", ["traces", "logs", "metrics"])
@@ -133,10 +133,10 @@ def test_the_reason_does_not_show_the_key_in_an_address(signal: Signal, caplog: 
         sending(options("otlp", signal, url=f"{nobody}/ingest?page=1&api_key=hunter2", timeout=1_500)) as send,
     ):
         assert not send()
-    (told,) = lines(caplog)
-    assert "refused" in told
-    assert "page=1" in told
-    assert "hunter2" not in told
+    (line,) = lines(caplog)
+    assert "refused" in line
+    assert "page=1" in line
+    assert "hunter2" not in line
 
 
 @pytest.mark.parametrize("status", [400, 401])

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from opentelemetry._logs import LogRecord
-from opentelemetry.sdk._logs import ReadWriteLogRecord
+from opentelemetry.sdk._logs import LoggerProvider, ReadWriteLogRecord
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import MetricExporter, MetricsData, PeriodicExportingMetricReader
@@ -60,6 +60,17 @@ def test_a_log_record_is_masked_with_its_resource() -> None:
     assert SECRET not in found.to_json()
     assert given.log_record.body == f"password={SECRET}"
     assert given.resource is RESOURCE
+
+
+def test_a_log_record_leaves_without_its_exception_object() -> None:
+    """An exporter could format it past the mask; the attributes have its text."""
+    exporter = InMemoryLogRecordExporter()  # type: ignore[no-untyped-call]  # the SDK's has no types
+    provider = LoggerProvider(shutdown_on_exit=False)
+    provider.add_log_record_processor(MaskingLogRecordProcessor(SimpleLogRecordProcessor(exporter)))
+    provider.get_logger("test").emit(body="failed", exception=ValueError(f"password={SECRET}"))
+    (found,) = exporter.get_finished_logs()
+    assert found.log_record.exception is None
+    assert (found.log_record.attributes or {})["exception.message"] == f"password={FILTERED}"
 
 
 def test_a_log_record_that_cannot_be_masked_is_dropped_and_counted(caplog: pytest.LogCaptureFixture) -> None:

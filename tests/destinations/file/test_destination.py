@@ -119,10 +119,10 @@ def test_nan_and_infinity_are_written_as_protobuf_json(tmp_path: Path) -> None:
         make_spans(provider, 1, "odd", inf=float("inf"), minus=float("-inf"), nan=float("nan"))
         assert used.flush(5.0)
 
-    def refuse(word: str) -> None:
+    def reject(word: str) -> None:
         raise AssertionError(f"{word} is no JSON")
 
-    json.loads(path.read_text(), parse_constant=refuse)
+    json.loads(path.read_text(), parse_constant=reject)
     (span,) = spans_of(read_lines(path)[0])
     assert (span.attributes["inf"], span.attributes["minus"]) == (float("inf"), float("-inf"))
     assert span.attributes["nan"] != span.attributes["nan"]
@@ -342,9 +342,9 @@ def test_a_full_disk_is_one_line_in_the_log(tmp_path: Path, caplog: pytest.LogCa
             assert not used.flush(5.0)
     assert len(MEMORY.spans) == 5
     assert failures(caplog) == []
-    (told,) = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
-    assert told.startswith("file: traces do not arrive")
-    assert "No space left on device" in told
+    (line,) = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert line.startswith("file: traces do not arrive")
+    assert "No space left on device" in line
 
 
 def test_half_a_line_on_a_full_disk_is_removed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
