@@ -21,7 +21,19 @@ PLANTED = planted(each=7, seed=11)
 FEWER = planted(each=1, seed=11)
 APP = ROOT / "tests" / "apps" / "planted.py"
 
-CASES = [("sentry", FEWER), ("sentry_otlp", FEWER), ("sentry", PLANTED), ("sentry_otlp", PLANTED)]
+
+@dataclass(frozen=True)
+class Case:
+    """A destination, and the secrets that the application plants."""
+
+    destination: str
+    secrets: Sequence[Planted]
+
+    def __str__(self) -> str:
+        return f"{self.destination}-{len(self.secrets)}"
+
+
+CASES = [Case(name, secrets) for secrets in (FEWER, PLANTED) for name in ("sentry", "sentry_otlp")]
 
 
 @dataclass(frozen=True)
@@ -32,9 +44,9 @@ class Sent:
     found: Mapping[str, str]
 
 
-@pytest.fixture(scope="module", params=quick_first(CASES, 2), ids=lambda case: f"{case[0]}-{len(case[1])} secrets")
+@pytest.fixture(scope="module", params=quick_first(CASES, 2), ids=str)
 def sent(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, valkey: Valkey) -> Sent:
-    destination, secrets = request.param
+    destination, secrets = request.param.destination, request.param.secrets
     folder = tmp_path_factory.mktemp("planted")
     kept = folder / "kept.jsonl"
     texts = folder / "texts.json"
