@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 SECRETS = "brain_otel.secrets"
-"""Key in an event's hint: values of its request that are secrets in any text, such as those of path parameters."""
+"""Key in an event's hint: values of its request that are secrets in any text, such as those of path parameters.
+
+None if they could not be found.
+"""
 
 _MIN_SECRET = 4
 """Characters of such a value; a shorter one would be found inside other words."""
@@ -74,7 +77,7 @@ def before_send_transaction(event: Any, hint: Any) -> Any:
 def masked_event(event: Any, hint: Any) -> Any:
     """``event`` with what is private masked; if masking fails, only the parts that need no mask."""
     with guarded("masking an event"):
-        return _without(mask(event), tuple((hint or {}).get(SECRETS) or ()))
+        return _without(mask(event), tuple((hint or {}).get(SECRETS, ())))  # None, if they could not be found, raises
     return {key: event[key] for key in _SAFE if key in event}
 
 

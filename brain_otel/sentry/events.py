@@ -168,13 +168,15 @@ def _linked(owner: LocalTrace | None, event: Any, hint: Any) -> Any:
             record_reported(trace, error, str(event.get("event_id")))
         elif record.event_id != event.get("event_id"):
             return None
+    hint[SECRETS] = None  # until they are known, the event cannot be masked
+    with guarded("finding the secrets of a request"):
+        hint[SECRETS] = _secrets_of(trace)
     with guarded("linking an event to its trace"):
-        hint[SECRETS] = _link(event, contexts, trace)
+        _link(event, contexts, trace)
     return event
 
 
-def _link(event: Any, contexts: dict[str, Any], trace: LocalTrace) -> tuple[str, ...]:
-    """Complete ``event``; returns the secrets of its request."""
+def _link(event: Any, contexts: dict[str, Any], trace: LocalTrace) -> None:
     span = local_trace.current_span_context(trace)
     if span is not None:
         contexts["trace"] = {
@@ -193,7 +195,6 @@ def _link(event: Any, contexts: dict[str, Any], trace: LocalTrace) -> tuple[str,
         }
     _add_request(event, trace)
     _add_trail(event, trace)
-    return _secrets_of(trace)
 
 
 def _should_send(event: Any, error: BaseException) -> bool:

@@ -108,3 +108,23 @@ def test_a_transaction_that_cannot_be_masked_is_discarded(bridge: Bridge, ingest
         ("before_send", "span", 2),
     }
     assert not [item for item in ingest.items() if b"hunter2" in item.payload]
+
+
+def test_an_error_whose_secrets_cannot_be_found_is_sent_without_its_values(
+    bridge: Bridge, ingest: SentryIngest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The value of a secret path parameter may be in any text."""
+
+    def fail() -> Any:
+        raise RuntimeError("request")
+
+    guard.reraise_failures(False)
+    trace = LocalTrace(kind="request", describe_request=fail)
+    with local_trace_entered(trace), bridge.tracer.start_as_current_span("GET /reset/{token}", Context()):
+        event_id = brain_otel.capture_exception(ValueError("a link with Zq7x-4Zq failed"))
+    bridge.flush()
+    ingest.wait_for(lambda it: len(it.events) == 1)
+    (event,) = ingest.events
+    assert event["event_id"] == event_id
+    assert event.keys() <= {*before_send._SAFE, "_meta"}
+    assert not [item for item in ingest.items("event") if b"Zq7x-4Zq" in item.payload]
