@@ -5,6 +5,7 @@
 
 import importlib
 import re
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,13 +28,22 @@ def private_names() -> list[PrivateName]:
 
 
 def table() -> str:
-    """The page's table: a row for each name, in order."""
-    rows = [
-        (f"`{each.name}`", ", ".join(map(_link, each.used_in)), each.purpose, _link_to_test(each.pinned_by))
-        for each in sorted(private_names(), key=lambda each: each.name)
-    ]
-    header = [("name", "used in", "purpose", "pinned by"), ("---",) * 4]
+    """The page's table: names of one owner, with one purpose, are one row."""
+    groups: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    for each in sorted(private_names(), key=lambda each: each.name):
+        owner, name = _split(each.name)
+        used_in = ", ".join(map(_link, each.used_in))
+        groups[owner, used_in, each.purpose, _link_to_test(each.pinned_by)].append(f"`{name}`")
+    header = [("of", "private names", "used in", "purpose", "pinned by"), ("---",) * 5]
+    rows = [(f"`{owner}`", ", ".join(names), *others) for (owner, *others), names in groups.items()]
     return "".join(f"| {' | '.join(row)} |\n" for row in [*header, *rows])
+
+
+def _split(name: str) -> tuple[str, str]:
+    """Split a dotted name before its first private part."""
+    parts = name.split(".")
+    first = next(place for place, part in enumerate(parts) if part.startswith("_"))
+    return ".".join(parts[:first]), ".".join(parts[first:])
 
 
 def _link(path: str) -> str:
