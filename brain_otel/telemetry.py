@@ -144,7 +144,7 @@ def start(settings: Settings, provider: TracerProvider | None = None) -> tuple[I
         _state.settings = settings
         logger.info("Telemetry is disabled (OTEL_SDK_DISABLED)")
         return ()
-    from brain_otel.sdk.pipeline import attach, create_destinations, give_up
+    from brain_otel.sdk.pipeline import connect_destinations, create_destinations, discard_destinations
     from brain_otel.sdk.setup import configure_opentelemetry
 
     configure_fast_paths(settings.fast_paths)
@@ -153,12 +153,12 @@ def start(settings: Settings, provider: TracerProvider | None = None) -> tuple[I
     try:
         provider = provider or configure_opentelemetry(settings, destinations)
     except Exception:
-        give_up(destinations)
+        discard_destinations(destinations)
         raise
-    attached = attach(destinations, provider, settings.sampling)
+    attached = connect_destinations(destinations, provider, settings.sampling)
     _state.settings, _state.destinations = settings, destinations + attached
     prepare_exit(len(_state.destinations))
-    # The tail comes first: it releases its buffered spans, and then a destination finds what led to an error.
+    # The tail comes first: it releases buffered spans before a destination asks for the breadcrumbs of an error.
     listeners = tuple(each.destination.listener for each in (*attached, *destinations))
     configure_listeners(tuple(listener for listener in listeners if listener is not None))
     instrumentation.instrument(settings.instrumentation)

@@ -15,10 +15,10 @@ def create_silent_destinations(settings: Settings) -> tuple[IsolatedDestination,
     Raises:
         ConfigurationError: an option of a destination is wrong.
     """
-    from brain_otel.sdk.pipeline import create_destinations, give_up
+    from brain_otel.sdk.pipeline import create_destinations, discard_destinations
 
     created = create_destinations(settings)
-    give_up(created)
+    discard_destinations(created)
     return tuple(_silent(each) for each in created)
 
 

@@ -1,1 +1,1 @@
-"""One sampling decision for OpenTelemetry and Sentry alike, made at the head of a trace."""
+"""One sampling decision for OpenTelemetry and Sentry, made at the head of a trace."""

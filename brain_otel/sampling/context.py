@@ -1,8 +1,8 @@
-"""What the sampler is told beside the caller's span: by the propagator that read the headers, by an instrumentation.
+"""What the head knows besides the caller's span: from the propagator that read the headers, or an instrumentation.
 
-OpenTelemetry's sampler sees a parent with a flag. It cannot say that a caller sent ``sentry-trace`` without a flag
-and so *defers* the decision (https://develop.sentry.dev/sdk/telemetry/traces/#header-sentry-trace), that Sentry's
-decision is another one than the flag's, or by which random number the callers before decided.
+OpenTelemetry's sampler sees a parent with a flag. The flag cannot express that a caller sent ``sentry-trace`` without
+a flag and so *defers* the decision (https://develop.sentry.dev/sdk/telemetry/traces/#header-sentry-trace), that
+Sentry's decision differs from it, or which random number the callers used.
 """
 
 from __future__ import annotations
@@ -21,21 +21,17 @@ if TYPE_CHECKING:
 
     from brain_otel.sampling.decision import SamplingDecision
 
-
-DEFERRED = otel_context.create_key("brain_otel.sampling.undecided")
-
+DEFERRED = otel_context.create_key("brain_otel.sampling.deferred")
 
 SAMPLE_RAND = otel_context.create_key("brain_otel.sampling.sample_rand")
 
-
 SENTRY_DECISION = otel_context.create_key("brain_otel.sampling.sentry")
 
+_suppressed: ContextVar[bool] = ContextVar("brain_otel.sampling.suppressed", default=False)
 
-_suppressed: ContextVar[bool] = ContextVar("brain_otel.sampling.unrecorded", default=False)
 
-
-class suppressed:  # noqa: N801 - a context manager, as a class because it is cheaper
-    """While the block lasts, no span is recorded in this context, nor in tasks and threads that get a copy of it."""
+class suppressed:  # noqa: N801 - a context manager; a class costs less than a generator
+    """Records no span in the block, nor in tasks and threads that get a copy of its context."""
 
     __slots__ = ("_token",)
 
@@ -47,17 +43,17 @@ class suppressed:  # noqa: N801 - a context manager, as a class because it is ch
 
 
 def is_suppressed() -> bool:
-    """Whether no span is recorded here."""
+    """Whether no span is recorded in the current context."""
     return _suppressed.get()
 
 
 def deferred(context: Context) -> Context:
-    """A context like ``context`` in which the caller left the sampling decision to us."""
+    """``context``, in which the caller leaves the sampling decision to us."""
     return otel_context.set_value(DEFERRED, True, context)
 
 
 def with_sample_rand(context: Context, trace_id: int, text: str | None) -> Context:
-    """A context like ``context`` with the random number of a trace; unchanged if ``text`` is none in [0, 1)."""
+    """``context`` with the random number of a trace; unchanged if ``text`` is not a number in [0, 1)."""
     try:
         number = float(text or "")
     except ValueError:
@@ -66,31 +62,31 @@ def with_sample_rand(context: Context, trace_id: int, text: str | None) -> Conte
 
 
 def with_sentry_decision(context: Context, trace_id: int, sampled: bool) -> Context:
-    """A context like ``context`` whose caller has decided for Sentry, whatever the flag of its span says."""
+    """``context`` with the caller's decision for Sentry, which overrides the flag of its span."""
     return otel_context.set_value(SENTRY_DECISION, (trace_id, sampled), context)
 
 
-def of_trace(context: Context, key: str, trace_id: int) -> Any:
-    """What stands under ``key`` if it was said of this very trace, else None."""
-    said = context.get(key)
-    return said[1] if isinstance(said, tuple) and said[0] == trace_id else None
+def value_for_trace(context: Context, key: str, trace_id: int) -> Any:
+    """The value under ``key`` if it belongs to this trace, else None."""
+    value = context.get(key)
+    return value[1] if isinstance(value, tuple) and value[0] == trace_id else None
 
 
-# The tracer gives a span its trace id and then asks the sampler. A decision made for an id beforehand has to be found
-# by both: the id generator returns that id, and the sampler that decision.
+# The tracer generates a trace id and then asks the sampler. For a decision made before, the id generator returns the
+# decided id, and the sampler finds the decision by it.
 _decided: ContextVar[tuple[int, SamplingDecision] | None] = ContextVar("brain_otel.sampling.decided", default=None)
 
 
-class decided_as:  # noqa: N801 - a context manager, as a class because it is cheaper
-    """While the block lasts, a root span that starts here has ``trace_id`` and is recorded as ``decision`` says."""
+class decided_as:  # noqa: N801 - a context manager; a class costs less than a generator
+    """Gives a root span that starts in the block the id ``trace_id``, and records it as ``decision`` says."""
 
-    __slots__ = ("_given", "_token")
+    __slots__ = ("_decided", "_token")
 
     def __init__(self, trace_id: int, decision: SamplingDecision) -> None:
-        self._given = (trace_id, decision)
+        self._decided = (trace_id, decision)
 
     def __enter__(self) -> None:
-        self._token: Token[tuple[int, SamplingDecision] | None] = _decided.set(self._given)
+        self._token: Token[tuple[int, SamplingDecision] | None] = _decided.set(self._decided)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
@@ -99,24 +95,24 @@ class decided_as:  # noqa: N801 - a context manager, as a class because it is ch
 
 
 def decision_for(trace_id: int) -> SamplingDecision | None:
-    """What was decided for ``trace_id`` beforehand, else None."""
+    """The decision that :class:`decided_as` holds for ``trace_id``, else None."""
     decided = _decided.get()
     return decided[1] if decided is not None and decided[0] == trace_id else None
 
 
 class DecidedIds(IdGenerator):
-    """The ids of another generator, but for a trace that has been decided on under its id."""
+    """The ids of another generator, except the trace id that :class:`decided_as` holds."""
 
     def __init__(self, inner: IdGenerator) -> None:
         self._inner = inner
-        self.generate_span_id = inner.generate_span_id  # type: ignore[method-assign]  # nothing to do for it here
+        self.generate_span_id = inner.generate_span_id  # type: ignore[method-assign]  # saves one call a span
 
     def generate_span_id(self) -> int:
-        """The other's."""
+        """The other generator's; the instance attribute of this name replaces this method."""
         return self._inner.generate_span_id()
 
     def generate_trace_id(self) -> int:
-        """The decided one, or a new one."""
+        """The decided id, else a new one."""
         decided = _decided.get()
         return self._inner.generate_trace_id() if decided is None else decided[0]
 

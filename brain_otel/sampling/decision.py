@@ -1,8 +1,8 @@
-"""What was decided for a trace at its head in this process, and where it is kept.
+"""The sampling decision for a local trace, and the object on which it travels.
 
-OpenTelemetry gives a sampler one thing to leave on a span: its trace state, which every descendant's span context
-shares, recorded or not. So the verdict travels on that object. There is no table of open traces to look things up
-in, to guard with a lock, or to clear; the header ``tracestate`` is written as if nothing were there.
+The one thing that OpenTelemetry lets a sampler put on a span is its trace state, which the contexts of all
+descendants share, recorded or not. The decision is an attribute of that object, so no table of open traces needs a
+lock or a clean-up. The header ``tracestate`` does not show it.
 """
 
 from __future__ import annotations
@@ -17,35 +17,35 @@ from opentelemetry.trace.span import TraceState
 if TYPE_CHECKING:
     from opentelemetry.trace import Span, SpanContext
 
-SENTRY = frozenset({"sentry", "sentry_otlp"})
-"""The destinations that get what the header ``sentry-trace`` decides."""
+SENTRY_DESTINATIONS = frozenset({"sentry", "sentry_otlp"})
+"""The header ``sentry-trace`` decides what these destinations get."""
 
-NOBODY: frozenset[str] = frozenset()
+NO_DESTINATIONS: frozenset[str] = frozenset()
 
 KEPT_BY = "brain_otel.sampling.kept_by"
-"""The attribute of a local root that ended in a way that is always kept: ``error`` or ``slow``."""
+"""Attribute of a local root that the tail has kept: ``error`` or ``slow``."""
 
 _LOW_64_BITS = (1 << 64) - 1
 
 
 class SamplingDecision:
-    """One local trace's. What the head decided does not change; what is learnt on the way does."""
+    """The decision for one local trace: what the head has decided, and what the tail adds."""
 
     __slots__ = (
         "_entries",
         "_state",
         "decided_here",
         "excluded",
-        "given_up",
+        "is_evicted",
         "keep_reason",
         "outcome",
         "rand",
         "rate",
         "recipients",
         "root_id",
+        "root_start",
         "sampled",
         "sentry",
-        "started",
     )
 
     def __init__(
@@ -55,20 +55,20 @@ class SamplingDecision:
         rate: float | None,
         sampled: bool,
         sentry: bool,
-        excluded: frozenset[str] = NOBODY,
+        excluded: frozenset[str] = NO_DESTINATIONS,
         decided_here: bool = True,
         tail: bool = False,
         entries: list[tuple[str, str]] | None = None,
     ) -> None:
         self.rand = rand
         self.rate = rate
-        """The share of all such traces that Sentry gets; None where a caller decided that it gets none."""
+        """Share of all such traces that Sentry gets; None if a caller decided that it gets none."""
         self.sampled = sampled
-        """What ``traceparent`` says: that somebody records the trace."""
+        """The flag of ``traceparent``: whether any service records the trace."""
         self.sentry = sentry
-        """What ``sentry-trace`` says."""
+        """The flag of ``sentry-trace``."""
         self.excluded = excluded
-        """The destinations other than Sentry that do not get the trace although it is recorded."""
+        """Destinations other than Sentry that do not get the trace although it is recorded."""
         self.decided_here = decided_here
         self.outcome = (
             Decision.RECORD_AND_SAMPLE if sampled else Decision.RECORD_ONLY if sentry or tail else Decision.DROP
@@ -76,18 +76,18 @@ class SamplingDecision:
         self._entries = entries
         self._state: weakref.ref[DecisionState] | None = None
         self.keep_reason: str | None = None
-        """Why the tail keeps the local trace, whatever the head said; None as long as there is no reason."""
-        self.given_up = False
-        """The tail holds nothing of it any more: there was no room, or it took too long."""
+        """Why the tail keeps the local trace although the head excluded destinations; None if it does not, so far."""
+        self.is_evicted = False
+        """Whether the tail has dropped the buffered spans, for lack of room or of time."""
         self.recipients: tuple[object, tuple[Any, ...]] | None = None
-        """Whoever hands spans on, and those to whom it does by what the head decided, once it has looked."""
+        """Cache of a span router: the router, and the processors that get the trace."""
         self.root_id = 0
-        self.started = 0
-        """The local root's start in nanoseconds, once it has been seen."""
+        self.root_start = 0
+        """Start of the local root in nanoseconds; 0 until it has started."""
 
     @property
     def state(self) -> DecisionState:
-        """The trace state with this verdict on it, which the spans hold: held here too, it would be a cycle."""
+        """The trace state that holds this decision. Weak: spans own it, and a strong reference would form a cycle."""
         state = self._state() if self._state is not None else None
         if state is None:
             state = DecisionState(self, self._entries)
@@ -95,12 +95,12 @@ class SamplingDecision:
         return state
 
     def reaches(self, name: str) -> bool:
-        """Whether the head lets the destination ``name`` have the trace."""
-        return self.sentry if name in SENTRY else self.sampled and name not in self.excluded
+        """Whether the head sends the trace to the destination ``name``."""
+        return self.sentry if name in SENTRY_DESTINATIONS else self.sampled and name not in self.excluded
 
     def child_decision(self) -> SamplingDecision:
-        """The same decision for a local trace that is opened inside of this one."""
-        made = SamplingDecision(
+        """A copy for a local trace that is opened inside of this one; the tail keeps or drops it on its own."""
+        child = SamplingDecision(
             rand=self.rand,
             rate=self.rate,
             sampled=self.sampled,
@@ -109,20 +109,20 @@ class SamplingDecision:
             decided_here=self.decided_here,
             entries=self._entries,
         )
-        made.outcome, made.keep_reason = self.outcome, self.keep_reason
-        return made
+        child.outcome, child.keep_reason = self.outcome, self.keep_reason
+        return child
 
-    def replace_entries(self, entries: TraceState) -> None:
-        """Have the trace state that a sampler wants to have."""
+    def set_trace_state(self, entries: TraceState) -> None:
+        """Use the trace state of another sampler's result."""
         self._entries, self._state = list(entries.items()), None
 
     def result(self) -> SamplingResult:
-        """The sampler's answer where nothing is recorded."""
+        """The sampler's result for a span that is not recorded."""
         return SamplingResult(self.outcome, None, self.state)
 
 
 class DecisionState(TraceState):
-    """The trace state that came along, with the verdict on it."""
+    """The caller's trace state, with our decision as an attribute."""
 
     def __init__(self, decision: SamplingDecision, entries: list[tuple[str, str]] | None) -> None:
         super().__init__(entries)
@@ -130,13 +130,13 @@ class DecisionState(TraceState):
 
 
 def decision_of(span: SpanContext | None) -> SamplingDecision | None:
-    """What was decided for the trace of ``span`` here; None for a remote span, or another sampler's."""
-    state = span[4] if span is not None else None  # its trace state: the property is a call, for every span
+    """The decision for the trace of ``span``; None for a remote span, or if another sampler decided."""
+    state = span[4] if span is not None else None  # the trace state; its property would cost a call for every span
     return state.decision if type(state) is DecisionState else None
 
 
 def is_dropped(span: Span) -> bool:
-    """Whether ``span`` is one of this process's that is not recorded, so that no descendant of it is."""
+    """Whether this process has decided not to record ``span``, and so none of its descendants."""
     if type(span) is not NonRecordingSpan:
         return False
     decision = decision_of(span.get_span_context())
@@ -144,15 +144,15 @@ def is_dropped(span: Span) -> bool:
 
 
 def is_for_sentry(span: SpanContext) -> bool:
-    """Whether Sentry gets the trace of ``span`` by the head's decision."""
+    """Whether the head sends the trace of ``span`` to Sentry."""
     decision = decision_of(span)
     return span.trace_flags.sampled if decision is None else decision.sentry
 
 
 def sample_rand(trace_id: int) -> float:
-    """The random number in [0, 1) by which a trace is sampled, to six digits, never rounded up.
+    """The random number of a trace in [0, 1), to six digits, rounded down.
 
-    OpenTelemetry's ``TraceIdRatioBased`` keeps a trace whose lower 64 bits are below the rate's share of 2**64. Six
-    digits are what Sentry's baggage holds, so who reads them there decides by the same number.
+    OpenTelemetry's ``TraceIdRatioBased`` samples a trace whose lower 64 bits are below the rate's share of 2**64.
+    Sentry's baggage holds six digits, so a service that reads them there makes the same decision.
     """
-    return ((trace_id & _LOW_64_BITS) * 1_000_000 >> 64) / 1_000_000  # in integers: as a float the highest would be 1
+    return ((trace_id & _LOW_64_BITS) * 1_000_000 >> 64) / 1_000_000  # integers: a float would round the highest to 1

@@ -1,7 +1,7 @@
-"""The sampler: decides once, at the local root, for every destination; descendants follow.
+"""The sampler: it decides once, at the local root, for every destination; descendants follow.
 
-Where the file has one of OpenTelemetry's usual samplers (a rate, under ``parent_based`` or not) the decision is made
-here with the sampler's rate, by the random number that Sentry and OpenTelemetry share. Any other sampler is asked.
+If the file has one of OpenTelemetry's own samplers (a rate, under ``parent_based`` or not), the decision is made here
+with that rate and the random number that Sentry and OpenTelemetry share. Any other sampler is asked itself.
 """
 
 from __future__ import annotations
@@ -14,9 +14,17 @@ from opentelemetry import trace as otel_trace
 from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
 
 from brain_otel.runtime.guard import guarded
-from brain_otel.sampling.context import DEFERRED, SAMPLE_RAND, SENTRY_DECISION, decision_for, is_suppressed, of_trace
+from brain_otel.sampling.context import (
+    DEFERRED,
+    SAMPLE_RAND,
+    SENTRY_DECISION,
+    decision_for,
+    is_suppressed,
+    value_for_trace,
+)
 from brain_otel.sampling.decision import SamplingDecision, decision_of, sample_rand
 from brain_otel.sampling.policy import SamplingPolicy
+from brain_otel.sampling.rate_limit import Grant
 from brain_otel.traces import local_trace
 
 if TYPE_CHECKING:
@@ -34,19 +42,19 @@ _PARENTS = (
 )
 _SIMPLE_FORM = re.compile(rf"(?P<parent>ParentBased\{{root:)?{_RATE}(?(parent){_PARENTS}\}})")
 
-Asked = tuple[int, str, "SpanKind | None", "Attributes", "Sequence[Link] | None", "TraceState | None"]
-"""What a sampler is asked beside the context."""
+Arguments = tuple[int, str, "SpanKind | None", "Attributes", "Sequence[Link] | None", "TraceState | None"]
+"""The arguments of ``should_sample`` after the context."""
 
-_deciding = guarded("deciding what is recorded")
+_deciding = guarded("making a sampling decision")
 
 
 class HeadSampler(Sampler):
-    """The configured sampler's rate, the plan's rules and shares, and the caller's decision where there is one."""
+    """Applies the configured sampler's rate, the policy's rules and shares, and a caller's decision."""
 
-    def __init__(self, configured: Sampler, sampling_policy: SamplingPolicy | None = None) -> None:
+    def __init__(self, configured: Sampler, policy: SamplingPolicy | None = None) -> None:
         self._configured = configured
-        self._sampling_policy = sampling_policy if sampling_policy is not None else SamplingPolicy()
-        self._rate, self._follows = simple_form_sampler(configured)
+        self._policy = policy if policy is not None else SamplingPolicy()
+        self._rate, self._follows_caller = simple_form_sampler(configured)
 
     def should_sample(
         self,
@@ -58,136 +66,144 @@ class HeadSampler(Sampler):
         links: Sequence[Link] | None = None,
         trace_state: TraceState | None = None,
     ) -> SamplingResult:
-        """What was decided for the trace, or is now if the span is a local root."""
+        """The decision for the trace; made now if the span is a local root."""
         if is_suppressed():
             return SamplingResult(Decision.DROP)
-        asked = (trace_id, name, kind, attributes, links, trace_state)
+        arguments = (trace_id, name, kind, attributes, links, trace_state)
         with _deciding:
             parent = otel_trace.get_current_span(parent_context).get_span_context()
             if not parent.is_valid or parent.is_remote:
-                return self._decided(parent_context, parent, asked)
+                return self._result_for_root(parent_context, parent, arguments)
             decision = decision_of(parent)
             if decision is not None:
-                return self._followed(decision, parent_context, asked)
-        return self._configured.should_sample(parent_context, *asked)
+                return self._result_for_child(decision, parent_context, arguments)
+        return self._configured.should_sample(parent_context, *arguments)
 
     def get_description(self) -> str:
         """The configured sampler's description."""
         return self._configured.get_description()
 
+    @property
+    def needs_attributes(self) -> bool:
+        """Whether the decision for a local root depends on the attributes with which it starts."""
+        return self._rate is None or bool(self._policy.rules)
+
     def decided_below(self, parent: SpanContext, context: Context) -> SamplingDecision | None:
-        """The verdict that a span below ``parent`` follows; None where there is none, or only its name can tell."""
+        """The decision that a span below ``parent`` follows; None if only :meth:`should_sample` can tell."""
         decision = decision_of(parent)
         if decision is None or parent[2] or self._rate is None or is_suppressed():  # [2]: it is remote
             return None
-        if self._sampling_policy.tail:
-            trace = local_trace.current(context)
-            if trace is not None and trace.root is None and trace.kind == "transaction":
-                return None
-        return decision
-
-    def _followed(self, decision: SamplingDecision, context: Context | None, asked: Asked) -> SamplingResult:
-        """A span inside of this process: as its local root."""
-        if self._sampling_policy.tail:
-            trace = local_trace.current(context)
-            if trace is not None and trace.root is None and trace.kind == "transaction":
-                decision = decision.child_decision()  # a local trace of its own ends in a way of its own
-        if decision.outcome is Decision.DROP:
-            return decision.result()
-        if self._rate is None and decision.outcome is Decision.RECORD_AND_SAMPLE:
-            result = self._configured.should_sample(context, *asked)  # it may leave out, or add to, a single span
-            return SamplingResult(result.decision, result.attributes, decision.state)
-        return SamplingResult(decision.outcome, asked[3], decision.state)
-
-    def _decided(self, given: Context | None, parent: SpanContext, asked: Asked) -> SamplingResult:
-        """A local root: as it was decided before, or as the caller, a rule or the rate says."""
-        context = otel_context.get_current() if given is None else given
-        trace_id, attributes = asked[0], asked[3]
-        decision = decision_for(trace_id) or self.decide(context, parent, trace_id, attributes)
-        if decision is None:
-            return self._asked(given, context, parent, asked)
-        recorded = None if decision.outcome is Decision.DROP else attributes
-        return SamplingResult(decision.outcome, recorded, decision.state)
-
-    @property
-    def needs_attributes(self) -> bool:
-        """Whether what a root span starts with is asked for, beside its trace id and its caller."""
-        return self._rate is None or bool(self._sampling_policy.rules)
+        return None if self._starts_transaction(context) else decision
 
     def decide(
         self, context: Context, parent: SpanContext, trace_id: int, attributes: Attributes = None
     ) -> SamplingDecision | None:
-        """What becomes of a trace that begins here, called by ``parent`` if that is valid; rate limits count it.
+        """Make the decision for a trace that begins here; rate limits count it.
 
-        None where only the configured sampler can tell.
+        Args:
+            context: Where the trace begins.
+            parent: The caller's span; not valid if there is none.
+            trace_id: The trace's id.
+            attributes: Those of the local root, for the rules.
+
+        Returns:
+            None if only the configured sampler can tell.
         """
         deferred = parent.is_valid and bool(context.get(DEFERRED))
         rand = self._rand(context, parent, trace_id)
-        if self._follows and parent.is_valid and not deferred:
-            return self._followed_caller(context, parent, rand, parent.trace_flags.sampled)
-        rule = next((each for each in self._sampling_policy.rules if each.matches(attributes or {})), None)
+        if self._follows_caller and parent.is_valid and not deferred:
+            return self._caller_decision(context, parent, rand, parent.trace_flags.sampled)
+        rule = next((each for each in self._policy.rules if each.matches(attributes or {})), None)
         if rule is not None:
-            return self._opened(parent, rand, *rule.ask(rand))
-        return self._opened(parent, rand, self._rate) if self._rate is not None else None
+            return self._own_decision(parent, rand, rule.ask(rand))
+        return self._own_decision(parent, rand, Grant(self._rate)) if self._rate is not None else None
+
+    def _starts_transaction(self, context: Context | None) -> bool:
+        """Whether the next span opens a transaction that the tail keeps or drops by itself."""
+        if not self._policy.tail:
+            return False
+        trace = local_trace.current(context)
+        return trace is not None and trace.root is None and trace.kind == "transaction"
+
+    def _result_for_child(
+        self, decision: SamplingDecision, context: Context | None, arguments: Arguments
+    ) -> SamplingResult:
+        """The result for a span whose local root has ``decision``."""
+        if self._starts_transaction(context):
+            decision = decision.child_decision()
+        if decision.outcome is Decision.DROP:
+            return decision.result()
+        if self._rate is None and decision.outcome is Decision.RECORD_AND_SAMPLE:
+            result = self._configured.should_sample(context, *arguments)  # may drop, or add to, a single span
+            return SamplingResult(result.decision, result.attributes, decision.state)
+        return SamplingResult(decision.outcome, arguments[3], decision.state)
+
+    def _result_for_root(self, given: Context | None, parent: SpanContext, arguments: Arguments) -> SamplingResult:
+        context = otel_context.get_current() if given is None else given
+        trace_id, attributes = arguments[0], arguments[3]
+        decision = decision_for(trace_id) or self.decide(context, parent, trace_id, attributes)
+        if decision is None:
+            return self._configured_result(given, context, parent, arguments)
+        recorded = None if decision.outcome is Decision.DROP else attributes
+        return SamplingResult(decision.outcome, recorded, decision.state)
 
     @staticmethod
     def _rand(context: Context, parent: SpanContext, trace_id: int) -> float:
-        rand: float | None = of_trace(context, SAMPLE_RAND, trace_id) if parent.is_valid else None
+        rand: float | None = value_for_trace(context, SAMPLE_RAND, trace_id) if parent.is_valid else None
         return sample_rand(trace_id) if rand is None else rand
 
-    def _followed_caller(self, context: Context, parent: SpanContext, rand: float, sampled: bool) -> SamplingDecision:
-        """The caller's flag for everyone, but Sentry's own decision for Sentry where there is one."""
-        for_sentry = of_trace(context, SENTRY_DECISION, parent.trace_id)
-        sentry, excluded, rate = self._sampling_policy.followed(rand)
+    def _caller_decision(self, context: Context, parent: SpanContext, rand: float, sampled: bool) -> SamplingDecision:
+        """The caller's flag for all destinations, except Sentry if the caller has decided for Sentry."""
+        for_sentry = value_for_trace(context, SENTRY_DECISION, parent.trace_id)
+        recipients = self._policy.recipients_below(rand, sampled)
         return SamplingDecision(
             rand=rand,
-            rate=rate if sampled or for_sentry else None,
+            rate=recipients.sentry_rate if sampled or for_sentry else None,
             sampled=sampled,
-            sentry=for_sentry if for_sentry is not None else sampled and sentry,
-            excluded=excluded,
+            sentry=for_sentry if for_sentry is not None else recipients.sentry,
+            excluded=recipients.excluded,
             decided_here=False,
-            tail=self._sampling_policy.tail,
+            tail=self._policy.tail,
             entries=_entries(parent),
         )
 
-    def _opened(
-        self, parent: SpanContext, rand: float, head: float, granted: float = 1.0, allowed: bool = True
-    ) -> SamplingDecision:
-        """Our own decision at the rate ``head``, of which a rate limit lets the share ``granted`` pass."""
-        sampled, sentry, excluded, rate = self._sampling_policy.shared(rand, head, allowed)
+    def _own_decision(self, parent: SpanContext, rand: float, grant: Grant) -> SamplingDecision:
+        recipients = self._policy.recipients(rand, grant.rate, grant.allowed)
         return SamplingDecision(
             rand=rand,
-            rate=rate * granted,
-            sampled=sampled,
-            sentry=sentry,
-            excluded=excluded,
-            tail=self._sampling_policy.tail,
+            rate=recipients.sentry_rate * grant.share,
+            sampled=recipients.sampled,
+            sentry=recipients.sentry,
+            excluded=recipients.excluded,
+            tail=self._policy.tail,
             entries=_entries(parent),
         )
 
-    def _asked(self, given: Context | None, context: Context, parent: SpanContext, asked: Asked) -> SamplingResult:
-        """An unusual sampler's decision, for all destinations as far as their shares go."""
-        rand = self._rand(context, parent, asked[0])
+    def _configured_result(
+        self, given: Context | None, context: Context, parent: SpanContext, arguments: Arguments
+    ) -> SamplingResult:
+        """The configured sampler's result, for each destination within its share."""
+        rand = self._rand(context, parent, arguments[0])
         deferred = parent.is_valid and bool(context.get(DEFERRED))
         if deferred:
             given = otel_trace.set_span_in_context(otel_trace.INVALID_SPAN, context)
-        result = self._configured.should_sample(given, *asked)
+        result = self._configured.should_sample(given, *arguments)
         sampled = result.decision is Decision.RECORD_AND_SAMPLE
         if parent.is_valid and not deferred:
-            decision = self._followed_caller(context, parent, rand, sampled)
+            decision = self._caller_decision(context, parent, rand, sampled)
         else:
-            decision = self._opened(parent, rand, 1.0, allowed=sampled)
+            decision = self._own_decision(parent, rand, Grant(1.0, allowed=sampled))
         if decision.outcome is Decision.DROP and result.decision is Decision.RECORD_ONLY:
             decision.outcome = result.decision
         if result.trace_state:
-            decision.replace_entries(result.trace_state)
+            decision.set_trace_state(result.trace_state)
         return SamplingResult(decision.outcome, result.attributes, decision.state)
 
 
 def simple_form_sampler(configured: Sampler) -> tuple[float | None, bool]:
-    """The rate of one of OpenTelemetry's usual samplers, None of another one; whether it follows the caller.
+    """The rate of one of OpenTelemetry's own samplers, else None; and whether it follows the caller.
 
-    It is read from the description, whose form OpenTelemetry's specification gives.
+    Both come from the description, whose form OpenTelemetry's specification defines.
     """
     found = _SIMPLE_FORM.fullmatch(configured.get_description())
     if found is None:
@@ -197,5 +213,5 @@ def simple_form_sampler(configured: Sampler) -> tuple[float | None, bool]:
 
 
 def _entries(parent: SpanContext) -> list[tuple[str, str]] | None:
-    """The trace state that the caller sent; what a trace that begins here has is nothing."""
+    """The caller's trace state; a trace that begins here has none."""
     return list(parent.trace_state.items()) if parent.is_valid and parent.trace_state else None

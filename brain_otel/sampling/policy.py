@@ -1,10 +1,10 @@
-"""What the head decides by: rules, and the destinations with their shares."""
+"""The head's policy: its rules, and the rate of each destination."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from brain_otel.sampling.decision import NOBODY, SENTRY
+from brain_otel.sampling.decision import NO_DESTINATIONS, SENTRY_DESTINATIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -13,65 +13,68 @@ if TYPE_CHECKING:
 
 
 class DestinationRate(NamedTuple):
-    """A destination in use and the share of all traces that it is to get."""
+    """A destination in use and the share of all traces that it gets."""
 
     name: str
     share: float = 1.0
     pressure: Callable[[], int] | None = None
-    """How many times its rate is to be halved at the moment."""
+    """Returns how many times its rate is halved at the moment."""
 
     def rate(self, head: float) -> float:
-        """Its rate where the head's is ``head``."""
+        """Its rate if the head's is ``head``."""
         rate = min(head, self.share)
         return rate if self.pressure is None else rate / 2 ** self.pressure()
 
 
+class Recipients(NamedTuple):
+    """Who gets a trace."""
+
+    sampled: bool
+    """Whether any destination does; a trace that none gets is not recorded."""
+    sentry: bool
+    excluded: frozenset[str]
+    """Destinations other than Sentry that do not get a recorded trace."""
+    sentry_rate: float
+
+
 class SamplingPolicy(NamedTuple):
-    """What stands in the configuration beside OpenTelemetry's sampler, ready to use."""
+    """The configuration beside OpenTelemetry's sampler, ready to use."""
 
     rules: tuple[Rule, ...] = ()
     destinations: tuple[DestinationRate, ...] = ()
-    """Those in use that take traces; none: whoever there is gets what the head records."""
+    """Destinations for traces; if empty, every destination gets what the head records."""
     tail: bool = False
 
-    def shared(self, rand: float, head: float, allowed: bool) -> tuple[bool, bool, frozenset[str], float]:
-        """Who gets a trace with ``rand`` at the head's rate: anybody, Sentry, all others but these; Sentry's rate.
-
-        Nobody unless ``allowed``. A trace that no destination wants is not recorded.
-        """
+    def recipients(self, rand: float, head: float, allowed: bool) -> Recipients:
+        """Who gets a trace with the random number ``rand`` at the rate ``head``; nobody unless ``allowed``."""
         if not self.destinations:
             sampled = allowed and rand < head
-            return sampled, sampled, NOBODY, head
-        anybody, sentry, sentry_rate = False, None, head
+            return Recipients(sampled, sampled, NO_DESTINATIONS, head)
+        sampled, sentry, sentry_rate = False, None, head
         excluded: set[str] = set()
         for each in self.destinations:
             rate = each.rate(head)
             wanted = allowed and rand < rate
-            anybody = anybody or wanted
-            if each.name in SENTRY:
+            sampled = sampled or wanted
+            if each.name in SENTRY_DESTINATIONS:
                 sentry, sentry_rate = wanted, rate
             elif not wanted:
                 excluded.add(each.name)
-        # Without Sentry in use, `sentry-trace` says what `traceparent` says.
-        return (
-            anybody,
-            anybody if sentry is None else sentry,
-            frozenset(excluded) if excluded else NOBODY,
-            sentry_rate,
-        )
+        # Without Sentry, `sentry-trace` repeats the flag of `traceparent`.
+        is_for_sentry = sampled if sentry is None else sentry
+        return Recipients(sampled, is_for_sentry, frozenset(excluded) if excluded else NO_DESTINATIONS, sentry_rate)
 
-    def followed(self, rand: float) -> tuple[bool, frozenset[str], float]:
-        """The same where a caller has recorded the trace: each destination's share still holds.
+    def recipients_below(self, rand: float, sampled: bool) -> Recipients:
+        """Who gets a trace that a caller has sampled, or not: each destination's share still applies.
 
-        Whether Sentry gets it, all others but which; Sentry's rate. Pressure is the head's to heed: a trace that
-        others record already is not to have a hole here.
+        Pressure does not: the callers record the trace already, and this service's part would be missing.
         """
-        sentry, sentry_rate, excluded = True, 1.0, NOBODY
+        sentry, sentry_rate, excluded = True, 1.0, NO_DESTINATIONS
         for each in self.destinations:
             if each.share >= 1.0:
                 continue
-            if each.name in SENTRY:
+            if each.name in SENTRY_DESTINATIONS:
                 sentry, sentry_rate = rand < each.share, each.share
             elif rand >= each.share:
                 excluded |= {each.name}
-        return sentry, excluded, sentry_rate
+        return Recipients(sampled, sampled and sentry, excluded, sentry_rate)

@@ -1,11 +1,11 @@
-"""At most so many traces a second: steady under a burst, and honest about the share that was kept."""
+"""A bound on traces a second that stays steady under a burst and reports the share of traces that it keeps."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from brain_otel.runtime.fork import reset_in_child
 
@@ -13,57 +13,66 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+class Grant(NamedTuple):
+    """The answer to one more trace."""
+
+    rate: float
+    """The trace is recorded if its random number is below this rate, and it is allowed."""
+    share: float = 1.0
+    """The share of the traces below the rate that the bound allows."""
+    allowed: bool = True
+
+
 class RateLimit:
     """Lowers a rate so that ``per_second`` traces pass, and never more than that in any second.
 
-    The rate follows from how many come: it is known before the dice are thrown, so each that is kept stands for one
-    over it. What chance lets through beyond the bound is refused, and the next one that is kept stands for it too: so
-    what was kept, extrapolated, is what came. Like OpenTelemetry's consistent rate limiting, with a hard bound added.
+    The rate follows from the number of arrivals and is known before the trace is decided on, so each trace that is
+    kept represents one over the rate. Traces that chance selects beyond the bound are rejected; the next trace that
+    is kept represents them too. The traces that are kept, extrapolated, give the number that arrived.
+    OpenTelemetry's consistent rate limiting works alike, without the hard bound.
 
     Args:
-        per_second: The bound, above 0; below 1 it is one in so many seconds.
-        clock: Seconds, monotonic.
+        per_second: The bound, above 0; below 1 it is one trace in several seconds.
+        clock: Returns monotonic seconds.
     """
 
     def __init__(self, per_second: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._most = max(1, int(per_second))
-        self._window = self._most / per_second
+        self._bound = max(1, int(per_second))
+        self._window = self._bound / per_second
         self._clock = clock
         self._reset()
         reset_in_child(self)
 
     def _reset(self) -> None:
         self._lock = threading.RLock()
-        self._began = self._clock()
-        self._before = self._arrived = 0
-        self._kept: deque[float] = deque(maxlen=self._most)
-        self._owed = 0.0
+        self._window_start = self._clock()
+        self._previous_arrivals = self._arrivals = 0
+        self._kept: deque[float] = deque(maxlen=self._bound)
+        self._rejected = 0.0
+        """Arrivals that the rejected traces since the last kept one represent."""
 
-    def ask(self, rand: float, rate: float) -> tuple[float, float, bool]:
-        """The rate for one more trace, with its random number, where without the limit it would be ``rate``.
-
-        Returns the rate to compare with, the share of it that the bound lets pass, and whether it lets this one.
-        """
+    def ask(self, rand: float, rate: float) -> Grant:
+        """The rate for one more trace with the random number ``rand``; without the limit it would be ``rate``."""
         with self._lock:
             now = self._clock()
-            threshold = min(rate, self._most / self._arrivals(now))
-            granted = 1.0 / (1.0 + threshold * self._owed)
+            threshold = min(rate, self._bound / self._count_arrival(now))
+            share = 1.0 / (1.0 + threshold * self._rejected)
             if rand >= threshold:
-                return threshold, granted, True
-            if len(self._kept) == self._most and now - self._kept[0] < self._window:
-                self._owed += 1.0 / threshold
-                return threshold, granted, False
+                return Grant(threshold, share)
+            if len(self._kept) == self._bound and now - self._kept[0] < self._window:
+                self._rejected += 1.0 / threshold
+                return Grant(threshold, share, allowed=False)
             self._kept.append(now)
-            self._owed = 0.0
-            return threshold, granted, True
+            self._rejected = 0.0
+            return Grant(threshold, share)
 
-    def _arrivals(self, now: float) -> float:
-        """How many came in the last window, this one too: what is left of the one before, and this one's."""
-        gone = (now - self._began) / self._window
-        if gone >= 1.0:
-            self._before = self._arrived if gone < 2.0 else 0
-            self._arrived = 0
-            self._began += int(gone) * self._window
-            gone -= int(gone)
-        self._arrived += 1
-        return self._before * (1.0 - gone) + self._arrived
+    def _count_arrival(self, now: float) -> float:
+        """The arrivals of the last window, with this one: this window's, and the rest of the previous window's."""
+        elapsed = (now - self._window_start) / self._window
+        if elapsed >= 1.0:
+            self._previous_arrivals = self._arrivals if elapsed < 2.0 else 0
+            self._arrivals = 0
+            self._window_start += int(elapsed) * self._window
+            elapsed -= int(elapsed)
+        self._arrivals += 1
+        return self._previous_arrivals * (1.0 - elapsed) + self._arrivals

@@ -1,11 +1,11 @@
-"""Rules: for which traces another rate holds, by what is known when the local root starts."""
+"""Rules: another rate for the traces whose local root starts with certain attributes."""
 
 from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Any
 
-from brain_otel.sampling.rate_limit import RateLimit
+from brain_otel.sampling.rate_limit import Grant, RateLimit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ _PIECE = re.compile(r"(\*|\?|\{[^{}]*\})")
 
 
 class Rule:
-    """One rule of the configuration, ready to match."""
+    """One rule of the configuration."""
 
     def __init__(self, settings: RuleSettings) -> None:
         self.rate = settings.rate
@@ -26,16 +26,16 @@ class Rule:
         self._attributes = tuple((name, pattern(text)) for name, text in settings.attributes.items())
 
     def matches(self, attributes: Mapping[str, Any]) -> bool:
-        """Whether it holds for a root span with these attributes."""
+        """Whether it applies to a root span with these attributes."""
         if self._method is not None and self._method != _method(attributes):
             return False
-        if self._route is not None and not _is_at(self._route, attributes):
+        if self._route is not None and not _matches_route(self._route, attributes):
             return False
-        return all(_is_like(expected, attributes.get(name)) for name, expected in self._attributes)
+        return all(_matches_value(expected, attributes.get(name)) for name, expected in self._attributes)
 
-    def ask(self, rand: float) -> tuple[float, float, bool]:
-        """The rate to compare ``rand`` with, the share of it that a limit lets pass, whether it lets this one."""
-        return (self.rate, 1.0, True) if self._limit is None else self._limit.ask(rand, self.rate)
+    def ask(self, rand: float) -> Grant:
+        """The rate for one more trace, and whether the rule's limit allows the trace."""
+        return Grant(self.rate) if self._limit is None else self._limit.ask(rand, self.rate)
 
 
 def compiled(rules: Sequence[RuleSettings], environment: str) -> tuple[Rule, ...]:
@@ -45,7 +45,7 @@ def compiled(rules: Sequence[RuleSettings], environment: str) -> tuple[Rule, ...
 
 
 def pattern(text: str, *, route: bool = False) -> re.Pattern[str]:
-    """``*`` stands for anything, ``?`` for one character and, in a route, ``{name}`` for what is between slashes."""
+    """Compile ``*`` (anything), ``?`` (one character) and, in a route, ``{name}`` (one part of a path)."""
     pieces = []
     for piece in _PIECE.split(text):
         if piece in ("*", "?"):
@@ -62,8 +62,8 @@ def _method(attributes: Mapping[str, Any]) -> str | None:
     return str(method).upper() if method is not None else None
 
 
-def _is_at(expected: re.Pattern[str], attributes: Mapping[str, Any]) -> bool:
-    """Whether the route or the path matches; FastAPI's own spans do not know the route when they start."""
+def _matches_route(expected: re.Pattern[str], attributes: Mapping[str, Any]) -> bool:
+    """Whether the route or the path matches; a span of FastAPI's own has no route when it starts."""
     for name in ("http.route", "url.path", "http.target"):
         value = attributes.get(name)
         if value is not None and expected.fullmatch(str(value).partition("?")[0]):
@@ -71,10 +71,10 @@ def _is_at(expected: re.Pattern[str], attributes: Mapping[str, Any]) -> bool:
     return False
 
 
-def _is_like(expected: re.Pattern[str], value: Any) -> bool:
-    """Whether the value, or one of several, matches as text."""
+def _matches_value(expected: re.Pattern[str], value: Any) -> bool:
+    """Whether the text of ``value`` matches, or that of one of its items."""
     if isinstance(value, (list, tuple)):
-        return any(_is_like(expected, each) for each in value)
+        return any(_matches_value(expected, each) for each in value)
     if value is None:
         return False
     return expected.fullmatch(str(value).lower() if isinstance(value, bool) else str(value)) is not None

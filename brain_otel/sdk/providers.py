@@ -1,7 +1,7 @@
-"""OpenTelemetry's providers for a file of the usual form, as ``opentelemetry.configuration`` would make them.
+"""Creates OpenTelemetry's providers for a file of the simple form, as ``opentelemetry.configuration`` would.
 
-Like it, this reads none of the variables that the specification has for a set-up without a file: what the file does
-not say has the specification's default.
+Neither reads the variables that the specification defines for a set-up without a file: the specification's defaults
+apply to what the file leaves out.
 """
 
 from __future__ import annotations
@@ -15,11 +15,16 @@ from opentelemetry import trace
 from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.propagate import set_global_textmap
 from opentelemetry.propagators.composite import CompositePropagator
-
-# What every resource says of the SDK. There is a public way to it, which reads the variables for a resource.
-from opentelemetry.sdk.resources import _DEFAULT_RESOURCE, SERVICE_NAME, Resource
+from opentelemetry.sdk.resources import (
+    SERVICE_NAME,
+    TELEMETRY_SDK_LANGUAGE,
+    TELEMETRY_SDK_NAME,
+    TELEMETRY_SDK_VERSION,
+    Resource,
+)
 from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased, TraceIdRatioBased
+from opentelemetry.sdk.version import __version__
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 if TYPE_CHECKING:
@@ -40,7 +45,7 @@ _EXPORT_TIMEOUT = 30_000
 
 
 def configure_simple_form(document: Mapping[str, Any]) -> None:
-    """Make the providers of ``document`` and set them; its readers hold their exporters."""
+    """Create the providers of ``document``, whose metric readers hold their exporters, and make them global."""
     propagator = _propagator(document.get("propagator"))
     resource = _resource(document.get("resource") or {})
     trace.set_tracer_provider(_tracer_provider(document.get("tracer_provider") or {}, resource))
@@ -52,15 +57,21 @@ def configure_simple_form(document: Mapping[str, Any]) -> None:
 
 
 def _resource(given: Mapping[str, Any]) -> Resource:
-    program = os.path.basename(sys.executable or "")  # noqa: PTH119 - as OpenTelemetry has it
+    """The resource of the file; the public `Resource.create()` would add the variables for a resource."""
+    program = os.path.basename(sys.executable or "")  # noqa: PTH119 - as OpenTelemetry does
     name = f"unknown_service:{program}" if program else "unknown_service"
-    attributes: dict[str, Any] = {}
+    attributes: dict[str, Any] = {
+        TELEMETRY_SDK_LANGUAGE: "python",
+        TELEMETRY_SDK_NAME: "opentelemetry",
+        TELEMETRY_SDK_VERSION: __version__,
+        SERVICE_NAME: name,
+    }
     for pair in str(given.get("attributes_list") or "").split(","):
         if pair.strip():
             key, _, value = pair.partition("=")
             attributes[key.strip()] = unquote(value.strip())
     attributes.update({each["name"]: each["value"] for each in given.get("attributes") or ()})
-    return _DEFAULT_RESOURCE.merge(Resource({SERVICE_NAME: name})).merge(Resource(attributes))
+    return Resource(attributes)
 
 
 def _tracer_provider(given: Mapping[str, Any], resource: Resource) -> TracerProvider:

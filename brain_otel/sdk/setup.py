@@ -1,11 +1,15 @@
-"""OpenTelemetry's SDK as the settings say: providers, sampler, propagator, and the destinations attached to them."""
+"""Sets up OpenTelemetry's SDK as the settings say: providers, sampler and propagator."""
 
 from __future__ import annotations
 
+import copy
+import json
 import logging
 import os
 import sys
+import tempfile
 import traceback
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace as otel_trace
@@ -16,10 +20,12 @@ from opentelemetry.propagators.textmap import CarrierT, Getter, default_getter
 from opentelemetry.sdk.trace import TracerProvider
 
 from brain_otel.configuration.error import ConfigurationError, reason
+from brain_otel.runtime.guard import guarded
 from brain_otel.sampling.context import DecidedIds
 from brain_otel.sampling.head import HeadSampler
-from brain_otel.sdk.pipeline import create_plan
+from brain_otel.sdk.pipeline import create_policy
 from brain_otel.sdk.providers import METRIC_EXPORTER, configure_simple_form
+from brain_otel.sdk.resource import with_instance_id
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricExporter
@@ -30,15 +36,18 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _BLOCKS = "opentelemetry.configuration._"
+
 SEMANTIC_CONVENTIONS = "OTEL_SEMCONV_STABILITY_OPT_IN"
-"""The variable that chooses them."""
+"""The variable that chooses between the stable and the old semantic conventions."""
+
+_exporters: ContextVar[list[MetricExporter]] = ContextVar("brain_otel.sdk.exporters")
+"""The exporters to which a file's metric readers refer by number; see :func:`_load_file`."""
 
 
 class NoPropagator(CompositePropagator):
-    """Reads and writes nothing, as a file without ``propagator`` asks.
+    """Reads and writes nothing, for a file without ``propagator``.
 
-    Upstream's empty composite gives ``None`` for a context, which instrumentations attach all the same: then every
-    request fails.
+    Upstream's empty composite returns ``None`` for a context. Instrumentations attach it, and every request fails.
     """
 
     def extract(
@@ -47,31 +56,30 @@ class NoPropagator(CompositePropagator):
         context: Context | None = None,
         getter: Getter[CarrierT] = default_getter,  # noqa: ARG002
     ) -> Context:
-        """Give ``context``, or an empty one."""
+        """``context``, or an empty one."""
         return Context() if context is None else context
 
 
 def configure_opentelemetry(settings: Settings, destinations: tuple[IsolatedDestination, ...] = ()) -> TracerProvider:
-    """Set OpenTelemetry up as its part of the file says; the tracer provider that is then global.
+    """Set OpenTelemetry up as its part of the file says, and return the tracer provider, which is then global.
 
-    The metric exporters among ``destinations`` become part of the readers that the file describes.
+    The metric exporters of ``destinations`` go into the readers of the file.
 
     Raises:
-        ConfigurationError: the file asks for what is not there, or another tracer provider has been set.
+        ConfigurationError: the SDK or a plugin cannot create what the file says, or another tracer provider is set.
     """
     prefer_stable_semantic_conventions()
-    before = otel_trace.get_tracer_provider()
-    if isinstance(before, TracerProvider):
+    if isinstance(otel_trace.get_tracer_provider(), TracerProvider):
         raise ConfigurationError(
             "OpenTelemetry's tracer provider is set already; allowed: brain_otel.setup() before, and instead of, "
             "any other OpenTelemetry set-up"
         )
     try:
         document = _upstream_document(settings.document, destinations)
-        (configure_simple_form if settings.simple_form else _configure_any)(document)
+        (configure_simple_form if settings.simple_form else _configure_any_form)(document)
     except Exception as error:
         raise ConfigurationError(
-            f"{settings.source}: {_block(error)} cannot be made ({reason(error)}); "
+            f"{settings.source}: {_failed_block(error)} cannot be made ({reason(error)}); "
             "allowed: what OpenTelemetry's SDK and the installed plugins can make"
         ) from None
     provider = otel_trace.get_tracer_provider()
@@ -82,33 +90,14 @@ def configure_opentelemetry(settings: Settings, destinations: tuple[IsolatedDest
     if get_global_textmap().extract({}) is None:
         set_global_textmap(NoPropagator([]))
     provider.id_generator = DecidedIds(provider.id_generator)  # type: ignore[assignment]  # the SDK means any generator
-    provider.sampler = HeadSampler(provider.sampler, create_plan(settings, destinations))
+    provider.sampler = HeadSampler(provider.sampler, create_policy(settings, destinations))
     return provider
 
 
-def _configure_any(document: dict[str, Any]) -> None:
-    """Let OpenTelemetry configure itself, which it can from every file there is, and takes its time to."""
-    from opentelemetry.configuration import configure_sdk
-    from opentelemetry.configuration._propagator import create_propagator
-
-    # The loader's public function reads the file and os.environ itself; ours have been read, checked against the
-    # same schema and relieved of what upstream does not know. Only the conversion is left; a test pins it.
-    from opentelemetry.configuration.file._loader import _dict_to_model
-
-    model = _dict_to_model(document)
-    create_propagator(model.propagator)  # upstream comes to it last, when the providers are set for good
-    configure_sdk(model)
-
-
-def create_metric_exporter(exporter: MetricExporter) -> MetricExporter:
-    """Return ``exporter``: upstream takes a metric exporter only from an entry point, which this is."""
-    return exporter
-
-
 def prefer_stable_semantic_conventions() -> None:
-    """Choose the stable conventions for HTTP and databases unless the user chose.
+    """Choose the stable conventions for HTTP and databases, unless the user has chosen.
 
-    The one place that adds to ``os.environ``: contrib reads this variable and nothing else.
+    This is the only place that writes to ``os.environ``: contrib reads the choice from nowhere else.
     """
     contrib = sys.modules.get("opentelemetry.instrumentation._semconv")
     stability = getattr(contrib, "_OpenTelemetrySemanticConventionStability", None)
@@ -121,20 +110,79 @@ def prefer_stable_semantic_conventions() -> None:
     os.environ.setdefault(SEMANTIC_CONVENTIONS, "http,database")
 
 
-def _block(error: Exception) -> str:
-    """The file's block that OpenTelemetry worked on: it has a module for each, and its errors do not tell."""
+def create_metric_exporter(exporter: MetricExporter | int) -> MetricExporter:
+    """Return ``exporter``, or the one with this number.
+
+    Upstream takes a metric exporter only from an entry point; this function is ours.
+    """
+    return _exporters.get()[exporter] if isinstance(exporter, int) else exporter
+
+
+def _configure_any_form(document: dict[str, Any]) -> None:
+    """Let OpenTelemetry configure itself, which takes longer than :func:`configure_simple_form`."""
+    from opentelemetry.configuration import configure_sdk
+
+    model = _create_model(document)
+    _check_propagator(model)
+    configure_sdk(model)
+
+
+def _create_model(document: dict[str, Any]) -> Any:
+    """Convert ``document`` for ``configure_sdk``.
+
+    The public loader would read the file and the environment again. We have read them, checked the file against the
+    same schema, and removed our own parts. Only the conversion is left, which has no public function.
+    """
+    try:
+        from opentelemetry.configuration.file._loader import _dict_to_model
+    except ImportError:
+        return _load_file(document)
+    return _dict_to_model(document)
+
+
+def _load_file(document: dict[str, Any]) -> Any:
+    """Convert ``document`` with the public loader, from a temporary file; exporters become numbers in it."""
+    from opentelemetry.configuration.file import load_config_file
+
+    exporters: list[MetricExporter] = []
+
+    def number_of(exporter: MetricExporter) -> int:
+        exporters.append(exporter)
+        return len(exporters) - 1
+
+    text = json.dumps(document, default=number_of).replace("$", "$$")  # the loader replaces ${...}
+    _exporters.set(exporters)
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+        file.write(text)
+        file.flush()
+        return load_config_file(file.name)
+
+
+def _check_propagator(model: Any) -> None:
+    """Raise for a wrong propagator now: upstream creates it last, after it has set the providers for good."""
+    try:
+        from opentelemetry.configuration._propagator import create_propagator
+    except ImportError:
+        return
+    create_propagator(model.propagator)
+
+
+def _failed_block(error: Exception) -> str:
+    """The block of the file that raised ``error``; upstream has a module for each, and no error names it."""
     names = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
     blocks = [name.removeprefix(_BLOCKS) for name in names if name.startswith(_BLOCKS)]
     return next((block for block in blocks if block not in ("sdk", "conversion", "common")), "a block")
 
 
 def _upstream_document(document: Any, destinations: tuple[IsolatedDestination, ...]) -> Any:
-    """A copy of ``document`` in which our metric readers hold their exporters.
+    """A copy of ``document`` with our exporters in its metric readers, and this process's id.
 
-    What nobody takes is left out: a reader whose destination is off, a provider without a reader or a destination.
+    It leaves out a reader whose destination is off, and a provider without a reader or a destination.
     """
     exporters = {each.index: each.metric_exporter for each in destinations if each.metric_exporter is not None}
-    copied = _copied(document)
+    copied = copy.deepcopy(document)
+    with guarded("adding the instance id"):
+        copied["resource"] = with_instance_id(copied.get("resource") or {})
     readers = []
     for index, reader in enumerate((copied.get("meter_provider") or {}).get("readers") or []):
         periodic = reader.get("periodic") or {}
@@ -150,12 +198,3 @@ def _upstream_document(document: Any, destinations: tuple[IsolatedDestination, .
     if not any(each.log_record_processor for each in destinations):
         copied.pop("logger_provider", None)
     return copied
-
-
-def _copied(value: Any) -> Any:
-    """A deep copy of plain data, as dicts and lists that upstream may change."""
-    if isinstance(value, dict):
-        return {key: _copied(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_copied(item) for item in value]
-    return value

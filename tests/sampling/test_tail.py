@@ -43,7 +43,7 @@ def keeping() -> Iterator[Any]:
 
         def create(rate: float = 0.0, shares: Any = None, **tail: Any) -> Service:
             service = Service(rate, shares=shares, tail=TailSettings(**tail))
-            configure_listeners((service.tail.listener,))
+            configure_listeners((service.tail,))
             stack.callback(configure_listeners, ())
             stack.callback(service.tail.stop)
             return service
@@ -73,11 +73,11 @@ class TestWhatIsKept:
         assert root.is_recording()
         assert not root.get_span_context().trace_flags.sampled
         service.child(root).end()
-        assert (service.tail.traces, service.tail.spans) == (1, 2)
+        assert (len(service.tail.buffer), service.tail.buffer.spans) == (1, 2)
         root.end()
         assert service["sentry"].started == service["sentry"].ended == []
-        assert (service.tail.traces, service.tail.spans, service.tail.bytes) == (0, 0, 0)
-        assert service.tail.lost_traces == 0
+        assert (len(service.tail.buffer), service.tail.buffer.spans, service.tail.buffer.bytes) == (0, 0, 0)
+        assert service.tail.evicted_traces == 0
 
     def test_a_root_that_fails_is_kept_with_all_before_it(self, keeping: Any) -> None:
         """Every span, flagged as sampled, in the order in which they ended."""
@@ -93,7 +93,7 @@ class TestWhatIsKept:
         assert all(flags(span) for span in seen.ended)
         assert [kept_by(span) for span in seen.ended] == [None, None, "error"]
         assert (seen.ended[2].attributes or {})["a"] == 1
-        assert (service.tail.traces, service.tail.spans, service.tail.bytes) == (0, 0, 0)
+        assert (len(service.tail.buffer), service.tail.buffer.spans, service.tail.buffer.bytes) == (0, 0, 0)
 
     def test_a_child_that_fails_is_a_reason_too(self, keeping: Any) -> None:
         """What comes after goes its way at once; the root says why."""
@@ -208,7 +208,7 @@ class TestWithTheHead:
         root = service.root()
         service.child(root).end()
         assert service["sentry"].names == ["child"]
-        assert service.tail.traces == 0
+        assert len(service.tail.buffer) == 0
         fail(root)
         root.end()
         assert kept_by(service["sentry"].ended[1]) == "error"
@@ -242,13 +242,13 @@ class TestBounds:
         """Counted, and told of once."""
         service = keeping(max_traces=3)
         roots = [service.root(f"root {number}") for number in range(5)]
-        assert (service.tail.traces, service.tail.spans) == (3, 3)
-        assert (service.tail.lost_traces, service.tail.lost_spans) == (2, 2)
+        assert (len(service.tail.buffer), service.tail.buffer.spans) == (3, 3)
+        assert (service.tail.evicted_traces, service.tail.evicted_spans) == (2, 2)
         assert len([each for each in caplog.records if "max_traces" in each.message]) == 1
         for each in roots:
             each.end()
         assert service["sentry"].ended == []
-        assert service.tail.traces == 0
+        assert len(service.tail.buffer) == 0
 
     def test_one_that_takes_a_quarter_of_all_room_goes_first(self, keeping: Any) -> None:
         """And not those that are older and small."""
@@ -256,12 +256,12 @@ class TestBounds:
         small = [service.root() for _ in range(30)]
         big = service.root()
         spans = [service.child(big) for _ in range(15)]
-        assert decision(big).given_up
-        assert not any(decision(each).given_up for each in small)
-        assert service.tail.spans == 30
+        assert decision(big).is_evicted
+        assert not any(decision(each).is_evicted for each in small)
+        assert service.tail.buffer.spans == 30
         for each in (*spans, big, *small):
             each.end()
-        assert service.tail.spans == 0
+        assert service.tail.buffer.spans == 0
 
     def test_bytes_are_bounded(self, keeping: Any) -> None:
         """Attributes count, whether they came at the start or later."""
@@ -271,8 +271,8 @@ class TestBounds:
             late = service.child(root)
             late.set_attribute("text", "y" * 4_000)
             late.end()
-            assert service.tail.bytes <= 100_000, number
-        assert 0 < service.tail.traces < 10
+            assert service.tail.buffer.bytes <= 100_000, number
+        assert 0 < len(service.tail.buffer) < 10
 
     @pytest.mark.parametrize("bounds", [{"max_bytes": 1}, {"max_spans": 1}, {"max_traces": 1}])
     def test_bounds_that_hold_next_to_nothing_lose_no_root_that_fails(self, keeping: Any, bounds: Any) -> None:
@@ -284,7 +284,7 @@ class TestBounds:
             fail(root)
             root.end()
         assert [name for name in service["sentry"].names if name != "child"] == ["root 0", "root 1", "root 2"]
-        assert (service.tail.traces, service.tail.spans, service.tail.bytes) == (0, 0, 0)
+        assert (len(service.tail.buffer), service.tail.buffer.spans, service.tail.buffer.bytes) == (0, 0, 0)
 
     def test_what_was_given_up_is_kept_when_it_fails(self, keeping: Any) -> None:
         """Its earlier spans are lost, its root and what comes after are not; each is told of once."""
@@ -294,7 +294,7 @@ class TestBounds:
             trace.start(root, None)
             service.child(root, "lost").end()
             service.root("crowds it out")
-            assert decision(root).given_up
+            assert decision(root).is_evicted
             failing = service.child(root, "failing")
             fail(failing)
             failing.end()
@@ -322,9 +322,9 @@ class TestBounds:
         service = keeping(max_age=0.05)
         root = service.root()
         deadline = time.monotonic() + 10.0
-        while service.tail.traces and time.monotonic() < deadline:
+        while len(service.tail.buffer) and time.monotonic() < deadline:
             time.sleep(0.01)
-        assert (service.tail.traces, service.tail.lost_traces) == (0, 1)
+        assert (len(service.tail.buffer), service.tail.evicted_traces) == (0, 1)
         fail(root)
         root.end()
         assert service["sentry"].names == ["root"]
@@ -336,9 +336,9 @@ class TestBounds:
         service.child(root, "abandoned")
         root.end()
         deadline = time.monotonic() + 10.0
-        while service.tail.traces and time.monotonic() < deadline:
+        while len(service.tail.buffer) and time.monotonic() < deadline:
             time.sleep(0.01)
-        assert (service.tail.traces, service.tail.lost_traces) == (0, 0)
+        assert (len(service.tail.buffer), service.tail.evicted_traces) == (0, 0)
 
     def test_size_counts_texts_wherever_they_are(self) -> None:
         """Attributes, events and links."""
@@ -383,18 +383,16 @@ def test_ten_thousand_local_traces_with_abandoned_spans_stay_in_bounds(keeping: 
         with ThreadPoolExecutor(4) as threads:
             for opened in threads.map(open_some, range(0, LOCAL_TRACES, 100)):
                 roots += opened
-                assert service.tail.traces <= 4_000
-                assert service.tail.spans <= 8_000
-                highest = max(highest, service.tail.bytes)
+                assert len(service.tail.buffer) <= 4_000
+                assert service.tail.buffer.spans <= 8_000
+                highest = max(highest, service.tail.buffer.bytes)
         assert len(roots) == LOCAL_TRACES
-        held = service.tail.bytes
+        held = service.tail.buffer.bytes
         assert 0 < held <= highest <= bound
         # What the test itself holds, the roots, is not the tail's; it is measured with nothing waiting.
         gc.collect()
         with_tail = tracemalloc.get_traced_memory()[0] - before
-        waiting = service.tail._waiting.copy()
-        service.tail._waiting.clear()
-        del waiting
+        service.tail.stop()
         gc.collect()
         without = tracemalloc.get_traced_memory()[0] - before
         assert with_tail - without <= held
@@ -411,7 +409,7 @@ def test_no_error_among_ten_thousand_is_lost(keeping: Any) -> None:
         root = service.root(f"root {number}")
         service.child(root, "abandoned")
         roots.append(root)
-    assert service.tail.traces <= 1_000
+    assert len(service.tail.buffer) <= 1_000
     failed = set(range(0, LOCAL_TRACES, 10))
 
     def end(numbers: range) -> None:
@@ -464,7 +462,7 @@ def test_a_forked_child_starts_empty(keeping: Any) -> None:
     """What waits is the parent's; the lock may have been held."""
     service = keeping()
     service.root()
-    assert service.tail.traces == 1
+    assert len(service.tail.buffer) == 1
     with service.tail._lock:
         pid = os.fork()
         if pid == 0:
@@ -472,11 +470,11 @@ def test_a_forked_child_starts_empty(keeping: Any) -> None:
                 ours = service.root()
                 fail(ours)
                 ours.end()
-                os._exit(0 if service["sentry"].names == ["root"] and service.tail.traces == 0 else 1)
+                os._exit(0 if service["sentry"].names == ["root"] and len(service.tail.buffer) == 0 else 1)
             finally:
                 os._exit(2)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-    assert service.tail.traces == 1
+    assert len(service.tail.buffer) == 1
 
 
 def test_the_head_of_a_kept_trace_has_its_number(keeping: Any) -> None:

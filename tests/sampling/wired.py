@@ -11,7 +11,7 @@ from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 from brain_otel.configuration.loading import read_settings
 from brain_otel.events.listeners import configure_listeners
 from brain_otel.sampling.head import HeadSampler
-from brain_otel.sdk.pipeline import attach, create_destinations, create_plan, give_up
+from brain_otel.sdk.pipeline import connect_destinations, create_destinations, create_policy, discard_destinations
 from tests.support.ingest import Envelope, SentryIngest
 
 FILE = """
@@ -61,9 +61,9 @@ class Wired:
         self.destinations = create_destinations(settings)
         ratio = settings.document["tracer_provider"]["sampler"]["parent_based"]["root"]["trace_id_ratio_based"]
         configured = ParentBased(TraceIdRatioBased(ratio["ratio"]))
-        self.sampler = HeadSampler(configured, create_plan(settings, self.destinations))
+        self.sampler = HeadSampler(configured, create_policy(settings, self.destinations))
         self.provider = TracerProvider(sampler=self.sampler, id_generator=self.ids, shutdown_on_exit=False)
-        self.attached = attach(self.destinations, self.provider, settings.sampling)
+        self.attached = connect_destinations(self.destinations, self.provider, settings.sampling)
         every = [each.destination.listener for each in (*self.attached, *self.destinations)]
         configure_listeners(tuple(each for each in every if each is not None))
         self.tracer = self.provider.get_tracer("test")
@@ -74,7 +74,7 @@ class Wired:
 
     def close(self) -> None:
         configure_listeners(())
-        give_up((*self.destinations, *self.attached))
+        discard_destinations((*self.destinations, *self.attached))
 
     def envelopes(self, kind: str) -> list[Envelope]:
         """Give the envelopes that hold an event or a transaction."""
