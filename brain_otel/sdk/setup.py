@@ -150,12 +150,19 @@ def _load_file(document: dict[str, Any]) -> Any:
         exporters.append(exporter)
         return len(exporters) - 1
 
-    text = json.dumps(document, default=number_of).replace("$", "$$")  # the loader replaces ${...}
+    providers = [name for name in ("tracer_provider", "logger_provider") if name in document]
+    # The schema wants a processor.
+    placeholder: dict[str, Any] = {"processors": [{"simple": {"exporter": {"console": {}}}}]}
+    filled = document | {name: {**document[name], **placeholder} for name in providers}
+    text = json.dumps(filled, default=number_of).replace("$", "$$")  # the loader replaces ${...}
     _exporters.set(exporters)
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
         file.write(text)
         file.flush()
-        return load_config_file(file.name)
+        model = load_config_file(file.name)
+    for name in providers:
+        getattr(model, name).processors = []
+    return model
 
 
 def _check_propagator(model: Any) -> None:
