@@ -12,12 +12,11 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace as otel_trace
-from opentelemetry.trace import Status, StatusCode
 
 from brain_otel.events.attributes import attribute_value
 from brain_otel.events.error_rules import ASKED_FOR
 from brain_otel.events.listeners import Message, listeners
-from brain_otel.events.report import SEVERITIES, emit_log, report_exception
+from brain_otel.events.report import SEVERITIES, emit_log, record_error, report_exception
 from brain_otel.runtime.guard import guarded
 from brain_otel.traces import local_trace
 
@@ -46,7 +45,7 @@ def capture_exception(error: BaseException | Any | None = None, **context: Any) 
         found = error if error is not None else sys.exc_info()[1]
         if isinstance(found, BaseException):
             with guarded("recording an exception on its span"):
-                _record_on_span(found)
+                record_error(otel_trace.get_current_span(), found)
             return report_exception(found, handled=True, mechanism=ASKED_FOR, context=context)
         if found is not None:
             return capture_message(str(found), level="error", **context)
@@ -156,13 +155,6 @@ def _level(level: str) -> str:
     name = str(level).lower()
     name = _LEVEL_NAMES.get(name, name)
     return name if name in SEVERITIES else "info"
-
-
-def _record_on_span(error: BaseException) -> None:
-    span = otel_trace.get_current_span()
-    if span.is_recording():
-        span.record_exception(error)
-        span.set_status(Status(StatusCode.ERROR, f"{type(error).__name__}: {attribute_value(error)}"))
 
 
 def _local_root() -> Span | None:

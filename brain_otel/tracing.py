@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 from opentelemetry import trace as otel_trace
@@ -12,6 +11,8 @@ from opentelemetry.trace import INVALID_SPAN, Status, StatusCode
 
 from brain_otel.events.attributes import attribute_value
 from brain_otel.events.listeners import local_trace_entered
+from brain_otel.events.report import record_error
+from brain_otel.runtime.context import Attachment
 from brain_otel.runtime.guard import guarded
 from brain_otel.traces import local_trace
 from brain_otel.traces.local_trace import LocalTrace, Name
@@ -120,15 +121,14 @@ class _Starter:
         self._name = name
         self._attributes = attributes
         self._is_transaction = transaction
-        self._entered: list[ExitStack] = []
+        self._running: list[_Running | None] = []
 
     def __enter__(self) -> Span:
-        stack = ExitStack()
-        span = Span(INVALID_SPAN)
+        running = None
         with guarded("starting a span"):
-            span = self._start(stack)
-        self._entered.append(stack)
-        return span
+            running = self._start()
+        self._running.append(running)
+        return Span(INVALID_SPAN) if running is None else running.span
 
     def __exit__(
         self,
@@ -136,15 +136,9 @@ class _Starter:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._entered:
-            # The managers on the stack let the application's exception through; any other is ours.
-            try:
-                self._entered.pop().__exit__(kind, error, traceback)
-            except BaseException as raised:
-                if raised is error:
-                    return
-                with guarded("ending a span"):
-                    raise
+        running = self._running.pop() if self._running else None
+        if running is not None:
+            running.end(error)
 
     async def __aenter__(self) -> Span:
         return self.__enter__()
@@ -178,18 +172,43 @@ class _Starter:
     def _fresh(self) -> _Starter:
         return _Starter(self._name, self._attributes, transaction=self._is_transaction)
 
-    def _start(self, stack: ExitStack) -> Span:
-        trace = None
+    def _start(self) -> _Running:
+        trace, entered = None, None
         if self._is_transaction:
             trace = local_trace.opened("transaction")
             trace.describe = lambda: Name(text=self._name, source="custom")
-            stack.enter_context(local_trace_entered(trace))
-        attributes = {key: attribute_value(value) for key, value in self._attributes.items()}
-        span = otel_trace.get_tracer(_TRACER).start_span(self._name, attributes=attributes)
+            entered = local_trace_entered(trace)
+            entered.__enter__()
+        try:
+            attributes = {key: attribute_value(value) for key, value in self._attributes.items()}
+            span = otel_trace.get_tracer(_TRACER).start_span(self._name, attributes=attributes)
+        except BaseException:
+            if entered is not None:
+                entered.__exit__(None, None, None)
+            raise
         if trace is not None:
             trace.start(span, None)
-        stack.enter_context(otel_trace.use_span(span, end_on_exit=True))
-        return Span(span, trace)
+        return _Running(Span(span, trace), Attachment(otel_trace.set_span_in_context(span)), entered)
+
+
+class _Running:
+    """A span that has started, is current, and perhaps the root of a local trace."""
+
+    def __init__(self, span: Span, attachment: Attachment, entered: local_trace_entered | None) -> None:
+        self.span = span
+        self._attachment = attachment
+        self._entered = entered
+
+    def end(self, error: BaseException | None) -> None:
+        """End the span, which ``error`` has left if there is one, and then its local trace."""
+        with guarded("ending a span"):
+            self._attachment.detach()
+            if isinstance(error, Exception):
+                record_error(self.span, error)
+            self.span.end()
+        if self._entered is not None:
+            with guarded("ending a span"):
+                self._entered.__exit__(None, error, None)
 
 
 def start_transaction(name: str, op: str = "task", **attributes: Any) -> _Starter:

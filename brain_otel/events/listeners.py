@@ -90,7 +90,7 @@ class local_trace_entered:  # noqa: N801 - a context manager, as a class because
     Exceptions of the block pass through unchanged. Exceptions of a listener are caught.
     """
 
-    __slots__ = ("_before", "_tokens", "_trace")
+    __slots__ = ("_entered", "_tokens", "_trace")
 
     def __init__(self, trace: LocalTrace) -> None:
         self._trace = trace
@@ -104,12 +104,12 @@ class local_trace_entered:  # noqa: N801 - a context manager, as a class because
                 self._tokens.append((listener, listener.on_trace_start(self._trace)))
             except Exception as error:
                 caught("starting a local trace", error)
-        self._before = local_trace.enter(self._trace)
+        self._entered = local_trace.enter(self._trace)
         return self._trace
 
     def __exit__(self, kind: object, error: BaseException | None, where: object) -> None:
         trace = self._trace
-        local_trace.leave(self._before)
+        local_trace.leave(trace, self._entered)
         if error is not None and trace.parent is None:
             with guarded("recording what ended a local trace"):
                 ended_traces.add(error, trace)

@@ -8,6 +8,7 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry._logs import SeverityNumber
+from opentelemetry.trace import Status, StatusCode
 
 from brain_otel.events.attributes import attribute_value, error_attributes
 from brain_otel.events.error_rules import ASKED_FOR, error_rules
@@ -20,6 +21,8 @@ from brain_otel.traces import local_trace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from opentelemetry.trace import Span
 
 
 SEVERITIES = {
@@ -64,6 +67,19 @@ def report_exception(
                 listener.on_exception(failure)
         return event_id
     return None
+
+
+def status_of(error: BaseException) -> Status:
+    """The status of a span that ended with ``error``, in OpenTelemetry's form."""
+    return Status(StatusCode.ERROR, f"{type(error).__name__}: {attribute_value(error)}")
+
+
+def record_error(span: Span, error: BaseException) -> None:
+    """Record ``error`` on ``span``, as an event and as its status."""
+    with guarded("recording an exception on a span"):
+        if span.is_recording():
+            span.record_exception(error)
+            span.set_status(status_of(error))
 
 
 def emit_log(

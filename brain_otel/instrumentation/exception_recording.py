@@ -14,17 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace as otel_trace
-from opentelemetry.trace import Status, StatusCode
 
-from brain_otel.events.attributes import attribute_value, error_attributes
+from brain_otel.events.attributes import error_attributes
+from brain_otel.events.report import status_of
+from brain_otel.runtime.context import restore
 from brain_otel.runtime.guard import guarded
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from contextvars import Token
     from types import TracebackType
-
-    from opentelemetry.context import Context
 
     from brain_otel.runtime.patch import Patch, Patches
 
@@ -50,19 +48,6 @@ def original_exception(raised: BaseException) -> BaseException:
     return raised
 
 
-def status_of(error: BaseException) -> Status:
-    """The status of a span that ended with ``error``, in OpenTelemetry's form."""
-    return Status(StatusCode.ERROR, f"{type(error).__name__}: {attribute_value(error)}")
-
-
-def record_error(span: otel_trace.Span, error: BaseException) -> None:
-    """Record ``error`` on ``span``, as an event and as its status."""
-    with guarded("recording an exception on a span"):
-        if span.is_recording():
-            span.record_exception(error)
-            span.set_status(status_of(error))
-
-
 class UseSpan:
     """Replaces ``trace.use_span``: makes ``span`` current for a block or a function and records what it raises."""
 
@@ -76,14 +61,16 @@ class UseSpan:
         self._options = (span, end_on_exit, record_exception, set_status_on_exception)
 
     def __enter__(self) -> otel_trace.Span:
-        self._token: Token[Context] = otel_context.attach(otel_trace.set_span_in_context(self._options[0]))
+        self._before = otel_context.get_current()
+        self._entered = otel_trace.set_span_in_context(self._options[0])
+        otel_context.attach(self._entered)
         return self._options[0]
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
         span, end_on_exit, record_exception, set_status = self._options
-        otel_context.detach(self._token)
+        restore(self._entered, self._before)
         if isinstance(error, Exception):
             with guarded("recording an exception on a span"):
                 if isinstance(span, otel_trace.Span) and span.is_recording():

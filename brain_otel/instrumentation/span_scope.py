@@ -19,11 +19,11 @@ from opentelemetry.instrumentation.utils import (
 from opentelemetry.trace import NonRecordingSpan
 from opentelemetry.trace.propagation import _SPAN_KEY
 
-from brain_otel.instrumentation.exception_recording import record_error
+from brain_otel.events.report import record_error
+from brain_otel.runtime.context import restore
 from brain_otel.sampling.decision import is_dropped
 
 if TYPE_CHECKING:
-    from contextvars import Token
     from types import TracebackType
 
     from opentelemetry.context import Context
@@ -54,20 +54,22 @@ def is_excluded_call(context: Context) -> bool:
 class current:  # noqa: N801 - a context manager; a class costs less than a generator
     """Makes ``span``, started in ``context``, current for the block; records what it raises and ends the span."""
 
-    __slots__ = ("_context", "_span", "_token")
+    __slots__ = ("_before", "_context", "_entered", "_span")
 
     def __init__(self, span: Span, context: Context) -> None:
         self._span = span
         self._context = context
 
     def __enter__(self) -> Span:
-        self._token: Token[Context] = otel_context.attach(otel_trace.set_span_in_context(self._span, self._context))
+        self._before = otel_context.get_current()
+        self._entered = otel_trace.set_span_in_context(self._span, self._context)
+        otel_context.attach(self._entered)
         return self._span
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
-        otel_context.detach(self._token)
+        restore(self._entered, self._before)
         if isinstance(error, Exception):
             record_error(self._span, error)
         self._span.end()

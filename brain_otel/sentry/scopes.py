@@ -157,11 +157,12 @@ class BaseScopes:
 
 
 class EnteredScopes:
-    """The scopes of a local trace, current until :meth:`close` is called in the same context."""
+    """The scopes of a local trace, current until :meth:`close` is called."""
 
-    __slots__ = ("_current_before", "_isolation_before")
+    __slots__ = ("_current_before", "_isolation", "_isolation_before")
 
     def __init__(self, isolation: sentry_sdk.Scope, current: sentry_sdk.Scope) -> None:
+        self._isolation = isolation
         self._isolation_before = sentry_sdk.get_isolation_scope()
         self._current_before = sentry_sdk.get_current_scope()
         # `use_isolation_scope()` would fork the current scope each time.
@@ -169,7 +170,9 @@ class EnteredScopes:
         sentry_sdk.Scope.set_current_scope(current)
 
     def close(self) -> None:
-        """Restore the scopes that were current before."""
+        """Restore the scopes that were current before, unless this is another context than theirs."""
+        if sentry_sdk.get_isolation_scope() is not self._isolation:
+            return
         sentry_sdk.Scope.set_isolation_scope(self._isolation_before)
         sentry_sdk.Scope.set_current_scope(self._current_before)
 

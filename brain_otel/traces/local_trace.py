@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from opentelemetry import context as otel_context
 from opentelemetry import trace as otel_trace
 
+from brain_otel.runtime.context import restore
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -28,8 +30,8 @@ if TYPE_CHECKING:
 _KEY = otel_context.create_key("brain_otel.traces.local_trace")
 _variable: ContextVar[LocalTrace | None] = ContextVar("brain_otel.traces.local_trace", default=None)
 
-Before = tuple[Token["LocalTrace | None"], Token["Context"]]
-"""The local trace before :func:`enter`."""
+Entered = tuple[Token["LocalTrace | None"], "Context", "Context"]
+"""Restores the local trace from before :func:`enter`; the context that it made current, and the one before."""
 
 
 class Request(NamedTuple):
@@ -79,6 +81,7 @@ class LocalTrace:
         "describe_request",
         "extras",
         "failures",
+        "is_abandoned",
         "kind",
         "parent",
         "root",
@@ -117,6 +120,8 @@ class LocalTrace:
         """What became of its exceptions; kept by :mod:`brain_otel.events.failures`."""
         self.extras: dict[str, Any] = {}
         """Data that destinations keep with this trace, by key."""
+        self.is_abandoned = False
+        """True once the trace was left in another context than it was entered in, where it may still be current."""
         self.closed = closed
         """True once the code that opened the trace has left it; spans may still end."""
 
@@ -148,7 +153,10 @@ def opened(kind: str) -> LocalTrace:
 def current(context: Context | None = None) -> LocalTrace | None:
     """The local trace of OpenTelemetry's ``context`` if it has one, else of the running code, else None."""
     value = (otel_context.get_current() if context is None else context).get(_KEY)
-    return value if isinstance(value, LocalTrace) else _variable.get()
+    trace = value if isinstance(value, LocalTrace) else _variable.get()
+    while trace is not None and trace.is_abandoned:
+        trace = trace.parent
+    return trace
 
 
 def within(trace: LocalTrace | None, context: Context | None) -> Context:
@@ -157,16 +165,26 @@ def within(trace: LocalTrace | None, context: Context | None) -> Context:
     return found if trace is None else otel_context.set_value(_KEY, trace, found)
 
 
-def enter(trace: LocalTrace) -> Before:
-    """Make ``trace`` the current local trace; hand the result to :func:`leave` in the same context."""
-    token = _variable.set(trace)
-    return token, otel_context.attach(otel_context.set_value(_KEY, trace))
+def enter(trace: LocalTrace) -> Entered:
+    """Make ``trace`` the current local trace; hand the result to :func:`leave`."""
+    before = otel_context.get_current()
+    entered = otel_context.set_value(_KEY, trace)
+    otel_context.attach(entered)
+    return _variable.set(trace), entered, before
 
 
-def leave(before: Before) -> None:
-    """Restore the local trace from before :func:`enter`."""
-    otel_context.detach(before[1])
-    _variable.reset(before[0])
+def leave(trace: LocalTrace, entered: Entered) -> None:
+    """Restore the local trace from before :func:`enter`; in another context than its own, abandon ``trace``."""
+    token, context, before = entered
+    trace.is_abandoned = not restore(context, before)
+    if _variable.get() is not trace:
+        trace.is_abandoned = True
+        return
+    try:
+        _variable.reset(token)
+    except ValueError:  # a copy of the context, such as another task's
+        trace.is_abandoned = True
+        _variable.set(trace.parent)
 
 
 def current_span_context(trace: LocalTrace | None) -> SpanContext | None:

@@ -31,25 +31,25 @@ from opentelemetry.sdk.trace.sampling import Decision
 from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, TraceFlags
 from opentelemetry.util.http import detect_synthetic_user_agent
 
-from brain_otel.instrumentation.exception_recording import record_error
+from brain_otel.events.report import record_error
 from brain_otel.instrumentation.fast_span import set_new_attribute, start_decided_span
 from brain_otel.instrumentation.fastapi.request import SCOPE_KEY, RequestInProgress, sanitized_method
 from brain_otel.instrumentation.span_scope import is_http_enabled
+from brain_otel.runtime.context import restore
 from brain_otel.runtime.guard import caught, guarded
 from brain_otel.sampling.context import DecidedIds, decided_as
 from brain_otel.sampling.head import HeadSampler
 from brain_otel.traces import local_trace
 
 if TYPE_CHECKING:
-    from contextvars import Token
-
     from opentelemetry.propagators.textmap import TextMapPropagator
     from opentelemetry.trace import Span
     from starlette.types import Message, Receive, Scope, Send
 
     from brain_otel.sampling.decision import SamplingDecision
 
-    Opened = tuple[Span, Token[Context]]
+    Opened = tuple[Span, Context, Context]
+    """The span, the context that holds it and the one before."""
 
 _HEADERS_OF = {
     "opentelemetry.trace.propagation.tracecontext": ("traceparent",),
@@ -87,7 +87,7 @@ class ServerSpanMiddleware(OpenTelemetryMiddleware):
         if opened is None:
             await super().__call__(scope, receive, send)
             return
-        span, token = opened
+        span, entered, before = opened
         try:
             if callable(self.server_request_hook):
                 self.server_request_hook(span, scope)
@@ -96,7 +96,7 @@ class ServerSpanMiddleware(OpenTelemetryMiddleware):
             record_error(span, error)
             raise
         finally:
-            otel_context.detach(token)
+            restore(entered, before)
             if span.is_recording():
                 _name(span, scope)
                 span.end()
@@ -119,7 +119,9 @@ class ServerSpanMiddleware(OpenTelemetryMiddleware):
         if isinstance(request, RequestInProgress):
             request.trace.start(span, context)  # unlike the current context, this one does not hold the trace itself
         within = local_trace.within(local_trace.current(here), context)
-        return span, otel_context.attach(otel_trace.set_span_in_context(span, within))
+        entered = otel_trace.set_span_in_context(span, within)
+        otel_context.attach(entered)
+        return span, entered, here
 
     def _excludes(self, scope: Scope) -> bool:
         """Whether contrib's excluded URLs match; without any, the URL is not assembled."""

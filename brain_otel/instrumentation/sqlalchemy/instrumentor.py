@@ -27,7 +27,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine
 from sqlalchemy.engine.base import OptionEngine
 
-from brain_otel.instrumentation.exception_recording import status_of
+from brain_otel.events.report import status_of
 from brain_otel.instrumentation.fast_span import set_new_attribute
 from brain_otel.instrumentation.metrics import Durations, create_durations, operation_name
 from brain_otel.runtime.fast_paths import fast_paths_enabled

@@ -163,9 +163,9 @@ def test_an_error_after_the_end_of_its_trace_is_printed_alone(capsys: pytest.Cap
             trace = local_trace.current()
         assert trace is not None
         console.printed()
-        before = local_trace.enter(trace)
+        entered = local_trace.enter(trace)
         capture.capture_exception(ValueError("late"))
-        local_trace.leave(before)
+        local_trace.leave(trace, entered)
         output = console.printed()
     assert output.startswith("✘ ValueError: late")
     assert trace_id in output

@@ -1,0 +1,52 @@
+"""Makes an OpenTelemetry context current and restores the one before, in whatever context the block ends.
+
+OpenTelemetry restores by token. A token is valid only in the context variables' context that made it, and a block can
+end in another one: FastAPI enters and leaves a sync dependency in two threads, and another task or the garbage
+collector may close a generator. ``detach()`` then logs "Failed to detach context" with a traceback
+(https://github.com/open-telemetry/opentelemetry-python/issues/2606). So contexts are restored by value here, and only
+where the block's own context is still current.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from opentelemetry import context as otel_context
+
+if TYPE_CHECKING:
+    from opentelemetry.context import Context
+
+_KEY = otel_context.create_key("brain_otel.runtime.attachment")
+
+
+def restore(entered: Context, before: Context) -> bool:
+    """Make ``before`` current again if ``entered`` is current, and return whether it was."""
+    if otel_context.get_current() is not entered:
+        return False
+    otel_context.attach(before)
+    return True
+
+
+class Attachment:
+    """A context that is current until :meth:`detach`, in any order with other attachments.
+
+    :func:`restore` costs less, and is enough where blocks end in the reverse order of their start. Generators need
+    not: one that ends inside a block of its consumer must not become current again when that block ends.
+    """
+
+    __slots__ = ("_before", "_is_detached")
+
+    def __init__(self, context: Context) -> None:
+        self._is_detached = False
+        self._before = otel_context.get_current()
+        otel_context.attach(otel_context.set_value(_KEY, self, context))
+
+    def detach(self) -> None:
+        """Restore the context from before, or the nearest one before it that is not detached."""
+        self._is_detached = True
+        if otel_context.get_current().get(_KEY) is not self:
+            return
+        before = self._before
+        while isinstance(around := before.get(_KEY), Attachment) and around._is_detached:
+            before = around._before
+        otel_context.attach(before)
