@@ -71,7 +71,6 @@ distribution:
   brain_otel:
     fast_paths: ${BRAIN_OTEL_FAST_PATHS:-true}
     sentry: {dsn: "${SENTRY_DSN}", profiles_sample_rate: 0}
-    fast_paths: ${BRAIN_OTEL_FAST_PATHS:-true}
     instrumentation: {fastapi: KIND, health_checks: [/healthz, /readyz, /sub/up]}
 """
 

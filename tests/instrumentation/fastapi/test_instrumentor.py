@@ -73,7 +73,6 @@ distribution:
   brain_otel:
     fast_paths: ${BRAIN_OTEL_FAST_PATHS:-true}
     sentry: {dsn: "${SENTRY_DSN}"}
-    fast_paths: ${BRAIN_OTEL_FAST_PATHS:-true}
     instrumentation: {fastapi: native}
 """
 
