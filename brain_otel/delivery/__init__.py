@@ -1,13 +1,13 @@
-"""How what is to be sent gets sent: a queue in memory or a spool on disk, and the sending itself.
+"""Delivery: finished request bodies are queued in memory or on disk, and sent.
 
 ::
 
-    record ──> Delivery ──┬─ Spool ─> segments on disk ─> SpoolQueue ─┐
-                          └─ MemoryQueue ────────────────────────────┴─> RetryLoop ─> Sender ─> the network
+    Record ──> Delivery ──┬─ Spool ──────> segments on disk ──> SpoolQueue ─┐
+                          └─ MemoryQueue ───────────────────────────────────┴─> RetryLoop ──> HttpClient ──> network
 
-Nothing here knows OpenTelemetry or Sentry's SDK: a record is a finished request body.
+Nothing here knows OpenTelemetry or sentry-sdk.
 """
 
 
 class DeliveryError(Exception):
-    """Something that was sent did not arrive; the message says why."""
+    """A probe was not delivered; the message says why."""

@@ -1,4 +1,4 @@
-"""The shipper's own process, as the application starts it: ends with the last user of the directory."""
+"""The shipper's process, as an application starts it; ends with the last user of the directory."""
 
 from __future__ import annotations
 
@@ -10,59 +10,57 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from brain_otel.delivery.spool.directory import is_empty, locked
+from brain_otel.delivery.spool.directory import SHIPPER_LOG, USERS_LOCK, is_empty
+from brain_otel.delivery.spool.locks import locked
 from brain_otel.delivery.spool.shipper import ship_until_stopped
-from brain_otel.delivery.spool.shipper_process import USERS
 
 if TYPE_CHECKING:
     import threading
 
     from brain_otel.delivery.spool.shipper import Shipper
 
-LOG = "ship.log"
 LOG_BYTES = 2**20
 
 GRACE = 5.0
-"""Seconds for which what is left is sent when the last user has gone; the rest waits for the next."""
+"""Seconds to go on sending after the last user has ended; the next user's shipper sends the rest."""
 
 ELECTION = 3.0
-"""Seconds after which one that has not got the lock leaves the directory to another."""
+"""Seconds to wait for the shipper's lock; then the directory is left to the process that holds it."""
 
 
 def main(directory: Path) -> None:
-    """Send what lies in ``directory`` until nobody uses it any more."""
-    _log_to(directory / LOG)
-    with ship_until_stopped(directory) as (shipper, ended):
-        _stay(directory, shipper, ended)
+    """Send the records in ``directory`` until nobody uses it any more."""
+    _log_to(directory / SHIPPER_LOG)
+    with ship_until_stopped(directory) as (shipper, stopped):
+        _stay(directory, shipper, stopped)
 
 
 def _log_to(path: Path) -> None:
-    """To a file: what a process inherits of an application's output, it would hold open after its end."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    os.close(descriptor)
+    """Log to a file: the process would hold an inherited output of the application open after its end."""
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
     handler = RotatingFileHandler(path, maxBytes=LOG_BYTES, backupCount=1)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING, handlers=[handler])
 
 
-def _stay(directory: Path, shipper: Shipper, ended: threading.Event) -> None:
-    """Return when there is nothing left to stay for."""
-    begun = time.monotonic()
+def _stay(directory: Path, shipper: Shipper, stopped: threading.Event) -> None:
+    """Return when there is no reason to go on."""
+    started = time.monotonic()
     while not shipper.holds_lock:
-        if ended.wait(0.05) or time.monotonic() - begun > ELECTION:
+        if stopped.wait(0.05) or time.monotonic() - started > ELECTION:
             return
-    alone = 0.0
-    while not ended.wait(0.2):
+    alone_since = 0.0
+    while not stopped.wait(0.2):
         try:
-            with locked(directory / USERS) as is_alone:
+            with locked(directory / USERS_LOCK) as is_alone:
                 pass
         except OSError:
-            return  # the directory has been removed, and with it what we were to send
+            return  # the directory was removed
         now = time.monotonic()
-        alone = (alone or now) if is_alone else 0.0
-        if alone and (is_empty(directory) or now - alone > GRACE) and now - begun > ELECTION:
+        alone_since = (alone_since or now) if is_alone else 0.0
+        if alone_since and (is_empty(directory) or now - alone_since > GRACE) and now - started > ELECTION:
             return
 
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]))
-    os._exit(0)  # a request may be under way; its record stays
+    os._exit(0)  # a request may be in flight; its record stays

@@ -1,4 +1,4 @@
-"""Delivery as a destination of the application uses it: what is put is sent, or kept until it can be."""
+"""Delivery for one target: takes finished records, and sends them or keeps them until it can."""
 
 from __future__ import annotations
 
@@ -28,70 +28,84 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MAX_ITEMS = 1_000
-"""Records that may wait in memory."""
+"""Records in memory."""
 
 MAX_BYTES = 32 * 2**20
-"""Bytes of records that may wait in memory."""
+"""Bytes of all records in memory."""
 
 DISK_PAUSE = 1.0
-"""Seconds for which a disk that has failed is left alone."""
+"""Seconds between attempts to write to a disk that fails."""
 
 
 class Delivery:
     """Takes finished records for one target.
 
-    With a ``spool`` they are on disk when :meth:`put` returns, and sent from there; without one, or while the disk
-    fails, they wait in memory for a thread that sends them. ``lost`` is told of every record that is given up here;
-    what the spool had to drop is told to the target by who sends.
+    With a ``spool``, :meth:`put` writes a record to disk, from where a shipper sends it. Without one, or while the
+    disk fails, the record waits in memory for a thread of this object.
+
+    Args:
+        on_discard: Called with each record that is given up here, and the reason in Sentry's words. The shipper
+            reports what the spool drops.
+        spool: The spool and the supervisor of its shipper.
+        max_items: Records in memory.
+        connections: Connections to the target.
     """
 
     def __init__(
         self,
         target: Target,
         *,
-        lost: Callable[[Record, str], None],
+        on_discard: Callable[[Record, str], None],
         spool: tuple[Spool, ShipperSupervisor] | None = None,
         max_items: int = MAX_ITEMS,
         connections: int = CONNECTIONS,
     ) -> None:
         self._target, self._target_id = target, target.id
-        self._lost = lost
+        self._on_discard = on_discard
         self._max_items = max_items
         self._connections = connections
-        self._disk_rests_until = 0.0
+        self._retry_disk_at = 0.0
+        """When to try a disk that has failed; 0 while it works."""
         self._spool = spool[0] if spool is not None else None
         self._supervisor = spool[1] if spool is not None else None
         self._reset()
         reset_in_child(self)
 
     def _reset(self) -> None:
-        """Begin with an empty memory; in a forked child what waits is the parent's."""
-        self._memory = MemoryQueue(max_items=self._max_items, max_bytes=MAX_BYTES, max_age=SPOOL_AGE, lost=self._lost)
+        """Start with an empty memory: in a forked child the queued records belong to the parent."""
+        self._memory = MemoryQueue(
+            max_items=self._max_items, max_bytes=MAX_BYTES, max_age=SPOOL_AGE, on_discard=self._on_discard
+        )
         self._retry_loop: RetryLoop[MemoryRecord] | None = None
-        self._lock, self._sending = threading.Lock(), threading.Lock()
         self._thread: threading.Thread | None = None
-        self._stop = threading.Event()
-        self._wake = threading.Event()
+        self._starting, self._sending = threading.Lock(), threading.Lock()
+        self._stop, self._wake = threading.Event(), threading.Event()
 
     def put(self, record: Record) -> None:
-        """Take ``record``; never raises and never waits for the network."""
+        """Take ``record``; never raises and never waits for the network, except after the flush at exit."""
         if self._spool is not None and len(record.body) > self._spool.largest:
-            self._lost(record, "cache_overflow")
-            return
-        if self._spool is not None and time.monotonic() >= self._disk_rests_until:
-            try:
-                self._spool.append(record)
-            except OSError as error:
-                self._disk_failed(self._spool, error)
-            else:
-                if self._disk_rests_until:
-                    self._disk_rests_until = 0.0
-                    logger.warning("The spool %s can be written to again", self._spool.directory)
-                if self._supervisor is not None:
-                    self._supervisor.wake(self._target_id)
-                return
+            self._on_discard(record, "cache_overflow")
+        elif not self._put_on_disk(record):
+            self._put_in_memory(record)
+
+    def _put_on_disk(self, record: Record) -> bool:
+        if self._spool is None or time.monotonic() < self._retry_disk_at:
+            return False
+        try:
+            self._spool.append(record)
+        except OSError as error:
+            self._disk_failed(self._spool, error)
+            return False
+        if self._retry_disk_at:
+            self._retry_disk_at = 0.0
+            logger.warning("The spool %s can be written to again", self._spool.directory)
+        if self._supervisor is not None:
+            self._supervisor.wake(self._target_id)
+        return True
+
+    def _put_in_memory(self, record: Record) -> None:
         if self._stop.is_set():
-            self._lost(record, "queue_overflow")
+            self._on_discard(record, "queue_overflow")
             return
         self._memory.put(record)
         self._start()
@@ -100,7 +114,7 @@ class Delivery:
         flush_if_late()
 
     def flush(self, timeout: float) -> bool:
-        """Wait up to ``timeout`` seconds until all is sent; whether it was, or is on disk."""
+        """Wait up to ``timeout`` seconds until every record is sent; returns whether each is sent or on disk."""
         deadline = time.monotonic() + timeout
         if self._spool is not None and self._supervisor is not None and self._supervisor.mode == "thread":
             self._supervisor.wait(self._spool.folder, timeout)
@@ -110,79 +124,81 @@ class Delivery:
             time.sleep(0.005)
         return not self._memory
 
-    def _send_here(self, deadline: float) -> None:
-        """Send on this thread, because the interpreter starts no more threads."""
-        with guarded("sending without a thread"), self._sending:
-            while self._retry_loop is not None and self._memory and (left := deadline - time.monotonic()) > 0:
-                pause = self._retry_loop.step(timeout=left)
-                time.sleep(max(0.0, min(left if pause is None else pause, deadline - time.monotonic())))
-
     def close(self) -> None:
-        """Take nothing more. What waits in memory goes to the disk if there is one, else it is lost."""
+        """Take no more records. Those in memory go to disk, or are lost without a spool."""
         self._stop.set()
         self._wake.set()
-        self._leave_memory()
+        self._empty_memory()
         if self._spool is not None:
             self._spool.close()
 
     def end(self) -> None:
-        """The process ends: begin to send nothing more, and leave on disk, or count, what waits in memory."""
-        self._leave_memory()
+        """Prepare for the end of the process: start sending nothing more, and save or count the records in memory."""
+        self._empty_memory()
         if self._supervisor is not None:
             self._supervisor.stop()
 
-    def _leave_memory(self) -> None:
-        left = self._memory.clear()
-        if self._spool is not None and left:
-            with guarded("saving what was not sent"):
-                while left:
-                    self._spool.append(left[0])
-                    del left[0]
-        for record in left:
-            self._lost(record, "queue_overflow")
-        if left:
-            logger.warning("%d records for %s were not sent in time", len(left), self._target.address)
-
     def is_healthy(self) -> bool:
-        """Whether the target takes what it gets, and not too much waits."""
-        if self._memory.is_full or (self._retry_loop is not None and self._retry_loop.limits.resting()):
+        """Whether the target accepts records, and memory has room for more."""
+        if self._memory.is_full or (self._retry_loop is not None and self._retry_loop.limits.active()):
             return False
         return self._spool is None or not read_limits(self._spool.folder)
 
     def takes_reports(self) -> bool:
-        """Whether a report of losses would not be lost itself: it is put on disk, or the target is there."""
-        if self._spool is not None and not self._disk_rests_until:
+        """Whether a report of discarded events would survive: it goes to disk, or the target can be reached."""
+        if self._spool is not None and not self._retry_disk_at:
             return True
         return self._retry_loop is None or not self._retry_loop.failure
+
+    def _empty_memory(self) -> None:
+        records = self._memory.clear()
+        if self._spool is not None and records:
+            with guarded("saving unsent records"):
+                while records:
+                    self._spool.append(records[0])
+                    del records[0]
+        for record in records:
+            self._on_discard(record, "queue_overflow")
+        if records:
+            logger.warning("%d records for %s were not sent in time", len(records), self._target.address)
 
     def _start(self) -> bool:
         """Start the thread that sends, once; false if the interpreter starts no more threads."""
         if self._thread is None:
-            with self._lock, guarded("starting the thread that sends"):
+            with self._starting, guarded("starting the thread that sends"):
                 self._start_once()
         return self._thread is not None
 
     def _start_once(self) -> None:
         if self._thread is not None:
             return
-        # Imported here: a service with a spool and a process that ships it never sends by itself.
+        # Imported here: a service with a spool and a shipper's process never sends by itself.
         from brain_otel.delivery.http import HttpClient
-        from brain_otel.delivery.retry_loop import RetryLoop, keep_sending
+        from brain_otel.delivery.retry_loop import RetryLoop
 
         if self._retry_loop is None:
-            http_client = HttpClient(self._target, connections=self._connections)
             self._retry_loop = RetryLoop(
-                self._target.address, self._memory, http_client, lost=self._lost, connections=self._connections
+                self._target.address,
+                self._memory,
+                HttpClient(self._target, connections=self._connections),
+                on_discard=self._on_discard,
+                connections=self._connections,
             )
-        send = partial(keep_sending, self._retry_loop, self._stop, self._wake, None)
-        self._thread = start_daemon(send, "brain_otel.delivery")
+        run = partial(self._retry_loop.run, self._stop, self._wake, None)
+        self._thread = start_daemon(run, "brain_otel.delivery")
+
+    def _send_here(self, deadline: float) -> None:
+        """Send on the calling thread, because the interpreter starts no more threads."""
+        with guarded("sending without a thread"), self._sending:
+            while self._retry_loop is not None and self._memory and (left := deadline - time.monotonic()) > 0:
+                pause = self._retry_loop.step(timeout=left)
+                time.sleep(max(0.0, min(left if pause is None else pause, deadline - time.monotonic())))
 
     def _disk_failed(self, spool: Spool, error: OSError) -> None:
-        was_well = not self._disk_rests_until
-        self._disk_rests_until = time.monotonic() + DISK_PAUSE
-        if was_well:
+        if not self._retry_disk_at:
             logger.error(
-                "The spool %s cannot be written to (%s); what is to be sent waits in memory until it can",
+                "The spool %s cannot be written to (%s); records wait in memory until it can",
                 spool.directory,
                 error.strerror or error,
             )
+        self._retry_disk_at = time.monotonic() + DISK_PAUSE

@@ -1,4 +1,4 @@
-"""One POST and what its answer means for the record that was sent."""
+"""One POST, and what its answer means for the record."""
 
 from __future__ import annotations
 
@@ -22,65 +22,62 @@ if TYPE_CHECKING:
     from brain_otel.delivery.record import Record
     from brain_otel.delivery.target import Target
 
-COMPRESSED_FROM = 1_024
-"""Bytes of a body from which compression pays."""
+MIN_COMPRESSED = 1_024
+"""Bytes of a body; compressing a smaller one does not pay."""
 
-_LEVEL = 3
+_COMPRESSION_LEVEL = 3
 _DEFAULT_LIMIT = 60.0
-_SHORTEST_LIMIT = 1.0
+_MIN_LIMIT = 1.0
 _MAX_LIMIT = 24 * 3600.0
 _TRANSIENT = frozenset({408, 425, 500, 502, 503, 504})
 
+# A socket looks the codec up when it first connects to a name. A child that is forked during that lookup on another
+# thread would find half of it, and remember forever that there is none.
 codecs.lookup("idna")
-# A socket looks it up when it first connects to a name. A process that is forked while another thread does so for the
-# first time would find half of it, and note for good that there is none.
 
-SendResult = Literal["sent", "limited", "refused", "ill", "unreachable"]
+SendResult = Literal["sent", "rate_limited", "rejected", "server_error", "unreachable"]
+"""What became of a record.
+
+``sent``: the server accepted it. ``rate_limited``: send it after the limits. ``rejected``: the server will never
+accept it. ``server_error``: a later attempt may succeed. ``unreachable``: there was no answer.
+"""
 
 
 class Answer(NamedTuple):
-    """What became of one POST.
-
-    ``sent``: taken. ``limited``: not now, see ``limits``. ``refused``: never, for what it is. ``ill``: the server
-    has a fault, it may go better later. ``unreachable``: there was no answer.
-    """
+    """The answer to one POST."""
 
     result: SendResult
     reason: str = ""
     wait: float | None = None
-    """Seconds that the server wants to be left alone."""
+    """Seconds for which the server wants no request."""
     limits: Mapping[str, float] = MappingProxyType({})
-    """Seconds by category for which nothing of it is to be sent; "" stands for all."""
+    """Seconds for which the server wants nothing of a category; "" stands for all."""
 
 
 class HttpClient:
-    """Keeps connections to a target and sends records over them; several threads may use one."""
+    """Sends records to a target over a pool of connections; threads may share it."""
 
     def __init__(self, target: Target, *, connections: int) -> None:
         self._target = target
-        options: dict[str, Any] = {
-            "maxsize": connections,
-            "cert_reqs": "CERT_REQUIRED",
-            "retries": False,
-        }
+        options: dict[str, Any] = {"maxsize": connections, "cert_reqs": "CERT_REQUIRED", "retries": False}
         if target.url.startswith("https:"):
             options.update(ca_certs=target.ca_certs, cert_file=target.cert_file, key_file=target.key_file)
-        self._pool = _pool(target, options)
+        self._pool = _create_pool(target, options)
         self._type = "application/x-sentry-envelope" if target.kind == "sentry" else "application/x-protobuf"
 
     def send(self, record: Record, timeout: float | None = None) -> Answer:
-        """Send ``record`` within ``timeout`` seconds, or the target's own; never raises."""
+        """Send ``record`` within ``timeout`` seconds and the target's own timeout; never raises."""
         try:
-            body = _dated(record.body) if self._target.kind == "sentry" else record.body
-        except ValueError as error:  # no envelope at all
-            return Answer("refused", f"{type(error).__name__}: {_one_line(str(error))}")
+            body = _with_sent_at(record.body) if self._target.kind == "sentry" else record.body
+        except ValueError as error:  # not an envelope
+            return Answer("rejected", f"{type(error).__name__}: {_one_line(str(error))}")
         headers = {"Content-Type": self._type, **self._target.headers}
-        if self._target.compress and len(body) >= COMPRESSED_FROM:
-            body, headers["Content-Encoding"] = gzip.compress(body, _LEVEL), "gzip"
+        if self._target.compress and len(body) >= MIN_COMPRESSED:
+            body, headers["Content-Encoding"] = gzip.compress(body, _COMPRESSION_LEVEL), "gzip"
         try:
-            with _suppressed():
+            with _suppressed_instrumentation():
                 response = self._post(body, headers, timeout)
-        except Exception as error:  # urllib3's, and whatever a broken proxy or certificate gives rise to
+        except Exception as error:  # urllib3's own, and any that a broken proxy or certificate causes
             return Answer("unreachable", f"{type(error).__name__}: {_one_line(str(error))}")
         return _answer(response.status, response.headers, response.data)
 
@@ -96,7 +93,7 @@ class HttpClient:
         )
 
 
-def _pool(target: Target, options: dict[str, Any]) -> Any:
+def _create_pool(target: Target, options: dict[str, Any]) -> Any:
     if target.proxy is None:
         return urllib3.PoolManager(**options)
     if target.proxy.startswith("socks"):
@@ -106,8 +103,8 @@ def _pool(target: Target, options: dict[str, Any]) -> Any:
     return urllib3.ProxyManager(target.proxy, proxy_headers=dict(target.proxy_headers), **options)
 
 
-def _suppressed() -> AbstractContextManager[None]:
-    """Our own requests make no spans; in the shipper's process there is nothing that would."""
+def _suppressed_instrumentation() -> AbstractContextManager[None]:
+    """Creates no spans for our own requests; the shipper's process has no OpenTelemetry."""
     if "opentelemetry.context" not in sys.modules:
         return nullcontext()
     from opentelemetry.instrumentation.utils import suppress_instrumentation
@@ -115,11 +112,11 @@ def _suppressed() -> AbstractContextManager[None]:
     return suppress_instrumentation()
 
 
-def _dated(envelope: bytes) -> bytes:
-    """``envelope`` with the time of now in ``sent_at``.
+def _with_sent_at(envelope: bytes) -> bytes:
+    """``envelope`` with the current time as ``sent_at``.
 
-    Relay takes the difference between that and its own clock for the error of ours, and would move the times of
-    what has waited by as long as it has: https://develop.sentry.dev/sdk/data-model/envelopes/#envelope-headers.
+    Relay takes the difference to its own clock for an error of ours, and shifts all times by the time in the queue:
+    https://develop.sentry.dev/sdk/data-model/envelopes/#envelope-headers.
     """
     line, _, rest = envelope.partition(b"\n")
     header = json.loads(line)
@@ -130,24 +127,21 @@ def _dated(envelope: bytes) -> bytes:
 
 
 def _answer(status: int, headers: Mapping[str, str], data: bytes) -> Answer:
-    limits = parsed_limits(headers.get("X-Sentry-Rate-Limits") or "")
+    limits = parse_rate_limits(headers.get("X-Sentry-Rate-Limits") or "")
     wait = _retry_after(headers.get("Retry-After"), headers.get("Date"))
     if 200 <= status < 300:
         return Answer("sent", limits=limits)
     reason = f"HTTP {status}" + (f": {_one_line(data[:500].decode('utf-8', 'replace'))}" if data else "")
     if status == 429:
-        return Answer(
-            "limited",
-            reason,
-            limits=limits or {"": max(wait, _SHORTEST_LIMIT) if wait is not None else _DEFAULT_LIMIT},
-        )
+        all_categories = {"": max(wait, _MIN_LIMIT) if wait is not None else _DEFAULT_LIMIT}
+        return Answer("rate_limited", reason, limits=limits or all_categories)
     if status in _TRANSIENT or status > 504:
-        return Answer("ill", reason, wait, limits)
-    return Answer("refused", reason, limits=limits)
+        return Answer("server_error", reason, wait, limits)
+    return Answer("rejected", reason, limits=limits)
 
 
-def parsed_limits(header: str) -> dict[str, float]:
-    """Seconds by category from ``X-Sentry-Rate-Limits``; what is malformed is passed over.
+def parse_rate_limits(header: str) -> dict[str, float]:
+    """Seconds by category from ``X-Sentry-Rate-Limits``; ignores malformed parts.
 
     See https://develop.sentry.dev/sdk/expected-features/rate-limiting/#definitions.
     """
@@ -166,7 +160,7 @@ def parsed_limits(header: str) -> dict[str, float]:
 
 
 def _retry_after(header: str | None, now: str | None) -> float | None:
-    """Seconds; a date is one of the server's clock, as is ``now``: ours may be days off."""
+    """Seconds. A date is compared with ``now``, the server's own date: our clock may be days off."""
     if header is None:
         return None
     try:

@@ -1,4 +1,4 @@
-"""What waits to be sent in memory."""
+"""The queue in memory."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from brain_otel.delivery.spool.directory import PRIORITIES
+from brain_otel.delivery.record import PRIORITIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class MemoryRecord:
-    """A record in memory."""
+    """A record in the queue."""
 
     __slots__ = ("record", "since")
 
@@ -26,93 +26,93 @@ class MemoryRecord:
 
 
 class MemoryQueue:
-    """Records in memory, bounded in number and bytes: beyond it the oldest traces go, then the oldest errors.
+    """Records in memory. Beyond its bounds the oldest traces are dropped, then the oldest errors.
 
-    ``lost`` is told of each record that goes without having been sent, and why, in Sentry's words.
+    ``on_discard`` is called with each record that is dropped unsent, and the reason in Sentry's words.
     """
 
     def __init__(
-        self, *, max_items: int, max_bytes: int, max_age: float, lost: Callable[[Record, str], None]
+        self, *, max_items: int, max_bytes: int, max_age: float, on_discard: Callable[[Record, str], None]
     ) -> None:
         self._max_items = max_items
         self._max_bytes = max_bytes
         self._max_age = max_age
-        self._lost = lost
+        self._on_discard = on_discard
         self._lock = threading.Lock()
-        self._priorities: dict[str, dict[MemoryRecord, None]] = {priority: {} for priority in PRIORITIES}
+        self._by_priority: dict[str, dict[MemoryRecord, None]] = {priority: {} for priority in PRIORITIES}
         self._bytes = 0
-        self._under_way: frozenset[MemoryRecord] = frozenset()
-        """What was last taken: it may have arrived already, so it is the last to be dropped."""
+        self._in_flight: frozenset[MemoryRecord] = frozenset()
+        """The latest that were taken: they may have arrived, so they are dropped last."""
 
     def put(self, record: Record) -> None:
         """Add ``record``; never blocks."""
-        if len(record.body) > self._max_bytes:  # it would push all the others out, and then itself
-            self._lost(record, "queue_overflow")
+        if len(record.body) > self._max_bytes:  # it would displace all others, then itself
+            self._on_discard(record, "queue_overflow")
             return
-        gone: list[Record] = []
+        dropped: list[Record] = []
         with self._lock:
-            self._priorities[record.priority][MemoryRecord(record, time.monotonic())] = None
+            self._by_priority[record.priority][MemoryRecord(record, time.monotonic())] = None
             self._bytes += len(record.body)
             while self._bytes > self._max_bytes or len(self) > self._max_items:
-                gone.append(self._drop_oldest())
-        for each in gone:
-            self._lost(each, "queue_overflow")
+                dropped.append(self._drop_oldest())
+        for each in dropped:
+            self._on_discard(each, "queue_overflow")
 
     def __len__(self) -> int:
-        return sum(map(len, self._priorities.values()))
+        return sum(map(len, self._by_priority.values()))
 
     @property
     def is_full(self) -> bool:
-        """Whether the next record would push another out."""
+        """Whether another record would displace one."""
         return len(self) >= self._max_items or self._bytes >= self._max_bytes
 
     def take(self, count: int, may_send: Callable[[MemoryRecord], bool]) -> list[MemoryRecord]:
-        """Up to ``count`` records that may be sent; what is too old goes."""
+        """The first ``count`` records that may be sent; they stay in the queue. Drops expired records."""
         oldest = time.monotonic() - self._max_age
         expired: list[MemoryRecord] = []
         taken: list[MemoryRecord] = []
         with self._lock:
-            for each in chain.from_iterable(self._priorities.values()):
+            for each in chain.from_iterable(self._by_priority.values()):
                 if each.since < oldest:
                     expired.append(each)
                 elif may_send(each):
                     taken.append(each)
                     if len(taken) == count:
                         break
-            self._under_way = frozenset(taken)
+            self._in_flight = frozenset(taken)
             for each in expired:
                 self._remove(each)
         for each in expired:
-            self._lost(each.record, "queue_overflow")
+            self._on_discard(each.record, "queue_overflow")
         return taken
 
-    def done(self, waiting: MemoryRecord) -> None:
-        """Take a record out for good."""
+    def done(self, queued: MemoryRecord) -> None:
+        """Remove a record."""
         with self._lock:
-            self._remove(waiting)
+            self._remove(queued)
 
-    def refuse(self, waiting: MemoryRecord, reason: str) -> None:  # noqa: ARG002 - the reason has been logged
-        """Take a record out that will never be taken."""
-        self.done(waiting)
+    def reject(self, queued: MemoryRecord, reason: str) -> None:  # noqa: ARG002 - the reason has been logged
+        """Remove a record that the server rejects."""
+        self.done(queued)
 
     def clear(self) -> list[Record]:
-        """Take everything out; what that was."""
+        """Remove and return all records."""
         with self._lock:
-            left = [each.record for priority in PRIORITIES for each in self._priorities[priority]]
-            self._priorities = {priority: {} for priority in PRIORITIES}
+            removed = [each.record for each in chain.from_iterable(self._by_priority.values())]
+            self._by_priority = {priority: {} for priority in PRIORITIES}
             self._bytes = 0
-        return left
+        return removed
 
-    def _remove(self, waiting: MemoryRecord) -> None:
-        priority = self._priorities[waiting.record.priority]
-        if waiting in priority:
-            del priority[waiting]
-            self._bytes -= len(waiting.record.body)
+    def _remove(self, queued: MemoryRecord) -> None:
+        records = self._by_priority[queued.record.priority]
+        if queued in records:
+            del records[queued]
+            self._bytes -= len(queued.record.body)
 
     def _drop_oldest(self) -> Record:
-        waiting = chain.from_iterable(self._priorities[priority] for priority in reversed(PRIORITIES))
-        oldest = next((each for each in waiting if each not in self._under_way), None)
+        queued = chain.from_iterable(self._by_priority[priority] for priority in reversed(PRIORITIES))
+        oldest = next((each for each in queued if each not in self._in_flight), None)
         if oldest is None:
-            oldest = next(iter(self._under_way))
+            oldest = next(iter(self._in_flight))
         self._remove(oldest)
         return oldest.record

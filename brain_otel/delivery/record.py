@@ -1,7 +1,7 @@
-"""One finished request body that waits to be sent, and how it is framed on disk.
+"""A finished request body, and its frame on disk.
 
-A record is a header of fixed size and the body. The header has the length and a checksum of both, so that a record
-which was cut off by a crash, or damaged later, is known for what it is and never sent.
+A frame is a header of fixed size, then the body. The header holds the length and a checksum of both, so that a record
+which a crash cut off, or which was damaged later, is recognized and never sent.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MAGIC = b"BOR1"
-"""Begins each record; the digit is the version of the frame."""
+"""The first bytes of each frame; the digit is the version."""
 
 HEADER = struct.Struct("<4sBBHQII")
-"""Magic, category, whether it is done with, quantity, nanoseconds since 1970, length of the body, CRC-32.
+"""Magic, category, done, quantity, nanoseconds since 1970, length of the body, CRC-32.
 
-The checksum is of all before it and of the body, with the third field 0: that is the one byte which is changed later.
+The checksum covers the fields before it and the body, with ``done`` as 0: that byte changes later.
 """
 
 DONE_OFFSET = 5
 DONE = b"\x01"
 
 MAX_BODY = 64 * 2**20
-"""Bytes of one body; what claims to be longer is damaged."""
+"""Bytes of one body; a longer length means damage."""
 
 CATEGORIES = (
     "default",
@@ -47,10 +47,13 @@ CATEGORIES = (
     "otlp_logs",
     "otlp_metrics",
 )
-"""`Sentry's data categories <https://develop.sentry.dev/sdk/expected-features/rate-limiting/>`_, and OTLP's signals.
+"""`Sentry's data categories <https://develop.sentry.dev/sdk/expected-features/rate-limiting/>`_ and OTLP's signals.
 
-The place in this tuple is what a file says: add at the end only.
+Files hold the position in this tuple: add at the end only.
 """
+
+PRIORITIES = ("errors", "traces")
+"""Errors are sent first and dropped last."""
 
 _INDEX = {name: index for index, name in enumerate(CATEGORIES)}
 _TRACES = frozenset(
@@ -59,23 +62,23 @@ _TRACES = frozenset(
 
 
 class Record(NamedTuple):
-    """A request body with what delivery has to know of it."""
+    """A request body, and what delivery needs to know of it."""
 
     category: str
     body: bytes
     quantity: int = 1
-    """How much of ``category`` is lost if this is: 1, or the transaction and its spans."""
+    """Items of ``category`` in the body; for a transaction itself and its spans."""
     time: int = 0
     """When it was made, in nanoseconds since 1970."""
 
     @property
     def priority(self) -> str:
-        """``errors``, which are sent first and dropped last, or ``traces``."""
+        """One of :data:`PRIORITIES`."""
         return "traces" if self.category in _TRACES else "errors"
 
 
 def framed(record: Record) -> bytes:
-    """The bytes that stand for ``record`` in a file."""
+    """The frame of ``record``."""
     head = HEADER.pack(
         MAGIC,
         _INDEX.get(record.category, 0),
@@ -90,20 +93,20 @@ def framed(record: Record) -> bytes:
 
 
 class Found(NamedTuple):
-    """What was found in a piece of a file: a record, or bytes that are none (``record`` is None)."""
+    """A stretch of a file: a record, or damaged bytes (``record`` is None)."""
 
     start: int
     end: int
     record: Record | None
     is_done: bool = False
-    """It has been sent, or set aside."""
+    """The record was sent, or set aside."""
 
 
 def records_in(data: bytes, *, sealed: bool) -> Iterator[Found]:
-    """The records in ``data``, which begins with one, in order; places are relative to its beginning.
+    """Find the records in ``data``, in order; offsets count from its start, where a record begins.
 
-    What cannot be read is passed over up to the next record. At the end, what may still be written to is left
-    alone unless the file is ``sealed``.
+    Damaged bytes are skipped up to the next record. An incomplete record at the end counts as damaged only if the
+    file is ``sealed``: otherwise the rest may still be written.
     """
     start = 0
     while start < len(data):
@@ -113,7 +116,7 @@ def records_in(data: bytes, *, sealed: bool) -> Iterator[Found]:
             start = found.end
             continue
         if not sealed and _is_cut_off(data, start):
-            return  # the rest is still to be read; a body may hold what looks like a record
+            return  # do not search the body that was read so far: it may contain what looks like a record
         following = _next_record(data, start + 1)
         if following is None:
             if sealed:
@@ -124,7 +127,7 @@ def records_in(data: bytes, *, sealed: bool) -> Iterator[Found]:
 
 
 def headers_in(data: bytes, start: int) -> Iterator[tuple[str, int]]:
-    """Category and quantity of the records from ``start`` on that are not done with, without a look at the bodies."""
+    """Category and quantity of each record from ``start`` on that is not done; checks no body."""
     while start + HEADER.size <= len(data):
         magic, category, done, quantity, _, length, _ = HEADER.unpack_from(data, start)
         if magic == MAGIC and length <= MAX_BODY:
@@ -138,7 +141,7 @@ def headers_in(data: bytes, start: int) -> Iterator[tuple[str, int]]:
 
 
 def _is_cut_off(data: bytes, start: int) -> bool:
-    """Whether what begins like a record at ``start`` goes on behind the end of ``data``."""
+    """Whether a record begins at ``start`` and goes on beyond the end of ``data``."""
     if len(data) - start < HEADER.size:
         return True
     magic, *_, length, _ = HEADER.unpack_from(data, start)
@@ -150,16 +153,16 @@ def _name(category: int) -> str:
 
 
 def _next_record(data: bytes, start: int) -> int | None:
-    place = data.find(MAGIC, start)
-    while place >= 0:
-        if _record_at(data, place) is not None:
-            return place
-        place = data.find(MAGIC, place + 1)
+    offset = data.find(MAGIC, start)
+    while offset >= 0:
+        if _record_at(data, offset) is not None:
+            return offset
+        offset = data.find(MAGIC, offset + 1)
     return None
 
 
 def _record_at(data: bytes, start: int) -> Found | None:
-    """The whole and undamaged record at ``start``, else None."""
+    """The complete, undamaged record at ``start``, else None."""
     if len(data) - start < HEADER.size:
         return None
     magic, category, done, quantity, made, length, checksum = HEADER.unpack_from(data, start)
@@ -167,7 +170,7 @@ def _record_at(data: bytes, start: int) -> Found | None:
     if magic != MAGIC or length > MAX_BODY or body_start + length > len(data):
         return None
     body = data[body_start : body_start + length]
-    untouched = data[start : start + DONE_OFFSET] + b"\0" + data[start + DONE_OFFSET + 1 : body_start - 4]
-    if done > 1 or zlib.crc32(body, zlib.crc32(untouched)) != checksum:
+    head = data[start : start + DONE_OFFSET] + b"\0" + data[start + DONE_OFFSET + 1 : body_start - 4]
+    if done > 1 or zlib.crc32(body, zlib.crc32(head)) != checksum:
         return None
     return Found(start, body_start + length, Record(_name(category), body, quantity, made), bool(done))

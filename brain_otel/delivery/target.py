@@ -1,7 +1,7 @@
-"""Where records of one kind go: an address, headers, and how the connection is made.
+"""Where records go: a URL, headers, and how to connect.
 
-A target stands in a file of its own beside the records, readable by the owner alone: the process that sends them
-needs neither the application nor its configuration.
+The spool keeps each target in a file that only its owner can read. The process that sends then needs neither the
+application nor its configuration.
 """
 
 from __future__ import annotations
@@ -16,12 +16,11 @@ if TYPE_CHECKING:
 
 Kind = Literal["sentry", "otlp"]
 
-
 _NONE: Mapping[str, str] = MappingProxyType({})
 
 
 class Target(NamedTuple):
-    """An endpoint that takes request bodies by POST."""
+    """An endpoint that accepts request bodies by POST."""
 
     kind: Kind
     url: str
@@ -36,29 +35,29 @@ class Target(NamedTuple):
     compress: bool = True
 
     def __repr__(self) -> str:
-        """Without what may hold credentials."""
+        """Leaves out everything that may hold credentials."""
         return f"Target({self.id}, {self.kind})"
 
     @property
     def id(self) -> str:
-        """A name that is the same for the same target in every process."""
+        """Equal for equal targets, in every process."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()[:16]
 
     @property
     def address(self) -> str:
-        """The URL for people to read; it holds no secret, those are in the headers."""
+        """The URL for log lines; secrets are in the headers."""
         return self.url.partition("?")[0]
 
     def to_json(self) -> str:
-        """As text that is the same for the same target."""
+        """JSON that is equal for equal targets."""
         return json.dumps(self._asdict(), sort_keys=True, default=dict)
 
     @classmethod
     def from_json(cls, text: str) -> Target:
-        """Read what :meth:`to_json` has written.
+        """Read the output of :meth:`to_json`.
 
         Raises:
-            ValueError: it is something else.
+            ValueError: ``text`` is anything else.
         """
         try:
             given: dict[str, Any] = json.loads(text)

@@ -12,8 +12,8 @@ from sentry_sdk.transport import Transport
 from brain_otel.configuration.settings import DeliverySettings
 from brain_otel.delivery.delivery import Delivery
 from brain_otel.delivery.record import Record
-from brain_otel.delivery.spool.eviction import quantities
-from brain_otel.delivery.spool.shipper_process import leave, open_spool
+from brain_otel.delivery.spool.discarded import quantities
+from brain_otel.delivery.spool.shipper_process import open_spool, release_supervisor
 from brain_otel.sentry.dsn import create_target
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class DeliveringTransport(Transport):
         target = create_target(options["dsn"], options)
         self.delivery = Delivery(
             target,
-            lost=self._record_lost,
+            on_discard=self._record_lost,
             spool=open_spool(self.settings, target),
             max_items=options["transport_queue_size"],
         )
@@ -93,7 +93,7 @@ class DeliveringTransport(Transport):
         """Take nothing more."""
         self.delivery.close()
         if self.settings.spool is not None:
-            leave(self.settings.spool.directory, self.settings.shipper)
+            release_supervisor(self.settings.spool.directory, self.settings.shipper)
 
     def is_healthy(self) -> bool:
         """Whether Sentry accepts what it is sent; sentry-sdk's health monitor halves the trace rate while not."""

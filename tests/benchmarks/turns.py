@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import mean, median
 from typing import Any
 
-from brain_otel.delivery.spool.commands import read_state
+from brain_otel.delivery.spool.state import read_state
 from tests.benchmarks.surroundings import Surroundings, wait_until_sent
 from tests.benchmarks.variants import Variant
 from tests.support import ROOT

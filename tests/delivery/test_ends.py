@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from brain_otel.delivery.spool.commands import read_state
+from brain_otel.delivery.spool.state import read_state
 from tests.delivery.until import until
 from tests.support import ROOT
 from tests.support.ingest import SentryIngest

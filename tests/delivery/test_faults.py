@@ -12,8 +12,8 @@ from pathlib import Path
 import psutil  # type: ignore[import-untyped]  # ships no types
 import pytest
 
-from brain_otel.delivery.spool.commands import read_state
 from brain_otel.delivery.spool.directory import is_empty, segments, targets
+from brain_otel.delivery.spool.state import read_state
 from tests.delivery.application import Application, arrived, shipper_of, wait_until_sent
 from tests.delivery.until import until
 from tests.support import ROOT
@@ -82,8 +82,8 @@ def test_what_is_refused_is_set_aside_with_the_reason(ingest: SentryIngest, tmp_
     with shipper_of(tmp_path):
         until(lambda: is_empty(tmp_path))
     (state,) = read_state(tmp_path).targets
-    assert [category for category, _ in state.refused] == ["error"] * 3
-    assert all(reason.startswith("HTTP 413") for _, reason in state.refused)
+    assert [category for category, _ in state.rejected] == ["error"] * 3
+    assert all(reason.startswith("HTTP 413") for _, reason in state.rejected)
     assert arrived(ingest) == {}
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from brain_otel.delivery.http import HttpClient, _answer, parsed_limits
+from brain_otel.delivery.http import HttpClient, _answer, parse_rate_limits
 from brain_otel.delivery.record import Record
 from brain_otel.delivery.target import Target
 from tests.support.ingest import SentryIngest
@@ -63,19 +63,19 @@ def test_the_envelope_says_when_it_was_sent(ingest: SentryIngest) -> None:
     [
         (200, "sent"),
         (202, "sent"),
-        (301, "refused"),
-        (400, "refused"),
-        (401, "refused"),
-        (403, "refused"),
-        (404, "refused"),
-        (408, "ill"),
-        (413, "refused"),
-        (429, "limited"),
-        (500, "ill"),
-        (502, "ill"),
-        (503, "ill"),
-        (504, "ill"),
-        (599, "ill"),
+        (301, "rejected"),
+        (400, "rejected"),
+        (401, "rejected"),
+        (403, "rejected"),
+        (404, "rejected"),
+        (408, "server_error"),
+        (413, "rejected"),
+        (429, "rate_limited"),
+        (500, "server_error"),
+        (502, "server_error"),
+        (503, "server_error"),
+        (504, "server_error"),
+        (599, "server_error"),
         (0, "unreachable"),
     ],
 )
@@ -191,11 +191,11 @@ def test_how_long_a_server_wants_to_be_left_alone(ingest: SentryIngest) -> None:
 )
 def test_limits_as_they_are_written(header: str, limits: dict[str, float]) -> None:
     """What is malformed is passed over; no limit is longer than a day."""
-    assert parsed_limits(header) == limits
+    assert parse_rate_limits(header) == limits
 
 
 @pytest.mark.parametrize("body", [b"", b"nonsense", b"[]\n{}", b"\xff\n"])
 def test_what_is_no_envelope_is_refused_here(ingest: SentryIngest, body: bytes) -> None:
     """It is not sent, and raises nothing."""
-    assert HttpClient(target(ingest), connections=1).send(Record("error", body)).result == "refused"
+    assert HttpClient(target(ingest), connections=1).send(Record("error", body)).result == "rejected"
     assert ingest.envelopes == []

@@ -22,14 +22,14 @@ class Bench:
     def __init__(self, ingest: SentryIngest, connections: int = 4, timeout: float = 5.0) -> None:
         self.ingest = ingest
         self.lost: Counter[tuple[str, str]] = Counter()
-        self.queue = MemoryQueue(max_items=100, max_bytes=100_000, max_age=3_600.0, lost=self._lost)
+        self.queue = MemoryQueue(max_items=100, max_bytes=100_000, max_age=3_600.0, on_discard=self._lost)
         url = f"http://127.0.0.1:{ingest.port}/api/42/envelope/"
         self.target = Target(kind="sentry", url=url, timeout=timeout)
         self.retry_loop: RetryLoop[MemoryRecord] = RetryLoop(
             url,
             self.queue,
             HttpClient(self.target, connections=connections),
-            lost=self._lost,
+            on_discard=self._lost,
             connections=connections,
         )
 
@@ -255,4 +255,4 @@ def test_an_outage_is_two_log_lines(bench: Bench, caplog: pytest.LogCaptureFixtu
     assert len(lines) == 2
     assert "cannot be reached" in lines[0]
     assert "HTTP 500" in lines[0]
-    assert "is reached again" in lines[1]
+    assert "can be reached again" in lines[1]

@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from brain_otel.delivery.spool.commands import read_state
-from brain_otel.delivery.spool.directory import SHIPPER_LOCK, is_empty, locked
+from brain_otel.delivery.spool.directory import SHIPPER_LOCK, is_empty
+from brain_otel.delivery.spool.locks import locked
+from brain_otel.delivery.spool.state import read_state
 from brain_otel.runtime.fork import reset_in_child
 from tests.delivery.application import arrived, shipper_of
 from tests.delivery.until import until
@@ -31,7 +32,7 @@ import brain_otel
 spooling.start()
 brain_otel.capture_message("parent")
 while True:
-    from brain_otel.delivery.spool.commands import read_state
+    from brain_otel.delivery.spool.state import read_state
     from pathlib import Path
     if read_state(Path(os.environ["SPOOL"])).shipper == os.getpid():
         break

@@ -1,1 +1,1 @@
-"""The on-disk queue, and the shipper that sends what is in it."""
+"""The on-disk queue and its shipper."""

@@ -1,4 +1,4 @@
-"""The shipper: sends what lies in a spool's directory, from whichever process it was written by."""
+"""The shipper: sends the records in a spool's directory, whichever process wrote them."""
 
 from __future__ import annotations
 
@@ -17,25 +17,11 @@ from brain_otel.configuration.settings import CONNECTIONS
 from brain_otel.delivery.http import HttpClient
 from brain_otel.delivery.rate_limits import read_limits, write_limits
 from brain_otel.delivery.record import Record
-from brain_otel.delivery.retry_loop import RetryLoop, keep_sending
-from brain_otel.delivery.spool.directory import (
-    SHIPPER_LOCK,
-    let_go,
-    locked,
-    make_private,
-    own,
-    read_bounds,
-    targets,
-    try_lock,
-)
-from brain_otel.delivery.spool.eviction import (
-    DiscardedEvents,
-    DropLog,
-    evict,
-    keep_discarded,
-    quantities,
-    take_discarded,
-)
+from brain_otel.delivery.retry_loop import RetryLoop
+from brain_otel.delivery.spool.directory import SHIPPER_LOCK, read_bounds, targets
+from brain_otel.delivery.spool.discarded import DiscardedEvents, keep_discarded, quantities, take_discarded
+from brain_otel.delivery.spool.eviction import DropLog, evict
+from brain_otel.delivery.spool.locks import close_own, locked, open_own, try_lock
 from brain_otel.delivery.spool.reader import SpoolQueue
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.threads import start_daemon
@@ -49,23 +35,23 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 POLL = 0.1
-"""Seconds between two looks at a directory in which nothing waits."""
+"""Seconds between two looks at an empty queue, which other processes write to."""
 
-LOOK_ROUND = 1.0
+SCAN_INTERVAL = 1.0
 """Seconds between two looks for new targets, or for the lock."""
 
-TIDY = 30.0
-"""Seconds between two looks at the directory's bounds."""
+EVICTION_INTERVAL = 30.0
+"""Seconds between two checks of the directory's bounds."""
 
-LAST_ANSWERS = 2.0
-"""Seconds to wait for answers that are under way when the shipper is stopped."""
+REPORT_INTERVAL = 30.0
+"""Seconds between two reports of discarded events to Sentry."""
 
-REPORT = 30.0
-"""Seconds between two reports to Sentry of what was lost."""
+STOP_TIMEOUT = 2.0
+"""Seconds to wait for requests in flight when the shipper stops."""
 
 
 class TargetWorker:
-    """The way from one target's folder to the target, on a thread of its own: one that hangs holds up no other."""
+    """Sends the records in one target's folder, on a thread of its own: a target that hangs delays no other."""
 
     def __init__(self, folder: Path, target: Target, *, connections: int = CONNECTIONS) -> None:
         self.target = target
@@ -76,56 +62,53 @@ class TargetWorker:
             target.address,
             self.queue,
             self._http_client,
-            lost=self._lose,
-            limited=self._tell_limits,
+            on_discard=self._discard,
+            on_limits=partial(write_limits, folder),
             connections=connections,
         )
-        self.retry_loop.limits.update(read_limits(folder))  # what the shipper before was asked for
-        self._lost: DiscardedEvents = Counter()
+        self.retry_loop.limits.update(read_limits(folder))  # those that an earlier shipper was given
+        self._discarded: DiscardedEvents = Counter()
         self._reported = time.monotonic()
 
     def run(self, stop: threading.Event, wake: threading.Event) -> None:
-        """Send until ``stop`` is set; look again soon when ``wake`` is."""
-        keep_sending(self.retry_loop, stop, wake, POLL)
+        """Send until ``stop`` is set; look for records soon after ``wake`` is set."""
+        self.retry_loop.run(stop, wake, POLL)
         self.queue.close()
 
-    def report_lost(self, *, now: bool = False) -> None:
-        """Tell Sentry what was lost: https://develop.sentry.dev/sdk/telemetry/client-reports/."""
-        if self.target.kind != "sentry" or not (now or time.monotonic() - self._reported > REPORT):
+    def report_discarded(self, *, now: bool = False) -> None:
+        """Report discarded events to Sentry: https://develop.sentry.dev/sdk/telemetry/client-reports/."""
+        if self.target.kind != "sentry" or not (now or time.monotonic() - self._reported > REPORT_INTERVAL):
             return
         self._reported = time.monotonic()
         if self.retry_loop.failure:
-            return  # it would not arrive
-        lost, self._lost = self._lost, Counter()  # another thread may be counting
-        lost.update(take_discarded(self._folder))
-        if lost and self._http_client.send(Record("internal", client_report(lost))).result != "sent":
-            for what, quantity in lost.items():
-                self._lost[what] += quantity
+            return  # the report would not arrive
+        discarded, self._discarded = self._discarded, Counter()  # another thread may be counting
+        discarded.update(take_discarded(self._folder))
+        if discarded and self._http_client.send(Record("internal", client_report(discarded))).result != "sent":
+            for key, quantity in discarded.items():
+                self._discarded[key] += quantity
 
-    def leave_lost(self) -> None:
-        """Leave what Sentry has not been told of to the next shipper."""
-        if self.target.kind == "sentry" and self._lost:
-            lost, self._lost = self._lost, Counter()
+    def save_discarded(self) -> None:
+        """Leave unreported counts to the next shipper."""
+        if self.target.kind == "sentry" and self._discarded:
+            discarded, self._discarded = self._discarded, Counter()
             for _ in range(10):
-                if keep_discarded(self._folder, lost):
+                if keep_discarded(self._folder, discarded):
                     return
                 time.sleep(0.01)
 
-    def _lose(self, record: Record, reason: str) -> None:
+    def _discard(self, record: Record, reason: str) -> None:
         for category, quantity in quantities(record).items():
-            self._lost[category, reason] += quantity
-
-    def _tell_limits(self, resting: dict[str, float]) -> None:
-        write_limits(self._folder, resting)
+            self._discarded[category, reason] += quantity
 
 
 class Shipper:
-    """Sends what lies in ``directory`` while it holds the directory's lock; of several, one does, the others wait."""
+    """Sends the records in ``directory`` while it holds the directory's lock; other shippers wait for the lock."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._stop = threading.Event()
-        self._look = threading.Event()
+        self._scan = threading.Event()
         """Set to look for new targets at once."""
         self._wakes: dict[str, threading.Event] = {}
         """By the target's id."""
@@ -137,29 +120,29 @@ class Shipper:
         self.holds_lock = False
 
     def run(self) -> None:
-        """Send until :meth:`stop` is called, whenever the lock can be had."""
+        """Send until :meth:`stop` is called, while the lock can be had."""
         while not self._stop.is_set():
-            with guarded("looking after the spool"):
+            with guarded("shipping a spool"):
                 self._run_with_lock()
-            self._stop.wait(LOOK_ROUND)
+            self._stop.wait(SCAN_INTERVAL)
 
     def stop(self) -> None:
-        """Let :meth:`run` return soon."""
+        """Make :meth:`run` return soon."""
         self._stop.set()
-        self._look.set()
+        self._scan.set()
         for wake in list(self._wakes.values()):
             wake.set()
 
     def wake(self, target_id: str) -> None:
         """Send soon: a record was written for this target."""
-        event = self._wakes.get(target_id, self._look)
+        event = self._wakes.get(target_id, self._scan)
         if not event.is_set():
             event.set()
 
     def _run_with_lock(self) -> None:
         if not self._directory.is_dir():
             return
-        descriptor = own(os.open(self._directory / SHIPPER_LOCK, os.O_RDWR | os.O_CREAT, 0o600))
+        descriptor = open_own(self._directory / SHIPPER_LOCK, os.O_RDWR | os.O_CREAT)
         try:
             if not try_lock(descriptor):
                 return
@@ -168,85 +151,82 @@ class Shipper:
             self._ship(descriptor)
         finally:
             self.holds_lock = False
-            let_go(descriptor)
+            close_own(descriptor)
 
     def _ship(self, lock: int) -> None:
-        """Keep a thread for each target until told to stop, or until the directory is no longer the one we locked."""
-        lost = threading.Event()
-        tidied = time.monotonic()
+        """Run a worker for each target until :meth:`stop`, or until somebody removes the directory."""
+        stop_workers = threading.Event()
+        evicted_at = time.monotonic()
         try:
             while not self._stop.is_set() and os.fstat(lock).st_nlink:
-                self._look_for_targets(lost)
+                self._start_workers(stop_workers)
                 for worker in self._workers.values():
-                    worker.report_lost()
-                if time.monotonic() - tidied > TIDY:
-                    tidied = time.monotonic()
-                    self._tidy()
-                self._look.wait(self._send_here())
-                self._look.clear()
+                    worker.report_discarded()
+                if time.monotonic() - evicted_at > EVICTION_INTERVAL:
+                    evicted_at = time.monotonic()
+                    self._drop_log.add(evict(self._directory, read_bounds(self._directory)))
+                self._scan.wait(self._send_here())
+                self._scan.clear()
         finally:
-            lost.set()
+            stop_workers.set()
             for wake in self._wakes.values():
                 wake.set()
             self._await_answers()
             for worker in self._workers.values():
-                worker.leave_lost()
+                worker.save_discarded()
             self._threads.clear()
-            self._unthreaded.clear()
             self._workers.clear()
+            self._unthreaded.clear()
 
-    def _await_answers(self) -> None:
-        """Keep the lock for the answers that are under way, else another would send their records as well.
-
-        Who stops us waits only :data:`LAST_ANSWERS` seconds for that; if the process then ends, so does the lock.
-        """
-        patience = max((worker.target.timeout for worker in self._workers.values()), default=0.0) + 1.0
-        deadline = time.monotonic() + (patience if self._stop.is_set() else LAST_ANSWERS)
-        for thread in self._threads:
-            thread.join(max(0.0, deadline - time.monotonic()))
-
-    def _look_for_targets(self, lost: threading.Event) -> None:
+    def _start_workers(self, stop: threading.Event) -> None:
         for folder, target in targets(self._directory).items():
             if folder not in self._workers:
                 worker = self._workers[folder] = TargetWorker(folder, target)
                 wake = self._wakes.setdefault(folder.name, threading.Event())
-                thread = start_daemon(partial(worker.run, lost, wake), "brain_otel.shipper.target")
+                thread = start_daemon(partial(worker.run, stop, wake), "brain_otel.shipper.target")
                 if thread is not None:
                     self._threads.append(thread)
                 else:
                     self._unthreaded.append(worker)
 
     def _send_here(self) -> float:
-        """Send on this thread what has no thread; returns the seconds until the next round."""
-        pauses = [LOOK_ROUND]
+        """Send on this thread for workers without one; returns the seconds until the next round."""
+        pauses = [SCAN_INTERVAL]
         for worker in self._unthreaded:
             while (pause := worker.retry_loop.step()) == 0.0 and not self._stop.is_set():
                 pass
             pauses.append(POLL if pause is None else pause)
         return min(pauses)
 
-    def _tidy(self) -> None:
-        self._drop_log.tell(evict(self._directory, read_bounds(self._directory)))
+    def _await_answers(self) -> None:
+        """Keep the lock during requests in flight: another shipper would send their records again.
+
+        The caller of :meth:`stop` waits only :data:`STOP_TIMEOUT` seconds. The lock ends with the process.
+        """
+        longest = max((worker.target.timeout for worker in self._workers.values()), default=0.0) + 1.0
+        deadline = time.monotonic() + (longest if self._stop.is_set() else STOP_TIMEOUT)
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
 
 
 @contextmanager
 def ship_until_stopped(directory: Path) -> Iterator[tuple[Shipper, threading.Event]]:
-    """Send what lies in ``directory`` during the block; the event is set by SIGTERM and SIGINT."""
+    """Send the records in ``directory`` during the block; SIGTERM and SIGINT set the event."""
     shipper = Shipper(directory)
-    ended = threading.Event()
+    stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: ended.set())
+        signal.signal(number, lambda *_: stopped.set())
     thread = start_daemon(shipper.run, "brain_otel.shipper")
-    yield shipper, ended
+    yield shipper, stopped
     shipper.stop()
     if thread is not None:
-        thread.join(LAST_ANSWERS + 1.0)
+        thread.join(STOP_TIMEOUT + 1.0)
 
 
 def drain(directory: Path, timeout: float) -> dict[str, str] | None:
-    """Send what waits in ``directory`` now, for up to ``timeout`` seconds.
+    """Send the records in ``directory`` now, for up to ``timeout`` seconds.
 
-    Returns by address why something was left, empty if nothing was, or None if another process sends already.
+    Returns, by address, the reason why records are left; None if another process sends already.
     """
     left: dict[str, str] = {}
     with locked(directory / SHIPPER_LOCK) as is_ours:
@@ -259,30 +239,19 @@ def drain(directory: Path, timeout: float) -> dict[str, str] | None:
             while pause is not None and time.monotonic() + pause < deadline:
                 time.sleep(pause)
                 pause = worker.retry_loop.step()
-            worker.report_lost(now=True)
-            worker.leave_lost()
+            worker.report_discarded(now=True)
+            worker.save_discarded()
             worker.queue.close()
             if pause is not None:
-                left[target.address] = (
-                    worker.retry_loop.failure or "it has asked for a rest, or there was no time left"
-                )
+                left[target.address] = worker.retry_loop.failure or "it has set a rate limit, or the time was over"
     return left
 
 
-def prepare(directory: Path) -> None:
-    """Make the directory, for a shipper that is started before the first application.
-
-    Raises:
-        OSError: it cannot be made.
-    """
-    make_private(directory)
-
-
-def client_report(lost: DiscardedEvents) -> bytes:
-    """An envelope that tells Sentry of what was lost."""
-    discarded = [
+def client_report(discarded: DiscardedEvents) -> bytes:
+    """An envelope that reports discarded events to Sentry."""
+    rows = [
         {"reason": reason, "category": category, "quantity": quantity}
-        for (category, reason), quantity in lost.items()
+        for (category, reason), quantity in discarded.items()
     ]
-    payload = json.dumps({"timestamp": time.time(), "discarded_events": discarded}).encode()
+    payload = json.dumps({"timestamp": time.time(), "discarded_events": rows}).encode()
     return b'{}\n{"type":"client_report","length":%d}\n%s\n' % (len(payload), payload)

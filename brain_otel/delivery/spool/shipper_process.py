@@ -1,6 +1,6 @@
-"""Who sends what this process spools: a thread here, a process beside it, or somebody else's.
+"""Decides who sends what this process spools: a thread here, a process beside it, or somebody else's.
 
-One :class:`ShipperSupervisor` serves all destinations of a process that use one directory.
+All destinations of a process that use one directory share a :class:`ShipperSupervisor`.
 """
 
 from __future__ import annotations
@@ -13,16 +13,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Literal
 
-from brain_otel.delivery.spool.directory import (
-    SHIPPER_LOCK,
-    Bounds,
-    is_empty,
-    let_go,
-    locked,
-    own,
-    segments,
-    try_lock,
-)
+from brain_otel.delivery.spool.directory import SHIPPER_LOCK, USERS_LOCK, Bounds, is_empty, is_sent
+from brain_otel.delivery.spool.locks import close_own, locked, open_own, try_lock
 from brain_otel.delivery.spool.writer import Spool
 from brain_otel.runtime.fork import reset_in_child
 from brain_otel.runtime.guard import guarded
@@ -36,22 +28,16 @@ if TYPE_CHECKING:
     from brain_otel.delivery.spool.shipper import Shipper
     from brain_otel.delivery.target import Target
 
+logger = logging.getLogger(__name__)
 
 Mode = Literal["thread", "process", "external"]
 
-
-USERS = "users.lock"
-
-
-WATCH = 1.0
-"""Seconds between two looks whether there is still a shipper."""
-
-
-logger = logging.getLogger(__name__)
+WATCH_INTERVAL = 1.0
+"""Seconds between two checks that a shipper's process runs."""
 
 
 class ShipperSupervisor:
-    """Keeps a shipper for a directory, in a thread or a process, for as long as this process uses it."""
+    """Keeps a shipper running for a directory, in a thread or a process, while this process uses the directory."""
 
     def __init__(self, directory: Path, mode: Mode) -> None:
         self.mode: Mode = mode if mode != "process" or sys.executable else "thread"
@@ -61,42 +47,37 @@ class ShipperSupervisor:
         reset_in_child(self)
 
     def _reset(self) -> None:
-        """Begin anew; in a forked child the thread, the process and the locks are the parent's."""
+        """Start anew: in a forked child the thread, the process and the locks belong to the parent."""
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._shipper: Shipper | None = None
         self._stopped = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
-        self._use: int | None = None
+        self._users_lock: int | None = None
         self._needed = threading.Event()
-        """Whether there is something to send; without, a process may as well start a little later."""
+        """Set with the first record; until then a process may start later."""
 
-    def begin(self) -> None:
-        """The directory is used: see to it that what waits there since the last run is sent."""
+    def start(self) -> None:
+        """Start the shipper, for records that an earlier run has left."""
         if self._thread is None:
             self._start()
 
     def wake(self, target_id: str) -> None:
-        """A record has been written; see to it that somebody sends it."""
+        """Have a record sent that was just written."""
         if not self._needed.is_set():
             self._needed.set()
-        if self._thread is None:
-            self._start()
+        self.start()
         if self._shipper is not None:
             self._shipper.wake(target_id)
 
     def wait(self, folder: Path, timeout: float) -> None:
-        """Wait up to ``timeout`` seconds until nothing for one target is left."""
+        """Wait up to ``timeout`` seconds until every record of a target is sent."""
         deadline = time.monotonic() + timeout
-        while (
-            self._thread is not None
-            and time.monotonic() < deadline
-            and any(segment.acknowledged() < segment.size() for segment in segments(folder, "errors", "traces"))
-        ):
+        while self._thread is not None and time.monotonic() < deadline and not is_sent(folder):
             time.sleep(0.01)
 
     def stop(self) -> None:
-        """Stop the thread; a process ends by itself when nobody uses its directory."""
+        """Stop the thread. A process ends by itself when nobody uses its directory."""
         with self._lock:
             self._stopped.set()
             self._needed.set()
@@ -107,9 +88,9 @@ class ShipperSupervisor:
                 if self.mode == "process" and self._process is None and not is_empty(self._directory):
                     with guarded("starting the shipper at the end"):
                         self._start_process()
-            if self._use is not None:
-                let_go(self._use)
-                self._use = None
+            if self._users_lock is not None:
+                close_own(self._users_lock)
+                self._users_lock = None
 
     def _start(self) -> None:
         with self._lock:
@@ -123,30 +104,30 @@ class ShipperSupervisor:
             self._thread = start_daemon(run, "brain_otel.shipper")
 
     def _watch(self) -> None:
-        """Hold the directory as one of its users, and start a shipper whenever there is none.
+        """Hold the directory as one of its users, and start a shipper's process whenever there is none.
 
-        The first not at once: its start would take the time of the application's.
+        The first start waits for a record, or for a second: it would slow the start of the application down.
         """
         with guarded("using a spool"):
             self._hold()
-        self._needed.wait(WATCH)
+        self._needed.wait(WATCH_INTERVAL)
         while not self._stopped.is_set():
-            with guarded("looking after the shipper's process"):
+            with guarded("watching the shipper's process"):
                 self._hold()
-                if self.mode == "process":
-                    self._start_process()
-            self._stopped.wait(WATCH)
+                self._start_process()
+            self._stopped.wait(WATCH_INTERVAL)
 
     def _hold(self) -> None:
-        if self._use is not None and not os.fstat(self._use).st_nlink:
-            let_go(self._use)
-            self._use = None
-        if self._use is None:
-            descriptor = own(os.open(self._directory / USERS, os.O_RDWR | os.O_CREAT, 0o600))
+        """Lock the users' file, also after somebody has removed it."""
+        if self._users_lock is not None and not os.fstat(self._users_lock).st_nlink:
+            close_own(self._users_lock)
+            self._users_lock = None
+        if self._users_lock is None:
+            descriptor = open_own(self._directory / USERS_LOCK, os.O_RDWR | os.O_CREAT)
             if try_lock(descriptor, shared=True):
-                self._use = descriptor
-            else:  # a shipper is just looking whether anybody is here
-                let_go(descriptor)
+                self._users_lock = descriptor
+            else:  # a shipper is checking whether there are users
+                close_own(descriptor)
 
     def _start_process(self) -> None:
         if self._process is not None and self._process.poll() is None:
@@ -160,12 +141,12 @@ class ShipperSupervisor:
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 env=_without_instrumentation(os.environ),
-                start_new_session=True,  # a Ctrl-C in the terminal is the application's
+                start_new_session=True,  # Ctrl-C in the terminal is for the application
             )
 
 
 def _without_instrumentation(environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment for a process that is not to be instrumented, as ``opentelemetry-instrument`` would have it."""
+    """The environment for a process that ``opentelemetry-instrument`` does not instrument."""
     path = [each for each in sys.path if each and not each.endswith("auto_instrumentation")]
     return {**environ, "PYTHONPATH": os.pathsep.join(path)}
 
@@ -185,16 +166,16 @@ class _Supervisors:
 _supervisors = _Supervisors()
 
 
-def supervisor_of(directory: Path, mode: Mode) -> ShipperSupervisor:
-    """The supervisor for ``directory`` in this process; call :func:`leave` once for each call."""
+def acquire_supervisor(directory: Path, mode: Mode) -> ShipperSupervisor:
+    """The supervisor for ``directory`` in this process; call :func:`release_supervisor` once for each call."""
     with _supervisors.lock:
         supervisor = _supervisors.by_use.setdefault((directory, mode), ShipperSupervisor(directory, mode))
         supervisor.users += 1
         return supervisor
 
 
-def leave(directory: Path, mode: Mode) -> None:
-    """Release a supervisor; it stops its shipper when the last user in this process has left."""
+def release_supervisor(directory: Path, mode: Mode) -> None:
+    """Release a supervisor; with its last user in this process it stops."""
     with _supervisors.lock:
         supervisor = _supervisors.by_use.get((directory, mode))
         if supervisor is None:
@@ -206,15 +187,15 @@ def leave(directory: Path, mode: Mode) -> None:
 
 
 def open_spool(settings: DeliverySettings, target: Target) -> tuple[Spool, ShipperSupervisor] | None:
-    """The spool for ``target`` and who sends what is in it; None without a directory."""
+    """The spool for ``target`` and the supervisor of its shipper; None without a directory."""
     if settings.spool is None:
         return None
-    bounds = Bounds(settings.spool.max_bytes, settings.spool.max_age)
-    spool = Spool(settings.spool.directory, target, bounds)
+    directory = settings.spool.directory
+    spool = Spool(directory, target, Bounds(settings.spool.max_bytes, settings.spool.max_age))
     try:
         spool.prepare()
     except OSError as error:
-        logger.error("The spool %s cannot be made (%s)", settings.spool.directory, error.strerror or error)
-    shipping = supervisor_of(settings.spool.directory, settings.shipper)
-    shipping.begin()
-    return spool, shipping
+        logger.error("The spool %s cannot be created (%s)", directory, error.strerror or error)
+    supervisor = acquire_supervisor(directory, settings.shipper)
+    supervisor.start()
+    return spool, supervisor

@@ -12,7 +12,7 @@ import requests
 from requests.utils import DEFAULT_CA_BUNDLE_PATH, get_environ_proxies, select_proxy
 
 from brain_otel.delivery.record import Record
-from brain_otel.delivery.spool.shipper_process import leave, open_spool, supervisor_of
+from brain_otel.delivery.spool.shipper_process import acquire_supervisor, open_spool, release_supervisor
 from brain_otel.delivery.target import Target
 from brain_otel.destinations.otlp.session import Session
 from brain_otel.runtime.fork import reset_in_child
@@ -51,7 +51,7 @@ class SpoolingSession(Session):
         self._target_id = ""
         self._has_failed = False
         self._is_closed = False
-        self._supervisor = supervisor_of(self._directory, settings.shipper)
+        self._supervisor = acquire_supervisor(self._directory, settings.shipper)
         self._supervisor.wake("")  # the last run may have left something in the spool
 
     def _reset(self) -> None:
@@ -98,7 +98,7 @@ class SpoolingSession(Session):
             self._is_closed = True
             if self._spool is not None:
                 self._spool.close()
-            leave(self._directory, self._settings.shipper)
+            release_supervisor(self._directory, self._settings.shipper)
         super().close()
 
     def _open(self, request: Any, options: Mapping[str, Any]) -> Spool:
@@ -110,7 +110,8 @@ class SpoolingSession(Session):
                 if opened is not None and self._spool is None:
                     self._target_id = target.id
                     self._spool = opened[0]
-                    leave(self._directory, self._settings.shipper)  # one use from `__init__`, one from `open_spool`
+                    # `open_spool` has acquired the supervisor too.
+                    release_supervisor(self._directory, self._settings.shipper)
         if self._spool is None:
             raise OSError("there is no spool")
         return self._spool

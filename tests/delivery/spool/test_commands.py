@@ -28,10 +28,10 @@ def spooled(directory: Path, port: int) -> Spool:
         payload = b'{"message":"hello"}'
         body = b'{}\n{"type":"%s","length":%d}\n%s\n' % (kind.encode(), len(payload), payload)
         spool.append(Record(name, body))
-    if spool._tidying is not None:  # the first record makes it look at the directory's size
-        spool._tidying.join(10)
+    if spool._evicting is not None:  # the first record makes it look at the directory's size
+        spool._evicting.join(10)
     queue = SpoolQueue(spool.folder)
-    queue.refuse(queue.take(1, lambda _: True)[0], "HTTP 413: too large [bold]")
+    queue.reject(queue.take(1, lambda _: True)[0], "HTTP 413: too large [bold]")
     queue.close()
     return spool
 
@@ -61,13 +61,13 @@ def test_what_waits_is_shown(tmp_path: Path) -> None:
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     shown = command("spool", str(tmp_path))
     assert shown.returncode == 0, shown.stderr
-    assert f"{tmp_path}: 2 waiting; no process sends it; at most 256.0 MiB and 1.0 d" in shown.stdout
+    assert f"{tmp_path}: 2 queued; no process sends them; at most 256.0 MiB and 1.0 d" in shown.stdout
     assert "1 error, 1 transaction" in shown.stdout
     assert f"http://127.0.0.1:{port}/api/42/envelope/: error (HTTP 413: too large [bold])" in shown.stdout
     data = json.loads(command("spool", str(tmp_path), "--json").stdout)
     (target,) = data["targets"]
     assert (target["records"], target["kind"]) == ({"error": 1, "transaction": 1}, "sentry")
-    assert target["refused"] == [{"category": "error", "reason": "HTTP 413: too large [bold]"}]
+    assert target["rejected"] == [{"category": "error", "reason": "HTTP 413: too large [bold]"}]
     assert "hunter2" not in shown.stdout + json.dumps(data)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
@@ -77,7 +77,7 @@ def test_a_drain_sends_it(tmp_path: Path, ingest: SentryIngest) -> None:
     spooled(tmp_path, ingest.port).close()
     drained = command("spool", str(tmp_path), "--drain")
     assert drained.returncode == 0, drained.stderr
-    assert ": 0 waiting" in drained.stdout
+    assert ": 0 queued" in drained.stdout
     assert sorted(item.type for item in ingest.items()) == ["event", "transaction"]
     assert is_empty(tmp_path)
 
@@ -87,7 +87,7 @@ def test_a_drain_that_has_to_leave_something_says_so(tmp_path: Path) -> None:
     spooled(tmp_path, free_port())
     drained = command("spool", str(tmp_path), "--drain", "--timeout", "0.5")
     assert drained.returncode == 1
-    assert ": 2 waiting" in drained.stdout
+    assert ": 2 queued" in drained.stdout
     assert "NewConnectionError" in drained.stdout
 
 
@@ -104,12 +104,12 @@ def test_what_another_process_sends_is_left_to_it(tmp_path: Path, ingest: Sentry
     try:
         until(lambda: ingest.items("event"))
         drained = command("spool", str(tmp_path), "--drain", "--timeout", "1")
-        assert f"process {shipper.pid} sends it" in drained.stdout
+        assert f"process {shipper.pid} sends" in drained.stdout
         until(lambda: is_empty(tmp_path))
         shipper.send_signal(signal.SIGTERM)
         _, errors = shipper.communicate(timeout=10)
         assert shipper.returncode == 0
-        assert f"Sending what is spooled in {tmp_path}" in errors
+        assert f"Sending the records in {tmp_path}" in errors
         assert "Traceback" not in errors
     finally:
         shipper.kill()

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from brain_otel.delivery.rate_limits import LIMITS
-from brain_otel.delivery.spool.commands import read_state
-from brain_otel.delivery.spool.directory import is_empty, segments, targets
+from brain_otel.delivery.spool.directory import LIMITS, is_empty, segments, targets
+from brain_otel.delivery.spool.state import read_state
 from tests.delivery.application import Application, arrived, shipper_of, wait_until_sent
 from tests.delivery.disks import disk, ways, without_overriding
 from tests.delivery.until import until

@@ -14,10 +14,11 @@ from brain_otel.delivery import retry_loop
 from brain_otel.delivery.delivery import Delivery
 from brain_otel.delivery.http import HttpClient
 from brain_otel.delivery.memory_queue import MemoryQueue
-from brain_otel.delivery.record import HEADER, Record, framed, records_in
+from brain_otel.delivery.record import HEADER, PRIORITIES, Record, framed, records_in
 from brain_otel.delivery.spool import shipper
-from brain_otel.delivery.spool.directory import PRIORITIES, Bounds, segments, targets
-from brain_otel.delivery.spool.eviction import evict, take_discarded
+from brain_otel.delivery.spool.directory import Bounds, segments, targets
+from brain_otel.delivery.spool.discarded import take_discarded
+from brain_otel.delivery.spool.eviction import evict
 from brain_otel.delivery.spool.reader import AHEAD, SpoolQueue
 from brain_otel.delivery.spool.shipper import Shipper, drain
 from brain_otel.delivery.spool.shipper_process import ShipperSupervisor
@@ -49,8 +50,8 @@ def reported(ingest: SentryIngest) -> Counter[tuple[str, str]]:
 
 def tidy(spool: Spool) -> None:
     """Wait for the thread that drops what is too much."""
-    if spool._tidying is not None:
-        spool._tidying.join(10)
+    if spool._evicting is not None:
+        spool._evicting.join(10)
 
 
 def test_what_another_had_to_drop_is_told_to_its_own_sentry(ingest: SentryIngest, tmp_path: Path) -> None:
@@ -86,7 +87,7 @@ def test_what_a_shipper_has_not_told_the_next_one_tells(
     thread.join(10)
     assert ingest.client_reports == []
     ingest.respond = None
-    monkeypatch.setattr(shipper, "REPORT", -1.0)
+    monkeypatch.setattr(shipper, "REPORT_INTERVAL", -1.0)
     second = Shipper(tmp_path)
     thread = threading.Thread(target=second.run, daemon=True)
     thread.start()
@@ -132,12 +133,12 @@ def test_what_is_too_large_goes_alone(tmp_path: Path, size: int) -> None:
         lost[record.category, reason] += 1
 
     spool = Spool(tmp_path, sentry(free_port()), BOUNDS)
-    delivery = Delivery(spool._target, lost=count, spool=(spool, ShipperSupervisor(tmp_path, "external")))
+    delivery = Delivery(spool._target, on_discard=count, spool=(spool, ShipperSupervisor(tmp_path, "external")))
     delivery.put(Record("transaction", envelope("transaction")))
     delivery.put(Record("error", b"x" * size))
     assert lost == {("error", "cache_overflow"): 1}
     assert len(SpoolQueue(spool.folder).take(10, lambda _: True)) == 1
-    memory = MemoryQueue(max_items=10, max_bytes=size - 1, max_age=60.0, lost=count)
+    memory = MemoryQueue(max_items=10, max_bytes=size - 1, max_age=60.0, on_discard=count)
     memory.put(Record("transaction", envelope("transaction")))
     memory.put(Record("error", b"x" * size))
     assert lost["error", "queue_overflow"] == 1
@@ -147,7 +148,9 @@ def test_what_is_too_large_goes_alone(tmp_path: Path, size: int) -> None:
 def test_what_is_under_way_is_not_dropped() -> None:
     """It may have arrived already, and would be counted as lost all the same."""
     lost: list[bytes] = []
-    memory = MemoryQueue(max_items=2, max_bytes=2**20, max_age=60.0, lost=lambda record, _: lost.append(record.body))
+    memory = MemoryQueue(
+        max_items=2, max_bytes=2**20, max_age=60.0, on_discard=lambda record, _: lost.append(record.body)
+    )
     memory.put(Record("transaction", b"1"))
     memory.take(1, lambda _: True)
     for body in (b"2", b"3", b"4"):
@@ -165,18 +168,18 @@ def test_what_was_dropped_is_said_once_a_minute(tmp_path: Path, caplog: pytest.L
         spool.append(Record("error", envelope("event")))
     tidy(spool)
     (line,) = [each.getMessage() for each in caplog.records if each.levelno >= logging.WARNING]
-    assert "is over its bounds; dropped: {'error': " in line
+    assert "exceeds its bounds; dropped: {'error': " in line
 
 
 def test_what_is_not_wanted_is_not_sent(ingest: SentryIngest, tmp_path: Path) -> None:
     """While a category rests nothing of it is sent; what matters little is counted and gone."""
     lost: Counter[tuple[str, str]] = Counter()
-    queue = MemoryQueue(max_items=10, max_bytes=2**20, max_age=60.0, lost=lambda *_: None)
+    queue = MemoryQueue(max_items=10, max_bytes=2**20, max_age=60.0, on_discard=lambda *_: None)
     sending = retry_loop.RetryLoop(
         "sentry",
         queue,
         HttpClient(sentry(ingest.port), connections=1),
-        lost=lambda record, reason: lost.update([(record.category, reason)]),
+        on_discard=lambda record, reason: lost.update([(record.category, reason)]),
     )
     sending.limits.update({"session": 100.0, "internal": 100.0})
     for category in ("session", "internal", "error"):
@@ -232,7 +235,7 @@ def test_nothing_is_left_of_a_segment_that_was_dropped_while_it_was_sent(tmp_pat
     """What says how far it was sent goes too."""
     spool = Spool(tmp_path, sentry(free_port()), BOUNDS)
     spool.append(Record("error", b"first"))
-    until(lambda: spool._tidying is None or not spool._tidying.is_alive())  # it would tidy here too
+    until(lambda: spool._evicting is None or not spool._evicting.is_alive())  # it would tidy here too
     queue = SpoolQueue(spool.folder)
     (under_way,) = queue.take(1, lambda _: True)
     evict(tmp_path, Bounds(max_bytes=0, max_age=3600.0))

@@ -14,11 +14,12 @@ import pytest
 
 from brain_otel.delivery.record import Record
 from brain_otel.delivery.spool import directory as layout
-from brain_otel.delivery.spool.commands import read_state
 from brain_otel.delivery.spool.directory import Bounds, is_empty, read_bounds, segments, targets
-from brain_otel.delivery.spool.eviction import evict, take_discarded
+from brain_otel.delivery.spool.discarded import take_discarded
+from brain_otel.delivery.spool.eviction import evict
 from brain_otel.delivery.spool.reader import SpoolQueue
 from brain_otel.delivery.spool.shipper_process import ShipperSupervisor
+from brain_otel.delivery.spool.state import read_state
 from brain_otel.delivery.spool.writer import Spool
 from brain_otel.delivery.target import Target
 from tests.delivery.until import until
@@ -75,7 +76,7 @@ def test_everything_is_for_the_owner_alone(tmp_path: Path) -> None:
     queue = SpoolQueue(written.folder)
     queue.done(queue.take(1, lambda _: True)[0])
     written.append(error("refused"))
-    queue.refuse(queue.take(1, lambda _: True)[0], "no")
+    queue.reject(queue.take(1, lambda _: True)[0], "no")
     for path in (folder, *folder.rglob("*")):
         mode = stat.S_IMODE(path.stat().st_mode)
         assert mode == (0o700 if path.is_dir() else 0o600), path
@@ -163,8 +164,8 @@ def test_traces_are_dropped_before_errors_and_the_oldest_first(tmp_path: Path) -
             written.append(error(f"{number:06d}" + "e" * 1_000))
         if number % 500 == 0:
             assert usage(tmp_path) <= bounds.max_bytes
-    if written._tidying is not None:
-        written._tidying.join(10)
+    if written._evicting is not None:
+        written._evicting.join(10)
     assert usage(tmp_path) <= bounds.max_bytes
     sent = all_sent(SpoolQueue(written.folder))
     errors = [each for each in sent if each.endswith("e")]
@@ -185,8 +186,8 @@ def test_errors_go_too_when_there_is_nothing_else(tmp_path: Path) -> None:
     written = spool(tmp_path, bounds)
     for number in range(3_000):
         written.append(error(f"{number:06d}" + "e" * 1_000))
-    if written._tidying is not None:
-        written._tidying.join(10)
+    if written._evicting is not None:
+        written._evicting.join(10)
     assert usage(tmp_path) <= bounds.max_bytes
     sent = [int(each[:6]) for each in all_sent(SpoolQueue(written.folder))]
     assert sent == list(range(3_000 - len(sent), 3_000))
@@ -215,7 +216,7 @@ def test_after_a_restart_of_the_machine_the_clock_counts(tmp_path: Path, monkeyp
     bounds = Bounds(max_age=600.0)
     written = spool(tmp_path, bounds)
     written.append(error())
-    monkeypatch.setattr(layout, "boot", lambda: "ffffffff")
+    monkeypatch.setattr(layout, "boot_id", lambda: "ffffffff")
     assert evict(tmp_path, bounds) == {}
     now = time.time()
     monkeypatch.setattr("brain_otel.delivery.spool.directory.time.time", lambda: now + 601)
@@ -274,7 +275,7 @@ def test_a_directory_that_is_removed_is_made_again(tmp_path: Path) -> None:
     """With all that describes it."""
     written = spool(tmp_path / "spool")
     written.append(error("before"))
-    until(lambda: written._tidying is None or not written._tidying.is_alive())  # it has a lock's file there
+    until(lambda: written._evicting is None or not written._evicting.is_alive())  # it has a lock's file there
     shutil.rmtree(tmp_path / "spool")
     written.append(error("after"))
     assert all_sent(SpoolQueue(written.folder)) == ["after"]
@@ -397,10 +398,10 @@ def test_what_was_refused_is_kept_with_its_reason(tmp_path: Path) -> None:
         written.append(error())
     queue = SpoolQueue(written.folder)
     for number, each in enumerate(queue.take(110, lambda _: True)):
-        queue.refuse(each, f"HTTP 413: {number}")
+        queue.reject(each, f"HTTP 413: {number}")
     evict(tmp_path, Bounds())
     (state,) = read_state(tmp_path).targets
-    assert state.refused == [("error", f"HTTP 413: {number}") for number in range(10, 110)]
+    assert state.rejected == [("error", f"HTTP 413: {number}") for number in range(10, 110)]
     assert state.records == {}
 
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from brain_otel.delivery.spool.commands import read_state
+from brain_otel.delivery.spool.state import read_state
 from tests.delivery.until import until
 from tests.support.otlp import OtlpReceiver
 from tests.support.process import free_port, run_python

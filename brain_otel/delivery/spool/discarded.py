@@ -1,0 +1,72 @@
+"""Counts of discarded events that have not been reported to Sentry, in a file beside the records.
+
+The process that drops a record is seldom the one that sends, and may belong to another service: the counts outlive
+both.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from brain_otel.delivery.spool.directory import DISCARDED, EVICTION_LOCK, write_atomically
+from brain_otel.delivery.spool.locks import locked
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from brain_otel.delivery.record import Record
+
+DiscardedEvents = Counter[tuple[str, str]]
+"""Quantities by category and reason, both in Sentry's words."""
+
+
+def quantities(record: Record) -> Counter[str]:
+    """What is lost with ``record``, by Sentry's categories."""
+    return quantities_of(record.category, record.quantity)
+
+
+def quantities_of(category: str, quantity: int) -> Counter[str]:
+    """What is lost with a record of ``category``; a transaction is lost with its spans."""
+    return Counter(transaction=1, span=quantity) if category == "transaction" else Counter({category: quantity})
+
+
+def add_discarded(folder: Path, discarded: Mapping[tuple[str, str], int]) -> None:
+    """Add to the counts of a target; the caller holds the lock of the eviction."""
+    if discarded:
+        total = _read(folder) + Counter(discarded)
+        with suppress(OSError):
+            rows = [[category, reason, quantity] for (category, reason), quantity in sorted(total.items())]
+            write_atomically(folder / DISCARDED, json.dumps(rows))
+
+
+def keep_discarded(folder: Path, discarded: Mapping[tuple[str, str], int]) -> bool:
+    """Add to the counts of a target, unless another process holds the lock; returns whether they were added."""
+    with suppress(OSError), locked(folder.parent / EVICTION_LOCK) as is_ours:
+        if is_ours:
+            add_discarded(folder, discarded)
+        return is_ours
+    return False
+
+
+def take_discarded(folder: Path) -> DiscardedEvents:
+    """Remove and return the counts of a target; none while another process holds the lock."""
+    if not (folder / DISCARDED).exists():
+        return Counter()
+    with suppress(OSError), locked(folder.parent / EVICTION_LOCK) as is_ours:
+        if is_ours:
+            found = _read(folder)
+            (folder / DISCARDED).unlink()
+            return found
+    return Counter()
+
+
+def _read(folder: Path) -> DiscardedEvents:
+    discarded: DiscardedEvents = Counter()
+    with suppress(OSError, ValueError, TypeError):
+        for category, reason, quantity in json.loads((folder / DISCARDED).read_text()):
+            discarded[str(category), str(reason)] += int(quantity)
+    return discarded

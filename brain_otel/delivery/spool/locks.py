@@ -1,0 +1,76 @@
+"""File locks, and open files that forked children close.
+
+A lock of ``flock`` belongs to the open file, which a forked child shares. A child that outlives its parent would keep
+the parent's locks, and nobody could send, drop or remove anything. So each child closes these files.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from brain_otel.runtime.fork import reset_in_child
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+class _OwnFiles:
+    """The open files of this process, by descriptor: their device and inode."""
+
+    def __init__(self) -> None:
+        self.by_descriptor: dict[int, tuple[int, int]] = {}
+        reset_in_child(self)
+
+    def _reset(self) -> None:
+        """Close all of them, except descriptors that now stand for another file."""
+        for descriptor, identity in list(self.by_descriptor.items()):
+            with suppress(OSError):
+                status = os.fstat(descriptor)
+                if (status.st_dev, status.st_ino) == identity:
+                    os.close(descriptor)
+        self.by_descriptor.clear()
+
+
+_own_files = _OwnFiles()
+
+
+def open_own(path: Path, flags: int) -> int:
+    """Open ``path`` for its owner alone, until :func:`close_own` or a fork closes it.
+
+    Raises:
+        OSError: It cannot be opened.
+    """
+    descriptor = os.open(path, flags, 0o600)
+    status = os.fstat(descriptor)
+    _own_files.by_descriptor[descriptor] = status.st_dev, status.st_ino
+    return descriptor
+
+
+def close_own(descriptor: int) -> None:
+    """Close a file from :func:`open_own`; never raises."""
+    _own_files.by_descriptor.pop(descriptor, None)
+    with suppress(OSError):
+        os.close(descriptor)
+
+
+def try_lock(descriptor: int, *, shared: bool = False) -> bool:
+    """Lock an open file if that is possible at once; returns whether it was."""
+    try:
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+@contextmanager
+def locked(path: Path, *, shared: bool = False) -> Iterator[bool]:
+    """Try to lock the file at ``path`` for the block; the value tells whether it is locked."""
+    descriptor = open_own(path, os.O_RDWR | os.O_CREAT)
+    try:
+        yield try_lock(descriptor, shared=shared)
+    finally:
+        close_own(descriptor)
