@@ -12,7 +12,13 @@ from brain_otel.configuration.document import Document, read_document
 from brain_otel.configuration.file_choice import Choice, choose_file
 from brain_otel.configuration.schema import MAJOR, MINOR, is_newer, reject_endless, validate
 from brain_otel.configuration.sections.sampling import check_destinations, sentry_rate
-from brain_otel.configuration.settings import SamplingSettings, SentrySettings, Settings
+from brain_otel.configuration.settings import (
+    PrivacySettings,
+    PropagationSettings,
+    SamplingSettings,
+    SentrySettings,
+    Settings,
+)
 from brain_otel.configuration.simple_form import is_simple_form
 from brain_otel.configuration.values import number, read_fields
 
@@ -86,6 +92,10 @@ def _settings(
     reject_endless(document)
     sampling: SamplingSettings = block.get("sampling", SamplingSettings())
     document.read((*OURS, "sampling"), lambda _: check_destinations(sampling, destinations, head))
+    trusted = block.get("propagation", PropagationSettings()).header_names
+    if trusted:  # their values are secrets, in whatever is sent of a request
+        privacy: PrivacySettings = block.get("privacy", PrivacySettings())
+        block["privacy"] = privacy._replace(sensitive_names=(*privacy.sensitive_names, *trusted))
     given: SentrySettings | None = block.pop("sentry", None)
     sentry = None
     if given and (given.dsn or given.spotlight) and any(each.name in _FOR_SENTRY for each in destinations):

@@ -18,6 +18,7 @@ from brain_otel.configuration.sections.delivery import (
 from brain_otel.configuration.sections.errors import ErrorSettings
 from brain_otel.configuration.sections.instrumentation import InstrumentationSettings
 from brain_otel.configuration.sections.privacy import read_privacy
+from brain_otel.configuration.sections.propagation import PropagationSettings
 from brain_otel.configuration.sections.sampling import RuleSettings, SamplingSettings, TailSettings
 from brain_otel.configuration.sections.sentry import Secret, SentrySettings, read_sentry, shown_without
 from brain_otel.configuration.values import Derived
@@ -35,6 +36,7 @@ __all__ = [
     "ErrorSettings",
     "InstrumentationSettings",
     "PrivacySettings",
+    "PropagationSettings",
     "RuleSettings",
     "SamplingSettings",
     "Secret",
@@ -62,6 +64,7 @@ class Settings(NamedTuple):
     instrumentation: InstrumentationSettings = InstrumentationSettings()
     errors: ErrorSettings = ErrorSettings()
     privacy: Annotated[PrivacySettings, read_privacy] = PrivacySettings()
+    propagation: PropagationSettings = PropagationSettings()
     sampling: SamplingSettings = SamplingSettings()
     delivery: DeliverySettings = DeliverySettings()
     fast_paths: bool = True

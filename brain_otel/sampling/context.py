@@ -10,14 +10,18 @@ from __future__ import annotations
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
+from opentelemetry import baggage as otel_baggage
 from opentelemetry import context as otel_context
+from opentelemetry import trace as otel_trace
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from contextvars import Token
     from types import TracebackType
 
     from opentelemetry.context import Context
+    from opentelemetry.trace import Span, SpanContext
 
     from brain_otel.sampling.decision import SamplingDecision
 
@@ -26,6 +30,9 @@ DEFERRED = otel_context.create_key("brain_otel.sampling.deferred")
 SAMPLE_RAND = otel_context.create_key("brain_otel.sampling.sample_rand")
 
 SENTRY_DECISION = otel_context.create_key("brain_otel.sampling.sentry")
+
+CALLER = otel_context.create_key("brain_otel.sampling.caller")
+"""The span of a caller whose trace is not continued: the next root span links to it."""
 
 _suppressed: ContextVar[bool] = ContextVar("brain_otel.sampling.suppressed", default=False)
 
@@ -45,6 +52,27 @@ class suppressed:  # noqa: N801 - a context manager; a class costs less than a g
 def is_suppressed() -> bool:
     """Whether no span is recorded in the current context."""
     return _suppressed.get()
+
+
+def started_anew(context: Context, caller: SpanContext, baggage: Mapping[str, object]) -> Context:
+    """A context like ``context``, in which the next span is the root of a new trace and links to ``caller``.
+
+    Members of the caller's ``baggage`` stay for the application, without Sentry's.
+    """
+    context = otel_baggage.clear(context)
+    for name, value in baggage.items():
+        if not name.startswith("sentry-"):
+            context = otel_baggage.set_baggage(name, value, context)
+    if otel_trace.get_current_span(context).get_span_context().is_remote:
+        context = otel_trace.set_span_in_context(otel_trace.INVALID_SPAN, context)
+    return otel_context.set_value(CALLER, caller, context) if caller.is_valid and caller.is_remote else context
+
+
+def link_caller(span: Span, context: Context | None) -> None:
+    """Link ``span``, if it is a root, to the caller whose trace it does not continue."""
+    caller = context.get(CALLER) if context is not None else None
+    if caller is not None and getattr(span, "parent", None) is None:
+        span.add_link(caller)  # type: ignore[arg-type]  # `started_anew` has put it there
 
 
 def deferred(context: Context) -> Context:

@@ -20,6 +20,8 @@ from opentelemetry.propagators.textmap import CarrierT, Getter, default_getter
 from opentelemetry.sdk.trace import TracerProvider
 
 from brain_otel.configuration.error import ConfigurationError, reason
+from brain_otel.configuration.settings import PropagationSettings
+from brain_otel.instrumentation.propagation import TrustingPropagator
 from brain_otel.runtime.guard import guarded
 from brain_otel.sampling.context import DecidedIds
 from brain_otel.sampling.head import HeadSampler
@@ -89,6 +91,8 @@ def configure_opentelemetry(settings: Settings, destinations: tuple[IsolatedDest
         )
     if get_global_textmap().extract({}) is None:
         set_global_textmap(NoPropagator([]))
+    if settings.propagation != PropagationSettings():
+        set_global_textmap(TrustingPropagator(get_global_textmap(), settings.propagation))
     provider.id_generator = DecidedIds(provider.id_generator)  # type: ignore[assignment]  # the SDK means any generator
     provider.sampler = HeadSampler(provider.sampler, create_policy(settings, destinations))
     return provider

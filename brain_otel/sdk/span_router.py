@@ -13,6 +13,7 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.trace import SpanContext, TraceFlags
 
 from brain_otel.runtime.guard import caught, guarded
+from brain_otel.sampling.context import link_caller
 from brain_otel.sampling.decision import KEPT_BY, decision_of
 from brain_otel.traces import local_trace
 
@@ -81,6 +82,7 @@ class SpanRouter(SpanProcessor):
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Complete the span and pass it on, or have the tail buffer it."""
         try:
+            link_caller(span, parent_context)
             trace = local_trace.current(parent_context)
             if trace is not None and trace.attributes:
                 span.set_attributes(trace.attributes)

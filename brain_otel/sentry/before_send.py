@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from brain_otel.configuration.hooks import hooks
 from brain_otel.privacy import FILTERED, policy
@@ -52,6 +53,17 @@ _SERVERS = ("fastapi", "starlette", "uvicorn", "hypercorn", "gunicorn", "anyio",
 _TEXTS = ("transaction", "message", "logger", "culprit")
 
 _VALUES = ("tags", "extra", "fingerprint")
+
+_FREE = ("transaction", "message", "logentry", "culprit", "tags", "extra")
+"""Parts of an event in which any text may hold a part of the request's address."""
+
+_PROTOCOL_CONTEXTS = frozenset(
+    {"trace", "runtime", "os", "device", "app", "browser", "gpu", "culture", "cloud_resource", "otel", "profile"}
+    | {"replay", "response"}
+)
+"""Contexts that Sentry reads; an application names its own differently."""
+
+_FREE_IN_CONTEXTS = ("data", "description", "attributes")
 
 _TRACERS = ("brain_otel", "opentelemetry", "sentry_sdk", "httpx", "httpcore")
 
@@ -190,10 +202,68 @@ def _frame(frame: Any, by: Policy) -> Any:
     return result
 
 
-def _without(value: Any, secrets: tuple[str, ...]) -> Any:
-    """``value`` with ``secrets`` masked in every text."""
+def _without(event: dict[str, Any], secrets: tuple[str, ...]) -> dict[str, Any]:
+    """``event`` with ``secrets`` masked in its free texts; Sentry reads the other fields, such as its time."""
     known = tuple(each for each in secrets if len(each) >= _MIN_SECRET)
-    return _replaced(value, known) if known else value
+    known += tuple(quoted for each in known if (quoted := quote(each, safe="")) != each)
+    return (
+        {key: _free_texts(key, value, known) if value else value for key, value in event.items()} if known else event
+    )
+
+
+def _free_texts(key: str, value: Any, secrets: tuple[str, ...]) -> Any:
+    """One of Sentry's interfaces with ``secrets`` masked in its free texts."""
+    if key in _FREE:
+        return _replaced(value, secrets)
+    if key == "request":
+        return _in_fields(value, secrets, except_for=("method",))
+    if key == "contexts":
+        return {
+            name: _in_fields(each, secrets, only=_FREE_IN_CONTEXTS)
+            if name in _PROTOCOL_CONTEXTS
+            else _replaced(each, secrets)
+            for name, each in value.items()
+        }
+    if key == "breadcrumbs":
+        return {**value, "values": [_in_fields(each, secrets, only=("message", "data")) for each in _values(value)]}
+    if key in ("exception", "threads"):
+        return {**value, "values": [_failure_without(each, secrets) for each in _values(value)]}
+    if key == "stacktrace":
+        return _variables_without(value, secrets)
+    if key == "user" and isinstance(value, dict):
+        return {name: FILTERED if item in secrets else item for name, item in value.items()}
+    if key == "fingerprint":
+        return [each if str(each).startswith("{{") else _replaced(each, secrets) for each in value]
+    return value
+
+
+def _failure_without(failure: dict[str, Any], secrets: tuple[str, ...]) -> dict[str, Any]:
+    result: dict[str, Any] = _in_fields(failure, secrets, only=("value",))
+    result |= {
+        key: change(result[key], secrets)
+        for key, change in (("mechanism", _mechanism_without), ("stacktrace", _variables_without))
+        if result.get(key)
+    }
+    return result
+
+
+def _mechanism_without(mechanism: Any, secrets: tuple[str, ...]) -> Any:
+    return _in_fields(mechanism, secrets, only=("data", "description"))
+
+
+def _variables_without(stacktrace: Any, secrets: tuple[str, ...]) -> Any:
+    frames = stacktrace.get("frames") or ()
+    return {**stacktrace, "frames": [_in_fields(frame, secrets, only=("vars",)) for frame in frames]}
+
+
+def _in_fields(
+    value: Any, secrets: tuple[str, ...], *, only: Iterable[str] | None = None, except_for: Iterable[str] = ()
+) -> Any:
+    """``value``, a mapping, with ``secrets`` masked in the values of some of its fields."""
+    if not isinstance(value, dict):
+        return value
+    wanted = (value.keys() if only is None else set(only)) - set(except_for)
+    return {key: _replaced(item, secrets) if key in wanted else item for key, item in value.items()}
 
 
 def _replaced(value: Any, secrets: tuple[str, ...]) -> Any:

@@ -18,6 +18,8 @@ from brain_otel.sampling.decision import decision_of, is_for_sentry, sample_rand
 from brain_otel.traces.conventions import name_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from opentelemetry.context import Context
     from opentelemetry.trace import SpanContext
 
@@ -88,6 +90,37 @@ def transaction_context_of(trace: LocalTrace) -> dict[str, str]:
     if items and decision is not None and decision.keep_reason is not None:
         items |= {"sampled": "true", "sample_rate": "1.0"}
     return items
+
+
+def continues(items: Mapping[str, str]) -> bool:
+    """Whether a trace with the sampling context ``items`` may be continued: not if it is another organization's.
+
+    By sentry-sdk's rules and its options ``org_id`` and ``strict_trace_continuation``:
+    https://develop.sentry.dev/sdk/telemetry/traces/#stricttracecontinuation
+    With the strict option, a project's key that is not ours counts as another organization.
+    """
+    own, theirs = _organization(), items.get("org_id")
+    if own is not None and theirs is not None:
+        return own == theirs
+    client = sentry_sdk.get_client()
+    is_strict = client.parsed_dsn is not None and bool(client.options.get("strict_trace_continuation"))
+    return not is_strict or (own is None and theirs is None and is_ours(items))
+
+
+def is_ours(items: Mapping[str, str]) -> bool:
+    """Whether ``items`` are from our project or organization, so that they may stand in our envelopes."""
+    dsn = sentry_sdk.get_client().parsed_dsn
+    key = items.get("public_key")
+    if dsn is None or key is None or key == dsn.public_key:
+        return True
+    own = _organization()
+    return own is not None and own == items.get("org_id")
+
+
+def _organization() -> str | None:
+    """The organization that the DSN's host or the option ``org_id`` names."""
+    dsn = sentry_sdk.get_client().parsed_dsn
+    return str(dsn.org_id) if dsn is not None and dsn.org_id else None
 
 
 def _word(value: bool) -> str:

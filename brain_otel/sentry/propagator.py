@@ -9,6 +9,8 @@ class it derives from:
 - It keeps everyone's entries in ``baggage``. Upstream and ``W3CBaggagePropagator`` overwrite each other's.
 - If ``traceparent`` and ``sentry-trace`` name two traces, ``traceparent`` wins, because it is the nearer hop. If they
   name one trace with two decisions, Sentry's holds for Sentry and the other for everyone else.
+- A trace of another organization is not continued: the caller's span becomes a link. If the organization is unknown,
+  the sampling context of another project stays out of our envelopes, but the trace is continued.
 - Malformed headers start a new trace. They never raise.
 """
 
@@ -36,9 +38,14 @@ from sentry_sdk.tracing_utils import Baggage, extract_sentrytrace_data
 
 from brain_otel.runtime.fast_paths import fast_paths_enabled
 from brain_otel.runtime.guard import guarded
-from brain_otel.sampling.context import deferred, with_sample_rand, with_sentry_decision
+from brain_otel.sampling.context import deferred, started_anew, with_sample_rand, with_sentry_decision
 from brain_otel.sampling.decision import is_for_sentry
-from brain_otel.sentry.dynamic_sampling_context import create_sampling_context, sampling_context_of
+from brain_otel.sentry.dynamic_sampling_context import (
+    continues,
+    create_sampling_context,
+    is_ours,
+    sampling_context_of,
+)
 from brain_otel.traces import local_trace
 
 if TYPE_CHECKING:
@@ -78,19 +85,26 @@ class SentryPropagator(UpstreamPropagator):
 
     def _extract(self, carrier: CarrierT, context: Context, getter: Getter[CarrierT]) -> Context:
         baggage = _incoming_baggage(carrier, getter)
+        items = baggage.sentry_items if baggage is not None else {}
         header = getter.get(carrier, SENTRY_TRACE_HEADER_NAME)
         data = extract_sentrytrace_data(header[0]) if header else None
         caller = _caller(data) if data else None
         nearer = otel_trace.get_current_span(context).get_span_context()
         if nearer.is_valid and nearer.is_remote and getter.get(carrier, _TRACEPARENT):
-            if data is not None and caller is not None and caller.trace_id == nearer.trace_id:
+            agrees = caller is not None and caller.trace_id == nearer.trace_id
+            if (agrees or items.get("trace_id") == f"{nearer.trace_id:032x}") and not continues(items):
+                return started_anew(context, nearer, otel_baggage.get_all(context))
+            if data is not None and agrees:
                 context = _with_decision(context, data, nearer.trace_id)
-            return _with_sampling_context(context, nearer, caller, baggage)
+            return _with_sampling_context(context, nearer, caller, baggage) if is_ours(items) else context
         if data is None or caller is None:
             return context
+        if not continues(items):
+            return started_anew(context, caller, otel_baggage.get_all(context))
         context = otel_context.set_value(SENTRY_TRACE_KEY, data, context)
-        context = otel_context.set_value(SENTRY_BAGGAGE_KEY, baggage or _empty(), context)
-        context = _with_sample_rand(context, caller, baggage)
+        if is_ours(items):
+            context = otel_context.set_value(SENTRY_BAGGAGE_KEY, baggage or _empty(), context)
+            context = _with_sample_rand(context, caller, baggage)
         context = _with_decision(context, data, caller.trace_id)
         if data["parent_sampled"] is None:
             context = deferred(context)

@@ -1,6 +1,8 @@
 """Masks fail closed, and the functions that an application gives `setup()` get masked events."""
 
+from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from opentelemetry.context import Context
@@ -10,9 +12,11 @@ from brain_otel.events.listeners import local_trace_entered
 from brain_otel.runtime import guard
 from brain_otel.sentry import before_send
 from brain_otel.traces.local_trace import LocalTrace
-from tests.instrumentation.process import run_traced
+from tests.instrumentation.process import run_traced, sentry_environment
 from tests.sentry.conftest import Bridge
 from tests.support.ingest import SentryIngest
+from tests.support.process import run_python
+from tests.support.relay import assert_accepted
 
 APPLICATION = """
 import logging
@@ -128,3 +132,62 @@ def test_an_error_whose_secrets_cannot_be_found_is_sent_without_its_values(
     assert event["event_id"] == event_id
     assert event.keys() <= {*before_send._SAFE, "_meta"}
     assert not [item for item in ingest.items("event") if b"Zq7x-4Zq" in item.payload]
+
+
+ROUTES = """
+import asyncio, logging, sys
+import brain_otel
+import httpx
+from fastapi import FastAPI, Request
+
+brain_otel.setup()
+app = FastAPI()
+
+@app.get("/reset/{token}")
+async def reset(token: str, request: Request) -> None:
+    brain_otel.set_tag("page", f"/reset/{token}")
+    brain_otel.set_context("page", {"path": f"/reset/{token}"})
+    brain_otel.add_breadcrumb(f"reads /reset/{token}")
+    link = f"/reset/{token}"
+    raise ValueError(f"no user for {link}")
+
+async def main():
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://shop.test") as client:
+        for token in sys.argv[1:]:
+            await client.get(f"/reset/{token}", headers={"Referer": f"http://shop.test/reset/{token}?page=2"})
+
+asyncio.run(main())
+"""
+
+TOKENS = ["2026", "error", "python", "production", "ValueError", "handled", "route", "trace", "shop@1", "a bcd"]
+
+
+def test_a_secret_of_the_route_leaves_sentrys_fields_alone(ingest: SentryIngest) -> None:
+    """It is masked in texts; words such as the level, and parts of the time, stay even if they are equal to it."""
+    environment = {**sentry_environment(ingest), "SENTRY_RELEASE": "shop@1"}
+    tokens = [quote(token) for token in TOKENS]
+    done = run_python(ROUTES, environment, arguments=tokens)
+    assert done.returncode == 0, done.stderr
+    assert len(ingest.events) == len(TOKENS)
+    for event in ingest.events:
+        assert datetime.fromisoformat(event["timestamp"]).year == datetime.now(UTC).year
+        assert (event["level"], event["platform"], event["environment"]) == ("error", "python", "production")
+        assert (event["release"], event["transaction"]) == ("shop@1", "GET /reset/{token}")
+        assert event["transaction_info"] == {"source": "route"}
+        assert event["contexts"]["runtime"]["name"] == "CPython"
+        assert len(event["contexts"]["trace"]["trace_id"]) == 32
+        (failure,) = event["exception"]["values"]
+        assert (failure["type"], failure["value"]) == ("ValueError", "no user for /reset/[Filtered]")
+        assert failure["mechanism"]["handled"] is False
+        frame = failure["stacktrace"]["frames"][-1]
+        assert (frame["function"], frame["vars"]["link"]) == ("reset", "'/reset/[Filtered]'")
+        assert "ValueError" in frame["context_line"]
+        assert event["request"]["method"] == "GET"
+        assert event["request"]["url"] == "http://shop.test/reset/[Filtered]"
+        assert event["request"]["headers"]["referer"] == "http://shop.test/reset/[Filtered]?page=2"
+        assert event["tags"]["page"] == event["contexts"]["page"]["path"] == "/reset/[Filtered]"
+        (crumb,) = [each for each in event["breadcrumbs"]["values"] if each["message"].startswith("reads")]
+        assert crumb["message"] == "reads /reset/[Filtered]"
+        datetime.fromisoformat(crumb["timestamp"])
+        assert_accepted(event)

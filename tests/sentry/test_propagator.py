@@ -21,11 +21,13 @@ from sentry_sdk.integrations.opentelemetry import SentryPropagator as UpstreamPr
 
 from brain_otel.events.listeners import local_trace_entered
 from brain_otel.runtime import guard
+from brain_otel.sampling.context import CALLER
 from brain_otel.sampling.head import HeadSampler
 from brain_otel.sentry.dynamic_sampling_context import create_sampling_context
 from brain_otel.sentry.propagator import MAX_BAGGAGE_LENGTH, SentryPropagator
 from brain_otel.traces.local_trace import LocalTrace
-from tests.sentry.conftest import Bridge
+from tests.sentry.conftest import Bridge, Connect
+from tests.support.ingest import Json
 
 A, B = "a" * 32, "b" * 32
 SPAN, OTHER = "c" * 16, "d" * 16
@@ -129,6 +131,44 @@ class TestReading:
         assert sampling_context(context)["release"] == "shop@1"
         assert otel_baggage.get_baggage("tenant", context) == "acme"
         assert bridge.ingest.refused == []
+
+    @pytest.mark.parametrize("is_w3c", [False, True])
+    @pytest.mark.parametrize(
+        ("options", "entries", "continued", "taken"),
+        [
+            ({}, "public_key=public", True, True),
+            ({}, "public_key=theirs", True, False),
+            ({}, "org_id=2,public_key=theirs", True, False),
+            ({"org_id": "1"}, "org_id=1,public_key=theirs", True, True),
+            ({"org_id": "1"}, "org_id=2,public_key=theirs", False, False),
+            ({"org_id": "1"}, "org_id=2,public_key=public", False, False),
+            ({"org_id": "1"}, "org_id=2", False, False),
+            ({"org_id": "1"}, "public_key=theirs", True, False),
+            ({"strict_trace_continuation": True}, "public_key=public", True, True),
+            ({"strict_trace_continuation": True}, "public_key=theirs", False, False),
+            ({"strict_trace_continuation": True}, "org_id=2,public_key=public", False, False),
+            ({"strict_trace_continuation": True, "org_id": "1"}, "public_key=public", False, False),
+            ({"strict_trace_continuation": True, "org_id": "1"}, "org_id=1,public_key=theirs", True, True),
+        ],
+    )
+    def test_a_trace_of_another_organization(
+        self, connect: Connect, options: Json, entries: str, continued: bool, taken: bool, is_w3c: bool
+    ) -> None:
+        """It is not continued but linked; nor is its sampling context taken while the organization is unknown."""
+        connect(options=options)
+        members = ",".join(f"sentry-{each}" for each in f"trace_id={A},release=front%401,{entries}".split(","))
+        headers = {"traceparent": f"00-{A}-{SPAN}-01"} if is_w3c else {}
+        context = extract(**headers, sentry_trace=f"{A}-{SPAN}-1", baggage=f"tenant=acme,{members}")
+        assert caller(context).is_valid is continued
+        assert (context.get(CALLER) is None) is continued
+        assert otel_baggage.get_baggage("tenant", context) == "acme"
+        assert (otel_baggage.get_baggage("sentry-release", context) is not None) is continued
+        if continued:
+            assert (sampling_context(context)["release"] == "front@1") is taken
+        else:
+            linked = context[CALLER]
+            assert isinstance(linked, SpanContext)
+            assert (f"{linked.trace_id:032x}", f"{linked.span_id:016x}") == (A, SPAN)
 
     @pytest.mark.parametrize("traceparent", ["", "00-zz", f"00-{'0' * 32}-{SPAN}-01", f"ff-{B}-{SPAN}-01"])
     def test_sentry_trace_beside_a_bad_traceparent(self, traceparent: str) -> None:

@@ -34,6 +34,7 @@ from opentelemetry.util.http import detect_synthetic_user_agent
 from brain_otel.events.report import record_error
 from brain_otel.instrumentation.fast_span import set_new_attribute, start_decided_span
 from brain_otel.instrumentation.fastapi.request import SCOPE_KEY, RequestInProgress, sanitized_method
+from brain_otel.instrumentation.propagation import TrustingPropagator
 from brain_otel.instrumentation.span_scope import is_http_enabled
 from brain_otel.runtime.context import restore
 from brain_otel.runtime.guard import caught, guarded
@@ -285,6 +286,7 @@ def _extracted(scope: Scope) -> Context:
 @lru_cache(maxsize=8)
 def _headers_of(textmap: TextMapPropagator) -> frozenset[bytes] | None:
     """The headers without which ``textmap`` finds nothing; None if one of its parts is unknown."""
+    textmap = textmap.inner if isinstance(textmap, TrustingPropagator) else textmap
     parts = getattr(textmap, "_propagators", None) if isinstance(textmap, CompositePropagator) else (textmap,)
     modules = None if parts is None else {type(part).__module__ for part in parts}
     if modules is None or not modules <= _HEADERS_OF.keys():

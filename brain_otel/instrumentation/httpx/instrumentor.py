@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 import httpx
 from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
 from opentelemetry.instrumentation.utils import is_http_instrumentation_enabled
+from opentelemetry.propagate import get_global_textmap
 from opentelemetry.semconv.attributes import error_attributes, http_attributes, server_attributes
 from opentelemetry.semconv.metrics.http_metrics import HTTP_CLIENT_REQUEST_DURATION
 from opentelemetry.util.http import get_excluded_urls, sanitize_method
 
 from brain_otel.instrumentation.metrics import Durations, create_durations
+from brain_otel.instrumentation.propagation import TrustingPropagator
 from brain_otel.runtime.fast_paths import fast_paths_enabled
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.patch import Patch, Patches
@@ -38,6 +40,7 @@ class HttpxInstrumentation:
     def __init__(self) -> None:
         self._measured = Patches()
         self._fast = Patches()
+        self._restricted = Patches()
         self._contrib: HTTPXClientInstrumentor | None = None
 
     def instrument(self, settings: InstrumentationSettings) -> None:  # noqa: ARG002
@@ -59,9 +62,15 @@ class HttpxInstrumentation:
                     patch_wrappers(HTTPXClientInstrumentor, self._fast)
             instrumentor.instrument(skip_dep_check=True)
             self._contrib = instrumentor
+        textmap = get_global_textmap()
+        if isinstance(textmap, TrustingPropagator) and textmap.targets is not None:
+            from brain_otel.instrumentation.httpx.targets import RestrictedTargets
+
+            RestrictedTargets(textmap.targets, self._restricted)
 
     def uninstrument(self) -> None:
         """Leave HTTPX as it was found."""
+        self._restricted.undo()
         if self._contrib is not None:
             self._contrib.uninstrument()
             self._contrib = None

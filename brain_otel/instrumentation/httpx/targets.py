@@ -1,0 +1,94 @@
+"""Which hosts get trace headers: ``distribution.brain_otel.propagation.targets``."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+import httpx
+from opentelemetry.propagate import get_global_textmap
+
+from brain_otel.configuration.sections.propagation import DEFAULT_PORTS
+from brain_otel.instrumentation.propagation import writes_headers
+from brain_otel.runtime.guard import guarded
+from brain_otel.sampling.rules import pattern
+
+if TYPE_CHECKING:
+    import re
+    from collections.abc import Callable, Iterable
+
+    from brain_otel.configuration.sections.propagation import Target
+    from brain_otel.runtime.patch import Patch, Patches
+
+_ORIGINALS = "brain_otel.original_headers"
+"""Key in the extensions of a request: the trace headers that the application has given it.
+
+HTTPX copies headers and extensions to the request that follows a redirect, so ours would reach its host."""
+
+
+def target_matcher(targets: Iterable[Target]) -> Callable[[httpx.URL], bool]:
+    """A function that tells whether the host of a URL gets trace headers. A target matches a whole host."""
+    patterns = [tuple(map(pattern, each)) for each in targets]
+
+    @functools.lru_cache(maxsize=1_024)
+    def matches(scheme: str, host: str, port: str) -> bool:
+        return any(all(map(_matches, each, (scheme, host, port))) for each in patterns)
+
+    def match(url: httpx.URL) -> bool:
+        port = str(url.port or DEFAULT_PORTS.get(url.scheme, ""))
+        names = {url.host.lower(), url.raw_host.decode("ascii").lower()}  # both forms of an international name
+        return any(matches(url.scheme, name, port) for name in names)
+
+    return match
+
+
+def _matches(expected: re.Pattern[str], value: str) -> bool:
+    return expected.fullmatch(value) is not None
+
+
+class RestrictedTargets:
+    """Has requests of HTTPX to other hosts carry the trace headers that the application gave them, and no others."""
+
+    def __init__(self, targets: Iterable[Target], patches: Patches) -> None:
+        self._match = target_matcher(targets)
+        # Outside of the instrumentations that write headers, whichever they are.
+        patches.replace(httpx.HTTPTransport, "handle_request", self._sync)
+        patches.replace(httpx.AsyncHTTPTransport, "handle_async_request", self._async)
+
+    def _sync(self, patch: Patch) -> Callable[..., Any]:
+        @functools.wraps(patch.original)
+        def handle_request(transport: Any, request: httpx.Request) -> Any:
+            token = writes_headers.set(not patch.active or self._prepare(request))
+            try:
+                return patch.original(transport, request)
+            finally:
+                writes_headers.reset(token)
+
+        return handle_request
+
+    def _async(self, patch: Patch) -> Callable[..., Any]:
+        @functools.wraps(patch.original)
+        async def handle_async_request(transport: Any, request: httpx.Request) -> Any:
+            token = writes_headers.set(not patch.active or self._prepare(request))
+            try:
+                return await patch.original(transport, request)
+            finally:
+                writes_headers.reset(token)
+
+        return handle_async_request
+
+    def _prepare(self, request: httpx.Request) -> bool:
+        """Whether ``request`` gets trace headers; if not, take those out that it has from before a redirect."""
+        with guarded("choosing the hosts that get trace headers"):
+            originals = request.extensions.get(_ORIGINALS)
+            if originals is None:
+                names = get_global_textmap().fields
+                originals = request.extensions[_ORIGINALS] = {name: request.headers.get(name) for name in names}
+            if self._match(request.url):
+                return True
+            for name, value in originals.items():
+                if value is None:
+                    request.headers.pop(name, None)
+                else:
+                    request.headers[name] = value
+        return False

@@ -1,0 +1,137 @@
+"""Trust at the door: whose trace headers a request continues, and which hosts get ours.
+
+:class:`TrustingPropagator` wraps the global propagator if ``distribution.brain_otel.propagation`` restricts one of
+the two; otherwise nothing of this is installed.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from functools import lru_cache
+from hmac import compare_digest
+from ipaddress import IPv6Address, ip_address
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry import baggage as otel_baggage
+from opentelemetry import trace as otel_trace
+from opentelemetry.context import Context
+from opentelemetry.propagators.textmap import (
+    CarrierT,
+    Getter,
+    Setter,
+    TextMapPropagator,
+    default_getter,
+    default_setter,
+)
+
+from brain_otel.configuration.sections.propagation import TrustedHeader
+from brain_otel.runtime.guard import guarded
+from brain_otel.sampling.context import started_anew
+from brain_otel.traces import local_trace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from brain_otel.configuration.sections.propagation import PropagationSettings
+
+    Headers = Iterable[tuple[bytes, bytes]]
+
+writes_headers: ContextVar[bool] = ContextVar("brain_otel.propagation.writes", default=True)
+"""False while a request is made to a host that gets no trace headers."""
+
+
+class TrustingPropagator(TextMapPropagator):
+    """Reads the headers of trusted callers as ``inner`` does; those of others become the link of a new trace.
+
+    ASGI requests are judged, whoever reads their headers. The application decides about whatever else it reads.
+    """
+
+    def __init__(self, inner: TextMapPropagator, settings: PropagationSettings) -> None:
+        self.inner = inner
+        self.targets = settings.targets
+        """The hosts that get headers; None: all of them. The instrumentations of clients see to it."""
+        self._trusts = None if settings.trust_incoming is None else TrustedCallers(settings).trusts
+
+    def extract(
+        self,
+        carrier: CarrierT,
+        context: Context | None = None,
+        getter: Getter[CarrierT] = default_getter,
+    ) -> Context:
+        """The caller's context; without its span and Sentry's entries if the caller is not trusted."""
+        if self._trusts is None or self._is_trusted(carrier):
+            return self.inner.extract(carrier, context, getter)
+        base = Context() if context is None else context
+        with guarded("reading the headers of a caller that is not trusted"):
+            found = self.inner.extract(carrier, context, getter)
+            caller = otel_trace.get_current_span(found).get_span_context()
+            return started_anew(base, caller, otel_baggage.get_all(found))
+        return base
+
+    def _is_trusted(self, carrier: Any) -> bool:
+        with guarded("deciding whether a caller is trusted"):
+            caller = _caller_of(carrier)
+            return self._trusts is None or caller is None or self._trusts(*caller)
+        return False
+
+    def inject(
+        self,
+        carrier: CarrierT,
+        context: Context | None = None,
+        setter: Setter[CarrierT] = default_setter,
+    ) -> None:
+        """Write the headers, unless they are for a host that gets none."""
+        if writes_headers.get():
+            self.inner.inject(carrier, context, setter)
+
+    @property
+    def fields(self) -> set[str]:
+        """The names of the headers."""
+        return self.inner.fields
+
+
+def _caller_of(carrier: Any) -> tuple[str | None, Headers] | None:
+    """The address and headers of the request whose headers are read; None if it is none.
+
+    The address is the one in the ASGI scope. No header, such as ``X-Forwarded-For``, is believed.
+    """
+    if isinstance(carrier, dict) and carrier.get("type") in ("http", "websocket"):
+        client = carrier.get("client")
+        return client[0] if client else None, carrier.get("headers") or ()
+    trace = local_trace.current()
+    if trace is None or trace.kind != "request" or trace.root is not None or trace.describe_request is None:
+        return None
+    request = trace.describe_request()  # FastAPI's own telemetry reads headers without their scope
+    pairs = ((name.encode("latin-1"), value.encode("latin-1")) for name, value in request.headers.items())
+    return request.client_address, pairs
+
+
+class TrustedCallers:
+    """The callers that the settings trust."""
+
+    def __init__(self, settings: PropagationSettings) -> None:
+        given = settings.trust_incoming or ()
+        self._headers = tuple(
+            (each.name.encode(), str(each.value).encode()) for each in given if isinstance(each, TrustedHeader)
+        )
+        networks = tuple(each for each in given if not isinstance(each, TrustedHeader))
+
+        @lru_cache(maxsize=1_024)
+        def is_inside(address: str) -> bool:
+            try:
+                parsed = ip_address(address)
+            except ValueError:  # a test client's name, the path of a socket
+                return False
+            mapped = parsed.ipv4_mapped if isinstance(parsed, IPv6Address) else None
+            return any((mapped or parsed) in network for network in networks)
+
+        self._is_inside = is_inside
+
+    def trusts(self, address: str | None, headers: Headers) -> bool:
+        """Whether the caller's address is in a trusted network, or a header has a trusted value."""
+        if address is not None and self._is_inside(address):
+            return True
+        return bool(self._headers) and any(self._knows(name.lower(), value) for name, value in headers)
+
+    def _knows(self, name: bytes, value: bytes) -> bool:
+        return any(name == wanted and compare_digest(value, secret) for wanted, secret in self._headers)

@@ -1,0 +1,95 @@
+"""Tests of who is trusted, and of which hosts get headers."""
+
+import httpx
+import pytest
+
+from brain_otel.configuration.sections.propagation import PropagationSettings, TrustedHeader
+from brain_otel.configuration.settings import Secret
+from brain_otel.configuration.values import BadValueError, read_fields
+from brain_otel.instrumentation.httpx.targets import target_matcher
+from brain_otel.instrumentation.propagation import TrustedCallers
+
+NETWORKS = ["10.0.0.0/8", "fd00::/8", "fe80::/10", "::1"]
+
+
+def settings(**given: object) -> PropagationSettings:
+    return PropagationSettings(**read_fields(PropagationSettings, given))
+
+
+@pytest.mark.parametrize(
+    ("address", "trusted"),
+    [
+        ("10.255.0.1", True),
+        ("11.0.0.1", False),
+        ("fd12:3456::7", True),
+        ("::1", True),
+        ("::2", False),
+        ("::ffff:10.0.0.1", True),
+        ("::ffff:11.0.0.1", False),
+        ("fe80::1%eth0", True),
+        ("testclient", False),
+        ("", False),
+        ("10.0.0.1:80", False),
+        ("010.0.0.1", False),
+        (None, False),
+    ],
+)
+def test_networks_hold_addresses_of_both_families(address: str | None, trusted: bool) -> None:
+    """An IPv4 address in IPv6's form is the IPv4 address. A Unix socket has no address."""
+    assert TrustedCallers(settings(trust_incoming=NETWORKS)).trusts(address, ()) is trusted
+
+
+def test_the_zero_network_holds_every_address_of_its_family() -> None:
+    """It does not hold the other family's."""
+    callers = TrustedCallers(settings(trust_incoming=["0.0.0.0/0"]))
+    assert callers.trusts("8.8.8.8", ())
+    assert not callers.trusts("2001:db8::1", ())
+
+
+def test_a_header_is_trusted_by_its_whole_value() -> None:
+    """Names are compared without case, values with it; of several values, one is enough."""
+    callers = TrustedCallers(PropagationSettings(trust_incoming=(TrustedHeader("x-internal", Secret("s3cret")),)))
+    assert callers.trusts(None, [(b"X-Internal", b"other"), (b"x-internal", b"s3cret")])
+    for pairs in ([], [(b"x-internal", b"")], [(b"x-internal", b"S3cret")], [(b"x-internals", b"s3cret")]):
+        assert not callers.trusts("127.0.0.1", pairs)
+    assert not callers.trusts(None, [(b"x-internal", b"s3cret, s3cret")])
+    assert not callers.trusts(None, [(b"x-forwarded-for", b"10.0.0.1"), (b"x-internal", "s3cr\u00e9t".encode())])
+
+
+@pytest.mark.parametrize(
+    ("target", "url", "matches"),
+    [
+        ("api.internal", "http://api.internal:8080/v1", True),
+        ("api.internal", "https://API.internal/", True),
+        ("api.internal", "https://elsewhere.example/?host=api.internal", False),
+        ("api.internal", "https://api.internal.example/", False),
+        ("api.internal", "https://api.internal@elsewhere.example/", False),
+        ("api.internal", "https://apixinternal/", False),
+        ("*.internal", "https://a.b.internal/", True),
+        ("*.internal", "https://internal/", False),
+        ("api.internal:8443", "https://api.internal:8443/", True),
+        ("api.internal:443", "https://api.internal/", True),
+        ("api.internal:443", "http://api.internal/", False),
+        ("https://api.internal", "http://api.internal/", False),
+        ("https://api.internal", "https://api.internal:8443/", False),
+        ("https://api.internal:*", "https://api.internal:8443/", True),
+        ("*://*:*", "https://anything.example/", True),
+        ("[::1]:8000", "http://[::1]:8000/", True),
+        ("[::1]", "http://[::2]/", False),
+        ("127.0.0.*", "http://127.0.0.7/", True),
+        ("bücher.example", "http://bücher.example/", True),
+        ("xn--bcher-kva.example", "http://bücher.example/", True),
+    ],
+)
+def test_a_target_matches_a_whole_host(target: str, url: str, matches: bool) -> None:
+    """Neither a part of it nor another part of the URL."""
+    found = settings(targets=[target]).targets
+    assert found is not None
+    assert target_matcher(found)(httpx.URL(url)) is matches
+
+
+@pytest.mark.parametrize("target", ["", "a/b", "http://", "user@host", "host:port", "[::1", "host:123456"])
+def test_a_target_is_a_host(target: str) -> None:
+    """Neither a path nor an address with a user."""
+    with pytest.raises(BadValueError):
+        settings(targets=[target])
