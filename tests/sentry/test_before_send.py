@@ -182,7 +182,6 @@ def test_a_secret_of_the_route_leaves_sentrys_fields_alone(ingest: SentryIngest)
         assert failure["mechanism"]["handled"] is False
         frame = failure["stacktrace"]["frames"][-1]
         assert (frame["function"], frame["vars"]["link"]) == ("reset", "'/reset/[Filtered]'")
-        assert "ValueError" in frame["context_line"]
         assert event["request"]["method"] == "GET"
         assert event["request"]["url"] == "http://shop.test/reset/[Filtered]"
         assert event["request"]["headers"]["referer"] == "http://shop.test/reset/[Filtered]?page=2"
