@@ -38,22 +38,9 @@ def _without_ids(record: LogRecord) -> LogRecord:
     return copied
 
 
-class _EventHandler(_WithoutIds, EventHandler):
-    pass
-
-
-class _BreadcrumbHandler(_WithoutIds, BreadcrumbHandler):
-    pass
-
-
-class _SentryLogsHandler(_WithoutIds, SentryLogsHandler):
-    pass
-
-
-_OURS = {
-    EventHandler: _EventHandler,
-    BreadcrumbHandler: _BreadcrumbHandler,
-    SentryLogsHandler: _SentryLogsHandler,
+_OURS: dict[type, Any] = {
+    kind: type(kind.__name__, (_WithoutIds, kind), {})
+    for kind in (EventHandler, BreadcrumbHandler, SentryLogsHandler)
 }
 
 
