@@ -89,7 +89,23 @@ def configure_sentry(
     """
     for name in _QUIET_LOGGERS:
         ignore_logger(name)
-    given = {
+    given = {**_create_options(settings, processor, delivery or DeliverySettings()), **options}
+    with warnings.catch_warnings():
+        # The variable belongs to the service replaced; upstream recommends `data_collection`.
+        warnings.filterwarnings("ignore", "The send_default_pii option is deprecated", DeprecationWarning)
+        # The settings offer transaction profiles; upstream's advice to migrate is not for our users.
+        warnings.filterwarnings("ignore", "Transaction-based profiling is deprecated", DeprecationWarning)
+        sentry_sdk.init(**given)
+    stack_frames.patch_frame_serialization()
+    queue_spotlight(sentry_sdk.get_client())
+    return sentry_sdk.get_client()
+
+
+def _create_options(
+    settings: SentrySettings, processor: LocalTraceCollector, delivery: DeliverySettings
+) -> dict[str, Any]:
+    """Our options for ``sentry_sdk.init()``."""
+    return {
         "dsn": str(settings.dsn or ""),  # for None sentry-sdk would read SENTRY_DSN
         "environment": settings.environment,
         "release": find_release(settings),
@@ -103,7 +119,7 @@ def configure_sentry(
         "before_send_transaction": before_send_transaction,
         "custom_repr": safe_repr,
         "event_scrubber": EventScrubber(denylist=[], pii_denylist=[]),  # brain_otel's policy masks
-        "transport": delivering(delivery or DeliverySettings()),
+        "transport": delivering(delivery),
         "transport_queue_size": MAX_ITEMS,  # envelopes in memory
         "default_integrations": False,
         "auto_enabling_integrations": False,
@@ -115,17 +131,7 @@ def configure_sentry(
             ThreadingIntegration(),
             LinkingIntegration(processor),
         ],
-        **options,
     }
-    with warnings.catch_warnings():
-        # The variable belongs to the service replaced; upstream recommends `data_collection`.
-        warnings.filterwarnings("ignore", "The send_default_pii option is deprecated", DeprecationWarning)
-        # The settings offer transaction profiles; upstream's advice to migrate is not for our users.
-        warnings.filterwarnings("ignore", "Transaction-based profiling is deprecated", DeprecationWarning)
-        sentry_sdk.init(**given)
-    stack_frames.patch_frame_serialization()
-    queue_spotlight(sentry_sdk.get_client())
-    return sentry_sdk.get_client()
 
 
 def flush_sentry(client: Any, timeout: float) -> bool:
