@@ -1,7 +1,7 @@
 """The last step before sentry-sdk sends an event: masks what is private, then calls the application's filter.
 
-These are sentry-sdk's ``before_send`` and ``before_send_transaction``. The event is plain data here, and complete:
-whatever an integration, event processor or scope put into it passes.
+These are sentry-sdk's ``before_send``, ``before_send_transaction``, ``before_send_log`` and ``before_send_metric``.
+The event is plain data here, and complete: whatever an integration, event processor or scope put into it passes.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from brain_otel.configuration.hooks import hooks
 from brain_otel.privacy import FILTERED, policy
+from brain_otel.privacy.attributes import masked_attributes
 from brain_otel.runtime.guard import guarded
 
 if TYPE_CHECKING:
@@ -84,6 +85,12 @@ def before_send_transaction(event: Any, hint: Any) -> Any:
     if "contexts" in event and "contexts" not in masked:
         return None  # Sentry rejects a transaction without its trace context; sentry-sdk counts this one as discarded
     return _filtered(masked, hint, hooks().before_send_transaction, "before_send_transaction")
+
+
+def before_send_telemetry(item: Any, hint: Any) -> Any:  # noqa: ARG001 - sentry-sdk passes it
+    """A log or metric of sentry-sdk's with its text and attributes masked; sentry-sdk discards it if this raises."""
+    masked = {**item, "attributes": masked_attributes(policy(), item["attributes"])}
+    return {**masked, "body": policy().text(item["body"])} if "body" in item else masked
 
 
 def masked_event(event: Any, hint: Any) -> Any:

@@ -21,7 +21,7 @@ from brain_otel.delivery.delivery import MAX_ITEMS
 from brain_otel.privacy import masked_url
 from brain_otel.runtime.safe_repr import safe_repr
 from brain_otel.sentry import stack_frames
-from brain_otel.sentry.before_send import before_send, before_send_transaction
+from brain_otel.sentry.before_send import before_send, before_send_telemetry, before_send_transaction
 from brain_otel.sentry.events import LinkingIntegration
 from brain_otel.sentry.log_handlers import LogIntegration
 from brain_otel.sentry.release import find_release
@@ -117,6 +117,8 @@ def _create_options(
         "instrumenter": INSTRUMENTER.OTEL,
         "before_send": before_send,
         "before_send_transaction": before_send_transaction,
+        "before_send_log": before_send_telemetry,
+        "before_send_metric": before_send_telemetry,
         "custom_repr": safe_repr,
         "event_scrubber": EventScrubber(denylist=[], pii_denylist=[]),  # brain_otel's policy masks
         "transport": delivering(delivery),
