@@ -109,9 +109,9 @@ def continues(items: Mapping[str, str]) -> bool:
 
 def is_ours(items: Mapping[str, str]) -> bool:
     """Whether ``items`` are from our project or organization, so that they may stand in our envelopes."""
-    dsn = sentry_sdk.get_client().parsed_dsn
     key = items.get("public_key")
-    if dsn is None or key is None or key == dsn.public_key:
+    dsn = sentry_sdk.get_client().parsed_dsn if key is not None else None
+    if dsn is None or key == dsn.public_key:
         return True
     own = _organization()
     return own is not None and own == items.get("org_id")
