@@ -18,6 +18,8 @@ from brain_otel.events.error_rules import ASKED_FOR
 from brain_otel.events.listeners import Message, listeners
 from brain_otel.events.report import SEVERITIES, emit_log, record_error, report_exception
 from brain_otel.runtime.guard import guarded
+from brain_otel.runtime.quiet import is_looking, one_budget
+from brain_otel.runtime.safe_repr import safe_repr
 from brain_otel.traces import local_trace
 
 if TYPE_CHECKING:
@@ -42,13 +44,15 @@ def capture_exception(error: BaseException | Any | None = None, **context: Any) 
         reported before in this request. None without an exception.
     """
     with guarded("capturing an exception"):
+        if is_looking():
+            return None
         found = error if error is not None else sys.exc_info()[1]
         if isinstance(found, BaseException):
             with guarded("recording an exception on its span"):
                 record_error(otel_trace.get_current_span(), found)
             return report_exception(found, handled=True, mechanism=ASKED_FOR, context=context)
         if found is not None:
-            return capture_message(str(found), level="error", **context)
+            return capture_message(safe_repr(found, str), level="error", **context)
     return None
 
 
@@ -63,8 +67,10 @@ def capture_message(message: str, level: str = "info", **context: Any) -> str | 
     Returns:
         The event id, the same in Sentry and on the log record.
     """
+    if is_looking():
+        return None
     event_id = uuid.uuid4().hex
-    with guarded("capturing a message"):
+    with guarded("capturing a message"), one_budget():
         name = _level(level)
         with guarded("emitting a message's log record"):
             emit_log(str(message), name, event_id, context)
@@ -90,6 +96,8 @@ def add_breadcrumb(
         level: As for :func:`capture_message`.
         data: Facts about the step.
     """
+    if is_looking():
+        return
     with guarded("adding a breadcrumb"):
         facts = dict(data or {})
         crumb = {"message": str(message), "category": category, "level": _level(level), "data": facts}

@@ -14,6 +14,7 @@ from brain_otel.events.listeners import local_trace_entered
 from brain_otel.events.report import record_error
 from brain_otel.runtime.context import Attachment
 from brain_otel.runtime.guard import guarded
+from brain_otel.runtime.quiet import is_looking
 from brain_otel.traces import local_trace
 from brain_otel.traces.local_trace import LocalTrace, Name
 
@@ -126,7 +127,8 @@ class _Starter:
     def __enter__(self) -> Span:
         running = None
         with guarded("starting a span"):
-            running = self._start()
+            if not is_looking():
+                running = self._start()
         self._running.append(running)
         return Span(INVALID_SPAN) if running is None else running.span
 

@@ -3,35 +3,36 @@
 from __future__ import annotations
 
 import traceback
+from contextlib import suppress
+from itertools import islice
 from typing import Any
 
 from opentelemetry.semconv.attributes import exception_attributes
 
+from brain_otel.events.exception_tree import MAX_EXCEPTIONS, exceptions_in
 from brain_otel.privacy import policy
-from brain_otel.runtime.safe_repr import safe_repr
-from brain_otel.runtime.text import encodable
+from brain_otel.runtime.quiet import quiet
+from brain_otel.runtime.safe_repr import plain_text, safe_repr
+from brain_otel.runtime.text import MAX_TEXT, encodable
 
 _INT64 = 2**63
+
+_SMALL = (type(None), bool, int, float)
 
 
 def attribute_value(value: Any) -> Any:
     """``value`` as an OpenTelemetry attribute; other types become text, masked and at most 1,000 characters long."""
-    try:
-        if isinstance(value, str):
-            return encodable(value)
-        if isinstance(value, (bool, float)) or (isinstance(value, int) and -_INT64 <= value < _INT64):
-            return value
-        if isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value):
-            return [encodable(item) for item in value]
-        masked = policy().value(value)  # before it becomes text, in which names are hard to find
-        to_text = str if isinstance(masked, BaseException) else _safe_text
-        return encodable(to_text(masked)[:1000])
-    except Exception:  # the application's object may have a broken __str__
-        return f"<{type(value).__name__}>"
-
-
-def _safe_text(value: Any) -> str:
-    return value if isinstance(value, str) else safe_repr(value, str)
+    shown = value if type(value) in (str, bool, float) else plain_text(value)
+    kind = type(shown)
+    if kind is str:
+        return encodable(shown)
+    if kind in (bool, float) or (kind is int and -_INT64 <= shown < _INT64):
+        return shown
+    if kind in (list, tuple) and all(type(item) is str for item in shown):
+        return [encodable(item) for item in shown]
+    if issubclass(type(value), BaseException):
+        return encodable(str(shown)[:1000])
+    return encodable(str(policy().value(shown))[:1000])  # masked before it is text, in which names are hard to find
 
 
 def error_attributes(error: BaseException) -> dict[str, str]:
@@ -39,12 +40,35 @@ def error_attributes(error: BaseException) -> dict[str, str]:
 
     ``emit(exception=...)`` of the SDK makes the same ones, but raises if the exception's ``__str__`` does.
     """
-    kind = type(error)
-    is_builtin = kind.__module__ == "builtins"
     return {
-        exception_attributes.EXCEPTION_TYPE: kind.__qualname__
-        if is_builtin
-        else f"{kind.__module__}.{kind.__qualname__}",
+        exception_attributes.EXCEPTION_TYPE: _name(error),
         exception_attributes.EXCEPTION_MESSAGE: attribute_value(error),
-        exception_attributes.EXCEPTION_STACKTRACE: encodable("".join(traceback.format_exception(error))),
+        exception_attributes.EXCEPTION_STACKTRACE: encodable(_stacktrace(error)),
     }
+
+
+def _stacktrace(error: BaseException) -> str:
+    """The traceback as Python writes it, shorter if a group is very deep or the text of an exception very large."""
+    errors = [node.error for node in islice(exceptions_in(error), MAX_EXCEPTIONS + 1)]
+    if len(errors) <= MAX_EXCEPTIONS and all(map(_is_small, errors)):
+        with suppress(Exception), quiet():
+            return "".join(traceback.format_exception(error))
+    parts = []
+    for each in errors[:MAX_EXCEPTIONS]:
+        frames = "".join(traceback.format_tb(each.__traceback__))
+        parts.append(
+            f"Traceback (most recent call last):\n{frames}{type(each).__qualname__}: {safe_repr(each, str)}\n"
+        )
+    return "\n".join(f"Traceback (most recent call last):\n{each}" for each in reversed(parts))
+
+
+def _is_small(error: BaseException) -> bool:
+    """Whether the text of ``error`` is short, or is what its class writes."""
+    if type(error).__str__ not in (BaseException.__str__, KeyError.__str__):
+        return True
+    return all(type(arg) in _SMALL or (type(arg) is str and len(arg) <= MAX_TEXT) for arg in error.args)
+
+
+def _name(error: BaseException) -> str:
+    kind = type(error)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"

@@ -41,11 +41,16 @@ class ErrorRules:
         """
         if not self._ignored and not self._reported:
             return None
-        should_report = self._cached_answer(type(error))
-        if should_report is None and isinstance(error, BaseExceptionGroup):
-            inner = [self.should_report(each) for each in error.exceptions]
-            return True if True in inner else None if None in inner else False
-        return should_report
+        answers = set()
+        waiting = [error]
+        while waiting:
+            each = waiting.pop()
+            answer = self._cached_answer(type(each))
+            if answer is None and isinstance(each, BaseExceptionGroup):
+                waiting.extend(each.exceptions)
+            else:
+                answers.add(answer)
+        return True if True in answers else None if None in answers else False
 
     def _answer_for(self, kind: type[BaseException]) -> bool | None:
         if is_named(kind, self._reported):

@@ -46,14 +46,20 @@ def find_record(error: BaseException, trace: LocalTrace | None = None) -> Failur
     trace = trace or trace_of(error)
     if trace is None:
         return None
-    for record in trace.failures:
-        if record.error is error:
+    found = None
+    waiting = [error]
+    while waiting:
+        each = waiting.pop()
+        record = next((record for record in trace.failures if record.error is each), None)
+        if each is error and record is not None:
             return record
-    if isinstance(error, BaseExceptionGroup):
-        inner = [find_record(each, trace) for each in error.exceptions]
-        if all(record is not None and not record.is_ignored for record in inner):
-            return inner[0]
-    return None
+        if record is not None and not record.is_ignored:
+            found = found or record
+        elif record is None and isinstance(each, BaseExceptionGroup):
+            waiting.extend(reversed(each.exceptions))
+        else:
+            return None
+    return found
 
 
 def has_reported(trace: LocalTrace) -> bool:

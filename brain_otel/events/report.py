@@ -16,6 +16,7 @@ from brain_otel.events.failures import find_record, record_ignored, record_repor
 from brain_otel.events.listeners import Failure, listeners
 from brain_otel.events.log_correlation import context_of_log, logger_of
 from brain_otel.runtime.guard import guarded
+from brain_otel.runtime.quiet import is_looking, one_budget
 from brain_otel.runtime.text import encodable
 from brain_otel.traces import local_trace
 
@@ -48,7 +49,9 @@ def report_exception(
     Returns:
         The event id, None if ``error`` is ignored.
     """
-    with guarded("reporting an exception"):
+    with guarded("reporting an exception"), one_budget():
+        if is_looking():
+            return None
         trace = local_trace.current()
         if trace is not None and (record := find_record(error, trace)) is not None:
             return record.event_id

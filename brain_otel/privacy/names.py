@@ -97,7 +97,7 @@ def plain_name(key: Any) -> str:
 def are_pairs(value: Any) -> bool:
     """Whether ``value`` is a list of pairs of a name and a value, as headers are."""
     return len(value) > 0 and all(
-        isinstance(item, (list, tuple)) and type(item) in (list, tuple) and len(item) == 2
+        type(item) in (list, tuple) and len(item) == 2
         and isinstance(item[0], (str, bytes))
         for item in value
     )  # fmt: skip

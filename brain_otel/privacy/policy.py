@@ -22,6 +22,7 @@ from brain_otel.privacy.patterns import MIN_LENGTH, SMALLEST_CARD, create_patter
 from brain_otel.privacy.settings import FILTERED, PrivacySettings
 from brain_otel.privacy.statements import database_error_without_values, validation_error_without_input
 from brain_otel.runtime.lazy_regex import expression
+from brain_otel.runtime.safe_repr import Shown
 from brain_otel.runtime.text import MAX_TEXT
 
 if TYPE_CHECKING:
@@ -211,18 +212,20 @@ class Policy:
 
     def _mask_value(self, value: Any, name: str, depth: int, left: list[int]) -> Any:
         """Mask ``value``, which is ``depth`` levels deep; ``left[0]`` is how many more values may be looked at."""
-        if value is None or isinstance(value, bool):
+        if value is None or value is True or value is False:
             return value
         if name and self.is_sensitive(name):
             return FILTERED
         left[0] -= 1
         if left[0] < 0:
             return FILTERED
-        if isinstance(value, str):
-            return self._mask_string(value, name)
-        if isinstance(value, dict):
+        kind = type(value)  # `isinstance()` would ask an object for its `__class__`, which may load something
+        if issubclass(kind, str):
+            masked = self._mask_string(value, name)
+            return Shown(masked) if kind is Shown else masked
+        if issubclass(kind, dict):
             return self._mask_mapping(value, depth, left) if depth < MAX_DEPTH else FILTERED
-        if isinstance(value, (list, tuple, set, frozenset)):
+        if issubclass(kind, (list, tuple, set, frozenset)):
             return self._mask_items(value, name, depth, left) if depth < MAX_DEPTH else FILTERED
         return self._mask_scalar(value, name)
 
@@ -232,10 +235,11 @@ class Policy:
         return self.text(value, name)
 
     def _mask_scalar(self, value: Any, name: str) -> Any:
-        if isinstance(value, int):
+        kind = type(value)
+        if issubclass(kind, int):
             if self.settings.rules.cards and value >= SMALLEST_CARD and is_card(str(value)):
                 return FILTERED
-        elif isinstance(value, (bytes, bytearray)):
+        elif issubclass(kind, (bytes, bytearray)):
             text = bytes(value).decode("utf-8", "surrogateescape")
             masked = self.text(text, name)
             return value if masked == text else masked.encode("utf-8", "surrogateescape")
@@ -271,7 +275,7 @@ class Policy:
                 items.append(type(item)((item[0], self._mask_header(plain_name(item[0]), item[1], depth, left))))
             else:
                 items.append(self._mask_value(item, flag or name, depth + 1, left))
-            is_flag = isinstance(item, str) and item.startswith("--") and "=" not in item
+            is_flag = type(item) is str and item.startswith("--") and "=" not in item
             flag = item if is_flag and self.is_sensitive(item) else ""
         return tuple(items) if type(value) is tuple else items
 

@@ -1,88 +1,232 @@
-"""``repr()`` and ``str()`` of the application's objects, which may raise, block or never return.
+"""Bounded views of the application's objects, which may raise, load, pretend, be slow or be very large.
 
-Those that are Python code run on a thread, in a copy of the context, for up to :data:`MAX_SECONDS`. The class name
-replaces the text of an object that does not answer, and of all objects of its class from then on.
+``repr()`` and ``str()`` are called on the thread that has the object, never on a thread of ours, and without
+telemetry: what they do makes no span, no event and no breadcrumb. They are not called at all for objects that load
+when looked at:
+
+- An instance mapped by SQLAlchemy or Django is shown by its class and the attributes that are loaded.
+- A proxy, a class that claims the ``__class__`` of another object, is shown by its class.
+- A query or collection that fetches its items when it is iterated is shown by its class, or by what it has fetched.
+
+Containers are walked, and large values are cut before they become text. The objects of one event share a budget of
+time, which is checked between two objects. When it is used up, the rest is shown by class.
 """
 
 from __future__ import annotations
 
-import contextvars
-import threading
 import time
-from contextlib import suppress
-from types import FunctionType
-from typing import TYPE_CHECKING, Any
-from weakref import WeakSet
+from datetime import datetime
+from itertools import islice
+from types import FunctionType, SimpleNamespace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from brain_otel.runtime.fork import reset_in_child
-from brain_otel.runtime.thread_pool import ThreadPool
+from brain_otel.runtime.object_kinds import (
+    CONTAINERS,
+    args_of,
+    fetches,
+    fields_of,
+    is_on_our_thread,
+    is_proxy,
+    members_of,
+    name_of,
+)
+from brain_otel.runtime.quiet import budget, quiet
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-MAX_SECONDS = 0.1
-"""How long to wait for one object."""
+    from brain_otel.runtime.object_kinds import Members
 
-MAX_HANGING = 8
-"""Threads that hang, at most; with more, no Python code is called."""
+MAX_LENGTH = 4_096
+"""Characters or bytes of one value among a frame's variables, and of the text of any object."""
 
+_MAX_BITS = 1_024
+"""Bits of the largest integer whose digits are shown; the time for them is quadratic."""
 
-class _Representer:
-    """Calls ``repr`` or ``str`` on threads, and remembers which classes do not answer."""
+_BUILT_IN = (str, int, float, dict, list, tuple)
+"""Classes whose instances are shown beyond the budget of time: none of the application's code runs for them."""
 
-    def __init__(self) -> None:
-        self.silent: WeakSet[type] = WeakSet()
-        self._pool = ThreadPool("brain_otel.repr")
-        self._reset()
-        reset_in_child(self)
-
-    def _reset(self) -> None:
-        self._deadlines: dict[object, float] = {}
-        """When each running call has to be done."""
-
-    def text(self, value: Any, write: Callable[[Any], str]) -> str | None:
-        """The text, or None if ``write`` raises, does not return in time, or there is no thread for it."""
-        now = time.monotonic()
-        if sum(deadline < now for deadline in list(self._deadlines.values())) >= MAX_HANGING:
-            return None
-        done = threading.Event()
-        result: list[str] = []
-        context = contextvars.copy_context()
-
-        def call() -> None:
-            try:
-                result.append(str(context.run(write, value)))
-            except BaseException:  # noqa: S110 - the result stays empty
-                pass
-            finally:
-                self._deadlines.pop(done, None)
-                done.set()
-
-        self._deadlines[done] = now + MAX_SECONDS
-        if not self._pool.start(call):
-            del self._deadlines[done]
-            return None
-        if not done.wait(MAX_SECONDS):
-            self.silent.add(type(value))
-        return result[0] if result else None
+_HARMLESS = frozenset({"datetime", "decimal", "enum", "fractions", "ipaddress", "pathlib", "uuid", "zoneinfo"})
+"""Modules whose objects are written out on any thread."""
 
 
-_representer = _Representer()
+class Shown(str):
+    """The text of an object; its own ``repr()`` adds no quotes."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str.__str__(self)
+
+
+class _Bounds(NamedTuple):
+    depth: int
+    items: int
+    objects: int
+
+
+_DATA = _Bounds(8, 1_000, 5_000)
+_VARIABLES = _Bounds(5, 10, 1_000)  # sentry-sdk's
+_TEXT = _Bounds(4, 50, 1_000)
+
+
+def plain(value: Any, keep: tuple[type, ...] = ()) -> Any:
+    """``value`` as dicts, lists, tuples and scalars; any other object as text, unless its class is in ``keep``."""
+    return _view(_View(_DATA, repr, keep=keep), value)
+
+
+def plain_text(value: Any) -> Any:
+    """As :func:`plain`, with the ``str()`` of a single object; a container's ``repr()`` does not quote the texts."""
+    write = repr if issubclass(type(value), CONTAINERS) else str
+    return _view(_View(_DATA, write, leaf=Shown), value)
+
+
+def variables(values: dict[str, Any]) -> Any:
+    """The local variables of a frame as sentry-sdk shows them: bounded, with the ``repr()`` of each scalar."""
+    return _view(_View(_VARIABLES, repr, is_quoted=True), values)
 
 
 def safe_repr(value: Any, write: Callable[[Any], str] = repr) -> str:
-    """``write(value)``, or the class name in angle brackets if that fails or takes too long."""
-    kind = type(value)
-    text: str | None = None
-    if kind not in _representer.silent:
-        with suppress(Exception):  # an object may fail in any way
-            text = _representer.text(value, write) if _is_python(kind, write) else write(value)
-    return f"<{kind.__module__}.{kind.__qualname__}>" if text is None else text
+    """``write(value)``, bounded; the class name in angle brackets if that fails."""
+    return str(_view(_View(_TEXT, write, leaf=Shown, is_text=True), value))
 
 
-def _is_python(kind: type, write: Callable[[Any], str]) -> bool:
-    """Whether ``write`` would run Python code of the application or a library; containers may hold such objects."""
-    if issubclass(kind, (dict, list, tuple, set, frozenset)):
-        return True
-    names = ("__repr__",) if write is repr else ("__str__", "__repr__")
-    return any(isinstance(getattr(kind, name, None), FunctionType) for name in names)
+def _view(view: _View, value: Any) -> Any:
+    started = time.monotonic()
+    shared = budget()
+    view.deadline = started + shared.left
+    with quiet():
+        shown = view.show(value, view.bounds.depth)
+    shared.left -= time.monotonic() - started
+    return shown
+
+
+class _View:
+    """One look at an object and what is in it."""
+
+    def __init__(
+        self,
+        bounds: _Bounds,
+        write: Callable[[Any], str],
+        *,
+        keep: tuple[type, ...] = (),
+        leaf: type[str] = str,
+        is_quoted: bool = False,
+        is_text: bool = False,
+    ) -> None:
+        self.bounds, self.keep, self.leaf = bounds, keep, leaf
+        self.write, self.is_quoted, self.is_text = write, is_quoted, is_text
+        self.deadline = 0.0
+        self.objects = bounds.objects
+        self.inside: set[int] = set()
+
+    def show(self, value: Any, depth: int) -> Any:
+        """``value``, ``depth`` levels above the bound."""
+        kind = type(value)
+        if value is None or kind is bool:
+            return self.leaf(value) if self.is_quoted else value
+        self.objects -= 1
+        if self.objects < 0 or (kind not in _BUILT_IN and time.monotonic() > self.deadline):
+            return self.leaf(name_of(kind))
+        try:
+            if kind in self.keep:
+                return value
+            if issubclass(kind, (str, int, float, bytes, bytearray)):
+                return self._scalar(value, kind)
+            return self._object(value, kind, depth)
+        except Exception:  # an object may fail in any way
+            return self.leaf(name_of(kind))
+
+    def _scalar(self, value: Any, kind: Any) -> Any:
+        if issubclass(kind, int):
+            if int.bit_length(value) > _MAX_BITS:
+                return self.leaf(f"<{kind.__name__} of {int.bit_length(value)} bits>")
+        elif issubclass(kind, (bytes, bytearray, str)):
+            return self._text(value, kind)
+        if self.is_quoted or self.is_text:
+            return self._call(value, kind)
+        return value if kind in (int, float) else int(value) if issubclass(kind, int) else float(value)
+
+    def _text(self, value: Any, kind: Any) -> Any:
+        base: Any = str if issubclass(kind, str) else bytes if issubclass(kind, bytes) else bytearray
+        length = base.__len__(value)
+        if base is str and not self.is_quoted and not (self.is_text and self.write is repr):
+            return (
+                str.__str__(value) if length <= MAX_LENGTH * 8 or not self.is_text else self._cut(value, str, length)
+            )
+        if length <= MAX_LENGTH:
+            return self._call(value, kind) if self.is_quoted or self.is_text else base(value)
+        return self._cut(value, base, length)
+
+    def _cut(self, value: Any, base: Any, length: int) -> Any:
+        begin = base.__getitem__(value, slice(MAX_LENGTH))
+        return self.leaf(f"{self.write(begin)}... {length:,} {'characters' if base is str else 'bytes'}")
+
+    def _object(self, value: Any, kind: Any, depth: int) -> Any:
+        if is_proxy(kind):
+            return self.leaf(name_of(kind))
+        if issubclass(kind, BaseException) and (args := args_of(value, kind, self.write)):
+            if self.write is str:
+                return self.leaf(self._nested(args[0] if len(args) == 1 else args, depth, str))
+            return self.leaf(f"{kind.__name__}({', '.join(self._nested(each, depth) for each in args)})")
+        members = members_of(value, kind)
+        if members is None:
+            return self._leaf(value, kind, depth)
+        if depth <= 0:
+            return self.leaf(name_of(kind) if self.is_text else self._nested(value, 1))
+        if id(value) in self.inside:
+            return self.leaf("<cyclic>")
+        self.inside.add(id(value))
+        try:
+            return self._walk(members, kind, depth)
+        finally:
+            self.inside.discard(id(value))
+
+    def _walk(self, members: Members, kind: Any, depth: int) -> Any:
+        items = list(islice(members.items, self.bounds.items))
+        more = members.length - len(items)
+        if members.has_names:
+            shown: Any = {_key(name): self.show(each, depth - 1) for name, each in items}
+            if members.label is not None:
+                shown = {"__class__": members.label, **shown}
+            if more > 0 and depth < self.bounds.depth:
+                shown["..."] = f"{more:,} more"
+            return shown
+        listed = [self.show(each, depth - 1) for each in items]
+        if more > 0:
+            listed.append(self.leaf(f"... {more:,} more"))
+        return tuple(listed) if issubclass(kind, tuple) and not self.is_quoted else listed
+
+    def _leaf(self, value: Any, kind: Any, depth: int) -> Any:
+        if kind is datetime and not self.is_quoted and not self.is_text and self.leaf is str:
+            return value
+        if fetches(value, kind):
+            return self.leaf(name_of(kind))
+        fields = fields_of(value, kind)
+        if fields is not None and (self.write is repr or kind.__str__ is object.__str__):
+            if depth <= 0:
+                return self.leaf(name_of(kind))
+            texts = [f"{name}={self._nested(each, depth - 1)}" for name, each in islice(fields, 50)]
+            name = "namespace" if kind is SimpleNamespace else kind.__qualname__
+            return self.leaf(f"{name}({', '.join(texts)})")
+        return self._call(value, kind)
+
+    def _nested(self, value: Any, depth: int, write: Callable[[Any], str] = repr) -> str:
+        """The text of ``value`` within the text of another object."""
+        inner = _View(_TEXT, write, leaf=Shown, is_text=True)
+        inner.deadline, inner.objects, inner.inside = self.deadline, self.objects, self.inside
+        try:
+            return str(inner.show(value, depth))
+        finally:
+            self.objects = inner.objects
+
+    def _call(self, value: Any, kind: Any) -> Any:
+        method = kind.__str__ if self.write is str and kind.__str__ is not object.__str__ else kind.__repr__
+        if isinstance(method, FunctionType) and kind.__module__ not in _HARMLESS and is_on_our_thread():
+            return self.leaf(name_of(kind))
+        text = self.write(value)
+        return self.leaf(text if len(text) <= MAX_LENGTH * 8 else f"{text[:MAX_LENGTH]}... {len(text):,} characters")
+
+
+def _key(key: Any) -> str:
+    return key if type(key) is str else safe_repr(key, str)

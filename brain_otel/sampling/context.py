@@ -15,6 +15,8 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace as otel_trace
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 
+from brain_otel.runtime.quiet import is_looking
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from contextvars import Token
@@ -51,7 +53,7 @@ class suppressed:  # noqa: N801 - a context manager; a class costs less than a g
 
 def is_suppressed() -> bool:
     """Whether no span is recorded in the current context."""
-    return _suppressed.get()
+    return _suppressed.get() or is_looking()
 
 
 def started_anew(context: Context, caller: SpanContext, baggage: Mapping[str, object]) -> Context:

@@ -19,6 +19,7 @@ from sentry_sdk.scrubber import EventScrubber
 from brain_otel.configuration.settings import DeliverySettings
 from brain_otel.delivery.delivery import MAX_ITEMS
 from brain_otel.privacy import masked_url
+from brain_otel.runtime.quiet import is_looking
 from brain_otel.runtime.safe_repr import safe_repr
 from brain_otel.sentry import stack_frames
 from brain_otel.sentry.before_send import before_send, before_send_telemetry, before_send_transaction
@@ -29,6 +30,8 @@ from brain_otel.sentry.spotlight import close_spotlight, flush_spotlight, queue_
 from brain_otel.sentry.transport import DeliveringTransport, delivering
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sentry_sdk.client import BaseClient
 
     from brain_otel.configuration.options import Options
@@ -90,15 +93,19 @@ def configure_sentry(
     for name in _QUIET_LOGGERS:
         ignore_logger(name)
     given = {**_create_options(settings, processor, delivery or DeliverySettings()), **options}
+    given["before_breadcrumb"] = _unless_looking(given.get("before_breadcrumb"))
     with warnings.catch_warnings():
         # The variable belongs to the service replaced; upstream recommends `data_collection`.
         warnings.filterwarnings("ignore", "The send_default_pii option is deprecated", DeprecationWarning)
         # The settings offer transaction profiles; upstream's advice to migrate is not for our users.
         warnings.filterwarnings("ignore", "Transaction-based profiling is deprecated", DeprecationWarning)
         sentry_sdk.init(**given)
+    client = sentry_sdk.get_client()
+    if not stack_frames.patch_serialization():
+        client.options["include_local_variables"] = False  # sentry-sdk's serializer would load what is lazy
     stack_frames.patch_frame_serialization()
-    queue_spotlight(sentry_sdk.get_client())
-    return sentry_sdk.get_client()
+    queue_spotlight(client)
+    return client
 
 
 def _create_options(
@@ -134,6 +141,15 @@ def _create_options(
             LinkingIntegration(processor),
         ],
     }
+
+
+def _unless_looking(own: Callable[[Any, Any], Any] | None) -> Callable[[Any, Any], Any]:
+    """``before_breadcrumb`` with the application's own; no breadcrumbs of a ``repr()`` that we called."""
+
+    def before_breadcrumb(crumb: Any, hint: Any) -> Any:
+        return None if is_looking() else crumb if own is None else own(crumb, hint)
+
+    return before_breadcrumb
 
 
 def flush_sentry(client: Any, timeout: float) -> bool:

@@ -12,7 +12,7 @@ from opentelemetry import trace as otel_trace
 from opentelemetry.sdk.trace import Span as SdkSpan
 from sentry_sdk.integrations import Integration
 from sentry_sdk.scope import add_global_event_processor
-from sentry_sdk.utils import event_from_exception
+from sentry_sdk.utils import AnnotatedValue, event_from_exception  # type: ignore[attr-defined]  # imported there
 
 from brain_otel.events.error_rules import ASKED_FOR, error_rules
 from brain_otel.events.failures import find_record, record_reported, trace_of
@@ -20,6 +20,8 @@ from brain_otel.events.listeners import EventListener, Failure, Message
 from brain_otel.privacy import policy
 from brain_otel.privacy.attributes import route_secrets
 from brain_otel.runtime.guard import guarded
+from brain_otel.runtime.quiet import is_looking, one_budget
+from brain_otel.runtime.safe_repr import plain
 from brain_otel.sentry.before_send import SECRETS
 from brain_otel.sentry.breadcrumbs import breadcrumbs_of, merged
 from brain_otel.sentry.dynamic_sampling_context import create_sampling_context, sampling_context_of
@@ -41,6 +43,9 @@ _RUNTIME = {
 
 _LINKED = "brain_otel.linked"
 """Key in an event's hint: the scope's event processor or the global one, whichever came first, has linked it."""
+
+_KEPT = (AnnotatedValue,)
+"""What sentry-sdk puts into an event for its serializer."""
 
 _SHARED_FRAME = ("anyio._backends._asyncio", "run")
 """The loop of a worker thread, which runs sync endpoints. While the event loop's thread reports an exception of one,
@@ -77,7 +82,7 @@ class SentryListener(EventListener):
         )
         event["event_id"] = failure.event_id
         if failure.context:
-            event["contexts"] = {"extra": policy().value(dict(failure.context))}
+            event["contexts"] = {"extra": policy().value(plain(dict(failure.context)))}
         sentry_sdk.capture_event(event, hint=hint)
 
     def on_message(self, message: Message) -> None:
@@ -88,16 +93,16 @@ class SentryListener(EventListener):
             "level": message.level,
         }
         if message.context:
-            event["contexts"] = {"extra": policy().value(dict(message.context))}
+            event["contexts"] = {"extra": policy().value(plain(dict(message.context)))}
         sentry_sdk.capture_event(event)  # type: ignore[arg-type]
 
     def on_breadcrumb(self, crumb: Mapping[str, Any]) -> None:
         """Add a breadcrumb to the request's scope."""
-        sentry_sdk.get_isolation_scope().add_breadcrumb(policy().value(dict(crumb)))
+        sentry_sdk.get_isolation_scope().add_breadcrumb(policy().value(plain(dict(crumb))))
 
     def on_user(self, user: Mapping[str, Any]) -> None:
         """Set the request's user."""
-        sentry_sdk.get_isolation_scope().set_user(dict(user) or None)
+        sentry_sdk.get_isolation_scope().set_user(plain(dict(user)) or None)
 
     def on_tag(self, key: str, value: str) -> None:
         """Set a tag of the request."""
@@ -105,7 +110,7 @@ class SentryListener(EventListener):
 
     def on_context(self, name: str, data: Mapping[str, Any]) -> None:
         """Set a context block of the request."""
-        sentry_sdk.get_isolation_scope().set_context(name, policy().value(dict(data)))
+        sentry_sdk.get_isolation_scope().set_context(name, policy().value(plain(dict(data))))
 
 
 class LinkingIntegration(Integration):
@@ -136,8 +141,25 @@ def link_event(owner: LocalTrace | None, event: Any, hint: Any) -> Any:
     ``owner`` is the local trace on whose scope the event was captured, for code that has only the scope.
     """
     # sentry-sdk swallows what an event processor raises, but logs it only with `debug`.
-    with guarded("linking an event"):
-        return _linked(owner, event, hint)
+    if is_looking():
+        return None
+    with guarded("linking an event"), one_budget():
+        event = _linked(owner, event, hint)
+        return event if event is None else _plain_event(event)
+    return event
+
+
+def _plain_event(event: Any) -> Any:
+    """``event`` without objects of the application's, which sentry-sdk's serializer would load."""
+    for name in ("extra", "contexts", "tags", "user"):
+        if event.get(name):
+            event[name] = {key: plain(value, _KEPT) for key, value in event[name].items()}
+    if (event.get("logentry") or {}).get("params"):
+        event["logentry"] = {**event["logentry"], "params": plain(event["logentry"]["params"], _KEPT)}
+    breadcrumbs = event.get("breadcrumbs")
+    for crumb in breadcrumbs["values"] if isinstance(breadcrumbs, dict) else ():
+        if crumb.get("data"):
+            crumb["data"] = plain(crumb["data"], _KEPT)
     return event
 
 

@@ -10,6 +10,8 @@ from sentry_sdk.integrations.logging import BreadcrumbHandler, EventHandler, Log
 from brain_otel.events.error_rules import error_rules
 from brain_otel.events.log_correlation import ids_of_log
 from brain_otel.runtime.guard import guarded
+from brain_otel.runtime.quiet import is_looking, one_budget
+from brain_otel.runtime.safe_repr import plain
 
 if TYPE_CHECKING:
     from logging import LogRecord
@@ -23,9 +25,16 @@ class _WithoutIds(logging.Handler):
     """
 
     def emit(self, record: LogRecord) -> Any:
+        if is_looking():
+            return None
         with guarded("removing the trace ids from a log record"):
             record = _without_ids(record)
-        return super().emit(record)
+        with one_budget():
+            return super().emit(record)
+
+    def _extra_from_record(self, record: LogRecord) -> Any:
+        """The application's ``extra`` as plain data: a breadcrumb may be serialized on another thread."""
+        return plain(super()._extra_from_record(record))  # type: ignore[misc]
 
 
 def _without_ids(record: LogRecord) -> LogRecord:

@@ -1,4 +1,7 @@
-"""Serializes the frames of tracebacks without the work that nobody sees: a fast path.
+"""Serializes exceptions and their frames within bounds, and without the work that nobody sees.
+
+sentry-sdk's serializer looks at local variables in ways that load lazy objects, and recurses into exception groups.
+:func:`patch_serialization` replaces both. The rest of this module is a fast path.
 
 sentry-sdk serializes the local variables of every frame, which is most of the cost of an error. Those of servers,
 frameworks and clients are removed before the event is sent (:mod:`~brain_otel.sentry.before_send`), so they are not
@@ -8,18 +11,24 @@ serialized here. sentry-sdk also reads the source file of each frame for each er
 from __future__ import annotations
 
 import functools
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+import sentry_sdk.serializer
 import sentry_sdk.utils
 
+from brain_otel.events.exception_tree import MAX_EXCEPTIONS, exceptions_in
 from brain_otel.runtime.fast_paths import fast_paths_enabled
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.patch import replace
+from brain_otel.runtime.quiet import one_budget, quiet
+from brain_otel.runtime.safe_repr import safe_repr, variables
 from brain_otel.sentry.before_send import hides_variables
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from brain_otel.events.exception_tree import Node
     from brain_otel.runtime.patch import Patch
 
 MAX_PLACES = 512
@@ -28,9 +37,27 @@ MAX_PLACES = 512
 _patches: list[Patch] = []
 
 
+def patch_serialization() -> bool:
+    """Replace the functions of sentry-sdk's that look at the application's objects.
+
+    Returns:
+        Whether local variables are safe to serialize.
+    """
+    replaced = []
+    for owner, name, make in (
+        (sentry_sdk.serializer, "serialize", _with_safe_variables),
+        (sentry_sdk.utils, "exceptions_from_error_tuple", _within_bounds),
+        (sentry_sdk.utils, "get_error_message", _with_safe_text),
+    ):
+        with guarded(f"replacing {owner.__name__}.{name}"):
+            _patches.append(replace(owner, name, make))
+            replaced.append(name)
+    return "serialize" in replaced
+
+
 def patch_frame_serialization() -> None:
     """Replace two functions of sentry-sdk's; one that no longer exists is left out, and logged."""
-    if _patches or not fast_paths_enabled():
+    if not fast_paths_enabled():
         return
     for name, make in (("serialize_frame", _without_hidden), ("get_lines_from_file", _cached)):
         with guarded(f"replacing sentry_sdk.utils.{name}"):
@@ -41,6 +68,65 @@ def undo() -> None:
     """Restore sentry-sdk's functions."""
     while _patches:
         _patches.pop().undo()
+
+
+def _with_safe_variables(patch: Patch) -> Callable[..., Any]:
+    @functools.wraps(patch.original)
+    def serialize(event: Any, **kwargs: Any) -> Any:
+        if patch.active and kwargs.get("is_vars"):
+            return variables(event)
+        return patch.original(event, **kwargs)
+
+    return serialize
+
+
+def _within_bounds(patch: Patch) -> Callable[..., Any]:
+    @functools.wraps(patch.original)
+    def exceptions_from_error_tuple(exc_info: Any, *args: Any, **kwargs: Any) -> Any:
+        if not patch.active or exc_info[1] is None:
+            return patch.original(exc_info, *args, **kwargs)
+        nodes = list(islice(exceptions_in(exc_info[1]), MAX_EXCEPTIONS + 1))
+        with one_budget():
+            if len(nodes) <= MAX_EXCEPTIONS:
+                return patch.original(exc_info, *args, **kwargs)
+            return _first_exceptions(nodes[:MAX_EXCEPTIONS], *args, **kwargs)
+
+    return exceptions_from_error_tuple
+
+
+def _first_exceptions(
+    nodes: list[Node], client_options: Any = None, mechanism: Any = None, full_stack: Any = None
+) -> list[Any]:
+    """The exceptions in the form and order of sentry-sdk's, which has the root last."""
+    made = [
+        sentry_sdk.utils.single_exception_from_error_tuple(
+            type(node.error),
+            node.error,
+            node.error.__traceback__,
+            client_options=client_options,
+            mechanism=mechanism,
+            exception_id=position,
+            parent_id=node.parent,
+            source=node.source,
+            full_stack=full_stack,
+        )
+        for position, node in enumerate(nodes)
+    ]
+    return made[::-1]
+
+
+def _with_safe_text(patch: Patch) -> Callable[..., Any]:
+    @functools.wraps(patch.original)
+    def get_error_message(error: Any) -> Any:
+        if not patch.active or getattr(type(error), "message", None) or getattr(type(error), "detail", None):
+            return patch.original(error)
+        with quiet():
+            facts = vars(error)
+            text = safe_repr(facts.get("message") or facts.get("detail") or error, str)
+            notes = [each for each in facts.get("__notes__") or () if type(each) is str]
+        return "\n".join([text, *notes])
+
+    return get_error_message
 
 
 def _without_hidden(patch: Patch) -> Callable[..., Any]:

@@ -1,54 +1,35 @@
-"""Tests of objects that cannot be written out: they hold nothing up, and what is told of them is their class."""
+"""Tests of texts of the application's objects: bounded, on the thread that has the object, harmless."""
 
-import gc
-import os
+import collections
 import threading
 import time
-import weakref
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import MappingProxyType, SimpleNamespace
+from typing import Any, NamedTuple
 
 import pytest
+from pydantic import BaseModel
+from sqlalchemy import create_engine, event, select
+from sqlalchemy.ext.associationproxy import AssociationProxy, association_proxy
+from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, Session, mapped_column, relationship
+from sqlalchemy.schema import ForeignKey
+from wrapt import LazyObjectProxy
 
 from brain_otel.events.attributes import attribute_value
+from brain_otel.events.exception_tree import MAX_EXCEPTIONS, exceptions_in
 from brain_otel.privacy import Policy
-from brain_otel.runtime import safe_repr as module
-from brain_otel.runtime.safe_repr import safe_repr
-from tests.instrumentation.process import run_traced
+from brain_otel.runtime import quiet
+from brain_otel.runtime.quiet import is_looking, one_budget
+from brain_otel.runtime.safe_repr import plain, safe_repr, variables
+from brain_otel.runtime.threads import start_daemon
 
-RELEASE = threading.Event()
 HERE = __name__
-
-
-@pytest.fixture(autouse=True)
-def _blocked_threads_end() -> Iterator[None]:
-    RELEASE.clear()
-    yield
-    RELEASE.set()
-    wait_for_calls()
-
-
-def wait_for_calls() -> None:
-    """Wait until no call is running."""
-    while module._representer._deadlines:
-        time.sleep(0.001)
-
-
-def create_blocking() -> Any:
-    """An object of a class of its own, whose `repr` waits for ever."""
-
-    class Blocking:
-        def __repr__(self) -> str:
-            RELEASE.wait()
-            return "at last"
-
-    return Blocking()
 
 
 class Raising:
     def __repr__(self) -> str:
-        raise SystemExit("repr")
+        raise RuntimeError("repr")
 
 
 class Lying:
@@ -56,120 +37,270 @@ class Lying:
         return 7
 
 
-class Speaking:
-    def __str__(self) -> str:
-        return threading.current_thread().name + " says hello"
+class Recursive:
+    def __repr__(self) -> str:
+        return repr(self)
 
 
-def test_what_answers_is_shown_as_it_is() -> None:
-    """On a thread of its own if it is Python code; what is the interpreter's is asked at once."""
-    assert safe_repr({"a": [1, "b"]}) == "{'a': [1, 'b']}"
-    assert safe_repr(Speaking(), str).endswith(" says hello")
-    assert safe_repr(Speaking(), str) != str(Speaking())
-    assert safe_repr(range(3)) == "range(0, 3)"
-    assert safe_repr(object()).startswith("<object object at")
+class OnThread:
+    def __repr__(self) -> str:
+        return f"{threading.current_thread().name}, looking: {is_looking()}"
 
 
-@pytest.mark.parametrize("kind", [Raising, Lying])
-def test_what_fails_is_shown_by_its_class(kind: type) -> None:
-    """Whatever it raises."""
-    assert safe_repr(kind()) == f"<{HERE}.{kind.__name__}>"
-    assert str(attribute_value(kind())).startswith("<")
+class Slow:
+    calls = 0
+
+    def __repr__(self) -> str:
+        Slow.calls += 1
+        time.sleep(0.03)
+        return "slow"
 
 
-def test_what_does_not_answer_is_asked_once() -> None:
-    """And no more than so many threads hang."""
-    blocking = create_blocking()
-    name = f"<{HERE}.create_blocking.<locals>.Blocking>"
-    assert [safe_repr(blocking) for _ in range(50)] == [name] * 50
-    assert len(module._representer._deadlines) == 1
-    others = [create_blocking() for _ in range(20)]
-    assert [safe_repr(each) for each in others] == [name] * 20
-    assert len(module._representer._deadlines) == module.MAX_HANGING
-    assert safe_repr(Speaking(), str) == f"<{HERE}.Speaking>"
-    RELEASE.set()
-    wait_for_calls()
-    assert safe_repr(Speaking(), str).endswith(" says hello")
+class Interrupted:
+    def __repr__(self) -> str:
+        raise KeyboardInterrupt
 
 
-def test_many_threads_ask_at_once() -> None:
-    """One that is held up holds no other up, and nothing is kept of what was written out."""
+class Listed(list[Any]):
+    def __iter__(self) -> Any:
+        raise RuntimeError("loads")
 
-    class Kept:
-        def __repr__(self) -> str:
-            return "kept"
-
-    kept = Kept()
-    alive = weakref.ref(kept)
-    with ThreadPoolExecutor(8) as pool:
-        asked = [pool.submit(safe_repr, create_blocking() if number % 4 == 0 else kept) for number in range(8)]
-    assert [each.result() for each in asked].count("kept") == 6
-    del kept, asked
-    gc.collect()
-    assert alive() is None
+    def __len__(self) -> int:
+        raise RuntimeError("loads")
 
 
-def test_a_forked_child_asks_on_a_thread_of_its_own() -> None:
-    """The parent's thread is not there."""
-    assert safe_repr(Speaking(), str).endswith(" says hello")
-    child = os.fork()
-    if child == 0:
-        os._exit(0 if safe_repr(Speaking(), str).endswith(" says hello") else 1)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+class LoadingDict(dict[str, Any]):
+    def items(self) -> Any:
+        raise RuntimeError("loads")
 
 
-def test_it_holds_in_attributes_and_names() -> None:
-    """Within containers, and as a name in a mapping."""
-    assert attribute_value([create_blocking()]) == "<builtins.list>"
-    masked = Policy().value({create_blocking(): "x", "password": "hunter2"})
-    assert list(masked.values()) == ["x", "[Filtered]"]
+class Pair(NamedTuple):
+    first: int
+    second: int
 
 
-APPLICATION = """
-import threading
-import brain_otel
-
-brain_otel.setup()
-
-class Blocking:
-    def __repr__(self):
-        threading.Event().wait()
-
-class Raising:
-    def __repr__(self):
-        raise RuntimeError("repr")
-
-class Quick:
-    def __repr__(self):
-        return "quick password=hunter2"
-
-def fail(one, other, third, password="hunter2"):
-    more = {"inner": one}
-    raise ValueError("failed")
-
-with brain_otel.start_transaction("work", given=Blocking()):
-    brain_otel.set_context("facts", {"it": Blocking(), "that": 1})
-    brain_otel.add_breadcrumb("step", data={"it": Raising()})
-    try:
-        fail(Blocking(), Raising(), Quick())
-    except ValueError as error:
-        brain_otel.capture_exception(error, thing=Blocking())
-"""
+@dataclass
+class Upload:
+    name: str
+    body: Any
+    hidden: int = field(default=1, repr=False)
 
 
-def test_an_error_among_such_objects_arrives() -> None:
-    """With the other variables of its frames."""
-    outcome = run_traced(APPLICATION)
-    (event,) = outcome.events
-    (frame,) = [
-        each for each in event["exception"]["values"][0]["stacktrace"]["frames"] if each["function"] == "fail"
-    ]
-    assert frame["vars"] == {
-        "one": "<__main__.Blocking>",
-        "other": "<__main__.Raising>",
-        "third": "quick password=[Filtered]",
-        "password": "[Filtered]",
-        "more": {"inner": "<__main__.Blocking>"},
-    }
-    assert event["contexts"]["facts"] == {"it": "<__main__.Blocking>", "that": 1}
-    assert outcome.names == ["work"]
+class Model(BaseModel):
+    body: bytes
+
+
+class SimpleLazyObject:
+    """As Django's: it pretends to be the object that it loads."""
+
+    loads = 0
+
+    def _load(self) -> type:
+        SimpleLazyObject.loads += 1
+        return dict
+
+    __class__ = property(_load)
+
+    def __repr__(self) -> str:
+        return repr(self._load())
+
+
+class QuerySet:
+    """As Django's: it fetches its items when it is iterated or written out."""
+
+    def __init__(self, fetched: list[Any] | None = None) -> None:
+        self._result_cache = fetched
+
+    def __repr__(self) -> str:
+        raise AssertionError("a statement is run")
+
+
+def test_repr_runs_on_the_callers_thread_and_nowhere_else() -> None:
+    """A thread of ours, which builds events later, shows the class."""
+    here = threading.current_thread().name
+    assert safe_repr(OnThread()) == f"{here}, looking: True"
+    assert not is_looking()
+    texts: list[str] = []
+    thread = start_daemon(lambda: texts.append(safe_repr(OnThread())), "brain_otel.test")
+    assert thread is not None
+    thread.join()
+    assert texts == [f"<{HERE}.OnThread>"]
+
+
+@pytest.mark.parametrize("kind", [Raising, Lying, Recursive])
+def test_an_object_that_fails_is_shown_by_its_class(kind: Callable[[], Any]) -> None:
+    """And so alone: its neighbours are shown."""
+    name = f"<{HERE}.{getattr(kind, '__name__', '')}>"
+    assert safe_repr(kind()) == name
+    assert variables({"a": [kind(), 1]}) == {"a": [name, "1"]}
+    assert attribute_value([kind(), 1]) == f"[{name}, 1]"
+
+
+def test_an_interrupt_passes() -> None:
+    """It is for the application."""
+    with pytest.raises(KeyboardInterrupt):
+        safe_repr([Interrupted()])
+    assert not is_looking()
+
+
+def test_the_budget_is_per_event_and_silences_no_class() -> None:
+    """Objects beyond it are shown by class; the next event has a budget of its own."""
+    Slow.calls = 0
+    with one_budget():
+        shown = [variables({"a": [Slow() for _ in range(5)], "b": 1}) for _ in range(5)]
+    assert Slow.calls <= quiet.MAX_SECONDS / 0.03 + 1
+    assert shown[0]["a"][0] == "slow"
+    assert shown[4] == {"a": [f"<{HERE}.Slow>"] * 5, "b": "1"}
+    assert safe_repr([Slow()]) == "[slow]"
+
+
+LARGE: list[tuple[str, Callable[[], Any]]] = [
+    ("bytes", lambda: b"x" * 20_000_000),
+    ("bytearray", lambda: bytearray(20_000_000)),
+    ("str", lambda: "x" * 20_000_000),
+    ("memoryview", lambda: memoryview(bytes(20_000_000))),
+    ("deque", lambda: collections.deque(range(1_000_000))),
+    ("list", lambda: list(range(1_000_000))),
+    ("list subclass", lambda: Listed(range(1_000_000))),
+    ("dict", lambda: dict.fromkeys(range(1_000_000))),
+    ("keys", lambda: dict.fromkeys(range(1_000_000)).keys()),
+    ("mapping proxy", lambda: MappingProxyType(dict.fromkeys(map(str, range(1_000_000))))),
+    ("int", lambda: 1 << 3_000_000),
+    ("dataclass", lambda: Upload("a", b"x" * 20_000_000)),
+    ("pydantic model", lambda: Model(body=b"x" * 20_000_000)),
+    ("namespace", lambda: SimpleNamespace(body=b"x" * 20_000_000)),
+    ("exception", lambda: ValueError(b"x" * 20_000_000)),
+    ("nested", lambda: [{"a": (b"x" * 20_000_000,)}]),
+    ("wide and deep", lambda: [[[[[0] * 100] * 100] * 100] * 100] * 100),
+]
+
+
+@pytest.mark.parametrize("make", [make for _, make in LARGE], ids=[name for name, _ in LARGE])
+def test_a_large_value_is_cut_before_it_is_written(make: Callable[[], Any]) -> None:
+    """As a variable, as a text and as data."""
+    value = make()
+    for look in (lambda: variables({"a": value}), lambda: safe_repr(value), lambda: plain({"a": value})):
+        seconds = []
+        for _ in range(3):
+            started = time.perf_counter()
+            shown = look()
+            seconds.append(time.perf_counter() - started)
+        assert min(seconds) < 0.02
+        assert "str" in str(type(value)) or len(str(shown)) < 200_000
+
+
+def test_text_of_the_usual_objects_is_unchanged() -> None:
+    """The text of what is small and harmless is its own."""
+    for value in (
+        {"a": [1, "b"]},
+        (1,),
+        "it's",
+        b"\x00",
+        1.5,
+        None,
+        True,
+        range(3),
+        Upload("a", [1]),
+        ValueError("x"),
+    ):
+        assert safe_repr(value) == repr(value)
+        assert safe_repr(value, str) == str(value)
+    assert safe_repr(Model(body=b"x")) == "Model(body=b'x')"
+    assert safe_repr(KeyError("x"), str) == "'x'"
+    assert variables({"a": Pair(1, 2), "b": "x", "c": {1: None}}) == {"a": ["1", "2"], "b": "'x'", "c": {"1": "None"}}
+
+
+def test_overridden_methods_of_containers_are_not_called() -> None:
+    """A subclass of a built-in container may load its items."""
+    assert variables({"a": Listed([1]), "b": LoadingDict(a=1)}) == {"a": ["1"], "b": {"a": "1"}}
+
+
+def test_a_cycle_ends() -> None:
+    """In data and in text."""
+    cycle: list[Any] = []
+    cycle.append(cycle)
+    assert variables({"a": cycle}) == {"a": ["<cyclic>"]}
+    assert "<cyclic>" in safe_repr(cycle)
+
+
+def test_proxies_and_queries_are_not_loaded() -> None:
+    """Neither their text nor their class is asked for."""
+    lazy, proxy = SimpleLazyObject(), LazyObjectProxy(lambda: pytest.fail("the target is created"))
+    for value in (lazy, proxy, QuerySet()):
+        name = f"<{type(value).__module__}.{type(value).__qualname__}>"
+        assert variables({"a": value, "b": [value]}) == {"a": name, "b": [name]}
+        assert plain({"a": value}) == {"a": name}
+        assert attribute_value(value) == name
+        assert safe_repr(Upload("a", value)) == f"Upload(name='a', body={name})"
+        assert safe_repr(ValueError(value), str) == name
+    assert SimpleLazyObject.loads == 0
+    assert variables({"a": QuerySet([1])}) == {"a": ["1"]}
+    Policy().value({"a": lazy, "b": [proxy]})
+    assert SimpleLazyObject.loads == 0
+
+
+class Base(MappedAsDataclass, DeclarativeBase):
+    """Mapped classes have a generated `repr` that loads."""
+
+
+class User(Base):
+    __tablename__ = "users"
+    id: Mapped[int] = mapped_column(primary_key=True, init=False)
+    password: Mapped[str] = mapped_column(default="hunter2")
+    orders: Mapped[list["Order"]] = relationship(default_factory=list)
+    numbers: AssociationProxy[list[int]] = association_proxy("orders", "id", init=False)
+
+
+class Order(Base):
+    __tablename__ = "orders"
+    id: Mapped[int] = mapped_column(primary_key=True, init=False)
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"), default=None)
+
+
+def test_a_mapped_instance_is_shown_by_what_is_loaded() -> None:
+    """On its own, in a row, in a dataclass, in an exception and as a collection: no statement, no flush."""
+    engine = create_engine("sqlite://")
+    Base.metadata.create_all(engine)
+    name = f"{HERE}.User"
+    with Session(engine) as session:
+        user = User()
+        session.add(user)
+        session.flush()
+        loaded = {"__class__": name, "id": "1", "password": "'hunter2'"}
+        assert variables({"a": user})["a"] == loaded
+        assert Policy().value(variables({"a": user}))["a"]["password"] == "[Filtered]"
+        assert "hunter2" not in str(attribute_value(user))
+        session.commit()
+        session.add(Order(user_id=1))
+        row, query = session.execute(select(User)).one(), session.query(User)
+        session.commit()
+        numbers = user.numbers
+        session.commit()
+        session.add(Order(user_id=1))
+        statements: list[str] = []
+        event.listen(engine, "before_cursor_execute", lambda *given: statements.append(given[2]))
+        for value in (user, row, query, numbers, Upload("a", user), ValueError(user), [user], {"user": user}):
+            variables({"a": value})
+            safe_repr(value)
+            safe_repr(value, str)
+            plain(value)
+            attribute_value(value)
+        assert variables({"a": user, "b": row}) == {"a": {"__class__": name}, "b": [{"__class__": name}]}
+        assert statements == []
+        assert len(session.new) == 1
+        session.commit()
+        assert len(user.orders) == 2
+
+
+def test_a_deep_group_is_walked_without_recursion() -> None:
+    """And a wide one, and a long chain of causes, up to a bound."""
+    deep: Exception = ValueError("innermost")
+    for _ in range(2_500):
+        deep = ExceptionGroup("group", [deep])
+    assert len(list(exceptions_in(deep))) == 2_501
+    wide = ExceptionGroup("wide", [ValueError(str(number)) for number in range(10_000)])
+    assert len(list(exceptions_in(wide))) == MAX_EXCEPTIONS + 1
+    first = chain = ValueError("0")
+    for number in range(2_500):
+        chain.__cause__ = chain = ValueError(str(number))
+    assert len(list(exceptions_in(first))) > MAX_EXCEPTIONS

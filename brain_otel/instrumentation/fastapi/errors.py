@@ -17,6 +17,7 @@ from starlette.requests import ClientDisconnect
 from starlette.websockets import WebSocketDisconnect
 
 from brain_otel.events.error_rules import error_rules
+from brain_otel.events.exception_tree import leaves
 from brain_otel.events.failures import find_record, record_ignored
 from brain_otel.events.report import report_exception
 from brain_otel.runtime.guard import guarded
@@ -47,11 +48,12 @@ def report_unhandled(error: BaseException) -> None:
 
 def is_expected(error: BaseException) -> bool:
     """Whether ``error`` is the client's doing; a group is if all of it is."""
-    if isinstance(error, BaseExceptionGroup):
-        return all(is_expected(inner) for inner in error.exceptions)
-    if isinstance(error, HTTPException):
-        return not error_rules().is_failed(error.status_code)
-    return isinstance(error, _EXPECTED)
+    return all(
+        not error_rules().is_failed(each.status_code)
+        if isinstance(each, HTTPException)
+        else isinstance(each, _EXPECTED)
+        for each in leaves(error)
+    )
 
 
 def observed_handlers(handlers: Mapping[Any, Any]) -> dict[Any, Any]:

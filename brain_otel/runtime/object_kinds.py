@@ -1,0 +1,124 @@
+"""Tells how an object can be shown without loading anything: by its members, its fields, its text or its class."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from array import array
+from collections import deque
+from collections.abc import ItemsView, KeysView, Mapping, ValuesView
+from types import FunctionType, MappingProxyType, SimpleNamespace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+_SEQUENCES: tuple[Any, ...] = (list, tuple, set, frozenset, deque, array)
+
+CONTAINERS = (dict, *_SEQUENCES)
+
+_FETCHING = frozenset(
+    {
+        "sqlalchemy.ext.associationproxy",
+        "sqlalchemy.orm.dynamic",
+        "sqlalchemy.orm.query",
+        "django.db.models.manager",
+        "peewee",
+        "tortoise.queryset",
+        "pony.orm.core",
+    }
+)
+"""Modules whose objects run statements when they are iterated or written out."""
+
+
+class Members(NamedTuple):
+    """What is in a container, or what is loaded of an instance."""
+
+    items: Iterator[Any]
+    length: int
+    has_names: bool
+    label: str | None = None
+
+
+def members_of(value: Any, kind: Any) -> Members | None:
+    """The members of ``value``; None if it is shown as one text. The methods of the built-in classes are called."""
+    if issubclass(kind, dict):
+        return Members(iter(dict.items(value)), dict.__len__(value), True)
+    for base in _SEQUENCES:
+        if issubclass(kind, base):
+            return Members(base.__iter__(value), base.__len__(value), False)
+    attributes = _attributes(value)
+    if _is_mapped(kind, attributes):
+        loaded = {name: each for name, each in attributes.items() if type(name) is str and not name.startswith("_")}
+        return Members(iter(loaded.items()), len(loaded), True, name_of(kind).strip("<>"))
+    if isinstance(attributes.get("_result_cache"), list):  # a queryset of Django or mongoengine that was evaluated
+        return members_of(attributes["_result_cache"], list)
+    if kind.__module__ == "sqlalchemy.engine.row" and kind.__name__ == "Row":
+        return members_of(tuple(value), tuple)
+    if fetches(value, kind) or is_on_our_thread():
+        return None
+    if kind is MappingProxyType or issubclass(kind, Mapping):
+        return Members(iter(value.items()), len(value), True)
+    if issubclass(kind, (KeysView, ValuesView, ItemsView)) and kind.__module__ == "builtins":
+        return Members(iter(value), len(value), False)
+    return None
+
+
+def _is_mapped(kind: Any, attributes: dict[str, Any]) -> bool:
+    if any("_sa_class_manager" in base.__dict__ for base in kind.__mro__):
+        return True
+    return "_state" in attributes and type(attributes["_state"]).__module__ == "django.db.models.base"
+
+
+def is_proxy(kind: Any) -> bool:
+    """Whether ``kind`` claims to be the class of its target, which ``isinstance()`` alone would load."""
+    return any("__class__" in base.__dict__ for base in kind.__mro__[:-1])
+
+
+def fetches(value: Any, kind: Any) -> bool:
+    """Whether ``value`` runs statements when it is iterated or written out."""
+    return "_result_cache" in _attributes(value) or any(base.__module__ in _FETCHING for base in kind.__mro__)
+
+
+def _attributes(value: Any) -> dict[str, Any]:
+    try:
+        found = object.__getattribute__(value, "__dict__")
+    except AttributeError:
+        return {}
+    return found if type(found) is dict else {}
+
+
+def fields_of(value: Any, kind: Any) -> Iterable[tuple[str, Any]] | None:
+    """The fields that a generated ``__repr__`` shows, such as a dataclass's; None if somebody has written it."""
+    written: Any = kind.__repr__
+    if kind is SimpleNamespace:
+        return list(vars(value).items())
+    if not isinstance(written, FunctionType) or is_on_our_thread():
+        return None
+    file = getattr(getattr(written, "__wrapped__", written), "__code__", written.__code__).co_filename
+    if file == "<string>" and dataclasses.is_dataclass(kind):
+        names = [each.name for each in dataclasses.fields(kind) if each.repr]
+    elif file.startswith("<attrs generated"):
+        names = [each.name for each in kind.__attrs_attrs__ if each.repr]
+    elif written.__module__ == "pydantic.main":
+        args: list[tuple[str, Any]] = [pair for pair in value.__repr_args__() if pair[0] is not None]
+        return args
+    else:
+        return None
+    return ((name, getattr(value, name)) for name in names)
+
+
+def args_of(error: BaseException, kind: Any, write: Callable[[Any], str]) -> tuple[Any, ...]:
+    """The arguments of an exception whose text they are; empty if its class has written another one."""
+    method = "__str__" if write is str else "__repr__"
+    return error.args if getattr(kind, method) is getattr(BaseException, method) else ()
+
+
+def name_of(kind: Any) -> str:
+    """The name of a class, in place of the text of its instance."""
+    return f"<{kind.__module__}.{kind.__qualname__}>"
+
+
+def is_on_our_thread() -> bool:
+    """Whether the current thread is brain_otel's, which has none of the application's objects."""
+    return threading.current_thread().name.startswith("brain_otel")

@@ -1,0 +1,77 @@
+"""Runs code of the application's within our own, such as a ``repr()``, without telemetry and within a time budget."""
+
+from __future__ import annotations
+
+import contextvars
+from contextvars import ContextVar
+from functools import cache
+from typing import TYPE_CHECKING
+
+from opentelemetry import context as otel_context
+
+if TYPE_CHECKING:
+    from opentelemetry.context import Context
+
+MAX_SECONDS = 0.05
+"""How long the objects of one event may take together."""
+
+
+class _State:
+    looking: ContextVar[bool] = ContextVar("brain_otel.looking", default=False)
+    budget: ContextVar[_Budget | None] = ContextVar("brain_otel.budget", default=None)
+
+
+@cache
+def _quiet_context() -> Context:
+    """A context without a span in which nothing is instrumented."""
+    from opentelemetry.instrumentation.utils import suppress_instrumentation  # `import brain_otel` stays cheap
+
+    def suppressed() -> Context:
+        with suppress_instrumentation():
+            return otel_context.get_current()
+
+    return contextvars.Context().run(suppressed)
+
+
+class _Budget:
+    __slots__ = ("left",)
+
+    def __init__(self) -> None:
+        self.left = MAX_SECONDS
+
+
+class one_budget:  # noqa: N801 - reads as a statement: `with one_budget():`
+    """Everything that is viewed in the block, such as the parts of one event, shares a budget of time."""
+
+    __slots__ = ("_token",)
+
+    def __enter__(self) -> None:
+        self._token = _State.budget.set(_Budget()) if _State.budget.get() is None else None
+
+    def __exit__(self, *_: object) -> None:
+        if self._token is not None:
+            _State.budget.reset(self._token)
+
+
+def is_looking() -> bool:
+    """Whether this code runs within a ``repr()`` or ``str()`` that we called: nothing is recorded then."""
+    return _State.looking.get()
+
+
+def budget() -> _Budget:
+    """The budget of the block, or a new one."""
+    return _State.budget.get() or _Budget()
+
+
+class quiet:  # noqa: N801 - as `one_budget`
+    """Code of the application's that runs in the block records nothing."""
+
+    __slots__ = ("_context", "_looking")
+
+    def __enter__(self) -> None:
+        self._looking = _State.looking.set(True)
+        self._context = otel_context.attach(_quiet_context())
+
+    def __exit__(self, *_: object) -> None:
+        otel_context.detach(self._context)
+        _State.looking.reset(self._looking)
