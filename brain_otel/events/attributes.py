@@ -13,9 +13,12 @@ from brain_otel.events.exception_tree import MAX_EXCEPTIONS, exceptions_in
 from brain_otel.privacy import policy
 from brain_otel.runtime.quiet import quiet
 from brain_otel.runtime.safe_repr import plain_text, safe_repr
-from brain_otel.runtime.text import MAX_TEXT, encodable
+from brain_otel.runtime.text import encodable
 
 _INT64 = 2**63
+
+_MAX_MESSAGE = 1_000_000
+"""Characters of a message that a traceback is written with."""
 
 _SMALL = (type(None), bool, int, float)
 
@@ -56,17 +59,15 @@ def _stacktrace(error: BaseException) -> str:
     parts = []
     for each in errors[:MAX_EXCEPTIONS]:
         frames = "".join(traceback.format_tb(each.__traceback__))
-        parts.append(
-            f"Traceback (most recent call last):\n{frames}{type(each).__qualname__}: {safe_repr(each, str)}\n"
-        )
-    return "\n".join(f"Traceback (most recent call last):\n{each}" for each in reversed(parts))
+        parts.append(f"Traceback (most recent call last):\n{frames}{_name(each)}: {safe_repr(each, str)}\n")
+    return "\n".join(reversed(parts))
 
 
 def _is_small(error: BaseException) -> bool:
     """Whether the text of ``error`` is short, or is what its class writes."""
     if type(error).__str__ not in (BaseException.__str__, KeyError.__str__):
         return True
-    return all(type(arg) in _SMALL or (type(arg) is str and len(arg) <= MAX_TEXT) for arg in error.args)
+    return all(type(arg) in _SMALL or (type(arg) is str and len(arg) <= _MAX_MESSAGE) for arg in error.args)
 
 
 def _name(error: BaseException) -> str:

@@ -145,11 +145,11 @@ def link_event(owner: LocalTrace | None, event: Any, hint: Any) -> Any:
         return None
     with guarded("linking an event"), one_budget():
         event = _linked(owner, event, hint)
-        return event if event is None else _plain_event(event)
+        return event if event is None else plain_event(event)
     return event
 
 
-def _plain_event(event: Any) -> Any:
+def plain_event(event: Any) -> Any:
     """``event`` without objects of the application's, which sentry-sdk's serializer would load."""
     for name in ("extra", "contexts", "tags", "user"):
         if event.get(name):

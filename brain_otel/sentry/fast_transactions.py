@@ -27,9 +27,8 @@ from sentry_sdk.serializer import serialize
 from brain_otel.configuration.hooks import hooks
 from brain_otel.privacy import policy
 from brain_otel.runtime.guard import caught
-from brain_otel.runtime.safe_repr import plain
 from brain_otel.sentry.before_send import before_send_transaction, mask
-from brain_otel.sentry.events import link_event
+from brain_otel.sentry.events import link_event, plain_event
 from brain_otel.sentry.scopes import filled_scope_of
 from brain_otel.sentry.spans import encode
 from brain_otel.sentry.transport import DeliveringTransport
@@ -175,7 +174,7 @@ def _completed(client: Any, scopes: tuple[Any, ...], trace: LocalTrace, event: d
     added |= {name: event[name] for name in ("breadcrumbs", "request") if name in event and _is_free(name, event)}
     if added:
         options = {name: client.options[name] for name in ("custom_repr", "max_request_body_size")}
-        added = serialize(plain(added), **options)
+        added = serialize(plain_event(added), **options)
     contexts = event["contexts"]
     if "contexts" in added:
         contexts = {**contexts, **mask({"contexts": added.pop("contexts")})["contexts"]}

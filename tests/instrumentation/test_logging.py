@@ -205,7 +205,7 @@ def test_weird_values_break_nothing(telemetry: Telemetry, kept: Kept, capsys: py
             raise error
         except BrokenError:
             logger.warning("broken", exc_info=True)
-        assert telemetry.logs[-1]["attributes"]["exception.message"] == "<BrokenError>"
+        assert telemetry.logs[-1]["attributes"]["exception.message"] == f"<{__name__}.BrokenError>"
         assert "raise error" in telemetry.logs[-1]["attributes"]["exception.stacktrace"]
     assert capsys.readouterr().err == ""
 
