@@ -155,11 +155,19 @@ class WorkQueue(Generic[T]):
             self._drop(item)
 
     def _start(self) -> bool:
-        if self._thread is None or not self._thread.is_alive():
+        if self._thread is None:
             self._thread = start_daemon(self._run, self._name)
         return self._thread is not None
 
     def _run(self) -> None:
+        try:
+            self._work_until_stopped()
+        finally:  # also if the work raises SystemExit
+            with self._changed:
+                self._thread = None
+                self._changed.notify_all()
+
+    def _work_until_stopped(self) -> None:
         while True:
             pause = None
             self._is_woken = False

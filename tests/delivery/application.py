@@ -1,4 +1,4 @@
-"""An application that spools, the shipper beside it, and what has arrived: for tests with real processes."""
+"""Runs an application that spools, and a shipper, as real processes, and counts what arrives."""
 
 import subprocess
 import sys
@@ -20,7 +20,7 @@ _started: list[subprocess.Popen[bytes]] = []
 
 
 def end_all() -> None:
-    """Let no process outlive its test."""
+    """Kill processes that are still running."""
     while _started:
         process = _started.pop()
         process.kill()
@@ -28,7 +28,7 @@ def end_all() -> None:
 
 
 class Application:
-    """The application in a process of its own, and the ids of the errors that it has captured."""
+    """The application as a process, and the ids of the errors that it captures."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class Application:
         before: Sequence[str] = (),
         user: int | None = None,
     ) -> None:
-        """``before`` is a command that runs this one; ``spool`` empty is none."""
+        """``before`` is a command that runs this one; an empty ``spool`` means none."""
         variables = {
             "SENTRY_DSN": dsn,
             "SPOOL": str(spool),
@@ -69,7 +69,7 @@ class Application:
         self.process.kill()
 
     def captured(self) -> list[str]:
-        """The ids that it has said, once it has ended: those of errors whose capturing had returned."""
+        """Wait for the end; return the ids of the errors for which `capture_exception` has returned."""
         out, self.errors = self.process.communicate(timeout=60)
         _started.remove(self.process)
         return (self._captured + out).decode().splitlines()
@@ -77,7 +77,7 @@ class Application:
 
 @contextmanager
 def shipper_of(spool: Path, *, days: int | None = None) -> Iterator[subprocess.Popen[bytes]]:
-    """``brain-otel ship`` in a process of its own, whose clock is ``days`` ahead and jumps at signals."""
+    """``brain-otel ship`` as a process; its clock is ``days`` ahead and jumps on signals."""
     code = "from brain_otel.cli import main; main()"
     if days is not None:
         code = f"from tests.apps.clock import install; install({days}); {code}"

@@ -10,14 +10,14 @@ from tests.support.ingest import SentryIngest
 
 @pytest.fixture(autouse=True)
 def _ended() -> Iterator[None]:
-    """Let no process outlive its test."""
+    """Kill processes that outlive their test."""
     yield
     end_all()
 
 
 @pytest.fixture
 def ingest() -> Iterator[SentryIngest]:
-    """Give a Sentry server that fails the test if anything arrived in part."""
+    """Give a Sentry server that fails the test if a request arrived incomplete."""
     with SentryIngest() as server:
         yield server
         assert server.refused == []

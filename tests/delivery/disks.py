@@ -1,4 +1,4 @@
-"""Disks that can be filled, and emptied again, under a running process."""
+"""Disks that a test can fill and free under a running process."""
 
 import resource
 import subprocess
@@ -8,48 +8,48 @@ from contextlib import suppress
 from pathlib import Path
 
 MOUNT = 'mkdir -p "$0" && mount -t tmpfs -o size=1m,mode=700 none "$0" && exec "$@"'
-"""In a shell; the first argument is the directory."""
+"""For a shell; the first argument is the directory."""
 
 
 class Tmpfs:
-    """A real disk of 1 MiB, seen by the process alone, which has mount points of its own."""
+    """A real disk of 1 MiB; only the process sees it, in a mount namespace of its own."""
 
     def __init__(self, directory: Path, *options: str) -> None:
         self._directory = directory
         self.before: Sequence[str] = ("unshare", *options, "sh", "-c", MOUNT, str(directory))
 
     def seen_from_outside(self, pid: int) -> Path:
-        """Where the directory is found."""
+        """The directory as this process sees it."""
         return Path(f"/proc/{pid}/root{self._directory}")
 
     def fill(self, pid: int) -> None:
-        """Leave no byte free."""
+        """Fill the disk."""
         with suppress(OSError), (self.seen_from_outside(pid) / "filler").open("wb", buffering=0) as file:
             while True:
                 file.write(b"x" * 4096)
 
     def free(self, pid: int) -> None:
-        """Make room."""
+        """Free the disk."""
         (self.seen_from_outside(pid) / "filler").unlink()
 
 
 class SizeLimit:
-    """No file may grow: the kernel refuses each write, with EFBIG; everywhere and for everybody."""
+    """A limit that lets no file grow: each write fails with EFBIG, also for root."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self.before: Sequence[str] = ()
 
     def seen_from_outside(self, pid: int) -> Path:  # noqa: ARG002 - as the other
-        """Where the directory is found."""
+        """The directory as this process sees it."""
         return self._directory
 
     def fill(self, pid: int) -> None:
-        """Leave no byte free."""
+        """Fill the disk."""
         self._limit(pid, 0)
 
     def free(self, pid: int) -> None:
-        """Make room."""
+        """Free the disk."""
         self._limit(pid, resource.RLIM_INFINITY)
 
     def _limit(self, pid: int, size: int) -> None:
@@ -62,12 +62,12 @@ _OPTIONS = {"tmpfs of a user": ("-U", "-r", "-m"), "tmpfs of root": ("-m",)}
 
 
 def ways() -> list[str]:
-    """What this machine allows; the limit always."""
+    """The ways that work on this machine; the limit always does."""
     return [*[name for name, options in _OPTIONS.items() if _allows(options)][:1], "size limit"]
 
 
 def disk(way: str, directory: Path) -> Disk:
-    """A disk of one of the :func:`ways`, at ``directory``."""
+    """A disk at ``directory``, in one of the :func:`ways`."""
     return SizeLimit(directory) if way == "size limit" else Tmpfs(directory, *_OPTIONS[way])
 
 
@@ -80,7 +80,7 @@ def _allows(options: Sequence[str]) -> bool:
 
 
 def without_overriding(*command: str) -> list[str]:
-    """``command`` so that permissions hold for root as well: without CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH."""
+    """``command`` without CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH, so that permissions apply to root too."""
     code = (
         "import ctypes, os, sys\n"
         "drop = ctypes.CDLL(None).prctl\n"

@@ -1,4 +1,4 @@
-"""An ingest that does little more than count, so that it is not what a run waits for; with moods."""
+"""A Sentry server that does little more than count, so that it never limits a run; it can fail in several ways."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""Tests of delivery under faults, with real processes: whatever happens, what was captured arrives, once."""
+"""Tests of delivery under faults, with real processes: whatever happens, each captured error arrives once."""
 
 import contextlib
 import os
@@ -24,10 +24,10 @@ from tests.support.tiers import quick_first
 
 @pytest.mark.parametrize("shipper", ["thread", "process"])
 @pytest.mark.parametrize("status", quick_first([500, 429, 0]))
-def test_a_server_in_a_bad_mood_gets_everything_in_the_end(
+def test_a_server_that_often_fails_gets_everything_in_the_end(
     ingest: SentryIngest, tmp_path: Path, shipper: str, status: int
 ) -> None:
-    """Three of four answers are bad; nothing is lost, and nothing accepted twice."""
+    """Three of four requests fail; nothing is lost, and nothing is accepted twice."""
     answers = iter(range(10_000))
     ingest.respond = lambda: (200, {}) if next(answers) % 4 == 0 else (status, {"Retry-After": "0"})
     app = Application(ingest.dsn, tmp_path, shipper=shipper, count=40)
@@ -40,8 +40,8 @@ def test_a_server_in_a_bad_mood_gets_everything_in_the_end(
     assert arrived(ingest) == Counter(captured)
 
 
-def test_a_server_that_is_away_for_the_whole_run(tmp_path: Path) -> None:
-    """And is back after a restart of the application, of which the second sends what the first has left."""
+def test_a_server_that_is_down_for_a_whole_run(tmp_path: Path) -> None:
+    """The next run of the application sends the records of the first."""
     port = free_port()
     first = Application(f"http://public@127.0.0.1:{port}/42", tmp_path, shipper="thread", count=20)
     captured = first.captured()
@@ -56,8 +56,8 @@ def test_a_server_that_is_away_for_the_whole_run(tmp_path: Path) -> None:
         assert len(ingest.transactions) == 25
 
 
-def test_a_server_that_hangs_holds_up_no_exit(ingest: SentryIngest, tmp_path: Path) -> None:
-    """The application leaves in its time; what is spooled is sent later."""
+def test_a_server_that_hangs_delays_no_exit(ingest: SentryIngest, tmp_path: Path) -> None:
+    """The application ends in time; the spooled records are sent later."""
     ingest.delay = 20.0
     app = Application(ingest.dsn, tmp_path, shipper="thread", count=1)
     app.wait_for_first()
@@ -70,8 +70,8 @@ def test_a_server_that_hangs_holds_up_no_exit(ingest: SentryIngest, tmp_path: Pa
         until(lambda: set(captured) <= set(arrived(ingest)))
 
 
-def test_what_is_refused_is_set_aside_with_the_reason(ingest: SentryIngest, tmp_path: Path) -> None:
-    """413 for the errors: the transactions arrive, the errors are there to look at."""
+def test_a_rejected_record_is_kept_with_the_reason(ingest: SentryIngest, tmp_path: Path) -> None:
+    """413 for the errors: the transactions arrive, and the errors stay in the directory."""
 
     def respond() -> tuple[int, dict[str, str]]:
         return (413, {}) if ingest.envelopes[-1].items[0].type == "event" else (200, {})
@@ -91,9 +91,9 @@ def test_what_is_refused_is_set_aside_with_the_reason(ingest: SentryIngest, tmp_
 def test_kill_9_at_random_moments_loses_and_corrupts_nothing(
     ingest: SentryIngest, tmp_path: Path, rounds: int
 ) -> None:
-    """The application, the shipper or both are killed; every error that was captured arrives.
+    """The application, the shipper or both are killed; every captured error arrives.
 
-    One that was under way when the shipper was killed may arrive twice: Sentry knows it by its id.
+    An error that was in flight when the shipper was killed may arrive twice: Sentry recognizes it by its id.
     """
     moments = random.Random(5)
     captured: set[str] = set()
@@ -117,13 +117,13 @@ def test_kill_9_at_random_moments_loses_and_corrupts_nothing(
     found = arrived(ingest)
     assert len(captured) > rounds
     assert captured <= set(found)
-    assert len(set(found) - captured) <= rounds  # captured, and killed before it could say so
+    assert len(set(found) - captured) <= rounds  # captured by processes that were killed before they printed the id
     assert sum(found.values()) - len(found) <= 4 * kills
     print(f"captured {len(captured)}, arrived {len(found)}, twice {sum(found.values()) - len(found)}")
 
 
-def test_the_shipper_s_process_comes_back_and_goes_with_the_last_user(ingest: SentryIngest, tmp_path: Path) -> None:
-    """One for two applications; killed, there is another; without users it ends."""
+def test_the_shippers_process_is_restarted_and_ends_with_its_last_user(ingest: SentryIngest, tmp_path: Path) -> None:
+    """Two applications share one; a killed one is replaced; without users it ends."""
     apps = [Application(ingest.dsn, tmp_path, shipper="process", pause=0.02) for _ in range(2)]
     try:
         for app in apps:
@@ -152,8 +152,8 @@ def _is_running(pid: int | None) -> bool:
     return False
 
 
-def test_the_directory_is_removed_while_all_is_running(ingest: SentryIngest, tmp_path: Path) -> None:
-    """Application and shipper go on in a new one; nothing is raised."""
+def test_the_directory_is_removed_while_processes_use_it(ingest: SentryIngest, tmp_path: Path) -> None:
+    """Application and shipper go on in a new one; nothing raises."""
     spool = tmp_path / "spool"
     spool.mkdir()
     app = Application(ingest.dsn, spool, shipper="process", pause=0.02)
@@ -169,8 +169,8 @@ def test_the_directory_is_removed_while_all_is_running(ingest: SentryIngest, tmp
     assert b"Traceback" not in app.errors
 
 
-def test_a_spool_that_cannot_be_written_to_is_done_without(ingest: SentryIngest, tmp_path: Path) -> None:
-    """From memory; one line says so."""
+def test_an_unwritable_spool_is_replaced_by_memory(ingest: SentryIngest, tmp_path: Path) -> None:
+    """One log line says so."""
     (tmp_path / "file").write_text("")
     app = Application(ingest.dsn, tmp_path / "file" / "spool", shipper="thread", count=20)
     captured = app.captured()
@@ -179,8 +179,8 @@ def test_a_spool_that_cannot_be_written_to_is_done_without(ingest: SentryIngest,
     assert app.errors.count(b"cannot be") == 2  # made, and written to
 
 
-def test_what_the_last_run_left_is_sent_by_one_that_ends_at_once(ingest: SentryIngest, tmp_path: Path) -> None:
-    """The shipper's process starts after the application, but before its end at the latest."""
+def test_a_run_that_ends_at_once_sends_what_the_last_one_left(ingest: SentryIngest, tmp_path: Path) -> None:
+    """The shipper's process starts at the end of the application at the latest."""
     left = Application(ingest.dsn, tmp_path, shipper="external", count=3).captured()
     assert not ingest.envelopes
     variables = {"SENTRY_DSN": ingest.dsn, "SPOOL": str(tmp_path), "SHIPPER": "process"}

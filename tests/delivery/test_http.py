@@ -1,4 +1,4 @@
-"""Tests of one POST and of what its answer means."""
+"""Tests of one POST and the meaning of its answer."""
 
 import json
 import socket
@@ -36,7 +36,7 @@ def ingest() -> Iterator[SentryIngest]:
         yield server
 
 
-def test_what_is_sent_arrives_whole_with_its_headers(ingest: SentryIngest) -> None:
+def test_a_record_arrives_with_its_headers(ingest: SentryIngest) -> None:
     """A small one as it is, a large one compressed."""
     http_client = HttpClient(target(ingest), connections=1)
     assert http_client.send(event()).result == "sent"
@@ -49,8 +49,8 @@ def test_what_is_sent_arrives_whole_with_its_headers(ingest: SentryIngest) -> No
     assert large["content-encoding"] == "gzip"
 
 
-def test_the_envelope_says_when_it_was_sent(ingest: SentryIngest) -> None:
-    """Not when it was made: Relay would take the wait for an error of our clock."""
+def test_sent_at_is_the_time_of_sending(ingest: SentryIngest) -> None:
+    """Not of capturing: Relay would take the time in the queue for an error of our clock."""
     HttpClient(target(ingest), connections=1).send(event())
     headers = ingest.envelopes[0].headers
     assert headers["event_id"] == "0123456789abcdef0123456789abcdef"
@@ -79,16 +79,15 @@ def test_the_envelope_says_when_it_was_sent(ingest: SentryIngest) -> None:
         (0, "unreachable"),
     ],
 )
-def test_what_an_answer_means(ingest: SentryIngest, status: int, result: str) -> None:
-    """By its status; 0 is a connection that is reset in the middle of the answer."""
+def test_the_status_decides_the_result(ingest: SentryIngest, status: int, result: str) -> None:
+    """Status 0 stands for a connection that is reset during the answer."""
     ingest.respond = lambda: (status, {"Location": "http://127.0.0.1:1/"})
     answer = HttpClient(target(ingest), connections=1).send(event())
     assert answer.result == result
     assert result == "sent" or answer.reason
 
 
-def test_nobody_listens() -> None:
-    """Nor does a proxy."""
+def test_a_server_or_proxy_that_is_down_is_unreachable() -> None:
     url = f"http://127.0.0.1:{free_port()}/api/42/envelope/"
     for each in (Target(kind="sentry", url=url), Target(kind="sentry", url="http://sentry.test/", proxy=url)):
         answer = HttpClient(each, connections=1).send(event())
@@ -96,16 +95,17 @@ def test_nobody_listens() -> None:
         assert "Error" in answer.reason
 
 
-def test_who_listens_and_says_nothing_is_left_in_time(ingest: SentryIngest) -> None:
-    """The time of one request is bounded, by the target's timeout."""
+def test_a_server_that_hangs_is_unreachable_after_the_timeout(ingest: SentryIngest) -> None:
+    """The target's timeout, or that of the call."""
     ingest.delay = 5.0
     begun = time.monotonic()
     assert HttpClient(target(ingest, timeout=0.2), connections=1).send(event()).result == "unreachable"
+    assert HttpClient(target(ingest, timeout=5.0), connections=1).send(event(), 0.2).result == "unreachable"
     assert time.monotonic() - begun < 4.0
 
 
-def test_a_proxy_is_asked(ingest: SentryIngest) -> None:
-    """With the whole address, and its own headers."""
+def test_a_proxy_is_used(ingest: SentryIngest) -> None:
+    """With the full URL, and the headers for the proxy."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         requests: list[bytes] = []
 
@@ -127,8 +127,8 @@ def test_a_proxy_is_asked(ingest: SentryIngest) -> None:
     assert b"X-Proxy: 1" in requests[0]
 
 
-def test_a_certificate_of_its_own_is_trusted_where_it_is_given(tmp_path: Path) -> None:
-    """And nowhere else."""
+def test_a_self_signed_certificate_is_trusted_if_it_is_given(tmp_path: Path) -> None:
+    """Only then."""
     certificate, key = self_signed(tmp_path)
     with OtlpReceiver(tls=(certificate, key)) as receiver:
         url = f"{receiver.endpoint}/v1/traces"
@@ -139,16 +139,16 @@ def test_a_certificate_of_its_own_is_trusted_where_it_is_given(tmp_path: Path) -
         assert "SSLError" in answer.reason
 
 
-def test_a_date_is_one_of_the_server_s_clock() -> None:
-    """Ours may be days off: 100 seconds are 100 seconds."""
+def test_a_date_is_compared_with_the_servers_clock() -> None:
+    """Our clock may be days off."""
     now = datetime.now(UTC) + timedelta(days=3)
     dates = [format_datetime(now + timedelta(seconds=seconds), usegmt=True) for seconds in (0, 100)]
     answer = _answer(503, {"Date": dates[0], "Retry-After": dates[1]}, b"")
     assert answer.wait == 100.0
 
 
-def test_how_long_a_server_wants_to_be_left_alone(ingest: SentryIngest) -> None:
-    """In seconds or as a date, without a word for a minute; by category where it says so."""
+def test_the_answer_sets_the_rate_limits(ingest: SentryIngest) -> None:
+    """In seconds or as a date; a minute without either; by category if the server names them."""
     later = format_datetime(datetime.now(UTC) + timedelta(seconds=100), usegmt=True)
     answers = iter(
         [
@@ -189,13 +189,13 @@ def test_how_long_a_server_wants_to_be_left_alone(ingest: SentryIngest) -> None:
         ("nan:error", {}),
     ],
 )
-def test_limits_as_they_are_written(header: str, limits: dict[str, float]) -> None:
-    """What is malformed is passed over; no limit is longer than a day."""
+def test_rate_limits_are_parsed(header: str, limits: dict[str, float]) -> None:
+    """Malformed parts are ignored; no limit is longer than a day."""
     assert parse_rate_limits(header) == limits
 
 
 @pytest.mark.parametrize("body", [b"", b"nonsense", b"[]\n{}", b"\xff\n"])
-def test_what_is_no_envelope_is_refused_here(ingest: SentryIngest, body: bytes) -> None:
-    """It is not sent, and raises nothing."""
+def test_a_body_that_is_no_envelope_is_rejected(ingest: SentryIngest, body: bytes) -> None:
+    """It is not sent, and nothing raises."""
     assert HttpClient(target(ingest), connections=1).send(Record("error", body)).result == "rejected"
     assert ingest.envelopes == []

@@ -1,4 +1,4 @@
-"""Tests of an ingest that fails in the middle of something, with real processes."""
+"""Tests of a server that fails during a request, with real processes."""
 
 import os
 from collections import Counter
@@ -18,10 +18,8 @@ from tests.support.process import free_port
 
 
 @pytest.mark.parametrize("spool", ["process", "none"])
-def test_a_connection_that_is_reset_in_the_middle_of_a_request(
-    ingest: SentryIngest, tmp_path: Path, spool: str
-) -> None:
-    """Every other one, while the body is being read: all arrives in the end, once, and nothing in part."""
+def test_connections_that_are_reset_during_a_request(ingest: SentryIngest, tmp_path: Path, spool: str) -> None:
+    """Every other one, during the body: each record arrives once, complete."""
     turns = iter(range(10_000))
     ingest.cut = lambda: next(turns) % 2 == 0
     directory = "" if spool == "none" else tmp_path
@@ -38,8 +36,8 @@ def test_a_connection_that_is_reset_in_the_middle_of_a_request(
     assert arrived(ingest) == Counter(captured)
 
 
-def test_a_large_body_that_is_cut_off_is_sent_again_whole(ingest: SentryIngest, tmp_path: Path) -> None:
-    """Larger than what the kernel buffers: the reset comes while it is being sent."""
+def test_a_large_body_that_is_cut_off_is_sent_again(ingest: SentryIngest, tmp_path: Path) -> None:
+    """It is larger than the kernel's buffers, so that the reset comes during sending."""
     payload = os.urandom(8 * 2**20)
     item = b'{"type":"attachment","length":%d,"filename":"core"}\n' % len(payload)
     url = f"http://127.0.0.1:{ingest.port}/api/42/envelope/"
@@ -54,8 +52,8 @@ def test_a_large_body_that_is_cut_off_is_sent_again_whole(ingest: SentryIngest, 
     assert sent.payload == payload
 
 
-def test_an_ingest_that_hangs_and_is_restarted(tmp_path: Path) -> None:
-    """It takes what it gets and says nothing, until it goes; the next one on its port gets everything."""
+def test_a_server_that_hangs_and_is_restarted(tmp_path: Path) -> None:
+    """The first server never answers; the next one on its port gets everything."""
     port = free_port()
     with SentryIngest(port=port) as hanging:
         hanging.delay = 60.0
@@ -70,8 +68,8 @@ def test_an_ingest_that_hangs_and_is_restarted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("status", [500, 429, 413])
-def test_a_collector_in_a_bad_mood(tmp_path: Path, status: int) -> None:
-    """What is spooled for OTLP is sent again, or set aside with the reason, as for Sentry."""
+def test_a_collector_that_fails(tmp_path: Path, status: int) -> None:
+    """Spooled OTLP requests are sent again, or kept with the reason, as for Sentry."""
     with OtlpReceiver() as receiver:
         receiver.respond = lambda *_: (status, {"Retry-After": "0"})
         spool = Spool(tmp_path, Target(kind="otlp", url=f"{receiver.endpoint}/v1/traces"), Bounds())

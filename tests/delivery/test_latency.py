@@ -1,4 +1,4 @@
-"""A test of a service under the faults of the ingest and of the disk."""
+"""A test of a service while the server or the disk fails."""
 
 import pytest
 
@@ -10,8 +10,8 @@ from tests.delivery import latency
     [("memory", ("healthy", "hangs")), ("thread", ("healthy", "disk full"))],
 )
 @pytest.mark.thorough
-def test_a_request_is_answered_whatever_fails(delivery: str, faults: tuple[str, ...]) -> None:
-    """Nothing is raised; the times are printed. `python -m tests.delivery.latency` measures for longer."""
+def test_requests_are_answered_whatever_fails(delivery: str, faults: tuple[str, ...]) -> None:
+    """Nothing raises, and the times are printed. `python -m tests.delivery.latency` measures for longer."""
     cases = latency.measure((delivery,), faults, rounds=1, count=40, rate=100.0)
     print(latency.table(cases))
     assert [each.wrong for each in cases] == [0] * len(cases)

@@ -1,4 +1,4 @@
-"""Tests of sending what waits: retries, rests, refusals, against a server that has its moods."""
+"""Tests of the retry loop: retries, rate limits and rejected records, against a server that fails."""
 
 import json
 import threading
@@ -17,7 +17,7 @@ from tests.support.ingest import SentryIngest
 
 
 class Bench:
-    """A backlog in memory, the courier that works it off, and the server it is for."""
+    """A queue in memory, its retry loop, and the server."""
 
     def __init__(self, ingest: SentryIngest, connections: int = 4, timeout: float = 5.0) -> None:
         self.ingest = ingest
@@ -41,7 +41,7 @@ class Bench:
             self.queue.put(Record(category, body))
 
     def run(self) -> float | None:
-        """Send until there is nothing more to do now."""
+        """Send until there is nothing to do now."""
         pause: float | None = 0.0
         while pause == 0.0:
             pause = self.retry_loop.step()
@@ -60,8 +60,7 @@ def bench() -> Iterator[Bench]:
         yield Bench(ingest)
 
 
-def test_everything_goes_over_few_connections(bench: Bench) -> None:
-    """Errors first, each once."""
+def test_every_record_is_sent_once_errors_first(bench: Bench) -> None:
     bench.put(*"abc", category="transaction")
     bench.put(*"defghij")
     assert bench.run() is None
@@ -71,8 +70,8 @@ def test_everything_goes_over_few_connections(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("status", [500, 503, 0])
-def test_a_server_that_is_ill_is_asked_again_later_and_gets_all(bench: Bench, status: int) -> None:
-    """At pauses that double, up to a bound; each is shortened at random by up to a half."""
+def test_a_server_that_fails_gets_everything_later(bench: Bench, status: int) -> None:
+    """After pauses that double, up to a bound; a random part of up to a half is taken off."""
     bench.put("a", "b")
     bench.ingest.respond = lambda: (status, {})
     pauses = [bench.retry_loop.step() or 0.0 for _ in range(10)]
@@ -87,8 +86,8 @@ def test_a_server_that_is_ill_is_asked_again_later_and_gets_all(bench: Bench, st
     assert bench.lost == {}
 
 
-def test_a_server_says_how_long(bench: Bench) -> None:
-    """With 503, as with 429."""
+def test_a_failing_server_can_set_the_pause(bench: Bench) -> None:
+    """With 503 and `Retry-After`."""
     bench.put("a")
     bench.ingest.respond = lambda: (503, {"Retry-After": "50"})
     pause = bench.retry_loop.step()
@@ -96,8 +95,8 @@ def test_a_server_says_how_long(bench: Bench) -> None:
     assert pause >= 50.0
 
 
-def test_what_rests_waits_and_the_others_go(bench: Bench) -> None:
-    """By category; errors while transactions rest, and the other way round."""
+def test_limited_categories_wait_and_others_are_sent(bench: Bench) -> None:
+    """Errors are sent while transactions are limited, and the other way round."""
     bench.put("t", category="transaction")
     bench.ingest.respond = lambda: (429, {"X-Sentry-Rate-Limits": "100:transaction:organization"})
     pause = bench.run()
@@ -115,8 +114,8 @@ def test_what_rests_waits_and_the_others_go(bench: Bench) -> None:
     assert bench.lost == {}
 
 
-def test_what_rests_and_matters_little_goes(bench: Bench) -> None:
-    """Sessions and the like, as with sentry-sdk; that they did is counted."""
+def test_limited_sessions_are_dropped(bench: Bench) -> None:
+    """As in sentry-sdk; they are counted."""
     bench.put("s", category="session")
     bench.ingest.respond = lambda: (429, {"Retry-After": "100"})
     bench.run()
@@ -124,8 +123,8 @@ def test_what_rests_and_matters_little_goes(bench: Bench) -> None:
     assert len(bench.queue) == 0
 
 
-def test_a_limit_that_names_others_does_not_make_us_hammer(bench: Bench) -> None:
-    """429 for an error, and the rest is asked for transactions."""
+def test_a_429_that_limits_other_categories_pauses_this_one_too(bench: Bench) -> None:
+    """The answer to an error limits transactions."""
     bench.put("e")
     bench.ingest.respond = lambda: (429, {"X-Sentry-Rate-Limits": "100:transaction"})
     pause = bench.run()
@@ -135,8 +134,8 @@ def test_a_limit_that_names_others_does_not_make_us_hammer(bench: Bench) -> None
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 413])
-def test_what_is_refused_is_not_sent_again(bench: Bench, status: int) -> None:
-    """It is counted, and the rest goes on."""
+def test_a_rejected_record_is_not_retried(bench: Bench, status: int) -> None:
+    """It is counted, and other records are sent."""
     bench.put("a")
     bench.ingest.respond = lambda: (status, {})
     assert bench.run() is None
@@ -148,10 +147,8 @@ def test_what_is_refused_is_not_sent_again(bench: Bench, status: int) -> None:
     assert bench.lost == {("error", "send_error"): 1}
 
 
-def test_one_record_that_makes_the_server_ill_does_not_hold_up_the_rest(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It is tried a few times while others are taken, at growing distances, then set aside."""
+def test_a_record_that_makes_the_server_fail_delays_no_other(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is retried after growing pauses while others succeed, then rejected."""
     monkeypatch.setattr(retry_loop, "FIRST_PAUSE", 0.001)
     monkeypatch.setattr(retry_loop, "MAX_BACKOFF", 0.002)
     poison = json.dumps({"message": "poison"}).encode()
@@ -165,7 +162,7 @@ def test_one_record_that_makes_the_server_ill_does_not_hold_up_the_rest(
     alone = Bench(bench.ingest, connections=1)
     alone.put("poison")
     bench.ingest.respond = respond
-    assert alone.retry_loop.step() != 0.0  # alone it is the server that seems ill
+    assert alone.retry_loop.step() != 0.0  # without others, the server seems to fail
     number = 0
     while not alone.lost:
         alone.put(str(number))
@@ -180,10 +177,8 @@ def test_one_record_that_makes_the_server_ill_does_not_hold_up_the_rest(
 
 
 @pytest.mark.parametrize("status", [500, 0])
-def test_several_such_records_in_front_do_not_hold_up_the_rest(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch, status: int
-) -> None:
-    """The server seems ill, or away, to the first attempts; later ones are made with others, and then these go."""
+def test_several_such_records_delay_no_other(bench: Bench, monkeypatch: pytest.MonkeyPatch, status: int) -> None:
+    """The first attempts fail as if the server were down; later attempts send others, and these are rejected."""
     monkeypatch.setattr(retry_loop, "MAX_FAILURES", 5)
     monkeypatch.setattr(retry_loop, "FIRST_PAUSE", 0.0005)
     monkeypatch.setattr(retry_loop, "MAX_BACKOFF", 0.001)
@@ -211,8 +206,8 @@ def test_several_such_records_in_front_do_not_hold_up_the_rest(
     assert set(map(str, range(number))) <= set(one.accepted())
 
 
-def test_memory_is_bounded_in_number_and_errors_stay(bench: Bench) -> None:
-    """The oldest traces go first, then the oldest errors."""
+def test_memory_is_bounded_in_number_and_keeps_errors(bench: Bench) -> None:
+    """The oldest traces are dropped first, then the oldest errors."""
     bench.put(*map(str, range(90)), category="transaction")
     bench.put(*map(str, range(60)))
     assert len(bench.queue) == 100
@@ -224,15 +219,15 @@ def test_memory_is_bounded_in_number_and_errors_stay(bench: Bench) -> None:
 
 
 def test_memory_is_bounded_in_bytes(bench: Bench) -> None:
-    """Ten records of a tenth of the bound."""
+    """Ten records of a tenth of the bound fit."""
     for _ in range(50):
         bench.queue.put(Record("transaction", b"x" * 10_000))
     assert len(bench.queue) == 10
     assert bench.queue.is_full
 
 
-def test_what_waits_in_memory_too_long_goes(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An hour here."""
+def test_old_records_in_memory_are_dropped(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After an hour here."""
     bench.put("old")
     now = threading.TIMEOUT_MAX / 2
     monkeypatch.setattr("brain_otel.delivery.memory_queue.time.monotonic", lambda: now)
@@ -243,7 +238,7 @@ def test_what_waits_in_memory_too_long_goes(bench: Bench, monkeypatch: pytest.Mo
 
 
 def test_an_outage_is_two_log_lines(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
-    """One when it begins, one when it ends."""
+    """One at the beginning, one at the end."""
     caplog.set_level("INFO", logger="brain_otel")
     bench.put("a", "b")
     bench.ingest.respond = lambda: (500, {})

@@ -1,4 +1,4 @@
-"""The end of a process, of each kind: what waits is sent, and nothing is said about us."""
+"""Tests of the end of a process: queued data is sent, and nothing is logged about us."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def receiver() -> Iterator[OtlpReceiver]:
 
 @pytest.fixture
 def config(receiver: OtlpReceiver, tmp_path: Path) -> Path:
-    """Everything to the receiver, and nothing before somebody asks for it or the process ends."""
+    """Send everything to the receiver, but only on a flush or at the end of the process."""
     batched: list[Any] = [{"otlp": {"endpoint": receiver.endpoint, "schedule_delay": 60_000}}]
     metrics: list[Any] = [{"otlp": {"endpoint": receiver.endpoint}}]
     return write_config(tmp_path, traces=batched, logs=batched, metrics=metrics, interval=60_000)
@@ -65,10 +65,8 @@ if __name__ == "__main__":
 
 
 @pytest.mark.parametrize("order", ["import multiprocessing first", "import multiprocessing later"])
-def test_workers_of_multiprocessing_send_what_waits(
-    order: str, config: Path, receiver: OtlpReceiver, tmp_path: Path
-) -> None:
-    """They leave by `os._exit`, past the interpreter's end; each sends its own, and nobody sends it twice."""
+def test_workers_of_multiprocessing_flush(order: str, config: Path, receiver: OtlpReceiver, tmp_path: Path) -> None:
+    """They end by `os._exit`, without `atexit`; each sends its own data, and no data is sent twice."""
     text = WORKERS
     if order == "import multiprocessing later":
         text = text.replace(
@@ -113,10 +111,8 @@ atexit.register(lambda: logging.getLogger("shop").info("at exit"))
 """
 
 
-def test_who_logs_at_the_interpreters_end_hears_nothing_of_us(
-    config: Path, receiver: OtlpReceiver, tmp_path: Path
-) -> None:
-    """Objects that end with it may log and use the helpers; what can be sent no more is left."""
+def test_finalizers_that_log_cause_no_log_line_of_ours(config: Path, receiver: OtlpReceiver, tmp_path: Path) -> None:
+    """Objects that die with the interpreter may log and use the helpers; data that cannot be sent is lost."""
     done = run(tmp_path / "script.py", FINALIZERS, config)
     lines = [line for line in done.stderr.splitlines() if not line.startswith(("urllib3", "asyncio"))]
     assert "shop the end of a global" in lines
@@ -137,8 +133,8 @@ print(brain_otel.flush(5), brain_otel.shutdown(5), brain_otel.shutdown(5), brain
 """
 
 
-def test_a_clean_end_says_nothing(receiver: OtlpReceiver, tmp_path: Path) -> None:
-    """With the packaged file for production: neither at `shutdown()` nor at the interpreter's end after it."""
+def test_a_clean_end_logs_nothing(receiver: OtlpReceiver, tmp_path: Path) -> None:
+    """With production's file, neither `shutdown()` nor the interpreter's exit after it."""
     done = run_python(
         CLEAN,
         {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint, "SENTRY_TRACES_SAMPLE_RATE": "1.0"},

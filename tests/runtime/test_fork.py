@@ -1,4 +1,4 @@
-"""Tests of forked and spawned processes: locks, threads, files and ids are each process's own."""
+"""Tests of forked and spawned processes: each has its own locks, threads, files and ids."""
 
 import os
 import signal
@@ -65,7 +65,7 @@ def running(code: str, ingest: SentryIngest, spool: Path, shipper: str) -> Itera
 
 
 def test_a_child_that_outlives_its_parent_holds_none_of_its_locks(ingest: SentryIngest, tmp_path: Path) -> None:
-    """As in a daemon: it sends for itself what both have left."""
+    """Like a daemon: it sends the records of both."""
     with running(CHILD_OUTLIVES, ingest, tmp_path, "thread") as parent:
         assert parent.stdout is not None
         child = int(parent.stdout.readline())
@@ -83,8 +83,8 @@ def test_a_child_that_outlives_its_parent_holds_none_of_its_locks(ingest: Sentry
     }
 
 
-def test_a_fork_while_the_directory_is_locked_leaves_it_to_the_parent(tmp_path: Path) -> None:
-    """A child that is forked in the middle of an eviction, say."""
+def test_a_child_forked_while_the_directory_is_locked_releases_the_lock(tmp_path: Path) -> None:
+    """For example a fork during an eviction."""
     path = tmp_path / SHIPPER_LOCK
     reading, writing = os.pipe()
     with locked(path) as is_ours:
@@ -147,7 +147,7 @@ if __name__ == "__main__":
 
 @pytest.mark.parametrize("shipper", ["thread", "process"])
 def test_every_kind_of_child_spools_for_itself(ingest: SentryIngest, tmp_path: Path, shipper: str) -> None:
-    """Forked, spawned, of a pool, by hand: everything once, and each process has an id of its own."""
+    """Forked, spawned, from a pool or by hand: each record arrives once, and each process has its own id."""
     script = tmp_path / "script.py"
     script.write_text(MANY)
     spool = tmp_path / "spool"
@@ -193,7 +193,7 @@ DETECTED = "detection/development: {detectors: [{service: }]}"
     ("name", "more"), quick_first([*((name, "") for name in SERVERS), ("gunicorn preload", DETECTED)])
 )
 def test_each_worker_has_an_instance_id(ingest: SentryIngest, tmp_path: Path, name: str, more: str) -> None:
-    """The same on all that one sends, by whatever way, and no other worker's."""
+    """The same on all data of one worker, for every destination, and different from the other's."""
     with OtlpReceiver() as receiver:
         file = tmp_path / "telemetry.yaml"
         file.write_text(FILE.format(endpoint=receiver.endpoint, dsn=ingest.dsn, more=more))
@@ -215,17 +215,17 @@ def test_each_worker_has_an_instance_id(ingest: SentryIngest, tmp_path: Path, na
             assert {str(each.resource["service.instance.id"]) for each in receiver.metrics} >= instances
 
 
-def test_an_instance_id_that_is_given_stays(tmp_path: Path) -> None:
-    """Whoever runs the service may know better."""
+def test_a_configured_instance_id_is_kept_in_a_child(tmp_path: Path) -> None:
+    """It is the user's to make it unique."""
     code = """
 import os, brain_otel
 from opentelemetry import trace
 brain_otel.setup()
-def told():
+def show():
     os.write(1, trace.get_tracer_provider().resource.attributes["service.instance.id"].encode() + b"\\n")
-told()
+show()
 if os.fork() == 0:
-    told()
+    show()
     os._exit(0)
 os.wait()
 """
@@ -235,8 +235,8 @@ os.wait()
     assert len(set(done.stdout.split())) == 2
 
 
-def test_a_fork_in_the_midst_of_everything_does_not_stop_the_child(ingest: SentryIngest, tmp_path: Path) -> None:
-    """Threads that capture hold every lock there is at some time; twenty children, each captures one."""
+def test_a_fork_while_threads_capture_does_not_block_the_child(ingest: SentryIngest, tmp_path: Path) -> None:
+    """The threads hold each of our locks at some time; twenty children capture one message each."""
     code = """
 import os, threading, brain_otel
 from tests.apps import spooling
@@ -288,14 +288,14 @@ if time.monotonic() - began >= 10.0: os.kill(child, 9)
 """
 
 
-def test_a_fork_waits_for_what_other_threads_import(tmp_path: Path) -> None:
-    """The child would wait for ever for what a thread that it does not have was importing."""
+def test_a_fork_waits_for_imports_on_other_threads(tmp_path: Path) -> None:
+    """Otherwise the child waits forever for the import of a thread that it does not have."""
     (tmp_path / "slow.py").write_text("import time\ntime.sleep(0.3)\nVALUE = 1\n")
     done = run_python(IMPORTING, pythonpath=[tmp_path], timeout=30.0)
     assert sorted(done.stdout.splitlines()) == ["True", "child 1"], done.stderr
 
 
-def test_a_fork_waits_neither_for_an_import_of_its_own_nor_for_ever(tmp_path: Path) -> None:
+def test_a_fork_does_not_wait_for_its_own_import_or_forever(tmp_path: Path) -> None:
     """A module that forks while it is imported, and an import that hangs."""
     (tmp_path / "forks.py").write_text("import os\nif os.fork() == 0: os._exit(0)\nos.wait()\n")
     (tmp_path / "hangs.py").write_text("import time\ntime.sleep(60)\n")
@@ -319,7 +319,7 @@ os._exit(0)
 
 
 class _Resettable:
-    """Notes each reset, and may fail."""
+    """Records each reset, and may fail."""
 
     def __init__(self, notes: list[str], name: str, *, fails: bool = False) -> None:
         self.notes, self.name, self.fails = notes, name, fails
@@ -331,7 +331,7 @@ class _Resettable:
 
 
 def _notes_of_a_child(notes: list[str]) -> list[str]:
-    """What a forked child has in ``notes``."""
+    """The ``notes`` of a forked child."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:  # no assertion may leave this branch

@@ -1,4 +1,4 @@
-"""Tests that what fails in brain_otel is never the application's problem: by breaking each part of it in turn."""
+"""Tests that a failure in brain_otel never affects the application: they break each part in turn."""
 
 import builtins
 import importlib
@@ -24,7 +24,7 @@ LINE = re.compile(
     r"^ERROR brain_otel\.runtime\.guard brain_otel failed while (.*?); the application is not affected \((.*)$", re.M
 )
 
-#: What can run in, or because of, a request; each must be called by one of `REQUESTS`.
+#: Code that runs in a request or because of one; one of `REQUESTS` must call it.
 TARGETS = [
     *(
         f"brain_otel.traces.collector:LocalTraceCollector.{name}"
@@ -248,7 +248,7 @@ def fast_client(fast_server: Server) -> Iterator[httpx.Client]:
 
 @pytest.fixture(scope="module")
 def expected(client: httpx.Client) -> list[Answer]:
-    """The answers while nothing is broken."""
+    """Give the answers while nothing is broken."""
     assert client.post("/control").status_code == 200
     return answers(client)
 
@@ -295,15 +295,15 @@ def test_the_code_to_break_exists(target: str) -> None:
 def test_a_failure_of_ours_changes_no_answer(
     server: Server, client: httpx.Client, expected: list[Answer], target: str
 ) -> None:
-    """The answers are the same, each place says so in one line over two requests, and then all is well again."""
+    """The answers are the same, each place logs one line in two rounds, and then everything works again."""
     assert [status for status, _, _ in expected] == [200, 200, 500, 500, 503, 502, 200, 200, 200, 404]
     client.post("/control")
     before = len(server.output)
     client.post("/control", params={"target": target})
-    is_counted = not target.endswith(("otel_context", ":local_trace"))  # there the access fails, not the call
+    is_counted = not target.endswith(("otel_context", ":local_trace"))  # the access fails, not the call
     for rounds in (1, 2):
         assert answers(client) == expected
-        if is_counted:  # what both rounds hand over may be one batch, which calls some things once
+        if is_counted:  # one batch may hold the traces of both rounds, and call some code once
             until(partial(has_hits, client, rounds))
 
     def places() -> list[str]:
@@ -337,8 +337,8 @@ def test_a_failure_on_a_fast_path_changes_no_answer(
     assert LINE.findall(fast_server.output[after:]) == []
 
 
-def test_after_all_of_it_telemetry_still_works(client: httpx.Client, sentry: SentryIngest) -> None:
-    """Nothing that failed once keeps what comes later from being sent, and linked."""
+def test_telemetry_works_after_all_these_failures(client: httpx.Client, sentry: SentryIngest) -> None:
+    """Later errors and transactions are sent, and linked."""
     client.post("/control", params={"target": "brain_otel.sentry.span_processor:create_transaction"})
     answers(client)
     client.post("/control", params={"target": "brain_otel.sentry.events:SentryListener.on_trace_start"})
@@ -369,7 +369,7 @@ def fail_at(place: str, error: BaseException) -> None:
 @pytest.mark.usefixtures("_forgotten")
 class TestGuarded:
     def test_it_logs_the_first_failure_at_each_place(self, caplog: pytest.LogCaptureFixture) -> None:
-        """One ERROR line a place, with the exception and where it was raised; the traceback only at DEBUG."""
+        """One ERROR line for each place, with the exception and its origin; the traceback only at DEBUG."""
         caplog.set_level(logging.DEBUG, "brain_otel.runtime.guard")
         for _ in range(3):
             fail_at("here", ValueError("first\n  second"))
@@ -384,26 +384,24 @@ class TestGuarded:
         assert [record.levelno for record in traces] == [logging.DEBUG, logging.DEBUG]
 
     @pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(1), GeneratorExit()])
-    def test_it_lets_go_what_is_no_failure(self, error: BaseException, caplog: pytest.LogCaptureFixture) -> None:
-        """Nobody's interrupt or cancellation is swallowed."""
+    def test_it_lets_base_exceptions_pass(self, error: BaseException, caplog: pytest.LogCaptureFixture) -> None:
+        """It swallows no interrupt and no cancellation."""
         with pytest.raises(type(error)):
             fail_at("here", error)
         assert caplog.records == []
 
-    def test_an_exception_that_cannot_be_written_is_logged_all_the_same(
-        self, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        """Its own failure is not passed on."""
+    def test_an_exception_with_a_broken_str_is_logged(self, caplog: pytest.LogCaptureFixture) -> None:
+        """The failure of `str()` is swallowed too."""
 
-        class UnwritableError(Exception):
+        class BrokenStrError(Exception):
             def __str__(self) -> str:
                 raise ValueError("no")
 
-        fail_at("here", UnwritableError())
-        assert "(UnwritableError: no message at " in caplog.text
+        fail_at("here", BrokenStrError())
+        assert "(BrokenStrError: no message at " in caplog.text
 
-    def test_a_log_that_fails_is_not_the_applications_problem(self) -> None:
-        """A filter or handler of the application's that raises on our line."""
+    def test_a_failing_log_handler_is_swallowed(self) -> None:
+        """A filter or handler of the application may raise on our line."""
 
         def refuse(record: logging.LogRecord) -> bool:
             raise RuntimeError("refused")
@@ -414,15 +412,15 @@ class TestGuarded:
         finally:
             guard.logger.removeFilter(refuse)
 
-    def test_a_test_can_have_it_raised(self) -> None:
-        """The very exception."""
+    def test_a_test_can_ask_for_the_exception(self) -> None:
+        """It gets the same object."""
         guard.reraise_failures(True)
         error = ValueError("no")
         with pytest.raises(ValueError, match="no") as raised:
             fail_at("here", error)
         assert raised.value is error
 
-    def test_a_long_message_is_shortened(self, caplog: pytest.LogCaptureFixture) -> None:
-        """A line stays a line."""
+    def test_a_long_message_is_cut(self, caplog: pytest.LogCaptureFixture) -> None:
+        """The log line stays readable."""
         fail_at("here", ValueError("x" * 5_000))
         assert len(caplog.records[0].getMessage()) < 600

@@ -1,4 +1,4 @@
-"""What was replaced is as it was, once it is put back."""
+"""Tests of patches: undoing one restores what it replaced."""
 
 import inspect
 
@@ -10,8 +10,8 @@ from tests.support import ROOT
 from tests.support.process import run_python
 
 
-def test_an_inherited_method_is_inherited_again() -> None:
-    """A static one stays one: put back as what the class gives for it, it would be a method."""
+def test_an_inherited_method_is_inherited_again_after_undo() -> None:
+    """A static method of the base class stays static."""
 
     class Above:
         @staticmethod
@@ -28,8 +28,8 @@ def test_an_inherited_method_is_inherited_again() -> None:
     assert Below().named() == "above"
 
 
-def test_a_classs_own_method_is_put_back_as_it_was_held() -> None:
-    """The object that the class held, not what it gives for it."""
+def test_a_methods_raw_attribute_is_restored() -> None:
+    """The class gets its static method object back, not the function that `getattr` returns."""
 
     class Own:
         @staticmethod
@@ -59,7 +59,7 @@ with httpx.Client(trust_env=False, verify=False) as client:
 
 
 def test_contrib_traces_httpx_after_shutdown() -> None:
-    """Its wrappers are its own again."""
+    """Our patches of its wrappers are undone."""
     assert isinstance(inspect.getattr_static(HTTPXClientInstrumentor, "_handle_request_wrapper"), staticmethod)
     with start_target() as target:
         done = run_python(SCRIPT, {"TARGET": target.url, "ENVIRONMENT": "test"}, pythonpath=[ROOT])

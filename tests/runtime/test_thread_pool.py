@@ -5,14 +5,14 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
 
 import pytest
 
 from brain_otel.runtime import thread_pool
 from brain_otel.runtime.guard import forget_logged_places
 from brain_otel.runtime.thread_pool import ThreadPool, side_by_side
+from tests.support.threads import no_new_threads
 
 NAME: contextvars.ContextVar[str] = contextvars.ContextVar("NAME")
 
@@ -78,9 +78,7 @@ def test_a_thread_is_used_again_in_a_new_context() -> None:
     assert {name for _, name in found} == {None}
 
 
-def test_prepared_threads_make_the_calls_at_exit(
-    gate: threading.Event, pool: ThreadPool, no_new_threads: Callable[[], AbstractContextManager[None]]
-) -> None:
+def test_prepared_threads_make_the_calls_at_exit(gate: threading.Event, pool: ThreadPool) -> None:
     """A call that hangs does not take the time of the others."""
     pool.prepare(2)
     done = threading.Event()
@@ -91,9 +89,7 @@ def test_prepared_threads_make_the_calls_at_exit(
     assert done.is_set()
 
 
-def test_without_threads_each_call_gets_its_share_of_the_time(
-    pool: ThreadPool, no_new_threads: Callable[[], AbstractContextManager[None]]
-) -> None:
+def test_without_threads_each_call_gets_its_share_of_the_time(pool: ThreadPool) -> None:
     """One after the other, on the calling thread."""
     shares: list[float] = []
     threads: set[int] = set()
@@ -112,9 +108,7 @@ def test_without_threads_each_call_gets_its_share_of_the_time(
     assert sum(shares) < 0.65
 
 
-def test_a_forked_child_prepares_threads_of_its_own(
-    pool: ThreadPool, no_new_threads: Callable[[], AbstractContextManager[None]]
-) -> None:
+def test_a_forked_child_prepares_threads_of_its_own(pool: ThreadPool) -> None:
     pool.prepare(1)
     child = os.fork()
     if child == 0:  # no assertion may leave this branch

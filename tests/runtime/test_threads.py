@@ -2,13 +2,12 @@
 
 import contextvars
 import threading
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 
 import sentry_sdk
 from sentry_sdk.integrations.threading import ThreadingIntegration
 
 from brain_otel.runtime.threads import start_daemon
+from tests.support.threads import no_new_threads
 
 NAME: contextvars.ContextVar[str] = contextvars.ContextVar("NAME")
 
@@ -51,9 +50,7 @@ def test_sentry_sdk_copies_no_scope_into_a_thread() -> None:
     assert tags == {"theirs": {"of": "request"}, "ours": {}}
 
 
-def test_no_thread_is_returned_where_none_can_start(
-    no_new_threads: Callable[[], AbstractContextManager[None]],
-) -> None:
+def test_no_thread_is_returned_where_none_can_start() -> None:
     with no_new_threads():
         assert start_daemon(lambda: None, "brain_otel.test") is None
     assert "brain_otel.test" not in [each.name for each in threading.enumerate()]

@@ -1,4 +1,4 @@
-"""Tests of the queue that keeps work off the request's path."""
+"""Tests of the queue that keeps work off the request path."""
 
 import gc
 import os
@@ -12,10 +12,11 @@ import pytest
 
 from brain_otel.runtime.guard import forget_logged_places
 from brain_otel.runtime.work_queue import WorkQueue
+from tests.support.threads import no_new_threads
 
 
 class Gate:
-    """Work that waits until it is let through, and notes what it was given."""
+    """Work that waits until the gate is open, and records its items."""
 
     def __init__(self) -> None:
         self.done: list[int] = []
@@ -54,8 +55,8 @@ def until(condition: Callable[[], bool], timeout: float = 5.0) -> None:
         threading.Event().wait(0.005)
 
 
-def test_items_are_worked_off_in_order_on_one_other_thread() -> None:
-    """The caller's thread does none of the work."""
+def test_one_other_thread_works_on_the_items_in_order() -> None:
+    """The calling thread does none of the work."""
     gate = Gate()
     gate.open.set()
     with queue_of(gate) as queue:
@@ -68,8 +69,8 @@ def test_items_are_worked_off_in_order_on_one_other_thread() -> None:
         assert gate.dropped == []
 
 
-def test_a_full_queue_drops_the_oldest_and_says_so() -> None:
-    """What is newest is kept, and every item that went is named."""
+def test_a_full_queue_drops_the_oldest() -> None:
+    """It keeps the newest, and calls `drop` with each dropped item."""
     gate = Gate()
     with queue_of(gate, max_items=3) as queue:
         queue.put(0)
@@ -82,13 +83,13 @@ def test_a_full_queue_drops_the_oldest_and_says_so() -> None:
         assert gate.done == [0, 4, 5, 6]
 
 
-def test_what_waits_is_bounded_by_its_weight() -> None:
-    """The oldest go until there is room; what is heavier than all that may wait is taken alone."""
+def test_the_weight_of_all_items_is_bounded() -> None:
+    """The oldest are dropped until there is room; an item above the bound is taken alone."""
     gate = Gate()
     queue = WorkQueue("weighing", gate.work, drop=gate.drop, weigh=lambda item: item, max_weight=10)
     try:
         queue.put(1)
-        assert gate.begun.wait(5)  # the thread holds it, which is not waiting
+        assert gate.begun.wait(5)  # the thread works on it, so it does not count
         for item in (2, 3, 5):
             queue.put(item)
         assert gate.dropped == []
@@ -108,8 +109,8 @@ def test_what_waits_is_bounded_by_its_weight() -> None:
         queue.stop()
 
 
-def test_putting_never_waits_for_the_work() -> None:
-    """A stuck worker costs the caller next to nothing."""
+def test_put_never_waits_for_the_work() -> None:
+    """A hanging worker costs the caller next to nothing."""
     gate = Gate()
     with queue_of(gate, max_items=10) as queue:
         started = time.monotonic()
@@ -119,8 +120,8 @@ def test_putting_never_waits_for_the_work() -> None:
         assert not gate.done
 
 
-def test_flushing_is_bounded_and_honest() -> None:
-    """Flushing gives up at its time-out and says that something is left, also what is being worked on."""
+def test_flush_is_bounded_and_returns_whether_it_succeeded() -> None:
+    """It returns False at its timeout if items are left, or one is being worked on."""
     gate = Gate()
     with queue_of(gate) as queue:
         queue.put(1)
@@ -134,8 +135,8 @@ def test_flushing_is_bounded_and_honest() -> None:
         assert gate.done == [1]
 
 
-def test_flushing_an_untouched_queue_is_immediate() -> None:
-    """Nothing waits, nothing is started."""
+def test_flushing_an_unused_queue_starts_no_thread() -> None:
+    """It returns at once."""
     gate = Gate()
     threads = threading.active_count()
     with queue_of(gate) as queue:
@@ -143,8 +144,8 @@ def test_flushing_an_untouched_queue_is_immediate() -> None:
         assert threading.active_count() == threads
 
 
-def test_stopping_drops_what_waits_and_takes_nothing_more() -> None:
-    """After the end every item is told to `drop`, and none is lost in silence."""
+def test_stop_drops_all_items() -> None:
+    """`drop` is called with each, and with each later one."""
     gate = Gate()
     with queue_of(gate) as queue:
         queue.put(0)
@@ -161,8 +162,8 @@ def test_stopping_drops_what_waits_and_takes_nothing_more() -> None:
         assert gate.done == [0]
 
 
-def test_work_that_fails_does_not_end_the_queue(caplog: pytest.LogCaptureFixture) -> None:
-    """The next item is worked on; the failure is logged once."""
+def test_failing_work_does_not_end_the_thread(caplog: pytest.LogCaptureFixture) -> None:
+    """It goes on with the next item; the failure is logged once."""
     forget_logged_places()
     done: list[int] = []
 
@@ -182,8 +183,8 @@ def test_work_that_fails_does_not_end_the_queue(caplog: pytest.LogCaptureFixture
     ]
 
 
-def test_idle_is_asked_again_when_it_wants_to_be() -> None:
-    """The pause that `idle` returns is kept, and `wake` cuts it short."""
+def test_idle_is_called_again_after_the_pause_it_returns() -> None:
+    """`wake` ends the pause."""
     gate = Gate()
     pauses = iter([0.02, 0.02, 0.02])
     asked: list[float] = []
@@ -202,8 +203,8 @@ def test_idle_is_asked_again_when_it_wants_to_be() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_a_forked_child_starts_clean() -> None:
-    """The parent's items stay the parent's, and the child has a thread of its own."""
+def test_a_forked_child_starts_with_an_empty_queue() -> None:
+    """The items stay with the parent, and the child has a thread of its own."""
     gate = Gate()
     with queue_of(gate) as queue:
         queue.put(1)
@@ -233,11 +234,51 @@ def test_a_forked_child_starts_clean() -> None:
         assert gate.dropped == []
 
 
-def test_a_queue_that_nobody_holds_goes_away() -> None:
-    """Making and dropping queues, as tests do, does not pile them up."""
+def test_an_unused_queue_is_garbage_collected() -> None:
+    """Its fork hook does not keep it alive."""
     gate = Gate()
     queue = WorkQueue("short", gate.work, drop=gate.drop)
     reference = weakref.ref(queue)
     del queue
     gc.collect()
     assert reference() is None
+
+
+def test_without_threads_flush_works_on_the_calling_thread() -> None:
+    """As at the exit of Python 3.12 and later; until its timeout."""
+    done: list[tuple[int, int]] = []
+
+    def work(item: int) -> None:
+        done.append((item, threading.get_ident()))
+        time.sleep(0.1)
+
+    queue = WorkQueue("test", work, drop=lambda _: None)
+    with no_new_threads():
+        assert not queue.start()
+        for item in range(3):
+            queue.put(item)
+        assert done == []
+        assert not queue.flush(0.05)
+        assert done == [(0, threading.get_ident())]
+        assert queue.flush(5.0)
+    assert done == [(item, threading.get_ident()) for item in range(3)]
+    queue.stop()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_an_exit_in_the_work_does_not_block_later_flushes() -> None:
+    """`SystemExit` ends the thread; the next item starts another."""
+    done: list[int] = []
+
+    def work(item: int) -> None:
+        if item == 0:
+            raise SystemExit
+        done.append(item)
+
+    queue = WorkQueue("test", work, drop=lambda _: None)
+    queue.put(0)
+    queue.flush(5.0)
+    queue.put(1)
+    assert queue.flush(5.0)
+    assert done == [1]
+    queue.stop()

@@ -1,4 +1,4 @@
-"""Items gather before they are worked off together, and nothing waits for longer than it must."""
+"""Tests of gathering: items arrive before the thread works on all of them, and none waits longer than it must."""
 
 import os
 import threading
@@ -19,11 +19,11 @@ from brain_otel.traces.collector import CollectedTrace, span_count
 from brain_otel.traces.queued_collector import QueuedCollector
 
 LONG = 60.0
-"""Seconds that no test waits for."""
+"""Seconds; no test waits that long."""
 
 
 class Work:
-    """What was worked off, and when; `idle` answers with the pauses it is given."""
+    """Records items and times; `idle` returns the given pauses."""
 
     def __init__(self) -> None:
         self.done: list[int] = []
@@ -56,33 +56,33 @@ def until(condition: Callable[[], bool], timeout: float = 5.0) -> None:
         threading.Event().wait(0.002)
 
 
-def rests(queue: WorkQueue[int]) -> bool:
+def is_resting(queue: WorkQueue[int]) -> bool:
     return queue._is_resting
 
 
-def test_items_that_come_while_others_gather_are_worked_off_with_them() -> None:
-    """In order, after the time to gather and without another wake."""
+def test_items_gather_and_are_worked_on_together() -> None:
+    """In order, after the time to gather, without another wake-up."""
     work = Work()
     with queue_of(work, 0.2) as queue:
         queue.wake()
-        until(lambda: rests(queue))
+        until(lambda: is_resting(queue))
         began, idled = time.monotonic(), work.idled
         for item in range(50):
             queue.put(item)
             if item == 0:
                 threading.Event().wait(0.05)  # until the thread waits for more
-            assert not rests(queue)  # so it is told of the first alone
+            assert not is_resting(queue)  # so it is told of the first alone
         until(lambda: len(work.done) == 50)
         assert work.done == list(range(50))
         assert 0.19 <= work.moments[0] - began < 2.0
         assert work.moments[-1] - work.moments[0] < 0.15
-        until(lambda: rests(queue))
+        until(lambda: is_resting(queue))
         assert work.idled == idled + 1
 
 
 @pytest.mark.parametrize(("bounds", "count"), [({"max_items": 8}, 5), ({"weigh": lambda _: 3, "max_weight": 24}, 5)])
-def test_gathering_ends_when_half_of_what_may_wait_has_come(bounds: dict[str, Any], count: int) -> None:
-    """A burst is worked off while there is room for the rest of it."""
+def test_gathering_ends_when_the_queue_is_half_full(bounds: dict[str, Any], count: int) -> None:
+    """The thread starts on a burst while there is room for the rest of it."""
     work = Work()
     queue = WorkQueue[int]("bursting", work, drop=lambda _: None, gather=LONG, **bounds)
     try:
@@ -96,42 +96,42 @@ def test_gathering_ends_when_half_of_what_may_wait_has_come(bounds: dict[str, An
         queue.stop()
 
 
-def test_flushing_does_not_wait_until_items_have_gathered() -> None:
-    """Whether the thread gathers already or has not woken yet; and what comes later gathers again."""
+def test_flush_ends_the_gathering() -> None:
+    """Whether the thread gathers or still sleeps; later items gather again."""
     work = Work()
     with queue_of(work, LONG) as queue:
         queue.put(1)
         assert queue.flush(5.0)
-        until(lambda: rests(queue))
+        until(lambda: is_resting(queue))
         queue.put(2)
-        until(lambda: not rests(queue))
+        until(lambda: not is_resting(queue))
         threading.Event().wait(0.05)
         assert work.done == [1]
         assert queue.flush(5.0)
         assert work.done == [1, 2]
-        until(lambda: rests(queue))
+        until(lambda: is_resting(queue))
         queue.put(3)
         threading.Event().wait(0.05)
         assert work.done == [1, 2]
 
 
-def test_a_queue_that_was_flushed_while_it_was_empty_gathers_the_next() -> None:
-    """The haste ends with what there was."""
+def test_items_after_the_flush_of_an_empty_queue_gather() -> None:
+    """The flush applies only to items before it."""
     work = Work()
     with queue_of(work, 0.2) as queue:
         queue.wake()
-        until(lambda: rests(queue))
+        until(lambda: is_resting(queue))
         idled = work.idled
         assert queue.flush(1.0)
-        until(lambda: work.idled > idled and rests(queue))
+        until(lambda: work.idled > idled and is_resting(queue))
         began = time.monotonic()
         queue.put(1)
         until(lambda: work.done == [1])
         assert work.moments[0] - began >= 0.19
 
 
-def test_a_wake_while_idle_is_asked_is_not_lost() -> None:
-    """It comes after the answer was thought of and before the thread waits: `idle` is asked again."""
+def test_a_wake_during_idle_is_not_lost() -> None:
+    """It comes after `idle` has chosen a pause and before the thread waits: `idle` is called again."""
     work = Work()
     asked: list[int] = []
     queue: WorkQueue[int]
@@ -144,15 +144,15 @@ def test_a_wake_while_idle_is_asked_is_not_lost() -> None:
 
     with queue_of(work, 0.0, idle) as queue:
         queue.wake()
-        until(lambda: len(asked) == 1 and rests(queue))
+        until(lambda: len(asked) == 1 and is_resting(queue))
         queue.wake()
-        until(lambda: len(asked) == 3 and rests(queue))
+        until(lambda: len(asked) == 3 and is_resting(queue))
         threading.Event().wait(0.02)
         assert len(asked) == 3
 
 
-def test_stopping_does_not_wait_until_items_have_gathered() -> None:
-    """The thread ends at once, and what gathered is dropped."""
+def test_stop_ends_the_gathering() -> None:
+    """The thread ends at once, and the items are dropped."""
     work, dropped = Work(), list[int]()
     queue = WorkQueue[int]("stopped while gathering", work, drop=dropped.append, gather=LONG)
     queue.put(1)
@@ -163,7 +163,7 @@ def test_stopping_does_not_wait_until_items_have_gathered() -> None:
 
 
 class Collector(QueuedCollector[CollectedTrace]):
-    """Works local traces off on its own thread, and counts what wakes that."""
+    """A collector that counts the wake-ups of its thread."""
 
     def __init__(self) -> None:
         self.names: list[str] = []
@@ -200,15 +200,15 @@ def tracer_of(collector: Collector) -> otel_trace.Tracer:
 
 
 def lingering(tracer: otel_trace.Tracer, name: str) -> otel_trace.Span:
-    """End a root while a span of it is open, which is returned."""
+    """End a root while one of its spans is open; return that span."""
     root = tracer.start_span(name, context=Context())
     child = tracer.start_span("late", context=otel_trace.set_span_in_context(root))
     root.end()
     return child
 
 
-def test_traces_that_linger_wake_the_thread_once_and_not_each(collector: Collector) -> None:
-    """Of two hundred that wait for a late span, as many requests do for a moment, one wakes it."""
+def test_many_lingering_traces_wake_the_thread_once(collector: Collector) -> None:
+    """Two hundred traces wait for a late span, as many requests do for a moment; the first wakes it."""
     tracer = tracer_of(collector)
     for number in range(200):
         lingering(tracer, str(number)).end()
@@ -218,19 +218,19 @@ def test_traces_that_linger_wake_the_thread_once_and_not_each(collector: Collect
     assert collector.wakes == 1
 
 
-def test_the_thread_rests_when_nothing_lingers(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It looks once more a while after the last, then no more; the next that lingers wakes it."""
+def test_the_thread_sleeps_when_no_trace_lingers(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It looks once more after the last trace, then sleeps until the next one lingers."""
     monkeypatch.setattr(collection, "LINGER", 0.05)
     tracer = tracer_of(collector)
     lingering(tracer, "first").end()
     until(lambda: not collector._ticks)
-    until(lambda: rests(collector._queue))  # type: ignore[arg-type]  # whatever it holds
+    until(lambda: is_resting(collector._queue))  # type: ignore[arg-type]  # whatever it holds
     lingering(tracer, "second").end()
     assert collector.wakes == 2
 
 
 def test_each_deadline_is_kept(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What lingers is handed over when it is due, also if it began to while the thread was looking."""
+    """A lingering trace is handed over when it is due, also if it began to linger during a look."""
     monkeypatch.setattr(collection, "LINGER", 0.1)
     tracer = tracer_of(collector)
     for number in range(3):
@@ -241,10 +241,10 @@ def test_each_deadline_is_kept(collector: Collector, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("moment", ["before the sweep", "after the sweep"])
-def test_a_trace_that_begins_to_linger_while_the_thread_looks_is_looked_after(
+def test_a_trace_that_begins_to_linger_during_a_look_is_swept(
     collector: Collector, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
-    """It does not wake the thread, which looks anyway, and so must be seen by it."""
+    """It does not wake the thread, which is looking already, so the thread must find it."""
     monkeypatch.setattr(collection, "LINGER", 0.1)
     tracer = tracer_of(collector)
     collector._ticks = True  # it looks
@@ -266,7 +266,7 @@ def test_a_trace_that_begins_to_linger_while_the_thread_looks_is_looked_after(
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_forked_child_keeps_its_own_deadlines(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also if the parent's thread looked from time to time, which the child does not have."""
+    """Also if the parent's thread, which the child does not have, was looking regularly."""
     monkeypatch.setattr(collection, "LINGER", 0.1)
     tracer = tracer_of(collector)
     lingering(tracer, "parent's")
@@ -287,8 +287,8 @@ def test_a_forked_child_keeps_its_own_deadlines(collector: Collector, monkeypatc
     os.waitpid(child, 0)
 
 
-def test_what_is_put_from_many_threads_is_worked_off_once_each_in_their_order() -> None:
-    """Whatever gathers with what."""
+def test_items_of_many_threads_are_worked_on_once_in_their_order() -> None:
+    """However they gather."""
     done: list[tuple[int, int]] = []
     queue = WorkQueue[Any]("many", done.append, drop=lambda _: None, gather=0.005)
 

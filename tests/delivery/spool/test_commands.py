@@ -20,7 +20,7 @@ from tests.support.process import PROGRAMS, environment, free_port
 
 
 def spooled(directory: Path, port: int) -> Spool:
-    """A spool with an error, a transaction and a refused error."""
+    """A spool with an error, a transaction and a rejected error."""
     url = f"http://127.0.0.1:{port}/api/42/envelope/"
     spool = Spool(directory, Target(kind="sentry", url=url, headers={"X-Sentry-Auth": "hunter2"}), Bounds())
     spool.prepare()
@@ -28,7 +28,7 @@ def spooled(directory: Path, port: int) -> Spool:
         payload = b'{"message":"hello"}'
         body = b'{}\n{"type":"%s","length":%d}\n%s\n' % (kind.encode(), len(payload), payload)
         spool.append(Record(name, body))
-    if spool._evicting is not None:  # the first record makes it look at the directory's size
+    if spool._evicting is not None:  # the first record makes it check the directory's size
         spool._evicting.join(10)
     queue = SpoolQueue(spool.folder)
     queue.reject(queue.take(1, lambda _: True)[0], "HTTP 413: too large [bold]")
@@ -54,8 +54,8 @@ def ingest() -> Iterator[SentryIngest]:
         yield server
 
 
-def test_what_waits_is_shown(tmp_path: Path) -> None:
-    """Counts, sizes, ages, what was refused and why; no secret, and nothing is changed by looking."""
+def test_queued_records_are_shown(tmp_path: Path) -> None:
+    """With counts, sizes, ages, and rejected records with reasons; no secrets, and no file changes."""
     port = free_port()
     spooled(tmp_path, port)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
@@ -72,8 +72,7 @@ def test_what_waits_is_shown(tmp_path: Path) -> None:
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
-def test_a_drain_sends_it(tmp_path: Path, ingest: SentryIngest) -> None:
-    """All of it, now; then nothing waits."""
+def test_a_drain_sends_everything(tmp_path: Path, ingest: SentryIngest) -> None:
     spooled(tmp_path, ingest.port).close()
     drained = command("spool", str(tmp_path), "--drain")
     assert drained.returncode == 0, drained.stderr
@@ -82,8 +81,8 @@ def test_a_drain_sends_it(tmp_path: Path, ingest: SentryIngest) -> None:
     assert is_empty(tmp_path)
 
 
-def test_a_drain_that_has_to_leave_something_says_so(tmp_path: Path) -> None:
-    """Within its time, with the reason and exit code 1."""
+def test_a_drain_says_why_records_are_left(tmp_path: Path) -> None:
+    """Within its timeout, with exit code 1."""
     spooled(tmp_path, free_port())
     drained = command("spool", str(tmp_path), "--drain", "--timeout", "0.5")
     assert drained.returncode == 1
@@ -91,8 +90,8 @@ def test_a_drain_that_has_to_leave_something_says_so(tmp_path: Path) -> None:
     assert "NewConnectionError" in drained.stdout
 
 
-def test_what_another_process_sends_is_left_to_it(tmp_path: Path, ingest: SentryIngest) -> None:
-    """A drain beside a shipper does nothing, and says who it is; SIGTERM ends the shipper."""
+def test_a_drain_leaves_records_to_a_running_shipper(tmp_path: Path, ingest: SentryIngest) -> None:
+    """It names the shipper's process; SIGTERM ends the shipper."""
     ingest.delay = 1.0
     spooled(tmp_path, ingest.port)
     shipper = subprocess.Popen(
@@ -117,8 +116,8 @@ def test_what_another_process_sends_is_left_to_it(tmp_path: Path, ingest: Sentry
 
 
 @pytest.mark.parametrize("name", ["spool", "ship"])
-def test_a_directory_that_is_none(tmp_path: Path, name: str) -> None:
-    """One line that says what is allowed."""
+def test_a_path_that_cannot_be_a_directory_is_an_error(tmp_path: Path, name: str) -> None:
+    """One line says what is allowed."""
     (tmp_path / "file").write_text("")
     refused = command(name, str(tmp_path / "file" / "spool"))
     assert refused.returncode == 1
@@ -127,7 +126,7 @@ def test_a_directory_that_is_none(tmp_path: Path, name: str) -> None:
 
 
 def test_ship_makes_the_directory(tmp_path: Path) -> None:
-    """A shipper may be started before the first service; it needs neither rich nor OpenTelemetry nor sentry-sdk."""
+    """The shipper may start before the first service; it needs neither rich nor OpenTelemetry nor sentry-sdk."""
     code = (
         "import sys, threading, os, signal, time\n"
         "for name in ('rich', 'sentry_sdk', 'opentelemetry.sdk', 'fastapi'): sys.modules[name] = None\n"

@@ -1,4 +1,4 @@
-"""Tests of a disk that fails and comes back, and of a directory that holds more than ours, with real processes."""
+"""Tests of disks that fail and recover, and of directories with foreign files, with real processes."""
 
 import json
 import os
@@ -19,8 +19,8 @@ from tests.support.process import free_port
 
 
 @pytest.mark.parametrize("way", ways())
-def test_a_full_disk_is_done_without_until_there_is_room(ingest: SentryIngest, tmp_path: Path, way: str) -> None:
-    """What is captured meanwhile waits in memory and is sent; one line when it begins and one when it ends."""
+def test_memory_replaces_a_full_disk_until_there_is_room(ingest: SentryIngest, tmp_path: Path, way: str) -> None:
+    """Errors wait in memory meanwhile and are sent; one log line at the beginning and one at the end."""
     small = disk(way, tmp_path / "disk")
     app = Application(ingest.dsn, tmp_path / "disk", shipper="thread", pause=0.005, before=small.before)
     app.wait_for_first()
@@ -46,8 +46,8 @@ def test_a_full_disk_is_done_without_until_there_is_room(ingest: SentryIngest, t
     assert set(arrived(ingest).values()) == {1}
 
 
-def test_a_read_only_directory_is_done_without_until_it_is_writable(ingest: SentryIngest, tmp_path: Path) -> None:
-    """For root too, who may write everywhere unless that is taken from him."""
+def test_memory_replaces_a_read_only_directory_until_it_is_writable(ingest: SentryIngest, tmp_path: Path) -> None:
+    """Also for root, without the capability to write everywhere."""
     spool = tmp_path / "spool"
     spool.mkdir(mode=0o500)
     app = Application(ingest.dsn, spool, shipper="thread", pause=0.005, before=without_overriding())
@@ -69,7 +69,7 @@ def test_a_read_only_directory_is_done_without_until_it_is_writable(ingest: Sent
 
 
 def spoil(spool: Path) -> tuple[list[Path], int]:
-    """Damage the second record of each segment, and put what is not ours beside them; that, and how many segments."""
+    """Damage the second record of each segment, and add foreign files; return these and the number of segments."""
     (folder,) = targets(spool)
     found = segments(folder)
     for segment in found:
@@ -95,8 +95,8 @@ def spoil(spool: Path) -> tuple[list[Path], int]:
 
 
 @pytest.mark.parametrize("shipper", ["thread", "process"])
-def test_what_is_damaged_or_foreign_costs_itself_alone(ingest: SentryIngest, tmp_path: Path, shipper: str) -> None:
-    """A record of another version, a torn end, a younger segment, another target: the rest is sent, they stay."""
+def test_damaged_and_foreign_files_affect_no_other_record(ingest: SentryIngest, tmp_path: Path, shipper: str) -> None:
+    """A record of another version, a torn end, a newer segment, another target: the rest is sent, and they stay."""
     left = Application(ingest.dsn, tmp_path, shipper="external", count=10).captured()
     foreign, spoilt = spoil(tmp_path)
     contents = {path: path.read_bytes() for path in foreign}
@@ -113,7 +113,7 @@ def test_what_is_damaged_or_foreign_costs_itself_alone(ingest: SentryIngest, tmp
 
 
 def test_two_services_and_two_versions_share_a_directory(ingest: SentryIngest, tmp_path: Path) -> None:
-    """One shipper sends for both targets, of which one is away; nobody touches what a younger version has there."""
+    """One shipper sends to both targets, of which one is down; nobody touches the files of a newer version."""
     away = free_port()
     other = Application(f"http://public@127.0.0.1:{away}/7", tmp_path, shipper="process", count=20)
     app = Application(ingest.dsn, tmp_path, shipper="process", count=20)
@@ -126,7 +126,7 @@ def test_two_services_and_two_versions_share_a_directory(ingest: SentryIngest, t
 
 
 def test_a_clock_that_jumps_changes_nothing(ingest: SentryIngest, tmp_path: Path) -> None:
-    """Days on and back while Sentry is away or asks for a rest: all arrives, once, in its order, none is dropped."""
+    """By days, while Sentry is down or limits the rate: every record arrives once, none is dropped."""
     answers = {"status": 500}
     ingest.respond = lambda: (answers["status"], {"Retry-After": "1"})
     captured: list[str] = []

@@ -1,4 +1,4 @@
-"""Tests of the bounds, and of what goes over them: Sentry is told of all of it, whoever had to drop it."""
+"""Tests of the bounds of a spool: every dropped event is reported to Sentry, whichever process dropped it."""
 
 import logging
 import os
@@ -41,21 +41,21 @@ def sentry(port: int) -> Target:
 
 
 def reported(ingest: SentryIngest) -> Counter[tuple[str, str]]:
-    told: Counter[tuple[str, str]] = Counter()
+    counts: Counter[tuple[str, str]] = Counter()
     for report in ingest.client_reports:
         for each in report["discarded_events"]:
-            told[each["category"], each["reason"]] += each["quantity"]
-    return told
+            counts[each["category"], each["reason"]] += each["quantity"]
+    return counts
 
 
-def tidy(spool: Spool) -> None:
-    """Wait for the thread that drops what is too much."""
+def wait_for_eviction(spool: Spool) -> None:
+    """Wait for the thread that evicts."""
     if spool._evicting is not None:
         spool._evicting.join(10)
 
 
-def test_what_another_had_to_drop_is_told_to_its_own_sentry(ingest: SentryIngest, tmp_path: Path) -> None:
-    """OTLP fills the directory, the transactions go for it, and they are counted for Sentry by who sends."""
+def test_events_dropped_by_another_service_are_reported(ingest: SentryIngest, tmp_path: Path) -> None:
+    """OTLP requests displace transactions; the shipper reports these to Sentry."""
     for_sentry = Spool(tmp_path, sentry(ingest.port), BOUNDS)
     for _ in range(10):
         for_sentry.append(Record("transaction", envelope("transaction"), 4))
@@ -63,7 +63,7 @@ def test_what_another_had_to_drop_is_told_to_its_own_sentry(ingest: SentryIngest
     otlp = Spool(tmp_path, Target(kind="otlp", url=f"http://127.0.0.1:{free_port()}/v1/traces"), BOUNDS)
     for _ in range(2_000):
         otlp.append(Record("otlp_traces", b"x" * 1_000))
-    tidy(otlp)
+    wait_for_eviction(otlp)
     assert segments(for_sentry.folder) == []
     assert not (otlp.folder / "losses.json").exists()
     otlp.close()
@@ -72,10 +72,10 @@ def test_what_another_had_to_drop_is_told_to_its_own_sentry(ingest: SentryIngest
     assert take_discarded(for_sentry.folder) == {}
 
 
-def test_what_a_shipper_has_not_told_the_next_one_tells(
+def test_the_next_shipper_reports_what_one_has_not(
     ingest: SentryIngest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A refused record, and the shipper is stopped before it reports."""
+    """A record is rejected, and the shipper stops before it reports."""
     spool = Spool(tmp_path, sentry(ingest.port), BOUNDS)
     spool.append(Record("error", envelope("event")))
     ingest.respond = lambda: (413, {})
@@ -110,9 +110,9 @@ for _ in range(2_000):
 
 
 def test_many_writers_stay_within_the_bound_together(tmp_path: Path) -> None:
-    """Eight processes write two megabytes each to one that may hold one.
+    """Eight processes write two megabytes each, and one fits.
 
-    What one writes while it waits for another that makes room is too much for a moment.
+    A process that waits for another's eviction exceeds the bound for a moment.
     """
     command = [sys.executable, "-c", WRITER, str(tmp_path)]
     writers = [subprocess.Popen(command, env=environment()) for _ in range(8)]
@@ -125,8 +125,8 @@ def test_many_writers_stay_within_the_bound_together(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [2**20, 2**27])
-def test_what_is_too_large_goes_alone(tmp_path: Path, size: int) -> None:
-    """It pushes nothing out, on disk or in memory, and is counted."""
+def test_a_record_that_is_too_large_displaces_no_other(tmp_path: Path, size: int) -> None:
+    """On disk and in memory; it is counted."""
     lost: Counter[tuple[str, str]] = Counter()
 
     def count(record: Record, reason: str) -> None:
@@ -145,8 +145,8 @@ def test_what_is_too_large_goes_alone(tmp_path: Path, size: int) -> None:
     assert len(memory) == 1
 
 
-def test_what_is_under_way_is_not_dropped() -> None:
-    """It may have arrived already, and would be counted as lost all the same."""
+def test_records_in_flight_are_not_dropped() -> None:
+    """They may have arrived, and would be counted as lost."""
     lost: list[bytes] = []
     memory = MemoryQueue(
         max_items=2, max_bytes=2**20, max_age=60.0, on_discard=lambda record, _: lost.append(record.body)
@@ -161,18 +161,17 @@ def test_what_is_under_way_is_not_dropped() -> None:
     assert lost == [b"2", b"3", b"5"]
 
 
-def test_what_was_dropped_is_said_once_a_minute(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Not each time."""
+def test_dropped_events_are_logged_once_a_minute(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     spool = Spool(tmp_path, sentry(free_port()), BOUNDS)
     for _ in range(5_000):
         spool.append(Record("error", envelope("event")))
-    tidy(spool)
+    wait_for_eviction(spool)
     (line,) = [each.getMessage() for each in caplog.records if each.levelno >= logging.WARNING]
     assert "exceeds its bounds; dropped: {'error': " in line
 
 
-def test_what_is_not_wanted_is_not_sent(ingest: SentryIngest, tmp_path: Path) -> None:
-    """While a category rests nothing of it is sent; what matters little is counted and gone."""
+def test_limited_categories_are_not_sent(ingest: SentryIngest, tmp_path: Path) -> None:
+    """Sessions are dropped and counted; reports wait."""
     lost: Counter[tuple[str, str]] = Counter()
     queue = MemoryQueue(max_items=10, max_bytes=2**20, max_age=60.0, on_discard=lambda *_: None)
     sending = retry_loop.RetryLoop(
@@ -188,11 +187,11 @@ def test_what_is_not_wanted_is_not_sent(ingest: SentryIngest, tmp_path: Path) ->
         pass
     assert len(ingest.envelopes) == 1
     assert lost == {("session", "ratelimit_backoff"): 1}
-    assert len(queue) == 1  # what tells of losses waits
+    assert len(queue) == 1  # the report
 
 
-def test_a_body_that_holds_a_record_is_one(tmp_path: Path) -> None:
-    """What is cut off by the end of what has been read is not searched for records of its own."""
+def test_a_body_that_contains_a_frame_is_one_record(tmp_path: Path) -> None:
+    """An incomplete record is not searched for records."""
     inner = framed(Record("error", b"inner"))
     outer = framed(Record("error", inner + b"x" * 1_000))
     assert list(records_in(outer[: HEADER.size + len(inner) + 10], sealed=False)) == []
@@ -201,8 +200,8 @@ def test_a_body_that_holds_a_record_is_one(tmp_path: Path) -> None:
     assert found.record.body.startswith(inner)
 
 
-def test_no_more_is_opened_than_there_is_use_for(tmp_path: Path) -> None:
-    """A thousand runs of a program have left a record each, and the server wants none of them."""
+def test_only_a_few_segments_are_opened(tmp_path: Path) -> None:
+    """Many runs of a program have left a record each, and the server accepts none of them."""
     target = sentry(free_port())
     for _ in range(AHEAD + 50):
         spool = Spool(tmp_path, target, BOUNDS)
@@ -213,8 +212,8 @@ def test_no_more_is_opened_than_there_is_use_for(tmp_path: Path) -> None:
     assert len(queue._readers) == AHEAD
 
 
-def test_what_cannot_be_read_holds_nothing_up(tmp_path: Path) -> None:
-    """A directory and a pipe with a segment's name, and one that the disk does not give."""
+def test_an_unreadable_segment_delays_no_other(tmp_path: Path) -> None:
+    """A directory and a pipe with a segment's name, and a segment that the disk cannot read."""
     spool = Spool(tmp_path, sentry(free_port()), BOUNDS)
     spool.append(Record("error", b"first"))
     spool.close()
@@ -231,24 +230,22 @@ def test_what_cannot_be_read_holds_nothing_up(tmp_path: Path) -> None:
     assert {each.priority for each in segments(spool.folder, *PRIORITIES)} == {"errors"}
 
 
-def test_nothing_is_left_of_a_segment_that_was_dropped_while_it_was_sent(tmp_path: Path) -> None:
-    """What says how far it was sent goes too."""
+def test_a_segment_dropped_during_sending_leaves_no_file(tmp_path: Path) -> None:
+    """The next eviction removes its acknowledgement."""
     spool = Spool(tmp_path, sentry(free_port()), BOUNDS)
     spool.append(Record("error", b"first"))
-    until(lambda: spool._evicting is None or not spool._evicting.is_alive())  # it would tidy here too
+    until(lambda: spool._evicting is None or not spool._evicting.is_alive())  # it would evict here too
     queue = SpoolQueue(spool.folder)
-    (under_way,) = queue.take(1, lambda _: True)
+    (in_flight,) = queue.take(1, lambda _: True)
     evict(tmp_path, Bounds(max_bytes=0, max_age=3600.0))
-    queue.done(under_way)
+    queue.done(in_flight)
     assert [path.name for path in spool.folder.glob("*.ack")] != []
     evict(tmp_path, BOUNDS)
     assert [path.name for path in spool.folder.glob("*.ack")] == []
 
 
-def test_a_segment_that_is_sealed_while_it_is_read_is_read_whole(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It grows beyond the window between two looks, and is closed: its last record is no torn one."""
+def test_a_segment_sealed_during_reading_is_read_completely(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It grows beyond the window between two checks, and is closed: its last record is not torn."""
     monkeypatch.setattr("brain_otel.delivery.spool.reader.WINDOW", 500)
     spool = Spool(tmp_path, sentry(free_port()), BOUNDS)
     spool.append(Record("error", b"x" * 100))
@@ -277,13 +274,13 @@ def test_a_segment_that_is_sealed_while_it_is_read_is_read_whole(
     assert queue.damaged == 0
 
 
-def test_reports_of_losses_outlive_an_outage(ingest: SentryIngest, tmp_path: Path) -> None:
-    """What overflows memory while Sentry is away is reported when it is back, to the last one."""
+def test_counts_of_discarded_events_survive_an_outage(ingest: SentryIngest, tmp_path: Path) -> None:
+    """Every event that overflowed memory while Sentry was down is reported when it is up."""
     code = """
 import sys, time
 from tests.apps import spooling
 import brain_otel, brain_otel.sentry.transport as transport
-transport.REPORT = 0.0  # it is time for one with each envelope
+transport.REPORT = 0.0  # report with each envelope
 spooling.start()
 for number in range(2_000):
     with brain_otel.start_transaction(name=f"work {number}", op="task"):
@@ -313,6 +310,6 @@ brain_otel.shutdown(5.0)
     items = [item for each in ingest.accepted for item in each.items]
     arrived = len({item.json["event_id"] for item in items if item.type == "transaction"})
     assert 0 < arrived < 2_000
-    told = reported(ingest)
-    assert told["transaction", "queue_overflow"] > 0
-    assert arrived + sum(count for (category, _), count in told.items() if category == "transaction") == 2_000
+    counts = reported(ingest)
+    assert counts["transaction", "queue_overflow"] > 0
+    assert arrived + sum(count for (category, _), count in counts.items() if category == "transaction") == 2_000

@@ -1,4 +1,4 @@
-"""Tests of the queue on disk: what is written to it by one and read from it by another."""
+"""Tests of the on-disk queue: one process writes it, another reads it."""
 
 import errno
 import os
@@ -58,8 +58,7 @@ def all_sent(queue: SpoolQueue) -> list[str]:
     return sent
 
 
-def test_errors_go_first_and_each_kind_in_its_order(tmp_path: Path) -> None:
-    """Whatever came between."""
+def test_errors_are_sent_first_and_each_kind_in_order(tmp_path: Path) -> None:
     written = spool(tmp_path)
     for number in range(3):
         written.append(trace(f"trace {number}"))
@@ -67,15 +66,15 @@ def test_errors_go_first_and_each_kind_in_its_order(tmp_path: Path) -> None:
     assert all_sent(SpoolQueue(written.folder)) == ["error 0", "error 1", "error 2", "trace 0", "trace 1", "trace 2"]
 
 
-def test_everything_is_for_the_owner_alone(tmp_path: Path) -> None:
-    """Directories 0700, files 0600, also where the directory was there before and open to others."""
+def test_only_the_owner_can_read_the_directory(tmp_path: Path) -> None:
+    """Directories 0700, files 0600, also in a directory that existed and was open to others."""
     folder = tmp_path / "spool"
     folder.mkdir(mode=0o755)
     written = spool(folder)
     written.append(error())
     queue = SpoolQueue(written.folder)
     queue.done(queue.take(1, lambda _: True)[0])
-    written.append(error("refused"))
+    written.append(error("rejected"))
     queue.reject(queue.take(1, lambda _: True)[0], "no")
     for path in (folder, *folder.rglob("*")):
         mode = stat.S_IMODE(path.stat().st_mode)
@@ -83,7 +82,7 @@ def test_everything_is_for_the_owner_alone(tmp_path: Path) -> None:
 
 
 def test_one_record_is_one_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that no other process, and no crash, sees half of one that is small."""
+    """So that no other process, and no crash, sees a part of a small record."""
     written = spool(tmp_path)
     written.append(error())
     sizes: list[int] = []
@@ -98,8 +97,8 @@ def test_one_record_is_one_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert sizes == [1_024]
 
 
-def test_what_is_sent_is_not_sent_by_the_next_shipper(tmp_path: Path) -> None:
-    """The place up to which it is sent is on disk, record by record."""
+def test_the_next_shipper_does_not_send_a_sent_record(tmp_path: Path) -> None:
+    """The acknowledged offset is on disk after each record."""
     written = spool(tmp_path)
     for number in range(5):
         written.append(error(str(number)))
@@ -109,8 +108,8 @@ def test_what_is_sent_is_not_sent_by_the_next_shipper(tmp_path: Path) -> None:
     assert taken(SpoolQueue(written.folder)) == ["2", "3", "4"]
 
 
-def test_what_is_sent_out_of_turn_is_not_sent_again(tmp_path: Path) -> None:
-    """The third has been sent, the second not: that is on disk too."""
+def test_a_record_sent_out_of_order_is_not_sent_again(tmp_path: Path) -> None:
+    """The third was sent and the second was not: that is on disk too."""
     written = spool(tmp_path)
     for number in range(4):
         written.append(error(str(number)))
@@ -125,8 +124,8 @@ def test_what_is_sent_out_of_turn_is_not_sent_again(tmp_path: Path) -> None:
     assert is_empty(tmp_path)
 
 
-def test_a_segment_goes_when_it_is_sent_and_nobody_writes_to_it(tmp_path: Path) -> None:
-    """One that is open stays, for more may come."""
+def test_a_sent_segment_is_removed_when_nobody_writes_to_it(tmp_path: Path) -> None:
+    """An open one stays, because more records may come."""
     written = spool(tmp_path)
     written.append(error("first"))
     queue = SpoolQueue(written.folder)
@@ -140,7 +139,7 @@ def test_a_segment_goes_when_it_is_sent_and_nobody_writes_to_it(tmp_path: Path) 
     assert is_empty(tmp_path)
 
 
-def test_segments_are_closed_by_size_and_by_age(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_segments_are_bounded_in_size_and_age(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """So that they can be dropped one by one."""
     bounds = Bounds(max_bytes=2**20, max_age=600.0)
     written = spool(tmp_path, bounds)
@@ -155,7 +154,7 @@ def test_segments_are_closed_by_size_and_by_age(tmp_path: Path, monkeypatch: pyt
 
 
 def test_traces_are_dropped_before_errors_and_the_oldest_first(tmp_path: Path) -> None:
-    """While twenty times as much is written as there is room for; the directory is never over its bound."""
+    """Twenty times as much is written as fits; the directory never exceeds its bound."""
     bounds = Bounds(max_bytes=2**20)
     written = spool(tmp_path, bounds)
     for number in range(20_000):
@@ -180,8 +179,7 @@ def test_traces_are_dropped_before_errors_and_the_oldest_first(tmp_path: Path) -
     assert take_discarded(written.folder) == {}
 
 
-def test_errors_go_too_when_there_is_nothing_else(tmp_path: Path) -> None:
-    """The bound is a bound."""
+def test_errors_are_dropped_if_there_is_nothing_else(tmp_path: Path) -> None:
     bounds = Bounds(max_bytes=2**20)
     written = spool(tmp_path, bounds)
     for number in range(3_000):
@@ -193,8 +191,8 @@ def test_errors_go_too_when_there_is_nothing_else(tmp_path: Path) -> None:
     assert sent == list(range(3_000 - len(sent), 3_000))
 
 
-def test_what_is_too_old_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By the machine's time since its start; a clock that is set changes nothing."""
+def test_old_records_are_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the uptime of the machine; setting the clock changes nothing."""
     bounds = Bounds(max_age=600.0)
     written = spool(tmp_path, bounds)
     written.append(error())
@@ -211,8 +209,7 @@ def test_what_is_too_old_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert is_empty(tmp_path)
 
 
-def test_after_a_restart_of_the_machine_the_clock_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """There is no other."""
+def test_the_clock_decides_the_age_after_a_restart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bounds = Bounds(max_age=600.0)
     written = spool(tmp_path, bounds)
     written.append(error())
@@ -223,8 +220,8 @@ def test_after_a_restart_of_the_machine_the_clock_counts(tmp_path: Path, monkeyp
     assert evict(tmp_path, bounds) == {written.folder: {"error": 1}}
 
 
-def test_what_is_not_ours_stays(tmp_path: Path) -> None:
-    """Files of another version, of somebody else, a target that cannot be read; none of it is sent or removed."""
+def test_foreign_files_stay(tmp_path: Path) -> None:
+    """Files of another version or of somebody else, and unreadable targets, are neither sent nor removed."""
     written = spool(tmp_path)
     written.append(error())
     foreign = [
@@ -242,8 +239,8 @@ def test_what_is_not_ours_stays(tmp_path: Path) -> None:
     assert all(path.read_text() == "something else" for path in foreign)
 
 
-def test_a_damaged_segment_costs_what_is_damaged(tmp_path: Path) -> None:
-    """The records before and behind are sent, and the segment goes."""
+def test_only_damaged_records_are_lost(tmp_path: Path) -> None:
+    """The records around them are sent, and the segment is removed."""
     written = spool(tmp_path)
     for number in range(3):
         written.append(error(f"error {number}"))
@@ -259,8 +256,8 @@ def test_a_damaged_segment_costs_what_is_damaged(tmp_path: Path) -> None:
     assert queue.damaged > 0
 
 
-def test_an_acknowledgement_that_is_nonsense(tmp_path: Path) -> None:
-    """Behind the end of the file: there is nothing to send, and the segment goes."""
+def test_an_acknowledgement_beyond_the_end_of_the_segment(tmp_path: Path) -> None:
+    """There is nothing to send, and the segment is removed."""
     written = spool(tmp_path)
     written.append(error())
     written.close()
@@ -271,19 +268,19 @@ def test_an_acknowledgement_that_is_nonsense(tmp_path: Path) -> None:
     assert segments(written.folder) == []
 
 
-def test_a_directory_that_is_removed_is_made_again(tmp_path: Path) -> None:
-    """With all that describes it."""
+def test_a_removed_directory_is_created_again(tmp_path: Path) -> None:
+    """With the files that describe it."""
     written = spool(tmp_path / "spool")
     written.append(error("before"))
-    until(lambda: written._evicting is None or not written._evicting.is_alive())  # it has a lock's file there
+    until(lambda: written._evicting is None or not written._evicting.is_alive())  # it has a lock file there
     shutil.rmtree(tmp_path / "spool")
     written.append(error("after"))
     assert all_sent(SpoolQueue(written.folder)) == ["after"]
     assert list(targets(tmp_path / "spool").values()) == [TARGET]
 
 
-def test_a_segment_that_is_removed_costs_what_was_in_it(tmp_path: Path) -> None:
-    """Evicted by another process, say: what comes later is in another."""
+def test_a_removed_segment_is_replaced(tmp_path: Path) -> None:
+    """For example after an eviction by another process: later records are in another segment."""
     written = spool(tmp_path)
     written.append(error("before"))
     segments(written.folder)[0].remove()
@@ -291,8 +288,8 @@ def test_a_segment_that_is_removed_costs_what_was_in_it(tmp_path: Path) -> None:
     assert all_sent(SpoolQueue(written.folder)) == ["after"]
 
 
-def test_a_write_that_ends_half_way_leaves_nothing(tmp_path: Path) -> None:
-    """The kernel takes a part of a record and refuses the rest, as it does when a disk is full."""
+def test_a_partial_write_is_undone(tmp_path: Path) -> None:
+    """The kernel writes a part of a record, as on a full disk."""
     written = spool(tmp_path)
     written.append(error("first"))
     size = segments(written.folder)[0].size()
@@ -311,20 +308,20 @@ def test_a_write_that_ends_half_way_leaves_nothing(tmp_path: Path) -> None:
     assert queue.damaged == 0
 
 
-def test_room_is_looked_for_once_in_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a disk that is full, and stays so, a request does not wait each time until all was looked through."""
+def test_a_full_disk_is_not_searched_for_room_each_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Because a request waits."""
     looked: list[Path] = []
 
-    def look(directory: Path, bounds: Bounds) -> Any:
+    def count(directory: Path, bounds: Bounds) -> Any:
         looked.append(directory)
         return evict(directory, bounds)
 
-    monkeypatch.setattr("brain_otel.delivery.spool.writer.evict", look)
+    monkeypatch.setattr("brain_otel.delivery.spool.writer.evict", count)
     opened = spool(tmp_path)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     opened.append(error("first"))
-    until(lambda: len(looked) == 1)  # as each process does when it has begun
+    until(lambda: len(looked) == 1)  # each process does this with its first record
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (usage(tmp_path) + 10, before[1]))
         for _ in range(5):
@@ -338,15 +335,14 @@ def test_room_is_looked_for_once_in_a_while(tmp_path: Path, monkeypatch: pytest.
     assert all_sent(SpoolQueue(opened.folder)) == ["first", "last"]
 
 
-def test_a_directory_that_cannot_be_made(tmp_path: Path) -> None:
-    """An error of the system's, which who writes has to handle."""
+def test_a_directory_that_cannot_be_created_is_an_oserror(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="Not a directory"):
         Spool(tmp_path / "file" / "spool", TARGET, Bounds()).append(error())
 
 
-def test_a_directory_of_somebody_else_is_not_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that others may write to, and that we cannot close to them; when that is put right, it is used."""
+def test_a_directory_that_others_can_write_to_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unless its mode can be changed, now or later."""
 
     def refused(self: Path, mode: int) -> None:
         raise PermissionError(errno.EPERM, f"chmod {mode:o} {self}")
@@ -364,8 +360,8 @@ def test_a_directory_of_somebody_else_is_not_written_to(tmp_path: Path, monkeypa
     assert all_sent(SpoolQueue(written.folder)) == ["an error"]
 
 
-def test_a_forked_child_writes_for_itself(tmp_path: Path) -> None:
-    """To segments of its own; the parent's are not closed by it."""
+def test_a_forked_child_writes_its_own_segments(tmp_path: Path) -> None:
+    """Those of the parent stay open."""
     written = spool(tmp_path)
     written.append(error("before"))
     child = os.fork()
@@ -383,16 +379,16 @@ def test_a_forked_child_writes_for_itself(tmp_path: Path) -> None:
     assert all_sent(queue) == ["parent"]
 
 
-def test_the_bounds_are_there_for_who_has_no_configuration(tmp_path: Path) -> None:
-    """The shipper's process; nonsense is the default."""
+def test_the_bounds_are_in_the_directory(tmp_path: Path) -> None:
+    """For the shipper's process; malformed ones are replaced by the default."""
     spool(tmp_path, Bounds(2**21, 700.0))
     assert read_bounds(tmp_path) == Bounds(2**21, 700.0)
     (tmp_path / layout.BOUNDS).write_text("[]")
     assert read_bounds(tmp_path) == Bounds()
 
 
-def test_what_was_refused_is_kept_with_its_reason(tmp_path: Path) -> None:
-    """A hundred of them, the latest."""
+def test_rejected_records_are_kept_with_their_reasons(tmp_path: Path) -> None:
+    """The latest hundred."""
     written = spool(tmp_path)
     for _ in range(110):
         written.append(error())
@@ -405,8 +401,8 @@ def test_what_was_refused_is_kept_with_its_reason(tmp_path: Path) -> None:
     assert state.records == {}
 
 
-def test_a_target_comes_back_as_it_was(tmp_path: Path) -> None:
-    """From its file, and nothing else is taken for one."""
+def test_a_target_is_read_from_its_file(tmp_path: Path) -> None:
+    """Anything else is an error."""
     spool(tmp_path)
     assert list(targets(tmp_path).values()) == [TARGET]
     for text in (
@@ -423,7 +419,7 @@ def test_a_target_comes_back_as_it_was(tmp_path: Path) -> None:
 
 
 def test_the_external_shipper_is_not_started(tmp_path: Path) -> None:
-    """What is spooled is another's to send."""
-    shipping = ShipperSupervisor(tmp_path, "external")
-    shipping.wake(TARGET.id)
-    assert shipping._thread is None
+    """Somebody else sends the records."""
+    supervisor = ShipperSupervisor(tmp_path, "external")
+    supervisor.wake(TARGET.id)
+    assert supervisor._thread is None

@@ -1,0 +1,63 @@
+"""Tests of delivery from memory, where the interpreter starts no more threads."""
+
+import json
+import threading
+import time
+from collections import Counter
+
+from brain_otel.delivery.delivery import Delivery
+from brain_otel.delivery.record import Record
+from brain_otel.delivery.target import Target
+from tests.support.ingest import SentryIngest
+from tests.support.threads import no_new_threads
+
+
+def record(name: str) -> Record:
+    payload = json.dumps({"message": name}).encode()
+    return Record("error", b'{}\n{"type":"event","length":%d}\n%s\n' % (len(payload), payload))
+
+
+def delivery_to(ingest: SentryIngest, discarded: Counter[str]) -> Delivery:
+    target = Target(kind="sentry", url=f"http://127.0.0.1:{ingest.port}/api/42/envelope/")
+    return Delivery(target, on_discard=lambda _record, reason: discarded.update([reason]))
+
+
+def test_flush_sends_on_the_calling_thread(ingest: SentryIngest) -> None:
+    """Each record once, also if one attempt fails; several at once need no threads either."""
+    discarded: Counter[str] = Counter()
+    delivery = delivery_to(ingest, discarded)
+    answers = iter([500])
+    ingest.respond = lambda: (next(answers, 200), {})
+    names = [str(number) for number in range(20)]
+    with no_new_threads():
+        for name in names:
+            delivery.put(record(name))
+        assert ingest.envelopes == []
+        assert delivery.flush(10.0)
+    assert sorted(item.json["message"] for each in ingest.accepted for item in each.items) == sorted(names)
+    assert "brain_otel.delivery" not in [each.name for each in threading.enumerate()]
+    assert discarded == {}
+
+
+def test_a_server_that_hangs_does_not_delay_the_flush(ingest: SentryIngest) -> None:
+    """The request gets only the time of the flush, not that of the target."""
+    discarded: Counter[str] = Counter()
+    delivery = delivery_to(ingest, discarded)
+    ingest.delay = 20.0
+    with no_new_threads():
+        delivery.put(record("hangs"))
+        started = time.monotonic()
+        assert not delivery.flush(0.3)
+        assert time.monotonic() - started < 5.0
+        delivery.end()
+    assert discarded == {"queue_overflow": 1}
+
+
+def test_a_thread_takes_over_when_one_can_start(ingest: SentryIngest) -> None:
+    delivery = delivery_to(ingest, Counter())
+    with no_new_threads():
+        delivery.put(record("first"))
+    delivery.put(record("second"))
+    assert delivery.flush(10.0)
+    assert len(ingest.events) == 2
+    delivery.close()
