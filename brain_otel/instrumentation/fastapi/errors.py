@@ -1,8 +1,8 @@
-"""Which exceptions of a FastAPI app are events, and where they are seen.
+"""Decides which exceptions of a FastAPI app are events, and reports them.
 
-Unhandled ones, and handled ones that became a 5xx response, are. ``HTTPException`` below 500, validation
-errors, a client that went away and cancellation are not: they are the client's doing, or nobody's. The file can
-have other statuses, and classes that are always or never an event: :mod:`brain_otel.events.error_rules`.
+An exception is an event if it is unhandled, or handled with a 5xx response. ``HTTPException`` below 500, validation
+errors, client disconnects and cancellation are no events. The configuration can set other statuses, and classes that
+are always or never an event: :mod:`brain_otel.events.error_rules`.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ _EXPECTED = (
 
 
 def report_unhandled(error: BaseException) -> None:
-    """Report what has left the app, unless it is nobody's fault here: then the server's log of it is no event."""
-    with guarded("judging an unhandled exception"):
+    """Report an exception that has left the app; if it is no event, remember that for the server's log line."""
+    with guarded("reporting an unhandled exception"):
         if (isinstance(error, Exception) and not is_expected(error)) or error_rules().should_report(error):
             report_exception(error, handled=False, mechanism=_MECHANISM)
         else:
@@ -47,7 +47,7 @@ def report_unhandled(error: BaseException) -> None:
 
 
 def is_expected(error: BaseException) -> bool:
-    """Whether ``error`` is the client's doing; a group is if all of it is."""
+    """Whether ``error`` is no failure of the service; true for a group if it is for each of its exceptions."""
     return all(
         not error_rules().is_failed(each.status_code)
         if isinstance(each, HTTPException)
@@ -57,9 +57,9 @@ def is_expected(error: BaseException) -> bool:
 
 
 def observed_handlers(handlers: Mapping[Any, Any]) -> dict[Any, Any]:
-    """The app's exception handlers, each followed by a look at the response it made.
+    """Wrap the app's exception handlers: report the exception if the response is a failure.
 
-    Those for ``Exception`` and 500 are left alone: what they handle is raised again and seen as unhandled.
+    Starlette raises again what the handlers for ``Exception`` and 500 handle, so they stay as they are.
     """
     return {key: handler if key in (500, Exception) else _observed(handler) for key, handler in handlers.items()}
 
@@ -85,17 +85,17 @@ def _observed(handler: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _report_handled(error: Exception, response: Any) -> None:
-    with guarded("judging a handled exception"):
+    with guarded("reporting a handled exception"):
         status = getattr(response, "status_code", None)
         if is_suppressed():
-            return  # a health check that says no has not failed
+            return  # a health check that answers "not ready" has not failed
         failed = isinstance(status, int) and error_rules().is_failed(status)
         if (failed or error_rules().should_report(error)) and not _cause_was_reported(error):
             report_exception(error, handled=True, mechanism=_MECHANISM)
 
 
 def _cause_was_reported(error: BaseException) -> bool:
-    """Whether an ``HTTPException`` only translates, for the client, a failure that was reported already."""
+    """Whether ``error`` is an ``HTTPException`` that only tells the client of an exception reported already."""
     if not isinstance(error, HTTPException):
         return False
     cause = error.__cause__ or error.__context__
