@@ -122,7 +122,7 @@ TARGETS = [
         )
     ),
     "brain_otel.sampling.head:decision_of",
-    "brain_otel.sampling.head:HeadSampler._decided",
+    "brain_otel.sampling.head:HeadSampler.decide",
     "brain_otel.sdk.span_router:decision_of",
     "brain_otel.sdk.span_router:SpanRouter._recipients",
     "brain_otel.instrumentation.fastapi.instrumentor:FastAPIInstrumentation._prepare",
@@ -154,7 +154,7 @@ TARGETS = [
     "brain_otel.sentry.events:find_record",
     *(
         f"brain_otel.capture:{name}"
-        for name in ("attribute_value", "_level", "_record_on_span", "_set_on_spans", "_local_root", "emit_log")
+        for name in ("attribute_value", "_level", "record_error", "_set_on_spans", "_local_root", "emit_log")
     ),
     "brain_otel.tracing:_Starter._start",
 ]

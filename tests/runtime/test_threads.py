@@ -52,5 +52,5 @@ def test_sentry_sdk_copies_no_scope_into_a_thread() -> None:
 
 def test_no_thread_is_returned_where_none_can_start() -> None:
     with no_new_threads():
-        assert start_daemon(lambda: None, "brain_otel.test") is None
-    assert "brain_otel.test" not in [each.name for each in threading.enumerate()]
+        assert start_daemon(lambda: None, "brain_otel.none") is None
+    assert "brain_otel.none" not in [each.name for each in threading.enumerate()]

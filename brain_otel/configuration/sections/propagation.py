@@ -34,7 +34,7 @@ def _header_value(value: Any) -> Secret:
 class TrustedHeader(NamedTuple):
     """A header that only trusted callers send."""
 
-    name: Annotated[str, text(_HEADER_NAME.fullmatch, "a header's name such as x-internal")]
+    name: Annotated[str, text(lambda name: _HEADER_NAME.fullmatch(name), "a header's name such as x-internal")]
     value: Annotated[Secret, _header_value]
 
 

@@ -213,6 +213,8 @@ def test_the_bridge_does_nothing_for_one() -> None:
     """No line of it runs: what is called is the way past contrib's middleware, and nothing of Sentry's."""
     assert set(measured("setup", "trace")) <= {
         "brain_otel.runtime.guard",
+        "brain_otel.runtime.context",
+        "brain_otel.runtime.quiet",
         "brain_otel.instrumentation.fastapi.instrumentor",
         "brain_otel.instrumentation.fastapi.health_checks",
         "brain_otel.sampling.context",
