@@ -26,7 +26,7 @@ from brain_otel.instrumentation import LIBRARIES
 from brain_otel.runtime.guard import guarded
 
 if TYPE_CHECKING:
-    from opentelemetry.util._importlib_metadata import EntryPoint
+    from importlib.metadata import EntryPoint
 
 logger = logging.getLogger(__name__)
 

@@ -93,8 +93,7 @@ def setup(
         before_send_transaction: The same for transactions.
 
     Raises:
-        ConfigurationError: A variable or the file is wrong. The message names the place, the value (masked if it is
-            secret) and the allowed values.
+        ConfigurationError: A variable or the file is wrong; the message names the place, value and allowed values.
     """
     del app
     with _state.lock:

@@ -9,10 +9,12 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-# Caches what is installed, which OpenTelemetry's API looks up anyway.
-from opentelemetry.util._importlib_metadata import entry_points
-
 from brain_otel.configuration.error import ConfigurationError
+
+try:  # private: it caches what is installed, which OpenTelemetry's API looks up anyway
+    from opentelemetry.util._importlib_metadata import entry_points
+except ImportError:
+    from importlib.metadata import entry_points  # type: ignore[assignment]  # takes the same arguments
 
 if TYPE_CHECKING:
     from brain_otel.configuration.options import Options, Signal

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from brain_otel.configuration.settings import CONNECTIONS, SPOOL_AGE
 from brain_otel.delivery.memory_queue import MemoryQueue, MemoryRecord
-from brain_otel.delivery.rate_limits import read_limits
+from brain_otel.delivery.spool.stored_limits import read_limits
 from brain_otel.runtime.exit import flush_if_late
 from brain_otel.runtime.fork import reset_in_child
 from brain_otel.runtime.guard import guarded

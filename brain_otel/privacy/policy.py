@@ -3,10 +3,7 @@
 A :class:`Policy` masks texts, values and requests. A name decides first (:mod:`~brain_otel.privacy.names`): the value
 of ``password`` is masked, whatever it is. Then the value decides: it may look like a secret
 (:mod:`~brain_otel.privacy.patterns`), or be a text that gives a value to a sensitive name
-(:mod:`~brain_otel.privacy.assignments`).
-
-Other modules apply the policy: :mod:`~brain_otel.privacy.attributes` to attributes by their keys,
-:mod:`~brain_otel.privacy.spans` to whole spans, :mod:`~brain_otel.privacy.processors` to all that a destination gets.
+(:mod:`~brain_otel.privacy.assignments`). The modules ``attributes``, ``spans`` and ``processors`` apply the policy.
 """
 
 from __future__ import annotations
@@ -30,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 logger = logging.getLogger(__name__)
-
 MAX_DEPTH = 8
 """Levels of nested mappings and lists; a deeper one is masked as a whole."""
 

@@ -249,7 +249,14 @@ SQLALCHEMY = (
     ),
     *_names(
         "opentelemetry.instrumentation.sqlalchemy.engine",
-        "_after_cur_exec _otel_span",
+        "_after_cur_exec",
+        "sqlalchemy/statement_span.py",
+        "looks whether contrib ends the span that stands in the context",
+        f"{PINS}::test_contribs_listener_ends_the_span_that_stands_in_the_context",
+    ),
+    *_names(
+        "opentelemetry.instrumentation.sqlalchemy.engine",
+        "_otel_span",
         "sqlalchemy/instrumentor.py sqlalchemy/statement_span.py",
         "keeps a statement's span where contrib ends it",
         f"{PINS}::test_contribs_listener_ends_the_span_that_stands_in_the_context",

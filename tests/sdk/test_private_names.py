@@ -70,7 +70,7 @@ PRIVATE_NAMES = (
         name="opentelemetry.sdk.trace.TracerProvider._update_resource",
         used_in=("brain_otel/sdk/resource.py",),
         purpose="keeps an instance id that the user gives in a forked child, which the SDK gives another one",
-        pinned_by="tests/runtime/test_fork.py::test_an_instance_id_that_is_given_stays",
+        pinned_by="tests/runtime/test_fork.py::test_a_configured_instance_id_is_kept_in_a_child",
     ),
 )
 

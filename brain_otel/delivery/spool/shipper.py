@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 from brain_otel.configuration.settings import CONNECTIONS
 from brain_otel.delivery.http import HttpClient
-from brain_otel.delivery.rate_limits import read_limits, write_limits
 from brain_otel.delivery.record import Record
 from brain_otel.delivery.retry_loop import RetryLoop
 from brain_otel.delivery.spool.directory import SHIPPER_LOCK, read_bounds, targets
@@ -23,6 +22,7 @@ from brain_otel.delivery.spool.discarded import DiscardedEvents, keep_discarded,
 from brain_otel.delivery.spool.eviction import DropLog, evict
 from brain_otel.delivery.spool.locks import close_own, locked, open_own, try_lock
 from brain_otel.delivery.spool.reader import SpoolQueue
+from brain_otel.delivery.spool.stored_limits import read_limits, write_limits
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.threads import start_daemon
 

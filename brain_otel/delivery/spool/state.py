@@ -8,10 +8,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from brain_otel.delivery.rate_limits import read_limits
 from brain_otel.delivery.record import records_in
 from brain_otel.delivery.spool.directory import REJECTED, SHIPPER_LOCK, read_bounds, segments, targets
 from brain_otel.delivery.spool.locks import locked
+from brain_otel.delivery.spool.stored_limits import read_limits
 
 if TYPE_CHECKING:
     from pathlib import Path
