@@ -259,7 +259,7 @@ def test_a_background_task_has_its_own_span_and_duration(outcome_of: Run) -> Non
     assert task["op"] == "background_task"
     assert task["parent_span_id"] == root(transaction)["span_id"]
     assert work["parent_span_id"] == task["span_id"]
-    assert task["timestamp"] - task["start_timestamp"] >= 0.1
+    assert task["timestamp"] - task["start_timestamp"] > 0.09  # asyncio may wake up a little early
     assert transaction["timestamp"] < task["timestamp"]
     assert task["data"]["user.id"] == "u1"
 
