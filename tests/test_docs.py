@@ -140,7 +140,8 @@ def test_every_yaml_block_is_a_complete_file(block: str, ingest: SentryIngest, t
         "with brain_otel.start_transaction('documented'):\n"
         "    brain_otel.capture_message('documented')\n"
     )
-    result = run_python(code, {"SENTRY_DSN": ingest.dsn}, pythonpath=[tmp_path], cwd=tmp_path)
+    environment = {"SENTRY_DSN": ingest.dsn, "INTERNAL_TOKEN": "only trusted callers know it"}
+    result = run_python(code, environment, pythonpath=[tmp_path], cwd=tmp_path)
     assert result.returncode == 0, result.stdout + result.stderr
     assert "brain_otel failed" not in result.stderr
 
