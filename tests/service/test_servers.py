@@ -105,11 +105,15 @@ def test_uvicorns_options_change_nothing(ingest: SentryIngest, options: list[str
         assert_everything_arrived_once(ingest, range(5))
 
 
-def answers_until(server: Server, path: str, text: str, timeout: float = 20.0) -> int:
+def answers_until(server: Server, path: str, text: str, changed: Path, timeout: float = 30.0) -> int:
     """Repeat the request until the answer is `text`; return the number of answers."""
     answers = 0
     deadline = time.monotonic() + timeout
+    touch_at = time.monotonic() + 8.0  # the watcher may have started after the change
     while time.monotonic() < deadline:
+        if time.monotonic() > touch_at:
+            changed.touch()
+            touch_at = deadline
         try:
             answer = server.get(path).text
         except httpx.TransportError:
@@ -134,7 +138,7 @@ def test_a_reloaded_app_is_traced_like_the_first(ingest: SentryIngest, tmp_path:
     ) as server:
         send_requests(server, range(5))
         file.write_text(source.replace('VERSION = "before"', 'VERSION = "after"'))
-        answers = answers_until(server, f"/{POLLED}", '"after 999"')
+        answers = answers_until(server, f"/{POLLED}", '"after 999"', file)
         send_requests(server, range(5, 10))
         server.terminate(timeout=5.0)
         assert_everything_arrived_once(ingest, range(10), polls=answers)
