@@ -194,7 +194,7 @@ def _tree(loader: Any) -> tuple[Any, yaml.Node | None]:
 
 
 def _fault(error: Exception) -> str:
-    """What is wrong on which line, without the text of the line."""
+    """Describe the fault and its line, without the text of the line."""
     if isinstance(error, RecursionError):
         return f"nested deeper than {_MAX_DEPTH} levels"
     if not isinstance(error, yaml.MarkedYAMLError):

@@ -73,7 +73,7 @@ class Settings(NamedTuple):
     send_default_pii: Derived[bool] = False
     """Whether data that identifies a person, such as the client's address, may leave the process."""
     notices: Derived[tuple[str, ...]] = ()
-    """What ``setup()`` logs as warnings, one line each."""
+    """Warnings that ``setup()`` logs, one line each."""
 
     def __repr__(self) -> str:
         """Leave out ``document``, which may hold secrets in clear text."""

@@ -36,7 +36,7 @@ _TRANSIENT = frozenset({408, 425, 500, 502, 503, 504})
 codecs.lookup("idna")
 
 SendResult = Literal["sent", "rate_limited", "rejected", "server_error", "unreachable"]
-"""What became of a record.
+"""The result of sending a record.
 
 ``sent``: the server accepted it. ``rate_limited``: send it after the limits. ``rejected``: the server will never
 accept it. ``server_error``: a later attempt may succeed. ``unreachable``: there was no answer.

@@ -71,7 +71,7 @@ def _tail(given: Any) -> TailSettings:
 
 
 class SamplingSettings(NamedTuple):
-    """What is recorded, beside the sampler in OpenTelemetry's own place."""
+    """The rates and rules of sampling, beside the sampler in OpenTelemetry's own place."""
 
     rules: Annotated[tuple[RuleSettings, ...], list_of(_rule, "a list of rules")] = ()
     """The first rule that matches decides."""

@@ -25,12 +25,12 @@ DiscardedEvents = Counter[tuple[str, str]]
 
 
 def quantities(record: Record) -> Counter[str]:
-    """What is lost with ``record``, by Sentry's categories."""
+    """Count the items that are lost with ``record``, by Sentry's categories."""
     return quantities_of(record.category, record.quantity)
 
 
 def quantities_of(category: str, quantity: int) -> Counter[str]:
-    """What is lost with a record of ``category``; a transaction is lost with its spans."""
+    """Count the items of a record of ``category``; a transaction counts its spans too."""
     return Counter(transaction=1, span=quantity) if category == "transaction" else Counter({category: quantity})
 
 
