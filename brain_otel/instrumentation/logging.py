@@ -33,6 +33,7 @@ from brain_otel.events.log_correlation import SPAN_ID, TRACE_ID, context_of_log,
 from brain_otel.events.report import EVENT_ID
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.patch import Patch, Patches
+from brain_otel.runtime.quiet import quiet
 from brain_otel.runtime.text import encodable
 
 if TYPE_CHECKING:
@@ -152,7 +153,8 @@ def _emit(record: logging.LogRecord) -> None:
 
 def _body(record: logging.LogRecord) -> str:
     try:
-        return encodable(record.getMessage())
+        with quiet():  # the `__str__` of the application's objects may make spans and report errors
+            return encodable(record.getMessage())
     except Exception:  # the arguments do not fit the message; logging's own handlers say so on stderr
         return str(attribute_value(record.msg))
 

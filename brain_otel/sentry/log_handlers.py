@@ -10,11 +10,14 @@ from sentry_sdk.integrations.logging import BreadcrumbHandler, EventHandler, Log
 from brain_otel.events.error_rules import error_rules
 from brain_otel.events.log_correlation import ids_of_log
 from brain_otel.runtime.guard import guarded
-from brain_otel.runtime.quiet import is_looking, one_budget
+from brain_otel.runtime.quiet import is_looking, one_budget, quiet
 from brain_otel.runtime.safe_repr import plain
 
 if TYPE_CHECKING:
     from logging import LogRecord
+
+
+_NONE = object()
 
 
 class _WithoutIds(logging.Handler):
@@ -27,8 +30,8 @@ class _WithoutIds(logging.Handler):
     def emit(self, record: LogRecord) -> Any:
         if is_looking():
             return None
-        with guarded("removing the trace ids from a log record"):
-            record = _without_ids(record)
+        with guarded("copying a log record"):
+            record = _Record(record)
         with one_budget():
             return super().emit(record)
 
@@ -37,14 +40,19 @@ class _WithoutIds(logging.Handler):
         return plain(super()._extra_from_record(record))  # type: ignore[misc]
 
 
-def _without_ids(record: LogRecord) -> LogRecord:
-    facts = vars(record)
-    ours = [name for name, value in ids_of_log(record).items() if facts.get(name) == value]
-    if not ours:
-        return record
-    copied = object.__new__(type(record))
-    vars(copied).update({name: value for name, value in facts.items() if name not in ours})
-    return copied
+class _Record(logging.LogRecord):
+    """A copy of a record without our trace ids. Its arguments' ``__str__`` makes no spans, events and breadcrumbs."""
+
+    __slots__ = ("_original",)
+
+    def __init__(self, original: LogRecord) -> None:
+        self._original = original
+        ids = ids_of_log(original)
+        vars(self).update({name: value for name, value in vars(original).items() if ids.get(name, _NONE) != value})
+
+    def getMessage(self) -> str:  # noqa: N802 - overrides
+        with quiet():
+            return self._original.getMessage()
 
 
 _OURS: dict[type, Any] = {

@@ -278,6 +278,29 @@ def test_whoever_interrupts_a_line_can_log(telemetry: Telemetry, kept: Kept) -> 
     assert bodies(telemetry) == ["first", "first said", "second", "second said"]
 
 
+@pytest.mark.parametrize("template", ["mission %s", "mission %r", "mission %(name)s"])
+def test_the_text_of_an_argument_makes_no_telemetry(telemetry: Telemetry, kept: Kept, template: str) -> None:
+    """Also if the record has no other handler than ours and sentry-sdk's."""
+
+    class Mission:
+        def __str__(self) -> str:
+            brain_otel.capture_message("shown")
+            brain_otel.add_breadcrumb(message="shown")
+            with brain_otel.start_span(op="db.query", description="load"):
+                return "m1"
+
+        __repr__ = __str__
+
+    logger.handlers = [logging.NullHandler()]
+    with brain_otel.start_transaction("work"):
+        logger.error(template, {"name": Mission()} if "name" in template else Mission())
+    assert bodies(telemetry) == ["mission m1"]
+    (event,) = telemetry.events
+    assert event["logentry"]["formatted"] == "mission m1"
+    assert event["logentry"]["message"] == template
+    assert [span["name"] for span in telemetry.spans] == ["work"]
+
+
 def test_handlers_see_two_attributes_more_and_nothing_else(telemetry: Telemetry, kept: Kept) -> None:
     """A record is otherwise as the standard library made it."""
     seen: list[dict[str, Any]] = []
