@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import threading
 from array import array
-from collections import deque
+from collections import UserList, deque
 from collections.abc import ItemsView, KeysView, Mapping, ValuesView
-from types import FunctionType, MappingProxyType, SimpleNamespace
+from contextvars import ContextVar, Token
+from functools import partial
+from types import FunctionType, MappingProxyType, MethodType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ CONTAINERS = (dict, *_SEQUENCES)
 
 _FETCHING = frozenset(
     {
+        "asyncio.queues",
         "sqlalchemy.ext.associationproxy",
         "sqlalchemy.orm.dynamic",
         "sqlalchemy.orm.query",
@@ -28,7 +31,10 @@ _FETCHING = frozenset(
         "pony.orm.core",
     }
 )
-"""Modules whose objects run statements when they are iterated or written out."""
+"""Modules whose objects run statements when they are iterated or written out; an asyncio queue holds anything."""
+
+_HOLDING = (ContextVar, Token)
+"""Classes whose text has the ``repr()`` of the object that they hold, as that of a finished asyncio future has."""
 
 
 class Members(NamedTuple):
@@ -51,8 +57,10 @@ def members_of(value: Any, kind: Any) -> Members | None:
     if _is_mapped(kind, attributes):
         loaded = {name: each for name, each in attributes.items() if type(name) is str and not name.startswith("_")}
         return Members(iter(loaded.items()), len(loaded), True, name_of(kind).strip("<>"))
-    if isinstance(attributes.get("_result_cache"), list):  # a queryset of Django or mongoengine that was evaluated
-        return members_of(attributes["_result_cache"], list)
+    # A queryset of Django or mongoengine has fetched its items once it has a list of them.
+    items = attributes.get("data" if issubclass(kind, UserList) else "_result_cache")
+    if type(items) is list:
+        return members_of(items, list)
     if kind.__module__ == "sqlalchemy.engine.row" and kind.__name__ == "Row":
         return members_of(tuple(value), tuple)
     if fetches(value, kind) or is_on_our_thread():
@@ -76,7 +84,9 @@ def is_proxy(kind: Any) -> bool:
 
 
 def fetches(value: Any, kind: Any) -> bool:
-    """Whether ``value`` runs statements when it is iterated or written out."""
+    """Whether ``value`` runs statements when it is iterated or written out, or writes out an object that may."""
+    if kind in _HOLDING or (kind.__module__ == "_asyncio" and value.done()):
+        return True
     return "_result_cache" in _attributes(value) or any(base.__module__ in _FETCHING for base in kind.__mro__)
 
 
@@ -93,6 +103,10 @@ def fields_of(value: Any, kind: Any) -> Iterable[tuple[str, Any]] | None:
     written: Any = kind.__repr__
     if kind is SimpleNamespace:
         return list(vars(value).items())
+    if issubclass(kind, partial):
+        return [("func", value.func), ("args", value.args), ("keywords", value.keywords)]
+    if kind is MethodType:
+        return [("__func__", value.__func__), ("__self__", value.__self__)]
     if not isinstance(written, FunctionType) or is_on_our_thread():
         return None
     file = getattr(getattr(written, "__wrapped__", written), "__code__", written.__code__).co_filename

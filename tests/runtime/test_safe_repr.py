@@ -1,10 +1,14 @@
 """Tests of texts of the application's objects: bounded, on the thread that has the object, harmless."""
 
+import asyncio
 import collections
 import threading
 import time
+from collections import UserList
 from collections.abc import Callable
+from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import partial
 from types import MappingProxyType, SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -257,6 +261,17 @@ class Order(Base):
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id"), default=None)
 
 
+async def holders_of(user: User) -> list[Any]:
+    """Objects whose own text has the text of `user`."""
+    future: asyncio.Future[User] = asyncio.get_running_loop().create_future()
+    future.set_result(user)
+    messages: asyncio.Queue[User] = asyncio.Queue()
+    messages.put_nowait(user)
+    variable = ContextVar("variable", default=user)
+    holders = [partial(repr, user), user.__repr__, future, messages, UserList([user]), variable, variable.set(user)]
+    return [*holders, Upload("a", user), ValueError(user), [user], {"user": user}]
+
+
 def test_a_mapped_instance_is_shown_by_what_is_loaded() -> None:
     """On its own, in a row, in a dataclass, in an exception and as a collection: no statement, no flush."""
     engine = create_engine("sqlite://")
@@ -274,12 +289,12 @@ def test_a_mapped_instance_is_shown_by_what_is_loaded() -> None:
         session.add(Order(user_id=1))
         row, query = session.execute(select(User)).one(), session.query(User)
         session.commit()
-        numbers = user.numbers
+        numbers, holders = user.numbers, asyncio.run(holders_of(user))
         session.commit()
         session.add(Order(user_id=1))
         statements: list[str] = []
         event.listen(engine, "before_cursor_execute", lambda *given: statements.append(given[2]))
-        for value in (user, row, query, numbers, Upload("a", user), ValueError(user), [user], {"user": user}):
+        for value in (user, row, query, numbers, *holders):
             variables({"a": value})
             safe_repr(value)
             safe_repr(value, str)
