@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import sys
 import uuid
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from opentelemetry import trace as otel_trace
+from opentelemetry.trace import Span
 
 from brain_otel.events.attributes import attribute_value
 from brain_otel.events.error_rules import ASKED_FOR
@@ -21,12 +23,6 @@ from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.quiet import is_looking, one_budget
 from brain_otel.runtime.safe_repr import safe_repr
 from brain_otel.traces import local_trace
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from opentelemetry.trace import Span
-
 
 _LEVEL_NAMES = {"critical": "fatal", "warn": "warning"}
 

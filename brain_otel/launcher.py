@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import logging
 import os
+from importlib.metadata import EntryPoint
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from opentelemetry.instrumentation.distro import BaseDistro  # type: ignore[attr-defined]  # contrib has no types
 
@@ -24,9 +25,6 @@ from brain_otel import telemetry
 from brain_otel.configuration.error import ConfigurationError
 from brain_otel.instrumentation import LIBRARIES
 from brain_otel.runtime.guard import guarded
-
-if TYPE_CHECKING:
-    from importlib.metadata import EntryPoint
 
 logger = logging.getLogger(__name__)
 

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
 import threading
 import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from brain_otel import instrumentation
-from brain_otel.configuration.hooks import Hooks, configure_hooks, hooks
-from brain_otel.configuration.settings import ErrorSettings
+from brain_otel.configuration.hooks import Filter, Hooks, configure_hooks, hooks
+from brain_otel.configuration.settings import ErrorSettings, Settings
 from brain_otel.events.error_rules import configure_error_rules
 from brain_otel.events.failures import ended_traces
 from brain_otel.events.listeners import configure_listeners
@@ -26,13 +28,8 @@ from brain_otel.runtime.fork import reset_in_child
 from brain_otel.runtime.thread_pool import prepare_exit, side_by_side
 
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Callable, Iterator
-
     from opentelemetry.sdk.trace import TracerProvider
 
-    from brain_otel.configuration.hooks import Filter
-    from brain_otel.configuration.settings import Settings
     from brain_otel.destinations.isolation import IsolatedDestination
 
 logger = logging.getLogger(__name__)

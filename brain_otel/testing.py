@@ -7,13 +7,12 @@ transactions, breadcrumbs and logs are plain dicts, as they would have been sent
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from opentelemetry.sdk.trace import ReadableSpan
 
 _DSN = "http://public@127.0.0.1:9/1"

@@ -11,9 +11,11 @@ from __future__ import annotations
 import itertools
 import os
 from collections import deque
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import cache
-from typing import TYPE_CHECKING, Any, Self
+from types import TracebackType
+from typing import Any, Self
 
 from opentelemetry import _logs as otel_logs
 from opentelemetry import propagate
@@ -38,10 +40,6 @@ from brain_otel.sampling.head import HeadSampler
 from brain_otel.sdk.setup import SEMANTIC_CONVENTIONS, prefer_stable_semantic_conventions
 from brain_otel.sentry.memory_transport import MemoryTransport, isolated
 from brain_otel.sentry.propagator import SentryPropagator
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from types import TracebackType
 
 
 class SwitchableIds(IdGenerator):

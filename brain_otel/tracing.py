@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import functools
 import inspect
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any, ParamSpec, TypeVar, cast
 
 from opentelemetry import trace as otel_trace
-from opentelemetry.trace import INVALID_SPAN, Status, StatusCode
+from opentelemetry.trace import INVALID_SPAN, SpanContext, Status, StatusCode
+from opentelemetry.util.types import Attributes, AttributeValue
 
 from brain_otel.events.attributes import attribute_value
 from brain_otel.events.listeners import local_trace_entered
@@ -17,13 +20,6 @@ from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.quiet import is_looking
 from brain_otel.traces import local_trace
 from brain_otel.traces.local_trace import LocalTrace, Name
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from types import TracebackType
-
-    from opentelemetry.trace import SpanContext
-    from opentelemetry.util.types import Attributes, AttributeValue
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -7,7 +7,7 @@ This package's destinations are in ``REGISTRY``. Other packages add theirs with 
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from brain_otel.configuration.error import ConfigurationError
 
@@ -16,8 +16,7 @@ try:  # private: it caches what is installed, which OpenTelemetry's API looks up
 except ImportError:
     from importlib.metadata import entry_points  # type: ignore[assignment]  # takes the same arguments
 
-if TYPE_CHECKING:
-    from brain_otel.configuration.options import Options, Signal
+from brain_otel.configuration.options import Options, Signal
 
 ENTRY_POINTS = "brain_otel_destination"
 """The group of entry points by which other packages add destinations."""

@@ -6,18 +6,14 @@ level deeper, the exporters of ``meter_provider.readers``. Our destinations are 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from brain_otel.configuration.destination_registry import is_known, is_otel_metric_exporter, known_names, takes
+from brain_otel.configuration.document import Document, Key
 from brain_otel.configuration.error import configuration_error
-from brain_otel.configuration.options import Options
+from brain_otel.configuration.options import Options, Signal
 from brain_otel.configuration.values import BadValueError, number
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from brain_otel.configuration.document import Document, Key
-    from brain_otel.configuration.options import Signal
 
 PROCESSORS: dict[Signal, tuple[str, str]] = {
     "traces": ("tracer_provider", "processors"),

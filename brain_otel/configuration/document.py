@@ -10,8 +10,10 @@ reads ``os.environ`` and forgets where a value came from; this one takes the var
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -24,10 +26,6 @@ from brain_otel.configuration.error import (
     reason,
 )
 from brain_otel.configuration.values import BadValueError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from pathlib import Path
 
 Key = tuple[str | int, ...]
 

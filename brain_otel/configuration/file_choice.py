@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from brain_otel.configuration.error import ConfigurationError, configuration_error
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 DEFAULT_ENVIRONMENT = "development"
 FALLBACK_ENVIRONMENT = "production"

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    Filter = Callable[[dict[str, Any], dict[str, Any]], dict[str, Any] | None]
+Filter = Callable[[dict[str, Any], dict[str, Any]], dict[str, Any] | None]
 
 
 class Hooks(NamedTuple):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 import os
+from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from brain_otel.configuration.destinations import read_destinations, replace_destinations
-from brain_otel.configuration.document import Document, read_document
+from brain_otel.configuration.document import Document, Key, read_document
 from brain_otel.configuration.file_choice import Choice, choose_file
+from brain_otel.configuration.options import Options
 from brain_otel.configuration.schema import MAJOR, MINOR, is_newer, reject_endless, validate
 from brain_otel.configuration.sections.sampling import check_destinations, sentry_rate
 from brain_otel.configuration.settings import (
@@ -21,12 +23,6 @@ from brain_otel.configuration.settings import (
 )
 from brain_otel.configuration.simple_form import is_simple_form
 from brain_otel.configuration.values import number, read_fields
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from brain_otel.configuration.document import Key
-    from brain_otel.configuration.options import Options
 
 OURS = ("distribution", "brain_otel")
 """The place of our block in the file."""

@@ -6,20 +6,16 @@ is an error.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, TypeVar
 
 from brain_otel.configuration import values as readers
 from brain_otel.configuration.error import ConfigurationError, configuration_error, is_secret_name, reason
-from brain_otel.configuration.values import BadValueError
+from brain_otel.configuration.values import BadValueError, Reader
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    from brain_otel.configuration.values import Reader
-
-    Signal = Literal["traces", "logs", "metrics"]
-    Choice = TypeVar("Choice", bound=str)
-    MakeError = Callable[[tuple[str, ...], object, str], ConfigurationError]
+Signal = Literal["traces", "logs", "metrics"]
+Choice = TypeVar("Choice", bound=str)
+MakeError = Callable[[tuple[str, ...], object, str], ConfigurationError]
 
 
 class Options:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
 from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
+from brain_otel.configuration.document import Document, Key
 from brain_otel.configuration.simple_form import is_simple_form
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from jsonschema.exceptions import ValidationError
-
-    from brain_otel.configuration.document import Document, Key
 
 MAJOR, MINOR = 1, 1
 """The file format of the installed ``opentelemetry-configuration``; a test pins it."""

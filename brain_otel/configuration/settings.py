@@ -5,8 +5,9 @@ block of ``distribution.brain_otel`` are in :mod:`brain_otel.configuration.secti
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
+from brain_otel.configuration.options import Options
 from brain_otel.configuration.sections.delivery import (
     CONNECTIONS,
     MIN_BYTES,
@@ -23,9 +24,6 @@ from brain_otel.configuration.sections.sampling import RuleSettings, SamplingSet
 from brain_otel.configuration.sections.sentry import Secret, SentrySettings, read_sentry, shown_without
 from brain_otel.configuration.values import Derived
 from brain_otel.privacy.settings import PrivacySettings
-
-if TYPE_CHECKING:
-    from brain_otel.configuration.options import Options
 
 __all__ = [
     "CONNECTIONS",

@@ -7,12 +7,10 @@ providers. Every other file goes through upstream's loader. A test compares the 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import Any
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    Form = Callable[[Any], bool]
+Form = Callable[[Any], bool]
 
 
 def is_simple_form(data: Mapping[str, Any]) -> bool:

@@ -8,14 +8,12 @@ A reader is a function. It takes a value from the file and returns the value for
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import UnionType
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    Reader = Callable[[Any], Any]
+Reader = Callable[[Any], Any]
 
 T = TypeVar("T")
 Derived = Annotated[T, None]

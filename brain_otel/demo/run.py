@@ -5,26 +5,22 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from http.client import HTTPConnection
+from pathlib import Path
 from queue import Empty, Queue
-from typing import TYPE_CHECKING
 
 from brain_otel import telemetry
 from brain_otel.configuration.error import ConfigurationError
 from brain_otel.configuration.file_choice import packaged_files
 from brain_otel.configuration.loading import read_settings
 from brain_otel.configuration.options import Options
+from brain_otel.configuration.settings import Settings
 from brain_otel.demo.screen import Screen
 from brain_otel.demo.servers import HOST, running_services
 from brain_otel.destinations.console.destination import ConsoleSpanProcessor
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    from brain_otel.configuration.settings import Settings
-    from brain_otel.destinations.console.tree import FinishedTrace
+from brain_otel.destinations.console.tree import FinishedTrace
 
 PATIENCE = 10.0
 """Seconds to wait for the traces of one request."""

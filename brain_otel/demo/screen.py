@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import io
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from pathlib import Path
 
 from rich.console import Console
 from rich.terminal_theme import SVG_EXPORT_THEME
 from rich.text import Text
 
+from brain_otel.configuration.settings import Settings
 from brain_otel.destinations.console.destination import layout_for, write
 from brain_otel.destinations.console.layout import Layout, Line
 from brain_otel.destinations.console.text import description
 from brain_otel.destinations.console.tree import FinishedTrace, render
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from brain_otel.configuration.settings import Settings
 
 DRAWING = Layout(width=110, shorten=True)
 

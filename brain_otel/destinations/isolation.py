@@ -10,25 +10,20 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable
+from typing import Any, TypeVar
 
+from opentelemetry.context import Context
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 from opentelemetry.sdk._logs import LogRecordProcessor, ReadWriteLogRecord
-from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult
+from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult, MetricsData
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
+from brain_otel.destinations.destination import Destination
 from brain_otel.runtime.fork import reset_in_child
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.work_queue import WorkQueue
 from brain_otel.traces.collector import LocalTraceCollector
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from opentelemetry.context import Context
-    from opentelemetry.sdk.metrics.export import MetricsData
-
-    from brain_otel.destinations.destination import Destination
 
 T = TypeVar("T")
 

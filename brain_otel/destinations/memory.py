@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from opentelemetry.sdk._logs import LogRecordProcessor
-from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult
-from opentelemetry.sdk.trace import SpanProcessor
+from opentelemetry.sdk._logs import LogRecordProcessor, ReadableLogRecord, ReadWriteLogRecord
+from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult, MetricsData
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 
+from brain_otel.configuration.options import Options
+from brain_otel.configuration.settings import Settings
 from brain_otel.destinations.destination import Destination
-
-if TYPE_CHECKING:
-    from opentelemetry.sdk._logs import ReadableLogRecord, ReadWriteLogRecord
-    from opentelemetry.sdk.metrics.export import MetricsData
-    from opentelemetry.sdk.trace import ReadableSpan
-
-    from brain_otel.configuration.options import Options
-    from brain_otel.configuration.settings import Settings
 
 SIGNALS = ("traces", "logs", "metrics")
 

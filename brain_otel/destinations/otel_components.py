@@ -7,22 +7,18 @@ is. They are created one by one: as part of a whole provider, one that fails or 
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from opentelemetry.sdk._logs.export import SimpleLogRecordProcessor
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
+from brain_otel.configuration.options import Options, Signal
+from brain_otel.configuration.settings import Settings
 from brain_otel.destinations.batching import create_batched, create_masked
-from brain_otel.destinations.destination import UnsupportedReleaseError
+from brain_otel.destinations.destination import Destination, UnsupportedReleaseError
 from brain_otel.destinations.probe import send_probe
 from brain_otel.privacy import masked_url
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from brain_otel.configuration.options import Options, Signal
-    from brain_otel.configuration.settings import Settings
-    from brain_otel.destinations.destination import Destination
 
 SIGNALS = ("traces", "logs")
 """What ``batch`` and ``simple`` take; a metric exporter goes by its own name."""

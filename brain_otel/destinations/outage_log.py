@@ -9,16 +9,14 @@ from __future__ import annotations
 import logging
 import re
 from contextvars import ContextVar, Token
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from opentelemetry.sdk._logs.export import LogRecordExportResult
 from opentelemetry.sdk.metrics.export import MetricExportResult
 from opentelemetry.sdk.trace.export import SpanExportResult
 
 from brain_otel.configuration.error import masked, reason
-
-if TYPE_CHECKING:
-    from brain_otel.configuration.options import Signal
+from brain_otel.configuration.options import Signal
 
 logger = logging.getLogger(__name__)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from opentelemetry._logs import LogRecord, SeverityNumber
 from opentelemetry.instrumentation.utils import suppress_instrumentation
@@ -18,14 +19,10 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
+from brain_otel.configuration.options import Signal
+from brain_otel.configuration.settings import Settings
 from brain_otel.delivery import DeliveryError
 from brain_otel.destinations.outage_log import CapturedLogs
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from brain_otel.configuration.options import Signal
-    from brain_otel.configuration.settings import Settings
 
 PROBE = "brain_otel doctor"
 """The name of each test span, log record and metric."""

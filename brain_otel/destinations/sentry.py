@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
 
+from brain_otel.configuration.options import Options
+from brain_otel.configuration.settings import SentrySettings, Settings
 from brain_otel.destinations.destination import Destination
 from brain_otel.privacy import masked_url
 from brain_otel.sentry.client import (
@@ -20,12 +22,6 @@ from brain_otel.sentry.client import (
 from brain_otel.sentry.dsn import envelope_address, probe_event
 from brain_otel.sentry.events import SentryListener
 from brain_otel.sentry.span_processor import SentrySpanProcessor
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from brain_otel.configuration.options import Options
-    from brain_otel.configuration.settings import SentrySettings, Settings
 
 
 def create_destination(options: Options, settings: Settings) -> Destination | None:

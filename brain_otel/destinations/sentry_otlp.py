@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import time
 from functools import partial
-from typing import TYPE_CHECKING
 
 from opentelemetry.exporter.otlp.proto.http import Compression
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.trace import SpanKind
 
+from brain_otel.configuration.options import Options
+from brain_otel.configuration.settings import Secret, Settings
 from brain_otel.destinations.batching import batch_options, create_batched
 from brain_otel.destinations.destination import Destination
 from brain_otel.destinations.otlp.destination import flushing_spool
-from brain_otel.destinations.otlp.session import create_session
+from brain_otel.destinations.otlp.session import Session, create_session
 from brain_otel.destinations.probe import send_probe
 from brain_otel.destinations.sentry import describe_addresses
 from brain_otel.runtime.guard import guarded
-from brain_otel.runtime.thread_pool import side_by_side
+from brain_otel.runtime.thread_pool import TimedCall, side_by_side
 from brain_otel.sentry.breadcrumbs import MAX_BREADCRUMBS
 from brain_otel.sentry.client import close_sentry, configure_sentry, flush_sentry, pressure_on, ready_line
 from brain_otel.sentry.dsn import otlp_address, probe_event
@@ -29,14 +31,6 @@ from brain_otel.sentry.events import SentryListener
 from brain_otel.traces import conventions
 from brain_otel.traces.collector import CollectedTrace, span_count
 from brain_otel.traces.queued_collector import QueuedCollector
-
-if TYPE_CHECKING:
-    from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
-
-    from brain_otel.configuration.options import Options
-    from brain_otel.configuration.settings import Secret, Settings
-    from brain_otel.destinations.otlp.session import Session
-    from brain_otel.runtime.thread_pool import TimedCall
 
 
 class ExportedTrail(QueuedCollector[CollectedTrace]):

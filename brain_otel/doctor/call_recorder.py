@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
 
 import wrapt
 
 from brain_otel import telemetry
-from brain_otel.doctor.inspection_report import Call
+from brain_otel.doctor.inspection_report import Call, InspectionReport
 from brain_otel.doctor.source_line import calling_line
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from types import ModuleType
-
-    from brain_otel.doctor.inspection_report import InspectionReport
 
 _PROVIDER_SETTERS = {
     "opentelemetry.trace": "set_tracer_provider",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, get_args
+from pathlib import Path
+from typing import get_args
 
 from brain_otel.configuration.error import ConfigurationError
 from brain_otel.doctor.checks.application import check_application
@@ -12,16 +14,10 @@ from brain_otel.doctor.checks.conventions import OPT_IN, check_conventions
 from brain_otel.doctor.checks.destinations import check_destinations, unused_files_removed
 from brain_otel.doctor.checks.launcher import check_launcher
 from brain_otel.doctor.checks.versions import check_versions
-from brain_otel.doctor.effective_configuration import read_effective_configuration
+from brain_otel.doctor.effective_configuration import EffectiveConfiguration, read_effective_configuration
 from brain_otel.doctor.finding import Check, Finding
 from brain_otel.doctor.masking import Mask
 from brain_otel.doctor.sandbox import inspect
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from pathlib import Path
-
-    from brain_otel.doctor.effective_configuration import EffectiveConfiguration
 
 _ORDER = get_args(Check)
 

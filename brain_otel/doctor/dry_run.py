@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from brain_otel.configuration.settings import Settings
+
 if TYPE_CHECKING:
-    from brain_otel.configuration.settings import Settings
     from brain_otel.destinations.isolation import IsolatedDestination
 
 

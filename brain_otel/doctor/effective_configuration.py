@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import copy
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from brain_otel.configuration.destination_registry import load_module
 from brain_otel.configuration.destinations import PROCESSORS, READERS
+from brain_otel.configuration.document import Document, Key
 from brain_otel.configuration.error import MASK, ConfigurationError
+from brain_otel.configuration.file_choice import Choice
 from brain_otel.configuration.loading import read_all
+from brain_otel.configuration.options import Options
+from brain_otel.configuration.settings import Settings
 from brain_otel.doctor.masking import Mask, masked_text, masked_value
-
-if TYPE_CHECKING:
-    import os
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from brain_otel.configuration.document import Document, Key
-    from brain_otel.configuration.file_choice import Choice
-    from brain_otel.configuration.options import Options
-    from brain_otel.configuration.settings import Settings
 
 FAST_PATHS_NOTICE = "The fast paths are off (fast_paths: false): each request costs more CPU time"
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+from typing import Literal
 
 Check = Literal["configuration", "versions", "launcher", "conventions", "application", "destinations"]
 """The checks, in the order in which their findings are printed."""

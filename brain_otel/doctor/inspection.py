@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any
 
 import brain_otel
 from brain_otel import telemetry
+from brain_otel.configuration.settings import Settings
 from brain_otel.doctor.call_recorder import record_calls
 from brain_otel.doctor.dry_run import create_silent_destinations
 from brain_otel.doctor.inspection_report import Apps, Failure, InspectionReport, Setup
 from brain_otel.doctor.source_line import failing_line, waiting_line
 
 if TYPE_CHECKING:
-    from brain_otel.configuration.settings import Settings
     from brain_otel.destinations.isolation import IsolatedDestination
 
 AGENTS = ("ddtrace", "newrelic", "elasticapm", "instana", "scout_apm", "appdynamics")

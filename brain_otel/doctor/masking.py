@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from brain_otel.configuration.document import Key
 from brain_otel.configuration.error import MASK, is_secret_name
 from brain_otel.configuration.values import BOOLEANS
 from brain_otel.privacy import FILTERED, is_sensitive, masked_url
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-
-    from brain_otel.configuration.document import Key
 
 _MIN_LENGTH = 6
 """Characters of the shortest secret that is searched for in other text; shorter ones would mask common words."""

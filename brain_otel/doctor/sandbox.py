@@ -8,14 +8,11 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from brain_otel.doctor.inspection_report import InspectionReport
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 GRACE = 5.0
 """Seconds that the process may exceed its own time limit before it is killed."""

@@ -5,18 +5,16 @@ from __future__ import annotations
 import json
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from brain_otel.doctor.diagnosis import Diagnosis
-    from brain_otel.doctor.effective_configuration import EffectiveConfiguration, Leaf
-    from brain_otel.doctor.finding import Finding, Level
+from brain_otel.doctor.diagnosis import Diagnosis
+from brain_otel.doctor.effective_configuration import EffectiveConfiguration, Leaf
+from brain_otel.doctor.finding import Finding, Level
 
 UNLIMITED = 10_000
 """Columns in a file or a pipe, where no line is broken."""

@@ -5,12 +5,9 @@ from __future__ import annotations
 import sys
 import threading
 import traceback
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from types import FrameType
+from types import FrameType
 
 _BETWEEN = ("opentelemetry", "sentry_sdk", "wrapt", "importlib", "contextlib", "functools", "fastapi")
 """Packages whose frames lie between a call and the application's line that caused it."""

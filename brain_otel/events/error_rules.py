@@ -7,13 +7,11 @@ to ``capture_exception`` is always an event.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from brain_otel.configuration.settings import ErrorSettings
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
 
 ASKED_FOR = "generic"
 """Sentry's mechanism for exceptions that code reports on purpose."""

@@ -8,13 +8,9 @@ second event.
 from __future__ import annotations
 
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
 
 from brain_otel.traces import local_trace
-from brain_otel.traces.local_trace import FailureRecord
-
-if TYPE_CHECKING:
-    from brain_otel.traces.local_trace import LocalTrace
+from brain_otel.traces.local_trace import FailureRecord, LocalTrace
 
 MAX_RECORDS = 64
 """Failure records per local trace; the oldest is discarded beyond it."""

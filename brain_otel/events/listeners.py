@@ -7,16 +7,13 @@ the instrumentations call all listeners and know none by name.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from brain_otel.events.failures import ended_traces
 from brain_otel.runtime.guard import caught, guarded
 from brain_otel.traces import local_trace
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from brain_otel.traces.local_trace import LocalTrace
+from brain_otel.traces.local_trace import LocalTrace
 
 
 class Failure(NamedTuple):

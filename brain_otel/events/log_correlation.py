@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from logging import LogRecord
+from typing import Any
 
 from opentelemetry import _logs as otel_logs
 from opentelemetry import trace as otel_trace
-from opentelemetry.trace import NonRecordingSpan
+from opentelemetry._logs import Logger
+from opentelemetry.context import Context
+from opentelemetry.trace import NonRecordingSpan, SpanContext
 
 from brain_otel.events.failures import trace_of
 from brain_otel.traces import local_trace
-
-if TYPE_CHECKING:
-    from logging import LogRecord
-
-    from opentelemetry._logs import Logger
-    from opentelemetry.context import Context
-    from opentelemetry.trace import SpanContext
 
 TRACE_ID, SPAN_ID = "trace_id", "span_id"
 """Attributes that every record of the standard library's logging gets, for plain format strings."""

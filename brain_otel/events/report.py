@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 import time
 import uuid
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from opentelemetry._logs import SeverityNumber
-from opentelemetry.trace import Status, StatusCode
+from opentelemetry.trace import Span, Status, StatusCode
 
 from brain_otel.events.attributes import attribute_value, error_attributes
 from brain_otel.events.error_rules import ASKED_FOR, error_rules
@@ -19,12 +20,6 @@ from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.quiet import is_looking, one_budget
 from brain_otel.runtime.text import encodable
 from brain_otel.traces import local_trace
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from opentelemetry.trace import Span
-
 
 SEVERITIES = {
     "debug": SeverityNumber.DEBUG,

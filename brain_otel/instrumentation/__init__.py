@@ -8,18 +8,15 @@ from __future__ import annotations
 
 import pkgutil
 import sys
-from typing import TYPE_CHECKING, Protocol
+from types import ModuleType
+from typing import Protocol
 
 import wrapt
 
+from brain_otel.configuration.settings import InstrumentationSettings
 from brain_otel.instrumentation.exception_recording import patch_exception_recording
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.patch import Patches
-
-if TYPE_CHECKING:
-    from types import ModuleType
-
-    from brain_otel.configuration.settings import InstrumentationSettings
 
 LIBRARIES = {
     "fastapi": "fastapi.instrumentor:FastAPIInstrumentation",

@@ -13,19 +13,16 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from typing import TYPE_CHECKING, Any
+from collections.abc import Coroutine
+from typing import Any
 from weakref import WeakSet
 
+from brain_otel.configuration.settings import InstrumentationSettings
 from brain_otel.events.listeners import EventListener, configure_listeners, listeners
 from brain_otel.events.report import report_exception
 from brain_otel.runtime.guard import caught, guarded
 from brain_otel.traces import local_trace
-
-if TYPE_CHECKING:
-    from collections.abc import Coroutine
-
-    from brain_otel.configuration.settings import InstrumentationSettings
-    from brain_otel.traces.local_trace import LocalTrace
+from brain_otel.traces.local_trace import LocalTrace
 
 
 class AsyncioInstrumentation(EventListener):

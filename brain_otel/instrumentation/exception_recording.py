@@ -9,8 +9,10 @@ from __future__ import annotations
 import functools
 import inspect
 import traceback
+from collections.abc import Callable
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from types import TracebackType
+from typing import Any
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace as otel_trace
@@ -19,12 +21,7 @@ from brain_otel.events.attributes import error_attributes
 from brain_otel.events.report import status_of
 from brain_otel.runtime.context import restore
 from brain_otel.runtime.guard import guarded
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from types import TracebackType
-
-    from brain_otel.runtime.patch import Patch, Patches
+from brain_otel.runtime.patch import Patch, Patches
 
 
 def patch_exception_recording(patches: Patches) -> None:

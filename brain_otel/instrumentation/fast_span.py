@@ -11,28 +11,32 @@ from __future__ import annotations
 import threading
 import time
 from types import FunctionType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from opentelemetry import trace as otel_trace
 from opentelemetry.attributes import BoundedAttributes
+from opentelemetry.context import Context
 from opentelemetry.sdk import trace as sdk_trace
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, Tracer
+from opentelemetry.sdk.trace import EventBase, ReadableSpan, SpanLimits, Tracer
 from opentelemetry.sdk.trace import Span as SdkSpan
 from opentelemetry.sdk.trace.sampling import Decision
 from opentelemetry.sdk.util import BoundedList
-from opentelemetry.trace import INVALID_SPAN_CONTEXT, SpanContext, Status, StatusCode, TraceFlags
+from opentelemetry.trace import (
+    INVALID_SPAN_CONTEXT,
+    Link,
+    Span,
+    SpanContext,
+    SpanKind,
+    Status,
+    StatusCode,
+    TraceFlags,
+)
 
 from brain_otel.runtime.guard import caught
 from brain_otel.sampling.context import decided_as
+from brain_otel.sampling.decision import SamplingDecision
 from brain_otel.sampling.head import HeadSampler
-
-if TYPE_CHECKING:
-    from opentelemetry.context import Context
-    from opentelemetry.sdk.trace import EventBase
-    from opentelemetry.trace import Link, Span, SpanKind
-
-    from brain_otel.sampling.decision import SamplingDecision
 
 _SIMPLE_TYPES = frozenset({str, int, float, bool})
 """The SDK stores values of these types unchanged."""

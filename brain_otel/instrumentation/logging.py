@@ -17,8 +17,9 @@ from __future__ import annotations
 import functools
 import logging
 import sys
+from collections.abc import Callable
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from opentelemetry import _logs as otel_logs
 from opentelemetry._logs import NoOpLoggerProvider, SeverityNumber
@@ -27,6 +28,7 @@ from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.semconv.attributes import exception_attributes, otel_attributes
 
+from brain_otel.configuration.settings import InstrumentationSettings
 from brain_otel.events.attributes import attribute_value, error_attributes
 from brain_otel.events.failures import find_record
 from brain_otel.events.log_correlation import SPAN_ID, TRACE_ID, context_of_log, error_of_log, ids_of_log, logger_of
@@ -35,11 +37,6 @@ from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.patch import Patch, Patches
 from brain_otel.runtime.quiet import quiet
 from brain_otel.runtime.text import encodable
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from brain_otel.configuration.settings import InstrumentationSettings
 
 QUIET = ("brain_otel", "opentelemetry", "sentry_sdk", "httpx", "httpcore", "uvicorn.access")
 """Loggers whose records, and those of their children, are not emitted: the SDKs' and ours, to avoid a feedback loop,

@@ -6,11 +6,12 @@ the two; otherwise nothing of this is installed.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextvars import ContextVar
 from functools import lru_cache
 from hmac import compare_digest
 from ipaddress import IPv6Address, ip_address
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from opentelemetry import baggage as otel_baggage
 from opentelemetry import trace as otel_trace
@@ -24,17 +25,12 @@ from opentelemetry.propagators.textmap import (
     default_setter,
 )
 
-from brain_otel.configuration.sections.propagation import TrustedHeader
+from brain_otel.configuration.sections.propagation import PropagationSettings, TrustedHeader
 from brain_otel.runtime.guard import guarded
 from brain_otel.sampling.context import started_anew
 from brain_otel.traces import local_trace
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from brain_otel.configuration.sections.propagation import PropagationSettings
-
-    Headers = Iterable[tuple[bytes, bytes]]
+Headers = Iterable[tuple[bytes, bytes]]
 
 writes_headers: ContextVar[bool] = ContextVar("brain_otel.propagation.writes", default=True)
 """False while a request is made to a host that gets no trace headers."""

@@ -6,28 +6,22 @@ no span at all.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from types import TracebackType
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace as otel_trace
-from opentelemetry.context import _SUPPRESS_HTTP_INSTRUMENTATION_KEY, _SUPPRESS_INSTRUMENTATION_KEY
+from opentelemetry.context import _SUPPRESS_HTTP_INSTRUMENTATION_KEY, _SUPPRESS_INSTRUMENTATION_KEY, Context
 from opentelemetry.instrumentation.utils import (
     _SUPPRESS_INSTRUMENTATION_KEY_PLAIN,
     is_http_instrumentation_enabled,
     is_instrumentation_enabled,
 )
-from opentelemetry.trace import NonRecordingSpan
+from opentelemetry.trace import NonRecordingSpan, Span
 from opentelemetry.trace.propagation import _SPAN_KEY
 
 from brain_otel.events.report import record_error
 from brain_otel.runtime.context import restore
 from brain_otel.sampling.decision import is_dropped
-
-if TYPE_CHECKING:
-    from types import TracebackType
-
-    from opentelemetry.context import Context
-    from opentelemetry.trace import Span
 
 _SUPPRESSING = frozenset(
     {_SUPPRESS_HTTP_INSTRUMENTATION_KEY, _SUPPRESS_INSTRUMENTATION_KEY, _SUPPRESS_INSTRUMENTATION_KEY_PLAIN}

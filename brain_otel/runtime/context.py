@@ -9,12 +9,8 @@ where the block's own context is still current.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from opentelemetry import context as otel_context
-
-if TYPE_CHECKING:
-    from opentelemetry.context import Context
+from opentelemetry.context import Context
 
 _KEY = otel_context.create_key("brain_otel.runtime.attachment")
 

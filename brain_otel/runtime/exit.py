@@ -16,16 +16,14 @@ import atexit
 import os
 import signal
 import threading
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
 
 import wrapt
 
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.threads import start_daemon
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from types import FrameType
 
 _MULTIPROCESSING = "multiprocessing.util"
 

@@ -13,10 +13,7 @@ import logging
 import sys
 import traceback
 from contextlib import suppress
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from types import TracebackType
+from types import TracebackType
 
 logger = logging.getLogger(__name__)
 

@@ -6,14 +6,11 @@ import dataclasses
 import threading
 from array import array
 from collections import UserList, deque
-from collections.abc import ItemsView, KeysView, Mapping, ValuesView
+from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
 from contextvars import ContextVar, Token
 from functools import partial
 from types import FunctionType, MappingProxyType, MethodType, SimpleNamespace
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
 
 _SEQUENCES: tuple[Any, ...] = (list, tuple, set, frozenset, deque, array)
 

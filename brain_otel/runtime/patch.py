@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 from brain_otel.runtime.guard import guarded
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 INHERITED = object()
 """Stands for an attribute that a class inherits."""

@@ -5,12 +5,9 @@ from __future__ import annotations
 import contextvars
 from contextvars import ContextVar
 from functools import cache
-from typing import TYPE_CHECKING
 
 from opentelemetry import context as otel_context
-
-if TYPE_CHECKING:
-    from opentelemetry.context import Context
+from opentelemetry.context import Context
 
 MAX_SECONDS = 0.05
 """How long the objects of one event may take together."""

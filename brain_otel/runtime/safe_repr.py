@@ -15,13 +15,15 @@ time, which is checked between two objects. When it is used up, the rest is show
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import datetime
 from itertools import islice
 from types import FunctionType, SimpleNamespace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from brain_otel.runtime.object_kinds import (
     CONTAINERS,
+    Members,
     args_of,
     fetches,
     fields_of,
@@ -31,11 +33,6 @@ from brain_otel.runtime.object_kinds import (
     name_of,
 )
 from brain_otel.runtime.quiet import budget, quiet
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from brain_otel.runtime.object_kinds import Members
 
 MAX_LENGTH = 4_096
 """Characters or bytes of one value among a frame's variables, and of the text of any object."""

@@ -6,18 +6,15 @@ import contextvars
 import sys
 import threading
 import time
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
 
 from brain_otel.runtime.fork import reset_in_child
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.work_queue import WorkQueue
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    Job = Callable[[], object]
-    TimedCall = tuple[str, Callable[[float], object]]
+Job = Callable[[], object]
+TimedCall = tuple[str, Callable[[float], object]]
 
 STARTS_THREADS_AT_EXIT = sys.version_info < (3, 12)
 """Whether the interpreter starts threads until its very end."""

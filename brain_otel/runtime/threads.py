@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import contextvars
 import threading
+from collections.abc import Callable
 from inspect import unwrap
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 
 class _Daemon(threading.Thread):

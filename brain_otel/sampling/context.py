@@ -7,25 +7,20 @@ Sentry's decision differs from it, or which random number the callers used.
 
 from __future__ import annotations
 
-from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from contextvars import ContextVar, Token
+from types import TracebackType
+from typing import Any
 
 from opentelemetry import baggage as otel_baggage
 from opentelemetry import context as otel_context
 from opentelemetry import trace as otel_trace
+from opentelemetry.context import Context
 from opentelemetry.sdk.trace.id_generator import IdGenerator
+from opentelemetry.trace import Span, SpanContext
 
 from brain_otel.runtime.quiet import is_looking
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from contextvars import Token
-    from types import TracebackType
-
-    from opentelemetry.context import Context
-    from opentelemetry.trace import Span, SpanContext
-
-    from brain_otel.sampling.decision import SamplingDecision
+from brain_otel.sampling.decision import SamplingDecision
 
 DEFERRED = otel_context.create_key("brain_otel.sampling.deferred")
 

@@ -8,14 +8,11 @@ lock or a clean-up. The header ``tracestate`` does not show it.
 from __future__ import annotations
 
 import weakref
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from opentelemetry.sdk.trace.sampling import Decision, SamplingResult
-from opentelemetry.trace import NonRecordingSpan
+from opentelemetry.trace import NonRecordingSpan, Span, SpanContext
 from opentelemetry.trace.span import TraceState
-
-if TYPE_CHECKING:
-    from opentelemetry.trace import Span, SpanContext
 
 SENTRY_DESTINATIONS = frozenset({"sentry", "sentry_otlp"})
 """The header ``sentry-trace`` decides what these destinations get."""

@@ -7,11 +7,15 @@ with that rate and the random number that Sentry and OpenTelemetry share. Any ot
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace as otel_trace
+from opentelemetry.context import Context
 from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
+from opentelemetry.trace import Link, SpanContext, SpanKind
+from opentelemetry.trace.span import TraceState
+from opentelemetry.util.types import Attributes
 
 from brain_otel.runtime.guard import guarded
 from brain_otel.sampling.context import (
@@ -26,14 +30,6 @@ from brain_otel.sampling.decision import SamplingDecision, decision_of, sample_r
 from brain_otel.sampling.policy import SamplingPolicy
 from brain_otel.sampling.rate_limit import Grant
 from brain_otel.traces import local_trace
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from opentelemetry.context import Context
-    from opentelemetry.trace import Link, SpanContext, SpanKind
-    from opentelemetry.trace.span import TraceState
-    from opentelemetry.util.types import Attributes
 
 _RATE = r"(?:TraceIdRatioBased\{(?P<rate>[^{}]*)\}|(?P<on>AlwaysOnSampler)|AlwaysOffSampler)"
 _PARENTS = (

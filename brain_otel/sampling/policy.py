@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 from brain_otel.sampling.decision import NO_DESTINATIONS, SENTRY_DESTINATIONS
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from brain_otel.sampling.rules import Rule
+from brain_otel.sampling.rules import Rule
 
 
 class DestinationRate(NamedTuple):

@@ -5,12 +5,10 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 from brain_otel.runtime.fork import reset_in_child
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 
 class Grant(NamedTuple):

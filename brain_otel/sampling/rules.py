@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from brain_otel.configuration.settings import RuleSettings
 from brain_otel.sampling.rate_limit import Grant, RateLimit
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from brain_otel.configuration.settings import RuleSettings
 
 _PIECE = re.compile(r"(\*|\?|\{[^{}]*\})")
 

@@ -15,33 +15,26 @@ import contextvars
 import logging
 import threading
 import time
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Callable, Sequence
+from typing import Any, cast
 
+from opentelemetry.context import Context
+from opentelemetry.sdk.trace import ReadableSpan, Span
 from opentelemetry.trace import StatusCode
 
+from brain_otel.configuration.settings import TailSettings
 from brain_otel.events.failures import has_reported
-from brain_otel.events.listeners import EventListener
+from brain_otel.events.listeners import EventListener, Failure
 from brain_otel.runtime.fork import reset_in_child
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.work_queue import WorkQueue
-from brain_otel.sampling.decision import decision_of
-from brain_otel.sampling.tail_buffer import TailBuffer
+from brain_otel.sampling.decision import SamplingDecision, decision_of
+from brain_otel.sampling.tail_buffer import BufferedTrace, TailBuffer
 from brain_otel.traces import local_trace
+from brain_otel.traces.local_trace import LocalTrace
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from opentelemetry.context import Context
-    from opentelemetry.sdk.trace import ReadableSpan, Span
-
-    from brain_otel.configuration.settings import TailSettings
-    from brain_otel.events.listeners import Failure
-    from brain_otel.sampling.decision import SamplingDecision
-    from brain_otel.sampling.tail_buffer import BufferedTrace
-    from brain_otel.traces.local_trace import LocalTrace
-
-    Started = tuple[Span, Context | None]
-    Release = Callable[[SamplingDecision, str, Sequence[Started], Sequence[ReadableSpan]], None]
+Started = tuple[Span, Context | None]
+Release = Callable[[SamplingDecision, str, Sequence[Started], Sequence[ReadableSpan]], None]
 
 logger = logging.getLogger(__name__)
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from opentelemetry.context import Context
+from opentelemetry.sdk.trace import ReadableSpan, Span
 
-    from opentelemetry.context import Context
-    from opentelemetry.sdk.trace import ReadableSpan, Span
-
-    from brain_otel.configuration.settings import TailSettings
-    from brain_otel.sampling.decision import SamplingDecision
-    from brain_otel.traces.local_trace import LocalTrace
+from brain_otel.configuration.settings import TailSettings
+from brain_otel.sampling.decision import SamplingDecision
+from brain_otel.traces.local_trace import LocalTrace
 
 TRACE_BYTES = 2_500
 """Bytes of a local trace without its spans: the decision, the context and the entry in the buffer; rounded up."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import logging
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -12,9 +13,12 @@ from opentelemetry import _logs as otel_logs
 from opentelemetry import metrics as otel_metrics
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.trace import TracerProvider
 
 from brain_otel.configuration.destination_registry import load_module
 from brain_otel.configuration.error import ConfigurationError, reason
+from brain_otel.configuration.options import Options
+from brain_otel.configuration.settings import SamplingSettings, Settings
 from brain_otel.destinations.destination import Destination, create_destination
 from brain_otel.destinations.isolation import IsolatedDestination
 from brain_otel.runtime.guard import guarded
@@ -25,12 +29,6 @@ from brain_otel.sdk.resource import keep_given_instance_id
 from brain_otel.sdk.span_router import SpanRouter
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from opentelemetry.sdk.trace import TracerProvider
-
-    from brain_otel.configuration.options import Options
-    from brain_otel.configuration.settings import SamplingSettings, Settings
     from brain_otel.sampling.tail import Tail
 
 logger = logging.getLogger(__name__)

@@ -10,17 +10,19 @@ import sys
 import tempfile
 import traceback
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from opentelemetry import trace as otel_trace
 from opentelemetry.context import Context
 from opentelemetry.propagate import get_global_textmap, set_global_textmap
 from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.propagators.textmap import CarrierT, Getter, default_getter
+from opentelemetry.sdk.metrics.export import MetricExporter
 from opentelemetry.sdk.trace import TracerProvider
 
 from brain_otel.configuration.error import ConfigurationError, reason
-from brain_otel.configuration.settings import PropagationSettings
+from brain_otel.configuration.settings import PropagationSettings, Settings
+from brain_otel.destinations.isolation import IsolatedDestination
 from brain_otel.instrumentation.propagation import TrustingPropagator
 from brain_otel.runtime.guard import guarded
 from brain_otel.sampling.context import DecidedIds
@@ -28,12 +30,6 @@ from brain_otel.sampling.head import HeadSampler
 from brain_otel.sdk.pipeline import create_policy
 from brain_otel.sdk.providers import METRIC_EXPORTER, configure_simple_form
 from brain_otel.sdk.resource import with_instance_id
-
-if TYPE_CHECKING:
-    from opentelemetry.sdk.metrics.export import MetricExporter
-
-    from brain_otel.configuration.settings import Settings
-    from brain_otel.destinations.isolation import IsolatedDestination
 
 logger = logging.getLogger(__name__)
 

@@ -6,24 +6,21 @@ the SDK would make three more calls for each span.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.trace import SpanContext, TraceFlags
 
+from brain_otel.configuration.settings import TailSettings
 from brain_otel.runtime.guard import caught, guarded
 from brain_otel.sampling.context import link_caller
-from brain_otel.sampling.decision import KEPT_BY, decision_of
+from brain_otel.sampling.decision import KEPT_BY, SamplingDecision, decision_of
 from brain_otel.traces import local_trace
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from opentelemetry.context import Context
-
-    from brain_otel.configuration.settings import TailSettings
-    from brain_otel.sampling.decision import SamplingDecision
     from brain_otel.sampling.tail import Tail
 
 _ending = guarded("ending a span for its destinations")

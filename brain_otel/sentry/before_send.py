@@ -7,18 +7,14 @@ The event is plain data here, and complete: whatever an integration, event proce
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable
+from typing import Any
 from urllib.parse import quote
 
 from brain_otel.configuration.hooks import hooks
-from brain_otel.privacy import FILTERED, policy
+from brain_otel.privacy import FILTERED, Policy, policy
 from brain_otel.privacy.attributes import masked_attributes
 from brain_otel.runtime.guard import guarded
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from brain_otel.privacy import Policy
 
 logger = logging.getLogger(__name__)
 

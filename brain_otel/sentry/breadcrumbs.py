@@ -5,19 +5,16 @@ An error event makes them from the collected spans, so a successful request pays
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind
 
 from brain_otel.privacy.spans import MaskedSpan
 from brain_otel.sentry import span_fields
 from brain_otel.traces import conventions
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from opentelemetry.sdk.trace import ReadableSpan
 
 MAX_BREADCRUMBS = 100
 """The latest breadcrumbs that an event carries; Sentry's default."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextvars
 import time
 import warnings
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import sentry_sdk
+from sentry_sdk.client import BaseClient
 from sentry_sdk.consts import DEFAULT_OPTIONS, INSTRUMENTER
 from sentry_sdk.integrations.dedupe import DedupeIntegration
 from sentry_sdk.integrations.excepthook import ExcepthookIntegration
@@ -16,7 +18,8 @@ from sentry_sdk.integrations.modules import ModulesIntegration
 from sentry_sdk.integrations.threading import ThreadingIntegration
 from sentry_sdk.scrubber import EventScrubber
 
-from brain_otel.configuration.settings import DeliverySettings
+from brain_otel.configuration.options import Options
+from brain_otel.configuration.settings import DeliverySettings, SentrySettings, Settings
 from brain_otel.delivery.delivery import MAX_ITEMS
 from brain_otel.privacy import masked_url
 from brain_otel.runtime.quiet import is_looking
@@ -28,15 +31,7 @@ from brain_otel.sentry.log_handlers import LogIntegration
 from brain_otel.sentry.release import find_release
 from brain_otel.sentry.spotlight import close_spotlight, flush_spotlight, queue_spotlight
 from brain_otel.sentry.transport import DeliveringTransport, delivering
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from sentry_sdk.client import BaseClient
-
-    from brain_otel.configuration.options import Options
-    from brain_otel.configuration.settings import SentrySettings, Settings
-    from brain_otel.traces.collector import LocalTraceCollector
+from brain_otel.traces.collector import LocalTraceCollector
 
 _QUIET_LOGGERS = (
     "brain_otel",

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import time
 import uuid
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.request import getproxies
 
 import certifi
@@ -14,14 +15,10 @@ from sentry_sdk.consts import VERSION, EndpointType
 from sentry_sdk.envelope import Envelope
 from sentry_sdk.utils import Dsn
 
+from brain_otel.configuration.settings import SentrySettings
 from brain_otel.delivery import DeliveryError
 from brain_otel.delivery.record import Record
 from brain_otel.delivery.target import Target
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from brain_otel.configuration.settings import SentrySettings
 
 _CLIENT = f"sentry.python/{VERSION}"
 

@@ -7,23 +7,18 @@ https://develop.sentry.dev/sdk/telemetry/traces/dynamic-sampling-context/
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 import sentry_sdk
 from opentelemetry import context as otel_context
+from opentelemetry.context import Context
+from opentelemetry.trace import SpanContext
 from sentry_sdk.integrations.opentelemetry.consts import SENTRY_BAGGAGE_KEY
 from sentry_sdk.tracing_utils import Baggage
 
 from brain_otel.sampling.decision import decision_of, is_for_sentry, sample_rand
 from brain_otel.traces.conventions import name_of
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from opentelemetry.context import Context
-    from opentelemetry.trace import SpanContext
-
-    from brain_otel.traces.local_trace import LocalTrace
+from brain_otel.traces.local_trace import LocalTrace
 
 _EXTRAS_KEY = "sentry.dynamic_sampling_context"
 

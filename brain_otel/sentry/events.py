@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import platform
 import sys
+from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import sentry_sdk
 from opentelemetry import trace as otel_trace
@@ -28,12 +29,8 @@ from brain_otel.sentry.dynamic_sampling_context import create_sampling_context, 
 from brain_otel.sentry.request import request_interface
 from brain_otel.sentry.scopes import BaseScopes, enter_scope, release_scope
 from brain_otel.traces import conventions, local_trace
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from brain_otel.traces.collector import LocalTraceCollector
-    from brain_otel.traces.local_trace import LocalTrace
+from brain_otel.traces.collector import LocalTraceCollector
+from brain_otel.traces.local_trace import LocalTrace
 
 _RUNTIME = {
     "name": platform.python_implementation(),

@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import logging
 import uuid
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import sentry_sdk
 from sentry_sdk.client import SDK_INFO
@@ -25,21 +26,15 @@ from sentry_sdk.scope import global_event_processors
 from sentry_sdk.serializer import serialize
 
 from brain_otel.configuration.hooks import hooks
-from brain_otel.privacy import policy
+from brain_otel.privacy import Policy, policy
 from brain_otel.runtime.guard import caught
 from brain_otel.sentry.before_send import before_send_transaction, mask
 from brain_otel.sentry.events import link_event, plain_event
 from brain_otel.sentry.scopes import filled_scope_of
-from brain_otel.sentry.spans import encode
+from brain_otel.sentry.spans import SpanPayload, encode
+from brain_otel.sentry.transaction import Transaction
 from brain_otel.sentry.transport import DeliveringTransport
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from brain_otel.privacy import Policy
-    from brain_otel.sentry.spans import SpanPayload
-    from brain_otel.sentry.transaction import Transaction
-    from brain_otel.traces.local_trace import LocalTrace
+from brain_otel.traces.local_trace import LocalTrace
 
 logger = logging.getLogger(__name__)
 

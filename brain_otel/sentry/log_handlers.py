@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from logging import LogRecord
+from typing import Any
 
 from sentry_sdk.integrations.logging import BreadcrumbHandler, EventHandler, LoggingIntegration, SentryLogsHandler
 
@@ -12,10 +13,6 @@ from brain_otel.events.log_correlation import ids_of_log
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.quiet import is_looking, one_budget, quiet
 from brain_otel.runtime.safe_repr import plain
-
-if TYPE_CHECKING:
-    from logging import LogRecord
-
 
 _NONE = object()
 

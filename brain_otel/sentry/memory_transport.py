@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
 import sentry_sdk
+from sentry_sdk.envelope import Envelope
 from sentry_sdk.transport import Transport
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from sentry_sdk.envelope import Envelope
 
 
 class MemoryTransport(Transport):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import threading
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import sentry_sdk
 from sentry_sdk.profiler.transaction_profiler import Profile
@@ -18,9 +18,7 @@ from sentry_sdk.utils import nanosecond_time
 
 from brain_otel.privacy import policy
 from brain_otel.runtime.guard import guarded
-
-if TYPE_CHECKING:
-    from brain_otel.traces.local_trace import LocalTrace
+from brain_otel.traces.local_trace import LocalTrace
 
 _EXTRAS_KEY = "sentry.profile"
 

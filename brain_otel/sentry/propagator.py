@@ -16,13 +16,15 @@ class it derives from:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote, quote_plus
 
 from opentelemetry import baggage as otel_baggage
 from opentelemetry import context as otel_context
 from opentelemetry import trace as otel_trace
+from opentelemetry.context import Context
 from opentelemetry.propagators.textmap import (
     CarrierT,
     Getter,
@@ -47,13 +49,7 @@ from brain_otel.sentry.dynamic_sampling_context import (
     sampling_context_of,
 )
 from brain_otel.traces import local_trace
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from opentelemetry.context import Context
-
-    from brain_otel.traces.local_trace import LocalTrace
+from brain_otel.traces.local_trace import LocalTrace
 
 MAX_BAGGAGE_LENGTH = 8192
 """Bytes of incoming baggage; longer baggage is ignored. W3C's limit."""

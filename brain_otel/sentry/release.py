@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from sentry_sdk.utils import get_default_release
 
-if TYPE_CHECKING:
-    from brain_otel.configuration.settings import SentrySettings
+from brain_otel.configuration.settings import SentrySettings
 
 FALLBACK_RELEASE = "0.3.0"
 """The documented default of the service that this package replaces."""

@@ -6,20 +6,17 @@ See https://develop.sentry.dev/sdk/event-payloads/request/.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from email import message_from_bytes
 from email.message import Message
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import parse_qsl
 
 from brain_otel.privacy import FILTERED, policy
 from brain_otel.privacy.attributes import url_without_route_secrets
 from brain_otel.runtime.guard import guarded
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from brain_otel.traces.local_trace import Request
+from brain_otel.traces.local_trace import Request
 
 MAX_FIELDS = 200
 """Fields of a form, and cookies, that are read."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 import threading
 import time
 import weakref
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import sentry_sdk
 from sentry_sdk.scope import use_isolation_scope, use_scope
@@ -17,11 +18,7 @@ from sentry_sdk.session import Session
 
 from brain_otel.runtime.fast_paths import fast_paths_enabled
 from brain_otel.runtime.guard import guarded
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from brain_otel.traces.local_trace import LocalTrace
+from brain_otel.traces.local_trace import LocalTrace
 
 _EXTRAS_KEY = "sentry.scope"
 

@@ -9,17 +9,14 @@ attributes.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from opentelemetry.trace import SpanKind, StatusCode
+from opentelemetry.sdk.trace import Event, ReadableSpan
+from opentelemetry.trace import Link, SpanKind, StatusCode
 from sentry_sdk.consts import SPANSTATUS
 from sentry_sdk.tracing import get_span_status_from_http_code
 
 from brain_otel.traces.conventions import BREADCRUMB_EVENT, db_system, first, http_method
-
-if TYPE_CHECKING:
-    from opentelemetry.sdk.trace import Event, ReadableSpan
-    from opentelemetry.trace import Link
 
 _STATUSES = frozenset(value for name, value in vars(SPANSTATUS).items() if name.isupper())
 

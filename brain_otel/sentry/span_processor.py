@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
 import sentry_sdk
+from opentelemetry.sdk.trace import ReadableSpan, Span
 from opentelemetry.trace import SpanKind
 from sentry_sdk.integrations.opentelemetry import SentrySpanProcessor as UpstreamProcessor
 
@@ -24,13 +25,11 @@ from brain_otel.sentry.spans import SpanCache
 from brain_otel.sentry.transaction import create_transaction
 from brain_otel.traces.collector import CollectedTrace, span_count
 from brain_otel.traces.conventions import raw_attributes
+from brain_otel.traces.local_trace import LocalTrace
 from brain_otel.traces.queued_collector import QueuedCollector
 
 if TYPE_CHECKING:
-    from opentelemetry.sdk.trace import ReadableSpan, Span
-
     from brain_otel.sentry.fast_transactions import FastPath
-    from brain_otel.traces.local_trace import LocalTrace
 
 
 class SentrySpanProcessor(QueuedCollector[CollectedTrace], UpstreamProcessor):  # type: ignore[misc]  # upstream says ReadableSpan where the SDK gives Span

@@ -8,23 +8,19 @@ building it. See https://develop.sentry.dev/sdk/event-payloads/span/.
 from __future__ import annotations
 
 import json
+from collections.abc import Hashable, Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from brain_otel.privacy import policy
+from opentelemetry.sdk.trace import ReadableSpan
+
+from brain_otel.privacy import Policy, policy
 from brain_otel.privacy.spans import MaskedSpan
 from brain_otel.runtime.fast_paths import fast_paths_enabled
 from brain_otel.sentry import span_fields
 from brain_otel.traces import conventions
 from brain_otel.traces.conventions import has_events_or_links, raw_attributes
-
-if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterator
-
-    from opentelemetry.sdk.trace import ReadableSpan
-
-    from brain_otel.privacy import Policy
 
 MAX_CACHED = 512
 """Cached spans; the oldest is evicted beyond it."""

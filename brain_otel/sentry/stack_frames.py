@@ -11,25 +11,20 @@ serialized here. sentry-sdk also reads the source file of each frame for each er
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import sentry_sdk.serializer
 import sentry_sdk.utils
 
-from brain_otel.events.exception_tree import MAX_EXCEPTIONS, exceptions_in
+from brain_otel.events.exception_tree import MAX_EXCEPTIONS, Node, exceptions_in
 from brain_otel.runtime.fast_paths import fast_paths_enabled
 from brain_otel.runtime.guard import guarded
-from brain_otel.runtime.patch import replace
+from brain_otel.runtime.patch import Patch, replace
 from brain_otel.runtime.quiet import one_budget, quiet
 from brain_otel.runtime.safe_repr import safe_repr, variables
 from brain_otel.sentry.before_send import hides_variables
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from brain_otel.events.exception_tree import Node
-    from brain_otel.runtime.patch import Patch
 
 MAX_PLACES = 512
 """Places in source files whose lines are cached."""

@@ -6,7 +6,9 @@ contexts of the request are added from its scope when the event is captured.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
+
+from opentelemetry.sdk.trace import ReadableSpan
 
 from brain_otel.privacy import policy
 from brain_otel.privacy.spans import MaskedSpan
@@ -14,11 +16,7 @@ from brain_otel.sentry import span_fields
 from brain_otel.sentry.breadcrumbs import merged
 from brain_otel.sentry.spans import MICRO, SpanCache, SpanPayload, breadcrumbs_in, ids_of, microseconds
 from brain_otel.traces import conventions
-
-if TYPE_CHECKING:
-    from opentelemetry.sdk.trace import ReadableSpan
-
-    from brain_otel.traces.collector import CollectedTrace
+from brain_otel.traces.collector import CollectedTrace
 
 
 class Transaction(NamedTuple):

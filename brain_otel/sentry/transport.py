@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
 from sentry_sdk.envelope import Envelope, Item, PayloadRef
 from sentry_sdk.transport import Transport
@@ -15,9 +16,6 @@ from brain_otel.delivery.record import Record
 from brain_otel.delivery.spool.discarded import quantities
 from brain_otel.delivery.spool.shipper_process import open_spool, release_supervisor
 from brain_otel.sentry.dsn import create_target
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 REPORT_INTERVAL = 30.0
 """Seconds between two client reports, which tell Sentry what was discarded."""

@@ -13,19 +13,15 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING
 
-from opentelemetry.sdk.trace import SpanProcessor
+from opentelemetry.context import Context
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.trace import SpanKind
 
 from brain_otel.runtime.fork import reset_in_child
 from brain_otel.runtime.guard import caught, guarded
 from brain_otel.traces import local_trace
 from brain_otel.traces.local_trace import LocalTrace
-
-if TYPE_CHECKING:
-    from opentelemetry.context import Context
-    from opentelemetry.sdk.trace import ReadableSpan, Span
 
 MAX_SPANS_PER_TRACE = 1_000
 """Spans kept per local trace; Sentry accepts no more in a transaction."""

@@ -8,24 +8,19 @@ console uses them too.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from opentelemetry.attributes import BoundedAttributes
+from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace import Span as SdkSpan
 from opentelemetry.trace import SpanKind
 
-from brain_otel.traces.local_trace import Name
+from brain_otel.traces.local_trace import LocalTrace, Name
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from opentelemetry.sdk.trace import ReadableSpan
-
-    from brain_otel.traces.local_trace import LocalTrace
-
-    Attributes = Mapping[str, Any]
+Attributes = Mapping[str, Any]
 
 
 OP_ATTRIBUTE = "sentry.op"

@@ -13,19 +13,16 @@ recorded, so that an error there is linked.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar, Token
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace as otel_trace
+from opentelemetry.context import Context
+from opentelemetry.trace import Span, SpanContext
 
 from brain_otel.runtime.context import restore
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from opentelemetry.context import Context
-    from opentelemetry.trace import Span, SpanContext
 
 _KEY = otel_context.create_key("brain_otel.traces.local_trace")
 _variable: ContextVar[LocalTrace | None] = ContextVar("brain_otel.traces.local_trace", default=None)

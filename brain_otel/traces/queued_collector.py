@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Generic, TypeVar
+from collections.abc import Callable
+from typing import Generic, TypeVar
 
 from brain_otel.runtime.work_queue import WorkQueue
 from brain_otel.traces import collector as collection
 from brain_otel.traces.collector import LocalTraceCollector
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 T = TypeVar("T")
 

@@ -1,14 +1,12 @@
 """``distribution.brain_otel.propagation``: whose trace headers are continued, and which hosts get ours."""
 
+from collections.abc import Callable
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from brain_otel.configuration.sections.sentry import Secret
 from brain_otel.configuration.values import BadValueError, list_of, read_fields, read_item, text
 from brain_otel.runtime.lazy_regex import expression
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 _HEADER_NAME = expression(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _TARGET = expression(

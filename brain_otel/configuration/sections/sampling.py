@@ -2,12 +2,10 @@
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
+from brain_otel.configuration.options import Options
 from brain_otel.configuration.values import MAX_NUMBER, BadValueError, list_of, mapping_of, number, read_fields
-
-if TYPE_CHECKING:
-    from brain_otel.configuration.options import Options
 
 _RATE = number(0, 1)
 _SECONDS = number(above=0, unit="seconds")

@@ -5,26 +5,21 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import Any, TextIO
 
+from brain_otel.configuration.options import Options
+from brain_otel.configuration.settings import Settings
 from brain_otel.destinations.console.layout import Layout, Line, as_text
 from brain_otel.destinations.console.text import clean
 from brain_otel.destinations.console.tree import FinishedTrace, ReportedEvent, render
 from brain_otel.destinations.destination import Destination
-from brain_otel.events.listeners import EventListener
+from brain_otel.events.listeners import EventListener, Failure, Message
 from brain_otel.runtime.guard import guarded
 from brain_otel.traces import local_trace
 from brain_otel.traces.collector import CollectedTrace, span_count
+from brain_otel.traces.local_trace import LocalTrace
 from brain_otel.traces.queued_collector import QueuedCollector
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from typing import TextIO
-
-    from brain_otel.configuration.options import Options
-    from brain_otel.configuration.settings import Settings
-    from brain_otel.events.listeners import Failure, Message
-    from brain_otel.traces.local_trace import LocalTrace
 
 MAX_REPORTED = 50
 """Errors and messages in the tree of one local trace; more of them are printed at once, outside of the tree."""

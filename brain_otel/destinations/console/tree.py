@@ -7,9 +7,14 @@ one process. Pure functions.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
+from opentelemetry.sdk.trace import Event, ReadableSpan
+from opentelemetry.trace import SpanContext
+
+from brain_otel.destinations.console.layout import Layout, Line, Segment
 from brain_otel.destinations.console.text import (
     clean,
     description,
@@ -21,15 +26,7 @@ from brain_otel.destinations.console.text import (
 )
 from brain_otel.privacy import policy
 from brain_otel.privacy.spans import MaskedSpan
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from opentelemetry.sdk.trace import Event, ReadableSpan
-    from opentelemetry.trace import SpanContext
-
-    from brain_otel.destinations.console.layout import Layout, Line, Segment
-    from brain_otel.traces.collector import CollectedTrace
+from brain_otel.traces.collector import CollectedTrace
 
 _Item: TypeAlias = "_Node | ReportedEvent | Event"
 

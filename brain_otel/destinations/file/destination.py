@@ -8,28 +8,23 @@ collector's ``otlpjsonfile`` receiver reads such files. Several processes may wr
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from opentelemetry.sdk._logs import ReadableLogRecord
 from opentelemetry.sdk._logs.export import LogRecordExporter, LogRecordExportResult
-from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult
+from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult, MetricsData
+from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
+from brain_otel.configuration.options import Options
+from brain_otel.configuration.settings import Settings
 from brain_otel.destinations.batching import batch_options, create_batched
+from brain_otel.destinations.destination import Destination
 from brain_otel.destinations.file.rotating_file import RotatingFile
 from brain_otel.runtime.guard import guarded
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from opentelemetry.sdk._logs import ReadableLogRecord
-    from opentelemetry.sdk.metrics.export import MetricsData
-    from opentelemetry.sdk.trace import ReadableSpan
-
-    from brain_otel.configuration.options import Options
-    from brain_otel.configuration.settings import Settings
-    from brain_otel.destinations.destination import Destination
 
 SIGNALS = ("traces", "logs", "metrics")
 

@@ -7,7 +7,6 @@ import os
 import threading
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 try:
     import fcntl
@@ -16,11 +15,10 @@ except ImportError:
 else:
     _LOCKS = True
 
-from brain_otel.runtime.fork import reset_in_child
+from collections.abc import Iterator
+from pathlib import Path
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+from brain_otel.runtime.fork import reset_in_child
 
 LOCK_TIMEOUT = 5.0
 """Seconds to wait for another process that writes to the same file; a stopped one would hold the lock forever."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import re
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -16,17 +17,14 @@ from urllib.parse import urlsplit
 from opentelemetry.util.re import parse_env_headers
 
 from brain_otel.configuration.error import ConfigurationError
+from brain_otel.configuration.options import Options
+from brain_otel.configuration.settings import Settings
 from brain_otel.destinations.batching import batch_options, create_batched
-from brain_otel.destinations.destination import UnsupportedReleaseError
+from brain_otel.destinations.destination import Destination, UnsupportedReleaseError
 from brain_otel.destinations.probe import RETRY_TIME, send_probe
 from brain_otel.privacy import masked_url
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from brain_otel.configuration.options import Options
-    from brain_otel.configuration.settings import Settings
-    from brain_otel.destinations.destination import Destination
     from brain_otel.destinations.otlp.session import Session
 
 SIGNALS = ("traces", "logs", "metrics")

@@ -5,24 +5,21 @@ from __future__ import annotations
 import logging
 import os
 import threading
+from collections.abc import Mapping
 from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import requests
 from requests.utils import DEFAULT_CA_BUNDLE_PATH, get_environ_proxies, select_proxy
 
+from brain_otel.configuration.options import Signal
+from brain_otel.configuration.settings import DeliverySettings
 from brain_otel.delivery.record import Record
 from brain_otel.delivery.spool.shipper_process import acquire_supervisor, open_spool, release_supervisor
+from brain_otel.delivery.spool.writer import Spool
 from brain_otel.delivery.target import Target
 from brain_otel.destinations.otlp.session import Session
 from brain_otel.runtime.fork import reset_in_child
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from brain_otel.configuration.options import Signal
-    from brain_otel.configuration.settings import DeliverySettings
-    from brain_otel.delivery.spool.writer import Spool
 
 logger = logging.getLogger(__name__)
 

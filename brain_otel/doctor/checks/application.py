@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
-from brain_otel.doctor.finding import Finding
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from brain_otel.doctor.effective_configuration import EffectiveConfiguration
-    from brain_otel.doctor.finding import Level
-    from brain_otel.doctor.inspection_report import Apps, Call, InspectionReport, Setup
+from brain_otel.doctor.effective_configuration import EffectiveConfiguration
+from brain_otel.doctor.finding import Finding, Level
+from brain_otel.doctor.inspection_report import Apps, Call, InspectionReport, Setup
 
 _DUPLICATES: dict[str, tuple[Level, str]] = {
     "FastAPIInstrumentor": ("fault", "fastapi"),

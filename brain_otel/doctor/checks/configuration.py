@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 from brain_otel.doctor.checks.application import check_import
-from brain_otel.doctor.effective_configuration import FAST_PATHS_NOTICE
+from brain_otel.doctor.effective_configuration import FAST_PATHS_NOTICE, EffectiveConfiguration
 from brain_otel.doctor.finding import Finding
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from brain_otel.doctor.effective_configuration import EffectiveConfiguration
-    from brain_otel.doctor.inspection_report import InspectionReport
+from brain_otel.doctor.inspection_report import InspectionReport
 
 
 def check_configuration(effective: EffectiveConfiguration) -> Iterator[Finding]:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
 
 from brain_otel.doctor.finding import Finding
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
 
 OPT_IN = "OTEL_SEMCONV_STABILITY_OPT_IN"
 """The variable that chooses; ``setup()`` sets it to ``http,database`` unless the user has set it."""

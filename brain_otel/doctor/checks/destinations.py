@@ -5,22 +5,17 @@ from __future__ import annotations
 import re
 import threading
 import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from brain_otel.configuration.destination_registry import load_module
+from brain_otel.configuration.settings import Settings
 from brain_otel.delivery import DeliveryError
-from brain_otel.doctor.finding import Finding
+from brain_otel.doctor.effective_configuration import EffectiveConfiguration, Target
+from brain_otel.doctor.finding import Finding, Level
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from brain_otel.configuration.settings import Settings
-    from brain_otel.doctor.effective_configuration import EffectiveConfiguration, Target
-    from brain_otel.doctor.finding import Level
-
-    Result = str | Exception | None
+Result = str | Exception | None
 
 GRACE = 2.0
 """Seconds that a probe may exceed its timeout, to close what it opened."""

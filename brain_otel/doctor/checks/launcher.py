@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING
 
 from brain_otel.doctor.finding import Finding
 from brain_otel.launcher import HOW_TO_CHOOSE
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
 
 _VARIABLES = {"distro": "OTEL_PYTHON_DISTRO", "configurator": "OTEL_PYTHON_CONFIGURATOR"}
 

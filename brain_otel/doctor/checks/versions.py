@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, distribution, version
-from typing import TYPE_CHECKING
 
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from brain_otel.doctor.finding import Finding
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 OURS = "brain-otel"
 

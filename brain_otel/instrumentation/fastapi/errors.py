@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from fastapi.exceptions import RequestValidationError, WebSocketRequestValidationError
 from starlette.exceptions import HTTPException, WebSocketException
@@ -22,9 +23,6 @@ from brain_otel.events.failures import find_record, record_ignored
 from brain_otel.events.report import report_exception
 from brain_otel.runtime.guard import guarded
 from brain_otel.sampling.context import is_suppressed
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
 
 _MECHANISM = "fastapi"
 

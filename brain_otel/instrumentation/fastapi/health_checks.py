@@ -6,18 +6,15 @@ costs one look at its path. An exception that leaves the app is reported all the
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable
 from weakref import WeakKeyDictionary
+
+from fastapi import FastAPI
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from brain_otel.instrumentation.fastapi.native import NATIVE_KEY
 from brain_otel.runtime.guard import guarded
 from brain_otel.sampling.context import suppressed
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from fastapi import FastAPI
-    from starlette.types import ASGIApp, Receive, Scope, Send
 
 _EXCLUDED_KEY = "brain_otel.excluded"
 """Marks the ASGI scope of a request that is not traced."""

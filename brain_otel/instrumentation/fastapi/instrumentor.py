@@ -17,8 +17,10 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+from collections.abc import Awaitable, Callable
+from contextvars import Token
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, cast
+from typing import cast
 from weakref import WeakSet
 
 from fastapi import FastAPI
@@ -26,7 +28,10 @@ from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 from opentelemetry.instrumentation import fastapi as contrib
 from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
+from opentelemetry.trace import Span
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from brain_otel.configuration.settings import InstrumentationSettings
 from brain_otel.events.listeners import local_trace_entered
 from brain_otel.instrumentation.exception_recording import original_exception
 from brain_otel.instrumentation.fastapi.errors import observed_handlers, report_unhandled
@@ -40,15 +45,6 @@ from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.patch import Patch, Patches
 from brain_otel.sampling.context import is_suppressed
 from brain_otel.traces import local_trace
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-    from contextvars import Token
-
-    from opentelemetry.trace import Span
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
-    from brain_otel.configuration.settings import InstrumentationSettings
 
 logger = logging.getLogger(__name__)
 

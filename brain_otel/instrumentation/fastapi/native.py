@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 from opentelemetry import trace as otel_trace
+from opentelemetry.trace import Span
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from brain_otel.runtime.guard import guarded
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from opentelemetry.trace import Span
-    from starlette.types import ASGIApp, Receive, Scope, Send
 
 NATIVE_KEY = "fastapi.telemetry"
 """In the ASGI scope, FastAPI's telemetry of the request; if the key is present, even with None, FastAPI adds none."""

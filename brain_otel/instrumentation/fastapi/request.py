@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from fastapi import FastAPI
 from opentelemetry.instrumentation import fastapi as contrib
+from opentelemetry.trace import Span
 from opentelemetry.util.http import sanitize_method
 from starlette.routing import Route
+from starlette.types import Message, Receive, Scope
 
 from brain_otel.instrumentation.fast_span import set_new_attribute
 from brain_otel.runtime.guard import guarded
 from brain_otel.traces.local_trace import LocalTrace, Name, Request
-
-if TYPE_CHECKING:
-    from fastapi import FastAPI
-    from opentelemetry.trace import Span
-    from starlette.types import Message, Receive, Scope
 
 SCOPE_KEY = "brain_otel.request"
 """In the ASGI scope, the :class:`RequestInProgress`."""

@@ -9,7 +9,7 @@ metrics, captured headers, the old semantic conventions, WebSockets, and request
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from opentelemetry import context as otel_context
 from opentelemetry import metrics
@@ -25,11 +25,12 @@ from opentelemetry.instrumentation.asgi import (
 from opentelemetry.instrumentation.propagators import get_global_response_propagator
 from opentelemetry.propagate import get_global_textmap
 from opentelemetry.propagators.composite import CompositePropagator
-from opentelemetry.propagators.textmap import Getter
+from opentelemetry.propagators.textmap import Getter, TextMapPropagator
 from opentelemetry.sdk.metrics import Meter, MeterProvider
 from opentelemetry.sdk.trace.sampling import Decision
-from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, TraceFlags
+from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, TraceFlags
 from opentelemetry.util.http import detect_synthetic_user_agent
+from starlette.types import Message, Receive, Scope, Send
 
 from brain_otel.events.report import record_error
 from brain_otel.instrumentation.fast_span import set_new_attribute, start_decided_span
@@ -39,18 +40,12 @@ from brain_otel.instrumentation.span_scope import is_http_enabled
 from brain_otel.runtime.context import restore
 from brain_otel.runtime.guard import caught, guarded
 from brain_otel.sampling.context import DecidedIds, decided_as
+from brain_otel.sampling.decision import SamplingDecision
 from brain_otel.sampling.head import HeadSampler
 from brain_otel.traces import local_trace
 
-if TYPE_CHECKING:
-    from opentelemetry.propagators.textmap import TextMapPropagator
-    from opentelemetry.trace import Span
-    from starlette.types import Message, Receive, Scope, Send
-
-    from brain_otel.sampling.decision import SamplingDecision
-
-    Opened = tuple[Span, Context, Context]
-    """The span, the context that holds it and the one before."""
+Opened = tuple[Span, Context, Context]
+"""The span, the context that holds it and the one before."""
 
 _HEADERS_OF = {
     "opentelemetry.trace.propagation.tracecontext": ("traceparent",),

@@ -8,28 +8,23 @@ each attribute. In a request that is not recorded, only the trace headers are wr
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
+import httpx
 from opentelemetry import context as otel_context
+from opentelemetry.context import Context
 from opentelemetry.instrumentation._semconv import _StabilityMode
 from opentelemetry.metrics import _internal as _metrics
 from opentelemetry.propagate import inject
 from opentelemetry.sdk.metrics import Histogram, MeterProvider
-from opentelemetry.trace import SpanKind, StatusCode
+from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer
 from opentelemetry.util.http import redact_url, sanitize_method
 
 from brain_otel.instrumentation.fast_span import set_new_attribute, start_fast_span
 from brain_otel.instrumentation.span_scope import current, is_excluded_call, is_http_enabled
 from brain_otel.runtime.guard import caught, guarded
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    import httpx
-    from opentelemetry.context import Context
-    from opentelemetry.trace import Span, Tracer
-
-    from brain_otel.runtime.patch import Patch, Patches
+from brain_otel.runtime.patch import Patch, Patches
 
 _SLOW_OPTIONS = (
     "request_hook",

@@ -7,7 +7,8 @@ into the same metric, if the configuration has a ``meter_provider``.
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import httpx
 from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
@@ -17,16 +18,12 @@ from opentelemetry.semconv.attributes import error_attributes, http_attributes, 
 from opentelemetry.semconv.metrics.http_metrics import HTTP_CLIENT_REQUEST_DURATION
 from opentelemetry.util.http import get_excluded_urls, sanitize_method
 
+from brain_otel.configuration.settings import InstrumentationSettings
 from brain_otel.instrumentation.metrics import Durations, create_durations
 from brain_otel.instrumentation.propagation import TrustingPropagator
 from brain_otel.runtime.fast_paths import fast_paths_enabled
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.patch import Patch, Patches
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from brain_otel.configuration.settings import InstrumentationSettings
 
 _SCOPE = "brain_otel.instrumentation.httpx.instrumentor"
 

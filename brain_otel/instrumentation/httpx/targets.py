@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any
+import re
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import httpx
 from opentelemetry.propagate import get_global_textmap
 
-from brain_otel.configuration.sections.propagation import DEFAULT_PORTS
+from brain_otel.configuration.sections.propagation import DEFAULT_PORTS, Target
 from brain_otel.instrumentation.propagation import writes_headers
 from brain_otel.runtime.guard import guarded
+from brain_otel.runtime.patch import Patch, Patches
 from brain_otel.sampling.rules import pattern
-
-if TYPE_CHECKING:
-    import re
-    from collections.abc import Callable, Iterable
-
-    from brain_otel.configuration.sections.propagation import Target
-    from brain_otel.runtime.patch import Patch, Patches
 
 _ORIGINALS = "brain_otel.original_headers"
 """Key in the extensions of a request: the trace headers that the application has given it.

@@ -8,12 +8,14 @@ the old semantic conventions.
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import opentelemetry.instrumentation.redis as _package
 import opentelemetry.instrumentation.redis.util as contrib_util
 from opentelemetry import context as otel_context
+from opentelemetry.context import Context
 from opentelemetry.instrumentation._semconv import _get_semconv_opt_in_modes, _StabilityMode
 from opentelemetry.instrumentation._semconv import _OpenTelemetryStabilitySignalType as _SignalType
 from opentelemetry.trace import SpanKind
@@ -21,13 +23,7 @@ from opentelemetry.trace import SpanKind
 from brain_otel.instrumentation.fast_span import start_fast_span
 from brain_otel.instrumentation.span_scope import current, is_enabled, is_excluded_call
 from brain_otel.runtime.guard import caught, guarded
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from opentelemetry.context import Context
-
-    from brain_otel.runtime.patch import Patch, Patches
+from brain_otel.runtime.patch import Patch, Patches
 
 _contrib: Any = _package
 """Its functions, looked up where contrib looks them up; it exports none of them."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import opentelemetry.instrumentation.redis as contrib
 import opentelemetry.instrumentation.redis.util as contrib_util
@@ -19,16 +20,12 @@ import redis.cluster
 from opentelemetry.instrumentation.redis import RedisInstrumentor
 from opentelemetry.semconv.attributes import db_attributes, server_attributes
 
+from brain_otel.configuration.settings import InstrumentationSettings
 from brain_otel.instrumentation.metrics import Durations, create_durations, operation_name
 from brain_otel.privacy.statements import command_name, redis_without_values
 from brain_otel.runtime.fast_paths import fast_paths_enabled
 from brain_otel.runtime.guard import caught, guarded
 from brain_otel.runtime.patch import Patch, Patches
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from brain_otel.configuration.settings import InstrumentationSettings
 
 _SCOPE = "brain_otel.instrumentation.redis.instrumentor"
 

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import functools
 import logging
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
 import wrapt
@@ -24,22 +25,16 @@ from opentelemetry.instrumentation.utils import unwrap
 from opentelemetry.semconv.attributes import db_attributes, server_attributes
 from opentelemetry.semconv.metrics import MetricInstruments
 from sqlalchemy import event
-from sqlalchemy.engine import Engine
+from sqlalchemy.engine import Connection, Engine, ExceptionContext
 from sqlalchemy.engine.base import OptionEngine
 
+from brain_otel.configuration.settings import InstrumentationSettings
 from brain_otel.events.report import status_of
 from brain_otel.instrumentation.fast_span import set_new_attribute
 from brain_otel.instrumentation.metrics import Durations, create_durations, operation_name
 from brain_otel.runtime.fast_paths import fast_paths_enabled
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.patch import Patch, Patches
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from sqlalchemy.engine import Connection, ExceptionContext
-
-    from brain_otel.configuration.settings import InstrumentationSettings
 
 logger = logging.getLogger(__name__)
 

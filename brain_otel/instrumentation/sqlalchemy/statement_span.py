@@ -7,7 +7,8 @@ current for a moment. It counts the connections in use even if nobody reads the 
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from opentelemetry import context as otel_context
@@ -21,11 +22,7 @@ from opentelemetry.trace import SpanKind
 from brain_otel.instrumentation.fast_span import start_fast_span
 from brain_otel.instrumentation.span_scope import is_enabled, is_excluded_call
 from brain_otel.runtime.guard import caught
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from brain_otel.runtime.patch import Patch, Patches
+from brain_otel.runtime.patch import Patch, Patches
 
 _MAX_CACHED = 4_096
 """Characters; the name of a longer statement is not cached, since it may hold megabytes of values."""
