@@ -100,7 +100,7 @@ class Options:
 
     def failure(self, error: Exception, allowed: str) -> ConfigurationError:
         """The error to raise if the destination cannot be created with its options."""
-        return ConfigurationError(f"{self.place} cannot be made ({reason(error)}); allowed: {allowed}")
+        return ConfigurationError(f"{self.place} cannot be created ({reason(error)}); allowed: {allowed}")
 
     def reject_others(self) -> None:
         """Reject options that the destination has not read.

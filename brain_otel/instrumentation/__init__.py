@@ -98,7 +98,7 @@ def _is_wanted(library: str) -> bool:
 
 
 def _install(library: str) -> None:
-    # Whoever imports contrib's module imports the library first, and that import brought us here.
+    # Code that imports contrib's module imports the library first, and that import has called this function.
     if _is_being_imported(_CONTRIB + library):
         _registry.awaiting_contrib.add(library)
     else:

@@ -39,7 +39,7 @@ writes_headers: ContextVar[bool] = ContextVar("brain_otel.propagation.writes", d
 class TrustingPropagator(TextMapPropagator):
     """Reads the headers of trusted callers as ``inner`` does; those of others become the link of a new trace.
 
-    ASGI requests are judged, whoever reads their headers. The application decides about whatever else it reads.
+    ASGI requests are judged, regardless of the code that reads their headers. Other carriers are not.
     """
 
     def __init__(self, inner: TextMapPropagator, settings: PropagationSettings) -> None:

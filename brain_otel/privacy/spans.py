@@ -40,8 +40,8 @@ class MaskedSpan(ReadableSpan):
     first read, so on the thread that exports and not on the request's. A part that cannot be masked is left out.
 
     Every public property is overridden here, and the SDK's private attributes never hold the original's values:
-    whoever reads one, as the SDK's own ``to_json`` does, gets it from a span that is built of the masked parts by the
-    public constructor. So a private attribute that upstream adds or renames cannot bypass the mask.
+    code that reads one, as the SDK's own ``to_json`` does, gets it from a span that is built of the masked parts by
+    the public constructor. So a private attribute that upstream adds or renames cannot bypass the mask.
 
     Raises:
         Exception: ``span`` has a name or status that cannot be masked.

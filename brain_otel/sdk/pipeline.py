@@ -117,7 +117,7 @@ def _create(options: Options, settings: Settings) -> IsolatedDestination | None:
         raise
     except Exception as error:
         raise ConfigurationError(
-            f"{options.place} cannot be made ({type(error).__name__}: {reason(error)}); "
+            f"{options.place} cannot be created ({type(error).__name__}: {reason(error)}); "
             "allowed: a destination whose module has create_destination(options, settings) -> Destination or None"
         ) from error
 

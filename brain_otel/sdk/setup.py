@@ -77,7 +77,7 @@ def configure_opentelemetry(settings: Settings, destinations: tuple[IsolatedDest
         (configure_simple_form if settings.simple_form else _configure_any_form)(document)
     except Exception as error:
         raise ConfigurationError(
-            f"{settings.source}: {_failed_block(error)} cannot be made ({reason(error)}); "
+            f"{settings.source}: {_failed_block(error)} cannot be created ({reason(error)}); "
             "allowed: what OpenTelemetry's SDK and the installed plugins can make"
         ) from None
     provider = otel_trace.get_tracer_provider()

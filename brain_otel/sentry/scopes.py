@@ -75,7 +75,7 @@ class RequestScope(sentry_sdk.Scope):
                 _set(self, "_forked_from", None)
 
     def __copy__(self) -> sentry_sdk.Scope:
-        """A plain scope: whoever forks this one is about to use it."""
+        """A plain scope: the code that forks this one is about to use it."""
         made: sentry_sdk.Scope = object.__new__(sentry_sdk.Scope)
         for field, value in _fields(super().__copy__()):
             setattr(made, field, value)

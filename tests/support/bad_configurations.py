@@ -108,7 +108,7 @@ bad("attribute without a name", "resource: {attributes: [{value: x}]}",
 bad("attribute's type", "resource: {attributes: [{name: a, value: x, type: text}]}",
     "{file}: resource.attributes.0.type is 'text'", "string, ")
 bad("attribute not of its type", "resource: {attributes: [{name: a, value: x, type: int}]}",
-    "{file}: resource cannot be made (invalid literal for int()", "OpenTelemetry's SDK")
+    "{file}: resource cannot be created (invalid literal for int()", "OpenTelemetry's SDK")
 bad("attribute is a mapping", "resource: {attributes: [{name: a, value: {b: c}}]}",
     "{file}: resource.attributes.0.value is a mapping with b", "text or a number or true or false")
 bad("disabled", "disabled: 1", "{file}: disabled is 1", "true or false")
@@ -148,13 +148,13 @@ bad("ratio not a number",
 bad("number that is not finite", "resource: {attributes: [{name: a, value: .nan}]}",
     "{file}: resource.attributes.0.value is nan", "a finite number")
 bad("unknown sampler", "tracer_provider: {processors: [{memory: }], sampler: {some_times: {}}}",
-    "{file}: tracer_provider cannot be made (", "OpenTelemetry's SDK")
+    "{file}: tracer_provider cannot be created (", "OpenTelemetry's SDK")
 bad("unknown propagator", "propagator: {composite: [{tracecontxt: }]}",
-    "{file}: propagator cannot be made (Plugin 'tracecontxt' not found", "OpenTelemetry's SDK")
+    "{file}: propagator cannot be created (Plugin 'tracecontxt' not found", "OpenTelemetry's SDK")
 bad("unknown propagator in a list", "propagator: {composite_list: 'tracecontext,bagage'}",
-    "{file}: propagator cannot be made (Plugin 'bagage' not found", "OpenTelemetry's SDK")
+    "{file}: propagator cannot be created (Plugin 'bagage' not found", "OpenTelemetry's SDK")
 bad("unknown detector", "resource: {detection/development: {detectors: [{clowd: }]}}",
-    "{file}: resource cannot be made (Plugin 'clowd' not found", "OpenTelemetry's SDK")
+    "{file}: resource cannot be created (Plugin 'clowd' not found", "OpenTelemetry's SDK")
 bad("interval below nothing", metrics("{console: }", "interval: -1, "),
     "{file}: meter_provider.readers.0.periodic.interval is -1", "a whole number from 0 on")
 bad("interval of nothing", metrics("{console: }", "interval: 0, "),
@@ -236,21 +236,21 @@ bad("file backups", spans("{file: {path: spans, backups: 1.5}}"), f"{P0}.file.ba
     "a whole number from 0")
 bad("sentry option", spans("{sentry: {sample_rte: 1}}"), f"{P0}.sentry.sample_rte is 1", "an option of sentry_sdk")
 bad("sentry option's value", f"{spans('{sentry: {integrations: 7}}')}\n{ours(f'dsn: {DSN!r}')}",
-    f"{P0}.sentry cannot be made (", "sentry_sdk.init()", secret=KEY)
+    f"{P0}.sentry cannot be created (", "sentry_sdk.init()", secret=KEY)
 bad("batch without exporter", spans("{batch: {}}"), f"{P0}.batch is an empty mapping", "missing: exporter")
 bad("batch with unknown exporter", spans("{batch: {exporter: {zipkin: {}}}}"),
-    f"{P0}.batch cannot be made (Plugin 'zipkin' not found", "otlp_http, otlp_grpc, console")
+    f"{P0}.batch cannot be created (Plugin 'zipkin' not found", "otlp_http, otlp_grpc, console")
 bad("simple with unknown exporter for logs", logs("{simple: {exporter: {zipkin: {}}}}"),
-    "{file}: logger_provider.processors.0.simple cannot be made (Plugin 'zipkin'", "otlp_http, otlp_grpc, console")
+    "{file}: logger_provider.processors.0.simple cannot be created (Plugin 'zipkin'", "otlp_http, otlp_grpc, console")
 bad("otlp_grpc compression", spans("{batch: {exporter: {otlp_grpc: {compression: zip}}}}"),
-    f"{P0}.batch cannot be made (Unsupported compression value 'zip'", "otlp_http, otlp_grpc")
+    f"{P0}.batch cannot be created (Unsupported compression value 'zip'", "otlp_http, otlp_grpc")
 bad("batch above its queue", spans("{batch: {max_queue_size: 5, max_export_batch_size: 6, exporter: {console: }}}"),
-    f"{P0}.batch cannot be made (max_export_batch_size must be less", "what OpenTelemetry's batch processor takes")
+    f"{P0}.batch cannot be created (max_export_batch_size must be less", "what OpenTelemetry's batch processor takes")
 bad("batch without delay", spans("{batch: {schedule_delay: 0, exporter: {console: }}}"),
-    f"{P0}.batch cannot be made (schedule_delay_millis must be positive",
+    f"{P0}.batch cannot be created (schedule_delay_millis must be positive",
     "what OpenTelemetry's batch processor takes")
 bad("plugin of metrics in OpenTelemetry's", metrics("{otlp_grpc: {compression: zip}}"),
-    "{file}: meter_provider.readers.0.periodic.exporter.otlp_grpc cannot be made (Unsupported compression",
+    "{file}: meter_provider.readers.0.periodic.exporter.otlp_grpc cannot be created (Unsupported compression",
     "otlp_http, otlp_grpc, console")
 
 # Secrets, in the wrong and the right place

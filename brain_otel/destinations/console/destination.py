@@ -83,7 +83,7 @@ class ConsoleSpanProcessor(QueuedCollector[FinishedTrace]):
             self._reports_of(trace).tags[key] = value
 
     def leave(self, trace: LocalTrace) -> None:
-        """Close ``trace``, whose code has ended. An unrecorded trace has no tree, so its events are printed alone."""
+        """Close ``trace``, whose code has ended. Without spans there is no tree, so its events are printed alone."""
         self.close(trace)
         if self.collected(trace) is not None:
             return
@@ -106,7 +106,7 @@ class ConsoleListener(EventListener):
         self._processor = processor
 
     def on_trace_end(self, trace: LocalTrace, token: object) -> None:  # noqa: ARG002
-        """Print the events of an unrecorded local trace."""
+        """Print the events of a local trace that is not recorded."""
         self._processor.leave(trace)
 
     def on_exception(self, failure: Failure) -> None:

@@ -81,7 +81,7 @@ class SpoolingSession(Session):
         return response
 
     def wait(self, timeout: float) -> None:
-        """Wait up to ``timeout`` seconds until this process has sent its spool; another process may be the sender."""
+        """Wait up to ``timeout`` seconds until this process has sent its spool; another process may send it."""
         if self._spool is not None and self._supervisor.mode == "thread":
             self._supervisor.wait(self._spool.folder, timeout)
 
