@@ -1,8 +1,8 @@
 """The helpers that an application calls: errors, messages, users, tags, contexts and breadcrumbs.
 
 Each helper writes on OpenTelemetry's span (and log) *and* calls every destination that takes more than spans, so one
-call feeds Sentry, a collector and a terminal. Every helper works before ``setup()``, after ``shutdown()``, outside of
-a request, in a thread and in a task. It does what it can there, and never raises.
+call feeds Sentry, a collector and a terminal. Every helper can be called before ``setup()`` and after ``shutdown()``,
+where it sends nothing, and outside of a request, in a thread and in a task. It never raises.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ def capture_exception(error: BaseException | Any | None = None, **context: Any) 
     """Report a handled exception.
 
     Args:
-        error: The exception; None for the one being handled (``sys.exc_info()``). Any other object is reported
-            as a message.
-        **context: Facts about it: the context ``extra`` in Sentry, attributes of the log record.
+        error: The exception to report. Default: the one being handled (``sys.exc_info()``). Any other object is
+            reported as a message.
+        **context: Extra data: shown under ``extra`` in Sentry, and as attributes on the log record.
 
     Returns:
         The event id, the same in Sentry and on the log record. The id of the earlier event if this exception was
@@ -58,7 +58,7 @@ def capture_message(message: str, level: str = "info", **context: Any) -> str | 
     Args:
         message: The text.
         level: ``debug``, ``info``, ``warning``, ``error`` or ``fatal``; anything else counts as ``info``.
-        **context: Facts about it: the context ``extra`` in Sentry, attributes of the log record.
+        **context: Extra data: shown under ``extra`` in Sentry, and as attributes on the log record.
 
     Returns:
         The event id, the same in Sentry and on the log record.
@@ -115,8 +115,14 @@ def set_user_context(
     """Set the user of the current request; without arguments, remove it.
 
     In Sentry it is the user of this request's events and transaction. Elsewhere ``user.id``, ``user.email``,
-    ``user.name`` and ``user.<extra>`` are set on the local root, the current span and every later span of this
-    request.
+    ``user.name`` and ``user.<extra>`` are set on the request's root span, the current span and every later span of
+    this request.
+
+    Args:
+        user_id: The id in your application.
+        email: The e-mail address.
+        username: The name to log in with.
+        **extra: Other facts about the user.
     """
     with guarded("setting the user"):
         known = {"id": user_id, "email": email, "username": username, **extra}

@@ -62,7 +62,8 @@ def _add_demo(app: "typer.Typer") -> None:
     def demo(
         serve: Annotated[bool, typer.Option("--serve", help="Keep the services running until Ctrl-C.")] = False,
         port: Annotated[
-            int | None, typer.Option(help="The port of BRAiN Core. By default a free one.", min=1, max=65535)
+            int | None,
+            typer.Option(help="The port of the demo's main service. By default a free one.", min=1, max=65535),
         ] = None,
         width: Annotated[
             int | None, typer.Option(help="Columns of the output. By default the terminal's.", min=72, max=500)

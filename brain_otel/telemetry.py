@@ -196,7 +196,8 @@ def flush(timeout: float = 2.0) -> bool:
         timeout: Seconds for all destinations together.
 
     Returns:
-        Whether every destination sent everything, or wrote it to its spool; true if nothing is set up.
+        Whether every destination sent everything; true if nothing is set up. What is on disk for a shipper process
+        counts as sent.
     """
     return side_by_side([(f"flushing {each.name}", each.flush) for each in _state.destinations], timeout)
 
@@ -210,7 +211,7 @@ def shutdown(timeout: float = 2.0) -> bool:
         timeout: Seconds for all destinations together.
 
     Returns:
-        Whether every destination sent everything, or wrote it to its spool.
+        Whether every destination sent everything, as :func:`flush` counts it.
     """
     deadline = time.monotonic() + timeout
     with _state.lock:

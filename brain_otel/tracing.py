@@ -59,7 +59,13 @@ class Span(otel_trace.Span):
                 self._span.set_status(Status(StatusCode.ERROR))
 
     def set_status(self, status: Status | StatusCode | str, description: str | None = None) -> None:
-        """Set the status: OpenTelemetry's, or one of Sentry's words such as ``ok`` or ``not_found``."""
+        """Set the status.
+
+        Args:
+            status: OpenTelemetry's, or a word of Sentry's: ``ok`` means OK; any other, such as ``not_found``, means
+                ERROR with the word as its description.
+            description: The description of OpenTelemetry's status.
+        """
         with guarded("setting a span's status"):
             if isinstance(status, str):
                 words = status.lower()

@@ -127,7 +127,7 @@ def run(*, serve: bool = False, port: int | None = None, width: int | None = Non
 
     Args:
         serve: Keep the services running afterwards, and print each trace, until Ctrl-C.
-        port: The port of BRAiN Core. By default a free one.
+        port: The port of the demo's main service. By default a free one.
         width: Columns of the output. By default the terminal's.
         svg: A file in which to draw the output.
 

@@ -28,7 +28,7 @@ class ServiceError(Exception):
 
 @contextmanager
 def running_services(port: int | None) -> Iterator[int]:
-    """Run everything, and yield the port of BRAiN Core: ``port``, or a free one.
+    """Run everything, and yield the port of the main service: ``port``, or a free one.
 
     Raises:
         ServiceError: ``port`` cannot be used, or a service did not start.

@@ -126,7 +126,7 @@ def decision_for(trace_id: int) -> SamplingDecision | None:
 
 
 class DecidedIds(IdGenerator):
-    """The ids of another generator, except the trace id that :class:`decided_as` holds."""
+    """Wraps another id generator, and returns the trace id that :class:`decided_as` holds if there is one."""
 
     def __init__(self, inner: IdGenerator) -> None:
         self._inner = inner

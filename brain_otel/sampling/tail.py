@@ -1,8 +1,8 @@
 """The tail: keeps a local trace that ended in error or took too long, although the head excluded destinations.
 
-Such a trace is recorded, unsampled, and its spans are buffered here. As soon as there is a reason to keep it, its
-spans go to the excluded destinations, and later spans bypass the buffer. So a failing trace takes no room, and no
-other trace can evict it. A trace that ends without a reason is dropped.
+A trace that the head excludes from a destination is recorded all the same, and its spans are buffered here. As soon
+as there is a reason to keep it, its spans go to the excluded destinations, and later spans bypass the buffer. So a
+failing trace takes no room, and no other trace can evict it. A trace that ends without a reason is dropped.
 
 The buffer is bounded. Beyond a bound the tail evicts the oldest local trace, or the current one if it takes more than
 a quarter of the room; its spans are lost and counted. The tail still sees its end: if that is an error, or late, the

@@ -111,9 +111,9 @@ def prefer_stable_semantic_conventions() -> None:
 
 
 def create_metric_exporter(exporter: MetricExporter | int) -> MetricExporter:
-    """Return ``exporter``, or the one with this number.
+    """The entry point through which OpenTelemetry gets our metric exporters.
 
-    Upstream takes a metric exporter only from an entry point; this function is ours.
+    A number stands for an exporter in ``_exporters``, because a configuration file cannot hold the object.
     """
     return _exporters.get()[exporter] if isinstance(exporter, int) else exporter
 

@@ -229,7 +229,10 @@ def release_scope(trace: LocalTrace) -> None:
 
 
 def filled_scope_of(trace: LocalTrace) -> sentry_sdk.Scope | None:
-    """A scope with the data of ``trace``'s scope: what an untouched one would be forked from, which leaves it so."""
+    """The scope to read ``trace``'s data from: its own, or the one that it would be forked from.
+
+    Reading the latter does not fork it.
+    """
     scope = scope_of(trace)
     forked_from = scope._forked_from if isinstance(scope, RequestScope) else None
     return scope if forked_from is None else forked_from

@@ -16,8 +16,8 @@
             <name>.errors.v1.ack     the number of bytes that have been sent
             <name>.refused.v1        a record that the server rejected, and the reason
 
-The name of a segment holds when it was begun (by the clock, and by the seconds since which start of the machine), the
-id of its process, and a number. Files with other names belong to somebody else, or to another version: nothing here
+The name of a segment holds the time of its start by the clock, the id of the machine's boot and the uptime, the id of
+its process, and a number. Files with other names belong to somebody else, or to another version: nothing here
 touches them. ``losses.json`` and ``.refused.v1`` keep their names from before "discarded" and "rejected", because
 spools outlive an upgrade.
 """

@@ -177,7 +177,8 @@ def _command(patch: Patch) -> Callable[..., str]:
 def _span_name(has_search: bool, patch: Patch) -> Callable[..., str]:
     """Contrib uses the first argument, which may be a whole command with its values.
 
-    By the name it recognizes a search. Unless :func:`_search` replaces what it does then, the name hides the search.
+    Contrib recognizes a search by the name ``redis.search``, and then records the query. Where :func:`_search` could
+    not be patched in, another name is returned, so that it does not.
     """
 
     @functools.wraps(patch.original)
