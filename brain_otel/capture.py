@@ -18,7 +18,7 @@ from opentelemetry.trace import Span
 from brain_otel.events.attributes import attribute_value
 from brain_otel.events.error_rules import ASKED_FOR
 from brain_otel.events.listeners import Message, listeners
-from brain_otel.events.report import SEVERITIES, emit_log, record_error, report_exception
+from brain_otel.events.report import SEVERITIES, emit_log, report_exception
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.quiet import is_looking, one_budget
 from brain_otel.runtime.safe_repr import safe_repr
@@ -28,7 +28,7 @@ _LEVEL_NAMES = {"critical": "fatal", "warn": "warning"}
 
 
 def capture_exception(error: BaseException | Any | None = None, **context: Any) -> str | None:
-    """Report a handled exception.
+    """Report a handled exception. The current span gets an event; its status stays, for the operation may succeed.
 
     Args:
         error: The exception to report. Default: the one being handled (``sys.exc_info()``). Any other object is
@@ -45,7 +45,7 @@ def capture_exception(error: BaseException | Any | None = None, **context: Any) 
         found = error if error is not None else sys.exc_info()[1]
         if isinstance(found, BaseException):
             with guarded("recording an exception on its span"):
-                record_error(otel_trace.get_current_span(), found)
+                otel_trace.get_current_span().record_exception(found)  # handled, so the span's status stays
             return report_exception(found, handled=True, mechanism=ASKED_FOR, context=context)
         if found is not None:
             return capture_message(safe_repr(found, str), level="error", **context)
