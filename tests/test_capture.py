@@ -24,7 +24,7 @@ class Unprintable:
 
 
 def test_an_exception_is_an_event_a_span_event_and_a_log_record(telemetry: Telemetry) -> None:
-    """`capture_exception` sends an error event, records on the current span and emits a log record; no status changes."""
+    """`capture_exception` sends an error event, a span event and a log record, and changes no status."""
     with brain_otel.start_transaction("work"), brain_otel.start_span("step"):
         try:
             raise KeyError("k")
