@@ -51,6 +51,7 @@ WHOLE_SERVICE = {
     "service/test_environments.py",
     "service/test_garbage.py",
     "service/test_hostile.py",
+    "service/test_hostile_requests.py",
     "service/test_isolation.py",
     "service/test_linking.py",
     "service/test_neighbours.py",

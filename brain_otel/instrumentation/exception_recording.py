@@ -76,7 +76,8 @@ class UseSpan:
                     if set_status:
                         span.set_status(status_of(error))
         if end_on_exit:
-            span.end()
+            with guarded("ending a span"):
+                span.end()
 
     def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Decorate ``function``; a coroutine function's span lasts until the coroutine has finished."""
@@ -116,6 +117,6 @@ def _exit(patch: Patch) -> Callable[..., Any]:
                 raise
             with guarded("recording an exception on a span"):
                 self.set_status(status_of(error))
-            self.end()
+                self.end()
 
     return leave

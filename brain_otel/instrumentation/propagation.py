@@ -1,7 +1,7 @@
-"""Trust at the door: whose trace headers a request continues, and which hosts get ours.
+"""The global propagator: no header harms a request, and trust decides which headers are read and written.
 
-:class:`TrustingPropagator` wraps the global propagator if ``distribution.brain_otel.propagation`` restricts one of
-the two; otherwise nothing of this is installed.
+:class:`GuardedPropagator` wraps the propagators of the configuration. :class:`TrustingPropagator` wraps it if
+``distribution.brain_otel.propagation`` restricts whose trace headers a request continues, or which hosts get ours.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 from opentelemetry import baggage as otel_baggage
 from opentelemetry import trace as otel_trace
 from opentelemetry.context import Context
+from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.propagators.textmap import (
     CarrierT,
     Getter,
@@ -26,7 +27,7 @@ from opentelemetry.propagators.textmap import (
 )
 
 from brain_otel.configuration.sections.propagation import PropagationSettings, TrustedHeader
-from brain_otel.runtime.guard import guarded
+from brain_otel.runtime.guard import caught, guarded
 from brain_otel.sampling.context import started_anew
 from brain_otel.traces import local_trace
 
@@ -34,6 +35,58 @@ Headers = Iterable[tuple[bytes, bytes]]
 
 writes_headers: ContextVar[bool] = ContextVar("brain_otel.propagation.writes", default=True)
 """False while a request is made to a host that gets no trace headers."""
+
+
+def parts_of(propagator: TextMapPropagator) -> tuple[TextMapPropagator, ...]:
+    """The propagators that read and write for ``propagator``, in order; one that is not known stands for itself."""
+    if isinstance(propagator, TrustingPropagator):
+        return parts_of(propagator.inner)
+    if isinstance(propagator, GuardedPropagator):
+        return propagator.parts
+    parts = getattr(propagator, "_propagators", None) if isinstance(propagator, CompositePropagator) else None
+    return (propagator,) if parts is None else tuple(parts)
+
+
+class GuardedPropagator(TextMapPropagator):
+    """Reads and writes headers with several propagators; one that fails loses its own headers and no others.
+
+    Instrumentations call the global propagator unguarded, and OpenTelemetry's propagators raise for some headers.
+    """
+
+    def __init__(self, inner: TextMapPropagator) -> None:
+        self.parts = parts_of(inner)
+
+    def extract(
+        self,
+        carrier: CarrierT,
+        context: Context | None = None,
+        getter: Getter[CarrierT] = default_getter,
+    ) -> Context:
+        """The caller's context; ``context``, or an empty one, without headers that can be read."""
+        for part in self.parts:
+            try:
+                context = part.extract(carrier, context, getter)
+            except Exception as error:
+                caught(f"reading trace headers ({type(part).__name__})", error)
+        return Context() if context is None else context
+
+    def inject(
+        self,
+        carrier: CarrierT,
+        context: Context | None = None,
+        setter: Setter[CarrierT] = default_setter,
+    ) -> None:
+        """Write the headers."""
+        for part in self.parts:
+            try:
+                part.inject(carrier, context, setter)
+            except Exception as error:
+                caught(f"writing trace headers ({type(part).__name__})", error)
+
+    @property
+    def fields(self) -> set[str]:
+        """The names of the headers."""
+        return {field for part in self.parts for field in part.fields}
 
 
 class TrustingPropagator(TextMapPropagator):

@@ -21,6 +21,7 @@ from opentelemetry.trace.propagation import _SPAN_KEY
 
 from brain_otel.events.report import record_error
 from brain_otel.runtime.context import restore
+from brain_otel.runtime.guard import caught
 from brain_otel.sampling.decision import is_dropped
 
 _SUPPRESSING = frozenset(
@@ -66,4 +67,7 @@ class current:  # noqa: N801 - a context manager; a class costs less than a gene
         restore(self._entered, self._before)
         if isinstance(error, Exception):
             record_error(self._span, error)
-        self._span.end()
+        try:
+            self._span.end()
+        except Exception as failure:  # of a span processor of the application's
+            caught("ending a span", failure)

@@ -13,17 +13,14 @@ from contextvars import ContextVar
 from typing import Any
 
 from opentelemetry import trace as otel_trace
-from opentelemetry.context import Context
 from opentelemetry.propagate import get_global_textmap, set_global_textmap
-from opentelemetry.propagators.composite import CompositePropagator
-from opentelemetry.propagators.textmap import CarrierT, Getter, default_getter
 from opentelemetry.sdk.metrics.export import MetricExporter
 from opentelemetry.sdk.trace import TracerProvider
 
 from brain_otel.configuration.error import ConfigurationError, reason
 from brain_otel.configuration.settings import PropagationSettings, Settings
 from brain_otel.destinations.isolation import IsolatedDestination
-from brain_otel.instrumentation.propagation import TrustingPropagator
+from brain_otel.instrumentation.propagation import GuardedPropagator, TrustingPropagator
 from brain_otel.runtime.guard import guarded
 from brain_otel.sampling.context import DecidedIds
 from brain_otel.sampling.head import HeadSampler
@@ -40,22 +37,6 @@ SEMANTIC_CONVENTIONS = "OTEL_SEMCONV_STABILITY_OPT_IN"
 
 _exporters: ContextVar[list[MetricExporter]] = ContextVar("brain_otel.sdk.exporters")
 """The exporters to which a file's metric readers refer by number; see :func:`_load_file`."""
-
-
-class NoPropagator(CompositePropagator):
-    """Reads and writes nothing, for a file without ``propagator``.
-
-    Upstream's empty composite returns ``None`` for a context. Instrumentations attach it, and every request fails.
-    """
-
-    def extract(
-        self,
-        carrier: CarrierT,  # noqa: ARG002
-        context: Context | None = None,
-        getter: Getter[CarrierT] = default_getter,  # noqa: ARG002
-    ) -> Context:
-        """``context``, or an empty one."""
-        return Context() if context is None else context
 
 
 def configure_opentelemetry(settings: Settings, destinations: tuple[IsolatedDestination, ...] = ()) -> TracerProvider:
@@ -85,8 +66,7 @@ def configure_opentelemetry(settings: Settings, destinations: tuple[IsolatedDest
         raise ConfigurationError(
             f"OpenTelemetry's tracer provider is a {type(provider).__name__}; allowed: the SDK's TracerProvider"
         )
-    if get_global_textmap().extract({}) is None:
-        set_global_textmap(NoPropagator([]))
+    set_global_textmap(GuardedPropagator(get_global_textmap()))
     if settings.propagation != PropagationSettings():
         set_global_textmap(TrustingPropagator(get_global_textmap(), settings.propagation))
     provider.id_generator = DecidedIds(provider.id_generator)  # type: ignore[assignment]  # the SDK means any generator

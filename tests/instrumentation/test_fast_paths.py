@@ -87,7 +87,8 @@ def test_with_the_switch_off_contrib_and_the_sdk_do_all_the_work() -> None:
     (kinds, replaced, loaded), log = run("false")
     assert kinds == dict.fromkeys(["GET", "SELECT", "PING", "POST"], "Span")
     assert not replaced.pop("middleware")
-    assert all(module.startswith("opentelemetry.instrumentation.") for module in replaced.values())
+    assert replaced["redis"] == "brain_otel.instrumentation.redis.instrumentor"  # the shield around contrib's
+    assert all(replaced[name].startswith("opentelemetry.instrumentation.") for name in ("httpx", "sqlalchemy"))
     assert loaded == ["fast_span"]
     assert "brain_otel failed" not in log
 

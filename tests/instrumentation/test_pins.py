@@ -169,6 +169,8 @@ def test_an_exclude_list_keeps_its_expressions() -> None:
 
 def test_contribs_factories_for_redis_have_these_parameters() -> None:
     """Contrib looks them up when it instruments, and the functions that they call when a command runs."""
+    for name in ("_traced_execute_pipeline_factory", "_async_traced_execute_pipeline_factory"):
+        assert parameters(getattr(contrib_redis, name)) == ["tracer", "request_hook", "response_hook"]
     for name in ("_traced_execute_factory", "_async_traced_execute_factory"):
         assert parameters(getattr(contrib_redis, name)) == ["tracer", "request_hook", "response_hook"]
         source = inspect.getsource(contrib_redis.__dict__[name])
@@ -208,6 +210,15 @@ def test_contribs_tracer_of_an_engine_has_the_replaced_methods() -> None:
     finally:
         EngineTracer.remove_all_event_listeners()  # type: ignore[no-untyped-call]
         engine.dispose()
+
+
+def test_contrib_registers_its_listeners_in_one_place() -> None:
+    """`_register_event_listener`, a class method that also remembers them."""
+    assert inspect.ismethod(EngineTracer._register_event_listener)
+    assert parameters(EngineTracer._register_event_listener) == ["target", "identifier", "func", "args", "kw"]
+    source = inspect.getsource(EngineTracer)
+    assert (source.count(" listen("), source.count("self._register_event_listener(")) == (1, 7)
+    assert "self._before_cur_exec, retval=True" in source
 
 
 def test_contrib_describes_an_engine_by_its_url() -> None:

@@ -141,6 +141,14 @@ FASTAPI = (
         f"{PINS}::test_get_route_details_finds_the_template",
     ),
     *_names(
+        "fastapi.telemetry",
+        "_asgi",
+        "fastapi/shielding.py",
+        "shields the application from FastAPI's own telemetry",
+        "tests/service/test_hostile_requests.py"
+        "::test_a_hostile_request_gets_the_answer_that_it_gets_without_telemetry",
+    ),
+    *_names(
         "opentelemetry.util.http.ExcludeList",
         "_excluded_urls",
         "fastapi/server_span.py httpx/client_span.py",
@@ -150,8 +158,8 @@ FASTAPI = (
     *_names(
         "opentelemetry.propagators.composite.CompositePropagator",
         "_propagators",
-        "fastapi/server_span.py",
-        "tells which headers are read, so that a request without them is not searched",
+        "propagation.py",
+        "guards each propagator of the configuration, and tells which headers are read",
         f"{PINS}::test_a_composite_propagator_keeps_its_parts",
     ),
 )
@@ -160,8 +168,8 @@ HTTPX = (
     *_names(
         "opentelemetry.instrumentation.httpx.HTTPXClientInstrumentor",
         "_handle_request_wrapper _handle_async_request_wrapper",
-        "httpx/client_span.py",
-        "replaces contrib's wrappers",
+        "httpx/client_span.py httpx/instrumentor.py",
+        "replaces contrib's wrappers, and shields the application from them",
         f"{PINS}::test_contribs_wrappers_of_httpx_have_these_parameters",
     ),
     *_names(
@@ -191,8 +199,15 @@ REDIS = (
     *_names(
         "opentelemetry.instrumentation.redis",
         "_traced_execute_factory _async_traced_execute_factory",
-        "redis/command_span.py",
-        "replaces the functions that trace a command",
+        "redis/command_span.py redis/instrumentor.py",
+        "replaces the functions that trace a command, and shields the application from them",
+        f"{PINS}::test_contribs_factories_for_redis_have_these_parameters",
+    ),
+    *_names(
+        "opentelemetry.instrumentation.redis",
+        "_traced_execute_pipeline_factory _async_traced_execute_pipeline_factory",
+        "redis/instrumentor.py",
+        "shields the application from the functions that trace a pipeline",
         f"{PINS}::test_contribs_factories_for_redis_have_these_parameters",
     ),
     *_names(
@@ -267,6 +282,13 @@ SQLALCHEMY = (
         "sqlalchemy/instrumentor.py",
         "guards contrib's `str()` of the application's exception",
         f"{PINS}::test_contribs_listener_ends_the_span_that_stands_in_the_context",
+    ),
+    *_names(
+        "opentelemetry.instrumentation.sqlalchemy.engine.EngineTracer",
+        "_register_event_listener",
+        "sqlalchemy/instrumentor.py",
+        "guards contrib's listeners, whose failure would be the statement's",
+        f"{PINS}::test_contrib_registers_its_listeners_in_one_place",
     ),
     *_names(
         "opentelemetry.instrumentation.sqlalchemy.engine",

@@ -1,13 +1,28 @@
-"""Tests of who is trusted, and of which hosts get headers."""
+"""Tests of which headers are read, who is trusted, and which hosts get headers."""
+
+from typing import Any
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from opentelemetry import context as otel_context
+from opentelemetry import trace as otel_trace
+from opentelemetry.baggage.propagation import W3CBaggagePropagator
+from opentelemetry.context import Context
+from opentelemetry.instrumentation.asgi import asgi_getter
+from opentelemetry.propagators.composite import CompositePropagator
+from opentelemetry.propagators.textmap import Getter, TextMapPropagator
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from brain_otel.configuration.sections.propagation import PropagationSettings, TrustedHeader
 from brain_otel.configuration.settings import Secret
 from brain_otel.configuration.values import BadValueError, read_fields
+from brain_otel.instrumentation.fastapi.server_span import _HEADERS
 from brain_otel.instrumentation.httpx.targets import target_matcher
-from brain_otel.instrumentation.propagation import TrustedCallers
+from brain_otel.instrumentation.propagation import GuardedPropagator, TrustedCallers
+from brain_otel.runtime import guard
+from brain_otel.sentry.propagator import SentryPropagator
 
 NETWORKS = ["10.0.0.0/8", "fd00::/8", "fe80::/10", "::1"]
 
@@ -93,3 +108,66 @@ def test_a_target_is_a_host(target: str) -> None:
     """Neither a path nor an address with a user."""
     with pytest.raises(BadValueError):
         settings(targets=[target])
+
+
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+TRACEPARENT = f"00-{TRACE}-00f067aa0ba902b7-01".encode()
+NAMES = st.sampled_from([b"baggage", b"tracestate", b"sentry-trace", b"x", b"\xff"])
+ESCAPES = st.sampled_from(
+    [b"\\ud800", b"\\x", b"\xff", b"\xed\xa0\x80", b"%ff", b"sentry-trace_id=", b",", b"=", b";"]
+)
+VALUES = st.lists(st.one_of(ESCAPES, st.binary(max_size=8)), max_size=6).map(b"".join)
+COMPOSITE = CompositePropagator([TraceContextTextMapPropagator(), W3CBaggagePropagator(), SentryPropagator()])
+
+
+@given(headers=st.lists(st.tuples(NAMES, VALUES), max_size=6), getter=st.sampled_from([_HEADERS, asgi_getter]))
+def test_no_header_costs_a_request_its_trace(headers: list[tuple[bytes, bytes]], getter: Getter[Any]) -> None:
+    """The caller's trace is continued, whatever the other headers are; contrib's getter may raise for one of them."""
+    guard.reraise_failures(False)
+    scope = {"type": "http", "headers": [(b"traceparent", TRACEPARENT), *headers]}
+    context = GuardedPropagator(COMPOSITE).extract(scope, None, getter)
+    carrier: dict[str, str] = {}
+    GuardedPropagator(COMPOSITE).inject(carrier, context)
+    if getter is _HEADERS:
+        assert otel_trace.get_current_span(context).get_span_context().trace_id == int(TRACE, 16)
+        assert carrier["traceparent"] == TRACEPARENT.decode()
+
+
+class Failing(TextMapPropagator):
+    """Raises whatever it is asked."""
+
+    @property
+    def fields(self) -> set[str]:
+        return {"x-failing"}
+
+    def extract(self, *_: Any, **__: Any) -> Any:
+        raise ValueError("extract")
+
+    def inject(self, *_: Any, **__: Any) -> None:
+        raise ValueError("inject")
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_propagator_that_fails_loses_its_own_headers_alone(place: int, caplog: pytest.LogCaptureFixture) -> None:
+    """Before another or after it; each direction is logged once."""
+    guard.reraise_failures(False)
+    guard.forget_logged_places()
+    parts: list[TextMapPropagator] = [TraceContextTextMapPropagator()]
+    parts.insert(place, Failing())
+    propagator = GuardedPropagator(CompositePropagator(parts))
+    for _ in range(2):
+        context = propagator.extract({"traceparent": TRACEPARENT.decode()})
+        carrier: dict[str, str] = {}
+        propagator.inject(carrier, context)
+        assert carrier["traceparent"] == TRACEPARENT.decode()
+    assert propagator.fields == {"traceparent", "tracestate", "x-failing"}
+    assert len([record for record in caplog.records if "trace headers (Failing)" in record.getMessage()]) == 2
+    guard.forget_logged_places()
+
+
+def test_without_propagators_the_context_stays() -> None:
+    """Upstream's empty composite returns None, which instrumentations then attach."""
+    propagator = GuardedPropagator(CompositePropagator([]))
+    context = otel_context.set_value("key", "value", Context())
+    assert propagator.extract({}, context) is context
+    assert propagator.extract({}) == Context()

@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from brain_otel.instrumentation.fastapi.native import NATIVE_KEY
-from brain_otel.runtime.guard import guarded
+from brain_otel.runtime.guard import caught, guarded
 from brain_otel.sampling.context import suppressed
 
 _EXCLUDED_KEY = "brain_otel.excluded"
@@ -47,7 +47,14 @@ class UnwrappedStacks:
         """Wrap ``build``, contrib's function: the stack that it returns serves excluded requests without contrib."""
 
         def build_middleware_stack() -> ASGIApp:
-            stack = build()
+            try:
+                stack = build()
+            except Exception as error:
+                unwrapped = self._stacks.pop(app, None)
+                if unwrapped is None:  # the application's own middleware failed
+                    raise
+                caught("tracing an app", error)
+                return unwrapped
             unwrapped = self._stacks.pop(app, None)
             return stack if unwrapped is None or unwrapped is stack else ExcludingMiddleware(stack, unwrapped)
 

@@ -38,6 +38,7 @@ from brain_otel.instrumentation.fastapi.errors import observed_handlers, report_
 from brain_otel.instrumentation.fastapi.health_checks import UnwrappedStacks, is_excluded, serve_excluded
 from brain_otel.instrumentation.fastapi.native import NATIVE_KEY, NativeObserver
 from brain_otel.instrumentation.fastapi.request import SCOPE_KEY, RequestInProgress
+from brain_otel.instrumentation.fastapi.shielding import patch_middleware, patch_native
 from brain_otel.privacy import policy
 from brain_otel.runtime.exit import flush_before_exit
 from brain_otel.runtime.fast_paths import fast_paths_enabled
@@ -71,6 +72,9 @@ class FastAPIInstrumentation:
         self._health_checks = frozenset(settings.health_checks)
         self._patches.replace(FastAPI, "__call__", self._traced_call)
         self._patches.replace(FastAPI, "build_middleware_stack", self._observed_build)
+        patch_middleware(self._patches)
+        if self._native:
+            patch_native(self._patches)
         with guarded("loading the fast path of FastAPI"):
             if fast_paths_enabled():
                 from brain_otel.instrumentation.fastapi.server_span import ServerSpanMiddleware
@@ -91,7 +95,7 @@ class FastAPIInstrumentation:
 
         @functools.wraps(original)
         async def call(app: FastAPI, scope: Scope, receive: Receive, send: Send) -> None:
-            kind = scope["type"]
+            kind = scope.get("type")
             if not patch.active or kind not in ("http", "websocket", "lifespan") or is_excluded(scope):
                 await original(app, scope, receive, send)
                 return
@@ -108,7 +112,7 @@ class FastAPIInstrumentation:
                 return
             if not self._native:
                 scope.setdefault(NATIVE_KEY, None)  # keeps FastAPI's own telemetry off, here and in mounted apps
-            if is_suppressed() or (kind == "http" and scope["path"] in self._health_checks):
+            if is_suppressed() or (kind == "http" and self._is_health_check(scope)):
                 await _serve_excluded(original, app, scope, receive, send)
                 return
             request, receive = _begin(app, scope, receive)
@@ -118,6 +122,10 @@ class FastAPIInstrumentation:
             await _serve(request, functools.partial(original, app, scope, receive, send))
 
         return call
+
+    def _is_health_check(self, scope: Scope) -> bool:
+        path = scope.get("path")
+        return isinstance(path, str) and path in self._health_checks
 
     def _prepare(self, app: FastAPI) -> None:
         """Have contrib trace ``app``, before its first request."""
@@ -173,7 +181,9 @@ async def _serve(request: RequestInProgress, call: Callable[[], Awaitable[None]]
                 await call()
                 return
             except BaseException as raised:
-                error = original_exception(raised)
+                error = raised
+                with guarded("looking for the original exception"):
+                    error = original_exception(raised)
                 report_unhandled(error)
                 if error is raised:
                     raise

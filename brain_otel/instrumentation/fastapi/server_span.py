@@ -24,7 +24,6 @@ from opentelemetry.instrumentation.asgi import (
 )
 from opentelemetry.instrumentation.propagators import get_global_response_propagator
 from opentelemetry.propagate import get_global_textmap
-from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.propagators.textmap import Getter, TextMapPropagator
 from opentelemetry.sdk.metrics import Meter, MeterProvider
 from opentelemetry.sdk.trace.sampling import Decision
@@ -35,7 +34,7 @@ from starlette.types import Message, Receive, Scope, Send
 from brain_otel.events.report import record_error
 from brain_otel.instrumentation.fast_span import set_new_attribute, start_decided_span
 from brain_otel.instrumentation.fastapi.request import SCOPE_KEY, RequestInProgress, sanitized_method
-from brain_otel.instrumentation.propagation import TrustingPropagator
+from brain_otel.instrumentation.propagation import parts_of
 from brain_otel.instrumentation.span_scope import is_http_enabled
 from brain_otel.runtime.context import restore
 from brain_otel.runtime.guard import caught, guarded
@@ -86,16 +85,18 @@ class ServerSpanMiddleware(OpenTelemetryMiddleware):
         span, entered, before = opened
         try:
             if callable(self.server_request_hook):
-                self.server_request_hook(span, scope)
+                with guarded("calling a request's hook"):
+                    self.server_request_hook(span, scope)
             await self.app(scope, receive, self._observed_send(send, span, scope))
         except Exception as error:
             record_error(span, error)
             raise
         finally:
             restore(entered, before)
-            if span.is_recording():
-                _name(span, scope)
-                span.end()
+            with guarded("ending a request's span"):
+                if span.is_recording():
+                    _name(span, scope)
+                    span.end()
 
     @staticmethod
     def _observed_send(send: Send, span: Span, scope: Scope) -> Send:
@@ -262,11 +263,11 @@ _HEADERS = _Headers()
 
 
 def _decoded(text: bytes) -> str:
-    """As contrib decodes it."""
+    """As UTF-8, else byte by byte; contrib reads the escapes of Python in other bytes, and may raise."""
     try:
         return text.decode()
     except ValueError:
-        return text.decode("unicode_escape", "replace")
+        return text.decode("latin-1")
 
 
 def _extracted(scope: Scope) -> Context:
@@ -281,10 +282,8 @@ def _extracted(scope: Scope) -> Context:
 @lru_cache(maxsize=8)
 def _headers_of(textmap: TextMapPropagator) -> frozenset[bytes] | None:
     """The headers without which ``textmap`` finds nothing; None if one of its parts is unknown."""
-    textmap = textmap.inner if isinstance(textmap, TrustingPropagator) else textmap
-    parts = getattr(textmap, "_propagators", None) if isinstance(textmap, CompositePropagator) else (textmap,)
-    modules = None if parts is None else {type(part).__module__ for part in parts}
-    if modules is None or not modules <= _HEADERS_OF.keys():
+    modules = {type(part).__module__ for part in parts_of(textmap)}
+    if not modules <= _HEADERS_OF.keys():
         return None
     return frozenset(name.encode() for module in modules for name in _HEADERS_OF[module])
 

@@ -24,6 +24,7 @@ from brain_otel.instrumentation.propagation import TrustingPropagator
 from brain_otel.runtime.fast_paths import fast_paths_enabled
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.patch import Patch, Patches
+from brain_otel.runtime.shield import shielded
 
 _SCOPE = "brain_otel.instrumentation.httpx.instrumentor"
 
@@ -36,7 +37,7 @@ class HttpxInstrumentation:
 
     def __init__(self) -> None:
         self._measured = Patches()
-        self._fast = Patches()
+        self._wrapped = Patches()
         self._restricted = Patches()
         self._contrib: HTTPXClientInstrumentor | None = None
 
@@ -52,11 +53,13 @@ class HttpxInstrumentation:
             self._measured.replace(httpx.AsyncHTTPTransport, "handle_async_request", make_async)
         instrumentor = HTTPXClientInstrumentor()
         if not instrumentor.is_instrumented_by_opentelemetry:
+            for name in ("_handle_request_wrapper", "_handle_async_request_wrapper"):
+                self._wrapped.replace(HTTPXClientInstrumentor, name, _shielded)
             with guarded("loading the fast path of HTTPX"):
                 if fast_paths_enabled():
                     from brain_otel.instrumentation.httpx.client_span import patch_wrappers
 
-                    patch_wrappers(HTTPXClientInstrumentor, self._fast)
+                    patch_wrappers(HTTPXClientInstrumentor, self._wrapped)
             instrumentor.instrument(skip_dep_check=True)
             self._contrib = instrumentor
         textmap = get_global_textmap()
@@ -71,8 +74,12 @@ class HttpxInstrumentation:
         if self._contrib is not None:
             self._contrib.uninstrument()
             self._contrib = None
-        self._fast.undo()
+        self._wrapped.undo()
         self._measured.undo()
+
+
+def _shielded(patch: Patch) -> Any:
+    return staticmethod(shielded("tracing a request of HTTPX", patch.original))
 
 
 def _measured(durations: Durations, record: Callable[..., None], patch: Patch) -> Callable[..., Any]:

@@ -26,6 +26,7 @@ from brain_otel.privacy.statements import command_name, redis_without_values
 from brain_otel.runtime.fast_paths import fast_paths_enabled
 from brain_otel.runtime.guard import caught, guarded
 from brain_otel.runtime.patch import Patch, Patches
+from brain_otel.runtime.shield import shielded
 
 _SCOPE = "brain_otel.instrumentation.redis.instrumentor"
 
@@ -44,6 +45,15 @@ _PIPELINES = (
     (redis.asyncio.cluster.ClusterPipeline, "execute"),
 )
 """The methods that contrib traces."""
+
+
+_FACTORIES = (
+    "_traced_execute_factory",
+    "_traced_execute_pipeline_factory",
+    "_async_traced_execute_factory",
+    "_async_traced_execute_pipeline_factory",
+)
+"""Contrib's functions that create the wrappers of those methods."""
 
 
 class RedisInstrumentation:
@@ -74,13 +84,15 @@ class RedisInstrumentation:
         self._contrib = instrumentor
 
     def _patch_descriptions(self) -> None:
-        """Replace contrib's functions that put an application's values on a span, where contrib looks them up."""
+        """Replace contrib's functions that put values on a span, or may raise, where contrib looks them up."""
         replace = self._described.replace
         replace(contrib, "_format_command_args", _command)
         replace(contrib_util, "_format_command_args", _command)
         replace(contrib, "_build_span_meta_data_for_pipeline", _pipeline)
         has_search = replace(contrib, "_add_search_attributes", _search)
         replace(contrib, "_build_span_name", functools.partial(_span_name, has_search))
+        for factory in _FACTORIES:
+            replace(contrib, factory, _shielded)
 
     def uninstrument(self) -> None:
         """Leave the clients as they were found."""
@@ -89,6 +101,14 @@ class RedisInstrumentation:
             self._contrib = None
         self._described.undo()
         self._measured.undo()
+
+
+def _shielded(patch: Patch) -> Callable[..., Any]:
+    @functools.wraps(patch.original)
+    def factory(*args: Any, **kwargs: Any) -> Callable[..., Any]:
+        return shielded("tracing a Redis command", patch.original(*args, **kwargs))
+
+    return factory
 
 
 def _measure(

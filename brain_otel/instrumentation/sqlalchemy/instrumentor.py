@@ -33,8 +33,9 @@ from brain_otel.events.report import status_of
 from brain_otel.instrumentation.fast_span import set_new_attribute
 from brain_otel.instrumentation.metrics import Durations, create_durations, operation_name
 from brain_otel.runtime.fast_paths import fast_paths_enabled
-from brain_otel.runtime.guard import guarded
+from brain_otel.runtime.guard import caught, guarded
 from brain_otel.runtime.patch import Patch, Patches
+from brain_otel.runtime.shield import shielded
 
 logger = logging.getLogger(__name__)
 
@@ -72,6 +73,7 @@ class SQLAlchemyInstrumentation:
             )
             return
         self._patches.replace(contrib, "_handle_error", _handle_error)
+        self._patches.replace(EngineTracer, "_register_event_listener", _register_guarded)
         with guarded("loading the fast path of SQLAlchemy"):
             if fast_paths_enabled():
                 from brain_otel.instrumentation.sqlalchemy.statement_span import patch_tracer
@@ -100,7 +102,7 @@ class SQLAlchemyInstrumentation:
             from opentelemetry.instrumentation.sqlalchemy.engine import _wrap_connect
 
             wrapper = _wrap_connect(trace.get_tracer(_SCOPE))  # type: ignore[no-untyped-call]  # contrib has no types
-            wrapt.wrap_function_wrapper(Engine, "connect", wrapper)
+            wrapt.wrap_function_wrapper(Engine, "connect", shielded("tracing a connection", wrapper))
             self._has_connect_spans = True
 
     def _attach(self, connection: Connection) -> None:
@@ -193,6 +195,23 @@ def _base_engine(engine: Engine) -> Engine:
     while isinstance(engine, OptionEngine):
         engine = next(each for each in vars(engine).values() if isinstance(each, Engine))
     return engine
+
+
+def _register_guarded(patch: Patch) -> Any:
+    """SQLAlchemy raises what a listener raises, so a statement would fail if contrib's does."""
+
+    def register(target: Any, identifier: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+        @functools.wraps(function)
+        def listener(*given: Any) -> Any:
+            try:
+                return function(*given)
+            except Exception as error:
+                caught(f"observing a statement ({identifier})", error)
+                return given[2:4]  # the statement and its parameters, for the one listener that may change them
+
+        patch.original(target, identifier, listener, *args, **kwargs)
+
+    return staticmethod(register)
 
 
 def _handle_error(patch: Patch) -> Callable[..., Any]:

@@ -1,0 +1,153 @@
+"""Runs the application's code through instrumentation that may fail before it, after it or around it.
+
+Instrumentation wraps a function of the application's or of a library. If the instrumentation raises, the function has
+either not been called yet, and is called without instrumentation, or it has ended, and its own result or exception
+stands. So no header, answer or argument that instrumentation cannot handle reaches the application.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry import context as otel_context
+
+from brain_otel.runtime.guard import caught
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+
+class _Call:
+    """One call of ``function``, and how it ended."""
+
+    __slots__ = ("_context", "error", "function", "has_begun", "result")
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+        self._context = otel_context.get_current()
+        self.has_begun = False
+        self.result: Any = None
+        self.error: BaseException | None = None
+
+    def run(self, *args: Any, **kwargs: Any) -> Any:
+        self.has_begun = True
+        try:
+            self.result = self.function(*args, **kwargs)
+        except BaseException as error:
+            self.error = error
+            raise
+        return self.result
+
+    async def run_async(self, *args: Any, **kwargs: Any) -> Any:
+        self.has_begun = True
+        try:
+            self.result = await self.function(*args, **kwargs)
+        except BaseException as error:
+            self.error = error
+            raise
+        return self.result
+
+    def outcome(self) -> Any:
+        """The function's own result, or exception."""
+        if self.error is not None:
+            raise self.error
+        return self.result
+
+    def failed(self, place: str, error: Exception) -> None:
+        """Log the failure of the instrumentation, and leave the context that it may have made current."""
+        if otel_context.get_current() is not self._context:
+            otel_context.attach(self._context)
+        caught(place, error)
+
+
+def call_through(
+    place: str,
+    instrumented: Callable[[Callable[..., Any]], Any],
+    function: Callable[..., Any],
+    *args: Any,
+    **kwargs: Any,
+) -> Any:
+    """Call ``instrumented`` with a function that it calls in the place of ``function``.
+
+    Args:
+        place: What the instrumentation does, for the log line about its failure.
+        instrumented: The instrumentation.
+        function: The function of the application or of a library.
+        args: The arguments of ``function``, for a call without the instrumentation.
+        kwargs: The keyword arguments of ``function``.
+    """
+    call = _Call(function)
+    try:
+        return instrumented(call.run)
+    except Exception as error:
+        if error is call.error:
+            raise
+        call.failed(place, error)
+    return call.outcome() if call.has_begun else function(*args, **kwargs)
+
+
+async def await_through(
+    place: str,
+    instrumented: Callable[[Callable[..., Awaitable[Any]]], Awaitable[Any]],
+    function: Callable[..., Awaitable[Any]],
+    *args: Any,
+    **kwargs: Any,
+) -> Any:
+    """Do what :func:`call_through` does, with coroutine functions."""
+    call = _Call(function)
+    try:
+        return await instrumented(call.run_async)
+    except Exception as error:
+        if error is call.error:
+            raise
+        call.failed(place, error)
+    return call.outcome() if call.has_begun else await function(*args, **kwargs)
+
+
+class Relay:
+    """A coroutine function that instrumentation wraps once, and the application calls through it many times."""
+
+    def __init__(self, place: str, function: Callable[..., Awaitable[Any]]) -> None:
+        self._place = place
+        self._function = function
+        self._running: dict[int, Callable[..., Awaitable[Any]]] = {}
+
+    async def function(self, *args: Any) -> Any:
+        """Call the function; the instrumentation gets this in its place."""
+        return await self._running.get(_key(args), self._function)(*args)
+
+    def through(self, instrumented: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        """The function for the application: it calls ``instrumented``, which calls :meth:`function`."""
+
+        async def call(*args: Any) -> Any:
+            async def watched(run: Callable[..., Awaitable[Any]]) -> Any:
+                self._running[_key(args)] = run
+                try:
+                    return await instrumented(*args)
+                finally:
+                    self._running.pop(_key(args), None)
+
+            return await await_through(self._place, watched, self._function, *args)
+
+        return call
+
+
+def _key(args: tuple[Any, ...]) -> int:
+    """Tells calls that run at the same time apart: each has its own message."""
+    return id(args[0]) if args else 0
+
+
+def shielded(place: str, wrapper: Callable[..., Any]) -> Callable[..., Any]:
+    """Shield the callers of ``wrapper``, which has wrapt's form: ``wrapper(function, instance, args, kwargs)``."""
+    through = await_through if inspect.iscoroutinefunction(wrapper) else call_through
+
+    @functools.wraps(wrapper)
+    def call(function: Any, instance: Any, args: Any, kwargs: Any, **options: Any) -> Any:
+        def instrumented(run: Callable[..., Any]) -> Any:
+            return wrapper(run, instance, args, kwargs, **options)
+
+        return through(place, instrumented, function, *args, **kwargs)
+
+    return call

@@ -1,0 +1,173 @@
+"""The application's function ends as it would without the instrumentation around it, which may fail anywhere."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+import pytest
+from opentelemetry import context as otel_context
+
+from brain_otel.runtime import guard
+from brain_otel.runtime.shield import Relay, await_through, call_through, shielded
+
+ERROR = ValueError("the application's")
+
+
+@pytest.fixture(autouse=True)
+def _failures_are_logged() -> Iterator[None]:
+    guard.reraise_failures(False)
+    guard.forget_logged_places()
+    yield
+    guard.forget_logged_places()
+
+
+class Application:
+    """A function that counts its calls and returns, or raises."""
+
+    def __init__(self, error: BaseException | None = None) -> None:
+        self.error, self.calls = error, 0
+
+    def run(self, number: int) -> int:
+        self.calls += 1
+        if self.error is not None:
+            raise self.error
+        return number
+
+    async def run_async(self, number: int) -> int:
+        await asyncio.sleep(0)
+        return self.run(number)
+
+
+def before(run: Callable[[int], Any]) -> Any:
+    otel_context.attach(otel_context.set_value("left", True))
+    raise RuntimeError("before")
+
+
+def after(run: Callable[[int], Any]) -> Any:
+    run(1)
+    raise RuntimeError("after")
+
+
+def instead(run: Callable[[int], Any]) -> Any:
+    try:
+        return run(1)
+    finally:
+        raise RuntimeError("instead")
+
+
+def around(run: Callable[[int], Any]) -> Any:
+    return run(1)
+
+
+def awaiting(instrumented: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
+    """The same instrumentation as a coroutine function."""
+
+    async def through(run: Callable[[int], Awaitable[Any]]) -> Any:
+        if instrumented is before:
+            before(run)
+        try:
+            result = await run(1)
+        except BaseException:
+            if instrumented is instead:
+                raise RuntimeError("instead") from None
+            raise
+        if instrumented is not around:
+            raise RuntimeError("after")
+        return result
+
+    return through
+
+
+WAYS = [before, after, instead, around]
+
+
+@pytest.mark.parametrize("instrumented", WAYS)
+@pytest.mark.parametrize("is_async", [False, True])
+def test_the_functions_own_result_stands(
+    instrumented: Callable[..., Any], is_async: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The function is called once, and one line tells of the failure; no context of the instrumentation is left."""
+    application = Application()
+    if is_async:
+        through = awaiting(instrumented)
+        result = asyncio.run(await_through("observing", through, application.run_async, 1))
+    else:
+        result = call_through("observing", instrumented, application.run, 1)
+    assert (result, application.calls) == (1, 1)
+    assert otel_context.get_value("left") is None
+    failed = [record for record in caplog.records if "failed while observing" in record.getMessage()]
+    assert len(failed) == (instrumented is not around)
+
+
+@pytest.mark.parametrize("instrumented", WAYS)
+@pytest.mark.parametrize("error", [ERROR, asyncio.CancelledError(), KeyboardInterrupt()])
+def test_the_functions_own_exception_stands(instrumented: Callable[..., Any], error: BaseException) -> None:
+    """The same object, whatever the instrumentation raises in its place."""
+    application = Application(error)
+    with pytest.raises(type(error)) as caught:
+        call_through("observing", instrumented, application.run, 1)
+    assert caught.value is error
+    assert application.calls == 1
+
+
+def test_an_interrupt_of_the_instrumentation_passes() -> None:
+    """Ctrl-C may arrive in any code."""
+
+    def interrupted(run: Callable[[int], Any]) -> Any:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        call_through("observing", interrupted, Application().run, 1)
+
+
+@pytest.mark.parametrize("fails", ["before", "after", ""])
+def test_each_message_arrives_once(fails: str) -> None:
+    """Two tasks send at the same time, as with a WebSocket; the instrumentation fails for each message."""
+    sent: list[str] = []
+
+    async def send(message: str) -> None:
+        await asyncio.sleep(0)
+        sent.append(message)
+
+    async def main() -> None:
+        relay = Relay("sending", send)
+
+        async def instrumented(message: str) -> None:
+            if fails == "before":
+                raise RuntimeError(fails)
+            await relay.function(message)
+            if fails:
+                raise RuntimeError(fails)
+
+        call = relay.through(instrumented)
+        await asyncio.gather(*(call(f"message {number}") for number in range(20)))
+
+    asyncio.run(main())
+    assert sorted(sent) == sorted(f"message {number}" for number in range(20))
+
+
+def test_a_failure_of_the_server_reaches_the_application() -> None:
+    """A connection that is gone raises from `send`."""
+
+    async def send(message: str) -> None:
+        raise OSError("gone")
+
+    relay = Relay("sending", send)
+    with pytest.raises(OSError, match="gone"):
+        asyncio.run(relay.through(relay.function)("message"))  # type: ignore[arg-type]
+
+
+def test_wrappers_in_wrapts_form() -> None:
+    """Sync and async ones, with the options that contrib passes."""
+
+    def wrapper(function: Any, instance: Any, args: Any, kwargs: Any, *, option: str) -> Any:
+        raise RuntimeError(option)
+
+    async def async_wrapper(function: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+        await function(*args, **kwargs)
+        raise RuntimeError("after")
+
+    application = Application()
+    assert shielded("observing", wrapper)(application.run, None, (3,), {}, option="x") == 3
+    assert asyncio.run(shielded("observing", async_wrapper)(application.run_async, None, (4,), {})) == 4
+    assert application.calls == 2
