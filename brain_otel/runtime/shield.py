@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import functools
 import inspect
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 from opentelemetry import context as otel_context
 
 from brain_otel.runtime.guard import caught
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
 
 
 class _Call:

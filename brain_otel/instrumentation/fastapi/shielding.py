@@ -8,23 +8,19 @@ from __future__ import annotations
 
 import copy
 import functools
+from collections.abc import Awaitable, Callable
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from brain_otel.runtime.guard import guarded
+from brain_otel.runtime.patch import Patch, Patches
 from brain_otel.runtime.shield import Relay, await_through
 
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from starlette.types import ASGIApp, Receive, Scope, Send
-
-    from brain_otel.runtime.patch import Patch, Patches
-
-    Instrumented = Callable[[ASGIApp, Receive, Send], Awaitable[None]]
-    """Serves a request with an app, ``receive`` and ``send`` in the place of the original ones."""
+Instrumented = Callable[[ASGIApp, Receive, Send], Awaitable[None]]
+"""Serves a request with an app, ``receive`` and ``send`` in the place of the original ones."""
 
 
 def patch_middleware(patches: Patches) -> None:
