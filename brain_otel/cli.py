@@ -50,6 +50,7 @@ def create_app() -> "typer.Typer":
     _add_demo(app)
     _add_config(app)
     _add_doctor(app)
+    _add_mask(app)
     _add_ship(app)
     _add_spool(app)
     return app
@@ -141,6 +142,41 @@ def _add_doctor(app: "typer.Typer") -> None:
             offline=offline,
         )
         raise SystemExit(_run_doctor(request, as_json=as_json))
+
+
+def _add_mask(app: "typer.Typer") -> None:
+    import typer
+
+    @app.command()
+    def mask(
+        file: Annotated[
+            Path | None, typer.Argument(metavar="[FILE]", help="By default the standard input.", dir_okay=False)
+        ] = None,
+        environment: Annotated[str | None, typer.Option(help=_ENVIRONMENT)] = None,
+        config_file: Annotated[Path | None, typer.Option(help=_CONFIG_FILE)] = None,
+        stats: Annotated[bool, typer.Option("--stats", help="Count by rule instead.")] = False,
+    ) -> None:
+        """Print what of a text, an envelope or OTLP JSON would leave the process, and which rules masked the rest."""
+        from brain_otel.configuration.error import ConfigurationError
+        from brain_otel.configuration.loading import read_settings
+        from brain_otel.doctor.preview import MAX_BYTES, preview
+
+        try:
+            settings = read_settings(os.environ, environment=environment, config_file=config_file)
+            with sys.stdin.buffer if file is None else file.open("rb") as source:
+                data = source.read(MAX_BYTES + 1)
+        except (ConfigurationError, OSError) as error:
+            _fail(str(error))
+        if len(data) > MAX_BYTES:
+            _fail(f"{file or 'the standard input'} has more than {MAX_BYTES:,} bytes; allowed: a smaller part of it")
+        shown = preview(data, settings)
+        if stats:
+            for rule, places in shown.places.items():
+                sys.stdout.write(f"{rule} {len(places)}\n")
+            return
+        sys.stdout.write(f"{shown.text}\n")
+        for rule, places in shown.places.items():
+            sys.stderr.write(f"{rule}: {', '.join(places)}\n")
 
 
 def _add_ship(app: "typer.Typer") -> None:

@@ -50,6 +50,37 @@ class Telemetry:
         """The log records of errors, messages and the application's loggers."""
         return [_log(record.log_record) for record in self._session.logs.get_finished_logs()]
 
+    def assert_private(self, *values: str) -> None:
+        """Fail if one of ``values`` would have left, and say where.
+
+        Everything captured is searched: events, transactions, spans, logs and breadcrumbs. Spans and logs are masked
+        first, as for a destination. Each value is searched for regardless of case, and as a ``repr``, JSON, HTML,
+        percent-encoded once and twice, hexadecimal, base64 and reversed.
+
+        Raises:
+            AssertionError: a value was found; the message has the places.
+            ValueError: a value is shorter than 4 characters.
+        """
+        from brain_otel.privacy import policy
+        from brain_otel.privacy.attributes import masked_attributes
+        from brain_otel.privacy.canary import places_of
+        from brain_otel.privacy.spans import MaskedSpan
+
+        by = policy()
+        sent = {
+            "events": self.events,
+            "transactions": self.transactions,
+            "spans": [_span(MaskedSpan(span)) for span in self._session.spans.spans],
+            "logs": [
+                {**log, "body": by.value(log["body"]), "attributes": masked_attributes(by, log["attributes"])}
+                for log in self.logs
+            ],
+            "breadcrumbs": [by.value(crumb) for crumb in self.breadcrumbs],
+        }
+        found = {value: places for value in values if (places := list(places_of(value, sent)))}
+        if found:
+            raise AssertionError(f"values that must stay private would leave: {found}")
+
     def clear(self) -> None:
         """Discard what was captured so far."""
         self._session.clear()
