@@ -7,19 +7,17 @@ collector's ``otlpjsonfile`` receiver reads such files. Several processes may wr
 
 from __future__ import annotations
 
+import importlib
 import json
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from opentelemetry.sdk._logs import ReadableLogRecord
-from opentelemetry.sdk._logs.export import LogRecordExporter, LogRecordExportResult
-from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult, MetricsData
-from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+from opentelemetry.sdk._logs.export import LogRecordExportResult
+from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult
+from opentelemetry.sdk.trace.export import SpanExportResult
 
-from brain_otel.configuration.options import Options
+from brain_otel.configuration.options import Options, Signal
 from brain_otel.configuration.settings import Settings
 from brain_otel.destinations.batching import batch_options, create_batched
 from brain_otel.destinations.destination import Destination
@@ -35,60 +33,42 @@ BACKUPS = 5
 """Rotated files that are kept; ``path.1`` is the latest."""
 
 
-class FileSpanExporter(SpanExporter):
-    """Writes spans to a file."""
-
-    def __init__(self, file: RotatingFile) -> None:
-        self._file = file
-
-    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Write the batch as one line, or several if it is too long for a file."""
-        from opentelemetry.exporter.otlp.json.common.trace_encoder import encode_spans
-
-        _write(self._file, encode_spans, spans)
-        return SpanExportResult.SUCCESS
+_ENCODERS: dict[Signal, tuple[str, str, Any]] = {
+    "traces": ("trace_encoder", "encode_spans", SpanExportResult.SUCCESS),
+    "logs": ("_log_encoder", "encode_logs", LogRecordExportResult.SUCCESS),
+    "metrics": ("metrics_encoder", "encode_metrics", MetricExportResult.SUCCESS),
+}
+"""Module of upstream's encoder, its function, and the result to return; for logs no module is public yet."""
 
 
-class FileLogRecordExporter(LogRecordExporter):
-    """Writes log records to a file."""
+class FileExporter(MetricExporter):
+    """Writes spans, log records or metrics to a file. A metric reader asks more of an exporter than the others do."""
 
-    def __init__(self, file: RotatingFile) -> None:
-        self._file = file
-
-    def export(self, batch: Sequence[ReadableLogRecord]) -> LogRecordExportResult:
-        """Write the batch as one line, or several if it is too long for a file."""
-        # Private: upstream has no public module for log records yet.
-        from opentelemetry.exporter.otlp.json.common._log_encoder import encode_logs
-
-        _write(self._file, encode_logs, batch)
-        return LogRecordExportResult.SUCCESS
-
-    def force_flush(self, timeout_millis: int = 10_000) -> bool:  # noqa: ARG002
-        """Return True; nothing is queued."""
-        return True
-
-    def shutdown(self) -> None:
-        """Do nothing; the file is open only while a line is written."""
-
-
-class FileMetricExporter(MetricExporter):
-    """Writes metrics to a file."""
-
-    def __init__(self, file: RotatingFile) -> None:
+    def __init__(self, file: RotatingFile, signal: Signal) -> None:
         super().__init__()
         self._file = file
+        self._module, self._encode, self._success = _ENCODERS[signal]
 
-    def export(
-        self,
-        metrics_data: MetricsData,
-        timeout_millis: float = 10_000,  # noqa: ARG002
-        **kwargs: Any,  # noqa: ARG002
-    ) -> MetricExportResult:
-        """Write the batch as one line, or several if it is too long for a file."""
-        from opentelemetry.exporter.otlp.json.common.metrics_encoder import encode_metrics
+    def export(self, batch: Any, timeout_millis: float = 10_000, **kwargs: Any) -> Any:  # type: ignore[override]  # noqa: ARG002
+        """Write ``batch`` as one line, or as several lines that each fit into a file.
 
-        _write(self._file, encode_metrics, metrics_data)
-        return MetricExportResult.SUCCESS
+        A single item that is longer than a file is lost, with a line in the log.
+        """
+        module = importlib.import_module(f"opentelemetry.exporter.otlp.json.common.{self._module}")
+        encode = getattr(module, self._encode)
+        batches = [batch]
+        while batches:
+            each = batches.pop()
+            line = _line(encode(each).to_dict())
+            if len(line) <= self._file.max_bytes:
+                if line:
+                    self._file.write(line)
+            elif len(parts := _split(each)) > 1:
+                batches += reversed(parts)
+            else:
+                with guarded(f"writing to {self._file.path}"):
+                    self._file.write(line)
+        return self._success
 
     def force_flush(self, timeout_millis: float = 10_000) -> bool:  # noqa: ARG002
         """Return True; nothing is queued."""
@@ -96,9 +76,6 @@ class FileMetricExporter(MetricExporter):
 
     def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
         """Do nothing; the file is open only while a line is written."""
-
-
-_EXPORTERS = {"traces": FileSpanExporter, "logs": FileLogRecordExporter, "metrics": FileMetricExporter}
 
 
 def create_destination(options: Options, settings: Settings) -> Destination:  # noqa: ARG001
@@ -112,7 +89,7 @@ def create_destination(options: Options, settings: Settings) -> Destination:  # 
         file.write(b"")
     except OSError as error:
         raise options.error("path", f"a file that can be written ({error.strerror})") from error
-    return create_batched("file", options.signal, _EXPORTERS[options.signal](file), batch)
+    return create_batched("file", options.signal, FileExporter(file, options.signal), batch)
 
 
 def describe(options: Options, settings: Settings) -> str:  # noqa: ARG001
@@ -146,25 +123,6 @@ def _read(options: Options) -> RotatingFile:
         max_bytes=options.integer("max_bytes", MAX_BYTES, 10_000, 1_000_000_000_000),
         backups=options.integer("backups", BACKUPS, 0, 1_000),
     )
-
-
-def _write(file: RotatingFile, encode: Any, items: Any) -> None:
-    """Write ``items`` as one line, or as several lines that each fit into a file.
-
-    A single item that is longer than a file is lost, with a line in the log.
-    """
-    batches = [items]
-    while batches:
-        batch = batches.pop()
-        line = _line(encode(batch).to_dict())
-        if len(line) <= file.max_bytes:
-            if line:
-                file.write(line)
-        elif len(parts := _split(batch)) > 1:
-            batches += reversed(parts)
-        else:
-            with guarded(f"writing to {file.path}"):
-                file.write(line)
 
 
 def _split(batch: Any) -> list[Any]:
