@@ -79,10 +79,7 @@ def capture_message(message: str, level: str = "info", **context: Any) -> str | 
 
 
 def add_breadcrumb(
-    message: str,
-    category: str = "default",
-    level: str = "info",
-    data: Mapping[str, Any] | None = None,
+    message: str, category: str = "default", level: str = "info", data: Mapping[str, Any] | None = None
 ) -> None:
     """Record a step that may lead to an error.
 

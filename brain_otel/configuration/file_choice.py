@@ -33,10 +33,7 @@ class Choice(NamedTuple):
 
 
 def choose_file(
-    environ: Mapping[str, str],
-    *,
-    environment: str | None = None,
-    config_file: str | os.PathLike[str] | None = None,
+    environ: Mapping[str, str], *, environment: str | None = None, config_file: str | os.PathLike[str] | None = None
 ) -> Choice:
     """Choose the environment and its file.
 

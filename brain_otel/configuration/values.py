@@ -19,16 +19,7 @@ T = TypeVar("T")
 Derived = Annotated[T, None]
 """The type of a field that the code works out: the file cannot give it."""
 
-BOOLEANS = {
-    "true": True,
-    "yes": True,
-    "on": True,
-    "1": True,
-    "false": False,
-    "no": False,
-    "off": False,
-    "0": False,
-}
+BOOLEANS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 """The words for a boolean, as variables give them."""
 
 MAX_NUMBER = 1_000_000_000

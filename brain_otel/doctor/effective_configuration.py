@@ -71,10 +71,7 @@ class EffectiveConfiguration:
 
 
 def read_effective_configuration(
-    environ: Mapping[str, str],
-    *,
-    environment: str | None = None,
-    config_file: str | os.PathLike[str] | None = None,
+    environ: Mapping[str, str], *, environment: str | None = None, config_file: str | os.PathLike[str] | None = None
 ) -> EffectiveConfiguration:
     """Read the configuration as ``setup()`` would.
 

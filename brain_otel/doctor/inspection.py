@@ -129,9 +129,7 @@ def _examine_process(report: InspectionReport, app_class: str) -> None:
     """Report what exists once everything is imported."""
     if (settings := telemetry.current_settings()) is not None:
         report.setup = Setup(
-            environment=settings.environment,
-            source=settings.source,
-            fastapi=str(settings.instrumentation.fastapi),
+            environment=settings.environment, source=settings.source, fastapi=str(settings.instrumentation.fastapi)
         )
     report.agents = sorted({*report.agents, *(name for name in AGENTS if name in sys.modules)})
     report.conventions = _conventions()
@@ -163,10 +161,7 @@ def _conventions() -> dict[str, str]:
         )
     except ImportError:
         return {}
-    signals = {
-        "http": _OpenTelemetryStabilitySignalType.HTTP,
-        "database": _OpenTelemetryStabilitySignalType.DATABASE,
-    }
+    signals = {"http": _OpenTelemetryStabilitySignalType.HTTP, "database": _OpenTelemetryStabilitySignalType.DATABASE}
     modes = _get_semconv_opt_in_modes(tuple(signals.values()))
     return {name: str(modes[signal].value) for name, signal in signals.items()}
 

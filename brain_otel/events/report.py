@@ -81,11 +81,7 @@ def record_error(span: Span, error: BaseException) -> None:
 
 
 def emit_log(
-    body: str | None,
-    level: str,
-    event_id: str,
-    context: Mapping[str, Any],
-    error: BaseException | None = None,
+    body: str | None, level: str, event_id: str, context: Mapping[str, Any], error: BaseException | None = None
 ) -> None:
     """Emit a log record for the destinations that take logs; without a logger provider this does nothing."""
     if sys.is_finalizing():

@@ -45,9 +45,7 @@ and those that log one line for each request, which has a span."""
 _SERVERS = ("uvicorn.error", "gunicorn.error", "hypercorn.error", "asyncio")
 """Loggers of exceptions that have been reported as unhandled already."""
 
-_STANDARD = frozenset(
-    {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName", TRACE_ID, SPAN_ID},
-)
+_STANDARD = frozenset({*vars(logging.makeLogRecord({})), "message", "asctime", "taskName", TRACE_ID, SPAN_ID})
 """Attributes of a record to which the application has added nothing."""
 
 _SEVERITY_TEXTS = {"WARNING": "WARN", "CRITICAL": "FATAL"}

@@ -45,10 +45,7 @@ class guarded:  # noqa: N801 - reads as a statement: `with guarded("ending a spa
         return None
 
     def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
         if error is None or not isinstance(error, Exception):
             return False

@@ -76,10 +76,7 @@ def ready_line(settings: Settings, more: str = "", *, to_spotlight: str = "error
 
 
 def configure_sentry(
-    settings: SentrySettings,
-    processor: LocalTraceCollector,
-    delivery: DeliverySettings | None = None,
-    **options: Any,
+    settings: SentrySettings, processor: LocalTraceCollector, delivery: DeliverySettings | None = None, **options: Any
 ) -> BaseClient:
     """Start sentry-sdk with its own tracing off (``instrumenter="otel"``) and its error capturing on.
 

@@ -32,11 +32,7 @@ from brain_otel.traces import conventions, local_trace
 from brain_otel.traces.collector import LocalTraceCollector
 from brain_otel.traces.local_trace import LocalTrace
 
-_RUNTIME = {
-    "name": platform.python_implementation(),
-    "version": platform.python_version(),
-    "build": sys.version,
-}
+_RUNTIME = {"name": platform.python_implementation(), "version": platform.python_version(), "build": sys.version}
 
 _LINKED = "brain_otel.linked"
 """Key in an event's hint: the scope's event processor or the global one, whichever came first, has linked it."""
@@ -84,11 +80,7 @@ class SentryListener(EventListener):
 
     def on_message(self, message: Message) -> None:
         """Capture a message event."""
-        event: dict[str, Any] = {
-            "event_id": message.event_id,
-            "message": message.text,
-            "level": message.level,
-        }
+        event: dict[str, Any] = {"event_id": message.event_id, "message": message.text, "level": message.level}
         if message.context:
             event["contexts"] = {"extra": policy().value(plain(dict(message.context)))}
         sentry_sdk.capture_event(event)  # type: ignore[arg-type]
@@ -208,10 +200,7 @@ def _link(event: Any, contexts: dict[str, Any], trace: LocalTrace) -> None:
         event["transaction"] = name.text
         event["transaction_info"] = {"source": name.source}
     if trace.tags:
-        event["tags"] = {
-            **policy().value(trace.tags),
-            **(event.get("tags") or {}),
-        }
+        event["tags"] = {**policy().value(trace.tags), **(event.get("tags") or {})}
     _add_request(event, trace)
     _add_trail(event, trace)
 

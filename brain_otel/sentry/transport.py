@@ -59,12 +59,7 @@ class DeliveringTransport(Transport):
             self._report()
 
     def record_lost_event(
-        self,
-        reason: str,
-        data_category: str | None = None,
-        item: Item | None = None,
-        *,
-        quantity: int = 1,
+        self, reason: str, data_category: str | None = None, item: Item | None = None, *, quantity: int = 1
     ) -> None:
         """Count what is discarded: ``quantity`` of ``data_category``, or all that is in ``item``."""
         if not self._sends_reports:

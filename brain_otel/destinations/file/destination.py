@@ -143,10 +143,7 @@ def _split(batch: Any) -> list[Any]:
             for points in _split(metric.data.data_points)
         ]
     return [
-        replace(
-            batch,
-            resource_metrics=[replace(of_resource, scope_metrics=[replace(of_scope, metrics=[metric])])],
-        )
+        replace(batch, resource_metrics=[replace(of_resource, scope_metrics=[replace(of_scope, metrics=[metric])])])
         for of_resource, of_scope, metric in found
     ]
 

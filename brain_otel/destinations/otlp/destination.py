@@ -214,11 +214,7 @@ def _create_exporter(options: Options, arguments: dict[str, Any], session: Sessi
 def _http_only(arguments: dict[str, Any], session: Session) -> dict[str, Any]:
     from opentelemetry.exporter.otlp.proto.http import Compression
 
-    compressions = {
-        "gzip": Compression.Gzip,
-        "deflate": Compression.Deflate,
-        "none": Compression.NoCompression,
-    }
+    compressions = {"gzip": Compression.Gzip, "deflate": Compression.Deflate, "none": Compression.NoCompression}
     return {
         # The shipper compresses what has been spooled.
         "compression": Compression.NoCompression

@@ -148,11 +148,7 @@ class _Statements:
         self._durations = durations
         self._known: WeakKeyDictionary[Engine, dict[str, Any]] = WeakKeyDictionary()
         self.listeners = _Listeners(
-            {
-                "before_cursor_execute": self._before,
-                "after_cursor_execute": self._after,
-                "handle_error": self._failed,
-            }
+            {"before_cursor_execute": self._before, "after_cursor_execute": self._after, "handle_error": self._failed}
         )
 
     def _before(self, connection: Any, cursor: Any, statement: Any, parameters: Any, context: Any, many: Any) -> None:  # noqa: ARG002
