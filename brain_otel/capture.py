@@ -17,7 +17,7 @@ from opentelemetry.trace import Span
 
 from brain_otel.events.attributes import attribute_value
 from brain_otel.events.error_rules import ASKED_FOR
-from brain_otel.events.listeners import Message, listeners
+from brain_otel.events.listeners import Message, notify
 from brain_otel.events.report import SEVERITIES, emit_log, report_exception
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.quiet import is_looking, one_budget
@@ -71,9 +71,7 @@ def capture_message(message: str, level: str = "info", **context: Any) -> str | 
         with guarded("emitting a message's log record"):
             emit_log(str(message), name, event_id, context)
         report = Message(text=str(message), event_id=event_id, level=name, context=context)
-        for listener in listeners():
-            with guarded("reporting a message"):
-                listener.on_message(report)
+        notify("reporting a message", lambda listener: listener.on_message(report))
         return event_id
     return None
 
@@ -101,9 +99,7 @@ def add_breadcrumb(
             **{key: attribute_value(value) for key, value in facts.items()},
         }
         otel_trace.get_current_span().add_event("breadcrumb", attributes)
-        for listener in listeners():
-            with guarded("reporting a breadcrumb"):
-                listener.on_breadcrumb(crumb)
+        notify("reporting a breadcrumb", lambda listener: listener.on_breadcrumb(crumb))
 
 
 def set_user_context(
@@ -131,9 +127,7 @@ def set_user_context(
             kept = {key: value for key, value in trace.attributes.items() if not key.startswith("user.")}
             trace.attributes = {**kept, **attributes}
         _set_on_spans(attributes)
-        for listener in listeners():
-            with guarded("reporting the user"):
-                listener.on_user(user)
+        notify("reporting the user", lambda listener: listener.on_user(user))
 
 
 def set_tag(key: str, value: Any) -> None:
@@ -141,9 +135,7 @@ def set_tag(key: str, value: Any) -> None:
     with guarded("setting a tag"):
         known = attribute_value(value)
         _set_on_spans({str(key): known})
-        for listener in listeners():
-            with guarded("reporting a tag"):
-                listener.on_tag(str(key), str(known))
+        notify("reporting a tag", lambda listener: listener.on_tag(str(key), str(known)))
 
 
 def set_context(name: str, data: Mapping[str, Any]) -> None:
@@ -153,9 +145,7 @@ def set_context(name: str, data: Mapping[str, Any]) -> None:
         root = _local_root()
         if root is not None:
             root.set_attributes({f"{name}.{key}": attribute_value(value) for key, value in facts.items()})
-        for listener in listeners():
-            with guarded("reporting a context"):
-                listener.on_context(str(name), facts)
+        notify("reporting a context", lambda listener: listener.on_context(str(name), facts))
 
 
 def _level(level: str) -> str:

@@ -14,7 +14,6 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import cache
-from types import TracebackType
 from typing import Any, Self
 
 from opentelemetry import _logs as otel_logs
@@ -166,9 +165,7 @@ class Session:
         reraise_failures(True)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         reraise_failures(False)
         telemetry.shutdown()
         telemetry.forget()

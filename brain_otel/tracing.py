@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Mapping
-from types import TracebackType
 from typing import Any, ParamSpec, TypeVar, cast
 
 from opentelemetry import trace as otel_trace
@@ -134,9 +133,7 @@ class _Starter:
         self._running.append(running)
         return Span(INVALID_SPAN) if running is None else running.span
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, where: object) -> None:
         running = self._running.pop() if self._running else None
         if running is not None:
             running.end(error)
@@ -144,10 +141,8 @@ class _Starter:
     async def __aenter__(self) -> Span:
         return self.__enter__()
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.__exit__(kind, error, traceback)
+    async def __aexit__(self, kind: object, error: BaseException | None, where: object) -> None:
+        self.__exit__(kind, error, where)
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
         """Decorate ``function``, sync or async; each call gets a span (of a generator, only its creation)."""

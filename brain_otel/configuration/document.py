@@ -10,7 +10,7 @@ reads ``os.environ`` and forgets where a value came from; this one takes the var
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -125,6 +125,18 @@ class Document:
                 variable, moved_from = self._given[key[:length]]
                 return variable, None if moved_from is None else (*moved_from, *key[length:])
         return "", key
+
+
+def leaves(value: Any, key: Key = ()) -> Iterator[tuple[Key, Any]]:
+    """Each scalar, empty mapping and empty list in ``value``, which is at ``key``, in order."""
+    if isinstance(value, dict) and value:
+        for name, inner in value.items():
+            yield from leaves(inner, (*key, name))
+    elif isinstance(value, list) and value:
+        for index, inner in enumerate(value):
+            yield from leaves(inner, (*key, index))
+    else:
+        yield key, value
 
 
 def read_document(path: Path, environ: Mapping[str, str], *, path_from: str = "") -> Document:

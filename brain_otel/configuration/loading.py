@@ -56,11 +56,7 @@ def read_all(
     environment: str | None = None,
     config_file: str | os.PathLike[str] | None = None,
 ) -> tuple[Choice, Document, Settings]:
-    """Read the settings as :func:`read_settings` does; also return the chosen file and its content.
-
-    Raises:
-        ConfigurationError: a value is wrong.
-    """
+    """Read the settings as :func:`read_settings` does; also return the chosen file and its content."""
     variables = {key: value for key, value in (os.environ if environ is None else environ).items() if value}
     choice = choose_file(variables, environment=environment, config_file=config_file)
     document = read_document(choice.path, variables, path_from=choice.path_from)
@@ -70,7 +66,8 @@ def read_all(
         notices.append(f"{document.source}: file_format is newer than {MAJOR}.{MINOR}; parts of it may be ignored")
     destinations = read_destinations(document, variables)
     settings = _settings(choice.environment, document, destinations, tuple(notices))
-    if _ignores_dsn(document, destinations, variables):
+    needs_dsn = any(each.name in _FOR_SENTRY for each in destinations)
+    if needs_dsn and "SENTRY_DSN" in variables and "dsn" not in (document.get(*OURS, "sentry") or {}):
         place = ".".join((*OURS, "sentry", "dsn"))
         notice = f"SENTRY_DSN is ignored: {document.source} does not read it (as {place}: ${{SENTRY_DSN}})"
         settings = settings._replace(notices=(*settings.notices, notice))
@@ -141,13 +138,6 @@ def _resource_attribute(document: Document, name: str) -> str | None:
     return found
 
 
-def _ignores_dsn(document: Document, destinations: tuple[Options, ...], environ: Mapping[str, str]) -> bool:
-    """Whether ``SENTRY_DSN`` is set, but a file that needs a DSN does not read it."""
-    named = "dsn" in (document.get(*OURS, "sentry") or {})
-    wanted = any(each.name in _FOR_SENTRY for each in destinations)
-    return wanted and not named and "SENTRY_DSN" in environ
-
-
 def _upstream_part(document: Document, environment: str, *, with_sentry: bool) -> dict[str, Any]:
     """OpenTelemetry's own part of the file, without processors and empty attributes."""
     given = document.data.items()
@@ -163,15 +153,10 @@ def _upstream_part(document: Document, environment: str, *, with_sentry: bool) -
     data["resource"] = {**resource, "attributes": attributes}
     propagator = data.get("propagator") or {}
     if propagator.get("composite"):
-        propagator["composite"] = _ordered(propagator["composite"], with_sentry=with_sentry)
+        wanted = [each for each in propagator["composite"] if with_sentry or "sentry" not in each]
+        # Sentry's is the last, since it completes what the others read and write.
+        propagator["composite"] = sorted(wanted, key=lambda each: "sentry" in each)
     return data
-
-
-def _ordered(composite: list[dict[str, Any]], *, with_sentry: bool) -> list[dict[str, Any]]:
-    """The propagators with Sentry's last, since it completes what the others read and write."""
-    sentry = [each for each in composite if "sentry" in each]
-    others = [each for each in composite if "sentry" not in each]
-    return others + (sentry if with_sentry else [])
 
 
 def _reject_unpaired(document: Document) -> None:

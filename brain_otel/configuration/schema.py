@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
 from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from brain_otel.configuration.document import Document, Key
+from brain_otel.configuration.document import Document, Key, leaves
 from brain_otel.configuration.simple_form import is_simple_form
 
 if TYPE_CHECKING:
@@ -57,13 +56,10 @@ def validate(document: Document) -> None:
 
 
 def reject_endless(document: Document) -> None:
-    """Reject NaN and infinity, which pass the schema's limits.
-
-    Raises:
-        ConfigurationError: the file has one.
-    """
-    for key, number in _endless(document.data, ()):
-        raise document.error(key, number, "a finite number")
+    """Reject NaN and infinity, which pass the schema's limits."""
+    for key, value in leaves(document.data):
+        if isinstance(value, float) and not math.isfinite(value):
+            raise document.error(key, value, "a finite number")
 
 
 def is_newer(document: Document) -> bool:
@@ -84,17 +80,6 @@ def _version(text: object) -> tuple[int, int] | None:
     if not 1 <= len(parts) <= 2 or not all(part.isascii() and part.isdigit() for part in parts):
         return None
     return int(parts[0]), int(parts[1]) if len(parts) > 1 else 0
-
-
-def _endless(value: Any, key: Key) -> Iterator[tuple[Key, float]]:
-    if isinstance(value, float) and not math.isfinite(value):
-        yield key, value
-    elif isinstance(value, dict):
-        for name, inner in value.items():
-            yield from _endless(inner, (*key, str(name)))
-    elif isinstance(value, list):
-        for index, inner in enumerate(value):
-            yield from _endless(inner, (*key, index))
 
 
 def _described(error: ValidationError) -> tuple[Key, Any, str]:

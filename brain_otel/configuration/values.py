@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from types import UnionType
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
@@ -61,11 +60,7 @@ def read_fields(kind: Any, given: Any, readers: Mapping[str, Reader] | None = No
 
 
 def read_item(key: str | int, value: Any, reader: Reader) -> Any:
-    """Read the ``value`` at ``key``, and put the key in front of the path of an error.
-
-    Raises:
-        BadValueError: the reader rejects it.
-    """
+    """Read the ``value`` at ``key``, and put the key in front of the path of an error."""
     try:
         return reader(value)
     except BadValueError as error:
@@ -161,11 +156,7 @@ def _reader_of(hint: Any) -> Reader | None:
         return reader
     if get_origin(hint) is Literal:
         return choice(get_args(hint))
-    return boolean if hint is bool else partial(_read_settings, hint)
-
-
-def _read_settings(kind: Any, given: Any) -> Any:
-    return kind(**read_fields(kind, given))
+    return boolean if hint is bool else lambda given: hint(**read_fields(hint, given))
 
 
 def _plain(bound: float) -> str:

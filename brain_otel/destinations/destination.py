@@ -47,7 +47,8 @@ class DestinationModule(Protocol):
     It may have two more functions. ``describe(options, settings) -> str`` says where the telemetry goes, in a few
     words and without secrets, or ``off:`` and the reason. ``probe(options, settings, timeout) -> str | None`` sends
     a test item within ``timeout`` seconds and returns what was delivered, or None if there is nothing to try; it
-    raises :class:`brain_otel.delivery.DeliveryError` if the item does not arrive.
+    raises :class:`brain_otel.delivery.DeliveryError` if the item does not arrive. Each function raises
+    :class:`brain_otel.ConfigurationError` if an option is wrong.
     """
 
     SIGNALS: tuple[str, ...]

@@ -47,12 +47,7 @@ _LOG_BATCH = {
 
 
 def create_destination(options: Options, settings: Settings) -> Destination:  # noqa: ARG001
-    """Create the processor or metric exporter that OpenTelemetry's ``configure_sdk`` would create.
-
-    Raises:
-        ConfigurationError: the exporter is unknown, rejects its options, or needs a package that is not installed.
-        UnsupportedReleaseError: the installed OpenTelemetry has no function that creates a single exporter.
-    """
+    """Create the processor or metric exporter that OpenTelemetry's ``configure_sdk`` would create."""
     name, signal = _name_and_values(options)[0], options.signal
     exporter = _create_exporter(options)
     if options.name == "simple":
@@ -72,11 +67,7 @@ def describe(options: Options, settings: Settings) -> str:  # noqa: ARG001
 
 
 def probe(options: Options, settings: Settings, timeout: float) -> str | None:
-    """Send one test span, log record or metric; None if the exporter would only print or write it.
-
-    Raises:
-        DeliveryError: it did not arrive.
-    """
+    """Send one test span, log record or metric; None if the exporter would only print or write it."""
     if _name_and_values(options)[0] not in ("otlp_http", "otlp_grpc"):
         return None
     return send_probe(_create_exporter(options), options.signal, settings, timeout)

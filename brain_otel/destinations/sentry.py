@@ -60,11 +60,7 @@ def create_destination(options: Options, settings: Settings) -> Destination | No
 
 
 def describe(options: Options, settings: Settings) -> str:
-    """The address of Sentry, of Spotlight, or of both.
-
-    Raises:
-        ConfigurationError: an option is unknown.
-    """
+    """The address of Sentry, of Spotlight, or of both."""
     reject_unknown_options(options)
     return describe_addresses(settings.sentry, envelope_address)
 
@@ -78,10 +74,6 @@ def describe_addresses(sentry: SentrySettings | None, address_of: Callable[[str]
 
 
 def probe(options: Options, settings: Settings, timeout: float) -> str | None:
-    """Send a test event within ``timeout`` seconds; what was delivered, None with Spotlight alone.
-
-    Raises:
-        DeliveryError: the event did not arrive.
-    """
+    """Send a test event within ``timeout`` seconds; what was delivered, None with Spotlight alone."""
     sentry = settings.sentry
     return None if sentry is None or sentry.dsn is None else probe_event(sentry, timeout, options.values)

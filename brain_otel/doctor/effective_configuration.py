@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from brain_otel.configuration.destination_registry import load_module
 from brain_otel.configuration.destinations import PROCESSORS, READERS
-from brain_otel.configuration.document import Document, Key
+from brain_otel.configuration.document import Document, Key, leaves
 from brain_otel.configuration.error import MASK, ConfigurationError
 from brain_otel.configuration.file_choice import Choice
 from brain_otel.configuration.loading import read_all
@@ -87,7 +87,7 @@ def read_effective_configuration(
         environment_from="--environment" if environment else choice.environment_from,
         path_from="--config-file" if config_file else choice.path_from,
         settings=settings,
-        leaves=tuple(_leaf(document, variables, *each) for each in _walk(data, ())),
+        leaves=tuple(_leaf(document, variables, *each) for each in leaves(data)),
         targets=tuple(_target(each, settings, mask) for each in settings.destinations),
         mask=mask,
     )
@@ -97,35 +97,17 @@ def _with_options(data: Any, destinations: Sequence[Options]) -> Any:
     """A copy of the file's content with the effective options of each destination."""
     data = copy.deepcopy(data)
     for options in destinations:
-        *path, name = _place(options)
-        parent = data
-        for part in path:
-            parent = parent[part]
+        provider, components = READERS if options.signal == "metrics" else PROCESSORS[options.signal]
+        component = data[provider][components][options.index]
         if options.values:
-            parent[name] = dict(options.values)
+            parent = component["periodic"]["exporter"] if options.signal == "metrics" else component
+            parent[options.name] = dict(options.values)
     return data
 
 
-def _place(options: Options) -> Key:
-    if options.signal == "metrics":
-        return (*READERS, options.index, "periodic", "exporter", options.name)
-    return (*PROCESSORS[options.signal], options.index, options.name)
-
-
-def _walk(value: Any, key: Key, attribute: Any = None) -> Iterator[tuple[Key, Any, Any]]:
-    """Each leaf in order: key, value and, for a resource attribute, the ``name`` beside the ``value``."""
-    if isinstance(value, dict) and value:
-        for name, item in value.items():
-            yield from _walk(item, (*key, name), value.get("name") if name == "value" else None)
-    elif isinstance(value, list) and value:
-        for index, item in enumerate(value):
-            yield from _walk(item, (*key, index))
-    else:
-        yield key, value, attribute
-
-
-def _leaf(document: Document, environ: Mapping[str, str], key: Key, value: Any, attribute: Any) -> Leaf:
+def _leaf(document: Document, environ: Mapping[str, str], key: Key, value: Any) -> Leaf:
     variables = tuple(dict.fromkeys(document.variables(key)))
+    attribute = document.get(*key[:-1], "name") if key[-1] == "value" else None
     shown = masked_value(key, value, variables, attribute)
     return Leaf(key=key, value=shown, masked=shown == MASK, origin=_origin(variables, value, environ))
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from brain_otel.configuration.document import Key
+from brain_otel.configuration.document import Key, leaves
 from brain_otel.configuration.error import MASK, is_secret_name
 from brain_otel.configuration.values import BOOLEANS
 from brain_otel.privacy import FILTERED, is_sensitive, masked_url
@@ -52,9 +52,9 @@ class Mask:
     """Replaces in any text the secrets of the environment and the configuration file."""
 
     def __init__(self, environ: Mapping[str, str], data: Any = None) -> None:
-        values = [*((str(name), value) for name, value in environ.items()), *_strings(data, ())]
+        values = [*((str(name), value) for name, value in environ.items()), *_strings(data)]
         words = {word for name, value in values for word in _secrets(name, value)}
-        self._secrets = sorted((word for word in words if _is_searchable(word)), key=len, reverse=True)
+        self._secrets = sorted(filter(_is_searchable, words), key=len, reverse=True)
 
     def __call__(self, text: str) -> str:
         """``text`` without the secrets."""
@@ -63,16 +63,9 @@ class Mask:
         return masked_text(text)
 
 
-def _strings(data: Any, key: Key) -> Iterator[tuple[str, str]]:
+def _strings(data: Any) -> Iterator[tuple[str, str]]:
     """Every string of the file with its dotted path."""
-    if isinstance(data, dict):
-        for name, value in data.items():
-            yield from _strings(value, (*key, str(name)))
-    elif isinstance(data, list):
-        for index, value in enumerate(data):
-            yield from _strings(value, (*key, index))
-    elif isinstance(data, str):
-        yield ".".join(map(str, key)), data
+    return ((".".join(map(str, key)), value) for key, value in leaves(data) if isinstance(value, str))
 
 
 def _secrets(name: str, value: str) -> Iterator[str]:

@@ -44,7 +44,7 @@ def error_attributes(error: BaseException) -> dict[str, str]:
     ``emit(exception=...)`` of the SDK makes the same ones, but raises if the exception's ``__str__`` does.
     """
     return {
-        exception_attributes.EXCEPTION_TYPE: _name(error),
+        exception_attributes.EXCEPTION_TYPE: class_name(type(error)),
         exception_attributes.EXCEPTION_MESSAGE: attribute_value(error),
         exception_attributes.EXCEPTION_STACKTRACE: encodable(_stacktrace(error)),
     }
@@ -59,7 +59,9 @@ def _stacktrace(error: BaseException) -> str:
     parts = []
     for each in errors[:MAX_EXCEPTIONS]:
         frames = "".join(traceback.format_tb(each.__traceback__))
-        parts.append(f"Traceback (most recent call last):\n{frames}{_name(each)}: {safe_repr(each, str)}\n")
+        parts.append(
+            f"Traceback (most recent call last):\n{frames}{class_name(type(each))}: {safe_repr(each, str)}\n"
+        )
     return "\n".join(reversed(parts))
 
 
@@ -70,6 +72,6 @@ def _is_small(error: BaseException) -> bool:
     return all(type(arg) in _SMALL or (type(arg) is str and len(arg) <= _MAX_MESSAGE) for arg in error.args)
 
 
-def _name(error: BaseException) -> str:
-    kind = type(error)
+def class_name(kind: type) -> str:
+    """The name of a class with its module, unless it is built in."""
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"

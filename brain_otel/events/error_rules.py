@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 from brain_otel.configuration.settings import ErrorSettings
+from brain_otel.events.attributes import class_name
 
 ASKED_FOR = "generic"
 """Sentry's mechanism for exceptions that code reports on purpose."""
@@ -63,10 +64,7 @@ class ErrorRules:
 def is_named(kind: type, names: Sequence[str]) -> bool:
     """Whether ``names`` has ``kind`` or one of its bases, under the name of its definition or of an import."""
     bases = kind.__mro__[:-1]
-    own = {
-        base.__qualname__ if base.__module__ == "builtins" else f"{base.__module__}.{base.__qualname__}"
-        for base in bases
-    }
+    own = set(map(class_name, bases))
     return any(name in own or _imported(name) in bases for name in names)
 
 

@@ -7,7 +7,7 @@ the instrumentations call all listeners and know none by name.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from brain_otel.events.failures import ended_traces
@@ -79,6 +79,13 @@ def configure_listeners(listeners: tuple[EventListener, ...]) -> None:
 def listeners() -> tuple[EventListener, ...]:
     """The current listeners."""
     return _Current.listeners
+
+
+def notify(place: str, call: Callable[[EventListener], object]) -> None:
+    """Make ``call`` with each listener; ``place`` is for the log line if it fails."""
+    for listener in _Current.listeners:
+        with guarded(place):
+            call(listener)
 
 
 class local_trace_entered:  # noqa: N801 - a context manager, as a class because it is cheaper

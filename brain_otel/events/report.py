@@ -14,7 +14,7 @@ from opentelemetry.trace import Span, Status, StatusCode
 from brain_otel.events.attributes import attribute_value, error_attributes
 from brain_otel.events.error_rules import ASKED_FOR, error_rules
 from brain_otel.events.failures import find_record, record_ignored, record_reported
-from brain_otel.events.listeners import Failure, listeners
+from brain_otel.events.listeners import Failure, notify
 from brain_otel.events.log_correlation import context_of_log, logger_of
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.quiet import is_looking, one_budget
@@ -60,9 +60,7 @@ def report_exception(
         with guarded("emitting an exception's log record"):
             emit_log(None, "error", event_id, facts, error)
         failure = Failure(error=error, event_id=event_id, handled=handled, mechanism=mechanism, context=facts)
-        for listener in listeners():
-            with guarded("reporting an exception to a destination"):
-                listener.on_exception(failure)
+        notify("reporting an exception to a destination", lambda listener: listener.on_exception(failure))
         return event_id
     return None
 

@@ -11,7 +11,6 @@ import inspect
 import traceback
 from collections.abc import Callable
 from itertools import pairwise
-from types import TracebackType
 from typing import Any
 
 from opentelemetry import context as otel_context
@@ -63,9 +62,7 @@ class UseSpan:
         otel_context.attach(self._entered)
         return self._options[0]
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, where: object) -> None:
         span, end_on_exit, record_exception, set_status = self._options
         restore(self._entered, self._before)
         if isinstance(error, Exception):

@@ -18,6 +18,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.semconv.attributes import error_attributes
 from opentelemetry.semconv.metrics.db_metrics import DB_CLIENT_OPERATION_DURATION
 
+from brain_otel.events.attributes import class_name
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.lazy_regex import expression
 
@@ -47,7 +48,7 @@ class Durations:
         with guarded("measuring an operation"):
             known = dict(attributes)
             if error is not None:
-                known[error_attributes.ERROR_TYPE] = _name_of(type(error))
+                known[error_attributes.ERROR_TYPE] = class_name(type(error))
             self._histogram.record(seconds, known)
 
 
@@ -70,7 +71,3 @@ def operation_name(text: Any) -> str | None:
     """The first word of a statement or command, in capitals; None if it does not begin with a word."""
     found = _OPERATION.match(text) if isinstance(text, str) else None
     return found[1].upper() if found else None
-
-
-def _name_of(kind: type) -> str:
-    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"

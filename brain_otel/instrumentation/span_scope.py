@@ -6,8 +6,6 @@ no span at all.
 
 from __future__ import annotations
 
-from types import TracebackType
-
 from opentelemetry import context as otel_context
 from opentelemetry import trace as otel_trace
 from opentelemetry.context import _SUPPRESS_HTTP_INSTRUMENTATION_KEY, _SUPPRESS_INSTRUMENTATION_KEY, Context
@@ -61,9 +59,7 @@ class current:  # noqa: N801 - a context manager; a class costs less than a gene
         otel_context.attach(self._entered)
         return self._span
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, where: object) -> None:
         restore(self._entered, self._before)
         if isinstance(error, Exception):
             record_error(self._span, error)

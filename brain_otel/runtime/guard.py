@@ -13,7 +13,6 @@ import logging
 import sys
 import traceback
 from contextlib import suppress
-from types import TracebackType
 
 logger = logging.getLogger(__name__)
 
@@ -44,10 +43,8 @@ class guarded:  # noqa: N801 - reads as a statement: `with guarded("ending a spa
     def __enter__(self) -> None:
         return None
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool:
-        if error is None or not isinstance(error, Exception):
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        if not isinstance(error, Exception):
             return False
         _log(self.place, error)
         return not _state.reraise

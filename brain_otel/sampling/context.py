@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextvars import ContextVar, Token
-from types import TracebackType
 from typing import Any
 
 from opentelemetry import baggage as otel_baggage
@@ -113,9 +112,7 @@ class decided_as:  # noqa: N801 - a context manager; a class costs less than a g
     def __enter__(self) -> None:
         self._token: Token[tuple[int, SamplingDecision] | None] = _decided.set(self._decided)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         _decided.reset(self._token)
 
 

@@ -31,7 +31,8 @@ def sampling_context_of(trace: LocalTrace) -> dict[str, str]:
     root = trace.span_context()
     if root is None:
         return {}
-    if trace.parent is not None and _same_trace(trace.parent, root):
+    around = trace.parent.span_context() if trace.parent is not None else None
+    if trace.parent is not None and around is not None and around.trace_id == root.trace_id:
         made = sampling_context_of(trace.parent)
     else:
         made = create_sampling_context(root, trace.context, _route_name(trace))
@@ -120,11 +121,6 @@ def _organization() -> str | None:
 
 def _word(value: bool) -> str:
     return "true" if value else "false"
-
-
-def _same_trace(trace: LocalTrace, root: SpanContext) -> bool:
-    context = trace.span_context()
-    return context is not None and context.trace_id == root.trace_id
 
 
 def _route_name(trace: LocalTrace) -> str | None:

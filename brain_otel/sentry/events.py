@@ -11,6 +11,7 @@ from typing import Any
 import sentry_sdk
 from opentelemetry import trace as otel_trace
 from opentelemetry.sdk.trace import Span as SdkSpan
+from opentelemetry.trace import SpanContext
 from sentry_sdk.integrations import Integration
 from sentry_sdk.scope import add_global_event_processor
 from sentry_sdk.utils import AnnotatedValue, event_from_exception  # type: ignore[attr-defined]  # imported there
@@ -190,11 +191,7 @@ def _linked(owner: LocalTrace | None, event: Any, hint: Any) -> Any:
 def _link(event: Any, contexts: dict[str, Any], trace: LocalTrace) -> None:
     span = local_trace.current_span_context(trace)
     if span is not None:
-        contexts["trace"] = {
-            "trace_id": f"{span.trace_id:032x}",
-            "span_id": f"{span.span_id:016x}",
-            "dynamic_sampling_context": sampling_context_of(trace),
-        }
+        contexts["trace"] = _trace_context(span, sampling_context_of(trace))
     name = conventions.name_of(trace)
     if name is not None and not event.get("transaction"):
         event["transaction"] = name.text
@@ -226,11 +223,12 @@ def _hide_shared_variables(event: Any) -> None:
 def _link_to_current_span(contexts: dict[str, Any]) -> None:
     span = otel_trace.get_current_span().get_span_context()
     if span.is_valid:
-        contexts["trace"] = {
-            "trace_id": f"{span.trace_id:032x}",
-            "span_id": f"{span.span_id:016x}",
-            "dynamic_sampling_context": create_sampling_context(span, None),
-        }
+        contexts["trace"] = _trace_context(span, create_sampling_context(span, None))
+
+
+def _trace_context(span: SpanContext, sampling_context: dict[str, str]) -> dict[str, Any]:
+    ids = {"trace_id": f"{span.trace_id:032x}", "span_id": f"{span.span_id:016x}"}
+    return {**ids, "dynamic_sampling_context": sampling_context}
 
 
 def _secrets_of(trace: LocalTrace) -> tuple[str, ...]:

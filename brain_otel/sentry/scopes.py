@@ -23,10 +23,6 @@ from brain_otel.traces.local_trace import LocalTrace
 _EXTRAS_KEY = "sentry.scope"
 
 
-def _complete_nothing(_: sentry_sdk.Scope) -> None:
-    """Leave a fork as it is."""
-
-
 class RequestScope(sentry_sdk.Scope):
     """A fork of another scope that is made on the first access: a fast path.
 
@@ -38,7 +34,7 @@ class RequestScope(sentry_sdk.Scope):
     __slots__ = ("__weakref__", "_complete", "_fork_lock", "_forked_from")
 
     def __init__(
-        self, forked_from: sentry_sdk.Scope, complete: Callable[[sentry_sdk.Scope], None] = _complete_nothing
+        self, forked_from: sentry_sdk.Scope, complete: Callable[[sentry_sdk.Scope], None] = lambda _: None
     ) -> None:
         """Fork ``forked_from`` later; ``complete`` is then called with the fork."""
         _set(self, "_fork_lock", threading.RLock())  # several threads may work for one request

@@ -21,7 +21,7 @@ import sentry_sdk.utils
 from brain_otel.events.exception_tree import MAX_EXCEPTIONS, Node, exceptions_in
 from brain_otel.runtime.fast_paths import fast_paths_enabled
 from brain_otel.runtime.guard import guarded
-from brain_otel.runtime.patch import Patch, replace
+from brain_otel.runtime.patch import Patch, Patches
 from brain_otel.runtime.quiet import one_budget, quiet
 from brain_otel.runtime.safe_repr import safe_repr, variables
 from brain_otel.sentry.before_send import hides_variables
@@ -29,7 +29,7 @@ from brain_otel.sentry.before_send import hides_variables
 MAX_PLACES = 512
 """Places in source files whose lines are cached."""
 
-_patches: list[Patch] = []
+_patches = Patches()
 
 
 def patch_serialization() -> bool:
@@ -38,31 +38,21 @@ def patch_serialization() -> bool:
     Returns:
         Whether local variables are safe to serialize.
     """
-    replaced = []
-    for owner, name, make in (
-        (sentry_sdk.serializer, "serialize", _with_safe_variables),
-        (sentry_sdk.utils, "exceptions_from_error_tuple", _within_bounds),
-        (sentry_sdk.utils, "get_error_message", _with_safe_text),
-    ):
-        with guarded(f"replacing {owner.__name__}.{name}"):
-            _patches.append(replace(owner, name, make))
-            replaced.append(name)
-    return "serialize" in replaced
+    _patches.replace(sentry_sdk.utils, "exceptions_from_error_tuple", _within_bounds)
+    _patches.replace(sentry_sdk.utils, "get_error_message", _with_safe_text)
+    return _patches.replace(sentry_sdk.serializer, "serialize", _with_safe_variables)
 
 
 def patch_frame_serialization() -> None:
     """Replace two functions of sentry-sdk's; one that no longer exists is left out, and logged."""
-    if not fast_paths_enabled():
-        return
-    for name, make in (("serialize_frame", _without_hidden), ("get_lines_from_file", _cached)):
-        with guarded(f"replacing sentry_sdk.utils.{name}"):
-            _patches.append(replace(sentry_sdk.utils, name, make))
+    if fast_paths_enabled():
+        _patches.replace(sentry_sdk.utils, "serialize_frame", _without_hidden)
+        _patches.replace(sentry_sdk.utils, "get_lines_from_file", _cached)
 
 
 def undo() -> None:
     """Restore sentry-sdk's functions."""
-    while _patches:
-        _patches.pop().undo()
+    _patches.undo()
 
 
 def _with_safe_variables(patch: Patch) -> Callable[..., Any]:

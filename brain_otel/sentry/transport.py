@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
 from typing import Any
 
 from sentry_sdk.envelope import Envelope, Item, PayloadRef
@@ -100,14 +99,13 @@ class DeliveringTransport(Transport):
         self._reported = time.monotonic()
         discarded, self._discarded = self._discarded, Counter()
         if discarded:
-            report = {"timestamp": time.time(), "discarded_events": list(_discarded_events(discarded))}
+            events = [
+                {"reason": reason, "category": category, "quantity": quantity}
+                for (category, reason), quantity in discarded.items()
+            ]
+            report = {"timestamp": time.time(), "discarded_events": events}
             item = Item(PayloadRef(json=report), type="client_report")
             self.delivery.put(_record(Envelope(items=[item])))
-
-
-def _discarded_events(discarded: Counter[tuple[str, str]]) -> Iterator[dict[str, Any]]:
-    for (category, reason), quantity in discarded.items():
-        yield {"reason": reason, "category": category, "quantity": quantity}
 
 
 def delivering(settings: DeliverySettings) -> type[DeliveringTransport]:

@@ -22,12 +22,9 @@ def _status_range(value: Any) -> tuple[int, int]:
 
 
 def _is_class(name: str) -> bool:
-    return bool(_CLASS.fullmatch(name)) and ("." in name or _is_builtin_exception(name))
-
-
-def _is_builtin_exception(name: str) -> bool:
     kind = getattr(builtins, name, None)
-    return isinstance(kind, type) and issubclass(kind, BaseException)
+    is_builtin_exception = isinstance(kind, type) and issubclass(kind, BaseException)
+    return bool(_CLASS.fullmatch(name)) and ("." in name or is_builtin_exception)
 
 
 _CLASSES = list_of(

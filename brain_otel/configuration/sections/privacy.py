@@ -11,9 +11,5 @@ _NAMES = list_of(
 
 
 def read_privacy(given: Any) -> PrivacySettings:
-    """Read the block. Its settings class is in a lower layer, which cannot import readers.
-
-    Raises:
-        BadValueError: a value is wrong.
-    """
+    """Read the block. Its settings class is in a lower layer, which cannot import readers."""
     return PrivacySettings(**read_fields(PrivacySettings, given, {"sensitive_names": _NAMES, "safe_names": _NAMES}))

@@ -95,11 +95,7 @@ class SentrySettings(NamedTuple):
 
 
 def read_sentry(given: Any) -> SentrySettings:
-    """Read the block; the caller fills in the derived fields.
-
-    Raises:
-        BadValueError: a value is wrong.
-    """
+    """Read the block; the caller fills in the derived fields."""
     return SentrySettings(**{"dsn": None, "environment": "", **read_fields(SentrySettings, given)})
 
 

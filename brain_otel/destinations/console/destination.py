@@ -137,11 +137,7 @@ class ConsoleListener(EventListener):
 
 
 def create_destination(options: Options, settings: Settings) -> Destination:  # noqa: ARG001
-    """Create the destination that prints to ``stream``: a tree a trace, or one line with ``compact``.
-
-    Raises:
-        ConfigurationError: an option is unknown or has a value that is not allowed.
-    """
+    """Create the destination that prints to ``stream``: a tree a trace, or one line with ``compact``."""
     compact, stream = _read(options)
     processor = ConsoleSpanProcessor(lambda finished: print_trace(finished, stream, compact=compact))
     return Destination(

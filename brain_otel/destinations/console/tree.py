@@ -80,9 +80,6 @@ def render(traces: Sequence[FinishedTrace], layout: Layout, *, compact: bool = F
     return lines
 
 
-# -- the tree --------------------------------------------------------------------------------------------------
-
-
 @dataclass(eq=False, kw_only=True)
 class _Node:
     span: ReadableSpan
@@ -122,7 +119,8 @@ def _heads(traces: Sequence[FinishedTrace]) -> list[_Node]:
         if trace.collected is not None and trace.collected.root is not None:
             root = _Node(span=MaskedSpan(trace.collected.root), finished=trace)
             for node in (root, *(_Node(span=MaskedSpan(span)) for span in trace.collected.spans)):
-                nodes[_span_id(node.span)] = (node, root)
+                context = node.span.get_span_context()
+                nodes[context.span_id if context else 0] = (node, root)
             for event in trace.events:
                 nodes.get(event.span.span_id if event.span else 0, (root, root))[0].events.append(event)
     heads = []
@@ -135,11 +133,6 @@ def _heads(traces: Sequence[FinishedTrace]) -> list[_Node]:
     for node, _ in nodes.values():
         node.children = _folded(sorted(node.children, key=lambda child: child.start))
     return heads
-
-
-def _span_id(span: ReadableSpan) -> int:
-    context = span.get_span_context()
-    return context.span_id if context else 0
 
 
 def _folded(children: list[_Node]) -> list[_Node]:
@@ -155,9 +148,6 @@ def _folded(children: list[_Node]) -> list[_Node]:
             first.folded = others
             hidden.update(id(node) for node in others)
     return [node for node in children if id(node) not in hidden]
-
-
-# -- lines -----------------------------------------------------------------------------------------------------
 
 
 def _header(head: _Node, layout: Layout, *, compact: bool) -> Line:

@@ -79,11 +79,7 @@ class FileExporter(MetricExporter):
 
 
 def create_destination(options: Options, settings: Settings) -> Destination:  # noqa: ARG001
-    """Create the destination that writes to ``path``, at most ``backups`` + 1 files of ``max_bytes``.
-
-    Raises:
-        ConfigurationError: an option is wrong, or the file cannot be written.
-    """
+    """Create the destination that writes to ``path``, at most ``backups`` + 1 files of ``max_bytes``."""
     file, batch = _read(options), batch_options(options)
     try:
         file.write(b"")
@@ -99,11 +95,7 @@ def describe(options: Options, settings: Settings) -> str:  # noqa: ARG001
 
 
 def probe(options: Options, settings: Settings, timeout: float) -> str:  # noqa: ARG001
-    """Check whether the file can be written, without creating it.
-
-    Raises:
-        DeliveryError: it cannot.
-    """
+    """Check whether the file can be written, without creating it."""
     from brain_otel.delivery import DeliveryError
 
     file = _read(options)

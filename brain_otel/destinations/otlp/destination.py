@@ -35,7 +35,9 @@ DEFAULT_ENDPOINT = "default"
 
 DEFAULT_ENDPOINTS = {HTTP: "http://localhost:4318", GRPC: "http://localhost:4317"}
 
-_COMPRESSIONS = ("gzip", "deflate", "none")
+_COMPRESSIONS = {"gzip": "Gzip", "deflate": "Deflate", "none": "NoCompression"}
+"""Option -> member of the enumerations of both exporters."""
+
 _PAIR = r"\s*[!#$%&'*+.^_`|~0-9A-Za-z-]+\s*=[^,\x00-\x1f\x7f]*"
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+:[^\x00-\x08\x0a-\x1f\x7f]*")
 _HEADERS = re.compile(rf"(?:{_PAIR})(?:,(?:{_PAIR}|\s*))*")
@@ -59,10 +61,6 @@ def create_destination(options: Options, settings: Settings) -> Destination | No
     The options are those of OpenTelemetry's ``otlp_http`` and ``otlp_grpc`` exporters and ``batch`` processor, times
     in milliseconds. Missing options come from the standard variables (``OTEL_EXPORTER_OTLP_*``), except headers: only
     those in the options are sent.
-
-    Raises:
-        ConfigurationError: an option is wrong, or the package of the protocol is not installed.
-        UnsupportedReleaseError: the installed exporter package has another layout.
     """
     arguments, batch = _arguments(options), batch_options(options)
     if arguments is None:
@@ -81,11 +79,7 @@ def describe(options: Options, settings: Settings) -> str:  # noqa: ARG001
 
 
 def probe(options: Options, settings: Settings, timeout: float) -> str | None:
-    """Send one test span, log record or metric and return what was delivered; None if the destination is off.
-
-    Raises:
-        DeliveryError: it did not arrive.
-    """
+    """Send one test span, log record or metric and return what was delivered; None if the destination is off."""
     arguments = _arguments(options)
     if arguments is None:
         return None
@@ -214,12 +208,10 @@ def _create_exporter(options: Options, arguments: dict[str, Any], session: Sessi
 def _http_only(arguments: dict[str, Any], session: Session) -> dict[str, Any]:
     from opentelemetry.exporter.otlp.proto.http import Compression
 
-    compressions = {"gzip": Compression.Gzip, "deflate": Compression.Deflate, "none": Compression.NoCompression}
+    # The shipper compresses what has been spooled.
+    compression = "none" if session.is_spooling else arguments["compression"]
     return {
-        # The shipper compresses what has been spooled.
-        "compression": Compression.NoCompression
-        if session.is_spooling
-        else compressions.get(arguments["compression"]),
+        "compression": getattr(Compression, _COMPRESSIONS[compression]) if compression else None,
         "certificate_file": arguments["certificate"] or None,
         "client_key_file": arguments["client_key"] or None,
         "client_certificate_file": arguments["client_certificate"] or None,
@@ -230,13 +222,12 @@ def _http_only(arguments: dict[str, Any], session: Session) -> dict[str, Any]:
 def _grpc_only(arguments: dict[str, Any]) -> dict[str, Any]:
     import grpc  # type: ignore[import-untyped]
 
-    compressions = {
-        "gzip": grpc.Compression.Gzip,
-        "deflate": grpc.Compression.Deflate,
-        "none": grpc.Compression.NoCompression,
-    }
     files = [arguments[name] for name in ("certificate", "client_key", "client_certificate")]
     credentials = None
     if any(files):
         credentials = grpc.ssl_channel_credentials(*(Path(path).read_bytes() if path else None for path in files))
-    return {"compression": compressions.get(arguments["compression"]), "credentials": credentials}
+    compression = arguments["compression"]
+    return {
+        "compression": getattr(grpc.Compression, _COMPRESSIONS[compression]) if compression else None,
+        "credentials": credentials,
+    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from brain_otel.doctor.effective_configuration import EffectiveConfiguration
 from brain_otel.doctor.finding import Finding, Level
@@ -23,6 +24,8 @@ _BELOW_SQLALCHEMY = {"AsyncPGInstrumentor", "PsycopgInstrumentor", "Psycopg2Inst
 _SENTRY_DUPLICATES = {"asyncpg", "fastapi", "httpx", "redis", "sqlalchemy", "starlette", "opentelemetry", "otlp"}
 _TRACING_MIDDLEWARE = {"OpenTelemetryMiddleware", "SentryAsgiMiddleware"}
 _OLD_CONVENTIONS = {"default": "the old names", "http/dup": "old and new names", "database/dup": "old and new names"}
+
+_finding = partial(Finding, "application")
 
 
 def check_application(app: str, report: InspectionReport, effective: EffectiveConfiguration) -> Iterator[Finding]:
@@ -196,7 +199,3 @@ def _check_conventions(report: InspectionReport) -> Iterator[Finding]:
                 "The first of them that is used decides, or OTEL_SEMCONV_STABILITY_OPT_IN.",
                 "Call brain_otel.setup() before other instrumentations, and leave the variable unset.",
             )
-
-
-def _finding(level: Level, title: str, detail: str = "", remedy: str = "") -> Finding:
-    return Finding("application", level, title, detail, remedy)

@@ -7,13 +7,14 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from brain_otel.configuration.destination_registry import load_module
 from brain_otel.configuration.settings import Settings
 from brain_otel.delivery import DeliveryError
 from brain_otel.doctor.effective_configuration import EffectiveConfiguration, Target
-from brain_otel.doctor.finding import Finding, Level
+from brain_otel.doctor.finding import Finding
 
 Result = str | Exception | None
 
@@ -29,6 +30,8 @@ _ADDRESS = {
 }
 _KEY = {"sentry": "SENTRY_DSN", "sentry_otlp": "SENTRY_DSN", "otlp": "OTEL_EXPORTER_OTLP_HEADERS"}
 
+_finding = partial(Finding, "destinations")
+
 
 def check_destinations(effective: EffectiveConfiguration, *, timeout: float, offline: bool) -> Iterator[Finding]:
     """Probe every destination, unless ``offline``; together they take little more than ``timeout`` seconds."""
@@ -36,8 +39,7 @@ def check_destinations(effective: EffectiveConfiguration, *, timeout: float, off
     sending = [each for each in valid if not each.is_off]
     settings = effective.settings
     if not sending and len(valid) == len(effective.targets) and not settings.disabled and not _is_pulled(settings):
-        yield Finding(
-            "destinations",
+        yield _finding(
             "warning",
             "Telemetry goes nowhere: every destination is off",
             remedy="Set SENTRY_DSN or OTEL_EXPORTER_OTLP_ENDPOINT, or OTEL_TRACES_EXPORTER=console to see traces.",
@@ -115,10 +117,6 @@ def _judge(name: str, target: Target, result: Result) -> Finding:
     message = str(result) if isinstance(result, DeliveryError) else f"{type(result).__name__}: {result}"
     remedy = _remedy(target.options.name, message)
     return _finding("fault", f"{name}: not delivered, {_reason(message)}", target.address, remedy)
-
-
-def _finding(level: Level, title: str, detail: str, remedy: str = "") -> Finding:
-    return Finding("destinations", level, title, detail, remedy)
 
 
 def _reason(message: str) -> str:

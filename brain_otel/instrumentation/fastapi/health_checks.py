@@ -12,7 +12,10 @@ from weakref import WeakKeyDictionary
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from brain_otel.events.listeners import local_trace_entered
+from brain_otel.instrumentation.fastapi.errors import report_unhandled
 from brain_otel.instrumentation.fastapi.native import NATIVE_KEY
+from brain_otel.instrumentation.fastapi.request import RequestInProgress
 from brain_otel.runtime.guard import caught, guarded
 from brain_otel.sampling.context import suppressed
 
@@ -69,8 +72,13 @@ def is_excluded(scope: Scope) -> bool:
 async def serve_excluded(
     original: Callable[..., Awaitable[None]], app: FastAPI, scope: Scope, receive: Receive, send: Send
 ) -> None:
-    """Serve one request without a trace."""
+    """Serve one request without a trace, and report what it raises."""
     scope[_EXCLUDED_KEY] = True
     scope.setdefault(NATIVE_KEY, None)
-    with suppressed():
-        await original(app, scope, receive, send)
+    try:
+        with suppressed():
+            await original(app, scope, receive, send)
+    except BaseException as error:
+        with guarded("preparing a request"), local_trace_entered(RequestInProgress(app, scope).trace):
+            report_unhandled(error)
+        raise

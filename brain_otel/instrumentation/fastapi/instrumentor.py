@@ -113,7 +113,7 @@ class FastAPIInstrumentation:
             if not self._native:
                 scope.setdefault(NATIVE_KEY, None)  # keeps FastAPI's own telemetry off, here and in mounted apps
             if is_suppressed() or (kind == "http" and self._is_health_check(scope)):
-                await _serve_excluded(original, app, scope, receive, send)
+                await serve_excluded(original, app, scope, receive, send)
                 return
             request, receive = _begin(app, scope, receive)
             if request is None:
@@ -203,18 +203,6 @@ def _begin(app: FastAPI, scope: Scope, receive: Receive) -> tuple[RequestInProgr
         scope[SCOPE_KEY] = request
         return request, receive
     return None, receive
-
-
-async def _serve_excluded(
-    original: Callable[..., Awaitable[None]], app: FastAPI, scope: Scope, receive: Receive, send: Send
-) -> None:
-    """Serve a request without a trace, and report what it raises."""
-    try:
-        await serve_excluded(original, app, scope, receive, send)
-    except BaseException as error:
-        with guarded("preparing a request"), local_trace_entered(RequestInProgress(app, scope).trace):
-            report_unhandled(error)
-        raise
 
 
 def _detached_from_previous_request() -> Token[Context] | None:

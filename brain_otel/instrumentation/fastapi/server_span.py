@@ -87,7 +87,7 @@ class ServerSpanMiddleware(OpenTelemetryMiddleware):
             if callable(self.server_request_hook):
                 with guarded("calling a request's hook"):
                     self.server_request_hook(span, scope)
-            await self.app(scope, receive, self._observed_send(send, span, scope))
+            await self.app(scope, receive, _observed(send, span, scope))
         except Exception as error:
             record_error(span, error)
             raise
@@ -97,11 +97,6 @@ class ServerSpanMiddleware(OpenTelemetryMiddleware):
                 if span.is_recording():
                     _name(span, scope)
                     span.end()
-
-    @staticmethod
-    def _observed_send(send: Send, span: Span, scope: Scope) -> Send:
-        """``send`` itself if there is nothing to record or to add to the response."""
-        return _observed(send, span, scope) if span.is_recording() or _response_propagator() is not None else send
 
     def _open(self, scope: Scope) -> Opened | None:
         """Start the span and make it current; None if contrib has to."""
@@ -125,7 +120,7 @@ class ServerSpanMiddleware(OpenTelemetryMiddleware):
         excluded = self.excluded_urls
         if not excluded or not getattr(excluded, "_excluded_urls", True):
             return False
-        return excluded.url_disabled(_url(scope))
+        return excluded.url_disabled(get_host_port_url_tuple(scope)[2])  # type: ignore[no-untyped-call]  # contrib's
 
     def _start(self, scope: Scope, context: Context) -> Span:
         sampler, ids = getattr(self.tracer, "sampler", None), getattr(self.tracer, "id_generator", None)
@@ -172,7 +167,12 @@ def _name(span: Span, scope: Scope) -> None:
 
 
 def _observed(send: Send, span: Span, scope: Scope) -> Send:
-    """Wrap ``send``: record the status on ``span``, and end ``span`` with the last message."""
+    """Wrap ``send``: record the status on ``span``, and end ``span`` with the last message.
+
+    ``send`` itself if there is nothing to record or to add to the response.
+    """
+    if not span.is_recording() and _response_propagator() is None:
+        return send
 
     async def observed_send(message: Message) -> None:
         kind = message["type"]
@@ -286,9 +286,3 @@ def _headers_of(textmap: TextMapPropagator) -> frozenset[bytes] | None:
     if not modules <= _HEADERS_OF.keys():
         return None
     return frozenset(name.encode() for module in modules for name in _HEADERS_OF[module])
-
-
-def _url(scope: Scope) -> str:
-    """The URL that contrib compares with the excluded ones."""
-    url: str = get_host_port_url_tuple(scope)[2]  # type: ignore[no-untyped-call]  # contrib's has no types
-    return url

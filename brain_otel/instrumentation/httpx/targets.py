@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -28,7 +27,10 @@ def target_matcher(targets: Iterable[Target]) -> Callable[[httpx.URL], bool]:
 
     @functools.lru_cache(maxsize=1_024)
     def matches(scheme: str, host: str, port: str) -> bool:
-        return any(all(map(_matches, each, (scheme, host, port))) for each in patterns)
+        return any(
+            all(part.fullmatch(value) for part, value in zip(each, (scheme, host, port), strict=True))
+            for each in patterns
+        )
 
     def match(url: httpx.URL) -> bool:
         port = str(url.port or DEFAULT_PORTS.get(url.scheme, ""))
@@ -36,10 +38,6 @@ def target_matcher(targets: Iterable[Target]) -> Callable[[httpx.URL], bool]:
         return any(matches(url.scheme, name, port) for name in names)
 
     return match
-
-
-def _matches(expected: re.Pattern[str], value: str) -> bool:
-    return expected.fullmatch(value) is not None
 
 
 class RestrictedTargets:

@@ -34,54 +34,46 @@ _SEARCHES = ("redis.create_index", "redis.search")
 
 def patch_factories(patches: Patches) -> None:
     """Replace contrib's factories of the functions that trace a command."""
-    patches.replace(_contrib, "_traced_execute_factory", _factory)
-    patches.replace(_contrib, "_async_traced_execute_factory", _async_factory)
+    patches.replace(_contrib, "_traced_execute_factory", functools.partial(_factory, _execute))
+    patches.replace(_contrib, "_async_traced_execute_factory", functools.partial(_factory, _execute_async))
 
 
-def _factory(patch: Patch) -> Callable[..., Any]:
+def _factory(make: Callable[[_Spans, Any], Callable[..., Any]], patch: Patch) -> Callable[..., Any]:
     @functools.wraps(patch.original)
     def factory(tracer: Any, request_hook: Any = None, response_hook: Any = None) -> Callable[..., Any]:
         slow: Callable[..., Any] = patch.original(tracer, request_hook, response_hook)
         spans = None if request_hook or response_hook else _create_spans(tracer)
-        if spans is None:
-            return slow
-
-        def execute(func: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-            context = otel_context.get_current()
-            if not is_enabled(context) or is_excluded_call(context):
-                return func(*args, **kwargs)
-            span = spans.start(instance, args, context)
-            if span is None:
-                return slow(func, instance, args, kwargs)
-            with span:
-                return func(*args, **kwargs)
-
-        return execute
+        return slow if spans is None else make(spans, slow)
 
     return factory
 
 
-def _async_factory(patch: Patch) -> Callable[..., Any]:
-    @functools.wraps(patch.original)
-    def factory(tracer: Any, request_hook: Any = None, response_hook: Any = None) -> Callable[..., Any]:
-        slow: Callable[..., Any] = patch.original(tracer, request_hook, response_hook)
-        spans = None if request_hook or response_hook else _create_spans(tracer)
-        if spans is None:
-            return slow
+def _execute(spans: _Spans, slow: Any) -> Callable[..., Any]:
+    def execute(func: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        context = otel_context.get_current()
+        if not is_enabled(context) or is_excluded_call(context):
+            return func(*args, **kwargs)
+        span = spans.start(instance, args, context)
+        if span is None:
+            return slow(func, instance, args, kwargs)
+        with span:
+            return func(*args, **kwargs)
 
-        async def execute(func: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-            context = otel_context.get_current()
-            if not is_enabled(context) or is_excluded_call(context):
-                return await func(*args, **kwargs)
-            span = spans.start(instance, args, context)
-            if span is None:
-                return await slow(func, instance, args, kwargs)
-            with span:
-                return await func(*args, **kwargs)
+    return execute
 
-        return execute
 
-    return factory
+def _execute_async(spans: _Spans, slow: Any) -> Callable[..., Any]:
+    async def execute(func: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        context = otel_context.get_current()
+        if not is_enabled(context) or is_excluded_call(context):
+            return await func(*args, **kwargs)
+        span = spans.start(instance, args, context)
+        if span is None:
+            return await slow(func, instance, args, kwargs)
+        with span:
+            return await func(*args, **kwargs)
+
+    return execute
 
 
 def _create_spans(tracer: Any) -> _Spans | None:
