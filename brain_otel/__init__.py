@@ -1,7 +1,5 @@
 """OpenTelemetry instrumentation for FastAPI services, with errors and traces linked in Sentry."""
 
-from __future__ import annotations
-
 from brain_otel.capture import (
     add_breadcrumb,
     capture_exception,

@@ -5,8 +5,6 @@ call feeds Sentry, a collector and a terminal. Every helper can be called before
 where it sends nothing, and outside of a request, in a thread and in a task. It never raises.
 """
 
-from __future__ import annotations
-
 import sys
 import uuid
 from collections.abc import Mapping

@@ -6,8 +6,6 @@ first provider it sees. So all tests share one provider, each with its own span 
 while a test runs.
 """
 
-from __future__ import annotations
-
 import itertools
 import os
 from collections import deque

@@ -4,8 +4,6 @@ This package's destinations are in ``REGISTRY``. Other packages add theirs with 
 ``brain_otel_destination``: its name is the destination's name, its value a module with ``create_destination``.
 """
 
-from __future__ import annotations
-
 import importlib
 from typing import Any
 

@@ -4,8 +4,6 @@ OpenTelemetry's places for destinations are ``tracer_provider.processors``, ``lo
 level deeper, the exporters of ``meter_provider.readers``. Our destinations are plugin components there.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -7,8 +7,6 @@ variable that is set to the empty string counts as unset, as everywhere else in 
 reads ``os.environ`` and forgets where a value came from; this one takes the variables as a mapping.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress

@@ -3,8 +3,6 @@
 A value is masked by its name and by its look, since a secret in the wrong place is a common mistake.
 """
 
-from __future__ import annotations
-
 import re
 
 from brain_otel.privacy import is_sensitive

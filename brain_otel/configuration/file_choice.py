@@ -1,7 +1,5 @@
 """Chooses the environment and its configuration file, and finds the packaged files."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Mapping

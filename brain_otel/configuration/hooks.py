@@ -1,7 +1,5 @@
 """The functions that the application passes to ``setup()``: its mask, and its filters of Sentry events."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, NamedTuple
 

@@ -1,7 +1,5 @@
 """Makes :class:`Settings` from the environment and a configuration file; the only module that reads them."""
 
-from __future__ import annotations
-
 import copy
 import os
 from collections.abc import Mapping

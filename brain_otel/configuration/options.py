@@ -4,8 +4,6 @@ A destination reads each option by name and type, then calls :meth:`Options.reje
 is an error.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypeVar
 

@@ -1,7 +1,5 @@
 """Runs the demo: starts the services, sends requests, shows the traces, and says how to see them in Sentry."""
 
-from __future__ import annotations
-
 import os
 import sys
 import time

@@ -1,7 +1,5 @@
 """Shows the demo's output on the terminal and, on request, draws it as SVG."""
 
-from __future__ import annotations
-
 import io
 import sys
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Runs what the demo needs: Valkey, a database file and two services under uvicorn."""
 
-from __future__ import annotations
-
 import signal
 import socket
 import tempfile

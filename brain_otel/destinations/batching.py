@@ -1,7 +1,5 @@
 """Creates a destination from one of OpenTelemetry's exporters: masked, in batches, with outages logged once."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

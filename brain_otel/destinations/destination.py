@@ -1,7 +1,5 @@
 """A destination in use, and what the module of a destination has to offer."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable
 from typing import NamedTuple, Protocol

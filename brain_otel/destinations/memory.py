@@ -1,7 +1,5 @@
 """Keeps the latest spans, log records and metrics in :data:`MEMORY`, for tests to read."""
 
-from __future__ import annotations
-
 from collections import deque
 from typing import Any
 

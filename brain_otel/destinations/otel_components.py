@@ -4,8 +4,6 @@ Their exporters are those that OpenTelemetry knows or finds by entry point, so a
 is. They are created one by one: as part of a whole provider, one that fails or hangs would affect the others.
 """
 
-from __future__ import annotations
-
 import importlib
 from collections.abc import Mapping
 from typing import Any

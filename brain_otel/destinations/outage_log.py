@@ -4,8 +4,6 @@ OpenTelemetry's exporters log every failed attempt, several lines for each batch
 outage lasts. Here their lines are captured, and the first of them is the reason in the line about the outage.
 """
 
-from __future__ import annotations
-
 import logging
 import re
 from contextvars import ContextVar, Token

@@ -1,7 +1,5 @@
 """Runs every check of ``brain-otel doctor``, in order."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The effective configuration: every value of the file with the variable or default that gave it."""
 
-from __future__ import annotations
-
 import copy
 import os
 from collections.abc import Mapping, Sequence

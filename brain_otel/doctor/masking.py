@@ -1,7 +1,5 @@
 """Keeps secrets out of the output: by the name of a value, and wherever the same text appears again."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any

@@ -1,7 +1,5 @@
 """Runs the inspection of an application in a process of its own: in bounded time, and leaving nothing behind."""
 
-from __future__ import annotations
-
 import importlib.util
 import os
 import signal

@@ -1,7 +1,5 @@
 """Prints what ``config`` and ``doctor`` found, by rich: as wide as the terminal, and without a limit in a pipe."""
 
-from __future__ import annotations
-
 import json
 import os
 import sys

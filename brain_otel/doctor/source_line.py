@@ -1,7 +1,5 @@
 """Finds the application's line, as ``app.py:3``, on a stack or in a traceback."""
 
-from __future__ import annotations
-
 import sys
 import threading
 import traceback

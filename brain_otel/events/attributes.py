@@ -1,7 +1,5 @@
 """Turns any value or exception into OpenTelemetry attributes."""
 
-from __future__ import annotations
-
 import traceback
 from contextlib import suppress
 from itertools import islice

@@ -4,8 +4,6 @@ Classes to report come before classes to ignore, and both before the status. An 
 to ``capture_exception`` is always an event.
 """
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable, Sequence
 from functools import lru_cache

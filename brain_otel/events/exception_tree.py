@@ -1,7 +1,5 @@
 """Walks an exception, its causes and the members of its groups without recursion, however deep they are."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import NamedTuple
 

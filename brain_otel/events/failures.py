@@ -5,8 +5,6 @@ reports or ignores it and leaves a record on the local trace; the others find th
 second event.
 """
 
-from __future__ import annotations
-
 from contextvars import ContextVar
 
 from brain_otel.traces import local_trace

@@ -5,8 +5,6 @@ breadcrumbs and users; they go through an :class:`EventListener`, one per destin
 the instrumentations call all listeners and know none by name.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 

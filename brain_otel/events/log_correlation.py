@@ -1,7 +1,5 @@
 """Finds the trace that a log record belongs to, be it of the standard library's logging or of a helper."""
 
-from __future__ import annotations
-
 from logging import LogRecord
 from typing import Any
 

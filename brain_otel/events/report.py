@@ -1,7 +1,5 @@
 """Reports an exception once: as a log record, and to every destination."""
 
-from __future__ import annotations
-
 import sys
 import time
 import uuid

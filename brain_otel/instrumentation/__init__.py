@@ -4,8 +4,6 @@ An instrumentation knows nothing of destinations. It is installed when its libra
 ``setup()``; a library that the process does not use is never imported for its sake.
 """
 
-from __future__ import annotations
-
 import pkgutil
 import sys
 from types import ModuleType

@@ -9,8 +9,6 @@ sentry-sdk's ``AsyncioIntegration`` reports every exception that a task raises, 
 A loop that has a task factory already keeps it.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextvars
 from collections.abc import Coroutine

@@ -6,8 +6,6 @@ The result is a subclass of the SDK's span, in the state in which the tracer lea
 each field. The tracer does the work if the SDK has other fields, or a limit or a value is unusual.
 """
 
-from __future__ import annotations
-
 import threading
 import time
 from types import FunctionType

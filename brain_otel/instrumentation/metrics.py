@@ -5,8 +5,6 @@
 a statement or a key.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from time import perf_counter
 from typing import Any

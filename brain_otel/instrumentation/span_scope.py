@@ -4,8 +4,6 @@ Contrib creates a generator for each span, recorded or not. In a request that is
 no span at all.
 """
 
-from __future__ import annotations
-
 from opentelemetry import context as otel_context
 from opentelemetry import trace as otel_trace
 from opentelemetry.context import _SUPPRESS_HTTP_INSTRUMENTATION_KEY, _SUPPRESS_INSTRUMENTATION_KEY, Context

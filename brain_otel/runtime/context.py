@@ -7,8 +7,6 @@ collector may close a generator. ``detach()`` then logs "Failed to detach contex
 where the block's own context is still current.
 """
 
-from __future__ import annotations
-
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 

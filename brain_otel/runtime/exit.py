@@ -10,8 +10,6 @@ A process ends in one of four ways, and each is handled:
   one, flushes, and ends the process by the same signal.
 """
 
-from __future__ import annotations
-
 import atexit
 import os
 import signal

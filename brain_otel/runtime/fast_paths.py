@@ -4,8 +4,6 @@ A fast path replaces a slower public way of OpenTelemetry or sentry-sdk and may 
 switch turns all of them off, for the day an upstream release breaks one.
 """
 
-from __future__ import annotations
-
 
 class _Current:
     enabled = True

@@ -8,8 +8,6 @@ importing would wait forever. Libraries import some modules late (requests impor
 and exporters call them on threads: a worker that a server forked at that moment exported nothing.
 """
 
-from __future__ import annotations
-
 import os
 import threading
 import time

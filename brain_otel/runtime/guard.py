@@ -7,8 +7,6 @@ never wraps the application's own code, and lets ``BaseException`` (``KeyboardIn
 The model is logfire's ``handle_internal_errors``: the log names the place, and a test can ask for the exception.
 """
 
-from __future__ import annotations
-
 import logging
 import sys
 import traceback

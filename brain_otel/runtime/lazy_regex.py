@@ -4,8 +4,6 @@ Compiling one takes up to three milliseconds, and a starting service needs few o
 spans on another thread.
 """
 
-from __future__ import annotations
-
 import re
 from typing import Any, cast
 

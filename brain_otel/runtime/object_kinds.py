@@ -1,7 +1,5 @@
 """Tells how an object can be shown without loading anything: by its members, its fields, its text or its class."""
 
-from __future__ import annotations
-
 import dataclasses
 import threading
 from array import array

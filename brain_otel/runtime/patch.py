@@ -1,7 +1,5 @@
 """Methods and functions of other packages, replaced until the patch is undone."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Text that UTF-8 can encode, of bounded length."""
 
-from __future__ import annotations
-
 MAX_TEXT = 32_768
 """Characters of a log record's text and of each attribute.
 

@@ -1,7 +1,5 @@
 """Daemon threads that no instrumentation has patched."""
 
-from __future__ import annotations
-
 import contextvars
 import threading
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """A bounded queue with one thread that works on its items, off the request's path."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections import deque

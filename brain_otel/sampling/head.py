@@ -4,8 +4,6 @@ If the file has one of OpenTelemetry's own samplers (a rate, under ``parent_base
 with that rate and the random number that Sentry and OpenTelemetry share. Any other sampler is asked itself.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 

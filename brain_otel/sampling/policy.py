@@ -1,7 +1,5 @@
 """The head's policy: its rules, and the rate of each destination."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """A bound on traces a second that stays steady under a burst and reports the share of traces that it keeps."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections import deque

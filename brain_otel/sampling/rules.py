@@ -1,7 +1,5 @@
 """Rules: another rate for the traces whose local root starts with certain attributes."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any

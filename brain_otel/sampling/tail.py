@@ -9,8 +9,6 @@ a quarter of the room; its spans are lost and counted. The tail still sees its e
 root is kept, so no bound changes which local traces are kept.
 """
 
-from __future__ import annotations
-
 import contextvars
 import logging
 import threading

@@ -1,7 +1,5 @@
 """The tail's buffer: local traces with their spans, and an estimate of the memory that they take."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator
 from typing import Any

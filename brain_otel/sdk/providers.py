@@ -4,8 +4,6 @@ Neither reads the variables that the specification defines for a set-up without 
 apply to what the file leaves out.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Mapping, Sequence

@@ -4,8 +4,6 @@ See https://opentelemetry.io/docs/specs/semconv/resource/service/#service-instan
 forked child a new id, but no id to a first process that a file configures; and it overwrites an id of the user's.
 """
 
-from __future__ import annotations
-
 import os
 import weakref
 from collections.abc import Mapping, Sequence

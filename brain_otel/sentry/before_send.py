@@ -4,8 +4,6 @@ These are sentry-sdk's ``before_send``, ``before_send_transaction``, ``before_se
 The event is plain data here, and complete: whatever an integration, event processor or scope put into it passes.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Iterable
 from typing import Any

@@ -3,8 +3,6 @@
 An error event makes them from the collected spans, so a successful request pays nothing.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any

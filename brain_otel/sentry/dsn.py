@@ -1,7 +1,5 @@
 """Reads a DSN: the addresses behind it, the header that authenticates, how they are reached; sends a test event."""
 
-from __future__ import annotations
-
 import os
 import time
 import uuid

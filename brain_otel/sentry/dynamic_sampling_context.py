@@ -5,8 +5,6 @@ frozen from the start and handed on unchanged:
 https://develop.sentry.dev/sdk/telemetry/traces/dynamic-sampling-context/
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import sentry_sdk

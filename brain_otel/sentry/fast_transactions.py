@@ -10,8 +10,6 @@ Everything else takes sentry-sdk's pipeline: other events, values that JSON cann
 as an attribute of a scope that a release of sentry-sdk renames.
 """
 
-from __future__ import annotations
-
 import logging
 import uuid
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """sentry-sdk's handlers for log records, without the ids and loggers that brain_otel excludes."""
 
-from __future__ import annotations
-
 import logging
 from logging import LogRecord
 from typing import Any

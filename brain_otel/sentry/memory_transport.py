@@ -1,7 +1,5 @@
 """Keeps what sentry-sdk would send in memory, for tests to read."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 from collections.abc import Iterator

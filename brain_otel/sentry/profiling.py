@@ -5,8 +5,6 @@ sentry-sdk starts a profile when its own ``Transaction`` is entered, which never
 envelope of the transaction.
 """
 
-from __future__ import annotations
-
 import random
 import threading
 from datetime import UTC, datetime

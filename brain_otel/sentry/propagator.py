@@ -14,8 +14,6 @@ class it derives from:
 - Malformed headers start a new trace. They never raise.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any

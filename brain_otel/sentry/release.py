@@ -1,7 +1,5 @@
 """Finds the release that Sentry shows on issues and performance."""
 
-from __future__ import annotations
-
 from sentry_sdk.utils import get_default_release
 
 from brain_otel.configuration.settings import SentrySettings

@@ -3,8 +3,6 @@
 See https://develop.sentry.dev/sdk/event-payloads/request/.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable
 from email import message_from_bytes

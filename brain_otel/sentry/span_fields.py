@@ -6,8 +6,6 @@
 attributes.
 """
 
-from __future__ import annotations
-
 from functools import lru_cache
 from typing import Any
 

@@ -5,8 +5,6 @@ such a span follows from its name, library, kind, status and attributes, and a c
 building it. See https://develop.sentry.dev/sdk/event-payloads/span/.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Hashable, Iterator
 from datetime import UTC, datetime

@@ -4,8 +4,6 @@ Follows https://develop.sentry.dev/sdk/event-payloads/transaction/. The event is
 contexts of the request are added from its scope when the event is captured.
 """
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 from opentelemetry.sdk.trace import ReadableSpan

@@ -1,7 +1,5 @@
 """sentry-sdk's transport with our delivery instead of a queue that drops the newest envelope and never retries."""
 
-from __future__ import annotations
-
 import time
 from collections import Counter
 from typing import Any

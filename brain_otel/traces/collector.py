@@ -9,8 +9,6 @@ handed over as it is. A span that starts later begins a local trace of its own i
 bounded, and what is dropped is counted.
 """
 
-from __future__ import annotations
-
 import threading
 import time
 

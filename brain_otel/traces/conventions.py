@@ -6,8 +6,6 @@ Operations are Sentry's `span operations <https://develop.sentry.dev/sdk/telemet
 console uses them too.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any

@@ -1,7 +1,5 @@
 """Collects local traces, and processes them on a thread of the destination's own."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Generic, TypeVar
 

@@ -22,8 +22,6 @@ touches them. ``losses.json`` and ``.refused.v1`` keep their names from before "
 spools outlive an upgrade.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import re

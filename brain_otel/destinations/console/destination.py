@@ -1,7 +1,5 @@
 """Prints each complete local trace on the terminal, as a tree of its spans, errors and messages."""
 
-from __future__ import annotations
-
 import os
 import sys
 import threading

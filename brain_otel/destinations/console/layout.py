@@ -3,8 +3,6 @@
 A line is a list of ``(text, style)``. The styles are rich's words, so the same lines serve with and without rich.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 Segment = tuple[str, str]

@@ -1,7 +1,5 @@
 """Describes a span in words for the terminal, from old and stable semantic conventions alike."""
 
-from __future__ import annotations
-
 import re
 
 from opentelemetry.sdk.trace import ReadableSpan

@@ -5,8 +5,6 @@ Each line is one export request, as in the
 collector's ``otlpjsonfile`` receiver reads such files. Several processes may write to one path.
 """
 
-from __future__ import annotations
-
 import importlib
 import json
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """A file that several processes append lines to and rotate at a maximum size."""
 
-from __future__ import annotations
-
 import errno
 import os
 import threading

@@ -1,7 +1,5 @@
 """An HTTP session that writes what OpenTelemetry's OTLP exporters post to the spool on disk."""
 
-from __future__ import annotations
-
 import logging
 import os
 import threading

@@ -1,7 +1,5 @@
 """Checks whether the application sets up telemetry when it is imported, and whether anything does the work twice."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from functools import partial
 

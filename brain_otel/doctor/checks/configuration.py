@@ -1,7 +1,5 @@
 """Checks the configuration: whether it can be read, what of it has no effect, and whether ``setup()`` accepts it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from brain_otel.doctor.checks.application import check_import

@@ -1,7 +1,5 @@
 """Checks which attribute names the user has chosen: the stable semantic conventions, the old ones, or both."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 
 from brain_otel.doctor.finding import Finding

@@ -1,7 +1,5 @@
 """Checks whether ``opentelemetry-instrument`` might choose another distro or configurator instead of ours."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from importlib.metadata import entry_points
 

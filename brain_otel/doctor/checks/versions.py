@@ -1,7 +1,5 @@
 """Compares the installed versions with the ranges that this package declares."""
 
-from __future__ import annotations
-
 import platform
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, distribution, version

@@ -1,7 +1,5 @@
 """FastAPI's own telemetry (``fastapi: native``, from 0.142): its spans, without its second report of an error."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 
