@@ -246,13 +246,12 @@ def _flush_at_exit() -> None:
 
 
 def _end_at_exit() -> None:
-    calls = [(f"ending {each.name}", partial(_end, each)) for each in _state.destinations if each.destination.end]
-    side_by_side(calls, END_TIMEOUT)
+    ends = [(each.name, each.destination.end) for each in _state.destinations]
+    side_by_side([(f"ending {name}", partial(_end, end)) for name, end in ends if end is not None], END_TIMEOUT)
 
 
-def _end(destination: IsolatedDestination, timeout: float) -> None:  # noqa: ARG001 - ending takes no time
-    if destination.destination.end is not None:
-        destination.destination.end()
+def _end(end: Callable[[], None], timeout: float) -> None:  # noqa: ARG001 - ending takes no time
+    end()
 
 
 def _shut_down(destinations: tuple[IsolatedDestination, ...], timeout: float) -> None:

@@ -9,8 +9,8 @@ while a test runs.
 import itertools
 import os
 from collections import deque
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
+from contextlib import ExitStack
 from functools import cache
 from typing import Any, Self
 
@@ -119,18 +119,6 @@ def _provider() -> _SharedProvider:
     return _SharedProvider()
 
 
-@contextmanager
-def _same_environment(name: str) -> Iterator[None]:
-    """Restore the environment variable at the end."""
-    before = os.environ.get(name)
-    try:
-        yield
-    finally:
-        os.environ.pop(name, None)
-        if before is not None:
-            os.environ[name] = before
-
-
 class Session:
     """Captures everything between enter and exit, which restores what was before."""
 
@@ -201,7 +189,8 @@ class Session:
             CompositePropagator([TraceContextTextMapPropagator(), W3CBaggagePropagator(), SentryPropagator()])
         )
         self._stack.callback(propagate.set_global_textmap, before)
-        self._stack.enter_context(_same_environment(SEMANTIC_CONVENTIONS))
+        if SEMANTIC_CONVENTIONS not in os.environ:
+            self._stack.callback(os.environ.pop, SEMANTIC_CONVENTIONS, None)
         prefer_stable_semantic_conventions()
 
     def _replace(self, module: Any, name: str, value: object) -> None:

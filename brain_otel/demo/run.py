@@ -4,10 +4,10 @@ import os
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from http.client import HTTPConnection
 from pathlib import Path
 from queue import Empty, Queue
+from typing import NamedTuple
 
 from brain_otel import telemetry
 from brain_otel.configuration.error import ConfigurationError
@@ -27,70 +27,41 @@ QUIET = 0.25
 """Seconds that ``--serve`` waits for another local trace before it prints, so that both services share a tree."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Scenario:
+class Scenario(NamedTuple):
     """One request and what it shows."""
 
+    request: str
+    """Method and path."""
     title: str
     remark: str
-    method: str
-    path: str
     traces: int = 1
     """How many local traces the request causes."""
 
 
 SCENARIOS = (
+    Scenario("GET /missions/1", "A request", "a cache miss, then a database query; set_user_context() adds the user"),
     Scenario(
-        title="A request",
-        remark="a cache miss, then a database query; set_user_context() adds the user",
-        method="GET",
-        path="/missions/1",
-    ),
-    Scenario(
-        title="Two services, one trace",
-        remark="HTTPX propagates the trace to the LLM API, whose spans are in the same tree",
-        method="POST",
-        path="/missions/1/plan",
+        "POST /missions/1/plan",
+        "Two services, one trace",
+        "HTTPX propagates the trace to the LLM API, whose spans are in the same tree",
         traces=2,
     ),
     Scenario(
-        title="A background task and a job",
-        remark="the task belongs to its request; the job has a trace of its own",
-        method="POST",
-        path="/missions?name=Paint+the+fence",
+        "POST /missions?name=Paint+the+fence",
+        "A background task and a job",
+        "the task belongs to its request; the job has a trace of its own",
         traces=3,
     ),
+    Scenario("GET /reports/usage", "A slow query", "spans of 100 ms or more are highlighted"),
+    Scenario("GET /missions", "A query in a loop", "one statement for each row is marked as N+1"),
+    Scenario("GET /missions/1/budget", "An unhandled error", "one event, linked to its request"),
     Scenario(
-        title="A slow query",
-        remark="spans of 100 ms or more are highlighted",
-        method="GET",
-        path="/reports/usage",
-    ),
-    Scenario(
-        title="A query in a loop",
-        remark="one statement for each row is marked as N+1",
-        method="GET",
-        path="/missions",
-    ),
-    Scenario(
-        title="An unhandled error",
-        remark="one event, linked to its request",
-        method="GET",
-        path="/missions/1/budget",
-    ),
-    Scenario(
-        title="A handled error",
-        remark="the LLM API answers 429; capture_exception() reports it, and the request succeeds",
-        method="POST",
-        path="/missions/1/review",
+        "POST /missions/1/review",
+        "A handled error",
+        "the LLM API answers 429; capture_exception() reports it, and the request succeeds",
         traces=2,
     ),
-    Scenario(
-        title="Not found",
-        remark="a trace, but no error event: a 404 is the client's mistake",
-        method="GET",
-        path="/mission/1",
-    ),
+    Scenario("GET /mission/1", "Not found", "a trace, but no error event: a 404 is the client's mistake"),
 )
 
 
@@ -178,7 +149,8 @@ def _show(number: int, port: int, scenario: Scenario, receiver: TraceReceiver, s
     # HTTPX is instrumented in this process and would start the trace itself.
     connection = HTTPConnection(HOST, port, timeout=PATIENCE)
     try:
-        connection.request(scenario.method, scenario.path)
+        method, path = scenario.request.split()
+        connection.request(method, path)
         connection.getresponse().read()
     finally:
         connection.close()

@@ -13,6 +13,8 @@ import logging
 import os
 import sys
 import threading
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +22,6 @@ import brain_otel
 from brain_otel import telemetry
 from brain_otel.configuration.settings import Settings
 from brain_otel.doctor.call_recorder import record_calls
-from brain_otel.doctor.dry_run import create_silent_destinations
 from brain_otel.doctor.inspection_report import Apps, Failure, InspectionReport, Setup
 from brain_otel.doctor.source_line import failing_line, waiting_line
 
@@ -33,6 +34,8 @@ AGENTS = ("ddtrace", "newrelic", "elasticapm", "instana", "scout_apm", "appdynam
 logfire is not: pydantic imports it wherever it is installed. It is in use where ``logfire.configure()`` is called.
 """
 
+_writing = threading.Lock()
+
 
 def main(path: str, seconds: str, target: str, by_launcher: str) -> None:
     """Import ``target``, or call ``setup()`` if it is empty, and write the report to ``path``.
@@ -44,7 +47,7 @@ def main(path: str, seconds: str, target: str, by_launcher: str) -> None:
         by_launcher: Not empty: do first what ``opentelemetry-instrument`` does in a process that it starts.
     """
     report = InspectionReport()
-    writer = _Writer(Path(path), report)
+    write_and_exit = partial(_write_and_exit, Path(path), report)
     logging.getLogger("brain_otel").addHandler(_WarningRecorder(report.warnings))
     telemetry.use_destination_factory(lambda settings: _create_destinations(settings, report))
     if by_launcher:
@@ -52,7 +55,7 @@ def main(path: str, seconds: str, target: str, by_launcher: str) -> None:
 
         initialize()
     record_calls(report)
-    _limit_time(float(seconds), report, writer)
+    _limit_time(float(seconds), report, write_and_exit)
     sys.path.insert(0, str(Path.cwd()))
     try:
         if target:
@@ -61,24 +64,16 @@ def main(path: str, seconds: str, target: str, by_launcher: str) -> None:
             brain_otel.setup()
     except BaseException as error:  # an import may also end by SystemExit
         report.failure = Failure(type=type(error).__name__, text=str(error)[:2000], place=failing_line(error))
-    writer.write_and_exit()
+    write_and_exit()
 
 
-class _Writer:
-    """Writes the report once, from whichever thread comes first."""
-
-    def __init__(self, path: Path, report: InspectionReport) -> None:
-        self._path = path
-        self._report = report
-        self._lock = threading.Lock()
-
-    def write_and_exit(self) -> None:
-        """Write the report and end the process without exit handlers."""
-        with self._lock:  # never released: the process ends in here
-            partial = self._path.with_suffix(".partial")
-            partial.write_text(self._report.as_json(), encoding="utf-8")
-            partial.replace(self._path)
-            os._exit(0)
+def _write_and_exit(path: Path, report: InspectionReport) -> None:
+    """Write the report, by whichever thread comes first, and end the process without exit handlers."""
+    with _writing:  # never released: the process ends in here
+        unfinished = path.with_suffix(".partial")
+        unfinished.write_text(report.as_json(), encoding="utf-8")
+        unfinished.replace(path)
+        os._exit(0)
 
 
 class _WarningRecorder(logging.Handler):
@@ -104,12 +99,31 @@ def _create_destinations(settings: Settings, report: InspectionReport) -> tuple[
     return create_silent_destinations(settings)
 
 
-def _limit_time(seconds: float, report: InspectionReport, writer: _Writer) -> None:
+def create_silent_destinations(settings: Settings) -> tuple[IsolatedDestination, ...]:
+    """Create every destination of ``settings``, so that a wrong option shows, and return silent ones instead."""
+    from brain_otel.sdk.pipeline import create_destinations, discard_destinations
+
+    created = create_destinations(settings)
+    discard_destinations(created)
+    return tuple(map(_silent, created))
+
+
+def _silent(stopped: IsolatedDestination) -> IsolatedDestination:
+    from brain_otel.destinations.destination import Destination
+    from brain_otel.destinations.isolation import IsolatedDestination
+
+    destination = Destination(name=stopped.name, flush=lambda _timeout: True, shutdown=lambda _timeout: None)
+    silent = IsolatedDestination(destination, stopped.index)
+    silent.metric_exporter = stopped.metric_exporter  # a metric reader needs one; a stopped one drops what it gets
+    return silent
+
+
+def _limit_time(seconds: float, report: InspectionReport, write_and_exit: Callable[[], None]) -> None:
     """End the process after ``seconds``, and report the line at which the import was."""
 
     def give_up() -> None:
         report.stuck_at = waiting_line() or "?"
-        writer.write_and_exit()
+        write_and_exit()
 
     timer = threading.Timer(seconds, give_up)
     timer.daemon = True

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from brain_otel.destinations.console.destination import encodable
 from brain_otel.doctor.diagnosis import Diagnosis
 from brain_otel.doctor.effective_configuration import EffectiveConfiguration, Leaf
 from brain_otel.doctor.finding import Finding, Level
@@ -27,7 +28,6 @@ _MARKS: dict[Level, tuple[str, str]] = {
     "warning": ("!", "yellow"),
     "fault": ("✘", "bold red"),
 }
-_ASCII = str.maketrans({"✔": "+", "✘": "x", "•": "-", "→": ">", "…": "~"})
 
 
 def print_json(data: Mapping[str, Any]) -> None:
@@ -116,12 +116,7 @@ class _Screen:
         text = self._console.end_capture()
         if not self._console.is_terminal:
             text = "".join(f"{line.rstrip()}\n" for line in text.splitlines())
-        encoding = sys.stdout.encoding or "utf-8"
-        try:
-            text.encode(encoding)
-        except UnicodeEncodeError:
-            text = text.translate(_ASCII).encode(encoding, "replace").decode(encoding)
-        sys.stdout.write(text)
+        sys.stdout.write(encodable(text, sys.stdout))
         sys.stdout.flush()
 
 

@@ -24,7 +24,7 @@ MAX_REPORTED = 50
 
 _EXTRAS_KEY = "console"
 _ASCII = str.maketrans(
-    dict(zip("│├└─━…×✔✘•✉·", "||`-=~x+!o@.", strict=True))  # noqa: RUF001 - a multiplication sign is meant
+    dict(zip("│├└─━…×✔✘•✉·→", "||`-=~x+!o@.>", strict=True))  # noqa: RUF001 - a multiplication sign is meant
 )
 
 
@@ -180,16 +180,16 @@ def write(lines: Sequence[Line], file: TextIO) -> None:
         from rich.console import Console
         from rich.text import Text
     except ImportError:
-        file.write(_encodable("".join(f"{as_text(line)}\n" for line in lines), file))
+        file.write(encodable("".join(f"{as_text(line)}\n" for line in lines), file))
     else:
-        styled = [Text.assemble(*((_encodable(text, file), style) for text, style in line)) for line in lines]
+        styled = [Text.assemble(*((encodable(text, file), style) for text, style in line)) for line in lines]
         for each in styled:
             each.rstrip()
         Console(file=file, highlight=False).print(Text("\n").join(styled), soft_wrap=True)
     file.flush()
 
 
-def _encodable(text: str, file: TextIO) -> str:
+def encodable(text: str, file: TextIO) -> str:
     """``text`` in characters that the encoding of ``file`` has."""
     encoding = getattr(file, "encoding", None) or "utf-8"
     try:
