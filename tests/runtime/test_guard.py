@@ -154,7 +154,7 @@ TARGETS = [
     "brain_otel.sentry.events:find_record",
     *(
         f"brain_otel.capture:{name}"
-        for name in ("attribute_value", "_level", "record_error", "_set_on_spans", "_local_root", "emit_log")
+        for name in ("attribute_value", "_level", "_set_on_spans", "_local_root", "emit_log")
     ),
     "brain_otel.tracing:_Starter._start",
 ]
