@@ -6,16 +6,19 @@ import logging
 import os
 import sys
 import time
+from contextlib import suppress
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from brain_otel.delivery.spool.directory import SHIPPER_LOG, USERS_LOCK, is_empty
+from brain_otel.delivery.spool.files import open_file
 from brain_otel.delivery.spool.locks import locked
 from brain_otel.delivery.spool.shipper import ship_until_stopped
 
 if TYPE_CHECKING:
     import threading
+    from io import TextIOWrapper
 
     from brain_otel.delivery.spool.shipper import Shipper
 
@@ -35,10 +38,18 @@ def main(directory: Path) -> None:
         _stay(directory, shipper, stopped)
 
 
+class _LogFile(RotatingFileHandler):
+    """A log file that is opened as the spool's other files are."""
+
+    def _open(self) -> TextIOWrapper:
+        return open(open_file(Path(self.baseFilename), os.O_WRONLY | os.O_CREAT | os.O_APPEND), "a", encoding="utf-8")  # noqa: PTH123 - a descriptor
+
+
 def _log_to(path: Path) -> None:
     """Log to a file: the process would hold an inherited output of the application open after its end."""
-    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
-    handler = RotatingFileHandler(path, maxBytes=LOG_BYTES, backupCount=1)
+    handler: logging.Handler = logging.NullHandler()
+    with suppress(OSError):  # records are sent from a full disk, too
+        handler = _LogFile(path, maxBytes=LOG_BYTES, backupCount=1)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING, handlers=[handler])
 
 

@@ -9,6 +9,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+MAX_LIMIT = 24 * 3600.0
+"""Seconds of the longest limit."""
+
+
 class RateLimits:
     """The end of each category's limit, by the monotonic clock; the category "" stands for all."""
 
@@ -19,7 +23,7 @@ class RateLimits:
         """Limit each category for its number of seconds."""
         now = time.monotonic()
         for category, length in seconds.items():
-            self._until[category] = now + length
+            self._until[category] = now + min(length, MAX_LIMIT)
 
     def remaining(self, category: str) -> float:
         """Seconds until ``category`` may be sent."""

@@ -79,6 +79,7 @@ class RetryLoop(Generic[W]):
     Args:
         on_discard: Called with each record that is given up, and the reason in Sentry's words.
         on_limits: Called with the seconds left of each rate limit when the target has set one.
+        on_round: Called before each look at the queue.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class RetryLoop(Generic[W]):
         *,
         on_discard: Callable[[Record, str], None] = lambda _record, _reason: None,
         on_limits: Callable[[dict[str, float]], None] = lambda _: None,
+        on_round: Callable[[], None] = lambda: None,
         connections: int = CONNECTIONS,
     ) -> None:
         self.failure = ""
@@ -100,6 +102,7 @@ class RetryLoop(Generic[W]):
         self._connections = connections
         self._on_discard = on_discard
         self._on_limits = on_limits
+        self._on_round = on_round
         self._failures = 0
         """Attempts since the last success."""
         self._batch_size = 1
@@ -113,6 +116,7 @@ class RetryLoop(Generic[W]):
         while not stop.is_set():
             pause: float | None = 1.0
             with guarded("sending queued records"):
+                self._on_round()
                 pause = self.step()
             if pause is None:
                 wake.wait(poll)

@@ -11,10 +11,15 @@ import json
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from brain_otel.runtime.text import printable
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 Kind = Literal["sentry", "otlp"]
+
+MAX_TIMEOUT = 3600.0
+"""Seconds of the longest request."""
 
 _NONE: Mapping[str, str] = MappingProxyType({})
 
@@ -45,25 +50,55 @@ class Target(NamedTuple):
 
     @property
     def address(self) -> str:
-        """The URL for log lines; secrets are in the headers."""
-        return self.url.partition("?")[0]
+        """The URL for log lines, without user, password and query; secrets are in the headers."""
+        scheme, separator, rest = self.url.partition("?")[0].partition("://")
+        host, slash, path = rest.partition("/")
+        return printable(scheme + separator + host.rpartition("@")[2] + slash + path)
 
     def to_json(self) -> str:
         """JSON that is equal for equal targets."""
         return json.dumps(self._asdict(), sort_keys=True, default=dict)
 
     @classmethod
-    def from_json(cls, text: str) -> Target:
-        """Read the output of :meth:`to_json`.
+    def from_data(cls, given: Any) -> Target:
+        """Read the output of :meth:`to_json`, parsed.
 
         Raises:
-            ValueError: ``text`` is anything else.
+            ValueError: ``given`` is anything else.
         """
-        try:
-            given: dict[str, Any] = json.loads(text)
-            target = cls(**given)
-            if target.kind not in ("sentry", "otlp") or not target.url.startswith(("http://", "https://")):
-                raise ValueError("neither Sentry nor OTLP")
-        except (TypeError, AttributeError) as error:
-            raise ValueError(str(error)) from error
-        return target
+        if not isinstance(given, dict):
+            raise ValueError("not a mapping")
+        for name, value in given.items():
+            if name not in _IS_VALID or not _IS_VALID[name](value):
+                raise ValueError(f"the value of {printable(name[:100])} is not understood")
+        if not {"kind", "url"} <= given.keys():
+            raise ValueError("kind or url is missing")
+        return cls(**given)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_path(value: object) -> bool:
+    return value is None or (isinstance(value, str) and "\0" not in value)
+
+
+def _is_headers(value: object) -> bool:
+    return isinstance(value, dict) and all(map(_is_text, value.values()))
+
+
+_IS_VALID: Mapping[str, Callable[[Any], bool]] = MappingProxyType(
+    {
+        "kind": lambda value: value in ("sentry", "otlp"),
+        "url": lambda value: isinstance(value, str) and value.startswith(("http://", "https://")),
+        "headers": _is_headers,
+        "proxy": lambda value: value is None or _is_text(value),
+        "proxy_headers": _is_headers,
+        "ca_certs": _is_path,
+        "cert_file": _is_path,
+        "key_file": _is_path,
+        "timeout": lambda value: type(value) in (int, float) and 0 < value <= MAX_TIMEOUT,
+        "compress": lambda value: isinstance(value, bool),
+    }
+)

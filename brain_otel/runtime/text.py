@@ -1,4 +1,4 @@
-"""Text that UTF-8 can encode, of bounded length."""
+"""Text that UTF-8 can encode, of bounded length, and text for a terminal."""
 
 MAX_TEXT = 32_768
 """Characters of a log record's text and of each attribute.
@@ -17,3 +17,10 @@ def encodable(text: str) -> str:
         half = MAX_TEXT // 2
         text = f"{text[:half]} ... {len(text) - 2 * half} characters left out ... {text[-half:]}"
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+
+
+def printable(text: str) -> str:
+    """``text`` with escapes for all that is not printable: a terminal would act on it."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)

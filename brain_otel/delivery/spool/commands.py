@@ -7,9 +7,11 @@ import logging
 import sys
 from typing import TYPE_CHECKING, Any
 
-from brain_otel.delivery.spool.directory import make_private
+from brain_otel.configuration.error import masked
+from brain_otel.delivery.spool.files import prepare_folder
 from brain_otel.delivery.spool.shipper import drain, ship_until_stopped
 from brain_otel.delivery.spool.state import read_state
+from brain_otel.runtime.text import printable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,7 +27,7 @@ def ship(directory: Path) -> None:
     Raises:
         OSError: The directory does not exist and cannot be created.
     """
-    make_private(directory)  # the shipper may start before the first application
+    prepare_folder(directory, is_shared=True)  # the shipper may start before the first application
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
     with ship_until_stopped(directory) as (_, stopped):
         logging.getLogger(__name__).info("Sending the records in %s", directory)
@@ -43,6 +45,8 @@ def show(directory: Path, *, drain_for: float | None, as_json: bool) -> int:
     if drain_for is not None:
         left = drain(directory, drain_for)
     state = read_state(directory)
+    if left:
+        left = {_shown(address): _shown(reason) for address, reason in left.items()}
     if as_json:
         sys.stdout.write(json.dumps({**_data(state), "left": left}, indent=2) + "\n")
     else:
@@ -58,25 +62,33 @@ def _data(state: State) -> dict[str, Any]:
         "shipper": state.shipper,
         "targets": [
             {
-                "address": each.target.address,
+                "address": _shown(each.target.address),
                 "kind": each.target.kind,
                 "records": dict(each.records),
                 "bytes": each.bytes,
                 "oldest": each.oldest,
-                "rejected": [{"category": category, "reason": reason} for category, reason in each.rejected],
-                "rate_limits": each.limits,
+                "rejected": [
+                    {"category": _shown(category), "reason": _shown(reason)} for category, reason in each.rejected
+                ],
+                "rate_limits": {_shown(category): seconds for category, seconds in each.limits.items()},
                 "damaged_bytes": each.damaged,
             }
             for each in state.targets
         ],
+        "unreadable": {name: _shown(reason) for name, reason in state.unreadable.items()},
     }
+
+
+def _shown(text: str) -> str:
+    """``text`` from a file or an answer, without secrets and without control characters."""
+    return printable(masked(text))
 
 
 def _print(state: State, left: dict[str, str] | None) -> None:
     from rich.console import Console
 
     console = Console(highlight=False)
-    sender = f"process {state.shipper} sends them" if state.shipper else "no process sends them"
+    sender = "no process sends them" if state.shipper is None else f"{_process(state.shipper)} sends them"
     console.print(
         f"{state.directory}: {state.records} queued; {sender}; "
         f"at most {_size(state.bounds.max_bytes)} and {_duration(state.bounds.max_age)}",
@@ -89,17 +101,24 @@ def _print(state: State, left: dict[str, str] | None) -> None:
         console.print(line, markup=False, soft_wrap=True)
 
 
+def _process(pid: int | None) -> str:
+    return f"process {pid}" if pid else "a process"
+
+
 def _lines(state: State, left: dict[str, str] | None) -> list[str]:
     lines = []
     for each in state.targets:
-        address = each.target.address
-        lines += [f"rejected by {address}: {category} ({reason})" for category, reason in each.rejected]
+        address = _shown(each.target.address)
         lines += [
-            f"{address} accepts no {category or 'records'} for {_duration(seconds)}"
+            f"rejected by {address}: {_shown(category)} ({_shown(reason)})" for category, reason in each.rejected
+        ]
+        lines += [
+            f"{address} accepts no {_shown(category) or 'records'} for {_duration(seconds)}"
             for category, seconds in each.limits.items()
         ]
+    lines += [f"{name}: its records are left alone ({_shown(reason)})" for name, reason in state.unreadable.items()]
     if left is None:
-        return [*lines, f"Not drained: process {state.shipper} sends already"]
+        return [*lines, f"Not drained: {_process(state.shipper)} sends already"]
     return [*lines, *(f"Left for {address}: {reason}" for address, reason in left.items())]
 
 
@@ -111,7 +130,7 @@ def _table(state: State) -> Table:
         table.add_column(name, justify="left" if name in ("target", "queued") else "right", overflow="fold")
     for each in state.targets:
         table.add_row(
-            each.target.address,
+            _shown(each.target.address),
             ", ".join(f"{count} {category}" for category, count in sorted(each.records.items())) or "nothing",
             _size(each.bytes),
             _duration(each.oldest) if each.oldest is not None else "",

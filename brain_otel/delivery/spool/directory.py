@@ -22,7 +22,6 @@ touches them. ``losses.json`` and ``.refused.v1`` keep their names from before "
 spools outlive an upgrade.
 """
 
-import json
 import os
 import re
 import time
@@ -33,6 +32,15 @@ from typing import NamedTuple
 
 from brain_otel.configuration.settings import MIN_BYTES, SPOOL_AGE, SPOOL_BYTES
 from brain_otel.delivery.record import PRIORITIES
+from brain_otel.delivery.spool.files import (
+    files_in,
+    folders_in,
+    read_file,
+    read_json,
+    remove,
+    remove_stale_parts,
+    status_of,
+)
 from brain_otel.delivery.target import Target
 
 BOUNDS = "spool.json"
@@ -46,6 +54,9 @@ DISCARDED = "losses.json"
 ACK = ".ack"
 REJECTED = "refused"
 """Stands for a priority in the name of a rejected record."""
+
+MAX_TARGETS = 100
+"""Targets of a directory, the latest that changed; each takes a thread of the shipper."""
 
 CHECKS = 64
 """Checks of the directory's size by one process while it writes ``max_bytes``."""
@@ -76,14 +87,14 @@ class Segment(NamedTuple):
     def acknowledged(self) -> int:
         """Bytes that have been sent."""
         try:
-            return int.from_bytes(self.ack_path.read_bytes()[:8], "little")
+            return int.from_bytes(read_file(self.ack_path)[:8], "little")
         except OSError:
             return 0
 
     def size(self) -> int:
         """Bytes; 0 if the file is gone."""
         try:
-            return self.path.stat().st_size
+            return status_of(self.path).st_size
         except OSError:
             return 0
 
@@ -100,9 +111,8 @@ class Segment(NamedTuple):
 
     def remove(self) -> None:
         """Remove the records, then the acknowledgement."""
-        for path in (self.path, self.ack_path):
-            with suppress(OSError):
-                path.unlink()
+        remove(self.path)
+        remove(self.ack_path)
 
 
 class Bounds(NamedTuple):
@@ -140,31 +150,52 @@ def segment_name(priority: str, number: int) -> str:
 def segments(folder: Path, *priorities: str) -> list[Segment]:
     """The segments of a target, the oldest first."""
     found = []
-    for entry in _entries(folder):
-        match = _NAME.fullmatch(entry.name)
-        if match is not None and (not priorities or match[6] in priorities) and entry.is_file(follow_symlinks=False):
+    for name in files_in(folder):
+        match = _NAME.fullmatch(name)
+        if match is not None and (not priorities or match[6] in priorities):
             created, up, process = int(match[1]), int(match[3]), int(match[4])
-            found.append(Segment(created, Path(entry.path), match[6], match[2], up, process))
+            found.append(Segment(created, folder / name, match[6], match[2], up, process))
     return sorted(found, key=Segment.order)
 
 
-def remove_stray_acknowledgements(folder: Path) -> None:
-    """Remove acknowledgements without a segment: a process was killed, or was just sending a dropped segment."""
-    for entry in _entries(folder):
-        segment = entry.name.removesuffix(ACK)
-        if segment != entry.name and _NAME.fullmatch(segment) and not (folder / segment).exists():
-            with suppress(OSError):
-                Path(entry.path).unlink()
+def remove_stray_files(folder: Path) -> None:
+    """Remove acknowledgements without a segment, and parts of replacements.
+
+    A process was killed, or was just sending a dropped segment.
+    """
+    names = files_in(folder)
+    present = set(names)
+    for name in names:
+        segment = name.removesuffix(ACK)
+        if segment != name and _NAME.fullmatch(segment) and segment not in present:
+            remove(folder / name)
+    remove_stale_parts(folder)
 
 
-def targets(directory: Path) -> dict[Path, Target]:
-    """The targets of a directory by their folders, without those whose file cannot be read."""
+def targets(directory: Path, unreadable: dict[str, str] | None = None) -> dict[Path, Target]:
+    """The targets of a directory by their folders.
+
+    Those whose file cannot be read are left out; ``unreadable`` gets the reasons by the names of the folders.
+    """
     found = {}
-    for entry in sorted(_entries(directory), key=lambda each: each.name):
-        if _TARGET_ID.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False):
-            with suppress(OSError, ValueError):
-                found[Path(entry.path)] = Target.from_json((Path(entry.path) / TARGET).read_text())
+    names = list(filter(_TARGET_ID.fullmatch, folders_in(directory)))
+    if len(names) > MAX_TARGETS:
+        names = sorted(names, key=lambda name: _changed(directory / name))[-MAX_TARGETS:]
+    for name in sorted(names):
+        try:
+            found[directory / name] = Target.from_data(read_json(directory / name / TARGET))
+        except (OSError, ValueError) as error:
+            if unreadable is not None:
+                unreadable[name] = str(getattr(error, "strerror", None) or error)
     return found
+
+
+def _changed(path: Path) -> float:
+    """When the last segment was begun or removed."""
+    try:
+        return status_of(path).st_mtime
+    except OSError:
+        return 0.0
 
 
 def is_empty(directory: Path) -> bool:
@@ -177,48 +208,14 @@ def is_sent(folder: Path) -> bool:
     return all(segment.acknowledged() >= segment.size() for segment in segments(folder, *PRIORITIES))
 
 
-def _entries(folder: Path) -> list[os.DirEntry[str]]:
-    """The entries of ``folder``, or none if it cannot be read."""
-    with suppress(OSError), os.scandir(folder) as found:
-        return list(found)
-    return []
-
-
 def read_bounds(directory: Path) -> Bounds:
     """The bounds that the writers have left in the directory, or the default."""
-    with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
-        given = json.loads((directory / BOUNDS).read_text())
-        return Bounds(max(MIN_BYTES, int(given["max_bytes"])), float(given["max_age"]))
+    with suppress(OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError):
+        given = read_json(directory / BOUNDS)
+        max_age = float(given["max_age"])
+        if max_age > 0:
+            return Bounds(max(MIN_BYTES, int(given["max_bytes"])), max_age)
     return Bounds()
-
-
-def make_private(directory: Path) -> None:
-    """Create ``directory`` if it does not exist, for its owner alone.
-
-    Raises:
-        OSError: It cannot be created, or belongs to somebody else.
-    """
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if directory.stat().st_mode & 0o077:
-        directory.chmod(0o700)
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a small file, unless it has that text already; no reader sees a part of it.
-
-    Raises:
-        OSError: It cannot be written.
-    """
-    with suppress(OSError):
-        if path.read_text() == text:
-            return
-    part = path.with_name(f".{path.name}.{os.getpid()}-{time.monotonic_ns()}")
-    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        os.write(descriptor, text.encode())
-    finally:
-        os.close(descriptor)
-    part.replace(path)
 
 
 @cache

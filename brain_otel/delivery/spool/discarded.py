@@ -11,7 +11,8 @@ from collections import Counter
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from brain_otel.delivery.spool.directory import DISCARDED, EVICTION_LOCK, write_atomically
+from brain_otel.delivery.spool.directory import DISCARDED, EVICTION_LOCK
+from brain_otel.delivery.spool.files import read_json, remove, status_of, write_atomically
 from brain_otel.delivery.spool.locks import locked
 
 if TYPE_CHECKING:
@@ -19,6 +20,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from brain_otel.delivery.record import Record
+
+MAX_ROWS = 1_000
+"""Rows of the file that are read."""
+
+MAX_NAME = 100
+"""Characters of a category or a reason."""
+
+MAX_QUANTITY = 2**40
 
 DiscardedEvents = Counter[tuple[str, str]]
 """Quantities by category and reason, both in Sentry's words."""
@@ -54,19 +63,20 @@ def keep_discarded(folder: Path, discarded: Mapping[tuple[str, str], int]) -> bo
 
 def take_discarded(folder: Path) -> DiscardedEvents:
     """Remove and return the counts of a target; none while another process holds the lock."""
-    if not (folder / DISCARDED).exists():
-        return Counter()
-    with suppress(OSError), locked(folder.parent / EVICTION_LOCK) as is_ours:
-        if is_ours:
-            found = _read(folder)
-            (folder / DISCARDED).unlink()
-            return found
+    with suppress(OSError):
+        status_of(folder / DISCARDED)
+        with locked(folder.parent / EVICTION_LOCK) as is_ours:
+            if is_ours:
+                found = _read(folder)
+                remove(folder / DISCARDED)
+                return found
     return Counter()
 
 
 def _read(folder: Path) -> DiscardedEvents:
     discarded: DiscardedEvents = Counter()
-    with suppress(OSError, ValueError, TypeError):
-        for category, reason, quantity in json.loads((folder / DISCARDED).read_text()):
-            discarded[str(category), str(reason)] += int(quantity)
+    with suppress(OSError, ValueError, TypeError, OverflowError):
+        for category, reason, quantity in read_json(folder / DISCARDED)[:MAX_ROWS]:
+            if 0 < int(quantity) < MAX_QUANTITY:
+                discarded[str(category)[:MAX_NAME], str(reason)[:MAX_NAME]] += int(quantity)
     return discarded

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections import Counter
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from brain_otel.delivery.record import PRIORITIES, headers_in
+from brain_otel.delivery.record import PRIORITIES
 from brain_otel.delivery.spool.directory import (
     EVICTION_LOCK,
     REJECTED,
     Segment,
-    remove_stray_acknowledgements,
+    remove_stray_files,
     segments,
     targets,
 )
 from brain_otel.delivery.spool.discarded import add_discarded, quantities_of
+from brain_otel.delivery.spool.files import open_file, remove_stale_parts
+from brain_otel.delivery.spool.frames import Frames
 from brain_otel.delivery.spool.locks import locked
 
 if TYPE_CHECKING:
@@ -64,6 +67,7 @@ def _evict_with_lock(directory: Path, bounds: Bounds, dropped: dict[Path, Droppe
 
 
 def _evict(directory: Path, bounds: Bounds, dropped: dict[Path, Dropped]) -> None:
+    remove_stale_parts(directory)
     found = targets(directory)
     remaining: list[tuple[Segment, int]] = []
     for folder in found:
@@ -82,7 +86,7 @@ def _evict(directory: Path, bounds: Bounds, dropped: dict[Path, Dropped]) -> Non
 
 def _drop_expired(folder: Path, bounds: Bounds, dropped: dict[Path, Dropped]) -> list[tuple[Segment, int]]:
     """Drop the segments of a target that are too old, or rejected and too many; returns the rest with its sizes."""
-    remove_stray_acknowledgements(folder)
+    remove_stray_files(folder)
     rejected = segments(folder, REJECTED)
     for segment in rejected[: max(0, len(rejected) - MAX_REJECTED)]:
         segment.remove()
@@ -105,8 +109,12 @@ def _drop(segment: Segment, dropped: dict[Path, Dropped]) -> None:
 def _count(segment: Segment, counts: Dropped) -> None:
     """Count the unsent records by their headers alone: a request may be waiting."""
     with suppress(OSError):
-        for category, quantity in headers_in(segment.path.read_bytes(), segment.acknowledged()):
-            counts.update(quantities_of(category, quantity))
+        descriptor = open_file(segment.path, os.O_RDONLY)
+        try:
+            for category, quantity in Frames.of(descriptor).headers(segment.acknowledged()):
+                counts.update(quantities_of(category, quantity))
+        finally:
+            os.close(descriptor)
 
 
 class DropLog:

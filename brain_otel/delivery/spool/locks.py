@@ -11,6 +11,7 @@ import os
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from brain_otel.delivery.spool.files import open_file
 from brain_otel.runtime.fork import reset_in_child
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def open_own(path: Path, flags: int) -> int:
     Raises:
         OSError: It cannot be opened.
     """
-    descriptor = os.open(path, flags, 0o600)
+    descriptor = open_file(path, flags)
     status = os.fstat(descriptor)
     _own_files.by_descriptor[descriptor] = status.st_dev, status.st_ino
     return descriptor
@@ -72,5 +73,17 @@ def locked(path: Path, *, shared: bool = False) -> Iterator[bool]:
     descriptor = open_own(path, os.O_RDWR | os.O_CREAT)
     try:
         yield try_lock(descriptor, shared=shared)
+    finally:
+        close_own(descriptor)
+
+
+def is_locked(path: Path) -> bool:
+    """Whether somebody else has locked the file at ``path``; creates nothing."""
+    try:
+        descriptor = open_own(path, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        return not try_lock(descriptor, shared=True)
     finally:
         close_own(descriptor)

@@ -9,8 +9,10 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from brain_otel.delivery.record import DONE, DONE_OFFSET, PRIORITIES, Found, framed, records_in
+from brain_otel.delivery.record import DONE, DONE_OFFSET, PRIORITIES, framed
 from brain_otel.delivery.spool.directory import REJECTED, segment_name, segments
+from brain_otel.delivery.spool.files import write_new
+from brain_otel.delivery.spool.frames import WINDOW, Found, Frames
 from brain_otel.delivery.spool.locks import close_own, open_own, try_lock
 
 if TYPE_CHECKING:
@@ -19,9 +21,6 @@ if TYPE_CHECKING:
 
     from brain_otel.delivery.record import Record
     from brain_otel.delivery.spool.directory import Segment
-
-WINDOW = 2**19
-"""Bytes to read at once."""
 
 AHEAD = 64
 """Records to read ahead in a segment, because some may have to be sent again later."""
@@ -51,32 +50,28 @@ class _SegmentReader:
         self._done: dict[int, int] = {}
         """Start and end of the records that are done and not acknowledged, because one before them is not done."""
         self._ack: int | None = None
+        self._fruitless = -1
+        """The size at which an unsealed file held no further record."""
 
     def fill(self) -> None:
         """Read more records, unless enough are pending."""
-        if len(self.pending) >= AHEAD or self._read_to >= os.fstat(self.descriptor).st_size:
+        size = os.fstat(self.descriptor).st_size
+        if len(self.pending) >= AHEAD or self._read_to >= size:
             return
         sealed = self.is_sealed()
-        size = os.fstat(self.descriptor).st_size  # after `is_sealed`: a sealed file does not grow
+        if not sealed and size == self._fruitless:
+            return
         start = self._read_to
-        for each in self._read(size, sealed=sealed):
-            end = start + each.end
+        for each in Frames.of(self.descriptor).find(start, sealed=sealed):  # a sealed file does not grow
             if each.record is None or each.is_done:
                 self.damaged += each.end - each.start if each.record is None else 0
-                self._acknowledge(start + each.start, end)
+                self._acknowledge(each.start, each.end)
             else:
-                self.pending.append(SpooledRecord(each.record, self, Found(start + each.start, end, None)))
-            self._read_to = end
-
-    def _read(self, size: int, *, sealed: bool) -> list[Found]:
-        window = WINDOW
-        while True:
-            data = os.pread(self.descriptor, window, self._read_to)
-            is_all = self._read_to + len(data) >= size
-            found = list(records_in(data, sealed=sealed and is_all))
-            if found or is_all:
-                return found
-            window *= 4
+                self.pending.append(SpooledRecord(each.record, self, Found(each.start, each.end, None)))
+            self._read_to = each.end
+            if each.end - start >= WINDOW:
+                break
+        self._fruitless = size if self._read_to == start else -1
 
     def is_sealed(self) -> bool:
         """Whether nobody writes to it any more."""
@@ -90,21 +85,26 @@ class _SegmentReader:
         """Never send ``queued`` again."""
         with suppress(ValueError):
             self.pending.remove(queued)
-        if queued.found.start != self.acknowledged:  # a record before it is not done: mark this one in its header
+        if not self._acknowledge(queued.found.start, queued.found.end):
             with suppress(OSError):
                 os.pwrite(self.descriptor, DONE, queued.found.start + DONE_OFFSET)
-        self._acknowledge(queued.found.start, queued.found.end)
 
-    def _acknowledge(self, start: int, end: int) -> None:
+    def _acknowledge(self, start: int, end: int) -> bool:
+        """Note that these bytes are done.
+
+        Returns whether the note is on disk. It is not if bytes before them are not done, or if the disk is full.
+        """
         self._done[start] = end
         before = self.acknowledged
         while self.acknowledged in self._done:
             self.acknowledged = self._done.pop(self.acknowledged)
-        if self.acknowledged != before:
-            with suppress(OSError):
-                if self._ack is None:
-                    self._ack = open_own(self.segment.ack_path, os.O_WRONLY | os.O_CREAT)
-                os.pwrite(self._ack, self.acknowledged.to_bytes(8, "little"), 0)
+        if self.acknowledged == before:
+            return False
+        with suppress(OSError):
+            if self._ack is None:
+                self._ack = open_own(self.segment.ack_path, os.O_WRONLY | os.O_CREAT)
+            return os.pwrite(self._ack, self.acknowledged.to_bytes(8, "little"), 0) == 8
+        return False
 
     def close(self) -> None:
         """Close the files."""
@@ -154,11 +154,7 @@ class SpoolQueue:
         note = json.dumps({"reason": reason, "category": queued.record.category, "at": time.time()}).encode()
         with suppress(OSError):  # a full disk must not keep the record in the queue
             path = self._folder / segment_name(REJECTED, time.monotonic_ns() % 10**9)
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            try:
-                os.write(descriptor, note + b"\n" + framed(queued.record))
-            finally:
-                os.close(descriptor)
+            write_new(path, note + b"\n" + framed(queued.record))
         self.done(queued)
 
     def close(self) -> None:

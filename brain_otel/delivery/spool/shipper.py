@@ -9,10 +9,11 @@ import signal
 import threading
 import time
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
+from brain_otel.configuration.error import reason
 from brain_otel.configuration.settings import CONNECTIONS
 from brain_otel.delivery.http import HttpClient
 from brain_otel.delivery.record import Record
@@ -64,6 +65,7 @@ class TargetWorker:
             self._http_client,
             on_discard=self._discard,
             on_limits=partial(write_limits, folder),
+            on_round=self.report_discarded,
             connections=connections,
         )
         self.retry_loop.limits.update(read_limits(folder))  # those that an earlier shipper was given
@@ -87,6 +89,19 @@ class TargetWorker:
         if discarded and self._http_client.send(Record("internal", client_report(discarded))).result != "sent":
             for key, quantity in discarded.items():
                 self._discarded[key] += quantity
+
+    def drain(self, deadline: float) -> str:
+        """Send until the queue is empty or the time is over; returns why records are left, or nothing."""
+        pause: float | None = 0.0
+        while pause is not None and (left := deadline - time.monotonic()) > pause:
+            time.sleep(pause)
+            pause = self.retry_loop.step(timeout=left)
+        self.report_discarded(now=True)
+        self.save_discarded()
+        self.queue.close()
+        if pause is None:
+            return ""
+        return self.retry_loop.failure or "it has set a rate limit, or the time was over"
 
     def save_discarded(self) -> None:
         """Leave unreported counts to the next shipper."""
@@ -116,6 +131,8 @@ class Shipper:
         self._threads: list[threading.Thread] = []
         self._unthreaded: list[TargetWorker] = []
         """Workers for which the interpreter, at its exit, started no thread."""
+        self._unusable: set[Path] = set()
+        """Targets without a worker, because it cannot be made."""
         self._drop_log = DropLog(directory)
         self.holds_lock = False
 
@@ -146,7 +163,9 @@ class Shipper:
         try:
             if not try_lock(descriptor):
                 return
-            os.pwrite(descriptor, f"{os.getpid():<10d}\n".encode(), 0)
+            if os.fstat(descriptor).st_nlink == 1:
+                with suppress(OSError):  # the lock works on a full disk, too
+                    os.pwrite(descriptor, f"{os.getpid():<10d}\n".encode(), 0)
             self.holds_lock = True
             self._ship(descriptor)
         finally:
@@ -160,8 +179,6 @@ class Shipper:
         try:
             while not self._stop.is_set() and os.fstat(lock).st_nlink:
                 self._start_workers(stop_workers)
-                for worker in self._workers.values():
-                    worker.report_discarded()
                 if time.monotonic() - evicted_at > EVICTION_INTERVAL:
                     evicted_at = time.monotonic()
                     self._drop_log.add(evict(self._directory, read_bounds(self._directory)))
@@ -174,25 +191,34 @@ class Shipper:
             self._await_answers()
             for worker in self._workers.values():
                 worker.save_discarded()
+            self._unusable.clear()
             self._threads.clear()
             self._workers.clear()
             self._unthreaded.clear()
 
     def _start_workers(self, stop: threading.Event) -> None:
         for folder, target in targets(self._directory).items():
-            if folder not in self._workers:
-                worker = self._workers[folder] = TargetWorker(folder, target)
-                wake = self._wakes.setdefault(folder.name, threading.Event())
-                thread = start_daemon(partial(worker.run, stop, wake), "brain_otel.shipper.target")
-                if thread is not None:
-                    self._threads.append(thread)
-                else:
-                    self._unthreaded.append(worker)
+            if folder in self._workers or folder in self._unusable:
+                continue
+            try:
+                worker = TargetWorker(folder, target)
+            except Exception as error:  # its proxy or its certificates, for example
+                self._unusable.add(folder)
+                logger.error("Nothing can be sent to %s (%s)", target.address, reason(error))
+                continue
+            self._workers[folder] = worker
+            wake = self._wakes.setdefault(folder.name, threading.Event())
+            thread = start_daemon(partial(worker.run, stop, wake), "brain_otel.shipper.target")
+            if thread is not None:
+                self._threads.append(thread)
+            else:
+                self._unthreaded.append(worker)
 
     def _send_here(self) -> float:
         """Send on this thread for workers without one; returns the seconds until the next round."""
         pauses = [SCAN_INTERVAL]
         for worker in self._unthreaded:
+            worker.report_discarded()
             while (pause := worker.retry_loop.step()) == 0.0 and not self._stop.is_set():
                 pass
             pauses.append(POLL if pause is None else pause)
@@ -228,23 +254,25 @@ def drain(directory: Path, timeout: float) -> dict[str, str] | None:
 
     Returns, by address, the reason why records are left; None if another process sends already.
     """
-    left: dict[str, str] = {}
+    found = targets(directory)
+    left = dict.fromkeys(found, "it did not answer in time")
+    deadline = time.monotonic() + timeout
+
+    def drain_target(folder: Path, target: Target) -> None:
+        try:
+            left[folder] = TargetWorker(folder, target).drain(deadline)
+        except Exception as error:  # its proxy or its certificates, for example
+            left[folder] = reason(error)
+
     with locked(directory / SHIPPER_LOCK) as is_ours:
         if not is_ours:
             return None
-        deadline = time.monotonic() + timeout
-        for folder, target in targets(directory).items():
-            worker = TargetWorker(folder, target)
-            pause: float | None = 0.0
-            while pause is not None and time.monotonic() + pause < deadline:
-                time.sleep(pause)
-                pause = worker.retry_loop.step()
-            worker.report_discarded(now=True)
-            worker.save_discarded()
-            worker.queue.close()
-            if pause is not None:
-                left[target.address] = worker.retry_loop.failure or "it has set a rate limit, or the time was over"
-    return left
+        threads = [threading.Thread(target=drain_target, args=each, daemon=True) for each in found.items()]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(max(0.0, deadline + STOP_TIMEOUT - time.monotonic()))
+    return {found[folder].address: why for folder, why in left.items() if why}
 
 
 def client_report(discarded: DiscardedEvents) -> bytes:

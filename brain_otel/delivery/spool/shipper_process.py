@@ -14,7 +14,7 @@ import time
 from typing import TYPE_CHECKING, Literal
 
 from brain_otel.delivery.spool.directory import SHIPPER_LOCK, USERS_LOCK, Bounds, is_empty, is_sent
-from brain_otel.delivery.spool.locks import close_own, locked, open_own, try_lock
+from brain_otel.delivery.spool.locks import close_own, is_locked, open_own, try_lock
 from brain_otel.delivery.spool.writer import Spool
 from brain_otel.runtime.fork import reset_in_child
 from brain_otel.runtime.guard import guarded
@@ -132,9 +132,7 @@ class ShipperSupervisor:
     def _start_process(self) -> None:
         if self._process is not None and self._process.poll() is None:
             return
-        with locked(self._directory / SHIPPER_LOCK, shared=True) as is_free:
-            pass
-        if is_free:
+        if not is_locked(self._directory / SHIPPER_LOCK):
             self._process = subprocess.Popen(  # noqa: S603 - this interpreter and our own module
                 [sys.executable, "-m", "brain_otel.delivery", str(self._directory)],
                 stdin=subprocess.DEVNULL,

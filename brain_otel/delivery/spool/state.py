@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from brain_otel.delivery.record import records_in
 from brain_otel.delivery.spool.directory import REJECTED, SHIPPER_LOCK, read_bounds, segments, targets
-from brain_otel.delivery.spool.locks import locked
+from brain_otel.delivery.spool.files import open_file, opened_folder, read_file
+from brain_otel.delivery.spool.frames import Frames
+from brain_otel.delivery.spool.locks import is_locked
 from brain_otel.delivery.spool.stored_limits import read_limits
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from brain_otel.delivery.spool.directory import Bounds
+    from brain_otel.delivery.spool.directory import Bounds, Segment
     from brain_otel.delivery.target import Target
+
+
+MAX_NOTE = 2**14
+"""Bytes that hold the note on a rejected record."""
+
+MAX_NAME, MAX_REASON = 100, 500
+"""Characters that are shown of a rejected record's category and reason."""
 
 
 @dataclass(kw_only=True)
@@ -46,7 +55,9 @@ class State:
     bounds: Bounds
     targets: list[TargetState]
     shipper: int | None
-    """The id of the process that sends, or None."""
+    """The id of the process that sends; 0 if the full disk did not take it; None if no process sends."""
+    unreadable: dict[str, str]
+    """The reason for each target that is not understood, by the name of its folder."""
 
     @property
     def records(self) -> int:
@@ -60,29 +71,47 @@ def read_state(directory: Path) -> State:
     Raises:
         OSError: It cannot be read.
     """
-    list(directory.iterdir())
-    found = [_target_state(folder, target) for folder, target in targets(directory).items()]
-    return State(directory=directory, bounds=read_bounds(directory), targets=found, shipper=_shipper(directory))
+    with opened_folder(directory) as (descriptor, _), os.scandir(descriptor):
+        unreadable: dict[str, str] = {}
+    return State(
+        directory=directory,
+        bounds=read_bounds(directory),
+        targets=[_target_state(folder, target) for folder, target in targets(directory, unreadable).items()],
+        shipper=_shipper(directory),
+        unreadable=unreadable,
+    )
 
 
 def _target_state(folder: Path, target: Target) -> TargetState:
     state = TargetState(target=target, limits=read_limits(folder))
     for segment in segments(folder):
         with suppress(OSError):
-            if segment.priority == REJECTED:
-                note = json.loads(segment.path.read_bytes().partition(b"\n")[0])
-                state.rejected.append((str(note["category"]), str(note["reason"])))
-                continue
-            data = segment.path.read_bytes()[segment.acknowledged() :]
-            _count(data, state)
-            if data:
-                state.oldest = max(state.oldest or 0.0, segment.age())
+            descriptor = open_file(segment.path, os.O_RDONLY)
+            try:
+                if segment.priority == REJECTED:
+                    state.rejected.append(_note(os.read(descriptor, MAX_NOTE)))
+                else:
+                    _count(segment, descriptor, state)
+            finally:
+                os.close(descriptor)
     return state
 
 
-def _count(data: bytes, state: TargetState) -> None:
-    state.bytes += len(data)
-    for found in records_in(data, sealed=True):
+def _note(data: bytes) -> tuple[str, str]:
+    """Category and reason of a rejected record, which is in a file of its own after them."""
+    with suppress(ValueError, TypeError, KeyError, RecursionError):
+        note = json.loads(data.partition(b"\n")[0])
+        return str(note["category"])[:MAX_NAME], str(note["reason"])[:MAX_REASON]
+    return "default", "its file is damaged"
+
+
+def _count(segment: Segment, descriptor: int, state: TargetState) -> None:
+    start, size = segment.acknowledged(), os.fstat(descriptor).st_size
+    if start >= size:
+        return
+    state.bytes += size - start
+    state.oldest = max(state.oldest or 0.0, segment.age())
+    for found in Frames.of(descriptor).find(start, sealed=True, with_bodies=False):
         if found.record is None:
             state.damaged += found.end - found.start
         elif not found.is_done:
@@ -91,9 +120,8 @@ def _count(data: bytes, state: TargetState) -> None:
 
 def _shipper(directory: Path) -> int | None:
     path = directory / SHIPPER_LOCK
-    try:
-        pid = int(path.read_text())
-        with locked(path, shared=True) as is_free:
-            return None if is_free else pid
-    except (OSError, ValueError):
+    if not is_locked(path):
         return None
+    with suppress(OSError, ValueError):
+        return int(read_file(path))
+    return 0

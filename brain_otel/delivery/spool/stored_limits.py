@@ -6,7 +6,9 @@ import json
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from brain_otel.delivery.spool.directory import LIMITS, boot_id, uptime, write_atomically
+from brain_otel.delivery.rate_limits import MAX_LIMIT
+from brain_otel.delivery.spool.directory import LIMITS, boot_id, uptime
+from brain_otel.delivery.spool.files import read_json, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,8 +26,9 @@ def write_limits(folder: Path, active: Mapping[str, float]) -> None:
 def read_limits(folder: Path) -> dict[str, float]:
     """Seconds left of each limit of a target, by a clock that nobody sets."""
     with suppress(OSError, ValueError, TypeError, AttributeError, KeyError):
-        given = json.loads((folder / LIMITS).read_text())
+        given = read_json(folder / LIMITS)
         now = uptime()
         if given["boot"] == boot_id():
-            return {str(name): until - now for name, until in given["until"].items() if until > now}
+            until = {str(name): float(each) for name, each in given["until"].items()}
+            return {name: min(each - now, MAX_LIMIT) for name, each in until.items() if each > now}
     return {}

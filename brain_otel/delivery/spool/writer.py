@@ -15,8 +15,16 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from brain_otel.delivery.record import MAX_BODY, framed
-from brain_otel.delivery.spool.directory import BOUNDS, TARGET, make_private, segment_name, write_atomically
+from brain_otel.delivery.spool.directory import (
+    BOUNDS,
+    EVICTION_LOCK,
+    SHIPPER_LOCK,
+    TARGET,
+    USERS_LOCK,
+    segment_name,
+)
 from brain_otel.delivery.spool.eviction import DropLog, evict
+from brain_otel.delivery.spool.files import open_file, prepare_folder, remove, write_atomically
 from brain_otel.delivery.spool.locks import close_own, open_own, try_lock
 from brain_otel.runtime.fork import reset_in_child
 from brain_otel.runtime.guard import guarded
@@ -61,8 +69,7 @@ class _OpenSegment:
 
     def close(self) -> None:
         if not self.size:  # the disk was full, for example
-            with suppress(OSError):
-                self.path.unlink()
+            remove(self.path)
         close_own(self.descriptor)
 
 
@@ -98,9 +105,9 @@ class Spool:
         """
         data = framed(record)
         with self._lock:
-            if not self._is_prepared:
-                self.prepare()
             try:
+                if not self._is_prepared:
+                    self.prepare()
                 self._append(record.priority, data)
             except FileNotFoundError:  # somebody has removed the segment, or the directory
                 self._close(record.priority)
@@ -125,9 +132,12 @@ class Spool:
         Raises:
             OSError: They cannot be created.
         """
-        make_private(self.directory)
-        make_private(self.folder)
-        write_atomically(self.directory / BOUNDS, json.dumps(self._bounds._asdict()))
+        prepare_folder(self.directory, is_shared=True)
+        for name in (USERS_LOCK, SHIPPER_LOCK, EVICTION_LOCK):  # on a full disk they could not be created later
+            os.close(open_file(self.directory / name, os.O_RDWR | os.O_CREAT))
+        prepare_folder(self.folder)
+        with suppress(OSError):  # the shipper can do without
+            write_atomically(self.directory / BOUNDS, json.dumps(self._bounds._asdict()))
         write_atomically(self.folder / TARGET, self._target.to_json())
         self._is_prepared = True
 

@@ -1,17 +1,22 @@
 """Tests of `brain-otel ship` and `brain-otel spool`."""
 
 import json
+import os
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from brain_otel.delivery.record import Record
-from brain_otel.delivery.spool.directory import Bounds, is_empty
+from brain_otel.delivery.spool.directory import SHIPPER_LOCK, Bounds, is_empty, segment_name
+from brain_otel.delivery.spool.locks import locked
 from brain_otel.delivery.spool.reader import SpoolQueue
+from brain_otel.delivery.spool.stored_limits import write_limits
 from brain_otel.delivery.spool.writer import Spool
 from brain_otel.delivery.target import Target
 from tests.delivery.until import until
@@ -70,6 +75,77 @@ def test_queued_records_are_shown(tmp_path: Path) -> None:
     assert target["rejected"] == [{"category": "error", "reason": "HTTP 413: too large [bold]"}]
     assert "hunter2" not in shown.stdout + json.dumps(data)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+HOSTILE = "\x1b[2Jred\x1b]0;title\x07\r\n\u202e\udc80"
+
+
+def test_nothing_that_is_shown_acts_on_the_terminal_or_holds_a_secret(tmp_path: Path) -> None:
+    """Whatever is in the files: addresses, reasons, categories of limits, and the files of other targets."""
+    url = f"http://user:hunter2@127.0.0.1:{free_port()}/api/42/{HOSTILE}?token=hunter3#hunter4"
+    spool = Spool(tmp_path, Target(kind="sentry", url=url), Bounds())
+    for _ in range(2):
+        spool.append(Record("error", b"{}"))
+    queue = SpoolQueue(spool.folder)
+    queue.reject(queue.take(1, lambda _: True)[0], f"HTTP 400: {HOSTILE} password=hunter5")
+    queue.close()
+    write_limits(spool.folder, {HOSTILE: 100.0})
+    (tmp_path / "00000000000000ff").mkdir()
+    (tmp_path / "00000000000000ff" / "target.json").write_text(json.dumps({HOSTILE: "http://a:hunter6@b"}))
+    (damaged := spool.folder / segment_name("refused", 7)).write_text(json.dumps(["hunter7"] * 9))
+    for options in ((), ("--json",), ("--drain", "--timeout", "0.3"), ("--drain", "--timeout", "0.3", "--json")):
+        shown = command("spool", str(tmp_path), *options)
+        printed = shown.stdout + shown.stderr
+        if "--json" in options:
+            assert all("\x1b" not in text and "hunter" not in text for text in texts(json.loads(shown.stdout)))
+        assert "hunter" not in printed
+        assert all(each.isprintable() or each == "\n" for each in printed), printed
+        assert "its file is damaged" in printed
+        assert "00000000000000ff" in printed
+    assert damaged.exists()
+
+
+def texts(data: Any) -> Iterator[str]:
+    """The texts in ``data``, as a reader of the JSON gets them."""
+    match data:
+        case str():
+            yield data
+        case dict():
+            for key, value in data.items():
+                yield from (key, *texts(value))
+        case list():
+            for each in data:
+                yield from texts(each)
+
+
+def test_a_directory_of_another_user_is_shown_and_not_changed(tmp_path: Path) -> None:
+    """As root sees it: `spool` reads it, `ship` and `--drain` say who may."""
+    directory = tmp_path / "spool"
+    spooled(directory, free_port()).close()
+    shutil.copytree(directory, tmp_path / "theirs")
+    for path in (tmp_path / "theirs", *(tmp_path / "theirs").rglob("*")):
+        if os.geteuid() == 0:
+            os.chown(path, 65534, 65534)
+    before = {path: path.stat() for path in (tmp_path / "theirs").rglob("*")}
+    assert ": 2 queued" in command("spool", str(tmp_path / "theirs")).stdout
+    if os.geteuid() == 0:
+        for arguments in (("ship",), ("spool", "--drain")):
+            refused = command(*arguments, str(tmp_path / "theirs"))
+            assert refused.returncode == 1
+            assert "it belongs to another user, with the id 65534" in refused.stderr
+    assert {path: path.stat().st_mtime_ns for path in before} == {
+        path: each.st_mtime_ns for path, each in before.items()
+    }
+
+
+def test_a_shipper_without_an_id_is_shown(tmp_path: Path) -> None:
+    """The disk was full when it started."""
+    spooled(tmp_path, free_port())
+    with locked(tmp_path / SHIPPER_LOCK) as is_ours:
+        assert is_ours
+        assert "a process sends them" in command("spool", str(tmp_path)).stdout
+        assert json.loads(command("spool", str(tmp_path), "--json").stdout)["shipper"] == 0
+        assert "Not drained: a process sends already" in command("spool", str(tmp_path), "--drain").stdout
 
 
 def test_a_drain_sends_everything(tmp_path: Path, ingest: SentryIngest) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from brain_otel.configuration.settings import CONNECTIONS
 from brain_otel.delivery.spool.directory import LIMITS, is_empty, segments, targets
 from brain_otel.delivery.spool.state import read_state
 from tests.delivery.application import Application, arrived, shipper_of, wait_until_sent
@@ -44,6 +45,36 @@ def test_memory_replaces_a_full_disk_until_there_is_room(ingest: SentryIngest, t
     assert b"Traceback" not in app.errors
     assert set(captured) <= set(arrived(ingest))
     assert set(arrived(ingest).values()) == {1}
+
+
+@pytest.mark.parametrize("way", ways())
+def test_a_full_disk_stops_no_shipper(ingest: SentryIngest, tmp_path: Path, way: str) -> None:
+    """It sends what is there, each record once, although it can note nothing before it is killed."""
+    small = disk(way, tmp_path / "disk")
+    app = Application(ingest.dsn, tmp_path / "disk", shipper="external", pause=0.001, before=small.before)
+    app.wait_for_first()
+    spool = small.seen_from_outside(app.process.pid)
+    until(lambda: read_state(spool).records > 150)
+    app.process.send_signal(signal.SIGSTOP)
+    count = read_state(spool).records
+    small.fill(app.process.pid)
+    ingest.delay = 0.01
+    for limit in (count // 3, count // 2):
+        with shipper_of(spool) as shipper:
+            if way == "size limit":
+                small.fill(shipper.pid)
+            until(lambda limit=limit: len(ingest.accepted) > limit, 20.0)  # type: ignore[misc]  # a lambda
+            assert read_state(spool).shipper in (0, shipper.pid)
+    with shipper_of(spool):
+        until(lambda: read_state(spool).records == 0, 20.0)
+    assert [path.name for path in spool.rglob(".*")] == []
+    app.process.send_signal(signal.SIGCONT)
+    app.process.terminate()
+    captured = app.captured()
+    assert len(set(captured) & set(arrived(ingest))) >= count // 2 - CONNECTIONS
+    repeated = [event for event, times in arrived(ingest).items() if times > 1]
+    # Those in flight when a shipper was killed. The limit also forbids to mark a record in the file that is there.
+    assert way == "size limit" or len(repeated) <= 2 * CONNECTIONS, repeated
 
 
 def test_memory_replaces_a_read_only_directory_until_it_is_writable(ingest: SentryIngest, tmp_path: Path) -> None:

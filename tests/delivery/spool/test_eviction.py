@@ -14,7 +14,7 @@ from brain_otel.delivery import retry_loop
 from brain_otel.delivery.delivery import Delivery
 from brain_otel.delivery.http import HttpClient
 from brain_otel.delivery.memory_queue import MemoryQueue
-from brain_otel.delivery.record import HEADER, PRIORITIES, Record, framed, records_in
+from brain_otel.delivery.record import PRIORITIES, Record
 from brain_otel.delivery.spool import shipper
 from brain_otel.delivery.spool.directory import Bounds, segments, targets
 from brain_otel.delivery.spool.discarded import take_discarded
@@ -188,16 +188,6 @@ def test_limited_categories_are_not_sent(ingest: SentryIngest, tmp_path: Path) -
     assert len(ingest.envelopes) == 1
     assert lost == {("session", "ratelimit_backoff"): 1}
     assert len(queue) == 1  # the report
-
-
-def test_a_body_that_contains_a_frame_is_one_record(tmp_path: Path) -> None:
-    """An incomplete record is not searched for records."""
-    inner = framed(Record("error", b"inner"))
-    outer = framed(Record("error", inner + b"x" * 1_000))
-    assert list(records_in(outer[: HEADER.size + len(inner) + 10], sealed=False)) == []
-    (found,) = records_in(outer, sealed=False)
-    assert found.record is not None
-    assert found.record.body.startswith(inner)
 
 
 def test_only_a_few_segments_are_opened(tmp_path: Path) -> None:

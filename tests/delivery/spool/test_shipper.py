@@ -1,0 +1,151 @@
+"""Tests that the targets of a spool do not affect each other."""
+
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from brain_otel.delivery.record import Record
+from brain_otel.delivery.spool import shipper
+from brain_otel.delivery.spool.directory import DISCARDED, MAX_TARGETS, TARGET, Bounds, is_sent, targets
+from brain_otel.delivery.spool.shipper import Shipper, drain
+from brain_otel.delivery.spool.state import read_state
+from brain_otel.delivery.spool.writer import Spool
+from brain_otel.delivery.target import Target
+from tests.delivery.until import until
+from tests.support.ingest import SentryIngest
+from tests.support.tiers import quick_one_in
+
+ENVELOPE = b'{}\n{"type":"event","length":2}\n{}\n'
+
+
+def spooled(directory: Path, url: str, count: int = 3) -> Spool:
+    spool = Spool(directory, Target(kind="sentry", url=url, timeout=20.0), Bounds())
+    for _ in range(count):
+        spool.append(Record("error", ENVELOPE))
+    spool.close()
+    return spool
+
+
+def wrong(**values: object) -> Callable[[Path], object]:
+    def write(path: Path) -> None:
+        path.write_text(json.dumps({"kind": "sentry", "url": "http://127.0.0.1:9/", **values}))
+
+    return write
+
+
+def link_to_itself(path: Path) -> None:
+    path.symlink_to(path)
+
+
+BAD_TARGETS: dict[str, Callable[[Path], object]] = {
+    "a number": lambda path: path.write_text("4711"),
+    "a list of targets": lambda path: path.write_text('[{"kind": "sentry"}]'),
+    "deep nesting": lambda path: path.write_text('{"headers":' * 50_000),
+    "a pipe": os.mkfifo,
+    "a folder": Path.mkdir,
+    "a link": link_to_itself,
+    "a large file": lambda path: path.write_bytes(b" " * 2**20 + b"{}"),
+    "not UTF-8": lambda path: path.write_bytes(b"\xff\xfe{}"),
+    "an URL that is a number": wrong(url=5),
+    "an URL that is a list": wrong(url=["http://x"]),
+    "headers that are a text": wrong(headers="X-Sentry-Auth"),
+    "a header that is a number": wrong(headers={"a": 1}),
+    "an endless timeout": wrong(timeout=1e400),
+    "a timeout that is a text": wrong(timeout="5"),
+    "a timeout that is no number": wrong(timeout=float("nan")),
+    "a proxy that is a mapping": wrong(proxy={}),
+    "a proxy of another kind": wrong(proxy="ftp://127.0.0.1:9"),
+    "a proxy without a host": wrong(proxy="http://"),
+    "certificates that are a number": wrong(url="https://127.0.0.1:9/", ca_certs=3),
+    "certificates with a zero byte": wrong(url="https://127.0.0.1:9/", cert_file="a\0b"),
+    "an URL without a host": wrong(url="http://"),
+    "an URL with a wrong port": wrong(url="http://[::1]:x/"),
+    "a field of another version": wrong(tenant="x"),
+}
+
+
+@pytest.mark.parametrize("bad", quick_one_in(4, BAD_TARGETS))
+def test_a_bad_target_stops_no_other(ingest: SentryIngest, tmp_path: Path, bad: str) -> None:
+    """Neither for a shipper nor for a drain nor for the state; its records stay."""
+    first, second = (f"http://127.0.0.1:{ingest.port}/api/{number}/envelope/" for number in (1, 2))
+    spooled(tmp_path, first)
+    for name in ("0000000000000000", "ffffffffffffffff"):  # before and after the others
+        spoiled = spooled(tmp_path, "http://127.0.0.1:9/")
+        spoiled.folder.rename(tmp_path / name)
+        (tmp_path / name / TARGET).unlink()
+        BAD_TARGETS[bad](tmp_path / name / TARGET)
+    shipping = Shipper(tmp_path)
+    thread = threading.Thread(target=shipping.run, daemon=True)
+    thread.start()
+    until(lambda: len(ingest.items("event")) == 3)
+    spooled(tmp_path, second)
+    until(lambda: len(ingest.items("event")) == 6)
+    shipping.stop()
+    thread.join(10)
+    assert not thread.is_alive()
+    spooled(tmp_path, second)
+    assert drain(tmp_path, 1.0) is not None
+    assert len(ingest.items("event")) == 9
+    assert read_state(tmp_path).records in (0, 6)  # those of a target that is understood count
+    assert not is_sent(tmp_path / "ffffffffffffffff")
+
+
+@pytest.fixture
+def silent() -> Iterator[int]:
+    """Give the port of a server that takes connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0), backlog=50) as server:
+        yield server.getsockname()[1]
+
+
+def test_a_report_that_hangs_delays_no_other_target(
+    ingest: SentryIngest, tmp_path: Path, silent: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A target has nothing but counts to report, and its server does not answer."""
+    monkeypatch.setattr(shipper, "REPORT_INTERVAL", -1.0)
+    hanging = spooled(tmp_path, f"http://127.0.0.1:{silent}/", count=0)
+    hanging.prepare()
+    (hanging.folder / DISCARDED).write_text('[["error", "cache_overflow", 1]]')
+    shipping = Shipper(tmp_path)
+    thread = threading.Thread(target=shipping.run, daemon=True)
+    thread.start()
+    until(lambda: not (hanging.folder / DISCARDED).exists())
+    spooled(tmp_path, f"http://127.0.0.1:{ingest.port}/api/1/envelope/")
+    until(lambda: len(ingest.items("event")) == 3, 5.0)
+    shipping.stop()
+
+
+def test_a_server_that_hangs_takes_no_time_from_others_in_a_drain(
+    ingest: SentryIngest, tmp_path: Path, silent: int
+) -> None:
+    """The drain ends in its time; only the records for that server are left."""
+    for number in range(3):
+        spooled(tmp_path, f"http://127.0.0.1:{silent}/{number}")
+        spooled(tmp_path, f"http://127.0.0.1:{ingest.port}/api/{number}/envelope/")
+    started = time.monotonic()
+    left = drain(tmp_path, 2.0)
+    assert time.monotonic() - started < 6.0
+    assert left is not None
+    assert sorted(left) == [f"http://127.0.0.1:{silent}/{number}" for number in range(3)]
+    assert len(ingest.items("event")) == 9
+
+
+def test_many_targets_are_bounded_and_the_latest_come_first(tmp_path: Path) -> None:
+    """Each takes a thread."""
+    spooled(tmp_path, "http://127.0.0.1:9/old")
+    for number in range(MAX_TARGETS + 20):
+        folder = tmp_path / f"{number:016x}"
+        folder.mkdir(mode=0o700)
+        (folder / TARGET).write_text(json.dumps({"kind": "otlp", "url": f"http://127.0.0.1:9/{number}"}))
+        os.utime(folder, (0, number))
+    found = targets(tmp_path)
+    assert len(found) == MAX_TARGETS
+    assert {each.url for each in found.values()} == {
+        "http://127.0.0.1:9/old",
+        *(f"http://127.0.0.1:9/{number}" for number in range(21, MAX_TARGETS + 20)),
+    }
