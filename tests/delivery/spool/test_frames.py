@@ -158,12 +158,21 @@ def test_a_long_file_is_searched_with_little_memory(tmp_path: Path) -> None:
             file.write(header(2**21 - HEADER.size))
         file.truncate(MAX_SIZE + 2**30)
     descriptor = os.open(path, os.O_RDONLY)
+    read = 0
+
+    def pread(start: int, length: int) -> bytes:
+        nonlocal read
+        data = os.pread(descriptor, length, start)
+        read += len(data)
+        return data
+
     tracemalloc.start()
-    checked = list(Frames.of(descriptor).find(0, sealed=True, with_bodies=False))
+    checked = list(Frames(pread, MAX_SIZE + 2**30).find(0, sealed=True, with_bodies=False))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     os.close(descriptor)
     assert peak < 4 * 2**20
+    assert read < 8 * MAX_SIZE
     assert {each.record for each in checked} == {None}
     assert sum(each.end - each.start for each in checked) == MAX_SIZE + 2**30
 

@@ -414,6 +414,17 @@ def test_a_target_is_read_from_its_file(tmp_path: Path) -> None:
     assert "secret" not in repr(TARGET)
 
 
+def test_the_address_of_a_target_holds_no_secret() -> None:
+    """It is in log lines: no user, no password, no query, nothing that acts on a terminal."""
+    for url, address in (
+        ("http://user:secret@host:4318/v1/traces?key=secret", "http://host:4318/v1/traces"),
+        ("https://secret@host?key=secret", "https://host"),
+        ("http://a@b:secret@host/a@b", "http://host/a@b"),
+        ("http://host/\x1b[2J\n", "http://host/\\x1b[2J\\n"),
+    ):
+        assert Target(kind="otlp", url=url).address == address
+
+
 def test_the_external_shipper_is_not_started(tmp_path: Path) -> None:
     """Somebody else sends the records."""
     supervisor = ShipperSupervisor(tmp_path, "external")
