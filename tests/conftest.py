@@ -1,6 +1,7 @@
 """Fixtures for all tests. Slow imports and servers wait until a test asks for them."""
 
 import os
+import signal
 from collections.abc import Generator, Iterator, Sequence
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -57,6 +58,18 @@ def postgres(worker_id: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
     with start_once_a_run(Postgres, worker_id, tmp_path_factory.getbasetemp()) as running:
         yield running
+
+
+def pytest_configure() -> None:
+    """Stop ignoring Ctrl-C, as a job in the background does: servers that the tests start would inherit that."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Run three workers on two cores: many tests wait for a process that starts or for a server that hangs."""
+    return (os.cpu_count() or 1) * 3 // 2
 
 
 def pytest_report_header() -> str | None:

@@ -31,12 +31,12 @@ from brain_otel.configuration.settings import (
     TailSettings,
 )
 from brain_otel.destinations.destination import create_destination
-from tests.delivery.until import until
 from tests.privacy.test_planted_secrets import PLANTED
 from tests.service.test_linking import CASES
 from tests.support import ROOT
 from tests.support.process import PROGRAMS, Server, free_port, run_python
 from tests.support.tiers import quick_first
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from pathlib import Path

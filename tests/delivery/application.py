@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from brain_otel.delivery.spool.directory import is_empty
-from tests.delivery.until import until
 from tests.support import ROOT
 from tests.support.ingest import SentryIngest
 from tests.support.process import environment
+from tests.support.waiting import PATIENCE, until
 
 APP = ROOT / "tests" / "apps" / "spooling.py"
 
@@ -98,5 +98,5 @@ def arrived(ingest: SentryIngest) -> Counter[str]:
     return Counter(item.json["event_id"] for envelope in envelopes for item in envelope.items if item.type == "event")
 
 
-def wait_until_sent(spool: Path, ingest: SentryIngest, captured: set[str], timeout: float = 30.0) -> None:
+def wait_until_sent(spool: Path, ingest: SentryIngest, captured: set[str], timeout: float = PATIENCE) -> None:
     until(lambda: captured <= set(arrived(ingest)) and is_empty(spool), timeout, "everything sent")

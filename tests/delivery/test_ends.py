@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from brain_otel.delivery.spool.state import read_state
-from tests.delivery.until import until
 from tests.support import ROOT
 from tests.support.ingest import SentryIngest
 from tests.support.process import environment
+from tests.support.waiting import until
 
 MARGIN = 0.1
 """Seconds by which a time bound may be exceeded."""

@@ -15,11 +15,11 @@ import pytest
 from brain_otel.delivery.spool.directory import is_empty, segments, targets
 from brain_otel.delivery.spool.state import read_state
 from tests.delivery.application import Application, arrived, shipper_of, wait_until_sent
-from tests.delivery.until import until
 from tests.support import ROOT
 from tests.support.ingest import SentryIngest
 from tests.support.process import free_port, run_python
 from tests.support.tiers import quick_first
+from tests.support.waiting import until
 
 
 @pytest.mark.parametrize("shipper", ["thread", "process"])
@@ -133,7 +133,7 @@ def test_the_shippers_process_is_restarted_and_ends_with_its_last_user(ingest: S
         assert first is not None
         assert first not in {app.process.pid for app in apps}
         os.kill(first, signal.SIGKILL)
-        until(lambda: read_state(tmp_path).shipper not in (None, first), 20.0)
+        until(lambda: read_state(tmp_path).shipper not in (None, first))
         second = read_state(tmp_path).shipper
         apps[0].kill()
         captured = apps[0].captured()
@@ -142,7 +142,7 @@ def test_the_shippers_process_is_restarted_and_ends_with_its_last_user(ingest: S
         for app in apps:
             app.kill()
     captured += apps[1].captured()
-    until(lambda: not _is_running(second), 20.0, "its end")
+    until(lambda: not _is_running(second), what="its end")
     wait_until_sent(tmp_path, ingest, set(captured), 1.0)
 
 
@@ -162,7 +162,7 @@ def test_the_directory_is_removed_while_processes_use_it(ingest: SentryIngest, t
     shutil.rmtree(spool, ignore_errors=True)
     until(lambda: spool.exists() and any(segments(folder) for folder in targets(spool)))
     before = len(arrived(ingest))
-    until(lambda: len(arrived(ingest)) > before + 20, 20.0)
+    until(lambda: len(arrived(ingest)) > before + 20)
     assert app.process.poll() is None
     app.kill()
     app.captured()
@@ -186,5 +186,5 @@ def test_a_run_that_ends_at_once_sends_what_the_last_one_left(ingest: SentryInge
     variables = {"SENTRY_DSN": ingest.dsn, "SPOOL": str(tmp_path), "SHIPPER": "process"}
     done = run_python("from tests.apps import spooling\nspooling.start()\n", variables, pythonpath=[ROOT])
     assert (done.returncode, done.stderr) == (0, "")
-    until(lambda: set(left) <= set(arrived(ingest)), 20.0)
-    until(lambda: read_state(tmp_path).shipper is None, 20.0)
+    until(lambda: set(left) <= set(arrived(ingest)))
+    until(lambda: read_state(tmp_path).shipper is None)

@@ -11,10 +11,10 @@ from brain_otel.delivery.spool.directory import Bounds, is_empty
 from brain_otel.delivery.spool.writer import Spool
 from brain_otel.delivery.target import Target
 from tests.delivery.application import Application, arrived, shipper_of, wait_until_sent
-from tests.delivery.until import until
 from tests.support.ingest import SentryIngest
 from tests.support.otlp import OtlpReceiver
 from tests.support.process import free_port
+from tests.support.waiting import until
 
 
 @pytest.mark.parametrize("spool", ["process", "none"])
@@ -47,7 +47,7 @@ def test_a_large_body_that_is_cut_off_is_sent_again(ingest: SentryIngest, tmp_pa
     turns = iter(range(10_000))
     ingest.cut = lambda: next(turns) < 2
     with shipper_of(tmp_path):
-        until(lambda: is_empty(tmp_path), 30.0)
+        until(lambda: is_empty(tmp_path))
     (sent,) = ingest.items("attachment")
     assert sent.payload == payload
 
@@ -79,6 +79,6 @@ def test_a_collector_that_fails(tmp_path: Path, status: int) -> None:
         with shipper_of(tmp_path):
             until(lambda: len(receiver.requests) >= (5 if status == 413 else 2))
             receiver.respond = None
-            until(lambda: is_empty(tmp_path), 20.0)
+            until(lambda: is_empty(tmp_path))
         assert len(receiver.accepted) == (0 if status == 413 else 5)
         assert len(list(spool.folder.glob("*.refused.v1"))) == (5 if status == 413 else 0)

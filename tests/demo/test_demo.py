@@ -17,6 +17,7 @@ import pytest
 
 from tests.support.process import PROGRAMS, Server, environment, free_port
 from tests.support.tiers import quick_first
+from tests.support.waiting import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -259,7 +260,7 @@ def test_after_ctrl_c_no_file_and_no_process_remains(tmp_path: Path) -> None:
         assert process.stdout is not None
         next(line for line in process.stdout if line.startswith("1  A request"))
         os.killpg(process.pid, signal.SIGINT)
-        _, err = process.communicate(timeout=20)
+        _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     assert "Traceback" not in err
     assert list(tmp_path.iterdir()) == []
@@ -274,7 +275,7 @@ def test_a_port_in_use_is_one_line(tmp_path: Path, ingest: SentryIngest) -> None
     assert run.left == []
 
 
-def wait_until(condition: Any, server: Server, timeout: float = 20.0) -> None:
+def wait_until(condition: Any, server: Server, timeout: float = PATIENCE) -> None:
     """Poll until ``condition()`` holds."""
     deadline = time.monotonic() + timeout
     while not condition():

@@ -16,6 +16,7 @@ from brain_otel.destinations.destination import create_destination
 from brain_otel.destinations.isolation import IsolatedDestination
 from tests.support import ROOT
 from tests.support.process import Server, free_port, gunicorn_command, uvicorn_command
+from tests.support.waiting import PATIENCE
 
 APP = "tests.apps.destinations:app"
 
@@ -79,7 +80,7 @@ def serve(
 
 
 def answers_of_both(
-    server: Server, ask: Callable[[int], dict[str, Any]], timeout: float = 10.0
+    server: Server, ask: Callable[[int], dict[str, Any]], timeout: float = PATIENCE
 ) -> list[dict[str, Any]]:
     """Call `ask` with 0, 1, ..., at least 20 times, until both workers have answered; the answers have the `pid`."""
     answers: list[dict[str, Any]] = []

@@ -160,8 +160,11 @@ def in_sqlalchemy(error: BrokenError, url: str) -> None:
             return super().cursor(Cursor)
 
     engine = create_engine("sqlite://", connect_args={"factory": Connection}, poolclass=StaticPool)
-    with engine.connect() as connection:
-        connection.execute(text("SELECT 1"))
+    try:
+        with engine.connect() as connection:
+            connection.execute(text("SELECT 1"))
+    finally:
+        engine.dispose()
 
 
 OURS: list[Use] = [in_transaction, in_span, in_decorated_function, in_async_span]

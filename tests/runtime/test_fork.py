@@ -18,12 +18,12 @@ from brain_otel.delivery.spool.locks import locked
 from brain_otel.delivery.spool.state import read_state
 from brain_otel.runtime.fork import reset_in_child
 from tests.delivery.application import arrived, shipper_of
-from tests.delivery.until import until
 from tests.support import ROOT
 from tests.support.ingest import SentryIngest
 from tests.support.otlp import OtlpReceiver
 from tests.support.process import Server, environment, free_port, gunicorn_command, run_python, uvicorn_command
 from tests.support.tiers import quick_first
+from tests.support.waiting import until
 
 CHILD_OUTLIVES = """
 import os, sys, time
@@ -157,7 +157,7 @@ def test_every_kind_of_child_spools_for_itself(ingest: SentryIngest, tmp_path: P
     assert "Traceback" not in done.stderr
     captured = done.stdout.split()
     assert len(captured) == 22
-    until(lambda: read_state(spool).shipper is None, 20.0)
+    until(lambda: read_state(spool).shipper is None)
     with shipper_of(spool):
         until(lambda: is_empty(spool) and len(ingest.transactions) >= 22)
     assert arrived(ingest) == Counter(captured)
@@ -264,7 +264,7 @@ for each in threads: each.join()
     captured = done.stdout.split()
     assert len(captured) == 20
     with shipper_of(tmp_path):
-        until(lambda: is_empty(tmp_path), 30.0)
+        until(lambda: is_empty(tmp_path))
     assert set(captured) <= set(arrived(ingest))
     assert set(arrived(ingest).values()) == {1}
 

@@ -4,9 +4,8 @@ import builtins
 import importlib
 import logging
 import re
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -19,6 +18,7 @@ from tests.support.otlp import OtlpReceiver
 from tests.support.process import Server, free_port, uvicorn_command
 from tests.support.services import Valkey
 from tests.support.tiers import quick_one_of_each
+from tests.support.waiting import until
 
 LINE = re.compile(
     r"^ERROR brain_otel\.runtime\.guard brain_otel failed while (.*?); the application is not affected \((.*)$", re.M
@@ -267,13 +267,6 @@ def has_hits(client: httpx.Client, count: int) -> bool:
 
 def module_of(target: str) -> str:
     return target.partition(":")[0]
-
-
-def until(condition: Callable[[], object], timeout: float = 5.0) -> None:
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline, "not within the bound"
-        time.sleep(0.01)
 
 
 @pytest.mark.parametrize("target", TARGETS + FAST_PATHS)

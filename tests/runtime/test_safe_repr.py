@@ -305,6 +305,7 @@ def test_a_mapped_instance_is_shown_by_what_is_loaded() -> None:
         assert len(session.new) == 1
         session.commit()
         assert len(user.orders) == 2
+    engine.dispose()
 
 
 def test_a_deep_group_is_walked_without_recursion() -> None:

@@ -13,6 +13,7 @@ import pytest
 from brain_otel.runtime.guard import forget_logged_places
 from brain_otel.runtime.work_queue import WorkQueue
 from tests.support.threads import no_new_threads
+from tests.support.waiting import until
 
 
 class Gate:
@@ -45,14 +46,6 @@ def queue_of(
     finally:
         gate.open.set()
         queue.stop()
-
-
-def until(condition: Callable[[], bool], timeout: float = 5.0) -> None:
-    """Poll until the condition holds."""
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline, "not within the bound"
-        threading.Event().wait(0.005)
 
 
 def test_one_other_thread_works_on_the_items_in_order() -> None:

@@ -17,6 +17,7 @@ from brain_otel.runtime.work_queue import WorkQueue
 from brain_otel.traces import collector as collection
 from brain_otel.traces.collector import CollectedTrace, span_count
 from brain_otel.traces.queued_collector import QueuedCollector
+from tests.support.waiting import until
 
 LONG = 60.0
 """Seconds; no test waits that long."""
@@ -46,14 +47,6 @@ def queue_of(work: Work, gather: float, idle: Callable[[], float | None] | None 
         yield queue
     finally:
         queue.stop()
-
-
-def until(condition: Callable[[], bool], timeout: float = 5.0) -> None:
-    """Poll until the condition holds."""
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline, "not within the bound"
-        threading.Event().wait(0.002)
 
 
 def is_resting(queue: WorkQueue[int]) -> bool:

@@ -2,8 +2,6 @@
 
 import logging
 import threading
-import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -20,6 +18,7 @@ from brain_otel.traces import local_trace
 from tests.sampling.chosen import with_rand
 from tests.sampling.wired import Wire, Wired, sampling_of
 from tests.support.relay import assert_accepted
+from tests.support.waiting import until
 
 SPAN = "c" * 16
 
@@ -51,14 +50,6 @@ def baggage(headers: dict[str, str]) -> dict[str, str]:
 
 def is_recorded(headers: dict[str, str]) -> bool:
     return bool(int(headers["traceparent"].rpartition("-")[2], 16) & TraceFlags.SAMPLED)
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Wait for a state, with a bound."""
-    deadline = time.monotonic() + 10.0
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert condition()
 
 
 class TestShares:

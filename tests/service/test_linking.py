@@ -5,7 +5,6 @@ every trace sampled, with none, and bare. They request each route once; each tes
 """
 
 import socket
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +18,7 @@ from tests.support import ROOT
 from tests.support.ingest import SentryIngest
 from tests.support.process import Server, free_port, run_python, uvicorn_command
 from tests.support.relay import assert_accepted
+from tests.support.waiting import until
 
 RATES = (1, 0)
 
@@ -72,10 +72,8 @@ def leave_upload(server: Server, path: str) -> Answer:
     return (wait_until(server, lambda told: path in told["ended"]),)
 
 
-def wait_until(server: Server, holds: Callable[[Any], bool], timeout: float = 10.0) -> str:
-    deadline = time.monotonic() + timeout
-    while not holds(server.get("/seen").json()):
-        assert time.monotonic() < deadline, f"not within {timeout:g} s"
+def wait_until(server: Server, holds: Callable[[Any], bool]) -> str:
+    until(lambda: holds(server.get("/seen").json()))
     return "seen"
 
 

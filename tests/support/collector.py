@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from tests.support import ROOT
 from tests.support.process import Server, free_port
+from tests.support.waiting import PATIENCE
 
 Json = dict[str, Any]
 Signal = Literal["traces", "logs", "metrics"]
@@ -161,13 +162,13 @@ class Written:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
 
-    def spans(self, expected: Expected = 1, *, timeout: float = 15.0) -> list[Record]:
+    def spans(self, expected: Expected = 1, *, timeout: float = PATIENCE) -> list[Record]:
         return self._wait("traces", expected, timeout)
 
-    def log_records(self, expected: Expected = 1, *, timeout: float = 15.0) -> list[Record]:
+    def log_records(self, expected: Expected = 1, *, timeout: float = PATIENCE) -> list[Record]:
         return self._wait("logs", expected, timeout)
 
-    def metrics(self, expected: Expected = 1, *, timeout: float = 15.0) -> list[Record]:
+    def metrics(self, expected: Expected = 1, *, timeout: float = PATIENCE) -> list[Record]:
         return self._wait("metrics", expected, timeout)
 
     def _wait(self, signal: Signal, expected: Expected, timeout: float) -> list[Record]:

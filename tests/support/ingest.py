@@ -15,6 +15,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from tests.support.waiting import PATIENCE
+
 if TYPE_CHECKING:
     from tests.support.otlp_data import Span
 
@@ -145,7 +147,9 @@ class SentryIngest:
             self.otlp.clear()
             self.refused.clear()
 
-    def wait_for(self, predicate: Callable[["SentryIngest"], bool], timeout: float = 10.0, message: str = "") -> None:
+    def wait_for(
+        self, predicate: Callable[["SentryIngest"], bool], timeout: float = PATIENCE, message: str = ""
+    ) -> None:
         """Wait until the predicate holds. After `timeout` seconds, fail with a list of what arrived."""
         with self._arrival:
             if not self._arrival.wait_for(lambda: predicate(self), timeout):

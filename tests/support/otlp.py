@@ -27,6 +27,7 @@ from typing import Any, Self
 import grpc  # type: ignore[import-untyped]
 
 from tests.support.otlp_data import KINDS, LogRecord, Metric, Span, log_records_of, metrics_of, spans_of
+from tests.support.waiting import PATIENCE
 
 _GRPC_STATUS = {
     401: grpc.StatusCode.UNAUTHENTICATED,
@@ -131,7 +132,9 @@ class OtlpReceiver:
             self.requests.clear()
             self.refused.clear()
 
-    def wait_for(self, predicate: Callable[["OtlpReceiver"], bool], timeout: float = 10.0, message: str = "") -> None:
+    def wait_for(
+        self, predicate: Callable[["OtlpReceiver"], bool], timeout: float = PATIENCE, message: str = ""
+    ) -> None:
         """Wait until the predicate holds. After `timeout` seconds, fail with a list of what arrived."""
         with self._arrival:
             if not self._arrival.wait_for(lambda: predicate(self), timeout):

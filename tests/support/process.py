@@ -17,6 +17,8 @@ from typing import Any, Self
 import httpx
 import psutil  # type: ignore[import-untyped]  # ships no types
 
+from tests.support.waiting import PATIENCE
+
 PROGRAMS = Path(sys.executable).parent
 
 SLACK = 8.0
@@ -43,7 +45,7 @@ def environment(extra: Mapping[str, str] | None = None, *, pythonpath: Sequence[
 def run_python(
     code: str | Path,
     env: Mapping[str, str] | None = None,
-    timeout: float = 30.0,
+    timeout: float = PATIENCE,
     *,
     pythonpath: Sequence[Path | str] = (),
     arguments: Sequence[str] = (),
@@ -112,7 +114,7 @@ class Server:
         pythonpath: Sequence[Path | str] = (),
         cwd: Path | None = None,
         ready_path: str | None = None,
-        timeout: float = 30.0,
+        timeout: float = PATIENCE,
     ) -> None:
         self.command = list(command)
         self.port = port
@@ -163,7 +165,7 @@ class Server:
         # The file shares its offset with the server; pread does not move it.
         return os.pread(descriptor, os.fstat(descriptor).st_size, 0).decode(errors="replace")
 
-    def request(self, method: str, path: str, *, timeout: float = 10.0, **options: Any) -> httpx.Response:
+    def request(self, method: str, path: str, *, timeout: float = PATIENCE, **options: Any) -> httpx.Response:
         """Make a request over a new connection; `options` are those of `httpx.Client.request`."""
         with httpx.Client(base_url=self.url, timeout=timeout, trust_env=False, verify=False) as client:
             return client.request(method, path, **options)

@@ -19,9 +19,9 @@ from brain_otel.delivery.spool.reader import SpoolQueue
 from brain_otel.delivery.spool.stored_limits import write_limits
 from brain_otel.delivery.spool.writer import Spool
 from brain_otel.delivery.target import Target
-from tests.delivery.until import until
 from tests.support.ingest import SentryIngest
 from tests.support.process import PROGRAMS, environment, free_port
+from tests.support.waiting import PATIENCE, until
 
 
 def spooled(directory: Path, port: int) -> Spool:
@@ -182,7 +182,7 @@ def test_a_drain_leaves_records_to_a_running_shipper(tmp_path: Path, ingest: Sen
         assert f"process {shipper.pid} sends" in drained.stdout
         until(lambda: is_empty(tmp_path))
         shipper.send_signal(signal.SIGTERM)
-        _, errors = shipper.communicate(timeout=10)
+        _, errors = shipper.communicate(timeout=PATIENCE)
         assert shipper.returncode == 0
         assert f"Sending the records in {tmp_path}" in errors
         assert "Traceback" not in errors

@@ -14,9 +14,9 @@ from brain_otel.delivery.spool.directory import LIMITS, is_empty, segments, targ
 from brain_otel.delivery.spool.state import read_state
 from tests.delivery.application import Application, arrived, shipper_of, wait_until_sent
 from tests.delivery.disks import disk, ways, without_overriding
-from tests.delivery.until import until
 from tests.support.ingest import SentryIngest
 from tests.support.process import free_port
+from tests.support.waiting import until
 
 
 @pytest.mark.parametrize("way", ways())
@@ -29,15 +29,15 @@ def test_memory_replaces_a_full_disk_until_there_is_room(ingest: SentryIngest, t
     until(lambda: len(arrived(ingest)) > 20)
     small.fill(pid)
     before = len(arrived(ingest))
-    until(lambda: len(arrived(ingest)) > before + 100, 20.0)
+    until(lambda: len(arrived(ingest)) > before + 100)
     small.free(pid)
     ingest.respond = lambda: (500, {})
-    until(lambda: read_state(small.seen_from_outside(pid)).records > 20, 20.0)
+    until(lambda: read_state(small.seen_from_outside(pid)).records > 20)
     assert all(each.damaged == 0 for each in read_state(small.seen_from_outside(pid)).targets)
     ingest.respond = None
     before = len(arrived(ingest))
-    until(lambda: len(arrived(ingest)) > before + 50, 20.0)
-    until(lambda: read_state(small.seen_from_outside(pid)).records < 10, 20.0)
+    until(lambda: len(arrived(ingest)) > before + 50)
+    until(lambda: read_state(small.seen_from_outside(pid)).records < 10)
     app.process.terminate()
     captured = app.captured()
     assert app.errors.count(b"cannot be written to") == 1, app.errors
@@ -136,7 +136,7 @@ def test_damaged_and_foreign_files_affect_no_other_record(ingest: SentryIngest, 
     assert app.process.returncode == 0
     assert b"Traceback" not in app.errors
     with shipper_of(tmp_path):
-        until(lambda: is_empty(tmp_path) and set(captured) <= set(arrived(ingest)), 20.0)
+        until(lambda: is_empty(tmp_path) and set(captured) <= set(arrived(ingest)))
     assert spoilt == 2  # errors and traces
     assert arrived(ingest) == Counter([left[0], *left[2:], *captured])
     assert len(ingest.transactions) == 39
@@ -149,7 +149,7 @@ def test_two_services_and_two_versions_share_a_directory(ingest: SentryIngest, t
     other = Application(f"http://public@127.0.0.1:{away}/7", tmp_path, shipper="process", count=20)
     app = Application(ingest.dsn, tmp_path, shipper="process", count=20)
     captured, waiting = app.captured(), other.captured()
-    until(lambda: set(captured) <= set(arrived(ingest)), 20.0)
+    until(lambda: set(captured) <= set(arrived(ingest)))
     assert arrived(ingest) == Counter(captured)
     with SentryIngest(port=away) as second, shipper_of(tmp_path):
         wait_until_sent(tmp_path, second, set(waiting))
@@ -171,7 +171,7 @@ def test_a_clock_that_jumps_changes_nothing(ingest: SentryIngest, tmp_path: Path
             apps.append(app)
             answers["status"] = 429 if number == signal.SIGUSR1 else 500
             before = len(ingest.envelopes)
-            until(lambda before=before: len(ingest.envelopes) > before, 20.0)  # type: ignore[misc]  # a lambda
+            until(lambda before=before: len(ingest.envelopes) > before)  # type: ignore[misc]  # a lambda
         until(lambda: any((folder / LIMITS).exists() for folder in targets(tmp_path)))
     answers["status"] = 200
     for app in apps:
@@ -180,7 +180,7 @@ def test_a_clock_that_jumps_changes_nothing(ingest: SentryIngest, tmp_path: Path
         assert b"Traceback" not in app.errors
         assert b"dropped" not in app.errors
     with shipper_of(tmp_path, days=-9):
-        wait_until_sent(tmp_path, ingest, set(captured), 20.0)
+        wait_until_sent(tmp_path, ingest, set(captured))
     assert len(captured) > 20
     assert set(arrived(ingest).values()) == {1}
     assert set(captured) <= set(arrived(ingest))

@@ -24,9 +24,9 @@ from brain_otel.delivery.spool.shipper import Shipper, drain
 from brain_otel.delivery.spool.shipper_process import ShipperSupervisor
 from brain_otel.delivery.spool.writer import Spool
 from brain_otel.delivery.target import Target
-from tests.delivery.until import until
 from tests.support.ingest import SentryIngest
 from tests.support.process import environment, free_port
+from tests.support.waiting import until
 
 BOUNDS = Bounds(max_bytes=2**20)
 

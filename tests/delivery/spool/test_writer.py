@@ -22,7 +22,7 @@ from brain_otel.delivery.spool.shipper_process import ShipperSupervisor
 from brain_otel.delivery.spool.state import read_state
 from brain_otel.delivery.spool.writer import Spool
 from brain_otel.delivery.target import Target
-from tests.delivery.until import until
+from tests.support.waiting import until
 
 TARGET = Target(kind="sentry", url="http://sentry.test/api/1/envelope/", headers={"X-Sentry-Auth": "secret"})
 

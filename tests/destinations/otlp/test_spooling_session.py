@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from brain_otel.delivery.spool.state import read_state
-from tests.delivery.until import until
 from tests.support.otlp import OtlpReceiver
 from tests.support.process import free_port, run_python
+from tests.support.waiting import until
 
 FILE = """
 file_format: "1.1"
