@@ -55,6 +55,7 @@ class Application:
             env=environment(variables, pythonpath=[ROOT]),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            bufsize=0,  # else `readline` would take more than one line, which `communicate` does not return
             user=user,
         )
         _started.append(self.process)

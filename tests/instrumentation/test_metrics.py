@@ -160,10 +160,10 @@ def test_the_seconds_are_those_of_the_spans(run: Run, use: str) -> None:
         assert point["sum"] > 0
     assert 0 < outcome.total(OPERATION) < outcome.seconds
     # Measured inside of the spans, but by another clock, on a machine that may stand still in between.
-    assert outcome.total(OPERATION) <= sum(span["seconds"] for span in outcome.spans) * 1.5
+    assert outcome.total(OPERATION) <= sum(span["seconds"] for span in outcome.spans) * 1.5 + 0.5
 
 
-@pytest.mark.parametrize("rate", RATES)
+@pytest.mark.parametrize("rate", quick_first(RATES))
 @pytest.mark.parametrize("use", REDIS)
 def test_every_command_is_measured(run: Run, use: str, rate: str) -> None:
     """Sampled or not; a pipeline is one, an empty one none, a cancelled command an error, a changed key no error."""

@@ -18,6 +18,7 @@ from tests.support.otlp import OtlpReceiver
 from tests.support.private_names import PrivateName, run_renamed
 from tests.support.private_uses import private_uses
 from tests.support.process import run_python
+from tests.support.tiers import thorough
 
 PINS = "tests/sdk/test_pins.py"
 SECRET = "hunter2-4Zq"
@@ -145,10 +146,28 @@ def test_the_file_uses_everything() -> None:
 
 
 @pytest.mark.parametrize("each", PRIVATE_NAMES, ids=lambda each: each.name)
-def test_nothing_is_lost_without_the_name(each: PrivateName) -> None:
-    """The application sees the same, all signals arrive, nothing leaves unmasked."""
+def test_upstream_has_the_name(each: PrivateName) -> None:
+    """An entry of the table that upstream has dropped is out of date."""
     assert each.exists()
-    expected, found = outcome(), outcome((each,))
+
+
+@pytest.mark.parametrize("module", ["span_router", "setup", "resource"])
+def test_nothing_is_lost_without_the_names_of_a_module(module: str) -> None:
+    """The application sees the same, all signals arrive, nothing leaves unmasked."""
+    check(tuple(each for each in PRIVATE_NAMES if each.used_in == (f"brain_otel/sdk/{module}.py",)))
+
+
+@thorough
+@pytest.mark.parametrize("each", PRIVATE_NAMES, ids=lambda each: each.name)
+def test_nothing_is_lost_without_a_name(each: PrivateName) -> None:
+    """The same for each name alone."""
+    check((each,))
+
+
+def check(names: tuple[PrivateName, ...]) -> None:
+    """Compare a run without `names` with one that has them."""
+    assert names
+    expected, found = outcome(), outcome(names)
     assert found[0] == expected[0]
     for one, other in zip(found[1], expected[1], strict=True):
         assert one == other

@@ -13,13 +13,13 @@ from tests.support import ROOT
 from tests.support.ingest import SentryIngest
 from tests.support.process import Server, free_port, run_python, uvicorn_command
 from tests.support.relay import assert_accepted
+from tests.support.tiers import quick_first
 
 ENVIRONMENT = {
     "SENTRY_ENVIRONMENT": "test",
     "SENTRY_TRACES_SAMPLE_RATE": "1",
     "SENTRY_PROFILES_SAMPLE_RATE": "0",
 }
-REQUESTS = 500
 MARKER = re.compile(r"marker-[a-z]+-\d{4}")
 
 
@@ -117,17 +117,19 @@ def by_marker(sent: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     return found
 
 
+@pytest.mark.parametrize("requests", quick_first([150, 500]))
 @pytest.mark.parametrize("kind", ["async", "sync"])
-def test_concurrent_requests_keep_their_data_apart(kind: str, server: Server, sentry: SentryIngest) -> None:
-    """Each event and transaction of 500 concurrent requests carries all its own data and no other's."""
-    markers = [f"marker-{kind}-{number:04}" for number in range(REQUESTS)]
+def test_concurrent_requests_keep_their_data_apart(
+    kind: str, requests: int, server: Server, sentry: SentryIngest
+) -> None:
+    """Each event and transaction of many concurrent requests carries all its own data and no other's."""
+    markers = [f"marker-{kind}-{number:04}" for number in range(requests)]
     failing = set(markers[::10])
     paths = [f"/{kind}/{marker}" + ("?fail=true" if marker in failing else "") for marker in markers]
     statuses = asyncio.run(call_all(server.url, paths))
     assert statuses == {path: 500 if "fail" in path else 200 for path in paths}
     sentry.wait_for(
-        lambda ingest: len(ingest.items("transaction")) >= REQUESTS and len(ingest.items("event")) >= len(failing),
-        timeout=30,
+        lambda ingest: len(ingest.items("transaction")) >= requests and len(ingest.items("event")) >= len(failing)
     )
     events, transactions = by_marker(sentry.events), by_marker(sentry.transactions)
     assert events.keys() == failing

@@ -18,6 +18,7 @@ from tests.support import ROOT
 from tests.support.ingest import SentryIngest
 from tests.support.process import Server, free_port, run_python, uvicorn_command
 from tests.support.relay import assert_accepted
+from tests.support.tiers import quick_first
 from tests.support.waiting import until
 
 RATES = (1, 0)
@@ -429,16 +430,20 @@ asyncio.run(main())
 """
 
 
-@pytest.mark.parametrize("rate", RATES, ids=["sampled", "unsampled"])
+JOBS = {
+    "captured": (CAPTURED, 0),
+    "captured in a loop": (CAPTURED_IN_LOOP, 0),
+    "unhandled": (UNHANDLED, 1),
+    "unhandled in a loop": (UNHANDLED_IN_LOOP, 1),
+}
+
+
 @pytest.mark.parametrize(
-    ("code", "returncode"),
-    [(CAPTURED, 0), (CAPTURED_IN_LOOP, 0), (UNHANDLED, 1), (UNHANDLED_IN_LOOP, 1)],
-    ids=["captured", "captured in a loop", "unhandled", "unhandled in a loop"],
+    ("job", "rate"), quick_first([*zip(JOBS, RATES * 2, strict=True), *zip(JOBS, RATES[::-1] * 2, strict=True)], 4)
 )
-def test_a_transaction_outside_of_any_request_links_its_error(
-    code: str, returncode: int, rate: int, ingest: SentryIngest
-) -> None:
+def test_a_transaction_outside_of_any_request_links_its_error(job: str, rate: int, ingest: SentryIngest) -> None:
     """An error in a script's transaction, captured or left to the interpreter, is one event with a link to it."""
+    code, returncode = JOBS[job]
     done = run_python(SCRIPT + code, {**sampled_at(rate), "SENTRY_DSN": ingest.dsn}, pythonpath=[ROOT])
     assert done.returncode == returncode, done.stderr
     assert ("ValueError: job" in done.stderr) is bool(returncode)

@@ -10,6 +10,7 @@ import pytest
 from tests.support.ingest import Json, SentryIngest
 from tests.support.otlp_data import Span, read_lines, spans_of
 from tests.support.process import Server, free_port, uvicorn_command
+from tests.support.tiers import quick_first
 
 A, B = "0" * 15 + "1" + "0" * 15 + "1", "b" * 32
 SPAN, OTHER = "c" * 16, "d" * 16
@@ -232,7 +233,7 @@ def test_all_callers_are_trusted_by_default(ingest: SentryIngest, tmp_path: Path
         assert "theirs" not in str(context)
 
 
-@pytest.mark.parametrize("fast_paths", [True, False])
+@pytest.mark.parametrize("fast_paths", quick_first([True, False]))
 @pytest.mark.parametrize(("targets", "gets"), [("[127.0.0.1]", True), ("[localhost, 127.0.0.1.example]", False)])
 def test_a_host_that_is_no_target_gets_no_headers(
     ingest: SentryIngest, tmp_path: Path, targets: str, gets: bool, fast_paths: bool

@@ -21,7 +21,10 @@ from tests.support.waiting import until
 
 @pytest.mark.parametrize("way", ways())
 def test_memory_replaces_a_full_disk_until_there_is_room(ingest: SentryIngest, tmp_path: Path, way: str) -> None:
-    """Errors wait in memory meanwhile and are sent; one log line at the beginning and one at the end."""
+    """Errors wait in memory meanwhile and are sent; one log line at the beginning and one at the end.
+
+    A full disk has room for one more record when a sent segment is removed: that is an end and another beginning.
+    """
     small = disk(way, tmp_path / "disk")
     app = Application(ingest.dsn, tmp_path / "disk", shipper="thread", pause=0.005, before=small.before)
     app.wait_for_first()
@@ -40,8 +43,9 @@ def test_memory_replaces_a_full_disk_until_there_is_room(ingest: SentryIngest, t
     until(lambda: read_state(small.seen_from_outside(pid)).records < 10)
     app.process.terminate()
     captured = app.captured()
-    assert app.errors.count(b"cannot be written to") == 1, app.errors
-    assert app.errors.count(b"can be written to again") == 1
+    begun, ended = (app.errors.count(words) for words in (b"cannot be written to", b"can be written to again"))
+    assert begun == ended
+    assert begun == 1 or (way != "size limit" and 1 < begun < 10), app.errors
     assert b"Traceback" not in app.errors
     assert set(captured) <= set(arrived(ingest))
     assert set(arrived(ingest).values()) == {1}
