@@ -17,9 +17,9 @@ from brain_otel.delivery.spool.shipper import Shipper, drain
 from brain_otel.delivery.spool.state import read_state
 from brain_otel.delivery.spool.writer import Spool
 from brain_otel.delivery.target import Target
-from tests.delivery.until import until
 from tests.support.ingest import SentryIngest
 from tests.support.tiers import quick_one_in
+from tests.support.waiting import until
 
 ENVELOPE = b'{}\n{"type":"event","length":2}\n{}\n'
 
