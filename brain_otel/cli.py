@@ -1,4 +1,4 @@
-"""The command ``brain-otel``."""
+"""The command ``brain-otel``. Without typer, importing this module ends the process with a line that says so."""
 
 import importlib.metadata
 import logging
@@ -7,235 +7,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
-
-if TYPE_CHECKING:
-    import typer
-
-    from brain_otel.doctor.diagnosis import Request
-
-_ENVIRONMENT = "The environment. By default SENTRY_ENVIRONMENT, else ENVIRONMENT, else development."
-_CONFIG_FILE = "The configuration file. By default OTEL_CONFIG_FILE, else the file of the environment."
+from typing import Annotated, NoReturn
 
 
-def main() -> None:
-    """Run the command."""
-    with _extra("cli"):
-        app = create_app()
-    try:
-        app()
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None
-
-
-def create_app() -> "typer.Typer":
-    """Create the command line; typer belongs to an extra, so it is imported here."""
-    import typer
-
-    app = typer.Typer(
-        help="OpenTelemetry and Sentry for FastAPI services.",
-        no_args_is_help=True,
-        add_completion=False,
-        pretty_exceptions_enable=False,
-    )
-
-    @app.callback()
-    def brain_otel(
-        version: Annotated[
-            bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
-        ] = False,
-    ) -> None:
-        del version
-
-    _add_demo(app)
-    _add_config(app)
-    _add_doctor(app)
-    _add_mask(app)
-    _add_ship(app)
-    _add_spool(app)
-    return app
-
-
-def _add_demo(app: "typer.Typer") -> None:
-    import typer
-
-    @app.command()
-    def demo(
-        serve: Annotated[bool, typer.Option("--serve", help="Keep the services running until Ctrl-C.")] = False,
-        port: Annotated[
-            int | None,
-            typer.Option(help="The port of the demo's main service. By default a free one.", min=1, max=65535),
-        ] = None,
-        width: Annotated[
-            int | None, typer.Option(help="Columns of the output. By default the terminal's.", min=72, max=500)
-        ] = None,
-        svg: Annotated[Path | None, typer.Option(help="Also draw the output in this file.", dir_okay=False)] = None,
-    ) -> None:
-        """Run two services, send them requests and show the traces. You need no server and no account."""
-        from brain_otel.configuration.error import ConfigurationError
-
-        with _extra("demo", "demo"):
-            from brain_otel.demo.run import run
-            from brain_otel.demo.servers import ServiceError
-        try:
-            run(serve=serve, port=port, width=width, svg=svg)
-        except (ConfigurationError, ServiceError) as error:
-            _fail(str(error))
-
-
-def _add_config(app: "typer.Typer") -> None:
-    import typer
-
-    @app.command()
-    def config(
-        environment: Annotated[str | None, typer.Option(help=_ENVIRONMENT)] = None,
-        config_file: Annotated[Path | None, typer.Option(help=_CONFIG_FILE)] = None,
-        as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    ) -> None:
-        """Show each value of the configuration, the variable or file that gave it, and the destinations."""
-        from brain_otel.configuration.error import ConfigurationError
-
-        with _extra("cli", "config"):
-            from brain_otel.doctor import screen
-            from brain_otel.doctor.effective_configuration import read_effective_configuration
-            from brain_otel.doctor.masking import Mask
-        try:
-            effective = read_effective_configuration(os.environ, environment=environment, config_file=config_file)
-        except ConfigurationError as error:
-            message = Mask(os.environ)(str(error))
-            if not as_json:
-                _fail(message)
-            screen.print_json({"error": message})
-            raise SystemExit(1) from None
-        if as_json:
-            screen.print_json(screen.effective_data(effective))
-        else:
-            screen.print_effective(effective)
-
-
-def _add_doctor(app: "typer.Typer") -> None:
-    import typer
-
-    @app.command()
-    def doctor(
-        application: Annotated[
-            str, typer.Argument(metavar="[APP]", help="Also check this application, given as module:attribute.")
-        ] = "",
-        environment: Annotated[str | None, typer.Option(help=_ENVIRONMENT)] = None,
-        config_file: Annotated[Path | None, typer.Option(help=_CONFIG_FILE)] = None,
-        as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-        timeout: Annotated[float, typer.Option(help="Seconds for each destination.", min=0.1, max=600)] = 5.0,
-        import_timeout: Annotated[
-            float, typer.Option(help="Seconds for the import of the application.", min=0.1, max=600)
-        ] = 30.0,
-        offline: Annotated[bool, typer.Option("--offline", help="Send nothing to the destinations.")] = False,
-    ) -> None:
-        """Check the set-up, and send a test item to each destination. The exit code is 1 if there is a fault."""
-        with _extra("cli", "doctor"):
-            from brain_otel.doctor.diagnosis import Request
-        request = Request(
-            app=application,
-            environment=environment,
-            config_file=config_file,
-            timeout=timeout,
-            import_timeout=import_timeout,
-            offline=offline,
-        )
-        raise SystemExit(_run_doctor(request, as_json=as_json))
-
-
-def _add_mask(app: "typer.Typer") -> None:
-    import typer
-
-    @app.command()
-    def mask(
-        file: Annotated[
-            Path | None, typer.Argument(metavar="[FILE]", help="By default the standard input.", dir_okay=False)
-        ] = None,
-        environment: Annotated[str | None, typer.Option(help=_ENVIRONMENT)] = None,
-        config_file: Annotated[Path | None, typer.Option(help=_CONFIG_FILE)] = None,
-        stats: Annotated[bool, typer.Option("--stats", help="Count by rule instead.")] = False,
-    ) -> None:
-        """Print what of a text, an envelope or OTLP JSON would leave the process, and which rules masked the rest."""
-        from brain_otel.configuration.error import ConfigurationError
-        from brain_otel.configuration.loading import read_settings
-        from brain_otel.doctor.preview import MAX_BYTES, preview
-
-        try:
-            settings = read_settings(os.environ, environment=environment, config_file=config_file)
-            with sys.stdin.buffer if file is None else file.open("rb") as source:
-                data = source.read(MAX_BYTES + 1)
-        except (ConfigurationError, OSError) as error:
-            _fail(str(error))
-        if len(data) > MAX_BYTES:
-            _fail(f"{file or 'the standard input'} has more than {MAX_BYTES:,} bytes; allowed: a smaller part of it")
-        shown = preview(data, settings)
-        if stats:
-            for rule, places in shown.places.items():
-                sys.stdout.write(f"{rule} {len(places)}\n")
-            return
-        sys.stdout.write(f"{shown.text}\n")
-        for rule, places in shown.places.items():
-            sys.stderr.write(f"{rule}: {', '.join(places)}\n")
-
-
-def _add_ship(app: "typer.Typer") -> None:
-    import typer
-
-    directory = typer.Argument(metavar="DIRECTORY", help="The spool's directory.", file_okay=False)
-
-    @app.command()
-    def ship(path: Annotated[Path, directory]) -> None:
-        """Send what applications spool in a directory, until SIGTERM or Ctrl-C."""
-        from brain_otel.delivery.spool.commands import ship as run
-
-        try:
-            run(path)
-        except OSError as error:
-            _fail(f"{path}: {error.strerror or error}; allowed: a directory that this user may write to")
-
-
-def _add_spool(app: "typer.Typer") -> None:
-    import typer
-
-    directory = typer.Argument(metavar="DIRECTORY", help="The spool's directory.", file_okay=False)
-
-    @app.command()
-    def spool(
-        path: Annotated[Path, directory],
-        drain: Annotated[bool, typer.Option("--drain", help="Send everything now.")] = False,
-        as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-        timeout: Annotated[float, typer.Option(help="Seconds for --drain.", min=0.1, max=86_400)] = 60.0,
-    ) -> None:
-        """Show what waits in a spool. The exit code is 1 if --drain could not send everything."""
-        with _extra("cli", "spool"):
-            from brain_otel.delivery.spool.commands import show
-        try:
-            raise SystemExit(show(path, drain_for=timeout if drain else None, as_json=as_json))
-        except OSError as error:
-            _fail(f"{path}: {error.strerror or error}; allowed: the directory of a spool")
-
-
-def _run_doctor(request: "Request", *, as_json: bool) -> int:
-    with _extra("cli", "doctor"):
-        from brain_otel.doctor import screen
-        from brain_otel.doctor.diagnosis import diagnose
-        from brain_otel.doctor.finding import has_fault
-
-    logging.getLogger().addHandler(logging.NullHandler())  # the findings say what exporters log of a failure
-    diagnosis = diagnose(request, os.environ)
-    has_faults = has_fault(diagnosis.findings)
-    if as_json:
-        screen.print_json(screen.diagnosis_data(diagnosis, healthy=not has_faults))
-    else:
-        screen.print_diagnosis(diagnosis)
-    return 1 if has_faults else 0
-
-
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        sys.stdout.write(f"brain-otel {importlib.metadata.version('brain-otel')}\n")
-        raise SystemExit(0)
+def _fail(message: str) -> NoReturn:
+    sys.stderr.write(f"{message}\n")
+    raise SystemExit(1)
 
 
 @contextmanager
@@ -248,6 +25,187 @@ def _extra(extra: str, command: str = "") -> Iterator[None]:
         _fail(f'{name} needs the package {error.name!r}: pip install "brain-otel[{extra}]"')
 
 
-def _fail(message: str) -> NoReturn:
-    sys.stderr.write(f"{message}\n")
-    raise SystemExit(1)
+with _extra("cli"):
+    import typer
+
+_ENVIRONMENT = "The environment. By default SENTRY_ENVIRONMENT, else ENVIRONMENT, else development."
+_CONFIG_FILE = "The configuration file. By default OTEL_CONFIG_FILE, else the file of the environment."
+_DIRECTORY = typer.Argument(metavar="DIRECTORY", help="The spool's directory.", file_okay=False)
+
+app = typer.Typer(
+    help="OpenTelemetry and Sentry for FastAPI services.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def main() -> None:
+    """Run the command."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"brain-otel {importlib.metadata.version('brain-otel')}\n")
+        raise SystemExit(0)
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    del version
+
+
+@app.command()
+def demo(
+    serve: Annotated[bool, typer.Option("--serve", help="Keep the services running until Ctrl-C.")] = False,
+    port: Annotated[
+        int | None,
+        typer.Option(help="The port of the demo's main service. By default a free one.", min=1, max=65535),
+    ] = None,
+    width: Annotated[
+        int | None, typer.Option(help="Columns of the output. By default the terminal's.", min=72, max=500)
+    ] = None,
+    svg: Annotated[Path | None, typer.Option(help="Also draw the output in this file.", dir_okay=False)] = None,
+) -> None:
+    """Run two services, send them requests and show the traces. You need no server and no account."""
+    from brain_otel.configuration.error import ConfigurationError
+
+    with _extra("demo", "demo"):
+        from brain_otel.demo.run import run
+        from brain_otel.demo.servers import ServiceError
+    try:
+        run(serve=serve, port=port, width=width, svg=svg)
+    except (ConfigurationError, ServiceError) as error:
+        _fail(str(error))
+
+
+@app.command()
+def config(
+    environment: Annotated[str | None, typer.Option(help=_ENVIRONMENT)] = None,
+    config_file: Annotated[Path | None, typer.Option(help=_CONFIG_FILE)] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show each value of the configuration, the variable or file that gave it, and the destinations."""
+    from brain_otel.configuration.error import ConfigurationError
+
+    with _extra("cli", "config"):
+        from brain_otel.doctor import screen
+        from brain_otel.doctor.effective_configuration import read_effective_configuration
+        from brain_otel.doctor.masking import Mask
+    try:
+        effective = read_effective_configuration(os.environ, environment=environment, config_file=config_file)
+    except ConfigurationError as error:
+        message = Mask(os.environ)(str(error))
+        if not as_json:
+            _fail(message)
+        screen.print_json({"error": message})
+        raise SystemExit(1) from None
+    if as_json:
+        screen.print_json(screen.effective_data(effective))
+    else:
+        screen.print_effective(effective)
+
+
+@app.command()
+def doctor(
+    application: Annotated[
+        str, typer.Argument(metavar="[APP]", help="Also check this application, given as module:attribute.")
+    ] = "",
+    environment: Annotated[str | None, typer.Option(help=_ENVIRONMENT)] = None,
+    config_file: Annotated[Path | None, typer.Option(help=_CONFIG_FILE)] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    timeout: Annotated[float, typer.Option(help="Seconds for each destination.", min=0.1, max=600)] = 5.0,
+    import_timeout: Annotated[
+        float, typer.Option(help="Seconds for the import of the application.", min=0.1, max=600)
+    ] = 30.0,
+    offline: Annotated[bool, typer.Option("--offline", help="Send nothing to the destinations.")] = False,
+) -> None:
+    """Check the set-up, and send a test item to each destination. The exit code is 1 if there is a fault."""
+    with _extra("cli", "doctor"):
+        from brain_otel.doctor import screen
+        from brain_otel.doctor.diagnosis import Request, diagnose
+        from brain_otel.doctor.finding import has_fault
+
+    request = Request(
+        app=application,
+        environment=environment,
+        config_file=config_file,
+        timeout=timeout,
+        import_timeout=import_timeout,
+        offline=offline,
+    )
+    logging.getLogger().addHandler(logging.NullHandler())  # the findings say what exporters log of a failure
+    diagnosis = diagnose(request, os.environ)
+    has_faults = has_fault(diagnosis.findings)
+    if as_json:
+        screen.print_json(screen.diagnosis_data(diagnosis, healthy=not has_faults))
+    else:
+        screen.print_diagnosis(diagnosis)
+    raise SystemExit(1 if has_faults else 0)
+
+
+@app.command()
+def mask(
+    file: Annotated[
+        Path | None, typer.Argument(metavar="[FILE]", help="By default the standard input.", dir_okay=False)
+    ] = None,
+    environment: Annotated[str | None, typer.Option(help=_ENVIRONMENT)] = None,
+    config_file: Annotated[Path | None, typer.Option(help=_CONFIG_FILE)] = None,
+    stats: Annotated[bool, typer.Option("--stats", help="Count by rule instead.")] = False,
+) -> None:
+    """Print what of a text, an envelope or OTLP JSON would leave the process, and which rules masked the rest."""
+    from brain_otel.configuration.error import ConfigurationError
+    from brain_otel.configuration.loading import read_settings
+    from brain_otel.doctor.preview import MAX_BYTES, preview
+
+    try:
+        settings = read_settings(os.environ, environment=environment, config_file=config_file)
+        with sys.stdin.buffer if file is None else file.open("rb") as source:
+            data = source.read(MAX_BYTES + 1)
+    except (ConfigurationError, OSError) as error:
+        _fail(str(error))
+    if len(data) > MAX_BYTES:
+        _fail(f"{file or 'the standard input'} has more than {MAX_BYTES:,} bytes; allowed: a smaller part of it")
+    shown = preview(data, settings)
+    if stats:
+        for rule, places in shown.places.items():
+            sys.stdout.write(f"{rule} {len(places)}\n")
+        return
+    sys.stdout.write(f"{shown.text}\n")
+    for rule, places in shown.places.items():
+        sys.stderr.write(f"{rule}: {', '.join(places)}\n")
+
+
+@app.command()
+def ship(path: Annotated[Path, _DIRECTORY]) -> None:
+    """Send what applications spool in a directory, until SIGTERM or Ctrl-C."""
+    from brain_otel.delivery.spool.commands import ship as run
+
+    try:
+        run(path)
+    except OSError as error:
+        _fail(f"{path}: {error.strerror or error}; allowed: a directory that this user may write to")
+
+
+@app.command()
+def spool(
+    path: Annotated[Path, _DIRECTORY],
+    drain: Annotated[bool, typer.Option("--drain", help="Send everything now.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    timeout: Annotated[float, typer.Option(help="Seconds for --drain.", min=0.1, max=86_400)] = 60.0,
+) -> None:
+    """Show what waits in a spool. The exit code is 1 if --drain could not send everything."""
+    with _extra("cli", "spool"):
+        from brain_otel.delivery.spool.commands import show
+    try:
+        raise SystemExit(show(path, drain_for=timeout if drain else None, as_json=as_json))
+    except OSError as error:
+        _fail(f"{path}: {error.strerror or error}; allowed: the directory of a spool")

@@ -17,7 +17,7 @@ from opentelemetry.instrumentation import environment_variables as launcher_vari
 from opentelemetry.sdk import environment_variables as sdk_variables
 from typer.main import get_group
 
-from brain_otel.cli import create_app
+from brain_otel import cli
 from brain_otel.configuration.destinations import read_destinations, replace_destinations
 from brain_otel.configuration.document import Document
 from brain_otel.configuration.error import ConfigurationError
@@ -392,7 +392,7 @@ def test_the_commands_on_the_pages_exist(command: str) -> None:
     ]
     used = [line.partition(f"brain-otel {command}")[2] for line in shell if f"brain-otel {command}" in line]
     assert used
-    known = {each for parameter in get_group(create_app()).commands[command].params for each in parameter.opts}
+    known = {each for parameter in get_group(cli.app).commands[command].params for each in parameter.opts}
     assert {option for line in used for option in re.findall(r"--[a-z-]+", line)} - known == set()
 
 

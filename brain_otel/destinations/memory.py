@@ -53,12 +53,9 @@ class MemorySpanProcessor(SpanProcessor):
 class MemoryLogRecordProcessor(LogRecordProcessor):
     """Keeps log records."""
 
-    def __init__(self, memory: Memory = MEMORY) -> None:
-        self._memory = memory
-
     def on_emit(self, log_record: ReadWriteLogRecord) -> None:
         """Keep the record."""
-        self._memory.log_records.append(log_record)  # type: ignore[arg-type]  # it has the same attributes
+        MEMORY.log_records.append(log_record)  # type: ignore[arg-type]  # it has the same attributes
 
     def shutdown(self) -> None:
         """Do nothing; what was kept can still be read."""

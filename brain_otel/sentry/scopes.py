@@ -234,8 +234,8 @@ def filled_scope_of(trace: LocalTrace) -> sentry_sdk.Scope | None:
     return scope if forked_from is None else forked_from
 
 
-def capture_with_scope_of(trace: LocalTrace, event: dict[str, Any], hint: dict[str, Any] | None = None) -> None:
+def capture_with_scope_of(trace: LocalTrace, event: dict[str, Any]) -> None:
     """Capture ``event`` with the data of ``trace``'s scope, or with an empty one: never with another request's."""
     scope = scope_of(trace) or sentry_sdk.Scope()
     with use_scope(sentry_sdk.Scope()), use_isolation_scope(scope):
-        sentry_sdk.capture_event(event, hint=hint)  # type: ignore[arg-type]
+        sentry_sdk.capture_event(event)  # type: ignore[arg-type]
