@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from difflib import SequenceMatcher
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
+from brain_otel.configuration.settings import Settings
 from brain_otel.privacy import Policy
 from brain_otel.privacy.attributes import masked_attributes
 from brain_otel.privacy.settings import PrivacySettings, Rules
 from brain_otel.runtime.text import MAX_TEXT
-
-if TYPE_CHECKING:
-    from brain_otel.configuration.settings import Settings
 
 MAX_BYTES = 64 * 1024 * 1024
 """Bytes of the largest input."""
