@@ -1,26 +1,19 @@
 """The shipper's process, as an application starts it; ends with the last user of the directory."""
 
-from __future__ import annotations
-
 import logging
 import os
 import sys
+import threading
 import time
 from contextlib import suppress
+from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from brain_otel.delivery.spool.directory import SHIPPER_LOG, USERS_LOCK, is_empty
 from brain_otel.delivery.spool.files import open_file
 from brain_otel.delivery.spool.locks import locked
-from brain_otel.delivery.spool.shipper import ship_until_stopped
-
-if TYPE_CHECKING:
-    import threading
-    from io import TextIOWrapper
-
-    from brain_otel.delivery.spool.shipper import Shipper
+from brain_otel.delivery.spool.shipper import Shipper, ship_until_stopped
 
 LOG_BYTES = 2**20
 

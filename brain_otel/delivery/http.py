@@ -7,7 +7,8 @@ import gzip
 import json
 import sys
 import time
-from contextlib import nullcontext
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from types import MappingProxyType
@@ -16,9 +17,6 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import urllib3
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from contextlib import AbstractContextManager
-
     from brain_otel.delivery.record import Record
     from brain_otel.delivery.target import Target
 

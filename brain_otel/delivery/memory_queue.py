@@ -1,18 +1,11 @@
 """The queue in memory."""
 
-from __future__ import annotations
-
 import threading
 import time
+from collections.abc import Callable
 from itertools import chain
-from typing import TYPE_CHECKING
 
-from brain_otel.delivery.record import PRIORITIES
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from brain_otel.delivery.record import Record
+from brain_otel.delivery.record import PRIORITIES, Record
 
 
 class MemoryRecord:

@@ -1,13 +1,7 @@
 """Rate limits: the categories that a server does not want for a while."""
 
-from __future__ import annotations
-
 import time
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
+from collections.abc import Mapping
 
 MAX_LIMIT = 24 * 3600.0
 """Seconds of the longest limit."""

@@ -4,8 +4,6 @@ A frame is a header of fixed size, then the body. The header holds the length an
 which a crash cut off, or which was damaged later, is recognized and never sent.
 """
 
-from __future__ import annotations
-
 import struct
 import time
 import zlib

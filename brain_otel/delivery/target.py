@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from brain_otel.runtime.text import printable
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
 
 Kind = Literal["sentry", "otlp"]
 

@@ -1,15 +1,11 @@
 """Finds a value in captured telemetry, in every encoding in which it could have left."""
 
-from __future__ import annotations
-
 import base64
 import html
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 from urllib.parse import quote, quote_plus
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 MIN_LENGTH = 4
 """Characters of the shortest value that is searched for; a shorter one stands in harmless texts."""

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from brain_otel.runtime.lazy_regex import expression
 from brain_otel.runtime.safe_repr import safe_repr
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
 
 _SENSITIVE = r"""
     authorization | auth | password | passwd | pwd | passphrase | passcode | secret | token | jwt

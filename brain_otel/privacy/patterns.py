@@ -9,15 +9,10 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
-from brain_otel.privacy.settings import FILTERED
+from brain_otel.privacy.settings import FILTERED, Rules
 from brain_otel.runtime.lazy_regex import expression
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from brain_otel.privacy.settings import Rules
 
 _BEARER = expression(r"\b(bearer[ \t]{1,8})(?=[^\s\"',;]*[0-9._~+/=-])([\w.~+/=-]{6,})", re.IGNORECASE)
 _BASIC = expression(r"\b(basic[ \t]{1,8})([A-Za-z0-9+/_-]{4,}={0,2})", re.IGNORECASE)

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from opentelemetry.sdk._logs import LogRecordProcessor
+from opentelemetry.context import Context
+from opentelemetry.sdk._logs import LogRecordProcessor, ReadWriteLogRecord
+from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult, MetricsData
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
 from brain_otel.privacy.attributes import masked_attributes
@@ -17,11 +19,6 @@ from brain_otel.privacy.policy import policy
 from brain_otel.privacy.resource import masked_resource
 from brain_otel.privacy.spans import MaskedSpan
 from brain_otel.runtime.guard import caught
-
-if TYPE_CHECKING:
-    from opentelemetry.context import Context
-    from opentelemetry.sdk._logs import ReadWriteLogRecord
-    from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult, MetricsData
 
 
 class MaskingSpanProcessor(SpanProcessor):

@@ -1,15 +1,9 @@
 """The resource of spans, log records and metrics as it may leave the process."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from opentelemetry.sdk.resources import Resource
 
 from brain_otel.privacy.attributes import masked_attributes
-
-if TYPE_CHECKING:
-    from brain_otel.privacy.policy import Policy
+from brain_otel.privacy.policy import Policy
 
 
 class _Latest:

@@ -1,29 +1,20 @@
 """An ended span as it may leave the process: everything private in it is masked."""
 
-from __future__ import annotations
-
+from collections.abc import Sequence
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import Link, Status
+from opentelemetry.trace import Link, SpanContext, Status
 
 from brain_otel.privacy.attributes import masked_attributes, url_without_route_secrets
-from brain_otel.privacy.policy import policy
+from brain_otel.privacy.policy import Policy, policy
 from brain_otel.privacy.resource import masked_resource
 from brain_otel.runtime.guard import caught
 from brain_otel.runtime.text import encodable
 from brain_otel.traces.conventions import raw_attributes
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from opentelemetry.trace import SpanContext
-
-    from brain_otel.privacy.policy import Policy
-
 
 _MASKING = "masking a span, which is sent without its"
 

@@ -5,20 +5,17 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from brain_otel.configuration.error import masked
 from brain_otel.delivery.spool.files import prepare_folder
 from brain_otel.delivery.spool.shipper import drain, ship_until_stopped
-from brain_otel.delivery.spool.state import read_state
+from brain_otel.delivery.spool.state import State, read_state
 from brain_otel.runtime.text import printable
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from rich.table import Table
-
-    from brain_otel.delivery.spool.state import State
 
 
 def ship(directory: Path) -> None:

@@ -4,22 +4,16 @@ The process that drops a record is seldom the one that sends, and may belong to 
 both.
 """
 
-from __future__ import annotations
-
 import json
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from pathlib import Path
 
+from brain_otel.delivery.record import Record
 from brain_otel.delivery.spool.directory import DISCARDED, EVICTION_LOCK
 from brain_otel.delivery.spool.files import read_json, remove, status_of, write_atomically
 from brain_otel.delivery.spool.locks import locked
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    from brain_otel.delivery.record import Record
 
 MAX_ROWS = 1_000
 """Rows of the file that are read."""

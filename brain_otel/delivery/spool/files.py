@@ -5,21 +5,17 @@ to the descriptor of its folder, without following a link and without waiting fo
 the folder's owner. To write, the folder must be ours, and nobody else may write to it.
 """
 
-from __future__ import annotations
-
 import errno
 import json
 import os
 import re
 import stat
 import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import islice
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
+from pathlib import Path
+from typing import Any
 
 MAX_ENTRIES = 50_000
 """Entries of a folder that are looked at."""

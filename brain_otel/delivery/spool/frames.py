@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import os
 import zlib
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from brain_otel.delivery.record import CATEGORIES, DONE_OFFSET, HEADER, MAGIC, MAX_BODY, Record
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 WINDOW = 2**19
 """Bytes to read at once."""

@@ -4,19 +4,14 @@ A lock of ``flock`` belongs to the open file, which a forked child shares. A chi
 the parent's locks, and nobody could send, drop or remove anything. So each child closes these files.
 """
 
-from __future__ import annotations
-
 import fcntl
 import os
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from brain_otel.delivery.spool.files import open_file
 from brain_otel.runtime.fork import reset_in_child
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 
 class _OwnFiles:

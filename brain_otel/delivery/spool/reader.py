@@ -6,21 +6,15 @@ import json
 import os
 import time
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-from brain_otel.delivery.record import DONE, DONE_OFFSET, PRIORITIES, framed
-from brain_otel.delivery.spool.directory import REJECTED, segment_name, segments
+from brain_otel.delivery.record import DONE, DONE_OFFSET, PRIORITIES, Record, framed
+from brain_otel.delivery.spool.directory import REJECTED, Segment, segment_name, segments
 from brain_otel.delivery.spool.files import write_new
 from brain_otel.delivery.spool.frames import WINDOW, Found, Frames
 from brain_otel.delivery.spool.locks import close_own, open_own, try_lock
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from brain_otel.delivery.record import Record
-    from brain_otel.delivery.spool.directory import Segment
 
 AHEAD = 64
 """Records to read ahead in a segment, because some may have to be sent again later."""

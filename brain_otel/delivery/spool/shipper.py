@@ -9,9 +9,10 @@ import signal
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from brain_otel.configuration.error import reason
 from brain_otel.configuration.settings import CONNECTIONS
@@ -24,14 +25,9 @@ from brain_otel.delivery.spool.eviction import DropLog, evict
 from brain_otel.delivery.spool.locks import close_own, locked, open_own, try_lock
 from brain_otel.delivery.spool.reader import SpoolQueue
 from brain_otel.delivery.spool.stored_limits import read_limits, write_limits
+from brain_otel.delivery.target import Target
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.threads import start_daemon
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from brain_otel.delivery.target import Target
 
 logger = logging.getLogger(__name__)
 

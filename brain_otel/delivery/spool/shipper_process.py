@@ -3,30 +3,27 @@
 All destinations of a process that use one directory share a :class:`ShipperSupervisor`.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from brain_otel.configuration.settings import DeliverySettings
 from brain_otel.delivery.spool.directory import SHIPPER_LOCK, USERS_LOCK, Bounds, is_empty, is_sent
 from brain_otel.delivery.spool.locks import close_own, is_locked, open_own, try_lock
 from brain_otel.delivery.spool.writer import Spool
+from brain_otel.delivery.target import Target
 from brain_otel.runtime.fork import reset_in_child
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.threads import start_daemon
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    from brain_otel.configuration.settings import DeliverySettings
     from brain_otel.delivery.spool.shipper import Shipper
-    from brain_otel.delivery.target import Target
 
 logger = logging.getLogger(__name__)
 

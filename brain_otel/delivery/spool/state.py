@@ -1,26 +1,26 @@
 """What a spool's directory holds, for people to read."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-from brain_otel.delivery.spool.directory import REJECTED, SHIPPER_LOCK, read_bounds, segments, targets
+from brain_otel.delivery.spool.directory import (
+    REJECTED,
+    SHIPPER_LOCK,
+    Bounds,
+    Segment,
+    read_bounds,
+    segments,
+    targets,
+)
 from brain_otel.delivery.spool.files import open_file, opened_folder, read_file
 from brain_otel.delivery.spool.frames import Frames
 from brain_otel.delivery.spool.locks import is_locked
 from brain_otel.delivery.spool.stored_limits import read_limits
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from brain_otel.delivery.spool.directory import Bounds, Segment
-    from brain_otel.delivery.target import Target
-
+from brain_otel.delivery.target import Target
 
 MAX_NOTE = 2**14
 """Bytes that hold the note on a rejected record."""

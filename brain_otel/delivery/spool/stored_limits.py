@@ -1,18 +1,13 @@
 """Rate limits in the spool, where every process that sends from it finds them."""
 
-from __future__ import annotations
-
 import json
+from collections.abc import Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from brain_otel.delivery.rate_limits import MAX_LIMIT
 from brain_otel.delivery.spool.directory import LIMITS, boot_id, uptime
 from brain_otel.delivery.spool.files import read_json, write_atomically
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
 
 
 def write_limits(folder: Path, active: Mapping[str, float]) -> None:

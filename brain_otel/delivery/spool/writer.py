@@ -4,38 +4,31 @@ Each process writes to segments of its own, so no two write to one file. One ``w
 the segments that it has open, and the lock tells the shipper that more records may come.
 """
 
-from __future__ import annotations
-
 import errno
 import json
 import os
 import threading
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-from brain_otel.delivery.record import MAX_BODY, framed
+from brain_otel.delivery.record import MAX_BODY, Record, framed
 from brain_otel.delivery.spool.directory import (
     BOUNDS,
     EVICTION_LOCK,
     SHIPPER_LOCK,
     TARGET,
     USERS_LOCK,
+    Bounds,
     segment_name,
 )
 from brain_otel.delivery.spool.eviction import DropLog, evict
 from brain_otel.delivery.spool.files import open_file, prepare_folder, remove, write_atomically
 from brain_otel.delivery.spool.locks import close_own, open_own, try_lock
+from brain_otel.delivery.target import Target
 from brain_otel.runtime.fork import reset_in_child
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.threads import start_daemon
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from brain_otel.delivery.record import Record
-    from brain_otel.delivery.spool.directory import Bounds
-    from brain_otel.delivery.target import Target
 
 FULL_PAUSE = 10.0
 """Seconds between attempts to make room on a full disk, which take time while a request waits."""
