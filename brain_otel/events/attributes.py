@@ -41,10 +41,14 @@ def error_attributes(error: BaseException) -> dict[str, str]:
 
     ``emit(exception=...)`` of the SDK makes the same ones, but raises if the exception's ``__str__`` does.
     """
+    return {**error_facts(error), exception_attributes.EXCEPTION_STACKTRACE: encodable(_stacktrace(error))}
+
+
+def error_facts(error: BaseException) -> dict[str, str]:
+    """The type and the text of ``error`` as attributes."""
     return {
         exception_attributes.EXCEPTION_TYPE: class_name(type(error)),
         exception_attributes.EXCEPTION_MESSAGE: attribute_value(error),
-        exception_attributes.EXCEPTION_STACKTRACE: encodable(_stacktrace(error)),
     }
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from opentelemetry._logs import SeverityNumber
 from opentelemetry.trace import Span, Status, StatusCode
 
-from brain_otel.events.attributes import attribute_value, error_attributes
+from brain_otel.events.attributes import attribute_value, error_attributes, error_facts
 from brain_otel.events.error_rules import ASKED_FOR, error_rules
 from brain_otel.events.failures import find_record, record_ignored, record_reported
 from brain_otel.events.listeners import Failure, notify
@@ -69,11 +69,22 @@ def status_of(error: BaseException) -> Status:
 
 
 def record_error(span: Span, error: BaseException) -> None:
-    """Record ``error`` on ``span``, as an event and as its status."""
+    """Record ``error``, which leaves ``span``, as its status and, unless it has been recorded, as an event."""
     with guarded("recording an exception on a span"):
         if span.is_recording():
-            span.record_exception(error)
+            record_event(span, error)
             span.set_status(status_of(error))
+
+
+def record_event(span: Span, error: BaseException) -> None:
+    """Record ``error`` as an event of ``span``, unless the latest event is of the same type and text.
+
+    Contrib records an exception that passes its middleware, and so does a handler that answers it.
+    """
+    latest = next(reversed(getattr(span, "events", ())), None)
+    known = (latest.attributes or {}) if latest is not None else {}
+    if any(known.get(name) != value for name, value in error_facts(error).items()):
+        span.record_exception(error)
 
 
 def emit_log(

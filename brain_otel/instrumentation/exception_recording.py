@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -17,7 +17,7 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace as otel_trace
 
 from brain_otel.events.attributes import error_attributes
-from brain_otel.events.report import status_of
+from brain_otel.events.report import record_event, status_of
 from brain_otel.runtime.context import restore
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.patch import Patch, Patches
@@ -69,7 +69,7 @@ class UseSpan:
             with guarded("recording an exception on a span"):
                 if isinstance(span, otel_trace.Span) and span.is_recording():
                     if record_exception:
-                        span.record_exception(error)
+                        record_event(span, error)
                     if set_status:
                         span.set_status(status_of(error))
         if end_on_exit:
@@ -93,13 +93,18 @@ class UseSpan:
 
 
 def _record_exception(patch: Patch) -> Callable[..., Any]:
+    """Bounded and guarded, and without ``exception.escaped``, which is deprecated and false where contrib records."""
+
     @functools.wraps(patch.original)
-    def record_exception(self: Any, exception: BaseException, *args: Any, **kwargs: Any) -> None:
-        try:
-            patch.original(self, exception, *args, **kwargs)
-        except Exception:
-            with guarded("recording an exception on a span"):
-                self.add_event("exception", error_attributes(exception))
+    def record_exception(
+        self: Any,
+        exception: BaseException,
+        attributes: Mapping[str, Any] | None = None,
+        timestamp: int | None = None,
+        escaped: bool = False,  # noqa: ARG001 - the SDK's parameter
+    ) -> None:
+        with guarded("recording an exception on a span"):
+            self.add_event("exception", {**error_attributes(exception), **(attributes or {})}, timestamp)
 
     return record_exception
 

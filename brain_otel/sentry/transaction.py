@@ -45,7 +45,10 @@ def create_transaction(collected: CollectedTrace, cache: SpanCache) -> Transacti
         "transaction_info": {"source": name.source},
         "start_timestamp": microseconds(root.start_time) / MICRO,
         "timestamp": microseconds(root.end_time) / MICRO,
-        "contexts": {"trace": _trace_context(root), "otel": {"resource": dict(root.resource.attributes)}},
+        "contexts": {
+            "trace": _trace_context(root, is_failed=collected.trace.is_failed),
+            "otel": {"resource": dict(root.resource.attributes)},
+        },
         "tags": policy().value(collected.trace.tags),
     }
     crumbs = list(breadcrumbs_in(root))
@@ -58,14 +61,16 @@ def create_transaction(collected: CollectedTrace, cache: SpanCache) -> Transacti
     return Transaction(event, spans)
 
 
-def _trace_context(root: ReadableSpan) -> dict[str, Any]:
+def _trace_context(root: ReadableSpan, *, is_failed: bool) -> dict[str, Any]:
+    """The trace context; a request whose background task has failed is no success, although its span ended as one."""
     trace_id, span_id, parent_span_id = ids_of(root)
+    status = span_fields.status(root)
     context: dict[str, Any] = {
         "trace_id": trace_id,
         "span_id": span_id,
         "op": conventions.operation(root),
         "origin": span_fields.origin(root),
-        "status": span_fields.status(root),
+        "status": "internal_error" if is_failed and status == "ok" else status,
         "data": span_fields.data(root),
     }
     if parent_span_id is not None:

@@ -79,6 +79,7 @@ class LocalTrace:
         "extras",
         "failures",
         "is_abandoned",
+        "is_failed",
         "kind",
         "parent",
         "root",
@@ -119,6 +120,8 @@ class LocalTrace:
         """Data that destinations keep with this trace, by key."""
         self.is_abandoned = False
         """True once the trace was left in another context than it was entered in, where it may still be current."""
+        self.is_failed = False
+        """True once an exception has left it unhandled, be it after the response."""
         self.closed = closed
         """True once the code that opened the trace has left it; spans may still end."""
 

@@ -11,6 +11,7 @@ import os
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import BackgroundTasks, Depends, FastAPI, HTTPException, Request, WebSocket
@@ -83,17 +84,16 @@ class Noting:
         await self.app(scope, receive, send)
 
 
-class OnlyBelow:
-    """Applies a middleware only to paths that begin with ``prefix``."""
+class ByPath:
+    """Applies a middleware to the paths that begin with its name."""
 
-    def __init__(self, app: ASGIApp, prefix: str, middleware: Callable[[ASGIApp], ASGIApp]) -> None:
+    def __init__(self, app: ASGIApp, middleware: dict[str, Callable[[ASGIApp], ASGIApp]]) -> None:
         self.app = app
-        self.prefix = prefix
-        self.wrapped = middleware(app)
+        self.wrapped = {name: create(app) for name, create in middleware.items()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        below = scope.get("path", "").startswith(self.prefix)
-        await (self.wrapped if below else self.app)(scope, receive, send)
+        name = scope.get("path", "").strip("/").split("/")[0]
+        await self.wrapped.get(name, self.app)(scope, receive, send)
 
 
 class FailingMiddleware:
@@ -120,12 +120,53 @@ class PassingBaseMiddleware(BaseHTTPMiddleware):
         return await call_next(request)
 
 
+class AnsweringMiddleware:
+    """Answers the app's errors with this status."""
+
+    def __init__(self, app: ASGIApp, status: int = 500) -> None:
+        self.app = app
+        self.status = status
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self.app(scope, receive, send)
+        except AppError:
+            await JSONResponse("answered", self.status)(scope, receive, send)
+
+
+class AnsweringBaseMiddleware(BaseHTTPMiddleware):
+    async def dispatch(self, request: Request, call_next: RequestResponseEndpoint) -> Response:
+        try:
+            return await call_next(request)
+        except AppError:
+            return JSONResponse("answered", 503)
+
+
+class FailingBelowMiddleware:
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
+        raise AppError("answered-by-the-next-middleware")
+
+
+BY_PATH: dict[str, Callable[[ASGIApp], ASGIApp]] = {
+    "answered-by-the-next-middleware": AnsweringMiddleware,
+    "answering-middleware": AnsweringMiddleware,
+    "answering-base-middleware": AnsweringBaseMiddleware,
+    "falling-back-middleware": partial(AnsweringMiddleware, status=200),
+    "refusing-middleware": partial(AnsweringMiddleware, status=404),
+    "streaming-below-base-middleware": PassingBaseMiddleware,
+    "asgi-middleware": FailingMiddleware,
+    "base-middleware": FailingBaseMiddleware,
+    "base-middleware-afterwards": FailingAfterwardsMiddleware,
+    "below-base-middleware": PassingBaseMiddleware,
+    "disconnect-below-base-middleware": PassingBaseMiddleware,
+}
+
 app = FastAPI(lifespan=lifespan)
-app.add_middleware(OnlyBelow, prefix="/asgi-middleware/", middleware=FailingMiddleware)
-app.add_middleware(OnlyBelow, prefix="/base-middleware/", middleware=FailingBaseMiddleware)
-app.add_middleware(OnlyBelow, prefix="/base-middleware-afterwards/", middleware=FailingAfterwardsMiddleware)
-app.add_middleware(OnlyBelow, prefix="/below-base-middleware/", middleware=PassingBaseMiddleware)
-app.add_middleware(OnlyBelow, prefix="/disconnect-below-base-middleware/", middleware=PassingBaseMiddleware)
+app.add_middleware(ByPath, middleware={"answered-by-the-next-middleware": FailingBelowMiddleware})
+app.add_middleware(ByPath, middleware=BY_PATH)
 app.add_middleware(Noting)
 
 
@@ -208,6 +249,24 @@ def sync_yield_dependency(_: Annotated[None, Depends(sync_dependency_failing_aft
 @app.get("/base-middleware-afterwards/{item}")
 async def behind_a_middleware() -> str:
     return "done"
+
+
+@app.get("/answering-middleware/{item}")
+@app.get("/answering-base-middleware/{item}")
+@app.get("/answered-by-the-next-middleware/{item}")
+@app.get("/falling-back-middleware/{item}")
+@app.get("/refusing-middleware/{item}")
+async def answered_by_a_middleware(request: Request) -> None:
+    raise AppError(request.url.path.split("/")[1])
+
+
+@app.get("/streaming-below-base-middleware/{item}")
+async def streaming_below_base_middleware() -> StreamingResponse:
+    async def body() -> AsyncIterator[str]:
+        yield "begun"
+        raise AppError("streaming-below-base-middleware")
+
+    return StreamingResponse(body())
 
 
 @app.get("/below-base-middleware/{item}")

@@ -4,6 +4,7 @@ Both use the same ids. The set-ups are arguments of contrib's middleware; each p
 """
 
 import asyncio
+import itertools
 import json
 import os
 import random
@@ -167,12 +168,19 @@ def described(span: ReadableSpan) -> Json:
             name: [type(value).__name__, value] for name, value in sorted((span.attributes or {}).items())
         },
         "status": [span.status.status_code.name, span.status.description],
-        "events": [[event.name, (event.attributes or {}).get("exception.type")] for event in span.events],
+        "events": without_repetitions(
+            [[event.name, (event.attributes or {}).get("exception.type")] for event in span.events]
+        ),
         "ids": [context.trace_id, context.span_id, int(context.trace_flags), context.trace_state.to_header()],
         "parent": span.parent and [span.parent.trace_id, span.parent.span_id, span.parent.is_remote],
         "scope": span.instrumentation_scope and [span.instrumentation_scope.name, span.instrumentation_scope.version],
         "links": len(span.links),
     }
+
+
+def without_repetitions(events: list[Any]) -> list[Any]:
+    """Contrib records the exception of a stream twice."""
+    return [event for event, _ in itertools.groupby(events)]
 
 
 async def fail_to_handle(request: Request, error: Exception) -> Response:

@@ -117,6 +117,12 @@ def failing(route: str, *events: str, **more: Any) -> Case:
     return Case(route=route, events=events or (f"AppError: {route}",), status="internal_error", answer=answer, **more)
 
 
+def answered(route: str, code: int, status: str = "internal_error") -> Case:
+    """A case whose exception a middleware answers."""
+    answer = (code, b'"answered"', "complete")
+    return Case(route=route, events=(f"AppError: {route}",), status=status, answer=answer)
+
+
 def failing_later(route: str, **more: Any) -> Case:
     """A case that fails after a good response."""
     return Case(route=route, events=(f"AppError: {route}",), answer=(200, b'"done"', "complete"), **more)
@@ -132,12 +138,23 @@ CASES = [
     failing("sync-endpoint"),
     failing("dependency"),
     failing("sync-dependency"),
-    failing_later("yield-dependency"),
-    failing_later("sync-yield-dependency"),
+    failing_later("yield-dependency", status="internal_error"),
+    failing_later("sync-yield-dependency", status="internal_error"),
     failing("asgi-middleware"),
     failing("base-middleware"),
     failing("base-middleware-afterwards"),
     failing("below-base-middleware"),
+    answered("answering-middleware", 500),
+    answered("answering-base-middleware", 503, "unavailable"),
+    answered("answered-by-the-next-middleware", 500),
+    harmless("falling-back-middleware"),
+    harmless("refusing-middleware", status="not_found"),
+    Case(
+        route="streaming-below-base-middleware",
+        events=("AppError: streaming-below-base-middleware",),
+        status="internal_error",
+        answer=(200, b"begun", "complete"),
+    ),
     failing("failing-handler"),
     Case(
         route="handler-answers-500",
@@ -163,8 +180,8 @@ CASES = [
         status="internal_error",
         answer=(200, b"begun", "broken off"),
     ),
-    failing_later("sync-background"),
-    failing_later("async-background"),
+    failing_later("sync-background", status="internal_error"),
+    failing_later("async-background", status="internal_error"),
     Case(
         route="websocket",
         events=("AppError: websocket",),

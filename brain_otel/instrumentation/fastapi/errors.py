@@ -20,9 +20,10 @@ from starlette.websockets import WebSocketDisconnect
 from brain_otel.events.error_rules import error_rules
 from brain_otel.events.exception_tree import leaves
 from brain_otel.events.failures import find_record, record_ignored
-from brain_otel.events.report import report_exception
+from brain_otel.events.report import record_event, report_exception
 from brain_otel.runtime.guard import guarded
 from brain_otel.sampling.context import is_suppressed
+from brain_otel.traces import local_trace
 
 _MECHANISM = "fastapi"
 
@@ -39,6 +40,9 @@ def report_unhandled(error: BaseException) -> None:
     """Report an exception that has left the app; if it is no event, remember that for the server's log line."""
     with guarded("reporting an unhandled exception"):
         if (isinstance(error, Exception) and not is_expected(error)) or error_rules().should_report(error):
+            trace = local_trace.current()
+            if trace is not None:
+                trace.is_failed = True
             report_exception(error, handled=False, mechanism=_MECHANISM)
         else:
             record_ignored(error)
@@ -68,7 +72,7 @@ def _observed(handler: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(handler)
         async def observed_coroutine(connection: Any, error: Exception) -> Any:
             response = await handler(connection, error)
-            _report_handled(error, response)
+            report_answered(error, getattr(response, "status_code", None))
             return response
 
         return observed_coroutine
@@ -76,19 +80,25 @@ def _observed(handler: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(handler)
     def observed(connection: Any, error: Exception) -> Any:
         response = handler(connection, error)
-        _report_handled(error, response)
+        report_answered(error, getattr(response, "status_code", None))
         return response
 
     return observed
 
 
-def _report_handled(error: Exception, response: Any) -> None:
+def report_answered(error: Exception, status: Any) -> None:
+    """Report an exception that a handler or a middleware has answered with ``status``, if that is a failure.
+
+    The request's span gets an exception event; its status follows from the response.
+    """
     with guarded("reporting a handled exception"):
-        status = getattr(response, "status_code", None)
         if is_suppressed():
             return  # a health check that answers "not ready" has not failed
         failed = isinstance(status, int) and error_rules().is_failed(status)
         if (failed or error_rules().should_report(error)) and not _cause_was_reported(error):
+            trace = local_trace.current()
+            if trace is not None and trace.root is not None and trace.root.is_recording():
+                record_event(trace.root, error)
             report_exception(error, handled=True, mechanism=_MECHANISM)
 
 

@@ -36,6 +36,7 @@ from brain_otel.events.listeners import local_trace_entered
 from brain_otel.instrumentation.exception_recording import original_exception
 from brain_otel.instrumentation.fastapi.errors import observed_handlers, report_unhandled
 from brain_otel.instrumentation.fastapi.health_checks import UnwrappedStacks, is_excluded, serve_excluded
+from brain_otel.instrumentation.fastapi.middleware import observed_middleware, observed_send
 from brain_otel.instrumentation.fastapi.native import NATIVE_KEY, NativeObserver
 from brain_otel.instrumentation.fastapi.request import SCOPE_KEY, RequestInProgress
 from brain_otel.instrumentation.fastapi.shielding import patch_middleware, patch_native
@@ -103,6 +104,7 @@ class FastAPIInstrumentation:
             if isinstance(outer, RequestInProgress):
                 with guarded("entering a mounted app"):
                     outer.enter(app, scope, rename=not self._native)  # FastAPI renames its own span
+                    send = observed_send(outer, send) if app.user_middleware else send
                 await original(app, scope, receive, send)
                 return
             with guarded("preparing an app"):
@@ -115,7 +117,7 @@ class FastAPIInstrumentation:
             if is_suppressed() or (kind == "http" and self._is_health_check(scope)):
                 await serve_excluded(original, app, scope, receive, send)
                 return
-            request, receive = _begin(app, scope, receive)
+            request, receive, send = _begin(app, scope, receive, send)
             if request is None:
                 await original(app, scope, receive, send)
                 return
@@ -157,13 +159,14 @@ class FastAPIInstrumentation:
         def build_middleware_stack(app: FastAPI) -> ASGIApp:
             if not patch.active:
                 return cast("ASGIApp", patch.original(app))
-            handlers = app.exception_handlers
-            with guarded("observing exception handlers"):
+            handlers, middleware = app.exception_handlers, app.user_middleware
+            with guarded("observing exception handlers and middleware"):
                 app.exception_handlers = observed_handlers(handlers)
+                app.user_middleware = observed_middleware(middleware)
             try:
                 stack: ASGIApp = patch.original(app)
             finally:
-                app.exception_handlers = handlers
+                app.exception_handlers, app.user_middleware = handlers, middleware
             if self._native:
                 return NativeObserver(stack, _on_span)
             self._unwrapped.add(app, stack)
@@ -194,15 +197,19 @@ async def _serve(request: RequestInProgress, call: Callable[[], Awaitable[None]]
             otel_context.detach(token)
 
 
-def _begin(app: FastAPI, scope: Scope, receive: Receive) -> tuple[RequestInProgress | None, Receive]:
-    """The request, and the function from which the app reads it."""
+def _begin(
+    app: FastAPI, scope: Scope, receive: Receive, send: Send
+) -> tuple[RequestInProgress | None, Receive, Send]:
+    """The request, and the functions with which the app reads and answers it."""
     with guarded("preparing a request"):
         request = RequestInProgress(app, scope)
+        if scope["type"] == "http" and app.user_middleware:
+            send = observed_send(request, send)
         if policy().send_default_pii and scope["type"] == "http":
             receive = request.observed(receive)
         scope[SCOPE_KEY] = request
-        return request, receive
-    return None, receive
+        return request, receive, send
+    return None, receive, send
 
 
 def _detached_from_previous_request() -> Token[Context] | None:

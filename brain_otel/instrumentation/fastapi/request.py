@@ -33,10 +33,13 @@ class RequestInProgress:
         self._route: tuple[int, str | None] | None = None
         self._name: tuple[str, Name] | None = None
         self._body: bytearray | None = None
+        self.passing: Exception | None = None
+        """The exception that has left the routes or a middleware, which another middleware may still answer."""
 
     def leave(self) -> None:
         """The request has been served: break the reference cycles, so that the garbage collector need not."""
         self._scope.pop(SCOPE_KEY, None)
+        self.passing = None
         del self.trace
 
     def observed(self, receive: Receive) -> Receive:

@@ -1,0 +1,223 @@
+"""Tests of exceptions that a middleware answers: one event each, on the span of the request too."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import BackgroundTasks, FastAPI, HTTPException, Request, Response
+from fastapi.responses import JSONResponse, StreamingResponse
+from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from brain_otel.testing import Telemetry
+
+
+class Answering:
+    """Answers exceptions with the status in the path."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self.app(scope, receive, send)
+        except ValueError:
+            status = int(scope["path"].rpartition("/")[2])
+            await JSONResponse("answered", status)(scope, receive, send)
+
+
+class Retrying(Answering):
+    """Asks again after an exception."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self.app(scope, receive, send)
+        except ValueError:
+            await self.app({**scope, "path": "/fine"}, receive, send)
+
+
+class Failing(Answering):
+    """Fails itself, below another middleware."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
+        raise ValueError("failing middleware")
+
+
+async def answering_base(request: Request, call_next: RequestResponseEndpoint) -> Response:
+    try:
+        return await call_next(request)
+    except ValueError:
+        return JSONResponse("answered", 503)
+
+
+def create_app(*middleware: Any, **options: Any) -> FastAPI:
+    app = FastAPI()
+
+    @app.get("/fail/{status}")
+    async def fail(status: int) -> None:
+        raise ValueError(f"answered with {status}")
+
+    @app.get("/fine")
+    async def fine() -> str:
+        return "fine"
+
+    @app.get("/unavailable")
+    async def unavailable() -> None:
+        raise HTTPException(503)
+
+    @app.get("/stream")
+    async def stream() -> StreamingResponse:
+        async def body() -> AsyncIterator[str]:
+            yield "begun"
+            raise ValueError("stream")
+
+        return StreamingResponse(body())
+
+    @app.get("/background")
+    async def background(tasks: BackgroundTasks) -> str:
+        async def work() -> None:
+            raise ValueError("background")
+
+        tasks.add_task(work)
+        return "done"
+
+    for each in middleware:
+        app.add_middleware(each, **options)
+    return app
+
+
+def get(app: FastAPI, path: str) -> int:
+    async def call() -> int:
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://shop") as client:
+            return (await client.get(path)).status_code
+
+    return asyncio.run(call())
+
+
+def server_span(telemetry: Telemetry) -> dict[str, Any]:
+    (span,) = [each for each in telemetry.spans if each["kind"] == "server"]
+    return span
+
+
+def reported(telemetry: Telemetry) -> list[tuple[str, bool]]:
+    values = [event["exception"]["values"][-1] for event in telemetry.events]
+    return [(each["value"], each["mechanism"]["handled"]) for each in values]
+
+
+def transaction_status(telemetry: Telemetry) -> str:
+    (found,) = [each for each in telemetry.transactions if each["contexts"]["trace"]["op"] == "http.server"]
+    status: str = found["contexts"]["trace"]["status"]
+    return status
+
+
+def test_an_exception_that_a_middleware_answers_is_one_handled_event(telemetry: Telemetry) -> None:
+    """The span has one exception event too."""
+    assert get(create_app(Answering), "/fail/500") == 500
+    assert reported(telemetry) == [("answered with 500", True)]
+    span = server_span(telemetry)
+    assert (span["status"], [each["name"] for each in span["events"]]) == ("error", ["exception"])
+    assert "exception.escaped" not in span["events"][0]["attributes"]
+
+
+@pytest.mark.parametrize("status", [200, 404, 422])
+def test_an_answer_that_is_no_failure_is_no_event(telemetry: Telemetry, status: int) -> None:
+    """The middleware has handled the exception."""
+    assert get(create_app(Answering), f"/fail/{status}") == status
+    assert reported(telemetry) == []
+    assert server_span(telemetry)["events"] == []
+
+
+def test_a_retry_that_succeeds_is_no_event(telemetry: Telemetry) -> None:
+    """The response decides, not the exception."""
+    assert get(create_app(Retrying), "/fail/500") == 200
+    assert reported(telemetry) == []
+    assert server_span(telemetry)["status"] == "unset"
+
+
+def test_a_failing_middleware_below_another_is_an_event(telemetry: Telemetry) -> None:
+    """Whoever raised it."""
+    assert get(create_app(Failing, Answering), "/fail/502") == 502
+    assert reported(telemetry) == [("failing middleware", True)]
+
+
+def test_base_http_middleware_is_seen_too(telemetry: Telemetry) -> None:
+    """Its inner app runs in another task."""
+    app = create_app()
+    app.add_middleware(BaseHTTPMiddleware, dispatch=answering_base)
+    assert get(app, "/fail/500") == 503
+    assert reported(telemetry) == [("answered with 500", True)]
+    assert transaction_status(telemetry) == "unavailable"
+
+
+def test_an_exception_that_nobody_answers_is_unhandled(telemetry: Telemetry) -> None:
+    """Starlette's own 500 is no answer of a middleware's."""
+    app = create_app(Retrying)
+    app.add_middleware(Answering)
+    app.router.routes[:] = [each for each in app.router.routes if getattr(each, "path", "") != "/fine"]
+
+    @app.get("/fine")
+    async def fine() -> None:
+        raise LookupError("nobody answers")
+
+    assert get(app, "/fail/500") == 500
+    assert reported(telemetry) == [("nobody answers", False)]
+    assert [each["name"] for each in server_span(telemetry)["events"]] == ["exception"]
+
+
+def test_a_mounted_app_with_middleware_is_seen(telemetry: Telemetry) -> None:
+    """The outer app has none."""
+    outer = FastAPI()
+    outer.mount("/sub", create_app(Answering))
+    assert get(outer, "/sub/fail/500") == 500
+    assert reported(telemetry) == [("answered with 500", True)]
+
+
+def test_an_http_exception_that_is_a_failure_is_on_the_span(telemetry: Telemetry) -> None:
+    """With the status of the response."""
+    assert get(create_app(), "/unavailable") == 503
+    span = server_span(telemetry)
+    assert [each["attributes"]["exception.type"] for each in span["events"]] == ["fastapi.exceptions.HTTPException"]
+    assert span["status"] == "error"
+    assert reported(telemetry) == [("Service Unavailable", True)]
+
+
+@pytest.mark.parametrize("has_middleware", [False, True])
+def test_a_stream_that_fails_is_one_exception_and_no_success(telemetry: Telemetry, has_middleware: bool) -> None:
+    """Under `BaseHTTPMiddleware`, which completes the response, too."""
+    app = create_app()
+    if has_middleware:
+        app.add_middleware(BaseHTTPMiddleware, dispatch=answering_base)
+    assert get(app, "/stream") == 200
+    span = server_span(telemetry)
+    assert (span["status"], [each["name"] for each in span["events"]]) == ("error", ["exception"])
+    assert reported(telemetry) == [("stream", False)]
+    assert transaction_status(telemetry) == "internal_error"
+
+
+def test_a_background_task_that_fails_is_seen_on_the_transaction(telemetry: Telemetry) -> None:
+    """The server span has ended as a success, as the client saw it; the task's own span has the error."""
+    assert get(create_app(), "/background") == 200
+    assert server_span(telemetry)["status"] == "unset"
+    assert transaction_status(telemetry) == "internal_error"
+    assert reported(telemetry) == [("background", False)]
+
+
+def test_the_apps_own_middleware_stays_as_it_was(telemetry: Telemetry) -> None:
+    """The list and what is in it; each middleware gets its arguments."""
+    seen: list[str] = []
+
+    class Looking(Answering):
+        def __init__(self, app: ASGIApp, word: str) -> None:
+            super().__init__(app)
+            seen.append(word)
+
+    app = create_app(Looking, word="given")
+    before = app.user_middleware
+    get(app, "/fine")
+    assert app.user_middleware is before
+    assert [(str(each.cls), each.kwargs) for each in before] == [(str(Looking), {"word": "given"})]
+    assert seen == ["given"]
+    assert telemetry.events == []
