@@ -92,11 +92,9 @@ class _SharedProvider(TracerProvider):
         super().add_span_processor(_Forwarding(self))
 
     def add_span_processor(self, span_processor: SpanProcessor) -> None:
-        """Add a processor for the current test."""
         self._current.add_span_processor(span_processor)
 
     def reset(self) -> None:
-        """Remove all processors."""
         self._current = SynchronousMultiSpanProcessor()  # type: ignore[no-untyped-call]  # the SDK has no types here
         self.ids.random()
 

@@ -48,7 +48,6 @@ def choose_file(
 
 
 def _environment(environ: Mapping[str, str], argument: str | None) -> tuple[str, str]:
-    """The environment's name, and what gave it."""
     variables = [(environ.get(variable), variable) for variable in ("SENTRY_ENVIRONMENT", "ENVIRONMENT")]
     given = [(argument, "setup(environment=...)"), *variables]
     name, origin = next(((name, origin) for name, origin in given if name), (DEFAULT_ENVIRONMENT, "the default"))

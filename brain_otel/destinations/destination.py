@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from opentelemetry.sdk._logs import LogRecordProcessor
 from opentelemetry.sdk.metrics.export import MetricExporter
@@ -37,6 +37,17 @@ class Destination(NamedTuple):
     """How many times to halve the rate of its traces, because it cannot take all of them at the moment."""
     may_block: bool = True
     """Whether ``on_end`` and ``on_emit`` of the processors may block; they are then called on another thread."""
+
+
+class Unqueued:
+    """A processor or exporter that has nothing to flush or to shut down: its destination does that as a whole."""
+
+    def force_flush(self, timeout_millis: float = 30_000) -> bool:  # noqa: ARG002
+        """Return True."""
+        return True
+
+    def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
+        """Do nothing."""
 
 
 class DestinationModule(Protocol):

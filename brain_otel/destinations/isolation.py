@@ -19,7 +19,7 @@ from opentelemetry.sdk._logs import LogRecordProcessor, ReadWriteLogRecord
 from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult, MetricsData
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
-from brain_otel.destinations.destination import Destination
+from brain_otel.destinations.destination import Destination, Unqueued
 from brain_otel.runtime.fork import reset_in_child
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.work_queue import WorkQueue
@@ -61,7 +61,7 @@ class IsolatedSpanProcessor(SpanProcessor):
             self._inner.on_end(span)
 
 
-class IsolatedLogRecordProcessor(LogRecordProcessor):
+class IsolatedLogRecordProcessor(Unqueued, LogRecordProcessor):
     """Calls another log record processor under a guard; through ``queue`` if there is one, so on another thread."""
 
     def __init__(self, name: str, inner: LogRecordProcessor, queue: WorkQueue[ReadWriteLogRecord] | None) -> None:
@@ -77,15 +77,8 @@ class IsolatedLogRecordProcessor(LogRecordProcessor):
         with guarded(self._emitting):
             self._inner.on_emit(log_record)
 
-    def shutdown(self) -> None:
-        """Do nothing; the destination is shut down as a whole."""
 
-    def force_flush(self, timeout_millis: int = 30_000) -> bool:  # noqa: ARG002
-        """Do nothing; the destination is flushed as a whole."""
-        return True
-
-
-class IsolatedMetricExporter(MetricExporter):
+class IsolatedMetricExporter(Unqueued, MetricExporter):
     """Calls another metric exporter on a thread of its own.
 
     A meter provider flushes its readers one after the other, so a hanging exporter would use up the others' time.
@@ -108,13 +101,6 @@ class IsolatedMetricExporter(MetricExporter):
         """Queue the metrics for the other exporter."""
         self._queue.put(metrics_data)
         return MetricExportResult.SUCCESS
-
-    def force_flush(self, timeout_millis: float = 10_000) -> bool:  # noqa: ARG002
-        """Do nothing; the destination is flushed after the meter provider."""
-        return True
-
-    def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
-        """Do nothing; the destination is shut down after the meter provider."""
 
 
 class IsolatedDestination:

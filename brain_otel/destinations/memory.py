@@ -9,7 +9,7 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 
 from brain_otel.configuration.options import Options
 from brain_otel.configuration.settings import Settings
-from brain_otel.destinations.destination import Destination
+from brain_otel.destinations.destination import Destination, Unqueued
 
 SIGNALS = ("traces", "logs", "metrics")
 
@@ -50,22 +50,15 @@ class MemorySpanProcessor(SpanProcessor):
         self._memory.spans.append(span)
 
 
-class MemoryLogRecordProcessor(LogRecordProcessor):
+class MemoryLogRecordProcessor(Unqueued, LogRecordProcessor):
     """Keeps log records."""
 
     def on_emit(self, log_record: ReadWriteLogRecord) -> None:
         """Keep the record."""
         MEMORY.log_records.append(log_record)  # type: ignore[arg-type]  # it has the same attributes
 
-    def shutdown(self) -> None:
-        """Do nothing; what was kept can still be read."""
 
-    def force_flush(self, timeout_millis: int = 30_000) -> bool:  # noqa: ARG002
-        """Return True; nothing is queued."""
-        return True
-
-
-class MemoryMetricExporter(MetricExporter):
+class MemoryMetricExporter(Unqueued, MetricExporter):
     """Keeps what metric readers collect."""
 
     def __init__(self, memory: Memory = MEMORY) -> None:
@@ -81,13 +74,6 @@ class MemoryMetricExporter(MetricExporter):
         """Keep the metrics."""
         self._memory.metrics.append(metrics_data)
         return MetricExportResult.SUCCESS
-
-    def force_flush(self, timeout_millis: float = 10_000) -> bool:  # noqa: ARG002
-        """Return True; nothing is queued."""
-        return True
-
-    def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
-        """Do nothing; what was kept can still be read."""
 
 
 def create_destination(options: Options, settings: Settings) -> Destination:  # noqa: ARG001

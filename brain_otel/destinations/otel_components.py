@@ -21,19 +21,16 @@ from brain_otel.privacy import masked_url
 SIGNALS = ("traces", "logs")
 """What ``batch`` and ``simple`` take; a metric exporter goes by its own name."""
 
-_PLACES: dict[Signal, tuple[str, str, str]] = {
-    "traces": ("tracer_provider", "processors", "simple"),
-    "logs": ("logger_provider", "processors", "simple"),
-    "metrics": ("meter_provider", "readers", "periodic"),
+_PLACES: dict[Signal, tuple[str, str, str, str]] = {
+    "traces": ("tracer_provider", "processors", "simple", "_create_span_exporter"),
+    "logs": ("logger_provider", "processors", "simple", "_create_log_record_exporter"),
+    "metrics": ("meter_provider", "readers", "periodic", "_create_push_metric_exporter"),
 }
-"""Where an exporter stands in OpenTelemetry's file: provider, list, kind of its components."""
+"""Where an exporter stands in OpenTelemetry's file, and what creates it.
 
-_FACTORIES: dict[Signal, tuple[str, str]] = {
-    "traces": ("_tracer_provider", "_create_span_exporter"),
-    "logs": ("_logger_provider", "_create_log_record_exporter"),
-    "metrics": ("_meter_provider", "_create_push_metric_exporter"),
-}
-"""Module of ``opentelemetry.configuration`` and function. The public function creates whole global providers."""
+Provider, list, kind of its components, and a function in the module of ``opentelemetry.configuration`` that has the
+provider's name. The public function creates whole global providers.
+"""
 
 _LOG_BATCH = {
     "max_queue_size": 2_048,
@@ -89,10 +86,9 @@ def _batch_arguments(options: Options) -> dict[str, Any]:
 
 def _create_exporter(options: Options) -> Any:
     name, values = _name_and_values(options)
-    provider, components, kind = _PLACES[options.signal]
-    module, factory = _FACTORIES[options.signal]
+    provider, components, kind, factory = _PLACES[options.signal]
     to_model = _private("file._loader", "_dict_to_model")
-    create = _private(module, factory)
+    create = _private(f"_{provider}", factory)
     exporter = {name: dict(values) or None}
     try:
         model = to_model({"file_format": "1.1", provider: {components: [{kind: {"exporter": exporter}}]}})

@@ -84,7 +84,6 @@ class _WarningRecorder(logging.Handler):
         self._lines = lines
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep the line unless it is already there."""
         line = record.getMessage()
         if line not in self._lines:
             self._lines.append(line)

@@ -103,7 +103,6 @@ def configure_sentry(
 def _create_options(
     settings: SentrySettings, processor: LocalTraceCollector, delivery: DeliverySettings
 ) -> dict[str, Any]:
-    """Our options for ``sentry_sdk.init()``."""
     return {
         "dsn": str(settings.dsn or ""),  # for None sentry-sdk would read SENTRY_DSN
         "environment": settings.environment,

@@ -107,7 +107,6 @@ class _EncodedMembers:
 
 
 def _headers(event_id: str, sampling_context: Mapping[str, str]) -> str:
-    """The headers of the envelope."""
     sent_at = datetime.now(UTC).isoformat(timespec="microseconds")
     trace = f',"trace":{_context_json(sampling_context)}' if sampling_context else ""
     return f'{{"event_id":"{event_id}","sent_at":"{sent_at}"{trace}}}'

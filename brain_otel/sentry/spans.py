@@ -163,7 +163,6 @@ class SpanCache:
         return (*facts, *attributes, *attributes.values())
 
     def _should_cache(self, key: Any) -> bool:
-        """Whether the key was seen before, and is short."""
         mark = hash(key)
         if mark not in self._seen:
             if len(self._seen) >= MAX_SEEN:

@@ -104,7 +104,6 @@ class _Node:
         return own / 1e6 + sum(each.milliseconds for each in self.folded)
 
     def walk(self) -> Iterator[_Node]:
-        """The node and all nodes below it."""
         stack = [self]
         while stack:
             node = stack.pop()

@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace.export import SpanExportResult
 from brain_otel.configuration.options import Options, Signal
 from brain_otel.configuration.settings import Settings
 from brain_otel.destinations.batching import batch_options, create_batched
-from brain_otel.destinations.destination import Destination
+from brain_otel.destinations.destination import Destination, Unqueued
 from brain_otel.destinations.file.rotating_file import RotatingFile
 from brain_otel.runtime.guard import guarded
 
@@ -39,7 +39,7 @@ _ENCODERS: dict[Signal, tuple[str, str, Any]] = {
 """Module of upstream's encoder, its function, and the result to return; for logs no module is public yet."""
 
 
-class FileExporter(MetricExporter):
+class FileExporter(Unqueued, MetricExporter):
     """Writes spans, log records or metrics to a file. A metric reader asks more of an exporter than the others do."""
 
     def __init__(self, file: RotatingFile, signal: Signal) -> None:
@@ -67,13 +67,6 @@ class FileExporter(MetricExporter):
                 with guarded(f"writing to {self._file.path}"):
                     self._file.write(line)
         return self._success
-
-    def force_flush(self, timeout_millis: float = 10_000) -> bool:  # noqa: ARG002
-        """Return True; nothing is queued."""
-        return True
-
-    def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
-        """Do nothing; the file is open only while a line is written."""
 
 
 def create_destination(options: Options, settings: Settings) -> Destination:  # noqa: ARG001
