@@ -22,14 +22,14 @@ SIGNALS = ("traces", "logs")
 """What ``batch`` and ``simple`` take; a metric exporter goes by its own name."""
 
 _PLACES: dict[Signal, tuple[str, str, str, str]] = {
-    "traces": ("tracer_provider", "processors", "simple", "_create_span_exporter"),
-    "logs": ("logger_provider", "processors", "simple", "_create_log_record_exporter"),
-    "metrics": ("meter_provider", "readers", "periodic", "_create_push_metric_exporter"),
+    "traces": ("tracer_provider", "processors", "simple", "_tracer_provider._create_span_exporter"),
+    "logs": ("logger_provider", "processors", "simple", "_logger_provider._create_log_record_exporter"),
+    "metrics": ("meter_provider", "readers", "periodic", "_meter_provider._create_push_metric_exporter"),
 }
 """Where an exporter stands in OpenTelemetry's file, and what creates it.
 
-Provider, list, kind of its components, and a function in the module of ``opentelemetry.configuration`` that has the
-provider's name. The public function creates whole global providers.
+Provider, list, kind of its components; module of ``opentelemetry.configuration`` and function. The public function
+creates whole global providers.
 """
 
 _LOG_BATCH = {
@@ -88,7 +88,7 @@ def _create_exporter(options: Options) -> Any:
     name, values = _name_and_values(options)
     provider, components, kind, factory = _PLACES[options.signal]
     to_model = _private("file._loader", "_dict_to_model")
-    create = _private(f"_{provider}", factory)
+    create = _private(*factory.split("."))
     exporter = {name: dict(values) or None}
     try:
         model = to_model({"file_format": "1.1", provider: {components: [{kind: {"exporter": exporter}}]}})
