@@ -2,7 +2,11 @@
 
 See :mod:`tests.privacy.corpora` for who wrote this from what. What an engineer needs to find the cause of an error is
 in these values: ids to look up, versions, amounts, names of fields that merely sound like secrets, sentences about
-them. Numbers of the kind "number" that look like cards pass Luhn's check, but nothing beside them speaks of a card.
+them. Some of the numbers pass Luhn's check and begin like a card, but nothing beside them speaks of a card.
+
+Where what to expect is a judgment rather than a fact, for whoever has to decide: ``pwd`` and ``PWD`` with a path,
+``code=404`` and ``state=open`` in a query, a placeholder ``${DB_PASSWORD}``, code that reads a password, the name of
+a stored secret (an ARN, ``secret_name``), a user without a password in an address, and an e-mail address for help.
 """
 
 from typing import Any
@@ -258,7 +262,7 @@ CODE: Cases = (
     ("sql statement", "INSERT INTO people (name, town) VALUES (:name, :town) RETURNING id"),
     ("sql statement", "BEGIN"),
     ("span name", "SELECT shop.people"),
-    ("sql comment", "SELECT 1 /*traceparent='00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01'*/"),
+    ("log message", "SELECT id FROM t /*traceparent='00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01'*/"),
     ("database error", 'relation "people" does not exist'),
     ("database error", 'column "passwd" of relation "people" does not exist'),
     ("database error", "UNIQUE constraint failed: people.email"),

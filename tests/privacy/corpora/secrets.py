@@ -3,6 +3,12 @@
 See :mod:`tests.privacy.corpora` for who wrote this from what. Marks such as ``«word»`` are made-up secrets
 (:mod:`tests.privacy.corpora.planting`). Card numbers are the test numbers that payment providers publish
 (docs.stripe.com/testing), IBANs the examples of the registry that SWIFT publishes (ISO 13616).
+
+Where what to expect is a judgment rather than a fact, for whoever has to decide: words of other languages
+("Passwort"), sentences ("the password was ..."), passwords in forms without any name (``app/word@host``, ``.pgpass``,
+a row of CSV, a line of ``shadow``), literals in lines of source code, a web token encoded once more, ``state`` of
+OAuth, an answer of a captcha, SMTP's ``AUTH PLAIN``, a private JSON web key by its member ``d``, and values that look
+like keys only by 24 to 43 random characters in a path.
 """
 
 import base64
