@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from brain_otel.privacy.patterns import SMALLEST_CARD
 from brain_otel.privacy.policy import PERSONAL_HEADERS
 from brain_otel.privacy.settings import FILTERED
-from brain_otel.privacy.statements import redis_without_values, sql_without_literals
+from brain_otel.privacy.sql import sql_without_literals
+from brain_otel.privacy.statements import redis_without_values
 from brain_otel.runtime.lazy_regex import expression
 
 if TYPE_CHECKING:
@@ -26,11 +27,13 @@ _CLIENT_ADDRESSES = frozenset(
 _QUERIES = frozenset({"url.query", "http.query"})
 _URLS = frozenset({"url.full", "http.url", "http.target", "url", "url.path"})
 _STATEMENTS = frozenset({"db.statement", "db.query.text"})
+_OPERATIONS = frozenset({"db.operation", "db.operation.name"})
+_KEY_VALUE_STORES = ("redis", "valkey")
 _STATEMENT_VALUES = ("redis.search.xdoc_", "redis.search.query", "db.query.parameter.", "db.statement.parameters")
 _NEVER_PRIVATE = frozenset(
     {"http.request.method", "http.method", "http.scheme", "http.flavor", "http.status_code"}
     | {"http.response.status_code", "url.scheme", "http.route", "network.protocol.version", "network.protocol.name"}
-    | {"net.transport", "network.transport", "db.system", "db.system.name", "db.operation", "db.operation.name"}
+    | {"net.transport", "network.transport", "db.system", "db.system.name"}
     | {"server.port", "net.host.port", "net.peer.port", "db.redis.database_index", "sentry.op", "sentry.source"}
     | {"code.function", "code.lineno"}
 )
@@ -133,15 +136,32 @@ def _mask_url(policy: Policy, _key: str, value: Any, attributes: Mapping[str, An
 
 
 def _mask_statement(policy: Policy, _key: str, value: Any, attributes: Mapping[str, Any]) -> str:
-    system = str(attributes.get("db.system.name") or attributes.get("db.system") or "")
+    system = _system_of(attributes)
     text = str(value)
     rules = policy.settings.rules
-    if system in ("redis", "valkey"):
+    if system in _KEY_VALUE_STORES:
         if rules.redis_values:
             text = "\n".join(redis_without_values(line.split(), policy.text) for line in text.split("\n"))
     elif rules.sql_literals:
         text = sql_without_literals(text, system)
     return policy.text(text)
+
+
+def span_name_without_literals(name: str, attributes: Mapping[str, Any]) -> str:
+    """``name``, of a span with ``attributes``, without SQL's literals and comments; another name as it is."""
+    system = _system_of(attributes)
+    is_sql = system not in _KEY_VALUE_STORES and not (system == "" and _STATEMENTS.isdisjoint(attributes))
+    if not is_sql:
+        return name
+    return sql_without_literals(name, system).strip() or system or "SQL"
+
+
+def _system_of(attributes: Mapping[str, Any]) -> str:
+    return str(attributes.get("db.system.name") or attributes.get("db.system") or "")
+
+
+def _mask_operation(policy: Policy, _key: str, value: Any, attributes: Mapping[str, Any]) -> str:
+    return policy.text(span_name_without_literals(str(value), {"db.query.text": "", **attributes}))
 
 
 def _mask_stacktrace(policy: Policy, _key: str, value: Any, _attributes: Mapping[str, Any]) -> str:
@@ -151,6 +171,7 @@ def _mask_stacktrace(policy: Policy, _key: str, value: Any, _attributes: Mapping
 _MASKS: dict[str, Mask] = {
     **dict.fromkeys(_QUERIES, _mask_query),
     **dict.fromkeys(_URLS, _mask_url),
+    **dict.fromkeys(_OPERATIONS, _mask_operation),
     "exception.stacktrace": _mask_stacktrace,
 }
 

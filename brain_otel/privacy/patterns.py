@@ -11,6 +11,7 @@ import binascii
 import re
 from collections.abc import Callable
 
+from brain_otel.privacy.api_keys import mask_api_keys
 from brain_otel.privacy.settings import FILTERED, Rules
 from brain_otel.runtime.lazy_regex import expression
 
@@ -46,28 +47,6 @@ _BRANDS = (
 
 SMALLEST_CARD = 10**12
 """The smallest number with the digits of a card's."""
-
-_API_KEY = expression(
-    r"""(?<![A-Za-z0-9]) (?:
-      (?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}\b                          # Amazon
-    | AIza[\w-]{30,}  | ya29\.[\w.-]{10,} | GOCSPX-[\w-]{10,}        # Google
-    | gh[pousr]_[A-Za-z0-9]{20,} | github_pat_\w{20,}
-    | gl(?:pat|dt|rt|ptt|cbt|soat)-[\w.-]{16,}                       # GitLab
-    | xox[a-z]-[\w-]{8,} | xapp-[\w-]{10,}                           # Slack
-    | (?:sk|rk)_(?:live|test)_\w{10,} | whsec_[\w+/=]{10,}           # Stripe
-    | sk-(?:[a-z0-9]{2,12}-){0,3}[A-Za-z0-9_]{16,}[\w-]*             # OpenAI, Anthropic and their like
-    | SG\.[\w-]{16,}\.[\w-]{16,} | SK[0-9a-f]{32}\b                  # SendGrid, Twilio
-    | npm_[A-Za-z0-9]{30,} | pypi-[\w-]{16,} | hf_[A-Za-z0-9]{20,}
-    | do[opr]_v1_[0-9a-f]{32,} | dapi[0-9a-f]{32} | dop_v1_\w{32,}   # DigitalOcean, Databricks
-    | shp(?:at|ca|pa|ss)_[0-9a-fA-F]{24,} | sq0(?:atp|csp)-[\w-]{20,}
-    | key-[0-9a-f]{32}\b | \d{8,10}:AA[\w-]{32,}                     # Mailgun, Telegram
-    | lin_api_\w{20,} | PMAK-[\w-]{20,} | NRAK-[A-Z0-9]{20,} | gl(?:sa|c)_[\w+/=-]{20,}
-    | sntry[su]_[\w+/=-]{20,} | hv[sb]\.[\w-]{20,} | dp\.[a-z]{2,5}\.[A-Za-z0-9]{20,}
-    | gsk_[A-Za-z0-9]{20,} | xai-[A-Za-z0-9]{20,} | r8_[A-Za-z0-9]{20,} | AGE-SECRET-KEY-1[A-Z0-9]{20,}
-    | T[A-Z0-9]{8,10}/B[A-Z0-9]{8,10}/[A-Za-z0-9]{20,}               # the end of a Slack webhook's address
-    )""",
-    re.VERBOSE,
-)
 
 MIN_LENGTH = 6
 """Characters of the shortest text that may look like a secret."""
@@ -148,15 +127,11 @@ def _mask_url_credentials(text: str) -> str:
     return _URL_CREDENTIALS.sub(f"{FILTERED}@", text) if "://" in text and "@" in text else text
 
 
-def _mask_api_keys(text: str) -> str:
-    return _API_KEY.sub(FILTERED, text)
-
-
 _MASKS: dict[str, Callable[[str], str]] = {
     "private_keys": _mask_private_keys,
     "url_credentials": _mask_url_credentials,
     "authorization": _mask_authorization,
     "jwt": _mask_jwt,
-    "api_keys": _mask_api_keys,
+    "api_keys": mask_api_keys,
     "cards": _mask_cards,
 }

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_plus
 
 from brain_otel.privacy.assignments import create_assignment_mask
+from brain_otel.privacy.errors import database_error_without_values, validation_error_without_input
 from brain_otel.privacy.names import are_pairs, create_name_check, plain_name
 from brain_otel.privacy.patterns import MIN_LENGTH, SMALLEST_CARD, create_pattern_mask, is_card
 from brain_otel.privacy.settings import FILTERED, PrivacySettings
-from brain_otel.privacy.statements import database_error_without_values, validation_error_without_input
 from brain_otel.runtime.lazy_regex import expression
 from brain_otel.runtime.safe_repr import Shown
 from brain_otel.runtime.text import MAX_TEXT
@@ -160,7 +160,7 @@ class Policy:
     def _mask_text(self, text: str) -> str:
         if self.settings.rules.sql_literals:
             text = database_error_without_values(text)
-        if not self.send_default_pii and "input_value=" in text:
+        if not self.send_default_pii and ("input_value=" in text or "\nOn instance" in text):
             text = validation_error_without_input(text)
         text = self._mask_plain(text)
         if "%" in text:

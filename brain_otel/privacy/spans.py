@@ -9,7 +9,7 @@ from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, Status
 
-from brain_otel.privacy.attributes import masked_attributes, url_without_route_secrets
+from brain_otel.privacy.attributes import masked_attributes, span_name_without_literals, url_without_route_secrets
 from brain_otel.privacy.policy import Policy, policy
 from brain_otel.privacy.resource import masked_resource
 from brain_otel.runtime.guard import caught
@@ -41,7 +41,7 @@ class MaskedSpan(ReadableSpan):
     def __init__(self, span: ReadableSpan, by: Policy | None = None) -> None:
         self.__span = span
         self.__policy = by or policy()
-        self.__name = self.__text(self.__without_route_secrets(span.name))
+        self.__name = self.__text(self.__without_literals(self.__without_route_secrets(span.name)))
         status = span.status
         description = status.description
         self.__status = status if description is None else Status(status.status_code, self.__text(description))
@@ -153,6 +153,12 @@ class MaskedSpan(ReadableSpan):
         if not isinstance(route, str) or "{" not in route:
             return name
         return url_without_route_secrets(self.__policy, route, name)
+
+    def __without_literals(self, name: str) -> str:
+        """The name without literals and comments of SQL, of which contrib takes the first word."""
+        if "'" not in name and '"' not in name and not name.startswith(("--", "/*", "#", "$")):
+            return name
+        return span_name_without_literals(name, self.__span.attributes or {})
 
     def __masked_event(self, event: Event) -> Event:
         original = event.attributes or {}

@@ -14,7 +14,8 @@ from brain_otel.privacy import FILTERED, Policy, PrivacySettings, configure_priv
 from brain_otel.privacy.attributes import masked_attributes
 from brain_otel.privacy.settings import Rules
 from brain_otel.privacy.spans import MaskedSpan
-from brain_otel.privacy.statements import redis_without_values, sql_without_literals
+from brain_otel.privacy.sql import sql_without_literals
+from brain_otel.privacy.statements import redis_without_values
 from brain_otel.sentry.before_send import masked_event
 from brain_otel.sentry.request import request_interface
 from brain_otel.traces.local_trace import Request

@@ -21,6 +21,7 @@ from opentelemetry.trace import SpanKind
 
 from brain_otel.instrumentation.fast_span import start_fast_span
 from brain_otel.instrumentation.span_scope import is_enabled, is_excluded_call
+from brain_otel.privacy.sql import sql_operation
 from brain_otel.runtime.guard import caught
 from brain_otel.runtime.patch import Patch, Patches
 
@@ -154,4 +155,4 @@ class _Statements:
 
 
 def _name(tracer: Any, database: str | None, statement: str) -> str:
-    return str(tracer._operation_name(database, statement))
+    return str(tracer._operation_name(database, sql_operation(statement)))

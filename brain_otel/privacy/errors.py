@@ -1,0 +1,210 @@
+"""Masks the values that databases, drivers and validators put into their errors.
+
+A value may hold anything: newlines, quotes and brackets. So it reaches to the last sign that could close it before
+the next section of the message, such as PostgreSQL's ``HINT:`` or SQLAlchemy's ``[SQL: ``, and to the end of the
+section if nothing closes it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from brain_otel.privacy.settings import FILTERED
+from brain_otel.privacy.sql import quoted_literals, sql_without_literals
+from brain_otel.runtime.lazy_regex import expression
+
+_SECTION = expression(
+    r"(?:\n|\\n)(?=(?:DETAIL|HINT|CONTEXT|QUERY|STATEMENT|WHERE):|LINE \d|\[SQL: |\(Background on this error at: http"
+    r"|Traceback|\s{0,4}File \""
+    r"|(?:\n|\\n)(?:The above|During handling|\[SQL: ))"
+)
+
+
+class _Value(NamedTuple):
+    """Where a kind of error shows a value."""
+
+    trigger: str
+    opening: re.Pattern[str]
+    """Ends where the value begins."""
+    closing: re.Pattern[str]
+    """Begins where the value ends."""
+
+
+_TAIL = r"(?=[\s\\'\")\].,;]|$)"
+_DOUBLE = expression(rf'"{_TAIL}')
+_BRACKET = expression(r"\)(?= already exists| is not present| is still referenced| is duplicated| conflicts with|\.)")
+_NEVER = expression(r"(?!)")
+_VALUES = (
+    _Value("Key (", expression(r"\bKey \([^=]{1,128}=\("), _BRACKET),
+    _Value("ailing row contains (", expression(r"ailing row contains (?:\([^=\n]{1,256}\) = )?\("), _BRACKET),
+    _Value("duplicate key value is (", expression(r"duplicate key value is \("), _BRACKET),
+    _Value("dup key: {", expression(r"dup key: \{"), expression(r"\}")),
+    _Value("LINE ", expression(r"(?:^|(?<=\n)|(?<=\\n))LINE \d+: "), expression(r"\n|\\n")),
+    _Value("JSON data, line", expression(r"JSON data, line \d+: "), _NEVER),
+    _Value("portal", expression(r'portal (?:"[^"]{0,64}+" )?(?:with )?parameters?:? (?=\$)'), _NEVER),
+    _Value(
+        ': "',
+        expression(
+            r"(?:invalid input syntax for [\w ]{1,60}|invalid input value for enum [\w.\"]{1,128}|out of range"
+            r"|malformed (?:array|record|range) literal|unrecognized token|invalid regular expression"
+            r"|COPY \w{1,64}, line \d+(?:, column \w{1,64})?|Invalid JSON text): \""
+        ),
+        _DOUBLE,
+    ),
+    _Value('value "', expression(r'\bvalue "'), expression(r'"(?= is out of range)')),
+    _Value('Token "', expression(r'\bToken "'), expression(r'"(?= is invalid)')),
+    _Value('near "', expression(r'\bat or near "'), _DOUBLE),
+    _Value('near "', expression(r'(?<!or )\bnear "'), expression(r'"(?=: syntax error)')),
+    _Value("near '", expression(r"to use near '"), expression(r"'(?= at line \d)")),
+    _Value("Duplicate entry '", expression(r"Duplicate entry '"), expression(r"'(?= for key)")),
+    _Value("query argument $", expression(r"for query argument \$\d+: "), expression(r" \((?=an? |expected|'|\w+ )")),
+    _Value(
+        " value: '",
+        expression(r"[Ii]ncorrect [\w ]{1,40}value: '"),
+        expression(rf"'(?= for (?:column|function))|'{_TAIL}"),
+    ),
+    _Value("string '", expression(r"[Cc]annot parse (?:\w+ )?string '"), expression(r"'(?= as \w)")),
+    _Value("string: '", expression(r"Invalid \w{1,20} character string: '"), expression(rf"'{_TAIL}")),
+    _Value("range in '", expression(r"value is out of range in '"), expression(rf"'{_TAIL}")),
+    _Value(" value '", expression(r"converting (?:the|date and/or) [\w ]{1,40}value '"), expression(r"'(?= to )")),
+)
+_KEYWORD = expression(
+    r"(?:SELECT|FROM|WHERE|INSERT|INTO|UPDATE|DELETE|SET|VALUES|AND|OR|JOIN|ON|GROUP|BY|ORDER|HAVING|LIMIT|AS|END)$"
+)
+
+_SQL_BEGINS = "[SQL: "
+_SQL_END = expression(r"\](?=\n\[parameters: |\n\(Background on|\s*$)")
+_LAST_END = expression(r".*\](?=\n\(Background on this error at: )", re.DOTALL)
+_PARAMETERS = expression(r"\]\s{0,4}\[parameters: ")
+_DRIVERS = expression(
+    r"\b(?:(?P<postgresql>psycopg2?|asyncpg|pg8000)|(?P<sqlite>a?i?o?sqlite3?)|(?P<mysql>pymysql|MySQLdb|a(?:io|sync)my(?:sql)?"
+    r"|mysql))\b"
+)
+_QUOTED = expression(r"'(?:[^'\\]++|\\.)*+(?:'|\Z)|\"(?:[^\"\\]++|\\.)*+(?:\"|\Z)|[\[\](){}]", re.DOTALL)
+_ECHO = expression(r"(\[(?:generated in|cached since|no key|raw sql)[^\]\n]{0,80}\] )[^\n]*")
+_STATEMENT = expression(
+    r"\b(?:(?:INSERT|insert) (?:INTO|into)|(?:DELETE|delete) (?:FROM|from)|"
+    r"(?:UPDATE|update) [\w.\"`]{1,128} (?:SET|set)|(?:SELECT|select)(?=[\s']))"
+)
+_VALUE_CONTEXT = expression(
+    r"(?:[=<>(,]|\b(?:LIKE|ILIKE|IN|BETWEEN|AND|THEN|ELSE|like|ilike|in|between|then|else))\s*[a-zA-Z_0-9&]{0,12}$"
+    r"|\b(?:SELECT|select)$"
+)
+
+_INPUT = "input_value="
+_EMPTY_INPUT = expression(r"(?:\{\}|\[\]|\(\)|''|\"\"|None|True|False)(?=, input_type=)")
+
+
+def database_error_without_values(text: str) -> str:
+    """A message without the values that databases and SQLAlchemy put into it; returns other messages unchanged."""
+    if _SQL_BEGINS in text:
+        text = _without_sql(text)
+    for value in _VALUES:
+        if value.trigger in text:
+            text = _without_value(text, value)
+    if "] (" in text or "] {" in text or "] [" in text:
+        text = _ECHO.sub(rf"\1{FILTERED}", text)
+    return _without_literals(text) if "'" in text else text
+
+
+def _without_value(text: str, value: _Value) -> str:
+    parts: list[str] = []
+    done = 0
+    while (opening := value.opening.search(text, done)) is not None:
+        start = opening.end()
+        section = _SECTION.search(text, start)
+        end = section.start() if section is not None else len(text)
+        for closing in value.closing.finditer(text, start, end):
+            end = closing.start()
+            if value.trigger == "LINE ":
+                break
+        shown = text[start:end]
+        parts += [text[done:start], shown if _KEYWORD.match(shown) else "?"]
+        done = end
+    return "".join([*parts, text[done:]])
+
+
+def _without_sql(text: str) -> str:
+    """Mask an error of SQLAlchemy's: ``... [SQL: ...]``, ``[parameters: ...]``, ``(Background on this error ...``."""
+    parts: list[str] = []
+    done = 0
+    while (start := text.find(_SQL_BEGINS, done)) >= 0:
+        begin = start + len(_SQL_BEGINS)
+        following = text.find(_SQL_BEGINS, begin)
+        error = text[begin : following if following >= 0 else len(text)]
+        system = _system_of(text[done:start])
+        end = _sql_end(error)
+        parts += [text[done:begin], sql_without_literals(error[:end], system)]
+        done = begin + end
+        if (parameters := _PARAMETERS.match(text, done)) is not None:
+            parts.append(f"{parameters[0]}{FILTERED}")
+            done = _bracket_end(text, parameters.end())
+    return "".join([*parts, text[done:]])
+
+
+def _system_of(text: str) -> str:
+    """The kind of the database by the name of the driver in an error; empty if it is unknown."""
+    systems = [match.lastgroup or "" for match in _DRIVERS.finditer(text[-2_000:])]
+    return systems[-1] if systems else ""
+
+
+def _sql_end(error: str) -> int:
+    """Where the statement at the beginning of ``error`` ends: at the first bracket that is in no literal."""
+    hidden = quoted_literals(error, 0)
+    place = 0
+    for end in _SQL_END.finditer(error):
+        while place < len(hidden) and hidden[place][1] <= end.start():
+            place += 1
+        if place == len(hidden) or hidden[place][0] > end.start():
+            return end.start()
+    last = _LAST_END.match(error)
+    return last.end() - 1 if last is not None else len(error.rstrip("]"))
+
+
+def _bracket_end(text: str, start: int) -> int:
+    """Where the bracket closes that opened before ``start``, by the rules of ``repr``; else the end of the text."""
+    depth = 1
+    for match in _QUOTED.finditer(text, start):
+        if match[0][0] in "[({":
+            depth += 1
+        elif match[0][0] in "])}":
+            depth -= 1
+            if depth == 0:
+                return match.start()
+    return len(text)
+
+
+def _without_literals(text: str) -> str:
+    """Mask quoted literals of a statement within another text, where they stand as values."""
+    statement = _STATEMENT.search(text)
+    if statement is None:
+        return text
+    parts: list[str] = []
+    done = 0
+    for start, end in quoted_literals(text, statement.start()):
+        if _VALUE_CONTEXT.search(text[max(done, start - 24) : start] or "("):
+            parts += [text[done:start], "?"]
+            done = end
+    return "".join([*parts, text[done:]])
+
+
+def validation_error_without_input(text: str) -> str:
+    """A message of pydantic's or jsonschema's without the rejected values, which mostly come from a request."""
+    if _INPUT in text:
+        text = _without_input(text)
+    if "\nOn instance" in text and "\n\nFailed validating" in text:
+        _, failed, rest = text.partition("\n\nFailed validating")
+        where, colon, _ = rest.partition(":\n\nOn instance") if ":\n\nOn instance" in rest else rest.rpartition(":\n")
+        text = f"{FILTERED}{failed}{where}{colon}{FILTERED}"
+    return text
+
+
+def _without_input(text: str) -> str:
+    first, *others = text.split(_INPUT)
+    parts = [first]
+    for other in others:
+        end = other.find(", input_type=")
+        shown = other if _EMPTY_INPUT.match(other) else f"{FILTERED}{other[end:] if end >= 0 else ''}"
+        parts.append(f"{_INPUT}{shown}")
+    return "".join(parts)

@@ -1,0 +1,185 @@
+"""Tests of errors that databases, drivers and validators write, with values that try to escape."""
+
+import sqlite3
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import create_engine, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from brain_otel.privacy import Policy
+from brain_otel.privacy.errors import database_error_without_values
+from tests.support.services import Postgres
+
+POLICY = Policy()
+VALUES = (
+    "zqsecret",
+    "zqsecret\nzqsecret",
+    "a) already exists.\nzqsecret",
+    'it\'s "zqsecret" ok',
+    "]\n(Background on zqsecret",
+    "a, zqsecret), (b",
+)
+FAILING = (
+    "INSERT INTO zq_people (id, email) VALUES (1, %(value)s)",
+    "INSERT INTO zq_people (id, email, town) VALUES (2, %(value)s, NULL)",
+    "INSERT INTO zq_people (id, email) VALUES (3, %(value)s), (4, %(value)s)",
+    "INSERT INTO zq_orders VALUES (%(value)s)",
+    "SELECT CAST(%(value)s AS integer)",
+    "SELECT CAST(%(value)s AS date)",
+    "SELECT CAST(%(value)s AS jsonb)",
+    "SELECT CAST(%(value)s AS integer[])",
+    "SELECT CAST(%(value)s AS zq_colour)",
+    "SELECT CAST(%(value)s AS point)",
+    "INSERT INTO zq_short VALUES (%(value)s)",
+    "SELECT 1 WHERE a = 'zqsecret'",
+    "SELECT 'it'zqsecret'",
+    "SELECT 'a' LIKE'zqsecret' zqsecret 'zqsecret'",
+    "SELECT * FROM zq_people WHERE id = 'zqsecret'",
+)
+
+
+@pytest.fixture(scope="module")
+def connection(postgres: Postgres) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(postgres.url, autocommit=True) as connection:
+        connection.execute(
+            "DROP TABLE IF EXISTS zq_orders, zq_people, zq_short; DROP TYPE IF EXISTS zq_colour;"
+            "CREATE TABLE zq_people (id int PRIMARY KEY, email text UNIQUE CHECK (id <> 1),"
+            " town text NOT NULL DEFAULT 'a');"
+            "CREATE TABLE zq_orders (buyer text REFERENCES zq_people (email));"
+            "CREATE TABLE zq_short (a varchar(3)); CREATE TYPE zq_colour AS ENUM ('red')"
+        )
+        yield connection
+
+
+@pytest.mark.parametrize("value", VALUES)
+@pytest.mark.parametrize("statement", FAILING)
+def test_no_error_of_postgresql_shows_a_value(connection: psycopg.Connection, statement: str, value: str) -> None:
+    with pytest.raises(psycopg.Error) as caught:
+        connection.execute(statement, {"value": value})
+    message = str(caught.value)
+    shown = POLICY.text(message)
+    assert "zqsecret" not in shown
+    assert "zqsecret" not in POLICY.text(repr(caught.value))
+    assert shown.startswith(message.partition(":")[0].partition('"')[0][:18])
+
+
+@pytest.mark.parametrize("value", VALUES)
+def test_no_error_of_sqlite_shows_a_value(value: str) -> None:
+    engine = create_engine("sqlite://")
+    quoted = value.replace("'", "''")
+    for statement in (
+        "SELECT * FROM missing WHERE a = :value",
+        f"SELECT * FROM missing WHERE a = '{quoted}' OR b LIKE'{quoted}'".replace(":", "\\:"),
+        'SELECT 1 "zqsecret" "zqsecret"',
+        "SELECT 'zqsecret",
+    ):
+        with engine.connect() as connection, pytest.raises(SQLAlchemyError) as caught:
+            connection.execute(text(statement), {"value": value} if ":value" in statement else {})
+        shown = POLICY.text(str(caught.value))
+        assert "zqsecret" not in shown
+        assert "(Background on this error at: https://sqlalche.me/" in shown
+
+
+def test_sqlite_quotes_what_it_does_not_understand() -> None:
+    for statement in ("zqsecret", "SELECT 1 'zqsecret' 'zqsecret'", "SELECT 'zqsecret"):
+        with pytest.raises(sqlite3.OperationalError) as caught:
+            sqlite3.connect(":memory:").execute(statement)
+        assert "zqsecret" in str(caught.value)
+        assert "zqsecret" not in POLICY.text(str(caught.value))
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        ("Duplicate entry 'a' for key 'b' for key 't.a'", "Duplicate entry '?' for key 't.a'"),
+        ("right syntax to use near 'a' at line 1 b'' at line 1", "right syntax to use near '?' at line 1"),
+        ("(1366, \"Incorrect integer value: 'a\nb' for column 'age' at row 1\")", None),
+        ("(1292, \"Truncated incorrect DOUBLE value: 'ab'\")", None),
+        ("(1690, \"BIGINT UNSIGNED value is out of range in '(5 - ab)'\")", None),
+        ("(3140, 'Invalid JSON text: \"ab\" at position 1 in value for column')", None),
+        ("Unknown column 'town' in 'field list'", "Unknown column 'town' in 'field list'"),
+        ("Access denied for user 'shop'@'10.0.0.3' (using password: YES)",) * 2,
+    ],
+)
+def test_messages_of_mysql(message: str, shown: str | None) -> None:
+    """As MySQL 8.4's ``messages_to_clients.txt`` words them."""
+    found = database_error_without_values(message)
+    if shown is None:
+        assert "b" not in found.replace("Double", "").replace("BIGINT", "").partition("value")[2].partition("for")[0]
+    else:
+        assert found == shown
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[generated in 0.00012s] ('zqsecret', 1)",
+        "[cached since 2.1s ago] {'name': 'zqsecret'}",
+        "2026-11-28 INFO sqlalchemy.engine.Engine [raw sql] ('zqsecret',)",
+    ],
+)
+def test_the_parameters_that_an_engine_echoes_are_masked(line: str) -> None:
+    assert database_error_without_values(line) == f"{line.partition('] ')[0]}] [Filtered]"
+
+
+@pytest.mark.parametrize(
+    "driver", ["psycopg.errors.X", "sqlalchemy.dialects.postgresql.asyncpg.Error", "sqlite3.X", "aiosqlite.X", "a.B"]
+)
+@pytest.mark.parametrize(
+    "driver_of_mysql", ["pymysql.err.X", "MySQLdb.X", "aiomysql.X", "asyncmy.errors.X", "mysql.X"]
+)
+def test_the_driver_names_the_grammar(driver: str, driver_of_mysql: str) -> None:
+    """Double quotes enclose literals in MySQL and names elsewhere."""
+    error = '({}) refused\n[SQL: SELECT "Name" FROM t]\n(Background on this error at: https://sqlalche.me/e/20/f405)'
+    assert '[SQL: SELECT "Name" FROM t]' in database_error_without_values(error.format(driver))
+    assert "[SQL: SELECT ? FROM t]" in database_error_without_values(error.format(driver_of_mysql))
+
+
+@given(
+    st.recursive(st.text(max_size=20), lambda inner: st.lists(inner) | st.dictionaries(st.text(max_size=3), inner))
+)
+def test_parameters_are_masked_up_to_their_own_bracket(parameters: object) -> None:
+    error = (
+        "(a.B) refused\n[SQL: SELECT 1]\n[parameters: {!r}]\n(Background on this error at: https://sqlalche.me/e/1)"
+    )
+    shown = database_error_without_values(error.format((parameters, "x")))
+    assert shown == (
+        "(a.B) refused\n[SQL: SELECT ?]\n[parameters: [Filtered]]\n(Background on this error at: https://sqlalche.me/e/1)"
+    )
+
+
+@given(before=st.text(max_size=30), value=st.text(max_size=30), after=st.text("abc d)(\n\"'.", max_size=30))
+def test_a_row_is_masked_whatever_stands_around_it(before: str, value: str, after: str) -> None:
+    message = f"{before}\nDETAIL:  Failing row contains (1, {value}zqsecret, null).{after}"
+    assert "zqsecret" not in database_error_without_values(message)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "select an item from the list 'shoes'",
+        "pick near 'the door'",
+        'relation "people" does not exist',
+        "the key (a)=(b)",
+        "update: version '2' is out",
+        "SELECT id FROM t /*traceparent='00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01'*/",
+        "1 validation error for Order\ncount\n  Field required [type=missing, input_value={}, input_type=dict]",
+    ],
+)
+def test_other_messages_stay(message: str) -> None:
+    assert POLICY.text(message) == message
+
+
+def test_the_rejected_value_of_jsonschema_is_masked() -> None:
+    message = (
+        "'zqsecret' is not of type 'integer'\n\nFailed validating 'type' in schema['properties']['age']:\n"
+        "    {'type': 'integer'}\n\nOn instance['age']:\n    'zqsecret'"
+    )
+    shown = POLICY.text(message)
+    assert "zqsecret" not in shown
+    assert "Failed validating 'type' in schema['properties']['age']" in shown
+    assert Policy(send_default_pii=True).text(message) == message
