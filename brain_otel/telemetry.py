@@ -218,7 +218,10 @@ def shutdown(timeout: float = 2.0) -> bool:
         instrumentation.uninstrument()
         complete = flush(timeout)
         configure_listeners(())
-        _shut_down(_state.destinations, max(0.0, deadline - time.monotonic()))
+        # The meter provider shuts down the destinations of metrics, after its readers have read for the last time.
+        own = [each for each in _state.destinations if each.metric_exporter is None]
+        calls = [(f"shutting {each.name} down", each.shutdown) for each in own]
+        side_by_side(calls, max(0.0, deadline - time.monotonic()), grace=0.05)
         _state.destinations = ()
         forget_exit()
         ended_traces.forget_latest()
@@ -252,12 +255,6 @@ def _end_at_exit() -> None:
 
 def _end(end: Callable[[], None], timeout: float) -> None:  # noqa: ARG001 - ending takes no time
     end()
-
-
-def _shut_down(destinations: tuple[IsolatedDestination, ...], timeout: float) -> None:
-    # The meter provider shuts down the destinations of metrics, after its readers have read for the last time.
-    own = [each for each in destinations if each.metric_exporter is None]
-    side_by_side([(f"shutting {each.name} down", each.shutdown) for each in own], timeout, grace=0.05)
 
 
 def _log_ready(settings: Settings) -> None:

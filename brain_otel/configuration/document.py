@@ -266,7 +266,9 @@ class _Filler:
             raise ConfigurationError(
                 f"{self._source}: {path} is {value!r}; allowed: ${{NAME}} or ${{NAME:-default}}, $$ for a dollar sign"
             )
-        node.value = _VARIABLE.sub(lambda match: _value_of(match, self._environ), template)
+        node.value = _VARIABLE.sub(
+            lambda found: (self._environ.get(found[1]) or found[2] or "") if found[1] else "$", template
+        )
         if names := [match[1] for match in _VARIABLE.finditer(template) if match[1]]:
             self.variables[id(node)] = tuple(names)
         if not node.style and _STANDALONE.fullmatch(template):
@@ -284,9 +286,3 @@ def _child(node: yaml.Node | None, part: str | int) -> yaml.Node | None:
                 found: yaml.Node = value
                 return found
     return None
-
-
-def _value_of(match: re.Match[str], environ: Mapping[str, str]) -> str:
-    if match[1] is None:
-        return "$"
-    return environ.get(match[1]) or match[2] or ""

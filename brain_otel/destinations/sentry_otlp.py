@@ -18,8 +18,8 @@ from brain_otel.configuration.options import Options
 from brain_otel.configuration.settings import Secret, Settings
 from brain_otel.destinations.batching import batch_options, create_batched
 from brain_otel.destinations.destination import Destination
-from brain_otel.destinations.otlp.destination import flushing_spool
-from brain_otel.destinations.otlp.session import Session, create_session
+from brain_otel.destinations.otlp.destination import flushing_spool, open_session
+from brain_otel.destinations.otlp.session import Session
 from brain_otel.destinations.probe import send_probe
 from brain_otel.destinations.sentry import describe_addresses
 from brain_otel.runtime.guard import guarded
@@ -67,7 +67,7 @@ def create_destination(options: Options, settings: Settings) -> Destination | No
         return None
     batched = None
     if sentry.dsn is not None:
-        session = _session(sentry.dsn, settings)
+        session = open_session(otlp_address(str(sentry.dsn))[1], settings.delivery, "traces")
         exporter = _exporter(sentry.dsn, session, timeout=None)
         batched = flushing_spool(session, create_batched("sentry_otlp", options.signal, exporter, batch))
     trail = ExportedTrail(batched.span_processor if batched is not None else None)
@@ -111,7 +111,7 @@ def probe(options: Options, settings: Settings, timeout: float) -> str | None:
     if sentry is None or sentry.dsn is None:
         return None
     deadline = time.monotonic() + timeout
-    session = create_session(otlp_address(str(sentry.dsn))[1])
+    session = Session(otlp_address(str(sentry.dsn))[1])
     delivered = send_probe(_exporter(sentry.dsn, session, timeout=timeout), options.signal, settings, timeout)
     return f"{delivered}, {probe_event(sentry, max(0.1, deadline - time.monotonic()))}"
 
@@ -119,15 +119,6 @@ def probe(options: Options, settings: Settings, timeout: float) -> str | None:
 def _is_call(span: ReadableSpan) -> bool:
     """Whether ``span`` may become a breadcrumb."""
     return span.kind is SpanKind.CLIENT or conventions.db_system(span.attributes or {}) is not None
-
-
-def _session(dsn: Secret, settings: Settings) -> Session:
-    headers = otlp_address(str(dsn))[1]
-    if settings.delivery.spool is None:
-        return create_session(headers)
-    from brain_otel.destinations.otlp.spooling_session import SpoolingSession
-
-    return SpoolingSession(headers, settings.delivery, "traces", compress=True)
 
 
 def _exporter(dsn: Secret, session: Session, timeout: float | None) -> OTLPSpanExporter:

@@ -50,7 +50,8 @@ class Mask:
     """Replaces in any text the secrets of the environment and the configuration file."""
 
     def __init__(self, environ: Mapping[str, str], data: Any = None) -> None:
-        values = [*((str(name), value) for name, value in environ.items()), *_strings(data)]
+        texts = ((".".join(map(str, key)), value) for key, value in leaves(data) if isinstance(value, str))
+        values = [*environ.items(), *texts]
         words = {word for name, value in values for word in _secrets(name, value)}
         self._secrets = sorted(filter(_is_searchable, words), key=len, reverse=True)
 
@@ -59,11 +60,6 @@ class Mask:
         for secret in self._secrets:
             text = text.replace(secret, MASK)
         return masked_text(text)
-
-
-def _strings(data: Any) -> Iterator[tuple[str, str]]:
-    """Every string of the file with its dotted path."""
-    return ((".".join(map(str, key)), value) for key, value in leaves(data) if isinstance(value, str))
 
 
 def _secrets(name: str, value: str) -> Iterator[str]:

@@ -67,14 +67,13 @@ class SpanRouter(SpanProcessor):
 
     def __init__(self, destinations: Sequence[tuple[str, SpanProcessor]], tail: TailSettings | None = None) -> None:
         self._destinations = tuple(destinations)
-        self.tail = self._create_tail(tail) if tail is not None else None
+        self.tail: Tail | None = None
+        if tail is not None:
+            from brain_otel.sampling.tail import Tail
+
+            self.tail = Tail(tail, self._release)
         self._processors = tuple(processor for _, processor in destinations)
         self._with_on_ending = tuple(each for each in destinations if _has_on_ending(each[1]))
-
-    def _create_tail(self, settings: TailSettings) -> Tail:
-        from brain_otel.sampling.tail import Tail
-
-        return Tail(settings, self._release)
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Complete the span and pass it on, or have the tail buffer it."""

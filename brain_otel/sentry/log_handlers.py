@@ -56,11 +56,6 @@ _OURS: dict[type, Any] = {
 }
 
 
-def _is_not_ignored(record: LogRecord) -> bool:
-    """Whether the error rules do not ignore the logger of ``record``."""
-    return not error_rules().ignores_logger(record.name)
-
-
 class LogIntegration(LoggingIntegration):
     """sentry-sdk's integration of logging with our handlers, whatever the names it keeps its own by.
 
@@ -73,5 +68,5 @@ class LogIntegration(LoggingIntegration):
             ours = _OURS.get(type(handler))
             if ours is not None:
                 made = ours(level=handler.level)
-                made.addFilter(_is_not_ignored)
+                made.addFilter(lambda each: not error_rules().ignores_logger(each.name))
                 setattr(self, name, made)

@@ -9,8 +9,8 @@ attributes.
 from functools import lru_cache
 from typing import Any
 
-from opentelemetry.sdk.trace import Event, ReadableSpan
-from opentelemetry.trace import Link, SpanKind, StatusCode
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.trace import SpanKind, StatusCode
 from sentry_sdk.consts import SPANSTATUS
 from sentry_sdk.tracing import get_span_status_from_http_code
 
@@ -92,7 +92,12 @@ def data(span: ReadableSpan) -> dict[str, Any]:
         result["otel.kind"] = span.kind.name
     if span.status.description:
         result["otel.status_description"] = span.status.description
-    if events := [_event(event) for event in span.events if event.name != BREADCRUMB_EVENT]:
+    events: Any = [
+        {"name": each.name, "timestamp": each.timestamp / 1e9, "attributes": _plain_values(each.attributes)}
+        for each in span.events
+        if each.name != BREADCRUMB_EVENT
+    ]
+    if events:
         result["otel.events"] = events
     if span.dropped_attributes:
         result["otel.dropped_attributes_count"] = span.dropped_attributes
@@ -112,7 +117,15 @@ def _names_beside(keys: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[tuple[s
 
 def links(span: ReadableSpan) -> list[dict[str, Any]]:
     """The span's links in Sentry's protocol."""
-    return [_link(link) for link in span.links]
+    return [
+        {
+            "trace_id": f"{each.context.trace_id:032x}",
+            "span_id": f"{each.context.span_id:016x}",
+            "sampled": each.context.trace_flags.sampled,
+            **({"attributes": _plain_values(each.attributes)} if each.attributes else {}),
+        }
+        for each in span.links
+    ]
 
 
 def origin(span: ReadableSpan) -> str:
@@ -140,20 +153,8 @@ def _library(scope: str) -> str | None:
     return library.split(".")[0]
 
 
-def _event(event: Event) -> dict[str, Any]:
-    attributes = {key: _plain(value) for key, value in (event.attributes or {}).items()}
-    return {"name": event.name, "timestamp": event.timestamp / 1e9, "attributes": attributes}
-
-
-def _link(link: Link) -> dict[str, Any]:
-    result: dict[str, Any] = {
-        "trace_id": f"{link.context.trace_id:032x}",
-        "span_id": f"{link.context.span_id:016x}",
-        "sampled": link.context.trace_flags.sampled,
-    }
-    if link.attributes:
-        result["attributes"] = {key: _plain(value) for key, value in link.attributes.items()}
-    return result
+def _plain_values(attributes: Any) -> dict[str, Any]:
+    return {key: _plain(value) for key, value in (attributes or {}).items()}
 
 
 def _plain(value: Any) -> Any:

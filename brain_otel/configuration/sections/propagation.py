@@ -1,11 +1,10 @@
 """``distribution.brain_otel.propagation``: whose trace headers are continued, and which hosts get ours."""
 
-from collections.abc import Callable
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated, Any, NamedTuple
 
 from brain_otel.configuration.sections.sentry import Secret
-from brain_otel.configuration.values import BadValueError, list_of, read_fields, read_item, text
+from brain_otel.configuration.values import BadValueError, Reader, list_of, read_fields, read_item, text
 from brain_otel.runtime.lazy_regex import expression
 
 _HEADER_NAME = expression(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
@@ -66,18 +65,22 @@ def _caller(given: Any) -> Caller:
         raise BadValueError(given, "a network such as 10.0.0.0/8 or fd00::/8, or header: {name, value}") from None
 
 
-def _read(given: Any, each: "Callable[[Any], Any]", allowed: str) -> tuple[Any, ...] | None:
-    """None for ``all`` or an unset variable, nothing for ``none``; a variable gives a list as text with commas."""
-    if given in ("all", ""):
-        return None
-    if given == "none":
-        return ()
-    found: tuple[Any, ...] = list_of(each, allowed)(given.split(",") if isinstance(given, str) else given)
-    return found
+def _some(read_one: Reader, allowed: str) -> Reader:
+    """Read a list of what ``read_one`` reads: None for ``all`` or an unset variable, nothing for ``none``.
 
+    A variable gives the list as text with commas.
+    """
+    read_list = list_of(read_one, allowed)
 
-def _callers(given: Any) -> tuple[Caller, ...] | None:
-    return _read(given, _caller, _CALLERS_ALLOWED)
+    def read(given: Any) -> tuple[Any, ...] | None:
+        if given in ("all", ""):
+            return None
+        if given == "none":
+            return ()
+        found: tuple[Any, ...] = read_list(given.split(",") if isinstance(given, str) else given)
+        return found
+
+    return read
 
 
 def _target(given: Any) -> Target:
@@ -88,16 +91,12 @@ def _target(given: Any) -> Target:
     return Target(scheme=found["scheme"] or "*", host=found["address"] or found["host"], port=port)
 
 
-def _targets(given: Any) -> tuple[Target, ...] | None:
-    return _read(given, _target, _TARGETS_ALLOWED)
-
-
 class PropagationSettings(NamedTuple):
     """Whose trace headers are continued, and which hosts get ours."""
 
-    trust_incoming: Annotated[tuple[Caller, ...] | None, _callers] = None
+    trust_incoming: Annotated[tuple[Caller, ...] | None, _some(_caller, _CALLERS_ALLOWED)] = None
     """The callers whose traces are continued; None: all of them."""
-    targets: Annotated[tuple[Target, ...] | None, _targets] = None
+    targets: Annotated[tuple[Target, ...] | None, _some(_target, _TARGETS_ALLOWED)] = None
     """The hosts that get trace headers; None: all of them."""
 
     @property

@@ -17,8 +17,8 @@ from urllib.parse import urlsplit
 from opentelemetry.util.re import parse_env_headers
 
 from brain_otel.configuration.error import ConfigurationError
-from brain_otel.configuration.options import Options
-from brain_otel.configuration.settings import Settings
+from brain_otel.configuration.options import Options, Signal
+from brain_otel.configuration.settings import DeliverySettings, Settings
 from brain_otel.destinations.batching import batch_options, create_batched
 from brain_otel.destinations.destination import Destination, UnsupportedReleaseError
 from brain_otel.destinations.probe import RETRY_TIME, send_probe
@@ -65,7 +65,9 @@ def create_destination(options: Options, settings: Settings) -> Destination | No
     arguments, batch = _arguments(options), batch_options(options)
     if arguments is None:
         return None
-    session = _session(options, arguments, settings)
+    compress = arguments["compression"] != "none"
+    delivery = settings.delivery if _protocol(options) == HTTP else DeliverySettings()
+    session = open_session(arguments["headers"], delivery, options.signal, compress=compress)
     exporter = _create_exporter(options, arguments, session)
     return flushing_spool(session, create_batched("otlp", options.signal, exporter, batch))
 
@@ -83,9 +85,9 @@ def probe(options: Options, settings: Settings, timeout: float) -> str | None:
     arguments = _arguments(options)
     if arguments is None:
         return None
-    from brain_otel.destinations.otlp.session import create_session
+    from brain_otel.destinations.otlp.session import Session
 
-    session = create_session(arguments["headers"])
+    session = Session(arguments["headers"])
     exporter = _create_exporter(options, {**arguments, "timeout": timeout + RETRY_TIME}, session)
     return send_probe(exporter, options.signal, settings, timeout)
 
@@ -160,15 +162,17 @@ def _is_address(value: str, protocol: str, *, with_query: bool) -> bool:
         return False
 
 
-def _session(options: Options, arguments: Mapping[str, Any], settings: Settings) -> Session:
-    from brain_otel.destinations.otlp.session import create_session
+def open_session(
+    headers: Mapping[str, str] | None, delivery: DeliverySettings, signal: Signal, *, compress: bool = True
+) -> Session:
+    """The session of an HTTP exporter: it writes to the spool if ``delivery`` has one, else it sends."""
+    from brain_otel.destinations.otlp.session import Session
 
-    if settings.delivery.spool is None or _protocol(options) != HTTP:
-        return create_session(arguments["headers"])
+    if delivery.spool is None:
+        return Session(headers)
     from brain_otel.destinations.otlp.spooling_session import SpoolingSession
 
-    compress = arguments["compression"] != "none"
-    return SpoolingSession(arguments["headers"], settings.delivery, options.signal, compress=compress)
+    return SpoolingSession(headers, delivery, signal, compress=compress)
 
 
 def flushing_spool(session: Session, destination: Destination) -> Destination:

@@ -14,16 +14,10 @@ _STANDARD_HEADERS = frozenset(
 )
 
 
-def create_session(headers: Mapping[str, str] | None = None) -> Session:
-    """Create a session that sends ``headers`` and no others, except those that HTTP itself needs.
-
-    The exporter sets the certificate.
-    """
-    return Session(dict(headers or {}))
-
-
 class Session(requests.Session):
     """Sends only its own headers, shares no connection with a forked process, and trusts only its own certificate.
+
+    It has no headers but its own, except those that HTTP itself needs. The exporter sets the certificate.
 
     OpenTelemetry's exporters add the headers of ``OTEL_EXPORTER_OTLP_HEADERS`` to every request, so one vendor's key
     would go to the address of another. Two processes that write to one connection read each other's answers.
@@ -34,9 +28,9 @@ class Session(requests.Session):
     is_spooling = False
     """Whether requests go to the spool on disk."""
 
-    def __init__(self, own_headers: dict[str, str]) -> None:
+    def __init__(self, own_headers: Mapping[str, str] | None = None) -> None:
         super().__init__()
-        self._own_headers = own_headers
+        self._own_headers = dict(own_headers or {})
         self._pid = os.getpid()
 
     def send(self, request: Any, **kwargs: Any) -> Any:

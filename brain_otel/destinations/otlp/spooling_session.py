@@ -33,7 +33,7 @@ class SpoolingSession(Session):
     def __init__(
         self, own_headers: Mapping[str, str] | None, settings: DeliverySettings, signal: Signal, *, compress: bool
     ) -> None:
-        super().__init__(dict(own_headers or {}))
+        super().__init__(own_headers)
         if settings.spool is None:
             raise ValueError("there is no directory for the spool")
         self._settings = settings
