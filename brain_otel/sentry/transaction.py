@@ -15,6 +15,7 @@ from brain_otel.sentry.breadcrumbs import merged
 from brain_otel.sentry.spans import MICRO, SpanCache, SpanPayload, breadcrumbs_in, ids_of, microseconds
 from brain_otel.traces import conventions
 from brain_otel.traces.collector import CollectedTrace
+from brain_otel.traces.local_trace import LocalTrace
 
 
 class Transaction(NamedTuple):
@@ -46,7 +47,7 @@ def create_transaction(collected: CollectedTrace, cache: SpanCache) -> Transacti
         "start_timestamp": microseconds(root.start_time) / MICRO,
         "timestamp": microseconds(root.end_time) / MICRO,
         "contexts": {
-            "trace": _trace_context(root, is_failed=collected.trace.is_failed),
+            "trace": _trace_context(root, collected.trace),
             "otel": {"resource": dict(root.resource.attributes)},
         },
         "tags": policy().value(collected.trace.tags),
@@ -61,16 +62,18 @@ def create_transaction(collected: CollectedTrace, cache: SpanCache) -> Transacti
     return Transaction(event, spans)
 
 
-def _trace_context(root: ReadableSpan, *, is_failed: bool) -> dict[str, Any]:
-    """The trace context; a request whose background task has failed is no success, although its span ended as one."""
+def _trace_context(root: ReadableSpan, trace: LocalTrace) -> dict[str, Any]:
+    """The trace context; a request that failed or was left after its response had begun is no success."""
     trace_id, span_id, parent_span_id = ids_of(root)
     status = span_fields.status(root)
+    if status == "ok":
+        status = "internal_error" if trace.is_failed else "cancelled" if trace.is_cancelled else status
     context: dict[str, Any] = {
         "trace_id": trace_id,
         "span_id": span_id,
         "op": conventions.operation(root),
         "origin": span_fields.origin(root),
-        "status": "internal_error" if is_failed and status == "ok" else status,
+        "status": status,
         "data": span_fields.data(root),
     }
     if parent_span_id is not None:

@@ -79,6 +79,7 @@ class LocalTrace:
         "extras",
         "failures",
         "is_abandoned",
+        "is_cancelled",
         "is_failed",
         "kind",
         "parent",
@@ -120,6 +121,8 @@ class LocalTrace:
         """Data that destinations keep with this trace, by key."""
         self.is_abandoned = False
         """True once the trace was left in another context than it was entered in, where it may still be current."""
+        self.is_cancelled = False
+        """True once its client has gone, or its task was cancelled."""
         self.is_failed = False
         """True once an exception has left it unhandled, be it after the response."""
         self.closed = closed

@@ -27,10 +27,10 @@ from brain_otel.traces import local_trace
 
 _MECHANISM = "fastapi"
 
+_CLIENT_LEFT = (ClientDisconnect, WebSocketDisconnect)
 _EXPECTED = (
-    ClientDisconnect,
+    *_CLIENT_LEFT,
     RequestValidationError,
-    WebSocketDisconnect,
     WebSocketException,
     WebSocketRequestValidationError,
 )
@@ -56,6 +56,16 @@ def is_expected(error: BaseException) -> bool:
         else isinstance(each, _EXPECTED)
         for each in leaves(error)
     )
+
+
+def has_client_left(error: BaseException) -> bool:
+    """Whether ``error`` only says that the client has gone, and no rule of the configuration makes it an event."""
+    return not error_rules().should_report(error) and all(isinstance(each, _CLIENT_LEFT) for each in leaves(error))
+
+
+def is_normal_close(error: BaseException) -> bool:
+    """Whether the client has closed a WebSocket as it should: https://www.rfc-editor.org/rfc/rfc6455#section-7.4.1."""
+    return isinstance(error, WebSocketDisconnect) and error.code in (1000, 1001, 1005)
 
 
 def observed_handlers(handlers: Mapping[Any, Any]) -> dict[Any, Any]:

@@ -162,7 +162,7 @@ class FastAPIInstrumentation:
             handlers, middleware = app.exception_handlers, app.user_middleware
             with guarded("observing exception handlers and middleware"):
                 app.exception_handlers = observed_handlers(handlers)
-                app.user_middleware = observed_middleware(middleware)
+                app.user_middleware = observed_middleware(middleware, ends_with_body=not self._native)
             try:
                 stack: ASGIApp = patch.original(app)
             finally:
@@ -187,6 +187,7 @@ async def _serve(request: RequestInProgress, call: Callable[[], Awaitable[None]]
                 error = raised
                 with guarded("looking for the original exception"):
                     error = original_exception(raised)
+                request.trace.is_cancelled |= isinstance(error, asyncio.CancelledError)
                 report_unhandled(error)
                 if error is raised:
                     raise

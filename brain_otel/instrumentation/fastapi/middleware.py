@@ -1,9 +1,9 @@
-"""Notices exceptions that a middleware of the application answers, which no exception handler sees.
+"""Notices exceptions between the middleware of an app, which no exception handler sees.
 
-``try: await call_next(request)`` with ``except Exception: return JSONResponse(..., 500)`` is a failure that nobody is
-told of. So each user middleware of an app gets an inner app that remembers what passes through it, and the response
-that follows decides: a 5xx means that the middleware has answered the exception. Apps without user middleware are
-left alone.
+A middleware may answer an exception: ``try: await call_next(request)`` with ``except Exception: return
+JSONResponse(..., 500)``. So each user middleware serves an app that remembers what leaves it, and the response that
+follows decides: a 5xx is a failure. An exception that leaves the outermost one may only say that the client has gone.
+That is no failure, so the request's span ends before contrib and Starlette's 500 make it one.
 """
 
 from __future__ import annotations
@@ -11,12 +11,14 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
+from opentelemetry.sdk.trace import Span
 from starlette.middleware import Middleware
 
 from brain_otel.events.report import record_error
-from brain_otel.instrumentation.fastapi.errors import report_answered
+from brain_otel.instrumentation.fastapi.errors import has_client_left, is_normal_close, report_answered
 from brain_otel.instrumentation.fastapi.request import SCOPE_KEY, RequestInProgress
 from brain_otel.runtime.guard import guarded
+from brain_otel.traces.conventions import raw_attributes
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterable
@@ -24,15 +26,20 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
-def observed_middleware(middleware: Iterable[Any]) -> list[Any]:
-    """Let each middleware serve an app that remembers the exceptions that leave it."""
+def observed_middleware(middleware: Iterable[Any], *, ends_with_body: bool) -> list[Any]:
+    """Let each middleware serve an app that remembers the exceptions that leave it.
+
+    Args:
+        middleware: The app's own.
+        ends_with_body: Whether the request's span ends with the last message of the response.
+    """
     observed = [
         Middleware(functools.partial(_create, each.cls), *each.args, **each.kwargs)
         if isinstance(each, Middleware)
         else each
         for each in middleware
     ]
-    return [Middleware(_Leaving), *observed] if observed else []
+    return [Middleware(_Leaving, ends_with_body), *observed]
 
 
 def _create(kind: Any, app: ASGIApp, *args: Any, **kwargs: Any) -> Any:
@@ -66,11 +73,38 @@ class _Passing:
 class _Leaving(_Passing):
     """The outermost: no middleware has answered the exception, so the 500 that follows is Starlette's."""
 
-    def _remember(self, scope: Scope, error: Exception) -> None:  # noqa: ARG002 - overrides
-        with guarded("forgetting an exception"):
+    def __init__(self, app: ASGIApp, ends_with_body: bool) -> None:
+        super().__init__(app)
+        self._ends_with_body = ends_with_body
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        __tracebackhide__ = True
+        await super().__call__(scope, receive, send)
+        if self._ends_with_body and scope["type"] == "http":
+            with guarded("looking at the end of a response"):
+                _note_unfinished(scope)
+
+    def _remember(self, scope: Scope, error: Exception) -> None:
+        with guarded("ending a request that its client has left"):
             request = scope.get(SCOPE_KEY)
-            if isinstance(request, RequestInProgress):
-                request.passing = None
+            if not isinstance(request, RequestInProgress):
+                return
+            request.passing = None
+            if has_client_left(error):
+                request.trace.is_cancelled = not is_normal_close(error)
+                if request.trace.root is not None and request.trace.root.is_recording():
+                    request.name_span(request.trace.root)
+                    request.trace.root.end()
+
+
+def _note_unfinished(scope: Scope) -> None:
+    """A response that has begun and was not finished is one that the client did not wait for."""
+    request = scope.get(SCOPE_KEY)
+    if not isinstance(request, RequestInProgress):
+        return
+    root = request.trace.root
+    if isinstance(root, Span) and root.is_recording():
+        request.trace.is_cancelled = "http.response.status_code" in raw_attributes(root)
 
 
 def observed_send(request: RequestInProgress, send: Send) -> Send:

@@ -218,6 +218,7 @@ def test_the_bridge_does_nothing_for_one() -> None:
         "brain_otel.runtime.quiet",
         "brain_otel.instrumentation.fastapi.instrumentor",
         "brain_otel.instrumentation.fastapi.health_checks",
+        "brain_otel.instrumentation.fastapi.middleware",
         "brain_otel.sampling.context",
     }
 

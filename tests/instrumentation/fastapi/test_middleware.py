@@ -2,14 +2,17 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import httpx
 import pytest
-from fastapi import BackgroundTasks, FastAPI, HTTPException, Request, Response
+from fastapi import BackgroundTasks, FastAPI, HTTPException, Request, Response, WebSocket
 from fastapi.responses import JSONResponse, StreamingResponse
 from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.websockets import WebSocketDisconnect
 
 from brain_otel.testing import Telemetry
 
@@ -108,7 +111,7 @@ def reported(telemetry: Telemetry) -> list[tuple[str, bool]]:
 
 
 def transaction_status(telemetry: Telemetry) -> str:
-    (found,) = [each for each in telemetry.transactions if each["contexts"]["trace"]["op"] == "http.server"]
+    (found,) = [each for each in telemetry.transactions if each["contexts"]["trace"]["op"].endswith(".server")]
     status: str = found["contexts"]["trace"]["status"]
     return status
 
@@ -221,3 +224,117 @@ def test_the_apps_own_middleware_stays_as_it_was(telemetry: Telemetry) -> None:
     assert [(str(each.cls), each.kwargs) for each in before] == [(str(Looking), {"word": "given"})]
     assert seen == ["given"]
     assert telemetry.events == []
+
+
+def websocket(app: FastAPI, code: int) -> None:
+    """Open `/socket`, say hello and leave with `code`."""
+    messages = iter(
+        [
+            {"type": "websocket.connect"},
+            {"type": "websocket.receive", "text": "hello"},
+            {"type": "websocket.disconnect", "code": code},
+        ]
+    )
+
+    async def receive() -> Any:
+        return next(messages)
+
+    async def send(message: Any) -> None:
+        assert message["type"] in ("websocket.accept", "websocket.send")
+
+    scope = {"type": "websocket", "path": "/socket", "raw_path": b"/socket", "query_string": b"", "headers": []}
+    with suppress(WebSocketDisconnect):
+        asyncio.run(app(scope, receive, send))
+
+
+@pytest.mark.parametrize(
+    ("code", "status"), [(1000, "ok"), (1001, "ok"), (1005, "ok"), (1006, "cancelled"), (1011, "cancelled")]
+)
+def test_a_websocket_that_its_client_closes_is_no_error(telemetry: Telemetry, code: int, status: str) -> None:
+    """The endpoint's `receive_text()` raises, which no span shows as an error; an abnormal close is cancelled."""
+    app = create_app()
+
+    @app.websocket("/socket")
+    async def socket(socket: WebSocket) -> None:
+        await socket.accept()
+        while True:
+            await socket.send_text(await socket.receive_text())
+
+    websocket(app, code)
+    span = server_span(telemetry)
+    assert (span["status"], span["events"]) == ("unset", [])
+    assert reported(telemetry) == []
+    assert transaction_status(telemetry) == status
+
+
+def test_an_abandoned_upload_is_cancelled(telemetry: Telemetry) -> None:
+    """Nobody gets Starlette's 500, so the span has no status code."""
+    app = create_app()
+
+    @app.post("/upload")
+    async def upload(request: Request) -> None:
+        await request.body()
+
+    async def receive() -> Any:
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        del message
+
+    scope = {"type": "http", "method": "POST", "path": "/upload", "raw_path": b"/upload"}
+    with pytest.raises(ClientDisconnect):
+        asyncio.run(app({**scope, "query_string": b"", "headers": []}, receive, send))
+    span = server_span(telemetry)
+    assert (span["name"], span["status"], span["events"]) == ("POST /upload", "unset", [])
+    assert "http.response.status_code" not in span["attributes"]
+    assert transaction_status(telemetry) == "cancelled"
+    assert reported(telemetry) == []
+
+
+def test_a_stream_that_its_client_leaves_is_cancelled(telemetry: Telemetry) -> None:
+    """Starlette ends it without an exception, and without the last part of the body."""
+    app = create_app()
+    left = asyncio.Event()
+
+    @app.get("/endless")
+    async def endless() -> StreamingResponse:
+        async def body() -> AsyncIterator[str]:
+            while True:
+                yield "more"
+                await asyncio.sleep(0.001)
+
+        return StreamingResponse(body())
+
+    async def receive() -> Any:
+        await left.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.body":
+            left.set()
+
+    scope = {"type": "http", "method": "GET", "path": "/endless", "raw_path": b"/endless"}
+    asyncio.run(app({**scope, "query_string": b"", "headers": []}, receive, send))
+    span = server_span(telemetry)
+    assert (span["status"], span["events"], span["attributes"]["http.response.status_code"]) == ("unset", [], 200)
+    assert transaction_status(telemetry) == "cancelled"
+    assert reported(telemetry) == []
+
+
+def test_a_cancelled_request_is_cancelled(telemetry: Telemetry) -> None:
+    """As a server does that stops, or that cancels the request of a client that has gone."""
+    app = create_app()
+
+    @app.get("/wait")
+    async def wait() -> None:
+        await asyncio.sleep(60)
+
+    async def call() -> None:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1), httpx.AsyncClient(transport=httpx.ASGITransport(app)) as client:
+                await client.get("http://shop/wait")
+
+    asyncio.run(call())
+    assert transaction_status(telemetry) == "cancelled"
+    assert server_span(telemetry)["status"] == "unset"
+    assert reported(telemetry) == []
