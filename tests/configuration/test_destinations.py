@@ -403,7 +403,7 @@ class TestSetUp:
             assert {"http.server.request.duration"} <= {each.name for each in receiver.metrics}
             assert printed.count('"name": "GET /items/{item_id}"') == 1
             assert "set up already" not in log
-            assert receiver.refused == []
+            assert receiver.rejected == []
 
     @pytest.mark.parametrize("door", quick_first(DOORS))
     def test_telemetry_can_be_disabled(self, tmp_path: Path, door: str) -> None:

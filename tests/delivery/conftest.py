@@ -20,4 +20,4 @@ def ingest() -> Iterator[SentryIngest]:
     """Give a Sentry server that fails the test if a request arrived incomplete."""
     with SentryIngest() as server:
         yield server
-        assert server.refused == []
+        assert server.rejected == []

@@ -157,7 +157,7 @@ def test_the_request_is_the_one_that_sentry_sdk_makes(ingest: SentryIngest, conn
         pass
     assert exporting.destination.flush(5.0)
     (theirs, _), (ours, _) = ingest.otlp  # the ingest knows one address only
-    assert ingest.refused == []
+    assert ingest.rejected == []
     assert ours["x-sentry-auth"] == theirs["x-sentry-auth"]
     assert "sentry_key=public" in ours["x-sentry-auth"]
     assert ours["content-type"] == theirs["content-type"] == "application/x-protobuf"

@@ -74,5 +74,5 @@ def run_traced(
         done = run_python(code, variables, pythonpath=(*pythonpath, ROOT), arguments=arguments)
         output = done.stdout + done.stderr
         assert done.returncode == 0, output
-        assert ingest.refused == []
+        assert ingest.rejected == []
         return Outcome(transactions=ingest.transactions, events=ingest.events, output=output)

@@ -53,7 +53,7 @@ def test_the_context_is_empty_before_the_root_has_started(bridge: Bridge) -> Non
     assert sampling_context_of(trace) == {}
     trace.start(suppressed(), Context())
     assert sampling_context_of(trace)["trace_id"] == f"{0xA:032x}"
-    assert bridge.ingest.refused == []
+    assert bridge.ingest.rejected == []
 
 
 @pytest.mark.parametrize(("source", "expected"), [("route", "GET /a"), ("custom", "GET /a"), ("url", None)])
@@ -62,7 +62,7 @@ def test_the_context_has_the_name_unless_it_is_a_raw_path(bridge: Bridge, source
     trace = LocalTrace(kind="request", describe=lambda: Name(text="GET /a", source=source))
     trace.start(suppressed(), Context())
     assert sampling_context_of(trace).get("transaction") == expected
-    assert bridge.ingest.refused == []
+    assert bridge.ingest.rejected == []
 
 
 def test_the_context_is_frozen_at_the_first_call(bridge: Bridge) -> None:
@@ -73,7 +73,7 @@ def test_the_context_is_frozen_at_the_first_call(bridge: Bridge) -> None:
     first = sampling_context_of(trace)
     first["transaction"] = "changed"
     assert sampling_context_of(trace)["transaction"] == "first"
-    assert bridge.ingest.refused == []
+    assert bridge.ingest.rejected == []
 
 
 def test_a_nested_transaction_shares_the_context_of_its_parent(bridge: Bridge) -> None:
@@ -87,7 +87,7 @@ def test_a_nested_transaction_shares_the_context_of_its_parent(bridge: Bridge) -
             inner.start(suppressed(trace_id), Context())
             assert sampling_context_of(inner)["transaction"] == expected
             assert sampling_context_of(inner)["trace_id"] == f"{trace_id:032x}"
-    assert bridge.ingest.refused == []
+    assert bridge.ingest.rejected == []
 
 
 def test_error_and_transaction_have_the_same_context(bridge: Bridge, ingest: SentryIngest) -> None:

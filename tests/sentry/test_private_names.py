@@ -97,7 +97,7 @@ class Run:
             env = {"SENTRY_DSN": ingest.dsn, "SENTRY_ENVIRONMENT": "test", "SENTRY_PROFILES_SAMPLE_RATE": "0"}
             done = run_python(run_renamed(names, code), env, 60, pythonpath=[ROOT])
             assert done.returncode == 0, done.stderr[-3000:]
-            assert ingest.refused == []
+            assert ingest.rejected == []
             self.bodies = "".join(
                 str(envelope.headers) + "".join(item.payload.decode() for item in envelope.items)
                 for envelope in ingest.envelopes

@@ -118,7 +118,7 @@ class TestReading:
             context = extract(traceparent=f"00-{A}-{SPAN}-01", sentry_trace=f"{A}-{SPAN}-1", **headers)
             assert sampling_context(context) == {}
         assert sampling_context(extract(traceparent=f"00-{A}-{SPAN}-01"))["release"] == "shop@1"
-        assert bridge.ingest.refused == []
+        assert bridge.ingest.rejected == []
 
     def test_both_that_disagree(self, bridge: Bridge) -> None:
         """`traceparent` is the nearer hop; the sampling context belongs to another trace."""
@@ -130,7 +130,7 @@ class TestReading:
         assert sampling_context(context)["trace_id"] == A
         assert sampling_context(context)["release"] == "shop@1"
         assert otel_baggage.get_baggage("tenant", context) == "acme"
-        assert bridge.ingest.refused == []
+        assert bridge.ingest.rejected == []
 
     @pytest.mark.parametrize("is_w3c", [False, True])
     @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ class TestReading:
         """By Sentry's rule, even if the baggage has entries of others."""
         for headers in ({}, {"baggage": "tenant=acme"}):
             assert sampling_context(extract(sentry_trace=f"{A}-{SPAN}-1", **headers)) == {}
-        assert bridge.ingest.refused == []
+        assert bridge.ingest.rejected == []
 
     @pytest.mark.parametrize(
         "header",
@@ -243,12 +243,12 @@ class TestWriting:
             "sentry-release": "shop%401",
             "sentry-public_key": "public",
         }
-        assert bridge.ingest.refused == []
+        assert bridge.ingest.rejected == []
 
     def test_nothing_without_a_span(self, bridge: Bridge) -> None:
         """No header is written."""
         assert inject(Context()) == {}
-        assert bridge.ingest.refused == []
+        assert bridge.ingest.rejected == []
 
     def test_everyones_baggage_is_handed_on(self, bridge: Bridge) -> None:
         """The user's entries beside Sentry's, whatever their values."""
@@ -256,7 +256,7 @@ class TestWriting:
         written = inject(context)
         assert otel_baggage.get_baggage("tenant", extract(**written)) == "acme & s\u00f6hne,=;"
         assert entries(written["baggage"])["sentry-trace_id"] == A
-        assert bridge.ingest.refused == []
+        assert bridge.ingest.rejected == []
 
     def test_a_frozen_context_is_handed_on_unchanged(self, bridge: Bridge) -> None:
         """Nothing is added, changed or repeated."""
@@ -278,7 +278,7 @@ class TestWriting:
         for _ in range(2):
             context = extract(sentry_trace=f"{A}-{SPAN}-1", baggage=baggage)
             assert inject(context)["baggage"] == baggage
-        assert bridge.ingest.refused == []
+        assert bridge.ingest.rejected == []
 
     def test_the_sampling_context_does_not_change_after_it_was_handed_on(self, bridge: Bridge) -> None:
         """A later name of the transaction does not change it."""

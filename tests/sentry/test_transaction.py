@@ -245,7 +245,7 @@ def test_odd_values_do_not_discard_the_transaction(bridge: Bridge) -> None:
         bridge.tracer.start_span("").end()
     bridge.flush()
     bridge.ingest.wait_for(lambda it: len(it.transactions) == 1)
-    assert bridge.ingest.refused == []
+    assert bridge.ingest.rejected == []
 
 
 def test_hand_made_spans_are_accepted() -> None:

@@ -165,7 +165,7 @@ def serve(env: Mapping[str, str], valkey: Valkey, *, door: str, sentry: bool) ->
             memory = server.get("/memory").json()
             server.terminate()
             ingest.settle(0.1)
-            assert (ingest.refused, otlp.refused) == ([], [])
+            assert (ingest.rejected, otlp.rejected) == ([], [])
             return Run(
                 port=port,
                 answers={path: (reply.status_code, reply.text) for path, reply in replies.items()},

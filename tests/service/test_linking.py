@@ -271,7 +271,7 @@ def serve(env: Mapping[str, str]) -> Served:
             ingest.settle(1.0)
             server.terminate()
             ingest.settle(0.1)
-            assert ingest.refused == []
+            assert ingest.rejected == []
             return Served(
                 answers=answers,
                 seen={path: (ids[0], ids[1]) for path, ids in seen.items()},

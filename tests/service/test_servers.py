@@ -65,7 +65,7 @@ def assert_everything_arrived_once(ingest: SentryIngest, numbers: range = NUMBER
     assert errors == {f"boom {number}": 1 for number in numbers}
     failed = {trace_of(each) for each in transactions if path_of(each).startswith("boom/")}
     assert {trace_of(each) for each in events} == failed
-    assert ingest.refused == []
+    assert ingest.rejected == []
 
 
 def once(sent: list[dict[str, Any]]) -> list[dict[str, Any]]:

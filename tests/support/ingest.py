@@ -71,7 +71,7 @@ class SentryIngest:
 
     Keeps every envelope in order of arrival, also when `respond` or `delay` produce a bad answer.
     `otlp` keeps the requests to the OTLP endpoint for traces: headers, in lower case, and bodies.
-    Answers any other request with 400 or 404 and names it in `refused`.
+    Answers any other request with 400 or 404 and names it in `rejected`.
     """
 
     def __init__(self, *, port: int = 0) -> None:
@@ -79,7 +79,7 @@ class SentryIngest:
         #: The envelopes that got the answer 200.
         self.accepted: list[Envelope] = []
         self.otlp: list[tuple[Mapping[str, str], bytes]] = []
-        self.refused: list[str] = []
+        self.rejected: list[str] = []
         #: Returns the status and headers of the next answer; None: 200. Status 0 resets the connection.
         self.respond: Callable[[], tuple[int, dict[str, str]]] | None = None
         #: Like `respond`, for the OTLP endpoint.
@@ -145,7 +145,7 @@ class SentryIngest:
             self.envelopes.clear()
             self.accepted.clear()
             self.otlp.clear()
-            self.refused.clear()
+            self.rejected.clear()
 
     def wait_for(
         self, predicate: Callable[["SentryIngest"], bool], timeout: float = PATIENCE, message: str = ""
@@ -176,7 +176,7 @@ class SentryIngest:
         return (
             f"items: {dict(Counter(item.type for item in self.items()))}, "
             f"transactions: {[event.get('transaction') for event in self.transactions]}, "
-            f"exceptions: {raised}, refused: {self.refused}"
+            f"exceptions: {raised}, rejected: {self.rejected}"
         )
 
     def __enter__(self) -> Self:
@@ -197,9 +197,9 @@ class SentryIngest:
             self._arrivals += 1
             self._arrival.notify_all()
 
-    def _refuse(self, reason: str) -> None:
+    def _reject(self, reason: str) -> None:
         with self._arrival:
-            self.refused.append(reason)
+            self.rejected.append(reason)
 
     def _answer(self) -> tuple[int, dict[str, str]]:
         self._closing.wait(self.delay)
@@ -263,14 +263,14 @@ class _Handler(BaseHTTPRequestHandler):
             self._receive_otlp(body)
             return
         if len(parts) != 3 or (parts[0], parts[2]) != ("api", "envelope"):
-            ingest._refuse(f"POST {self.path}")
+            ingest._reject(f"POST {self.path}")
             self._send(404, {}, {"detail": "no such endpoint"})
             return
         try:
             names = {name.lower(): value for name, value in self.headers.items()}
             envelope = parse_envelope(_decode(body, names.get("content-encoding", "identity")), names)
         except (ValueError, KeyError, zlib.error) as error:
-            ingest._refuse(f"{type(error).__name__}: {error} in {body[:200]!r}")
+            ingest._reject(f"{type(error).__name__}: {error} in {body[:200]!r}")
             self._send(400, {}, {"detail": str(error)})
             return
         ingest._keep(ingest.envelopes, envelope)

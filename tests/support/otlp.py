@@ -56,12 +56,12 @@ class OtlpReceiver:
     """A collector on free ports of 127.0.0.1, until its `with` block ends.
 
     `requests` holds every request in order of arrival; `spans`, `log_records` and `metrics` hold the content of
-    the requests that got the answer 200. Answers anything but OTLP with 400 or 404 and names it in `refused`.
+    the requests that got the answer 200. Answers anything but OTLP with 400 or 404 and names it in `rejected`.
     """
 
     def __init__(self, *, grpc: bool = False, tls: tuple[Path, Path] | None = None) -> None:
         self.requests: list[Request] = []
-        self.refused: list[str] = []
+        self.rejected: list[str] = []
         #: The status of the answers. gRPC gets the equivalent of 401, 403, 429 and 503, and `INTERNAL` for others.
         self.status: int = 200
         #: Returns the status and headers of the next answer; overrides `status`.
@@ -130,7 +130,7 @@ class OtlpReceiver:
         """Forget what has arrived so far."""
         with self._arrival:
             self.requests.clear()
-            self.refused.clear()
+            self.rejected.clear()
 
     def wait_for(
         self, predicate: Callable[["OtlpReceiver"], bool], timeout: float = PATIENCE, message: str = ""
@@ -146,7 +146,7 @@ class OtlpReceiver:
         spans = [span.name for span in self.spans]
         records = [record.body for record in self.log_records]
         metrics = sorted({metric.name for metric in self.metrics})
-        return f"{dict(requests)}, spans: {spans}, logs: {records}, metrics: {metrics}, refused: {self.refused}"
+        return f"{dict(requests)}, spans: {spans}, logs: {records}, metrics: {metrics}, rejected: {self.rejected}"
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -180,9 +180,9 @@ class OtlpReceiver:
             self._arrival.notify_all()
         return status, headers
 
-    def _refuse(self, reason: str) -> None:
+    def _reject(self, reason: str) -> None:
         with self._arrival:
-            self.refused.append(reason)
+            self.rejected.append(reason)
 
 
 @contextmanager
@@ -267,7 +267,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         signal = self.path.rpartition("/v1/")[2]
         if signal not in KINDS:
-            receiver._refuse(f"POST {self.path}")
+            receiver._reject(f"POST {self.path}")
             self._send(404, {}, b"")
             return
         request_type, response_type, _ = KINDS[signal]
@@ -277,7 +277,7 @@ class _Handler(BaseHTTPRequestHandler):
                 body = zlib.decompress(body, wbits=zlib.MAX_WBITS | 32)  # gzip and zlib, by their headers
             message = request_type.FromString(body)
         except Exception as error:
-            receiver._refuse(f"{type(error).__name__}: {error} in {body[:200]!r}")
+            receiver._reject(f"{type(error).__name__}: {error} in {body[:200]!r}")
             self._send(400, {}, b"")
             return
         request = Request(

@@ -77,7 +77,7 @@ def test_events_of_the_sdk_arrive_and_are_accepted(ingest: SentryIngest) -> None
     for event in (*ingest.events, *ingest.transactions):
         assert_accepted(event)
     assert ingest.envelopes[0].request_headers["content-encoding"] == "gzip"
-    assert ingest.refused == []
+    assert ingest.rejected == []
 
 
 def test_all_encodings_and_framings_are_read(ingest: SentryIngest) -> None:
@@ -105,7 +105,7 @@ def test_a_broken_envelope_is_rejected(ingest: SentryIngest) -> None:
     """A payload shorter than its header says gets the answer 400 and is named."""
     assert post(ingest, envelope_body(length=100)).status_code == 400
     assert ingest.envelopes == []
-    assert "item says 100 bytes" in ingest.refused[0]
+    assert "item says 100 bytes" in ingest.rejected[0]
 
 
 def test_a_wait_that_fails_names_what_arrived(ingest: SentryIngest) -> None:

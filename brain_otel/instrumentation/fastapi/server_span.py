@@ -125,12 +125,12 @@ class ServerSpanMiddleware(OpenTelemetryMiddleware):
     def _start(self, scope: Scope, context: Context) -> Span:
         sampler, ids = getattr(self.tracer, "sampler", None), getattr(self.tracer, "id_generator", None)
         if not isinstance(sampler, HeadSampler) or not isinstance(ids, DecidedIds) or sampler.needs_attributes:
-            return self._start_undecided(scope, context)
+            return self._start_with_tracer(scope, context)
         parent = otel_trace.get_current_span(context).get_span_context()
         trace_id = parent.trace_id if parent.is_valid else ids.generate_trace_id()
         decision = sampler.decide(context, parent, trace_id)
         if decision is None:
-            return self._start_undecided(scope, context)
+            return self._start_with_tracer(scope, context)
         if decision.outcome is not Decision.DROP:
             return self._start_recorded(scope, context, parent, trace_id, decision)
         is_random = parent.trace_flags.random_trace_id if parent.is_valid else ids.is_trace_id_random()
@@ -144,11 +144,11 @@ class ServerSpanMiddleware(OpenTelemetryMiddleware):
         request = scope.get(SCOPE_KEY)
         if not isinstance(request, RequestInProgress):
             with decided_as(trace_id, decision):
-                return self._start_undecided(scope, context)
+                return self._start_with_tracer(scope, context)
         name, attributes = request.method(), request_attributes(scope)
         return start_decided_span(self.tracer, name, SpanKind.SERVER, attributes, context, parent, trace_id, decision)
 
-    def _start_undecided(self, scope: Scope, context: Context) -> Span:
+    def _start_with_tracer(self, scope: Scope, context: Context) -> Span:
         """Start a span for which the tracer asks the sampler."""
         name, route = self.default_span_details(dict(scope) if type(scope) is not dict else scope)
         attributes = {**request_attributes(scope), **route}

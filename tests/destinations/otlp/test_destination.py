@@ -91,7 +91,7 @@ def test_a_service_sends_traces_logs_and_metrics(protocol: str, receiver: OtlpRe
     assert {(each.protocol, each.headers["api-key"], each.headers["tenant"]) for each in receiver.requests} == {
         ("http" if protocol == HTTP else "grpc", "k 1", "acme")
     }
-    assert receiver.refused == []
+    assert receiver.rejected == []
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
