@@ -9,7 +9,9 @@ when looked at:
 - A query or collection that fetches its items when it is iterated is shown by its class, or by what it has fetched.
 
 Containers are walked, and large values are cut before they become text. The objects of one event share a budget of
-time, which is checked between two objects. When it is used up, the rest is shown by class.
+time, which is checked between two objects. When it is used up, the rest is shown by class. Built-in values and
+exceptions made of them run no code of the application's, so they need no budget: on a machine that stands still for a
+moment, an error keeps its message.
 """
 
 from __future__ import annotations
@@ -123,7 +125,7 @@ class _View:
         if value is None or kind is bool:
             return self.leaf(value) if self.is_quoted else value
         self.objects -= 1
-        if self.objects < 0 or (kind not in _BUILT_IN and time.monotonic() > self.deadline):
+        if self.objects < 0 or (kind not in _BUILT_IN and not issubclass(kind, BaseException) and self._is_late()):
             return self.leaf(name_of(kind))
         try:
             if kind in self.keep:
@@ -133,6 +135,9 @@ class _View:
             return self._object(value, kind, depth)
         except Exception:  # an object may fail in any way
             return self.leaf(name_of(kind))
+
+    def _is_late(self) -> bool:
+        return time.monotonic() > self.deadline
 
     def _scalar(self, value: Any, kind: Any) -> Any:
         if issubclass(kind, int):
@@ -166,6 +171,8 @@ class _View:
             if self.write is str:
                 return self.leaf(self._nested(args[0] if len(args) == 1 else args, depth, str))
             return self.leaf(f"{kind.__name__}({', '.join(self._nested(each, depth) for each in args)})")
+        if issubclass(kind, BaseException) and self._is_late() and not _is_plain(value, kind, self.write):
+            return self.leaf(name_of(kind))
         members = members_of(value, kind)
         if members is None:
             return self._leaf(value, kind, depth)
@@ -223,6 +230,12 @@ class _View:
             return self.leaf(name_of(kind))
         text = self.write(value)
         return self.leaf(text if len(text) <= MAX_LENGTH * 8 else f"{text[:MAX_LENGTH]}... {len(text):,} characters")
+
+
+def _is_plain(error: BaseException, kind: Any, write: Callable[[Any], str]) -> bool:
+    """Whether the text of an exception runs no Python code."""
+    method = kind.__str__ if write is str else kind.__repr__
+    return not isinstance(method, FunctionType) and all(type(each) in (str, int, float) for each in error.args)
 
 
 def _key(key: Any) -> str:

@@ -62,7 +62,8 @@ class Request:
         errors = [self.error] if self.error is not None else []
         return {
             "status": self.status,
-            "failed": self.error is not None,
+            "failed": self.error is not None and not self.handled,
+            "marked": self.error is not None,
             "calls": [(operation, text.format(number=self.number)) for operation, text in self.calls],
             "hop": self.hop,
             "user": user,
@@ -342,7 +343,7 @@ def read_console(run: Run, request: Request) -> Facts:
     assert {found[2] for found in ids} <= {trace_id}
     return {
         "status": int(head[3]),
-        "failed": head[1] == "✘",
+        "marked": head[1] == "✘",
         "calls": [(found[1], _addressed(run, found[2])) for line in lines if (found := CALL.match(line))],
         "hop": next((other[2] for other, _ in of_trace if other is not head), None),
         "user id": facts.pop("user"),
@@ -404,7 +405,7 @@ FORMS: dict[str, tuple[Reader, tuple[str, ...]]] = {
     "memory": (read_memory, (*SPANS, "errors", "extra")),
     "console": (
         read_console,
-        ("status", "failed", "calls", "hop", "user id", "tags", "breadcrumbs", "errors", "handled"),
+        ("status", "marked", "calls", "hop", "user id", "tags", "breadcrumbs", "errors", "handled"),
     ),
 }
 """For each destination: its reader, and the facts that its form can express."""
