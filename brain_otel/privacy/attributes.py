@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from brain_otel.privacy.patterns import SMALLEST_CARD
-from brain_otel.privacy.policy import PERSONAL_HEADERS
+from brain_otel.privacy.policy import PERSONAL_HEADERS, Policy
 from brain_otel.privacy.settings import FILTERED
 from brain_otel.privacy.sql import sql_without_literals
 from brain_otel.privacy.statements import redis_without_values
 from brain_otel.runtime.lazy_regex import expression
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from brain_otel.privacy.policy import Policy
-
-    Mask = Callable[[Policy, str, Any, Mapping[str, Any]], Any]
-    """Returns what may leave in place of a value, given the policy, the key, the value and all attributes."""
+Mask = Callable[[Policy, str, Any, Mapping[str, Any]], Any]
+"""Returns what may leave in place of a value, given the policy, the key, the value and all attributes."""
 
 _CLIENT_ADDRESSES = frozenset(
     {"client.address", "client.port", "http.client_ip", "net.peer.ip", "net.sock.peer.addr"}

@@ -9,13 +9,11 @@ of them. Each scanner is one expression whose repetitions are possessive, so it 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from brain_otel.runtime.lazy_regex import expression
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 MAX_STATEMENT = 16_384
 """Characters of a statement; the rest is cut off."""

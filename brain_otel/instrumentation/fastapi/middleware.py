@@ -9,21 +9,18 @@ That is no failure, so the request's span ends before contrib and Starlette's 50
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Iterable
+from typing import Any
 
 from opentelemetry.sdk.trace import Span
 from starlette.middleware import Middleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from brain_otel.events.report import record_error
 from brain_otel.instrumentation.fastapi.errors import has_client_left, is_normal_close, report_answered
 from brain_otel.instrumentation.fastapi.request import SCOPE_KEY, RequestInProgress
 from brain_otel.runtime.guard import guarded
 from brain_otel.traces.conventions import raw_attributes
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterable
-
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
 def observed_middleware(middleware: Iterable[Any], *, ends_with_body: bool) -> list[Any]:
