@@ -39,8 +39,6 @@ writes_headers: ContextVar[bool] = ContextVar("brain_otel.propagation.writes", d
 
 def parts_of(propagator: TextMapPropagator) -> tuple[TextMapPropagator, ...]:
     """The propagators that read and write for ``propagator``, in order; one that is not known stands for itself."""
-    if isinstance(propagator, TrustingPropagator):
-        return parts_of(propagator.inner)
     if isinstance(propagator, GuardedPropagator):
         return propagator.parts
     parts = getattr(propagator, "_propagators", None) if isinstance(propagator, CompositePropagator) else None
@@ -57,10 +55,7 @@ class GuardedPropagator(TextMapPropagator):
         self.parts = parts_of(inner)
 
     def extract(
-        self,
-        carrier: CarrierT,
-        context: Context | None = None,
-        getter: Getter[CarrierT] = default_getter,
+        self, carrier: CarrierT, context: Context | None = None, getter: Getter[CarrierT] = default_getter
     ) -> Context:
         """The caller's context; ``context``, or an empty one, without headers that can be read."""
         for part in self.parts:
@@ -71,10 +66,7 @@ class GuardedPropagator(TextMapPropagator):
         return Context() if context is None else context
 
     def inject(
-        self,
-        carrier: CarrierT,
-        context: Context | None = None,
-        setter: Setter[CarrierT] = default_setter,
+        self, carrier: CarrierT, context: Context | None = None, setter: Setter[CarrierT] = default_setter
     ) -> None:
         """Write the headers."""
         for part in self.parts:
@@ -89,30 +81,27 @@ class GuardedPropagator(TextMapPropagator):
         return {field for part in self.parts for field in part.fields}
 
 
-class TrustingPropagator(TextMapPropagator):
+class TrustingPropagator(GuardedPropagator):
     """Reads the headers of trusted callers as ``inner`` does; those of others become the link of a new trace.
 
     ASGI requests are judged, regardless of the code that reads their headers. Other carriers are not.
     """
 
     def __init__(self, inner: TextMapPropagator, settings: PropagationSettings) -> None:
-        self.inner = inner
+        super().__init__(inner)
         self.targets = settings.targets
         """The hosts that get headers; None: all of them. The instrumentations of clients see to it."""
         self._trusts = None if settings.trust_incoming is None else TrustedCallers(settings).trusts
 
     def extract(
-        self,
-        carrier: CarrierT,
-        context: Context | None = None,
-        getter: Getter[CarrierT] = default_getter,
+        self, carrier: CarrierT, context: Context | None = None, getter: Getter[CarrierT] = default_getter
     ) -> Context:
         """The caller's context; without its span and Sentry's entries if the caller is not trusted."""
         if self._trusts is None or self._is_trusted(carrier):
-            return self.inner.extract(carrier, context, getter)
+            return super().extract(carrier, context, getter)
         base = Context() if context is None else context
         with guarded("reading the headers of a caller that is not trusted"):
-            found = self.inner.extract(carrier, context, getter)
+            found = super().extract(carrier, context, getter)
             caller = otel_trace.get_current_span(found).get_span_context()
             return started_anew(base, caller, otel_baggage.get_all(found))
         return base
@@ -124,19 +113,11 @@ class TrustingPropagator(TextMapPropagator):
         return False
 
     def inject(
-        self,
-        carrier: CarrierT,
-        context: Context | None = None,
-        setter: Setter[CarrierT] = default_setter,
+        self, carrier: CarrierT, context: Context | None = None, setter: Setter[CarrierT] = default_setter
     ) -> None:
         """Write the headers, unless they are for a host that gets none."""
         if writes_headers.get():
-            self.inner.inject(carrier, context, setter)
-
-    @property
-    def fields(self) -> set[str]:
-        """The names of the headers."""
-        return self.inner.fields
+            super().inject(carrier, context, setter)
 
 
 def _caller_of(carrier: Any) -> tuple[str | None, Headers] | None:

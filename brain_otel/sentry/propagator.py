@@ -23,13 +23,7 @@ from opentelemetry import baggage as otel_baggage
 from opentelemetry import context as otel_context
 from opentelemetry import trace as otel_trace
 from opentelemetry.context import Context
-from opentelemetry.propagators.textmap import (
-    CarrierT,
-    Getter,
-    Setter,
-    default_getter,
-    default_setter,
-)
+from opentelemetry.propagators.textmap import CarrierT, Getter, Setter, default_getter, default_setter
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 from sentry_sdk.integrations.opentelemetry import SentryPropagator as UpstreamPropagator
 from sentry_sdk.integrations.opentelemetry.consts import SENTRY_BAGGAGE_KEY, SENTRY_TRACE_KEY
@@ -66,10 +60,7 @@ class SentryPropagator(UpstreamPropagator):
     """Reads and writes ``sentry-trace`` and ``baggage``; replaces sentry-sdk's class."""
 
     def extract(
-        self,
-        carrier: CarrierT,
-        context: Context | None = None,
-        getter: Getter[CarrierT] = default_getter,
+        self, carrier: CarrierT, context: Context | None = None, getter: Getter[CarrierT] = default_getter
     ) -> Context:
         """The context with the caller's span and sampling context; unchanged without Sentry's headers."""
         found = otel_context.get_current() if context is None else context
@@ -105,10 +96,7 @@ class SentryPropagator(UpstreamPropagator):
         return otel_trace.set_span_in_context(NonRecordingSpan(caller), context)
 
     def inject(
-        self,
-        carrier: CarrierT,
-        context: Context | None = None,
-        setter: Setter[CarrierT] = default_setter,
+        self, carrier: CarrierT, context: Context | None = None, setter: Setter[CarrierT] = default_setter
     ) -> None:
         """Write the headers for the current span of ``context``, if it is valid."""
         with guarded("writing trace headers"):
