@@ -58,7 +58,7 @@ def both(trace: Trace) -> tuple[Json, Json]:
 
 
 def test_every_call_makes_the_spans_that_contrib_makes(both: tuple[Json, Json]) -> None:
-    """Names, kinds, attributes, statuses, events and parents, however the call ends, in sync and async clients."""
+    """Spans have the same names, kinds, attributes, statuses, events and parents, in sync and async clients."""
     contribs, ours = both
     assert unequal(contribs, ours) == ""
     assert contribs["seen"] == ours["seen"]
@@ -70,15 +70,15 @@ def test_every_call_makes_the_spans_that_contrib_makes(both: tuple[Json, Json]) 
 
 
 @pytest.mark.parametrize("name", ["async httpx cancelled", "async redis cancelled"])
-def test_a_cancelled_call_has_ended_and_is_no_error(both: tuple[Json, Json], name: str) -> None:
-    """Who calls it off knows why."""
+def test_the_span_of_a_cancelled_call_ends_without_an_error(both: tuple[Json, Json], name: str) -> None:
+    """The caller cancelled it on purpose."""
     (span,) = both[1]["spans"][name]
     assert both[1]["seen"][name] == "CancelledError"
     assert (span["status"], span["events"]) == (["UNSET", None], [])
 
 
-def test_each_failed_call_says_with_what(both: tuple[Json, Json]) -> None:
-    """The error's kind is on the span, as an attribute or as an event."""
+def test_the_span_of_a_failed_call_has_the_error_type(both: tuple[Json, Json]) -> None:
+    """As an attribute or as an event."""
     spans = both[1]["spans"]
     for name in ("httpx refused", "httpx time-out", "httpx unknown scheme", "async httpx refused"):
         assert spans[name][0]["attributes"]["error.type"] == both[1]["seen"][name]
@@ -86,13 +86,13 @@ def test_each_failed_call_says_with_what(both: tuple[Json, Json]) -> None:
         assert spans[name][0]["events"][0][1]["exception.type"] == f"redis.exceptions.{both[1]['seen'][name]}"
 
 
-def test_contrib_measures_into_a_provider_that_one_client_was_given(both: tuple[Json, Json]) -> None:
-    """Where the process has no metrics, but an application's own client has."""
+def test_contrib_records_metrics_with_a_clients_own_meter_provider(both: tuple[Json, Json]) -> None:
+    """The process has no meter provider, but the application gives one to its client."""
     assert both[1]["seen"]["measured"] == ["http.client.request.duration"]
 
 
-def test_statements_get_their_comments_from_contrib(both: tuple[Json, Json]) -> None:
-    """On an engine that the application traces with sqlcommenter."""
+def test_contrib_adds_sqlcommenter_comments(both: tuple[Json, Json]) -> None:
+    """The application traces the engine with sqlcommenter."""
     commented = both[1]["seen"]["commented"]
     assert len(commented) == 2
     assert all("db_driver='pysqlite'" in statement for statement in commented)
@@ -107,8 +107,8 @@ def test_statements_get_their_comments_from_contrib(both: tuple[Json, Json]) -> 
         ("OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_CLIENT_RESPONSE", "content-.*"),
     ],
 )
-def test_what_is_asked_of_contrib_by_variables_is_done(trace: Trace, name: str, value: str) -> None:
-    """Addresses to leave out, and headers to note."""
+def test_contribs_environment_variables_have_effect(trace: Trace, name: str, value: str) -> None:
+    """Excluded URLs, and captured headers."""
     contribs, ours = (trace(way, {name: value, "ONLY_HTTPX": "yes"}) for way in ("contrib", "fast"))
     assert unequal(contribs, ours) == ""
     spans = ours["spans"]

@@ -195,10 +195,8 @@ async def _awaited(result: Awaitable[Any]) -> None:
 
 
 @pytest.mark.parametrize("use", [*OURS, *OPENTELEMETRYS, *LIBRARIES])
-def test_an_exception_that_cannot_be_written_out_passes_through(
-    use: Use, telemetry: Telemetry, target: HttpTarget
-) -> None:
-    """It is the same object with the same context, and its span says what it was."""
+def test_an_exception_whose_str_fails_passes_through(use: Use, telemetry: Telemetry, target: HttpTarget) -> None:
+    """The caller gets the same object with the same context, and the span has its type."""
     error = broken()
     assert outcome(use, error, f"{target.url}/") is error
     assert isinstance(error.__context__, EarlierError)
@@ -247,8 +245,8 @@ for span in MEMORY.spans:
 @pytest.mark.parametrize(
     ("kind", "said"), [("contrib", "['__main__.BrokenError']"), ("native", "__main__.BrokenError")]
 )
-def test_it_passes_through_both_kinds_of_fastapis_spans(kind: str, said: str, tmp_path: Path) -> None:
-    """The request's span says what it was: contrib's in an event, FastAPI's own in an attribute."""
+def test_an_exception_whose_str_fails_passes_through_fastapi(kind: str, said: str, tmp_path: Path) -> None:
+    """The request's span has its type: contrib's in an event, FastAPI's own in an attribute."""
     (tmp_path / "telemetry.yaml").write_text(
         f'file_format: "1.1"\ntracer_provider: {{processors: [{{memory: }}]}}\n'
         'distribution: {brain_otel: {fast_paths: "${BRAIN_OTEL_FAST_PATHS:-true}", '
@@ -296,8 +294,8 @@ def recorded(given: otel_trace.Tracer) -> None:
 
 
 @pytest.mark.parametrize("use", [started_as_current, started, told_nothing, recorded])
-def test_an_ordinary_exception_is_recorded_as_opentelemetry_does(use: Callable[[Any], None]) -> None:
-    """Event and status are the same with our protection as without it, but for a deprecated attribute."""
+def test_an_ordinary_exception_is_recorded_as_by_opentelemetry(use: Callable[[Any], None]) -> None:
+    """Event and status are the same with and without our patch."""
     exporter = InMemorySpanExporter()
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
@@ -309,8 +307,8 @@ def test_an_ordinary_exception_is_recorded_as_opentelemetry_does(use: Callable[[
     assert protected == without
 
 
-def test_what_was_replaced_is_put_back() -> None:
-    """At the end of the fixture, which is `shutdown()`'s doing."""
+def test_shutdown_restores_the_patched_functions() -> None:
+    """The fixture calls `shutdown()` at its end."""
     names = ("record_exception", "__exit__")
     before = [otel_trace.use_span, *(vars(Span)[name] for name in names)]
     with captured_telemetry():
@@ -320,8 +318,8 @@ def test_what_was_replaced_is_put_back() -> None:
     assert all(one is other for one, other in zip(before, after, strict=True))
 
 
-def test_use_span_decorates_functions_still(telemetry: Telemetry) -> None:
-    """Sync and async ones: the span is current while they run."""
+def test_use_span_still_decorates_functions(telemetry: Telemetry) -> None:
+    """The span is current while a sync or async function runs."""
     span = tracer.start_span("work")
 
     @otel_trace.use_span(span)

@@ -73,7 +73,7 @@ def run(fast_paths: str, names: tuple[str, ...] = ()) -> tuple[list[Any], str]:
 
 
 def test_the_fast_paths_create_every_span_of_a_request() -> None:
-    """The request's, a statement's, a command's and a call's."""
+    """The request, a statement, a command and a call each have a span."""
     (kinds, replaced, loaded), _ = run("true")
     assert kinds == dict.fromkeys(["GET", "SELECT", "PING", "POST"], "FastSpan")
     assert replaced["middleware"]
@@ -82,8 +82,8 @@ def test_the_fast_paths_create_every_span_of_a_request() -> None:
     assert loaded == FAST_MODULES
 
 
-def test_with_the_switch_off_contrib_and_the_sdk_do_all_the_work() -> None:
-    """Nothing of contrib's that only a fast path replaces is replaced, and the modules are not loaded."""
+def test_with_the_switch_off_contrib_and_the_sdk_create_every_span() -> None:
+    """The fast paths are not loaded and replace nothing."""
     (kinds, replaced, loaded), log = run("false")
     assert kinds == dict.fromkeys(["GET", "SELECT", "PING", "POST"], "Span")
     assert not replaced.pop("middleware")
@@ -94,8 +94,8 @@ def test_with_the_switch_off_contrib_and_the_sdk_do_all_the_work() -> None:
 
 
 @pytest.mark.parametrize("name", ["trace.propagation._SPAN_KEY", "instrumentation._semconv"])
-def test_a_fast_path_that_cannot_be_loaded_leaves_one_line_for_each_library(name: str) -> None:
-    """Contrib does the work, and the line says that the application is not affected."""
+def test_a_fast_path_that_cannot_be_loaded_logs_one_line_for_each_library(name: str) -> None:
+    """Contrib creates the spans, and the line says that the application is not affected."""
     (kinds, replaced, _), log = run("true", (f"opentelemetry.{name}",))
     assert kinds == dict.fromkeys(["GET", "SELECT", "PING", "POST"], "Span")
     assert not replaced["middleware"]

@@ -170,7 +170,7 @@ RANDOM = SpanContext(0xABC, 0xDEF, is_remote=True, trace_flags=TraceFlags(TraceF
 def test_a_span_is_what_the_sdk_would_have_made(
     caller: SpanContext | None, limits: SpanLimits | None, sampler: str
 ) -> None:
-    """Each field when it has started, each when it has ended, and what the processor hears."""
+    """All fields are equal at the start and at the end, and so are the processor's calls."""
     benches = [Bench(SAMPLERS[sampler](), limits) for _ in range(2)]
     spans = [start(bench, inside(bench, caller)) for bench, start in zip(benches, (by_us, by_the_sdk), strict=True)]
     assert type(spans[0]) is FastSpan
@@ -198,8 +198,8 @@ def use(span: Any) -> None:
     assert not span.is_recording()
 
 
-def test_a_span_that_says_nothing_is_read_the_same() -> None:
-    """It has made no list of events and of links."""
+def test_a_span_without_events_and_links_reads_the_same() -> None:
+    """Its lists of events and links do not exist."""
     benches = [Bench(), Bench()]
     for bench, start in zip(benches, (by_us, by_the_sdk), strict=True):
         start(bench, inside(bench)).end()
@@ -210,8 +210,8 @@ def test_a_span_that_says_nothing_is_read_the_same() -> None:
 
 
 @pytest.mark.parametrize("span_id", [0, 1, 2**64 - 1, 2**64])
-def test_an_id_is_valid_where_the_sdk_says_so(span_id: int) -> None:
-    """An application may have a generator of its own."""
+def test_an_id_is_valid_if_the_sdk_says_so(span_id: int) -> None:
+    """An application may use an id generator of its own."""
     contexts = []
     for start in (by_us, by_the_sdk):
         bench = Bench()
@@ -222,8 +222,8 @@ def test_an_id_is_valid_where_the_sdk_says_so(span_id: int) -> None:
     assert contexts[0].is_valid == contexts[1].is_valid == (span_id in (1, 2**64 - 1))
 
 
-def test_a_root_that_was_decided_on_is_what_the_sdk_would_have_made() -> None:
-    """Without a caller; whether its trace id is random is for the generator to say."""
+def test_a_root_with_a_decision_is_what_the_sdk_would_have_made() -> None:
+    """It has no caller; the generator says whether its trace id is random."""
     ours, theirs = Bench(), Bench()
     made = theirs.tracer.start_span("GET", context=Context(), kind=SpanKind.SERVER, attributes=ATTRIBUTES)
     assert isinstance(ours.sampler, HeadSampler)
@@ -236,8 +236,8 @@ def test_a_root_that_was_decided_on_is_what_the_sdk_would_have_made() -> None:
     assert described(started) == described(made)
 
 
-def test_the_sdks_own_metrics_count_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where they are on: https://opentelemetry.io/docs/specs/semconv/otel/sdk-metrics/."""
+def test_the_sdks_own_metrics_count_fast_spans(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If they are on: https://opentelemetry.io/docs/specs/semconv/otel/sdk-metrics/."""
     monkeypatch.setenv("OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED", "true")
     counted = []
     for start in (by_us, by_the_sdk):
@@ -277,7 +277,7 @@ class Unusual(Sampler):
 
 
 @pytest.mark.parametrize("name", UNUSUAL)
-def test_what_is_not_usual_is_the_tracers(name: str) -> None:
+def test_unusual_arguments_are_left_to_the_tracer(name: str) -> None:
     bench = UNUSUAL[name]()
     span = by_us(bench, inside(bench))
     assert isinstance(span, Span)
@@ -289,33 +289,33 @@ def test_what_is_not_usual_is_the_tracers(name: str) -> None:
 @pytest.mark.parametrize(
     "value", [["a"], Odd("a"), None, b"a", {"a": 1}, object()], ids=lambda value: type(value).__name__
 )
-def test_an_attribute_that_is_no_plain_value_is_the_tracers(value: object) -> None:
+def test_an_attribute_that_is_no_plain_value_is_left_to_the_tracer(value: object) -> None:
     bench, other = Bench(), Bench()
     span = by_us(bench, inside(bench), {"odd": value})
     assert type(span) is not FastSpan
     assert span.attributes.keys() == by_the_sdk(other, inside(other), {"odd": value}).attributes.keys()
 
 
-def test_nothing_current_or_a_caller_is_the_tracers_too() -> None:
-    """There the trace begins, and is decided on."""
+def test_a_local_root_is_left_to_the_tracer() -> None:
+    """Without a current span, or below a remote caller, the sampler decides."""
     for context in (Context(), set_span_in_context(NonRecordingSpan(REMOTE), Context())):
         assert type(by_us(Bench(), context)) is not FastSpan
 
 
-def test_a_caller_that_holds_our_own_verdict_is_a_caller() -> None:
-    """A worker may be given the context of the span that has queued its job."""
+def test_a_remote_parent_with_our_own_decision_is_a_caller() -> None:
+    """A worker may get the context of the span that queued its job."""
     bench = Bench()
     span = otel_trace.get_current_span(inside(bench)).get_span_context()
     sent = SpanContext(span.trace_id, span.span_id, True, span.trace_flags, span.trace_state)
     assert type(by_us(bench, set_span_in_context(NonRecordingSpan(sent), Context()))) is not FastSpan
 
 
-def test_what_is_not_recorded_stays_so() -> None:
+def test_a_child_of_an_unrecorded_span_is_not_recorded() -> None:
     bench = Bench(HeadSampler(ParentBased(TraceIdRatioBased(0.0))))
     assert isinstance(by_us(bench, inside(bench)), NonRecordingSpan)
 
 
-def test_nothing_is_recorded_where_nothing_is_to_be() -> None:
+def test_nothing_is_recorded_where_tracing_is_off() -> None:
     """Within a health check, and by a tracer that is off."""
     bench = Bench()
     context = inside(bench)
@@ -325,8 +325,8 @@ def test_nothing_is_recorded_where_nothing_is_to_be() -> None:
     assert isinstance(by_us(bench, context), NonRecordingSpan)
 
 
-def test_another_sdk_is_left_its_spans(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One whose spans have a field more."""
+def test_an_sdk_whose_spans_have_another_field_creates_them_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fields of its spans are compared with those that the fast path writes."""
     assert fast_span._IS_KNOWN
     before = SdkSpan.__init__
 
@@ -341,7 +341,7 @@ def test_another_sdk_is_left_its_spans(monkeypatch: pytest.MonkeyPatch) -> None:
     assert vars(by_us(bench, inside(bench)))["_more"] == 1
 
 
-def test_another_tracer_makes_its_own() -> None:
+def test_a_tracer_of_another_class_creates_its_own_spans() -> None:
     class Other(Tracer):
         pass
 
@@ -351,8 +351,8 @@ def test_another_tracer_makes_its_own() -> None:
 
 
 @pytest.mark.parametrize("limit", [None, 5], ids=["no limit", "full"])
-def test_a_note_is_an_attribute(limit: int | None, caplog: pytest.LogCaptureFixture) -> None:
-    """One more, one that is there, one that does not fit, one that is not plain, one that comes too late."""
+def test_set_new_attribute_is_set_attribute(limit: int | None, caplog: pytest.LogCaptureFixture) -> None:
+    """A new key, a known one, one that does not fit, a value that is not plain, and a span that has ended."""
     found = []
     for start, set_one in ((by_us, set_new_attribute), (by_the_sdk, lambda span, *given: span.set_attribute(*given))):
         bench = Bench(limits=SpanLimits(max_span_attributes=limit) if limit else None)
@@ -368,7 +368,7 @@ def test_a_note_is_an_attribute(limit: int | None, caplog: pytest.LogCaptureFixt
 
 
 def test_threads_that_write_to_one_span_lose_nothing() -> None:
-    """The list is made by whoever comes first."""
+    """The first of them creates the list."""
     for _ in range(50):
         bench = Bench()
         span = by_us(bench, inside(bench))
@@ -387,8 +387,8 @@ def test_threads_that_write_to_one_span_lose_nothing() -> None:
         assert (len(span.events), len(span.links)) == (4, 4)
 
 
-def test_a_transaction_of_its_own_with_a_tail_is_asked_for() -> None:
-    """It ends in a way of its own, so the sampler gives it a verdict of its own."""
+def test_a_nested_transaction_with_a_tail_is_left_to_the_sampler() -> None:
+    """It can fail by itself, so it gets a decision of its own."""
     sampler = HeadSampler(ParentBased(ALWAYS_ON), SamplingPolicy(tail=True))
     bench = Bench(sampler)
     span = by_us(bench, inside(bench))

@@ -72,7 +72,7 @@ def bodies(telemetry: Telemetry) -> list[Any]:
 
 
 def test_a_plain_format_string_shows_the_ids(telemetry: Telemetry, kept: Kept) -> None:
-    """They are those of the current span, and empty outside of any."""
+    """The ids are those of the current span, and empty without one."""
     logger.info("before")
     with brain_otel.start_transaction("work"):
         logger.info("within")
@@ -86,8 +86,8 @@ def test_a_plain_format_string_shows_the_ids(telemetry: Telemetry, kept: Kept) -
     ]
 
 
-def test_what_the_application_gives_is_kept(telemetry: Telemetry, kept: Kept) -> None:
-    """`extra={"trace_id": ...}` is no error and stays, on the record, in the log record and in Sentry."""
+def test_ids_in_extra_are_kept(telemetry: Telemetry, kept: Kept) -> None:
+    """`extra={"trace_id": ...}` raises nothing and stays on the record, in the log record and in Sentry."""
     with brain_otel.start_transaction("work"):
         logger.error("own", extra={"trace_id": "mine", "span_id": ""})
         logger.error("ours")
@@ -101,8 +101,8 @@ def test_what_the_application_gives_is_kept(telemetry: Telemetry, kept: Kept) ->
     assert given["contexts"]["trace"]["trace_id"] == trace_id
 
 
-def test_sentry_gets_no_ids_among_the_extra_data(telemetry: Telemetry, kept: Kept) -> None:
-    """Neither in an event nor in a breadcrumb, in a trace or outside: an event's trace context has them."""
+def test_sentrys_extra_data_has_no_ids(telemetry: Telemetry, kept: Kept) -> None:
+    """Neither in events nor in breadcrumbs: an event's trace context has them."""
     logger.info("outside")
     logger.error("outside")
     with brain_otel.start_transaction("work"):
@@ -118,8 +118,8 @@ def test_sentry_gets_no_ids_among_the_extra_data(telemetry: Telemetry, kept: Kep
     assert not any({"trace_id", "span_id"} & event["extra"].keys() for event in telemetry.events)
 
 
-def test_adapters_and_levels(telemetry: Telemetry, kept: Kept) -> None:
-    """An adapter's extra is an attribute; what the logger's level, a filter or `disabled` stops is not emitted."""
+def test_levels_filters_and_adapters_have_effect(telemetry: Telemetry, kept: Kept) -> None:
+    """An adapter's extra is an attribute; a record that a level, a filter or `disabled` stops is not emitted."""
     logging.LoggerAdapter(logger, {"tenant": "t1"}).info("adapted")
     logger.setLevel(logging.WARNING)
     logger.info("below")
@@ -149,8 +149,8 @@ def test_adapters_and_levels(telemetry: Telemetry, kept: Kept) -> None:
         (99, 24, "Level 99"),
     ],
 )
-def test_severities(telemetry: Telemetry, kept: Kept, level: int, number: int, text: str) -> None:
-    """Python's levels become OpenTelemetry's severities; what is below DEBUG is TRACE."""
+def test_levels_become_severities(telemetry: Telemetry, kept: Kept, level: int, number: int, text: str) -> None:
+    """Levels below DEBUG are TRACE."""
     logger.log(level, "text")
     (record,) = [each.log_record for each in telemetry._session.logs.get_finished_logs()]
     assert (record.severity_number.value, record.severity_text) == (number, text)
@@ -176,7 +176,7 @@ class Talkative:
 
 
 def test_weird_values_break_nothing(telemetry: Telemetry, kept: Kept, capsys: pytest.CaptureFixture[str]) -> None:
-    """What cannot be an attribute, or not be encoded, is written out; the application's own error is its own."""
+    """A value that is no attribute, or cannot be encoded, becomes text; the application sees its own errors only."""
     extra: dict[Any, Any] = {
         "broken": Broken(),
         "huge": 2**70,
@@ -210,10 +210,10 @@ def test_weird_values_break_nothing(telemetry: Telemetry, kept: Kept, capsys: py
     assert capsys.readouterr().err == ""
 
 
-def test_arguments_that_do_not_fit_are_logged_as_ever(
+def test_wrong_arguments_are_reported_by_logging_itself(
     telemetry: Telemetry, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Logging says so on stderr, and the message without its arguments is emitted."""
+    """`logging` writes to stderr, and the message is emitted without its arguments."""
     plain = logging.getLogger("plain")
     plain.propagate, plain.handlers = False, [logging.StreamHandler()]
     plain.error("%d items", "many")
@@ -228,8 +228,8 @@ def cut(text: str) -> str:
     return f"{text[:half]} ... {len(text) - 2 * half} characters left out ... {text[-half:]}"
 
 
-def test_what_is_very_long_is_cut_in_the_middle(telemetry: Telemetry, kept: Kept) -> None:
-    """A queue counts records, not characters; both ends are kept, and how much is missing is told."""
+def test_a_very_long_text_is_cut_in_the_middle(telemetry: Telemetry, kept: Kept) -> None:
+    """Both ends are kept, with the number of missing characters: a queue counts records, not characters."""
     fits = "x" * MAX_TEXT
     long = "".join(f"{number} " for number in range(20_000))
     logger.info(fits, extra={"fits": fits})
@@ -257,8 +257,8 @@ def test_what_is_very_long_is_cut_in_the_middle(telemetry: Telemetry, kept: Kept
     assert kept.records[1].args == (long,)
 
 
-def test_whoever_interrupts_a_line_can_log(telemetry: Telemetry, kept: Kept) -> None:
-    """A signal's handler may come while the SDK, asked for a logger, holds its locks: it is asked once a name."""
+def test_a_signal_handler_can_log_during_a_record(telemetry: Telemetry, kept: Kept) -> None:
+    """The SDK holds locks while it creates a logger, so each name asks for one once."""
     logger.info("first")
     brain_otel.capture_message("first said")
     provider = otel_logs.get_logger_provider()
@@ -279,7 +279,7 @@ def test_whoever_interrupts_a_line_can_log(telemetry: Telemetry, kept: Kept) -> 
 
 
 @pytest.mark.parametrize("template", ["mission %s", "mission %r", "mission %(name)s"])
-def test_the_text_of_an_argument_makes_no_telemetry(telemetry: Telemetry, kept: Kept, template: str) -> None:
+def test_formatting_an_argument_creates_no_telemetry(telemetry: Telemetry, kept: Kept, template: str) -> None:
     """Also if the record has no other handler than ours and sentry-sdk's."""
 
     class Mission:
@@ -301,8 +301,8 @@ def test_the_text_of_an_argument_makes_no_telemetry(telemetry: Telemetry, kept: 
     assert [span["name"] for span in telemetry.spans] == ["work"]
 
 
-def test_handlers_see_two_attributes_more_and_nothing_else(telemetry: Telemetry, kept: Kept) -> None:
-    """A record is otherwise as the standard library made it."""
+def test_a_record_has_two_more_attributes_and_no_other_change(telemetry: Telemetry, kept: Kept) -> None:
+    """All else is as the standard library made it."""
     seen: list[dict[str, Any]] = []
 
     class Looking(logging.Handler):
@@ -318,20 +318,20 @@ def test_handlers_see_two_attributes_more_and_nothing_else(telemetry: Telemetry,
     (record,) = seen
     assert record.keys() - vars(logging.makeLogRecord({})).keys() == {"trace_id", "span_id"}
     assert (record["msg"], record["args"], record["exc_text"]) == ("text %s", ("argument",), None)
-    expected = ("test_handlers_see_two_attributes_more_and_nothing_else", "test_logging.py")
+    expected = ("test_a_record_has_two_more_attributes_and_no_other_change", "test_logging.py")
     assert (record["funcName"], record["filename"]) == expected
 
 
 def test_pytests_caplog_sees_the_ids(telemetry: Telemetry, caplog: pytest.LogCaptureFixture) -> None:
-    """It is a handler of the root logger, as the application's own."""
+    """It is a handler of the root logger, like the application's own."""
     with caplog.at_level(logging.INFO), brain_otel.start_transaction("work"):
         logging.getLogger("elsewhere").info("captured")
     (record,) = caplog.records
     assert (vars(record)["trace_id"], vars(record)["span_id"]) == span_ids(telemetry)
 
 
-def test_a_queue_takes_the_ids_along_and_emits_once(telemetry: Telemetry, kept: Kept) -> None:
-    """QueueHandler and QueueListener: formatted on another thread, with the ids of where it was logged."""
+def test_records_in_a_queue_keep_their_ids_and_are_emitted_once(telemetry: Telemetry, kept: Kept) -> None:
+    """QueueListener formats them on another thread, with the ids of the thread that logged."""
     waiting: queue.Queue[logging.LogRecord] = queue.Queue()
     logger.handlers = [logging.handlers.QueueHandler(waiting)]
     listener = logging.handlers.QueueListener(waiting, kept)
@@ -343,8 +343,8 @@ def test_a_queue_takes_the_ids_along_and_emits_once(telemetry: Telemetry, kept: 
     assert bodies(telemetry) == ["queued"]
 
 
-def test_a_record_from_elsewhere_keeps_its_ids(telemetry: Telemetry, kept: Kept) -> None:
-    """`makeLogRecord` and `Logger.handle`, as those do who take records from a socket."""
+def test_a_record_of_another_process_keeps_its_ids(telemetry: Telemetry, kept: Kept) -> None:
+    """A server that receives records calls `makeLogRecord` and `Logger.handle`."""
     facts = {"name": "shop", "msg": "sent", "levelno": 20, "levelname": "INFO", "exc_text": "Traceback ..."}
     with brain_otel.start_transaction("work"):
         logger.handle(logging.makeLogRecord({**facts, "trace_id": "a", "span_id": "b"}))
@@ -370,8 +370,8 @@ class Calling(logging.Logger):
 
 
 @pytest.mark.parametrize("kind", [Handling, Calling])
-def test_subclasses_of_logger(telemetry: Telemetry, kind: type[logging.Logger]) -> None:
-    """Loggers of the application's own classes have ids on their records, and each is emitted once."""
+def test_loggers_of_other_classes_have_ids_and_emit_once(telemetry: Telemetry, kind: type[logging.Logger]) -> None:
+    """The application may derive its own class from `Logger`."""
     own = kind("own")
     own.handlers = [kept := Kept()]
     with brain_otel.start_transaction("work"):
@@ -380,8 +380,8 @@ def test_subclasses_of_logger(telemetry: Telemetry, kind: type[logging.Logger]) 
     assert bodies(telemetry) == ["text"]
 
 
-def test_a_record_factory_of_the_applications(telemetry: Telemetry, kept: Kept) -> None:
-    """What it gives a record counts as the application's own."""
+def test_fields_of_a_record_factory_are_attributes(telemetry: Telemetry, kept: Kept) -> None:
+    """Like `extra`."""
     factory = logging.getLogRecordFactory()
 
     def made(*args: Any, **kwargs: Any) -> logging.LogRecord:
@@ -397,15 +397,15 @@ def test_a_record_factory_of_the_applications(telemetry: Telemetry, kept: Kept) 
     assert kept.ids == [("made", "")]
 
 
-def test_a_structured_message(telemetry: Telemetry, kept: Kept) -> None:
-    """Structlog hands a dict as the message, and its own things in names with an underscore."""
+def test_a_message_may_be_a_dict(telemetry: Telemetry, kept: Kept) -> None:
+    """Structlog passes one, and keeps its own data in names with an underscore."""
     logger.info({"event": "paid", "order": 7}, extra={"_logger": logger, "_name": "info"})
     (log,) = telemetry.logs
     assert (log["body"], log["attributes"]) == ("{'event': 'paid', 'order': 7}", {})
 
 
-def test_a_threads_lines_belong_to_what_it_was_given(telemetry: Telemetry, kept: Kept) -> None:
-    """A bare thread has no trace: empty ids, no error."""
+def test_a_thread_without_a_context_has_empty_ids(telemetry: Telemetry, kept: Kept) -> None:
+    """Nothing is raised."""
     with brain_otel.start_transaction("work"):
         thread = threading.Thread(target=logger.info, args=("bare",))
         thread.start()
@@ -416,23 +416,23 @@ def test_a_threads_lines_belong_to_what_it_was_given(telemetry: Telemetry, kept:
 @pytest.mark.parametrize(
     "name", ["brain_otel.runtime.guard", "opentelemetry.sdk", "sentry_sdk.errors", "uvicorn.access"]
 )
-def test_our_own_lines_are_not_emitted(telemetry: Telemetry, name: str) -> None:
-    """Nor OpenTelemetry's and sentry-sdk's, which would feed on themselves, nor a line per request."""
+def test_loggers_of_telemetry_and_access_logs_are_not_emitted(telemetry: Telemetry, name: str) -> None:
+    """Those of telemetry would feed on themselves; an access log repeats the request."""
     logging.getLogger(name).error("text")
     logging.getLogger(name.replace("_", "")).error("other")
     assert bodies(telemetry) == (["other"] if "_" in name else [])
 
 
-def test_what_an_exporter_logs_while_it_sends_is_not_emitted(telemetry: Telemetry, kept: Kept) -> None:
-    """OpenTelemetry's exporters suppress instrumentation; whatever logger speaks then, its lines have ids only."""
+def test_records_logged_by_a_sending_exporter_are_not_emitted(telemetry: Telemetry, kept: Kept) -> None:
+    """OpenTelemetry's exporters suppress instrumentation; the records have ids only, whatever their logger."""
     with suppress_instrumentation():
         logger.info("sending")
     assert bodies(telemetry) == []
     assert kept.ids == [EMPTY]
 
 
-def test_an_emitting_destination_may_log(telemetry: Telemetry, kept: Kept) -> None:
-    """A processor that logs on the application's thread makes a line and no further log record."""
+def test_a_processor_may_log(telemetry: Telemetry, kept: Kept) -> None:
+    """Its line has ids and makes no further log record."""
 
     class Logging(SimpleLogRecordProcessor):
         def on_emit(self, log_record: Any) -> None:  # noqa: ARG002
@@ -447,8 +447,8 @@ def test_an_emitting_destination_may_log(telemetry: Telemetry, kept: Kept) -> No
 
 
 @pytest.mark.parametrize("level", [logging.NOTSET, logging.ERROR])
-def test_contribs_handler_emits_in_our_place(telemetry: Telemetry, kept: Kept, level: int) -> None:
-    """Where the application has installed it: what it handles is emitted once, and so is what it does not."""
+def test_contribs_handler_replaces_ours(telemetry: Telemetry, kept: Kept, level: int) -> None:
+    """The application has installed it: each record is emitted once, whether it handles the record or not."""
     contribs = LoggingHandler(level=level)
     logger.addHandler(contribs)
     logger.info("one")
@@ -457,7 +457,7 @@ def test_contribs_handler_emits_in_our_place(telemetry: Telemetry, kept: Kept, l
 
 
 def test_a_handler_of_another_provider_changes_nothing(telemetry: Telemetry, kept: Kept) -> None:
-    """One that emits to a provider of the application's own is no reason not to emit to ours."""
+    """We emit to our provider although the handler emits to its own."""
     exporter = InMemoryLogRecordExporter()  # type: ignore[no-untyped-call]
     provider = LoggerProvider(shutdown_on_exit=False)
     provider.add_log_record_processor(SimpleLogRecordProcessor(exporter))
@@ -467,8 +467,8 @@ def test_a_handler_of_another_provider_changes_nothing(telemetry: Telemetry, kep
     assert [each.log_record.body for each in exporter.get_finished_logs()] == ["text"]
 
 
-def test_contribs_instrumentor_after_setup(telemetry: Telemetry) -> None:
-    """The application's own call adds a handler to the root logger; a line is emitted once still."""
+def test_contribs_instrumentor_after_setup_emits_each_record_once(telemetry: Telemetry) -> None:
+    """The application's call adds a handler to the root logger."""
     LoggingInstrumentor().instrument()
     try:
         logging.getLogger("elsewhere").error("text")
@@ -478,8 +478,8 @@ def test_contribs_instrumentor_after_setup(telemetry: Telemetry) -> None:
     assert bodies(telemetry) == ["text", "then"]
 
 
-def test_an_errors_line_has_the_id_of_the_event_it_made(telemetry: Telemetry, kept: Kept) -> None:
-    """`logger.exception` makes an event in Sentry; its log record says which, and so does the helper."""
+def test_a_record_that_makes_an_event_has_its_id(telemetry: Telemetry, kept: Kept) -> None:
+    """`logger.exception` makes an event in Sentry; its log record and the helper give the event's id."""
     with brain_otel.start_transaction("work"):
         try:
             raise RuntimeError("failed")
@@ -491,8 +491,8 @@ def test_an_errors_line_has_the_id_of_the_event_it_made(telemetry: Telemetry, ke
     assert (log["attributes"]["exception.type"], log["attributes"]["exception.message"]) == ("RuntimeError", "failed")
 
 
-def test_uninstrument_puts_back_what_was_there(telemetry: Telemetry, kept: Kept) -> None:
-    """Nothing is emitted any more; the ids stay, for the sake of format strings; it can be installed again."""
+def test_uninstrument_stops_emitting(telemetry: Telemetry, kept: Kept) -> None:
+    """Format strings still find the ids, and `instrument` may follow."""
     installed = vars(logging.Logger)["callHandlers"]
     handle = vars(logging.Logger)["handle"]
     ours = instrumentation._registry.installed["logging"]
@@ -506,8 +506,8 @@ def test_uninstrument_puts_back_what_was_there(telemetry: Telemetry, kept: Kept)
     assert bodies(telemetry) == ["in"]
 
 
-def test_who_has_wrapped_after_us_stays(telemetry: Telemetry, kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another's wrapper around ours is not removed; ours in it does nothing once it is taken out."""
+def test_a_later_wrapper_of_another_stays(telemetry: Telemetry, kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ours inside of it does nothing after `uninstrument`."""
     seen: list[str] = []
     inner = logging.Logger.callHandlers
 
@@ -529,7 +529,7 @@ def test_who_has_wrapped_after_us_stays(telemetry: Telemetry, kept: Kept, monkey
     assert [record.msg for record in kept.records] == ["out", "in"]
 
 
-def test_a_record_can_be_copied_and_sent(telemetry: Telemetry, kept: Kept) -> None:
+def test_a_record_can_be_copied_and_pickled(telemetry: Telemetry, kept: Kept) -> None:
     """The ids are plain strings."""
     with brain_otel.start_transaction("work"):
         logger.info("text")

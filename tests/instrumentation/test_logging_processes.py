@@ -89,7 +89,7 @@ def service(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Service]
 
 
 def test_every_line_of_a_request_shows_its_trace(service: Service) -> None:
-    """In coroutines, threads, tasks and background tasks, by a plain format string, as the log records do."""
+    """By a plain format string, in coroutines, threads, tasks and background tasks; log records have the same ids."""
     assert service.line("imported") == ("", "")
     for path, texts in {
         "/async": ["async"],
@@ -111,8 +111,8 @@ def test_every_line_of_a_request_shows_its_trace(service: Service) -> None:
     assert "Logging error" not in service.server.output
 
 
-def test_servers_lines_show_the_trace_too(service: Service) -> None:
-    """The line of an unhandled error, logged when the request's span has ended, and the access log's."""
+def test_the_servers_own_lines_show_the_trace(service: Service) -> None:
+    """The line of an unhandled error, which follows the end of the request's span, and the access log's."""
     ids = service.ask("/boom")
     assert service.line("Exception in ASGI application") == ids
     accesses = [(t, s) for name, t, s, text in LINE.findall(service.server.output) if "/boom" in text]
@@ -127,7 +127,7 @@ def test_servers_lines_show_the_trace_too(service: Service) -> None:
 def test_a_failure_is_one_record_with_the_event_id(
     tmp_path: Path, ingest: SentryIngest, door: str, sentry: bool
 ) -> None:
-    """Unhandled, captured or both; what the application logs of it is a line of its own."""
+    """Whether it is unhandled, captured or both; a line that the application logs about it is another record."""
     with served(tmp_path, door, **({"SENTRY_DSN": ingest.dsn} if sentry else {})) as service:
         paths = ("/boom", "/captured", "/captured-boom", "/logged", "/logged-boom")
         by_trace = {service.ask(path)[0]: path for path in paths}
@@ -170,7 +170,7 @@ EMITTERS = [
     ids=lambda each: each if isinstance(each, str) else " ".join(map("=".join, each.items())),
 )
 def test_each_line_is_emitted_once(tmp_path: Path, door: str, variables: dict[str, str]) -> None:
-    """However logging is configured, and whoever else would emit: the SDK, contrib's instrumentor."""
+    """However logging is configured, and if the SDK or contrib's instrumentor would emit it too."""
     with served(tmp_path, door, **variables) as service:
         ids = service.ask("/async")
         service.ask("/boom")
@@ -231,7 +231,7 @@ def talk(endpoint: str, seconds: float, patience: float = 10.0) -> tuple[int, Co
 
 
 def test_an_exporter_that_logs_does_not_feed_itself() -> None:
-    """All loggers at DEBUG, the exporter's and its client's too: what arrives is the application's, once."""
+    """All loggers are at DEBUG, the exporter's too, and only the application's lines arrive, each once."""
     with OtlpReceiver() as receiver:
         answers = iter([503, 503])
         receiver.respond = lambda: (next(answers, 200), {})
@@ -241,8 +241,8 @@ def test_an_exporter_that_logs_does_not_feed_itself() -> None:
         assert sum(lines.values()) > number  # others did log
 
 
-def test_a_refusing_collector_makes_few_lines() -> None:
-    """What is logged of the failures grows with the attempts, not with the lines that could not be sent."""
+def test_an_unreachable_collector_logs_few_lines() -> None:
+    """The number of lines grows with the attempts, not with the records that could not be sent."""
     number, lines = talk(f"http://127.0.0.1:{free_port()}", 4.0, patience=1.0)
     assert lines.pop("shop") == number
     ours = {name: count for name, count in lines.items() if name.split(".")[0] in ("opentelemetry", "brain_otel")}
@@ -269,10 +269,10 @@ logging.getLogger("shop").warning("at the end")
 
 
 @pytest.mark.parametrize("sdk", ["true", "false"])
-def test_the_launcher_leaves_logging_to_us(sdk: str) -> None:
-    """Contrib's instrumentor, installed and found by the launcher, is not loaded, and nobody has a handler anywhere.
+def test_the_launcher_does_not_load_contribs_logging(sdk: str) -> None:
+    """Contrib's instrumentor is installed, and no logger gets a handler.
 
-    A format string with the ids goes on to work after `shutdown()`.
+    A format string with the ids still works after `shutdown()`.
     """
     env = {"SENTRY_ENVIRONMENT": "test", "OTEL_PYTHON_LOGGING_AUTO_INSTRUMENTATION_ENABLED": sdk}
     done = run_python(PROGRAMS / "opentelemetry-instrument", env, arguments=[sys.executable, "-c", WHO_HANDLES])

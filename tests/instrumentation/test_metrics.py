@@ -120,7 +120,7 @@ def run(postgres: Postgres, valkey: Valkey, target: HttpTarget, cluster: Valkey)
 @pytest.mark.parametrize("rate", quick_first(RATES))
 @pytest.mark.parametrize("use", SQL)
 def test_every_statement_is_measured(run: Run, use: str, rate: str) -> None:
-    """Sampled or not, by operation; many rows of one INSERT are one, and a failed one says why."""
+    """Sampled or not, by operation; an INSERT of many rows counts once, and a failed statement has its error type."""
     outcome = run(use, rate)
     assert outcome.counts(OPERATION, "db.operation.name") == {"CREATE": 1, "INSERT": 1, "SELECT": 4}
     failures = outcome.counts(OPERATION, "error.type")
@@ -151,8 +151,8 @@ def test_a_statement_is_measured_by_database_and_never_by_its_text(run: Run, use
 
 
 @pytest.mark.parametrize("use", [*SQL, *REDIS, *CLUSTER])
-def test_the_seconds_are_those_of_the_spans(run: Run, use: str) -> None:
-    """A histogram in seconds, with the recommended buckets, whose sum is less than what the whole took."""
+def test_durations_are_those_of_the_spans(run: Run, use: str) -> None:
+    """A histogram in seconds with the recommended buckets; its sum is less than the duration of the program."""
     outcome = run(use)
     for point in outcome.points(OPERATION):
         assert point["unit"] == "s"
@@ -166,7 +166,7 @@ def test_the_seconds_are_those_of_the_spans(run: Run, use: str) -> None:
 @pytest.mark.parametrize("rate", quick_first(RATES))
 @pytest.mark.parametrize("use", REDIS)
 def test_every_command_is_measured(run: Run, use: str, rate: str) -> None:
-    """Sampled or not; a pipeline is one, an empty one none, a cancelled command an error, a changed key no error."""
+    """Sampled or not; a pipeline counts once, an empty one never; a failed or cancelled command has its error."""
     outcome = run(use, rate)
     expected = {"SET": 2, "GET": 1, "PIPELINE": 2, "WATCH": 1, "LPUSH": 1}
     failures = {"redis.exceptions.ResponseError": 1}
@@ -201,7 +201,7 @@ def test_a_command_is_measured_by_server_and_never_by_its_key(run: Run, use: str
 
 @pytest.mark.parametrize("use", CLUSTER)
 def test_a_clusters_commands_are_measured(run: Run, use: str) -> None:
-    """As many as there are spans: the application's own, and those with which the client looks at the cluster."""
+    """As many as there are spans: the application's own, and the client's about the cluster."""
     outcome = run(use)
     counts = outcome.counts(OPERATION, "db.operation.name")
     assert (counts["SET"], counts["PIPELINE"]) == (1, 1)
@@ -209,7 +209,7 @@ def test_a_clusters_commands_are_measured(run: Run, use: str) -> None:
 
 
 def test_an_exemplar_leads_to_the_commands_span(run: Run) -> None:
-    """What is measured is within contrib's span, so the example of a bucket is that span."""
+    """The measurement is taken within contrib's span."""
     outcome = run("redis")
     ids = {span["span_id"] for span in outcome.spans}
     exemplars = [each for point in outcome.points(OPERATION) for each in point["exemplars"]]
@@ -219,7 +219,7 @@ def test_an_exemplar_leads_to_the_commands_span(run: Run) -> None:
 
 @pytest.mark.parametrize("rate", RATES)
 def test_requests_and_calls_are_measured_sampled_or_not(run: Run, rate: str) -> None:
-    """By route and status, in seconds; a call that got no answer is measured as well, which contrib leaves out."""
+    """By route and status, in seconds; a call without an answer counts too, which contrib leaves out."""
     outcome = run("web", rate)
     assert outcome.counts(REQUEST, "http.route") == {"/items/{item_id}": 2, "/boom": 1, None: 1}
     assert outcome.counts(REQUEST, "http.response.status_code") == {200: 2, 500: 1, 404: 1}
@@ -236,7 +236,7 @@ def test_requests_and_calls_are_measured_sampled_or_not(run: Run, rate: str) -> 
 
 
 def test_fastapis_own_telemetry_measures_requests_too(run: Run, tmp_path: Path) -> None:
-    """With `fastapi: native` the metric is FastAPI's, of the same name, unit and attributes."""
+    """With `fastapi: native` FastAPI records the metric, with the same name, unit and attributes."""
     text = (ROOT / "config" / "test.yaml").read_text()
     file = tmp_path / "native.yaml"
     file.write_text(text.replace("fastapi: contrib", "fastapi: native"))
@@ -257,8 +257,8 @@ def test_nothing_is_measured_without_a_meter_provider(run: Run, tmp_path: Path, 
 
 
 @pytest.mark.parametrize("metrics", [True, False])
-def test_methods_are_replaced_only_to_measure_and_put_back(tmp_path: Path, metrics: bool) -> None:
-    """Without a meter provider the methods and events are contrib's alone; after shutdown they are the libraries'."""
+def test_methods_are_replaced_only_with_a_meter_provider_and_restored(tmp_path: Path, metrics: bool) -> None:
+    """Without one they are contrib's, and after `shutdown()` the libraries'."""
     file = tmp_path / "traces.yaml"
     file.write_text(NO_METRICS)
     env = {"SENTRY_ENVIRONMENT": "test", **({} if metrics else {"FILE": str(file)})}

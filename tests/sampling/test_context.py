@@ -63,8 +63,8 @@ def suppressed(rate: float) -> list[str]:
 
 
 @pytest.mark.parametrize("rate", [0.0, 1.0])
-def test_nothing_of_an_unrecorded_request_is_a_span(at_rate: Callable[[float], Run], rate: float) -> None:
-    """Neither it nor its SQL, its Redis commands and its calls; nobody is asked for one."""
+def test_an_unrecorded_request_creates_no_span(at_rate: Callable[[float], Run], rate: float) -> None:
+    """Neither do its SQL, Redis commands and calls, and the sampler is not asked for them."""
     for name in suppressed(rate):
         answer = at_rate(rate).answers[name]
         assert (answer["recorded spans"], answer["asked for"]) == ([], []), name
@@ -73,8 +73,8 @@ def test_nothing_of_an_unrecorded_request_is_a_span(at_rate: Callable[[float], R
 
 
 @pytest.mark.parametrize("rate", [0.0, 1.0])
-def test_a_recorded_request_leaves_nothing_out(at_rate: Callable[[float], Run], rate: float) -> None:
-    """Each call is a span; what is below the request follows it unasked."""
+def test_a_recorded_request_has_all_its_spans(at_rate: Callable[[float], Run], rate: float) -> None:
+    """Every call is one, and the sampler is not asked again."""
     for name in set(CALLERS) - set(suppressed(rate)):
         answer = at_rate(rate).answers[name]
         assert (answer["recorded spans"], answer["asked for"]) == (SPANS, []), name
@@ -83,7 +83,7 @@ def test_a_recorded_request_leaves_nothing_out(at_rate: Callable[[float], Run], 
 
 @pytest.mark.parametrize("rate", [0.0, 1.0])
 def test_the_next_service_gets_the_trace_and_the_decision(at_rate: Callable[[float], Run], rate: float) -> None:
-    """In each header, beside the entries that the application or the caller has in its baggage."""
+    """In each header, beside the baggage of the application and the caller."""
     run = at_rate(rate)
     for number, name in enumerate(CALLERS):
         answer, sent = run.answers[name], run.headers[f"/headers/{number}"]
@@ -104,7 +104,7 @@ def test_the_next_service_gets_the_trace_and_the_decision(at_rate: Callable[[flo
 
 @pytest.mark.parametrize("rate", [0.0, 1.0])
 def test_an_error_in_any_request_is_an_event_of_its_trace(at_rate: Callable[[float], Run], rate: float) -> None:
-    """Once; and only what is recorded is a transaction."""
+    """Exactly one; only a recorded request is a transaction."""
     run = at_rate(rate)
     traces = {each["exception"]["values"][-1]["value"]: each["contexts"]["trace"]["trace_id"] for each in run.events}
     assert len(run.events) == len(CALLERS)
@@ -121,7 +121,7 @@ def test_an_error_in_any_request_is_an_event_of_its_trace(at_rate: Callable[[flo
 
 @pytest.mark.parametrize("rate", [0.0, 1.0])
 def test_a_health_check_tells_the_next_service_not_to_record(at_rate: Callable[[float], Run], rate: float) -> None:
-    """It has no trace to go on with; what it calls is told so by a new one."""
+    """It has no trace of its own, so its calls carry a new, unsampled one."""
     run = at_rate(rate)
     answer, sent = run.answers["health"], run.headers["/headers/health"]
     assert (answer["recorded spans"], answer["left out"], answer["recording"]) == ([], False, False)
@@ -136,10 +136,10 @@ def recorded_of(decisions: list[Json]) -> list[bool]:
 @pytest.mark.parametrize(
     ("rules", "count"), quick_first([("{}", 400), ("{}", 2_000), ("{rules: [{route: '/decide/*', rate: 0.5}]}", 400)])
 )
-def test_half_of_all_requests_are_recorded_and_exactly_those_whose_number_is_below(
+def test_a_request_is_recorded_if_its_random_number_is_below_the_rate(
     tmp_path: Path, valkey: Valkey, rules: str, count: int
 ) -> None:
-    """By the head's rate, or by a rule: as many as chance has it in 999 cases of 1,000."""
+    """By the head's rate or by a rule; their number is within the binomial 99.9 % interval."""
     rate = 0.5
     run = Run(tmp_path, valkey.url, count, rate=rate if rules == "{}" else 1.0, sampling=rules)
     decisions = run.answers["decisions"]
@@ -162,13 +162,13 @@ def test_half_of_all_requests_are_recorded_and_exactly_those_whose_number_is_bel
     ),
 )
 def test_each_request_is_decided_on_once(tmp_path: Path, valkey: Valkey, rule: str) -> None:
-    """A limit of twenty a second lets twenty of twenty pass, which it would not if it were asked twice."""
+    """A limit of twenty a second lets twenty of twenty pass, so no request was counted twice."""
     run = Run(tmp_path, valkey.url, 20, sampling=f"{{rules: [{rule}]}}")
     assert recorded_of(run.answers["decisions"]) == [True] * 20
 
 
-def test_rules_see_what_a_request_starts_with(tmp_path: Path, valkey: Valkey) -> None:
-    """Its method, its route and its other attributes."""
+def test_rules_see_the_attributes_that_a_request_starts_with(tmp_path: Path, valkey: Valkey) -> None:
+    """Its method, its route and others."""
     rules = "[{method: post, rate: 0}, {attributes: {user_agent.original: special}, rate: 1}, {rate: 0}]"
     run = Run(tmp_path, valkey.url, 3, sampling=f"{{rules: {rules}}}")
     assert recorded_of(run.answers["decisions"]) == [False] * 3

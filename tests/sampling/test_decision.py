@@ -40,8 +40,8 @@ def interval(trials: int, rate: float, confidence: float = 0.999) -> tuple[int, 
     return low, high
 
 
-def test_the_interval_is_the_binomial_one() -> None:
-    """Against values from tables: 20 tosses of a coin; a tenth of 20,000 by the normal approximation."""
+def test_interval_matches_tables() -> None:
+    """20 tosses of a coin, and the normal approximation for a tenth of 20,000."""
     assert interval(20, 0.5, 0.95) == (6, 14)
     low, high = interval(TRACES, 0.1)
     deviation = 3.2905 * math.sqrt(TRACES * 0.1 * 0.9)
@@ -50,8 +50,8 @@ def test_the_interval_is_the_binomial_one() -> None:
 
 
 @pytest.mark.parametrize("rate", quick_first(RATES, 3))
-def test_the_share_that_is_recorded_is_the_rate(rate: float) -> None:
-    """Of 20,000 traces within the binomial 99.9 % interval, each recorded as a whole or not at all."""
+def test_the_recorded_share_is_the_rate(rate: float) -> None:
+    """Of 20,000 traces, within the binomial 99.9 % interval; each is recorded as a whole or not at all."""
     service = Service(rate, ids=SeededIds(SEED))
     recorded = 0
     for _ in range(TRACES):
@@ -66,8 +66,8 @@ def test_the_share_that_is_recorded_is_the_rate(rate: float) -> None:
     assert len(service["sentry"].ended) == 2 * recorded
 
 
-def test_a_trace_that_nobody_records_costs_a_span_of_ids() -> None:
-    """It is not recorded and thrown away: there is no span of the SDK."""
+def test_a_trace_that_nobody_records_creates_no_sdk_span() -> None:
+    """Its spans have ids only."""
     service = Service(0.0)
     root = service.root()
     assert isinstance(root, otel_trace.NonRecordingSpan)
@@ -77,8 +77,8 @@ def test_a_trace_that_nobody_records_costs_a_span_of_ids() -> None:
 
 class TestShares:
     @pytest.mark.thorough
-    def test_the_smaller_set_is_inside_the_larger(self) -> None:
-        """By the same random number: the console all, a file half, Sentry a tenth."""
+    def test_a_smaller_share_is_part_of_a_larger_one(self) -> None:
+        """By one random number: the console gets all, a file half, Sentry a tenth."""
         service = Service(shares={"console": 1.0, "file": 0.5, "sentry": 0.1}, ids=SeededIds(SEED))
         for _ in range(TRACES):
             root = service.root()
@@ -93,29 +93,29 @@ class TestShares:
         for name, seen in (("console", console), ("file", file), ("sentry", sentry)):
             assert len(service[name].ended) == 2 * len(seen)  # whole
 
-    def test_each_destination_hears_of_starts_and_ends_alike(self) -> None:
-        """A destination that a trace is not meant for hears of neither."""
+    def test_a_destination_sees_both_start_and_end_of_a_span(self) -> None:
+        """Or neither, if it is excluded."""
         service = Service(shares={"console": 1.0, "sentry": 0.1})
         for rand in (0.05, 0.5):
             service.root(context=caller(with_rand(rand), sampled=True)).end()
         assert len(service["console"].started) == len(service["console"].ended) == 2
         assert len(service["sentry"].started) == len(service["sentry"].ended) == 1
 
-    def test_what_no_destination_wants_is_not_recorded(self) -> None:
-        """The head's rate is an upper bound; all that is in use gets a tenth, so a tenth is recorded."""
+    def test_a_trace_that_no_destination_wants_is_not_recorded(self) -> None:
+        """The head's rate is an upper bound; every destination takes a tenth, so a tenth is recorded."""
         service = Service(shares={"sentry": 0.1})
         assert service.decision(with_rand(0.05)).outcome is Decision.RECORD_AND_SAMPLE
         assert service.decision(with_rand(0.15)).outcome is Decision.DROP
 
-    def test_a_share_holds_below_the_heads_rate_too(self) -> None:
-        """At most what the head records."""
+    def test_a_share_is_bounded_by_the_heads_rate(self) -> None:
+        """A larger share records no more."""
         service = Service(0.05, shares={"console": 1.0, "sentry": 0.1})
         assert service.decision(with_rand(0.07)).outcome is Decision.DROP
         decided = service.decision(with_rand(0.01))
         assert (decided.reaches("console"), decided.reaches("sentry"), decided.rate) == (True, True, 0.05)
 
-    def test_the_rate_that_sentry_is_told_is_its_own(self) -> None:
-        """Not the head's, for Sentry extrapolates from what it got."""
+    def test_sentry_is_told_its_own_rate(self) -> None:
+        """Not the head's: Sentry extrapolates from what it gets."""
         assert Service(0.8, shares={"console": 1.0, "sentry": 0.1}).decision(with_rand(0.5)).rate == 0.1
         assert Service(0.8, shares={"console": 0.1, "sentry_otlp": 1.0}).decision(with_rand(0.5)).rate == 0.8
 
@@ -123,16 +123,16 @@ class TestShares:
 class TestCallers:
     @pytest.mark.parametrize("rate", [0.0, 1.0])
     @pytest.mark.parametrize("sampled", [True, False])
-    def test_traceparent_alone_holds_for_all(self, sampled: bool, rate: float) -> None:
-        """Where there is no other share, Sentry goes with what the caller records."""
+    def test_traceparent_decides_for_every_destination(self, sampled: bool, rate: float) -> None:
+        """Without a share of its own, Sentry gets what the caller records."""
         service = Service(rate, shares={"otlp": 1.0, "sentry": 1.0})
         decided = service.decision(with_rand(0.5), context=caller(with_rand(0.5), sampled=sampled))
         assert (decided.reaches("otlp"), decided.reaches("sentry")) == (sampled, sampled)
         assert not decided.decided_here
 
     @pytest.mark.parametrize(("rand", "expected"), [(0.05, True), (0.5, False)])
-    def test_a_share_holds_for_what_a_caller_records_too(self, rand: float, expected: bool) -> None:
-        """So that a trace is whole there, through callers that speak W3C's headers alone."""
+    def test_a_share_applies_to_a_callers_traces_too(self, rand: float, expected: bool) -> None:
+        """Callers with W3C's headers alone decide by the same number, so that traces stay whole."""
         service = Service(shares={"otlp": 1.0, "sentry": 0.1})
         decided = service.decision(with_rand(rand), context=caller(with_rand(rand), sampled=True))
         assert (decided.reaches("otlp"), decided.reaches("sentry")) == (True, expected)
@@ -140,8 +140,8 @@ class TestCallers:
 
     @pytest.mark.parametrize("recorded", [True, False])
     @pytest.mark.parametrize("for_sentry", [True, False])
-    def test_two_decisions_are_each_for_its_own(self, recorded: bool, for_sentry: bool) -> None:
-        """`sentry-trace` for Sentry, `traceparent` for the others; the span carries the flag of the latter."""
+    def test_each_header_decides_for_its_destinations(self, recorded: bool, for_sentry: bool) -> None:
+        """`sentry-trace` for Sentry, `traceparent` for the others; the span has the flag of the latter."""
         service = Service(shares={"otlp": 1.0, "sentry": 0.1})
         trace_id = with_rand(0.5)
         context = with_sentry_decision(caller(trace_id, sampled=recorded), trace_id, for_sentry)
@@ -156,8 +156,8 @@ class TestCallers:
             assert found is not None
             assert found.trace_flags.sampled  # or an exporter would leave it out
 
-    def test_a_deferred_decision_is_made_by_the_callers_number(self) -> None:
-        """Which came in the baggage, and not by the trace id."""
+    def test_a_deferred_decision_uses_the_callers_random_number(self) -> None:
+        """From the baggage, not from the trace id."""
         service = Service(0.5)
         trace_id = with_rand(0.9)
         context = deferred(caller(trace_id, sampled=False))
@@ -166,13 +166,13 @@ class TestCallers:
         assert (decided.sentry, decided.rand, decided.decided_here) == (True, 0.4, True)
 
     @pytest.mark.parametrize("number", ["", "x", "1.0", "-0.1", "nan", "inf", None])
-    def test_a_number_that_is_none_is_not_read(self, number: str | None) -> None:
-        """Nor does it do any harm."""
+    def test_a_malformed_random_number_is_ignored(self, number: str | None) -> None:
+        """Nothing is raised."""
         trace_id = with_rand(0.25)
         context = with_sample_rand(deferred(caller(trace_id, sampled=False)), trace_id, number)
         assert Service(0.5).decision(trace_id, context=context).rand == 0.25
 
-    def test_what_was_said_of_another_trace_is_not_heeded(self) -> None:
+    def test_a_decision_about_another_trace_is_ignored(self) -> None:
         """A context may be used again."""
         trace_id = with_rand(0.25)
         context = with_sample_rand(caller(trace_id, sampled=True), trace_id + 2, "0.9")
@@ -180,8 +180,8 @@ class TestCallers:
         decided = Service(0.5).decision(trace_id, context=context)
         assert (decided.rand, decided.sentry) == (0.25, True)
 
-    def test_the_callers_trace_state_goes_on(self) -> None:
-        """The verdict is kept on the trace state, and adds nothing to its header."""
+    def test_the_callers_trace_state_is_passed_on(self) -> None:
+        """The decision is kept on the trace state and adds nothing to its header."""
         context = caller(7, sampled=True)
         parent = otel_trace.get_current_span(context).get_span_context()
         state = otel_trace.TraceState([("vendor", "1"), ("other", "2")])
@@ -207,7 +207,7 @@ class TestOtherSamplers:
         def get_description(self) -> str:
             return "Named"
 
-    def test_its_decision_its_attributes_and_its_trace_state_stand(self) -> None:
+    def test_its_decision_attributes_and_trace_state_are_used(self) -> None:
         """For the root and for each span inside."""
         service = Service(sampler=self.Named(), shares={"console": 1.0, "sentry": 0.1})
         root = service.root("wanted")
@@ -219,21 +219,21 @@ class TestOtherSamplers:
         assert dict(service["console"].ended[0].attributes or {}) == {"by": "name"}
         assert not service.root("other").is_recording()
 
-    def test_shares_hold_for_what_it_records(self) -> None:
-        """What no destination wants is not recorded here either."""
+    def test_shares_apply_to_what_it_records(self) -> None:
+        """A trace that no destination wants is not recorded."""
         service = Service(sampler=self.Named(), shares={"sentry": 0.1})
         keep_reason = sum(service.root("wanted").is_recording() for _ in range(2_000))
         low, high = interval(2_000, 0.1, 1 - 1e-9)
         assert low <= keep_reason <= high
 
     @pytest.mark.parametrize(("sampler", "recorded"), [(ALWAYS_ON, True), (ALWAYS_OFF, False)])
-    def test_one_without_parents_does_not_heed_the_caller(self, sampler: Sampler, recorded: bool) -> None:
-        """As OpenTelemetry's own."""
+    def test_a_sampler_that_is_not_parent_based_ignores_the_caller(self, sampler: Sampler, recorded: bool) -> None:
+        """Like OpenTelemetry's own."""
         for sampled in (True, False):
             assert Service(sampler=sampler).root(context=caller(7, sampled=sampled)).is_recording() is recorded
 
     def test_a_record_only_sampler_records(self) -> None:
-        """For the processors that the application adds itself."""
+        """For processors that the application adds itself."""
         service = Service(sampler=Unsampled(Decision.RECORD_ONLY))
         root = service.root()
         assert root.is_recording()
@@ -281,7 +281,7 @@ def sentry() -> Iterator[Any]:
 @pytest.mark.parametrize("rate", [0.0, 0.000001, 0.01, 0.1, 0.123456, 1 / 3, 0.5, 0.999999, 1.0])
 @pytest.mark.parametrize("flag", ["", "-1", "-0"])
 def test_decisions_are_sentry_sdks_own(sentry: Any, rate: float, flag: str) -> None:
-    """For the same headers, with the same `sample_rand`, its own `Transaction` and this sampler agree."""
+    """sentry-sdk's own `Transaction` and this sampler agree, for the same headers and `sample_rand`."""
     sentry(rate)
     service = Service(rate)
     numbers = random.Random(SEED)
@@ -302,7 +302,7 @@ def test_decisions_are_sentry_sdks_own(sentry: Any, rate: float, flag: str) -> N
 
 @pytest.mark.parametrize("factor", [1, 2, 5, 10])
 def test_decisions_under_pressure_are_sentry_sdks_own(sentry: Any, factor: int) -> None:
-    """Its monitor's factor halves the rate as often here as there."""
+    """The factor of its monitor halves the rate as often."""
     sentry(0.8)
     client = sentry_sdk.get_client()
     monitor = client.monitor
@@ -338,7 +338,7 @@ def test_decisions_under_pressure_are_sentry_sdks_own(sentry: Any, factor: int) 
     client.close()
 
 
-def test_a_trace_id_made_for_a_number_has_it() -> None:
-    """What these tests build on."""
+def test_with_rand_makes_a_trace_id_with_that_number() -> None:
+    """These tests build on it."""
     for rand in (0.0, 0.05, 0.25, 0.5, 0.9, 0.999999):
         assert sample_rand(with_rand(rand)) == rand

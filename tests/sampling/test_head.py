@@ -38,20 +38,20 @@ def parent_based(root: Sampler) -> HeadSampler:
 
 @pytest.mark.parametrize("sampled", [True, False])
 @pytest.mark.parametrize("root", [ALWAYS_ON, ALWAYS_OFF])
-def test_the_callers_decision_stands(root: Sampler, sampled: bool) -> None:
-    """A caller that decided is followed, whatever this service would have decided."""
+def test_the_callers_decision_is_followed(root: Sampler, sampled: bool) -> None:
+    """Whatever this service would have decided."""
     assert decision(parent_based(root), caller(sampled=sampled)) is sampled
 
 
 @pytest.mark.parametrize("root", [ALWAYS_ON, ALWAYS_OFF])
-def test_where_the_caller_left_it_open_this_service_decides(root: Sampler) -> None:
-    """A deferred decision is the configured root sampler's, not the unset flag's."""
+def test_this_service_makes_a_deferred_decision(root: Sampler) -> None:
+    """By the configured root sampler, not by the unset flag."""
     assert decision(parent_based(root), deferred(caller())) is (root is ALWAYS_ON)
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.25, 0.5, 1.0])
-def test_a_deferred_decision_goes_by_the_callers_trace_id(rate: float) -> None:
-    """Every service that decides for one trace at the same rate decides the same."""
+def test_a_deferred_decision_uses_the_callers_trace_id(rate: float) -> None:
+    """All services with the same rate decide the same for a trace."""
     sampler = parent_based(TraceIdRatioBased(rate))
     for trace_id in range(1, 2**64, 2**64 // 37):
         expected = decision(TraceIdRatioBased(rate), EMPTY, trace_id)
@@ -59,14 +59,14 @@ def test_a_deferred_decision_goes_by_the_callers_trace_id(rate: float) -> None:
 
 
 def test_a_child_in_this_process_follows_its_parent() -> None:
-    """The open decision is for the local root only: its children share what was decided for it."""
+    """A deferred decision is made once, for the local root."""
     context = deferred(caller(sampled=False, remote=False))
     assert decision(parent_based(ALWAYS_ON), context) is False
     assert decision(parent_based(ALWAYS_OFF), deferred(caller(sampled=True, remote=False))) is True
 
 
-def test_a_span_of_the_sdk_keeps_trace_and_parent_of_an_undecided_caller() -> None:
-    """Deciding here does not make a trace of its own."""
+def test_a_span_keeps_trace_and_parent_of_a_deferring_caller() -> None:
+    """Deciding here starts no new trace."""
     provider = TracerProvider(sampler=parent_based(ALWAYS_ON), shutdown_on_exit=False)
     span = provider.get_tracer("test").start_span("root", context=deferred(caller()))
     assert span.is_recording()
@@ -78,15 +78,15 @@ def test_a_span_of_the_sdk_keeps_trace_and_parent_of_an_undecided_caller() -> No
         child.end()
 
 
-def test_an_unannounced_root_is_the_configured_samplers() -> None:
-    """Without a parent, or without any context at all, nothing is added to the configured sampler."""
+def test_the_configured_sampler_decides_for_a_root_without_a_caller() -> None:
+    """With and without a context."""
     for context in (None, EMPTY, otel_context.get_current()):
         assert decision(HeadSampler(ALWAYS_ON), context) is True
         assert decision(HeadSampler(ALWAYS_OFF), context) is False
 
 
-def test_everything_is_handed_to_the_configured_sampler() -> None:
-    """Name, kind, attributes, links and trace state reach the configured sampler as they came."""
+def test_the_configured_sampler_gets_every_argument() -> None:
+    """Name, kind, attributes, links and trace state."""
     seen: list[tuple[object, ...]] = []
 
     class Recording(Sampler):
@@ -103,6 +103,6 @@ def test_everything_is_handed_to_the_configured_sampler() -> None:
 
 
 def test_the_description_is_the_configured_samplers() -> None:
-    """Who prints the sampler reads what the file says."""
+    """A printed sampler shows what the file says."""
     description = parent_based(TraceIdRatioBased(0.1)).get_description()
     assert description.startswith("ParentBased{root:TraceIdRatioBased{0.1}")

@@ -44,12 +44,12 @@ def matches(span: Mapping[str, Any], here: str = "production", **rule: Any) -> b
 )
 @pytest.mark.parametrize("attributes", [REQUEST, OLD], ids=["stable", "old"])
 def test_a_route_is_matched_by_pattern(route: str, expected: bool, attributes: Mapping[str, Any]) -> None:
-    """The route as the app declares it, or the path; in both semantic conventions, without the query."""
+    """The route as the app declares it, or the path without the query, in both semantic conventions."""
     assert matches(attributes, route=route) is expected
 
 
-def test_a_placeholder_does_not_go_over_a_slash() -> None:
-    """Unless it says so, as in the app's own routes."""
+def test_a_placeholder_does_not_match_a_slash() -> None:
+    """Unless it is a path converter, as in the app's own routes."""
     path = {"url.path": "/files/a/b"}
     assert not matches(path, route="/files/{name}")
     assert matches(path, route="/files/{name:path}")
@@ -60,14 +60,14 @@ def test_a_placeholder_does_not_go_over_a_slash() -> None:
 @pytest.mark.parametrize(("method", "expected"), [("POST", True), ("post", True), ("GET", False)])
 @pytest.mark.parametrize("attributes", [REQUEST, OLD], ids=["stable", "old"])
 def test_a_method_is_matched_in_any_case(method: str, expected: bool, attributes: Mapping[str, Any]) -> None:
-    """What has no method does not match."""
+    """Without a method, nothing matches."""
     assert matches(attributes, method=method) is expected
     assert not matches({}, method=method)
 
 
 @pytest.mark.parametrize(("environment", "expected"), [("production", True), ("prod*", True), ("staging", False)])
 def test_an_environment_is_matched_by_pattern(environment: str, expected: bool) -> None:
-    """Once, when everything is set up."""
+    """Once, at set-up."""
     assert matches({}, environment=environment) is expected
 
 
@@ -87,12 +87,12 @@ def test_an_environment_is_matched_by_pattern(environment: str, expected: bool) 
     ],
 )
 def test_an_attribute_is_matched_as_text(pattern: str, value: Any, expected: bool) -> None:
-    """One that is missing does not match anything."""
+    """A missing attribute matches nothing."""
     assert matches({} if value is None else {"tenant": value}, attributes={"tenant": pattern}) is expected
 
 
-def test_all_of_a_rule_has_to_match() -> None:
-    """And what it does not name matches everything."""
+def test_all_conditions_of_a_rule_have_to_match() -> None:
+    """A rule without conditions matches everything."""
     rule: dict[str, Any] = {"route": "/missions/*", "method": "POST", "attributes": {"tenant": "acme"}}
     assert matches({**REQUEST, "tenant": "acme"}, **rule)
     assert not matches(REQUEST, **rule)
@@ -118,30 +118,30 @@ class TestTheFirstThatMatches:
             ({}, 0.1),
         ],
     )
-    def test_decides(self, attributes: Mapping[str, Any], rate: float) -> None:
-        """Else the head's own rate holds; Sentry is told the one that held."""
+    def test_the_first_match_decides(self, attributes: Mapping[str, Any], rate: float) -> None:
+        """Without a match the head's rate applies; Sentry is told the rate that applied."""
         service = Service(0.1, rules=self.RULES)
         for rand in (0.05, 0.3, 0.7):
             decided = service.decision(with_rand(rand), attributes)
             assert decided.sampled is (rand < rate)
             assert decided.rate == rate
 
-    def test_does_not_decide_for_a_caller(self) -> None:
-        """Who has decided already."""
+    def test_rules_do_not_decide_for_a_caller(self) -> None:
+        """That has decided itself."""
         service = Service(0.1, rules=self.RULES)
         trace_id = with_rand(0.7)
         for sampled in (True, False):
             decided = service.decision(trace_id, {"http.request.method": "POST"}, caller(trace_id, sampled=sampled))
             assert decided.sampled is sampled
 
-    def test_is_bounded_by_the_shares(self) -> None:
+    def test_shares_apply_to_rules(self) -> None:
         """A destination gets its share of what a rule records."""
         service = Service(0.1, rules=self.RULES, shares={"console": 1.0, "sentry": 0.2})
         decided = service.decision(with_rand(0.4), {"http.request.method": "POST"})
         assert (decided.reaches("console"), decided.reaches("sentry"), decided.rate) == (True, False, 0.2)
 
-    def test_is_asked_at_the_local_root_alone(self) -> None:
-        """What is inside goes with it."""
+    def test_rules_decide_at_the_local_root_alone(self) -> None:
+        """Spans inside follow it."""
         service = Service(0.0, rules=self.RULES)
         root = service.tracer.start_span("root", Context(), attributes={"http.request.method": "POST"})
         context = otel_trace.set_span_in_context(root)
@@ -189,8 +189,8 @@ class Traffic:
 class TestRateLimit:
     @pytest.mark.parametrize("per_second", [1, 10, 100])
     @pytest.mark.parametrize("burst", [200, 5_000])
-    def test_no_second_has_more_however_many_come(self, per_second: int, burst: int) -> None:
-        """A burst after a quiet time included, and one of no duration at all."""
+    def test_no_second_exceeds_the_limit(self, per_second: int, burst: int) -> None:
+        """Not even in a burst after a quiet time, or one that takes no time."""
         traffic = Traffic(per_second)
         traffic.come(20, 10.0)
         traffic.come(burst, 0.001)
@@ -198,36 +198,36 @@ class TestRateLimit:
         assert traffic.most_in(0.999) <= per_second
 
     @pytest.mark.parametrize("per_second", [1, 10, 50])
-    def test_under_steady_traffic_it_is_used(self, per_second: int) -> None:
-        """Most of what may pass does, and never more."""
+    def test_steady_traffic_uses_the_limit(self, per_second: int) -> None:
+        """Nearly all of it, and never more."""
         traffic = Traffic(per_second)
         traffic.come(60_000, 60.0)
         assert 0.55 * 60 * per_second <= len(traffic.keep_reason) <= 60 * per_second + per_second
 
     @pytest.mark.parametrize("per_second", [1, 10, 50])
     @pytest.mark.parametrize("rate", [1.0, 0.3])
-    def test_what_is_told_extrapolates_right(self, per_second: int, rate: float) -> None:
-        """Each that was kept stands for one over its rate; together they stand for all that came."""
+    def test_the_reported_rates_extrapolate_right(self, per_second: int, rate: float) -> None:
+        """Each kept trace stands for one over its rate; together they stand for all."""
         traffic = Traffic(per_second, rate)
         traffic.come(40_000, 4_000 / per_second)
         assert 0.93 < traffic.extrapolated / traffic.came < 1.07
 
-    def test_less_than_the_limit_passes_at_the_rules_rate(self) -> None:
-        """The limit is not felt."""
+    def test_traffic_below_the_limit_passes_at_the_rules_rate(self) -> None:
+        """The limit has no effect."""
         traffic = Traffic(10, 0.5)
         traffic.come(2_000, 1_000.0)
         assert 900 <= len(traffic.keep_reason) <= 1_100
         assert traffic.limit.ask(0.9, 0.5) == (0.5, 1.0, True)
 
-    def test_it_may_be_less_than_one_a_second(self) -> None:
-        """One in so many seconds."""
+    def test_a_limit_may_be_less_than_one_a_second(self) -> None:
+        """Such as one in ten seconds."""
         traffic = Traffic(0.1)
         traffic.come(10_000, 200.0)
         assert traffic.most_in(9.99) == 1
         assert 10 <= len(traffic.keep_reason) <= 21
 
-    def test_it_comes_back_after_a_burst(self) -> None:
-        """When little comes again, all of it passes."""
+    def test_a_limit_recovers_after_a_burst(self) -> None:
+        """All of a small traffic passes again."""
         traffic = Traffic(10)
         traffic.come(10_000, 5.0)
         traffic.come(2, 2.0)
@@ -235,7 +235,7 @@ class TestRateLimit:
         traffic.come(100, 50.0)
         assert len(traffic.keep_reason) == keep_reason + 100
 
-    def test_threads_share_it(self) -> None:
+    def test_threads_share_a_limit(self) -> None:
         """The bound is for all of them."""
         limit = RateLimit(50, Clock())
         keep_reason: list[bool] = []
@@ -252,8 +252,8 @@ class TestRateLimit:
             thread.join()
         assert sum(keep_reason) == 50
 
-    def test_a_forked_child_has_one_of_its_own(self) -> None:
-        """The parent's lock may have been held."""
+    def test_a_forked_child_has_its_own_limit(self) -> None:
+        """Another thread of the parent may have held the lock."""
         limit = RateLimit(1, Clock())
         limit.ask(0.0, 1.0)
         with limit._lock:
@@ -265,8 +265,8 @@ class TestRateLimit:
                     os._exit(2)
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
-    def test_a_rule_has_its_own(self) -> None:
-        """And tells Sentry the rate that came of it."""
+    def test_each_rule_has_its_own_limit(self) -> None:
+        """Sentry is told the resulting rate."""
         rules = (RuleSettings(route="/missions/*", per_second=5.0), RuleSettings(route="/users/*", per_second=2.0))
         service = Service(0.0, rules=rules)
         for path, most in (("/missions/7", 5), ("/users/7", 2)):

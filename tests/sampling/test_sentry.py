@@ -53,8 +53,8 @@ def is_recorded(headers: dict[str, str]) -> bool:
 
 
 class TestShares:
-    def test_sentry_gets_its_share_and_is_told_so(self, wire: Wire) -> None:
-        """All are recorded for the file; the headers say to each reader what is its own."""
+    def test_sentry_gets_its_share_and_is_told_the_rate(self, wire: Wire) -> None:
+        """The file gets all; the headers tell each reader its own decision."""
         wired = wire(sampling="{destinations: {sentry: 0.1}}", destinations="sentry: , {memory: }")
         for rand, expected in ((0.05, True), (0.5, False)):
             headers = work(wired, rand)
@@ -70,7 +70,7 @@ class TestShares:
         assert_accepted(envelope.items[0].json)
 
     def test_at_zero_sentry_gets_every_error_and_no_trace(self, wire: Wire) -> None:
-        """Still linked."""
+        """The errors are linked."""
         wired = wire(sampling="{destinations: {sentry: 0}}", destinations="sentry: , {memory: }")
         headers = work(wired, 0.0, error=ValueError("no"))
         wired.flush()
@@ -81,8 +81,8 @@ class TestShares:
         assert sampling_of(envelope)["sampled"] == "false"
         assert sampling_of(envelope)["sample_rate"] == "0.0"
 
-    def test_a_deferred_decision_is_told(self, wire: Wire) -> None:
-        """The caller's sampling context goes on, with what was decided here by its random number."""
+    def test_a_deferred_decision_is_passed_on(self, wire: Wire) -> None:
+        """In the caller's sampling context, with the decision made here by its random number."""
         wired = wire(rate=0.5)
         for rand, expected in (("0.400000", "true"), ("0.600000", "false")):
             trace_id = f"{with_rand(0.9):032x}"
@@ -100,8 +100,8 @@ class TestShares:
                 "sentry-sample_rate": "0.5",
             }
 
-    def test_the_rate_of_a_caller_that_does_not_tell_is_one(self, wire: Wire) -> None:
-        """As sentry-sdk has it: here, nothing was left out."""
+    def test_the_rate_of_a_caller_without_a_rate_is_one(self, wire: Wire) -> None:
+        """As in sentry-sdk: nothing was left out here."""
         wired = wire(rate=0.1)
         context = TraceContextTextMapPropagator().extract({"traceparent": f"00-{'a' * 32}-{SPAN}-01"})
         wired.tracer.start_span("root", context).end()
@@ -112,8 +112,8 @@ class TestShares:
 
 class TestTail:
     @pytest.mark.parametrize("rand", [0.05, 0.5], ids=["the head said yes", "the head said no"])
-    def test_what_is_always_kept_counts_once(self, wire: Wire, rand: float) -> None:
-        """Whatever the head said: there are no others of its kind that were left out."""
+    def test_a_trace_that_is_always_kept_has_the_rate_one(self, wire: Wire, rand: float) -> None:
+        """The tail leaves out none of its kind, whatever the head decided."""
         wired = wire(rate=0.1, sampling="{tail: {errors: true}}")
         headers = work(wired, rand, fails=True)
         assert headers["sentry-trace"].endswith("-1" if rand < 0.1 else "-0")
@@ -128,8 +128,8 @@ class TestTail:
         assert event["contexts"]["trace"]["status"] != "ok"
         assert_accepted(event)
 
-    def test_what_is_not_kept_for_a_reason_counts_by_the_heads_rate(self, wire: Wire) -> None:
-        """Or is not there."""
+    def test_a_trace_without_a_keep_reason_has_the_heads_rate(self, wire: Wire) -> None:
+        """Or it is dropped."""
         wired = wire(rate=0.1, sampling="{tail: {errors: true, slower_than: 10}}")
         for rand in (0.05, 0.5):
             work(wired, rand)
@@ -152,8 +152,8 @@ class TestTail:
             stands_for["error" if failed else "ok"] += 1 / float(sampling_of(envelope)["sample_rate"])
         assert stands_for == {"error": 100.0, "ok": 300.0}
 
-    def test_an_error_comes_with_its_trace_and_its_trail(self, wire: Wire) -> None:
-        """The statements before it are its breadcrumbs, though the head said no."""
+    def test_an_error_has_its_trace_and_its_breadcrumbs(self, wire: Wire) -> None:
+        """The statements before it, though the head dropped the trace."""
         wired = wire(rate=0.0, sampling="{tail: {errors: true}}")
         work(wired, 0.5, error=ValueError("handled"))
         wired.flush()
@@ -165,8 +165,8 @@ class TestTail:
         assert event["contexts"]["trace"]["span_id"] == root["span_id"]
         assert [crumb["category"] for crumb in event["breadcrumbs"]["values"]] == ["query"]
 
-    def test_a_line_of_the_log_is_an_error_too(self, wire: Wire) -> None:
-        """`logger.exception` makes an event, so its trace is kept."""
+    def test_a_logged_exception_keeps_its_trace(self, wire: Wire) -> None:
+        """`logger.exception` makes an event."""
         wired = wire(rate=0.0, sampling="{tail: {errors: true}}")
         wired.ids.next.append(with_rand(0.5))
         with local_trace_entered(local_trace.opened("transaction")) as trace:
@@ -180,7 +180,7 @@ class TestTail:
         wired.flush()
         assert len(wired.envelopes("event")) == len(wired.envelopes("transaction")) == 1
 
-    def test_a_job_within_a_job_is_kept_by_itself(self, wire: Wire) -> None:
+    def test_a_job_within_a_job_is_kept_alone(self, wire: Wire) -> None:
         """Each local trace is a transaction of its own."""
         wired = wire(rate=0.0, sampling="{tail: {errors: true}}")
         wired.ids.next.append(with_rand(0.5))
@@ -195,8 +195,8 @@ class TestTail:
 
 
 class TestPressure:
-    def test_the_rate_is_halved_while_sentry_says_429_and_comes_back(self, wire: Wire) -> None:
-        """By sentry-sdk's own health monitor; what Sentry is told is the rate that held."""
+    def test_the_rate_is_halved_while_sentry_answers_429(self, wire: Wire) -> None:
+        """sentry-sdk's health monitor does it; Sentry is told the rate that applied."""
         wired = wire(rate=0.8)
         client: Any = sentry_sdk.get_client()
         monitor = client.monitor
@@ -224,8 +224,8 @@ class TestPressure:
         (envelope,) = wired.envelopes("transaction")
         assert sampling_of(envelope)["sample_rate"] == "0.8"
 
-    def test_a_full_queue_is_pressure_too(self, wire: Wire) -> None:
-        """Sentry is slow, and more comes than goes."""
+    def test_a_full_queue_halves_the_rate_too(self, wire: Wire) -> None:
+        """Sentry is slower than the traffic."""
         wired = wire(destinations="{sentry: {transport_queue_size: 1}}")
         client: Any = sentry_sdk.get_client()
         monitor = client.monitor
@@ -240,8 +240,8 @@ class TestPressure:
         monitor.run()
         assert work(wired, 0.6)["sentry-trace"].endswith("-1")
 
-    def test_what_presses_sentry_does_not_press_the_others(self, wire: Wire) -> None:
-        """Each destination's rate is its own."""
+    def test_a_halved_rate_of_sentry_does_not_affect_the_others(self, wire: Wire) -> None:
+        """Each destination has its own rate."""
         wired = wire(rate=0.8, destinations="sentry: , {memory: }")
         client: Any = sentry_sdk.get_client()
         client.monitor.interval = 3_600.0
@@ -250,8 +250,8 @@ class TestPressure:
         assert is_recorded(headers)
         assert headers["sentry-trace"].endswith("-0")
 
-    def test_a_caller_that_decided_is_followed(self, wire: Wire) -> None:
-        """A trace that others record already has no hole here."""
+    def test_a_callers_decision_is_followed_under_pressure(self, wire: Wire) -> None:
+        """So that its trace stays whole."""
         wired = wire(rate=0.8)
         client: Any = sentry_sdk.get_client()
         client.monitor.interval = 3_600.0
@@ -259,8 +259,8 @@ class TestPressure:
         context = SentryPropagator().extract({"sentry-trace": f"{'f' * 32}-{SPAN}-1"})
         assert wired.tracer.start_span("root", context).is_recording()
 
-    def test_the_monitors_thread_is_given_no_requests_scope(self, wire: Wire) -> None:
-        """sentry-sdk starts it when it is asked first, and would hand it what is around."""
+    def test_the_monitors_thread_has_no_requests_scope(self, wire: Wire) -> None:
+        """sentry-sdk starts it at the first question, and would copy the current scope."""
         wired = wire(rate=0.8)
         client: Any = sentry_sdk.get_client()
         client.monitor.interval = 3_600.0

@@ -77,7 +77,7 @@ KINDS = ("w3c", "sentry", "sentry, deferred", "both")
 
 @pytest.mark.timeout(120)
 def test_across_three_services_each_trace_is_whole_or_absent(ingest: SentryIngest, tmp_path: Path) -> None:
-    """In Sentry and in the files, for each its own decision, whoever calls."""
+    """In Sentry and in the files, each by its own decision, whoever calls."""
     ports = [free_port() for _ in range(SERVICES)]
     expected: dict[str, tuple[bool, bool]] = {}
     file = {
@@ -110,7 +110,7 @@ def test_across_three_services_each_trace_is_whole_or_absent(ingest: SentryInges
 
 
 def test_at_a_rate_of_zero_every_error_arrives_linked(ingest: SentryIngest, tmp_path: Path) -> None:
-    """And no trace, whatever the shares say."""
+    """No trace arrives, whatever the shares are."""
     with serving(tmp_path, ingest, 0, free_port(), rate=0) as server:
         for number in range(3):
             assert server.get(f"/fails/{number}").status_code == 500
@@ -124,8 +124,8 @@ def test_at_a_rate_of_zero_every_error_arrives_linked(ingest: SentryIngest, tmp_
         assert_accepted(event)
 
 
-def test_rules_see_what_a_request_is(ingest: SentryIngest, tmp_path: Path) -> None:
-    """By its route as the app declares it, and by its method."""
+def test_rules_see_route_and_method_of_a_request(ingest: SentryIngest, tmp_path: Path) -> None:
+    """The route as the app declares it."""
     sampling = """{rules: [
       {route: '/missions/{any}', method: POST, environment: prod*, rate: 1.0},
       {route: '/missions/*', environment: staging, rate: 1.0},
@@ -142,7 +142,7 @@ def test_rules_see_what_a_request_is(ingest: SentryIngest, tmp_path: Path) -> No
 
 
 def test_the_tail_keeps_requests_that_fail_or_are_slow(ingest: SentryIngest, tmp_path: Path) -> None:
-    """Whole, with their errors linked, in every destination; nothing of the others."""
+    """Whole, with their errors linked, at every destination; nothing else arrives."""
     sampling, destinations = "{tail: {errors: true, slower_than: 0.25}}", "{sentry: }, {file: {path: spans.jsonl}}"
     with serving(tmp_path, ingest, 0, free_port(), rate=0, sampling=sampling, destinations=destinations) as server:
         for path, status in (("/fails/1", 500), ("/slow/2", 200), ("/missions/3", 200), ("/fails/4", 500)):

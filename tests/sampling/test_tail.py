@@ -66,8 +66,8 @@ def kept_by(span: ReadableSpan) -> Any:
 
 
 class TestWhatIsKept:
-    def test_what_ends_well_and_in_time_is_not(self, keeping: Any) -> None:
-        """And takes no room any more."""
+    def test_a_trace_that_ends_well_and_in_time_is_dropped(self, keeping: Any) -> None:
+        """The buffer is empty again."""
         service = keeping(slower_than=10.0)
         root = service.root()
         assert root.is_recording()
@@ -79,8 +79,8 @@ class TestWhatIsKept:
         assert (len(service.tail.buffer), service.tail.buffer.spans, service.tail.buffer.bytes) == (0, 0, 0)
         assert service.tail.evicted_traces == 0
 
-    def test_a_root_that_fails_is_kept_with_all_before_it(self, keeping: Any) -> None:
-        """Every span, flagged as sampled, in the order in which they ended."""
+    def test_a_root_that_fails_is_kept_with_its_earlier_spans(self, keeping: Any) -> None:
+        """All are flagged as sampled and arrive in the order of their ends."""
         service = keeping()
         root = service.root(a=1)
         service.child(root, "first").end()
@@ -95,8 +95,8 @@ class TestWhatIsKept:
         assert (seen.ended[2].attributes or {})["a"] == 1
         assert (len(service.tail.buffer), service.tail.buffer.spans, service.tail.buffer.bytes) == (0, 0, 0)
 
-    def test_a_child_that_fails_is_a_reason_too(self, keeping: Any) -> None:
-        """What comes after goes its way at once; the root says why."""
+    def test_a_child_that_fails_keeps_the_trace(self, keeping: Any) -> None:
+        """Later spans bypass the buffer; the root has the reason."""
         service = keeping()
         root = service.root()
         service.child(root, "before").end()
@@ -110,8 +110,8 @@ class TestWhatIsKept:
         assert kept_by(service["sentry"].ended[3]) == "error"
         assert all(flags(span) for span in service["sentry"].ended)
 
-    def test_what_fails_after_the_root_has_ended_is_kept(self, keeping: Any) -> None:
-        """A background task of a request; the root has waited."""
+    def test_a_failure_after_the_root_has_ended_keeps_the_trace(self, keeping: Any) -> None:
+        """Such as a background task's; the root is still buffered."""
         service = keeping()
         with local_trace_entered(LocalTrace(kind="request")) as trace:
             root = service.root()
@@ -123,8 +123,8 @@ class TestWhatIsKept:
         assert service["sentry"].names == ["root", "late"]
         assert kept_by(service["sentry"].ended[0]) == "error"
 
-    def test_a_reported_exception_is_a_reason(self, keeping: Any) -> None:
-        """Though it was handled and the root ends well; what led to it is handed on at once."""
+    def test_a_reported_exception_keeps_the_trace(self, keeping: Any) -> None:
+        """It was handled, and the root ends well; earlier spans leave the buffer at once."""
         service = keeping()
         with local_trace_entered(LocalTrace(kind="request")) as trace:
             root = service.root()
@@ -137,10 +137,10 @@ class TestWhatIsKept:
         assert kept_by(service["sentry"].ended[1]) == "error"
 
     @pytest.mark.parametrize(("event_id", "kept"), [("e" * 32, True), (None, False)])
-    def test_an_error_that_another_has_reported_is_a_reason(
+    def test_an_error_that_another_has_reported_keeps_the_trace(
         self, keeping: Any, event_id: str | None, kept: bool
     ) -> None:
-        """Such as a line of the log; not what was remembered as not worth it."""
+        """Such as a logged one; a failure that is no event does not."""
         service = keeping()
         with local_trace_entered(LocalTrace(kind="request")) as trace:
             root = service.root()
@@ -149,8 +149,8 @@ class TestWhatIsKept:
             root.end()
         assert service["sentry"].names == (["root"] if kept else [])
 
-    def test_errors_may_be_no_reason(self, keeping: Any) -> None:
-        """Where only slow ones are asked for."""
+    def test_errors_do_not_keep_the_trace_if_only_slow_ones_are_wanted(self, keeping: Any) -> None:
+        """By the settings."""
         service = keeping(errors=False, slower_than=10.0)
         with local_trace_entered(LocalTrace(kind="request")) as trace:
             root = service.root()
@@ -161,8 +161,8 @@ class TestWhatIsKept:
         assert service["sentry"].ended == []
 
     @pytest.mark.parametrize(("seconds", "kept"), [(1.999, False), (2.001, True)])
-    def test_what_lasts_longer_than_the_limit_is_kept(self, keeping: Any, seconds: float, kept: bool) -> None:
-        """By the spans' own times."""
+    def test_a_trace_that_is_slower_than_the_limit_is_kept(self, keeping: Any, seconds: float, kept: bool) -> None:
+        """By the times of its spans."""
         service = keeping(slower_than=2.0)
         root = service.tracer.start_span("root", start_time=5 * SECOND)
         child = service.tracer.start_span("child", otel_trace.set_span_in_context(root), start_time=5 * SECOND)
@@ -172,8 +172,8 @@ class TestWhatIsKept:
         if kept:
             assert kept_by(service["sentry"].ended[1]) == "slow"
 
-    def test_a_job_inside_of_another_is_judged_by_itself(self, keeping: Any) -> None:
-        """A worker that runs for days is not what its jobs are judged by."""
+    def test_a_job_inside_of_another_is_judged_alone(self, keeping: Any) -> None:
+        """A worker runs for days; its jobs are not slow for that."""
         service = keeping()
         worker = service.root("worker")
         context = otel_trace.set_span_in_context(worker)
@@ -189,7 +189,7 @@ class TestWhatIsKept:
         worker.end()
         assert service["sentry"].names == ["job True"]
 
-    def test_two_that_run_at_once_do_not_mix(self, keeping: Any) -> None:
+    def test_concurrent_traces_do_not_mix(self, keeping: Any) -> None:
         """Only the one that fails is kept."""
         service = keeping()
         good, bad = service.root("good"), service.root("bad")
@@ -202,8 +202,8 @@ class TestWhatIsKept:
 
 
 class TestWithTheHead:
-    def test_what_the_head_takes_goes_its_way_at_once(self, keeping: Any) -> None:
-        """Nothing waits; the root says that it would have been kept anyway."""
+    def test_a_trace_that_the_head_keeps_is_not_buffered(self, keeping: Any) -> None:
+        """Its root has the reason all the same."""
         service = keeping(1.0)
         root = service.root()
         service.child(root).end()
@@ -218,8 +218,8 @@ class TestWithTheHead:
         assert kept_by(service["sentry"].ended[2]) is None
         assert decision(quiet).keep_reason is None
 
-    def test_only_those_that_the_head_left_out_are_told_later(self, keeping: Any) -> None:
-        """The console has had it all along; nobody is told twice."""
+    def test_only_excluded_destinations_get_buffered_spans(self, keeping: Any) -> None:
+        """The console got each span when it ended, and gets none twice."""
         service = keeping(1.0, shares={"console": 1.0, "sentry": 0.0})
         root = service.root()
         service.child(root).end()
@@ -229,8 +229,8 @@ class TestWithTheHead:
         assert service["console"].names == service["sentry"].names == ["child", "root"]
         assert len(service["console"].started) == len(service["sentry"].started) == 2
 
-    def test_the_headers_say_what_the_head_said(self, keeping: Any) -> None:
-        """A service that is called decides by itself which of its local traces ended badly."""
+    def test_headers_have_the_heads_decision(self, keeping: Any) -> None:
+        """A called service decides by itself which of its local traces ended badly."""
         service = keeping()
         root = service.root()
         assert (decision(root).sampled, decision(root).sentry) == (False, False)
@@ -238,8 +238,8 @@ class TestWithTheHead:
 
 
 class TestBounds:
-    def test_beyond_the_number_of_traces_the_oldest_goes(self, keeping: Any, caplog: Any) -> None:
-        """Counted, and told of once."""
+    def test_too_many_traces_evict_the_oldest(self, keeping: Any, caplog: Any) -> None:
+        """It is counted, and logged once."""
         service = keeping(max_traces=3)
         roots = [service.root(f"root {number}") for number in range(5)]
         assert (len(service.tail.buffer), service.tail.buffer.spans) == (3, 3)
@@ -250,8 +250,8 @@ class TestBounds:
         assert service["sentry"].ended == []
         assert len(service.tail.buffer) == 0
 
-    def test_one_that_takes_a_quarter_of_all_room_goes_first(self, keeping: Any) -> None:
-        """And not those that are older and small."""
+    def test_a_trace_that_takes_a_quarter_of_the_room_is_evicted_first(self, keeping: Any) -> None:
+        """Older and small ones stay."""
         service = keeping(max_spans=40)
         small = [service.root() for _ in range(30)]
         big = service.root()
@@ -264,7 +264,7 @@ class TestBounds:
         assert service.tail.buffer.spans == 0
 
     def test_bytes_are_bounded(self, keeping: Any) -> None:
-        """Attributes count, whether they came at the start or later."""
+        """Attributes count, whether they were set at the start or later."""
         service = keeping(max_bytes=100_000)
         for number in range(50):
             root = service.root(text="x" * 4_000)
@@ -275,8 +275,8 @@ class TestBounds:
         assert 0 < len(service.tail.buffer) < 10
 
     @pytest.mark.parametrize("bounds", [{"max_bytes": 1}, {"max_spans": 1}, {"max_traces": 1}])
-    def test_bounds_that_hold_next_to_nothing_lose_no_root_that_fails(self, keeping: Any, bounds: Any) -> None:
-        """Nor do they raise."""
+    def test_tiny_bounds_lose_no_root_that_fails(self, keeping: Any, bounds: Any) -> None:
+        """Nothing is raised."""
         service = keeping(**bounds)
         for number in range(3):
             root = service.root(f"root {number}")
@@ -286,8 +286,8 @@ class TestBounds:
         assert [name for name in service["sentry"].names if name != "child"] == ["root 0", "root 1", "root 2"]
         assert (len(service.tail.buffer), service.tail.buffer.spans, service.tail.buffer.bytes) == (0, 0, 0)
 
-    def test_what_was_given_up_is_kept_when_it_fails(self, keeping: Any) -> None:
-        """Its earlier spans are lost, its root and what comes after are not; each is told of once."""
+    def test_an_evicted_trace_is_kept_when_it_fails(self, keeping: Any) -> None:
+        """Its earlier spans are lost; its root and later spans arrive, each once."""
         service = keeping(max_traces=1)
         with local_trace_entered(LocalTrace(kind="request")) as trace:
             root = service.root()
@@ -305,7 +305,7 @@ class TestBounds:
         assert [span.name for span in seen.started] == ["root", "failing", "after"]
         assert seen.started[0] is root
 
-    def test_what_was_given_up_is_kept_when_an_error_is_reported(self, keeping: Any) -> None:
+    def test_an_evicted_trace_is_kept_when_an_error_is_reported(self, keeping: Any) -> None:
         """By the helper, long after."""
         service = keeping(max_traces=1)
         with local_trace_entered(LocalTrace(kind="request")) as trace:
@@ -317,8 +317,8 @@ class TestBounds:
         assert service["sentry"].names == ["root"]
         assert [span.name for span in service["sentry"].started] == ["root"]
 
-    def test_what_waits_too_long_is_given_up(self, keeping: Any) -> None:
-        """By itself, without any traffic."""
+    def test_a_trace_that_waits_too_long_is_evicted(self, keeping: Any) -> None:
+        """Even without traffic."""
         service = keeping(max_age=0.05)
         root = service.root()
         deadline = time.monotonic() + 10.0
@@ -329,8 +329,8 @@ class TestBounds:
         root.end()
         assert service["sentry"].names == ["root"]
 
-    def test_what_only_waits_for_stragglers_is_no_loss(self, keeping: Any) -> None:
-        """The root has ended well; a span that nobody ends is forgotten with it."""
+    def test_a_trace_that_waits_only_for_late_spans_is_not_counted_as_evicted(self, keeping: Any) -> None:
+        """Its root has ended well, and a span that never ends is dropped with it."""
         service = keeping(max_age=0.05)
         root = service.root()
         service.child(root, "abandoned")
@@ -340,8 +340,8 @@ class TestBounds:
             time.sleep(0.01)
         assert (len(service.tail.buffer), service.tail.evicted_traces) == (0, 0)
 
-    def test_size_counts_texts_wherever_they_are(self) -> None:
-        """Attributes, events and links."""
+    def test_the_size_of_a_span_has_all_its_texts(self) -> None:
+        """In attributes, events and links."""
         service = Service(tail=TailSettings())
         root = service.root()
         sizes = [size_of(root)]  # type: ignore[arg-type]  # the SDK's span is one
@@ -361,7 +361,7 @@ LOCAL_TRACES = 10_000
 
 @pytest.mark.thorough
 def test_ten_thousand_local_traces_with_abandoned_spans_stay_in_bounds(keeping: Any) -> None:
-    """All open at once, on several threads, with spans that nobody ends: what is held is under the bound."""
+    """All are open at once, on several threads, with spans that never end; the estimate covers the memory."""
     bound = 8_000_000
     service = keeping(max_bytes=bound, max_traces=4_000, max_spans=8_000)
     gc.collect()
@@ -403,7 +403,7 @@ def test_ten_thousand_local_traces_with_abandoned_spans_stay_in_bounds(keeping: 
 
 @pytest.mark.thorough
 def test_no_error_among_ten_thousand_is_lost(keeping: Any) -> None:
-    """Open at once, with abandoned spans and bounds that hold a tenth of them; those that fail all arrive."""
+    """All are open at once, within bounds that hold a tenth of them; each root that fails arrives."""
     service = keeping(max_traces=1_000, max_spans=3_000)
     roots = []
     for number in range(LOCAL_TRACES):
@@ -429,7 +429,7 @@ def test_no_error_among_ten_thousand_is_lost(keeping: Any) -> None:
 
 
 def test_threads_that_end_spans_of_one_trace_lose_none(keeping: Any) -> None:
-    """Whoever comes while what waited is being handed on goes after it; each span is told of once."""
+    """Spans that end while the buffer is handed over follow it; each arrives once."""
 
     class Slow(Remembering):
         def on_start(self, span: Any, parent_context: Any = None) -> None:
@@ -460,7 +460,7 @@ def test_threads_that_end_spans_of_one_trace_lose_none(keeping: Any) -> None:
 
 
 def test_a_forked_child_starts_empty(keeping: Any) -> None:
-    """What waits is the parent's; the lock may have been held."""
+    """The buffered spans are the parent's, and another thread may have held its lock."""
     service = keeping()
     service.root()
     assert len(service.tail.buffer) == 1
@@ -478,8 +478,8 @@ def test_a_forked_child_starts_empty(keeping: Any) -> None:
     assert len(service.tail.buffer) == 1
 
 
-def test_the_head_of_a_kept_trace_has_its_number(keeping: Any) -> None:
-    """Being kept changes nothing of what the head decided."""
+def test_a_kept_trace_keeps_its_random_number(keeping: Any) -> None:
+    """Keeping it does not change the head's decision."""
     service = keeping(0.5)
     decided = service.decision(with_rand(0.9))
     assert (decided.rand, decided.rate, decided.sentry) == (0.9, 0.5, False)

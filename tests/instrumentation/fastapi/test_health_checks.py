@@ -103,7 +103,7 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Seen]:
 
 @pytest.mark.parametrize("kind", ["contrib", "native"])
 def test_a_health_check_leaves_no_span(asked: Callable[[str], Seen], kind: str) -> None:
-    """Nor does what is done for it: SQL, calls, tasks, transactions; the path is compared as a whole."""
+    """Neither do its SQL, calls, tasks and transactions; the whole path is compared."""
     ingest, receiver, statuses, headers = asked(kind)
     assert statuses == [200, 200, 503, 500, 200, 200]
     names = {span.name for span in receiver.spans}
@@ -117,8 +117,8 @@ def test_a_health_check_leaves_no_span(asked: Callable[[str], Seen], kind: str) 
 
 
 @pytest.mark.parametrize("kind", ["contrib", "native"])
-def test_what_fails_in_one_is_reported(asked: Callable[[str], Seen], kind: str) -> None:
-    """An exception that leaves the app is; a 503 is its way to say no. Log lines go where they always go."""
+def test_an_error_in_a_health_check_is_reported(asked: Callable[[str], Seen], kind: str) -> None:
+    """If it leaves the app; a 503 is an answer. Log records go where they always go."""
     ingest, receiver, _, _ = asked(kind)
     (event,) = ingest.events
     assert event["exception"]["values"][-1]["value"] == "fails"
@@ -126,8 +126,8 @@ def test_what_fails_in_one_is_reported(asked: Callable[[str], Seen], kind: str) 
     assert [each.body for each in receiver.log_records if each.body == "checked"] == ["checked"] * 4
 
 
-def test_the_usual_paths_are_known(tmp_path: Path) -> None:
-    """Without a word in the file; an empty list means that all are traced."""
+def test_the_usual_paths_are_excluded_by_default(tmp_path: Path) -> None:
+    """An empty list in the file traces all."""
     code = """
 import brain_otel
 from brain_otel.destinations.memory import MEMORY
@@ -210,8 +210,8 @@ def measured(*arguments: str) -> list[str]:
     return done.stdout.splitlines()[-1].split()[1:]
 
 
-def test_the_bridge_does_nothing_for_one() -> None:
-    """No line of it runs: what is called is the way past contrib's middleware, and nothing of Sentry's."""
+def test_sentrys_destination_does_nothing_for_a_health_check() -> None:
+    """None of its code runs, only the way past contrib's middleware."""
     assert set(measured("setup", "trace")) <= {
         "brain_otel.runtime.guard",
         "brain_otel.runtime.context",
@@ -224,8 +224,8 @@ def test_the_bridge_does_nothing_for_one() -> None:
 
 
 @thorough
-def test_one_costs_what_it_costs_without_us() -> None:
-    """Within 5 %: the processor's time for a request in the process, the best of all rounds, one beside the other."""
+def test_a_health_check_costs_what_it_costs_without_brain_otel() -> None:
+    """Within 5 % of CPU time a request, the best of all rounds, one beside the other."""
     bare, ours = [], []
     for _ in range(12):
         bare.append(float(measured()[0]))

@@ -155,7 +155,7 @@ def asked(outcome: Outcome, path: str) -> Json:
 
 @pytest.mark.parametrize("path", ROUTES)
 def test_a_request_is_one_server_span_named_by_its_route(outcome: Outcome, path: str) -> None:
-    """The prefixes of routers and of mounted apps are part of the name."""
+    """The name has the prefixes of routers and mounted apps."""
     transaction = asked(outcome, path)
     assert transaction["transaction"] == ROUTES[path]
     assert transaction["transaction_info"] == {"source": "route"}
@@ -166,21 +166,21 @@ def test_a_request_is_one_server_span_named_by_its_route(outcome: Outcome, path:
 
 
 def test_each_request_is_one_trace(outcome: Outcome) -> None:
-    """No two requests share a trace and none has two."""
+    """No two requests share a trace, and none has two."""
     traces = Counter(root(each)["trace_id"] for each in outcome.transactions)
     assert set(traces.values()) == {1}
     assert len(traces) == len(ROUTES) + len(NO_ROUTES) + 4
 
 
 def test_there_are_no_send_and_receive_spans(outcome_of: Run) -> None:
-    """Contrib's spans for the messages of ASGI are left out; what is left is the server span."""
+    """Contrib's spans for ASGI messages are left out."""
     outcome = outcome_of("contrib")
     for path in (*ROUTES, "/rooms/blue"):
         assert asked(outcome, path)["spans"] == []
 
 
 def test_native_spans_are_fastapis_own(outcome_of: Run) -> None:
-    """With `fastapi: native` the stages of FastAPI are spans, in a mounted app as well."""
+    """With `fastapi: native` the stages of FastAPI are spans, in a mounted app too."""
     outcome = outcome_of("native")
     for path in ("/items/1", "/sub/x/1"):
         names = [span["description"] for span in asked(outcome, path)["spans"]]
@@ -209,7 +209,7 @@ for each in MEMORY.log_records:
 
 
 def test_an_error_is_one_log_record_with_native_telemetry(tmp_path: Path) -> None:
-    """FastAPI's own record of an unhandled exception is left out, that of a failed validation is not."""
+    """FastAPI's own record of an unhandled exception is left out; its record of a failed validation is not."""
     (tmp_path / "logs.yaml").write_text(NATIVE.replace("sentry: {}", "memory: {}") + LOGS)
     done = run_python(NATIVE_LOGS, cwd=tmp_path, pythonpath=[ROOT])
     assert done.returncode == 0, done.stderr
@@ -217,7 +217,7 @@ def test_an_error_is_one_log_record_with_native_telemetry(tmp_path: Path) -> Non
 
 
 def test_a_request_without_a_route_is_named_by_its_path(outcome: Outcome) -> None:
-    """It is marked as such, so that Sentry may group it."""
+    """Its source is `url`, so that Sentry may group it."""
     transaction = asked(outcome, "/nowhere/1")
     assert root(transaction)["status"] == "not_found"
     assert transaction["transaction_info"] == {"source": "url"}
@@ -226,7 +226,7 @@ def test_a_request_without_a_route_is_named_by_its_path(outcome: Outcome) -> Non
 
 @pytest.mark.parametrize(("kind", "name"), [("contrib", "GET /sub"), ("native", "GET /sub/{path}")])
 def test_a_request_that_only_a_mount_matches_is_named_by_the_mount(outcome_of: Run, kind: str, name: str) -> None:
-    """The mounted app has no route for it, so the mount is its route, and the name has no path in it."""
+    """The mounted app has no route for it, so the name has no path."""
     transaction = asked(outcome_of(kind), "/sub/nowhere/1")
     assert root(transaction)["status"] == "not_found"
     assert transaction["transaction_info"] == {"source": "route"}
@@ -241,8 +241,8 @@ def test_a_websocket_is_one_server_span(outcome: Outcome) -> None:
     assert transaction["transaction_info"] == {"source": "route"}
 
 
-def test_an_error_in_a_mounted_app_bears_the_requests_name(outcome: Outcome) -> None:
-    """Event and transaction are of one trace and group under one name."""
+def test_an_error_in_a_mounted_app_has_the_requests_name(outcome: Outcome) -> None:
+    """Event and transaction are of one trace and have one name."""
     transaction = asked(outcome, "/sub/boom/1")
     events = [each for each in outcome.events if each["exception"]["values"][-1]["value"] == "boom 1"]
     assert [each["transaction"] for each in events] == ["GET /sub/boom/{item_id}"]
@@ -252,7 +252,7 @@ def test_an_error_in_a_mounted_app_bears_the_requests_name(outcome: Outcome) -> 
 
 
 def test_a_background_task_has_its_own_span_and_duration(outcome_of: Run) -> None:
-    """It is a child of the request's span, which ended with the response."""
+    """It is a child of the request's span, which ends with the response."""
     transaction = asked(outcome_of("contrib"), "/background/1")
     task, work = sorted(transaction["spans"], key=lambda span: float(span["start_timestamp"]))
     assert task["description"] == "BackgroundTask later"
@@ -265,7 +265,7 @@ def test_a_background_task_has_its_own_span_and_duration(outcome_of: Run) -> Non
 
 
 def test_a_background_task_belongs_to_its_request(outcome: Outcome) -> None:
-    """Its error has the request's trace, name, user and tags, as the transaction has."""
+    """Its error has the request's trace, name, user and tags, like the transaction."""
     transaction = asked(outcome, "/background/bad")
     events = [each for each in outcome.events if each["exception"]["values"][-1]["value"] == "later"]
     assert len(events) == 1
@@ -294,8 +294,8 @@ asyncio.run(main())
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_file_without_propagators_does_no_harm(tmp_path: Path, kind: str) -> None:
-    """Upstream's empty propagator gives no context at all; the app works and is traced in spite of it."""
+def test_an_app_without_propagators_works_and_is_traced(tmp_path: Path, kind: str) -> None:
+    """Upstream's empty propagator returns no context."""
     file = tmp_path / "file.yaml"
     file.write_text(NATIVE.replace("native", kind))
     script = SCRIPT.replace("brain_otel.setup()", f"brain_otel.setup(config_file={str(file)!r})")
@@ -312,7 +312,7 @@ def test_a_file_without_propagators_does_no_harm(tmp_path: Path, kind: str) -> N
     ],
 )
 def test_the_users_choice_of_conventions_is_respected(opt_in: str | None, expected: set[str]) -> None:
-    """Stable conventions by default; whatever is chosen, Sentry gets the same op, name and description."""
+    """The stable ones are the default; Sentry always gets the same op, name and description."""
     env: dict[str, Any] = {} if opt_in is None else {"OTEL_SEMCONV_STABILITY_OPT_IN": opt_in}
     transaction = run_traced(SCRIPT, env).transaction("GET /x")
     (statement,) = transaction["spans"]

@@ -51,15 +51,15 @@ def unequal(world: Json) -> Iterator[str]:
 
 @pytest.mark.parametrize("rate", RATES)
 def test_every_request_is_answered_and_traced_as_by_contrib(rate: float) -> None:
-    """Messages, errors, ids, what the endpoint sees, and each part of each span, whatever is asked."""
+    """Messages, errors, ids, the endpoint's view and every part of every span are equal."""
     world = answers()[f"rate {rate}"]
     assert "\n".join(unequal(world)) == ""
     assert set(world["ways"].values()) == {"fast"}
     assert len(world["ways"]) > 70
 
 
-def test_what_is_recorded_follows_rate_and_caller() -> None:
-    """Everything but what a caller left out, about a half, or what a caller wants."""
+def test_the_rate_and_the_caller_decide_what_is_recorded() -> None:
+    """Everything but what a caller left out, about half, or only what a caller wants."""
     recorded = {
         rate: {name for name, (_, ours) in answers()[f"rate {rate}"]["answers"].items() if ours["spans"]}
         for rate in RATES
@@ -74,14 +74,14 @@ def test_what_is_recorded_follows_rate_and_caller() -> None:
 
 @pytest.mark.parametrize("name", ["GET /background/false", "GET /background/true"])
 def test_a_background_task_does_not_lengthen_its_requests_span(name: str) -> None:
-    """It has ended when the last of the body was sent, before the task begins."""
+    """The span ends with the last of the body, before the task begins."""
     (_, ours) = answers()["rate 1.0"]["answers"][name]
     assert ours["ends before background work"]
     assert [span["name"] for span in ours["spans"]] == ["GET /background/{fails}", "BackgroundTask work"]
 
 
-def test_a_server_without_a_port_is_addressed_without_one() -> None:
-    """Contrib writes the missing port out as text."""
+def test_the_address_of_a_server_without_a_port_has_none() -> None:
+    """Contrib writes the missing port as text."""
     contribs, ours = answers()["differing"]["answers"]["unix socket"]
     attributes = [each["spans"][0]["attributes"] for each in (contribs, ours)]
     assert attributes[0].pop("server.address") == ["str", "/run/shop.sock:None"]
@@ -89,8 +89,8 @@ def test_a_server_without_a_port_is_addressed_without_one() -> None:
     assert contribs == ours
 
 
-def test_a_query_that_is_no_text_does_not_fail_its_request() -> None:
-    """With contrib it is answered with 500."""
+def test_a_query_that_is_not_utf_8_does_not_fail_its_request() -> None:
+    """Contrib's middleware answers it with 500."""
     contribs, ours = answers()["differing"]["answers"]["undecodable query"]
     assert "UnicodeDecodeError" in contribs["raised"]
     assert ours["raised"] is None
@@ -101,8 +101,8 @@ def test_a_query_that_is_no_text_does_not_fail_its_request() -> None:
 @pytest.mark.parametrize(
     "name", [*CONTRIBS, "excluded", "response propagator", "a handler that fails", "a hook", "usual"]
 )
-def test_what_is_not_usual_is_as_with_contrib(name: str, rate: float) -> None:
-    """Excluded addresses, captured headers, metrics, trace headers on responses, hooks, spans around, WebSockets."""
+def test_unusual_options_work_as_with_contrib(name: str, rate: float) -> None:
+    """Excluded URLs, captured headers, metrics, trace headers on responses, hooks, spans around, WebSockets."""
     world = answers()[f"{name}, rate {rate}"]
     assert "\n".join(unequal(world)) == ""
     assert world["metrics"][0] == world["metrics"][1]
@@ -115,7 +115,7 @@ def test_what_is_not_usual_is_as_with_contrib(name: str, rate: float) -> None:
 
 
 @pytest.mark.parametrize("opt_in", ["", "http/dup"])
-def test_the_old_conventions_are_contribs(opt_in: str) -> None:
+def test_the_old_conventions_are_left_to_contrib(opt_in: str) -> None:
     """Alone, and beside the stable ones."""
     world = answers(opt_in, "yes")["unusual"]
     assert "\n".join(unequal(world)) == ""
@@ -126,7 +126,7 @@ def test_the_old_conventions_are_contribs(opt_in: str) -> None:
 
 
 @pytest.mark.parametrize(("length", "kept"), [(1_000, 1), (60_000, 0)])
-def test_a_long_user_agent_is_looked_at_and_not_kept(length: int, kept: int) -> None:
+def test_a_long_user_agent_is_not_cached(length: int, kept: int) -> None:
     """A thousand of them would stay in memory."""
     agent = "Googlebot " + str(length) * (length // len(str(length)))
     before = _synthetic.cache_info().currsize
@@ -162,6 +162,6 @@ SCOPES = st.fixed_dictionaries(
 
 @given(SCOPES)
 def test_a_requests_attributes_are_those_that_contrib_collects(scope: Json) -> None:
-    """Of any scope that a server may give, and of many that none does."""
+    """Of scopes that servers give, and of many that none gives."""
     collected = collect_request_attributes(scope, _StabilityMode.HTTP)  # type: ignore[no-untyped-call]
     assert request_attributes(scope) == collected

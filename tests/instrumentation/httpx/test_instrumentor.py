@@ -65,7 +65,7 @@ def outcome(target: HttpTarget) -> Outcome:
 
 @pytest.mark.parametrize("world", WORLDS)
 def test_a_request_is_one_span(outcome: Outcome, target: HttpTarget, world: str) -> None:
-    """It has Sentry's op and description and the stable conventions' attributes."""
+    """It has Sentry's op and description and the attributes of the stable conventions."""
     span = outcome.span(world)
     assert (span["op"], span["origin"]) == ("http.client", "auto.http.otel.httpx")
     assert span["description"] == f"GET {target.url}/{world}"
@@ -83,8 +83,8 @@ def test_a_streamed_response_is_one_span(outcome: Outcome, world: str) -> None:
 
 @pytest.mark.parametrize("world", WORLDS)
 @pytest.mark.parametrize(("code", "status"), [(500, "internal_error"), (404, "not_found")])
-def test_a_bad_answer_is_a_status(outcome: Outcome, world: str, code: int, status: str) -> None:
-    """The HTTP status becomes Sentry's; no event comes of it."""
+def test_an_error_status_is_no_event(outcome: Outcome, world: str, code: int, status: str) -> None:
+    """The HTTP status becomes the span's status."""
     span = outcome.span(f"{world} {code}")
     assert span["status"] == status
     assert span["data"]["http.response.status_code"] == code
@@ -94,7 +94,7 @@ def test_a_bad_answer_is_a_status(outcome: Outcome, world: str, code: int, statu
 @pytest.mark.parametrize("world", WORLDS)
 @pytest.mark.parametrize("case", ["refused", "retries"])
 def test_a_refused_connection_is_one_failed_span(outcome: Outcome, world: str, case: str) -> None:
-    """Also where the transport tried several times: it is one request."""
+    """Even if the transport tries several times: it is one request."""
     span = outcome.span(f"{world} {case}")
     assert span["status"] == "internal_error"
     assert span["data"]["error.type"].endswith("ConnectError")
@@ -102,7 +102,7 @@ def test_a_refused_connection_is_one_failed_span(outcome: Outcome, world: str, c
 
 @pytest.mark.parametrize("world", WORLDS)
 def test_the_headers_on_the_wire_name_the_requests_span(outcome: Outcome, target: HttpTarget, world: str) -> None:
-    """W3C's and Sentry's headers both say the trace and the span; baggage has the sampling context."""
+    """W3C's and Sentry's headers have its trace and span; baggage has the sampling context."""
     span, headers = outcome.span(world), target.headers[f"/{world}"]
     traceparent, _, flags = headers["traceparent"].rpartition("-")
     assert traceparent == f"00-{span['trace_id']}-{span['span_id']}"
@@ -112,5 +112,5 @@ def test_the_headers_on_the_wire_name_the_requests_span(outcome: Outcome, target
 
 
 def test_module_level_functions_are_traced(outcome: Outcome, target: HttpTarget) -> None:
-    """`httpx.get` makes a client of its own, which is traced as well."""
+    """`httpx.get` creates a client of its own."""
     assert outcome.span("sync function")["description"] == f"GET {target.url}/function"

@@ -78,7 +78,7 @@ OWN = ["00-" + "a" * 32 + "-" + "b" * 16 + "-01", "own=1"]
 
 @pytest.mark.parametrize("fast_paths", ["true", "false"])
 def test_only_targets_get_our_headers(tmp_path: Path, fast_paths: str) -> None:
-    """Not the host of a redirect either. Headers that the application gives a request stay as they are."""
+    """The host of a redirect gets none either. Headers that the application sets stay as they are."""
     config = tmp_path / "targets.yaml"
     config.write_text(FILE % fast_paths)
     done = run_python(APPLICATION, {"OTEL_CONFIG_FILE": str(config)}, cwd=tmp_path)

@@ -123,7 +123,7 @@ def _wait_until_ok(client: redis.Redis, timeout: float = 10.0) -> None:
 
 @pytest.mark.parametrize("world", WORLDS)
 def test_each_command_is_one_span(outcome: Outcome, world: str) -> None:
-    """There is a span for each command and none for connecting."""
+    """Connecting is no span."""
     spans = outcome.spans(world)
     assert [span["description"] for span in spans] == ["SET secret-key ?", "GET secret-key"]
     assert {(span["op"], span["origin"]) for span in spans} == {("db.redis", "auto.db.otel.redis")}
@@ -131,20 +131,20 @@ def test_each_command_is_one_span(outcome: Outcome, world: str) -> None:
 
 @pytest.mark.parametrize("world", WORLDS)
 def test_values_are_not_sent(outcome: Outcome, world: str) -> None:
-    """What follows the key may be private and is left out."""
+    """Arguments after the key may be private."""
     assert "secret-value" not in str(outcome.spans(world))
 
 
 @pytest.mark.parametrize("world", WORLDS)
 def test_a_pipeline_is_one_span(outcome: Outcome, world: str) -> None:
-    """What goes over the network at once is one span that names all of its commands."""
+    """Its name lists all of its commands."""
     span = outcome.span(f"{world} pipeline")
     assert [line.split()[0] for line in span["description"].splitlines()] == ["SET", "INCRBY", "GET"]
 
 
 @pytest.mark.parametrize("world", WORLDS)
-def test_an_error_reply_marks_its_span(outcome: Outcome, world: str) -> None:
-    """A command that the server refuses is a failed span, with the server's words."""
+def test_an_error_reply_is_a_failed_span(outcome: Outcome, world: str) -> None:
+    """It has the server's message."""
     span = outcome.span(f"{world} error")
     assert span["status"] == "internal_error"
     assert "WRONGTYPE" in span["data"]["otel.status_description"]
@@ -152,7 +152,7 @@ def test_an_error_reply_marks_its_span(outcome: Outcome, world: str) -> None:
 
 
 def test_cluster_clients_are_traced(cluster: Valkey) -> None:
-    """A command to a real cluster, and a pipeline, is one span each, sync and async."""
+    """A command and a pipeline to a real cluster are one span each, sync and async."""
     outcome = run_traced(CLUSTER, {"URL": cluster.url})
     for world in WORLDS:
         assert outcome.span(world)["description"] == "SET a ?"

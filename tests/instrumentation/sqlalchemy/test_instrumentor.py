@@ -117,7 +117,7 @@ def outcome(request: pytest.FixtureRequest, outcome_of: Callable[[str], Outcome]
 
 
 def test_each_statement_is_one_span(outcome: Outcome) -> None:
-    """There is a span for the statement and none for connecting, beginning or fetching."""
+    """Connecting, beginning and fetching are none."""
     assert [span["description"] for span in outcome.spans("two")] == ["SELECT ?", "SELECT ?"]
     assert outcome.span("checkout")["description"] == "SELECT ?"
     for name in ("create", "insert", "insert many", "update", "select"):
@@ -125,8 +125,8 @@ def test_each_statement_is_one_span(outcome: Outcome) -> None:
     assert outcome.output == ""  # OpenTelemetry complains of a span that is ended twice
 
 
-def test_a_span_says_what_was_asked_of_which_database(outcome: Outcome, request: pytest.FixtureRequest) -> None:
-    """The stable conventions' attributes are there, and the parameters' values are not."""
+def test_a_span_has_the_statement_and_the_database(outcome: Outcome, request: pytest.FixtureRequest) -> None:
+    """By the stable conventions, without the values of parameters."""
     data = outcome.span("update")["data"]
     assert data["db.system.name"] in ("sqlite", "postgresql")
     assert data["db.query.text"].startswith("UPDATE things_")
@@ -137,25 +137,25 @@ def test_a_span_says_what_was_asked_of_which_database(outcome: Outcome, request:
         assert data["db.namespace"] == "postgres"
 
 
-def test_affected_rows_are_noted(outcome: Outcome) -> None:
-    """INSERT and UPDATE say how many rows they changed."""
+def test_affected_rows_are_recorded(outcome: Outcome) -> None:
+    """Of INSERT and UPDATE."""
     assert outcome.span("insert")["data"]["db.response.affected_rows"] == 3
     assert outcome.span("update")["data"]["db.response.affected_rows"] == 2
     assert "db.response.returned_rows" not in outcome.span("update")["data"]
 
 
 @pytest.mark.parametrize(("driver", "rows"), [("psycopg", 2), ("sqlite", None), ("aiosqlite", None)])
-def test_returned_rows_are_noted_where_the_driver_knows(
+def test_returned_rows_are_recorded_if_the_driver_knows_them(
     outcome_of: Callable[[str], Outcome], driver: str, rows: int | None
 ) -> None:
-    """Only psycopg has fetched the rows when the statement is done; SQLite's drivers fetch later and know none."""
+    """Only psycopg has fetched the rows when the statement is done; SQLite's drivers fetch later."""
     data = outcome_of(driver).span("select")["data"]
     assert data.get("db.response.returned_rows") == rows
     assert "db.response.affected_rows" not in data
 
 
-def test_an_error_marks_its_span(outcome: Outcome) -> None:
-    """A statement that the database refuses is a failed span, with the database's words."""
+def test_a_failed_statement_is_a_failed_span(outcome: Outcome) -> None:
+    """It has the database's message."""
     span = outcome.span("error")
     assert span["status"] == "internal_error"
     assert "no_such_table" in span["data"]["otel.status_description"]
@@ -163,14 +163,14 @@ def test_an_error_marks_its_span(outcome: Outcome) -> None:
 
 
 def test_engines_do_not_share_spans(outcome: Outcome) -> None:
-    """Each of two engines makes one span a statement, with its own database."""
+    """Each of two engines creates one span a statement, with its own database."""
     spans = outcome.spans("engines")
     assert [span["description"] for span in spans] == ["SELECT ? AS one", "SELECT ? AS other"]
     assert spans[1]["data"]["db.system.name"] == "sqlite"
 
 
 @pytest.mark.parametrize("driver", ["psycopg", "aiosqlite"])
-def test_connect_spans_come_where_asked_for(tmp_path: Path, postgres: Postgres, driver: str) -> None:
+def test_connect_spans_are_an_option(tmp_path: Path, postgres: Postgres, driver: str) -> None:
     """With `sqlalchemy_connect_spans` each checkout is a span beside the statement's."""
     file = tmp_path / "connect.yaml"
     file.write_text(CONNECT_SPANS)
@@ -180,7 +180,7 @@ def test_connect_spans_come_where_asked_for(tmp_path: Path, postgres: Postgres, 
 
 
 @pytest.mark.thorough
-def test_sqlalchemy_2_0_is_traced_as_2_1_is() -> None:
+def test_sqlalchemy_2_0_is_traced_like_2_1() -> None:
     """In an environment with the older release the same statements make the same spans."""
     packages = ["sqlalchemy[asyncio]>=2.0,<2.1", "aiosqlite"]
     script = "import sqlalchemy; print('SQLAlchemy', sqlalchemy.__version__)\n" + SCRIPT
