@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from collections.abc import Generator, Iterator, Sequence
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,14 @@ SWITCH = "BRAIN_OTEL_FAST_PATHS"
 def _fast_paths() -> None:
     """Turn the fast paths on or off as the environment says, for tests that set nothing up."""
     configure_fast_paths(os.environ.get(SWITCH) != "false")
+
+
+@pytest.fixture(autouse=True)
+def _semantic_conventions() -> None:
+    """Let each test choose the conventions: contrib keeps the first choice of a process."""
+    contrib = sys.modules.get("opentelemetry.instrumentation._semconv")
+    if contrib is not None:
+        contrib._OpenTelemetrySemanticConventionStability._initialized = False
 
 
 @pytest.fixture
