@@ -29,7 +29,9 @@ def create_destination(options: Options, settings: Settings) -> Destination | No
     reject_unknown_options(options)  # without a DSN too, so that a mistake does not wait for production
     if settings.sentry is None:
         return None
-    processor = SentrySpanProcessor()
+    processor = SentrySpanProcessor(
+        standalone_spans=settings.sentry.standalone_spans, methods=settings.sentry.http_methods_to_capture
+    )
     try:
         client = configure_sentry(settings.sentry, processor, settings.delivery, **options.values)
     except Exception as error:

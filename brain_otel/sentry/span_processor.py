@@ -7,6 +7,7 @@ dictionaries.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
@@ -15,6 +16,7 @@ from opentelemetry.sdk.trace import ReadableSpan, Span
 from opentelemetry.trace import SpanKind
 from sentry_sdk.integrations.opentelemetry import SentrySpanProcessor as UpstreamProcessor
 
+from brain_otel.configuration.sections.sentry import METHODS
 from brain_otel.runtime.fast_paths import fast_paths_enabled
 from brain_otel.runtime.guard import guarded
 from brain_otel.sampling.decision import is_for_sentry
@@ -32,15 +34,25 @@ if TYPE_CHECKING:
     from brain_otel.sentry.fast_transactions import FastPath
 
 
-class SentrySpanProcessor(QueuedCollector[CollectedTrace], UpstreamProcessor):  # type: ignore[misc]  # upstream says ReadableSpan where the SDK gives Span
-    """Sends each local trace to Sentry as one transaction."""
+_DATABASES = frozenset({"db.system.name", "db.system"})
 
-    def __new__(cls) -> Self:
+
+class SentrySpanProcessor(QueuedCollector[CollectedTrace], UpstreamProcessor):  # type: ignore[misc]  # upstream says ReadableSpan where the SDK gives Span
+    """Sends each local trace to Sentry as one transaction.
+
+    Args:
+        standalone_spans: Whether a trace whose root calls somebody else, such as a statement outside of any request,
+            is a transaction too. A polling loop would use up the quota.
+        methods: The methods whose requests are transactions.
+    """
+
+    def __new__(cls, *_: Any, **__: Any) -> Self:
         """A new object; upstream's class is a singleton."""
         return object.__new__(cls)
 
-    def __init__(self) -> None:
+    def __init__(self, *, standalone_spans: bool = False, methods: Sequence[str] = METHODS) -> None:
         QueuedCollector.__init__(self, "brain_otel.sentry", self._send, drop=self._discard, weigh=span_count)
+        self._standalone_spans, self._methods = standalone_spans, frozenset((*methods, "_OTHER"))
         self._cache = SpanCache()
         self._fast_path = _create_fast_path()
 
@@ -66,7 +78,21 @@ class SentrySpanProcessor(QueuedCollector[CollectedTrace], UpstreamProcessor):  
     def hand_over(self, collected: CollectedTrace) -> None:
         """Queue the local trace to be built and sent on another thread."""
         stop_profile(collected.trace)
-        self._queue.put(collected)
+        if self._is_transaction(collected):
+            self._queue.put(collected)
+        else:
+            release_scope(collected.trace)
+
+    def _is_transaction(self, collected: CollectedTrace) -> bool:
+        root = collected.root
+        if root is None:
+            return True
+        attributes = raw_attributes(root)
+        if root.kind is SpanKind.SERVER:
+            method = attributes.get("http.request.method") or attributes.get("http.method")
+            return method is None or method in self._methods
+        calls = root.kind in (SpanKind.CLIENT, SpanKind.PRODUCER) or not _DATABASES.isdisjoint(attributes)
+        return self._standalone_spans or not calls or collected.trace.kind != "implicit"
 
     def give_up(self, collected: CollectedTrace) -> None:
         """Report the spans of a local trace that never ended as discarded."""

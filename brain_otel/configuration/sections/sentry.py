@@ -4,7 +4,7 @@ from typing import Annotated, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from brain_otel.configuration.error import holds_credentials
-from brain_otel.configuration.values import BOOLEANS, BadValueError, Derived, number, read_fields
+from brain_otel.configuration.values import BOOLEANS, BadValueError, Derived, list_of, number, read_fields, text
 
 DEFAULT_SPOTLIGHT = "http://localhost:8969/stream"
 """Where Spotlight listens, as in sentry-sdk."""
@@ -71,6 +71,15 @@ def _spotlight(value: Any) -> str | None:
     raise BadValueError(value, f"an address such as {DEFAULT_SPOTLIGHT}, {', '.join(BOOLEANS)}")
 
 
+METHODS = ("CONNECT", "DELETE", "GET", "PATCH", "POST", "PUT", "TRACE")
+"""sentry-sdk's default."""
+
+_METHODS = list_of(
+    text(lambda name: name.isascii() and name.isalpha() and name.isupper(), "a method such as GET, in upper case"),
+    "a list of methods such as GET and HEAD",
+)
+
+
 class SentrySettings(NamedTuple):
     """How the Sentry bridge behaves."""
 
@@ -86,6 +95,10 @@ class SentrySettings(NamedTuple):
     """The share of sampled transactions that is profiled, 0 to 1."""
     send_default_pii: bool = False
     debug: bool = False
+    standalone_spans: bool = False
+    """Whether a call, message or statement outside of any request, job or transaction is a transaction of its own."""
+    http_methods_to_capture: Annotated[tuple[str, ...], _METHODS] = METHODS
+    """Methods whose requests are transactions, as in sentry-sdk."""
     spotlight: Annotated[str | None, _spotlight] = None
     """The address of a local `Spotlight <https://spotlightjs.com>`_ that gets everything too."""
 
