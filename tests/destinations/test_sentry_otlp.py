@@ -27,7 +27,7 @@ from brain_otel.traces.local_trace import LocalTrace
 from tests.support import ROOT
 from tests.support.ingest import SentryIngest
 from tests.support.otlp import refusing, self_signed
-from tests.support.process import run_python
+from tests.support.process import SLACK, run_python
 from tests.support.relay import assert_accepted
 
 
@@ -255,9 +255,9 @@ def test_a_refusal_delays_nothing_and_errors_still_arrive(
     exporting = connect(ingest.dsn)
     started = time.monotonic()
     exporting.fail()
-    assert time.monotonic() - started < 0.5
+    assert time.monotonic() - started < 0.5 + SLACK
     exporting.destination.flush(3.0)
-    assert time.monotonic() - started < 4.0
+    assert time.monotonic() - started < 4.0 + SLACK
     ingest.wait_for(lambda it: len(it.events) == 1)
 
 
@@ -270,11 +270,11 @@ def test_an_endpoint_that_hangs_costs_the_time_given_and_no_errors(ingest: Sentr
         exporting.fail()
         started = time.monotonic()
         assert exporting.destination.flush(0.5) is False
-        assert time.monotonic() - started < 1.5
+        assert time.monotonic() - started < 1.5 + SLACK
         assert len(ingest.events) == 1
         started = time.monotonic()
         exporting.destination.shutdown(0.5)
-        assert time.monotonic() - started < 1.5
+        assert time.monotonic() - started < 1.5 + SLACK
     finally:
         released.set()
 
@@ -287,7 +287,7 @@ def test_errors_that_hang_do_not_keep_spans(ending: str, ingest: SentryIngest, c
     exporting.fail()
     started = time.monotonic()
     getattr(exporting.destination, ending)(0.5)  # less than the second between two batches
-    assert time.monotonic() - started < 1.5
+    assert time.monotonic() - started < 2.5  # the endpoint takes three seconds
     assert len(ingest.spans) == 2
 
 
@@ -297,11 +297,11 @@ def test_a_sentry_that_is_down_costs_the_time_given(connect: Connect) -> None:
         exporting = connect(address.replace("://", "://public@") + "/42")
         started = time.monotonic()
         exporting.fail()
-        assert time.monotonic() - started < 0.5
+        assert time.monotonic() - started < 0.5 + SLACK
         started = time.monotonic()
         exporting.destination.flush(0.5)
         exporting.destination.shutdown(0.5)
-        assert time.monotonic() - started < 2.5
+        assert time.monotonic() - started < 2.5 + SLACK
 
 
 def test_what_waits_is_sent_at_shutdown(ingest: SentryIngest, connect: Connect) -> None:

@@ -45,9 +45,9 @@ def test_many_beginnings_of_keys_take_linear_time(prefix: str) -> None:
         text = prefix * (count // len(prefix))
         best = 1.0
         for _ in range(3):
-            started = time.perf_counter()
+            started = time.thread_time()
             mask_api_keys(text)
-            best = min(best, time.perf_counter() - started)
+            best = min(best, time.thread_time() - started)
         return best
 
     assert seconds(16_000) < 9 * seconds(2_000) + 0.05

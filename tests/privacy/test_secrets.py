@@ -283,9 +283,9 @@ def test_hostile_texts_take_linear_time() -> None:
     """Compared with a plain text that every rule looks at, in the same run."""
 
     def seconds(text: str) -> float:
-        started = time.perf_counter()
+        started = time.thread_time()
         POLICY._mask_text(text)
-        return time.perf_counter() - started
+        return time.thread_time() - started
 
     plain = min(seconds("name=value; " * 2_700) for _ in range(3))
     assert max(min(seconds(text) for _ in range(3)) for text in HOSTILE) < 30 * plain
@@ -362,14 +362,14 @@ def test_masking_a_span_costs_a_fraction_of_recording_it() -> None:
     records: list[float] = []
     masks: list[float] = []
     for _ in range(40):
-        began = time.perf_counter()
+        began = time.thread_time()
         for _ in range(250):
             tracer.start_span("GET /missions/{mission_id}", attributes=HTTP).end()
-        records.append(time.perf_counter() - began)
-        began = time.perf_counter()
+        records.append(time.thread_time() - began)
+        began = time.thread_time()
         for _ in range(250):
             assert MaskedSpan(span).attributes
-        masks.append(time.perf_counter() - began)
+        masks.append(time.thread_time() - began)
     recorded, masked = min(records) / 250 * 1e6, min(masks) / 250 * 1e6
     print(f"recording {recorded:.1f} us, masking {masked:.1f} us, ratio {masked / recorded:.2f}")
     assert masked < 0.6 * recorded

@@ -12,6 +12,7 @@ import pytest
 from brain_otel.runtime import thread_pool
 from brain_otel.runtime.guard import forget_logged_places
 from brain_otel.runtime.thread_pool import ThreadPool, side_by_side
+from tests.support.process import SLACK
 from tests.support.threads import no_new_threads
 
 NAME: contextvars.ContextVar[str] = contextvars.ContextVar("NAME")
@@ -41,12 +42,8 @@ def test_calls_run_at_once(caplog: pytest.LogCaptureFixture) -> None:
     def fail(_seconds: float) -> bool:
         raise RuntimeError("no")
 
-    def wait(_seconds: float) -> None:
-        time.sleep(0.3)
-
-    started = time.monotonic()
-    assert side_by_side([("waiting", wait), ("waiting", wait)], 2.0)
-    assert time.monotonic() - started < 0.55
+    meeting = threading.Barrier(2)
+    assert side_by_side([("meeting", lambda _: meeting.wait(20) >= 0)] * 2, 20.0)
     assert not side_by_side([("failing", fail), ("working", lambda _: True)], 2.0)
     assert not side_by_side([("returning False", lambda _: False)], 2.0)
     assert side_by_side([], 2.0)
@@ -58,7 +55,7 @@ def test_the_wait_is_bounded(gate: threading.Event) -> None:
     started = time.monotonic()
     assert not side_by_side([("hanging", lambda _: gate.wait(20))], 0.2)
     assert not side_by_side([("hanging", lambda _: gate.wait(20))], 0.1, grace=0.1)
-    assert 0.4 <= time.monotonic() - started < 2.0
+    assert 0.4 <= time.monotonic() - started < 2.0 + SLACK
 
 
 def test_a_thread_is_used_again_in_a_new_context() -> None:
@@ -85,7 +82,7 @@ def test_prepared_threads_make_the_calls_at_exit(gate: threading.Event, pool: Th
     with no_new_threads():
         started = time.monotonic()
         assert not side_by_side([("hanging", lambda _: gate.wait(20)), ("working", lambda _: done.set())], 0.3)
-        assert time.monotonic() - started < 1.0
+        assert time.monotonic() - started < 1.0 + SLACK
     assert done.is_set()
 
 
@@ -102,9 +99,9 @@ def test_without_threads_each_call_gets_its_share_of_the_time(pool: ThreadPool) 
     with no_new_threads():
         started = time.monotonic()
         assert side_by_side([("working", take_all)] * 3, 0.6)
-        assert time.monotonic() - started < 1.5
+        assert time.monotonic() - started < 1.5 + SLACK
     assert threads == {threading.get_ident()}
-    assert shares[0] == pytest.approx(0.2, abs=0.02)
+    assert 0.0 < shares[0] < 0.21
     assert sum(shares) < 0.65
 
 

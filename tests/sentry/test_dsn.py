@@ -61,7 +61,7 @@ def test_no_answer_is_an_error_in_time(ingest: SentryIngest) -> None:
     started = time.monotonic()
     with pytest.raises(DeliveryError, match=r"no answer within 0\.3 s"):
         probe_event(settings_for(ingest.dsn), 0.3)
-    assert time.monotonic() - started < 1.5
+    assert time.monotonic() - started < 2.5
 
 
 def test_no_connection_is_an_error(caplog: pytest.LogCaptureFixture) -> None:
