@@ -11,11 +11,11 @@ from brain_otel.events.exception_tree import MAX_EXCEPTIONS, exceptions_in
 from brain_otel.privacy import policy
 from brain_otel.runtime.quiet import quiet
 from brain_otel.runtime.safe_repr import plain_text, safe_repr
-from brain_otel.runtime.text import encodable
+from brain_otel.runtime.text import beginning, encodable
 
 _INT64 = 2**63
 
-_MAX_MESSAGE = 1_000_000
+_MAX_MESSAGE = 131_072
 """Characters of a message that a traceback is written with."""
 
 _SMALL = (type(None), bool, int, float)
@@ -32,7 +32,7 @@ def attribute_value(value: Any) -> Any:
     if kind in (list, tuple) and all(type(item) is str for item in shown):
         return [encodable(item) for item in shown]
     if issubclass(type(value), BaseException):
-        return encodable(str(shown)[:1000])
+        return encodable(beginning(str(shown), 1_000))
     return encodable(str(policy().value(shown))[:1000])  # masked before it is text, in which names are hard to find
 
 

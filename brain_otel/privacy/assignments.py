@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _NAME = expression(
-    r"""(?<![\w.-]) (?P<name>[\w.-]{2,128}) (?P<close>\\{0,3}["'])? \]? \\{0,4} [ \t]{0,4}
-    (?: (?P<sign>=>|:=|=(?!=)|:(?![:/=])) [ \t]{0,4}
-      | (?P<pair>,) [ \t]{0,4} (?=\(?b?\\{0,3}["'])
-      | (?P<space>[ \t]) )
+    r"""(?<![\w.-]) (?P<name>(?P<flag>--)?+[\w.-]{2,128}+) (?P<close>\\{0,3}+["'])?+ \]?+ \\{0,4}+ [ \t]{0,4}+
+    (?: (?P<sign>=>|:=|=(?!=)|:(?![:/=])) [ \t]{0,4}+
+      | (?P<pair>,) [ \t]{0,4}+ (?=\(?b?\\{0,3}["'])
+      | (?(flag)(?<=[ \t])|(?!)) )
     """,
     re.VERBOSE,
 )
@@ -30,6 +30,9 @@ _UNQUOTED = r"(?:\[Filtered\]|[^\s,;&)\]}\"'<>\\])+"
 _UNQUOTED_VALUE = expression(_UNQUOTED)
 _SECOND_WORD = expression(r"[ \t]{1,4}" + _UNQUOTED)
 _WORD = expression(r"(?:[A-Z]?[a-z]+(?:'[a-z]+)?|[A-Z]+|\d{1,3})[.!?]*")
+_LINE = expression(r"[^\n\\]*+(?:\\(?!n)[^\n\\]*+)*+")
+"""The rest of a line; its end may be escaped."""
+
 _PLACEHOLDER = expression(
     r"""(?: none | null | nil | true | false | undefined | \*+ | \?+ | x{3,} | %s | %\(\w+\)s | \$\d+ | :\w+ | \{\w*\}
     | <\w*> | \.{3} | \(masked\) | \[filtered\] ) $""",
@@ -60,8 +63,6 @@ def create_assignment_mask(is_sensitive: Callable[[str], bool]) -> Callable[[str
             name = match["name"]
             if match["sign"] is None and match["pair"] is None:
                 position = match.end("name")
-                if not name.startswith("--"):
-                    continue
             if not is_sensitive(name):
                 position = match.end("name") if match["sign"] is None else position
                 continue
@@ -85,8 +86,8 @@ def _find_value(text: str, match: re.Match[str]) -> tuple[int, int]:
     if text[start : start + 1] in _BRACKETS:
         return _find_bracketed_value(text, start)
     if _HEADERS_WITH_SPACES.search(name) and sign == ":":
-        line_ends = (text.find("\n", start), text.find("\\n", start))
-        return start, min((end for end in line_ends if end >= 0), default=len(text))
+        rest = _LINE.match(text, start)
+        return start, rest.end() if rest is not None else start
     plain = _UNQUOTED_VALUE.match(text, start)
     if plain is None or _PLACEHOLDER.match(plain[0]):
         return start, start

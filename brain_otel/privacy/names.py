@@ -37,6 +37,9 @@ _ABOUT_A_SECRET = expression(
 )
 """Names of facts about a secret: ``session_count``, ``token_type``, ``has_password``."""
 
+_CAMEL = expression(r"(?<=[a-z0-9])(?=[A-Z])")
+_GAPS = expression(r"[-. ]++")
+
 _MAX_NAME = 256
 """Characters of a name that are checked; a longer one is checked at both ends."""
 
@@ -72,12 +75,12 @@ def create_name_check(sensitive: Iterable[str] = (), safe: Iterable[str] = ()) -
 
 def _spaced(name: str) -> str:
     """``userPassword`` as ``user_Password``."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)
+    return name if name.islower() else _CAMEL.sub("_", name)
 
 
 def _normalised(name: str) -> str:
     """``User-Password`` and ``user.password`` as ``user_password``."""
-    return re.sub(r"[-. ]+", "_", _spaced(name)).lower()
+    return _GAPS.sub("_", _spaced(name)).lower()
 
 
 is_sensitive = create_name_check()

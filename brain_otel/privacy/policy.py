@@ -19,8 +19,9 @@ from brain_otel.privacy.names import are_pairs, create_name_check, plain_name
 from brain_otel.privacy.patterns import MIN_LENGTH, SMALLEST_CARD, create_pattern_mask, is_card
 from brain_otel.privacy.settings import FILTERED, PrivacySettings
 from brain_otel.runtime.lazy_regex import expression
+from brain_otel.runtime.quiet import budget
 from brain_otel.runtime.safe_repr import Shown
-from brain_otel.runtime.text import MAX_TEXT
+from brain_otel.runtime.text import MAX_TEXT, beginning, shortened
 
 if TYPE_CHECKING:
     import re
@@ -41,8 +42,18 @@ PERSONAL_HEADERS = frozenset(
 _MAX_CACHED = 256
 """Characters of the longest text whose masked form is cached."""
 
-_MARGIN = 1_024
-"""Characters beyond a cut that are masked too, so that no half of a secret stays."""
+_MAX_LINE = 1_024
+"""Characters of a source line."""
+
+_MAX_QUERY = 8_192
+_MAX_PARAMETERS = 200
+"""Characters and parameters of a query that are sent."""
+
+_MAX_ENCODED = 100
+"""Parts of a text that are percent-decoded and looked at one by one; more of them are masked."""
+
+_MIN_LONG = 512
+"""Characters that stay of a long text, even if the budget of its event is used up."""
 
 _BETWEEN_WORDS = expression(r"([\s,;&\"'<>]+)")
 _BETWEEN_PARTS = expression(r"([\s,;&\"'<>/?#]+)")
@@ -82,16 +93,14 @@ class Policy:
         self._mask_text_cached = lru_cache(maxsize=4_096)(self._mask_text)
 
     def text(self, text: str, name: str = "") -> str:
-        """Mask the secrets in a free text, such as a message. A text over 32,768 characters keeps both ends."""
+        """Mask the secrets in a free text, such as a message. A long text is cut before: both of its ends stay."""
         length = len(text)
         if length < MIN_LENGTH:
             masked = text
         elif length <= _MAX_CACHED:
             masked = self._mask_text_cached(text)
-        elif length <= MAX_TEXT:
-            masked = self._mask_text(text)
         else:
-            masked = self._mask_ends(text)
+            masked = self._mask_long(text)
         return masked if self.mask is None else str(self._apply_own_mask(name, masked))
 
     def value(self, value: Any, name: str = "") -> Any:
@@ -118,7 +127,7 @@ class Policy:
                 parts.append(self.text("\n".join(message)))
                 message = []
             is_source = not is_source  # the source follows the line that names the frame
-            parts.append(self.mask_by_look(line[:MAX_TEXT]))
+            parts.append(self.mask_by_look(beginning(line, _MAX_LINE)))
         if message:
             parts.append(self.text("\n".join(message)))
         return "\n".join(parts)
@@ -136,19 +145,23 @@ class Policy:
         """Mask the values of secret parameters in a query string."""
         if not query:
             return query
-        parts = []
-        for part in query.split("&"):
-            name, equals, value = part.partition("=")
-            if equals and not self._may_leave(unquote_plus(name), value):
-                part = f"{self.text(name)}={FILTERED}"
-            elif self.text(decoded := unquote_plus(part)) != decoded:
-                part = FILTERED
-            parts.append(part)
-        return "&".join(parts)
+        given = query if len(query) <= _MAX_QUERY else query[:_MAX_QUERY].rpartition("&")[0] or query[:_MAX_QUERY]
+        parts = [self._mask_parameter(part) for part in given.split("&", _MAX_PARAMETERS)[:_MAX_PARAMETERS]]
+        masked = "&".join(parts)
+        left_out = query.count("&") + 1 - len(parts)
+        return (
+            masked if left_out == 0 and len(given) == len(query) else f"{masked}&... {left_out} parameters left out"
+        )
+
+    def _mask_parameter(self, part: str) -> str:
+        name, equals, value = part.partition("=")
+        if equals and not self._may_leave(unquote_plus(name), value):
+            return f"{self.text(name)}={FILTERED}"
+        return part if self.text(decoded := unquote_plus(part)) == decoded else FILTERED
 
     def url(self, url: str) -> str:
         """Mask the credentials before the host of a URL, and the secrets in its path, query and fragment."""
-        address, question_mark, query = url[:MAX_TEXT].partition("?")
+        address, question_mark, query = beginning(url, MAX_TEXT).partition("?")
         scheme, separator, rest = address.partition("://")
         host, slash, path = rest.partition("/")
         if separator and "@" in host and self.settings.rules.url_credentials:
@@ -163,7 +176,7 @@ class Policy:
         if not self.send_default_pii and ("input_value=" in text or "\nOn instance" in text):
             text = validation_error_without_input(text)
         text = self._mask_plain(text)
-        if "%" in text:
+        if "%" in text and self._mask_plain(decoded := unquote_plus(text)) != decoded:
             text = self._mask_encoded(self._mask_encoded(text, _BETWEEN_PARTS), _BETWEEN_WORDS)
         return text
 
@@ -174,22 +187,29 @@ class Policy:
     def _mask_encoded(self, text: str, separators: re.Pattern[str]) -> str:
         """Mask each part of ``text`` that is a secret once it is percent-decoded, as in a header or a path."""
         parts = separators.split(text)
-        for place, part in enumerate(parts):
-            if "%" not in part or _PERCENT_ENCODED.search(part) is None:
-                continue
-            name, equals, encoded = part.partition("=")
-            whole, value = unquote_plus(part), unquote_plus(encoded)
+        encoded = [place for place, part in enumerate(parts) if "%" in part and _PERCENT_ENCODED.search(part)]
+        for place in encoded[_MAX_ENCODED:]:
+            parts[place] = FILTERED
+        for place in encoded[:_MAX_ENCODED]:
+            part = parts[place]
+            name, equals, given = part.partition("=")
+            whole, value = unquote_plus(part), unquote_plus(given)
             if equals and self._mask_plain(value) != value:
                 parts[place] = f"{name}={FILTERED}"
             elif self._mask_plain(whole) != whole:
                 parts[place] = FILTERED
         return "".join(parts)
 
-    def _mask_ends(self, text: str) -> str:
-        half = MAX_TEXT // 2
-        left_out = len(text) - 2 * half
-        begin, end = self._mask_text(text[: half + _MARGIN]), self._mask_text(text[-half - _MARGIN :])
-        return f"{begin[:half]} ... {left_out} characters left out ... {end[-half:]}"
+    def _mask_long(self, text: str) -> str:
+        """Mask a text that is not cached, within the budget of the event that it belongs to."""
+        left = budget()
+        masked = left.masked.get((self, text))
+        if masked is None:
+            cut = shortened(text, min(MAX_TEXT, max(left.characters, _MIN_LONG)))
+            left.characters -= len(cut)
+            masked = left.masked[self, text] = self._mask_text(cut)
+            left.masked[self, masked] = masked  # it is masked again where it leaves
+        return masked
 
     def _may_leave(self, name: str, value: str) -> bool:
         """Whether a parameter of a query holds no secret, be its value encoded once or twice."""

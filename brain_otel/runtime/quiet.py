@@ -1,4 +1,7 @@
-"""Runs code of the application's within our own, such as a ``repr()``, without telemetry and within a time budget."""
+"""Runs code of the application's within our own, such as a ``repr()``, without telemetry and within a budget.
+
+The budget bounds the time of that code, and the characters that are masked.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,9 @@ from opentelemetry.context import Context
 
 MAX_SECONDS = 0.05
 """How long the objects of one event may take together."""
+
+MAX_CHARACTERS = 32_768
+"""Characters of one event's long texts that are masked, which takes time; the texts are cut before."""
 
 
 class _State:
@@ -31,14 +37,19 @@ def _quiet_context() -> Context:
 
 
 class _Budget:
-    __slots__ = ("left",)
+    """What is left for one event."""
+
+    __slots__ = ("characters", "left", "masked")
 
     def __init__(self) -> None:
         self.left = MAX_SECONDS
+        self.characters = MAX_CHARACTERS
+        self.masked: dict[tuple[object, str], str] = {}
+        """Masked forms of long texts, by policy and text: most occur several times in an event."""
 
 
 class one_budget:  # noqa: N801 - reads as a statement: `with one_budget():`
-    """Everything that is viewed in the block, such as the parts of one event, shares a budget of time."""
+    """Everything that is viewed in the block, such as the parts of one event, shares a budget."""
 
     __slots__ = ("_token",)
 

@@ -35,6 +35,7 @@ from brain_otel.runtime.object_kinds import (
     name_of,
 )
 from brain_otel.runtime.quiet import budget, quiet
+from brain_otel.runtime.text import beginning
 
 MAX_LENGTH = 4_096
 """Characters or bytes of one value among a frame's variables, and of the text of any object."""
@@ -161,7 +162,8 @@ class _View:
         return self._cut(value, base, length)
 
     def _cut(self, value: Any, base: Any, length: int) -> Any:
-        begin = base.__getitem__(value, slice(MAX_LENGTH))
+        begin = base.__getitem__(value, slice(MAX_LENGTH + (base is str)))
+        begin = beginning(begin, MAX_LENGTH) if base is str else begin
         return self.leaf(f"{self.write(begin)}... {length:,} {'characters' if base is str else 'bytes'}")
 
     def _object(self, value: Any, kind: Any, depth: int) -> Any:
@@ -229,7 +231,9 @@ class _View:
         if isinstance(method, FunctionType) and kind.__module__ not in _HARMLESS and is_on_our_thread():
             return self.leaf(name_of(kind))
         text = self.write(value)
-        return self.leaf(text if len(text) <= MAX_LENGTH * 8 else f"{text[:MAX_LENGTH]}... {len(text):,} characters")
+        return self.leaf(
+            text if len(text) <= MAX_LENGTH * 8 else f"{beginning(text, MAX_LENGTH)}... {len(text):,} characters"
+        )
 
 
 def _is_plain(error: BaseException, kind: Any, write: Callable[[Any], str]) -> bool:

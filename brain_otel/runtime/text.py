@@ -6,16 +6,18 @@ MAX_TEXT = 32_768
 Queues count records: without this bound a service that logs large bodies fills the memory during an outage.
 """
 
+_SEPARATORS = " \n\t\"',;&<>()[]{}|"
+_LONGEST_WORD = 2_048
+"""Characters among which the beginning of a word is searched that a cut has torn."""
+
 
 def encodable(text: str) -> str:
     """``text`` with at most :data:`MAX_TEXT` characters, and with escapes for lone surrogates.
 
-    A longer text loses its middle. One lone surrogate, for example in a file name from ``os.listdir``, would cost the
-    exporter its whole batch.
+    A longer text is :func:`shortened`. One lone surrogate, for example in a file name from ``os.listdir``, would cost
+    the exporter its whole batch.
     """
-    if len(text) > MAX_TEXT:
-        half = MAX_TEXT // 2
-        text = f"{text[:half]} ... {len(text) - 2 * half} characters left out ... {text[-half:]}"
+    text = shortened(text, MAX_TEXT)
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
@@ -24,3 +26,29 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
+def shortened(text: str, limit: int) -> str:
+    """``text`` without its middle if it is longer than ``limit``, and how much was left out.
+
+    The text is masked afterwards, so no part of a secret may stay that does not look like one. The first part loses a
+    word that the cut has torn, and the second part begins with a line: without its name, a value is not known to be
+    secret. A text of one line keeps its first part alone.
+    """
+    if len(text) <= limit:
+        return text
+    line = text.find("\n", len(text) - limit // 2)
+    end = text[line:] if 0 <= line < len(text) - limit // 4 else ""
+    begin = beginning(text, limit // 2 if end else limit)
+    return f"{begin} ... {len(text) - len(begin) - len(end)} characters left out ...{end}"
+
+
+def beginning(text: str, limit: int) -> str:
+    """At most ``limit`` characters of ``text``, without a word that the cut has torn.
+
+    The beginning of one word alone stays: it tells whether the word is a secret.
+    """
+    if len(text) <= limit:
+        return text
+    place = max(text.rfind(each, max(0, limit - _LONGEST_WORD), limit) for each in _SEPARATORS)
+    return text[: place + 1 if place >= 0 else limit]

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from brain_otel.privacy import FILTERED, Policy, is_sensitive
 from brain_otel.privacy import attributes as by_key
+from brain_otel.runtime.quiet import MAX_CHARACTERS, one_budget
+from brain_otel.runtime.text import MAX_TEXT
 from tests.destinations.service import environment_of, write_config
 from tests.support import ROOT
 from tests.support.ingest import SentryIngest
@@ -445,3 +447,66 @@ def test_the_clients_address_leaves_only_with_permission(where: str, sent: Sent)
     allowed, text = sent[0], sent[1][where]
     assert ("203.0.113.8" in text) is allowed
     assert ("203.0.113.7" in text) is allowed
+
+
+LONG_SECRETS = {
+    "assignment": ("password=", "hunter2-4Zq-hunter2", ""),
+    "address": ("postgresql://app:", "hunter2-4Zq-hunter2", "@db/shop"),
+    "token of 3 KB": ("eyJ", "hbGciOiJIUzI1NiJ9." + "h4Zq" * 800, ""),
+    "phrase": ('"password": "', "correct horse battery staple " * 12, '"'),
+    "key": ("-----BEGIN PRIVATE KEY-----\n", "h4Zq\n" * 600, "-----END PRIVATE KEY-----"),
+    "duplicate": ("Duplicate entry '", "hunter2 4Zq hunter2", "' for key 'users.email'"),
+}
+
+
+@pytest.mark.parametrize("kind", LONG_SECRETS)
+@pytest.mark.parametrize("gap", [" ", "\n"])
+def test_a_cut_leaves_no_part_of_a_secret(kind: str, gap: str) -> None:
+    """Wherever the first and the second cut fall within it, in a text of one line and in one of many."""
+    before, secret, after = LONG_SECRETS[kind]
+    filler = f"ordinary words of a message,{gap}" * 2_000
+    whole = f"{before}{secret}{after}"
+    for edge in (MAX_TEXT // 2, MAX_TEXT, 50_000 - MAX_TEXT // 2):
+        for offset in range(0, len(whole) + 40, max(1, len(whole) // 24)):
+            start = edge - offset
+            text = f"{filler[:start]}{gap}{whole}{gap}{filler}"[:50_000]
+            masked = Policy().text(text)
+            pieces = {secret[place : place + 7] for place in range(0, len(secret) - 7, 7)}
+            assert not [piece for piece in pieces if piece in masked], (edge, offset)
+
+
+def test_the_long_texts_of_one_event_share_a_budget() -> None:
+    """Each keeps its beginning; a text that occurs again costs nothing."""
+    policy = Policy()
+    texts = [f"{number} {'word ' * 2_000}" for number in range(20)]
+    with one_budget():
+        masked = [policy.text(text) for text in texts]
+        again = [policy.text(text) for text in texts]
+        assert [policy.text(text) for text in masked] == masked
+    assert masked == again
+    assert masked[:3] == texts[:3]
+    assert sum(map(len, masked)) < MAX_CHARACTERS + 20 * 600
+    assert all(text.startswith(f"{number} word") for number, text in enumerate(masked))
+    assert all("characters left out" in text for text in masked[4:])
+    assert policy.text(texts[-1]) == texts[-1]  # outside of an event
+
+
+def test_a_long_query_is_cut_by_parameters() -> None:
+    """Beyond 200 parameters or 8,192 characters, and the last one is whole."""
+    policy = Policy()
+    many = policy.query("&".join(f"a{number}=1" for number in range(1_000)))
+    assert many.startswith("a0=1&a1=1&")
+    assert many.endswith("a199=1&... 800 parameters left out")
+    large = policy.query(f"a={'b' * 5_000}&token=hunter2&c={'d' * 5_000}&e=f")
+    assert large == f"a={'b' * 5_000}&token={FILTERED}&... 2 parameters left out"
+    assert policy.query("a=1&b=2") == "a=1&b=2"
+
+
+def test_many_percent_encoded_parts_are_masked_beyond_a_number() -> None:
+    """One of them is a secret, so the text is looked at part by part."""
+    text = " ".join(["password%3Dhunter2", *(f"part%20{number}" for number in range(500))])
+    masked = Policy().text(text)
+    assert "hunter2" not in masked
+    assert "part%20" in masked
+    assert masked.count(FILTERED) > 300
+    assert Policy().text(text.replace("password", "harmless")) == text.replace("password", "harmless")

@@ -7,7 +7,7 @@ from brain_otel.configuration.values import BadValueError, list_of, text
 from brain_otel.runtime.lazy_regex import expression
 
 _STATUSES = expression(r"([1-5][0-9][0-9])(?:-([1-5][0-9][0-9]))?")
-_CLASS = expression(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
+_CLASS = expression(r"[^\W\d]\w*+(\.[^\W\d]\w*+)*+")
 _LOGGER = expression(r"[^\s*?]+")
 
 _STATUSES_ALLOWED = "a list of statuses and ranges such as 404 and 500-599"

@@ -1,0 +1,33 @@
+"""No text that a caller sends, or the application logs, stops the event loop for long."""
+
+import json
+
+import pytest
+
+from tests.support import ROOT
+from tests.support.ingest import SentryIngest
+from tests.support.process import run_python
+from tests.support.tiers import quick_first
+
+MAX_ADDED = 20.0
+"""Milliseconds beside those of a plain failing request."""
+
+
+@pytest.mark.parametrize("pii", quick_first(["false", "true"]))
+def test_no_text_stops_the_loop(pii: str) -> None:
+    """Compared with a harmless text of the same length in the same run, where the machine is busy."""
+    with SentryIngest() as ingest:
+        env = {
+            "SENTRY_DSN": ingest.dsn,
+            "SENTRY_ENVIRONMENT": "production",
+            "SENTRY_TRACES_SAMPLE_RATE": "1",
+            "SENTRY_SEND_DEFAULT_PII": pii,
+        }
+        done = run_python(ROOT / "tests" / "apps" / "stalled.py", env, 100, pythonpath=[ROOT])
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout.splitlines()[-1])
+    slow: dict[tuple[str, str], float] = {}
+    for place, times in result["found"].items():
+        allowed = max(MAX_ADDED, 3 * (result["plain"] + times["benign "]))
+        slow |= {(place, part): took for part, took in times.items() if took > allowed}
+    assert slow == {}, result
