@@ -74,6 +74,9 @@ _KEYWORD = expression(
 )
 
 _SQL_BEGINS = "[SQL: "
+_MAX_STATEMENTS = 50
+"""Statements in one text that are read; from the next one on, all is masked."""
+
 _SQL_END = expression(r"\](?=\n\[parameters: |\n\(Background on|\s*$)")
 _LAST_END = expression(r".*\](?=\n\(Background on this error at: )", re.DOTALL)
 _PARAMETERS = expression(r"\]\s{0,4}\[parameters: ")
@@ -129,7 +132,9 @@ def _without_sql(text: str) -> str:
     """Mask an error of SQLAlchemy's: ``... [SQL: ...]``, ``[parameters: ...]``, ``(Background on this error ...``."""
     parts: list[str] = []
     done = 0
-    while (start := text.find(_SQL_BEGINS, done)) >= 0:
+    for _ in range(_MAX_STATEMENTS):
+        if (start := text.find(_SQL_BEGINS, done)) < 0:
+            return "".join([*parts, text[done:]])
         begin = start + len(_SQL_BEGINS)
         following = text.find(_SQL_BEGINS, begin)
         error = text[begin : following if following >= 0 else len(text)]
@@ -140,7 +145,8 @@ def _without_sql(text: str) -> str:
         if (parameters := _PARAMETERS.match(text, done)) is not None:
             parts.append(f"{parameters[0]}{FILTERED}")
             done = _bracket_end(text, parameters.end())
-    return "".join([*parts, text[done:]])
+    rest, begins, _ = text[done:].partition(_SQL_BEGINS)
+    return "".join([*parts, rest, begins, FILTERED if begins else ""])
 
 
 def _system_of(text: str) -> str:

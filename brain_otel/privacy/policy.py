@@ -17,6 +17,7 @@ from brain_otel.privacy.assignments import create_assignment_mask
 from brain_otel.privacy.errors import database_error_without_values, validation_error_without_input
 from brain_otel.privacy.names import are_pairs, create_name_check, plain_name
 from brain_otel.privacy.patterns import MIN_LENGTH, SMALLEST_CARD, create_pattern_mask, is_card
+from brain_otel.privacy.queries import mask_query
 from brain_otel.privacy.settings import FILTERED, PrivacySettings
 from brain_otel.runtime.lazy_regex import expression
 from brain_otel.runtime.quiet import budget
@@ -44,10 +45,6 @@ _MAX_CACHED = 256
 
 _MAX_LINE = 1_024
 """Characters of a source line."""
-
-_MAX_QUERY = 8_192
-_MAX_PARAMETERS = 200
-"""Characters and parameters of a query that are sent."""
 
 _MAX_ENCODED = 100
 """Parts of a text that are percent-decoded and looked at one by one; more of them are masked."""
@@ -142,22 +139,8 @@ class Policy:
         }
 
     def query(self, query: str) -> str:
-        """Mask the values of secret parameters in a query string."""
-        if not query:
-            return query
-        given = query if len(query) <= _MAX_QUERY else query[:_MAX_QUERY].rpartition("&")[0] or query[:_MAX_QUERY]
-        parts = [self._mask_parameter(part) for part in given.split("&", _MAX_PARAMETERS)[:_MAX_PARAMETERS]]
-        masked = "&".join(parts)
-        left_out = query.count("&") + 1 - len(parts)
-        return (
-            masked if left_out == 0 and len(given) == len(query) else f"{masked}&... {left_out} parameters left out"
-        )
-
-    def _mask_parameter(self, part: str) -> str:
-        name, equals, value = part.partition("=")
-        if equals and not self._may_leave(unquote_plus(name), value):
-            return f"{self.text(name)}={FILTERED}"
-        return part if self.text(decoded := unquote_plus(part)) == decoded else FILTERED
+        """Mask the values of secret parameters in a query string, which is cut before if it is long."""
+        return mask_query(query, self.text, self.is_sensitive)
 
     def url(self, url: str) -> str:
         """Mask the credentials before the host of a URL, and the secrets in its path, query and fragment."""
@@ -210,14 +193,6 @@ class Policy:
             masked = left.masked[self, text] = self._mask_text(cut)
             left.masked[self, masked] = masked  # it is masked again where it leaves
         return masked
-
-    def _may_leave(self, name: str, value: str) -> bool:
-        """Whether a parameter of a query holds no secret, be its value encoded once or twice."""
-        if self.is_sensitive(name):
-            return False
-        once = unquote_plus(value)
-        twice = unquote_plus(once)
-        return self.text(once, name) == once and (twice == once or self.text(twice, name) == twice)
 
     def _apply_own_mask(self, name: str, value: Any) -> Any:
         try:

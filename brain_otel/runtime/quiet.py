@@ -12,10 +12,12 @@ from functools import cache
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 
+from brain_otel.runtime.text import MAX_TEXT
+
 MAX_SECONDS = 0.05
 """How long the objects of one event may take together."""
 
-MAX_CHARACTERS = 32_768
+MAX_CHARACTERS = 16_384
 """Characters of one event's long texts that are masked, which takes time; the texts are cut before."""
 
 
@@ -41,9 +43,9 @@ class _Budget:
 
     __slots__ = ("characters", "left", "masked")
 
-    def __init__(self) -> None:
+    def __init__(self, characters: int) -> None:
         self.left = MAX_SECONDS
-        self.characters = MAX_CHARACTERS
+        self.characters = characters
         self.masked: dict[tuple[object, str], str] = {}
         """Masked forms of long texts, by policy and text: most occur several times in an event."""
 
@@ -54,7 +56,7 @@ class one_budget:  # noqa: N801 - reads as a statement: `with one_budget():`
     __slots__ = ("_token",)
 
     def __enter__(self) -> None:
-        self._token = _State.budget.set(_Budget()) if _State.budget.get() is None else None
+        self._token = _State.budget.set(_Budget(MAX_CHARACTERS)) if _State.budget.get() is None else None
 
     def __exit__(self, *_: object) -> None:
         if self._token is not None:
@@ -67,8 +69,8 @@ def is_looking() -> bool:
 
 
 def budget() -> _Budget:
-    """The budget of the block, or a new one."""
-    return _State.budget.get() or _Budget()
+    """The budget of the block; outside of one, that of a single text."""
+    return _State.budget.get() or _Budget(MAX_TEXT)
 
 
 class quiet:  # noqa: N801 - as `one_budget`

@@ -484,10 +484,10 @@ def test_the_long_texts_of_one_event_share_a_budget() -> None:
         again = [policy.text(text) for text in texts]
         assert [policy.text(text) for text in masked] == masked
     assert masked == again
-    assert masked[:3] == texts[:3]
+    assert masked[0] == texts[0]
     assert sum(map(len, masked)) < MAX_CHARACTERS + 20 * 600
     assert all(text.startswith(f"{number} word") for number, text in enumerate(masked))
-    assert all("characters left out" in text for text in masked[4:])
+    assert all("characters left out" in text for text in masked[2:])
     assert policy.text(texts[-1]) == texts[-1]  # outside of an event
 
 
