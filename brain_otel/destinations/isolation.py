@@ -92,12 +92,7 @@ class IsolatedMetricExporter(Unqueued, MetricExporter):
         )
         self._queue = queue
 
-    def export(
-        self,
-        metrics_data: MetricsData,
-        timeout_millis: float = 10_000,  # noqa: ARG002
-        **kwargs: Any,  # noqa: ARG002
-    ) -> MetricExportResult:
+    def export(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> MetricExportResult:  # noqa: ARG002
         """Queue the metrics for the other exporter."""
         self._queue.put(metrics_data)
         return MetricExportResult.SUCCESS

@@ -65,12 +65,7 @@ class MemoryMetricExporter(Unqueued, MetricExporter):
         super().__init__()
         self._memory = memory
 
-    def export(
-        self,
-        metrics_data: MetricsData,
-        timeout_millis: float = 10_000,  # noqa: ARG002
-        **kwargs: Any,  # noqa: ARG002
-    ) -> MetricExportResult:
+    def export(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> MetricExportResult:  # noqa: ARG002
         """Keep the metrics."""
         self._memory.metrics.append(metrics_data)
         return MetricExportResult.SUCCESS
