@@ -92,13 +92,7 @@ class TraceReceiver:
 
 
 def run(*, serve: bool = False, port: int | None = None, width: int | None = None, svg: Path | None = None) -> None:
-    """Run the demo.
-
-    Args:
-        serve: Keep the services running afterwards, and print each trace, until Ctrl-C.
-        port: The port of the demo's main service. By default a free one.
-        width: Columns of the output. By default the terminal's.
-        svg: A file in which to draw the output.
+    """Run the demo; the parameters are the options of the command.
 
     Raises:
         ConfigurationError: a variable is wrong, or disables telemetry.

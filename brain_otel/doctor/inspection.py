@@ -38,13 +38,9 @@ _writing = threading.Lock()
 
 
 def main(path: str, seconds: str, target: str, by_launcher: str) -> None:
-    """Import ``target``, or call ``setup()`` if it is empty, and write the report to ``path``.
+    """Import ``target``, or call ``setup()`` if it is empty, within ``seconds``, and write the report to ``path``.
 
-    Args:
-        path: The report's file.
-        seconds: Time limit of the import.
-        target: The application as ``module:attribute``.
-        by_launcher: Not empty: do first what ``opentelemetry-instrument`` does in a process that it starts.
+    If ``by_launcher`` is not empty, do first what ``opentelemetry-instrument`` does in a process that it starts.
     """
     report = InspectionReport()
     write_and_exit = partial(_write_and_exit, Path(path), report)

@@ -19,14 +19,7 @@ _PAIR = re.compile(r"(?<![^,;\s])([\w.\-]+)=(?!\.\.\.)([^,;\s]+)")
 
 
 def masked_value(key: Key, value: Any, variables: Iterable[str], attribute: Any = None) -> str:
-    """The value as it may be printed.
-
-    Args:
-        key: The value's path in the file.
-        value: The value.
-        variables: The variables from which the file reads the value.
-        attribute: The ``name`` beside a ``value``, as resource attributes have it.
-    """
+    """The value at ``key`` as it may be printed; ``attribute`` is the ``name`` that a resource attribute has beside it."""
     if value in (None, ""):
         return ""
     if isinstance(value, (dict, list)):

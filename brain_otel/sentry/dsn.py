@@ -71,12 +71,7 @@ def _absolute(path: str | None) -> str | None:
 
 
 def probe_event(sentry: SentrySettings, timeout: float, options: Mapping[str, Any] | None = None) -> str:
-    """Send one test event within ``timeout`` seconds; what was delivered.
-
-    Args:
-        sentry: The settings with the DSN.
-        timeout: Seconds to wait for the answer.
-        options: sentry-sdk's options, which say how Sentry is reached.
+    """Send one test event within ``timeout`` seconds, as sentry-sdk's ``options`` say; what was delivered.
 
     Raises:
         DeliveryError: the event did not arrive, or Sentry discards it.

@@ -82,13 +82,7 @@ class SamplingSettings(NamedTuple):
 def check_destinations(sampling: SamplingSettings, destinations: tuple["Options", ...], head: float) -> None:
     """Reject shares of destinations that the file does not have, or above the highest rate of recorded traces.
 
-    Args:
-        sampling: What the block holds.
-        destinations: All of the file's destinations.
-        head: The rate of the file's sampler.
-
-    Raises:
-        BadValueError: a share is wrong.
+    ``destinations`` are all of the file's; ``head`` is the rate of its sampler.
     """
     used = tuple(dict.fromkeys(each.name for each in destinations if each.signal == "traces"))
     most = max([head, *(rule.rate for rule in sampling.rules)])
