@@ -19,7 +19,7 @@ _PAIR = re.compile(r"(?<![^,;\s])([\w.\-]+)=(?!\.\.\.)([^,;\s]+)")
 
 
 def masked_value(key: Key, value: Any, variables: Iterable[str], attribute: Any = None) -> str:
-    """The value at ``key`` as it may be printed; ``attribute`` is the ``name`` that a resource attribute has beside it."""
+    """The value at ``key`` as it may be printed; ``attribute`` is the ``name`` beside it, as resource attributes have."""
     if value in (None, ""):
         return ""
     if isinstance(value, (dict, list)):
