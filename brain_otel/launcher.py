@@ -11,8 +11,6 @@ are three cases:
   choose ours.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 from importlib.metadata import EntryPoint

@@ -5,8 +5,6 @@ the rest of a set-up. A file of the simple form matches the schema; :mod:`brain_
 providers. Every other file goes through upstream's loader. A test compares the results of both.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any
 

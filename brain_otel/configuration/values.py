@@ -5,8 +5,6 @@ A reader is a function. It takes a value from the file and returns the value for
 ``bool``, ``Literal[...]`` and settings classes need no annotation, and a ``Derived`` field is not in the file.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping, Sequence
 from types import UnionType

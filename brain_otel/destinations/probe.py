@@ -1,7 +1,5 @@
 """Sends one test span, log record or metric through an exporter, for ``brain-otel doctor``."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable
 from contextlib import suppress

@@ -1,7 +1,5 @@
 """Sends local traces to Sentry as transactions, and errors and messages as events."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from functools import partial

@@ -4,8 +4,6 @@ Sentry recommends this way from sentry-sdk 3.0 on (https://docs.sentry.io/concep
 without the bridge's transactions, profiles and client reports.
 """
 
-from __future__ import annotations
-
 import time
 from functools import partial
 

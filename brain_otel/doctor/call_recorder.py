@@ -1,7 +1,5 @@
 """Observes the functions of OpenTelemetry, Sentry and other agents by which an application configures them itself."""
 
-from __future__ import annotations
-
 import importlib
 from collections.abc import Callable
 from types import ModuleType

@@ -19,7 +19,7 @@ _PAIR = re.compile(r"(?<![^,;\s])([\w.\-]+)=(?!\.\.\.)([^,;\s]+)")
 
 
 def masked_value(key: Key, value: Any, variables: Iterable[str], attribute: Any = None) -> str:
-    """The value at ``key`` as it may be printed; ``attribute`` is the ``name`` beside it, as resource attributes have."""
+    """The value at ``key`` as it may be printed; ``attribute`` is the ``name`` beside it, if there is one."""
     if value in (None, ""):
         return ""
     if isinstance(value, (dict, list)):

@@ -1,7 +1,5 @@
 """Shows what of a text, an envelope or OTLP JSON would leave the process, and which rule masked each value."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from difflib import SequenceMatcher

@@ -4,8 +4,6 @@ OpenTelemetry and contrib record an exception with an unguarded ``str(exception)
 ``__str__`` raises, the new error replaces the application's exception, and the ``except`` clause for it never runs.
 """
 
-from __future__ import annotations
-
 import functools
 import inspect
 import traceback

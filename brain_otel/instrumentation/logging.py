@@ -12,8 +12,6 @@ The application's handlers get the same record with two more attributes, empty s
 created before ``setup()`` has neither: use ``logging.Formatter(..., defaults={"trace_id": ""})``.
 """
 
-from __future__ import annotations
-
 import functools
 import logging
 import sys

@@ -4,8 +4,6 @@
 ``distribution.brain_otel.propagation`` restricts whose trace headers a request continues, or which hosts get ours.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from contextvars import ContextVar
 from functools import lru_cache

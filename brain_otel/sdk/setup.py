@@ -1,7 +1,5 @@
 """Sets up OpenTelemetry's SDK as the settings say: providers, sampler and propagator."""
 
-from __future__ import annotations
-
 import copy
 import json
 import logging

@@ -1,7 +1,5 @@
 """Starts and stops sentry-sdk, and knows its options."""
 
-from __future__ import annotations
-
 import contextvars
 import time
 import warnings

@@ -1,7 +1,5 @@
 """Sends errors and messages to Sentry, linked to their trace, with the request and the trail of calls before them."""
 
-from __future__ import annotations
-
 import platform
 import sys
 from collections.abc import Mapping

@@ -8,8 +8,6 @@ frameworks and clients are removed before the event is sent (:mod:`~brain_otel.s
 serialized here. sentry-sdk also reads the source file of each frame for each error; here the lines are cached.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable
 from itertools import islice

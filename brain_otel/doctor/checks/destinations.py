@@ -1,7 +1,5 @@
 """Sends a test event, span, log record or metric to each destination, all at once and in bounded time."""
 
-from __future__ import annotations
-
 import re
 import threading
 import time

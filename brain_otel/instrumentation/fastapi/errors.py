@@ -5,8 +5,6 @@ errors, client disconnects and cancellation are no events. The configuration can
 are always or never an event: :mod:`brain_otel.events.error_rules`.
 """
 
-from __future__ import annotations
-
 import functools
 import inspect
 from collections.abc import Callable, Mapping

@@ -4,8 +4,6 @@ Such a request bypasses contrib's middleware and gets no local trace; spans that
 costs one look at its path. An exception that leaves the app is reported all the same.
 """
 
-from __future__ import annotations
-
 from collections.abc import Awaitable, Callable
 from weakref import WeakKeyDictionary
 

@@ -12,8 +12,6 @@ module replaces methods of the class, so the import order does not matter, and c
 request on.
 """
 
-from __future__ import annotations
-
 import asyncio
 import functools
 import logging

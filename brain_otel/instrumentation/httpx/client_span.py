@@ -5,8 +5,6 @@ attributes of metrics. Without metrics, captured headers and hooks, the same spa
 each attribute. In a request that is not recorded, only the trace headers are written.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Mapping
 from typing import Any

@@ -4,8 +4,6 @@ Contrib measures requests that got a response. Requests that failed (refused, ti
 into the same metric, if the configuration has a ``meter_provider``.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable
 from typing import Any

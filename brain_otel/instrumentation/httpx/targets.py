@@ -1,7 +1,5 @@
 """Which hosts get trace headers: ``distribution.brain_otel.propagation.targets``."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable, Iterable
 from typing import Any

@@ -4,8 +4,6 @@ It creates the spans of redis-py's sync and async clients, pipelines and cluster
 methods are measured here, if the configuration has a ``meter_provider``.
 """
 
-from __future__ import annotations
-
 import functools
 import inspect
 from collections.abc import Callable

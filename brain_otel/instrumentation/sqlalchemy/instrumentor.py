@@ -8,8 +8,6 @@ on the ``Engine`` *class* sees all engines, sync and async: at an engine's first
 Listeners on the class also measure statements, if the configuration has a ``meter_provider``.
 """
 
-from __future__ import annotations
-
 import functools
 import logging
 from collections.abc import Callable

@@ -4,8 +4,6 @@ For each statement, recorded or not, contrib reads the engine's URL, splits the 
 current for a moment. It counts the connections in use even if nobody reads the metric.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable
 from typing import Any
