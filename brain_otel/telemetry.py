@@ -22,6 +22,7 @@ from brain_otel.events.error_rules import configure_error_rules
 from brain_otel.events.failures import ended_traces
 from brain_otel.events.listeners import configure_listeners
 from brain_otel.privacy import Policy, configure_privacy
+from brain_otel.runtime.announcements import announce, forget_announcements
 from brain_otel.runtime.exit import configure_exit, forget_exit
 from brain_otel.runtime.fast_paths import configure_fast_paths
 from brain_otel.runtime.fork import reset_in_child
@@ -236,6 +237,7 @@ def forget() -> None:
     configure_error_rules(ErrorSettings())
     configure_privacy(None)
     configure_fast_paths(True)
+    forget_announcements()
 
 
 def _flush_at_exit() -> None:
@@ -260,10 +262,10 @@ def _end(end: Callable[[], None], timeout: float) -> None:  # noqa: ARG001 - end
 def _log_ready(settings: Settings) -> None:
     for each in _state.destinations:
         if each.destination.ready:
-            logger.info("%s", each.destination.ready)
+            announce(logger, "%s", each.destination.ready)
     asked = [each for each in settings.destinations if each.name.startswith("sentry") and not each.chosen_by]
     if settings.sentry is None and asked:
-        logger.info("Sentry is off: SENTRY_DSN is not set")
+        announce(logger, "Sentry is off: SENTRY_DSN is not set")
 
 
 def _log_second_setup(environment: str | None, config_file: object) -> None:

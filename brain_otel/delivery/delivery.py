@@ -5,15 +5,18 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
 from brain_otel.configuration.settings import CONNECTIONS, SPOOL_AGE
 from brain_otel.delivery.memory_queue import MemoryQueue, MemoryRecord
+from brain_otel.delivery.spool.discarded import keep_reported
 from brain_otel.delivery.spool.stored_limits import read_limits
 from brain_otel.runtime.exit import flush_if_late
 from brain_otel.runtime.fork import reset_in_child
 from brain_otel.runtime.guard import guarded
+from brain_otel.runtime.limited_log import CountLog, OutageLog
 from brain_otel.runtime.threads import start_daemon
 
 if TYPE_CHECKING:
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 
     from brain_otel.delivery.record import Record
     from brain_otel.delivery.retry_loop import RetryLoop
+    from brain_otel.delivery.spool.discarded import DiscardedEvents
     from brain_otel.delivery.spool.shipper_process import ShipperSupervisor
     from brain_otel.delivery.spool.writer import Spool
     from brain_otel.delivery.target import Target
@@ -67,6 +71,15 @@ class Delivery:
         self._retry_disk_at = 0.0
         """When to try a disk that has failed; 0 while it works."""
         self._spool = spool[0] if spool is not None else None
+        self._overflow_log = CountLog(logger, "Records for %s are dropped for lack of room: %s", target.address)
+        self._disk_log = OutageLog(
+            logger,
+            self._spool.directory if self._spool is not None else "",
+            failed="The spool %s cannot be written to (%s); records wait in memory until it can",
+            recovered="The spool %s can be written to again",
+            repeated="The spool %s could not be written to %d more times within a minute",
+            level=logging.ERROR,
+        )
         self._supervisor = spool[1] if spool is not None else None
         self._reset()
         reset_in_child(self)
@@ -74,7 +87,7 @@ class Delivery:
     def _reset(self) -> None:
         """Start with an empty memory: in a forked child the queued records belong to the parent."""
         self._memory = MemoryQueue(
-            max_items=self._max_items, max_bytes=MAX_BYTES, max_age=SPOOL_AGE, on_discard=self._on_discard
+            max_items=self._max_items, max_bytes=MAX_BYTES, max_age=SPOOL_AGE, on_discard=self._overflowed
         )
         self._retry_loop: RetryLoop[MemoryRecord] | None = None
         self._thread: threading.Thread | None = None
@@ -84,9 +97,13 @@ class Delivery:
     def put(self, record: Record) -> None:
         """Take ``record``; never raises and never waits for the network, except after the flush at exit."""
         if self._spool is not None and len(record.body) > self._spool.largest:
-            self._on_discard(record, "cache_overflow")
+            self._overflowed(record, "cache_overflow")
         elif not self._put_on_disk(record):
             self._put_in_memory(record)
+
+    def _overflowed(self, record: Record, reason: str) -> None:
+        self._overflow_log.add(f"{record.category} ({reason})")
+        self._on_discard(record, reason)
 
     def _put_on_disk(self, record: Record) -> bool:
         if self._spool is None or time.monotonic() < self._retry_disk_at:
@@ -94,18 +111,19 @@ class Delivery:
         try:
             self._spool.append(record)
         except OSError as error:
-            self._disk_failed(self._spool, error)
+            self._retry_disk_at = time.monotonic() + DISK_PAUSE
+            self._disk_log.failed(error.strerror or error)
             return False
         if self._retry_disk_at:
             self._retry_disk_at = 0.0
-            logger.warning("The spool %s can be written to again", self._spool.directory)
+            self._disk_log.works()
         if self._supervisor is not None:
             self._supervisor.wake(self._target_id)
         return True
 
     def _put_in_memory(self, record: Record) -> None:
         if self._stop.is_set():
-            self._on_discard(record, "queue_overflow")
+            self._overflowed(record, "queue_overflow")
             return
         self._memory.put(record)
         self._start()
@@ -144,6 +162,11 @@ class Delivery:
             return False
         return self._spool is None or not read_limits(self._spool.folder)
 
+    def keep_reported(self, discarded: DiscardedEvents) -> None:
+        """Keep the counts of discarded events in the spool, for ``brain-otel spool``."""
+        if self._spool is not None:
+            keep_reported(self._spool.folder, discarded)
+
     def takes_reports(self) -> bool:
         """Whether a report of discarded events would survive: it goes to disk, or the target can be reached."""
         if self._spool is not None and not self._retry_disk_at:
@@ -153,7 +176,7 @@ class Delivery:
     def _empty_memory(self) -> None:
         records = self._memory.clear()
         if self._spool is not None and records:
-            with guarded("saving unsent records"):
+            with guarded("saving unsent records"), suppress(OSError):  # a full disk, which has been logged
                 while records:
                     self._spool.append(records[0])
                     del records[0]
@@ -193,12 +216,3 @@ class Delivery:
             while self._retry_loop is not None and self._memory and (left := deadline - time.monotonic()) > 0:
                 pause = self._retry_loop.step(timeout=left)
                 time.sleep(max(0.0, min(left if pause is None else pause, deadline - time.monotonic())))
-
-    def _disk_failed(self, spool: Spool, error: OSError) -> None:
-        if not self._retry_disk_at:
-            logger.error(
-                "The spool %s cannot be written to (%s); records wait in memory until it can",
-                spool.directory,
-                error.strerror or error,
-            )
-        self._retry_disk_at = time.monotonic() + DISK_PAUSE

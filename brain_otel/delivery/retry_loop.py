@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 from brain_otel.configuration.settings import CONNECTIONS
 from brain_otel.delivery.rate_limits import RateLimits
 from brain_otel.runtime.guard import guarded
+from brain_otel.runtime.limited_log import CountLog, OutageLog
 from brain_otel.runtime.threads import start_daemon
 
 if TYPE_CHECKING:
@@ -96,7 +97,15 @@ class RetryLoop(Generic[W]):
         self.failure = ""
         """The reason while nothing can be sent."""
         self.limits = RateLimits()
-        self._address = address
+        self._rejection_log = CountLog(logger, "%s rejected records: %s", address)
+        self._limit_log = CountLog(logger, "%s has set rate limits, and records wait: %s", address, of_items=False)
+        self._outage_log = OutageLog(
+            logger,
+            address,
+            failed="%s cannot be reached; its records wait (%s)",
+            recovered="%s can be reached again",
+            repeated="%s could not be reached %d more times within a minute",
+        )
         self._queue = queue
         self._http_client = http_client
         self._connections = connections
@@ -202,7 +211,7 @@ class RetryLoop(Generic[W]):
     def _limit(self, limits: Mapping[str, float]) -> None:
         if not self.limits.active():
             seconds = ", ".join(f"{category or 'everything'} for {length:g} s" for category, length in limits.items())
-            logger.warning("%s has set rate limits (%s); these records wait", self._address, seconds)
+            self._limit_log.add(seconds)
         self.limits.update(limits)
         self._on_limits(self.limits.active())
 
@@ -217,7 +226,8 @@ class RetryLoop(Generic[W]):
 
     def _reject(self, queued: W, reason: str) -> None:
         self._failure_counts.pop(queued, None)
-        logger.warning("%s rejected a record of %s (%s)", self._address, queued.record.category, reason)
+        category = queued.record.category
+        self._rejection_log.add(f"{category} {reason.partition(':')[0]}", example=f"{category} ({reason})")
         self._queue.reject(queued, reason)
         self._on_discard(queued.record, "send_error")
 
@@ -238,7 +248,7 @@ class RetryLoop(Generic[W]):
     def _all_failed(self, batch: Sequence[W], answer: Answer) -> float:
         """Back off with ``batch``: other records come next, because these may be at fault."""
         if self._failures == 1:  # the first failure may be the record's, or that of a connection kept too long
-            logger.warning("%s cannot be reached; its records wait (%s)", self._address, answer.reason)
+            self._outage_log.failed(answer.reason)
         self.failure = answer.reason
         pause = _pause(self._failures, LONGEST_PAUSE)
         self._failures += 1
@@ -251,8 +261,7 @@ class RetryLoop(Generic[W]):
     def _recovered(self) -> None:
         if not self._failures:
             return
-        if self._failures > 1:
-            logger.warning("%s can be reached again", self._address)
+        self._outage_log.works()
         for queued in [each for each in self._quarantined if each in self._failure_counts]:
             self._count_failure(queued, self.failure)
         self._quarantined.clear()

@@ -8,6 +8,7 @@ within one time bound, because processors have none of their own (opentelemetry-
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -22,8 +23,11 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from brain_otel.destinations.destination import Destination, Unqueued
 from brain_otel.runtime.fork import reset_in_child
 from brain_otel.runtime.guard import guarded
+from brain_otel.runtime.limited_log import CountLog
 from brain_otel.runtime.work_queue import WorkQueue
 from brain_otel.traces.collector import LocalTraceCollector
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -111,15 +115,18 @@ class IsolatedDestination:
         self.log_record_processor: LogRecordProcessor | None = None
         self.metric_exporter: MetricExporter | None = None
         self._queues: list[WorkQueue[Any]] = []
+        self._drop_log = CountLog(logger, "%s is too slow, and loses the oldest: %s", self.name)
         self._reset()
         reset_in_child(self)
         if (spans := destination.span_processor) is not None:
             self.span_processor = self._isolated(spans)
         if (logs := destination.log_record_processor) is not None:
-            log_queue = self._queue(logs.on_emit) if destination.may_block else None
+            log_queue = self._queue(logs.on_emit, "log records") if destination.may_block else None
             self.log_record_processor = IsolatedLogRecordProcessor(self.name, logs, log_queue)
         if (metrics := destination.metric_exporter) is not None:
-            metric_queue: WorkQueue[MetricsData] = self._queue(metrics.export, MAX_QUEUED_METRICS)
+            metric_queue: WorkQueue[MetricsData] = self._queue(
+                metrics.export, "collections of metrics", MAX_QUEUED_METRICS
+            )
             self.metric_exporter = IsolatedMetricExporter(metrics, metric_queue)
 
     def _reset(self) -> None:
@@ -155,15 +162,17 @@ class IsolatedDestination:
     def _isolated(self, processor: SpanProcessor) -> SpanProcessor:
         if isinstance(processor, LocalTraceCollector):  # guards every entry itself and never blocks
             return processor
-        queue = self._queue(processor.on_end) if self.destination.may_block else None
+        queue = self._queue(processor.on_end, "spans") if self.destination.may_block else None
         return IsolatedSpanProcessor(self.name, processor, queue)
 
-    def _queue(self, work: Callable[[T], object], max_items: int = MAX_QUEUED) -> WorkQueue[T]:
+    def _queue(self, work: Callable[[T], object], items: str, max_items: int = MAX_QUEUED) -> WorkQueue[T]:
         def work_untraced(item: T) -> None:
             with suppress_instrumentation():  # requests of a destination must not be traced and sent in turn
                 work(item)
 
         name = f"brain_otel.{self.name}"
-        queue: WorkQueue[T] = WorkQueue(name, work_untraced, drop=lambda _: None, max_items=max_items)
+        queue: WorkQueue[T] = WorkQueue(
+            name, work_untraced, drop=lambda _: self._drop_log.add(items), max_items=max_items
+        )
         self._queues.append(queue)
         return queue

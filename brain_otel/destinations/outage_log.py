@@ -15,6 +15,7 @@ from opentelemetry.sdk.trace.export import SpanExportResult
 
 from brain_otel.configuration.error import masked, reason
 from brain_otel.configuration.options import Signal
+from brain_otel.runtime.limited_log import OutageLog
 
 logger = logging.getLogger(__name__)
 
@@ -39,9 +40,14 @@ class FailureLogger:
 
     def __init__(self, exporter: Any, name: str, signal: Signal) -> None:
         self._export = exporter.export
-        self._what = f"{name}: {signal}"
         self._failure = _RESULTS[signal].FAILURE
-        self._is_out = False
+        self._outage_log = OutageLog(
+            logger,
+            f"{name}: {signal}",
+            failed="%s do not arrive, and are dropped until they do (%s)",
+            recovered="%s arrive again",
+            repeated="%s did not arrive %d more times within a minute",
+        )
         self._has_lost = False
         exporter.export = self.export
 
@@ -64,11 +70,9 @@ class FailureLogger:
     def _log(self, failure: str | None) -> None:
         if failure is not None:
             self._has_lost = True
-            if not self._is_out:
-                logger.warning("%s do not arrive, and are dropped until they do (%s)", self._what, failure)
-        elif self._is_out:
-            logger.warning("%s arrive again", self._what)
-        self._is_out = failure is not None
+            self._outage_log.failed(failure)
+        else:
+            self._outage_log.works()
 
 
 class CapturedLogs:

@@ -5,7 +5,9 @@ An instrumentation knows nothing of destinations. It is installed when its libra
 """
 
 import pkgutil
+import re
 import sys
+from logging import LogRecord, getLogger  # `logging` is a module of this package
 from types import ModuleType
 from typing import Protocol
 
@@ -27,6 +29,8 @@ LIBRARIES = {
 """Library, which is also the name of its setting -> module in this folder, and class."""
 
 _CONTRIB = "opentelemetry.instrumentation."
+_CONTRIB_LOGGERS = (_CONTRIB + "auto_instrumentation._load", _CONTRIB + "instrumentor")
+_CONFLICT = "nothing can be instrumented"
 
 
 class Instrumentation(Protocol):
@@ -56,6 +60,8 @@ _registry = _Registry()
 def instrument(settings: InstrumentationSettings) -> None:
     """Instrument each library of ``settings``: now if it has been imported, else when it is."""
     _registry.settings = settings
+    for name in _CONTRIB_LOGGERS:
+        getLogger(name).addFilter(_is_true)
     with guarded("protecting the application's exceptions"):
         patch_exception_recording(_registry.exception_patches)
     for library in LIBRARIES:
@@ -69,9 +75,20 @@ def instrument(settings: InstrumentationSettings) -> None:
             wrapt.register_post_import_hook(_on_contrib_import, _CONTRIB + library)
 
 
+def _is_true(record: LogRecord) -> bool:
+    """Filter: drops contrib's line that a library cannot be instrumented in its version, if we instrument it."""
+    message = str(record.msg)
+    if not message.rstrip(".").endswith(_CONFLICT):
+        return True
+    first = message.partition('"')[2]
+    return not any(_is_wanted(name) and re.match(rf"{name}(?![\w.-])", first) for name in LIBRARIES)
+
+
 def uninstrument() -> None:
     """Remove every instrumentation."""
     _registry.settings = None
+    for name in _CONTRIB_LOGGERS:
+        getLogger(name).removeFilter(_is_true)
     for library, installed in list(_registry.installed.items()):
         with guarded(f"removing the {library} instrumentation"):
             installed.uninstrument()

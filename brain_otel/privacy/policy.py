@@ -20,6 +20,7 @@ from brain_otel.privacy.patterns import MIN_LENGTH, SMALLEST_CARD, create_patter
 from brain_otel.privacy.queries import mask_query
 from brain_otel.privacy.settings import FILTERED, PrivacySettings
 from brain_otel.runtime.lazy_regex import expression
+from brain_otel.runtime.limited_log import CountLog
 from brain_otel.runtime.quiet import budget
 from brain_otel.runtime.safe_repr import Shown
 from brain_otel.runtime.text import MAX_TEXT, beginning, shortened
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 logger = logging.getLogger(__name__)
+
+_mask_log = CountLog(logger, "The application's mask failed; values are masked: %s", with_traceback=True)
 MAX_DEPTH = 8
 """Levels of nested mappings and lists; a deeper one is masked as a whole."""
 
@@ -198,7 +201,7 @@ class Policy:
         try:
             return self.mask(name, value) if self.mask is not None else value
         except Exception:
-            logger.warning("The application's mask failed; the value of %r is masked", name[:80], exc_info=True)
+            _mask_log.add(repr(name[:80]))
             return FILTERED
 
     def _mask_value(self, value: Any, name: str, depth: int, left: list[int]) -> Any:

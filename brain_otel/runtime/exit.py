@@ -21,6 +21,7 @@ from typing import Any
 import wrapt
 
 from brain_otel.runtime.guard import guarded
+from brain_otel.runtime.limited_log import log_counts
 from brain_otel.runtime.threads import start_daemon
 
 _MULTIPROCESSING = "multiprocessing.util"
@@ -45,6 +46,7 @@ class _Exit:
         if self.end is not None:
             with guarded("ending the destinations"):
                 self.end()
+        log_counts()
         self.is_leaving, self.has_left = False, True
 
     def leave_in_worker(self, util: Any) -> None:

@@ -25,6 +25,7 @@ from brain_otel.events.failures import has_reported
 from brain_otel.events.listeners import EventListener, Failure
 from brain_otel.runtime.fork import reset_in_child
 from brain_otel.runtime.guard import guarded
+from brain_otel.runtime.limited_log import CountLog
 from brain_otel.runtime.work_queue import WorkQueue
 from brain_otel.sampling.decision import SamplingDecision, decision_of
 from brain_otel.sampling.tail_buffer import BufferedTrace, TailBuffer
@@ -65,6 +66,9 @@ class Tail(EventListener):
         self.buffer = TailBuffer(self._settings)
         self._is_sweeping = self._is_used = False
         self.evicted_traces = self.evicted_spans = 0
+        self._eviction_log = CountLog(
+            logger, "sampling.tail: the buffer is full; local traces that lose spans, by bound: %s"
+        )
 
     def start(self, decision: SamplingDecision, span: Span, context: Context | None, *, is_partial: bool) -> bool:
         """A span has started; whether every destination gets it now.
@@ -185,8 +189,7 @@ class Tail(EventListener):
             self._evict(self.buffer.select_for_eviction(current), bound)
 
     def _evict(self, buffered: BufferedTrace, bound: str) -> None:
-        if not self.evicted_traces:
-            logger.warning("sampling.tail: the buffer is full (%s); some local traces lose spans", bound)
+        self._eviction_log.add(bound)
         self.evicted_traces += 1
         self.evicted_spans += len(buffered.started)
         buffered.decision.is_evicted = True

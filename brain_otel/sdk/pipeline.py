@@ -21,6 +21,7 @@ from brain_otel.configuration.options import Options
 from brain_otel.configuration.settings import SamplingSettings, Settings
 from brain_otel.destinations.destination import Destination, create_destination
 from brain_otel.destinations.isolation import IsolatedDestination
+from brain_otel.runtime.announcements import announce
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.thread_pool import side_by_side
 from brain_otel.sampling.policy import DestinationRate, SamplingPolicy
@@ -132,7 +133,7 @@ def _log_off(options: Options, settings: Settings) -> None:
         if options.chosen_by:
             logger.warning("%s names %s, which is off: %s", options.chosen_by, options.name, why)
         else:
-            logger.info("%s is off: %s", options.name, why)
+            announce(logger, "%s is off: %s", options.name, why)
 
 
 def _added_by_application(provider: TracerProvider) -> Destination:

@@ -6,6 +6,7 @@ The event is plain data here, and complete: whatever an integration, event proce
 
 import logging
 from collections.abc import Callable, Iterable
+from functools import cache
 from typing import Any
 from urllib.parse import quote
 
@@ -13,8 +14,15 @@ from brain_otel.configuration.hooks import hooks
 from brain_otel.privacy import FILTERED, Policy, policy
 from brain_otel.privacy.attributes import masked_attributes
 from brain_otel.runtime.guard import guarded
+from brain_otel.runtime.limited_log import CountLog
 
 logger = logging.getLogger(__name__)
+
+
+@cache
+def _log_of(name: str) -> CountLog:
+    return CountLog(logger, "The application's %s failed; events are sent unfiltered: %s", name, with_traceback=True)
+
 
 SECRETS = "brain_otel.secrets"
 """Key in an event's hint: values of its request that are secrets in any text, such as those of path parameters.
@@ -105,8 +113,8 @@ def _filtered(event: Any, hint: Any, own: Callable[[Any, Any], Any] | None, name
         return event
     try:
         return own(event, hint)
-    except Exception:
-        logger.warning("The application's %s failed; the event is sent unfiltered", name, exc_info=True)
+    except Exception as error:
+        _log_of(name).add(type(error).__name__)
         return event
 
 

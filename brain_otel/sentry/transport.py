@@ -1,5 +1,6 @@
 """sentry-sdk's transport with our delivery instead of a queue that drops the newest envelope and never retries."""
 
+import logging
 import time
 from collections import Counter
 from typing import Any
@@ -12,7 +13,13 @@ from brain_otel.delivery.delivery import Delivery
 from brain_otel.delivery.record import Record
 from brain_otel.delivery.spool.discarded import quantities
 from brain_otel.delivery.spool.shipper_process import open_spool, release_supervisor
+from brain_otel.runtime.limited_log import CountLog
 from brain_otel.sentry.dsn import create_target
+
+logger = logging.getLogger(__name__)
+
+_OVERFLOWS = ("queue_overflow", "cache_overflow", "buffer_overflow")
+"""Reasons that are lack of room, which the operator can change."""
 
 REPORT_INTERVAL = 30.0
 """Seconds between two client reports, which tell Sentry what was discarded."""
@@ -28,6 +35,7 @@ class DeliveringTransport(Transport):
         self._sends_reports = bool(options["send_client_reports"])
         self._discarded: Counter[tuple[str, str]] = Counter()
         self._reported = time.monotonic()
+        self._overflow_log = CountLog(logger, "Discarded instead of sent to Sentry: %s")
         target = create_target(options["dsn"], options)
         self.delivery = Delivery(
             target,
@@ -59,17 +67,17 @@ class DeliveringTransport(Transport):
         self, reason: str, data_category: str | None = None, item: Item | None = None, *, quantity: int = 1
     ) -> None:
         """Count what is discarded: ``quantity`` of ``data_category``, or all that is in ``item``."""
-        if not self._sends_reports:
-            return
         if item is not None:
             record = _record(Envelope(items=[item]))
             self._record_lost(record, reason)
         elif data_category is not None:
             self._discarded[data_category, reason] += quantity
+            if reason in _OVERFLOWS:
+                self._overflow_log.add(f"{data_category} ({reason})", quantity)
 
     def _record_lost(self, record: Record, reason: str) -> None:
         for category, quantity in quantities(record).items():
-            self.record_lost_event(reason, category, quantity=quantity)
+            self._discarded[category, reason] += quantity
 
     def flush(self, timeout: float, callback: Any = None) -> None:  # noqa: ARG002 - the base's signature
         """Wait up to ``timeout`` seconds until everything is sent, or on disk."""
@@ -97,6 +105,8 @@ class DeliveringTransport(Transport):
         self._reported = time.monotonic()
         discarded, self._discarded = self._discarded, Counter()
         if discarded:
+            self.delivery.keep_reported(discarded)
+        if discarded and self._sends_reports:
             events = [
                 {"reason": reason, "category": category, "quantity": quantity}
                 for (category, reason), quantity in discarded.items()

@@ -5,9 +5,12 @@ import threading
 import time
 from collections import Counter
 
+import pytest
+
 from brain_otel.delivery.delivery import Delivery
 from brain_otel.delivery.record import Record
 from brain_otel.delivery.target import Target
+from brain_otel.runtime.limited_log import log_counts
 from tests.support.ingest import SentryIngest
 from tests.support.process import SLACK
 from tests.support.threads import no_new_threads
@@ -52,6 +55,27 @@ def test_a_server_that_hangs_does_not_delay_the_flush(ingest: SentryIngest) -> N
         assert time.monotonic() - started < 5.0 + SLACK
         delivery.end()
     assert discarded == {"queue_overflow": 1}
+
+
+def test_records_without_room_are_one_line_and_a_count(
+    ingest: SentryIngest, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each is discarded and counted; those that are left at the end have a line of their own."""
+    discarded: Counter[str] = Counter()
+    target = Target(kind="sentry", url=f"http://127.0.0.1:{ingest.port}/api/42/envelope/")
+    delivery = Delivery(target, on_discard=lambda _record, reason: discarded.update([reason]), max_items=5)
+    with no_new_threads():
+        for number in range(50):
+            delivery.put(record(f"{number}"))
+        delivery.end()
+    log_counts()
+    lines = [each.getMessage().partition("/envelope/")[2] for each in caplog.records]
+    assert lines == [
+        " are dropped for lack of room: 1 error (queue_overflow)",
+        " were not sent in time",
+        " are dropped for lack of room: 44 error (queue_overflow)",
+    ]
+    assert discarded == {"queue_overflow": 50}
 
 
 def test_a_thread_takes_over_when_one_can_start(ingest: SentryIngest) -> None:

@@ -1,7 +1,9 @@
 """Tests of the retry loop: retries, rate limits and rejected records, against a server that fails."""
 
 import json
+import re
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 
@@ -13,6 +15,7 @@ from brain_otel.delivery.memory_queue import MemoryQueue, MemoryRecord
 from brain_otel.delivery.record import Record
 from brain_otel.delivery.retry_loop import LONGEST_PAUSE, RetryLoop
 from brain_otel.delivery.target import Target
+from brain_otel.runtime.limited_log import log_counts
 from tests.support.ingest import SentryIngest
 
 
@@ -224,6 +227,53 @@ def test_memory_is_bounded_in_bytes(bench: Bench) -> None:
         bench.queue.put(Record("transaction", b"x" * 10_000))
     assert len(bench.queue) == 10
     assert bench.queue.is_full
+
+
+def warnings(bench: Bench, caplog: pytest.LogCaptureFixture) -> list[str]:
+    """The lines so far about the server, with the counts that are left."""
+    log_counts()
+    lines = [record.getMessage() for record in caplog.records]
+    return [line for line in lines if line.startswith(bench.target.address)]
+
+
+def test_rejections_are_one_line_and_a_count(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    """A hundred requests are answered with 413 or 400."""
+    for number in range(100):
+        bench.put(f"{number}")
+    answers = iter([413] * 97 + [400] * 3)
+    bench.ingest.respond = lambda: (next(answers), {})
+    bench.run()
+    first, rest = warnings(bench, caplog)
+    assert "rejected records: 1 error (HTTP 413" in first
+    assert "rejected records: 96 error (HTTP 413" in rest
+    assert ", 3 error (HTTP 400" in rest
+
+
+def test_rate_limits_are_one_line_and_a_count(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    """The server sets one again as soon as the last has ended."""
+    bench.put("a")
+    bench.ingest.respond = lambda: (429, {"X-Sentry-Rate-Limits": "0.01:error:key"})
+    for _ in range(20):
+        bench.run()
+        time.sleep(0.02)
+    first, rest = warnings(bench, caplog)
+    assert first.endswith("has set rate limits, and records wait: error for 0.01 s")
+    assert re.search(r": error for 0.01 s \(1\d times\)$", rest)
+
+
+def test_outages_that_follow_each_other_are_counted(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    """The first is two lines; ten that follow within a minute are one."""
+    for number in range(11):
+        bench.put(f"{number}")
+        bench.ingest.respond = lambda: (500, {})
+        for _ in range(3):
+            bench.retry_loop.step()
+        bench.ingest.respond = None
+        bench.run()
+    begin, end, rest = warnings(bench, caplog)
+    assert "cannot be reached" in begin
+    assert "can be reached again" in end
+    assert rest.endswith("could not be reached 10 more times within a minute")
 
 
 def test_old_records_in_memory_are_dropped(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from brain_otel.destinations.destination import Destination
 from brain_otel.destinations.isolation import MAX_QUEUED, IsolatedDestination
 from brain_otel.runtime.guard import forget_logged_places
+from brain_otel.runtime.limited_log import log_counts
 from brain_otel.runtime.thread_pool import side_by_side
 from tests.destinations.service import environment_of, in_child, make_spans, options, serve, traced, write_config
 from tests.destinations.test_third_party import widget
@@ -237,8 +238,8 @@ def blocked(gate: Gate) -> tuple[TracerProvider, IsolatedDestination]:
     return provider, used
 
 
-def test_the_queue_of_a_blocked_destination_is_bounded(gate: Gate) -> None:
-    """Of 10,000 spans the latest are kept, and no caller waits."""
+def test_the_queue_of_a_blocked_destination_is_bounded(gate: Gate, caplog: pytest.LogCaptureFixture) -> None:
+    """Of 10,000 spans the latest are kept, and no caller waits; two lines count the others."""
     provider, used = blocked(gate)
     make_spans(provider, 1, "first")
     assert gate.begun.wait(5)
@@ -249,6 +250,12 @@ def test_the_queue_of_a_blocked_destination_is_bounded(gate: Gate) -> None:
     gate.open.set()
     assert used.flush(10.0)
     assert gate.names == ["first 0", *(f"work {number}" for number in range(10_000 - MAX_QUEUED, 10_000))]
+    log_counts()
+    lines = [record.getMessage() for record in caplog.records if "loses the oldest" in record.getMessage()]
+    assert lines == [
+        "gate is too slow, and loses the oldest: 1 spans",
+        f"gate is too slow, and loses the oldest: {10_000 - MAX_QUEUED - 1} spans",
+    ]
 
 
 def test_a_forked_child_has_an_empty_queue_and_a_thread_of_its_own(gate: Gate) -> None:

@@ -17,6 +17,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from brain_otel.configuration.options import Options
 from brain_otel.destinations.destination import create_destination
 from brain_otel.destinations.isolation import IsolatedDestination
+from brain_otel.runtime import limited_log
 from tests.destinations.service import make_spans, options, settings, traced
 from tests.support.otlp import OtlpReceiver, refusing
 
@@ -68,6 +69,12 @@ def sending(given: Options) -> Iterator[Callable[[], bool]]:
         if given.signal == "metrics":
             provider.shutdown()
         used.shutdown(1.0)
+
+
+@pytest.fixture(autouse=True)
+def _without_interval(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Log each of several outages within a minute."""
+    monkeypatch.setattr(limited_log, "INTERVAL", 0.0)
 
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[str]:

@@ -7,6 +7,7 @@ import sentry_sdk
 from sentry_sdk.envelope import Envelope, Item, PayloadRef
 from sentry_sdk.transport import HttpTransport
 
+from brain_otel.runtime.limited_log import log_counts
 from brain_otel.sentry.dsn import create_target
 from brain_otel.sentry.transport import DeliveringTransport
 from tests.sentry.conftest import Bridge, Connect
@@ -101,7 +102,26 @@ def test_nothing_is_reported_twice(bridge: Bridge) -> None:
     assert len(bridge.ingest.client_reports) == 1
 
 
-def test_without_client_reports_nothing_is_counted(connect: Connect) -> None:
+def test_a_lack_of_room_is_one_log_line(bridge: Bridge, caplog: pytest.LogCaptureFixture) -> None:
+    """With counts by kind and reason; what was discarded by choice is not in it."""
+    transport: Any = sentry_sdk.get_client().transport
+    for _ in range(3):
+        transport.record_lost_event("queue_overflow", "transaction", quantity=1)
+        transport.record_lost_event("queue_overflow", "span", quantity=12)
+        transport.record_lost_event("sample_rate", "transaction", quantity=1)
+        transport.record_lost_event("before_send", "error", quantity=1)
+        transport.record_lost_event("buffer_overflow", "span", quantity=5)
+    log_counts()
+    bridge.flush()
+    lines = [record.getMessage() for record in caplog.records if "instead of sent" in record.getMessage()]
+    assert lines == [
+        "Discarded instead of sent to Sentry: 1 transaction (queue_overflow)",
+        "Discarded instead of sent to Sentry: "
+        "36 span (queue_overflow), 15 span (buffer_overflow), 2 transaction (queue_overflow)",
+    ]
+
+
+def test_without_client_reports_nothing_is_reported(connect: Connect) -> None:
     """sentry-sdk's option `send_client_reports` holds."""
     bridge = connect(options={"send_client_reports": False})
     transport: Any = sentry_sdk.get_client().transport

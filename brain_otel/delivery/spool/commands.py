@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
+MAX_KINDS = 20
+"""Kinds of discarded events that are shown."""
+
+
 def ship(directory: Path) -> None:
     """Send the records in ``directory`` until SIGTERM or SIGINT.
 
@@ -68,6 +72,10 @@ def _data(state: State) -> dict[str, Any]:
                     {"category": _shown(category), "reason": _shown(reason)} for category, reason in each.rejected
                 ],
                 "rate_limits": {_shown(category): seconds for category, seconds in each.limits.items()},
+                "discarded": [
+                    {"category": _shown(category), "reason": _shown(reason), "quantity": quantity}
+                    for (category, reason), quantity in each.discarded.most_common()
+                ],
                 "damaged_bytes": each.damaged,
             }
             for each in state.targets
@@ -109,6 +117,11 @@ def _lines(state: State, left: dict[str, str] | None) -> list[str]:
         lines += [
             f"rejected by {address}: {_shown(category)} ({_shown(reason)})" for category, reason in each.rejected
         ]
+        if each.discarded:
+            counts = ", ".join(
+                f"{count} {kind} ({why})" for (kind, why), count in each.discarded.most_common(MAX_KINDS)
+            )
+            lines.append(f"discarded in the last day, for {address}: {_shown(counts)}")
         lines += [
             f"{address} accepts no {_shown(category) or 'records'} for {_duration(seconds)}"
             for category, seconds in each.limits.items()

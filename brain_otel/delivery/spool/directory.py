@@ -12,6 +12,7 @@
             target.json              URL and headers
             limits.json              the target's rate limits
             losses.json              discarded events, until they are reported to Sentry
+            reported.json            the discarded events of a day that have been reported
             <name>.errors.v1         a segment: records, one after the other (or .traces.v1)
             <name>.errors.v1.ack     the number of bytes that have been sent
             <name>.refused.v1        a record that the server rejected, and the reason
@@ -51,6 +52,7 @@ SHIPPER_LOG = "ship.log"
 TARGET = "target.json"
 LIMITS = "limits.json"
 DISCARDED = "losses.json"
+REPORTED = "reported.json"
 ACK = ".ack"
 REJECTED = "refused"
 """Stands for a priority in the name of a rejected record."""

@@ -5,13 +5,15 @@ both.
 """
 
 import json
+import time
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from brain_otel.delivery.record import Record
-from brain_otel.delivery.spool.directory import DISCARDED, EVICTION_LOCK
+from brain_otel.delivery.spool.directory import DISCARDED, EVICTION_LOCK, REPORTED
 from brain_otel.delivery.spool.files import read_json, remove, status_of, write_atomically
 from brain_otel.delivery.spool.locks import locked
 
@@ -22,6 +24,9 @@ MAX_NAME = 100
 """Characters of a category or a reason."""
 
 MAX_QUANTITY = 2**40
+
+KEPT = 24 * 3600.0
+"""Seconds for which reported counts are kept."""
 
 DiscardedEvents = Counter[tuple[str, str]]
 """Quantities by category and reason, both in Sentry's words."""
@@ -40,10 +45,9 @@ def quantities_of(category: str, quantity: int) -> Counter[str]:
 def add_discarded(folder: Path, discarded: Mapping[tuple[str, str], int]) -> None:
     """Add to the counts of a target; the caller holds the lock of the eviction."""
     if discarded:
-        total = _read(folder) + Counter(discarded)
+        total = read_discarded(folder) + Counter(discarded)
         with suppress(OSError):
-            rows = [[category, reason, quantity] for (category, reason), quantity in sorted(total.items())]
-            write_atomically(folder / DISCARDED, json.dumps(rows))
+            write_atomically(folder / DISCARDED, json.dumps(_rows(total)))
 
 
 def keep_discarded(folder: Path, discarded: Mapping[tuple[str, str], int]) -> bool:
@@ -61,16 +65,46 @@ def take_discarded(folder: Path) -> DiscardedEvents:
         status_of(folder / DISCARDED)
         with locked(folder.parent / EVICTION_LOCK) as is_ours:
             if is_ours:
-                found = _read(folder)
+                found = read_discarded(folder)
                 remove(folder / DISCARDED)
                 return found
     return Counter()
 
 
-def _read(folder: Path) -> DiscardedEvents:
+def keep_reported(folder: Path, discarded: Mapping[tuple[str, str], int]) -> None:
+    """Add to the counts of a target that have been reported to Sentry, which are kept for people to see."""
+    with suppress(OSError), locked(folder.parent / EVICTION_LOCK) as is_ours:
+        if is_ours:
+            since, total = read_reported(folder)
+            rows = _rows(total + Counter(discarded))
+            write_atomically(folder / REPORTED, json.dumps({"since": since, "rows": rows}))
+
+
+def read_reported(folder: Path) -> tuple[float, DiscardedEvents]:
+    """The counts of a target that have been reported to Sentry, and since when; they are kept for a day."""
+    with suppress(OSError, ValueError, TypeError, KeyError):
+        given = read_json(folder / REPORTED)
+        if 0 <= time.time() - given["since"] < KEPT:
+            return float(given["since"]), _counts(given["rows"])
+    return time.time(), Counter()
+
+
+def read_discarded(folder: Path) -> DiscardedEvents:
+    """The counts of a target that have not been reported."""
+    with suppress(OSError, ValueError):
+        return _counts(read_json(folder / DISCARDED))
+    return Counter()
+
+
+def _rows(discarded: DiscardedEvents) -> list[list[object]]:
+    return [[category, reason, quantity] for (category, reason), quantity in sorted(discarded.items())]
+
+
+def _counts(rows: Any) -> DiscardedEvents:
+    """Counts from a file: rows that mean nothing end them."""
     discarded: DiscardedEvents = Counter()
-    with suppress(OSError, ValueError, TypeError, OverflowError):
-        for category, reason, quantity in read_json(folder / DISCARDED)[:MAX_ROWS]:
+    with suppress(ValueError, TypeError, KeyError, OverflowError):
+        for category, reason, quantity in rows[:MAX_ROWS]:
             if 0 < int(quantity) < MAX_QUANTITY:
                 discarded[str(category)[:MAX_NAME], str(reason)[:MAX_NAME]] += int(quantity)
     return discarded

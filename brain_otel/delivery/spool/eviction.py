@@ -22,6 +22,7 @@ from brain_otel.delivery.spool.discarded import add_discarded, quantities_of
 from brain_otel.delivery.spool.files import open_file, remove_stale_parts
 from brain_otel.delivery.spool.frames import Frames
 from brain_otel.delivery.spool.locks import locked
+from brain_otel.runtime.limited_log import CountLog
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,9 +36,6 @@ MAX_REJECTED = 100
 
 LOCK_TIMEOUT = 0.05
 """Seconds to wait for another process that evicts."""
-
-LOG_INTERVAL = 60.0
-"""Seconds between two log lines about dropped records."""
 
 _ORDER = (REJECTED, *reversed(PRIORITIES))
 
@@ -118,19 +116,13 @@ def _count(segment: Segment, counts: Dropped) -> None:
 
 
 class DropLog:
-    """Logs what was dropped from a directory: the first time at once, then at most once a minute."""
+    """Logs what was dropped from a directory."""
 
     def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        self._unlogged: Dropped = Counter()
-        self._logged_at: float | None = None
+        self._log = CountLog(logger, "The spool %s exceeds its bounds; dropped: %s", directory)
 
     def add(self, dropped: dict[Path, Dropped]) -> None:
         """Log ``dropped``, now or later."""
-        for counts in dropped.values():
-            self._unlogged.update(counts)
-        now = time.monotonic()
-        if self._unlogged and (self._logged_at is None or now - self._logged_at > LOG_INTERVAL):
-            self._logged_at = now
-            counts, self._unlogged = self._unlogged, Counter()
-            logger.warning("The spool %s exceeds its bounds; dropped: %s", self._directory, dict(counts))
+        total = sum(dropped.values(), Counter[str]())
+        if total:
+            self._log.update(total)

@@ -20,13 +20,20 @@ from brain_otel.delivery.http import HttpClient
 from brain_otel.delivery.record import Record
 from brain_otel.delivery.retry_loop import RetryLoop
 from brain_otel.delivery.spool.directory import SHIPPER_LOCK, read_bounds, targets
-from brain_otel.delivery.spool.discarded import DiscardedEvents, keep_discarded, quantities, take_discarded
+from brain_otel.delivery.spool.discarded import (
+    DiscardedEvents,
+    keep_discarded,
+    keep_reported,
+    quantities,
+    take_discarded,
+)
 from brain_otel.delivery.spool.eviction import DropLog, evict
 from brain_otel.delivery.spool.locks import close_own, locked, open_own, try_lock
 from brain_otel.delivery.spool.reader import SpoolQueue
 from brain_otel.delivery.spool.stored_limits import read_limits, write_limits
 from brain_otel.delivery.target import Target
 from brain_otel.runtime.guard import guarded
+from brain_otel.runtime.limited_log import log_counts
 from brain_otel.runtime.threads import start_daemon
 
 logger = logging.getLogger(__name__)
@@ -82,7 +89,11 @@ class TargetWorker:
             return  # the report would not arrive
         discarded, self._discarded = self._discarded, Counter()  # another thread may be counting
         discarded.update(take_discarded(self._folder))
-        if discarded and self._http_client.send(Record("internal", client_report(discarded))).result != "sent":
+        if not discarded:
+            return
+        if self._http_client.send(Record("internal", client_report(discarded))).result == "sent":
+            keep_reported(self._folder, discarded)
+        else:
             for key, quantity in discarded.items():
                 self._discarded[key] += quantity
 
@@ -243,6 +254,7 @@ def ship_until_stopped(directory: Path) -> Iterator[tuple[Shipper, threading.Eve
     shipper.stop()
     if thread is not None:
         thread.join(STOP_TIMEOUT + 1.0)
+    log_counts()
 
 
 def drain(directory: Path, timeout: float) -> dict[str, str] | None:

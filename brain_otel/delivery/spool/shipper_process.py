@@ -20,6 +20,7 @@ from brain_otel.delivery.spool.writer import Spool
 from brain_otel.delivery.target import Target
 from brain_otel.runtime.fork import reset_in_child
 from brain_otel.runtime.guard import guarded
+from brain_otel.runtime.limited_log import CountLog
 from brain_otel.runtime.threads import start_daemon
 
 if TYPE_CHECKING:
@@ -40,6 +41,9 @@ class ShipperSupervisor:
         self.mode: Mode = mode if mode != "process" or sys.executable else "thread"
         self.users = 0
         self._directory = directory
+        self._end_log = CountLog(
+            logger, "The shipper's process for %s has ended, and is started again: %s", directory, of_items=False
+        )
         self._reset()
         reset_in_child(self)
 
@@ -127,8 +131,13 @@ class ShipperSupervisor:
                 close_own(descriptor)
 
     def _start_process(self) -> None:
-        if self._process is not None and self._process.poll() is None:
-            return
+        if self._process is not None:
+            code = self._process.poll()
+            if code is None:
+                return
+            if code:
+                self._end_log.add(f"exit code {code}")
+            self._process = None
         if not is_locked(self._directory / SHIPPER_LOCK):
             self._process = subprocess.Popen(  # noqa: S603 - this interpreter and our own module
                 [sys.executable, "-m", "brain_otel.delivery", str(self._directory)],

@@ -16,6 +16,7 @@ from brain_otel.delivery.spool.directory import (
     segments,
     targets,
 )
+from brain_otel.delivery.spool.discarded import DiscardedEvents, read_discarded, read_reported
 from brain_otel.delivery.spool.files import open_file, opened_folder, read_file
 from brain_otel.delivery.spool.frames import Frames
 from brain_otel.delivery.spool.locks import is_locked
@@ -43,6 +44,8 @@ class TargetState:
     """Category and reason of each rejected record."""
     limits: dict[str, float] = field(default_factory=dict)
     """Seconds left of each rate limit, by category; "" stands for all."""
+    discarded: DiscardedEvents = field(default_factory=Counter)
+    """Quantities by category and reason, of about a day."""
     damaged: int = 0
     """Bytes that belong to no record."""
 
@@ -83,7 +86,8 @@ def read_state(directory: Path) -> State:
 
 
 def _target_state(folder: Path, target: Target) -> TargetState:
-    state = TargetState(target=target, limits=read_limits(folder))
+    discarded = read_reported(folder)[1] + read_discarded(folder)
+    state = TargetState(target=target, limits=read_limits(folder), discarded=discarded)
     for segment in segments(folder):
         with suppress(OSError):
             descriptor = open_file(segment.path, os.O_RDONLY)

@@ -18,6 +18,7 @@ from brain_otel.delivery.spool.writer import Spool
 from brain_otel.delivery.target import Target
 from brain_otel.destinations.otlp.session import Session
 from brain_otel.runtime.fork import reset_in_child
+from brain_otel.runtime.limited_log import OutageLog
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +45,14 @@ class SpoolingSession(Session):
         reset_in_child(self)
         self._spool: Spool | None = None
         self._target_id = ""
-        self._has_failed = False
+        self._disk_log = OutageLog(
+            logger,
+            self._directory,
+            failed=f"The spool %s cannot be written to (%s); {signal} are sent without it",
+            recovered=f"The spool %s can be written to again, also for {signal}",
+            repeated=f"The spool %s could not be written to %d more times within a minute, for {signal}",
+            level=logging.ERROR,
+        )
         self._is_closed = False
         self._supervisor = acquire_supervisor(self._directory, settings.shipper)
         self._supervisor.wake("")  # the last run may have left something in the spool
@@ -61,16 +69,9 @@ class SpoolingSession(Session):
                 return super().send(request, **kwargs)
             spool.append(Record(self._category, request.body))
         except OSError as error:
-            if not self._has_failed:
-                self._has_failed = True
-                logger.error(
-                    "The spool %s cannot be written to (%s); %s are sent without it",
-                    self._directory,
-                    error.strerror or error,
-                    self._category.removeprefix("otlp_"),
-                )
+            self._disk_log.failed(error.strerror or error)
             return super().send(request, **kwargs)
-        self._has_failed = False
+        self._disk_log.works()
         self._supervisor.wake(self._target_id)
         response = requests.Response()
         response.status_code = 200

@@ -39,6 +39,7 @@ from brain_otel.instrumentation.fastapi.native import NATIVE_KEY, NativeObserver
 from brain_otel.instrumentation.fastapi.request import SCOPE_KEY, RequestInProgress
 from brain_otel.instrumentation.fastapi.shielding import patch_middleware, patch_native
 from brain_otel.privacy import policy
+from brain_otel.runtime.announcements import announce_again
 from brain_otel.runtime.exit import flush_before_exit
 from brain_otel.runtime.fast_paths import fast_paths_enabled
 from brain_otel.runtime.guard import guarded
@@ -107,8 +108,10 @@ class FastAPIInstrumentation:
                 return
             with guarded("preparing an app"):
                 self._prepare(app)
+                if kind != "lifespan":
+                    announce_again()
             if kind == "lifespan":
-                await original(app, scope, receive, _flushing_at_shutdown(send))
+                await original(app, scope, receive, _observing_lifespan(send))
                 return
             if not self._native:
                 scope.setdefault(NATIVE_KEY, None)  # keeps FastAPI's own telemetry off, here and in mounted apps
@@ -232,13 +235,16 @@ def _on_span(span: Span, scope: Scope) -> None:
             request.trace.start(span, None)
 
 
-def _flushing_at_shutdown(send: Send) -> Send:
-    """Flush when the server shuts down, while its loop still runs."""
+def _observing_lifespan(send: Send) -> Send:
+    """Announce the set-up when the application has started; flush when it shuts down, while the loop still runs."""
 
-    async def flushing_send(message: Message) -> None:
+    async def observing_send(message: Message) -> None:
+        if message["type"] in ("lifespan.startup.complete", "lifespan.startup.failed"):
+            with guarded("announcing the set-up"):
+                announce_again()
         if message["type"] in ("lifespan.shutdown.complete", "lifespan.shutdown.failed"):
             with guarded("flushing at the server's shutdown"):
                 await asyncio.to_thread(flush_before_exit)
         await send(message)
 
-    return flushing_send
+    return observing_send

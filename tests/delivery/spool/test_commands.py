@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from brain_otel.delivery.record import Record
-from brain_otel.delivery.spool.directory import SHIPPER_LOCK, Bounds, is_empty, segment_name
+from brain_otel.delivery.spool.directory import REPORTED, SHIPPER_LOCK, Bounds, is_empty, segment_name
+from brain_otel.delivery.spool.discarded import keep_discarded, keep_reported
 from brain_otel.delivery.spool.locks import locked
 from brain_otel.delivery.spool.reader import SpoolQueue
 from brain_otel.delivery.spool.stored_limits import write_limits
@@ -136,6 +137,23 @@ def test_a_directory_of_another_user_is_shown_and_not_changed(tmp_path: Path) ->
     assert {path: path.stat().st_mtime_ns for path in before} == {
         path: each.st_mtime_ns for path, each in before.items()
     }
+
+
+def test_discarded_events_are_shown_reported_or_not(tmp_path: Path) -> None:
+    """Those of a day, by kind and reason."""
+    folder = spooled(tmp_path, free_port()).folder
+    keep_reported(folder, {("transaction", "queue_overflow"): 12, ("span", "queue_overflow"): 120})
+    keep_reported(folder, {("transaction", "queue_overflow"): 1})
+    keep_discarded(folder, {("error", "cache_overflow"): 2})
+    shown = command("spool", str(tmp_path)).stdout
+    assert "120 span (queue_overflow), 13 transaction (queue_overflow), 2 error (cache_overflow)" in shown
+    (target,) = json.loads(command("spool", str(tmp_path), "--json").stdout)["targets"]
+    assert {"category": "transaction", "reason": "queue_overflow", "quantity": 13} in target["discarded"]
+    data = json.loads((folder / REPORTED).read_text())
+    (folder / REPORTED).write_text(json.dumps({**data, "since": data["since"] - 90_000}))
+    shown = command("spool", str(tmp_path)).stdout
+    assert "queue_overflow" not in shown
+    assert "2 error (cache_overflow)" in shown
 
 
 def test_a_shipper_without_an_id_is_shown(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -167,7 +168,7 @@ def test_dropped_events_are_logged_once_a_minute(tmp_path: Path, caplog: pytest.
         spool.append(Record("error", envelope("event")))
     wait_for_eviction(spool)
     (line,) = [each.getMessage() for each in caplog.records if each.levelno >= logging.WARNING]
-    assert "exceeds its bounds; dropped: {'error': " in line
+    assert re.search(r"exceeds its bounds; dropped: [1-9]\d* error$", line)
 
 
 def test_limited_categories_are_not_sent(ingest: SentryIngest, tmp_path: Path) -> None:
