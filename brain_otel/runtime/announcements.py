@@ -6,8 +6,8 @@ root logger shows warnings.
 
 import logging
 
-OTHER_LOGGERS = ("uvicorn.error", "hypercorn.error", "gunicorn.error", "_granian", "")
-"""Used where ours shows nothing: loggers for what a server says of its start, and the root logger."""
+OTHER_LOGGERS = ("uvicorn.error", "hypercorn.error", "gunicorn.error", "_granian")
+"""Used where ours shows nothing: loggers for what a server says of its start."""
 
 _TELEMETRY = ("opentelemetry", "brain_otel", "sentry_sdk")
 """Packages whose handlers show nothing to whoever starts the server."""

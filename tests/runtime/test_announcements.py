@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from brain_otel.runtime.announcements import announce, announce_again, forget_announcements
-from tests.delivery.until import until
 from tests.support.process import Server, free_port, uvicorn_command
+from tests.support.waiting import until
 
 LINE = "Sentry initialized | environment=production, traces_sample_rate=0.1"
 OFF = "otlp is off: no endpoint (OTEL_EXPORTER_OTLP_ENDPOINT)"

@@ -10,8 +10,8 @@ import pytest
 
 from brain_otel.runtime import limited_log
 from brain_otel.runtime.limited_log import MAX_KINDS, CountLog, OutageLog, log_counts
-from tests.delivery.until import until
 from tests.support.process import environment
+from tests.support.waiting import until
 
 logger = logging.getLogger("brain_otel.test")
 
