@@ -9,8 +9,10 @@ of ``password`` is masked, whatever it is. Then the value decides: it may look l
 from __future__ import annotations
 
 import logging
+import re
+from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import unquote_plus
 
 from brain_otel.privacy.assignments import create_assignment_mask
@@ -25,13 +27,9 @@ from brain_otel.runtime.quiet import budget
 from brain_otel.runtime.safe_repr import Shown
 from brain_otel.runtime.text import MAX_TEXT, beginning, shortened
 
-if TYPE_CHECKING:
-    import re
-    from collections.abc import Callable, Mapping
-
 logger = logging.getLogger(__name__)
-
 _mask_log = CountLog(logger, "The application's mask failed; values are masked: %s", with_traceback=True)
+
 MAX_DEPTH = 8
 """Levels of nested mappings and lists; a deeper one is masked as a whole."""
 
