@@ -171,3 +171,49 @@ def test_the_fixture_leaves_the_process_as_it_was(environ: dict[str, str], tmp_p
     """Variables, set or not, and the handler of SIGTERM."""
     done = run_python(TRACELESS, environ, cwd=tmp_path, pythonpath=[ROOT])
     assert (done.returncode, done.stdout) == (0, "True True\n" * 2), done.stdout + done.stderr
+
+
+TWICE = """
+import logging, sys
+logging.basicConfig(level=logging.WARNING)
+from brain_otel.testing import captured_telemetry
+from sqlalchemy import create_engine, text
+for _ in range(3):
+    with captured_telemetry() as telemetry:
+        engine = create_engine("sqlite://")
+        with engine.connect() as connection:
+            connection.execute(text("SELECT 1"))
+        engine.dispose()
+        (span,) = [each for each in telemetry.spans if each["name"].startswith("SELECT")]
+        assert "db.query.text" in span["attributes"], span
+"""
+
+
+def test_the_second_use_in_a_process_is_as_quiet_as_the_first() -> None:
+    """Contrib keeps the semantic conventions that the first use has chosen."""
+    done = run_python(TWICE)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+REMOVED = """
+import logging
+logging.basicConfig(level=logging.WARNING)
+from brain_otel.testing import captured_telemetry
+from opentelemetry.instrumentation.sqlalchemy.engine import EngineTracer
+from sqlalchemy import create_engine, event, text
+for _ in range(2):
+    with captured_telemetry() as telemetry:
+        engine = create_engine("sqlite://")
+        with engine.connect() as connection:
+            connection.execute(text("SELECT 1"))
+        assert telemetry.spans
+        target, name, listener = EngineTracer._remove_event_listener_params[0]
+        event.remove(target(), name, listener)
+    engine.dispose()
+"""
+
+
+def test_a_listener_that_somebody_has_removed_is_no_error_at_the_end() -> None:
+    """SQLAlchemy raises for a listener that is not there."""
+    done = run_python(REMOVED)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -78,14 +78,25 @@ def prefer_stable_semantic_conventions() -> None:
     This is the only place that writes to ``os.environ``: contrib reads the choice from nowhere else.
     """
     contrib = sys.modules.get("opentelemetry.instrumentation._semconv")
-    stability = getattr(contrib, "_OpenTelemetrySemanticConventionStability", None)
-    if getattr(stability, "_initialized", False) and SEMANTIC_CONVENTIONS not in os.environ:
+    has_old_names = False
+    if contrib is not None and SEMANTIC_CONVENTIONS not in os.environ:
+        with guarded("looking for the semantic conventions in use"):
+            has_old_names = _has_chosen_old_names(contrib)
+    if has_old_names:
         logger.warning(
             "An OpenTelemetry instrumentation was used before brain_otel.setup(), so all of them go on with the old "
             "names of attributes (http.method, db.statement); set up first, or set %s=http,database",
             SEMANTIC_CONVENTIONS,
         )
     os.environ.setdefault(SEMANTIC_CONVENTIONS, "http,database")
+
+
+def _has_chosen_old_names(contrib: Any) -> bool:
+    """Whether contrib has read the variable already, which it does once in a process, without our default."""
+    if not contrib._OpenTelemetrySemanticConventionStability._initialized:
+        return False
+    modes = contrib._get_semconv_opt_in_modes((contrib._OpenTelemetryStabilitySignalType.HTTP,))
+    return any(map(contrib._report_old, modes.values()))
 
 
 def create_metric_exporter(exporter: MetricExporter | int) -> MetricExporter:

@@ -291,6 +291,13 @@ SQLALCHEMY = (
         f"{PINS}::test_contrib_registers_its_listeners_in_one_place",
     ),
     *_names(
+        "opentelemetry.instrumentation.sqlalchemy.engine.EngineTracer",
+        "_remove_event_listener_params",
+        "sqlalchemy/instrumentor.py",
+        "forgets contrib's listeners that somebody has removed, at which contrib raises",
+        "tests/test_testing.py::test_a_listener_that_somebody_has_removed_is_no_error_at_the_end",
+    ),
+    *_names(
         "opentelemetry.instrumentation.sqlalchemy.engine",
         "_wrap_connect",
         "sqlalchemy/instrumentor.py",

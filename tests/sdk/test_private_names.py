@@ -65,6 +65,9 @@ PRIVATE_NAMES = (
             "",
             "._OpenTelemetrySemanticConventionStability",
             "._OpenTelemetrySemanticConventionStability._initialized",
+            "._OpenTelemetryStabilitySignalType",
+            "._get_semconv_opt_in_modes",
+            "._report_old",
         )
     ),
     PrivateName(

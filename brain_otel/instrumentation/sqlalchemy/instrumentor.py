@@ -87,6 +87,8 @@ class SQLAlchemyInstrumentation:
             self._measured.listeners.remove()
             self._measured = None
         if self._listeners.remove():
+            with guarded("removing contrib's listeners"):
+                _forget_removed_listeners()
             EngineTracer.remove_all_event_listeners()  # type: ignore[no-untyped-call]  # contrib has no types
             self._traced.clear()
         self._patches.undo()
@@ -117,6 +119,14 @@ class SQLAlchemyInstrumentation:
             EngineTracer(trace.get_tracer(_SCOPE), engine, usage)  # type: ignore[no-untyped-call]  # contrib has no types
 
 
+def _forget_removed_listeners() -> None:
+    """Contrib removes its listeners, and raises at the first one that somebody else has removed."""
+    listeners = EngineTracer._remove_event_listener_params
+    listeners[:] = [
+        each for each in listeners if (engine := each[0]()) is not None and event.contains(engine, *each[1:])
+    ]
+
+
 class _Listeners:
     """Listeners on the class ``Engine``, which every engine inherits."""
 
@@ -135,7 +145,8 @@ class _Listeners:
         added, self._added = self._added, False
         if added:
             for name, listener in self._listeners.items():
-                event.remove(Engine, name, listener)
+                if event.contains(Engine, name, listener):  # the application may have removed it
+                    event.remove(Engine, name, listener)
         return added
 
 
