@@ -6,8 +6,6 @@ rule) and trufflehog (https://github.com/trufflesecurity/trufflehog, ``pkg/detec
 documented one is masked too, where nothing else looks like it: it may have been cut.
 """
 
-from __future__ import annotations
-
 import re
 from functools import cache
 

@@ -6,8 +6,6 @@ and https://www.sqlite.org/lang_expr.html. If the database is unknown, everythin
 of them. Each scanner is one expression whose repetitions are possessive, so it takes linear time.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from functools import lru_cache

@@ -1,14 +1,10 @@
 """Masks the values in Redis commands."""
 
-from __future__ import annotations
-
+from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from brain_otel.runtime.lazy_regex import expression
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
 
 _MAX_COMMAND = 1_000
 _MAX_KEY = 128

@@ -1,7 +1,5 @@
 """The HTTP session of OpenTelemetry's OTLP exporters, safe for a service of several processes."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 from typing import Any
