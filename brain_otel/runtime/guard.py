@@ -59,26 +59,21 @@ def caught(place: str, error: Exception) -> None:
 
 
 def _log(place: str, error: Exception) -> None:
-    with suppress(Exception):  # a filter or handler of the application may fail on our line
-        _log_once(place, error)
-
-
-def _log_once(place: str, error: Exception) -> None:
-    if sys.is_finalizing():
-        return  # modules are half gone, and nobody can act on the line
     first = object()
-    if _state.logged.setdefault(place, first) is not first:  # one step: other threads may fail at the same place
-        return
-    frame = traceback.extract_tb(error.__traceback__)[-1:]
-    where = f"{frame[0].filename}:{frame[0].lineno}" if frame else "unknown"
-    logger.error(
-        "brain_otel failed while %s; the application is not affected (%s: %s at %s)",
-        place,
-        type(error).__name__,
-        _one_line(error),
-        where,
-    )
-    logger.debug("The failure while %s", place, exc_info=error)
+    with suppress(Exception):  # a filter or handler of the application may fail on our line
+        # Not while modules are half gone. Looking is one step: other threads may fail at the same place.
+        if sys.is_finalizing() or _state.logged.setdefault(place, first) is not first:
+            return
+        frame = traceback.extract_tb(error.__traceback__)[-1:]
+        where = f"{frame[0].filename}:{frame[0].lineno}" if frame else "unknown"
+        logger.error(
+            "brain_otel failed while %s; the application is not affected (%s: %s at %s)",
+            place,
+            type(error).__name__,
+            _one_line(error),
+            where,
+        )
+        logger.debug("The failure while %s", place, exc_info=error)
 
 
 def _one_line(error: Exception) -> str:

@@ -4,6 +4,8 @@ It also puts on each span the attributes of its whole local trace, such as ``use
 the SDK would make three more calls for each span.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any

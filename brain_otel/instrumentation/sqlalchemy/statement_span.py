@@ -6,6 +6,7 @@ current for a moment. It counts the connections in use even if nobody reads the 
 
 import functools
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -46,22 +47,12 @@ def patch_tracer(patches: Patches) -> None:
         patches.replace(EngineTracer, name, _counted_for_readers)
 
 
-class _ContextSample:
-    """A statement's context whose span notes that it has ended."""
-
-    def __init__(self) -> None:
-        self._otel_span = self
-        self.ended = False
-
-    def end(self) -> None:
-        self.ended = True
-
-
 def _contrib_ends_spans() -> bool:
     """Whether contrib's own listener ends the span that stands in ``context._otel_span``."""
-    sample = _ContextSample()
+    ends: list[bool] = []
+    sample = SimpleNamespace(_otel_span=SimpleNamespace(end=lambda: ends.append(True)))
     contrib._after_cur_exec(None, None, None, None, sample, False)  # type: ignore[no-untyped-call]
-    return sample.ended
+    return bool(ends)
 
 
 def _without_excluded(patch: Patch) -> Callable[..., Any]:
