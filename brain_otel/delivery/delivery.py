@@ -5,14 +5,17 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
 from brain_otel.configuration.settings import CONNECTIONS, SPOOL_AGE
 from brain_otel.delivery.memory_queue import MemoryQueue, MemoryRecord
-from brain_otel.delivery.spool.discarded import keep_reported
+from brain_otel.delivery.record import Record
+from brain_otel.delivery.spool.discarded import DiscardedEvents, keep_reported
 from brain_otel.delivery.spool.stored_limits import read_limits
+from brain_otel.delivery.target import Target
 from brain_otel.runtime.exit import flush_if_late
 from brain_otel.runtime.fork import reset_in_child
 from brain_otel.runtime.guard import guarded
@@ -20,14 +23,9 @@ from brain_otel.runtime.limited_log import CountLog, OutageLog
 from brain_otel.runtime.threads import start_daemon
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from brain_otel.delivery.record import Record
     from brain_otel.delivery.retry_loop import RetryLoop
-    from brain_otel.delivery.spool.discarded import DiscardedEvents
     from brain_otel.delivery.spool.shipper_process import ShipperSupervisor
     from brain_otel.delivery.spool.writer import Spool
-    from brain_otel.delivery.target import Target
 
 logger = logging.getLogger(__name__)
 

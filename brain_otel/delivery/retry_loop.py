@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import random
+import threading
 import time
 from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
@@ -16,9 +18,6 @@ from brain_otel.runtime.limited_log import CountLog, OutageLog
 from brain_otel.runtime.threads import start_daemon
 
 if TYPE_CHECKING:
-    import threading
-    from collections.abc import Callable, Mapping, Sequence
-
     from brain_otel.delivery.http import Answer, HttpClient
     from brain_otel.delivery.record import Record
 

@@ -5,8 +5,6 @@ the next section of the message, such as PostgreSQL's ``HINT:`` or SQLAlchemy's 
 section if nothing closes it.
 """
 
-from __future__ import annotations
-
 import re
 from typing import NamedTuple
 

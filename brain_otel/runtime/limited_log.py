@@ -3,21 +3,16 @@
 A thread logs the last counts a minute after a line, and the end of the process logs those that are left.
 """
 
-from __future__ import annotations
-
 import logging
 import sys
 import threading
 import time
 from collections import Counter
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping
 
 from brain_otel.runtime.fork import reset_in_child
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.threads import start_daemon
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
 
 INTERVAL = 60.0
 """Seconds between two lines at one place."""

@@ -1,18 +1,17 @@
 """Keeps a spool within its bounds: drops rejected records first, then the oldest traces, then the oldest errors."""
 
-from __future__ import annotations
-
 import logging
 import os
 import time
 from collections import Counter
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from brain_otel.delivery.record import PRIORITIES
 from brain_otel.delivery.spool.directory import (
     EVICTION_LOCK,
     REJECTED,
+    Bounds,
     Segment,
     remove_stray_files,
     segments,
@@ -23,11 +22,6 @@ from brain_otel.delivery.spool.files import open_file, remove_stale_parts
 from brain_otel.delivery.spool.frames import Frames
 from brain_otel.delivery.spool.locks import locked
 from brain_otel.runtime.limited_log import CountLog
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from brain_otel.delivery.spool.directory import Bounds
 
 logger = logging.getLogger(__name__)
 
