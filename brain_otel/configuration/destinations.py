@@ -106,6 +106,9 @@ def _replace(document: Document, signal: Signal, names: list[str], environ: Mapp
     provider, key = READERS if signal == "metrics" else PROCESSORS[signal]
     components: list[Any] = []
     known = {_name_of(each): (index, each) for index, each in enumerate(document.get(provider, key) or ())}
+    if signal == "traces" and not {"sentry", "sentry_otlp"} & {*names} and "sentry" in known:
+        _keep_for_errors(document, "sentry")
+        names = [*names, "sentry"]
     for name in names:
         index, component = known.get(name, (None, {name: {}}))
         if index is None and signal == "metrics":
@@ -120,6 +123,16 @@ def _replace(document: Document, signal: Signal, names: list[str], environ: Mapp
         document.data.pop(provider, None)
         return
     document.data[provider] = {**(document.data.get(provider) or {}), key: components}
+
+
+def _keep_for_errors(document: Document, name: str) -> None:
+    """Give ``name`` no spans: the variable says where spans go, and errors go on to Sentry."""
+    place = ("distribution", "brain_otel", "sampling", "destinations")
+    data = document.data
+    for part in place:
+        data[part] = data = {**(data.get(part) or {})}
+    data[name] = 0
+    document.record_origin((*place, name), _REPLACED_BY["traces"])
 
 
 def _interval(environ: Mapping[str, str]) -> dict[str, int]:

@@ -13,6 +13,7 @@ from brain_otel.configuration.settings import Settings
 from brain_otel.destinations.otlp.destination import describe
 from brain_otel.sdk.pipeline import create_destinations
 from tests.support import ROOT
+from tests.support.ingest import SentryIngest
 from tests.support.otlp import OtlpReceiver
 from tests.support.process import PROGRAMS, run_python
 from tests.support.tiers import quick_first
@@ -94,6 +95,14 @@ def run_app(door: str, folder: Path, env: dict[str, str]) -> tuple[str, str]:
     return done.stdout, done.stderr
 
 
+FAILING = """
+import brain_otel
+brain_otel.setup()
+with brain_otel.start_transaction("work"):
+    brain_otel.capture_exception(ValueError("lost?"))
+"""
+
+
 class TestReplacement:
     @pytest.mark.parametrize("environment", ["development", "test", "staging", "production"])
     @pytest.mark.parametrize(
@@ -109,16 +118,29 @@ class TestReplacement:
     def test_a_variable_replaces_destinations_for_traces(
         self, environment: str, value: str, expected: list[str]
     ) -> None:
-        """The destinations are in the variable's order. The other signals do not change."""
+        """The destinations are in the variable's order; Sentry keeps the errors. The other signals do not change."""
         environ = {"SENTRY_DSN": DSN, "OTEL_TRACES_EXPORTER": value}
         before = read_settings({"SENTRY_DSN": DSN}, environment=environment)
         read = read_settings(environ, environment=environment)
-        assert names(read, "traces") == expected
-        assert (read.sentry is not None) == ("sentry" in expected)
+        assert names(read, "traces") == list(dict.fromkeys([*expected, "sentry"]))
+        assert read.sentry is not None
+        assert dict(read.sampling.destinations) == ({} if "sentry" in expected else {"sentry": 0})
         assert [names(read, each) for each in ("logs", "metrics")] == [
             names(before, each) for each in ("logs", "metrics")
         ]
         assert read.notices == ()
+
+    @pytest.mark.parametrize("value", ["console", "none"])
+    def test_errors_go_to_sentry_wherever_spans_go(self, value: str, ingest: SentryIngest) -> None:
+        """Linked to their trace; no transaction does."""
+        environ = {"SENTRY_DSN": ingest.dsn, "OTEL_TRACES_EXPORTER": value, "SENTRY_ENVIRONMENT": "test"}
+        done = run_python(FAILING, environ)
+        assert (done.returncode, "Traceback" in done.stderr) == (0, False)
+        ingest.wait_for(lambda it: len(it.events) == 1)
+        ingest.settle(0.2)
+        assert ingest.transactions == []
+        assert ingest.events[0]["exception"]["values"][-1]["value"] == "lost?"
+        assert len(ingest.events[0]["contexts"]["trace"]["trace_id"]) == 32
 
     @pytest.mark.parametrize("environment", ["development", "test", "staging", "production"])
     @pytest.mark.parametrize(("signal", "provider"), [("logs", "logger_provider"), ("metrics", "meter_provider")])
