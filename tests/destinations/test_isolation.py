@@ -120,6 +120,7 @@ metrics.get_meter("test").create_counter("sold").add(3)
 started = time.monotonic()
 complete = brain_otel.flush(1.0)
 print(complete, time.monotonic() - started)
+print(time.monotonic())
 """
 
 
@@ -135,14 +136,13 @@ def test_a_hanging_reader_does_not_delay_the_others(kind: str, tmp_path: Path) -
         endpoint = hanging.endpoint if kind == "otlp" else f"{hanging.endpoint}/v1/metrics"
         given = [{kind: {"endpoint": endpoint}}, {"file": {"path": str(kept)}}]
         config = write_config(tmp_path, metrics=given, interval=60_000)
-        started = time.monotonic()
         done = run_python(METRICS, environment_of(config), pythonpath=[ROOT])
-        took = time.monotonic() - started
+        ended = time.monotonic()
     assert done.returncode == 0, done.stderr
-    complete, seconds = done.stdout.split()
+    complete, seconds, flushed = done.stdout.split()
     assert complete == "False"
     assert float(seconds) < 1.5 + SLACK
-    assert took < 8.0 + SLACK
+    assert ended - float(flushed) < 6.0 + SLACK
     names = [metric.name for request in read_lines(kept) for metric in metrics_of(request)]
     assert "sold" in names
 
@@ -159,6 +159,7 @@ for call in (brain_otel.flush, brain_otel.shutdown):
     started = time.monotonic()
     complete = call(2.0)
     print(complete, time.monotonic() - started)
+print(time.monotonic())
 """
 
 
@@ -166,18 +167,18 @@ for call in (brain_otel.flush, brain_otel.shutdown):
 def test_flush_and_shutdown_keep_their_time_bound(protocol: str, tmp_path: Path) -> None:
     """Even if every destination of every signal hangs."""
     with OtlpReceiver(grpc=True) as hanging, SentryIngest() as ingest:
-        hanging.hanging, ingest.delay = True, 20.0
+        hanging.hanging, ingest.delay = True, 100.0
         endpoint = hanging.endpoint if protocol == "http/protobuf" else hanging.grpc_endpoint
         given = [{"otlp": {"endpoint": endpoint, "protocol": protocol}}]
         config = write_config(
             tmp_path, traces=[*given, *given, {"sentry": {}}], logs=given, metrics=given, dsn=ingest.dsn
         )
-        started = time.monotonic()
         done = run_python(TIMED, environment_of(config), pythonpath=[ROOT])
-        took = time.monotonic() - started
+        ended = time.monotonic()
     assert done.returncode == 0, done.stderr
-    assert took < 10.0 + SLACK
-    for line in done.stdout.splitlines():
+    *lines, shut_down = done.stdout.splitlines()
+    assert ended - float(shut_down) < 6.0 + SLACK
+    for line in lines:
         complete, seconds = line.split()
         assert complete == "False"
         assert float(seconds) < 2.5 + SLACK

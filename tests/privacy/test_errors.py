@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 
 import psycopg
 import pytest
@@ -82,12 +83,13 @@ def test_no_error_of_sqlite_shows_a_value(value: str) -> None:
         shown = POLICY.text(str(caught.value))
         assert "zqsecret" not in shown
         assert "(Background on this error at: https://sqlalche.me/" in shown
+    engine.dispose()
 
 
 def test_sqlite_quotes_what_it_does_not_understand() -> None:
     for statement in ("zqsecret", "SELECT 1 'zqsecret' 'zqsecret'", "SELECT 'zqsecret"):
-        with pytest.raises(sqlite3.OperationalError) as caught:
-            sqlite3.connect(":memory:").execute(statement)
+        with closing(sqlite3.connect(":memory:")) as database, pytest.raises(sqlite3.OperationalError) as caught:
+            database.execute(statement)
         assert "zqsecret" in str(caught.value)
         assert "zqsecret" not in POLICY.text(str(caught.value))
 

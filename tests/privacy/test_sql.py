@@ -1,6 +1,7 @@
 """Tests of the lexical grammars of PostgreSQL, MySQL and SQLite."""
 
 import sqlite3
+from contextlib import closing
 
 import pytest
 from hypothesis import given
@@ -85,7 +86,8 @@ def test_an_unknown_database_hides_what_any_grammar_hides(text: str) -> None:
 def test_sqlite_reads_literals_as_we_do(text: str) -> None:
     """A value that SQLite takes from a statement is in no part of what we show."""
     statement = "SELECT 'zq{}' AS a".format(text.replace("'", "''"))
-    (found,) = sqlite3.connect(":memory:").execute(statement).fetchone()
+    with closing(sqlite3.connect(":memory:")) as database:
+        (found,) = database.execute(statement).fetchone()
     assert found == f"zq{text}"
     assert sql_without_literals(statement, "sqlite") == "SELECT ? AS a"
 
