@@ -5,16 +5,20 @@ from __future__ import annotations
 import codecs
 import gzip
 import json
+import re
 import sys
 import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from itertools import islice
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import urllib3
+
+from brain_otel.delivery.answers import beginning_of_body, bound_answers
 
 if TYPE_CHECKING:
     from brain_otel.delivery.record import Record
@@ -27,6 +31,13 @@ _COMPRESSION_LEVEL = 3
 _DEFAULT_LIMIT = 60.0
 _MIN_LIMIT = 1.0
 _MAX_LIMIT = 24 * 3600.0
+_MAX_WAIT = 3600.0
+"""Seconds for which nothing at all is sent because of a ``Retry-After``."""
+
+_MAX_HEADER, _MAX_LIMITS, _LONGEST_CATEGORY, _LONGEST_DATE = 4_096, 64, 64, 64
+"""Of a header with rate limits: characters, limits and categories; of a category and a date: characters."""
+
+_PLAIN_NUMBER = re.compile(r"\d{1,7}(?:\.\d{1,9})?", re.ASCII)
 _TRANSIENT = frozenset({408, 425, 500, 502, 503, 504})
 
 # A socket looks the codec up when it first connects to a name. A child that is forked during that lookup on another
@@ -60,7 +71,7 @@ class HttpClient:
         options: dict[str, Any] = {"maxsize": connections, "cert_reqs": "CERT_REQUIRED", "retries": False}
         if target.url.startswith("https:"):
             options.update(ca_certs=target.ca_certs, cert_file=target.cert_file, key_file=target.key_file)
-        self._pool = _create_pool(target, options)
+        self._pool = bound_answers(_create_pool(target, options))
         self._type = "application/x-sentry-envelope" if target.kind == "sentry" else "application/x-protobuf"
 
     def send(self, record: Record, timeout: float | None = None) -> Answer:
@@ -75,9 +86,10 @@ class HttpClient:
         try:
             with _suppressed_instrumentation():
                 response = self._post(body, headers, timeout)
+                beginning = beginning_of_body(response)
         except Exception as error:  # urllib3's own, and any that a broken proxy or certificate causes
             return Answer("unreachable", f"{type(error).__name__}: {_one_line(str(error))}")
-        return _answer(response.status, response.headers, response.data)
+        return _answer(response.status, response.headers, beginning)
 
     def _post(self, body: bytes, headers: Mapping[str, str], seconds: float | None) -> Any:
         seconds = self._target.timeout if seconds is None else min(seconds, self._target.timeout)
@@ -87,6 +99,7 @@ class HttpClient:
             body=body,
             headers=headers,
             redirect=False,
+            preload_content=False,
             timeout=urllib3.Timeout(total=seconds),
         )
 
@@ -144,37 +157,40 @@ def parse_rate_limits(header: str) -> dict[str, float]:
     See https://develop.sentry.dev/sdk/expected-features/rate-limiting/#definitions.
     """
     limits: dict[str, float] = {}
-    for limit in header.split(","):
-        seconds, _, rest = limit.strip().partition(":")
-        try:
-            length = min(max(float(seconds), 0.0), _MAX_LIMIT)
-        except ValueError:
+    for limit in header[:_MAX_HEADER].split(",")[:_MAX_LIMITS]:
+        given, _, rest = limit.strip().partition(":")
+        seconds = _seconds(given)
+        if seconds is None:
             continue
-        if length != length:
-            continue
-        for category in rest.partition(":")[0].split(";"):
-            limits[category.strip()] = max(length, limits.get(category.strip(), 0.0))
-    return limits
+        for category in rest.partition(":")[0].split(";")[:_MAX_LIMITS]:
+            name = category.strip()
+            if len(name) <= _LONGEST_CATEGORY:
+                limits[name] = max(min(seconds, _MAX_LIMIT), limits.get(name, 0.0))
+    return dict(islice(limits.items(), _MAX_LIMITS))
+
+
+def _seconds(text: str) -> float | None:
+    """A number of seconds in plain digits; None for anything else, such as ``inf``, ``1e400`` or 50 digits."""
+    return float(text) if _PLAIN_NUMBER.fullmatch(text) else None
 
 
 def _retry_after(header: str | None, now: str | None) -> float | None:
     """Seconds. A date is compared with ``now``, the server's own date: our clock may be days off."""
     if header is None:
         return None
-    try:
-        seconds = float(header)
-    except ValueError:
+    seconds = _seconds(header.strip())
+    if seconds is None:
         until = _timestamp(header)
         if until is None:
             return None
         seconds = until - ((_timestamp(now) if now is not None else None) or time.time())
-    return min(max(seconds, 0.0), _MAX_LIMIT) if seconds == seconds else None
+    return min(max(seconds, 0.0), _MAX_WAIT)
 
 
 def _timestamp(date: str) -> float | None:
     try:
-        return parsedate_to_datetime(date).timestamp()
-    except (ValueError, OverflowError):
+        return parsedate_to_datetime(date[:_LONGEST_DATE]).timestamp()
+    except Exception:  # the parser raises several kinds for malformed dates
         return None
 
 

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 MAX_LIMIT = 24 * 3600.0
 """Seconds of the longest limit."""
 
+MAX_CATEGORIES = 256
+"""Categories that are limited at a time; Sentry has about 20."""
+
 
 class RateLimits:
     """The end of each category's limit, by the monotonic clock; the category "" stands for all."""
@@ -16,8 +19,10 @@ class RateLimits:
     def update(self, seconds: Mapping[str, float]) -> None:
         """Limit each category for its number of seconds."""
         now = time.monotonic()
+        self._until = {category: until for category, until in self._until.items() if until > now}
         for category, length in seconds.items():
-            self._until[category] = now + min(length, MAX_LIMIT)
+            if category in self._until or len(self._until) < MAX_CATEGORIES:
+                self._until[category] = now + min(length, MAX_LIMIT)
 
     def remaining(self, category: str) -> float:
         """Seconds until ``category`` may be sent."""

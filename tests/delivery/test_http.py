@@ -184,14 +184,42 @@ def test_the_answer_sets_the_rate_limits(ingest: SentryIngest) -> None:
         ("60:error", {"error": 60.0}),
         ("60:error, 90:error", {"error": 90.0}),
         ("x:error,1:span", {"span": 1.0}),
-        ("-5:error", {"error": 0.0}),
-        ("1e99:error", {"error": 86_400.0}),
-        ("nan:error", {}),
+        *(
+            (f"{seconds}:error", {})
+            for seconds in ("-5", "1e99", "1e400", "nan", "inf", "0x10", "1_0", "٣", "9" * 50)
+        ),
+        ("9999999:error", {"error": 86_400.0}),
+        ("1e400::, 7:error", {"error": 7.0}),
+        ("5:" + ";".join(f"c{number}" for number in range(5_000)), {f"c{number}": 5.0 for number in range(64)}),
+        (",".join(f"5:c{number}" for number in range(5_000)), {f"c{number}": 5.0 for number in range(64)}),
+        (f"5:{'c' * 1_000};error", {"error": 5.0}),
     ],
 )
 def test_rate_limits_are_parsed(header: str, limits: dict[str, float]) -> None:
     """Malformed parts are ignored; no limit is longer than a day."""
     assert parse_rate_limits(header) == limits
+
+
+@pytest.mark.parametrize(
+    ("header", "wait"),
+    [
+        ("7", 7.0),
+        ("7.5", 7.5),
+        ("-1", None),
+        ("1e400", None),
+        ("inf", None),
+        ("9" * 400, None),
+        ("9999999", 3_600.0),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", 3_600.0),
+        ("Mon, 01 Jan 0001 00:00:00 GMT", 0.0),
+        ("Mon, 99 Foo 2026 99:99:99 +9999", None),
+        ("x" * 60_000, None),
+        ("\N{ARABIC-INDIC DIGIT THREE}", None),
+    ],
+)
+def test_a_time_to_retry_is_parsed(header: str, wait: float | None) -> None:
+    """Malformed ones are ignored; none is longer than an hour."""
+    assert _answer(503, {"Retry-After": header}, b"").wait == wait
 
 
 @pytest.mark.parametrize("body", [b"", b"nonsense", b"[]\n{}", b"\xff\n"])

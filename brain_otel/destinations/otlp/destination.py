@@ -223,6 +223,10 @@ def _http_only(arguments: dict[str, Any], session: Session) -> dict[str, Any]:
     }
 
 
+_SMALL_ANSWERS = (("grpc.max_receive_message_length", 131_072), ("grpc.max_metadata_size", 16_384))
+"""Options of a gRPC channel; an answer is a few bytes."""
+
+
 def _grpc_only(arguments: dict[str, Any]) -> dict[str, Any]:
     import grpc  # type: ignore[import-untyped]
 
@@ -234,4 +238,5 @@ def _grpc_only(arguments: dict[str, Any]) -> dict[str, Any]:
     return {
         "compression": getattr(grpc.Compression, _COMPRESSIONS[compression]) if compression else None,
         "credentials": credentials,
+        "channel_options": _SMALL_ANSWERS,
     }

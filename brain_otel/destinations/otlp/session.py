@@ -2,14 +2,35 @@
 
 import os
 from collections.abc import Mapping
+from io import BytesIO
 from typing import Any
 
 import requests
 from requests.adapters import HTTPAdapter
+from urllib3.exceptions import HTTPError
+
+from brain_otel.delivery.answers import beginning_of_body, bound_answers
 
 _STANDARD_HEADERS = frozenset(
     {"accept", "accept-encoding", "connection", "content-encoding", "content-length", "content-type", "user-agent"}
 )
+
+
+_MOVED = 400
+"""The status that the exporter gets for a redirect: it would take any below 400 for success."""
+
+
+class _Adapter(HTTPAdapter):
+    """Bounds what an answer may cost."""
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        bound_answers(self.poolmanager)
+
+    def proxy_manager_for(self, proxy: Any, **kwargs: Any) -> Any:
+        is_new = proxy not in self.proxy_manager
+        manager = super().proxy_manager_for(proxy, **kwargs)
+        return bound_answers(manager) if is_new else manager
 
 
 class Session(requests.Session):
@@ -29,18 +50,30 @@ class Session(requests.Session):
     def __init__(self, own_headers: Mapping[str, str] | None = None) -> None:
         super().__init__()
         self._own_headers = dict(own_headers or {})
+        self._connect()
+
+    def _connect(self) -> None:
+        """Begin with no connections."""
         self._pid = os.getpid()
+        for prefix in ("https://", "http://"):
+            self.mount(prefix, _Adapter())
 
     def send(self, request: Any, **kwargs: Any) -> Any:
         """Send ``request`` over a connection of this process."""
         if self._pid != os.getpid():
-            self._pid = os.getpid()
-            for prefix in ("https://", "http://"):
-                self.mount(prefix, HTTPAdapter())
+            self._connect()
         for name in [name for name in request.headers if name.lower() not in _STANDARD_HEADERS]:
             del request.headers[name]
         request.headers.update(self._own_headers)
-        return super().send(request, **kwargs)
+        response = super().send(request, **{**kwargs, "stream": True, "allow_redirects": False})
+        try:
+            response.raw = BytesIO(beginning_of_body(response.raw))
+        except HTTPError as error:
+            raise requests.ConnectionError(error) from error
+        if response.is_redirect or response.is_permanent_redirect:
+            response.reason = f"a redirect ({response.status_code}), which is not followed"
+            response.status_code = _MOVED
+        return response
 
     def merge_environment_settings(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Take proxies from the environment, and the certificate only if the session has none."""

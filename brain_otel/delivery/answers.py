@@ -1,0 +1,110 @@
+"""Bounds what an answer may cost: its bytes, its time and its decoding.
+
+A server or a proxy may send a body without end, one byte a second, a header of megabytes, or a megabyte of gzip that
+is a gigabyte. Of an answer, the status, the headers and the beginning of the body matter.
+"""
+
+from __future__ import annotations
+
+import io
+import time
+from functools import cache
+from http.client import HTTPResponse
+from typing import Any
+
+from urllib3.exceptions import ReadTimeoutError
+
+MAX_BODY = 4_096
+"""Bytes of a body that are read."""
+
+_MAX_BYTES = 131_072
+"""Bytes of all that is read of an answer, its status lines and headers among them."""
+
+_MAX_SECONDS = 60.0
+"""Seconds for an answer if the connection has no timeout."""
+
+_BODY_SECONDS = 1.0
+"""Seconds for the body once the headers are there: the result is known by then."""
+
+
+class _BoundedReader(io.RawIOBase):
+    """Reads from a socket until a deadline; urllib3's timeout begins anew with each byte."""
+
+    def __init__(self, sock: Any) -> None:
+        self._socket = sock
+        self._file = sock.makefile("rb", buffering=0)
+        self._left = _MAX_BYTES
+        timeout = sock.gettimeout()
+        self.deadline = time.monotonic() + (_MAX_SECONDS if timeout is None else timeout)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        seconds = self.deadline - time.monotonic()
+        if seconds <= 0:
+            raise TimeoutError("the answer takes too long")
+        if self._left <= 0:
+            raise OSError(f"the answer has more than {_MAX_BYTES:,} bytes")
+        self._socket.settimeout(seconds)
+        count: int = self._file.readinto(memoryview(buffer)[: self._left])
+        self._left -= count
+        return count
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+class BoundedResponse(HTTPResponse):
+    """An answer of bounded size that arrives in bounded time and whose body is never decoded."""
+
+    def __init__(self, sock: Any, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        self.fp.close()
+        self._reader = _BoundedReader(sock)
+        self.fp = io.BufferedReader(self._reader, 8_192)
+
+    def begin(self) -> None:
+        """Read the status and the headers."""
+        super().begin()
+        del self.headers["Content-Encoding"]
+        self._reader.deadline = min(self._reader.deadline, time.monotonic() + _BODY_SECONDS)
+
+
+def bound_answers(manager: Any) -> Any:
+    """Bound all answers over the connections of ``manager``, a ``PoolManager`` of urllib3; returns it."""
+    manager.pool_classes_by_scheme = {
+        scheme: _bounded(pool) for scheme, pool in manager.pool_classes_by_scheme.items()
+    }
+    return manager
+
+
+@cache
+def _bounded(pool: Any) -> Any:
+    connection = type(pool.ConnectionCls.__name__, (pool.ConnectionCls,), {"response_class": BoundedResponse})
+    return type(pool.__name__, (pool,), {"ConnectionCls": connection})
+
+
+def beginning_of_body(response: Any) -> bytes:
+    """The first bytes of the body of ``response``, an answer of urllib3, and what has arrived of a slow one.
+
+    Its connection is used again if that is the whole body, and closed if not.
+
+    Raises:
+        urllib3.exceptions.HTTPError: the body is malformed, or shorter than announced.
+    """
+    body = b""
+    try:
+        while len(body) < MAX_BODY:
+            part = response.read(MAX_BODY - len(body), decode_content=False)
+            if not part:
+                return body  # urllib3 has put the connection back
+            body += part
+    except ReadTimeoutError:
+        pass
+    except BaseException:
+        response.close()
+        raise
+    response.close()
+    return body
