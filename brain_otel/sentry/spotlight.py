@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import urllib3
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 
+from brain_otel.delivery.answers import bound_answers
 from brain_otel.runtime.work_queue import WorkQueue
 
 if TYPE_CHECKING:
@@ -16,11 +18,16 @@ if TYPE_CHECKING:
     from sentry_sdk.spotlight import SpotlightClient
 
 
+_TIMEOUT = 5.0
+"""Seconds for one envelope; sentry-sdk's client has no bound."""
+
+
 class QueuedSpotlight:
     """Replaces sentry-sdk's Spotlight client and calls it on another thread."""
 
     def __init__(self, inner: SpotlightClient) -> None:
         self.url = inner.url
+        inner.http = bound_answers(urllib3.PoolManager(timeout=_TIMEOUT, retries=False))
         self._inner = inner
         self._queue: WorkQueue[Envelope] = WorkQueue("brain_otel.spotlight", self._send, drop=lambda _: None)
 

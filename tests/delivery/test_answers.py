@@ -6,16 +6,28 @@ import threading
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import grpc  # type: ignore[import-untyped]
 import pytest
 import requests
+from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcExporter
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExportResult
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from sentry_sdk.envelope import Envelope, Item
+from sentry_sdk.spotlight import SpotlightClient
 
 from brain_otel.delivery.http import HttpClient
 from brain_otel.delivery.rate_limits import MAX_CATEGORIES, RateLimits
 from brain_otel.delivery.record import Record
 from brain_otel.delivery.target import Target
+from brain_otel.destinations.otlp.destination import _grpc_only
 from brain_otel.destinations.otlp.session import Session
+from brain_otel.sentry import spotlight as spotlight_module
+from brain_otel.sentry.spotlight import QueuedSpotlight
 from tests.support.process import SLACK
 
 TIMEOUT = 1.0
@@ -176,6 +188,84 @@ def test_the_connection_is_used_again(send: Callable[[int], bool]) -> None:
     server.close()
     session.close()
     assert len(connections) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "result"),
+    [
+        ("usual", SpanExportResult.SUCCESS),
+        ("gzip", SpanExportResult.SUCCESS),
+        ("endless chunks", SpanExportResult.SUCCESS),
+        ("a header now and then", SpanExportResult.FAILURE),
+        ("redirect by 308", SpanExportResult.FAILURE),
+    ],
+)
+def test_an_exporter_survives_the_answer(
+    name: str, result: SpanExportResult, memory: Callable[[], int], caplog: pytest.LogCaptureFixture
+) -> None:
+    """OpenTelemetry's own, over our session: it reads the body, and takes a redirect for success."""
+    server = Server(ANSWERS[name][0])
+    exporter = OTLPSpanExporter(
+        endpoint=f"http://127.0.0.1:{server.port}/v1/traces", timeout=TIMEOUT, session=Session()
+    )
+    started = time.monotonic()
+    assert exporter.export(spans()) is result
+    exporter.shutdown()  # type: ignore[no-untyped-call]
+    server.close()
+    assert time.monotonic() - started < 3 * TIMEOUT + SLACK
+    assert memory() < MEMORY
+    assert result is SpanExportResult.SUCCESS or caplog.records
+
+
+def spans() -> tuple[Any, ...]:
+    kept = InMemorySpanExporter()
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(kept))
+    provider.get_tracer("test").start_span("span").end()
+    return kept.get_finished_spans()
+
+
+@pytest.mark.parametrize(("size", "result"), [(10, "SUCCESS"), (300_000, "FAILURE")])
+def test_a_large_answer_over_grpc_is_not_read(size: int, result: str) -> None:
+    """A message is at most 128 KiB; gRPC's own bound is 4 MiB."""
+
+    class Handler(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no types
+        def service(self, _: Any) -> Any:
+            message = b"\x9a\x06" + encoded_length(size) + b"x" * size  # a field that nobody knows
+            return grpc.unary_unary_rpc_method_handler(lambda *_: message)
+
+    server = grpc.server(ThreadPoolExecutor(2))
+    server.add_generic_rpc_handlers((Handler(),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    options = dict.fromkeys(("certificate", "client_key", "client_certificate", "compression"), "")
+    exporter = GrpcExporter(endpoint=f"http://127.0.0.1:{port}", timeout=5, insecure=True, **_grpc_only(options))
+    assert exporter.export(spans()).name == result
+    exporter.shutdown()
+    server.stop(0)
+
+
+def encoded_length(size: int) -> bytes:
+    """The length of a field, as protobuf writes it."""
+    encoded = b""
+    while size > 127:
+        encoded += bytes([size & 127 | 128])
+        size >>= 7
+    return encoded + bytes([size])
+
+
+@pytest.mark.parametrize("name", ["usual", "gzip", "endless body", "a header now and then", "redirect"])
+def test_spotlight_survives_the_answer(name: str, memory: Callable[[], int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """sentry-sdk's client has no bound of its own, and would follow redirects."""
+    monkeypatch.setattr(spotlight_module, "_TIMEOUT", TIMEOUT)
+    server = Server(ANSWERS[name][0])
+    spotlight = QueuedSpotlight(SpotlightClient(f"http://127.0.0.1:{server.port}/stream"))
+    spotlight.capture_envelope(Envelope(items=[Item(payload=b"{}", type="event")]))
+    assert spotlight.flush(3 * TIMEOUT + SLACK)
+    spotlight.close(1)
+    server.close()
+    assert server.requests == 1
+    assert memory() < MEMORY
 
 
 def test_limits_of_many_answers_take_no_memory() -> None:
