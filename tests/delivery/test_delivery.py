@@ -61,6 +61,8 @@ def test_records_without_room_are_one_line_and_a_count(
     ingest: SentryIngest, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Each is discarded and counted; those that are left at the end have a line of their own."""
+    log_counts()  # of other tests
+    caplog.clear()
     discarded: Counter[str] = Counter()
     target = Target(kind="sentry", url=f"http://127.0.0.1:{ingest.port}/api/42/envelope/")
     delivery = Delivery(target, on_discard=lambda _record, reason: discarded.update([reason]), max_items=5)
