@@ -39,6 +39,8 @@ WHOLE_SERVICE = {
     "instrumentation/test_pins.py",
     "instrumentation/test_fast_paths.py",
     "privacy/test_linear_time.py",
+    "privacy/test_corpora.py",
+    "privacy/test_page.py",
     "privacy/test_planted_secrets.py",
     "privacy/test_secrets.py",
     "runtime/test_interpreter_exit.py",

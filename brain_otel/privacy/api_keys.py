@@ -142,7 +142,7 @@ _BY_PART = (
     (".atlasv1.", r"(?<![0-9A-Za-z])[A-Za-z0-9]{14}\.atlasv1\.[\w=-]{40,}", "gitleaks hashicorp-tf-api-token"),
     ("Q~", r"(?<![\w~.-])[\w~.]{3}\dQ~[\w~.-]{31,34}", "gitleaks azure-ad-client-secret"),
     ("NRAL", r"(?<![0-9A-Za-z])(?:[a-z0-9]{6})?[0-9a-f]{26,40}(?:FFFF)?NRAL\b", "trufflehog newrelic license"),
-    ("T3BlbkFJ", r"(?<![0-9A-Za-z])[\w-]{20,160}T3BlbkFJ[\w-]{20,}", "gitleaks openai-api-key"),
+    ("T3BlbkFJ", r"(?<![0-9A-Za-z])[\w-]{20,90}T3BlbkFJ[\w-]{20,}", "gitleaks openai-api-key"),
 )
 
 _REST = {prefix: rest for prefixes, rest, _ in _BY_PREFIX for prefix in prefixes.split()}

@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
-from brain_otel.privacy.patterns import SMALLEST_CARD
-from brain_otel.privacy.policy import PERSONAL_HEADERS, Policy
+from brain_otel.privacy.cards import SMALLEST_CARD
+from brain_otel.privacy.names import PERSONAL_HEADERS, is_fact
+from brain_otel.privacy.policy import Policy
 from brain_otel.privacy.settings import FILTERED
 from brain_otel.privacy.sql import sql_without_literals
 from brain_otel.privacy.statements import redis_without_values
@@ -101,7 +102,7 @@ def _masks_of(policy: Policy) -> tuple[Callable[[str], Mask | None], Callable[[s
 
 def _mask_value(policy: Policy, key: str, value: Any, _attributes: Mapping[str, Any]) -> Any:
     if type(value) is str and "://" not in value:
-        return policy.text(value, key)
+        return policy.string(value, key)
     return policy.value(value) if policy.mask is None else policy.value(value, key)
 
 
@@ -109,8 +110,8 @@ def _filter(_policy: Policy, _key: str, _value: Any, _attributes: Mapping[str, A
     return FILTERED
 
 
-def _filter_unless_boolean(_policy: Policy, _key: str, value: Any, _attributes: Mapping[str, Any]) -> Any:
-    return value if value is None or isinstance(value, bool) else FILTERED
+def _filter_unless_boolean(_policy: Policy, key: str, value: Any, _attributes: Mapping[str, Any]) -> Any:
+    return value if value is None or isinstance(value, bool) or is_fact(key, value) else FILTERED
 
 
 def _drop(_policy: Policy, _key: str, _value: Any, _attributes: Mapping[str, Any]) -> None:

@@ -11,27 +11,37 @@ from brain_otel.runtime.lazy_regex import expression
 from brain_otel.runtime.safe_repr import safe_repr
 
 _SENSITIVE = r"""
-    authorization | auth | password | passwd | pwd | passphrase | passcode | secret | token | jwt
-    | (?: api | access | private | encryption | signing | master | account | ssh | license | subscription
-        | service[-_.]?account ) [-_.]? key
-    | credentials? | dsn | connection[-_.]?string
+    authorization | auth | pwd | pw | passcode | jwt | credentials? | dsn | connection[-_.]?string
+    | [a-z]* (?: password | passwd | passphrase | secret | token )          # authtoken, PGPASSWORD
+    | [a-z]* (?: passwords | secrets | tokens | cookies ) $
+    | (?: api | access | private | secret | encryption | signing | master | account | ssh | license | subscription
+        | hmac | service[-_.]?account ) [-_.]? key
+    | (?: api | access | private | secret | ssh ) [-_.]? keys $
     | cookie | csrf(?:[-_]?token)? | xsrf
-    | (?: passwords | secrets | cookies | api[-_.]?keys | access[-_.]?keys | (?:access|refresh)[-_.]?tokens ) $
     | session(?:[-_]?id)? | sid | (?:php|j)?sess(?:ion)?[-_]?id | signature | sig | otp | totp | pin | ssn
-    | social[-_.]?security(?:[-_.]?number)?
-    | card[-_.]?number | cvv | cvc | security[-_.]?code | mnemonic | seed[-_.]?phrase
+    | social[-_.]?security(?:[-_.]?number)? | security[-_.]?(?:code|answer) | captcha[-_.]?response
+    | (?: re | h ) captcha[-_.]?response
+    | card[-_.]?number | cvv | cvc2? | cvv2 | mnemonic | seed[-_.]?phrase
     | (?: recovery | backup | verification | mfa ) [-_.]? codes?
-    | (?: ^ | (?: user | db | database | smtp | mail | ftp | redis | mysql | proxy | admin | root ) [-_.]? ) pass $
+    | (?: ^ | (?: user | db | database | smtp | mail | ftp | redis | mysql | pg | ssh | ldap | proxy | admin | root
+        | key | store | trust | login | default ) [-_.]? ) pass $
+    | (?: bind | root | user | admin | db | login ) pw
+    | passwort | kennwort | contrase[ñn]a | senha | wachtwoord | mot[-_ ]de[-_ ]passe       # in other languages
 """
 
 _ABOUT_A_SECRET = expression(
     r"""
-    ^ (?: has | is | needs | num | max | min | total | n | count ) _
+    ^ (?: has | is | needs | num | max | min | total | n | count | use ) _
+    | (?: ^ | _ ) (?: stop | eos | bos | pad | unk | sep | cls | mask | start | end | special | prompt | completion
+        | input | output | cached | reasoning ) _tokens? $                                    # of language models
     | _ (?: counts? | total | length | len | size | limit | usage | used | budget | type | kind | method | mode
-        | scheme | status | state | age | ttl | expir(?:y|es|ed)
+        | scheme | status | state | age | ttl | expir(?:y|es|ed) | expire(?:_\w+)?
         | (?: expires | issued | changed | created | updated ) _ (?: at | in )
         | duration | timeout | changed | algorithm | alg | enabled | disabled | required | strength | version
-        | provider | name | url | uri | endpoint | consent | policy | format | index ) $
+        | provider | name | url | uri | endpoint | consent | policy | format | index | domain | path | secure
+        | samesite | httponly | level | time | backend | hasher | manager | result | replay | loaded | minutes | hours
+        | days | seconds ) $
+    | ^ (?: tokens | cookies | secrets | passwords | sessions ) _ (?: used | left | accepted )
     """,
     re.VERBOSE,
 )
@@ -39,6 +49,17 @@ _ABOUT_A_SECRET = expression(
 
 _CAMEL = expression(r"(?<=[a-z0-9])(?=[A-Z])")
 _GAPS = expression(r"[-. ]++")
+_COUNTABLE = expression(r"(?:[^s]s|(?:^|_)pass)$")
+_MAX_COUNT, _MAX_PASSED = 7, 3
+"""Digits of a number that counts: of tokens, and of tests that pass."""
+
+_NOTHING = ("None", "True", "False")
+_DIRECTORY = expression(r"(?:/[\w.@+-]*+)++$|[A-Za-z]:\\")
+
+PERSONAL_HEADERS = frozenset(
+    {"cookie", "set-cookie", "forwarded", "x-forwarded-for", "x-real-ip", "remote-addr", "true-client-ip"}
+    | {"x-client-ip", "x-cluster-client-ip", "cf-connecting-ip", "fastly-client-ip", "proxy-authorization"}
+)
 
 _MAX_NAME = 256
 """Characters of a name that are checked; a longer one is checked at both ends."""
@@ -81,6 +102,29 @@ def _spaced(name: str) -> str:
 def _normalised(name: str) -> str:
     """``User-Password`` and ``user.password`` as ``user_password``."""
     return _GAPS.sub("_", _spaced(name)).lower()
+
+
+def is_fact(name: str, value: Any) -> bool:
+    """Whether ``value``, under a sensitive name, is no secret: a number of ``cookies``, the directory in ``PWD``.
+
+    Texts may be quoted, as local variables are.
+    """
+    kind = type(value)
+    if kind in (list, tuple):
+        return len(value) > 0 and all(is_fact(name, each) for each in value)
+    if kind in (int, float):
+        return _COUNTABLE.search(_normalised(name)) is not None
+    if kind is not str:
+        return False
+    bare = unquoted(value)
+    if bare.isdigit() and _COUNTABLE.search(normal := _normalised(name)):
+        return len(bare) <= (_MAX_PASSED if normal.endswith("pass") else _MAX_COUNT)
+    return bare in _NOTHING or (name.lower() in ("pwd", "oldpwd") and _DIRECTORY.match(bare) is not None)
+
+
+def unquoted(text: str) -> str:
+    """``text`` without the quotes of its ``repr``."""
+    return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"" else text
 
 
 is_sensitive = create_name_check()

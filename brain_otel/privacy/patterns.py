@@ -11,43 +11,29 @@ import binascii
 import re
 from collections.abc import Callable
 
+from brain_otel.privacy.addresses import mask_address_credentials
 from brain_otel.privacy.api_keys import mask_api_keys
+from brain_otel.privacy.cards import mask_cards
 from brain_otel.privacy.settings import FILTERED, Rules
 from brain_otel.runtime.lazy_regex import expression
 
-_BEARER = expression(r"\b(bearer[ \t]{1,8}+)(?=[^\s\"',;]*[0-9._~+/=-])([\w.~+/=-]{6,}+)", re.IGNORECASE)
+_BEARER = expression(
+    r"\b(bearer(?:[ \t]{1,8}+|\.(?=[\w-]{16})))(?!\w{1,32}=[\"'])"
+    r"(?:(?=[^\s\"',;]*[0-9._~+/=-])[\w.~+/=-]{6,}+|[A-Za-z]{20,}+)",
+    re.IGNORECASE,
+)
 _BASIC = expression(r"\b(basic[ \t]{1,8}+)([A-Za-z0-9+/_-]{4,}+={0,2}+)", re.IGNORECASE)
-_JWT = expression(r"\beyJ[\w-]{8,}+(?:\.[\w-]*+){0,4}+")
+_SMTP = expression(r"\b(AUTH (?:PLAIN|LOGIN|XOAUTH2|OAUTHBEARER|CRAM-MD5) )[A-Za-z0-9+/=]{8,}+")
+_COOKIE = expression(r"(<Cookie [^=\s]{1,128}+=)[^\s]++(?= for )")
+_JWT = expression(
+    r"\b(?:eyJ[\w-]{8,}+(?:(?:\.|%2E)[\w-]*+|=?(?:\r?\n|\\r\\n|\\n)[ \t]{0,64}+(?=[\w-]{16})[\w-]++){0,8}+"
+    r"|ZXlK[\w+/-]{40,}+={0,2})"
+)
+"""Three parts, which may be broken over lines, and a token that is encoded once more."""
+
 _PRIVATE_KEY = expression(r"-----BEGIN (?:[A-Z0-9]{1,16}+ ){0,3}PRIVATE KEY(?: BLOCK)?-----")
+_PUTTY = expression(r"(Private-Lines: \d{1,4}+\s{1,4}+).*?(?=Private-MAC|\Z)", re.DOTALL)
 _PRIVATE_KEY_END = expression(r"-----END (?:[A-Z0-9]{1,16}+ ){0,3}PRIVATE KEY(?: BLOCK)?-----")
-_URL_CREDENTIALS = expression(
-    r"(?<=://)(?:[^\s/?#@\"'<>]{0,1024}+@|[^\s/?#@:\"'<>]{0,256}+:(?!\d{1,5}(?:[/?#\s\"']|$))[^\s?#@\"'<>]{0,1024}+@)+"
-)
-_CARD = expression(r"(?<![\w.+-])(?:[2-6]\d{3}(?:([ -]?)\d{4}\1\d{4}\1\d{1,7}|([ -]?)\d{6}\2\d{4,5}))(?![\w-]|\.\d)")
-_BRANDS = (
-    ("4", (13, 16, 19)),
-    ("34", (15,)),
-    ("37", (15,)),
-    ("36", (14,)),
-    ("38", (14,)),
-    ("30", (14,)),
-    ("35", (16,)),
-    ("5018", (16,)),
-    ("5020", (16,)),
-    ("6304", (16,)),
-    ("6759", (16,)),
-    ("6011", (16,)),
-    ("62", (16, 19)),
-    ("64", (16,)),
-    ("65", (16,)),
-    *((str(number), (16,)) for number in range(51, 56)),
-    *((str(number), (16,)) for number in range(222, 273)),
-)
-"""The first digits of the large brands' numbers, and how many digits such a number has."""
-
-SMALLEST_CARD = 10**12
-"""The smallest number with the digits of a card's."""
-
 MIN_LENGTH = 6
 """Characters of the shortest text that may look like a secret."""
 
@@ -64,20 +50,14 @@ def create_pattern_mask(rules: Rules) -> Callable[[str], str]:
     return mask_by_look
 
 
-def is_card(digits: str) -> bool:
-    """Whether ``digits`` are the number of a large brand's card and pass Luhn's check (ISO/IEC 7812-1)."""
-    if not any(len(digits) in lengths and digits.startswith(start) for start, lengths in _BRANDS):
-        return False
-    doubled = [int(digit) * (1 + place % 2) for place, digit in enumerate(reversed(digits))]
-    return sum(each - 9 if each > 9 else each for each in doubled) % 10 == 0 and len(set(digits)) > 1
-
-
 def _mask_authorization(text: str) -> str:
-    if " " not in text and "\t" not in text:
-        return text
     lower = text.lower()
     if "bearer" in lower:
         text = _BEARER.sub(rf"\1{FILTERED}", text)
+    if "AUTH " in text:
+        text = _SMTP.sub(rf"\1{FILTERED}", text)
+    if "<Cookie " in text:
+        text = _COOKIE.sub(rf"\1{FILTERED}", text)
     return _BASIC.sub(_mask_basic, text) if "basic" in lower else text
 
 
@@ -92,11 +72,13 @@ def _mask_basic(match: re.Match[str]) -> str:
 
 
 def _mask_jwt(text: str) -> str:
-    return _JWT.sub(FILTERED, text) if "eyJ" in text else text
+    return _JWT.sub(FILTERED, text) if "eyJ" in text or "ZXlK" in text else text
 
 
 def _mask_private_keys(text: str) -> str:
     """Mask private keys, and all the text that belongs to one whose beginning or end was cut off."""
+    if "Private-Lines" in text:
+        text = _PUTTY.sub(rf"\1{FILTERED}\n", text)
     if "PRIVATE KEY" not in text:
         return text
     parts: list[str] = []
@@ -115,23 +97,11 @@ def _mask_private_keys(text: str) -> str:
         position = end.end()
 
 
-def _mask_cards(text: str) -> str:
-    return _CARD.sub(_mask_card, text)
-
-
-def _mask_card(match: re.Match[str]) -> str:
-    return FILTERED if is_card(match[0].replace(" ", "").replace("-", "")) else match[0]
-
-
-def _mask_url_credentials(text: str) -> str:
-    return _URL_CREDENTIALS.sub(f"{FILTERED}@", text) if "://" in text and "@" in text else text
-
-
 _MASKS: dict[str, Callable[[str], str]] = {
     "private_keys": _mask_private_keys,
-    "url_credentials": _mask_url_credentials,
+    "url_credentials": mask_address_credentials,
     "authorization": _mask_authorization,
     "jwt": _mask_jwt,
     "api_keys": mask_api_keys,
-    "cards": _mask_cards,
+    "cards": mask_cards,
 }

@@ -15,31 +15,24 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote_plus
 
-from brain_otel.privacy.assignments import create_assignment_mask
+from brain_otel.privacy.addresses import is_one_time, mask_address_credentials
+from brain_otel.privacy.assignments import create_assignment_mask, mask_source
+from brain_otel.privacy.cards import mask_card_of
+from brain_otel.privacy.commands import mask_commands
+from brain_otel.privacy.documents import create_document_mask
 from brain_otel.privacy.errors import database_error_without_values, validation_error_without_input
-from brain_otel.privacy.names import are_pairs, create_name_check, plain_name
-from brain_otel.privacy.patterns import MIN_LENGTH, SMALLEST_CARD, create_pattern_mask, is_card
+from brain_otel.privacy.names import PERSONAL_HEADERS, create_name_check, is_fact
+from brain_otel.privacy.patterns import MIN_LENGTH, create_pattern_mask
 from brain_otel.privacy.queries import mask_query
 from brain_otel.privacy.settings import FILTERED, PrivacySettings
+from brain_otel.privacy.values import Walk
 from brain_otel.runtime.lazy_regex import expression
 from brain_otel.runtime.limited_log import CountLog
 from brain_otel.runtime.quiet import budget
-from brain_otel.runtime.safe_repr import Shown
 from brain_otel.runtime.text import MAX_TEXT, beginning, shortened
 
 logger = logging.getLogger(__name__)
 _mask_log = CountLog(logger, "The application's mask failed; values are masked: %s", with_traceback=True)
-
-MAX_DEPTH = 8
-"""Levels of nested mappings and lists; a deeper one is masked as a whole."""
-
-MAX_ITEMS = 5_000
-"""Values within one value; the rest is masked as a whole."""
-
-PERSONAL_HEADERS = frozenset(
-    {"cookie", "set-cookie", "forwarded", "x-forwarded-for", "x-real-ip", "remote-addr", "true-client-ip"}
-    | {"x-client-ip", "x-cluster-client-ip", "cf-connecting-ip", "fastly-client-ip", "proxy-authorization"}
-)
 
 _MAX_CACHED = 256
 """Characters of the longest text whose masked form is cached."""
@@ -86,8 +79,11 @@ class Policy:
         """Whether the value of a name is a secret."""
         rules = self.settings.rules
         self.mask_by_look = create_pattern_mask(rules)
-        """Masks what looks like a secret, whatever its name; for source code, which assigns to all kinds of names."""
-        self._mask_assignments = create_assignment_mask(self.is_sensitive) if rules.assignments else None
+        """Masks what looks like a secret, whatever its name."""
+        self._mask_assignments = self._mask_documents = None
+        if rules.assignments:
+            self._mask_assignments = create_assignment_mask(self.is_sensitive, rejects_input=not send_default_pii)
+            self._mask_documents = create_document_mask(self.is_sensitive)
         self._mask_text_cached = lru_cache(maxsize=4_096)(self._mask_text)
 
     def text(self, text: str, name: str = "") -> str:
@@ -99,7 +95,7 @@ class Policy:
             masked = self._mask_text_cached(text)
         else:
             masked = self._mask_long(text)
-        return masked if self.mask is None else str(self._apply_own_mask(name, masked))
+        return masked if self.mask is None else str(self.apply_own_mask(name, masked))
 
     def value(self, value: Any, name: str = "") -> Any:
         """Mask a value of any type, nested ones included, by the names in it and by the look of its values.
@@ -107,13 +103,13 @@ class Policy:
         Under a sensitive ``name`` the whole value is masked, unless it is None or a boolean.
         """
         try:
-            return self._mask_value(value, name, 0, [MAX_ITEMS])
+            return Walk(self).value(value, name)
         except Exception:  # the application's own mapping may raise anything
             logger.debug("A value of type %s could not be read and is masked", type(value).__name__, exc_info=True)
             return FILTERED
 
     def stacktrace(self, text: str) -> str:
-        """Mask a traceback as Python writes it; lines of source code by :attr:`mask_by_look`."""
+        """Mask a traceback as Python writes it; lines of source code by :meth:`source`."""
         parts: list[str] = []
         message: list[str] = []
         is_source = False
@@ -125,31 +121,42 @@ class Policy:
                 parts.append(self.text("\n".join(message)))
                 message = []
             is_source = not is_source  # the source follows the line that names the frame
-            parts.append(self.mask_by_look(beginning(line, _MAX_LINE)))
+            parts.append(self.source(line))
         if message:
             parts.append(self.text("\n".join(message)))
         return "\n".join(parts)
+
+    def source(self, line: str) -> str:
+        """Mask a line of source code: what looks like a secret, and a text that it gives to a sensitive name."""
+        masked = self.mask_by_look(beginning(line, _MAX_LINE))
+        return mask_source(masked, self.is_sensitive) if self.settings.rules.assignments else masked
 
     def headers(self, headers: Mapping[str, str]) -> dict[str, str]:
         """Mask the headers of a request or response, among them personal ones and cookies if those may not leave."""
         return {
             name: FILTERED
             if self.is_sensitive(name) or (not self.send_default_pii and name.lower() in PERSONAL_HEADERS)
-            else self._mask_string(value, name)
+            else self.string(value, name)
             for name, value in headers.items()
         }
 
+    def string(self, value: str, name: str) -> str:
+        """Mask a text that stands under ``name``, as an address if it is one."""
+        if "://" in value and "?" in value and not any(map(str.isspace, value)):
+            return self.url(value)
+        masked = self.text(value, name)
+        return mask_card_of(name, masked) if self.settings.rules.cards and masked[-2:-1].isdigit() else masked
+
     def query(self, query: str) -> str:
         """Mask the values of secret parameters in a query string, which is cut before if it is long."""
-        return mask_query(query, self.text, self.is_sensitive)
+        return mask_query(query, self.text, self._is_secret_parameter)
 
     def url(self, url: str) -> str:
         """Mask the credentials before the host of a URL, and the secrets in its path, query and fragment."""
-        address, question_mark, query = beginning(url, MAX_TEXT).partition("?")
-        scheme, separator, rest = address.partition("://")
-        host, slash, path = rest.partition("/")
-        if separator and "@" in host and self.settings.rules.url_credentials:
-            address = f"{scheme}://{FILTERED}@{host.rpartition('@')[2]}{slash}{path}"
+        url = beginning(url, MAX_TEXT)
+        if self.settings.rules.url_credentials:
+            url = mask_address_credentials(url)
+        address, question_mark, query = url.partition("?")
         query, hash_mark, fragment = query.partition("#")
         tail = f"?{self.query(query)}{hash_mark}{self.query(fragment)}" if question_mark else ""
         return f"{self.text(address)}{tail}"
@@ -166,7 +173,9 @@ class Policy:
 
     def _mask_plain(self, text: str) -> str:
         text = self.mask_by_look(text)
-        return self._mask_assignments(text) if self._mask_assignments is not None else text
+        if self._mask_assignments is None or self._mask_documents is None:
+            return text
+        return self._mask_assignments(self._mask_documents(mask_commands(text)))
 
     def _mask_encoded(self, text: str, separators: re.Pattern[str]) -> str:
         """Mask each part of ``text`` that is a secret once it is percent-decoded, as in a header or a path."""
@@ -195,86 +204,22 @@ class Policy:
             left.masked[self, masked] = masked  # it is masked again where it leaves
         return masked
 
-    def _apply_own_mask(self, name: str, value: Any) -> Any:
+    def _is_secret_parameter(self, name: str, value: str) -> bool:
+        """Whether a parameter of a query is a secret by its name, or as a random code or a card beside its name."""
+        if self.is_sensitive(name):
+            return not is_fact(name, value)
+        rules = self.settings.rules
+        return (rules.url_credentials and is_one_time(name, value)) or (
+            rules.cards and mask_card_of(name, value) != value
+        )
+
+    def apply_own_mask(self, name: str, value: Any) -> Any:
+        """What the application's own rule makes of a value that the built-in rules have masked."""
         try:
             return self.mask(name, value) if self.mask is not None else value
         except Exception:
             _mask_log.add(repr(name[:80]))
             return FILTERED
-
-    def _mask_value(self, value: Any, name: str, depth: int, left: list[int]) -> Any:
-        """Mask ``value``, which is ``depth`` levels deep; ``left[0]`` is how many more values may be looked at."""
-        if value is None or value is True or value is False:
-            return value
-        if name and self.is_sensitive(name):
-            return FILTERED
-        left[0] -= 1
-        if left[0] < 0:
-            return FILTERED
-        kind = type(value)  # `isinstance()` would ask an object for its `__class__`, which may load something
-        if issubclass(kind, str):
-            masked = self._mask_string(value, name)
-            return Shown(masked) if kind is Shown else masked
-        if issubclass(kind, dict):
-            return self._mask_mapping(value, depth, left) if depth < MAX_DEPTH else FILTERED
-        if issubclass(kind, (list, tuple, set, frozenset)):
-            return self._mask_items(value, name, depth, left) if depth < MAX_DEPTH else FILTERED
-        return self._mask_scalar(value, name)
-
-    def _mask_string(self, value: str, name: str) -> str:
-        if "://" in value and "?" in value and not any(map(str.isspace, value)):
-            return self.url(value)
-        return self.text(value, name)
-
-    def _mask_scalar(self, value: Any, name: str) -> Any:
-        kind = type(value)
-        if issubclass(kind, int):
-            if self.settings.rules.cards and value >= SMALLEST_CARD and is_card(str(value)):
-                return FILTERED
-        elif issubclass(kind, (bytes, bytearray)):
-            text = bytes(value).decode("utf-8", "surrogateescape")
-            masked = self.text(text, name)
-            return value if masked == text else masked.encode("utf-8", "surrogateescape")
-        return value if self.mask is None else self._apply_own_mask(name, value)
-
-    def _mask_mapping(self, value: dict[Any, Any], depth: int, left: list[int]) -> dict[Any, Any]:
-        label = value.get("name", value.get("key")) if "value" in value else None  # {"name": "token", "value": ...}
-        hides_client = not self.send_default_pii and "asgi" in value  # an ASGI scope has the client's address
-        masked: dict[Any, Any] = {}
-        for key, item in value.items():
-            name = key if isinstance(key, str) else plain_name(key)
-            if left[0] <= 0:
-                masked["..."] = FILTERED
-                break
-            if key == "value" and isinstance(label, str):
-                name = label
-            elif hides_client and name.strip("'") == "client":
-                masked[key] = FILTERED
-                continue
-            masked_key = self.text(key) if isinstance(key, str) else key
-            masked[masked_key] = self._mask_value(item, name, depth + 1, left)
-        return masked
-
-    def _mask_items(self, value: Any, name: str, depth: int, left: list[int]) -> Any:
-        items = []
-        flag = ""  # of a command line: --token VALUE
-        has_pairs = are_pairs(value)
-        for item in value:
-            if left[0] <= 0:
-                items.append(FILTERED)
-                break
-            if has_pairs:
-                items.append(type(item)((item[0], self._mask_header(plain_name(item[0]), item[1], depth, left))))
-            else:
-                items.append(self._mask_value(item, flag or name, depth + 1, left))
-            is_flag = type(item) is str and item.startswith("--") and "=" not in item
-            flag = item if is_flag and self.is_sensitive(item) else ""
-        return tuple(items) if type(value) is tuple else items
-
-    def _mask_header(self, name: str, value: Any, depth: int, left: list[int]) -> Any:
-        if not self.send_default_pii and name.lower() in PERSONAL_HEADERS:
-            return FILTERED
-        return self._mask_value(value, name, depth + 2, left)
 
 
 class _Current:

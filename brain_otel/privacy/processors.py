@@ -6,16 +6,17 @@ Other destinations go on to see what the application wrote.
 from __future__ import annotations
 
 import copy
+import operator
 from dataclasses import replace
 from typing import Any
 
 from opentelemetry.context import Context
 from opentelemetry.sdk._logs import LogRecordProcessor, ReadWriteLogRecord
-from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult, MetricsData
+from opentelemetry.sdk.metrics.export import Metric, MetricExporter, MetricExportResult, MetricsData
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
 from brain_otel.privacy.attributes import masked_attributes
-from brain_otel.privacy.policy import policy
+from brain_otel.privacy.policy import Policy, policy
 from brain_otel.privacy.resource import masked_resource
 from brain_otel.privacy.spans import MaskedSpan
 from brain_otel.runtime.guard import caught
@@ -101,7 +102,7 @@ def _masked_log_record(log_record: ReadWriteLogRecord) -> ReadWriteLogRecord:
 def mask_metrics_of(exporter: MetricExporter) -> None:
     """Make ``exporter`` export metrics with masked resources, by replacing its ``export`` on the object.
 
-    Metric readers read other attributes of the exporter, so it is not wrapped. Attributes of data points stay.
+    Metric readers read other attributes of the exporter, so it is not wrapped.
     """
     export = exporter.export
 
@@ -113,5 +114,31 @@ def mask_metrics_of(exporter: MetricExporter) -> None:
 
 def _masked_metrics(metrics: MetricsData) -> MetricsData:
     by = policy()
-    masked = [replace(each, resource=masked_resource(by, each.resource)) for each in metrics.resource_metrics]
+    masked = []
+    for each in metrics.resource_metrics:
+        scopes = [
+            replace(scope, metrics=[_masked_metric(by, metric) for metric in scope.metrics])
+            for scope in each.scope_metrics
+        ]
+        masked.append(replace(each, resource=masked_resource(by, each.resource), scope_metrics=scopes))
     return replace(metrics, resource_metrics=masked)
+
+
+def _masked_metric(by: Policy, metric: Metric) -> Metric:
+    """``metric`` with the attributes of its data points masked; the same object if nothing in it is private."""
+    points = [_masked_point(by, point) for point in metric.data.data_points]
+    if all(map(operator.is_, points, metric.data.data_points)):
+        return metric
+    data: Any = metric.data
+    return replace(metric, data=replace(data, data_points=points))
+
+
+def _masked_point(by: Policy, point: Any) -> Any:
+    changed: dict[str, Any] = {}
+    attributes = masked_attributes(by, point.attributes or {})
+    if attributes != dict(point.attributes or {}):
+        changed["attributes"] = attributes
+    examples = [(each, masked_attributes(by, each.filtered_attributes or {})) for each in point.exemplars or ()]
+    if any(masked != dict(each.filtered_attributes or {}) for each, masked in examples):
+        changed["exemplars"] = [replace(each, filtered_attributes=masked) for each, masked in examples]
+    return replace(point, **changed) if changed else point

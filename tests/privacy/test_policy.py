@@ -124,8 +124,6 @@ LOOK_ALIKES = [
     "apikeys_count",
     "passwords_changed",
     "access_tokens_used",
-    "tokens",
-    "usage.tokens",
     "connection",
     "connection_strings_read",
     "cardigan",

@@ -88,21 +88,24 @@ def test_a_log_record_that_cannot_be_masked_is_dropped_and_counted(caplog: pytes
     assert "masking a log record, which is dropped" in line
 
 
-def test_metrics_are_exported_with_a_masked_resource() -> None:
+def test_metrics_are_exported_with_masked_resources_and_attributes() -> None:
     """Their values and the exporter's preferences stay."""
     memory = Memory()
     exporter: MetricExporter = MemoryMetricExporter(memory)
     mask_metrics_of(exporter)
     reader = PeriodicExportingMetricReader(exporter, export_interval_millis=3_600_000)
     provider = MeterProvider([reader], resource=RESOURCE, shutdown_on_exit=False)
-    provider.get_meter("test").create_counter("orders").add(3)
+    meter = provider.get_meter("test")
+    meter.create_counter("orders").add(3, {"api_key": SECRET, "region": "eu"})
+    meter.create_histogram("sizes").record(3, {"region": "eu"})
     provider.force_flush()
     provider.shutdown()
     found: MetricsData = memory.metrics[0]
     (of_resource,) = found.resource_metrics
     assert of_resource.resource.attributes == {"tenant.api_key": FILTERED, "service.name": "shop"}
     assert SECRET not in found.to_json()
-    assert '"orders"' in found.to_json()
+    points = {each.name: each.data.data_points[0].attributes for each in of_resource.scope_metrics[0].metrics}
+    assert points == {"orders": {"api_key": FILTERED, "region": "eu"}, "sizes": {"region": "eu"}}
 
 
 def test_a_resource_without_secrets_is_the_same_object() -> None:

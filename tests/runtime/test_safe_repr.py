@@ -233,7 +233,7 @@ def test_text_of_the_usual_objects_is_unchanged() -> None:
         assert safe_repr(value, str) == str(value)
     assert safe_repr(Model(body=b"x")) == "Model(body=b'x')"
     assert safe_repr(KeyError("x"), str) == "'x'"
-    assert variables({"a": Pair(1, 2), "b": "x", "c": {1: None}}) == {"a": ["1", "2"], "b": "'x'", "c": {"1": "None"}}
+    assert variables({"a": (1, 2), "b": "x", "c": {1: None}}) == {"a": ["1", "2"], "b": "'x'", "c": {"1": "None"}}
 
 
 def test_overridden_methods_of_containers_are_not_called() -> None:

@@ -1,0 +1,156 @@
+"""Masks the values that documents give to sensitive names: YAML, XML, HTML, forms, ``.netrc``, tables.
+
+The names are those of the policy. What stands on one line with its name, as in JSON and ``key=value``, is the work of
+:mod:`~brain_otel.privacy.assignments`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from brain_otel.privacy.names import is_fact
+from brain_otel.privacy.settings import FILTERED
+from brain_otel.runtime.lazy_regex import expression
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    _IsSensitive = Callable[[str], bool]
+
+_BLOCK = expression(r"(?m)^([ \t-]*+)['\"]?([\w.-]{2,128}+)['\"]?:[ \t]*+[|>][+-]?\d?[ \t]*+$")
+_YAML_NAME = expression(r"(?m)^[ \t]*+- (?:name|key): ['\"]?([\w.-]{2,128}+)['\"]?[ \t]*+\n[ \t]++value: (\S[^\n]*+)")
+_KUBERNETES = expression(r"(?m)^kind:[ \t]*+['\"]?Secret\b")
+_DATA = expression(r"(?m)^(data|stringData):[ \t]*+\n((?:[ \t]++[^\n]*+(?:\n|\Z))++)")
+_LINE_VALUE = expression(r"(?m)^([ \t]++[^:\n]{1,253}:[ \t]*+)\S[^\n]*+$")
+_ELEMENT = expression(r"<(?:[\w.-]{1,64}+:)?([\w.-]{2,128}+)((?: [^<>]{0,512})?)>([^<>]*+)(?=</)")
+_CDATA = expression(r"<(?:[\w.-]{1,64}+:)?([\w.-]{2,128}+)(?: [^<>]{0,512})?><!\[CDATA\[")
+_TAG = expression(r"<[A-Za-z][\w:.-]{0,64}+ [^<>]{1,2048}+>")
+_NAMED = expression(r"(?i)\b(?:name|key|id|type)=([\"'])([^\"'<>]{1,128})\1")
+_VALUE = expression(r"(?i)(\bvalue=)([\"'])([^\"'<>]*+)\2")
+_FORM = expression(r"form-data; name=\"([^\"\r\n]{1,128}+)\"((?:\r?\n[^\r\n]{1,512}+){0,8}(?:\r?\n){2})")
+_FORM_END = expression(r"\r?\n--")
+_NETRC = expression(r"(\bmachine [ \t]*+\S{1,255}+\s+login \S{1,255}+\s+password )(\S+)")
+_HASH = expression(r"\$(?:1|2[abxy]?|5|6|7|y|gy|apr1|argon2\w{1,2}|scrypt|pbkdf2[\w-]{0,16})\$[\w./+=,$-]{12,}+")
+_DJANGO_HASH = expression(r"\b(?:pbkdf2_sha\d{1,3}|bcrypt_sha256|argon2|scrypt)\$[\w./+=,$-]{16,}+")
+_JSON_WEB_KEY = expression(r"([\"'](?:d|p|q|dp|dq|qi|k)[\"']\s{0,4}:\s{0,4}[\"'])[\w+/=-]++")
+_HEADER_ROW = expression(r"([\w \"'.-]{1,64}(?:([,;\t])[\w \"'.-]{1,64}+){1,63})\r?\n(?=[^\n,;\t]{0,512}+\2)")
+
+
+def create_document_mask(is_sensitive: _IsSensitive) -> Callable[[str], str]:
+    """Create the function that masks the values of sensitive names in a text that is, or holds, a document."""
+
+    def mask_documents(text: str) -> str:
+        if "\n" in text:
+            text = _mask_lines(text, is_sensitive)
+        if "<" in text and ">" in text:
+            text = _mask_elements(text, is_sensitive)
+        if "$" in text:
+            text = _DJANGO_HASH.sub(FILTERED, _HASH.sub(FILTERED, text))
+        if "kty" in text:
+            text = _JSON_WEB_KEY.sub(rf"\1{FILTERED}", text)
+        if "machine" in text:
+            text = _NETRC.sub(rf"\1{FILTERED}", text)
+        return text
+
+    return mask_documents
+
+
+def _mask_lines(text: str, is_sensitive: _IsSensitive) -> str:
+    if ":" in text:
+        text = _YAML_NAME.sub(lambda found: _without(found, 2, found[1], is_sensitive), text)
+        if "|" in text or ">" in text:
+            text = _mask_blocks(text, is_sensitive)
+        if "Secret" in text and _KUBERNETES.search(text):
+            text = _DATA.sub(lambda found: f"{found[1]}:\n" + _LINE_VALUE.sub(rf"\1{FILTERED}", found[2]), text)
+    if "form-data" in text:
+        text = _mask_forms(text, is_sensitive)
+    row = _HEADER_ROW.match(text)
+    return _mask_columns(text, row, is_sensitive) if row is not None else text
+
+
+def _mask_blocks(text: str, is_sensitive: _IsSensitive) -> str:
+    """Mask block scalars of YAML: the lines that are indented more than their name."""
+    parts: list[str] = []
+    done = 0
+    for block in _BLOCK.finditer(text):
+        if block.start() < done or not is_sensitive(block[2]):
+            continue
+        indent = len(block[1])
+        end = block.end()
+        while end < len(text):
+            line_end = text.find("\n", end + 1)
+            line = text[end + 1 : line_end if line_end >= 0 else len(text)]
+            if line.strip() and len(line) - len(line.lstrip()) <= indent:
+                break
+            end = line_end if line_end >= 0 else len(text)
+        parts += [text[done : block.end()], f"\n{' ' * (indent + 2)}{FILTERED}"]
+        done = end
+    return "".join([*parts, text[done:]])
+
+
+def _mask_elements(text: str, is_sensitive: _IsSensitive) -> str:
+    """Mask the text of XML elements, and ``value`` beside a ``name``, ``key``, ``id`` or ``type``."""
+    if "</" in text:
+        text = _ELEMENT.sub(lambda found: _without(found, 3, found[1], is_sensitive), text)
+        if "<![CDATA[" in text:
+            text = _mask_cdata(text, is_sensitive)
+    return _TAG.sub(lambda found: _mask_tag(found[0], is_sensitive), text) if "value=" in text.lower() else text
+
+
+def _mask_cdata(text: str, is_sensitive: _IsSensitive) -> str:
+    parts: list[str] = []
+    done = 0
+    for element in _CDATA.finditer(text):
+        if element.start() < done or not is_sensitive(element[1]):
+            continue
+        end = text.find("]]>", element.end())
+        parts += [text[done : element.end()], FILTERED]
+        done = end if end >= 0 else len(text)
+    return "".join([*parts, text[done:]])
+
+
+def _mask_tag(tag: str, is_sensitive: _IsSensitive) -> str:
+    if not any(is_sensitive(name[2]) for name in _NAMED.finditer(tag)):
+        return tag
+    return _VALUE.sub(lambda value: f"{value[1]}{value[2]}{FILTERED}{value[2]}" if value[3] else value[0], tag)
+
+
+def _mask_forms(text: str, is_sensitive: _IsSensitive) -> str:
+    """Mask the parts of a multipart form."""
+    parts: list[str] = []
+    done = 0
+    for field in _FORM.finditer(text):
+        if field.start() < done or not is_sensitive(field[1]):
+            continue
+        end = _FORM_END.search(text, field.end())
+        parts += [text[done : field.end()], FILTERED]
+        done = end.start() if end is not None else len(text)
+    return "".join([*parts, text[done:]])
+
+
+def _mask_columns(text: str, header: re.Match[str], is_sensitive: _IsSensitive) -> str:
+    """Mask the columns of a table whose first line names a secret."""
+    separator = header[2]
+    names = [name.strip(" \"'") for name in header[1].split(separator)]
+    if not any(map(is_sensitive, names)):
+        return text
+    rows = []
+    for row in text[header.end() :].split("\n"):
+        cells = row.split(separator)
+        if len(cells) == len(names):
+            cells = [
+                FILTERED if cell.strip() and is_sensitive(name) and not is_fact(name, cell.strip()) else cell
+                for name, cell in zip(names, cells, strict=True)
+            ]
+        rows.append(separator.join(cells))
+    return text[: header.end()] + "\n".join(rows)
+
+
+def _without(match: re.Match[str], group: int, name: str, is_sensitive: _IsSensitive) -> str:
+    """The match with its ``group`` masked, if ``name`` is sensitive and the group is no fact and not empty."""
+    value = match[group]
+    if not value.strip() or not is_sensitive(name) or is_fact(name, value.strip()) or value == FILTERED:
+        return match[0]
+    start, end = match.start(group) - match.start(), match.end(group) - match.start()
+    return f"{match[0][:start]}{FILTERED}{match[0][end:]}"

@@ -1,0 +1,85 @@
+"""Tests of the policy with two corpora that its author has not written, each case by the entry of its place.
+
+Through a running application: :mod:`tests.privacy.test_planted_corpora`.
+"""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from brain_otel.privacy import Policy
+from brain_otel.privacy.attributes import masked_attributes
+from brain_otel.privacy.sql import sql_without_literals
+from brain_otel.privacy.statements import redis_without_values
+from brain_otel.runtime.safe_repr import plain, variables
+from brain_otel.sentry.before_send import mask
+from tests.privacy.corpora import NAMED_PLACES, LookAlike, Secret
+from tests.privacy.corpora import look_alikes as harmless
+from tests.privacy.corpora import secrets as planted
+
+POLICY = Policy()
+
+_ATTRIBUTES = {place for place in NAMED_PLACES if place.endswith(" attribute")} | {"process.command_args"}
+_HEADERS = {place for place in NAMED_PLACES if place.endswith(" header")}
+
+ENTRIES: dict[str, Callable[[Any], Any]] = {
+    **dict.fromkeys(_ATTRIBUTES, lambda given: masked_attributes(POLICY, given)),
+    **dict.fromkeys(_HEADERS, POLICY.headers),
+    **dict.fromkeys(("query string", "doubly encoded query string"), POLICY.query),
+    **dict.fromkeys(("url", "fragment", "path segment", "websocket query"), POLICY.url),
+    **dict.fromkeys(("sql statement", "sql comment"), sql_without_literals),
+    "redis command": lambda given: redis_without_values(given.split(), POLICY.text),
+    "traceback text": POLICY.stacktrace,
+    "source line": POLICY.source,
+    "local variable": lambda given: POLICY.value(variables(given)),
+    "user": lambda given: mask({"user": given}, POLICY)["user"],
+}
+"""What masks a case, by its place; others are masked as a text, or as an event's plain data."""
+
+
+def shown(case: Secret | LookAlike) -> Any:
+    """What leaves of a case."""
+    entry = ENTRIES.get(case.where)
+    if entry is not None:
+        return entry(case.text)
+    return POLICY.text(case.text) if isinstance(case.text, str) else POLICY.value(plain(case.text))
+
+
+def as_given(case: LookAlike) -> Any:
+    return variables(case.text) if case.where == "local variable" else plain(case.text)
+
+
+def left_out(cases: Any, removed: tuple[tuple[str, str], ...]) -> list[Any]:
+    texts = {text for text, _ in removed}
+    return [case for case in cases if str(case.text) not in texts]
+
+
+def forms(value: Any) -> str:
+    """A value in the forms in which it may be sent."""
+    return f"{value!s}\n{value!r}\n{json.dumps(value, default=str, ensure_ascii=False)}"
+
+
+@pytest.mark.parametrize(
+    "case", left_out(planted.SECRETS, planted.REMOVED), ids=lambda case: f"{case.kind}-{case.where}"
+)
+def test_no_part_of_a_secret_stays(case: Secret) -> None:
+    sent = forms(shown(case))
+    assert [part for part in case.parts if part in sent] == [], sent
+
+
+@pytest.mark.parametrize(
+    "case", left_out(harmless.LOOK_ALIKES, harmless.REMOVED), ids=lambda case: f"{case.kind}-{case.where}"
+)
+def test_a_look_alike_stays(case: LookAlike) -> None:
+    assert json.dumps(shown(case), default=str) == json.dumps(as_given(case), default=str)
+
+
+def test_the_corpora_are_large_and_few_cases_are_left_out() -> None:
+    """Each case that is left out has a reason, and is in the corpus."""
+    assert len(left_out(planted.SECRETS, planted.REMOVED)) >= 510
+    assert len({case.where for case in planted.SECRETS}) >= 40
+    assert len(left_out(harmless.LOOK_ALIKES, harmless.REMOVED)) >= 320
+    known = {str(case.text) for case in planted.SECRETS} | {str(case.text) for case in harmless.LOOK_ALIKES}
+    assert [text for text, reason in (*planted.REMOVED, *harmless.REMOVED) if text not in known or not reason] == []

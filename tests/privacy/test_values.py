@@ -1,0 +1,81 @@
+"""Tests of nested values whose parts belong together."""
+
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+import pytest
+from sqlalchemy import make_url
+
+from brain_otel.privacy import FILTERED, Policy
+from brain_otel.runtime.safe_repr import plain, safe_repr, variables
+
+POLICY = Policy()
+
+
+class Login(NamedTuple):
+    """A named tuple with a password."""
+
+    user: str
+    password: str
+
+
+OBJECTS = (
+    Login("joe", "zqsecret"),
+    make_url("postgresql://app:zqsecret@db/shop"),
+    urlsplit("https://joe:zqsecret@shop.test/a"),
+    [Login("joe", "zqsecret")],
+)
+
+
+@pytest.mark.parametrize("shape", [plain, variables, lambda value: value, lambda value: {"a": safe_repr(value["a"])}])
+@pytest.mark.parametrize("value", OBJECTS)
+def test_a_named_tuple_is_one_value_with_names(value: object, shape: object) -> None:
+    assert callable(shape)
+    shown = POLICY.value(shape({"a": value}))
+    assert "zqsecret" not in str(shown)
+    assert "joe" in str(shown) or "shop" in str(shown)
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ({"loc": ("body", "age"), "input": "zq"}, {"loc": ("body", "age"), "input": FILTERED}),
+        ({"loc": ("body", "age"), "input": None}, None),
+        ({"loc": ["body", "age"], "input": {}}, None),
+        ({"input": "shoes"}, None),
+        ({"kty": "EC", "x": "a", "d": "zq"}, {"kty": "EC", "x": "a", "d": FILTERED}),
+        ({"d": "zq"}, None),
+        ({"kind": "Secret", "data": {"a": "zq"}}, {"kind": "Secret", "data": FILTERED}),
+        ({"kind": "ConfigMap", "data": {"a": "zq"}}, None),
+        ({"saslStart": 1, "payload": b"zq"}, {"saslStart": 1, "payload": FILTERED}),
+        ({"tokens": 4, "token_ids": [1, 2], "cookies": 2}, None),
+        ({"tokens": ["zq"]}, {"tokens": FILTERED}),
+        ({"pwd": "/srv/app"}, None),
+        ({"pwd": "hunter2"}, {"pwd": FILTERED}),
+        ({"pin": 1234, "otp": 123456}, {"pin": FILTERED, "otp": FILTERED}),
+    ],
+)  # fmt: skip
+def test_a_value_and_its_neighbours(given: dict[str, object], shown: object) -> None:
+    assert POLICY.value(given) == (given if shown is None else shown)
+
+
+def test_with_personal_data_a_rejected_value_is_masked_by_its_place() -> None:
+    policy = Policy(send_default_pii=True)
+    assert policy.value({"loc": ("body", "age"), "input": "x"}) == {"loc": ("body", "age"), "input": "x"}
+    secret = {"loc": ("body", "api_key"), "input": "x"}
+    assert policy.value(secret) == {**secret, "input": FILTERED}
+    assert "zq" not in policy.text(str({"loc": ("body", "api_key"), "input": "zq"}))
+    assert "zq" in policy.text(str({"loc": ("body", "age"), "input": "zq"}))
+
+
+def test_the_lines_of_a_private_key_are_one_secret() -> None:
+    lines = [
+        "-----BEGIN RSA PRIVATE KEY-----",
+        "Proc-Type: 4,ENCRYPTED",
+        "",
+        "A" * 64,
+        "ab==",
+        "-----END RSA PRIVATE KEY-----",
+    ]
+    assert POLICY.value(["read", *lines, "kept"]) == ["read", *[FILTERED] * len(lines), "kept"]
+    assert POLICY.value([*lines[:1], "kept"]) == [FILTERED, "kept"]
