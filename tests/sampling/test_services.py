@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-import pytest
-
 from brain_otel.sampling.decision import KEPT_BY, sample_rand
 from tests.sampling.wired import write_file
 from tests.support.ingest import SentryIngest
@@ -75,7 +73,6 @@ def callers(kind: str) -> Iterator[tuple[str, float, dict[str, str], bool | None
 KINDS = ("w3c", "sentry", "sentry, deferred", "both")
 
 
-@pytest.mark.timeout(120)
 def test_across_three_services_each_trace_is_whole_or_absent(ingest: SentryIngest, tmp_path: Path) -> None:
     """In Sentry and in the files, each by its own decision, whoever calls."""
     ports = [free_port() for _ in range(SERVICES)]

@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 
-PATIENCE = 60.0
+PATIENCE = 120.0
 """Seconds until a wait fails; no test measures time by it. A busy machine may be ten times as slow as an idle one."""
 
 
