@@ -21,6 +21,9 @@ from brain_otel.sentry.dsn import envelope_address, probe_event
 from brain_otel.sentry.events import SentryListener
 from brain_otel.sentry.span_processor import SentrySpanProcessor
 
+BUILD_TIMEOUT = 0.04
+"""Seconds at the end of the process to build transactions, so that they are written to disk or counted."""
+
 
 def create_destination(options: Options, settings: Settings) -> Destination | None:
     """Start the bridge to Sentry; None without a DSN. ``options`` are sentry-sdk's and override ours."""
@@ -46,13 +49,17 @@ def create_destination(options: Options, settings: Settings) -> Destination | No
         processor.shutdown()
         close_sentry(max(0.0, deadline - time.monotonic()))
 
+    def end() -> None:
+        processor.end(BUILD_TIMEOUT)
+        end_sentry(client)
+
     return Destination(
         name="sentry",
         span_processor=processor,
         listener=SentryListener(processor),
         flush=flush,
         shutdown=shutdown,
-        end=partial(end_sentry, client),
+        end=end,
         pressure=partial(pressure_on, client),
         may_block=False,
         ready=ready_line(settings),

@@ -13,6 +13,7 @@ A process ends in one of four ways, and each is handled:
 import atexit
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from types import FrameType
@@ -25,6 +26,7 @@ from brain_otel.runtime.limited_log import log_counts
 from brain_otel.runtime.threads import start_daemon
 
 _MULTIPROCESSING = "multiprocessing.util"
+_PROCESSES = "multiprocessing.process"
 
 
 class _Exit:
@@ -50,9 +52,15 @@ class _Exit:
         self.is_leaving, self.has_left = False, True
 
     def leave_in_worker(self, util: Any) -> None:
-        """Leave at the end of multiprocessing's forked workers, which call ``os._exit()`` and skip ``atexit``."""
+        """Leave at the end of multiprocessing's workers, which call ``os._exit()`` and skip ``atexit``.
+
+        A worker begins by forgetting what to call at its end, and then calls what was registered before: in the
+        process that forked it, or while it imported the main module. A worker that is running registers itself.
+        """
         # multiprocessing keeps only a weak reference to its first argument, which must live as long as the process.
         util.register_after_fork(self, lambda exit_: util.Finalize(None, exit_.leave, exitpriority=0))
+        if sys.modules[_PROCESSES].parent_process() is not None:
+            util.Finalize(None, self.leave, exitpriority=0)
 
 
 _exit = _Exit()

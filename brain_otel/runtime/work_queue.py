@@ -145,8 +145,13 @@ class WorkQueue(Generic[T]):
         """Drop all items, take no more and end the thread."""
         with self._changed:
             self._is_stopped = True
-            dropped = [self._pop() for _ in range(len(self._items))]
             self._changed.notify_all()
+        self.discard()
+
+    def discard(self) -> None:
+        """Drop all items."""
+        with self._changed:
+            dropped = [self._pop() for _ in range(len(self._items))]
         for item in dropped:
             self._drop(item)
 

@@ -52,6 +52,11 @@ class QueuedCollector(LocalTraceCollector, Generic[T]):
         self.sweep(everything=True)
         return self._queue.flush(timeout)
 
+    def end(self, timeout: float) -> None:
+        """Process what waits within ``timeout`` seconds, and drop the rest: the process ends."""
+        self._queue.flush(timeout)
+        self._queue.discard()
+
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """OpenTelemetry's form of :meth:`flush_within`."""
         return self.flush_within(timeout_millis / 1000)

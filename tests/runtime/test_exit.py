@@ -10,6 +10,7 @@ from tests.destinations.service import environment_of, write_config
 from tests.support import ROOT
 from tests.support.otlp import OtlpReceiver
 from tests.support.process import run_python
+from tests.support.tiers import quick_one_in
 
 if TYPE_CHECKING:
     import subprocess
@@ -84,6 +85,78 @@ def test_workers_of_multiprocessing_flush(order: str, config: Path, receiver: Ot
     points = [point for each in receiver.metrics if each.name == "done" for point in each.points]
     assert {point.attributes["by"] for point in points} == {"parent", "pool", "process"}
     assert done.stderr == ""
+
+
+STARTED = """
+import multiprocessing, sys
+from concurrent.futures import ProcessPoolExecutor
+import brain_otel
+method, who, how = sys.argv[1:]
+
+def setup():
+    brain_otel.setup()
+
+def work(number):
+    with brain_otel.start_transaction(f"work {number}"):
+        pass
+
+def setup_and_work(number):
+    setup()
+    work(number)
+
+def work_in_grandchild(number):
+    setup()
+    child = multiprocessing.get_context("fork").Process(target=work, args=(number,))
+    child.start()
+    child.join()
+
+if who == "the module":
+    setup()
+if __name__ == "__main__":
+    context = multiprocessing.get_context(method)
+    if who == "parent and worker":
+        setup()
+    initializer = setup if "worker" in who else None
+    if how == "executor":
+        with ProcessPoolExecutor(2, mp_context=context, initializer=initializer) as pool:
+            list(pool.map(work, range(8)))
+    elif how == "pool":
+        with context.Pool(2, initializer=initializer) as pool:
+            pool.map(work, range(8))
+            pool.close()
+            pool.join()
+    else:
+        target = work_in_grandchild if how == "grandchildren" else setup_and_work if "worker" in who else work
+        processes = [context.Process(target=target, args=(number,)) for number in range(8)]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join()
+            assert process.exitcode == 0
+"""
+
+STARTS = [
+    (method, who, how)
+    for method in ("forkserver", "fork", "spawn")
+    for who in ("worker", "parent and worker", "the module")
+    for how in ("executor", "pool", "processes")
+]
+
+
+@pytest.mark.parametrize(
+    ("method", "who", "how"),
+    [*quick_one_in(4, STARTS), *((method, "worker", "grandchildren") for method in ("forkserver", "fork", "spawn"))],
+)
+def test_workers_flush_however_they_start_and_whoever_sets_them_up(
+    config: Path, receiver: OtlpReceiver, tmp_path: Path, method: str, who: str, how: str
+) -> None:
+    """Python 3.14 starts workers by forkserver; eight pieces of work are eight spans, each once."""
+    script = tmp_path / "script.py"
+    script.write_text(STARTED)
+    done = run_python(script, environment_of(config), arguments=[method, who, how], pythonpath=[ROOT])
+    assert done.returncode == 0, done.stderr
+    assert sorted(span.name for span in receiver.spans) == [f"work {number}" for number in range(8)], done.stderr
+    assert "Traceback" not in done.stderr
 
 
 FINALIZERS = """

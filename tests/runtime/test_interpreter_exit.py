@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from brain_otel.delivery.spool.state import read_state
 from tests.delivery.application import arrived, shipper_of, wait_until_sent
 from tests.support import ROOT
 from tests.support.ingest import SentryIngest
@@ -51,6 +52,8 @@ spooling.start()
 if sys.argv[2] == "busy before":
     work("early")
     brain_otel.flush(5.0)
+if sys.argv[2] == "hangs before":
+    work("early")
 if how == "main thread":
     work("late")
 elif how == "unhandled exception":
@@ -137,6 +140,25 @@ def test_what_is_captured_at_the_end_arrives(
         if seconds < LONGEST:
             return
     raise AssertionError(f"the exit took {slow} s")
+
+
+@pytest.mark.parametrize("how", ["main thread", "atexit, registered before setup", "thread", "atexit, twice"])
+@pytest.mark.parametrize("shipper", ["none", "external"])
+def test_what_is_captured_after_the_time_is_used_up_is_counted_or_kept(
+    tmp_path: Path, how: str, shipper: str
+) -> None:
+    """The server hangs: the last lines count every error and transaction, or they are on disk."""
+    with SentryIngest() as hanging:
+        hanging.delay = 60.0
+        spool = "" if shipper == "none" else str(tmp_path / "spool")
+        captured, _, log = end(hanging, spool, "thread" if shipper == "none" else shipper, how, "hangs before")
+    expected = 2 * len(captured)
+    assert len(captured) == (3 if how == "atexit, twice" else 2)
+    if spool:
+        assert read_state(Path(spool)).records == expected, log
+        return
+    counts = re.findall(r"(\d+) records for .* were not sent in time", log)
+    assert sum(map(int, counts)) == expected, log
 
 
 @pytest.mark.parametrize("how", ["thread", "atexit, registered before setup"])
