@@ -24,7 +24,7 @@ from brain_otel.sentry.dynamic_sampling_context import transaction_context_of
 from brain_otel.sentry.profiling import attach_profile, follow_thread, start_profile, stop_profile
 from brain_otel.sentry.scopes import capture_with_scope_of, release_scope
 from brain_otel.sentry.spans import SpanCache
-from brain_otel.sentry.transaction import create_transaction
+from brain_otel.sentry.transaction import create_transaction, is_transaction
 from brain_otel.traces.collector import CollectedTrace, span_count
 from brain_otel.traces.conventions import raw_attributes
 from brain_otel.traces.local_trace import LocalTrace
@@ -32,9 +32,6 @@ from brain_otel.traces.queued_collector import QueuedCollector
 
 if TYPE_CHECKING:
     from brain_otel.sentry.fast_transactions import FastPath
-
-
-_DATABASES = frozenset({"db.system.name", "db.system"})
 
 
 class SentrySpanProcessor(QueuedCollector[CollectedTrace], UpstreamProcessor):  # type: ignore[misc]  # upstream says ReadableSpan where the SDK gives Span
@@ -78,21 +75,10 @@ class SentrySpanProcessor(QueuedCollector[CollectedTrace], UpstreamProcessor):  
     def hand_over(self, collected: CollectedTrace) -> None:
         """Queue the local trace to be built and sent on another thread."""
         stop_profile(collected.trace)
-        if self._is_transaction(collected):
+        if is_transaction(collected, standalone_spans=self._standalone_spans, methods=self._methods):
             self._queue.put(collected)
         else:
             release_scope(collected.trace)
-
-    def _is_transaction(self, collected: CollectedTrace) -> bool:
-        root = collected.root
-        if root is None:
-            return True
-        attributes = raw_attributes(root)
-        if root.kind is SpanKind.SERVER:
-            method = attributes.get("http.request.method") or attributes.get("http.method")
-            return method is None or method in self._methods
-        calls = root.kind in (SpanKind.CLIENT, SpanKind.PRODUCER) or not _DATABASES.isdisjoint(attributes)
-        return self._standalone_spans or not calls or collected.trace.kind != "implicit"
 
     def give_up(self, collected: CollectedTrace) -> None:
         """Report the spans of a local trace that never ended as discarded."""

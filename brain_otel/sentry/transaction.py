@@ -1,12 +1,14 @@
-"""Builds a Sentry transaction event from a collected local trace.
+"""Decides which local traces are transactions in Sentry, and builds their events.
 
 Follows https://develop.sentry.dev/sdk/event-payloads/transaction/. The event is plain, masked data. User, tags and
 contexts of the request are added from its scope when the event is captured.
 """
 
+from collections.abc import Set
 from typing import Any, NamedTuple
 
 from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.trace import SpanKind
 
 from brain_otel.privacy import policy
 from brain_otel.privacy.spans import MaskedSpan
@@ -18,6 +20,9 @@ from brain_otel.traces.collector import CollectedTrace
 from brain_otel.traces.local_trace import LocalTrace
 
 
+_DATABASES = frozenset({"db.system.name", "db.system"})
+
+
 class Transaction(NamedTuple):
     """A transaction event, and its spans apart: the fast path never needs them as dicts."""
 
@@ -27,6 +32,19 @@ class Transaction(NamedTuple):
     def to_event(self) -> dict[str, Any]:
         """The complete event in Sentry's protocol."""
         return {**self.event, "spans": [span.to_dict() for span in self.spans]}
+
+
+def is_transaction(collected: CollectedTrace, *, standalone_spans: bool, methods: Set[str]) -> bool:
+    """Whether a local trace is a transaction in Sentry, as ``SentrySettings`` explains the two options."""
+    root = collected.root
+    if root is None:
+        return True
+    attributes = conventions.raw_attributes(root)
+    if root.kind is SpanKind.SERVER:
+        method = attributes.get("http.request.method") or attributes.get("http.method")
+        return method is None or method in methods
+    calls = root.kind in (SpanKind.CLIENT, SpanKind.PRODUCER) or not _DATABASES.isdisjoint(attributes)
+    return standalone_spans or not calls or collected.trace.kind != "implicit"
 
 
 def create_transaction(collected: CollectedTrace, cache: SpanCache) -> Transaction:
