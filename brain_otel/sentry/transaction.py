@@ -4,7 +4,6 @@ Follows https://develop.sentry.dev/sdk/event-payloads/transaction/. The event is
 contexts of the request are added from its scope when the event is captured.
 """
 
-from collections.abc import Set
 from typing import Any, NamedTuple
 
 from opentelemetry.sdk.trace import ReadableSpan
@@ -18,7 +17,6 @@ from brain_otel.sentry.spans import MICRO, SpanCache, SpanPayload, breadcrumbs_i
 from brain_otel.traces import conventions
 from brain_otel.traces.collector import CollectedTrace
 from brain_otel.traces.local_trace import LocalTrace
-
 
 _DATABASES = frozenset({"db.system.name", "db.system"})
 
@@ -34,7 +32,7 @@ class Transaction(NamedTuple):
         return {**self.event, "spans": [span.to_dict() for span in self.spans]}
 
 
-def is_transaction(collected: CollectedTrace, *, standalone_spans: bool, methods: Set[str]) -> bool:
+def is_transaction(collected: CollectedTrace, *, standalone_spans: bool, methods: frozenset[str]) -> bool:
     """Whether a local trace is a transaction in Sentry, as ``SentrySettings`` explains the two options."""
     root = collected.root
     if root is None:
