@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from brain_otel.runtime import limited_log
 from brain_otel.runtime.fast_paths import configure_fast_paths
 from brain_otel.testing import Telemetry, captured_telemetry
 from tests.support.collector import CollectorMissingError, find_collector
@@ -33,6 +34,19 @@ def _semantic_conventions() -> None:
     contrib = sys.modules.get("opentelemetry.instrumentation._semconv")
     if contrib is not None:
         contrib._OpenTelemetrySemanticConventionStability._initialized = False
+
+
+@pytest.fixture(autouse=True)
+def _counts() -> Iterator[None]:
+    """Let the log lines of one test neither appear in another nor keep the other's back."""
+    if (policy := sys.modules.get("brain_otel.privacy.policy")) is not None:
+        policy._mask_log.logged_at = float("-inf")
+    if (before_send := sys.modules.get("brain_otel.sentry.before_send")) is not None:
+        before_send._log_of.cache_clear()
+    yield
+    for place in list(limited_log._unlogged.places):
+        place.take()
+    limited_log._unlogged.places.clear()
 
 
 @pytest.fixture
