@@ -72,7 +72,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.server.envelopes.append(parse_envelope(body, {}))
         self.server.arrived.release()
-        self.server.answering.wait(100)
+        self.server.answering.wait(1_000)
         time.sleep(self.server.delay)
         self.send_response(200)
         self.end_headers()
