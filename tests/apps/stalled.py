@@ -28,6 +28,8 @@ PARTS = [
     "ab=cd ",
     "token='\\'",
     "token%3dabc%26 ",
+    "sk-",
+    "[SQL: '",
 ]
 TRIES = 4
 KIB = 1_024
