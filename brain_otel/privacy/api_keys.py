@@ -41,7 +41,7 @@ _BY_PREFIX = (
     ("whsec_", r"[\w+/=]{10,}", "docs.stripe.com/webhooks"),
     ("pi_ seti_", r"[A-Za-z0-9]{16,}_secret_[A-Za-z0-9]{16,}", "trufflehog stripepaymentintent"),
     ("sk-proj- sk-svcacct- sk-admin- sk-ant- sk-or-", r"[\w-]{20,}", "gitleaks openai-api-key, anthropic-api-key"),
-    ("sk-", r"(?:[a-z0-9]{2,12}-){0,3}[A-Za-z0-9_]{16,}[\w-]*", "trufflehog openai, deepseek and their like"),
+    ("sk-", r"(?:[a-z0-9]{2,12}+-){0,3}+[A-Za-z0-9_]{16,}[\w-]*", "trufflehog openai, deepseek and their like"),
     ("SG.", r"[\w-]{16,}\.[\w-]{16,}", "gitleaks sendgrid-api-token"),
     ("SK", r"[0-9a-f]{32}\b", "gitleaks twilio-api-key"),
     ("npm_", r"[A-Za-z0-9]{30,}", "gitleaks npm-access-token"),
@@ -155,8 +155,10 @@ _BEGIN = expression(
 
 
 @cache
-def _key(prefix: str) -> re.Pattern[str]:
-    return re.compile(re.escape(prefix) + _REST[prefix])
+def _keys(first: str) -> re.Pattern[str]:
+    """Matches a key that begins with the character ``first``; of an address, the group is the part that stays."""
+    marked = (f"({re.escape(each)})" if each[-1] == "/" else re.escape(each) for each in _PREFIXES[first])
+    return re.compile("|".join(prefix + _REST[each] for prefix, each in zip(marked, _PREFIXES[first], strict=True)))
 
 
 def mask_api_keys(text: str) -> str:
@@ -164,15 +166,12 @@ def mask_api_keys(text: str) -> str:
     parts: list[str] = []
     done = 0
     for begin in _BEGIN.finditer(text):
-        start = begin.start()
-        prefixes = _PREFIXES[begin[0]]
-        if start < done or not text.startswith(prefixes, start):
+        start, first = begin.start(), begin[0]
+        if start < done or not text.startswith(_PREFIXES[first], start):
             continue
-        for prefix in prefixes:
-            if text.startswith(prefix, start) and (key := _key(prefix).match(text, start)) is not None:
-                parts += [text[done : start + len(prefix) if prefix[-1] == "/" else start], FILTERED]
-                done = key.end()
-                break
+        if (key := _keys(first).match(text, start)) is not None:
+            parts += [text[done : key.end(key.lastindex) if key.lastindex else start], FILTERED]
+            done = key.end()
     if parts:
         text = "".join([*parts, text[done:]])
     for part, pattern in _PARTS:
