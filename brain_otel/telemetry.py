@@ -240,14 +240,15 @@ def forget() -> None:
     forget_announcements()
 
 
-def _flush_at_exit() -> None:
+def _flush_at_exit() -> bool:
     """Flush in the time that is left: the server's shutdown, SIGTERM and ``atexit`` are one exit."""
     started = time.monotonic()
     if started - _state.flushed_at > EXIT_TIMEOUT:
         _state.exit_spent = 0.0
-    flush(max(0.0, EXIT_TIMEOUT - END_TIMEOUT - _state.exit_spent))
+    is_complete = flush(max(0.0, EXIT_TIMEOUT - END_TIMEOUT - _state.exit_spent))
     _state.flushed_at = time.monotonic()
     _state.exit_spent += _state.flushed_at - started
+    return is_complete
 
 
 def _end_at_exit() -> None:

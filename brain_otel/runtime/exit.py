@@ -11,6 +11,7 @@ A process ends in one of four ways, and each is handled:
 """
 
 import atexit
+import logging
 import os
 import signal
 import sys
@@ -24,6 +25,8 @@ import wrapt
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.limited_log import log_counts
 from brain_otel.runtime.threads import start_daemon
+
+logger = logging.getLogger(__name__)
 
 _MULTIPROCESSING = "multiprocessing.util"
 _PROCESSES = "multiprocessing.process"
@@ -87,11 +90,18 @@ def forget_exit() -> None:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def flush_before_exit() -> None:
-    """Flush, because the process may end."""
-    if _exit.flush is not None:
-        with guarded("flushing before the process ends"):
-            _exit.flush()
+def flush_before_exit() -> object:
+    """Flush, because the process may end; returns what the flush returns."""
+    with guarded("flushing before the process ends"):
+        return _exit.flush() if _exit.flush is not None else None
+    return None
+
+
+def flush_at_shutdown() -> None:
+    """Flush when a server shuts down, and log what is left: a signal may end the process before anything else can."""
+    if flush_before_exit() is False:
+        logger.warning("The server shuts down before everything was sent; without a spool the rest may be lost")
+    log_counts()
 
 
 def flush_if_late() -> None:

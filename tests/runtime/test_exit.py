@@ -8,9 +8,11 @@ import pytest
 
 from tests.destinations.service import environment_of, write_config
 from tests.support import ROOT
+from tests.support.ingest import SentryIngest
 from tests.support.otlp import OtlpReceiver
-from tests.support.process import run_python
+from tests.support.process import Server, free_port, run_python, uvicorn_command
 from tests.support.tiers import quick_one_in
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     import subprocess
@@ -157,6 +159,41 @@ def test_workers_flush_however_they_start_and_whoever_sets_them_up(
     assert done.returncode == 0, done.stderr
     assert sorted(span.name for span in receiver.spans) == [f"work {number}" for number in range(8)], done.stderr
     assert "Traceback" not in done.stderr
+
+
+COUNTING = """
+import logging
+from fastapi import FastAPI
+import brain_otel
+from brain_otel.runtime.limited_log import CountLog
+app = FastAPI()
+brain_otel.setup(app)
+log = CountLog(logging.getLogger("brain_otel.counting"), "counted: %s")
+log.add("first")
+log.add("second")
+@app.get("/")
+def home(): return {}
+"""
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_worker_of_uvicorn_says_what_is_left(tmp_path: Path, workers: int) -> None:
+    """The signal that ends it is the default one's again before anything of ours could run."""
+    (tmp_path / "counting.py").write_text(COUNTING)
+    port = free_port()
+    with SentryIngest() as hanging:
+        hanging.delay = 60.0
+        env = {"SENTRY_DSN": hanging.dsn, "SENTRY_ENVIRONMENT": "staging", "SENTRY_TRACES_SAMPLE_RATE": "1.0"}
+        command = uvicorn_command("counting:app", port, workers=workers)
+        with Server(command, port, env=env, pythonpath=[tmp_path]) as server:
+            until(lambda: server.output.count("Application startup complete") == workers)
+            for _ in range(20):
+                server.request("GET", "/")
+            server.terminate(timeout=20.0)
+            output = server.output
+    assert output.count("counted: 1 first\n") == workers, output
+    assert output.count("counted: 1 second\n") == workers, output
+    assert "shuts down before everything was sent" in output
 
 
 FINALIZERS = """

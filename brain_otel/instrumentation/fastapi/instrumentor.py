@@ -40,7 +40,7 @@ from brain_otel.instrumentation.fastapi.request import SCOPE_KEY, RequestInProgr
 from brain_otel.instrumentation.fastapi.shielding import patch_middleware, patch_native
 from brain_otel.privacy import policy
 from brain_otel.runtime.announcements import announce_again
-from brain_otel.runtime.exit import flush_before_exit
+from brain_otel.runtime.exit import flush_at_shutdown
 from brain_otel.runtime.fast_paths import fast_paths_enabled
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.patch import Patch, Patches
@@ -244,7 +244,7 @@ def _observing_lifespan(send: Send) -> Send:
                 announce_again()
         if message["type"] in ("lifespan.shutdown.complete", "lifespan.shutdown.failed"):
             with guarded("flushing at the server's shutdown"):
-                await asyncio.to_thread(flush_before_exit)
+                await asyncio.to_thread(flush_at_shutdown)
         await send(message)
 
     return observing_send
