@@ -24,7 +24,9 @@ _GO = expression(r"(?P<kept>\b[\w.-]{1,64}+:)[^\s@\"']{1,256}+(?=@(?:tcp|udp|uni
 _NETLOC = expression(r"(?P<kept>netloc=['\"])[^'\"@]{1,512}+(?=@)")
 _PGPASS = expression(r"(?m)^([\w.*-]{1,255}+:(?:\d{2,5}|\*):[\w*-]{1,64}+:[\w*-]{1,64}+:)\S++$")
 
-_PATH = expression(r"(?<![\w.+=/~-])(?:[a-z]{2,10}+://[^\s/\"'<>?#]{1,255}+)?+/[^\s\"'<>?#]{16,}+")
+_PATH = expression(r"/[^\s\"'<>?#]{16,}+")
+_LONG_SEGMENT = expression(r"/[\w-]{16}")
+_IN_A_WORD = expression(r"[\w.+=/~-]")
 _SEGMENT = expression(r"(?<=/)[\w-]{16,256}+(?!\.\w|[~%@+=:])")
 _INVITES = expression(
     r"(?:magic|reset|token|confirm|verify|activate|unsubscribe|invit|auth|login|session|secret|password|key|share"
@@ -58,7 +60,7 @@ def mask_address_credentials(text: str) -> str:
             text = _NETLOC.sub(rf"\g<kept>{FILTERED}", text)
     if text.count(":") >= 4:
         text = _PGPASS.sub(rf"\1{FILTERED}", text)
-    return _PATH.sub(_mask_path, text) if "/" in text and len(text) > _SHORT else text
+    return _PATH.sub(_mask_path, text) if _LONG_SEGMENT.search(text) is not None else text
 
 
 def is_one_time(name: str, value: str) -> bool:
@@ -75,8 +77,10 @@ def _mask_credentials(match: re.Match[str]) -> str:
 
 
 def _mask_path(match: re.Match[str]) -> str:
-    path = match[0]
-    return _SEGMENT.sub(_mask_segment, path)
+    start = match.start()
+    if start and _IN_A_WORD.match(match.string, start - 1):
+        return match[0]  # the slash of a fraction, a relative path or base64
+    return _SEGMENT.sub(_mask_segment, match[0])
 
 
 def _mask_segment(match: re.Match[str]) -> str:

@@ -7,6 +7,7 @@ documented one is masked too, where nothing else looks like it: it may have been
 """
 
 import re
+from collections.abc import Iterator
 from functools import cache
 
 from brain_otel.privacy.settings import FILTERED
@@ -148,6 +149,7 @@ _BY_PART = (
 _REST = {prefix: rest for prefixes, rest, _ in _BY_PREFIX for prefix in prefixes.split()}
 _PREFIXES = {first: tuple(prefix for prefix in _REST if prefix[0] == first) for first in {each[0] for each in _REST}}
 _PARTS = tuple((part, expression(pattern)) for part, pattern, _ in _BY_PART)
+_LONG_WORD = expression(r"[^\s\"'<>,;()]{13,}+")
 _BEGIN = expression(
     rf"(?:(?<![A-Za-z0-9])|(?<=\\[nrt]))[{re.escape(''.join(sorted(_PREFIXES)))}](?=[^\s\"'<>,;()]{{12}})"
 )
@@ -161,11 +163,17 @@ def _keys(first: str) -> re.Pattern[str]:
     return re.compile("|".join(prefix + _REST[each] for prefix, each in zip(marked, _PREFIXES[first], strict=True)))
 
 
+def _beginnings(text: str) -> Iterator[re.Match[str]]:
+    for word in _LONG_WORD.finditer(text):
+        if _BEGIN.search(text, *word.span()) is not None:
+            yield from _BEGIN.finditer(text, *word.span())
+
+
 def mask_api_keys(text: str) -> str:
     """Mask the keys in ``text``; of an address that is a key, the host stays."""
     parts: list[str] = []
     done = 0
-    for begin in _BEGIN.finditer(text):
+    for begin in _beginnings(text):
         start, first = begin.start(), begin[0]
         if start < done or not text.startswith(_PREFIXES[first], start):
             continue

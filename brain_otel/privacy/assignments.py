@@ -48,7 +48,7 @@ _HEADERS_WITH_SPACES = expression(r"(?:authorization|cookie)$", re.IGNORECASE)
 _HEADERS_IN_PAIRS = expression(r"(?:authorization|cookie|token|api-key)$", re.IGNORECASE)
 """Quoted names that form a pair with the next quoted text: a header and its value, not two items of a list."""
 
-_SIGNS = expression(r"[=:'\"]|(?<!\w)-[A-Za-z-]|&\#|&quot|(?:is|was) ")
+_SIGNS = ("=", ":", "'", '"', " -", " is ", " was ", "&")
 _NUMBERS = expression(r"[\[(][\d\s.,-]++[\])]$")
 _LOC = expression(r"loc\\{0,3}[\"']\s{0,4}:\s{0,4}([\[(][^\])]{0,512}+[\])]|\\{0,3}[\"'][\w.-]{1,128}+)")
 _NAMES_OF_LOC = expression(r"[\w.-]{2,128}+")
@@ -75,7 +75,7 @@ def create_assignment_mask(is_sensitive: Callable[[str], bool], *, rejects_input
     """
 
     def mask_assignments(text: str) -> str:
-        if _SIGNS.search(text) is None:
+        if not any(map(text.__contains__, _SIGNS)) and text[:1] != "-":
             return text
         others = _secret_by_neighbours(text, is_sensitive, rejects_input=rejects_input)
         parts: list[str] = []

@@ -16,6 +16,9 @@ _CARD = expression(
     r"(?<!\d)(?<!\d[.,])[2-6]\d{3}+(?:([ ./-]?)\d{4}\1\d{4}\1\d{1,4}(?:\1\d{1,3})?|([ ./-]?)\d{6}\2\d{4,5})"
     r"(?!\d)(?![.,-]\d)"
 )
+_FOUR_DIGITS = expression(r"\d{4}")
+"""Stand in every number of a card."""
+
 _SPEAKS_OF_CARDS = expression(
     r"(?<![a-z])(?:cards?|credit|debit|pan|cc|visa|master ?card|amex|diners|maestro|charged?|charging|paid|payment)"
     r"(?![a-rt-z])|(?<![a-z])cardx?$",
@@ -53,7 +56,8 @@ SMALLEST_CARD = 10**12
 """The smallest number with the digits of a card's."""
 
 _IBAN = expression(
-    r"(?<![A-Za-z0-9])[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}+(?: ?[A-Z0-9]{1,3}(?![A-Z0-9]))?(?![A-Za-z0-9])"
+    r"[A-Z]{2}\d{2}(?<![A-Za-z0-9][A-Z]{2}\d{2})(?: ?[A-Z0-9]{4}){2,7}+"
+    r"(?: ?[A-Z0-9]{1,3}(?![A-Z0-9]))?(?![A-Za-z0-9])"
 )
 _IBAN_LENGTHS = {
     15: "NO",
@@ -82,7 +86,8 @@ _COUNTRIES = {country: length for length, countries in _IBAN_LENGTHS.items() for
 
 def mask_cards(text: str) -> str:
     """Mask the numbers of cards and of bank accounts in ``text``."""
-    return _CARD.sub(_mask_card, _IBAN.sub(_mask_iban, text))
+    text = _IBAN.sub(_mask_iban, text)
+    return text if _FOUR_DIGITS.search(text) is None else _CARD.sub(_mask_card, text)
 
 
 def mask_card_of(name: str, text: str) -> str:

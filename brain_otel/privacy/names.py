@@ -101,7 +101,7 @@ def _spaced(name: str) -> str:
 
 def _normalised(name: str) -> str:
     """``User-Password`` and ``user.password`` as ``user_password``."""
-    return _GAPS.sub("_", _spaced(name)).lower()
+    return _GAPS.sub("_", _spaced(name.lstrip("-"))).lower()
 
 
 def is_fact(name: str, value: Any) -> bool:

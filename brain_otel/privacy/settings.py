@@ -16,15 +16,15 @@ class Rules(NamedTuple):
     private_keys: bool = True
     """Private keys in PEM."""
     cards: bool = True
-    """Card numbers of the large brands that pass Luhn's check."""
+    """Numbers of cards, where something speaks for one, and of bank accounts."""
     url_credentials: bool = True
-    """The user and password, or the key, before the host of an address, as in a DSN."""
+    """User and password, or the key, before the host of an address, as in a DSN; random parts of a path."""
     api_keys: bool = True
-    """API keys with a known prefix."""
+    """API keys in their vendors' documented formats."""
     assignments: bool = True
-    """Values that a text gives to a sensitive name: ``password=...``, ``"token": "..."``."""
+    """Values that a text, document or command line gives to a sensitive name: ``password=...``, ``--token ...``."""
     sql_literals: bool = True
-    """Literals in SQL, and the parameters of a failed statement."""
+    """Literals in SQL, and values in errors of databases."""
     redis_values: bool = True
     """Arguments after the key of a Redis command."""
 
