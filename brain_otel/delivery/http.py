@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import urllib3
 
-from brain_otel.delivery.answers import beginning_of_body, bound_answers
+from brain_otel.delivery.bounded_answers import beginning_of_body, bound_answers
 
 if TYPE_CHECKING:
     from brain_otel.delivery.record import Record

@@ -38,7 +38,7 @@ def inspect(
 
 def _run(arguments: list[str], environ: Mapping[str, str], errors: Path, timeout: float) -> int:
     """Run the inspection for up to ``timeout`` seconds, kill what remains, and return the exit status."""
-    command = [sys.executable, "-m", "brain_otel.doctor.inspection", *arguments]
+    command = [sys.executable, "-m", "brain_otel.doctor.dry_run", *arguments]
     with (
         errors.open("wb") as stderr,
         subprocess.Popen(  # noqa: S603 - our own module, and the name that the user gave

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import urllib3
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 
-from brain_otel.delivery.answers import bound_answers
+from brain_otel.delivery.bounded_answers import bound_answers
 from brain_otel.runtime.work_queue import WorkQueue
 
 if TYPE_CHECKING:

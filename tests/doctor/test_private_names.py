@@ -11,7 +11,7 @@ from tests.support.private_names import PrivateName, run_renamed
 from tests.support.process import run_python
 from tests.support.tiers import quick_one_of_each
 
-INSPECTION = "brain_otel/doctor/inspection.py"
+INSPECTION = "brain_otel/doctor/dry_run.py"
 TESTS = "tests/doctor/checks/test_application.py"
 
 PRIVATE_NAMES = (
@@ -43,7 +43,7 @@ def test_an_inspection_succeeds_without_the_name(name: PrivateName, tmp_path: Pa
     """The doctor does not see what the name would tell, and reports everything else."""
     assert name.exists()
     (tmp_path / "shop.py").write_text(SETUP + APP)
-    code = "from brain_otel.doctor.inspection import main\nmain('report', '20', 'shop:app', '')\n"
+    code = "from brain_otel.doctor.dry_run import main\nmain('report', '20', 'shop:app', '')\n"
     result = run_python(run_renamed([name], code), cwd=tmp_path, pythonpath=[ROOT])
     assert result.returncode == 0, result.stderr
     report = json.loads((tmp_path / "report").read_text())

@@ -9,7 +9,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError
 
-from brain_otel.delivery.answers import beginning_of_body, bound_answers
+from brain_otel.delivery.bounded_answers import beginning_of_body, bound_answers
 
 _STANDARD_HEADERS = frozenset(
     {"accept", "accept-encoding", "connection", "content-encoding", "content-length", "content-type", "user-agent"}

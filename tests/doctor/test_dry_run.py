@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from brain_otel.configuration.loading import read_settings
-from brain_otel.doctor.inspection import create_silent_destinations
+from brain_otel.doctor.dry_run import create_silent_destinations
 from tests.doctor.command import doctor
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """Imports an application as a server would, in a dry run, and writes a report of what it does.
 
-:mod:`brain_otel.doctor.sandbox` runs this module as a process: ``python -m brain_otel.doctor.inspection``. The
+:mod:`brain_otel.doctor.sandbox` runs this module as a process: ``python -m brain_otel.doctor.dry_run``. The
 application may print, exit, hang or start threads; the report is written all the same, and the process then ends at
 once, without exit handlers that could send something.
 """
