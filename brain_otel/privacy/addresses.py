@@ -25,6 +25,7 @@ _NETLOC = expression(r"(?P<kept>netloc=['\"])[^'\"@]{1,512}+(?=@)")
 _PGPASS = expression(r"(?m)^([\w.*-]{1,255}+:(?:\d{2,5}|\*):[\w*-]{1,64}+:[\w*-]{1,64}+:)\S++$")
 
 _PATH = expression(r"/[^\s\"'<>?#]{16,}+")
+_RELATIVE = expression(r"(?:^|[\s\"'=(/])(?:magic|reset|verify|confirm|activate|unsubscribe|invit|token)[\w-]{0,16}$")
 _LONG_SEGMENT = expression(r"/[\w-]{16}")
 _IN_A_WORD = expression(r"[\w.+=/~-]")
 _SEGMENT = expression(r"(?<=/)[\w-]{16,256}+(?!\.\w|[~%@+=:])")
@@ -78,8 +79,9 @@ def _mask_credentials(match: re.Match[str]) -> str:
 
 def _mask_path(match: re.Match[str]) -> str:
     start = match.start()
-    if start and _IN_A_WORD.match(match.string, start - 1):
-        return match[0]  # the slash of a fraction, a relative path or base64
+    if start and _IN_A_WORD.match(match.string, start - 1):  # of a fraction, base64, or a path without first slash
+        word = match.string[max(0, start - 33) : start]
+        return _SEGMENT.sub(_mask_segment, match[0]) if _RELATIVE.search(word) else match[0]
     return _SEGMENT.sub(_mask_segment, match[0])
 
 

@@ -94,6 +94,9 @@ _VALUE_CONTEXT = expression(
 )
 
 _INPUT = "input_value="
+_FAILED_VALIDATING = expression(
+    r"(?:\n|\\n){2}Failed validating '[^'\n]{1,64}' in schema(?:\[[^\]\n]{1,128}\]){0,32}:(?:\n|\\n)?"
+)
 _EMPTY_INPUT = expression(r"(?:\{\}|\[\]|\(\)|''|\"\"|None|True|False)(?=, input_type=)")
 
 
@@ -199,10 +202,8 @@ def validation_error_without_input(text: str) -> str:
     """A message of pydantic's or jsonschema's without the rejected values, which mostly come from a request."""
     if _INPUT in text:
         text = _without_input(text)
-    if "\nOn instance" in text and "\n\nFailed validating" in text:
-        _, failed, rest = text.partition("\n\nFailed validating")
-        where, colon, _ = rest.partition(":\n\nOn instance") if ":\n\nOn instance" in rest else rest.rpartition(":\n")
-        text = f"{FILTERED}{failed}{where}{colon}{FILTERED}"
+    if "On instance" in text and (failed := _FAILED_VALIDATING.search(text)) is not None:
+        text = f"{FILTERED}{failed[0]}{FILTERED}"
     return text
 
 

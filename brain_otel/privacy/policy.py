@@ -164,7 +164,7 @@ class Policy:
     def _mask_text(self, text: str) -> str:
         if self.settings.rules.sql_literals:
             text = database_error_without_values(text)
-        if not self.send_default_pii and ("input_value=" in text or "\nOn instance" in text):
+        if not self.send_default_pii and ("input_value=" in text or "On instance" in text):
             text = validation_error_without_input(text)
         text = self._mask_plain(text)
         if "%" in text and self._mask_plain(decoded := unquote_plus(text)) != decoded:

@@ -126,8 +126,8 @@ def _part(key: str, value: Any, by: Policy, event: dict[str, Any]) -> Any:
         return by.value(value)
     if key == "request":
         return _request(value, by)
-    if key == "user" and not by.send_default_pii and isinstance(value, dict):
-        return {name: each for name, each in value.items() if name != "ip_address"}
+    if key == "user" and isinstance(value, dict):
+        return by.value({name: each for name, each in value.items() if name != "ip_address" or by.send_default_pii})
     if key == "contexts":
         return {name: _context(name, each, by, event.get("type")) for name, each in value.items()}
     if key == "logentry":

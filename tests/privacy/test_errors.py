@@ -183,5 +183,6 @@ def test_the_rejected_value_of_jsonschema_is_masked() -> None:
     )
     shown = POLICY.text(message)
     assert "zqsecret" not in shown
+    assert "zqsecret" not in POLICY.text(repr(message))
     assert "Failed validating 'type' in schema['properties']['age']" in shown
     assert Policy(send_default_pii=True).text(message) == message

@@ -8,6 +8,7 @@ from sqlalchemy import make_url
 
 from brain_otel.privacy import FILTERED, Policy
 from brain_otel.runtime.safe_repr import plain, safe_repr, variables
+from brain_otel.sentry.before_send import mask
 
 POLICY = Policy()
 
@@ -79,3 +80,10 @@ def test_the_lines_of_a_private_key_are_one_secret() -> None:
     ]
     assert POLICY.value(["read", *lines, "kept"]) == ["read", *[FILTERED] * len(lines), "kept"]
     assert POLICY.value([*lines[:1], "kept"]) == [FILTERED, "kept"]
+
+
+def test_a_user_is_masked_by_names_and_has_no_address() -> None:
+    user = {"id": 7, "email": "joe@shop.test", "ip_address": "203.0.113.77", "api_token": "zq"}
+    assert mask({"user": user}, POLICY)["user"] == {"id": 7, "email": "joe@shop.test", "api_token": FILTERED}
+    shown = mask({"user": user}, Policy(send_default_pii=True))["user"]
+    assert shown == {**user, "api_token": FILTERED}
