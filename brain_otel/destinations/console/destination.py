@@ -13,6 +13,7 @@ from brain_otel.destinations.console.text import clean
 from brain_otel.destinations.console.tree import FinishedTrace, ReportedEvent, render
 from brain_otel.destinations.destination import Destination
 from brain_otel.events.listeners import EventListener, Failure, Message
+from brain_otel.privacy import policy
 from brain_otel.runtime.guard import guarded
 from brain_otel.traces import local_trace
 from brain_otel.traces.collector import CollectedTrace, span_count
@@ -112,13 +113,16 @@ class ConsoleListener(EventListener):
         name = type(failure.error).__name__
         text = f"{name} (its text could not be read)"
         with guarded("reading an exception's text"):
-            text = clean(f"{name}: {failure.error}").removesuffix(":")
+            text = clean(policy().text(f"{name}: {failure.error}")).removesuffix(":")
         self._report(text, failure.event_id, "handled" if failure.handled else "unhandled", is_error=True)
 
     def on_message(self, message: Message) -> None:
         """Report the message; from level ``error`` on it counts as an error."""
         self._report(
-            clean(message.text), message.event_id, message.level, is_error=message.level in ("error", "fatal")
+            clean(policy().text(message.text)),
+            message.event_id,
+            message.level,
+            is_error=message.level in ("error", "fatal"),
         )
 
     def on_tag(self, key: str, value: Any) -> None:
