@@ -338,8 +338,8 @@ RENAMED = tuple(each for group in GROUPS.values() for each in group)
 
 PRIVATE_NAMES = (*RENAMED, *STANDARD_LIBRARY)
 
-NOT_UPSTREAM = {"_OTHER", "_brain_otel_adds_ids", "_brain_otel_started", "_logs"}
-"""A value of the semantic conventions, names of our own, and a documented package."""
+NOT_UPSTREAM = {"_load", "_OTHER", "_brain_otel_adds_ids", "_brain_otel_started", "_logs"}
+"""The name of a logger, a value of the semantic conventions, names of our own, and a documented package."""
 
 Json = Any
 
