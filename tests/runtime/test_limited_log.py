@@ -159,7 +159,12 @@ os.wait()
 def test_counts_are_logged_at_the_end_by_the_process_that_has_counted(tmp_path: os.PathLike[str]) -> None:
     """A forked child does not log what its parent has counted."""
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM], env=environment(), stderr=subprocess.PIPE, text=True, check=True, timeout=30
+        [sys.executable, "-c", PROGRAM],
+        env=environment({"PYTHONWARNINGS": "ignore"}),
+        stderr=subprocess.PIPE,
+        text=True,
+        check=True,
+        timeout=30,
     )
     first, parent, of_child, of_parent = done.stderr.splitlines()
     assert first == f"{parent} dropped: 1 first"
