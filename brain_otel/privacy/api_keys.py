@@ -135,24 +135,25 @@ _BY_PREFIX = (
     ("t1.", r"[\w-]{20,}={0,2}\.[\w-]{80,}={0,2}", "gitleaks yandex-access-token"),
     ("s-s4t2", r"(?:ud|af)-[0-9a-fA-F]{64}", "gitleaks intra42-client-secret"),
 )
+_START = r"(?:(?<![A-Za-z0-9])|(?<=\\[nrt])|(?<=\\x[0-9a-fA-F]{2})|(?<=\\u[0-9a-fA-F]{4}))"
+"""Where a word begins, also behind an escape such as ``\\n``, as the ``repr`` of a text has them."""
+
 _BY_PART = (
     # a part of every key, the whole key, source
     (":AA", r"(?<!\d)\d{8,10}:AA[\w-]{32,}", "detect-secrets telegram_token"),
-    ("-us", r"(?<![0-9A-Za-z])[0-9a-f]{32}-us\d{1,2}\b", "detect-secrets mailchimp"),
-    ("_mmk", r"(?<![0-9A-Za-z])[A-Za-z0-9]{6}_[A-Za-z0-9]{29}_mmk\b", "gitleaks maxmind-license-key"),
-    (".atlasv1.", r"(?<![0-9A-Za-z])[A-Za-z0-9]{14}\.atlasv1\.[\w=-]{40,}", "gitleaks hashicorp-tf-api-token"),
+    ("-us", rf"{_START}[0-9a-f]{{32}}-us\d{{1,2}}\b", "detect-secrets mailchimp"),
+    ("_mmk", rf"{_START}[A-Za-z0-9]{{6}}_[A-Za-z0-9]{{29}}_mmk\b", "gitleaks maxmind-license-key"),
+    (".atlasv1.", rf"{_START}[A-Za-z0-9]{{14}}\.atlasv1\.[\w=-]{{40,}}", "gitleaks hashicorp-tf-api-token"),
     ("Q~", r"(?<![\w~.-])[\w~.]{3}\dQ~[\w~.-]{31,34}", "gitleaks azure-ad-client-secret"),
-    ("NRAL", r"(?<![0-9A-Za-z])(?:[a-z0-9]{6})?[0-9a-f]{26,40}(?:FFFF)?NRAL\b", "trufflehog newrelic license"),
-    ("T3BlbkFJ", r"(?<![0-9A-Za-z])[\w-]{20,90}T3BlbkFJ[\w-]{20,}", "gitleaks openai-api-key"),
+    ("NRAL", rf"{_START}(?:[a-z0-9]{{6}})?[0-9a-f]{{26,40}}(?:FFFF)?NRAL\b", "trufflehog newrelic license"),
+    ("T3BlbkFJ", rf"{_START}[\w-]{{20,90}}T3BlbkFJ[\w-]{{20,}}", "gitleaks openai-api-key"),
 )
 
 _REST = {prefix: rest for prefixes, rest, _ in _BY_PREFIX for prefix in prefixes.split()}
 _PREFIXES = {first: tuple(prefix for prefix in _REST if prefix[0] == first) for first in {each[0] for each in _REST}}
 _PARTS = tuple((part, expression(pattern)) for part, pattern, _ in _BY_PART)
 _LONG_WORD = expression(r"[^\s\"'<>,;()]{13,}+")
-_BEGIN = expression(
-    rf"(?:(?<![A-Za-z0-9])|(?<=\\[nrt]))[{re.escape(''.join(sorted(_PREFIXES)))}](?=[^\s\"'<>,;()]{{12}})"
-)
+_BEGIN = expression(rf"{_START}[{re.escape(''.join(sorted(_PREFIXES)))}](?=[^\s\"'<>,;()]{{12}})")
 """The first character of what may be a key; few words of a text are that long."""
 
 
