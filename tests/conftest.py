@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import settings
 
 from brain_otel.runtime import limited_log
 from brain_otel.runtime.fast_paths import configure_fast_paths
@@ -17,6 +18,9 @@ from tests.support.ingest import SentryIngest
 
 if TYPE_CHECKING:
     from tests.support.services import Postgres, Valkey
+
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.load_profile("repeatable")
 
 SWITCH = "BRAIN_OTEL_FAST_PATHS"
 """Set to `false` to run the tests without fast paths."""

@@ -122,7 +122,9 @@ def _masked_otlp(node: Any, by: Policy) -> Any:
 
 def _masked_pairs(pairs: list[Any], by: Policy) -> list[Any]:
     """OTLP's ``[{"key": ..., "value": {"stringValue": ...}}]``; a value whose type changes becomes a string."""
-    given = {str(pair["key"]): _plain(pair["value"]) for pair in pairs if isinstance(pair, dict) and "key" in pair}
+    given = {
+        str(pair["key"]): _plain(pair.get("value")) for pair in pairs if isinstance(pair, dict) and "key" in pair
+    }
     return [{"key": key, "value": _otlp_value(value)} for key, value in masked_attributes(by, given).items()]
 
 
@@ -131,10 +133,10 @@ def _plain(value: Any) -> Any:
     inner: Any
     kind, inner = next(iter(value.items()), ("", None)) if isinstance(value, dict) else ("", value)
     if kind == "arrayValue":
-        return [_plain(each) for each in (inner or {}).get("values", ())]
+        return [_plain(each) for each in (inner or {}).get("values") or ()]
     if kind == "kvlistValue":
-        return {each.get("key"): _plain(each.get("value")) for each in (inner or {}).get("values", ())}
-    return int(inner) if kind == "intValue" else inner
+        return {each.get("key"): _plain(each.get("value")) for each in (inner or {}).get("values") or ()}
+    return int(inner) if kind == "intValue" and str(inner).lstrip("-").isdecimal() else inner
 
 
 def _otlp_value(value: Any) -> Any:
@@ -160,7 +162,7 @@ def _changed(original: Any, masked: Any, place: str = "") -> list[str]:
             found for key, each in original.items() for found in _changed(each, masked.get(key), f"{place}.{key}")
         ]
     if isinstance(original, list) and isinstance(masked, list):
-        if original and all(isinstance(each, dict) and "key" in each for each in original):
+        if original and all(isinstance(each, dict) and "key" in each and "value" in each for each in original):
             return _changed(_by_key(original), _by_key(masked), place)
         if len(original) == len(masked):
             pairs = enumerate(zip(original, masked, strict=True))

@@ -22,7 +22,9 @@ _USER_NAME = expression(r"[a-z][a-z._-]{0,19}+\d{0,2}$")
 _ORACLE = expression(r"(?P<kept>thin:\w{1,64}+/)[^\s@/]{1,256}+(?=@)|(?P<easy>\b\w{1,64}+/)[^\s@/]{1,256}+(?=@//)")
 _GO = expression(r"(?P<kept>\b[\w.-]{1,64}+:)[^\s@\"']{1,256}+(?=@(?:tcp|udp|unix)\()")
 _NETLOC = expression(r"(?P<kept>netloc=['\"])[^'\"@]{1,512}+(?=@)")
-_PGPASS = expression(r"(?m)^([\w.*-]{1,255}+:(?:\d{2,5}|\*):[\w*-]{1,64}+:[\w*-]{1,64}+:)\S++$")
+_PGPASS = expression(
+    r"(?m)^(?=[\w.-]{0,255}[A-Za-z*])([\w.*-]{1,255}+:(?:\d{4,5}|\*):[\w*-]{1,64}+:[\w*-]{1,64}+:)(?!\d++$)\S++$"
+)
 
 _PATH = expression(r"/[^\s\"'<>?#]{16,}+")
 _RELATIVE = expression(r"(?:^|[\s\"'=(/])(?:magic|reset|verify|confirm|activate|unsubscribe|invit|token)[\w-]{0,16}$")

@@ -37,7 +37,7 @@ _BY_PREFIX = (
     ("T", r"[A-Z0-9]{8,10}/B[A-Z0-9]{8,10}/[A-Za-z0-9]{20,}", "gitleaks slack-webhook-url, without its host"),
     ("discord.com/api/webhooks/ discordapp.com/api/webhooks/", r"\d{10,20}/[\w-]{40,}", "trufflehog discordwebhook"),
     ("webhook.office.com/webhookb2/", r"[\w@/-]{40,}", "gitleaks microsoft-teams-webhook"),
-    ("M N O", r"[\w-]{23,25}\.[\w-]{6}\.[\w-]{27,38}", "detect-secrets discord"),
+    ("M N O", r"(?=[\w-]{0,25}\d)[\w-]{23,25}\.[\w-]{6}\.[\w-]{27,38}", "detect-secrets discord"),
     ("sk_live_ sk_test_ sk_prod_ rk_live_ rk_test_ rk_prod_", r"\w{10,}", "gitleaks stripe-access-token"),
     ("whsec_", r"[\w+/=]{10,}", "docs.stripe.com/webhooks"),
     ("pi_ seti_", r"[A-Za-z0-9]{16,}_secret_[A-Za-z0-9]{16,}", "trufflehog stripepaymentintent"),
@@ -144,7 +144,7 @@ _BY_PART = (
     ("-us", rf"{_START}[0-9a-f]{{32}}-us\d{{1,2}}\b", "detect-secrets mailchimp"),
     ("_mmk", rf"{_START}[A-Za-z0-9]{{6}}_[A-Za-z0-9]{{29}}_mmk\b", "gitleaks maxmind-license-key"),
     (".atlasv1.", rf"{_START}[A-Za-z0-9]{{14}}\.atlasv1\.[\w=-]{{40,}}", "gitleaks hashicorp-tf-api-token"),
-    ("Q~", r"(?<![\w~.-])[\w~.]{3}\dQ~[\w~.-]{31,34}", "gitleaks azure-ad-client-secret"),
+    ("Q~", r"[\w~.]{3}\dQ~[\w~.-]{31,34}", "gitleaks azure-ad-client-secret"),
     ("NRAL", rf"{_START}(?:[a-z0-9]{{6}})?[0-9a-f]{{26,40}}(?:FFFF)?NRAL\b", "trufflehog newrelic license"),
     ("T3BlbkFJ", rf"{_START}[\w-]{{20,90}}T3BlbkFJ[\w-]{{20,}}", "gitleaks openai-api-key"),
 )

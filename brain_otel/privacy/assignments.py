@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 _NAME = expression(
     r"""(?<![\w.-]) (?P<name>(?P<flag>--?)?+[\w.-]{2,128}+)
-    (?P<close>\\{0,3}+["']|&(?:quot|apos|\#34|\#39|\#x27);)?+ \]?+ \\{0,4}+ [ \t]{0,4}+
-    (?: (?P<sign>=>|:=|=(?!=)|:(?![:/=])) [ \t]{0,4}+
+    (?P<close>\\{0,3}+["']|&(?:quot|apos|\#34|\#39|\#x27);)?+ \]?+ \\{0,4}+ [ \t]{0,64}+
+    (?: (?P<sign>=>|:=|=(?!=)|:(?![:/=])) [ \t]{0,64}+
       | (?P<verb>(?<=[ \t])(?:is|was)[ \t](?=["']|[^\s\d]{0,64}+\d[^\s]))
-      | (?P<pair>,) [ \t]{0,4}+ (?=\(?b?\\{0,3}["'])
+      | (?P<pair>,) [ \t]{0,64}+ (?=\(?b?\\{0,3}["'])
       | (?(flag)(?<=[ \t])|(?!)) )
     """,
     re.VERBOSE,
@@ -48,12 +48,12 @@ _HEADERS_WITH_SPACES = expression(r"(?:authorization|cookie)$", re.IGNORECASE)
 _HEADERS_IN_PAIRS = expression(r"(?:authorization|cookie|token|api-key)$", re.IGNORECASE)
 """Quoted names that form a pair with the next quoted text: a header and its value, not two items of a list."""
 
-_SIGNS = ("=", ":", "'", '"', " -", " is ", " was ", "&")
+_SIGNS = ("=", ":", "'", '"', " -", "\n-", "\t-", " is ", " was ", "&")
 _NUMBERS = expression(r"[\[(][\d\s.,-]++[\])]$")
 _LOC = expression(r"loc\\{0,3}[\"']\s{0,4}:\s{0,4}([\[(][^\])]{0,512}+[\])]|\\{0,3}[\"'][\w.-]{1,128}+)")
 _NAMES_OF_LOC = expression(r"[\w.-]{2,128}+")
 _SOURCE = expression(
-    r"((?<![\w.-])([\w.-]{2,128}+)[\"']?\]?[ \t]{0,4}(?:=(?!=)|:)[ \t]{0,4}[bBrRuU]{0,2}([\"']))"
+    r"((?<![\w.-])([\w.-]{2,128}+)[\"']?\]?[ \t]{0,64}+(?:=(?!=)|:)[ \t]{0,64}+[bBrRuU]{0,2}([\"']))"
     r"(?:[^\"'\\\n]++|\\.)++\3"
 )
 _NUMERIC_SECRETS = expression(r"(?:otp|pin|cvv\d?|cvc\d?|ssn|code|number|pass\w*|pwd|pw)$", re.IGNORECASE)

@@ -44,6 +44,9 @@ _MAX_CACHED = 256
 
 _NUMBERS = (int, float, bool)
 
+_MAX_URL = 2_048
+"""Characters of the longest address of a route with a secret; a longer one is masked as a whole."""
+
 _ROUTE_PARAMETER = expression(r"\{([^}:]+)(?::[^}]*)?\}")
 
 
@@ -181,7 +184,12 @@ def _is_personal_header(key: str) -> bool:
 
 def url_without_route_secrets(policy: Policy, route: str, url: str) -> str:
     """``url``, or a path, with the values masked that stand for sensitive parameters of ``route``."""
-    match = _match_route(policy, route, url)
+    pattern = _route_pattern(policy, route)
+    if pattern is None:
+        return url
+    if len(url) > _MAX_URL:
+        return FILTERED
+    match = pattern.search(url)
     if match is not None:
         for number in range(len(match.groups()), 0, -1):
             url = f"{url[: match.start(number)]}{FILTERED}{url[match.end(number) :]}"
@@ -189,14 +197,18 @@ def url_without_route_secrets(policy: Policy, route: str, url: str) -> str:
 
 
 def route_secrets(policy: Policy, route: str, url: str) -> tuple[str, ...]:
-    """The values in ``url`` that stand for sensitive parameters of ``route``."""
-    match = _match_route(policy, route, url)
-    return match.groups() if match is not None else ()
+    """The values in ``url`` that stand for sensitive parameters of ``route``.
 
-
-def _match_route(policy: Policy, route: str, url: str) -> re.Match[str] | None:
+    Raises:
+        ValueError: ``url`` is too long to find them in bounded time.
+    """
     pattern = _route_pattern(policy, route)
-    return pattern.search(url) if pattern is not None else None
+    if pattern is None:
+        return ()
+    if len(url) > _MAX_URL:
+        raise ValueError("the address is too long to find its route's parameters in it")
+    match = pattern.search(url)
+    return match.groups() if match is not None else ()
 
 
 @lru_cache(maxsize=1_024)

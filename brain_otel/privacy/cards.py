@@ -93,7 +93,7 @@ def mask_cards(text: str) -> str:
 def mask_card_of(name: str, text: str) -> str:
     """Mask ``text`` that is a card's number, without separators, if ``name`` speaks of cards."""
     digits = unquoted(text)
-    return FILTERED if digits.isdigit() and is_card_name(name) and is_card(digits) else text
+    return FILTERED if digits.isascii() and digits.isdigit() and is_card_name(name) and is_card(digits) else text
 
 
 def is_card_name(name: str) -> bool:

@@ -47,7 +47,7 @@ _NAMES = "|".join(sorted(map(re.escape, _PROGRAMS), key=len, reverse=True))
 _COMMAND = expression(rf"(?<![\w.-])(?:/?[\w.-]{{1,64}}/){{0,8}}({_NAMES})(?=[ \t])")
 _WORD = expression(r"[ \t]++|[\n;|&]|(?:'[^'\n]*+'|\"[^\"\n]*+\"|[^\s'\";|&]++|['\"])")
 _ENDS = frozenset("\n;|&'\"")
-_USER = expression(r"(['\"]?(?!\d+:\d+$)[^:\s]{1,256}[:%])(?:.+)", re.DOTALL)
+_USER = expression(r"\A(['\"]?(?!\d{1,10}+:\d{1,10}+$)[^:\s]{1,256}[:%])(?:.+)", re.DOTALL)
 _LITERAL = expression(r"(?<=--from-literal[= ])([^\s=]{1,128}=)[^\s]+")
 _MOST_WORDS = 100
 

@@ -19,7 +19,7 @@ from brain_otel.runtime.lazy_regex import expression
 
 _BEARER = expression(
     r"\b(bearer(?:[ \t]{1,8}+|\.(?=[\w-]{16})))(?!\w{1,32}=[\"'])"
-    r"(?:(?=[^\s\"',;]*[0-9._~+/=-])[\w.~+/=-]{6,}+|[A-Za-z]{20,}+)",
+    r"(?:(?=[^\s\"',;]{0,512}\d)[\w.~+/=-]{6,}+|[\w.~+/=-]{20,}+)",
     re.IGNORECASE,
 )
 _BASIC = expression(r"\b(basic[ \t]{1,8}+)([A-Za-z0-9+/_-]{4,}+={0,2}+)", re.IGNORECASE)
@@ -65,10 +65,10 @@ def _mask_basic(match: re.Match[str]) -> str:
     """Mask ``Basic`` credentials, which decode to ``user:password``; ``basic understanding`` does not."""
     given = match[2].rstrip("=").translate({ord("-"): "+", ord("_"): "/"})
     try:
-        decoded = base64.b64decode(given + "=" * (-len(given) % 4), validate=True)
+        decoded = base64.b64decode(given + "=" * (-len(given) % 4), validate=True).decode()
     except (binascii.Error, ValueError):
         return match[0]
-    return f"{match[1]}{FILTERED}" if b":" in decoded else match[0]
+    return f"{match[1]}{FILTERED}" if ":" in decoded and decoded.isprintable() else match[0]
 
 
 def _mask_jwt(text: str) -> str:

@@ -79,8 +79,8 @@ class quiet:  # noqa: N801 - as `one_budget`
     __slots__ = ("_context", "_looking")
 
     def __enter__(self) -> None:
-        self._looking = _State.looking.set(True)
         self._context = otel_context.attach(_quiet_context())
+        self._looking = _State.looking.set(True)  # last, since the line above may raise where the stack ends
 
     def __exit__(self, *_: object) -> None:
         otel_context.detach(self._context)

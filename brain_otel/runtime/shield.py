@@ -64,6 +64,7 @@ def call_through(
     place: str,
     instrumented: Callable[[Callable[..., Any]], Any],
     function: Callable[..., Any],
+    /,
     *args: Any,
     **kwargs: Any,
 ) -> Any:
@@ -78,30 +79,37 @@ def call_through(
     """
     call = _Call(function)
     try:
-        return instrumented(call.run)
-    except Exception as error:
-        if error is call.error:
-            raise
-        call.failed(place, error)
-    return call.outcome() if call.has_begun else function(*args, **kwargs)
+        try:
+            return instrumented(call.run)
+        except Exception as error:
+            if error is call.error:
+                raise
+            call.failed(place, error)
+        return call.outcome() if call.has_begun else function(*args, **kwargs)
+    finally:
+        call.error = None  # its traceback holds this frame
 
 
 async def await_through(
     place: str,
     instrumented: Callable[[Callable[..., Awaitable[Any]]], Awaitable[Any]],
     function: Callable[..., Awaitable[Any]],
+    /,
     *args: Any,
     **kwargs: Any,
 ) -> Any:
     """Do what :func:`call_through` does, with coroutine functions."""
     call = _Call(function)
     try:
-        return await instrumented(call.run_async)
-    except Exception as error:
-        if error is call.error:
-            raise
-        call.failed(place, error)
-    return call.outcome() if call.has_begun else await function(*args, **kwargs)
+        try:
+            return await instrumented(call.run_async)
+        except Exception as error:
+            if error is call.error:
+                raise
+            call.failed(place, error)
+        return call.outcome() if call.has_begun else await function(*args, **kwargs)
+    finally:
+        call.error = None
 
 
 class Relay:
@@ -112,29 +120,29 @@ class Relay:
         self._function = function
         self._running: dict[int, Callable[..., Awaitable[Any]]] = {}
 
-    async def function(self, *args: Any) -> Any:
+    async def function(self, *args: Any, **kwargs: Any) -> Any:
         """Call the function; the instrumentation gets this in its place."""
-        return await self._running.get(_key(args), self._function)(*args)
+        return await self._running.get(_key(args, kwargs), self._function)(*args, **kwargs)
 
     def through(self, instrumented: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
         """The function for the application: it calls ``instrumented``, which calls :meth:`function`."""
 
-        async def call(*args: Any) -> Any:
+        async def call(*args: Any, **kwargs: Any) -> Any:
             async def watched(run: Callable[..., Awaitable[Any]]) -> Any:
-                self._running[_key(args)] = run
+                self._running[_key(args, kwargs)] = run
                 try:
-                    return await instrumented(*args)
+                    return await instrumented(*args, **kwargs)
                 finally:
-                    self._running.pop(_key(args), None)
+                    self._running.pop(_key(args, kwargs), None)
 
-            return await await_through(self._place, watched, self._function, *args)
+            return await await_through(self._place, watched, self._function, *args, **kwargs)
 
         return call
 
 
-def _key(args: tuple[Any, ...]) -> int:
+def _key(args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
     """Tells calls that run at the same time apart: each has its own message."""
-    return id(args[0]) if args else 0
+    return id(next(iter((*args, *kwargs.values())), None))
 
 
 def shielded(place: str, wrapper: Callable[..., Any]) -> Callable[..., Any]:

@@ -5,6 +5,8 @@ sentry-sdk starts a profile when its own ``Transaction`` is entered, which never
 envelope of the transaction.
 """
 
+import functools
+import gc
 import random
 import threading
 from datetime import UTC, datetime
@@ -45,8 +47,32 @@ def start_profile(trace: LocalTrace) -> None:
         return
     profile = MaskedProfile()
     if profile.scheduler is not None:
+        _keep_collections_out(profile.scheduler)
         trace.extras[_EXTRAS_KEY] = profile
         profile.start()
+
+
+def _keep_collections_out(scheduler: Any) -> None:
+    """Let no garbage collection begin while ``scheduler`` reads the threads' frames.
+
+    ``sys._current_frames()`` holds a lock of the interpreter, and a collection that ends a thread waits for it for
+    ever in some versions of Python 3.11 and 3.12: https://github.com/python/cpython/issues/106883.
+    """
+    sampler = scheduler.sampler
+    if hasattr(sampler, "__wrapped__"):
+        return
+
+    @functools.wraps(sampler)
+    def sample(*args: Any) -> None:
+        was_enabled = gc.isenabled()
+        gc.disable()
+        try:
+            sampler(*args)
+        finally:
+            if was_enabled:
+                gc.enable()
+
+    scheduler.sampler = sample
 
 
 def follow_thread(trace: LocalTrace) -> None:

@@ -106,3 +106,12 @@ def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
     run = run_command("mask", str(tmp_path / "missing"))
     assert (run.returncode, run.out) == (1, "")
     assert run.err.count("\n") == 1
+
+
+def test_odd_json_is_masked_too(tmp_path: Path) -> None:
+    """Lists with `key` and no `value`, and OTLP that leaves values out."""
+    run = mask(tmp_path, {"items": [{"key": "x", "password": "hunter2"}]})
+    assert json.loads(run.out) == {"items": [{"key": "x", "password": "[Filtered]"}]}
+    pairs = [{"key": "a"}, {"key": "b", "value": {"intValue": "x"}}, {"key": "c", "value": {"arrayValue": {}}}]
+    run = mask(tmp_path, {"resourceSpans": [{"resource": {"attributes": pairs}}]})
+    assert run.returncode == 0

@@ -1,5 +1,6 @@
 """Tests of the policy: which values are private, how they are masked, and that none leaves the process."""
 
+import time
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from brain_otel.privacy import FILTERED, Policy, is_sensitive
 from brain_otel.privacy import attributes as by_key
+from brain_otel.privacy.attributes import route_secrets
 from brain_otel.runtime.quiet import MAX_CHARACTERS, one_budget
 from brain_otel.runtime.text import MAX_TEXT
 from tests.destinations.service import environment_of, write_config
@@ -508,3 +510,50 @@ def test_many_percent_encoded_parts_are_masked_beyond_a_number() -> None:
     assert "part%20" in masked
     assert masked.count(FILTERED) > 300
     assert Policy().text(text.replace("password", "harmless")) == text.replace("password", "harmless")
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("Password:          s3cr3t-X9", "Password:          [Filtered]"),
+        ("password        = hunter2", "password        = [Filtered]"),
+        ("got\n--password zqaaaa", "got\n--password [Filtered]"),
+        ("Invalid bearer token.", "Invalid bearer token."),
+        ("Basic Options saved", "Basic Options saved"),
+        ("52:54:00:12:34:56", "52:54:00:12:34:56"),
+        ("order:2024:eu:shop:17", "order:2024:eu:shop:17"),
+        (
+            "NotificationDeliveryEngine.models.NotificationDeliveryAttempt",
+            "NotificationDeliveryEngine.models.NotificationDeliveryAttempt",
+        ),
+    ],
+)
+def test_what_a_reader_of_the_rules_has_found(text: str, masked: str) -> None:
+    """Aligned dumps and options at a line's begin; ids, class names and sentences that look like a secret."""
+    assert Policy().text(text) == masked
+
+
+def test_digits_that_are_no_number_are_no_card() -> None:
+    """`str.isdigit()` is true for superscripts, of which `int()` makes nothing."""
+    assert Policy().query("card=4" + "%C2%B2" * 15) == "card=4" + "%C2%B2" * 15
+
+
+def test_a_long_address_of_a_route_with_a_secret_is_masked_as_a_whole() -> None:
+    """A `:path` parameter makes the search for its parts quadratic."""
+    attributes = {"http.route": "/f/{p:path}/{token}/raw", "url.path": "/f/" * 8_000 + "t/raw"}
+    started = time.process_time()
+    assert by_key.masked_attributes(Policy(), attributes)["url.path"] == FILTERED
+    with pytest.raises(ValueError, match="too long"):
+        route_secrets(Policy(), "/f/{p:path}/{token}/raw", "/f/" * 8_000)
+    assert time.process_time() - started < 1.0
+    short = {**attributes, "url.path": "/f/a/b/hunter2/raw"}
+    assert by_key.masked_attributes(Policy(), short)["url.path"] == "/f/a/b/[Filtered]/raw"
+
+
+def test_a_command_line_of_digits_takes_linear_time() -> None:
+    """`curl -u` looks for a user's name before a colon."""
+    policy = Policy()
+    started = time.process_time()
+    policy._mask_text("curl -u " + "1" * 30_000)
+    policy.value(["curl", "-u", "1" * 30_000])
+    assert time.process_time() - started < 1.0

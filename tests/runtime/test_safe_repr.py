@@ -6,6 +6,7 @@ import threading
 import time
 from collections import UserList
 from collections.abc import Callable
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import partial
@@ -342,3 +343,16 @@ def test_a_deep_group_is_walked_without_recursion() -> None:
     for number in range(2_500):
         chain.__cause__ = chain = ValueError(str(number))
     assert len(list(exceptions_in(first))) > MAX_EXCEPTIONS
+
+
+def test_the_end_of_the_stack_leaves_nothing_suppressed() -> None:
+    """Wherever in our code the recursion of the application ends."""
+
+    def recurse(depth: int) -> None:
+        with suppress(RecursionError):
+            safe_repr(object())
+        recurse(depth + 1)
+
+    with pytest.raises(RecursionError):
+        recurse(0)
+    assert not is_looking()

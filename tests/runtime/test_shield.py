@@ -1,6 +1,8 @@
 """The application's function ends as it would without the instrumentation around it, which may fail anywhere."""
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
@@ -171,3 +173,32 @@ def test_wrappers_in_wrapts_form() -> None:
     assert shielded("observing", wrapper)(application.run, None, (3,), {}, option="x") == 3
     assert asyncio.run(shielded("observing", async_wrapper)(application.run_async, None, (4,), {})) == 4
     assert application.calls == 2
+
+
+def test_arguments_of_the_function_may_have_our_names() -> None:
+    """`place`, `instrumented` and `function` are positional alone."""
+    given = {"place": 1, "instrumented": 2, "function": 3}
+    assert call_through("calling", lambda run: run(**given), dict, **given) == given
+
+
+def test_an_exception_leaves_no_cycle() -> None:
+    """Its traceback holds the frames of the application."""
+
+    class Held:
+        pass
+
+    kept: list[weakref.ref[Held]] = []
+
+    def fail() -> None:
+        held = Held()
+        kept.append(weakref.ref(held))
+        raise LookupError("held")
+
+    gc.disable()
+    try:
+        with pytest.raises(LookupError) as raised:
+            call_through("calling", lambda run: run(), fail)
+        del raised
+        assert kept[0]() is None
+    finally:
+        gc.enable()

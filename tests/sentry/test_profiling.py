@@ -1,5 +1,7 @@
 """Transaction profiles under OpenTelemetry."""
 
+import gc
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -134,6 +136,26 @@ def test_a_profile_that_cannot_be_masked_is_empty(
         monkeypatch.setattr(profiling, "policy", fail)
     assert bridge.transaction()["transaction"] == "root"
     assert ingest.profiles == [{}]
+
+
+def test_no_collection_begins_while_frames_are_read(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would deadlock some versions of Python (https://github.com/python/cpython/issues/106883)."""
+    seen: list[bool] = []
+    read = sys._current_frames
+
+    def current_frames() -> Any:
+        seen.append(gc.isenabled())
+        return read()
+
+    monkeypatch.setattr(sys, "_current_frames", current_frames)
+    bridge = connect(profiles_sample_rate=1.0)
+    for _ in range(2):
+        with local_trace_entered(LocalTrace(kind="request")), bridge.tracer.start_as_current_span("slow"):
+            be_busy()
+    bridge.flush()
+    assert len(seen) > 2
+    assert not any(seen)
+    assert gc.isenabled()
 
 
 @pytest.mark.parametrize("method", ["stop", "valid"])

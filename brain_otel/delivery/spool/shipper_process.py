@@ -140,7 +140,7 @@ class ShipperSupervisor:
             self._process = None
         if not is_locked(self._directory / SHIPPER_LOCK):
             self._process = subprocess.Popen(  # noqa: S603 - this interpreter and our own module
-                [sys.executable, "-m", "brain_otel.delivery", str(self._directory)],
+                [sys.executable, "-P", "-m", "brain_otel.delivery", str(self._directory)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -151,7 +151,7 @@ class ShipperSupervisor:
 
 def _without_instrumentation(environ: Mapping[str, str]) -> dict[str, str]:
     """The environment for a process that ``opentelemetry-instrument`` does not instrument."""
-    path = [each for each in sys.path if each and not each.endswith("auto_instrumentation")]
+    path = [each for each in sys.path if isinstance(each, str) and each and not each.endswith("auto_instrumentation")]
     return {**environ, "PYTHONPATH": os.pathsep.join(path)}
 
 

@@ -191,8 +191,12 @@ async def _serve(request: RequestInProgress, call: Callable[[], Awaitable[None]]
                 request.trace.is_cancelled |= isinstance(error, asyncio.CancelledError)
                 report_unhandled(error)
                 if error is raised:
+                    del error  # its traceback holds this frame
                     raise
-            raise error
+            try:
+                raise error
+            finally:
+                del error
     finally:
         request.leave()
         if token is not None:

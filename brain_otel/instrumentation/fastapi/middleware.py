@@ -39,7 +39,7 @@ def observed_middleware(middleware: Iterable[Any], *, ends_with_body: bool) -> l
     return [Middleware(_Leaving, ends_with_body), *observed]
 
 
-def _create(kind: Any, app: ASGIApp, *args: Any, **kwargs: Any) -> Any:
+def _create(kind: Any, app: ASGIApp, /, *args: Any, **kwargs: Any) -> Any:
     return kind(_Passing(app), *args, **kwargs)
 
 

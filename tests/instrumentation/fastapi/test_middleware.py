@@ -338,3 +338,17 @@ def test_a_cancelled_request_is_cancelled(telemetry: Telemetry) -> None:
     assert transaction_status(telemetry) == "cancelled"
     assert server_span(telemetry)["status"] == "unset"
     assert reported(telemetry) == []
+
+
+def test_a_middleware_may_have_any_option(telemetry: Telemetry) -> None:
+    """Also one with the name of a parameter of ours."""
+    seen: list[str] = []
+
+    class Optional(Answering):
+        def __init__(self, app: ASGIApp, kind: str) -> None:
+            super().__init__(app)
+            seen.append(kind)
+
+    assert get(create_app(Optional, kind="mine"), "/fine") == 200
+    assert seen == ["mine"]
+    assert telemetry.events == []
