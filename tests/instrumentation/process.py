@@ -23,8 +23,8 @@ class Outcome:
 
     @property
     def names(self) -> list[str]:
-        """The names of the transactions, in order of arrival."""
-        return [each["transaction"] for each in self.transactions]
+        """The names of the transactions in the order in which they began; several connections deliver them."""
+        return [each["transaction"] for each in sorted(self.transactions, key=lambda each: each["start_timestamp"])]
 
     def transaction(self, name: str) -> Json:
         """Return the one transaction of this name; fail if there are none or several."""

@@ -1,6 +1,7 @@
 """Runs servers and scripts in processes of their own, with only the environment that the test names."""
 
 import importlib.util
+import itertools
 import os
 import signal
 import socket
@@ -25,12 +26,18 @@ SLACK = 8.0
 """Seconds that a busy machine may add to a bound. A server that hangs in a test hangs for longer."""
 
 
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_PORTS = itertools.cycle(range(10_000 + _WORKER * 2_000, 12_000 + _WORKER * 2_000))
+"""Ports of this worker's own, below those that the system gives to connections and to servers on port 0."""
+
+
 def free_port() -> int:
-    """Return a TCP port of 127.0.0.1 on which nothing listens at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a TCP port of 127.0.0.1 on which nothing listens, and which no other worker of the run gets."""
+    for port in _PORTS:
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("unreachable")
 
 
 def environment(extra: Mapping[str, str] | None = None, *, pythonpath: Sequence[Path | str] = ()) -> dict[str, str]:
