@@ -1,4 +1,4 @@
-"""What a check found: how bad it is, what it is and what to do about it."""
+"""A finding of a check: its level, its title and its remedy."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ _OTLP_TEXTS = frozenset({"name", "message", "description", "stringValue"})
 
 
 class Preview(NamedTuple):
-    """What would leave, and why the rest would not."""
+    """The text that would leave, and the rules that masked the rest."""
 
     text: str
     places: dict[str, list[str]]
@@ -55,7 +55,7 @@ def preview(data: bytes, settings: Settings) -> Preview:
 
 
 class _Source(NamedTuple):
-    """What was given, and how it is masked, written again and compared with its masked form."""
+    """The input as data, with the functions that mask it, write it and compare it with its masked form."""
 
     data: Any
     mask: Callable[[Policy], Any]

@@ -214,7 +214,7 @@ class Policy:
         )
 
     def apply_own_mask(self, name: str, value: Any) -> Any:
-        """What the application's own rule makes of a value that the built-in rules have masked."""
+        """Apply the application's own rule to a value that the built-in rules have masked."""
         try:
             return self.mask(name, value) if self.mask is not None else value
         except Exception:

@@ -29,7 +29,7 @@ _TOKEN_GOES_ON = expression(r"[\w-]{16,}+$")
 
 
 class _Policy(Protocol):
-    """What the walk needs of a policy."""
+    """The part of a policy that the walk uses."""
 
     settings: PrivacySettings
     send_default_pii: bool

@@ -41,7 +41,7 @@ _NAMED_TUPLE_REPR = _Pair.__repr__.__code__
 
 
 class Members(NamedTuple):
-    """What is in a container, or what is loaded of an instance."""
+    """The items of a container, or the loaded attributes of an instance."""
 
     items: Iterator[Any]
     length: int

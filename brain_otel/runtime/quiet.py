@@ -39,7 +39,7 @@ def _quiet_context() -> Context:
 
 
 class _Budget:
-    """What is left for one event."""
+    """The budget that is left for one event."""
 
     __slots__ = ("characters", "left", "masked")
 

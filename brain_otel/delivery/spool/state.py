@@ -1,4 +1,4 @@
-"""What a spool's directory holds, for people to read."""
+"""Reads the content of a spool's directory for display."""
 
 import json
 import os
