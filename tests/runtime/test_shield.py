@@ -202,3 +202,19 @@ def test_an_exception_leaves_no_cycle() -> None:
         assert kept[0]() is None
     finally:
         gc.enable()
+
+
+def test_a_relay_passes_keyword_arguments_on() -> None:
+    """Such as those of `send(message=...)`."""
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    relay = Relay("sending a message", send)
+
+    async def call() -> None:
+        await relay.through(relay.function)(message=7)
+
+    asyncio.run(call())
+    assert sent == [7]

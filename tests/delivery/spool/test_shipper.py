@@ -18,7 +18,7 @@ from brain_otel.delivery.spool.state import read_state
 from brain_otel.delivery.spool.writer import Spool
 from brain_otel.delivery.target import Target
 from tests.support.ingest import SentryIngest
-from tests.support.process import SLACK
+from tests.support.process import SLACK, run_python
 from tests.support.tiers import quick_one_in
 from tests.support.waiting import until
 
@@ -150,3 +150,19 @@ def test_many_targets_are_bounded_and_the_latest_come_first(tmp_path: Path) -> N
         "http://127.0.0.1:9/old",
         *(f"http://127.0.0.1:9/{number}" for number in range(21, MAX_TARGETS + 20)),
     }
+
+
+IN_A_FOLDER_OF_ITS_OWN = """
+import sys
+from pathlib import Path
+sys.path.insert(0, Path("/nowhere"))  # the import system ignores what is no text
+from brain_otel.delivery.spool.shipper_process import _without_instrumentation
+print(_without_instrumentation({})["PYTHONPATH"])
+"""
+
+
+def test_an_odd_import_path_does_not_stop_the_shippers_process(tmp_path: Path) -> None:
+    """An application may put a `Path` into `sys.path`."""
+    done = run_python(IN_A_FOLDER_OF_ITS_OWN, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "/nowhere" not in done.stdout
