@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from brain_otel.configuration.destination_registry import is_known, is_otel_metric_exporter, known_names, takes
-from brain_otel.configuration.document import Document, Key
+from brain_otel.configuration.document import Document
 from brain_otel.configuration.error import configuration_error
 from brain_otel.configuration.options import Options, Signal
+from brain_otel.configuration.substitution import Key
 from brain_otel.configuration.values import BadValueError, number
 
 PROCESSORS: dict[Signal, tuple[str, str]] = {

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from brain_otel.configuration.destinations import read_destinations, replace_destinations
-from brain_otel.configuration.document import Document, Key, read_document
+from brain_otel.configuration.document import Document, read_document
 from brain_otel.configuration.file_choice import Choice, choose_file
 from brain_otel.configuration.options import Options
 from brain_otel.configuration.schema import MAJOR, MINOR, is_newer, reject_endless, validate
@@ -20,6 +20,7 @@ from brain_otel.configuration.settings import (
     Settings,
 )
 from brain_otel.configuration.simple_form import is_simple_form
+from brain_otel.configuration.substitution import Key
 from brain_otel.configuration.values import number, read_fields
 
 OURS = ("distribution", "brain_otel")

@@ -8,8 +8,9 @@ from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from brain_otel.configuration.document import Document, Key, leaves
+from brain_otel.configuration.document import Document, leaves
 from brain_otel.configuration.simple_form import is_simple_form
+from brain_otel.configuration.substitution import Key
 
 if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError

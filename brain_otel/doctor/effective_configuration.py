@@ -8,12 +8,13 @@ from typing import Any
 
 from brain_otel.configuration.destination_registry import load_module
 from brain_otel.configuration.destinations import PROCESSORS, READERS
-from brain_otel.configuration.document import Document, Key, leaves
+from brain_otel.configuration.document import Document, leaves
 from brain_otel.configuration.error import MASK, ConfigurationError
 from brain_otel.configuration.file_choice import Choice
 from brain_otel.configuration.loading import read_all
 from brain_otel.configuration.options import Options
 from brain_otel.configuration.settings import Settings
+from brain_otel.configuration.substitution import Key
 from brain_otel.doctor.masking import Mask, masked_text, masked_value
 
 FAST_PATHS_NOTICE = "The fast paths are off (fast_paths: false): each request costs more CPU time"

@@ -8,7 +8,7 @@ the instrumentations call all listeners and know none by name.
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from brain_otel.events.failures import ended_traces
+from brain_otel.events.deduplication import ended_traces
 from brain_otel.runtime.guard import caught, guarded
 from brain_otel.traces import local_trace
 from brain_otel.traces.local_trace import LocalTrace

@@ -9,7 +9,7 @@ from opentelemetry._logs import Logger
 from opentelemetry.context import Context
 from opentelemetry.trace import NonRecordingSpan, SpanContext
 
-from brain_otel.events.failures import trace_of
+from brain_otel.events.deduplication import trace_of
 from brain_otel.traces import local_trace
 
 TRACE_ID, SPAN_ID = "trace_id", "span_id"

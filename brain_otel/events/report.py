@@ -10,8 +10,8 @@ from opentelemetry._logs import SeverityNumber
 from opentelemetry.trace import Span, Status, StatusCode
 
 from brain_otel.events.attributes import attribute_value, error_attributes, error_facts
+from brain_otel.events.deduplication import find_record, record_ignored, record_reported
 from brain_otel.events.error_rules import ASKED_FOR, error_rules
-from brain_otel.events.failures import find_record, record_ignored, record_reported
 from brain_otel.events.listeners import Failure, notify
 from brain_otel.events.log_correlation import context_of_log, logger_of
 from brain_otel.runtime.guard import guarded

@@ -4,9 +4,9 @@ An instrumentation knows nothing of destinations. It is installed when its libra
 ``setup()``; a library that the process does not use is never imported for its sake.
 """
 
-import pkgutil
 import re
 import sys
+from importlib import import_module
 from logging import LogRecord, getLogger  # `logging` is a module of this package
 from types import ModuleType
 from typing import Protocol
@@ -125,7 +125,8 @@ def _install_now(library: str) -> None:
     if settings is None or library in _registry.installed or library not in sys.modules or not _is_wanted(library):
         return
     with guarded(f"instrumenting {library}"):
-        installed: Instrumentation = pkgutil.resolve_name(f"{__name__}.{LIBRARIES[library]}")()
+        module, _, name = LIBRARIES[library].partition(":")
+        installed: Instrumentation = getattr(import_module(f"{__name__}.{module}"), name)()
         _registry.installed[library] = installed
         installed.instrument(settings)
 

@@ -28,7 +28,7 @@ from opentelemetry.semconv.attributes import exception_attributes, otel_attribut
 
 from brain_otel.configuration.settings import InstrumentationSettings
 from brain_otel.events.attributes import attribute_value, error_attributes
-from brain_otel.events.failures import find_record
+from brain_otel.events.deduplication import find_record
 from brain_otel.events.log_correlation import SPAN_ID, TRACE_ID, context_of_log, error_of_log, ids_of_log, logger_of
 from brain_otel.events.report import EVENT_ID
 from brain_otel.runtime.guard import guarded

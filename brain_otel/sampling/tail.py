@@ -21,7 +21,7 @@ from opentelemetry.sdk.trace import ReadableSpan, Span
 from opentelemetry.trace import StatusCode
 
 from brain_otel.configuration.settings import TailSettings
-from brain_otel.events.failures import has_reported
+from brain_otel.events.deduplication import has_reported
 from brain_otel.events.listeners import EventListener, Failure
 from brain_otel.runtime.fork import reset_in_child
 from brain_otel.runtime.guard import guarded

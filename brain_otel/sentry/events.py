@@ -14,8 +14,8 @@ from sentry_sdk.integrations import Integration
 from sentry_sdk.scope import add_global_event_processor
 from sentry_sdk.utils import AnnotatedValue, event_from_exception  # type: ignore[attr-defined]  # imported there
 
+from brain_otel.events.deduplication import find_record, record_reported, trace_of
 from brain_otel.events.error_rules import ASKED_FOR, error_rules
-from brain_otel.events.failures import find_record, record_reported, trace_of
 from brain_otel.events.listeners import EventListener, Failure, Message
 from brain_otel.privacy import policy
 from brain_otel.privacy.attributes import route_secrets

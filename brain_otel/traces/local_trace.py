@@ -55,7 +55,7 @@ class Name(NamedTuple):
 
 
 class FailureRecord(NamedTuple):
-    """What became of an exception; written and read by :mod:`brain_otel.events.failures`."""
+    """What became of an exception; written and read by :mod:`brain_otel.events.deduplication`."""
 
     error: BaseException
     event_id: str | None
@@ -116,7 +116,7 @@ class LocalTrace:
         self.tags = {} if tags is None else tags
         """Tags of this trace alone (``transaction.set_tag``)."""
         self.failures = [] if failures is None else failures
-        """What became of its exceptions; kept by :mod:`brain_otel.events.failures`."""
+        """What became of its exceptions; kept by :mod:`brain_otel.events.deduplication`."""
         self.extras: dict[str, Any] = {}
         """Data that destinations keep with this trace, by key."""
         self.is_abandoned = False

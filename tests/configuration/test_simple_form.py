@@ -133,7 +133,7 @@ VARIABLES = {
 }
 
 
-@pytest.mark.parametrize("text", quick_first(SIMPLE.values(), 5), ids=SIMPLE)
+@pytest.mark.parametrize("text", quick_first(SIMPLE.values(), 2), ids=SIMPLE)
 def test_the_providers_are_those_that_opentelemetry_would_create(tmp_path: Path, text: str) -> None:
     file = in_file(tmp_path, text)
     assert read_settings({}, config_file=file).simple_form

@@ -26,7 +26,7 @@ from tests.support.ingest import SentryIngest
 from tests.support.otlp import OtlpReceiver, refusing
 from tests.support.otlp_data import metrics_of, read_lines, spans_of
 from tests.support.process import SLACK, Server, run_python
-from tests.support.tiers import quick_first
+from tests.support.tiers import quick_first, thorough
 
 REQUESTS = 30
 
@@ -45,7 +45,8 @@ def latencies(client: httpx.Client, number: int) -> list[float]:
     return seconds
 
 
-@pytest.mark.parametrize("rounds", quick_first([2, 10]))
+@thorough
+@pytest.mark.parametrize("rounds", [2, 10])
 def test_bad_destinations_affect_neither_the_others_nor_the_requests(
     tmp_path: Path, record_property: Any, capsys: pytest.CaptureFixture[str], rounds: int
 ) -> None:
@@ -163,7 +164,7 @@ print(time.monotonic())
 """
 
 
-@pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
+@pytest.mark.parametrize("protocol", quick_first(["http/protobuf", "grpc"]))
 def test_flush_and_shutdown_keep_their_time_bound(protocol: str, tmp_path: Path) -> None:
     """Even if every destination of every signal hangs."""
     with OtlpReceiver(grpc=True) as hanging, SentryIngest() as ingest:

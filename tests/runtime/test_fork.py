@@ -145,7 +145,7 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("shipper", ["thread", "process"])
+@pytest.mark.parametrize("shipper", quick_first(["process", "thread"]))
 def test_every_kind_of_child_spools_for_itself(ingest: SentryIngest, tmp_path: Path, shipper: str) -> None:
     """Forked, spawned, from a pool or by hand: each record arrives once, and each process has its own id."""
     script = tmp_path / "script.py"

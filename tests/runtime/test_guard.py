@@ -149,7 +149,7 @@ TARGETS = [
     "brain_otel.traces.local_trace:opened",
     "brain_otel.events.listeners:ended_traces.add",
     "brain_otel.traces.local_trace:LocalTrace.start",
-    "brain_otel.events.failures:_add",
+    "brain_otel.events.deduplication:_add",
     "brain_otel.events.report:find_record",
     "brain_otel.sentry.events:find_record",
     *(

@@ -17,6 +17,7 @@ from tests.delivery.application import arrived, shipper_of, wait_until_sent
 from tests.support import ROOT
 from tests.support.ingest import SentryIngest
 from tests.support.process import environment
+from tests.support.tiers import quick_one_in
 
 LONGEST = 1.5
 """Seconds from the last event to the end of the process: less than the two seconds that an exit may take."""
@@ -115,7 +116,7 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("how", "shipper", "before"), CASES)
+@pytest.mark.parametrize(("how", "shipper", "before"), quick_one_in(2, CASES))
 def test_what_is_captured_at_the_end_arrives(
     ingest: SentryIngest, tmp_path: Path, how: str, shipper: str, before: str
 ) -> None:

@@ -18,7 +18,7 @@ from tests.support.otlp import OtlpReceiver
 from tests.support.private_names import PrivateName, run_renamed
 from tests.support.private_uses import private_uses
 from tests.support.process import run_python
-from tests.support.tiers import thorough
+from tests.support.tiers import quick_first, thorough
 
 PINS = "tests/sdk/test_pins.py"
 SECRET = "hunter2-4Zq"
@@ -154,7 +154,7 @@ def test_upstream_has_the_name(each: PrivateName) -> None:
     assert each.exists()
 
 
-@pytest.mark.parametrize("module", ["span_router", "setup", "resource"])
+@pytest.mark.parametrize("module", quick_first(["span_router", "setup", "resource"]))
 def test_nothing_is_lost_without_the_names_of_a_module(module: str) -> None:
     """The application sees the same, all signals arrive, nothing leaves unmasked."""
     check(tuple(each for each in PRIVATE_NAMES if each.used_in == (f"brain_otel/sdk/{module}.py",)))

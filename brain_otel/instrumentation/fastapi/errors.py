@@ -15,9 +15,9 @@ from starlette.exceptions import HTTPException, WebSocketException
 from starlette.requests import ClientDisconnect
 from starlette.websockets import WebSocketDisconnect
 
+from brain_otel.events.deduplication import find_record, record_ignored
 from brain_otel.events.error_rules import error_rules
 from brain_otel.events.exception_tree import leaves
-from brain_otel.events.failures import find_record, record_ignored
 from brain_otel.events.report import record_event, report_exception
 from brain_otel.runtime.guard import guarded
 from brain_otel.sampling.context import is_suppressed

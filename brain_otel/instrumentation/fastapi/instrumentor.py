@@ -34,7 +34,7 @@ from brain_otel.events.listeners import local_trace_entered
 from brain_otel.instrumentation.exception_recording import original_exception
 from brain_otel.instrumentation.fastapi.errors import observed_handlers, report_unhandled
 from brain_otel.instrumentation.fastapi.health_checks import UnwrappedStacks, is_excluded, serve_excluded
-from brain_otel.instrumentation.fastapi.middleware import observed_middleware, observed_send
+from brain_otel.instrumentation.fastapi.middleware_failures import observed_middleware, observed_send
 from brain_otel.instrumentation.fastapi.native import NATIVE_KEY, NativeObserver
 from brain_otel.instrumentation.fastapi.request import SCOPE_KEY, RequestInProgress
 from brain_otel.instrumentation.fastapi.shielding import patch_middleware, patch_native

@@ -16,6 +16,7 @@ from tests.delivery.application import Application, arrived, shipper_of, wait_un
 from tests.delivery.disks import disk, ways, without_overriding
 from tests.support.ingest import SentryIngest
 from tests.support.process import free_port
+from tests.support.tiers import thorough
 from tests.support.waiting import until
 
 
@@ -160,6 +161,7 @@ def test_two_services_and_two_versions_share_a_directory(ingest: SentryIngest, t
         assert arrived(second) == Counter(waiting)
 
 
+@thorough
 def test_a_clock_that_jumps_changes_nothing(ingest: SentryIngest, tmp_path: Path) -> None:
     """By days, while Sentry is down or limits the rate: every record arrives once, none is dropped."""
     answers = {"status": 500}

@@ -27,6 +27,7 @@ from brain_otel.delivery.spool.writer import Spool
 from brain_otel.delivery.target import Target
 from tests.support.ingest import SentryIngest
 from tests.support.process import environment, free_port
+from tests.support.tiers import thorough
 from tests.support.waiting import until
 
 BOUNDS = Bounds(max_bytes=2**20)
@@ -110,6 +111,7 @@ for _ in range(2_000):
 """
 
 
+@thorough
 def test_many_writers_stay_within_the_bound_together(tmp_path: Path) -> None:
     """Eight processes write two megabytes each, and one fits.
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from brain_otel.delivery.record import CATEGORIES, DONE, DONE_OFFSET, HEADER, MAGIC, Record, framed
 from brain_otel.delivery.spool.frames import MAX_SIZE, WINDOW, Found, Frames
+from tests.support.tiers import quick_first
 
 FIRST = Record("error", b'{"event_id":"1"}\n{}', 1, 1_700_000_000_000_000_000)
 SECOND = Record("transaction", bytes(range(256)) * 3, 7, 1_700_000_000_000_000_001)
@@ -133,7 +134,7 @@ def header(length: int) -> bytes:
         MAGIC + header(99),
     ],
 )
-@pytest.mark.parametrize("sealed", [True, False])
+@pytest.mark.parametrize("sealed", quick_first([True, False]))
 def test_overlapping_headers_cost_no_more_than_their_bytes(pattern: bytes, sealed: bool) -> None:
     """Every pattern fills a file. The work is bounded for each byte."""
     data = pattern * (2**21 // len(pattern)) + framed(FIRST)

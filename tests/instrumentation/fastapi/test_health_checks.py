@@ -219,7 +219,7 @@ def test_sentrys_destination_does_nothing_for_a_health_check() -> None:
         "brain_otel.runtime.quiet",
         "brain_otel.instrumentation.fastapi.instrumentor",
         "brain_otel.instrumentation.fastapi.health_checks",
-        "brain_otel.instrumentation.fastapi.middleware",
+        "brain_otel.instrumentation.fastapi.middleware_failures",
         "brain_otel.sampling.context",
     }
 

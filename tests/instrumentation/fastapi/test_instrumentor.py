@@ -14,6 +14,7 @@ from tests.instrumentation.process import Json, Outcome, run_traced, sentry_envi
 from tests.support import ROOT
 from tests.support.ingest import SentryIngest
 from tests.support.process import Server, free_port, run_python, uvicorn_command
+from tests.support.tiers import thorough
 
 APP = """
 import asyncio, os
@@ -307,7 +308,9 @@ def test_an_app_without_propagators_works_and_is_traced(tmp_path: Path, kind: st
     ("opt_in", "expected"),
     [
         pytest.param(None, {"http.request.method", "db.query.text"}, id="default"),
-        pytest.param("http/dup", {"http.request.method", "http.method", "db.statement"}, id="http twice"),
+        pytest.param(
+            "http/dup", {"http.request.method", "http.method", "db.statement"}, id="http twice", marks=thorough
+        ),
         pytest.param("database", {"http.method", "db.query.text"}, id="database only"),
     ],
 )

@@ -5,8 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from brain_otel.configuration.settings import ErrorSettings
-from brain_otel.events.error_rules import configure_error_rules
-from brain_otel.events.failures import (
+from brain_otel.events.deduplication import (
     MAX_RECORDS,
     ended_traces,
     find_record,
@@ -15,6 +14,7 @@ from brain_otel.events.failures import (
     record_reported,
     trace_of,
 )
+from brain_otel.events.error_rules import configure_error_rules
 from brain_otel.events.listeners import EventListener, Failure, configure_listeners, local_trace_entered
 from brain_otel.events.report import report_exception
 from brain_otel.traces.local_trace import LocalTrace

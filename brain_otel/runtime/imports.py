@@ -1,0 +1,32 @@
+"""Imports other packages without an optional module that costs more than it brings."""
+
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class _Missing:
+    """An import finder that knows no module ``name`` on the thread that made it."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._thread = threading.get_ident()
+
+    def find_spec(self, name: str, *_: object) -> None:
+        if name == self._name and threading.get_ident() == self._thread:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
+@contextmanager
+def without_module(name: str) -> Iterator[None]:
+    """Import other modules on this thread as if ``name`` were not installed, unless it is loaded already.
+
+    Nothing stays in ``sys.modules``: who imports ``name`` afterwards, or on another thread, gets it.
+    """
+    finder = _Missing(name)
+    sys.meta_path.insert(0, finder)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(finder)
