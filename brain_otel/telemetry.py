@@ -26,6 +26,7 @@ from brain_otel.runtime.announcements import announce, forget_announcements
 from brain_otel.runtime.exit import configure_exit, forget_exit
 from brain_otel.runtime.fast_paths import configure_fast_paths
 from brain_otel.runtime.fork import reset_in_child
+from brain_otel.runtime.garbage import garbage
 from brain_otel.runtime.thread_pool import prepare_exit, side_by_side
 
 if TYPE_CHECKING:
@@ -145,6 +146,7 @@ def start(settings: Settings, provider: TracerProvider | None = None) -> tuple[I
     from brain_otel.sdk.setup import configure_opentelemetry
 
     configure_fast_paths(settings.fast_paths)
+    garbage.configure(settings.freeze_gc)
     _use(hooks(), settings)
     destinations = (_state.destination_factory or create_destinations)(settings)
     try:
@@ -224,6 +226,7 @@ def shutdown(timeout: float = 2.0) -> bool:
         calls = [(f"shutting {each.name} down", each.shutdown) for each in own]
         side_by_side(calls, max(0.0, deadline - time.monotonic()), grace=0.05)
         _state.destinations = ()
+        garbage.configure(False)
         forget_exit()
         ended_traces.forget_latest()
     return complete
@@ -237,6 +240,7 @@ def forget() -> None:
     configure_error_rules(ErrorSettings())
     configure_privacy(None)
     configure_fast_paths(True)
+    garbage.configure(False)
     forget_announcements()
 
 

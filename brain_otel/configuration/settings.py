@@ -67,6 +67,8 @@ class Settings(NamedTuple):
     delivery: DeliverySettings = DeliverySettings()
     fast_paths: bool = True
     """Whether this package's fast paths replace slower ways of OpenTelemetry and sentry-sdk."""
+    freeze_gc: bool = False
+    """Whether the objects that exist when the application has started are kept out of garbage collections."""
     disabled: Derived[bool] = False
     send_default_pii: Derived[bool] = False
     """Whether data that identifies a person, such as the client's address, may leave the process."""

@@ -16,6 +16,9 @@ T = TypeVar("T")
 MAX_ITEMS = 1_000
 """Items in the queue; beyond it the oldest is dropped."""
 
+SLICES, SLICE, PAUSE = 8, 0.001, 0.01
+"""Parts in which gathered items are worked on, the seconds that each takes at least, and those between two parts."""
+
 
 class WorkQueue(Generic[T]):
     """Passes each item to ``work`` on one daemon thread, in order.
@@ -29,9 +32,10 @@ class WorkQueue(Generic[T]):
         max_items: Items in the queue, at most.
         weigh: The weight of an item.
         max_weight: The weight of all items, at most; a single item may weigh more.
-        gather: Seconds for which an idle thread lets items arrive before it works on all of them. A thread that is
-            woken for each item costs the caller a wake-up and takes turns with the event loop. A queue that is full
-            ends the wait.
+        gather: Seconds for which the thread lets items arrive before it works on all of them. A thread that is
+            woken for each item costs the caller a wake-up and takes turns with the event loop. It pauses between
+            parts of the work: the event loop waits for the interpreter while the thread works. A queue that is half
+            full ends the wait and the pauses.
     """
 
     def __init__(
@@ -71,7 +75,7 @@ class WorkQueue(Generic[T]):
         """Whether the thread lets items arrive."""
         self._is_woken = False
         self._is_hurried = False
-        """Whether a flush waits, so that the thread does not gather."""
+        """Whether a flush waits, so that the thread does not pause."""
 
     def start(self) -> bool:
         """Start the thread before the first item; false if the interpreter starts no more threads."""
@@ -96,8 +100,7 @@ class WorkQueue(Generic[T]):
                 self._items.append((item, weight))
                 self._weight += weight
                 self._start()
-                # The items twice: the thread stops gathering when half of what fits has arrived.
-                if self._is_resting or (self._is_gathering and self._exceeds(len(self._items), self._weight)):
+                if self._is_resting or (self._is_gathering and self._fills_up()):
                     self._notify()
         for each in dropped:
             self._drop(each)
@@ -105,6 +108,10 @@ class WorkQueue(Generic[T]):
     def _exceeds(self, items: int, weight: int) -> bool:
         """Whether ``items`` more with this ``weight`` exceed the bounds."""
         return len(self._items) + items > self._max_items or self._weight + weight > self._max_weight
+
+    def _fills_up(self) -> bool:
+        """Whether the queue is half full."""
+        return self._exceeds(len(self._items), self._weight)
 
     def _pop(self) -> T:
         item, weight = self._items.popleft()
@@ -169,20 +176,20 @@ class WorkQueue(Generic[T]):
                 self._changed.notify_all()
 
     def _work_until_stopped(self) -> None:
+        began = time.monotonic()
         while True:
             pause = None
             self._is_woken = False
             with guarded(f"calling the idle hook of {self._name}"):
                 pause = self._idle()
             with self._changed:
+                gathered = time.monotonic() - began if self._items else 0.0  # while the thread worked on others
                 if not self._rest(pause):
                     return
-                if self._items and self._gather and not self._is_hurried:
-                    self._is_gathering = True
-                    self._changed.wait(self._gather)
-                    self._is_gathering = False
-            while self._work_on_next():
-                pass
+                if self._items:
+                    self._pause(self._gather - gathered)
+            began = time.monotonic()
+            self._work_in_slices() if self._gather else self._work_on(MAX_ITEMS)
             self._is_hurried = False
 
     def _rest(self, pause: float | None) -> bool:
@@ -192,6 +199,33 @@ class WorkQueue(Generic[T]):
             self._changed.wait(pause)
             self._is_resting = False
         return not self._is_stopped
+
+    def _work_in_slices(self) -> None:
+        """Work on the items that wait now, with pauses, so that a request waits for a part of it at most."""
+        left = len(self._items)
+        part = -(-left // SLICES)
+        while left > 0:
+            left -= self._work_on(part, SLICE)
+            with self._changed:
+                if left > 0 and not self._is_stopped:
+                    self._pause(PAUSE)
+
+    def _pause(self, seconds: float) -> None:
+        """Let items arrive for ``seconds``, unless a flush waits or the queue fills up."""
+        if seconds > 0 and not self._is_hurried and not self._fills_up():
+            self._is_gathering = True
+            self._changed.wait(seconds)
+            self._is_gathering = False
+
+    def _work_on(self, items: int, seconds: float = 0.0) -> int:
+        """Work on ``items``, and on more until ``seconds`` are over; returns their number, at least 1."""
+        deadline = time.monotonic() + seconds
+        done = 0
+        while self._work_on_next():
+            done += 1
+            if done >= items and time.monotonic() >= deadline:
+                break
+        return max(1, done)
 
     def _work_on_next(self) -> bool:
         with self._changed:

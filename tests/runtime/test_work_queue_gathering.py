@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from opentelemetry import trace as otel_trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import TracerProvider
 
-from brain_otel.runtime import guard
+from brain_otel.runtime import guard, work_queue
 from brain_otel.runtime.work_queue import WorkQueue
 from brain_otel.traces import collector as collection
 from brain_otel.traces.collector import CollectedTrace, span_count
@@ -302,3 +303,77 @@ def test_items_of_many_threads_are_worked_on_once_in_their_order() -> None:
     assert len(done) == 400
     for number in range(4):
         assert [item for item in done if item[0] == number] == [(number, each) for each in range(100)]
+
+
+class SlowWork(Work):
+    """Takes longer than a part of the work takes at least."""
+
+    def __call__(self, item: int) -> None:
+        super().__call__(item)
+        threading.Event().wait(work_queue.SLICE)
+
+
+def test_the_thread_pauses_between_the_parts_of_gathered_work() -> None:
+    """Eight parts, so that it keeps up with any number of items, and no request waits for all of them."""
+    work = SlowWork()
+    with queue_of(work, 0.2) as queue:
+        for item in range(40):
+            queue.put(item)
+        until(lambda: len(work.done) == 40)
+    assert work.done == list(range(40))
+    for first in range(5, 40, 5):
+        assert work.moments[first] - work.moments[first - 1] >= 0.9 * work_queue.PAUSE
+
+
+def test_a_part_takes_a_moment_at_least(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few quick items are one part: a pause would only delay them."""
+    monkeypatch.setattr(work_queue, "SLICE", LONG)
+    monkeypatch.setattr(work_queue, "PAUSE", LONG)
+    work = Work()
+    with queue_of(work, 0.05) as queue:
+        for item in range(16):
+            queue.put(item)
+        until(lambda: len(work.done) == 16)
+
+
+def test_a_flush_and_a_queue_that_fills_up_end_the_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(work_queue, "PAUSE", LONG)
+    work = SlowWork()
+    queue = WorkQueue[int]("pausing", work, drop=lambda _: None, gather=0.05, max_items=100)
+    try:
+        for item in range(16):
+            queue.put(item)
+        until(lambda: len(work.done) == 2)  # an eighth, then the pause
+        threading.Event().wait(0.05)
+        assert len(work.done) == 2
+        assert queue.flush(5.0)
+        assert len(work.done) == 16
+        for item in range(16, 24):
+            queue.put(item)
+        until(lambda: len(work.done) == 17)
+        for item in range(24, 74):
+            queue.put(item)
+        until(lambda: len(work.done) >= 24)
+    finally:
+        queue.stop()
+
+
+def test_items_that_arrive_during_the_work_have_gathered_already(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They wait for the rest of the time alone."""
+    late = [0.0]
+    monkeypatch.setattr(work_queue, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + late[0]))
+    work = Work()
+    with queue_of(work, LONG) as queue:
+
+        def arrive(item: int) -> None:
+            work(item)
+            if item == 0:
+                late[0] += LONG
+                queue.put(1)
+
+        queue._work = arrive
+        queue.put(0)
+        queue._changed.acquire()
+        queue._notify()  # the first has gathered
+        queue._changed.release()
+        until(lambda: work.done == [0, 1])

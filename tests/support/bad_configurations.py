@@ -370,6 +370,7 @@ for variable, path, value, allowed in (
     ("SENTRY_SEND_DEFAULT_PII", f"{SENTRY}.send_default_pii", "yess", BOOLEANS),
     ("SENTRY_DEBUG", f"{SENTRY}.debug", "-1", BOOLEANS),
     ("BRAIN_OTEL_FAST_PATHS", "distribution.brain_otel.fast_paths", "maybe", BOOLEANS),
+    ("BRAIN_OTEL_FREEZE_GC", "distribution.brain_otel.freeze_gc", "2", BOOLEANS),
     ("OTEL_SDK_DISABLED", "disabled", "maybe", "true or false"),
     ("OTEL_METRIC_EXPORT_INTERVAL", "meter_provider.readers.0.periodic.interval", "1m", "a whole number"),
     ("OTEL_EXPORTER_OTLP_PROTOCOL", "tracer_provider.processors.1.otlp.protocol", "udp", "http/protobuf, grpc"),

@@ -42,6 +42,7 @@ from brain_otel.privacy import policy
 from brain_otel.runtime.announcements import announce_again
 from brain_otel.runtime.exit import flush_at_shutdown
 from brain_otel.runtime.fast_paths import fast_paths_enabled
+from brain_otel.runtime.garbage import garbage
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.patch import Patch, Patches
 from brain_otel.sampling.context import is_suppressed
@@ -110,6 +111,8 @@ class FastAPIInstrumentation:
                 self._prepare(app)
                 if kind != "lifespan":
                     announce_again()
+                    if garbage.is_due:
+                        garbage.request()
             if kind == "lifespan":
                 await original(app, scope, receive, _observing_lifespan(send))
                 return
@@ -246,6 +249,7 @@ def _observing_lifespan(send: Send) -> Send:
         if message["type"] in ("lifespan.startup.complete", "lifespan.startup.failed"):
             with guarded("announcing the set-up"):
                 announce_again()
+                garbage.freeze()
         if message["type"] in ("lifespan.shutdown.complete", "lifespan.shutdown.failed"):
             with guarded("flushing at the server's shutdown"):
                 await asyncio.to_thread(flush_at_shutdown)

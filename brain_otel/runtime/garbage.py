@@ -1,0 +1,63 @@
+"""Freezes what the application made at its start, so that the garbage collector does not walk it again.
+
+A full collection walks every tracked object, and most belong to imported modules and to the app. Without them it
+takes 2 ms instead of 65 to 93, during which no request proceeds.
+"""
+
+import gc
+import time
+
+from brain_otel.runtime.fork import reset_in_child
+from brain_otel.runtime.guard import guarded
+
+WARM_UP = 1.0
+"""Seconds from the first request until objects are frozen, for a server that runs no lifespan."""
+
+_FROZEN_BY_PYTHON = 2_000
+"""Objects that an interpreter freezes at its start, at most; Python 3.12.1 freezes 375, 3.11 and 3.13 none."""
+
+
+class _Freeze:
+    """Whether this process still has to freeze."""
+
+    def __init__(self) -> None:
+        self.is_wanted = False
+        self.is_due = False
+        """Read by each request."""
+        self._first_request = 0.0
+        self._has_frozen = False
+        reset_in_child(self)
+
+    def _reset(self) -> None:
+        """A child starts an application of its own."""
+        self._first_request = 0.0
+        self.is_due = self.is_wanted
+
+    def configure(self, is_wanted: bool) -> None:
+        self.is_wanted = self.is_due = is_wanted
+        self._first_request = 0.0
+        if self._has_frozen and not is_wanted:
+            self._has_frozen = False
+            gc.unfreeze()
+
+    def request(self) -> None:
+        """Freeze once requests have been served for :data:`WARM_UP` seconds."""
+        now = time.monotonic()
+        self._first_request = self._first_request or now
+        if now - self._first_request >= WARM_UP:
+            self.freeze()
+
+    def freeze(self) -> None:
+        """Collect, and freeze what is left: once, and not where the application manages its garbage itself."""
+        if not self.is_due:
+            return
+        self.is_due = False
+        with guarded("freezing the application's objects"):
+            if gc.isenabled() and gc.get_freeze_count() <= _FROZEN_BY_PYTHON:
+                gc.collect()
+                gc.freeze()
+                self._has_frozen = True
+
+
+garbage = _Freeze()
+"""The freeze of this process; ``setup()`` configures it, the first app that starts carries it out."""
