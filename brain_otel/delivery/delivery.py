@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from brain_otel.configuration.settings import CONNECTIONS, SPOOL_AGE
 from brain_otel.delivery.memory_queue import MemoryQueue, MemoryRecord
+from brain_otel.delivery.rate_limits import MAX_WAIT
 from brain_otel.delivery.record import Record
 from brain_otel.delivery.spool.discarded import DiscardedEvents, keep_reported
 from brain_otel.delivery.spool.stored_limits import read_limits
@@ -130,15 +131,25 @@ class Delivery:
         flush_if_late()
 
     def flush(self, timeout: float) -> bool:
-        """Wait up to ``timeout`` seconds until every record is sent; returns whether each is sent or on disk."""
+        """Wait up to ``timeout`` seconds until every record is sent; returns whether each is sent or on disk.
+
+        It does not wait for records that are rate-limited for longer.
+        """
         deadline = time.monotonic() + timeout
         if self._spool is not None and self._supervisor is not None and self._supervisor.mode == "thread":
             self._supervisor.wait(self._spool.folder, timeout)
         if self._memory and not self._start():
             self._send_here(deadline)
-        while self._memory and time.monotonic() < deadline:
+        while self._memory and (left := deadline - time.monotonic()) > 0 and not self._is_limited_for(left):
             time.sleep(0.005)
         return not self._memory
+
+    def _is_limited_for(self, seconds: float) -> bool:
+        """Whether rate limits keep every record in memory back for ``seconds``."""
+        loop = self._retry_loop
+        if loop is None or not loop.limits.active():
+            return False
+        return not self._memory.has(lambda category: loop.wait_for(category) < seconds)
 
     def close(self) -> None:
         """Take no more records. Those in memory go to disk, or are lost without a spool."""
@@ -155,10 +166,13 @@ class Delivery:
             self._supervisor.stop()
 
     def is_healthy(self) -> bool:
-        """Whether the target accepts records, and memory has room for more."""
-        if self._memory.is_full or (self._retry_loop is not None and self._retry_loop.limits.active()):
+        """Whether the target accepts records, and memory has room for more.
+
+        A refused category is no reason to send less: the target accepts what it accepts at any rate.
+        """
+        if self._memory.is_full or (self._retry_loop is not None and self._retry_loop.limits.pauses()):
             return False
-        return self._spool is None or not read_limits(self._spool.folder)
+        return self._spool is None or all(each > MAX_WAIT for each in read_limits(self._spool.folder).values())
 
     def keep_reported(self, discarded: DiscardedEvents) -> None:
         """Keep the counts of discarded events in the spool, for ``brain-otel spool``."""
@@ -169,7 +183,9 @@ class Delivery:
         """Whether a report of discarded events would survive: it goes to disk, or the target can be reached."""
         if self._spool is not None and not self._retry_disk_at:
             return True
-        return self._retry_loop is None or not self._retry_loop.failure
+        return self._retry_loop is None or not (
+            self._retry_loop.failure or self._retry_loop.limits.remaining("internal")
+        )
 
     def _empty_memory(self) -> None:
         records = self._memory.clear()

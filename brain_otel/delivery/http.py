@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import urllib3
 
 from brain_otel.delivery.bounded_answers import beginning_of_body, bound_answers
+from brain_otel.delivery.otlp_answer import clean_message, is_page, partial_success
 
 if TYPE_CHECKING:
     from brain_otel.delivery.record import Record
@@ -38,7 +39,10 @@ _MAX_HEADER, _MAX_LIMITS, _LONGEST_CATEGORY, _LONGEST_DATE = 4_096, 64, 64, 64
 """Of a header with rate limits: characters, limits and categories; of a category and a date: characters."""
 
 _PLAIN_NUMBER = re.compile(r"\d{1,7}(?:\.\d{1,9})?", re.ASCII)
-_TRANSIENT = frozenset({408, 425, 500, 502, 503, 504})
+_TRANSIENT = frozenset({408, 425, 500, *range(502, 1_000)})
+_OTLP_TRANSIENT = frozenset({502, 503, 504})
+"""No others but 429 are sent again: https://opentelemetry.io/docs/specs/otlp/#retryable-response-codes."""
+
 
 # A socket looks the codec up when it first connects to a name. A child that is forked during that lookup on another
 # thread would find half of it, and remember forever that there is none.
@@ -57,6 +61,9 @@ class Answer(NamedTuple):
 
     result: SendResult
     reason: str = ""
+    """Why it was not sent, or what the server said about a record that it accepted."""
+    rejected: int = 0
+    """Items of an accepted record that the server did not accept."""
     wait: float | None = None
     """Seconds for which the server wants no request."""
     limits: Mapping[str, float] = MappingProxyType({})
@@ -79,7 +86,7 @@ class HttpClient:
         try:
             body = _with_sent_at(record.body) if self._target.kind == "sentry" else record.body
         except ValueError as error:  # not an envelope
-            return Answer("rejected", f"{type(error).__name__}: {_one_line(str(error))}")
+            return Answer("rejected", f"{type(error).__name__}: {clean_message(str(error))}")
         headers = {"Content-Type": self._type, **self._target.headers}
         if self._target.compress and len(body) >= MIN_COMPRESSED:
             body, headers["Content-Encoding"] = gzip.compress(body, _COMPRESSION_LEVEL), "gzip"
@@ -88,8 +95,8 @@ class HttpClient:
                 response = self._post(body, headers, timeout)
                 beginning = beginning_of_body(response)
         except Exception as error:  # urllib3's own, and any that a broken proxy or certificate causes
-            return Answer("unreachable", f"{type(error).__name__}: {_one_line(str(error))}")
-        return _answer(response.status, response.headers, beginning)
+            return Answer("unreachable", f"{type(error).__name__}: {clean_message(str(error))}")
+        return _answer(response.status, response.headers, beginning, is_otlp=self._target.kind == "otlp")
 
     def _post(self, body: bytes, headers: Mapping[str, str], seconds: float | None) -> Any:
         seconds = self._target.timeout if seconds is None else min(seconds, self._target.timeout)
@@ -137,17 +144,18 @@ def _with_sent_at(envelope: bytes) -> bytes:
     return json.dumps(header).encode() + b"\n" + rest
 
 
-def _answer(status: int, headers: Mapping[str, str], data: bytes) -> Answer:
+def _answer(status: int, headers: Mapping[str, str], data: bytes, *, is_otlp: bool = False) -> Answer:
     limits = parse_rate_limits(headers.get("X-Sentry-Rate-Limits") or "")
     wait = _retry_after(headers.get("Retry-After"), headers.get("Date"))
-    if 200 <= status < 300:
-        return Answer("sent", limits=limits)
-    reason = f"HTTP {status}" + (f": {_one_line(data[:500].decode('utf-8', 'replace'))}" if data else "")
+    if 200 <= status < 300 and not (is_otlp and is_page(data)):
+        told = partial_success(headers.get("Content-Type") or "", data) if is_otlp else None
+        return Answer("sent", limits=limits) if told is None else Answer("sent", told.message, told.rejected)
+    reason = f"HTTP {status}" + (f": {clean_message(data.decode('utf-8', 'replace'))}" if data else "")
     if status == 429:
         all_categories = {"": max(wait, _MIN_LIMIT) if wait is not None else _DEFAULT_LIMIT}
         return Answer("rate_limited", reason, limits=limits or all_categories)
-    if status in _TRANSIENT or status > 504:
-        return Answer("server_error", reason, wait, limits)
+    if status in (_OTLP_TRANSIENT if is_otlp else _TRANSIENT):
+        return Answer("server_error", reason, wait=wait, limits=limits)
     return Answer("rejected", reason, limits=limits)
 
 
@@ -192,7 +200,3 @@ def _timestamp(date: str) -> float | None:
         return parsedate_to_datetime(date[:_LONGEST_DATE]).timestamp()
     except Exception:  # the parser raises several kinds for malformed dates
         return None
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())[:200]

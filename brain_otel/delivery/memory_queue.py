@@ -54,6 +54,11 @@ class MemoryQueue:
     def __len__(self) -> int:
         return sum(map(len, self._by_priority.values()))
 
+    def has(self, is_wanted: Callable[[str], bool]) -> bool:
+        """Whether it holds a record whose category ``is_wanted``."""
+        with self._lock:
+            return any(is_wanted(each.record.category) for each in chain.from_iterable(self._by_priority.values()))
+
     @property
     def is_full(self) -> bool:
         """Whether another record would displace one."""

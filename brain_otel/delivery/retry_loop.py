@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import random
 import threading
 import time
@@ -12,16 +11,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from brain_otel.configuration.settings import CONNECTIONS
-from brain_otel.delivery.rate_limits import RateLimits
+from brain_otel.delivery.rate_limits import MAX_WAIT, RateLimits
+from brain_otel.delivery.target_log import TargetLog
 from brain_otel.runtime.guard import guarded
-from brain_otel.runtime.limited_log import CountLog, OutageLog
 from brain_otel.runtime.threads import start_daemon
 
 if TYPE_CHECKING:
     from brain_otel.delivery.http import Answer, HttpClient
     from brain_otel.delivery.record import Record
-
-logger = logging.getLogger(__name__)
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0
 """Seconds before the first retry and, doubled each time, at most; a random part of up to a half is taken off."""
@@ -80,6 +77,7 @@ class RetryLoop(Generic[W]):
         on_discard: Called with each record that is given up, and the reason in Sentry's words.
         on_limits: Called with the seconds left of each rate limit when the target has set one.
         on_round: Called before each look at the queue.
+        max_wait: Seconds for which a record waits for the end of a rate limit; see :mod:`.rate_limits`.
     """
 
     def __init__(
@@ -92,19 +90,14 @@ class RetryLoop(Generic[W]):
         on_limits: Callable[[dict[str, float]], None] = lambda _: None,
         on_round: Callable[[], None] = lambda: None,
         connections: int = CONNECTIONS,
+        max_wait: float = MAX_WAIT,
     ) -> None:
         self.failure = ""
         """The reason while nothing can be sent."""
-        self.limits = RateLimits()
-        self._rejection_log = CountLog(logger, "%s rejected records: %s", address)
-        self._limit_log = CountLog(logger, "%s has set rate limits, and records wait: %s", address, of_items=False)
-        self._outage_log = OutageLog(
-            logger,
-            address,
-            failed="%s cannot be reached; its records wait (%s)",
-            recovered="%s can be reached again",
-            repeated="%s could not be reached %d more times within a minute",
-        )
+        self.limits = RateLimits(max_wait)
+        self._waiting: set[str] = set()
+        """Categories of the records that waited for a rate limit at the latest look."""
+        self._log = TargetLog(address)
         self._queue = queue
         self._http_client = http_client
         self._connections = connections
@@ -129,9 +122,11 @@ class RetryLoop(Generic[W]):
             if pause is None:
                 wake.wait(poll)
                 wake.clear()
-            elif pause:
-                # New records may be of a category without a limit. A server that is down is left alone.
-                stop.wait(pause if self.failure else min(pause, 1.0))
+            elif pause and self.failure:  # a server that is down is left alone
+                stop.wait(pause)
+            elif pause:  # new records may be of a category without a limit
+                wake.wait(min(pause, 1.0))
+                wake.clear()
 
     def step(self, timeout: float | None = None) -> float | None:
         """Send a few records, each within ``timeout`` seconds.
@@ -142,7 +137,7 @@ class RetryLoop(Generic[W]):
         if not batch:
             now = time.monotonic()
             backoffs = [max(0.01, until - now) for _, until in self._failure_counts.values()]
-            return min([*self.limits.active().values(), *backoffs], default=None)
+            return min([*map(self.limits.remaining, self._waiting), *backoffs], default=None)
         limited = [each for each in batch if self.limits.remaining(each.record.category)]
         for queued in limited:
             self._discard_limited(queued)
@@ -161,6 +156,7 @@ class RetryLoop(Generic[W]):
         return 0.0
 
     def _next_batch(self) -> list[W]:
+        self._waiting.clear()
         batch = self._queue.take(2 if self._failures else self._batch_size, self._may_send)
         if not batch and self._failures:
             batch = self._queue.take(2, self._is_wanted)
@@ -170,7 +166,19 @@ class RetryLoop(Generic[W]):
 
     def _is_wanted(self, queued: W) -> bool:
         category = queued.record.category
-        return not (self.limits.remaining(category) and category in _KEPT_WHILE_LIMITED)
+        waits = self._waits(category)
+        if waits:
+            self._waiting.add(category)
+        return not waits
+
+    def _waits(self, category: str) -> bool:
+        """Whether a record of ``category`` waits for the end of a rate limit; if not, it is sent, or dropped."""
+        return self.wait_for(category) > 0.0
+
+    def wait_for(self, category: str) -> float:
+        """Seconds for which records of ``category`` wait for the end of a rate limit; 0: they are sent or dropped."""
+        keeps = category == "internal" or not self.limits.is_refused(category)
+        return self.limits.remaining(category) if keeps and category in _KEPT_WHILE_LIMITED else 0.0
 
     def _may_send(self, queued: W) -> bool:
         return self._is_wanted(queued) and (
@@ -199,19 +207,24 @@ class RetryLoop(Generic[W]):
             self._limit(answer.limits)
         if answer.result == "sent":
             self._done(queued)
+            self._log.accepted(category, answer.rejected, answer.reason)
+            if answer.rejected:
+                self._on_discard(queued.record._replace(quantity=answer.rejected), "partial_success")
         elif answer.result == "rejected":
             self._reject(queued, answer.reason)
         elif answer.result == "rate_limited":
-            if category not in _KEPT_WHILE_LIMITED:
+            if category in _KEPT_WHILE_LIMITED and not self.limits.remaining(category):
+                self.limits.update({category: DEFAULT_LIMIT})  # the answer limits other categories
+            if not self._waits(category):
                 self._discard_limited(queued)
-            elif not self.limits.remaining(category):  # the answer limits other categories
-                self.limits.update({category: DEFAULT_LIMIT})
 
     def _limit(self, limits: Mapping[str, float]) -> None:
-        if not self.limits.active():
-            seconds = ", ".join(f"{category or 'everything'} for {length:g} s" for category, length in limits.items())
-            self._limit_log.add(seconds)
+        was_limited = self.limits.pauses()
+        was_refused = {category for category in limits if self.limits.is_refused(category)}
         self.limits.update(limits)
+        refused = {category: length for category, length in limits.items() if self.limits.is_refused(category)}
+        waiting = {} if was_limited else {name: length for name, length in limits.items() if name not in refused}
+        self._log.limited(waiting, {name: length for name, length in refused.items() if name not in was_refused})
         self._on_limits(self.limits.active())
 
     def _done(self, queued: W) -> None:
@@ -219,14 +232,13 @@ class RetryLoop(Generic[W]):
         self._queue.done(queued)
 
     def _discard_limited(self, queued: W) -> None:
-        """Drop a record of a limited category that is not kept, as sentry-sdk does."""
+        """Drop a record of a limited category that is not kept, or that is refused."""
         self._on_discard(queued.record, "ratelimit_backoff")
         self._done(queued)
 
     def _reject(self, queued: W, reason: str) -> None:
         self._failure_counts.pop(queued, None)
-        category = queued.record.category
-        self._rejection_log.add(f"{category} {reason.partition(':')[0]}", example=f"{category} ({reason})")
+        self._log.rejected(queued.record.category, reason)
         self._queue.reject(queued, reason)
         self._on_discard(queued.record, "send_error")
 
@@ -247,7 +259,7 @@ class RetryLoop(Generic[W]):
     def _all_failed(self, batch: Sequence[W], answer: Answer) -> float:
         """Back off with ``batch``: other records come next, because these may be at fault."""
         if self._failures == 1:  # the first failure may be the record's, or that of a connection kept too long
-            self._outage_log.failed(answer.reason)
+            self._log.outage.failed(answer.reason)
         self.failure = answer.reason
         pause = _pause(self._failures, LONGEST_PAUSE)
         self._failures += 1
@@ -260,7 +272,7 @@ class RetryLoop(Generic[W]):
     def _recovered(self) -> None:
         if not self._failures:
             return
-        self._outage_log.works()
+        self._log.outage.works()
         for queued in [each for each in self._quarantined if each in self._failure_counts]:
             self._count_failure(queued, self.failure)
         self._quarantined.clear()

@@ -15,7 +15,10 @@ from opentelemetry.sdk.trace.export import SpanExportResult
 
 from brain_otel.configuration.error import masked, reason
 from brain_otel.configuration.options import Signal
+from brain_otel.delivery.otlp_answer import PartialSuccess
+from brain_otel.delivery.target_log import TargetLog
 from brain_otel.runtime.limited_log import OutageLog
+from brain_otel.runtime.text import printable
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +28,8 @@ _RESULTS: dict[Signal, Any] = {
     "metrics": MetricExportResult,
 }
 
+_ITEMS: dict[Signal, str] = {"traces": "spans", "logs": "log records", "metrics": "data points"}
+
 _LOGGERS = ("opentelemetry.exporter.", "opentelemetry.sdk.")
 _TRANSIENT = re.compile(r"Transient error (.+) encountered while exporting .*")
 _WITHOUT_REASON = re.compile("due to timeout, max retries or shutdown|Shutdown in progress|Channel closed")
@@ -33,7 +38,9 @@ _MAX_REASON = 300
 
 
 class FailureLogger:
-    """Logs when an exporter begins to fail and when it works again, and remembers whether it lost anything.
+    """Logs when an exporter begins to fail, when it works again, and what the receiver rejects of accepted requests.
+
+    It remembers whether anything was lost.
 
     It replaces ``export`` on the exporter object itself, since metric readers read other attributes of it.
     """
@@ -48,6 +55,7 @@ class FailureLogger:
             recovered="%s arrive again",
             repeated="%s did not arrive %d more times within a minute",
         )
+        self._items, self._partial_log = _ITEMS[signal], TargetLog(name)
         self._has_lost = False
         exporter.export = self.export
 
@@ -60,6 +68,8 @@ class FailureLogger:
             except Exception as error:
                 result, logs.reason = self._failure, f"{type(error).__name__}: {reason(error)}"
         self._log(None if getattr(result, "name", "") == "SUCCESS" else logs.reason or str(result))
+        self._has_lost |= logs.partial.rejected > 0
+        self._partial_log.accepted(self._items, *logs.partial)
         return result
 
     def flushed(self, was_exported: bool) -> bool:
@@ -80,6 +90,8 @@ class CapturedLogs:
 
     def __init__(self) -> None:
         self.reason = ""
+        self.partial = PartialSuccess()
+        """What the receiver said about the latest request that it accepted."""
 
     def __enter__(self) -> None:
         _filter_exporters()
@@ -92,10 +104,17 @@ class CapturedLogs:
         """Keep the line as the reason if it gives one; some lines only say that there was an earlier one."""
         line = " ".join(record.getMessage().split())
         if record.levelno >= logging.WARNING and not (self.reason and _WITHOUT_REASON.search(line)):
-            self.reason = masked(_TRANSIENT.sub(r"\1", line))[:_MAX_REASON]
+            self.reason = printable(masked(_TRANSIENT.sub(r"\1", line)))[:_MAX_REASON]
 
 
 _capturing: ContextVar[CapturedLogs | None] = ContextVar("brain_otel.captured_logs", default=None)
+
+
+def report_partial_success(partial: PartialSuccess) -> None:
+    """Tell whoever captures the lines of the export that runs in this context what the receiver has said."""
+    captured = _capturing.get()
+    if captured is not None:
+        captured.partial = partial
 
 
 def _capture(record: logging.LogRecord) -> bool:

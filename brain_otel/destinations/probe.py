@@ -19,7 +19,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
 from brain_otel.configuration.options import Signal
 from brain_otel.configuration.settings import Settings
-from brain_otel.delivery import DeliveryError
+from brain_otel.delivery import DeliveryError, PartialDelivery
 from brain_otel.destinations.outage_log import CapturedLogs
 
 PROBE = "brain_otel doctor"
@@ -36,6 +36,7 @@ def send_probe(exporter: Any, signal: Signal, settings: Settings, timeout: float
 
     Raises:
         DeliveryError: the item was not accepted; the message is the exporter's reason.
+        PartialDelivery: it was accepted with a warning.
     """
     batch = _test_batch(signal, settings)
     logs = CapturedLogs()
@@ -59,6 +60,10 @@ def send_probe(exporter: Any, signal: Signal, settings: Settings, timeout: float
         raise DeliveryError(reason or f"no answer within {timeout:g} s")
     if getattr(finished[0], "name", "") != "SUCCESS":
         raise DeliveryError(reason or str(finished[0]))
+    if logs.partial.rejected:
+        raise DeliveryError(f"rejected by the receiver ({logs.partial.message or 'without a reason'})")
+    if logs.partial.message:
+        raise PartialDelivery(f"{_NOUNS[signal]} delivered, with a warning ({logs.partial.message})")
     return f"{_NOUNS[signal]} delivered"
 
 

@@ -81,6 +81,11 @@ def describe_addresses(sentry: SentrySettings | None, address_of: Callable[[str]
 
 
 def probe(options: Options, settings: Settings, timeout: float) -> str | None:
-    """Send a test event within ``timeout`` seconds; what was delivered, None with Spotlight alone."""
+    """Send a test event and a test transaction within ``timeout`` seconds; what was delivered.
+
+    None with Spotlight alone.
+    """
     sentry = settings.sentry
-    return None if sentry is None or sentry.dsn is None else probe_event(sentry, timeout, options.values)
+    if sentry is None or sentry.dsn is None:
+        return None
+    return probe_event(sentry, timeout, options.values, with_transaction=True)

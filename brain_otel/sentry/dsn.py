@@ -10,11 +10,12 @@ from urllib.request import getproxies
 
 import certifi
 from sentry_sdk.consts import VERSION, EndpointType
-from sentry_sdk.envelope import Envelope
+from sentry_sdk.envelope import Envelope, Item, PayloadRef
 from sentry_sdk.utils import Dsn
 
 from brain_otel.configuration.settings import SentrySettings
-from brain_otel.delivery import DeliveryError
+from brain_otel.delivery import DeliveryError, PartialDelivery
+from brain_otel.delivery.rate_limits import MAX_WAIT
 from brain_otel.delivery.record import Record
 from brain_otel.delivery.target import Target
 
@@ -70,41 +71,55 @@ def _absolute(path: str | None) -> str | None:
     return os.path.abspath(path) if path else None  # noqa: PTH100 - certifi gives text, and so do variables
 
 
-def probe_event(sentry: SentrySettings, timeout: float, options: Mapping[str, Any] | None = None) -> str:
+def probe_event(
+    sentry: SentrySettings,
+    timeout: float,
+    options: Mapping[str, Any] | None = None,
+    *,
+    with_transaction: bool = False,
+) -> str:
     """Send one test event within ``timeout`` seconds, as sentry-sdk's ``options`` say; what was delivered.
+
+    ``with_transaction`` also sends a transaction: some servers refuse them, and say so only then.
 
     Raises:
         DeliveryError: the event did not arrive, or Sentry discards it.
+        PartialDelivery: the event arrived, and Sentry refuses another category for long.
     """
     # Imported here: setup() needs the addresses of this module, and not urllib3.
     from brain_otel.delivery.http import HttpClient
 
     target = create_target(str(sentry.dsn), options or {})._replace(timeout=timeout)
     started = time.monotonic()
-
-    answer = HttpClient(target, connections=1).send(Record("error", _test_event(sentry), 1))
+    http_client = HttpClient(target, connections=1)
+    event = _test_envelope(sentry, "event", level="info", message="brain_otel doctor: a test event")
+    answer = http_client.send(Record("error", event))
     if answer.result == "unreachable" and time.monotonic() - started >= timeout:
         raise DeliveryError(f"no answer within {timeout:g} s")
     if answer.result != "sent":
         raise DeliveryError(answer.reason)
     # A used-up quota may come with 200: https://develop.sentry.dev/sdk/expected-features/rate-limiting/.
-    for category, seconds in answer.limits.items():
+    limits = dict(answer.limits)
+    for category, seconds in limits.items():
         if category in ("", "error"):
             raise DeliveryError(f"Sentry discards errors at the moment (rate limit {seconds:g}:{category})")
+    if with_transaction and sentry.traces_sample_rate:
+        left = max(0.1, timeout - (time.monotonic() - started))
+        transaction = _test_envelope(sentry, "transaction", transaction="brain_otel doctor")
+        limits.update(http_client.send(Record("transaction", transaction), left).limits)
+    if refused := [f"{category} for {seconds:g} s" for category, seconds in limits.items() if seconds > MAX_WAIT]:
+        raise PartialDelivery(f"an event delivered, but Sentry accepts no {', '.join(refused)}")
     return "an event delivered"
 
 
-def _test_event(sentry: SentrySettings) -> bytes:
-    event_id = uuid.uuid4().hex
+def _test_envelope(sentry: SentrySettings, kind: str, **fields: Any) -> bytes:
+    """An envelope with one test item of ``kind``."""
+    event_id, now = uuid.uuid4().hex, datetime.now(UTC).isoformat()
+    common = {"event_id": event_id, "timestamp": now, "platform": "python", "environment": sentry.environment}
+    trace = {"trace_id": uuid.uuid4().hex, "span_id": uuid.uuid4().hex[:16], "op": "test"}
+    payload = {**common, "contexts": {"trace": trace}, **fields}
+    if kind == "transaction":
+        payload.update(type=kind, start_timestamp=now)
     envelope = Envelope(headers={"event_id": event_id})
-    envelope.add_event(
-        {
-            "event_id": event_id,
-            "timestamp": datetime.now(UTC).isoformat(),  # type: ignore[typeddict-item]  # text, as it is sent
-            "platform": "python",
-            "environment": sentry.environment,
-            "level": "info",
-            "message": "brain_otel doctor: a test event",
-        }
-    )
+    envelope.add_item(Item(PayloadRef(json=payload), type=kind))
     return envelope.serialize()

@@ -14,11 +14,12 @@ from brain_otel.runtime.limited_log import log_counts
 from tests.support.ingest import SentryIngest
 from tests.support.process import SLACK
 from tests.support.threads import no_new_threads
+from tests.support.waiting import PATIENCE
 
 
-def record(name: str) -> Record:
+def record(name: str, category: str = "error") -> Record:
     payload = json.dumps({"message": name}).encode()
-    return Record("error", b'{}\n{"type":"event","length":%d}\n%s\n' % (len(payload), payload))
+    return Record(category, b'{}\n{"type":"event","length":%d}\n%s\n' % (len(payload), payload))
 
 
 def delivery_to(ingest: SentryIngest, discarded: Counter[str]) -> Delivery:
@@ -88,3 +89,23 @@ def test_a_thread_takes_over_when_one_can_start(ingest: SentryIngest) -> None:
     assert delivery.flush(10.0)
     assert len(ingest.events) == 2
     delivery.close()
+
+
+@pytest.mark.parametrize(("seconds", "is_complete"), [(86_400, True), (1_800, False)])
+def test_a_flush_does_not_wait_for_what_is_limited(ingest: SentryIngest, seconds: int, is_complete: bool) -> None:
+    """A refused record is counted, a limited one stays; an error that comes meanwhile is sent."""
+    discarded: Counter[str] = Counter()
+    delivery = delivery_to(ingest, discarded)
+    ingest.respond = lambda: (200, {"X-Sentry-Rate-Limits": f"{seconds}:transaction"})
+    delivery.put(record("first", "transaction"))
+    assert delivery.flush(PATIENCE)
+    for number in range(50):
+        delivery.put(record(str(number), "transaction"))
+    delivery.put(record("error"))
+    started = time.monotonic()
+    assert delivery.flush(PATIENCE) is is_complete
+    assert time.monotonic() - started < PATIENCE / 2
+    assert [item.json["message"] for each in ingest.accepted for item in each.items] == ["first", "error"]
+    assert discarded == ({"ratelimit_backoff": 50} if is_complete else {})
+    assert delivery.is_healthy() is is_complete  # a refused category is no reason to sample less
+    delivery.end()

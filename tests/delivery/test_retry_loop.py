@@ -12,6 +12,7 @@ import pytest
 from brain_otel.delivery import retry_loop
 from brain_otel.delivery.http import HttpClient
 from brain_otel.delivery.memory_queue import MemoryQueue, MemoryRecord
+from brain_otel.delivery.rate_limits import RateLimits
 from brain_otel.delivery.record import Record
 from brain_otel.delivery.retry_loop import LONGEST_PAUSE, RetryLoop
 from brain_otel.delivery.target import Target
@@ -113,6 +114,57 @@ def test_limited_categories_wait_and_others_are_sent(bench: Bench) -> None:
     bench.put("f")
     bench.run()
     assert bench.accepted() == ["e", "t"]
+    assert len(bench.queue) == 1
+    assert bench.lost == {}
+
+
+@pytest.mark.parametrize(
+    ("header", "dropped"),
+    [
+        ("86400:transaction:organization:unsupported", {"transaction"}),
+        ("3601:transaction;span:key", {"transaction"}),
+        ("60:error, 7200:transaction", {"transaction"}),
+        ("86400:error", {"error"}),
+        ("86400", {"error", "transaction"}),
+        ("86400::organization, 60:error", {"error", "transaction"}),
+        ("3600:transaction;error", set()),
+        ("60", set()),
+    ],
+)
+@pytest.mark.parametrize("status", [200, 429])
+def test_refused_categories_are_dropped(bench: Bench, header: str, dropped: set[str], status: int) -> None:
+    """What the server limits for more than an hour does not wait; it is counted, and the loop is at rest."""
+    bench.ingest.respond = lambda: (status, {"X-Sentry-Rate-Limits": header})
+    bench.put("first", category="session")
+    bench.run()
+    bench.lost.clear()
+    bench.put(*"ab", category="transaction")
+    bench.put(*"cd", category="error")
+    pause = bench.run()
+    assert bench.lost == {(category, "ratelimit_backoff"): 2 for category in dropped}
+    assert len(bench.queue) == 4 - 2 * len(dropped) - len(bench.accepted()[status == 200 :])
+    assert (pause is None) == (len(bench.queue) == 0)
+
+
+def test_a_refusal_lasts_until_its_end(bench: Bench) -> None:
+    """A record does not begin to wait when little of a long limit is left."""
+    limits = RateLimits(max_wait=0.1)
+    limits.update({"transaction": 0.4, "error": 0.05})
+    assert (limits.is_refused("transaction"), limits.is_refused("error")) == (True, False)
+    time.sleep(0.35)
+    assert limits.is_refused("transaction")
+    assert not limits.pauses()
+    time.sleep(0.1)
+    assert not limits.is_refused("transaction")
+    limits.update({"": 0.4})
+    assert limits.is_refused("transaction")
+
+
+def test_a_client_report_outlives_a_refusal(bench: Bench) -> None:
+    """It holds the counts of what the refusal costs."""
+    bench.retry_loop.limits.update({"": 86_400.0})
+    bench.put("report", category="internal")
+    assert (bench.run() or 0.0) > 80_000
     assert len(bench.queue) == 1
     assert bench.lost == {}
 

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from brain_otel.configuration.settings import Secret, SentrySettings
-from brain_otel.delivery import DeliveryError
+from brain_otel.delivery import DeliveryError, PartialDelivery
 from brain_otel.sentry.dsn import envelope_address, otlp_address, probe_event
 from tests.support.ingest import SentryIngest
 from tests.support.otlp import refusing
@@ -85,3 +85,18 @@ def test_a_used_up_quota_of_another_category_is_no_error(ingest: SentryIngest) -
     """Sentry accepts errors while it discards transactions."""
     ingest.respond = lambda: (200, {"X-Sentry-Rate-Limits": "60:transaction;span:key:quota"})
     assert probe_event(settings_for(ingest.dsn), 5.0) == "an event delivered"
+
+
+def test_a_server_that_refuses_transactions_is_a_warning(ingest: SentryIngest) -> None:
+    """It says so when it gets one; without tracing none is sent, and a short limit is no reason to warn."""
+    limits = {"X-Sentry-Rate-Limits": "86400:transaction:organization:unsupported"}
+    ingest.respond = lambda: (200, limits if ingest.transactions else {})
+    given = settings_for(ingest.dsn)
+    with pytest.raises(PartialDelivery, match="an event delivered, but Sentry accepts no transaction for 86400 s"):
+        probe_event(given, 5.0, with_transaction=True)
+    assert_accepted(ingest.transactions[0])
+    ingest.clear()
+    assert probe_event(given._replace(traces_sample_rate=0.0), 5.0, with_transaction=True) == "an event delivered"
+    assert ingest.transactions == []
+    ingest.respond = lambda: (200, {"X-Sentry-Rate-Limits": "60:transaction"})
+    assert probe_event(given, 5.0, with_transaction=True) == "an event delivered"

@@ -66,6 +66,8 @@ class OtlpReceiver:
         self.status: int = 200
         #: Returns the status and headers of the next answer; overrides `status`.
         self.respond: Callable[[], tuple[int, dict[str, str]]] | None = None
+        #: The body of the answers, a serialized response message over gRPC; None: an empty message.
+        self.answer: bytes | None = None
         #: Seconds between the arrival of a request and its answer.
         self.delay: float = 0.0
         #: Holds back every answer while it is True.
@@ -215,7 +217,7 @@ def _grpc_server(receiver: OtlpReceiver, tls: tuple[Path, Path] | None) -> tuple
                 unavailable = grpc.StatusCode.UNAVAILABLE
                 code = _GRPC_STATUS.get(status, grpc.StatusCode.INTERNAL) if status else unavailable
                 context.abort(code, f"told to answer {status}")
-            return response_type()
+            return response_type.FromString(receiver.answer or b"")
 
         handler = grpc.unary_unary_rpc_method_handler(
             export, request_type.FromString, response_type.SerializeToString
@@ -288,7 +290,8 @@ class _Handler(BaseHTTPRequestHandler):
         )
         status, headers = receiver._receive(request)
         if status:
-            self._send(status, headers, response_type().SerializeToString())
+            answer = receiver.answer
+            self._send(status, headers, response_type().SerializeToString() if answer is None else answer)
         else:
             self.close_connection = True
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -17,6 +17,7 @@ from pathlib import Path
 from brain_otel.configuration.error import reason
 from brain_otel.configuration.settings import CONNECTIONS
 from brain_otel.delivery.http import HttpClient
+from brain_otel.delivery.rate_limits import MAX_WAIT
 from brain_otel.delivery.record import Record
 from brain_otel.delivery.retry_loop import RetryLoop
 from brain_otel.delivery.spool.directory import SHIPPER_LOCK, read_bounds, targets
@@ -70,6 +71,7 @@ class TargetWorker:
             on_limits=partial(write_limits, folder),
             on_round=self.report_discarded,
             connections=connections,
+            max_wait=min(MAX_WAIT, read_bounds(folder.parent).max_age),
         )
         self.retry_loop.limits.update(read_limits(folder))  # those that an earlier shipper was given
         self._discarded: DiscardedEvents = Counter()
@@ -81,17 +83,22 @@ class TargetWorker:
         self.queue.close()
 
     def report_discarded(self, *, now: bool = False) -> None:
-        """Report discarded events to Sentry: https://develop.sentry.dev/sdk/telemetry/client-reports/."""
-        if self.target.kind != "sentry" or not (now or time.monotonic() - self._reported > REPORT_INTERVAL):
+        """Report discarded events to Sentry, and keep the counts of any target for ``brain-otel spool``.
+
+        See https://develop.sentry.dev/sdk/telemetry/client-reports/.
+        """
+        if not (now or time.monotonic() - self._reported > REPORT_INTERVAL):
             return
         self._reported = time.monotonic()
-        if self.retry_loop.failure:
+        is_sentry = self.target.kind == "sentry"
+        if is_sentry and (self.retry_loop.failure or self.retry_loop.limits.remaining("internal")):
             return  # the report would not arrive
         discarded, self._discarded = self._discarded, Counter()  # another thread may be counting
         discarded.update(take_discarded(self._folder))
         if not discarded:
             return
-        if self._http_client.send(Record("internal", client_report(discarded))).result == "sent":
+        report = Record("internal", client_report(discarded))
+        if not is_sentry or self._http_client.send(report).result == "sent":
             keep_reported(self._folder, discarded)
         else:
             for key, quantity in discarded.items():
@@ -112,7 +119,7 @@ class TargetWorker:
 
     def save_discarded(self) -> None:
         """Leave unreported counts to the next shipper."""
-        if self.target.kind == "sentry" and self._discarded:
+        if self._discarded:
             discarded, self._discarded = self._discarded, Counter()
             for _ in range(10):
                 if keep_discarded(self._folder, discarded):

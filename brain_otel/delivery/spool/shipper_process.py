@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal
 from brain_otel.configuration.settings import DeliverySettings
 from brain_otel.delivery.spool.directory import SHIPPER_LOCK, USERS_LOCK, Bounds, is_empty, is_sent
 from brain_otel.delivery.spool.locks import close_own, is_locked, open_own, try_lock
+from brain_otel.delivery.spool.state import is_limited_for
 from brain_otel.delivery.spool.writer import Spool
 from brain_otel.delivery.target import Target
 from brain_otel.runtime.fork import reset_in_child
@@ -72,9 +73,11 @@ class ShipperSupervisor:
             self._shipper.wake(target_id)
 
     def wait(self, folder: Path, timeout: float) -> None:
-        """Wait up to ``timeout`` seconds until every record of a target is sent."""
+        """Wait up to ``timeout`` seconds until all records of a target are sent that are not limited for longer."""
         deadline = time.monotonic() + timeout
-        while self._thread is not None and time.monotonic() < deadline and not is_sent(folder):
+        while self._thread is not None and (left := deadline - time.monotonic()) > 0 and not is_sent(folder):
+            if is_limited_for(folder, left):
+                return
             time.sleep(0.01)
 
     def stop(self) -> None:

@@ -3,10 +3,12 @@
 import json
 import os
 from collections import Counter
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from brain_otel.delivery.record import PRIORITIES
 from brain_otel.delivery.spool.directory import (
     REJECTED,
     SHIPPER_LOCK,
@@ -85,19 +87,36 @@ def read_state(directory: Path) -> State:
     )
 
 
+def is_limited_for(folder: Path, seconds: float) -> bool:
+    """Whether rate limits keep every unsent record of a target back for ``seconds``."""
+    limits = read_limits(folder)
+    if not limits:
+        return False
+    state = TargetState(target=Target("sentry", ""))
+    for segment in segments(folder, *PRIORITIES):
+        with suppress(OSError), _opened(segment) as descriptor:
+            _count(segment, descriptor, state)
+    return all(max(limits.get(category, 0.0), limits.get("", 0.0)) > seconds for category in state.records)
+
+
+@contextmanager
+def _opened(segment: Segment) -> Iterator[int]:
+    descriptor = open_file(segment.path, os.O_RDONLY)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
 def _target_state(folder: Path, target: Target) -> TargetState:
     discarded = read_reported(folder)[1] + read_discarded(folder)
     state = TargetState(target=target, limits=read_limits(folder), discarded=discarded)
     for segment in segments(folder):
-        with suppress(OSError):
-            descriptor = open_file(segment.path, os.O_RDONLY)
-            try:
-                if segment.priority == REJECTED:
-                    state.rejected.append(_note(os.read(descriptor, MAX_NOTE)))
-                else:
-                    _count(segment, descriptor, state)
-            finally:
-                os.close(descriptor)
+        with suppress(OSError), _opened(segment) as descriptor:
+            if segment.priority == REJECTED:
+                state.rejected.append(_note(os.read(descriptor, MAX_NOTE)))
+            else:
+                _count(segment, descriptor, state)
     return state
 
 

@@ -202,6 +202,10 @@ def _create_exporter(options: Options, arguments: dict[str, Any], session: Sessi
             f"{options.place}: the protocol {protocol} needs a package that is not installed; "
             f"allowed: pip install '{requirement}'"
         ) from error
+    if protocol == GRPC:
+        from brain_otel.destinations.otlp.grpc_answers import reporting_partial_success
+
+        exporter = reporting_partial_success(exporter)
     given = {key: arguments[key] for key in ("endpoint", "headers", "timeout")}
     try:
         return exporter(**given, **(_http_only(arguments, session) if protocol == HTTP else _grpc_only(arguments)))

@@ -10,14 +10,16 @@ from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError
 
 from brain_otel.delivery.bounded_answers import beginning_of_body, bound_answers
+from brain_otel.delivery.otlp_answer import is_page, partial_success
+from brain_otel.destinations.outage_log import report_partial_success
 
 _STANDARD_HEADERS = frozenset(
     {"accept", "accept-encoding", "connection", "content-encoding", "content-length", "content-type", "user-agent"}
 )
 
 
-_MOVED = 400
-"""The status that the exporter gets for a redirect: it would take any below 400 for success."""
+_NOT_ACCEPTED = 400
+"""The status that the exporter gets for a redirect or a page: it would take any below 400 for success."""
 
 
 class _Adapter(HTTPAdapter):
@@ -64,15 +66,14 @@ class Session(requests.Session):
             self._connect()
         for name in [name for name in request.headers if name.lower() not in _STANDARD_HEADERS]:
             del request.headers[name]
-        request.headers.update(self._own_headers)
+        request.headers.update({"Accept-Encoding": "identity", **self._own_headers})  # answers are not decoded
         response = super().send(request, **{**kwargs, "stream": True, "allow_redirects": False})
         try:
-            response.raw = BytesIO(beginning_of_body(response.raw))
+            body = beginning_of_body(response.raw)
         except HTTPError as error:
             raise requests.ConnectionError(error) from error
-        if response.is_redirect or response.is_permanent_redirect:
-            response.reason = f"a redirect ({response.status_code}), which is not followed"
-            response.status_code = _MOVED
+        response.raw = BytesIO(body)
+        _judge(response, body)
         return response
 
     def merge_environment_settings(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
@@ -87,3 +88,14 @@ class Session(requests.Session):
 
     def end(self) -> None:
         """Start no more requests, since the process ends."""
+
+
+def _judge(response: requests.Response, body: bytes) -> None:
+    """Make ``response`` a failure if no receiver of OTLP has accepted the request; report what it did not accept."""
+    status = response.status_code
+    if 300 <= status < 400:
+        response.status_code, response.reason = _NOT_ACCEPTED, f"a redirect ({status}), which is not followed"
+    elif status < 300 and is_page(body):
+        response.status_code, response.reason = _NOT_ACCEPTED, f"a page ({status}), not an answer of a collector"
+    elif status < 300:
+        report_partial_success(partial_success(response.headers.get("Content-Type", ""), body))

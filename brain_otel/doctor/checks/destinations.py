@@ -10,7 +10,7 @@ from pathlib import Path
 
 from brain_otel.configuration.destination_registry import load_module
 from brain_otel.configuration.settings import Settings
-from brain_otel.delivery import DeliveryError
+from brain_otel.delivery import DeliveryError, PartialDelivery
 from brain_otel.doctor.effective_configuration import EffectiveConfiguration, Target
 from brain_otel.doctor.finding import Finding
 
@@ -112,6 +112,8 @@ def _remove_if_empty(path: Path) -> None:
 def _judge(name: str, target: Target, result: Result) -> Finding:
     if not isinstance(result, Exception):
         return _finding("ok", f"{name}: {result or 'nothing to try'}", target.address)
+    if isinstance(result, PartialDelivery):
+        return _finding("warning", f"{name}: {result}", target.address)
     message = str(result) if isinstance(result, DeliveryError) else f"{type(result).__name__}: {result}"
     remedy = _remedy(target.options.name, message)
     return _finding("fault", f"{name}: not delivered, {_reason(message)}", target.address, remedy)

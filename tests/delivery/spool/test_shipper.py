@@ -14,14 +14,17 @@ from brain_otel.delivery.record import Record
 from brain_otel.delivery.spool import shipper
 from brain_otel.delivery.spool.directory import DISCARDED, MAX_TARGETS, TARGET, Bounds, is_sent, targets
 from brain_otel.delivery.spool.shipper import Shipper, drain
-from brain_otel.delivery.spool.state import read_state
+from brain_otel.delivery.spool.shipper_process import ShipperSupervisor
+from brain_otel.delivery.spool.state import is_limited_for, read_state
+from brain_otel.delivery.spool.stored_limits import read_limits
 from brain_otel.delivery.spool.writer import Spool
 from brain_otel.delivery.target import Target
 from tests.support.ingest import SentryIngest
 from tests.support.process import SLACK, run_python
 from tests.support.tiers import quick_one_in
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 
+BOUNDS = Bounds()
 ENVELOPE = b'{}\n{"type":"event","length":2}\n{}\n'
 
 
@@ -166,3 +169,47 @@ def test_an_odd_import_path_does_not_stop_the_shippers_process(tmp_path: Path) -
     done = run_python(IN_A_FOLDER_OF_ITS_OWN, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert "/nowhere" not in done.stdout
+
+
+def transactions(folder: Path, url: str, count: int, bounds: Bounds = BOUNDS) -> Spool:
+    spool = Spool(folder, Target(kind="sentry", url=url), bounds)
+    for _ in range(count):
+        spool.append(Record("transaction", b'{}\n{"type":"transaction","length":2}\n{}\n'))
+    return spool
+
+
+@pytest.mark.parametrize(
+    ("limit", "max_age", "is_dropped"), [(86_400, 86_400.0, True), (1_200, 1_000.0, True), (1_200, 86_400.0, False)]
+)
+def test_refused_records_leave_the_spool(
+    ingest: SentryIngest, tmp_path: Path, limit: int, max_age: float, is_dropped: bool
+) -> None:
+    """What is limited for longer than a record is kept is dropped and counted; no flush waits for the rest."""
+    ingest.respond = lambda: (200, {"X-Sentry-Rate-Limits": f"{limit}:transaction"})
+    spool = transactions(tmp_path, f"http://127.0.0.1:{ingest.port}/api/1/envelope/", 100, Bounds(max_age=max_age))
+    supervisor = ShipperSupervisor(tmp_path, "thread")
+    supervisor.start()
+    try:
+        until(lambda: read_limits(spool.folder))
+        spool.append(Record("error", ENVELOPE))
+        started = time.monotonic()
+        supervisor.wait(spool.folder, PATIENCE)
+        assert time.monotonic() - started < PATIENCE / 2
+        assert [item.type for item in ingest.items("event")] == ["event"]
+        assert is_limited_for(spool.folder, limit / 2)
+        if is_dropped:
+            until(lambda: is_sent(spool.folder))
+    finally:
+        supervisor.stop()
+    (state,) = read_state(tmp_path).targets
+    kept = len(ingest.transactions)
+    assert state.records == ({} if is_dropped else {"transaction": 100 - kept})
+    assert state.discarded["transaction", "ratelimit_backoff"] == (100 - kept if is_dropped else 0)
+
+
+def test_a_drain_leaves_nothing_of_a_refused_category(ingest: SentryIngest, tmp_path: Path) -> None:
+    """`brain-otel spool --drain` ends with an empty spool, and says nothing about the limit."""
+    ingest.respond = lambda: (429, {"X-Sentry-Rate-Limits": "86400:transaction"})
+    transactions(tmp_path, f"http://127.0.0.1:{ingest.port}/api/1/envelope/", 20).close()
+    assert drain(tmp_path, PATIENCE) == {}
+    assert read_state(tmp_path).records == 0

@@ -1,15 +1,18 @@
 """Tests of OTLP over HTTP and gRPC, with a receiver that decodes the requests."""
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 from brain_otel.configuration.error import ConfigurationError
-from brain_otel.delivery import DeliveryError
+from brain_otel.delivery import DeliveryError, PartialDelivery
 from brain_otel.destinations.otlp import destination as otlp
+from brain_otel.runtime.limited_log import log_counts
 from tests.destinations.service import (
     answers_of_both,
     environment_of,
@@ -399,3 +402,70 @@ def test_half_a_surrogate_pair_loses_no_batch(protocol: str, receiver: OtlpRecei
     assert by_body["logger"].scope == "shop\\udcff"
     assert by_body["level"].severity == "L\\udcff"
     assert "failed while" not in done.stderr
+
+
+def partly(rejected: int, message: str) -> bytes:
+    """An answer; those to logs and metrics have the same form."""
+    response = ExportTraceServiceResponse()
+    response.partial_success.rejected_spans = rejected
+    response.partial_success.error_message = message
+    return bytes(response.SerializeToString())
+
+
+TOLD = "rejected a part of what it accepted: "
+
+
+def test_success_is_what_was_accepted(receiver: OtlpReceiver, caplog: pytest.LogCaptureFixture) -> None:
+    """A flush is incomplete if a part is rejected, or if no collector has answered; a warning loses nothing."""
+    message = "\x1b[31mquota of token=abc exceeded\n"
+    in_json = json.dumps({"partialSuccess": {"rejectedSpans": "3", "errorMessage": "no"}}).encode()
+    cases: list[tuple[int, dict[str, str], bytes, str]] = [
+        (200, {}, b"", ""),
+        (200, {}, partly(2, message), TOLD + r"2 spans (\x1b[31mquota of (masked) exceeded)"),
+        (200, {}, partly(2, message), ""),  # once a minute
+        (200, {"Content-Type": "application/json"}, in_json, ""),
+        (200, {}, partly(0, "old names"), "accepted records with a warning: spans (old names)"),
+        (200, {"Content-Type": "text/html"}, b"<!doctype html>Log in", "a page (200), not an answer of a collector"),
+        *((status, {}, b"", "") for status in (301, 302, 303, 304, 307, 308)),
+    ]
+    complete = []
+    with traced(options("otlp", endpoint=receiver.endpoint)) as (provider, (used,)):
+        for status, headers, receiver.answer, line in cases:
+            receiver.respond = lambda status=status, headers=headers: (status, headers)
+            caplog.clear()
+            make_spans(provider, 4)
+            complete.append(used.flush(5.0))
+            assert [each for each in caplog.messages if line not in each] == []
+            assert len(caplog.messages) == bool(line)
+        caplog.clear()
+        receiver.respond = receiver.answer = None
+        make_spans(provider, 1)
+        assert used.flush(5.0)
+        log_counts()
+    assert complete == [True, False, False, False, True, *([False] * 7)]
+    assert any(f"{TOLD}5 spans" in each for each in caplog.messages)
+
+
+def test_only_the_codes_of_the_specification_are_retried(receiver: OtlpReceiver) -> None:
+    """429, 502, 503 and 504 once more, others not."""
+    for status in (400, 404, 408, 413, 429, 500, 501, 502, 503, 504, 505):
+        answers = iter([status])
+        receiver.respond = lambda answers=answers: (next(answers, 200), {"Retry-After": "0"})
+        with traced(options("otlp", endpoint=receiver.endpoint)) as (provider, (used,)):
+            make_spans(provider, 1)
+            assert used.flush(5.0) is (status in (429, 502, 503, 504)), status
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("signal", ["traces", "logs", "metrics"])
+def test_a_probe_looks_at_the_answer(protocol: str, signal: Any, receiver: OtlpReceiver) -> None:
+    """Rejected items are an error, and a warning is passed on."""
+    given = options("otlp", signal, endpoint=endpoint_of(receiver, protocol), protocol=protocol)
+    receiver.answer = partly(1, "no quota")
+    with pytest.raises(DeliveryError, match=r"rejected by the receiver \(no quota\)"):
+        otlp.probe(given, settings(), 5.0)
+    receiver.answer = partly(0, "old names")
+    with pytest.raises(PartialDelivery, match=r"delivered, with a warning \(old names\)"):
+        otlp.probe(given, settings(), 5.0)
+    receiver.answer = None
+    assert str(otlp.probe(given, settings(), 5.0)).endswith("delivered")

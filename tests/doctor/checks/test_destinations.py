@@ -38,6 +38,20 @@ def test_each_destination_gets_a_test_item(
     assert {request.headers["api-key"] for request in receiver.requests} == {TOKEN}
 
 
+def test_what_a_receiver_does_not_accept_is_said(
+    healthy: dict[str, str], ingest: SentryIngest, receiver: OtlpReceiver
+) -> None:
+    """A category that Sentry refuses is a warning, as a collector's; rejected items are a fault."""
+    ingest.respond = lambda: (200, {"X-Sentry-Rate-Limits": "86400:transaction"})
+    receiver.answer = b"\x0a\x0b\x12\x09old names"
+    findings = probed(healthy)
+    assert [each.level for each in findings] == ["warning"] * 4
+    assert "Sentry accepts no transaction for 86400 s" in findings[0].title
+    assert "with a warning (old names)" in findings[1].title
+    receiver.answer = b"\x0a\x0d\x08\x01\x12\x09old names"
+    assert [each.level for each in probed(healthy)] == ["warning", *["fault"] * 3]
+
+
 def test_offline_and_disabled_set_ups_send_nothing(
     healthy: dict[str, str], ingest: SentryIngest, receiver: OtlpReceiver
 ) -> None:
