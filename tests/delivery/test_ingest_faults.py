@@ -69,7 +69,7 @@ def test_a_server_that_hangs_and_is_restarted(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("status", [503, 429, 413, 500])
 def test_a_collector_that_fails(tmp_path: Path, status: int) -> None:
-    """Spooled OTLP requests are sent again, or kept with the reason: 500 is not retried, as the specification says."""
+    """Spooled OTLP requests are sent again, or kept with the reason; 500 is not retried."""
     retried = status in (503, 429)
     with OtlpReceiver() as receiver:
         receiver.respond = lambda *_: (status, {"Retry-After": "0"})
