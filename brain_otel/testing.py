@@ -9,12 +9,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
-
-if TYPE_CHECKING:
-    from opentelemetry.sdk.trace import ReadableSpan
 
 _DSN = "http://public@127.0.0.1:9/1"
 
@@ -28,7 +25,9 @@ class Telemetry:
     @property
     def spans(self) -> list[dict[str, Any]]:
         """The spans that have ended: ``name``, ids, ``kind``, ``status``, ``attributes``, ``events``, times."""
-        return [_span(span) for span in self._session.spans.spans]
+        from brain_otel.testing_session import span_data
+
+        return [span_data(span) for span in self._session.spans.spans]
 
     @property
     def events(self) -> list[dict[str, Any]]:
@@ -48,35 +47,25 @@ class Telemetry:
     @property
     def logs(self) -> list[dict[str, Any]]:
         """The log records of errors, messages and the application's loggers."""
-        return [_log(record.log_record) for record in self._session.logs.get_finished_logs()]
+        from brain_otel.testing_session import log_data
+
+        return [log_data(record.log_record) for record in self._session.logs.get_finished_logs()]
 
     def assert_private(self, *values: str) -> None:
         """Fail if one of ``values`` would have left, and say where.
 
-        Everything captured is searched: events, transactions, spans, logs and breadcrumbs. Spans and logs are masked
-        first, as for a destination. Each value is searched for regardless of case, and as a ``repr``, JSON, HTML,
-        percent-encoded once and twice, hexadecimal, base64 and reversed.
+        Everything captured is searched: what Sentry would receive, spans, logs and breadcrumbs, masked as for a
+        destination, with their scopes, resources and links. Each value is searched for regardless of case, in texts
+        as they are and after decoding: percent-encoding, HTML, the escapes of JSON and of a ``repr``, up to three
+        times one in the other; in each of them also as hexadecimal, base64 and reversed.
 
         Raises:
             AssertionError: a value was found; the message has the places.
             ValueError: a value is shorter than 4 characters.
         """
-        from brain_otel.privacy import policy
-        from brain_otel.privacy.attributes import masked_attributes
         from brain_otel.privacy.canary import places_of
-        from brain_otel.privacy.spans import MaskedSpan
 
-        by = policy()
-        sent = {
-            "events": self.events,
-            "transactions": self.transactions,
-            "spans": [_span(MaskedSpan(span)) for span in self._session.spans.spans],
-            "logs": [
-                {**log, "body": by.value(log["body"]), "attributes": masked_attributes(by, log["attributes"])}
-                for log in self.logs
-            ],
-            "breadcrumbs": [by.value(crumb) for crumb in self.breadcrumbs],
-        }
+        sent = self._session.sent()
         found = {value: places for value in values if (places := list(places_of(value, sent)))}
         if found:
             raise AssertionError(f"values that must stay private would leave: {found}")
@@ -124,31 +113,3 @@ def captured_telemetry(environ: dict[str, str] | None = None) -> Iterator[Teleme
     variables = {"SENTRY_DSN": _DSN, "SENTRY_ENVIRONMENT": "test", "SENTRY_RELEASE": "test", **(environ or {})}
     with Session(variables) as session:
         yield Telemetry(session)
-
-
-def _span(span: ReadableSpan) -> dict[str, Any]:
-    context = span.get_span_context()
-    return {
-        "name": span.name,
-        "trace_id": f"{context.trace_id:032x}" if context else None,
-        "span_id": f"{context.span_id:016x}" if context else None,
-        "parent_span_id": f"{span.parent.span_id:016x}" if span.parent else None,
-        "kind": span.kind.name.lower(),
-        "status": span.status.status_code.name.lower(),
-        "status_description": span.status.description,
-        "attributes": dict(span.attributes or {}),
-        "events": [{"name": each.name, "attributes": dict(each.attributes or {})} for each in span.events],
-        "links": [f"{each.context.trace_id:032x}-{each.context.span_id:016x}" for each in span.links],
-        "start_time": (span.start_time or 0) / 1e9,
-        "end_time": (span.end_time or 0) / 1e9,
-    }
-
-
-def _log(record: Any) -> dict[str, Any]:
-    return {
-        "body": record.body,
-        "severity": record.severity_text,
-        "trace_id": f"{record.trace_id:032x}" if record.trace_id else None,
-        "span_id": f"{record.span_id:016x}" if record.span_id else None,
-        "attributes": dict(record.attributes or {}),
-    }

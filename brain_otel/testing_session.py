@@ -6,6 +6,7 @@ first provider it sees. So all tests share one provider, each with its own span 
 while a test runs.
 """
 
+import copy
 import itertools
 import os
 from collections import deque
@@ -20,23 +21,29 @@ from opentelemetry import trace as otel_trace
 from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.sdk import trace as sdk_trace
-from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs import LoggerProvider, ReadableLogRecord, ReadWriteLogRecord
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import SpanProcessor, SynchronousMultiSpanProcessor, TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, SynchronousMultiSpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.id_generator import IdGenerator, RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import ParentBased, Sampler, SamplingResult, TraceIdRatioBased
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from brain_otel import telemetry
 from brain_otel.configuration.loading import read_settings
 from brain_otel.configuration.options import Options
 from brain_otel.destinations.memory import Memory, MemorySpanProcessor
+from brain_otel.privacy import policy
+from brain_otel.privacy.processors import masked_log_record
+from brain_otel.privacy.spans import MaskedSpan
 from brain_otel.runtime.guard import forget_logged_places, reraise_failures
 from brain_otel.sampling.head import HeadSampler
 from brain_otel.sdk.setup import SEMANTIC_CONVENTIONS, prefer_stable_semantic_conventions
 from brain_otel.sentry.memory_transport import MemoryTransport, isolated
 from brain_otel.sentry.propagator import SentryPropagator
+
+_PLURALS = {"event": "events", "transaction": "transactions"}
 
 
 class SwitchableIds(IdGenerator):
@@ -163,6 +170,20 @@ class Session:
         self.breadcrumbs.clear()
         self.logs.clear()
         self.transport.items.clear()
+        self.transport.headers.clear()
+
+    def sent(self) -> dict[str, Any]:
+        """Everything captured, as it would leave: Sentry's items by kind, and spans, logs and breadcrumbs, masked."""
+        telemetry.flush()
+        sent: dict[str, Any] = {
+            "spans": [_sent_span(MaskedSpan(span)) for span in self.spans.spans],
+            "logs": [_sent_log(record) for record in self.logs.get_finished_logs()],
+            "breadcrumbs": [policy().value(crumb) for crumb in self.breadcrumbs],
+            "envelopes": self.transport.headers,
+        }
+        for kind, payload in self.transport.items:
+            sent.setdefault(_PLURALS.get(kind, kind), []).append(payload)
+        return sent
 
     def use_clock(self, start: float, step: float) -> None:
         """Replace the SDK's clock, a name that it imports, until the end."""
@@ -194,3 +215,58 @@ class Session:
     def _replace(self, module: Any, name: str, value: object) -> None:
         self._stack.callback(setattr, module, name, getattr(module, name))
         setattr(module, name, value)
+
+
+def span_data(span: ReadableSpan) -> dict[str, Any]:
+    """A span as plain data."""
+    context = span.get_span_context()
+    return {
+        "name": span.name,
+        "trace_id": f"{context.trace_id:032x}" if context else None,
+        "span_id": f"{context.span_id:016x}" if context else None,
+        "parent_span_id": f"{span.parent.span_id:016x}" if span.parent else None,
+        "kind": span.kind.name.lower(),
+        "status": span.status.status_code.name.lower(),
+        "status_description": span.status.description,
+        "attributes": dict(span.attributes or {}),
+        "events": [{"name": each.name, "attributes": dict(each.attributes or {})} for each in span.events],
+        "links": [f"{each.context.trace_id:032x}-{each.context.span_id:016x}" for each in span.links],
+        "start_time": (span.start_time or 0) / 1e9,
+        "end_time": (span.end_time or 0) / 1e9,
+    }
+
+
+def log_data(record: Any) -> dict[str, Any]:
+    """A log record as plain data."""
+    return {
+        "body": record.body,
+        "severity": record.severity_text,
+        "trace_id": f"{record.trace_id:032x}" if record.trace_id else None,
+        "span_id": f"{record.span_id:016x}" if record.span_id else None,
+        "attributes": dict(record.attributes or {}),
+    }
+
+
+def _sent_span(span: MaskedSpan) -> dict[str, Any]:
+    contexts = [span.context, span.parent, *(link.context for link in span.links)]
+    return {
+        **span_data(span),
+        "links": [dict(link.attributes or {}) for link in span.links],
+        "trace_states": [dict(context.trace_state) for context in contexts if context is not None],
+        **_surroundings(span.resource, span.instrumentation_scope),
+    }
+
+
+def _sent_log(record: ReadableLogRecord) -> dict[str, Any]:
+    given = ReadWriteLogRecord(copy.copy(record.log_record), record.resource, record.instrumentation_scope)
+    masked = masked_log_record(given)
+    event_name = masked.log_record.event_name
+    around = _surroundings(masked.resource, masked.instrumentation_scope)
+    return {**log_data(masked.log_record), "event_name": event_name, **around}
+
+
+def _surroundings(resource: Resource | None, scope: InstrumentationScope | None) -> dict[str, Any]:
+    return {
+        "resource": dict(resource.attributes) if resource else {},
+        "scope": [scope.name, scope.version, scope.schema_url, dict(scope.attributes or {})] if scope else [],
+    }

@@ -5,7 +5,7 @@ A value is masked by its name and by its look, since a secret in the wrong place
 
 import re
 
-from brain_otel.privacy import is_sensitive
+from brain_otel.privacy import FILTERED, is_sensitive, policy
 from brain_otel.runtime.lazy_regex import expression
 
 MASK = "(masked)"
@@ -51,7 +51,8 @@ def holds_credentials(text: str) -> bool:
 
 def masked(text: str) -> str:
     """``text`` on one line, without what looks like a secret."""
-    return re.sub(_REVEALING, MASK, " ".join(text.split()), flags=re.IGNORECASE | re.VERBOSE)
+    lines = " ".join(policy().text(text).split())  # the policy knows some secrets by the lines of a text
+    return re.sub(_REVEALING, MASK, lines, flags=re.IGNORECASE | re.VERBOSE).replace(FILTERED, MASK)
 
 
 def shown(value: object) -> str:

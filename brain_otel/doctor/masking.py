@@ -9,7 +9,7 @@ from brain_otel.configuration.document import leaves
 from brain_otel.configuration.error import MASK, is_secret_name
 from brain_otel.configuration.substitution import Key
 from brain_otel.configuration.values import BOOLEANS
-from brain_otel.privacy import FILTERED, is_sensitive, masked_url
+from brain_otel.privacy import FILTERED, is_sensitive, masked_url, policy
 
 _MIN_LENGTH = 6
 """Characters of the shortest secret that is searched for in other text; shorter ones would mask common words."""
@@ -37,7 +37,7 @@ def masked_text(text: str) -> str:
         text = masked_url(text)
     text = _USER_WITH_SCHEME.sub(f"{FILTERED}@", text)
     text = _USER.sub(f"{FILTERED}@", text)
-    return _PAIR.sub(lambda pair: f"{pair[1]}={MASK}" if is_sensitive(pair[1]) else pair[0], text)
+    return policy().text(_PAIR.sub(lambda pair: f"{pair[1]}={MASK}" if is_sensitive(pair[1]) else pair[0], text))
 
 
 class Mask:

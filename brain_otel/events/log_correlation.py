@@ -1,4 +1,4 @@
-"""Finds the trace that a log record belongs to, be it of the standard library's logging or of a helper."""
+"""Finds the trace of a log record, be it of the standard library's logging or of a helper, and its message."""
 
 from logging import LogRecord
 from typing import Any
@@ -10,6 +10,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import NonRecordingSpan, SpanContext
 
 from brain_otel.events.deduplication import trace_of
+from brain_otel.privacy import policy
 from brain_otel.traces import local_trace
 
 TRACE_ID, SPAN_ID = "trace_id", "span_id"
@@ -56,6 +57,24 @@ def error_of_log(record: LogRecord) -> BaseException | None:
     exc_info: Any = record.exc_info
     error = exc_info[1] if isinstance(exc_info, tuple) and len(exc_info) == 3 else None
     return error if isinstance(error, BaseException) else None
+
+
+def message_of_log(record: LogRecord) -> str:
+    """The message of ``record``; of its named arguments, as in ``%(password)s``, the secret ones are masked.
+
+    Their names are lost in the message, so it could not be masked later.
+    """
+    given: Any = record.args
+    if not isinstance(given, dict) or not any(map(policy().is_sensitive, filter(_is_text, given))):
+        return record.getMessage()
+    try:
+        return f"{str(record.msg) % policy().value(given)}"
+    except (TypeError, ValueError):  # it wants a number
+        return str(record.msg)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
 
 
 def context_of_log(error: BaseException | None = None) -> Context | None:

@@ -29,7 +29,15 @@ from opentelemetry.semconv.attributes import exception_attributes, otel_attribut
 from brain_otel.configuration.settings import InstrumentationSettings
 from brain_otel.events.attributes import attribute_value, error_attributes
 from brain_otel.events.deduplication import find_record
-from brain_otel.events.log_correlation import SPAN_ID, TRACE_ID, context_of_log, error_of_log, ids_of_log, logger_of
+from brain_otel.events.log_correlation import (
+    SPAN_ID,
+    TRACE_ID,
+    context_of_log,
+    error_of_log,
+    ids_of_log,
+    logger_of,
+    message_of_log,
+)
 from brain_otel.events.report import EVENT_ID
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.patch import Patch, Patches
@@ -147,7 +155,7 @@ def _emit(record: logging.LogRecord) -> None:
 def _body(record: logging.LogRecord) -> str:
     try:
         with quiet():  # the `__str__` of the application's objects may make spans and report errors
-            return encodable(record.getMessage())
+            return encodable(message_of_log(record))
     except Exception:  # the arguments do not fit the message; logging's own handlers say so on stderr
         return str(attribute_value(record.msg))
 

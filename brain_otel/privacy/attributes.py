@@ -42,6 +42,9 @@ _DEPENDS_ON_OTHERS = _URLS | _STATEMENTS
 _MAX_CACHED = 256
 """Characters of the longest value whose masked form is cached."""
 
+_MAX_KEYS = 4_096
+"""Keys of attributes that are known to hold no secret."""
+
 _NUMBERS = (int, float, bool)
 
 _MAX_URL = 2_048
@@ -52,7 +55,9 @@ _ROUTE_PARAMETER = expression(r"\{([^}:]+)(?::[^}]*)?\}")
 
 def masked_attributes(policy: Policy, attributes: Mapping[str, Any]) -> dict[str, Any]:
     """A copy of ``attributes`` as ``policy`` lets them leave."""
-    find_mask, mask_short_text = _masks_of(policy)
+    find_mask, mask_short_text, public_keys = _masks_of(policy)
+    if not public_keys.issuperset(attributes):
+        attributes = _with_masked_keys(policy, attributes, public_keys)
     masked: dict[str, Any] = {}
     for key, value in attributes.items():
         if type(value) is str and len(value) <= _MAX_CACHED and key not in _DEPENDS_ON_OTHERS:
@@ -73,9 +78,18 @@ def masked_attributes(policy: Policy, attributes: Mapping[str, Any]) -> dict[str
     return masked
 
 
+def _with_masked_keys(policy: Policy, attributes: Mapping[str, Any], public_keys: set[str]) -> dict[str, Any]:
+    """``attributes`` with the secrets in their keys masked; adds the keys without one to ``public_keys``."""
+    masked = {policy.text(key): value for key, value in attributes.items()}
+    if len(public_keys) > _MAX_KEYS:
+        public_keys.clear()
+    public_keys.update(key for key in attributes if key in masked)
+    return masked
+
+
 @lru_cache(maxsize=8)
-def _masks_of(policy: Policy) -> tuple[Callable[[str], Mask | None], Callable[[str, str], Any]]:
-    """Two functions that cache their results: one finds the mask for a key, one masks a short text under a key."""
+def _masks_of(policy: Policy) -> tuple[Callable[[str], Mask | None], Callable[[str, str], Any], set[str]]:
+    """Finds the mask for a key, masks a short text under a key, and the keys that hold no secret: all are cached."""
 
     @lru_cache(maxsize=4_096)
     def find_mask(key: str) -> Mask | None:
@@ -100,7 +114,9 @@ def _masks_of(policy: Policy) -> tuple[Callable[[str], Mask | None], Callable[[s
         except Exception:  # the application's own mask may raise anything
             return FILTERED
 
-    return find_mask, lru_cache(maxsize=8_192)(mask_short_text) if policy.mask is None else mask_short_text
+    if policy.mask is None:
+        mask_short_text = lru_cache(maxsize=8_192)(mask_short_text)
+    return find_mask, mask_short_text, set()
 
 
 def _mask_value(policy: Policy, key: str, value: Any, _attributes: Mapping[str, Any]) -> Any:

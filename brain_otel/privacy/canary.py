@@ -1,14 +1,59 @@
-"""Finds a value in captured telemetry, in every encoding in which it could have left."""
+"""Finds a value in captured telemetry, in every encoding in which it could have left.
+
+Texts are decoded, step by step, and the value is searched for in each result: encoders differ in what they escape, so
+the encoded forms of a value are too many to list. Forms that are no text of their own, such as base64, are listed.
+"""
 
 import base64
 import html
-import json
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
-from urllib.parse import quote, quote_plus
+from urllib.parse import unquote, unquote_plus
 
 MIN_LENGTH = 4
 """Characters of the shortest value that is searched for; a shorter one stands in harmless texts."""
+
+_MAX_STEPS = 3
+"""How many times a text is decoded."""
+
+_ESCAPES = re.compile(r"\\(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|U([0-9a-fA-F]{8})|([^uxU]))", re.DOTALL)
+_CONTROLS = MappingProxyType({"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f", "0": "\0"})
+_SEPARATORS = re.compile(r"(?<=[0-9a-f]{2})[: ](?=[0-9a-f]{2})")
+
+
+def _unescaped(text: str) -> str:
+    """``text`` without the backslashes of JSON and of a ``repr``, and with the bytes that they stand for decoded."""
+
+    def char(match: re.Match[str]) -> str:
+        number = match[1] or match[2] or match[3]
+        if number is None:
+            return _CONTROLS.get(match[4], match[4])
+        code = int(number, 16)
+        return chr(code) if code <= 0x10FFFF else ""
+
+    return _joined(_ESCAPES.sub(char, text))
+
+
+def _joined(text: str) -> str:
+    """``text`` with surrogate pairs, and UTF-8 read byte by byte, as the characters that they stand for."""
+    text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    try:
+        return text.encode("latin-1").decode()
+    except UnicodeError:
+        return text
+
+
+_DECODERS: Mapping[str, tuple[str, Callable[[str], str]]] = MappingProxyType(
+    {
+        "percent-encoded": ("%", unquote),
+        "form": ("+", unquote_plus),
+        "escaped": ("\\", _unescaped),
+        "HTML": ("&", html.unescape),
+    }
+)
+"""Each with a character that the encoded text has."""
 
 
 def places_of(value: str, data: Any, place: str = "") -> Iterator[str]:
@@ -19,23 +64,12 @@ def places_of(value: str, data: Any, place: str = "") -> Iterator[str]:
     """
     if len(value) < MIN_LENGTH:
         raise ValueError(f"{value!r} is too short to be searched for; allowed: {MIN_LENGTH} or more characters")
-    yield from _places(_encodings(value), data, place)
+    yield from _places(_forms(value), data, place)
 
 
-def _encodings(value: str) -> dict[str, str]:
+def _forms(value: str) -> dict[str, str]:
     """The forms of ``value`` by their names, each folded to lower case."""
-    once = quote(value, safe="")
-    forms = {
-        "plain": value,
-        "repr": repr(value)[1:-1],
-        "JSON": json.dumps(value)[1:-1],
-        "HTML": html.escape(value),
-        "percent-encoded": once,
-        "form": quote_plus(value),
-        "percent-encoded twice": quote(once, safe=""),
-        "hexadecimal": value.encode().hex(),
-        "reversed": value[::-1],
-    }
+    forms = {"plain": value, "reversed": value[::-1], "hexadecimal": value.encode().hex()}
     for offset in range(3):  # where the value begins within the three bytes that become four characters
         encoded = base64.b64encode(b"\0" * offset + value.encode()).decode()
         core = encoded[(0, 2, 3)[offset] : len(encoded.rstrip("=")) // 4 * 4]
@@ -46,7 +80,7 @@ def _encodings(value: str) -> dict[str, str]:
 
 
 def _places(forms: dict[str, str], data: Any, place: str) -> Iterator[str]:
-    if isinstance(data, dict):
+    if isinstance(data, Mapping):
         for key, each in data.items():
             yield from _places(forms, str(key), f"{place}.{key} as a key")
             yield from _places(forms, each, f"{place}.{key}")
@@ -54,7 +88,40 @@ def _places(forms: dict[str, str], data: Any, place: str) -> Iterator[str]:
         for index, each in enumerate(data):
             yield from _places(forms, each, f"{place}.{index}")
     else:
-        text = (data.decode("latin-1") if isinstance(data, bytes) else str(data)).lower()
-        found = next((name for name, form in forms.items() if form in text), None)
-        if found is not None:
-            yield f"{place.lstrip('.')} ({found.partition(' ')[0] if found.startswith('base') else found})"
+        text = bytes(data).decode("utf-8", "replace") if isinstance(data, (bytes, bytearray)) else str(data)
+        found = next(filter(None, (_form_in(each, forms, name) for name, each in _decoded(text))), "")
+        if found:
+            yield f"{place.lstrip('.')} ({found})"
+
+
+def _form_in(text: str, forms: dict[str, str], encoding: str) -> str:
+    """How the value stands in ``text``, which was decoded from ``encoding``; empty if it does not."""
+    lower = text.lower()
+    form = next((name for name, form in forms.items() if form in lower), "")
+    if not form and forms["hexadecimal"] in _SEPARATORS.sub("", lower):
+        form = "hexadecimal"
+    if not form or not encoding:
+        return form.partition(" ")[0].removesuffix("url")
+    return encoding if form == "plain" else f"{form.partition(' ')[0].removesuffix('url')}, {encoding}"
+
+
+def _decoded(text: str) -> Iterator[tuple[str, str]]:
+    """``text`` and what it is decoded to, each after the names of its encodings, the inner one first."""
+    seen = {text: ""}
+    level = seen
+    for _ in range(_MAX_STEPS + 1):
+        yield from ((encoding, each) for each, encoding in level.items())
+        found = {
+            decode(each): _name(kind, encoding)
+            for each, encoding in level.items()
+            for kind, (mark, decode) in _DECODERS.items()
+            if mark in each
+        }
+        level = {each: encoding for each, encoding in found.items() if each not in seen}
+        seen = {**seen, **level}
+
+
+def _name(kind: str, outer: str) -> str:
+    if kind == outer:
+        return f"{kind} twice"
+    return f"{kind}, {outer}" if outer else kind

@@ -26,6 +26,7 @@ from brain_otel.privacy.patterns import MIN_LENGTH, create_pattern_mask
 from brain_otel.privacy.queries import mask_query
 from brain_otel.privacy.settings import FILTERED, PrivacySettings
 from brain_otel.privacy.values import Walk
+from brain_otel.runtime.guard import mask_log_lines, masked_traceback
 from brain_otel.runtime.lazy_regex import expression
 from brain_otel.runtime.limited_log import CountLog
 from brain_otel.runtime.quiet import budget
@@ -104,8 +105,9 @@ class Policy:
         """
         try:
             return Walk(self).value(value, name)
-        except Exception:  # the application's own mapping may raise anything
-            logger.debug("A value of type %s could not be read and is masked", type(value).__name__, exc_info=True)
+        except Exception as error:  # the application's own mapping may raise anything
+            trace = masked_traceback(error) if logger.isEnabledFor(logging.DEBUG) else ""
+            logger.debug("A value of type %s could not be read and is masked:\n%s", type(value).__name__, trace)
             return FILTERED
 
     def stacktrace(self, text: str) -> str:
@@ -233,7 +235,9 @@ def policy() -> Policy:
 
 def configure_privacy(policy: Policy | None) -> None:
     """Make ``policy`` the policy of this process; None restores the default."""
-    _Current.policy = policy or Policy()
+    _Current.policy = by = policy or Policy()
+    # Without the application's own mask: its failure is in one of the lines.
+    mask_log_lines(Policy(by.settings, send_default_pii=by.send_default_pii).stacktrace)
 
 
 def masked_url(url: str) -> str:

@@ -17,7 +17,7 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
 from brain_otel.privacy.attributes import masked_attributes
 from brain_otel.privacy.policy import Policy, policy
-from brain_otel.privacy.resource import masked_resource
+from brain_otel.privacy.resource import masked_resource, masked_scope
 from brain_otel.privacy.spans import MaskedSpan
 from brain_otel.runtime.guard import caught
 
@@ -66,7 +66,7 @@ class MaskingLogRecordProcessor(LogRecordProcessor):
     def on_emit(self, log_record: ReadWriteLogRecord) -> None:
         """Call the other processor with the record, or a masked copy if it holds anything private."""
         try:
-            masked = _masked_log_record(log_record)
+            masked = masked_log_record(log_record)
         except Exception as error:
             self.dropped += 1
             caught("masking a log record, which is dropped", error)
@@ -82,20 +82,24 @@ class MaskingLogRecordProcessor(LogRecordProcessor):
         return self._inner.force_flush(timeout_millis)
 
 
-def _masked_log_record(log_record: ReadWriteLogRecord) -> ReadWriteLogRecord:
+def masked_log_record(log_record: ReadWriteLogRecord) -> ReadWriteLogRecord:
+    """A masked copy of ``log_record``; the same object if nothing in it is private."""
     by = policy()
-    original = log_record.log_record
+    original, resource, scope = log_record.log_record, log_record.resource, log_record.instrumentation_scope
     attributes = masked_attributes(by, original.attributes or {})
-    body = by.value(original.body)
-    resource = masked_resource(by, log_record.resource) if log_record.resource is not None else None
-    is_public = body is original.body and resource is log_record.resource and original.exception is None
-    if is_public and attributes == dict(original.attributes or {}):
+    body, event_name = by.value(original.body), by.value(original.event_name)
+    masked_around = (
+        resource if resource is None else masked_resource(by, resource),
+        scope if scope is None else masked_scope(by, scope),
+    )
+    is_public = body is original.body and event_name == original.event_name and original.exception is None
+    if is_public and masked_around == (resource, scope) and attributes == dict(original.attributes or {}):
         return log_record
     record = copy.copy(original)
-    record.attributes, record.body = attributes, body
+    record.attributes, record.body, record.event_name = attributes, body, event_name
     record.exception = None  # its text is in the attributes, masked
     masked = copy.copy(log_record)
-    masked.log_record, masked.resource = record, resource
+    masked.log_record, (masked.resource, masked.instrumentation_scope) = record, masked_around
     return masked
 
 
@@ -117,20 +121,25 @@ def _masked_metrics(metrics: MetricsData) -> MetricsData:
     masked = []
     for each in metrics.resource_metrics:
         scopes = [
-            replace(scope, metrics=[_masked_metric(by, metric) for metric in scope.metrics])
-            for scope in each.scope_metrics
+            replace(
+                each_scope,
+                scope=masked_scope(by, each_scope.scope),
+                metrics=[_masked_metric(by, metric) for metric in each_scope.metrics],
+            )
+            for each_scope in each.scope_metrics
         ]
         masked.append(replace(each, resource=masked_resource(by, each.resource), scope_metrics=scopes))
     return replace(metrics, resource_metrics=masked)
 
 
 def _masked_metric(by: Policy, metric: Metric) -> Metric:
-    """``metric`` with the attributes of its data points masked; the same object if nothing in it is private."""
+    """``metric`` masked; the same object if nothing in it is private."""
     points = [_masked_point(by, point) for point in metric.data.data_points]
-    if all(map(operator.is_, points, metric.data.data_points)):
-        return metric
-    data: Any = metric.data
-    return replace(metric, data=replace(data, data_points=points))
+    if not all(map(operator.is_, points, metric.data.data_points)):
+        data: Any = metric.data
+        metric = replace(metric, data=replace(data, data_points=points))
+    description = by.text(metric.description or "")
+    return metric if description == (metric.description or "") else replace(metric, description=description)
 
 
 def _masked_point(by: Policy, point: Any) -> Any:

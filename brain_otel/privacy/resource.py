@@ -1,9 +1,13 @@
-"""The resource of spans, log records and metrics as it may leave the process."""
+"""The resource and the instrumentation scope of spans, log records and metrics as they may leave the process."""
+
+from functools import lru_cache
 
 from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from brain_otel.privacy.attributes import masked_attributes
 from brain_otel.privacy.policy import Policy
+from brain_otel.runtime.text import encodable
 
 
 class _Latest:
@@ -21,3 +25,18 @@ def masked_resource(policy: Policy, resource: Resource) -> Resource:
         copy = resource if is_same else Resource(masked, resource.schema_url)
         latest = _Latest.masked = (policy, resource, copy)
     return latest[2]
+
+
+@lru_cache(maxsize=256)
+def masked_scope(policy: Policy, scope: InstrumentationScope) -> InstrumentationScope:
+    """``scope`` masked, with texts that fit into UTF-8, or the same object if there is nothing to change.
+
+    A logger's name is the name of its scope, and an application chooses it.
+    """
+    given = scope.name, scope.version, scope.schema_url
+    texts = [each if each is None else encodable(policy.text(each)) for each in given]
+    attributes = masked_attributes(policy, scope.attributes or {})
+    if tuple(texts) == given and attributes == dict(scope.attributes or {}):
+        return scope
+    name, version, schema_url = texts
+    return InstrumentationScope(name or "", version, schema_url, attributes)

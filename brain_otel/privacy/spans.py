@@ -8,11 +8,11 @@ from typing import Any
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import Link, SpanContext, Status
+from opentelemetry.trace import Link, SpanContext, Status, TraceState
 
 from brain_otel.privacy.attributes import masked_attributes, span_name_without_literals, url_without_route_secrets
 from brain_otel.privacy.policy import Policy, policy
-from brain_otel.privacy.resource import masked_resource
+from brain_otel.privacy.resource import masked_resource, masked_scope
 from brain_otel.runtime.guard import caught
 from brain_otel.runtime.text import encodable
 from brain_otel.traces.conventions import raw_attributes
@@ -34,6 +34,18 @@ def _masked_name(by: Policy, name: str) -> str:
 def _is_sql(name: str) -> bool:
     """Whether a literal or a comment of SQL may stand in ``name``."""
     return "'" in name or '"' in name or name.startswith(("--", "/*", "#", "$"))
+
+
+def _masked_context(by: Policy, context: SpanContext) -> SpanContext:
+    """``context`` with the values of its trace state masked; the caller of a request may have written it."""
+    if not context.trace_state:
+        return context
+    given = dict(context.trace_state)
+    masked = by.value(given)
+    if masked == given:
+        return context
+    state = TraceState(list(masked.items()))
+    return SpanContext(context.trace_id, context.span_id, context.is_remote, context.trace_flags, state)
 
 
 def _of_original(name: str) -> Any:
@@ -70,19 +82,28 @@ class MaskedSpan(ReadableSpan):
     __events: tuple[Event, ...] | None = None
     __copy: ReadableSpan | None = None
 
-    context = _of_original("context")
     kind = _of_original("kind")
-    parent = _of_original("parent")
     start_time = _of_original("start_time")
     end_time = _of_original("end_time")
-    instrumentation_info = _of_original("instrumentation_info")
     dropped_attributes = _of_original("dropped_attributes")
     dropped_events = _of_original("dropped_events")
     dropped_links = _of_original("dropped_links")
 
     def get_span_context(self) -> SpanContext | None:
-        """The ids of the span."""
-        return self.__span.get_span_context()
+        """The ids of the span, and its trace state, masked."""
+        context = self.__span.get_span_context()
+        return context if context is None else _masked_context(self.__policy, context)
+
+    @property
+    def context(self) -> SpanContext | None:
+        """The same as :meth:`get_span_context`."""
+        return self.get_span_context()
+
+    @property
+    def parent(self) -> SpanContext | None:
+        """The ids of the parent, and its trace state, masked."""
+        parent = self.__span.parent
+        return parent if parent is None else _masked_context(self.__policy, parent)
 
     @property
     def name(self) -> str:
@@ -136,11 +157,15 @@ class MaskedSpan(ReadableSpan):
 
     @property
     def instrumentation_scope(self) -> InstrumentationScope | None:
-        """The instrumentation scope, with a name that fits into UTF-8."""
+        """The masked instrumentation scope."""
         scope = self.__span.instrumentation_scope
-        if scope is None or scope.name.isascii():
-            return scope
-        return InstrumentationScope(encodable(scope.name), scope.version, scope.schema_url, scope.attributes)
+        return scope if scope is None else masked_scope(self.__policy, scope)
+
+    @property
+    def instrumentation_info(self) -> Any:
+        """What the SDK calls the scope in its deprecated form, unless something private is in it."""
+        scope = self.__span.instrumentation_scope
+        return self.__span.instrumentation_info if self.instrumentation_scope is scope else None
 
     def __getattr__(self, name: str) -> Any:
         """Private attributes of the SDK's, from a span that is built of the masked parts."""
@@ -188,4 +213,5 @@ class MaskedSpan(ReadableSpan):
     def __masked_link(self, link: Link) -> Link:
         original = link.attributes or {}
         masked = masked_attributes(self.__policy, original)
-        return link if masked == dict(original) else Link(link.context, masked)
+        context = _masked_context(self.__policy, link.context)
+        return link if masked == dict(original) and context is link.context else Link(context, masked)

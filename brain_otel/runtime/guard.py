@@ -10,17 +10,19 @@ The model is logfire's ``handle_internal_errors``: the log names the place, and 
 import logging
 import sys
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
 
 logger = logging.getLogger(__name__)
 
 
 class _State:
-    """Places that have been logged, and whether tests want the exceptions."""
+    """Places that have been logged, whether tests want the exceptions, and what masks their texts."""
 
     def __init__(self) -> None:
         self.logged: dict[str, object] = {}
         self.reraise = False
+        self.mask: Callable[[str], str] = str
 
 
 _state = _State()
@@ -73,12 +75,23 @@ def _log(place: str, error: Exception) -> None:
             _one_line(error),
             where,
         )
-        logger.debug("The failure while %s", place, exc_info=error)
+        if logger.isEnabledFor(logging.DEBUG):
+            logger.debug("The failure while %s:\n%s", place, masked_traceback(error))
+
+
+def mask_log_lines(mask: Callable[[str], str]) -> None:
+    """Let ``mask`` mask the texts of exceptions in our log lines; they may hold the application's values."""
+    _state.mask = mask
+
+
+def masked_traceback(error: BaseException) -> str:
+    """The traceback of ``error`` for a log line."""
+    return _state.mask("".join(traceback.format_exception(error)))
 
 
 def _one_line(error: Exception) -> str:
     try:
-        return " ".join(str(error).split())[:200]
+        return " ".join(_state.mask(str(error)).split())[:200]
     except Exception:  # an exception of the application may have a broken __str__
         return "no message"
 

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from brain_otel.runtime.fork import reset_in_child
-from brain_otel.runtime.guard import guarded
+from brain_otel.runtime.guard import guarded, masked_traceback
 from brain_otel.runtime.threads import start_daemon
 
 INTERVAL = 60.0
@@ -161,8 +161,9 @@ class CountLog(_Place):
         """Write ``lines``, and the exception that is being handled."""
         error = sys.exc_info()[1] if self._with_traceback else None
         with guarded("logging"):
+            trace = (masked_traceback(error),) if error is not None else ()
             for level, message, arguments in lines:
-                self.logger.log(level, message, *arguments, exc_info=error)
+                self.logger.log(level, message + "\n%s" * len(trace), *arguments, *trace)
 
 
 class OutageLog(_Place):

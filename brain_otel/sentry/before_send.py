@@ -53,9 +53,13 @@ _CLIENTS = (
 _SERVERS = ("fastapi", "starlette", "uvicorn", "hypercorn", "gunicorn", "anyio", "h11", "httptools", "websockets")
 """Packages whose local variables hold the body, cookies and client address of a request."""
 
-_TEXTS = ("transaction", "message", "logger", "culprit")
+_AS_GIVEN = frozenset({"event_id", "timestamp", "start_timestamp", "sdk", "_meta", "transaction_info", "profile"})
+"""Parts of an event that are made of ids, times and words of Sentry's protocol."""
 
-_VALUES = ("tags", "extra", "fingerprint")
+_NAMED_BY_LIBRARIES = ("modules", "measurements")
+"""Parts whose names say nothing of secrets: a package may be called ``authlib``, a measurement ``tokens``."""
+
+_FILES = ("filename", "abs_path")
 
 _FREE = ("transaction", "message", "logentry", "culprit", "tags", "extra")
 """Parts of an event in which any text may hold a part of the request's address."""
@@ -91,8 +95,9 @@ def before_send_transaction(event: Any, hint: Any) -> Any:
 
 def before_send_telemetry(item: Any, hint: Any) -> Any:  # noqa: ARG001 - sentry-sdk passes it
     """A log or metric of sentry-sdk's with its text and attributes masked; sentry-sdk discards it if this raises."""
-    masked = {**item, "attributes": masked_attributes(policy(), item["attributes"])}
-    return {**masked, "body": policy().text(item["body"])} if "body" in item else masked
+    by = policy()
+    texts = {key: by.text(item[key]) for key in ("body", "name") if isinstance(item.get(key), str)}
+    return {**item, **texts, "attributes": masked_attributes(by, item["attributes"])}
 
 
 def masked_event(event: Any, hint: Any) -> Any:
@@ -105,7 +110,7 @@ def masked_event(event: Any, hint: Any) -> Any:
 def mask(event: dict[str, Any], by: Policy | None = None) -> dict[str, Any]:
     """``event`` with what is private masked; if this raises, the caller must not send ``event``."""
     by = by or policy()
-    return {key: _part(key, value, by, event) if value else value for key, value in event.items()}
+    return {key: _part(key, value, by) if value else value for key, value in event.items()}
 
 
 def _filtered(event: Any, hint: Any, own: Callable[[Any, Any], Any] | None, name: str) -> Any:
@@ -118,25 +123,27 @@ def _filtered(event: Any, hint: Any, own: Callable[[Any, Any], Any] | None, name
         return event
 
 
-def _part(key: str, value: Any, by: Policy, event: dict[str, Any]) -> Any:
+def _part(key: str, value: Any, by: Policy) -> Any:
     """One of Sentry's interfaces, masked: https://develop.sentry.dev/sdk/event-payloads/."""
-    if key in _TEXTS:
-        return by.text(value) if isinstance(value, str) else by.value(value)
-    if key in _VALUES:
-        return by.value(value)
+    if key in _AS_GIVEN:
+        return value
     if key == "request":
         return _request(value, by)
     if key == "user" and isinstance(value, dict):
         return by.value({name: each for name, each in value.items() if name != "ip_address" or by.send_default_pii})
     if key == "contexts":
-        return {name: _context(name, each, by, event.get("type")) for name, each in value.items()}
+        return {by.text(name): by.value(each, name) for name, each in value.items()}
+    if key == "spans":
+        return [by.value(each) for each in value]
+    if key in _NAMED_BY_LIBRARIES and isinstance(value, dict):
+        return {by.text(name): by.value(each) for name, each in value.items()}
     if key == "logentry":
         return _log_entry(value, by)
     if key in ("exception", "threads"):
         return {**value, "values": [_failure(each, by) for each in _values(value)]}
     if key == "breadcrumbs":
         return {"values": [by.value(each) for each in _values(value)]}
-    return _stacktrace(value, by) if key == "stacktrace" else value
+    return _stacktrace(value, by) if key == "stacktrace" else by.value(value)
 
 
 def _request(request: Any, by: Policy) -> Any:
@@ -147,12 +154,6 @@ def _request(request: Any, by: Policy) -> Any:
     return masked
 
 
-def _context(name: str, value: Any, by: Policy, kind: Any) -> Any:
-    if name == "trace" and kind == "transaction" and isinstance(value, dict):
-        return {**value, "dynamic_sampling_context": by.value(value.get("dynamic_sampling_context"))}
-    return by.value(value, name)
-
-
 def _values(interface: Any) -> Iterable[Any]:
     values = interface.get("values") if isinstance(interface, dict) else interface
     return [each for each in values or () if isinstance(each, dict)]
@@ -161,13 +162,23 @@ def _values(interface: Any) -> Iterable[Any]:
 def _log_entry(entry: dict[str, Any], by: Policy) -> dict[str, Any]:
     """A log message, with those of its parameters that the masked text still shows."""
     result = {key: by.value(value) for key, value in entry.items()}
-    formatted, shown = entry.get("formatted"), result.get("formatted")
-    if isinstance(formatted, str) and isinstance(shown, str) and formatted != shown and result.get("params"):
-        params = entry["params"]
-        given = params.values() if isinstance(params, dict) else params
-        hidden = {str(each) for each in given if str(each) not in shown}
-        result["params"] = _kept(result["params"], params, hidden)
+    params = entry.get("params")
+    if params and isinstance(params, (dict, list, tuple)):
+        formatted = entry.get("formatted") or _formatted(entry.get("message"), params)
+        shown = by.text(formatted)
+        if formatted != shown:
+            given = params.values() if isinstance(params, dict) else params
+            hidden = {str(each) for each in given if str(each) not in shown}
+            result["params"] = _kept(result["params"], params, hidden)
     return result
+
+
+def _formatted(message: Any, params: Any) -> str:
+    """The text that Sentry makes of a message and its parameters."""
+    try:
+        return str(message) % (params if isinstance(params, dict) else tuple(params))
+    except (TypeError, ValueError, KeyError):
+        return str(message)
 
 
 def _kept(masked: Any, given: Any, hidden: set[str]) -> Any:
@@ -177,16 +188,10 @@ def _kept(masked: Any, given: Any, hidden: set[str]) -> Any:
 
 
 def _failure(failure: dict[str, Any], by: Policy) -> dict[str, Any]:
-    result = {**failure}
-    if isinstance(result.get("value"), str):
-        result["value"] = by.text(result["value"])
-    if isinstance(result.get("mechanism"), dict):
-        result["mechanism"] = by.value(result["mechanism"])
-    if isinstance(result.get("name"), str):
-        result["name"] = by.text(result["name"])
-    if result.get("stacktrace"):
-        result["stacktrace"] = _stacktrace(result["stacktrace"], by)
-    return result
+    return {
+        key: _stacktrace(value, by) if key == "stacktrace" and value else by.value(value)
+        for key, value in failure.items()
+    }
 
 
 def _stacktrace(stacktrace: Any, by: Policy) -> Any:
@@ -205,6 +210,9 @@ def _frame(frame: Any, by: Policy) -> Any:
         result.pop("vars", None)
     elif result.get("vars"):
         result["vars"] = by.value(result["vars"])
+    for key in _FILES:
+        if isinstance(result.get(key), str):
+            result[key] = by.text(result[key])
     if isinstance(result.get("context_line"), str):
         result["context_line"] = by.source(result["context_line"])
     for key in ("pre_context", "post_context"):

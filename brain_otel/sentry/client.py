@@ -19,7 +19,7 @@ from sentry_sdk.scrubber import EventScrubber
 from brain_otel.configuration.options import Options
 from brain_otel.configuration.settings import DeliverySettings, SentrySettings, Settings
 from brain_otel.delivery.delivery import MAX_ITEMS
-from brain_otel.privacy import masked_url
+from brain_otel.privacy import masked_url, policy
 from brain_otel.runtime.quiet import is_looking
 from brain_otel.runtime.safe_repr import safe_repr
 from brain_otel.sentry import stack_frames
@@ -91,6 +91,8 @@ def configure_sentry(
         warnings.filterwarnings("ignore", "Transaction-based profiling is deprecated", DeprecationWarning)
         sentry_sdk.init(**given)
     client = sentry_sdk.get_client()
+    for name in ("release", "dist", "environment", "server_name"):  # sessions and sampling contexts have them too
+        client.options[name] = policy().value(client.options[name])
     if not stack_frames.patch_serialization():
         client.options["include_local_variables"] = False  # sentry-sdk's serializer would load what is lazy
     stack_frames.patch_frame_serialization()

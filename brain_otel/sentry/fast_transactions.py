@@ -68,8 +68,8 @@ class FastPath:
                 return False
             payload = self._encode(client, scopes, trace, event, transaction.spans).encode()
             headers = _headers(event_id, sampling_context).encode()
-        except (TypeError, ValueError, RecursionError):  # JSON cannot express a value
-            logger.debug("A transaction cannot be encoded on the fast path", exc_info=True)
+        except (TypeError, ValueError, RecursionError) as error:  # JSON cannot express a value
+            logger.debug("A transaction cannot be encoded on the fast path (%s)", type(error).__name__)
             return False
         except Exception as error:
             caught("sending a transaction on the fast path", error)

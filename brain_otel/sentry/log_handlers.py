@@ -7,7 +7,7 @@ from typing import Any
 from sentry_sdk.integrations.logging import BreadcrumbHandler, EventHandler, LoggingIntegration, SentryLogsHandler
 
 from brain_otel.events.error_rules import error_rules
-from brain_otel.events.log_correlation import ids_of_log
+from brain_otel.events.log_correlation import ids_of_log, message_of_log
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.quiet import is_looking, one_budget, quiet
 from brain_otel.runtime.safe_repr import plain
@@ -47,7 +47,7 @@ class _Record(logging.LogRecord):
 
     def getMessage(self) -> str:  # noqa: N802 - overrides
         with quiet():
-            return self._original.getMessage()
+            return message_of_log(self._original)
 
 
 _OURS: dict[type, Any] = {

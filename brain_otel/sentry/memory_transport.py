@@ -9,19 +9,26 @@ import sentry_sdk
 from sentry_sdk.envelope import Envelope
 from sentry_sdk.transport import Transport
 
+from brain_otel.sentry.envelopes import masked_envelope
+
 
 class MemoryTransport(Transport):
-    """Keeps the payload of every envelope item by its type."""
+    """Keeps the headers of every envelope, and the payload of each item by its type."""
 
     def __init__(self, options: dict[str, Any] | None = None) -> None:
         super().__init__(options)
         self.items: list[tuple[str, dict[str, Any]]] = []
+        self.headers: list[dict[str, Any]] = []
 
     def capture_envelope(self, envelope: Envelope) -> None:
-        """Keep the envelope's items as plain data, as Sentry would read them."""
-        for item in envelope.items:
-            if item.type is not None:
-                self.items.append((item.type, json.loads(item.payload.get_bytes() or b"{}")))
+        """Keep the envelope's items as plain data, as Sentry would read them; an attachment with its file's name."""
+        self.headers.append(dict(envelope.headers))
+        for item in masked_envelope(envelope).items:
+            data = item.get_bytes()
+            if item.type == "attachment":
+                self.items.append((item.type, {"filename": item.headers.get("filename"), "data": data}))
+            elif item.type is not None:
+                self.items.append((item.type, json.loads(data or b"{}")))
 
 
 def captured(item_type: str) -> list[dict[str, Any]]:

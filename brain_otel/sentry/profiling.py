@@ -16,28 +16,18 @@ import sentry_sdk
 from sentry_sdk.profiler.transaction_profiler import Profile
 from sentry_sdk.utils import nanosecond_time
 
-from brain_otel.privacy import policy
 from brain_otel.runtime.guard import guarded
 from brain_otel.traces.local_trace import LocalTrace
 
 _EXTRAS_KEY = "sentry.profile"
 
 
-class MaskedProfile(Profile):
-    """A profile with the names of its threads masked. The name of its transaction is masked before."""
+class TraceProfile(Profile):
+    """The profile of a local trace, which knows the thread that it was started on."""
 
     def __init__(self) -> None:
         super().__init__(sampled=True, start_ns=nanosecond_time())
         self.started_on = threading.get_ident()
-
-    def to_json(self, event_opt: Any, options: Any) -> dict[str, Any]:
-        """The profile as it is sent; empty if it cannot be masked."""
-        with guarded("masking a profile"):
-            made: dict[str, Any] = super().to_json(event_opt, options)
-            for thread in made["profile"]["thread_metadata"].values():
-                thread["name"] = policy().text(str(thread.get("name")))
-            return made
-        return {}
 
 
 def start_profile(trace: LocalTrace) -> None:
@@ -45,7 +35,7 @@ def start_profile(trace: LocalTrace) -> None:
     rate = sentry_sdk.get_client().options.get("profiles_sample_rate")
     if not rate or random.random() >= rate:  # noqa: S311 - a sample, not a secret
         return
-    profile = MaskedProfile()
+    profile = TraceProfile()
     if profile.scheduler is not None:
         _keep_collections_out(profile.scheduler)
         trace.extras[_EXTRAS_KEY] = profile
@@ -78,7 +68,7 @@ def _keep_collections_out(scheduler: Any) -> None:
 def follow_thread(trace: LocalTrace) -> None:
     """Let the profile show this thread, where a span of ``trace`` starts, if it is another than the root's."""
     profile = trace.extras.get(_EXTRAS_KEY)
-    if isinstance(profile, MaskedProfile) and profile.active_thread_id is None:
+    if isinstance(profile, TraceProfile) and profile.active_thread_id is None:
         here = threading.get_ident()
         if here != profile.started_on:
             profile.active_thread_id = here

@@ -12,6 +12,7 @@ from opentelemetry.instrumentation.utils import suppress_instrumentation
 
 from brain_otel.delivery.bounded_answers import bound_answers
 from brain_otel.runtime.work_queue import WorkQueue
+from brain_otel.sentry.envelopes import masked_envelope
 
 if TYPE_CHECKING:
     from sentry_sdk.envelope import Envelope
@@ -46,7 +47,7 @@ class QueuedSpotlight:
 
     def _send(self, envelope: Envelope) -> None:
         with suppress_instrumentation():
-            self._inner.capture_envelope(envelope)
+            self._inner.capture_envelope(masked_envelope(envelope))
 
 
 def queue_spotlight(client: Any) -> None:

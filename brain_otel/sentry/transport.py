@@ -15,6 +15,7 @@ from brain_otel.delivery.spool.discarded import quantities
 from brain_otel.delivery.spool.shipper_process import open_spool, release_supervisor
 from brain_otel.runtime.limited_log import CountLog
 from brain_otel.sentry.dsn import create_target
+from brain_otel.sentry.envelopes import masked_envelope
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +47,7 @@ class DeliveringTransport(Transport):
 
     def capture_envelope(self, envelope: Envelope) -> None:
         """Take ``envelope``, and from time to time report what was discarded."""
+        envelope = masked_envelope(envelope)
         if envelope.items:
             self._take(_record(envelope))
 

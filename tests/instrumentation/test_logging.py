@@ -398,6 +398,28 @@ def test_a_message_may_be_a_dict(telemetry: Telemetry, kept: Kept) -> None:
     assert (log["body"], log["attributes"]) == ("{'event': 'paid', 'order': 7}", {})
 
 
+@pytest.mark.parametrize(
+    ("template", "arguments", "sent"),
+    [
+        ("%(user)s came with %(password)s", {"user": "joe", "password": "hunter2"}, "joe came with [Filtered]"),
+        ("got %(token)r", {"token": "hunter2"}, "got '[Filtered]'"),
+        ("pin %(pin)d of %(user)s", {"pin": 4821, "user": "joe"}, "pin %(pin)d of %(user)s"),
+        ("%(db)s", {"db": {"api_key": "hunter2", "host": "db"}}, "{'api_key': '[Filtered]', 'host': 'db'}"),
+        ("%(tokens)d tokens of %(model)s", {"tokens": 512, "model": "m1"}, "512 tokens of m1"),
+    ],
+)
+def test_a_secret_named_argument_is_masked(
+    telemetry: Telemetry, kept: Kept, template: str, arguments: dict[str, Any], sent: str
+) -> None:
+    """The message has lost its name. The application's own handlers print it as it is."""
+    logging.getLogger("shop").error(template, arguments)
+    assert kept.lines[0].endswith(template % arguments)
+    assert telemetry.events[0]["logentry"]["formatted"] == sent
+    telemetry.assert_private("hunter2")
+    if "db" not in arguments:  # the names in it stay in the message, which is masked later
+        assert telemetry.logs[0]["body"] == sent
+
+
 def test_a_thread_without_a_context_has_empty_ids(telemetry: Telemetry, kept: Kept) -> None:
     """Nothing is raised."""
     with brain_otel.start_transaction("work"):

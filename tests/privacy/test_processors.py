@@ -13,10 +13,16 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from brain_otel.destinations.memory import Memory, MemoryMetricExporter
 from brain_otel.privacy import FILTERED
-from brain_otel.privacy.processors import MaskingLogRecordProcessor, MaskingSpanProcessor, mask_metrics_of
+from brain_otel.privacy.processors import (
+    MaskingLogRecordProcessor,
+    MaskingSpanProcessor,
+    mask_metrics_of,
+    masked_log_record,
+)
 from brain_otel.runtime.guard import forget_logged_places
 from tests.privacy.test_spans import CONTEXT, SECRET, secretive_span
 
@@ -62,6 +68,20 @@ def test_a_log_record_is_masked_with_its_resource() -> None:
     assert given.resource is RESOURCE
 
 
+def test_the_scope_and_the_name_of_a_log_record_are_masked() -> None:
+    """A logger's name is the name of its scope; without secrets the record is the same object."""
+    exporter = InMemoryLogRecordExporter()  # type: ignore[no-untyped-call]  # the SDK's has no types
+    processor = MaskingLogRecordProcessor(SimpleLogRecordProcessor(exporter))
+    for scope, name in ((f"shop.token={SECRET}", "paid"), ("shop", f"paid password={SECRET}")):
+        record = LogRecord(body="paid", event_name=name)
+        processor.on_emit(ReadWriteLogRecord(record, Resource({}), InstrumentationScope(scope)))
+    first, second = exporter.get_finished_logs()
+    assert first.instrumentation_scope == InstrumentationScope(f"shop.token={FILTERED}")
+    assert second.log_record.event_name == f"paid password={FILTERED}"
+    public = ReadWriteLogRecord(LogRecord(body="paid"), Resource({}), InstrumentationScope("shop"))
+    assert masked_log_record(public) is public
+
+
 def test_a_log_record_leaves_without_its_exception_object() -> None:
     """An exporter could format it past the mask; the attributes have its text."""
     exporter = InMemoryLogRecordExporter()  # type: ignore[no-untyped-call]  # the SDK's has no types
@@ -95,8 +115,8 @@ def test_metrics_are_exported_with_masked_resources_and_attributes() -> None:
     mask_metrics_of(exporter)
     reader = PeriodicExportingMetricReader(exporter, export_interval_millis=3_600_000)
     provider = MeterProvider([reader], resource=RESOURCE, shutdown_on_exit=False)
-    meter = provider.get_meter("test")
-    meter.create_counter("orders").add(3, {"api_key": SECRET, "region": "eu"})
+    meter = provider.get_meter(f"shop.token={SECRET}", attributes={"api_key": SECRET})
+    meter.create_counter("orders", description=f"as with token={SECRET}").add(3, {"api_key": SECRET, "region": "eu"})
     meter.create_histogram("sizes").record(3, {"region": "eu"})
     provider.force_flush()
     provider.shutdown()
@@ -104,6 +124,9 @@ def test_metrics_are_exported_with_masked_resources_and_attributes() -> None:
     (of_resource,) = found.resource_metrics
     assert of_resource.resource.attributes == {"tenant.api_key": FILTERED, "service.name": "shop"}
     assert SECRET not in found.to_json()
+    (of_scope,) = of_resource.scope_metrics
+    assert of_scope.scope == InstrumentationScope(f"shop.token={FILTERED}", attributes={"api_key": FILTERED})
+    assert of_scope.metrics[0].description == f"as with token={FILTERED}"
     points = {each.name: each.data.data_points[0].attributes for each in of_resource.scope_metrics[0].metrics}
     assert points == {"orders": {"api_key": FILTERED, "region": "eu"}, "sizes": {"region": "eu"}}
 

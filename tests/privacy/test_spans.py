@@ -7,7 +7,7 @@ import pytest
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
+from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
 
 from brain_otel.privacy import FILTERED
 from brain_otel.privacy.spans import MaskedSpan
@@ -56,6 +56,63 @@ def test_no_part_of_a_masked_span_holds_the_secret() -> None:
     assert [dict(each.attributes or {}) for each in masked.links] == [{"token": FILTERED}]
     assert (masked.get_span_context(), masked.context, masked.kind) == (CONTEXT, CONTEXT, SpanKind.CLIENT)
     assert (masked.parent, masked.start_time, masked.end_time) == (span.parent, 1, 9)
+
+
+STATE = TraceState([("shop", f"token:{SECRET}"), ("api-key", SECRET), ("kept", "7")])
+IN_STATE = SpanContext(1, 2, False, TraceFlags(1), STATE)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [{"context": IN_STATE}, {"parent": IN_STATE}, {"links": [Link(IN_STATE, {})]}],
+    ids=lambda part: next(iter(part)),
+)
+def test_a_trace_state_is_masked(part: dict[str, Any]) -> None:
+    """A caller may have written anything into it; the ids and the flags stay."""
+    masked = MaskedSpan(secretive_span(**part))
+    contexts = [masked.context, masked.get_span_context(), masked.parent, *(link.context for link in masked.links)]
+    states = [dict(each.trace_state) for each in contexts if each is not None and each.trace_state]
+    assert states
+    assert all(each == {"shop": f"token:{FILTERED}", "api-key": FILTERED, "kept": "7"} for each in states)
+    assert SECRET not in masked.to_json()
+    assert all(each is not None and (each.trace_id, each.trace_flags) == (1, 1) for each in contexts)
+
+
+@pytest.mark.parametrize(
+    "scope",
+    [
+        InstrumentationScope(f"shop.token={SECRET}"),
+        InstrumentationScope("shop", f"1+token={SECRET}"),
+        InstrumentationScope("shop", "1", f"https://app:{SECRET}@shop.test/schema"),
+        InstrumentationScope("shop", "1", None, {"api_key": SECRET}),
+    ],
+    ids=["name", "version", "schema", "attributes"],
+)
+def test_an_instrumentation_scope_is_masked(scope: InstrumentationScope) -> None:
+    """A tracer's name is the application's choice, and a logger's is its scope's."""
+    masked = MaskedSpan(secretive_span(instrumentation_scope=scope))
+    assert masked.instrumentation_scope is not None
+    assert SECRET not in masked.instrumentation_scope.to_json()
+    assert FILTERED in masked.instrumentation_scope.to_json()
+    assert masked.instrumentation_info is None
+
+
+def test_a_scope_without_secrets_is_the_same_object() -> None:
+    """Encoders group spans by it."""
+    scope = InstrumentationScope("shop.auth", "1.2", "https://shop.test/1", {"kept": 1})
+    assert MaskedSpan(secretive_span(instrumentation_scope=scope)).instrumentation_scope is scope
+
+
+@pytest.mark.parametrize(
+    "key", [f"token={SECRET}", f"https://app:{SECRET}@shop.test/", f'{{"password": "{SECRET}"}}']
+)
+def test_a_key_of_an_attribute_is_masked(key: str) -> None:
+    """An application may count by anything; other keys stay."""
+    attributes = {key: 1, "app.auth_mode": "basic", "http.request.header.accept": ("a",)}
+    masked = MaskedSpan(secretive_span(attributes=attributes)).attributes
+    assert SECRET not in str(masked)
+    assert len(masked) == 3
+    assert "http.request.header.accept" in masked
 
 
 def test_every_public_member_of_a_span_is_masked_on_purpose() -> None:

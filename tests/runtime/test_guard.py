@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
+from brain_otel.privacy import configure_privacy
 from brain_otel.runtime import guard
 from tests.support.ingest import SentryIngest
 from tests.support.otlp import OtlpReceiver
@@ -373,8 +374,17 @@ class TestGuarded:
             "brain_otel failed while here; the application is not affected (ValueError: first second at "
         )
         assert f"{__file__}:" in lines[0]
-        traces = [record for record in caplog.records if record.exc_info]
+        traces = [record for record in caplog.records if "Traceback" in record.getMessage()]
         assert [record.levelno for record in traces] == [logging.DEBUG, logging.DEBUG]
+
+    def test_the_text_of_an_exception_is_masked(self, caplog: pytest.LogCaptureFixture) -> None:
+        """It may hold a value of the application's, also in the traceback."""
+        configure_privacy(None)
+        caplog.set_level(logging.DEBUG, "brain_otel.runtime.guard")
+        fail_at("here", ValueError("cannot read\npassword: hunter2\ntoken=hunter2"))
+        assert len(caplog.records) == 2
+        assert "cannot read password: [Filtered] token=[Filtered]" in caplog.records[0].getMessage()
+        assert "hunter2" not in caplog.text
 
     @pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(1), GeneratorExit()])
     def test_it_lets_base_exceptions_pass(self, error: BaseException, caplog: pytest.LogCaptureFixture) -> None:

@@ -227,3 +227,50 @@ def test_logs_and_metrics_that_cannot_be_masked_are_discarded(
     assert ingest.items("log", "trace_metric") == []
     discarded = {each["category"]: each["quantity"] for each in ingest.client_reports[0]["discarded_events"]}
     assert (discarded["log_item"], discarded["trace_metric"]) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("part", "sent"),
+    [
+        ({"dist": "token=hunter2"}, {"dist": "token=[Filtered]"}),
+        ({"server_name": "web token=hunter2"}, {"server_name": "web token=[Filtered]"}),
+        ({"modules": {"authlib": "1.2", "shop": "1+token=hunter2"}}, None),
+        ({"measurements": {"tokens": {"value": 3}, "token=hunter2": {"value": 4, "unit": ""}}}, None),
+        ({"spans": [{"op": "db", "description": "password=hunter2", "data": {"api_key": "hunter2"}}]}, None),
+        ({"errors": [{"type": "invalid", "name": "x", "value": "token=hunter2"}]}, None),
+        ({"debug_meta": {"images": [{"code_file": "/jobs/token=hunter2"}]}}, None),
+        ({"a_part_of_tomorrow": ["password=hunter2"]}, {"a_part_of_tomorrow": ["password=[Filtered]"]}),
+        ({"contexts": {"token=hunter2": {"kept": 1}}}, None),
+        ({"threads": {"values": [{"id": 1, "name": "token=hunter2", "current": True}]}}, None),
+        ({"exception": {"values": [{"type": "token=hunter2", "module": "token=hunter2", "value": "x"}]}}, None),
+        ({"logentry": {"message": "password=%s", "params": ["hunter2"]}}, None),
+        (
+            {"logentry": {"message": "%(password)s of %(user)s", "params": {"password": "hunter2", "user": "joe"}}},
+            None,
+        ),
+    ],
+    ids=lambda part: next(iter(part)) if part else "",
+)
+def test_every_part_of_an_event_is_masked(part: dict[str, Any], sent: dict[str, Any] | None) -> None:
+    """Also a part that the bridge does not know: what is left as it is has to be named."""
+    masked = before_send.mask(part)
+    assert "hunter2" not in str(masked)
+    assert masked.keys() == part.keys()
+    if sent is not None:
+        assert masked == sent
+
+
+def test_packages_and_measurements_keep_their_names() -> None:
+    """Their names say nothing of secrets."""
+    part: dict[str, Any] = {"modules": {"authlib": "1.2", "PyJWT": "2.9"}, "measurements": {"tokens": {"value": 3.0}}}
+    assert before_send.mask(part) == part
+
+
+def test_the_files_of_a_frame_are_masked() -> None:
+    """Code may run under any name; module and function are names of Python's."""
+    frame = {"filename": "token=hunter2", "abs_path": "/jobs/password=hunter2/job.py", "function": "f", "lineno": 3}
+    trace = {"values": [{"type": "E", "value": "x", "stacktrace": {"frames": [frame]}}]}
+    (masked,) = before_send.mask({"exception": trace})["exception"]["values"][0]["stacktrace"]["frames"]
+    assert masked["filename"] == "token=[Filtered]"
+    assert "hunter2" not in str(masked)
+    assert (masked["function"], masked["lineno"]) == ("f", 3)

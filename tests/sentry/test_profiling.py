@@ -13,8 +13,9 @@ from opentelemetry import context as otel_context
 from sentry_sdk.profiler.transaction_profiler import Profile, teardown_profiler
 
 from brain_otel.events.listeners import local_trace_entered
+from brain_otel.privacy import Policy
 from brain_otel.runtime import guard
-from brain_otel.sentry import profiling
+from brain_otel.sentry import envelopes
 from brain_otel.traces.local_trace import LocalTrace
 from tests.sentry.conftest import Connect
 from tests.support.ingest import SentryIngest
@@ -121,21 +122,22 @@ def test_names_in_a_profile_are_masked(connect: Connect, ingest: SentryIngest) -
     assert "hunter2" not in str(profile["profile"]["thread_metadata"])
 
 
-def test_a_profile_that_cannot_be_masked_is_empty(
+def test_a_profile_that_cannot_be_masked_is_left_out(
     connect: Connect, ingest: SentryIngest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its transaction arrives."""
 
-    def fail() -> Any:
-        raise RuntimeError("mask")
+    class Failing(Policy):
+        def text(self, *_: str) -> str:
+            raise RuntimeError("mask")
 
     bridge = connect(profiles_sample_rate=1.0)
     guard.reraise_failures(False)
     with local_trace_entered(LocalTrace(kind="request")), bridge.tracer.start_as_current_span("root"):
         be_busy()
-        monkeypatch.setattr(profiling, "policy", fail)
+        monkeypatch.setattr(envelopes, "policy", Failing)
     assert bridge.transaction()["transaction"] == "root"
-    assert ingest.profiles == [{}]
+    assert ingest.profiles == []
 
 
 def test_no_collection_begins_while_frames_are_read(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -255,7 +255,7 @@ def _facts(node: _Node) -> str:
     facts = [f"user {user}"] if user else []
     tags = {**node.finished.tags, **trace.tags}
     facts += [f"{key}={policy().value(value, key)}" for key, value in tags.items()]
-    return clean(" · ".join(facts))
+    return clean(" · ".join(map(policy().text, facts)))
 
 
 def _breadcrumb(event: Event) -> str:
