@@ -35,9 +35,10 @@ def masked_text(text: str) -> str:
     """``text`` without user names and passwords in addresses, and without secret values of ``name=value`` pairs."""
     if "://" in text and not any(character.isspace() for character in text):
         text = masked_url(text)
+    text = policy().text(text)
     text = _USER_WITH_SCHEME.sub(f"{FILTERED}@", text)
     text = _USER.sub(f"{FILTERED}@", text)
-    return policy().text(_PAIR.sub(lambda pair: f"{pair[1]}={MASK}" if is_sensitive(pair[1]) else pair[0], text))
+    return _PAIR.sub(lambda pair: f"{pair[1]}={MASK}" if is_sensitive(pair[1]) else pair[0], text)
 
 
 class Mask:
