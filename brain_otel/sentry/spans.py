@@ -9,6 +9,7 @@ import json
 from collections.abc import Hashable, Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
+from itertools import islice
 from typing import Any, NamedTuple
 
 from opentelemetry.sdk.trace import ReadableSpan
@@ -21,7 +22,7 @@ from brain_otel.traces import conventions
 from brain_otel.traces.conventions import has_events_or_links, raw_attributes
 
 MAX_CACHED = 512
-"""Cached spans; the oldest is evicted beyond it."""
+"""Cached spans; beyond it a new one takes the place of one that has not come again."""
 
 MAX_SEEN = 4_096
 """Hashes of spans seen once; a span is cached when it is seen a second time."""
@@ -39,7 +40,7 @@ encode = json.JSONEncoder(allow_nan=False, check_circular=False, separators=(","
 class SpanFields:
     """A span's masked payload without its ids and times. Equal spans share one, so do not change it."""
 
-    __slots__ = ("_json", "breadcrumbs", "values")
+    __slots__ = ("_json", "breadcrumbs", "came_again", "values")
 
     def __init__(self, span: MaskedSpan) -> None:
         self.values: dict[str, Any] = {
@@ -53,6 +54,8 @@ class SpanFields:
             self.values["links"] = found
         self.breadcrumbs = list(breadcrumbs_in(span))
         self._json: str | None = None
+        self.came_again = True
+        """Since the cache looked for room; it keeps what has come twice until it has looked once."""
 
     def to_json(self) -> str:
         """The values as JSON, without the enclosing braces.
@@ -132,13 +135,26 @@ class SpanCache:
         if key is None:
             return SpanFields(MaskedSpan(span, by))
         fields = known.get(key)
-        if fields is None:
-            fields = SpanFields(MaskedSpan(span, by))
-            if self._should_cache(key):
-                known[key] = fields
-                if len(known) > MAX_CACHED:
-                    known.pop(next(iter(known)), None)
+        if fields is not None:
+            fields.came_again = True
+            return fields
+        fields = SpanFields(MaskedSpan(span, by))
+        if self._should_cache(key) and (len(known) < MAX_CACHED or self._make_room()):
+            known[key] = fields
         return fields
+
+    def _make_room(self) -> bool:
+        """Evict one of the two oldest; one that came again gets another turn.
+
+        If the oldest always gave way, spans that come in turn would evict one another, and none would be found again.
+        """
+        for key in list(islice(self._known, 2)):
+            fields = self._known.pop(key, None)  # a flush may run on another thread
+            if fields is None or not fields.came_again:
+                return True
+            fields.came_again = False
+            self._known[key] = fields
+        return False
 
     @staticmethod
     def _key(span: ReadableSpan, by: Policy) -> Hashable | None:

@@ -204,7 +204,7 @@ def test_the_applications_mask_is_called_for_each_span(spans: Spans, policies: C
 
 @pytest.mark.usefixtures("fast_paths")
 def test_the_cache_is_bounded(spans: Spans, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The oldest span is evicted, and cached again when it returns."""
+    """A span that no longer comes is evicted, and cached again when it returns."""
     monkeypatch.setattr(spans_module, "MAX_CACHED", 3)
     monkeypatch.setattr(spans_module, "MAX_SEEN", 10)
     for number in range(40):
@@ -212,7 +212,32 @@ def test_the_cache_is_bounded(spans: Spans, monkeypatch: pytest.MonkeyPatch) -> 
         assert len(spans.cache._known) <= 3
         assert len(spans.cache._seen) <= 10
     assert len(spans.cache._known) == 3
+    for _ in range(3):
+        spans.payload({"n": 0})
     assert is_cached(spans, {"n": 0})
+
+
+@pytest.mark.usefixtures("fast_paths")
+def test_spans_that_come_in_turn_are_found_again(spans: Spans, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More kinds than there is room for: most are found each time, instead of none."""
+    monkeypatch.setattr(spans_module, "MAX_CACHED", 30)
+    for _ in range(3):
+        for number in range(40):
+            spans.payload({"n": number})
+    known = {id(fields) for fields in spans.cache._known.values()}
+    found = [id(spans.payload({"n": number}).fields) in known for number in range(40)]
+    assert sum(found) >= 25
+
+
+@pytest.mark.usefixtures("fast_paths")
+def test_spans_that_no_longer_come_make_room(spans: Spans, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spans_module, "MAX_CACHED", 10)
+    for number in (*range(10), *range(10), *range(10)):
+        spans.payload({"n": number})
+    for _ in range(5):
+        for number in range(100, 110):
+            spans.payload({"n": number})
+    assert all(is_cached(spans, {"n": number}) for number in range(100, 110))
 
 
 def test_the_number_of_dropped_attributes_is_never_cached() -> None:
