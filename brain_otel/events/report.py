@@ -90,14 +90,17 @@ def record_event(span: Span, error: BaseException) -> None:
 def emit_log(
     body: str | None, level: str, event_id: str, context: Mapping[str, Any], error: BaseException | None = None
 ) -> None:
-    """Emit a log record for the destinations that take logs; without a logger provider this does nothing."""
+    """Emit a log record, unless no destination takes logs."""
     if sys.is_finalizing():
         return
+    emitter = logger_of("brain_otel")
+    if not emitter.enabled(severity_number=SEVERITIES[level]):
+        return  # to format the traceback is a tenth of the cost of an error
     attributes = {key: attribute_value(value) for key, value in context.items()}
     if error is not None:
         attributes = {**error_attributes(error), **attributes}
     attributes[EVENT_ID] = event_id
-    logger_of("brain_otel").emit(
+    emitter.emit(
         context=context_of_log(error),
         timestamp=time.time_ns(),
         severity_number=SEVERITIES[level],

@@ -6,7 +6,7 @@ The event is plain data here, and complete: whatever an integration, event proce
 
 import logging
 from collections.abc import Callable, Iterable
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 from urllib.parse import quote
 
@@ -29,6 +29,9 @@ SECRETS = "brain_otel.secrets"
 
 None if they could not be found.
 """
+
+MAX_PLACES = 1_024
+"""Parts of source files whose masked lines are cached."""
 
 _MIN_SECRET = 4
 """Characters of such a value; a shorter one would be found inside other words."""
@@ -213,12 +216,25 @@ def _frame(frame: Any, by: Policy) -> Any:
     for key in _FILES:
         if isinstance(result.get(key), str):
             result[key] = by.text(result[key])
-    if isinstance(result.get("context_line"), str):
-        result["context_line"] = by.source(result["context_line"])
     for key in ("pre_context", "post_context"):
         if result.get(key):
-            result[key] = [by.source(line) if isinstance(line, str) else line for line in result[key]]
+            result[key] = _lines(result[key], by)
+    if result.get("context_line"):
+        (result["context_line"],) = _lines([result["context_line"]], by)
     return result
+
+
+def _lines(lines: list[Any], by: Policy) -> list[Any]:
+    """Source lines, masked; what an event processor has put there instead is a value."""
+    if all(type(line) is str for line in lines):
+        return list(_masked_lines(by, *lines))
+    return [by.source(line) if isinstance(line, str) else by.value(line) for line in lines]
+
+
+@lru_cache(maxsize=MAX_PLACES)
+def _masked_lines(by: Policy, *lines: str) -> list[str]:
+    """The lines of one place come with each error there."""
+    return [by.source(line) for line in lines]
 
 
 def _without(event: dict[str, Any], secrets: tuple[str, ...]) -> dict[str, Any]:

@@ -5,7 +5,8 @@ sentry-sdk's serializer looks at local variables in ways that load lazy objects,
 
 sentry-sdk serializes the local variables of every frame, which is most of the cost of an error. Those of servers,
 frameworks and clients are removed before the event is sent (:mod:`~brain_otel.sentry.before_send`), so they are not
-serialized here. sentry-sdk also reads the source file of each frame for each error; here the lines are cached.
+serialized here. sentry-sdk also reads the source file of each frame for each error; here the lines are cached. And it
+serializes each source line again with the whole event; here frames skip that with all that is plain already.
 """
 
 import functools
@@ -13,6 +14,7 @@ from collections.abc import Callable
 from itertools import islice
 from typing import Any
 
+import sentry_sdk.client
 import sentry_sdk.serializer
 import sentry_sdk.utils
 
@@ -26,6 +28,10 @@ from brain_otel.sentry.before_send import hides_variables
 
 MAX_PLACES = 512
 """Places in source files whose lines are cached."""
+
+_TEXT = frozenset({str})
+_PLAIN = frozenset({str, int, bool, type(None)})
+"""Types that sentry-sdk's serializer leaves as they are."""
 
 _patches = Patches()
 
@@ -46,6 +52,7 @@ def patch_frame_serialization() -> None:
     if fast_paths_enabled():
         _patches.replace(sentry_sdk.utils, "serialize_frame", _without_hidden)
         _patches.replace(sentry_sdk.utils, "get_lines_from_file", _cached)
+        _patches.replace(sentry_sdk.client, "serialize", _past_plain_frames)
 
 
 def undo() -> None:
@@ -121,6 +128,55 @@ def _without_hidden(patch: Patch) -> Callable[..., Any]:
         return patch.original(frame, *args, **kwargs)
 
     return serialize_frame
+
+
+def _past_plain_frames(patch: Patch) -> Callable[..., Any]:
+    """Serialize an event without what is plain in its frames, and put that back afterwards."""
+
+    @functools.wraps(patch.original)
+    def serialize(event: Any, **kwargs: Any) -> Any:
+        plain: Plain = {}
+        bare = event
+        if patch.active and kwargs.get("max_value_length") is None:
+            with guarded("taking plain values out of frames"):
+                bare = {key: _bare(key, value, plain) for key, value in event.items()}
+        serialized = patch.original(bare, **kwargs)
+        for (interface, position), values in plain.items():
+            frames = serialized[interface]["values"][position]["stacktrace"]["frames"]
+            for frame, each in zip(frames, values, strict=True):
+                frame.update(each)
+        return serialized
+
+    return serialize
+
+
+Plain = dict[tuple[str, int], list[dict[str, Any]]]
+"""Interface and position of a stack trace in an event -> the plain values of each of its frames."""
+
+
+def _bare(interface: str, value: Any, plain: Plain) -> Any:
+    """A part of an event without the plain values of its frames, which are added to ``plain``."""
+    if interface not in ("exception", "threads") or not value:
+        return value
+    return {
+        **value,
+        "values": [_bare_failure(each, (interface, at), plain) for at, each in enumerate(value["values"])],
+    }
+
+
+def _bare_failure(failure: Any, place: tuple[str, int], plain: Plain) -> Any:
+    stacktrace = failure.get("stacktrace")
+    if not stacktrace or not stacktrace.get("frames"):
+        return failure
+    frames = stacktrace["frames"]
+    plain[place] = [{key: value for key, value in frame.items() if _is_plain(value)} for frame in frames]
+    others = [{key: value for key, value in frame.items() if not _is_plain(value)} for frame in frames]
+    return {**failure, "stacktrace": {**stacktrace, "frames": others}}
+
+
+def _is_plain(value: Any) -> bool:
+    kind = type(value)
+    return kind in _PLAIN or (kind is list and _TEXT.issuperset(map(type, value)))
 
 
 def _cached(patch: Patch) -> Callable[..., Any]:
