@@ -5,16 +5,16 @@ The event is plain data here, and complete: whatever an integration, event proce
 """
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import cache, lru_cache
 from typing import Any
-from urllib.parse import quote
 
 from brain_otel.configuration.hooks import hooks
 from brain_otel.privacy import FILTERED, Policy, policy
 from brain_otel.privacy.attributes import masked_attributes
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.limited_log import CountLog
+from brain_otel.sentry.route_secrets import SECRETS, values_of, without_route_secrets
 
 logger = logging.getLogger(__name__)
 
@@ -24,17 +24,8 @@ def _log_of(name: str) -> CountLog:
     return CountLog(logger, "The application's %s failed; events are sent unfiltered: %s", name, with_traceback=True)
 
 
-SECRETS = "brain_otel.secrets"
-"""Key in an event's hint: values of its request that are secrets in any text, such as those of path parameters.
-
-None if they could not be found.
-"""
-
 MAX_PLACES = 1_024
 """Parts of source files whose masked lines are cached."""
-
-_MIN_SECRET = 4
-"""Characters of such a value; a shorter one would be found inside other words."""
 
 _CLIENTS = (
     "sqlalchemy",
@@ -63,17 +54,6 @@ _NAMED_BY_LIBRARIES = ("modules", "measurements")
 """Parts whose names say nothing of secrets: a package may be called ``authlib``, a measurement ``tokens``."""
 
 _FILES = ("filename", "abs_path")
-
-_FREE = ("transaction", "message", "logentry", "culprit", "tags", "extra")
-"""Parts of an event in which any text may hold a part of the request's address."""
-
-_PROTOCOL_CONTEXTS = frozenset(
-    {"trace", "runtime", "os", "device", "app", "browser", "gpu", "culture", "cloud_resource", "otel", "profile"}
-    | {"replay", "response"}
-)
-"""Contexts that Sentry reads; an application names its own differently."""
-
-_FREE_IN_CONTEXTS = ("data", "description", "attributes")
 
 _TRACERS = ("brain_otel", "opentelemetry", "sentry_sdk", "httpx", "httpcore")
 
@@ -106,7 +86,9 @@ def before_send_telemetry(item: Any, hint: Any) -> Any:  # noqa: ARG001 - sentry
 def masked_event(event: Any, hint: Any) -> Any:
     """``event`` with what is private masked; if masking fails, only the parts that need no mask."""
     with guarded("masking an event"):
-        return _without(mask(event), tuple((hint or {}).get(SECRETS, ())))  # None, if they could not be found, raises
+        return without_route_secrets(
+            mask(event), tuple((hint or {}).get(SECRETS, ()))
+        )  # None, if they could not be found, raises
     return {key: event[key] for key in _SAFE if key in event}
 
 
@@ -143,9 +125,9 @@ def _part(key: str, value: Any, by: Policy) -> Any:
     if key == "logentry":
         return _log_entry(value, by)
     if key in ("exception", "threads"):
-        return {**value, "values": [_failure(each, by) for each in _values(value)]}
+        return {**value, "values": [_failure(each, by) for each in values_of(value)]}
     if key == "breadcrumbs":
-        return {"values": [by.value(each) for each in _values(value)]}
+        return {"values": [by.value(each) for each in values_of(value)]}
     return _stacktrace(value, by) if key == "stacktrace" else by.value(value)
 
 
@@ -155,11 +137,6 @@ def _request(request: Any, by: Policy) -> Any:
     if by.send_default_pii and isinstance(request, dict) and isinstance(request.get("cookies"), dict):
         masked["cookies"] = by.value(request["cookies"])
     return masked
-
-
-def _values(interface: Any) -> Iterable[Any]:
-    values = interface.get("values") if isinstance(interface, dict) else interface
-    return [each for each in values or () if isinstance(each, dict)]
 
 
 def _log_entry(entry: dict[str, Any], by: Policy) -> dict[str, Any]:
@@ -235,77 +212,3 @@ def _lines(lines: list[Any], by: Policy) -> list[Any]:
 def _masked_lines(by: Policy, *lines: str) -> list[str]:
     """The lines of one place come with each error there."""
     return [by.source(line) for line in lines]
-
-
-def _without(event: dict[str, Any], secrets: tuple[str, ...]) -> dict[str, Any]:
-    """``event`` with ``secrets`` masked in its free texts; Sentry reads the other fields, such as its time."""
-    known = tuple(each for each in secrets if len(each) >= _MIN_SECRET)
-    known += tuple(quoted for each in known if (quoted := quote(each, safe="")) != each)
-    return (
-        {key: _free_texts(key, value, known) if value else value for key, value in event.items()} if known else event
-    )
-
-
-def _free_texts(key: str, value: Any, secrets: tuple[str, ...]) -> Any:
-    """One of Sentry's interfaces with ``secrets`` masked in its free texts."""
-    if key in _FREE:
-        return _replaced(value, secrets)
-    if key == "request":
-        return _in_fields(value, secrets, except_for=("method",))
-    if key == "contexts":
-        return {
-            name: _in_fields(each, secrets, only=_FREE_IN_CONTEXTS)
-            if name in _PROTOCOL_CONTEXTS
-            else _replaced(each, secrets)
-            for name, each in value.items()
-        }
-    if key == "breadcrumbs":
-        return {**value, "values": [_in_fields(each, secrets, only=("message", "data")) for each in _values(value)]}
-    if key in ("exception", "threads"):
-        return {**value, "values": [_failure_without(each, secrets) for each in _values(value)]}
-    if key == "stacktrace":
-        return _variables_without(value, secrets)
-    if key == "user" and isinstance(value, dict):
-        return {name: FILTERED if item in secrets else item for name, item in value.items()}
-    if key == "fingerprint":
-        return [each if str(each).startswith("{{") else _replaced(each, secrets) for each in value]
-    return value
-
-
-def _failure_without(failure: dict[str, Any], secrets: tuple[str, ...]) -> dict[str, Any]:
-    result: dict[str, Any] = _in_fields(failure, secrets, only=("value",))
-    result |= {
-        key: change(result[key], secrets)
-        for key, change in (("mechanism", _mechanism_without), ("stacktrace", _variables_without))
-        if result.get(key)
-    }
-    return result
-
-
-def _mechanism_without(mechanism: Any, secrets: tuple[str, ...]) -> Any:
-    return _in_fields(mechanism, secrets, only=("data", "description"))
-
-
-def _variables_without(stacktrace: Any, secrets: tuple[str, ...]) -> Any:
-    frames = stacktrace.get("frames") or ()
-    return {**stacktrace, "frames": [_in_fields(frame, secrets, only=("vars",)) for frame in frames]}
-
-
-def _in_fields(
-    value: Any, secrets: tuple[str, ...], *, only: Iterable[str] | None = None, except_for: Iterable[str] = ()
-) -> Any:
-    """``value``, a mapping, with ``secrets`` masked in the values of some of its fields."""
-    if not isinstance(value, dict):
-        return value
-    wanted = (value.keys() if only is None else set(only)) - set(except_for)
-    return {key: _replaced(item, secrets) if key in wanted else item for key, item in value.items()}
-
-
-def _replaced(value: Any, secrets: tuple[str, ...]) -> Any:
-    if isinstance(value, str):
-        for secret in secrets:
-            value = value.replace(secret, FILTERED)
-        return value
-    if isinstance(value, dict):
-        return {key: _replaced(item, secrets) for key, item in value.items()}
-    return [_replaced(item, secrets) for item in value] if isinstance(value, (list, tuple)) else value

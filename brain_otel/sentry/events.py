@@ -22,10 +22,10 @@ from brain_otel.privacy.attributes import route_secrets
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.quiet import is_looking, one_budget
 from brain_otel.runtime.safe_repr import plain
-from brain_otel.sentry.before_send import SECRETS
 from brain_otel.sentry.breadcrumbs import breadcrumbs_of, merged
 from brain_otel.sentry.dynamic_sampling_context import create_sampling_context, sampling_context_of
 from brain_otel.sentry.request import request_interface
+from brain_otel.sentry.route_secrets import SECRETS
 from brain_otel.sentry.scopes import BaseScopes, enter_scope, release_scope
 from brain_otel.traces import conventions, local_trace
 from brain_otel.traces.collector import LocalTraceCollector
