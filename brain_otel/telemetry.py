@@ -10,7 +10,8 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -39,8 +40,11 @@ logger = logging.getLogger(__name__)
 EXIT_TIMEOUT = 2.0
 """Seconds by which flushing delays the end of the process, at most."""
 
-END_TIMEOUT = 0.08
-"""Seconds of :data:`EXIT_TIMEOUT` reserved for writing to disk, or counting, what was not sent."""
+END_TIMEOUT, MIN_END_TIMEOUT = 0.3, 0.08
+"""Seconds of :data:`EXIT_TIMEOUT` reserved for answers in flight, and for saving or counting what was not sent.
+
+The second holds after a server's shutdown, which has waited for the answers.
+"""
 
 
 class _State:
@@ -161,7 +165,7 @@ def start(settings: Settings, provider: TracerProvider | None = None) -> tuple[I
     listeners = tuple(each.destination.listener for each in (*attached, *destinations))
     configure_listeners(tuple(listener for listener in listeners if listener is not None))
     instrumentation.instrument(settings.instrumentation)
-    configure_exit(_flush_at_exit, _end_at_exit)
+    configure_exit(_flush_at_exit, _pause_at_shutdown, _end_at_exit)
     _log_ready(settings)
     return _state.destinations
 
@@ -255,9 +259,27 @@ def _flush_at_exit() -> bool:
     return is_complete
 
 
+def _pause_at_shutdown() -> Counter[str]:
+    """Wait for the answers in flight; returns what is still in memory, by category."""
+    started = time.monotonic()
+    left: list[Mapping[str, int]] = []
+
+    def pause(function: Callable[[float], Mapping[str, int]], timeout: float) -> None:
+        left.append(function(timeout))
+
+    pauses = [(each.name, each.destination.pause) for each in _state.destinations]
+    side_by_side(
+        [(f"pausing {name}", partial(pause, function)) for name, function in pauses if function is not None],
+        END_TIMEOUT,
+    )
+    _state.exit_spent += time.monotonic() - started
+    return sum(map(Counter, left), Counter[str]())
+
+
 def _end_at_exit() -> None:
     ends = [(each.name, each.destination.end) for each in _state.destinations]
-    side_by_side([(f"ending {name}", partial(_end, end)) for name, end in ends if end is not None], END_TIMEOUT)
+    timeout = min(END_TIMEOUT, max(MIN_END_TIMEOUT, EXIT_TIMEOUT - _state.exit_spent))
+    side_by_side([(f"ending {name}", partial(_end, end)) for name, end in ends if end is not None], timeout)
 
 
 def _end(end: Callable[[], None], timeout: float) -> None:  # noqa: ARG001 - ending takes no time

@@ -11,7 +11,7 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
 from brain_otel.delivery.spool.directory import SHIPPER_LOG, USERS_LOCK, is_empty
-from brain_otel.delivery.spool.files import open_file
+from brain_otel.delivery.spool.files import is_shortage, open_file
 from brain_otel.delivery.spool.locks import locked
 from brain_otel.delivery.spool.shipper import Shipper, ship_until_stopped
 
@@ -57,11 +57,14 @@ def _stay(directory: Path, shipper: Shipper, stopped: threading.Event) -> None:
         try:
             with locked(directory / USERS_LOCK) as is_alone:
                 pass
-        except OSError:
+            is_done = is_alone and is_empty(directory)
+        except OSError as error:
+            if is_shortage(error):
+                continue
             return  # the directory was removed
         now = time.monotonic()
         alone_since = (alone_since or now) if is_alone else 0.0
-        if alone_since and (is_empty(directory) or now - alone_since > GRACE) and now - started > ELECTION:
+        if alone_since and (is_done or now - alone_since > GRACE) and now - started > ELECTION:
             return
 
 

@@ -96,8 +96,8 @@ def beginning_of_body(response: Any) -> bytes:
     """
     body = b""
     try:
-        while len(body) < MAX_BODY:
-            part = response.read(MAX_BODY - len(body), decode_content=False)
+        while len(body) <= MAX_BODY:  # one byte more tells whether the body ends there
+            part = response.read(MAX_BODY + 1 - len(body), decode_content=False)
             if not part:
                 return body  # urllib3 has put the connection back
             body += part
@@ -107,4 +107,4 @@ def beginning_of_body(response: Any) -> bytes:
         response.close()
         raise
     response.close()
-    return body
+    return body[:MAX_BODY]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -14,7 +15,7 @@ from brain_otel.configuration.settings import CONNECTIONS, SPOOL_AGE
 from brain_otel.delivery.memory_queue import MemoryQueue, MemoryRecord
 from brain_otel.delivery.rate_limits import MAX_WAIT
 from brain_otel.delivery.record import Record
-from brain_otel.delivery.spool.discarded import DiscardedEvents, keep_reported
+from brain_otel.delivery.spool.discarded import DiscardedEvents, keep_reported, quantities
 from brain_otel.delivery.spool.stored_limits import read_limits
 from brain_otel.delivery.target import Target
 from brain_otel.runtime.exit import flush_if_late
@@ -159,6 +160,25 @@ class Delivery:
         if self._spool is not None:
             self._spool.close()
 
+    def save(self) -> Counter[str]:
+        """Write what is in memory to disk, if there is a spool; returns what stays in memory, by category."""
+        if self._spool is not None:
+            for record in self._written(self._memory.clear()):
+                self._memory.put(record)
+        return sum(map(quantities, self._memory.records()), Counter())
+
+    def send_at_once(self, record: Record, timeout: float) -> None:
+        """Send ``record`` on this thread, if the target accepts records, or write it to disk."""
+        if self._spool is not None:
+            self.put(record)
+        elif self._start() and self._retry_loop is not None:
+            self._retry_loop.send_at_once(record, timeout)
+
+    def pause(self) -> None:
+        """Have no request in flight, because the process may end now; the next record goes on."""
+        if self._supervisor is not None:
+            self._supervisor.pause()
+
     def end(self) -> None:
         """Prepare for the end of the process: start sending nothing more, and save or count the records in memory."""
         self._empty_memory()
@@ -188,16 +208,20 @@ class Delivery:
         )
 
     def _empty_memory(self) -> None:
-        records = self._memory.clear()
+        records = self._written(self._memory.clear())
+        for record in records:
+            self._on_discard(record, "queue_overflow")
+        if records:
+            logger.warning("%d records for %s were not sent in time", len(records), self._target.address)
+
+    def _written(self, records: list[Record]) -> list[Record]:
+        """Write ``records`` to disk; returns those that are not."""
         if self._spool is not None and records:
             with guarded("saving unsent records"), suppress(OSError):  # a full disk, which has been logged
                 while records:
                     self._spool.append(records[0])
                     del records[0]
-        for record in records:
-            self._on_discard(record, "queue_overflow")
-        if records:
-            logger.warning("%d records for %s were not sent in time", len(records), self._target.address)
+        return records
 
     def _start(self) -> bool:
         """Start the thread that sends, once; false if the interpreter starts no more threads."""

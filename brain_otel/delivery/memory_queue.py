@@ -93,13 +93,21 @@ class MemoryQueue:
         """Remove a record that the server rejects."""
         self.done(queued)
 
+    def records(self) -> list[Record]:
+        """All records, which stay in the queue."""
+        with self._lock:
+            return self._records()
+
     def clear(self) -> list[Record]:
         """Remove and return all records."""
         with self._lock:
-            removed = [each.record for each in chain.from_iterable(self._by_priority.values())]
+            removed = self._records()
             self._by_priority = {priority: {} for priority in PRIORITIES}
             self._bytes = 0
         return removed
+
+    def _records(self) -> list[Record]:
+        return [each.record for each in chain.from_iterable(self._by_priority.values())]
 
     def _remove(self, queued: MemoryRecord) -> None:
         records = self._by_priority[queued.record.priority]

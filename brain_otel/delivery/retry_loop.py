@@ -128,6 +128,11 @@ class RetryLoop(Generic[W]):
                 wake.wait(min(pause, 1.0))
                 wake.clear()
 
+    def send_at_once(self, record: Record, timeout: float) -> None:
+        """Send ``record`` before those of the queue, once, if the target accepts records."""
+        if not self.failure and not self.limits.remaining(record.category):
+            self._http_client.send(record, timeout)
+
     def step(self, timeout: float | None = None) -> float | None:
         """Send a few records, each within ``timeout`` seconds.
 

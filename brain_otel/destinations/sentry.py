@@ -1,6 +1,7 @@
 """Sends local traces to Sentry as transactions, and errors and messages as events."""
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 
@@ -13,6 +14,7 @@ from brain_otel.sentry.client import (
     configure_sentry,
     end_sentry,
     flush_sentry,
+    pause_sentry,
     pressure_on,
     ready_line,
     reject_unknown_options,
@@ -49,6 +51,10 @@ def create_destination(options: Options, settings: Settings) -> Destination | No
         processor.shutdown()
         close_sentry(max(0.0, deadline - time.monotonic()))
 
+    def pause(timeout: float) -> Counter[str]:
+        traces, spans = processor.waiting()
+        return pause_sentry(client, {"transaction": traces, "span": spans}, timeout)
+
     def end() -> None:
         processor.end(BUILD_TIMEOUT)
         end_sentry(client)
@@ -59,6 +65,7 @@ def create_destination(options: Options, settings: Settings) -> Destination | No
         listener=SentryListener(processor),
         flush=flush,
         shutdown=shutdown,
+        pause=pause,
         end=end,
         pressure=partial(pressure_on, client),
         may_block=False,

@@ -23,7 +23,15 @@ from brain_otel.destinations.sentry import describe_addresses
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.thread_pool import TimedCall, side_by_side
 from brain_otel.sentry.breadcrumbs import MAX_BREADCRUMBS
-from brain_otel.sentry.client import close_sentry, configure_sentry, flush_sentry, pressure_on, ready_line
+from brain_otel.sentry.client import (
+    close_sentry,
+    configure_sentry,
+    end_sentry,
+    flush_sentry,
+    pause_sentry,
+    pressure_on,
+    ready_line,
+)
 from brain_otel.sentry.dsn import otlp_address, probe_event
 from brain_otel.sentry.events import SentryListener
 from brain_otel.traces import conventions
@@ -92,6 +100,8 @@ def create_destination(options: Options, settings: Settings) -> Destination | No
         listener=SentryListener(trail),
         flush=flush,
         shutdown=shutdown,
+        pause=partial(pause_sentry, client, {}),  # both share the spool
+        end=partial(end_sentry, client),
         pressure=partial(pressure_on, client),
         may_block=False,
         ready=ready_line(settings, ", spans by OTLP", to_spotlight="errors"),

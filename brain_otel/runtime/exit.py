@@ -16,7 +16,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import FrameType
 from typing import Any
 
@@ -37,6 +37,7 @@ class _Exit:
 
     def __init__(self) -> None:
         self.flush: Callable[[], object] | None = None
+        self.pause: Callable[[], Mapping[str, int]] | None = None
         self.end: Callable[[], object] | None = None
         self.is_registered = False
         self.is_leaving = False
@@ -69,12 +70,15 @@ class _Exit:
 _exit = _Exit()
 
 
-def configure_exit(flush: Callable[[], object], end: Callable[[], object]) -> None:
+def configure_exit(
+    flush: Callable[[], object], pause: Callable[[], Mapping[str, int]], end: Callable[[], object]
+) -> None:
     """Call ``flush`` and then ``end`` when the process is about to end; each bounds its own time.
 
-    A server's shutdown calls only ``flush``, because another end follows.
+    A server's shutdown calls ``flush`` and ``pause``, which returns what waits in memory, by category. Another end
+    may follow, or none: uvicorn ends its process by the signal that it has got.
     """
-    _exit.flush, _exit.end, _exit.has_left = flush, end, False
+    _exit.flush, _exit.pause, _exit.end, _exit.has_left = flush, pause, end, False
     if not _exit.is_registered:
         _exit.is_registered = True
         atexit.register(_exit.leave)
@@ -84,7 +88,7 @@ def configure_exit(flush: Callable[[], object], end: Callable[[], object]) -> No
 
 def forget_exit() -> None:
     """Call nothing any more."""
-    _exit.flush = _exit.end = None
+    _exit.flush = _exit.pause = _exit.end = None
     with guarded("removing the handler of SIGTERM"):
         if _in_main_thread() and signal.getsignal(signal.SIGTERM) is _on_sigterm:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -99,7 +103,13 @@ def flush_before_exit() -> object:
 
 def flush_at_shutdown() -> None:
     """Flush when a server shuts down, and log what is left: a signal may end the process before anything else can."""
-    if flush_before_exit() is False:
+    is_complete, left = flush_before_exit(), ""
+    with guarded("preparing for the end of the process"):
+        if _exit.pause is not None:
+            left = ", ".join(f"{count} {category}" for category, count in sorted(_exit.pause().items()))
+    if left:
+        logger.warning("The server shuts down before everything was sent; what is in memory may be lost: %s", left)
+    elif is_complete is False:
         logger.warning("The server shuts down before everything was sent; without a spool the rest may be lost")
     log_counts()
 

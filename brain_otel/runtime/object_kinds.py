@@ -32,6 +32,12 @@ _HOLDING = (ContextVar, Token)
 """Classes whose text has the ``repr()`` of the object that they hold, as that of a finished asyncio future has."""
 
 
+_PLAIN = (str, bytes, int, float, bool)
+
+HARMLESS = frozenset({"datetime", "decimal", "enum", "fractions", "ipaddress", "pathlib", "uuid", "zoneinfo"})
+"""Modules whose objects may be written out on any thread."""
+
+
 class _Pair(NamedTuple):
     name: str
 
@@ -133,9 +139,27 @@ def fields_of(value: Any, kind: Any) -> Iterable[tuple[str, Any]] | None:
 
 
 def args_of(error: BaseException, kind: Any, write: Callable[[Any], str]) -> tuple[Any, ...]:
-    """The arguments of an exception whose text they are; empty if its class has written another one."""
-    method = "__str__" if write is str else "__repr__"
-    return error.args if getattr(kind, method) is getattr(BaseException, method) else ()
+    """The arguments of an exception whose text they are; empty if its class has written another one.
+
+    The interpreter's own texts, such as that of ``KeyError``, have the ``repr()`` of the arguments: of an ``OSError``
+    also its files. They are left to the interpreter if all of them are plain.
+    """
+    name = "__str__" if write is str else "__repr__"
+    method = getattr(kind, name)
+    if method is getattr(BaseException, name):
+        return error.args
+    if isinstance(method, FunctionType) or issubclass(kind, BaseExceptionGroup):
+        return ()
+    files = [getattr(error, each, None) for each in ("filename", "filename2")]
+    args = (*error.args, *(each for each in files if each is not None))
+    return () if all(map(_is_plain, args)) else args
+
+
+def _is_plain(value: Any) -> bool:
+    kind = type(value)
+    if kind is tuple:
+        return all(map(_is_plain, value))
+    return value is None or kind in _PLAIN or kind.__module__.partition(".")[0] in HARMLESS
 
 
 def name_of(kind: Any) -> str:

@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 
 from brain_otel.runtime.object_kinds import (
     CONTAINERS,
+    HARMLESS,
     Members,
     args_of,
     fetches,
@@ -45,9 +46,6 @@ _MAX_BITS = 1_024
 
 _BUILT_IN = (str, int, float, dict, list, tuple)
 """Classes whose instances are shown beyond the budget of time: none of the application's code runs for them."""
-
-_HARMLESS = frozenset({"datetime", "decimal", "enum", "fractions", "ipaddress", "pathlib", "uuid", "zoneinfo"})
-"""Modules whose objects are written out on any thread."""
 
 
 class Shown(str):
@@ -170,9 +168,13 @@ class _View:
         if is_proxy(kind):
             return self.leaf(name_of(kind))
         if issubclass(kind, BaseException) and (args := args_of(value, kind, self.write)):
-            if self.write is str:
-                return self.leaf(self._nested(args[0] if len(args) == 1 else args, depth, str))
-            return self.leaf(f"{kind.__name__}({', '.join(self._nested(each, depth) for each in args)})")
+            if self.write is not str:
+                return self.leaf(f"{kind.__name__}({', '.join(self._nested(each, depth) for each in args)})")
+            if issubclass(kind, OSError) and len(args) > 2:
+                number, reason, *files = (self._nested(each, depth, str) for each in args)
+                return self.leaf(f"[Errno {number}] {reason}: {' -> '.join(files)}")
+            write = repr if issubclass(kind, KeyError) else str
+            return self.leaf(self._nested(args[0] if len(args) == 1 else args, depth, write))
         if issubclass(kind, BaseException) and self._is_late() and not _is_plain(value, kind, self.write):
             return self.leaf(name_of(kind))
         members = members_of(value, kind)
@@ -192,7 +194,7 @@ class _View:
         items = list(islice(members.items, self.bounds.items))
         more = members.length - len(items)
         if members.has_names:
-            shown: Any = {_key(name): self.show(each, depth - 1) for name, each in items}
+            shown: Any = {self._key(name, depth): self.show(each, depth - 1) for name, each in items}
             if members.label is not None:
                 shown = {"__class__": members.label, **shown}
             if more > 0 and depth < self.bounds.depth:
@@ -202,6 +204,9 @@ class _View:
         if more > 0:
             listed.append(self.leaf(f"... {more:,} more"))
         return tuple(listed) if issubclass(kind, tuple) and not self.is_quoted else listed
+
+    def _key(self, key: Any, depth: int) -> str:
+        return key if type(key) is str else self._nested(key, depth, str)
 
     def _leaf(self, value: Any, kind: Any, depth: int) -> Any:
         if kind is datetime and not self.is_quoted and not self.is_text and self.leaf is str:
@@ -228,7 +233,7 @@ class _View:
 
     def _call(self, value: Any, kind: Any) -> Any:
         method = kind.__str__ if self.write is str and kind.__str__ is not object.__str__ else kind.__repr__
-        if isinstance(method, FunctionType) and kind.__module__ not in _HARMLESS and is_on_our_thread():
+        if isinstance(method, FunctionType) and kind.__module__ not in HARMLESS and is_on_our_thread():
             return self.leaf(name_of(kind))
         text = self.write(value)
         return self.leaf(
@@ -240,7 +245,3 @@ def _is_plain(error: BaseException, kind: Any, write: Callable[[Any], str]) -> b
     """Whether the text of an exception runs no Python code."""
     method = kind.__str__ if write is str else kind.__repr__
     return not isinstance(method, FunctionType) and all(type(each) in (str, int, float) for each in error.args)
-
-
-def _key(key: Any) -> str:
-    return key if type(key) is str else safe_repr(key, str)

@@ -3,6 +3,7 @@
 import contextvars
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from inspect import unwrap
 
 
@@ -26,3 +27,25 @@ def start_daemon(target: Callable[[], object], name: str) -> threading.Thread | 
     except RuntimeError:
         return None
     return thread
+
+
+async def finished(job: Callable[[], object], name: str) -> None:
+    """Run ``job``, which must not raise, on a daemon thread, and wait for its end while the event loop runs.
+
+    The threads of the loop's own executor may all be busy with jobs of the application that hang.
+    """
+    import asyncio  # here: `import brain_otel` stays cheap
+
+    loop, end = asyncio.get_running_loop(), asyncio.Event()
+
+    def run() -> None:
+        try:
+            job()
+        finally:
+            with suppress(RuntimeError):  # nobody waits any more, and the loop is closed
+                loop.call_soon_threadsafe(end.set)
+
+    if start_daemon(run, name) is None:
+        job()
+        return
+    await end.wait()

@@ -148,6 +148,11 @@ class WorkQueue(Generic[T]):
     def _is_pending(self) -> bool:
         return bool(self._items) or self._busy > 0
 
+    def waiting(self) -> tuple[int, int]:
+        """The number of items that are not done, and their weight."""
+        with self._changed:
+            return len(self._items) + self._busy, self._weight + self._busy
+
     def stop(self) -> None:
         """Drop all items, take no more and end the thread."""
         with self._changed:

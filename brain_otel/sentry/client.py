@@ -3,7 +3,8 @@
 import contextvars
 import time
 import warnings
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import sentry_sdk
@@ -150,6 +151,12 @@ def flush_sentry(client: Any, timeout: float) -> bool:
     transport = client.transport
     complete = not isinstance(transport, DeliveringTransport) or transport.delivery.flush(0.0)
     return flush_spotlight(client, max(0.0, deadline - time.monotonic())) and complete
+
+
+def pause_sentry(client: Any, waiting: Mapping[str, int], timeout: float) -> Counter[str]:
+    """Report what waits, with ``waiting`` before sentry-sdk, since the process may end now; returns all of it."""
+    transport = client.transport
+    return transport.pause(waiting, timeout) if isinstance(transport, DeliveringTransport) else Counter(waiting)
 
 
 def end_sentry(client: Any) -> None:

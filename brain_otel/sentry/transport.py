@@ -3,6 +3,7 @@
 import logging
 import time
 from collections import Counter
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from sentry_sdk.envelope import Envelope, Item, PayloadRef
@@ -35,6 +36,8 @@ class DeliveringTransport(Transport):
         super().__init__(options)
         self._sends_reports = bool(options["send_client_reports"])
         self._discarded: Counter[tuple[str, str]] = Counter()
+        self._told: Counter[str] = Counter()
+        """What :meth:`pause` has reported, by category."""
         self._reported = time.monotonic()
         self._overflow_log = CountLog(logger, "Discarded instead of sent to Sentry: %s")
         target = create_target(options["dsn"], options)
@@ -73,13 +76,19 @@ class DeliveringTransport(Transport):
             record = _record(Envelope(items=[item]))
             self._record_lost(record, reason)
         elif data_category is not None:
-            self._discarded[data_category, reason] += quantity
+            self._count(data_category, reason, quantity)
             if reason in _OVERFLOWS:
                 self._overflow_log.add(f"{data_category} ({reason})", quantity)
 
     def _record_lost(self, record: Record, reason: str) -> None:
         for category, quantity in quantities(record).items():
-            self._discarded[category, reason] += quantity
+            self._count(category, reason, quantity)
+
+    def _count(self, category: str, reason: str, quantity: int) -> None:
+        told = min(quantity, self._told[category])
+        self._told[category] -= told
+        if quantity > told:
+            self._discarded[category, reason] += quantity - told
 
     def flush(self, timeout: float, callback: Any = None) -> None:  # noqa: ARG002 - the base's signature
         """Wait up to ``timeout`` seconds until everything is sent, or on disk."""
@@ -88,6 +97,22 @@ class DeliveringTransport(Transport):
         if self.delivery.takes_reports():
             self._report()
         self.delivery.flush(timeout)
+
+    def pause(self, waiting: Mapping[str, int], timeout: float) -> Counter[str]:
+        """Prepare for the end of the process, of which nothing else may tell: a server's signal ends it at once.
+
+        What waits in memory, with ``waiting`` in the queues before, is reported as discarded, and returned. It can
+        still be sent; if it is discarded later, it is not counted again.
+        """
+        left = Counter(waiting) + self.delivery.save()
+        del left["internal"]  # a report; its counts are older than the process's last ones
+        self._told = Counter(left)
+        for category, quantity in left.items():
+            self._discarded[category, "queue_overflow"] += quantity
+        if left:
+            self._report(lambda report: self.delivery.send_at_once(report, timeout))
+        self.delivery.pause()
+        return left
 
     def kill(self) -> None:
         """Take nothing more."""
@@ -99,7 +124,7 @@ class DeliveringTransport(Transport):
         """Whether Sentry accepts what it is sent; sentry-sdk's health monitor halves the trace rate while not."""
         return self.delivery.is_healthy()
 
-    def _report(self) -> None:
+    def _report(self, send: Callable[[Record], object] | None = None) -> None:
         """Send a client report in an envelope of its own, so that it is not discarded with another item.
 
         See https://develop.sentry.dev/sdk/telemetry/client-reports/.
@@ -115,7 +140,7 @@ class DeliveringTransport(Transport):
             ]
             report = {"timestamp": time.time(), "discarded_events": events}
             item = Item(PayloadRef(json=report), type="client_report")
-            self.delivery.put(_record(Envelope(items=[item])))
+            (send or self.delivery.put)(_record(Envelope(items=[item])))
 
 
 def delivering(settings: DeliverySettings) -> type[DeliveringTransport]:

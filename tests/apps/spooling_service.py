@@ -15,6 +15,12 @@ async def work(number: int) -> dict[str, int]:
         return {"number": number}
 
 
+@app.get("/fail/{number}")
+async def fail(number: int) -> None:
+    """Fail with an exception that nobody handles."""
+    raise ValueError(number)
+
+
 @app.get("/tell/{number}")
 async def tell(number: int) -> dict[str, int]:
     """Report an error and answer the request."""

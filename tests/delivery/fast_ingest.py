@@ -25,6 +25,8 @@ class FastIngest:
         #: How often each error arrived, by its id, and each transaction, by its name.
         self.errors: Counter[str] = Counter()
         self.transactions: Counter[str] = Counter()
+        #: Transactions by their ids.
+        self.transaction_ids: Counter[str] = Counter()
         self.lost: Counter[str] = Counter()
         self.requests = 0
         self._socket = socket.create_server(("127.0.0.1", port))
@@ -91,6 +93,7 @@ class FastIngest:
             self.errors[payload["event_id"]] += 1
         elif kind == "transaction":
             self.transactions[payload["transaction"]] += 1
+            self.transaction_ids[payload["event_id"]] += 1
         elif kind == "client_report":
             for each in payload["discarded_events"]:
                 self.lost[each["category"]] += each["quantity"]

@@ -77,7 +77,7 @@ def run(seconds: float, workers: int, patience: float) -> Result:
         said = "".join(process.communicate(timeout=seconds + 120.0)[1] for process in processes)
         ended = time.monotonic()
         at_the_end = ingest.errors.total() + ingest.transactions.total()
-        drained_after = _drain(spool, ended + patience) - ended
+        drained_after = drain(spool, ended + patience) - ended
         told = [file.read_text().split("\n") for file in files]
         return Result(
             workers=workers,
@@ -93,7 +93,7 @@ def run(seconds: float, workers: int, patience: float) -> Result:
         )
 
 
-def _drain(spool: Path, deadline: float) -> float:
+def drain(spool: Path, deadline: float) -> float:
     """Let another shipper go on when the last user's has ended; when nothing was left."""
     command = [sys.executable, "-c", "from brain_otel.cli import main; main()", "ship", str(spool)]
     shipper = subprocess.Popen(

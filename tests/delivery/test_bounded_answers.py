@@ -20,6 +20,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from sentry_sdk.envelope import Envelope, Item
 from sentry_sdk.spotlight import SpotlightClient
 
+from brain_otel.delivery.bounded_answers import MAX_BODY
 from brain_otel.delivery.http import HttpClient
 from brain_otel.delivery.rate_limits import MAX_CATEGORIES, RateLimits
 from brain_otel.delivery.record import Record
@@ -166,15 +167,16 @@ def test_an_answer_costs_little(name: str, send: Callable[[int], bool], memory: 
     assert server.requests <= 2  # a client may try again on a connection that was closed without an answer
 
 
+@pytest.mark.parametrize("length", [2, MAX_BODY - 1, MAX_BODY, MAX_BODY + 2])
 @pytest.mark.parametrize("send", [send_to_sentry, send_to_collector])
-def test_the_connection_is_used_again(send: Callable[[int], bool]) -> None:
+def test_the_connection_is_used_again(send: Callable[[int], bool], length: int) -> None:
     """After a usual answer; a body that is too long costs its connection."""
     connections = []
 
     def answer(sending: Send) -> None:
         connections.append(sending)
         for _ in range(3):
-            sending(OK + b"content-length: 2\r\n\r\n{}")
+            sending(OK + b"content-length: %d\r\n\r\n" % length + b"x" * length)
             time.sleep(0.2)
 
     server = Server(answer)
@@ -184,10 +186,10 @@ def test_the_connection_is_used_again(send: Callable[[int], bool]) -> None:
         if send is send_to_sentry:
             assert client.send(EVENT).result == "sent"
         else:
-            assert session.post(target.url, data=b"x", timeout=5.0).text == "{}"
+            assert len(session.post(target.url, data=b"x", timeout=5.0).text) == min(length, MAX_BODY)
     server.close()
     session.close()
-    assert len(connections) == 1
+    assert len(connections) == (1 if length <= MAX_BODY else 2)
 
 
 @pytest.mark.parametrize(

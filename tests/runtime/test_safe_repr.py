@@ -9,7 +9,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from enum import Enum
 from functools import partial
+from pathlib import Path
 from types import MappingProxyType, SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -264,6 +266,66 @@ def test_proxies_and_queries_are_not_loaded() -> None:
     assert variables({"a": QuerySet([1])}) == {"a": ["1"]}
     Policy().value({"a": lazy, "b": [proxy]})
     assert SimpleLazyObject.loads == 0
+
+
+class Color(Enum):
+    RED = 1
+
+
+class MissingError(KeyError):
+    """An error of the application's with the interpreter's text."""
+
+
+ERRORS_OF_THE_INTERPRETER: dict[str, tuple[Callable[[Any], BaseException], str]] = {
+    "KeyError": (KeyError, "{}"),
+    "a KeyError of the application's": (MissingError, "{}"),
+    "KeyError of two": (lambda value: KeyError("a", value), "('a', {})"),
+    "KeyError of a dict": (lambda value: KeyError({"a": value}), "{{'a': {}}}"),
+    "OSError": (lambda value: OSError(2, "No such file", value), "[Errno 2] No such file: {}"),
+    "OSError of two files": (lambda value: OSError(2, "no", "a", None, value), "[Errno 2] no: a -> {}"),
+    "SyntaxError": (SyntaxError, "{}"),
+    "ImportError": (ImportError, "{}"),
+}
+
+
+@pytest.mark.parametrize("name", ERRORS_OF_THE_INTERPRETER)
+def test_the_interpreters_errors_load_nothing_for_their_text(name: str) -> None:
+    """Their `str()` calls the `repr()` of an argument, which may be a lazy object."""
+    make, text = ERRORS_OF_THE_INTERPRETER[name]
+    before, lazy = SimpleLazyObject.loads, SimpleLazyObject()
+    assert safe_repr(make(lazy), str) == text.format(f"<{HERE}.SimpleLazyObject>")
+    assert SimpleLazyObject.loads == before
+
+
+PLAIN_ERRORS = [
+    KeyError("a"),
+    KeyError(("a", 1)),
+    KeyError(Color.RED),
+    KeyError(),
+    FileNotFoundError(2, "No such file", "a"),
+    FileNotFoundError(2, "No such file", Path("a")),
+    SyntaxError("bad", ("a", 1, 2, "b")),
+    ImportError("no b", name="b"),
+    UnicodeDecodeError("utf-8", b"a", 0, 1, "bad"),
+    ExceptionGroup("several", [KeyError(1)]),
+    SystemExit(3),
+]
+
+
+@pytest.mark.parametrize("error", PLAIN_ERRORS, ids=repr)
+def test_the_interpreters_errors_keep_their_text(error: BaseException) -> None:
+    assert safe_repr(error, str) == str(error)
+
+
+class SlowKey(Slow):
+    __hash__ = object.__hash__
+
+
+def test_keys_share_the_budget_of_their_dict() -> None:
+    """Also where nobody has begun a budget for an event."""
+    Slow.calls = 0
+    assert len(plain({SlowKey(): number for number in range(20)})) >= 1
+    assert Slow.calls <= quiet.MAX_SECONDS / 0.03 + 1
 
 
 class Base(MappedAsDataclass, DeclarativeBase):

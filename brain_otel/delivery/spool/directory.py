@@ -36,11 +36,13 @@ from brain_otel.delivery.record import PRIORITIES
 from brain_otel.delivery.spool.files import (
     files_in,
     folders_in,
+    is_shortage,
     read_file,
     read_json,
     remove,
     remove_stale_parts,
     status_of,
+    suppress_absence,
 )
 from brain_otel.delivery.target import Target
 
@@ -87,18 +89,24 @@ class Segment(NamedTuple):
         return self.path.with_name(self.path.name + ACK)
 
     def acknowledged(self) -> int:
-        """Bytes that have been sent."""
-        try:
+        """Bytes that have been sent.
+
+        Raises:
+            OSError: There is no descriptor to read the number with.
+        """
+        with suppress_absence():
             return int.from_bytes(read_file(self.ack_path)[:8], "little")
-        except OSError:
-            return 0
+        return 0
 
     def size(self) -> int:
-        """Bytes; 0 if the file is gone."""
-        try:
+        """Bytes; 0 if the file is gone.
+
+        Raises:
+            OSError: There is no descriptor to look with.
+        """
+        with suppress_absence():
             return status_of(self.path).st_size
-        except OSError:
-            return 0
+        return 0
 
     def age(self) -> float:
         """Seconds since it was begun, by a clock that nobody sets, unless the machine has restarted since."""
@@ -178,6 +186,9 @@ def targets(directory: Path, unreadable: dict[str, str] | None = None) -> dict[P
     """The targets of a directory by their folders.
 
     Those whose file cannot be read are left out; ``unreadable`` gets the reasons by the names of the folders.
+
+    Raises:
+        OSError: There is no descriptor to look with.
     """
     found = {}
     names = list(filter(_TARGET_ID.fullmatch, folders_in(directory)))
@@ -187,6 +198,8 @@ def targets(directory: Path, unreadable: dict[str, str] | None = None) -> dict[P
         try:
             found[directory / name] = Target.from_data(read_json(directory / name / TARGET))
         except (OSError, ValueError) as error:
+            if is_shortage(error):
+                raise
             if unreadable is not None:
                 unreadable[name] = str(getattr(error, "strerror", None) or error)
     return found
@@ -201,12 +214,20 @@ def _changed(path: Path) -> float:
 
 
 def is_empty(directory: Path) -> bool:
-    """Whether every record has been sent."""
+    """Whether every record has been sent.
+
+    Raises:
+        OSError: There is no descriptor to look with.
+    """
     return all(map(is_sent, targets(directory)))
 
 
 def is_sent(folder: Path) -> bool:
-    """Whether every record of a target has been sent."""
+    """Whether every record of a target has been sent.
+
+    Raises:
+        OSError: There is no descriptor to look with.
+    """
     return all(segment.acknowledged() >= segment.size() for segment in segments(folder, *PRIORITIES))
 
 

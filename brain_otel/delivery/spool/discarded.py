@@ -14,7 +14,13 @@ from typing import Any
 
 from brain_otel.delivery.record import Record
 from brain_otel.delivery.spool.directory import DISCARDED, EVICTION_LOCK, REPORTED
-from brain_otel.delivery.spool.files import read_json, remove, status_of, write_atomically
+from brain_otel.delivery.spool.files import (
+    read_json,
+    remove,
+    status_of,
+    suppress_absence,
+    write_atomically,
+)
 from brain_otel.delivery.spool.locks import locked
 
 MAX_ROWS = 1_000
@@ -90,8 +96,12 @@ def read_reported(folder: Path) -> tuple[float, DiscardedEvents]:
 
 
 def read_discarded(folder: Path) -> DiscardedEvents:
-    """The counts of a target that have not been reported."""
-    with suppress(OSError, ValueError):
+    """The counts of a target that have not been reported.
+
+    Raises:
+        OSError: There is no descriptor to read them with.
+    """
+    with suppress(ValueError), suppress_absence():
         return _counts(read_json(folder / DISCARDED))
     return Counter()
 

@@ -32,9 +32,29 @@ _PART = re.compile(r"\.[a-z]+\.json\.\d+-\d+")
 _REPLACED = (errno.ELOOP, errno.ENXIO, errno.EACCES, errno.ENODEV)
 """A link, a pipe or socket, another user's file, a device."""
 
+_SHORTAGE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+
 
 class _ForeignFileError(OSError):
     """A file with a name of ours is not a regular file of this user."""
+
+
+class suppress_absence:  # noqa: N801 - as `contextlib.suppress`
+    """Suppress errors that mean that there is no such file of ours.
+
+    Others pass, with which there is no descriptor or memory to look: what cannot be read now is not empty.
+    """
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, where: object) -> bool:
+        return isinstance(error, OSError) and not is_shortage(error)
+
+
+def is_shortage(error: Exception) -> bool:
+    """Whether there is no descriptor or memory to look with, so that nothing is known."""
+    return isinstance(error, OSError) and error.errno in _SHORTAGE
 
 
 @contextmanager
@@ -163,17 +183,25 @@ def remove(path: Path) -> None:
 
 
 def files_in(folder: Path) -> list[str]:
-    """The names of the regular files in ``folder``; none if it cannot be read."""
+    """The names of the regular files in ``folder``; none if it cannot be read.
+
+    Raises:
+        OSError: There is no descriptor to look with.
+    """
     return _names(folder, lambda entry: entry.is_file(follow_symlinks=False))
 
 
 def folders_in(folder: Path) -> list[str]:
-    """The names of the folders in ``folder``; none if it cannot be read."""
+    """The names of the folders in ``folder``; none if it cannot be read.
+
+    Raises:
+        OSError: There is no descriptor to look with.
+    """
     return _names(folder, lambda entry: entry.is_dir(follow_symlinks=False))
 
 
 def _names(folder: Path, is_wanted: Callable[[os.DirEntry[str]], bool]) -> list[str]:
-    with suppress(OSError), opened_folder(folder) as (descriptor, _), os.scandir(descriptor) as found:
+    with suppress_absence(), opened_folder(folder) as (descriptor, _), os.scandir(descriptor) as found:
         return [entry.name for entry in islice(found, MAX_ENTRIES) if is_wanted(entry)]
     return []
 

@@ -36,10 +36,12 @@ class _SegmentReader:
 
     def __init__(self, segment: Segment) -> None:
         self.segment = segment
-        self.descriptor = open_own(segment.path, os.O_RDWR)
         self.acknowledged = segment.acknowledged()
+        self.descriptor = open_own(segment.path, os.O_RDWR)
         self.pending: deque[SpooledRecord] = deque()
         self.damaged = 0
+        self.is_closed = False
+        """Whether its descriptors may stand for other files."""
         self._read_to = self.acknowledged
         self._done: dict[int, int] = {}
         """Start and end of the records that are done and not acknowledged, because one before them is not done."""
@@ -102,6 +104,7 @@ class _SegmentReader:
 
     def close(self) -> None:
         """Close the files."""
+        self.is_closed = True
         for descriptor in (self.descriptor, self._ack):
             if descriptor is not None:
                 close_own(descriptor)
@@ -137,8 +140,10 @@ class SpoolQueue:
         return taken
 
     def done(self, queued: SpooledRecord) -> None:
-        """Remove a record."""
+        """Remove a record, unless its segment was dropped or its folder removed meanwhile."""
         reader = queued.reader
+        if reader.is_closed:
+            return
         reader.done(queued)
         if not reader.pending and reader.is_finished():
             self._remove(reader)

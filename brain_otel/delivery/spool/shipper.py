@@ -192,7 +192,8 @@ class Shipper:
         evicted_at = time.monotonic()
         try:
             while not self._stop.is_set() and os.fstat(lock).st_nlink:
-                self._start_workers(stop_workers)
+                with suppress(OSError):  # there is no descriptor to look with
+                    self._start_workers(stop_workers)
                 if time.monotonic() - evicted_at > EVICTION_INTERVAL:
                     evicted_at = time.monotonic()
                     self._drop_log.add(evict(self._directory, read_bounds(self._directory)))

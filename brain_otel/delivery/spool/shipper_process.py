@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -33,6 +34,9 @@ Mode = Literal["thread", "process", "external"]
 
 WATCH_INTERVAL = 1.0
 """Seconds between two checks that a shipper's process runs."""
+
+LAST_ANSWER = 0.5
+"""Seconds to wait for the answers to requests in flight at the end of a process."""
 
 
 class ShipperSupervisor:
@@ -75,10 +79,21 @@ class ShipperSupervisor:
     def wait(self, folder: Path, timeout: float) -> None:
         """Wait up to ``timeout`` seconds until all records of a target are sent that are not limited for longer."""
         deadline = time.monotonic() + timeout
-        while self._thread is not None and (left := deadline - time.monotonic()) > 0 and not is_sent(folder):
-            if is_limited_for(folder, left):
-                return
+        self.start()
+        while self._thread is not None and (left := deadline - time.monotonic()) > 0:
+            with suppress(OSError):  # there is no descriptor to look with
+                if is_sent(folder) or is_limited_for(folder, left):
+                    return
             time.sleep(0.01)
+
+    def pause(self) -> None:
+        """Stop the thread, so that no request is in flight if the process ends; the next record starts another."""
+        with self._lock:
+            if self._shipper is not None:
+                self._shipper.stop()
+                if self._thread is not None:
+                    self._thread.join(LAST_ANSWER)
+                self._shipper = self._thread = None
 
     def stop(self) -> None:
         """Stop the thread. A process ends by itself when nobody uses its directory."""
@@ -88,7 +103,7 @@ class ShipperSupervisor:
             if self._shipper is not None:
                 self._shipper.stop()
             if self._thread is not None and self._thread is not threading.current_thread():
-                self._thread.join(0.5)
+                self._thread.join(LAST_ANSWER)
                 if self.mode == "process" and self._process is None and not is_empty(self._directory):
                     with guarded("starting the shipper at the end"):
                         self._start_process()

@@ -186,7 +186,7 @@ def flushing_spool(session: Session, destination: Destination) -> Destination:
         session.wait(max(0.0, deadline - time.monotonic()))
         return complete
 
-    return destination._replace(flush=flush, end=session.end)
+    return destination._replace(flush=flush, pause=session.pause, end=session.end)
 
 
 def _create_exporter(options: Options, arguments: dict[str, Any], session: Session) -> Any:

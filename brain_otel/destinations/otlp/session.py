@@ -86,6 +86,10 @@ class Session(requests.Session):
     def wait(self, timeout: float) -> None:
         """Wait up to ``timeout`` seconds until this process has sent its spool; without a spool return at once."""
 
+    def pause(self, timeout: float) -> Mapping[str, int]:  # noqa: ARG002
+        """Wait for the answers in flight, since the process may end; returns what waits here, which is nothing."""
+        return {}
+
     def end(self) -> None:
         """Start no more requests, since the process ends."""
 

@@ -84,6 +84,11 @@ class SpoolingSession(Session):
         if self._spool is not None and self._supervisor.mode == "thread":
             self._supervisor.wait(self._spool.folder, timeout)
 
+    def pause(self, timeout: float) -> Mapping[str, int]:  # noqa: ARG002
+        """Have no request from the spool in flight, since the process may end."""
+        self._supervisor.pause()
+        return {}
+
     def end(self) -> None:
         """Start no more requests from the spool, since the process ends."""
         self._supervisor.stop()

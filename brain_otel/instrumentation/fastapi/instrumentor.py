@@ -19,7 +19,7 @@ from collections.abc import Awaitable, Callable
 from contextvars import Token
 from importlib.util import find_spec
 from typing import cast
-from weakref import WeakSet
+from weakref import WeakKeyDictionary
 
 from fastapi import FastAPI
 from opentelemetry import context as otel_context
@@ -27,6 +27,7 @@ from opentelemetry.context import Context
 from opentelemetry.instrumentation import fastapi as contrib
 from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 from opentelemetry.trace import Span
+from starlette.background import BackgroundTask
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from brain_otel.configuration.settings import InstrumentationSettings
@@ -44,7 +45,8 @@ from brain_otel.runtime.exit import flush_at_shutdown
 from brain_otel.runtime.fast_paths import fast_paths_enabled
 from brain_otel.runtime.garbage import garbage
 from brain_otel.runtime.guard import guarded
-from brain_otel.runtime.patch import Patch, Patches
+from brain_otel.runtime.patch import INHERITED, Patch, Patches
+from brain_otel.runtime.threads import finished
 from brain_otel.sampling.context import is_suppressed
 from brain_otel.traces import local_trace
 
@@ -53,13 +55,19 @@ logger = logging.getLogger(__name__)
 _INSTRUMENTED = "_is_instrumented_by_opentelemetry"
 """Contrib's mark on an app that it traces."""
 
+_CONTRIBS_ORIGINAL, _CONTRIBS_CALL = "_original_build_middleware_stack", "_otel_original_call"
+"""Where contrib keeps what it replaces of an app, and of ``BackgroundTask``."""
+
+_BUILD = "build_middleware_stack"
+
 
 class FastAPIInstrumentation:
     """Traces every request of every app."""
 
     def __init__(self) -> None:
         self._patches = Patches()
-        self._prepared: WeakSet[FastAPI] = WeakSet()
+        self._prepared: WeakKeyDictionary[FastAPI, bool] = WeakKeyDictionary()
+        """Whether each app had built its middleware before."""
         self._unwrapped = UnwrappedStacks()
         self._native = False
         self._health_checks: frozenset[str] = frozenset()
@@ -83,12 +91,14 @@ class FastAPIInstrumentation:
                 self._patches.replace(contrib, "OpenTelemetryMiddleware", lambda _: ServerSpanMiddleware)
 
     def uninstrument(self) -> None:
-        """Leave the class and every app as they were found; each app builds its middleware anew."""
+        """Leave the class and every app as they were found; middleware that was built meanwhile is built anew."""
         self._patches.undo()
-        for app in list(self._prepared):
-            if getattr(app, _INSTRUMENTED, False):
-                FastAPIInstrumentor.uninstrument_app(app)
-            app.middleware_stack = None
+        for app, had_built in list(self._prepared.items()):
+            original = vars(app).get(_CONTRIBS_ORIGINAL, vars(app).get(_BUILD))
+            if isinstance(original, _OriginalBuild):
+                original.put_back(app)
+            elif not had_built:
+                app.middleware_stack = None
         self._prepared.clear()
 
     def _traced_call(self, patch: Patch) -> Callable[..., Awaitable[None]]:
@@ -137,8 +147,8 @@ class FastAPIInstrumentation:
         """Have contrib trace ``app``, before its first request."""
         if app in self._prepared:
             return
-        self._prepared.add(app)
         built = app.middleware_stack
+        self._prepared[app] = built is not None
         if built is not None:
             logger.warning(
                 "The app %r had built its middleware before brain_otel.setup() (it has served requests, or setup() "
@@ -149,9 +159,8 @@ class FastAPIInstrumentation:
         if self._native or getattr(app, _INSTRUMENTED, False):
             return
         if built is not None:
-            # Contrib wraps what this returns. The stack stays as it is, so no middleware is created twice.
-            app.build_middleware_stack = lambda: built  # type: ignore[method-assign]
             self._unwrapped.add(app, built)
+        app.build_middleware_stack = _OriginalBuild(app, built)  # type: ignore[method-assign]
         FastAPIInstrumentor.instrument_app(app, server_request_hook=_on_span, exclude_spans=["send", "receive"])
         excluding = self._unwrapped.excluding(app, app.build_middleware_stack)
         app.build_middleware_stack = excluding  # type: ignore[method-assign]
@@ -177,6 +186,38 @@ class FastAPIInstrumentation:
             return stack
 
         return build_middleware_stack
+
+
+class _OriginalBuild:
+    """What an app had as ``build_middleware_stack``; contrib wraps what it returns.
+
+    A stack that was built already stays as it is, so that no middleware is created twice.
+    """
+
+    def __init__(self, app: FastAPI, built: ASGIApp | None) -> None:
+        self._own = vars(app).get(_BUILD, INHERITED)
+        self._build = app.build_middleware_stack
+        self._built = built
+        self._calls = vars(BackgroundTask).get(_CONTRIBS_CALL)
+        """Set if somebody else's contrib traces background tasks."""
+
+    def __call__(self) -> ASGIApp:
+        return self._build() if self._built is None else self._built
+
+    def put_back(self, app: FastAPI) -> None:
+        """Remove contrib from ``app``, and only from ``app``."""
+        if getattr(app, _INSTRUMENTED, False):
+            call = BackgroundTask.__call__
+            setattr(app, _CONTRIBS_ORIGINAL, lambda: None)  # contrib builds a stack, for which nobody asks
+            FastAPIInstrumentor.uninstrument_app(app)
+            if self._calls is not None:
+                setattr(BackgroundTask, _CONTRIBS_CALL, self._calls)
+                BackgroundTask.__call__ = call  # type: ignore[method-assign]
+        if self._own is INHERITED:
+            del app.build_middleware_stack
+        else:
+            app.build_middleware_stack = self._own  # type: ignore[method-assign]
+        app.middleware_stack = self._built
 
 
 async def _serve(request: RequestInProgress, call: Callable[[], Awaitable[None]]) -> None:
@@ -252,7 +293,7 @@ def _observing_lifespan(send: Send) -> Send:
                 garbage.freeze()
         if message["type"] in ("lifespan.shutdown.complete", "lifespan.shutdown.failed"):
             with guarded("flushing at the server's shutdown"):
-                await asyncio.to_thread(flush_at_shutdown)
+                await finished(flush_at_shutdown, "brain_otel.shutdown")
         await send(message)
 
     return observing_send

@@ -37,6 +37,10 @@ def patch_native(patches: Patches) -> None:
 def _contrib(patch: Patch) -> Callable[..., Awaitable[None]]:
     @functools.wraps(patch.original)
     async def call(self: OpenTelemetryMiddleware, scope: Scope, receive: Receive, send: Send) -> None:
+        if not patch.active:
+            await patch.original(self, scope, receive, send)
+            return
+
         async def instrumented(app: ASGIApp, receive: Receive, send: Send) -> None:
             middleware = copy.copy(self)  # requests run at the same time, each with its own app
             middleware.app = app
@@ -50,6 +54,10 @@ def _contrib(patch: Patch) -> Callable[..., Awaitable[None]]:
 def _native(patch: Patch) -> Callable[..., Awaitable[None]]:
     @functools.wraps(patch.original)
     async def call(self: Any, *, app: ASGIApp, scope: Scope, receive: Receive, send: Send, **options: Any) -> None:
+        if not patch.active:
+            await patch.original(self, app=app, scope=scope, receive=receive, send=send, **options)
+            return
+
         async def instrumented(app: ASGIApp, receive: Receive, send: Send) -> None:
             await patch.original(self, app=app, scope=scope, receive=receive, send=send, **options)
 

@@ -19,6 +19,7 @@ from brain_otel.delivery.spool.state import is_limited_for, read_state
 from brain_otel.delivery.spool.stored_limits import read_limits
 from brain_otel.delivery.spool.writer import Spool
 from brain_otel.delivery.target import Target
+from tests.support import ROOT
 from tests.support.ingest import SentryIngest
 from tests.support.process import SLACK, run_python
 from tests.support.tiers import quick_one_in
@@ -213,3 +214,27 @@ def test_a_drain_leaves_nothing_of_a_refused_category(ingest: SentryIngest, tmp_
     transactions(tmp_path, f"http://127.0.0.1:{ingest.port}/api/1/envelope/", 20).close()
     assert drain(tmp_path, PATIENCE) == {}
     assert read_state(tmp_path).records == 0
+
+
+SPOOLING_IN_A_FOLDER = """
+import sys, time
+import brain_otel
+from tests.apps import spooling
+spooling.start()
+brain_otel.capture_message("from a folder with modules of its own")
+time.sleep(2)
+"""
+
+
+def test_modules_in_the_working_directory_are_not_the_shippers(ingest: SentryIngest, tmp_path: Path) -> None:
+    """It is started with `-m`, which would put the working directory before the standard library."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for name in ("json", "urllib3", "brain_otel", "signal"):
+        (folder / f"{name}.py").write_text("import os; os.mkdir('imported'); raise SystemExit(1)")
+    (tmp_path / "script.py").write_text(SPOOLING_IN_A_FOLDER)
+    env = {"SENTRY_DSN": ingest.dsn, "SPOOL": str(tmp_path / "spool"), "SHIPPER": "process"}
+    done = run_python(tmp_path / "script.py", env, cwd=folder, pythonpath=[ROOT])
+    assert (done.returncode, done.stderr) == (0, "")
+    until(lambda: [each["message"] for each in ingest.events] == ["from a folder with modules of its own"])
+    assert not (folder / "imported").exists()

@@ -7,6 +7,8 @@ import shutil
 import signal
 import stat
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,10 @@ import pytest
 
 from brain_otel.delivery.record import Record
 from brain_otel.delivery.spool import directory as layout
-from brain_otel.delivery.spool.directory import Bounds, is_empty, read_bounds, segments, targets
-from brain_otel.delivery.spool.discarded import take_discarded
+from brain_otel.delivery.spool.directory import Bounds, is_empty, is_sent, read_bounds, segments, targets
+from brain_otel.delivery.spool.discarded import keep_discarded, take_discarded
 from brain_otel.delivery.spool.eviction import evict
-from brain_otel.delivery.spool.reader import SpoolQueue
+from brain_otel.delivery.spool.reader import SpooledRecord, SpoolQueue
 from brain_otel.delivery.spool.shipper_process import ShipperSupervisor
 from brain_otel.delivery.spool.state import read_state
 from brain_otel.delivery.spool.writer import Spool
@@ -39,6 +41,25 @@ def spool(path: Path, bounds: Bounds = Bounds()) -> Spool:  # noqa: B008 - froze
     made = Spool(path, TARGET, bounds)
     made.prepare()
     return made
+
+
+@contextmanager
+def few_descriptors(number: int) -> Iterator[None]:
+    """Leave this process only a ``number`` of descriptors to open."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, before[1]))
+    held = []
+    try:
+        with suppress(OSError):
+            while True:
+                held.append(os.open("/dev/null", os.O_RDONLY))
+        for _ in range(number):
+            os.close(held.pop())
+        yield
+    finally:
+        for each in held:
+            os.close(each)
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 def usage(path: Path) -> int:
@@ -122,6 +143,70 @@ def test_a_record_sent_out_of_order_is_not_sent_again(tmp_path: Path) -> None:
     assert read_state(tmp_path).records == 2
     assert all_sent(SpoolQueue(written.folder)) == ["1", "3"]
     assert is_empty(tmp_path)
+
+
+def rejected(queue: SpoolQueue, each: SpooledRecord) -> None:
+    queue.reject(each, "bad")
+
+
+@pytest.mark.parametrize("settle", [SpoolQueue.done, rejected])
+def test_a_record_of_a_segment_that_is_gone_writes_nowhere(
+    tmp_path: Path, settle: Callable[[SpoolQueue, SpooledRecord], None]
+) -> None:
+    """It failed, waits behind others, and its segment is dropped; its descriptor then stands for another file."""
+    written = spool(tmp_path / "spool")
+    for number in range(3):
+        written.append(error(str(number)))
+    queue = SpoolQueue(written.folder)
+    first, second, _ = queue.take(3, lambda _: True)
+    descriptors = {first.reader.descriptor}
+    (segment,) = segments(written.folder)
+    segment.remove()
+    assert taken(queue) == []  # closes the segment
+    others = [tmp_path / f"other {number}" for number in range(3)]
+    files = []
+    for other in others:
+        other.write_bytes(bytes(100))
+        files.append(other.open("r+b"))
+    assert descriptors <= {each.fileno() for each in files}
+    settle(queue, second)
+    settle(queue, first)
+    for file in files:
+        file.close()
+    assert [each.read_bytes() for each in others] == [bytes(100)] * 3
+
+
+@pytest.mark.parametrize("descriptors", range(6))
+def test_too_few_descriptors_are_no_empty_spool(tmp_path: Path, descriptors: int) -> None:
+    """Nothing passes for sent, nothing is sent again, and all of it is sent when there are descriptors again."""
+    written = spool(tmp_path)
+    for number in range(3):
+        written.append(error(str(number)))
+    queue = SpoolQueue(written.folder)
+    queue.done(queue.take(1, lambda _: True)[0])
+    queue.close()
+    written.close()
+    queue = SpoolQueue(written.folder)
+    with few_descriptors(descriptors):
+        with suppress(OSError):
+            assert not is_empty(tmp_path)
+        with suppress(OSError):
+            assert not is_sent(written.folder)
+        with suppress(OSError):
+            assert taken(queue) in ([], ["1", "2"])
+    assert all_sent(queue) == ["1", "2"]
+    assert is_empty(tmp_path)
+
+
+def test_counts_are_kept_while_there_is_no_descriptor(tmp_path: Path) -> None:
+    written = spool(tmp_path)
+    for number in range(6):
+        assert keep_discarded(written.folder, {("error", "send_error"): 1})
+        with few_descriptors(number), suppress(OSError):
+            taken_now = take_discarded(written.folder)
+            if taken_now:
+                assert keep_discarded(written.folder, taken_now)
+    assert take_discarded(written.folder) == {("error", "send_error"): 6}
 
 
 def test_a_sent_segment_is_removed_when_nobody_writes_to_it(tmp_path: Path) -> None:
