@@ -271,6 +271,7 @@ def _pause_at_shutdown() -> Counter[str]:
     side_by_side(
         [(f"pausing {name}", partial(pause, function)) for name, function in pauses if function is not None],
         END_TIMEOUT,
+        grace=0.05,
     )
     _state.exit_spent += time.monotonic() - started
     return sum(map(Counter, left), Counter[str]())

@@ -174,10 +174,10 @@ class Delivery:
         elif self._start() and self._retry_loop is not None:
             self._retry_loop.send_at_once(record, timeout)
 
-    def pause(self) -> None:
+    def pause(self, timeout: float) -> None:
         """Have no request in flight, because the process may end now; the next record goes on."""
         if self._supervisor is not None:
-            self._supervisor.pause()
+            self._supervisor.pause(timeout)
 
     def end(self) -> None:
         """Prepare for the end of the process: start sending nothing more, and save or count the records in memory."""

@@ -2,7 +2,8 @@
 
 A process ends in one of four ways, and each is handled:
 
-- The ASGI server shuts down, while the event loop still runs.
+- The ASGI server shuts down, while the event loop still runs: the lifespan ends, or uvicorn's server, which may serve
+  without one.
 - The interpreter exits (``atexit``).
 - A forked worker of multiprocessing ends, which skips ``atexit``.
 - SIGTERM arrives and nobody else handles it. uvicorn restores the handler that it found and raises the signal again
@@ -16,6 +17,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping
 from types import FrameType
 from typing import Any
@@ -24,12 +26,16 @@ import wrapt
 
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.limited_log import log_counts
-from brain_otel.runtime.threads import start_daemon
+from brain_otel.runtime.threads import finished, start_daemon
 
 logger = logging.getLogger(__name__)
 
 _MULTIPROCESSING = "multiprocessing.util"
 _PROCESSES = "multiprocessing.process"
+_UVICORN = "uvicorn.server"
+
+SHUTDOWN_PAUSE = 1.0
+"""Seconds after a lifespan's end within which the server's end needs no flush."""
 
 
 class _Exit:
@@ -44,6 +50,8 @@ class _Exit:
         """Whether :meth:`leave` is running."""
         self.has_left = False
         """Whether :meth:`leave` has run at an end that is not the server's."""
+        self.shut_down_at = float("-inf")
+        """When the server's latest shutdown was flushed."""
 
     def leave(self) -> None:
         """Flush, then end."""
@@ -67,6 +75,21 @@ class _Exit:
             util.Finalize(None, self.leave, exitpriority=0)
 
 
+def _flush_at_uvicorns_shutdown(server: Any) -> None:
+    """Flush at the end of uvicorn's servers; a worker then ends by the signal that it has got, which nobody handles."""
+
+    @wrapt.decorator
+    async def shutdown(wrapped: Callable[..., Any], _: object, args: Any, kwargs: Any) -> Any:
+        try:
+            return await wrapped(*args, **kwargs)
+        finally:
+            if time.monotonic() - _exit.shut_down_at > SHUTDOWN_PAUSE:
+                await finished(flush_at_shutdown, "brain_otel.shutdown")
+
+    with guarded("wrapping uvicorn's shutdown"):
+        server.Server.shutdown = shutdown(server.Server.shutdown)
+
+
 _exit = _Exit()
 
 
@@ -83,6 +106,7 @@ def configure_exit(
         _exit.is_registered = True
         atexit.register(_exit.leave)
         wrapt.register_post_import_hook(_exit.leave_in_worker, _MULTIPROCESSING)
+        wrapt.register_post_import_hook(_flush_at_uvicorns_shutdown, _UVICORN)
     _handle_sigterm()
 
 
@@ -112,6 +136,7 @@ def flush_at_shutdown() -> None:
     elif is_complete is False:
         logger.warning("The server shuts down before everything was sent; without a spool the rest may be lost")
     log_counts()
+    _exit.shut_down_at = time.monotonic()
 
 
 def flush_if_late() -> None:

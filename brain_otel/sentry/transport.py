@@ -36,8 +36,6 @@ class DeliveringTransport(Transport):
         super().__init__(options)
         self._sends_reports = bool(options["send_client_reports"])
         self._discarded: Counter[tuple[str, str]] = Counter()
-        self._told: Counter[str] = Counter()
-        """What :meth:`pause` has reported, by category."""
         self._reported = time.monotonic()
         self._overflow_log = CountLog(logger, "Discarded instead of sent to Sentry: %s")
         target = create_target(options["dsn"], options)
@@ -76,19 +74,13 @@ class DeliveringTransport(Transport):
             record = _record(Envelope(items=[item]))
             self._record_lost(record, reason)
         elif data_category is not None:
-            self._count(data_category, reason, quantity)
+            self._discarded[data_category, reason] += quantity
             if reason in _OVERFLOWS:
                 self._overflow_log.add(f"{data_category} ({reason})", quantity)
 
     def _record_lost(self, record: Record, reason: str) -> None:
         for category, quantity in quantities(record).items():
-            self._count(category, reason, quantity)
-
-    def _count(self, category: str, reason: str, quantity: int) -> None:
-        told = min(quantity, self._told[category])
-        self._told[category] -= told
-        if quantity > told:
-            self._discarded[category, reason] += quantity - told
+            self._discarded[category, reason] += quantity
 
     def flush(self, timeout: float, callback: Any = None) -> None:  # noqa: ARG002 - the base's signature
         """Wait up to ``timeout`` seconds until everything is sent, or on disk."""
@@ -101,17 +93,16 @@ class DeliveringTransport(Transport):
     def pause(self, waiting: Mapping[str, int], timeout: float) -> Counter[str]:
         """Prepare for the end of the process, of which nothing else may tell: a server's signal ends it at once.
 
-        What waits in memory, with ``waiting`` in the queues before, is reported as discarded, and returned. It can
-        still be sent; if it is discarded later, it is not counted again.
+        What waits in memory, with ``waiting`` in the queues before, is reported as discarded, and returned. It is
+        still sent if the process goes on.
         """
         left = Counter(waiting) + self.delivery.save()
         del left["internal"]  # a report; its counts are older than the process's last ones
-        self._told = Counter(left)
         for category, quantity in left.items():
             self._discarded[category, "queue_overflow"] += quantity
         if left:
             self._report(lambda report: self.delivery.send_at_once(report, timeout))
-        self.delivery.pause()
+        self.delivery.pause(timeout)
         return left
 
     def kill(self) -> None:

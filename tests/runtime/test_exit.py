@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -194,6 +196,60 @@ def test_a_worker_of_uvicorn_says_what_is_left(tmp_path: Path, workers: int) -> 
     assert output.count("counted: 1 first\n") == workers, output
     assert output.count("counted: 1 second\n") == workers, output
     assert "shuts down before everything was sent" in output
+
+
+SLOW_APP = """
+from fastapi import FastAPI
+from starlette.applications import Starlette
+from starlette.routing import Mount
+import brain_otel
+served = FastAPI()
+brain_otel.setup()
+@served.get("/")
+def home():
+    brain_otel.capture_message("said")
+mounting = Starlette(routes=[Mount("/", served)])
+"""
+
+
+@pytest.mark.parametrize(
+    ("app", "options"),
+    quick_first(
+        [
+            ("served", ["--workers", "2", "--lifespan", "off"]),
+            ("served", ["--workers", "2"]),
+            ("served", []),
+            ("mounting", ["--workers", "2"]),
+        ]
+    ),
+)
+def test_what_uvicorn_leaves_in_memory_is_counted(tmp_path: Path, app: str, options: list[str]) -> None:
+    """By category, in one line and in a report to Sentry, which is slow: nothing is lost without a count."""
+    (tmp_path / "slow.py").write_text(SLOW_APP)
+    port = free_port()
+    with SentryIngest() as slow:
+        slow.delay = 0.6
+        env = {"SENTRY_DSN": slow.dsn, "SENTRY_ENVIRONMENT": "test", "SENTRY_PROFILES_SAMPLE_RATE": "0"}
+        command = [*uvicorn_command(f"slow:{app}", port), *options]
+        with Server(command, port, env=env, pythonpath=[tmp_path]) as server:
+            until(lambda: server.output.count("Application startup complete") + ("off" in options) * 2 >= 1)
+            for _ in range(40):
+                server.request("GET", "/")
+            server.terminate(timeout=20.0)
+            output = server.output
+        slow.delay = 0.0
+        logged = Counter[str]()
+        for line in re.findall("what is in memory may be lost: (.*)", output):
+            logged.update({category: int(count) for count, category in map(str.split, line.split(", "))})
+        reported = Counter[str]()
+        until(lambda: len(slow.client_reports) == (2 if options else 1))
+        for each in [row for report in slow.client_reports for row in report["discarded_events"]]:
+            reported[each["category"]] += each["quantity"] * (each["reason"] == "queue_overflow")
+        assert len(slow.transactions) + logged["transaction"] >= 40, output
+        assert len(slow.events) + logged["error"] >= 40, output
+        assert reported == logged, output
+        assert len({each["event_id"] for each in slow.transactions}) == len(slow.transactions)
+        assert not options or "were not sent in time" not in output  # the signal has ended them
 
 
 FINALIZERS = """

@@ -86,13 +86,13 @@ class ShipperSupervisor:
                     return
             time.sleep(0.01)
 
-    def pause(self) -> None:
+    def pause(self, timeout: float) -> None:
         """Stop the thread, so that no request is in flight if the process ends; the next record starts another."""
         with self._lock:
             if self._shipper is not None:
                 self._shipper.stop()
                 if self._thread is not None:
-                    self._thread.join(LAST_ANSWER)
+                    self._thread.join(timeout)
                 self._shipper = self._thread = None
 
     def stop(self) -> None:
@@ -104,8 +104,8 @@ class ShipperSupervisor:
                 self._shipper.stop()
             if self._thread is not None and self._thread is not threading.current_thread():
                 self._thread.join(LAST_ANSWER)
-                if self.mode == "process" and self._process is None and not is_empty(self._directory):
-                    with guarded("starting the shipper at the end"):
+                with guarded("starting the shipper at the end"):
+                    if self.mode == "process" and self._process is None and not is_empty(self._directory):
                         self._start_process()
             if self._users_lock is not None:
                 close_own(self._users_lock)

@@ -84,9 +84,9 @@ class SpoolingSession(Session):
         if self._spool is not None and self._supervisor.mode == "thread":
             self._supervisor.wait(self._spool.folder, timeout)
 
-    def pause(self, timeout: float) -> Mapping[str, int]:  # noqa: ARG002
+    def pause(self, timeout: float) -> Mapping[str, int]:
         """Have no request from the spool in flight, since the process may end."""
-        self._supervisor.pause()
+        self._supervisor.pause(timeout)
         return {}
 
     def end(self) -> None:
