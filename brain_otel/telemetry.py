@@ -41,10 +41,7 @@ EXIT_TIMEOUT = 2.0
 """Seconds by which flushing delays the end of the process, at most."""
 
 END_TIMEOUT, MIN_END_TIMEOUT = 0.3, 0.08
-"""Seconds of :data:`EXIT_TIMEOUT` reserved for answers in flight, and for saving or counting what was not sent.
-
-The second holds after a server's shutdown, which has waited for the answers.
-"""
+"""Seconds of :data:`EXIT_TIMEOUT` for answers in flight and for saving the rest; less if a server's end took longer."""
 
 
 class _State:
@@ -268,11 +265,8 @@ def _pause_at_shutdown() -> Counter[str]:
         left.append(function(timeout))
 
     pauses = [(each.name, each.destination.pause) for each in _state.destinations]
-    side_by_side(
-        [(f"pausing {name}", partial(pause, function)) for name, function in pauses if function is not None],
-        END_TIMEOUT,
-        grace=0.05,
-    )
+    calls = [(f"pausing {name}", partial(pause, function)) for name, function in pauses if function is not None]
+    side_by_side(calls, END_TIMEOUT, grace=0.05)
     _state.exit_spent += time.monotonic() - started
     return sum(map(Counter, left), Counter[str]())
 

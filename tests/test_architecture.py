@@ -32,6 +32,7 @@ WHOLE_SERVICE = {
     "delivery/test_faults.py",
     "delivery/test_ingest_faults.py",
     "delivery/test_latency.py",
+    "delivery/test_load.py",
     "delivery/test_soak.py",
     "destinations/test_third_party.py",
     "instrumentation/test_client_spans.py",

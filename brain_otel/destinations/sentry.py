@@ -1,7 +1,6 @@
 """Sends local traces to Sentry as transactions, and errors and messages as events."""
 
 import time
-from collections import Counter
 from collections.abc import Callable
 from functools import partial
 
@@ -51,10 +50,6 @@ def create_destination(options: Options, settings: Settings) -> Destination | No
         processor.shutdown()
         close_sentry(max(0.0, deadline - time.monotonic()))
 
-    def pause(timeout: float) -> Counter[str]:
-        traces, spans = processor.waiting()
-        return pause_sentry(client, {"transaction": traces, "span": spans}, timeout)
-
     def end() -> None:
         processor.end(BUILD_TIMEOUT)
         end_sentry(client)
@@ -65,7 +60,7 @@ def create_destination(options: Options, settings: Settings) -> Destination | No
         listener=SentryListener(processor),
         flush=flush,
         shutdown=shutdown,
-        pause=pause,
+        pause=lambda timeout: pause_sentry(client, processor.waiting(), timeout),
         end=end,
         pressure=partial(pressure_on, client),
         may_block=False,

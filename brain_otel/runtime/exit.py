@@ -76,7 +76,7 @@ class _Exit:
 
 
 def _flush_at_uvicorns_shutdown(server: Any) -> None:
-    """Flush at the end of uvicorn's servers; a worker then ends by the signal that it has got, which nobody handles."""
+    """Flush at the end of uvicorn's servers; a worker then ends by its signal, which nobody handles."""
 
     @wrapt.decorator
     async def shutdown(wrapped: Callable[..., Any], _: object, args: Any, kwargs: Any) -> Any:

@@ -52,9 +52,10 @@ class QueuedCollector(LocalTraceCollector, Generic[T]):
         self.sweep(everything=True)
         return self._queue.flush(timeout)
 
-    def waiting(self) -> tuple[int, int]:
-        """The number of local traces that wait, and that of their spans."""
-        return self._queue.waiting()
+    def waiting(self) -> dict[str, int]:
+        """The number of local traces that wait, and that of their spans, by Sentry's categories."""
+        traces, spans = self._queue.waiting()
+        return {"transaction": traces, "span": spans}
 
     def end(self, timeout: float) -> None:
         """Process what waits within ``timeout`` seconds, and drop the rest: the process ends."""

@@ -13,7 +13,7 @@ from tests.support import ROOT
 from tests.support.ingest import SentryIngest
 from tests.support.otlp import OtlpReceiver
 from tests.support.process import Server, free_port, run_python, uvicorn_command
-from tests.support.tiers import quick_one_in
+from tests.support.tiers import quick_first, quick_one_in
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
