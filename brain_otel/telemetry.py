@@ -11,7 +11,7 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -41,7 +41,7 @@ EXIT_TIMEOUT = 2.0
 """Seconds by which flushing delays the end of the process, at most."""
 
 END_TIMEOUT, MIN_END_TIMEOUT = 0.3, 0.08
-"""Seconds of :data:`EXIT_TIMEOUT` for answers in flight and for saving the rest; less if a server's end took longer."""
+"""Seconds of :data:`EXIT_TIMEOUT` to await answers and save the rest, also after a server's end that took longer."""
 
 
 class _State:
@@ -259,16 +259,11 @@ def _flush_at_exit() -> bool:
 def _pause_at_shutdown() -> Counter[str]:
     """Wait for the answers in flight; returns what is still in memory, by category."""
     started = time.monotonic()
-    left: list[Mapping[str, int]] = []
-
-    def pause(function: Callable[[float], Mapping[str, int]], timeout: float) -> None:
-        left.append(function(timeout))
-
-    pauses = [(each.name, each.destination.pause) for each in _state.destinations]
-    calls = [(f"pausing {name}", partial(pause, function)) for name, function in pauses if function is not None]
+    pauses = [(each.name, each.destination.pause, Counter[str]()) for each in _state.destinations]
+    calls = [(f"pausing {name}", partial(pause, left)) for name, pause, left in pauses if pause is not None]
     side_by_side(calls, END_TIMEOUT, grace=0.05)
     _state.exit_spent += time.monotonic() - started
-    return sum(map(Counter, left), Counter[str]())
+    return sum((left for _, _, left in pauses), Counter())
 
 
 def _end_at_exit() -> None:

@@ -1,7 +1,8 @@
 """A destination in use, and what the module of a destination has to offer."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 from opentelemetry.sdk._logs import LogRecordProcessor
@@ -24,9 +25,9 @@ class Destination(NamedTuple):
     """Sends everything queued within this many seconds; returns whether all of it was accepted."""
     shutdown: Callable[[float], None]
     """Sends everything queued within this many seconds and takes no more."""
-    pause: Callable[[float], Mapping[str, int]] | None = None
-    """Called with seconds when a server shuts down, which may end the process at once: waits for answers, and
-    returns what is still in memory, by Sentry's categories. Nothing is dropped."""
+    pause: Callable[[Counter[str], float], None] | None = None
+    """Called when a server shuts down, which may end the process at once: adds what is in memory, by Sentry's
+    categories, and waits for answers within this many seconds. Drops nothing."""
     end: Callable[[], None] | None = None
     """Called when the process ends: keeps or counts what has not been sent. ``shutdown`` may not have been called."""
     span_processor: SpanProcessor | None = None

@@ -1,8 +1,10 @@
 """Sends local traces to Sentry as transactions, and errors and messages as events."""
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from brain_otel.configuration.options import Options
 from brain_otel.configuration.settings import SentrySettings, Settings
@@ -60,12 +62,17 @@ def create_destination(options: Options, settings: Settings) -> Destination | No
         listener=SentryListener(processor),
         flush=flush,
         shutdown=shutdown,
-        pause=lambda timeout: pause_sentry(client, processor.waiting(), timeout),
+        pause=partial(_pause, processor, client),
         end=end,
         pressure=partial(pressure_on, client),
         may_block=False,
         ready=ready_line(settings),
     )
+
+
+def _pause(processor: SentrySpanProcessor, client: Any, left: Counter[str], timeout: float) -> None:
+    left.update(processor.waiting())
+    pause_sentry(client, left, timeout)
 
 
 def describe(options: Options, settings: Settings) -> str:

@@ -100,7 +100,7 @@ def create_destination(options: Options, settings: Settings) -> Destination | No
         listener=SentryListener(trail),
         flush=flush,
         shutdown=shutdown,
-        pause=partial(pause_sentry, client, {}),  # both share the spool
+        pause=partial(pause_sentry, client),  # both share the spool
         end=partial(end_sentry, client),
         pressure=partial(pressure_on, client),
         may_block=False,

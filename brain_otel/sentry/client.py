@@ -4,7 +4,7 @@ import contextvars
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import sentry_sdk
@@ -153,10 +153,11 @@ def flush_sentry(client: Any, timeout: float) -> bool:
     return flush_spotlight(client, max(0.0, deadline - time.monotonic())) and complete
 
 
-def pause_sentry(client: Any, waiting: Mapping[str, int], timeout: float) -> Counter[str]:
-    """Report what waits, with ``waiting`` before sentry-sdk, since the process may end now; returns all of it."""
+def pause_sentry(client: Any, left: Counter[str], timeout: float) -> None:
+    """Add to ``left`` what waits, report all of it and wait for answers, since the process may end now."""
     transport = client.transport
-    return transport.pause(waiting, timeout) if isinstance(transport, DeliveringTransport) else Counter(waiting)
+    if isinstance(transport, DeliveringTransport):
+        transport.pause(left, timeout)
 
 
 def end_sentry(client: Any) -> None:

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from sentry_sdk.envelope import Envelope, Item, PayloadRef
@@ -90,20 +90,19 @@ class DeliveringTransport(Transport):
             self._report()
         self.delivery.flush(timeout)
 
-    def pause(self, waiting: Mapping[str, int], timeout: float) -> Counter[str]:
+    def pause(self, left: Counter[str], timeout: float) -> None:
         """Prepare for the end of the process, of which nothing else may tell: a server's signal ends it at once.
 
-        What waits in memory, with ``waiting`` in the queues before, is reported as discarded, and returned. It is
-        still sent if the process goes on.
+        ``left`` has what waits in the queues before. What waits here is added, and all of it reported as discarded.
+        It is still sent if the process goes on.
         """
-        left = Counter(waiting) + self.delivery.save()
+        left.update(self.delivery.save())
         del left["internal"]  # a report; its counts are older than the process's last ones
         for category, quantity in left.items():
             self._discarded[category, "queue_overflow"] += quantity
-        if left:
+        if left.total():
             self._report(lambda report: self.delivery.send_at_once(report, timeout))
         self.delivery.pause(timeout)
-        return left
 
     def kill(self) -> None:
         """Take nothing more."""

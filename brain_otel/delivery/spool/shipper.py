@@ -207,9 +207,8 @@ class Shipper:
             for worker in self._workers.values():
                 worker.save_discarded()
             self._unusable.clear()
-            self._threads.clear()
             self._workers.clear()
-            self._unthreaded.clear()
+            self._threads, self._unthreaded = [], []
 
     def _start_workers(self, stop: threading.Event) -> None:
         for folder, target in targets(self._directory).items():

@@ -1,6 +1,7 @@
 """The HTTP session of OpenTelemetry's OTLP exporters, safe for a service of several processes."""
 
 import os
+from collections import Counter
 from collections.abc import Mapping
 from io import BytesIO
 from typing import Any
@@ -86,9 +87,8 @@ class Session(requests.Session):
     def wait(self, timeout: float) -> None:
         """Wait up to ``timeout`` seconds until this process has sent its spool; without a spool return at once."""
 
-    def pause(self, timeout: float) -> Mapping[str, int]:  # noqa: ARG002
-        """Wait for the answers in flight, since the process may end; returns what waits here, which is nothing."""
-        return {}
+    def pause(self, left: Counter[str], timeout: float) -> None:
+        """Wait for the answers in flight, since the process may end."""
 
     def end(self) -> None:
         """Start no more requests, since the process ends."""

@@ -3,6 +3,7 @@
 import logging
 import os
 import threading
+from collections import Counter
 from collections.abc import Mapping
 from io import BytesIO
 from typing import Any
@@ -84,10 +85,9 @@ class SpoolingSession(Session):
         if self._spool is not None and self._supervisor.mode == "thread":
             self._supervisor.wait(self._spool.folder, timeout)
 
-    def pause(self, timeout: float) -> Mapping[str, int]:
+    def pause(self, left: Counter[str], timeout: float) -> None:  # noqa: ARG002 - nothing is in memory
         """Have no request from the spool in flight, since the process may end."""
         self._supervisor.pause(timeout)
-        return {}
 
     def end(self) -> None:
         """Start no more requests from the spool, since the process ends."""
