@@ -14,6 +14,7 @@ from opentelemetry import trace as otel_trace
 from opentelemetry.trace import Span
 
 from brain_otel.events.attributes import attribute_value
+from brain_otel.events.deduplication import remember_event
 from brain_otel.events.error_rules import ASKED_FOR
 from brain_otel.events.listeners import Message, notify
 from brain_otel.events.report import SEVERITIES, emit_log, report_exception
@@ -44,7 +45,10 @@ def capture_exception(error: BaseException | Any | None = None, **context: Any) 
         if isinstance(found, BaseException):
             with guarded("recording an exception on its span"):
                 otel_trace.get_current_span().record_exception(found)  # handled, so the span's status stays
-            return report_exception(found, handled=True, mechanism=ASKED_FOR, context=context)
+            event_id = report_exception(found, handled=True, mechanism=ASKED_FOR, context=context)
+            if event_id is not None:
+                remember_event(event_id)
+            return event_id
         if found is not None:
             return capture_message(safe_repr(found, str), level="error", **context)
     return None
@@ -70,6 +74,7 @@ def capture_message(message: str, level: str = "info", **context: Any) -> str | 
             emit_log(str(message), name, event_id, context)
         report = Message(text=str(message), event_id=event_id, level=name, context=context)
         notify("reporting a message", lambda listener: listener.on_message(report))
+        remember_event(event_id)
         return event_id
     return None
 

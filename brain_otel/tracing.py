@@ -217,7 +217,9 @@ def start_transaction(name: str, op: str = "task", **attributes: Any) -> _Starte
     return _Starter(name, {**attributes, "sentry.op": op}, transaction=True)
 
 
-def start_span(op: str, description: str | None = None, **attributes: Any) -> _Starter:
+def start_span(
+    op: str | None = None, description: str | None = None, *, name: str | None = None, **attributes: Any
+) -> _Starter:
     """Start a span, child of the current one.
 
     Use it as a context manager (``with`` or ``async with``), which yields the :class:`Span`, or as a decorator.
@@ -225,6 +227,9 @@ def start_span(op: str, description: str | None = None, **attributes: Any) -> _S
     Args:
         op: Sentry's operation, such as ``db.query``.
         description: The span's name; default: ``op``.
+        name: sentry-sdk 2's word for ``description``.
         **attributes: Attributes of the span.
     """
-    return _Starter(description or op, {**attributes, "sentry.op": op}, transaction=False)
+    if op is not None:
+        attributes["sentry.op"] = op
+    return _Starter(name or description or op or "span", attributes, transaction=False)

@@ -62,6 +62,7 @@ WHOLE_SERVICE = {
     "service/test_neighbours.py",
     "service/test_propagation.py",
     "service/test_servers.py",
+    "service/test_trace_context.py",
     "service/test_trust.py",
     "test_architecture.py",
     "test_architecture_page.py",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -218,3 +220,56 @@ def test_the_current_span_may_be_any_span(telemetry: Telemetry) -> None:
     assert span["attributes"]["a"] == "b"
     assert telemetry.events[0]["contexts"]["trace"]["trace_id"] == span["trace_id"]
     assert telemetry.transactions[0]["transaction"] == "plain"
+
+
+LOG_LINES = {
+    "in the text": lambda event_id: logging.getLogger("app").error(f"failed: {event_id}"),
+    "as an argument": lambda event_id: logging.getLogger("app").error("failed, Sentry has it as %s", event_id),
+    "in a word": lambda event_id: logging.getLogger("app").critical(f"event_id={event_id}, see Sentry"),
+    "with the exception": lambda event_id: logging.getLogger("app").exception(f"failed: {event_id}"),
+}
+
+
+@pytest.mark.parametrize("place", ["in a transaction", "outside"])
+@pytest.mark.parametrize("line", LOG_LINES)
+def test_a_log_line_about_a_reported_error_is_no_second_event(telemetry: Telemetry, line: str, place: str) -> None:
+    """The id of its event says so; the line is still a log record, and a breadcrumb of what follows."""
+    with brain_otel.start_transaction("work") if place == "in a transaction" else contextlib.nullcontext():
+        try:
+            raise ValueError("declined")
+        except ValueError as error:
+            event_id = brain_otel.capture_exception(error)
+            LOG_LINES[line](event_id)
+        brain_otel.capture_message("later")
+    first, later = telemetry.events
+    assert first["event_id"] == event_id
+    assert later["message"] == "later"
+    assert [crumb["category"] for crumb in later["breadcrumbs"]["values"]] == ["app"]
+    assert len(telemetry.logs) == 3
+
+
+def test_a_log_line_about_a_reported_message_is_no_second_event(telemetry: Telemetry) -> None:
+    """As for an error."""
+    event_id = brain_otel.capture_message("odd", level="error")
+    logging.getLogger("app").error("told Sentry: %s", event_id)
+    assert [event["event_id"] for event in telemetry.events] == [event_id]
+
+
+@pytest.mark.parametrize("text", ["failed", f"failed: {'a' * 32}", "failed: {0}0", "failed: 0{0}", "failed: {1}"])
+def test_a_log_line_about_something_else_is_an_event(telemetry: Telemetry, text: str) -> None:
+    """Without an id, with another one, with one that is part of a longer number, or of an earlier request."""
+    with brain_otel.start_transaction("earlier"):
+        earlier = brain_otel.capture_exception(KeyError("k"))
+    with brain_otel.start_transaction("work"):
+        event_id = brain_otel.capture_exception(ValueError("declined"))
+        logging.getLogger("app").error(text.format(event_id, earlier))
+    assert len(telemetry.events) == 3
+
+
+def test_a_log_line_about_any_error_of_its_request_is_no_second_event(telemetry: Telemetry) -> None:
+    """Also if another one was reported in between."""
+    with brain_otel.start_transaction("work"):
+        first = brain_otel.capture_exception(ValueError("first"))
+        second = brain_otel.capture_exception(KeyError("second"))
+        logging.getLogger("app").error("failed: %s", first)
+    assert [event["event_id"] for event in telemetry.events] == [first, second]

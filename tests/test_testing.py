@@ -64,7 +64,7 @@ async def test_a_request_is_captured_with_all_its_data(telemetry: Telemetry) -> 
     (transaction,) = telemetry.transactions
     assert transaction["transaction"] == "GET /missions/{mission_id}"
     assert transaction["user"] == {"id": "u1", "subscription_tier": "premium"}
-    assert transaction["tags"] == {"agent": "ops"}
+    assert transaction["tags"] == {"http.status_code": "200", "agent": "ops"}
     assert transaction["contexts"]["mission"] == {"id": 7}
     assert [span["description"] for span in transaction["spans"]] == ["inner", "BackgroundTask <lambda>"]
     assert [crumb["message"] for crumb in telemetry.breadcrumbs] == ["Validating"]

@@ -119,3 +119,38 @@ def test_a_span_alone_is_a_transaction(telemetry: Telemetry) -> None:
     with brain_otel.start_span("alone"):
         pass
     assert [event["transaction"] for event in telemetry.transactions] == ["alone"]
+
+
+@pytest.mark.parametrize(
+    ("given", "op", "description"),
+    [
+        ({"op": "db", "name": "Fetch"}, "db", "Fetch"),
+        ({"op": "db", "description": "Fetch"}, "db", "Fetch"),
+        ({"op": "db", "name": "Fetch", "description": "Other"}, "db", "Fetch"),
+        ({"name": "Fetch"}, "function", "Fetch"),
+        ({"op": "db"}, "db", "db"),
+        ({}, "function", "span"),
+    ],
+)
+def test_a_span_takes_sentry_sdk_2s_spelling(
+    telemetry: Telemetry, given: dict[str, str], op: str, description: str
+) -> None:
+    """`name` is the description, and no attribute; the op may be left out."""
+    with brain_otel.start_transaction("job"), brain_otel.start_span(**given):
+        pass
+    (span,) = telemetry.transactions[0]["spans"]
+    assert (span["op"], span["description"]) == (op, description)
+    assert not {"name", "description"} & span["data"].keys()
+
+
+def test_a_decorated_function_has_a_span_with_a_name(telemetry: Telemetry) -> None:
+    """As with sentry-sdk's `start_span`."""
+
+    @brain_otel.start_span(op="step", name="Load")
+    def load() -> int:
+        return 1
+
+    with brain_otel.start_transaction("job"):
+        assert load() == 1
+    (span,) = telemetry.transactions[0]["spans"]
+    assert (span["op"], span["description"]) == ("step", "Load")

@@ -5,6 +5,7 @@ reports or ignores it and leaves a record on the local trace; the others find th
 second event.
 """
 
+import re
 from contextvars import ContextVar
 
 from brain_otel.traces import local_trace
@@ -12,6 +13,14 @@ from brain_otel.traces.local_trace import FailureRecord, LocalTrace
 
 MAX_RECORDS = 64
 """Failure records per local trace; the oldest is discarded beyond it."""
+
+MAX_LOG_TEXT = 10_000
+"""Characters of a log message in which an event's id is looked for."""
+
+_EVENT_ID = re.compile(r"(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])")
+
+_latest_event: ContextVar[str | None] = ContextVar("brain_otel.latest_event", default=None)
+"""The id of the latest event that the application reported here, be it outside of any local trace."""
 
 
 def record_reported(trace: LocalTrace, error: BaseException, event_id: str) -> None:
@@ -24,6 +33,19 @@ def record_ignored(error: BaseException) -> None:
     trace = local_trace.current()
     if trace is not None:
         _add(trace, FailureRecord(error, None))
+
+
+def remember_event(event_id: str) -> None:
+    """Remember that the application has the id of this event, and may log it."""
+    _latest_event.set(event_id)
+
+
+def names_reported_event(text: str) -> bool:
+    """Whether ``text`` has the id of an event that was just reported: a log line about it is the same failure."""
+    found = set(_EVENT_ID.findall(text)) if len(text) <= MAX_LOG_TEXT else set()
+    trace = local_trace.current()
+    known = {record.event_id for record in trace.failures} if trace is not None else set()
+    return not found.isdisjoint({*known, _latest_event.get()})
 
 
 def _add(trace: LocalTrace, record: FailureRecord) -> None:

@@ -23,10 +23,12 @@ from opentelemetry.propagators.textmap import (
     default_getter,
     default_setter,
 )
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from brain_otel.configuration.sections.propagation import PropagationSettings, TrustedHeader
 from brain_otel.runtime.guard import caught, guarded
 from brain_otel.sampling.context import started_anew
+from brain_otel.sampling.trace_context import TraceContextPropagator
 from brain_otel.traces import local_trace
 
 Headers = Iterable[tuple[bytes, bytes]]
@@ -43,14 +45,19 @@ def parts_of(propagator: TextMapPropagator) -> tuple[TextMapPropagator, ...]:
     return (propagator,) if parts is None else tuple(parts)
 
 
+def _by_level_two(propagator: TextMapPropagator) -> TextMapPropagator:
+    return TraceContextPropagator() if type(propagator) is TraceContextTextMapPropagator else propagator
+
+
 class GuardedPropagator(TextMapPropagator):
     """Reads and writes headers with several propagators; one that fails loses its own headers and no others.
 
-    Instrumentations call the global propagator unguarded, and OpenTelemetry's propagators raise for some headers.
+    Instrumentations call the global propagator unguarded, and OpenTelemetry's propagators raise for some headers. Its
+    propagator of W3C's headers is replaced by ours.
     """
 
     def __init__(self, inner: TextMapPropagator) -> None:
-        self.parts = parts_of(inner)
+        self.parts = tuple(map(_by_level_two, parts_of(inner)))
 
     def extract(
         self, carrier: CarrierT, context: Context | None = None, getter: Getter[CarrierT] = default_getter

@@ -4,6 +4,8 @@ Contrib creates a generator for each span, recorded or not. In a request that is
 no span at all.
 """
 
+from typing import Any
+
 from opentelemetry import context as otel_context
 from opentelemetry import trace as otel_trace
 from opentelemetry.context import _SUPPRESS_HTTP_INSTRUMENTATION_KEY, _SUPPRESS_INSTRUMENTATION_KEY, Context
@@ -12,12 +14,12 @@ from opentelemetry.instrumentation.utils import (
     is_http_instrumentation_enabled,
     is_instrumentation_enabled,
 )
-from opentelemetry.trace import NonRecordingSpan, Span
+from opentelemetry.trace import NonRecordingSpan, Span, SpanContext
 from opentelemetry.trace.propagation import _SPAN_KEY
 
 from brain_otel.events.report import record_error
 from brain_otel.runtime.context import restore
-from brain_otel.runtime.guard import caught
+from brain_otel.runtime.guard import caught, guarded
 from brain_otel.sampling.decision import is_dropped
 
 _SUPPRESSING = frozenset(
@@ -40,6 +42,18 @@ def is_excluded_call(context: Context) -> bool:
     """Whether a span started in ``context`` would not be recorded because its request is not."""
     caller = context.get(_SPAN_KEY)
     return type(caller) is NonRecordingSpan and is_dropped(caller)
+
+
+def unrecorded_call(tracer: Any, context: Context) -> Context:
+    """``context``, of a request that is not recorded, with a span id for one call.
+
+    Each call names a parent of its own: https://www.w3.org/TR/trace-context-2/#parent-id.
+    """
+    with guarded("naming a call that is not recorded"):
+        trace_id, _, _, flags, state, _ = otel_trace.get_current_span(context).get_span_context()
+        called = SpanContext(trace_id, tracer.id_generator.generate_span_id(), False, flags, state)
+        return otel_trace.set_span_in_context(NonRecordingSpan(called), context)
+    return context
 
 
 class current:  # noqa: N801 - a context manager; a class costs less than a generator

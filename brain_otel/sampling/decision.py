@@ -14,6 +14,8 @@ from opentelemetry.sdk.trace.sampling import Decision, SamplingResult
 from opentelemetry.trace import NonRecordingSpan, Span, SpanContext
 from opentelemetry.trace.span import TraceState
 
+from brain_otel.sampling.trace_context import LevelTwoState
+
 SENTRY_DESTINATIONS = frozenset({"sentry", "sentry_otlp"})
 """The header ``sentry-trace`` decides what these destinations get."""
 
@@ -118,7 +120,7 @@ class SamplingDecision:
         return SamplingResult(self.outcome, None, self.state)
 
 
-class DecisionState(TraceState):
+class DecisionState(LevelTwoState):
     """The caller's trace state, with our decision as an attribute."""
 
     def __init__(self, decision: SamplingDecision, entries: list[tuple[str, str]] | None) -> None:

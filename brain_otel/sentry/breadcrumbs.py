@@ -18,6 +18,11 @@ MAX_BREADCRUMBS = 100
 """The latest breadcrumbs that an event carries; Sentry's default."""
 
 
+_COMMANDS_OF_A_KEY = frozenset({"DECR", "DECRBY", "GET", "INCR", "INCRBY", "PTTL", "SET", "SETEX", "SETNX", "TTL"})
+_COMMANDS_OF_KEYS = frozenset({"DEL", "MGET", "TOUCH", "UNLINK"})
+"""The commands whose key sentry-sdk puts on a breadcrumb."""
+
+
 def breadcrumbs_of(spans: Iterable[ReadableSpan]) -> list[dict[str, Any]]:
     """Breadcrumbs of the latest spans that called something outside of the process."""
     crumbs = [crumb for span in spans if (crumb := _breadcrumb(MaskedSpan(span))) is not None]
@@ -35,6 +40,7 @@ def _breadcrumb(span: ReadableSpan) -> dict[str, Any] | None:
     system = conventions.db_system(attributes)
     if system == "redis":
         crumb |= {"type": "redis", "category": "redis", "message": conventions.description(span)}
+        crumb |= {"data": data} if (data := _command(crumb["message"])) else {}
     elif system is not None:
         crumb |= {"type": "query", "category": "query", "message": conventions.description(span)}
     elif conventions.http_method(attributes) is not None and span.kind is SpanKind.CLIENT:
@@ -48,6 +54,16 @@ def _breadcrumb(span: ReadableSpan) -> dict[str, Any] | None:
     if not span.status.is_ok and not span.status.is_unset:
         crumb["level"] = "error"
     return crumb
+
+
+def _command(text: str) -> dict[str, str]:
+    """A Redis command and its only key, under sentry-sdk's names; empty for a pipeline."""
+    if "\n" in text:
+        return {}
+    command, *arguments = text.split(" ")
+    name = command.upper()
+    has_key = (name in _COMMANDS_OF_A_KEY and arguments) or (name in _COMMANDS_OF_KEYS and len(arguments) == 1)
+    return {"redis.command": command, "db.operation": command} | ({"redis.key": arguments[0]} if has_key else {})
 
 
 def _time(crumb: dict[str, Any]) -> datetime:

@@ -1,6 +1,7 @@
 """Starts and stops sentry-sdk, and knows its options."""
 
 import contextvars
+import importlib.util
 import time
 import warnings
 from collections import Counter
@@ -21,12 +22,14 @@ from brain_otel.configuration.options import Options
 from brain_otel.configuration.settings import DeliverySettings, SentrySettings, Settings
 from brain_otel.delivery.delivery import MAX_ITEMS
 from brain_otel.privacy import masked_url, policy
+from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.quiet import is_looking
 from brain_otel.runtime.safe_repr import safe_repr
 from brain_otel.sentry import stack_frames
 from brain_otel.sentry.before_send import before_send, before_send_telemetry, before_send_transaction
 from brain_otel.sentry.events import LinkingIntegration
 from brain_otel.sentry.log_handlers import LogIntegration
+from brain_otel.sentry.propagation_context import report_our_traces, undo_propagation
 from brain_otel.sentry.release import find_release
 from brain_otel.sentry.spotlight import close_spotlight, flush_spotlight, queue_spotlight
 from brain_otel.sentry.transport import DeliveringTransport, delivering
@@ -84,6 +87,7 @@ def configure_sentry(
     for name in _QUIET_LOGGERS:
         ignore_logger(name)
     given = {**_create_options(settings, processor, delivery or DeliverySettings()), **options}
+    given["in_app_exclude"] = [*(given.get("in_app_exclude") or ()), "brain_otel"]
     given["before_breadcrumb"] = _unless_looking(given.get("before_breadcrumb"))
     with warnings.catch_warnings():
         # The variable belongs to the service replaced; upstream recommends `data_collection`.
@@ -94,6 +98,8 @@ def configure_sentry(
     client = sentry_sdk.get_client()
     for name in ("release", "dist", "environment", "server_name"):  # sessions and sampling contexts have them too
         client.options[name] = policy().value(client.options[name])
+    _name_framework()
+    report_our_traces()
     if not stack_frames.patch_serialization():
         client.options["include_local_variables"] = False  # sentry-sdk's serializer would load what is lazy
     stack_frames.patch_frame_serialization()
@@ -133,6 +139,17 @@ def _create_options(
             LinkingIntegration(processor),
         ],
     }
+
+
+def _name_framework() -> None:
+    """Name the SDK as sentry-sdk does where FastAPI is installed; its own integration is off."""
+    with guarded("naming the framework"):
+        from sentry_sdk.client import SDK_INFO
+        from sentry_sdk.utils import get_sdk_name
+
+        if importlib.util.find_spec("fastapi") is not None:
+            SDK_INFO["name"] = get_sdk_name(["fastapi"])
+            sentry_sdk.get_global_scope().set_global_attributes()
 
 
 def _unless_looking(own: Callable[[Any, Any], Any] | None) -> Callable[[Any, Any], Any]:
@@ -185,3 +202,4 @@ def close_sentry(timeout: float) -> None:
     close_spotlight(client, max(0.0, deadline - time.monotonic()))
     sentry_sdk.get_global_scope().set_client(None)
     stack_frames.undo()
+    undo_propagation()

@@ -7,14 +7,12 @@ from functools import partial
 from typing import Any
 
 import sentry_sdk
-from opentelemetry import trace as otel_trace
 from opentelemetry.sdk.trace import Span as SdkSpan
-from opentelemetry.trace import SpanContext
 from sentry_sdk.integrations import Integration
 from sentry_sdk.scope import add_global_event_processor
 from sentry_sdk.utils import AnnotatedValue, event_from_exception  # type: ignore[attr-defined]  # imported there
 
-from brain_otel.events.deduplication import find_record, record_reported, trace_of
+from brain_otel.events.deduplication import find_record, names_reported_event, record_reported, trace_of
 from brain_otel.events.error_rules import ASKED_FOR, error_rules
 from brain_otel.events.listeners import EventListener, Failure, Message
 from brain_otel.privacy import policy
@@ -23,7 +21,7 @@ from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.quiet import is_looking, one_budget
 from brain_otel.runtime.safe_repr import plain
 from brain_otel.sentry.breadcrumbs import breadcrumbs_of, merged
-from brain_otel.sentry.dynamic_sampling_context import create_sampling_context, sampling_context_of
+from brain_otel.sentry.event_trace import current_trace_context, trace_context
 from brain_otel.sentry.request import request_interface
 from brain_otel.sentry.route_secrets import SECRETS
 from brain_otel.sentry.scopes import BaseScopes, enter_scope, release_scope
@@ -152,8 +150,7 @@ def plain_event(event: Any) -> Any:
 
 
 def _linked(owner: LocalTrace | None, event: Any, hint: Any) -> Any:
-    contexts = event.setdefault("contexts", {})
-    contexts.setdefault("runtime", dict(_RUNTIME))
+    event.setdefault("contexts", {}).setdefault("runtime", dict(_RUNTIME))
     if event.get("type") == "transaction":
         _add_request(event, owner)
         return event
@@ -162,12 +159,12 @@ def _linked(owner: LocalTrace | None, event: Any, hint: Any) -> Any:
     if hint.get(_LINKED):
         return event
     error = _error_of(hint)
-    if error is not None and not _should_send(event, error):
+    if not _should_send(event, error, hint):
         return None
     trace = local_trace.current() or owner or trace_of(error)
     if trace is None:
         with guarded("linking an event to its span"):
-            _link_to_current_span(contexts)
+            event["contexts"] = _with_trace(event, None)
         return event
     hint[_LINKED] = True
     with guarded("hiding the variables of a shared frame"):
@@ -182,17 +179,23 @@ def _linked(owner: LocalTrace | None, event: Any, hint: Any) -> Any:
     with guarded("finding the secrets of a request"):
         hint[SECRETS] = _secrets_of(trace)
     with guarded("linking an event to its trace"):
-        _link(event, contexts, trace)
+        _link(event, trace)
     return event
 
 
-def _link(event: Any, contexts: dict[str, Any], trace: LocalTrace) -> None:
-    span = local_trace.current_span_context(trace)
-    if span is not None:
-        contexts["trace"] = _trace_context(span, sampling_context_of(trace))
+def _with_trace(event: Any, trace: LocalTrace | None) -> dict[str, Any]:
+    """The contexts of ``event`` with its trace, or the one that sentry-sdk has put there."""
+    found = current_trace_context() if trace is None else trace_context(event, trace)
+    contexts: dict[str, Any] = event["contexts"]
+    return contexts if found is None else {**contexts, "trace": found}
+
+
+def _link(event: Any, trace: LocalTrace) -> None:
+    event["contexts"] = _with_trace(event, trace)
     name = conventions.name_of(trace)
     if name is not None and not event.get("transaction"):
         event["transaction"] = name.text
+    if name is not None and not event.get("transaction_info"):
         event["transaction_info"] = {"source": name.source}
     if trace.tags:
         event["tags"] = {**policy().value(trace.tags), **(event.get("tags") or {})}
@@ -200,11 +203,14 @@ def _link(event: Any, contexts: dict[str, Any], trace: LocalTrace) -> None:
     _add_trail(event, trace)
 
 
-def _should_send(event: Any, error: BaseException) -> bool:
+def _should_send(event: Any, error: BaseException | None, hint: Any) -> bool:
     """Whether the error rules do not ignore ``error``, or the application reported it on purpose.
 
-    sentry-sdk captures some errors by itself, such as those in the log or at the end of a thread.
+    sentry-sdk captures some errors by itself, such as those in the log or at the end of a thread. A log line with the
+    id of an event that was just reported is about the same failure.
     """
+    if error is None:
+        return "log_record" not in hint or not names_reported_event(_logged_text(event))
     if error_rules().should_report(error) is not False:
         return True
     values = event.get("exception", {}).get("values") or [{}]
@@ -218,15 +224,9 @@ def _hide_shared_variables(event: Any) -> None:
                 frame.pop("vars", None)
 
 
-def _link_to_current_span(contexts: dict[str, Any]) -> None:
-    span = otel_trace.get_current_span().get_span_context()
-    if span.is_valid:
-        contexts["trace"] = _trace_context(span, create_sampling_context(span, None))
-
-
-def _trace_context(span: SpanContext, sampling_context: dict[str, str]) -> dict[str, Any]:
-    ids = {"trace_id": f"{span.trace_id:032x}", "span_id": f"{span.span_id:016x}"}
-    return {**ids, "dynamic_sampling_context": sampling_context}
+def _logged_text(event: Any) -> str:
+    entry = event.get("logentry") or {}
+    return str(entry.get("formatted") or entry.get("message") or "")
 
 
 def _secrets_of(trace: LocalTrace) -> tuple[str, ...]:

@@ -28,8 +28,9 @@ from brain_otel.privacy import Policy, policy
 from brain_otel.runtime.guard import caught
 from brain_otel.sentry.before_send import before_send_transaction, mask
 from brain_otel.sentry.events import link_event, plain_event
-from brain_otel.sentry.scopes import filled_scope_of
-from brain_otel.sentry.spans import SpanPayload, encode
+from brain_otel.sentry.scopes import filled_scopes_of
+from brain_otel.sentry.span_threads import encode
+from brain_otel.sentry.spans import SpanPayload
 from brain_otel.sentry.transaction import Transaction
 from brain_otel.sentry.transport import DeliveringTransport
 from brain_otel.traces.local_trace import LocalTrace
@@ -62,7 +63,7 @@ class FastPath:
         try:
             client = sentry_sdk.get_client()
             transport = client.transport
-            scopes = (sentry_sdk.get_global_scope(), filled_scope_of(trace))
+            scopes = (sentry_sdk.get_global_scope(), *filled_scopes_of(trace))
             event = {**transaction.event, "event_id": event_id}
             if not isinstance(transport, DeliveringTransport) or not _is_ours_alone(client, scopes, event):
                 return False
@@ -170,10 +171,8 @@ def _completed(client: Any, scopes: tuple[Any, ...], trace: LocalTrace, event: d
     contexts = event["contexts"]
     if "contexts" in added:
         contexts = {**contexts, **mask({"contexts": added.pop("contexts")})["contexts"]}
-    if "tags" in added:
-        added["tags"] = {**event["tags"], **added["tags"]}
-    known = {name: event[name] for name in ("transaction", "tags") if event.get(name)}
-    return {**event, **mask(known | added), "contexts": contexts}
+    masked = mask({"transaction": event["transaction"], **added} if event.get("transaction") else added)
+    return {**event, **masked, "tags": {**event["tags"], **masked.get("tags", {})}, "contexts": contexts}
 
 
 def _is_free(name: str, event: Mapping[str, Any]) -> bool:

@@ -72,7 +72,7 @@ class SentryPropagator(UpstreamPropagator):
         baggage = _incoming_baggage(carrier, getter)
         items = baggage.sentry_items if baggage is not None else {}
         header = getter.get(carrier, SENTRY_TRACE_HEADER_NAME)
-        data = extract_sentrytrace_data(header[0]) if header else None
+        data = extract_sentrytrace_data(header[0]) if header and len(header) == 1 else None
         caller = _caller(data) if data else None
         nearer = otel_trace.get_current_span(context).get_span_context()
         if nearer.is_valid and nearer.is_remote and getter.get(carrier, _TRACEPARENT):

@@ -10,6 +10,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import sentry_sdk
@@ -21,6 +22,7 @@ from brain_otel.runtime.guard import guarded
 from brain_otel.traces.local_trace import LocalTrace
 
 _EXTRAS_KEY = "sentry.scope"
+_CURRENT_KEY = "sentry.current_scope"
 
 
 class RequestScope(sentry_sdk.Scope):
@@ -180,7 +182,7 @@ def enter_scope(trace: LocalTrace, process: Callable[[Any, Any], Any], base: Bas
     """
     around = scope_of(trace.parent) if trace.parent is not None else None
     if around is not None and trace.parent is not None and not trace.parent.closed:
-        trace.extras[_EXTRAS_KEY] = around
+        trace.extras |= {_EXTRAS_KEY: around, _CURRENT_KEY: sentry_sdk.get_current_scope()}
         return None
 
     def complete(scope: sentry_sdk.Scope) -> None:
@@ -195,7 +197,7 @@ def enter_scope(trace: LocalTrace, process: Callable[[Any, Any], Any], base: Bas
         isolation = (around or sentry_sdk.get_isolation_scope()).fork()
         current = sentry_sdk.get_current_scope().fork()
         complete(isolation)
-    trace.extras[_EXTRAS_KEY] = isolation
+    trace.extras |= {_EXTRAS_KEY: isolation, _CURRENT_KEY: current}
     return EnteredScopes(isolation, current)
 
 
@@ -213,6 +215,14 @@ def scope_of(trace: LocalTrace) -> sentry_sdk.Scope | None:
     return scope if isinstance(scope, sentry_sdk.Scope) else None
 
 
+def owner_of(scope: sentry_sdk.Scope) -> LocalTrace | None:
+    """The trace whose scope ``scope`` is, or was forked from, as in a thread that has sentry-sdk's scopes alone."""
+    for process in scope._event_processors:
+        if isinstance(process, partial) and process.args and isinstance(process.args[0], LocalTrace):
+            return process.args[0]
+    return None
+
+
 def release_scope(trace: LocalTrace) -> None:
     """Let ``trace``, which is over, hold its scope weakly; code that still works for it has the scope itself.
 
@@ -224,18 +234,32 @@ def release_scope(trace: LocalTrace) -> None:
         trace.extras[_EXTRAS_KEY] = weakref.ref(scope)
 
 
-def filled_scope_of(trace: LocalTrace) -> sentry_sdk.Scope | None:
-    """The scope to read ``trace``'s data from: its own, or the one that it would be forked from.
+def filled_scopes_of(trace: LocalTrace) -> tuple[sentry_sdk.Scope | None, sentry_sdk.Scope | None]:
+    """The isolation scope and the current scope to read ``trace``'s data from.
 
-    Reading the latter does not fork it.
+    Each is its own, or the one that it would be forked from; reading the latter does not fork it.
     """
-    scope = scope_of(trace)
+    return _filled(scope_of(trace)), _filled(trace.extras.get(_CURRENT_KEY))
+
+
+def _filled(scope: sentry_sdk.Scope | None) -> sentry_sdk.Scope | None:
     forked_from = scope._forked_from if isinstance(scope, RequestScope) else None
     return scope if forked_from is None else forked_from
 
 
+def name_by_scope(trace: LocalTrace, event: dict[str, Any]) -> None:
+    """Name the transaction ``event`` as ``set_transaction_name()`` of sentry-sdk's says, if it was called."""
+    scope = trace.extras.get(_CURRENT_KEY)
+    if scope is None or (isinstance(scope, RequestScope) and scope.is_untouched):
+        return
+    with guarded("naming a transaction by its scope"):
+        if scope._transaction is not None:
+            event["transaction"] = scope._transaction
+            event["transaction_info"] = {**event["transaction_info"], **scope._transaction_info}
+
+
 def capture_with_scope_of(trace: LocalTrace, event: dict[str, Any]) -> None:
-    """Capture ``event`` with the data of ``trace``'s scope, or with an empty one: never with another request's."""
-    scope = scope_of(trace) or sentry_sdk.Scope()
-    with use_scope(sentry_sdk.Scope()), use_isolation_scope(scope):
+    """Capture ``event`` with the data of ``trace``'s scopes, or with empty ones: never with another request's."""
+    scope, current = scope_of(trace) or sentry_sdk.Scope(), trace.extras.get(_CURRENT_KEY) or sentry_sdk.Scope()
+    with use_scope(current), use_isolation_scope(scope):
         sentry_sdk.capture_event(event)  # type: ignore[arg-type]

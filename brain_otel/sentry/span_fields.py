@@ -15,6 +15,7 @@ from sentry_sdk.consts import SPANSTATUS
 from sentry_sdk.tracing import get_span_status_from_http_code
 
 from brain_otel.traces.conventions import BREADCRUMB_EVENT, db_system, first, http_method
+from brain_otel.traces.local_trace import LocalTrace
 
 _STATUSES = frozenset(value for name, value in vars(SPANSTATUS).items() if name.isupper())
 
@@ -56,9 +57,9 @@ _GRPC_STATUSES = (
 def status(span: ReadableSpan) -> str:
     """The Sentry status of ``span``: from its HTTP or gRPC status if it has one, else from OpenTelemetry's."""
     attributes = span.attributes or {}
-    code = first(attributes, "http.response.status_code", "http.status_code")
+    code = http_status(span)
     failed = span.status.status_code is StatusCode.ERROR
-    if isinstance(code, int):
+    if code is not None:
         by_code = _by_code(code)
         if by_code != SPANSTATUS.OK or not failed:
             return by_code
@@ -69,6 +70,20 @@ def status(span: ReadableSpan) -> str:
         return SPANSTATUS.OK
     words = span.status.description or ""
     return words if words in _STATUSES else SPANSTATUS.INTERNAL_ERROR
+
+
+def root_status(root: ReadableSpan, trace: LocalTrace) -> str:
+    """The status of a trace's ``root``; a request that failed or was left after its response began is no success."""
+    known = status(root)
+    if known != SPANSTATUS.OK:
+        return known
+    return SPANSTATUS.INTERNAL_ERROR if trace.is_failed else SPANSTATUS.CANCELLED if trace.is_cancelled else known
+
+
+def http_status(span: ReadableSpan) -> int | None:
+    """The status code of the response in either convention."""
+    code = first(span.attributes or {}, "http.response.status_code", "http.status_code")
+    return code if isinstance(code, int) else None
 
 
 @lru_cache(maxsize=1_024)

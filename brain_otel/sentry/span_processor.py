@@ -22,7 +22,8 @@ from brain_otel.runtime.guard import guarded
 from brain_otel.sampling.decision import is_for_sentry
 from brain_otel.sentry.dynamic_sampling_context import transaction_context_of
 from brain_otel.sentry.profiling import attach_profile, follow_thread, start_profile, stop_profile
-from brain_otel.sentry.scopes import capture_with_scope_of, release_scope
+from brain_otel.sentry.scopes import capture_with_scope_of, name_by_scope, release_scope
+from brain_otel.sentry.span_threads import remember_thread
 from brain_otel.sentry.spans import SpanCache
 from brain_otel.sentry.transaction import create_transaction, is_transaction
 from brain_otel.traces.collector import CollectedTrace, span_count
@@ -67,6 +68,9 @@ class SentrySpanProcessor(QueuedCollector[CollectedTrace], UpstreamProcessor):  
 
     def on_span_start(self, span: Span, trace: LocalTrace) -> None:
         """Start a profile with the root; later spans show the profile the thread that works."""
+        remember_thread(trace, span.get_span_context().span_id)
+        if trace.kind == "implicit":
+            return
         if trace.root is not span:
             follow_thread(trace)
         elif is_for_sentry(span.get_span_context()):  # else tail sampling hands over a span that began long ago
@@ -87,6 +91,7 @@ class SentrySpanProcessor(QueuedCollector[CollectedTrace], UpstreamProcessor):  
     def _send(self, collected: CollectedTrace) -> None:
         trace = collected.trace
         transaction = create_transaction(collected, self._cache)
+        name_by_scope(trace, transaction.event)
         sampling_context = transaction_context_of(trace)
         attach_profile(trace, transaction.event)
         if self._fast_path is None or not self._fast_path.send(trace, transaction, sampling_context):

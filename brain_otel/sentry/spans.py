@@ -5,7 +5,6 @@ such a span follows from its name, library, kind, status and attributes, and a c
 building it. See https://develop.sentry.dev/sdk/event-payloads/span/.
 """
 
-import json
 from collections.abc import Hashable, Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -18,6 +17,7 @@ from brain_otel.privacy import Policy, policy
 from brain_otel.privacy.spans import MaskedSpan
 from brain_otel.runtime.fast_paths import fast_paths_enabled
 from brain_otel.sentry import span_fields
+from brain_otel.sentry.span_threads import THREAD_NAMES, Thread, encode, with_thread
 from brain_otel.traces import conventions
 from brain_otel.traces.conventions import has_events_or_links, raw_attributes
 
@@ -33,14 +33,11 @@ MAX_LENGTH = 2_048
 MICRO = 1_000_000
 """Microseconds in a second."""
 
-encode = json.JSONEncoder(allow_nan=False, check_circular=False, separators=(",", ":")).encode
-"""Encodes plain data as JSON; a circular reference is a RecursionError."""
-
 
 class SpanFields:
     """A span's masked payload without its ids and times. Equal spans share one, so do not change it."""
 
-    __slots__ = ("_json", "breadcrumbs", "came_again", "values")
+    __slots__ = ("_json", "breadcrumbs", "came_again", "data", "values")
 
     def __init__(self, span: MaskedSpan) -> None:
         self.values: dict[str, Any] = {
@@ -48,23 +45,23 @@ class SpanFields:
             "origin": span_fields.origin(span),
             "description": conventions.description(span),
             "status": span_fields.status(span),
-            "data": span_fields.data(span),
         }
         if found := span_fields.links(span):
             self.values["links"] = found
+        self.data = span_fields.data(span)
         self.breadcrumbs = list(breadcrumbs_in(span))
         self._json: str | None = None
         self.came_again = True
         """Since the cache looked for room; it keeps what has come twice until it has looked once."""
 
     def to_json(self) -> str:
-        """The values as JSON, without the enclosing braces.
+        """The values and then the data as JSON, without the opening brace and the closing ones.
 
         Raises:
             TypeError, ValueError, RecursionError: JSON cannot express a value.
         """
         if self._json is None:
-            self._json = encode(self.values)[1:-1]
+            self._json = encode({**self.values, "data": self.data})[1:-2]
         return self._json
 
 
@@ -78,11 +75,12 @@ class SpanPayload(NamedTuple):
     started: int
     """Microseconds since 1970."""
     ended: int
+    thread: Thread | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The span as a part of an event; the caller may change it."""
-        fields, trace_id, span_id, parent, started, ended = self
-        made = {**fields.values, "data": dict(fields.values["data"]), "trace_id": trace_id, "span_id": span_id}
+        fields, trace_id, span_id, parent, started, ended, thread = self
+        made = {**fields.values, "data": with_thread(fields.data, thread), "trace_id": trace_id, "span_id": span_id}
         if parent is not None:
             made["parent_span_id"] = parent
         return {**made, "start_timestamp": started / MICRO, "timestamp": ended / MICRO}
@@ -93,12 +91,19 @@ class SpanPayload(NamedTuple):
         Raises:
             TypeError, ValueError, RecursionError: JSON cannot express a value.
         """
-        fields, trace_id, span_id, parent, started, ended = self
+        fields, trace_id, span_id, parent, started, ended, thread = self
         parent_member = f'"parent_span_id":"{parent}",' if parent is not None else ""
         return (
-            f'{{{fields.to_json()},"trace_id":"{trace_id}","span_id":"{span_id}",{parent_member}'
+            f"{{{fields.to_json()}{_thread_members(thread, fields.data)}}},"
+            f'"trace_id":"{trace_id}","span_id":"{span_id}",{parent_member}'
             f'"start_timestamp":{_seconds(started)},"timestamp":{_seconds(ended)}}}'
         )
+
+
+def _thread_members(thread: Thread | None, data: dict[str, Any]) -> str:
+    if thread is None or not THREAD_NAMES.isdisjoint(data):
+        return ""
+    return f",{thread.to_json()}" if data else thread.to_json()
 
 
 def _seconds(micro: int) -> str:
@@ -118,14 +123,15 @@ class SpanCache:
         self._known: dict[Hashable, SpanFields] = {}
         self._seen: set[int] = set()
 
-    def create_payload(self, span: ReadableSpan) -> SpanPayload:
+    def create_payload(self, span: ReadableSpan, thread: Thread | None = None) -> SpanPayload:
         """The payload of an ended span, masked.
 
         Raises:
             ValueError: the span has no ids.
         """
         fields = self._fields_of(span)
-        return SpanPayload(fields, *ids_of(span), microseconds(span.start_time), microseconds(span.end_time))
+        times = microseconds(span.start_time), microseconds(span.end_time)
+        return SpanPayload(fields, *ids_of(span), *times, thread)
 
     def _fields_of(self, span: ReadableSpan) -> SpanFields:
         by = policy()

@@ -13,6 +13,7 @@ from brain_otel.privacy import policy
 from brain_otel.privacy.spans import MaskedSpan
 from brain_otel.sentry import span_fields
 from brain_otel.sentry.breadcrumbs import merged
+from brain_otel.sentry.span_threads import Thread, thread_of, with_thread
 from brain_otel.sentry.spans import MICRO, SpanCache, SpanPayload, breadcrumbs_in, ids_of, microseconds
 from brain_otel.traces import conventions
 from brain_otel.traces.collector import CollectedTrace
@@ -54,7 +55,9 @@ def create_transaction(collected: CollectedTrace, cache: SpanCache) -> Transacti
     if collected.root is None or collected.root.get_span_context() is None:
         raise ValueError("a local trace without an ended root is no transaction")
     root = MaskedSpan(collected.root)
-    spans = [cache.create_payload(span) for span in collected.spans]
+    trace = collected.trace
+    spans = [cache.create_payload(span, _thread_of(trace, span)) for span in collected.spans]
+    code = span_fields.http_status(root)
     name = conventions.transaction_name(root.name, root.attributes)
     event: dict[str, Any] = {
         "type": "transaction",
@@ -63,11 +66,14 @@ def create_transaction(collected: CollectedTrace, cache: SpanCache) -> Transacti
         "start_timestamp": microseconds(root.start_time) / MICRO,
         "timestamp": microseconds(root.end_time) / MICRO,
         "contexts": {
-            "trace": _trace_context(root, collected.trace),
+            "trace": _trace_context(root, trace),
             "otel": {"resource": dict(root.resource.attributes)},
         },
-        "tags": policy().value(collected.trace.tags),
+        "tags": policy().value(trace.tags),
     }
+    if code is not None:
+        event["contexts"]["response"] = {"status_code": code}
+        event["tags"] = {"http.status_code": str(code), **event["tags"]}
     crumbs = list(breadcrumbs_in(root))
     for span in spans:
         crumbs += span.fields.breadcrumbs
@@ -78,19 +84,20 @@ def create_transaction(collected: CollectedTrace, cache: SpanCache) -> Transacti
     return Transaction(event, spans)
 
 
+def _thread_of(trace: LocalTrace, span: ReadableSpan) -> Thread | None:
+    context = span.get_span_context()
+    return thread_of(trace, context.span_id) if context is not None else None
+
+
 def _trace_context(root: ReadableSpan, trace: LocalTrace) -> dict[str, Any]:
-    """The trace context; a request that failed or was left after its response had begun is no success."""
     trace_id, span_id, parent_span_id = ids_of(root)
-    status = span_fields.status(root)
-    if status == "ok":
-        status = "internal_error" if trace.is_failed else "cancelled" if trace.is_cancelled else status
     context: dict[str, Any] = {
         "trace_id": trace_id,
         "span_id": span_id,
         "op": conventions.operation(root),
         "origin": span_fields.origin(root),
-        "status": status,
-        "data": span_fields.data(root),
+        "status": span_fields.root_status(root, trace),
+        "data": with_thread(span_fields.data(root), _thread_of(trace, root)),
     }
     if parent_span_id is not None:
         context["parent_span_id"] = parent_span_id

@@ -93,7 +93,7 @@ class LocalTraceCollector(SpanProcessor):
         return True
 
     def on_span_start(self, span: Span, trace: LocalTrace) -> None:
-        """Called after ``span`` has started in ``trace``, the current local trace."""
+        """Called after ``span`` has started in ``trace``: the current local trace, or an implicit one."""
 
     def collected(self, trace: LocalTrace) -> CollectedTrace | None:
         """The ended spans of ``trace`` so far, None without any span."""
@@ -117,8 +117,7 @@ class LocalTraceCollector(SpanProcessor):
                     overdue = [self._remove(next(iter(self._by_trace.values())))]
             if overdue is not None:
                 self._finish(overdue)
-            if trace is not None:
-                self.on_span_start(span, trace)
+            self.on_span_start(span, trace or collected.trace)
         except Exception as error:
             caught("starting a span", error)
 

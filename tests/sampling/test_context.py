@@ -91,7 +91,7 @@ def test_the_next_service_gets_the_trace_and_the_decision(at_rate: Callable[[flo
         version, trace, span, flags = sent["traceparent"].split("-")
         assert (version, trace, int(flags, 16) & 1) == ("00", answer["trace"], flag), name
         assert sent["sentry-trace"] == f"{trace}-{span}-{flag}"
-        assert (span == answer["span"]) == (flag == 0)
+        assert span != answer["span"]  # each call names a parent of its own, recorded or not
         baggage = dict(each.strip().split("=", 1) for each in sent["baggage"].split(","))
         # Where the caller sent entries, OpenTelemetry's own propagator writes them over the application's header.
         theirs = name.startswith("sentry")

@@ -12,6 +12,7 @@ from opentelemetry.context import Context
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 from opentelemetry.trace import SpanKind
 
+import brain_otel
 from brain_otel import capture
 from brain_otel.configuration.settings import Secret, SentrySettings
 from brain_otel.events.listeners import local_trace_entered
@@ -263,3 +264,33 @@ def test_a_flush_says_whether_sentry_has_accepted_everything(connect: Connect, i
     ingest.delay = 0.0
     assert flush_sentry(client, 5.0)
     assert [event["message"] for event in ingest.events] == ["one", "two"]
+
+
+class TestNames:
+    def test_the_sdk_is_called_as_sentry_sdk_calls_itself_with_fastapi(self, bridge: Bridge) -> None:
+        """On errors and transactions."""
+        with bridge.tracer.start_as_current_span("job", context=Context()):
+            capture.capture_message("hello")
+        transaction = bridge.transaction()
+        bridge.ingest.wait_for(lambda it: len(it.events) == 1)
+        (event,) = bridge.ingest.events
+        assert transaction["sdk"]["name"] == event["sdk"]["name"] == "sentry.python.fastapi"
+
+    @pytest.mark.parametrize("option", [{}, {"in_app_exclude": ["other"]}, {"in_app_include": ["other"]}])
+    def test_frames_of_ours_are_not_the_applications(self, connect: Connect, option: Json) -> None:
+        """In a checkout too, whose files are below the working directory; those of the application are."""
+        bridge = connect(options=option)
+
+        @brain_otel.start_span(op="step")
+        def fail() -> None:
+            raise ValueError("a")
+
+        try:
+            fail()
+        except ValueError as error:
+            capture.capture_exception(error)
+        bridge.flush()
+        (event,) = bridge.ingest.events
+        frames = event["exception"]["values"][0]["stacktrace"]["frames"]
+        found = {str(frame["module"]).partition(".")[0]: frame["in_app"] for frame in frames}
+        assert found == {"tests": True, "brain_otel": False}

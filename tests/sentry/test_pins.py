@@ -9,7 +9,7 @@ from sentry_sdk.integrations.modules import ModulesIntegration
 from sentry_sdk.scope import Scope
 from sentry_sdk.serializer import serialize
 
-from tests.sentry.test_private_names import LOOKED_AT, TAKEN
+from tests.sentry.test_private_names import LOOKED_AT, NAMING, TAKEN
 
 VALUES = {
     "_user": ("user", {"id": "7"}),
@@ -36,13 +36,11 @@ NOT_IN_A_TRANSACTION = {
     "_gen_ai_conversation_id",
 }
 
-ONLY_WITHOUT_THE_EVENTS_OWN = {"_transaction", "_transaction_info"}
-
 
 def test_every_field_of_a_scope_is_known() -> None:
     """The fast path would lose a new field that belongs to a transaction."""
     assert set(TAKEN) == set(VALUES)
-    assert set(Scope.__slots__) == {*LOOKED_AT, *TAKEN, *NOT_IN_A_TRANSACTION, *ONLY_WITHOUT_THE_EVENTS_OWN}
+    assert set(Scope.__slots__) == {*LOOKED_AT, *TAKEN, *NOT_IN_A_TRANSACTION, *NAMING}
 
 
 def test_a_scope_puts_its_fields_on_a_transaction() -> None:
@@ -64,6 +62,14 @@ def test_a_scope_puts_its_fields_on_a_transaction() -> None:
         "fingerprint": ["a"],
         **expected,
     }
+
+
+def test_a_scope_keeps_the_name_of_its_transaction() -> None:
+    """And the source, if one was given."""
+    scope = Scope()
+    assert (scope._transaction, scope._transaction_info) == (None, {})
+    scope.set_transaction_name("nightly", "task")
+    assert (scope._transaction, scope._transaction_info) == ("nightly", {"source": "task"})
 
 
 def test_the_fields_that_need_the_pipeline_are_empty_until_they_are_used() -> None:

@@ -23,7 +23,7 @@ APP = ROOT / "tests" / "apps" / "renamed.py"
 def _looked_at(field: str) -> PrivateName:
     return PrivateName(
         name=f"sentry_sdk.scope.Scope.{field}",
-        used_in=(FAST_PATH,),
+        used_in=(FAST_PATH, "brain_otel/sentry/scopes.py") if field == "_event_processors" else (FAST_PATH,),
         purpose="tells whether a transaction needs sentry-sdk's pipeline",
         pinned_by=f"{PINS}::test_the_fields_that_need_the_pipeline_are_empty_until_they_are_used",
     )
@@ -35,6 +35,15 @@ def _taken(field: str) -> PrivateName:
         used_in=(FAST_PATH,),
         purpose="reads the data of a request without copying its scope",
         pinned_by=f"{PINS}::test_a_scope_puts_its_fields_on_a_transaction",
+    )
+
+
+def _naming(field: str) -> PrivateName:
+    return PrivateName(
+        name=f"sentry_sdk.scope.Scope.{field}",
+        used_in=("brain_otel/sentry/scopes.py",),
+        purpose="names a transaction as the scope says, which sentry-sdk does on its own transactions alone",
+        pinned_by=f"{PINS}::test_a_scope_keeps_the_name_of_its_transaction",
     )
 
 
@@ -68,7 +77,14 @@ LOOKED_AT = (
 
 TAKEN = ("_user", "_tags", "_contexts", "_extras")
 
-OF_THE_SERVICE = (*map(_looked_at, LOOKED_AT), *map(_taken, TAKEN), *map(_more, ("_events", "_links")))
+NAMING = ("_transaction", "_transaction_info")
+
+OF_THE_SERVICE = (
+    *map(_looked_at, LOOKED_AT),
+    *map(_taken, TAKEN),
+    *map(_naming, NAMING),
+    *map(_more, ("_events", "_links")),
+)
 
 OF_THE_FIXTURE = tuple(
     map(_global, ("trace._TRACER_PROVIDER", "trace._TRACER_PROVIDER_SET_ONCE", "_logs._internal._LOGGER_PROVIDER"))
@@ -83,6 +99,8 @@ UNDOCUMENTED = tuple(
         "sentry_sdk.utils.get_lines_from_file",
         "sentry_sdk.scope.global_event_processors",
         "sentry_sdk.client.SDK_INFO",
+        "sentry_sdk.utils.get_sdk_name",
+        "sentry_sdk.scope.get_active_propagation_context",
     )
 )
 """Names without an underscore that the fast paths use and sentry-sdk does not document."""
@@ -131,7 +149,7 @@ def assert_nothing_is_lost(run: Run) -> None:
     assert sorted(each.pop("user")["id"] for each in marked) == ["user-0", "user-1", "user-2"]
     assert marked == [marked[0]] * 3
     assert marked[0]["spans"] == [("cache.get", "get password=[Filtered]")]
-    assert marked[0]["tags"] == {"password": "[Filtered]"}
+    assert marked[0]["tags"] == {"http.status_code": "200", "password": "[Filtered]"}
     assert marked[0]["card"] == {"api_key": "[Filtered]"}
     orders = [summary(each) for each in run.transactions if each["transaction"] == "GET /orders/{number}"]
     assert orders[0]["spans"] == [*[("db", "SELECT ?")] * 3, ("http.client", "GET http://stock.test/")]
@@ -173,7 +191,7 @@ def test_a_program_does_not_notice_that_all_names_are_renamed() -> None:
     run = Run([*OF_THE_SERVICE, *UNDOCUMENTED])
     assert_nothing_is_lost(run)
     assert_nothing_private_leaves(run)
-    assert len(run.failures) == len(set(run.failures)) <= 4, run.failures
+    assert len(run.failures) == len(set(run.failures)) <= 7, run.failures
 
 
 @pytest.mark.thorough

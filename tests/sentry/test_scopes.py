@@ -279,3 +279,79 @@ def test_requests_start_from_the_scopes_of_setup(bridge: Bridge, ingest: SentryI
         sentry_sdk.get_isolation_scope().clear()
     tags = {each["transaction"]: each["tags"] for each in ingest.transactions}
     assert tags == {"GET /one": {"service": "shop", "within": "one"}, "GET /two": {"service": "shop"}}
+
+
+def _described(scope: sentry_sdk.Scope) -> None:
+    scope.set_tag("current", "yes")
+    scope.set_user({"id": "u1"})
+    scope.set_context("cluster", {"name": "blue"})
+    scope.set_extra("more", 1)
+
+
+def _with_more(scope: sentry_sdk.Scope) -> None:
+    _described(scope)
+    scope.fingerprint = ["mine"]
+    scope.set_level("warning")
+
+
+@pytest.mark.parametrize("describe", [_described, _with_more], ids=["plain", "with a fingerprint"])
+@pytest.mark.parametrize("opens_inside", [False, True])
+def test_what_is_set_on_the_current_scope_reaches_the_transaction(
+    bridge: Bridge, monkeypatch: pytest.MonkeyPatch, describe: Any, opens_inside: bool
+) -> None:
+    """As with sentry-sdk's own transactions, be it plain data or what needs sentry-sdk's pipeline."""
+    monkeypatch.setattr("opentelemetry.trace.get_tracer", lambda *_: bridge.tracer)
+    with sentry_sdk.new_scope() as around:
+        if opens_inside:
+            with brain_otel.start_transaction("job"):
+                describe(sentry_sdk.get_current_scope())
+        else:
+            describe(around)
+            with brain_otel.start_transaction("job"):
+                pass
+    transaction = bridge.transaction()
+    assert transaction["tags"] == {"current": "yes"}
+    assert transaction["user"] == {"id": "u1"}
+    assert transaction["contexts"]["cluster"] == {"name": "blue"}
+    assert transaction["extra"] == {"more": 1}
+    expected = (["mine"], "warning") if describe is _with_more else (None, None)
+    assert (transaction.get("fingerprint"), transaction.get("level")) == expected
+
+
+def test_a_scope_inside_of_the_transaction_keeps_its_data(bridge: Bridge, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is set in `new_scope()` is for the block."""
+    monkeypatch.setattr("opentelemetry.trace.get_tracer", lambda *_: bridge.tracer)
+    with brain_otel.start_transaction("job"):
+        sentry_sdk.get_current_scope().set_tag("outer", "yes")
+        with sentry_sdk.new_scope() as scope:
+            scope.set_tag("inner", "yes")
+    assert bridge.transaction()["tags"] == {"outer": "yes"}
+
+
+def test_requests_do_not_share_their_current_scopes(bridge: Bridge) -> None:
+    """Each starts from the scope of the set-up; what the current scope says wins over the isolation scope."""
+    for number in range(3):
+        with (
+            local_trace_entered(LocalTrace(kind="request")) as trace,
+            bridge.tracer.start_as_current_span(f"GET /{number}", context=Context()) as span,
+        ):
+            trace.start(span, None)
+            if number < 2:
+                sentry_sdk.get_isolation_scope().set_tag("number", "isolation")
+                sentry_sdk.get_current_scope().set_tag("number", str(number))
+    bridge.flush()
+    found = {each["transaction"]: each.get("tags") for each in bridge.ingest.transactions}
+    assert found == {"GET /0": {"number": "0"}, "GET /1": {"number": "1"}, "GET /2": {}}
+
+
+@pytest.mark.parametrize("source", [None, "task"])
+def test_a_transaction_has_the_name_of_its_scope(
+    bridge: Bridge, monkeypatch: pytest.MonkeyPatch, source: str | None
+) -> None:
+    """And its source if one was given; the name is masked."""
+    monkeypatch.setattr("opentelemetry.trace.get_tracer", lambda *_: bridge.tracer)
+    with brain_otel.start_transaction("job"):
+        sentry_sdk.set_transaction_name("nightly password=hunter2-4Zq", source)
+    transaction = bridge.transaction()
+    assert transaction["transaction"] == "nightly password=[Filtered]"
+    assert transaction["transaction_info"] == {"source": source or "custom"}

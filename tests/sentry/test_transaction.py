@@ -67,6 +67,10 @@ def test_a_request_of_each_kind_of_span_is_one_transaction(bridge: Bridge) -> No
     assert (trace["trace_id"], trace["parent_span_id"]) == (f"{0xABC:032x}", f"{0xDEF:016x}")
     assert (trace["op"], trace["status"], trace["origin"]) == ("http.server", "not_found", "auto.http.otel.fastapi")
     assert trace["data"]["http.route"] == "/users/{id}"
+    assert (transaction["tags"], transaction["contexts"]["response"]) == (
+        {"http.status_code": "404"},
+        {"status_code": 404},
+    )
     found = by_op(transaction)
     assert found.keys() == {"db", "db.redis", "http.client"}
     assert found["http.client"]["status"] == "unavailable"

@@ -48,6 +48,7 @@ Opened = tuple[Span, Context, Context]
 
 _HEADERS_OF = {
     "opentelemetry.trace.propagation.tracecontext": ("traceparent",),
+    "brain_otel.sampling.trace_context": ("traceparent",),
     "opentelemetry.baggage.propagation": ("baggage",),
     "brain_otel.sentry.propagator": ("sentry-trace", "baggage"),
 }

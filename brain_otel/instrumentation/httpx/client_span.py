@@ -20,7 +20,7 @@ from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer
 from opentelemetry.util.http import redact_url, sanitize_method
 
 from brain_otel.instrumentation.fast_span import set_new_attribute, start_fast_span
-from brain_otel.instrumentation.span_scope import current, is_excluded_call, is_http_enabled
+from brain_otel.instrumentation.span_scope import current, is_excluded_call, is_http_enabled, unrecorded_call
 from brain_otel.runtime.guard import caught, guarded
 from brain_otel.runtime.patch import Patch, Patches
 
@@ -49,7 +49,7 @@ def _sync(patch: Patch) -> Any:
             return patch.original(wrapped, instance, args, kwargs, **options)
         request = args[0]
         if is_excluded_call(context):
-            _write_headers(request)
+            _write_headers(request, unrecorded_call(options["tracer"], context))
             return wrapped(*args, **kwargs)
         started = _start(request, options["tracer"], context)
         if started is None:
@@ -77,7 +77,7 @@ def _async(patch: Patch) -> Any:
             return await patch.original(wrapped, instance, args, kwargs, **options)
         request = args[0]
         if is_excluded_call(context):
-            _write_headers(request)
+            _write_headers(request, unrecorded_call(options["tracer"], context))
             return await wrapped(*args, **kwargs)
         started = _start(request, options["tracer"], context)
         if started is None:
@@ -142,9 +142,9 @@ def _redacted(url: str) -> str:
     return redact_url(url) if "@" in url or "?" in url else url
 
 
-def _write_headers(request: httpx.Request) -> None:
+def _write_headers(request: httpx.Request, context: Context | None = None) -> None:
     with guarded("writing trace headers"):
-        inject(request.headers)
+        inject(request.headers, context)
 
 
 def _record_error_type(span: Span, error: Exception) -> None:

@@ -8,10 +8,15 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.instrumentation._semconv import _StabilityMode
 from opentelemetry.instrumentation.asgi import collect_request_attributes
+from opentelemetry.propagators.composite import CompositePropagator
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from brain_otel.instrumentation.fastapi.server_span import _synthetic, request_attributes
+from brain_otel.instrumentation.fastapi.server_span import _headers_of, _synthetic, request_attributes
+from brain_otel.instrumentation.propagation import GuardedPropagator
+from brain_otel.sentry.propagator import SentryPropagator
 from tests.support import ROOT
 from tests.support.process import run_python
 
@@ -165,3 +170,10 @@ def test_a_requests_attributes_are_those_that_contrib_collects(scope: Json) -> N
     """Of scopes that servers give, and of many that none gives."""
     collected = collect_request_attributes(scope, _StabilityMode.HTTP)  # type: ignore[no-untyped-call]
     assert request_attributes(scope) == collected
+
+
+def test_a_request_without_trace_headers_is_not_searched_for_them() -> None:
+    """The headers of each propagator that the packaged files name are known."""
+    parts = [TraceContextTextMapPropagator(), W3CBaggagePropagator(), SentryPropagator()]
+    for textmap in (CompositePropagator(parts), GuardedPropagator(CompositePropagator(parts))):
+        assert _headers_of(textmap) == frozenset((b"traceparent", b"baggage", b"sentry-trace"))

@@ -1,0 +1,67 @@
+"""Our trace behind ``get_traceparent()``, ``get_baggage()``, ``trace_propagation_meta()`` and check-ins.
+
+sentry-sdk asks a scope for its propagation context wherever none of its own spans runs. Its hook for other tracers,
+``register_external_propagation_context``, is no help: with it ``trace_propagation_meta()`` is empty.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import sentry_sdk
+from opentelemetry.trace import SpanContext
+from sentry_sdk.tracing_utils import Baggage, PropagationContext
+
+from brain_otel.runtime.guard import guarded
+from brain_otel.runtime.patch import Patch, Patches
+from brain_otel.sampling.decision import is_for_sentry
+from brain_otel.sentry.dynamic_sampling_context import create_sampling_context, sampling_context_of
+from brain_otel.sentry.scopes import owner_of
+from brain_otel.traces import local_trace
+from brain_otel.traces.local_trace import LocalTrace
+
+_patches = Patches()
+
+
+class OurPropagationContext(PropagationContext):
+    """The current span in sentry-sdk's form; the sampling context is made, and frozen, when it is asked for."""
+
+    def __init__(self, span: SpanContext, trace: LocalTrace | None) -> None:
+        super().__init__(trace_id=f"{span.trace_id:032x}", span_id=f"{span.span_id:016x}")
+        self._span, self._trace = span, trace
+
+    def to_traceparent(self) -> str:
+        """The header ``sentry-trace``, with the decision for Sentry."""
+        return f"{self.trace_id}-{self.span_id}-{int(is_for_sentry(self._span))}"
+
+    def get_baggage(self) -> Baggage:
+        """The sampling context of the trace."""
+        if self.baggage is None:
+            trace = self._trace
+            items = sampling_context_of(trace) if trace is not None else create_sampling_context(self._span, None)
+            self.baggage = Baggage(items, mutable=False)
+        return self.baggage
+
+
+def report_our_traces() -> None:
+    """Let every scope name the current span's trace where there is one; otherwise sentry-sdk's."""
+    _patches.replace(sentry_sdk.Scope, "get_active_propagation_context", _with_our_trace)
+
+
+def undo_propagation() -> None:
+    """Restore sentry-sdk's method."""
+    _patches.undo()
+
+
+def _with_our_trace(patch: Patch) -> Callable[..., Any]:
+    @functools.wraps(patch.original)
+    def get_active_propagation_context(scope: Any) -> Any:
+        if patch.active:
+            with guarded("naming the current trace to sentry-sdk"):
+                trace = local_trace.current() or owner_of(sentry_sdk.get_isolation_scope())
+                span = local_trace.current_span_context(trace)
+                if span is not None:
+                    return OurPropagationContext(span, trace)
+        return patch.original(scope)
+
+    return get_active_propagation_context

@@ -1,0 +1,90 @@
+"""The threads in which the spans of a local trace have started, as Sentry shows them.
+
+They are not attributes: the spans of an endpoint would differ by worker thread, and be masked and encoded for each.
+"""
+
+import json
+import threading
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from brain_otel.privacy import Policy, policy
+from brain_otel.traces.local_trace import LocalTrace
+
+_EXTRAS_KEY = "sentry.threads"
+
+encode = json.JSONEncoder(allow_nan=False, check_circular=False, separators=(",", ":")).encode
+"""Encodes plain data as JSON; a circular reference is a RecursionError."""
+
+THREAD_NAMES = frozenset({"thread.id", "thread.name"})
+"""A span with one of these attributes names its thread itself."""
+
+
+class Thread(NamedTuple):
+    """One thread."""
+
+    number: int
+    name: str
+
+    def to_data(self) -> dict[str, str]:
+        """The thread as data of a span, masked."""
+        by = policy()
+        return dict(_data(by, *self) if by.mask is None else _data.__wrapped__(by, *self))
+
+    def to_json(self) -> str:
+        """The same as JSON, without braces."""
+        by = policy()
+        return _json(by, *self) if by.mask is None else _json.__wrapped__(by, *self)
+
+
+@lru_cache(maxsize=256)
+def _data(by: Policy, number: int, name: str) -> dict[str, str]:
+    return {"thread.id": str(number), "thread.name": by.text(name)}
+
+
+@lru_cache(maxsize=256)
+def _json(by: Policy, number: int, name: str) -> str:
+    return encode(_data.__wrapped__(by, number, name))[1:-1]
+
+
+def with_thread(data: dict[str, Any], thread: Thread | None) -> dict[str, Any]:
+    """A copy of a span's ``data`` with its thread."""
+    return dict(data) if thread is None or not THREAD_NAMES.isdisjoint(data) else {**data, **thread.to_data()}
+
+
+class SpanThreads:
+    """The thread of the root, and those of the spans that started in another one."""
+
+    __slots__ = ("_others", "root")
+
+    def __init__(self, root: Thread) -> None:
+        self.root = root
+        self._others: dict[int, Thread] = {}
+
+    def add(self, span_id: int) -> None:
+        """The span ``span_id`` starts here."""
+        if threading.get_ident() != self.root.number:
+            self._others[span_id] = _here()
+
+    def find(self, span_id: int) -> Thread:
+        """The thread in which the span ``span_id`` started."""
+        return self._others.get(span_id, self.root)
+
+
+def remember_thread(trace: LocalTrace, span_id: int) -> None:
+    """Remember that a span of ``trace`` starts in this thread."""
+    known = trace.extras.get(_EXTRAS_KEY)
+    if known is None:
+        trace.extras[_EXTRAS_KEY] = SpanThreads(_here())
+    else:
+        known.add(span_id)
+
+
+def thread_of(trace: LocalTrace, span_id: int) -> Thread | None:
+    """The thread in which a span of ``trace`` started; None if nobody has remembered."""
+    known = trace.extras.get(_EXTRAS_KEY)
+    return known.find(span_id) if isinstance(known, SpanThreads) else None
+
+
+def _here() -> Thread:
+    return Thread(threading.get_ident(), threading.current_thread().name)
