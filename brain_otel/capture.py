@@ -1,8 +1,8 @@
 """The helpers that an application calls: errors, messages, users, tags, contexts and breadcrumbs.
 
-Each helper writes on OpenTelemetry's span (and log) *and* calls every destination that takes more than spans, so one
-call feeds Sentry, a collector and a terminal. Every helper can be called before ``setup()`` and after ``shutdown()``,
-where it sends nothing, and outside of a request, in a thread and in a task. It never raises.
+Each helper writes to the current span, and emits a log record where one applies. It also notifies each destination
+that takes errors, so one call feeds Sentry, a collector and a terminal. Call it anywhere: outside of a request, in a
+thread or a task, before ``setup()`` and after ``shutdown()``, where it sends nothing. It never raises.
 """
 
 import sys
@@ -27,7 +27,7 @@ _LEVEL_NAMES = {"critical": "fatal", "warn": "warning"}
 
 
 def capture_exception(error: BaseException | Any | None = None, **context: Any) -> str | None:
-    """Report a handled exception. The current span gets an event; its status stays, for the operation may succeed.
+    """Report a handled exception. It becomes an event of the current span, whose status stays: it may still succeed.
 
     Args:
         error: The exception to report. Default: the one being handled (``sys.exc_info()``). Any other object is

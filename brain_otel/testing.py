@@ -1,8 +1,8 @@
 """The pytest fixture ``telemetry``: captures everything in memory for one test, and restores the process.
 
 The package registers it as a pytest plugin, which does nothing until a test uses it. Spans, Sentry's events and
-transactions, breadcrumbs and logs are plain dicts. Events and transactions are as they would have been sent; spans
-are not masked.
+transactions, breadcrumbs and logs are plain dicts. Events and transactions are as they would have been sent. Spans are
+raw; :meth:`Telemetry.assert_private` checks them as a destination would receive them.
 """
 
 from __future__ import annotations
@@ -55,9 +55,9 @@ class Telemetry:
         """Fail if one of ``values`` would have left, and say where.
 
         Everything captured is searched: what Sentry would receive, spans, logs and breadcrumbs, masked as for a
-        destination, with their scopes, resources and links. Each value is searched for regardless of case, in texts
-        as they are and after decoding: percent-encoding, HTML, the escapes of JSON and of a ``repr``, up to three
-        times one in the other; in each of them also as hexadecimal, base64 and reversed.
+        destination, with their scopes, resources and links. Case does not matter. A value is found even if it is
+        encoded up to three times over, by percent-encoding, HTML, or the escapes of JSON or a ``repr``, and also
+        as hexadecimal, as base64 and reversed.
 
         Raises:
             AssertionError: a value was found; the message has the places.

@@ -51,7 +51,7 @@ class Span(otel_trace.Span):
             self._span.set_attribute(str(key), attribute_value(value))
 
     def set_http_status(self, http_status: int) -> None:
-        """Set the HTTP status code, and from 500 on the status error."""
+        """Set the HTTP status code. A code of 500 or more also sets the status to error."""
         with guarded("setting a span's HTTP status"):
             self._span.set_attribute("http.response.status_code", int(http_status))
             if http_status >= 500:
@@ -193,7 +193,7 @@ class _Running:
         self._entered = entered
 
     def end(self, error: BaseException | None) -> None:
-        """End the span, which ``error`` has left if there is one, and then its local trace."""
+        """End the span and then its local trace. ``error`` is the exception that ended it, or None."""
         with guarded("ending a span"):
             self._attachment.detach()
             if isinstance(error, Exception):

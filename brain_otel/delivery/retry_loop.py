@@ -110,7 +110,7 @@ class RetryLoop(Generic[W]):
         self._failure_counts: dict[W, tuple[int, float]] = {}
         """For each failing record its failures while others succeeded, and until when it waits behind others."""
         self._quarantined: deque[W] = deque(maxlen=2 * OTHERS_FIRST)
-        """Records that failed while none succeeded: the server is down, or they are at fault."""
+        """Records that failed while none succeeded: the server is down, or one of them is the cause."""
 
     def run(self, stop: threading.Event, wake: threading.Event, poll: float | None) -> None:
         """Send until ``stop`` is set. With an empty queue, wait for ``wake``, for ``poll`` seconds at most."""
@@ -177,7 +177,7 @@ class RetryLoop(Generic[W]):
         return not waits
 
     def _waits(self, category: str) -> bool:
-        """Whether a record of ``category`` waits for the end of a rate limit; if not, it is sent, or dropped."""
+        """Whether a record of ``category`` waits for a rate limit. If not, it is sent, or dropped if there is a limit."""
         return self.wait_for(category) > 0.0
 
     def wait_for(self, category: str) -> float:
@@ -237,7 +237,7 @@ class RetryLoop(Generic[W]):
         self._queue.done(queued)
 
     def _discard_limited(self, queued: W) -> None:
-        """Drop a record of a limited category that is not kept, or that is refused."""
+        """Drop a record whose category does not wait for its rate limit."""
         self._on_discard(queued.record, "ratelimit_backoff")
         self._done(queued)
 
@@ -248,7 +248,7 @@ class RetryLoop(Generic[W]):
         self._on_discard(queued.record, "send_error")
 
     def _count_failure(self, queued: W, reason: str) -> None:
-        """Count a failure while others succeeded; after too many the record is at fault."""
+        """Count a failure while others succeeded, and reject the record after too many."""
         failure_count = self._failure_counts.get(queued, (0, 0.0))[0] + 1
         if failure_count >= MAX_FAILURES:
             self._reject(queued, reason)
@@ -262,7 +262,7 @@ class RetryLoop(Generic[W]):
             del self._failure_counts[next(iter(self._failure_counts))]
 
     def _all_failed(self, batch: Sequence[W], answer: Answer) -> float:
-        """Back off with ``batch``: other records come next, because these may be at fault."""
+        """Delay ``batch`` and try other records first, because a record in ``batch`` may be the cause."""
         if self._failures == 1:  # the first failure may be the record's, or that of a connection kept too long
             self._log.outage.failed(answer.reason)
         self.failure = answer.reason

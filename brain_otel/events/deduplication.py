@@ -1,8 +1,8 @@
 """One failure is one event: remembers what became of each exception.
 
-An exception is seen by many: the instrumentation that it passes, the server's log, ``sys.excepthook``. The first one
-reports or ignores it and leaves a record on the local trace; the others find the record and make no
-second event.
+Several observers see the same exception: the instrumentation that it passes, the server's log, ``sys.excepthook``. The
+first one reports or ignores it and leaves a record on the local trace. The others find the record and make no second
+event.
 """
 
 import re
@@ -102,7 +102,7 @@ class _EndedTraces:
         self._latest: tuple[BaseException, LocalTrace] | None = None
 
     def add(self, error: BaseException, trace: LocalTrace) -> None:
-        """Remember that ``error`` ended ``trace``, which is in no other local trace.
+        """Remember that ``error`` ended ``trace``, an outermost local trace.
 
         The exception of a request is kept in its server's context alone, which ends with the request.
         """
@@ -111,7 +111,7 @@ class _EndedTraces:
             self._latest = (error, trace)
 
     def find(self, error: BaseException | None) -> LocalTrace | None:
-        """The local trace that ``error`` ended, None unless it was the latest to end one here."""
+        """The local trace that ``error`` ended, if that is the latest of this context or of any transaction; else None."""
         for ended in (self._here.get(), self._latest):
             if ended is not None and ended[0] is error:
                 return ended[1]

@@ -1,4 +1,4 @@
-"""The privacy policy of this process: what may leave it, and what stands in place of the rest. Read this first.
+"""The privacy policy of this process: decides which data may leave, and masks the rest. Read this first.
 
 A :class:`Policy` masks texts, values and requests. A name decides first (:mod:`~brain_otel.privacy.names`): the value
 of ``password`` is masked, whatever it is. Then the value decides: it may look like a secret
@@ -88,7 +88,7 @@ class Policy:
         self._mask_text_cached = lru_cache(maxsize=4_096)(self._mask_text)
 
     def text(self, text: str, name: str = "") -> str:
-        """Mask the secrets in a free text, such as a message. A long text is cut before: both of its ends stay."""
+        """Mask the secrets in a free text, such as a message. A long text is cut to its two ends first."""
         length = len(text)
         if length < MIN_LENGTH:
             masked = text
@@ -129,7 +129,7 @@ class Policy:
         return "\n".join(parts)
 
     def source(self, line: str) -> str:
-        """Mask a line of source code: what looks like a secret, and a text that it gives to a sensitive name."""
+        """Mask a line of source code: what looks like a secret, and a literal assigned to a sensitive name."""
         masked = self.mask_by_look(beginning(line, _MAX_LINE))
         return mask_source(masked, self.is_sensitive) if self.settings.rules.assignments else masked
 
@@ -150,7 +150,7 @@ class Policy:
         return mask_card_of(name, masked) if self.settings.rules.cards and masked[-2:-1].isdigit() else masked
 
     def query(self, query: str) -> str:
-        """Mask the values of secret parameters in a query string, which is cut before if it is long."""
+        """Mask the values of secret parameters in a query string. A long one is cut first."""
         return mask_query(query, self.text, self._is_secret_parameter)
 
     def url(self, url: str) -> str:

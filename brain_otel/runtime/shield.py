@@ -2,7 +2,7 @@
 
 Instrumentation wraps a function of the application's or of a library. If the instrumentation raises, the function has
 either not been called yet, and is called without instrumentation, or it has ended, and its own result or exception
-stands. So no header, answer or argument that instrumentation cannot handle reaches the application.
+stands. So an instrumentation error, such as one that a malformed header causes, never reaches the application.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ async def await_through(
 
 
 class Relay:
-    """A coroutine function that instrumentation wraps once, and the application calls through it many times."""
+    """A coroutine function that is instrumented once; the application then calls many functions through it."""
 
     def __init__(self, place: str, function: Callable[..., Awaitable[Any]]) -> None:
         self._place = place
@@ -141,7 +141,7 @@ class Relay:
 
 
 def _key(args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
-    """Tells calls that run at the same time apart: each has its own message."""
+    """Identifies a call by its ASGI message, so that concurrent calls stay apart."""
     return id(next(iter((*args, *kwargs.values())), None))
 
 

@@ -1,12 +1,12 @@
 """The tail: keeps a local trace that ended in error or took too long, although the head excluded destinations.
 
 A trace that the head excludes from a destination is recorded all the same, and its spans are buffered here. As soon
-as there is a reason to keep it, its spans go to the excluded destinations, and later spans bypass the buffer. So a
-failing trace takes no room, and no other trace can evict it. A trace that ends without a reason is dropped.
+as there is a reason to keep it, its spans go to the excluded destinations, and later spans bypass the buffer. So once a
+trace has failed, it takes no room and cannot be evicted. A trace that ends without a reason is dropped.
 
 The buffer is bounded. Beyond a bound the tail evicts the oldest local trace, or the current one if it takes more than
-a quarter of the room; its spans are lost and counted. The tail still sees its end: if that is an error, or late, the
-root is kept, so no bound changes which local traces are kept.
+a quarter of the room; its spans are dropped and counted. If an evicted trace then fails or is slow, its root is still
+kept. The bounds limit spans, not which traces are kept.
 """
 
 import contextvars
@@ -205,7 +205,7 @@ def _is_kept(decision: SamplingDecision) -> bool:
 
 
 def _is_root_of_failed(span: ReadableSpan, decision: SamplingDecision) -> bool:
-    """Whether ``span`` is the local root and an error of its trace was reported, be it by a log line."""
+    """Whether ``span`` is the local root and an error of its trace was reported, for example by a log line."""
     context, trace = span.get_span_context(), local_trace.current()
     if trace is None or trace.root is None or context is None or context.span_id != decision.root_id:
         return False
@@ -213,9 +213,9 @@ def _is_root_of_failed(span: ReadableSpan, decision: SamplingDecision) -> bool:
 
 
 def _spans_after_eviction(decision: SamplingDecision, ended: ReadableSpan | None) -> list[Started]:
-    """The spans to release of an evicted local trace: its root, and the span that has just ``ended``.
+    """The spans of an evicted local trace that are released: its root, and the span that has just ``ended``.
 
-    Without a local trace of ours the root is known only when it ends.
+    If this package did not open the trace, its root is known only when it ends.
     """
     trace, context = local_trace.current(), ended.get_span_context() if ended is not None else None
     root = trace.root if trace is not None else None

@@ -52,7 +52,7 @@ class SpanFields:
         self.breadcrumbs = list(breadcrumbs_in(span))
         self._json: str | None = None
         self.came_again = True
-        """Since the cache looked for room; it keeps what has come twice until it has looked once."""
+        """Whether the cache has returned it since it last looked for room. A new entry gets one turn."""
 
     def to_json(self) -> str:
         """The values and then the data as JSON, without the opening brace and the closing ones.
@@ -150,9 +150,9 @@ class SpanCache:
         return fields
 
     def _make_room(self) -> bool:
-        """Evict one of the two oldest; one that came again gets another turn.
+        """Evict one of the two oldest entries, unless both were used since the last look.
 
-        If the oldest always gave way, spans that come in turn would evict one another, and none would be found again.
+        If the oldest always went, a service with more distinct spans than there is room for would find none again.
         """
         for key in list(islice(self._known, 2)):
             fields = self._known.pop(key, None)  # a flush may run on another thread
@@ -164,10 +164,10 @@ class SpanCache:
 
     @staticmethod
     def _key(span: ReadableSpan, by: Policy) -> Hashable | None:
-        """Everything that the fields of ``span`` follow from; None if they cannot be cached.
+        """The cache key of ``span``; None if it cannot be cached.
 
-        ``True``, ``1`` and ``1.0`` are equal, so attributes of other types than text and int cannot be a key. The
-        application's own mask may answer differently each time.
+        Attributes must be ``str`` or ``int``, because ``True``, ``1`` and ``1.0`` are equal. With a mask of the
+        application's nothing is cached, because its result may vary.
         """
         status = span.status
         attributes = raw_attributes(span)

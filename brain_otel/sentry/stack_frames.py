@@ -1,12 +1,12 @@
-"""Serializes exceptions and their frames within bounds, and without the work that nobody sees.
+"""Serializes exceptions and stack frames within bounds, and skips variables that are removed later.
 
 sentry-sdk's serializer looks at local variables in ways that load lazy objects, and recurses into exception groups.
 :func:`patch_serialization` replaces both. The rest of this module is a fast path.
 
 sentry-sdk serializes the local variables of every frame, which is most of the cost of an error. Those of servers,
 frameworks and clients are removed before the event is sent (:mod:`~brain_otel.sentry.before_send`), so they are not
-serialized here. sentry-sdk also reads the source file of each frame for each error; here the lines are cached. And it
-serializes each source line again with the whole event; here frames skip that with all that is plain already.
+serialized here. sentry-sdk also reads the source file of each frame for each error; here the lines are cached. It
+serializes the frames again with the event; here plain values are set aside before that, and added back afterwards.
 """
 
 import functools
@@ -131,7 +131,7 @@ def _without_hidden(patch: Patch) -> Callable[..., Any]:
 
 
 def _past_plain_frames(patch: Patch) -> Callable[..., Any]:
-    """Serialize an event without what is plain in its frames, and put that back afterwards."""
+    """Serialize an event without the plain values of its frames, then restore them."""
 
     @functools.wraps(patch.original)
     def serialize(event: Any, **kwargs: Any) -> Any:

@@ -88,7 +88,7 @@ class _SegmentReader:
     def _acknowledge(self, start: int, end: int) -> bool:
         """Note that these bytes are done.
 
-        Returns whether the note is on disk. It is not if bytes before them are not done, or if the disk is full.
+        Returns whether the note is on disk: not while earlier records are pending, nor if the disk is full.
         """
         self._done[start] = end
         before = self.acknowledged
