@@ -1,8 +1,8 @@
 """The pytest fixture ``telemetry``: captures everything in memory for one test, and restores the process.
 
 The package registers it as a pytest plugin, which does nothing until a test uses it. Spans, Sentry's events and
-transactions, breadcrumbs and logs are plain dicts. Events and transactions are as they would have been sent. Spans are
-raw; :meth:`Telemetry.assert_private` checks them as a destination would receive them.
+transactions, breadcrumbs and logs are plain dicts. Events and transactions are as they would have been sent. Spans
+are raw; :meth:`Telemetry.assert_private` checks them as a destination would receive them.
 """
 
 from __future__ import annotations

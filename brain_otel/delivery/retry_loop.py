@@ -177,7 +177,7 @@ class RetryLoop(Generic[W]):
         return not waits
 
     def _waits(self, category: str) -> bool:
-        """Whether a record of ``category`` waits for a rate limit. If not, it is sent, or dropped if there is a limit."""
+        """Whether a record of ``category`` waits for a rate limit, instead of being sent or dropped."""
         return self.wait_for(category) > 0.0
 
     def wait_for(self, category: str) -> float:

@@ -1,8 +1,8 @@
 """One failure is one event: remembers what became of each exception.
 
-Several observers see the same exception: the instrumentation that it passes, the server's log, ``sys.excepthook``. The
-first one reports or ignores it and leaves a record on the local trace. The others find the record and make no second
-event.
+Several observers see the same exception: the instrumentation that it passes, the server's log, ``sys.excepthook``.
+The first one reports or ignores it and leaves a record on the local trace. The others find the record and make no
+second event.
 """
 
 import re
@@ -111,7 +111,7 @@ class _EndedTraces:
             self._latest = (error, trace)
 
     def find(self, error: BaseException | None) -> LocalTrace | None:
-        """The local trace that ``error`` ended, if that is the latest of this context or of any transaction; else None."""
+        """The local trace that ``error`` ended, if it is the latest of this context or of any transaction."""
         for ended in (self._here.get(), self._latest):
             if ended is not None and ended[0] is error:
                 return ended[1]

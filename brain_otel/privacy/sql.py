@@ -2,8 +2,8 @@
 
 The grammars differ in what a backslash, a double quote, a number sign and a dollar sign mean:
 https://www.postgresql.org/docs/current/sql-syntax-lexical.html, https://dev.mysql.com/doc/refman/8.4/en/literals.html
-and https://www.sqlite.org/lang_expr.html. If the database is unknown, anything that is a literal in one of the three is
-replaced. Each scanner is one expression whose repetitions are possessive, so it takes linear time.
+and https://www.sqlite.org/lang_expr.html. If the database is unknown, a literal of any of the three is replaced. Each
+scanner is one expression whose repetitions are possessive, so it takes linear time.
 """
 
 import re
@@ -43,7 +43,7 @@ _DOLLARS = (
 
 
 def _tokens(comment: str, literal: str, kept: str, double: str) -> re.Pattern[str]:
-    """The tokens of one grammar. A run of words and signs without a meaning here is one token; it ends before a quote."""
+    """The tokens of one grammar. A run of words and signs without a meaning here is one; it ends before a quote."""
     return expression(
         rf"""
           (?P<comment> {comment} )

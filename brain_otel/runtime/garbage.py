@@ -1,7 +1,7 @@
 """Freezes the objects that exist when the application has started, so that the garbage collector skips them.
 
-A full collection walks every tracked object, and most belong to imported modules and to the app. It stops all requests
-for 65 to 93 ms; with these objects frozen, for 2 ms.
+A full collection walks every tracked object, and most belong to imported modules and to the app. It stops all
+requests for 65 to 93 ms; with these objects frozen, for 2 ms.
 """
 
 import gc

@@ -1,8 +1,8 @@
 """The tail: keeps a local trace that ended in error or took too long, although the head excluded destinations.
 
 A trace that the head excludes from a destination is recorded all the same, and its spans are buffered here. As soon
-as there is a reason to keep it, its spans go to the excluded destinations, and later spans bypass the buffer. So once a
-trace has failed, it takes no room and cannot be evicted. A trace that ends without a reason is dropped.
+as there is a reason to keep it, its spans go to the excluded destinations, and later spans bypass the buffer. So once
+a trace has failed, it takes no room and cannot be evicted. A trace that ends without a reason is dropped.
 
 The buffer is bounded. Beyond a bound the tail evicts the oldest local trace, or the current one if it takes more than
 a quarter of the room; its spans are dropped and counted. If an evicted trace then fails or is slow, its root is still
