@@ -27,12 +27,12 @@ _PGPASS = expression(
 )
 
 _PATH = expression(r"/[^\s\"'<>?#]{16,}+")
-_RELATIVE = expression(r"(?:^|[\s\"'=(/])(?:magic|reset|verify|confirm|activate|unsubscribe|invit|token)[\w-]{0,16}$")
+_LAST_WORD = expression(r"[\w-]{0,33}+$")
 _LONG_SEGMENT = expression(r"/[\w-]{16}")
 _IN_A_WORD = expression(r"[\w.+=/~-]")
 _SEGMENT = expression(r"(?<=/)[\w-]{16,256}+(?!\.\w|[~%@+=:])")
 _INVITES = expression(
-    r"(?:magic|reset|token|confirm|verify|activate|unsubscribe|invit|auth|login|session|secret|password|key|share"
+    r"(?<![\w-])(?:magic|reset|token|confirm|verify|activate|unsubscribe|invit|auth|login|session|secret|password|key|share"
     r"|one[-_]?time|otp|sso|callback|recover)[a-z_-]{0,16}$",
     re.IGNORECASE,
 )
@@ -82,20 +82,21 @@ def _mask_credentials(match: re.Match[str]) -> str:
 def _mask_path(match: re.Match[str]) -> str:
     start = match.start()
     if start and _IN_A_WORD.match(match.string, start - 1):  # of a fraction, base64, or a path without first slash
-        word = match.string[max(0, start - 33) : start]
-        return _SEGMENT.sub(_mask_segment, match[0]) if _RELATIVE.search(word) else match[0]
+        word = _LAST_WORD.search(match.string[max(0, start - 33) : start])[0]  # type: ignore[index]  # it matches ""
+        return _SEGMENT.sub(_mask_invited, f"{word}{match[0]}")[len(word) :]
     return _SEGMENT.sub(_mask_segment, match[0])
 
 
 def _mask_segment(match: re.Match[str]) -> str:
     token = match[0]
-    before = match.string[max(0, match.start() - 32) : match.start() - 1].rpartition("/")[2]
-    if len(token) < _LONG and _INVITES.match(before) is None:
-        return token
     has_all = any(map(str.islower, token)) and any(map(str.isupper, token)) and any(map(str.isdigit, token))
-    if not has_all and _INVITES.match(before) is None:
-        return token
-    return FILTERED if _is_random(token) else token
+    return FILTERED if len(token) >= _LONG and has_all and _is_random(token) else _mask_invited(match)
+
+
+def _mask_invited(match: re.Match[str]) -> str:
+    """Mask a part of a path after a word that speaks of a token."""
+    before = match.string[max(0, match.start() - 33) : match.start() - 1]
+    return FILTERED if _INVITES.search(before) is not None and _is_random(match[0]) else match[0]
 
 
 def _is_random(text: str) -> bool:

@@ -29,7 +29,7 @@ _NAME = expression(
 _OPENING = expression(r"(?:[brufBRUF]{1,2})?(\\{0,3})([\"'])(\2{1,7}(?=[^\s,;&)\]}]))?")
 """An opening quote, with its string prefix and escapes; quotes are doubled inside an SQL literal."""
 
-_UNQUOTED = r"(?:\[Filtered\]|[^\s,;&)\]}\"'<>\\])+"
+_UNQUOTED = r"(?:\[Filtered\]|%\(\w{1,64}+\)s|[^\s,;&)\]}\"'<>\\])+"
 _UNQUOTED_VALUE = expression(_UNQUOTED)
 _SECOND_WORD = expression(r"[ \t]{1,4}" + _UNQUOTED)
 _WORD = expression(r"(?:[A-Z]?[a-z]+(?:'[a-z]+)?|[A-Z]+|\d{1,3})[.!?]*")

@@ -227,6 +227,13 @@ def route_secrets(policy: Policy, route: str, url: str) -> tuple[str, ...]:
     return match.groups() if match is not None else ()
 
 
+def path_secrets(policy: Policy, url: str) -> tuple[str, ...]:
+    """The parts of the path of ``url`` that are masked by their look; a handler has them in its variables too."""
+    url = url.partition("?")[0]
+    masked = policy.text(url)
+    return () if masked == url else tuple(part for part in url.split("/") if part not in masked)
+
+
 @lru_cache(maxsize=1_024)
 def _route_pattern(policy: Policy, route: str) -> re.Pattern[str] | None:
     """Matches a path of ``route``, with a group for each sensitive parameter; None if there is no such parameter."""

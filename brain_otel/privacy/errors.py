@@ -6,6 +6,7 @@ section if nothing closes it.
 """
 
 import re
+from collections.abc import Callable
 from typing import NamedTuple
 
 from brain_otel.privacy.settings import FILTERED
@@ -97,6 +98,7 @@ _INPUT = "input_value="
 _FAILED_VALIDATING = expression(
     r"(?:\n|\\n){2}Failed validating '[^'\n]{1,64}' in schema(?:\[[^\]\n]{1,128}\]){0,32}:(?:\n|\\n)?"
 )
+_INSTANCE = expression(r"On instance((?:\[[^\]\n]{1,128}\]){0,32})")
 _EMPTY_INPUT = expression(r"(?:\{\}|\[\]|\(\)|''|\"\"|None|True|False)(?=, input_type=)")
 
 
@@ -198,20 +200,27 @@ def _without_literals(text: str) -> str:
     return "".join([*parts, text[done:]])
 
 
-def validation_error_without_input(text: str) -> str:
-    """A message of pydantic's or jsonschema's without the rejected values, which mostly come from a request."""
+def validation_error_without_input(text: str, is_secret: Callable[[str], bool]) -> str:
+    """A message of pydantic's or jsonschema's without the rejected values of fields whose place ``is_secret``."""
     if _INPUT in text:
-        text = _without_input(text)
+        text = _without_input(text, is_secret)
     if "On instance" in text and (failed := _FAILED_VALIDATING.search(text)) is not None:
-        text = f"{FILTERED}{failed[0]}{FILTERED}"
+        place = _INSTANCE.search(text, failed.end())
+        if is_secret(place[1] if place is not None else ""):
+            text = f"{FILTERED}{failed[0]}{FILTERED}"
     return text
 
 
-def _without_input(text: str) -> str:
+def _without_input(text: str, is_secret: Callable[[str], bool]) -> str:
+    """The line before a message of pydantic's names the field."""
     first, *others = text.split(_INPUT)
     parts = [first]
+    before = first
     for other in others:
+        place = before.rpartition("\n")[0].rpartition("\n")[2]
         end = other.find(", input_type=")
-        shown = other if _EMPTY_INPUT.match(other) else f"{FILTERED}{other[end:] if end >= 0 else ''}"
+        stays = _EMPTY_INPUT.match(other) or not is_secret(place)
+        shown = other if stays else f"{FILTERED}{other[end:] if end >= 0 else ''}"
         parts.append(f"{_INPUT}{shown}")
+        before = other
     return "".join(parts)

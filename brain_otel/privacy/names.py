@@ -61,16 +61,22 @@ PERSONAL_HEADERS = frozenset(
     | {"x-client-ip", "x-cluster-client-ip", "cf-connecting-ip", "fastly-client-ip", "proxy-authorization"}
 )
 
+_PERSONAL_NAMES = frozenset(name.replace("-", "_") for name in PERSONAL_HEADERS if "-" in name)
+"""Their normalised names anywhere, such as in a dict of headers; ``forwarded`` is a word of its own."""
+
 _MAX_NAME = 256
 """Characters of a name that are checked; a longer one is checked at both ends."""
 
 
-def create_name_check(sensitive: Iterable[str] = (), safe: Iterable[str] = ()) -> Callable[[str], bool]:
+def create_name_check(
+    sensitive: Iterable[str] = (), safe: Iterable[str] = (), *, hides_personal: bool = False
+) -> Callable[[str], bool]:
     """Create the function that returns whether a value with a given name is a secret.
 
     Args:
         sensitive: More names of secrets, as a whole name or as words of a longer one.
         safe: Names that are not sensitive although the built-in list says so.
+        hides_personal: Whether the names of headers with a client's address count too.
     """
     added = [r"[-_. ]?".join(map(re.escape, _normalised(each).split("_"))) for each in sensitive]
     own = re.compile(rf"(?<![a-z])(?:{'|'.join(added)})(?![a-z])", re.IGNORECASE) if added else None
@@ -84,9 +90,10 @@ def create_name_check(sensitive: Iterable[str] = (), safe: Iterable[str] = ()) -
         spaced = _spaced(name)
         if own is not None and own.search(spaced):
             return True
-        if built_in.search(spaced) is None:
-            return False
         normal = _normalised(name)
+        is_personal = hides_personal and normal.removeprefix("http_") in _PERSONAL_NAMES
+        if not is_personal and built_in.search(spaced) is None:
+            return False
         if normal in allowed or (allowed and _normalised(name.rpartition(".")[2]) in allowed):
             return False
         return _ABOUT_A_SECRET.search(normal) is None

@@ -23,6 +23,7 @@ _BEARER = expression(
     re.IGNORECASE,
 )
 _BASIC = expression(r"\b(basic[ \t]{1,8}+)([A-Za-z0-9+/_-]{4,}+={0,2}+)", re.IGNORECASE)
+_DIGEST = expression(r"\b(Digest[ \t]{1,8}+username=)[^\r\n]++", re.IGNORECASE)
 _SMTP = expression(r"\b(AUTH (?:PLAIN|LOGIN|XOAUTH2|OAUTHBEARER|CRAM-MD5) )[A-Za-z0-9+/=]{8,}+")
 _COOKIE = expression(r"(<Cookie [^=\s]{1,128}+=)[^\s]++(?= for )")
 _JWT = expression(
@@ -33,6 +34,9 @@ _JWT = expression(
 
 _PRIVATE_KEY = expression(r"-----BEGIN (?:[A-Z0-9]{1,16}+ ){0,3}PRIVATE KEY(?: BLOCK)?-----")
 _PUTTY = expression(r"(Private-Lines: \d{1,4}+\s{1,4}+).*?(?=Private-MAC|\Z)", re.DOTALL)
+_ENCODED_KEY = expression(r"\bLS0tLS1CRUdJTi[A-Za-z0-9+/]{8,}+={0,2}+")
+"""``-----BEGIN`` in base64, as in a Kubernetes' configuration."""
+
 _PRIVATE_KEY_END = expression(r"-----END (?:[A-Z0-9]{1,16}+ ){0,3}PRIVATE KEY(?: BLOCK)?-----")
 MIN_LENGTH = 6
 """Characters of the shortest text that may look like a secret."""
@@ -56,6 +60,8 @@ def _mask_authorization(text: str) -> str:
         text = _BEARER.sub(rf"\1{FILTERED}", text)
     if "AUTH " in text:
         text = _SMTP.sub(rf"\1{FILTERED}", text)
+    if "digest" in lower:
+        text = _DIGEST.sub(rf"\1{FILTERED}", text)
     if "<Cookie " in text:
         text = _COOKIE.sub(rf"\1{FILTERED}", text)
     return _BASIC.sub(_mask_basic, text) if "basic" in lower else text
@@ -79,6 +85,8 @@ def _mask_private_keys(text: str) -> str:
     """Mask private keys, and all the text that belongs to one whose beginning or end was cut off."""
     if "Private-Lines" in text:
         text = _PUTTY.sub(rf"\1{FILTERED}\n", text)
+    if "LS0tLS1CRUdJTi" in text:
+        text = _ENCODED_KEY.sub(_mask_encoded_key, text)
     if "PRIVATE KEY" not in text:
         return text
     parts: list[str] = []
@@ -95,6 +103,12 @@ def _mask_private_keys(text: str) -> str:
         if end is None:
             return "".join(parts)
         position = end.end()
+
+
+def _mask_encoded_key(match: re.Match[str]) -> str:
+    """Mask a private key; a certificate begins in the same way."""
+    begin = match[0][: len(match[0]) // 4 * 4][:48]
+    return FILTERED if b"PRIVATE" in base64.b64decode(begin) else match[0]
 
 
 _MASKS: dict[str, Callable[[str], str]] = {

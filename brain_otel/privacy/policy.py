@@ -52,6 +52,8 @@ _BETWEEN_PARTS = expression(r"([\s,;&\"'<>/?#]+)")
 """Separate texts that may be percent-encoded, each as a whole or part by part."""
 
 _PERCENT_ENCODED = expression(r"%[0-9A-Fa-f]{2}")
+_COLOUR = expression(r"\x1b\[[0-9;]{0,16}m")
+_WORDS_OF_PLACE = expression(r"[\w-]{1,128}+")
 _TRACEBACK_FRAME = expression(r'\s*File "[^"\n]*", line \d+')
 
 
@@ -76,7 +78,9 @@ class Policy:
         self.settings = settings or PrivacySettings()
         self.send_default_pii = send_default_pii
         self.mask = mask
-        self.is_sensitive = create_name_check(self.settings.sensitive_names, self.settings.safe_names)
+        self.is_sensitive = create_name_check(
+            self.settings.sensitive_names, self.settings.safe_names, hides_personal=not send_default_pii
+        )
         """Whether the value of a name is a secret."""
         rules = self.settings.rules
         self.mask_by_look = create_pattern_mask(rules)
@@ -122,8 +126,8 @@ class Policy:
             if message:
                 parts.append(self.text("\n".join(message)))
                 message = []
+            parts.append(self.source(line) if is_source else self.text(line))
             is_source = not is_source  # the source follows the line that names the frame
-            parts.append(self.source(line))
         if message:
             parts.append(self.text("\n".join(message)))
         return "\n".join(parts)
@@ -166,12 +170,18 @@ class Policy:
     def _mask_text(self, text: str) -> str:
         if self.settings.rules.sql_literals:
             text = database_error_without_values(text)
-        if not self.send_default_pii and ("input_value=" in text or "On instance" in text):
-            text = validation_error_without_input(text)
+        if "input_value=" in text or "On instance" in text:
+            text = validation_error_without_input(text, self._hides_input)
+        if "\x1b[" in text and self._mask_plain(bare := _COLOUR.sub("", text)) != bare:
+            text = bare  # a colour stands between a name and its value
         text = self._mask_plain(text)
         if "%" in text and self._mask_plain(decoded := unquote_plus(text)) != decoded:
             text = self._mask_encoded(self._mask_encoded(text, _BETWEEN_PARTS), _BETWEEN_WORDS)
         return text
+
+    def _hides_input(self, place: str) -> bool:
+        """Whether a value that a validator rejected at ``place``, such as ``body.password``, is masked."""
+        return not self.send_default_pii or any(map(self.is_sensitive, _WORDS_OF_PLACE.findall(place)))
 
     def _mask_plain(self, text: str) -> str:
         text = self.mask_by_look(text)

@@ -24,7 +24,7 @@ _JSON_WEB_KEY = frozenset({"d", "p", "q", "dp", "dq", "qi", "k", "oth"})
 _KEY_BEGINS = expression(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY")
 _KEY_ENDS = expression(r"-----END [A-Z0-9 ]{0,40}PRIVATE KEY")
 _KEY_GOES_ON = expression(r"\s*+(?:[\w-]{1,32}: [^\n]{0,128}|[A-Za-z0-9+/=]{16,}+|[A-Za-z0-9+/]{1,15}+==?)?\s*$")
-_TOKEN_BEGINS = expression(r"eyJ[\w-]{8,}+$")
+_TOKEN_BEGINS = expression(r"eyJ[\w-]{8,}+(?:\.(?:eyJ[\w-]{8,}+)?)?$")
 _TOKEN_GOES_ON = expression(r"[\w-]{16,}+$")
 
 

@@ -16,7 +16,7 @@ from brain_otel.events.deduplication import find_record, names_reported_event, r
 from brain_otel.events.error_rules import ASKED_FOR, error_rules
 from brain_otel.events.listeners import EventListener, Failure, Message
 from brain_otel.privacy import policy
-from brain_otel.privacy.attributes import route_secrets
+from brain_otel.privacy.attributes import path_secrets, route_secrets
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.quiet import is_looking, one_budget
 from brain_otel.runtime.safe_repr import plain
@@ -230,11 +230,12 @@ def _logged_text(event: Any) -> str:
 
 
 def _secrets_of(trace: LocalTrace) -> tuple[str, ...]:
-    """The values of the request's path parameters that have sensitive names."""
-    route = _route_of(trace)
-    if route is None or trace.describe_request is None:
+    """The values of the request's path parameters with sensitive names, and parts of its path that look secret."""
+    if trace.describe_request is None:
         return ()
-    return route_secrets(policy(), route, trace.describe_request().url)
+    route, url = _route_of(trace), trace.describe_request().url
+    named = route_secrets(policy(), route, url) if route is not None else ()
+    return (*named, *path_secrets(policy(), url))
 
 
 def _route_of(trace: LocalTrace) -> str | None:

@@ -73,7 +73,7 @@ def text(value: str) -> None:
     brain_otel.add_breadcrumb(value)
     brain_otel.capture_message(value)
     log.error("%s", value)
-    log.info(value.replace("%", "%%"))
+    log.info(value)
     with tracer.start_as_current_span(value) as current:
         current.add_event(value)
         current.set_status(Status(StatusCode.ERROR, value))

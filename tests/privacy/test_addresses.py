@@ -98,3 +98,24 @@ def test_a_code_of_oauth_is_masked_and_a_status_stays() -> None:
     assert not is_one_time("state", str(uuid.UUID(int=7)))
     assert not is_one_time("q", "GISKuj6WDRgXSlnJLJ8iG_KF")
     assert POLICY.query("code=404&state=GISKuj6WDRgXSlnJLJ8iG_KF") == "code=404&state=[Filtered]"
+
+
+TOKEN = "l6p2h0EY2y2fHctwjSwAz4Jq"
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        (f"api/v1/token/{TOKEN}/refresh", "api/v1/token/[Filtered]/refresh"),
+        (f"reset/{TOKEN}", "reset/[Filtered]"),
+        (f"path='magic-links/{TOKEN}'", "path='magic-links/[Filtered]'"),
+        (f"users/7/confirm/{TOKEN}", "users/7/confirm/[Filtered]"),
+        (f"abc/def/{TOKEN}", None),
+        (f"Zx9/q7/{TOKEN}+8/aB3dE5fG7hI9jK1lM3", None),
+        ("src/auth/session/test_handlers_of_things_1.py", None),
+        ("2026/11/28 and 3/4 of all, see docs/token/how-to-make-one-in-5-steps", None),
+    ],
+)
+def test_a_token_in_a_relative_path_is_masked_after_a_word_that_speaks_of_one(given: str, shown: str | None) -> None:
+    """Wherever the word stands in the path; base64 and file names stay."""
+    assert mask_address_credentials(given) == (given if shown is None else shown)

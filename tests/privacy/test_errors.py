@@ -186,3 +186,40 @@ def test_the_rejected_value_of_jsonschema_is_masked() -> None:
     assert "zqsecret" not in POLICY.text(repr(message))
     assert "Failed validating 'type' in schema['properties']['age']" in shown
     assert Policy(send_default_pii=True).text(message) == message
+
+
+def rejected(*fields: str) -> str:
+    """A message of pydantic's about these fields."""
+    lines = [
+        f"{field}\n  Input should be a valid integer [type=int_parsing, input_value='zq{number}', input_type=str]"
+        for number, field in enumerate(fields)
+    ]
+    return "\n".join([f"{len(fields)} validation errors for Account", *lines])
+
+
+@pytest.mark.parametrize(
+    ("fields", "shown"),
+    [
+        (["api_key"], []),
+        (["name", "buyer.password", "town"], ["zq0", "zq2"]),
+        (["cards.0.card_number", "body.token", "name"], ["zq2"]),
+        (["name"], ["zq0"]),
+    ],
+)
+def test_with_personal_data_inputs_of_secret_fields_are_masked(fields: list[str], shown: list[str]) -> None:
+    """Without it every input is."""
+    text = rejected(*fields)
+    inputs = [f"zq{number}" for number in range(len(fields))]
+    assert [each for each in inputs if each in Policy(send_default_pii=True).text(text)] == shown
+    assert [each for each in inputs if each in Policy().text(text)] == []
+
+
+@pytest.mark.parametrize(("field", "is_shown"), [("password", False), ("town", True)])
+def test_with_personal_data_instances_of_secret_fields_are_masked(field: str, is_shown: bool) -> None:
+    """Jsonschema names the field at the end."""
+    text = (
+        f"'zq' is not of type 'integer'\n\nFailed validating 'type' in schema['properties']['{field}']:\n"
+        f"    {{'type': 'integer'}}\n\nOn instance['{field}']:\n    'zq'"
+    )
+    assert ("'zq'" in Policy(send_default_pii=True).text(text)) is is_shown
+    assert "'zq'" not in Policy().text(text)

@@ -1,5 +1,6 @@
 """Tests of the policy: which values are private, how they are masked, and that none leaves the process."""
 
+import base64
 import time
 from typing import Any
 
@@ -557,3 +558,57 @@ def test_a_command_line_of_digits_takes_linear_time() -> None:
     policy._mask_text("curl -u " + "1" * 30_000)
     policy.value(["curl", "-u", "1" * 30_000])
     assert time.process_time() - started < 1.0
+
+
+COLOUR, PLAIN = "\x1b[35m", "\x1b[0m"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (f"{COLOUR}password{PLAIN}={COLOUR}hunter2{PLAIN}", "password=[Filtered]"),
+        (f"[\x1b[1;31merror{PLAIN}] {COLOUR}token{PLAIN}: {COLOUR}k-1842-x{PLAIN} a", "[error] token: [Filtered] a"),
+        (f"sent Bearer {COLOUR}mF_9.B5f-4.1JqM{PLAIN}", "sent Bearer [Filtered]"),
+        (f"{COLOUR}event{PLAIN}=paid {COLOUR}tokens{PLAIN}=3", None),
+        (f"{COLOUR}all fine{PLAIN}", None),
+    ],
+)
+def test_colours_hide_no_secret(text: str, shown: str | None) -> None:
+    """Loggers for terminals write them between a name and its value; a text without secrets keeps them."""
+    assert Policy().text(text) == (text if shown is None else shown)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ('Digest username="joe", realm="r", nonce="a", response="6629fa"', "Digest username=[Filtered]"),
+        ('got Digest username=joe, uri="/",\r\nAccept: a', "got Digest username=[Filtered]\r\nAccept: a"),
+        ('WWW-Authenticate: Digest realm="r", qop="auth"', 'WWW-Authenticate: Digest realm="r", qop="auth"'),
+        ("the Digest of the file", "the Digest of the file"),
+    ],
+)
+def test_digest_credentials_are_masked(text: str, shown: str) -> None:
+    """RFC 7616; a server's challenge stays."""
+    assert Policy().text(text) == shown
+
+
+@pytest.mark.parametrize(
+    "label", ["PRIVATE KEY", "RSA PRIVATE KEY", "OPENSSH PRIVATE KEY", "CERTIFICATE", "PUBLIC KEY"]
+)
+def test_a_private_key_in_base64_is_masked(label: str) -> None:
+    """Kubernetes' configurations hold keys and certificates that are encoded once more."""
+    encoded = base64.b64encode(f"-----BEGIN {label}-----\nMIIEvQIBADANBg\n-----END {label}-----\n".encode()).decode()
+    masked = Policy().text(f"client-key-data: {encoded}\nserver: a")
+    assert (encoded not in masked) is ("PRIVATE" in label)
+    assert masked.endswith("\nserver: a")
+
+
+def test_the_files_in_a_traceback_are_masked() -> None:
+    """Code may run under any name; the rest of the line stays."""
+    text = (
+        'Traceback (most recent call last):\n  File "/jobs/token=hunter2/a.py", line 3, in f\n    pay()\nKeyError: 7'
+    )
+    masked = Policy().stacktrace(text)
+    assert "hunter2" not in masked
+    assert masked.count("\n") == 3
+    assert "line 3, in f" in masked

@@ -172,46 +172,61 @@ def left(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return ran
 
 
-def test_no_secret_leaves(left: tuple[Sequence[int], Found]) -> None:
-    """To no destination, in no encoding."""
-    numbers, found = left
-    secrets = [case for number in numbers if isinstance(case := CASES[number], Secret)]
-    search = Search(part for case in secrets for part in case.parts if len(part) >= SHORTEST)
-    leaked = {
-        (place, case.kind, case.where, part): forms[part]
-        for place, data in found.items()
-        for forms in [search.found(data)]
-        for case in secrets
-        for part in case.parts
-        if part in forms
-    }
-    assert leaked == {}, "\n".join(map(str, leaked.items()))
-
-
 def words_of(value: Any) -> Iterator[str]:
     """The texts in a value, keys included."""
     if isinstance(value, dict):
         for key, each in value.items():
-            yield from (str(key), *words_of(each))
+            yield from (*words_of(str(key)), *words_of(each))
     elif isinstance(value, (list, tuple, set, frozenset)):
         for each in value:
             yield from words_of(each)
-    elif isinstance(value, str):
+    elif isinstance(value, str) and len(value) >= SHORTEST:
         yield value
+
+
+HARMLESS = "\n".join(text for case in CASES if isinstance(case, LookAlike) for text in words_of(case.text))
+
+
+def test_no_secret_leaves(left: tuple[Sequence[int], Found]) -> None:
+    """To no destination, in no encoding."""
+    numbers, found = left
+    given = [case for number in numbers if isinstance(case := CASES[number], Secret)]
+    if "spool" in found:
+        given = [case for case in given if case.where != "user"]  # an address, which is personal data
+    parts = {part: case for case in given for part in case.parts if len(part) >= SHORTEST and part not in HARMLESS}
+    search = Search(parts)
+    leaked = [
+        (place, parts[part].kind, parts[part].where, part, form)
+        for place, data in found.items()
+        for part, form in search.found(data).items()
+    ]
+    assert leaked == [], "\n".join(map(str, leaked))
+    assert len(parts) >= (500 if len(given) > 400 else 50)
+
+
+SENTRY_ALONE = {"breadcrumb data", "context", "environment", "local variable", "tag", "user extra"}
+"""Places that only Sentry shows: OpenTelemetry has no name for them, or has it through the helpers alone."""
+
+OTLP_ALONE = {"metric attribute"}
+IN_NO_EVENT = {"thread name"}
+"""Sentry shows the threads of an event only with a stack trace of each, or in a profile."""
 
 
 def test_look_alikes_leave_unchanged(left: tuple[Sequence[int], Found]) -> None:
     """To every destination that shows their place."""
     numbers, found = left
     cases = [case for number in numbers if isinstance(case := CASES[number], LookAlike)]
-    texts = {text for case in cases for text in words_of(case.text) if len(text) >= SHORTEST}
-    search = Search(texts)
-    shown = {place: search.found(data) for place, data in found.items()}
+    search = Search(text for case in cases for text in words_of(case.text))
+    hidden = {"sentry": OTLP_ALONE | IN_NO_EVENT, "otlp": SENTRY_ALONE | IN_NO_EVENT}
     missing = {
         (place, case.kind, case.where, text)
-        for place in ("sentry", "otlp")
+        for place, data in found.items()
+        if place in hidden
+        for shown in [search.found(data)]
         for case in cases
+        if case.where not in hidden[place]
         for text in words_of(case.text)
-        if text in texts and text not in shown[place]
+        if text not in shown
     }
     assert missing == set(), "\n".join(map(str, sorted(missing)))
+    assert len(cases) >= (320 if len(numbers) > 400 else 40)

@@ -87,3 +87,34 @@ def test_a_user_is_masked_by_names_and_has_no_address() -> None:
     assert mask({"user": user}, POLICY)["user"] == {"id": 7, "email": "joe@shop.test", "api_token": FILTERED}
     shown = mask({"user": user}, Policy(send_default_pii=True))["user"]
     assert shown == {**user, "api_token": FILTERED}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"a": "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiI0MiJ9", "b": "05m_dDVNmnXsXmTqMW8uYIm7"},
+        {"a": "eyJhbGciOiJIUzI1NiJ9.", "b": "eyJzdWIiOiI0MiJ9.", "c": "05m_dDVNmnXsXmTqMW8uYIm7"},
+        ["eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiI0MiJ9", "05m_dDVNmnXsXmTqMW8uYIm7"],
+    ],
+)
+def test_a_web_token_in_pieces_is_masked_up_to_its_signature(value: object) -> None:
+    """Cookies that are too long are split; the signature alone looks like nothing."""
+    assert "05m_dD" not in str(Policy().value(value))
+
+
+@pytest.mark.parametrize(
+    "name", ["x-forwarded-for", "X-Real-IP", "HTTP_X_FORWARDED_FOR", "REMOTE_ADDR", "cf-connecting-ip"]
+)
+def test_a_clients_address_is_masked_by_its_name_anywhere(name: str) -> None:
+    """In a dict of headers, in its text, and in an environment, unless personal data may leave."""
+    by, open_ = Policy(), Policy(send_default_pii=True)
+    assert by.value({"headers": {name: "203.0.113.7"}}) == {"headers": {name: "[Filtered]"}}
+    assert by.text(f"headers={{'{name}': '203.0.113.7'}}") == f"headers={{'{name}': '[Filtered]'}}"
+    assert open_.value({name: "203.0.113.7"}) == {name: "203.0.113.7"}
+    assert open_.text(f"'{name}': '203.0.113.7'") == f"'{name}': '203.0.113.7'"
+
+
+@pytest.mark.parametrize("text", ["forwarded: 3 messages", "client_ip_count=3", "x-forwarded-proto: https"])
+def test_names_that_are_no_address_stay(text: str) -> None:
+    """A word, a count, a scheme."""
+    assert Policy().text(text) == text

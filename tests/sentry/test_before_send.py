@@ -13,7 +13,7 @@ import brain_otel
 from brain_otel.events.listeners import local_trace_entered
 from brain_otel.runtime import guard
 from brain_otel.sentry import before_send
-from brain_otel.traces.local_trace import LocalTrace
+from brain_otel.traces.local_trace import LocalTrace, Request
 from tests.instrumentation.process import run_traced, sentry_environment
 from tests.sentry.conftest import Bridge, Connect
 from tests.support.ingest import SentryIngest
@@ -274,3 +274,30 @@ def test_the_files_of_a_frame_are_masked() -> None:
     assert masked["filename"] == "token=[Filtered]"
     assert "hunter2" not in str(masked)
     assert (masked["function"], masked["lineno"]) == ("f", 3)
+
+
+@pytest.mark.parametrize(
+    ("path", "secret"),
+    [
+        ("/links/tdAtUMKQEDHDMnG4aLB2K0dKQ4x7FUlw", "tdAtUMKQEDHDMnG4aLB2K0dKQ4x7FUlw"),
+        ("/magic/tdAtUMKQEDHDMnG4aLB2", "tdAtUMKQEDHDMnG4aLB2"),
+        ("/open/eyJhbGciOiJub25lIn0.eyJzdWIiOiJqb2UifQ.c2ln/page", "eyJhbGciOiJub25lIn0.eyJzdWIiOiJqb2UifQ.c2ln"),
+    ],
+)
+def test_a_secret_part_of_the_path_leaves_the_variables_too(bridge: Bridge, path: str, secret: str) -> None:
+    """A handler has it under any name: as the parameter of a route, for example."""
+    trace = LocalTrace(kind="request")
+    trace.describe_request = lambda: Request(
+        method="GET", url=f"http://shop.test{path}", query_string="", headers={}, client_address=None
+    )
+    with local_trace_entered(trace), bridge.tracer.start_as_current_span("GET /links/{key}", Context()):
+        try:
+            key = path.split("/")[2]
+            raise ValueError("expired")
+        except ValueError as error:
+            brain_otel.capture_exception(error, seen=f"at {key}")
+    bridge.flush()
+    bridge.ingest.wait_for(lambda ingest: len(ingest.events) == 1)
+    (event,) = bridge.ingest.events
+    assert secret not in str(event)
+    assert event["exception"]["values"][0]["stacktrace"]["frames"][-1]["vars"]["key"] == "'[Filtered]'"

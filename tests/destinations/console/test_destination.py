@@ -294,3 +294,39 @@ def test_the_stream_can_be_stdout(capsys: pytest.CaptureFixture[str]) -> None:
         captured = capsys.readouterr()
     assert captured.out.startswith("✔ GET")
     assert captured.err == ""
+
+
+JWT = "eyJhbGciOiJIUzI1NiJ9.\neyJzdWIiOiJ6cTQyIn0.\nzq5m_dDVNmnXsXmTqMW8uYIm7"
+BY_LINES = {
+    "yaml": "database:\n  password: |\n    zqhunter2\n    zqhunter3\n  host: db",
+    "table": "user,password,town\nanna,zqhunter2,Bern\n",
+    "broken token": f"got {JWT} from upstream",
+    "headers": "GET / HTTP/1.1\r\nCookie: theme=dark; last=zqhunter2\r\nHost: shop",
+    "key": "-----BEGIN PRIVATE KEY-----\nzqMIIEvQIBADANBg\n-----END PRIVATE KEY-----",
+}
+
+
+@pytest.mark.parametrize("text", BY_LINES.values(), ids=BY_LINES)
+def test_a_text_is_masked_before_it_becomes_one_line(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Some secrets are known by the lines of a text: of a message, an error, a status, a tag or a breadcrumb."""
+    with terminal(capsys) as console:
+        with console.request(), console.tracer.start_as_current_span("work") as span:
+            capture.capture_message(text)
+            capture.capture_exception(ValueError(text))
+            capture.add_breadcrumb(text)
+            capture.set_tag("note", text)
+            span.set_status(Status(StatusCode.ERROR, text))
+        output = console.printed()
+    assert "zq" not in output
+    assert output.count("[Filtered]") >= 4
+
+
+def test_keys_of_tags_and_ids_of_users_are_masked(capsys: pytest.CaptureFixture[str]) -> None:
+    """An application may tag by anything."""
+    with terminal(capsys) as console:
+        with console.request():
+            capture.set_tag("token=zqhunter2", "1")
+            capture.set_user_context(user_id="https://app:zqhunter2@shop.test/")
+        output = console.printed()
+    assert "zq" not in output
+    assert "user https://[Filtered]@shop.test/" in output
