@@ -113,7 +113,7 @@ class ConsoleListener(EventListener):
         name = type(failure.error).__name__
         text = f"{name} (its text could not be read)"
         with guarded("reading an exception's text"):
-            text = clean(policy().text(f"{name}: {failure.error}")).removesuffix(":")
+            text = clean(f"{name}: {policy().text(str(failure.error))}").removesuffix(":")
         self._report(text, failure.event_id, "handled" if failure.handled else "unhandled", is_error=True)
 
     def on_message(self, message: Message) -> None:
