@@ -8,6 +8,9 @@ the instrumentations call all listeners and know none by name.
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from opentelemetry import context as otel_context
+from opentelemetry.context import Context
+
 from brain_otel.events.deduplication import ended_traces
 from brain_otel.runtime.guard import caught, guarded
 from brain_otel.traces import local_trace
@@ -45,6 +48,13 @@ class EventListener:
 
     def on_trace_end(self, trace: LocalTrace, token: object) -> None:
         """Called when the code that opened ``trace`` leaves it, in the context in which it started."""
+
+    def carry(self) -> Callable[[], Callable[[], object]] | None:
+        """What this context holds for a thread that works for it: a function that makes it current there.
+
+        The function returns another one that restores what was current before. None: nothing.
+        """
+        return None
 
     def on_exception(self, failure: Failure) -> None:
         """Called with each exception to report, once."""
@@ -84,6 +94,40 @@ def notify(place: str, call: Callable[[EventListener], object]) -> None:
     for listener in _Current.listeners:
         with guarded(place):
             call(listener)
+
+
+class CarriedContext:
+    """What the running code belongs to, for a thread that works for it."""
+
+    __slots__ = ("_context", "_enter")
+
+    def __init__(self, context: Context) -> None:
+        """Carry ``context``, OpenTelemetry's current one, and what the listeners have."""
+        self._context = context
+        self._enter: list[Callable[[], Callable[[], object]]] = []
+        for listener in _Current.listeners:
+            with guarded("carrying a context into a thread"):
+                enter = listener.carry()
+                if enter is not None:
+                    self._enter.append(enter)
+
+    def enter(self) -> Callable[[], None]:
+        """Make it current in this thread; the result restores what was current before."""
+        before = otel_context.get_current()
+        otel_context.attach(self._context)
+        leave: list[Callable[[], object]] = []
+        for enter in self._enter:
+            with guarded("entering a context in a thread"):
+                leave.append(enter())
+
+        def restore() -> None:
+            for each in reversed(leave):
+                with guarded("leaving a context in a thread"):
+                    each()
+            # Whatever the work has left attached, the thread's next work must not find it.
+            otel_context.attach(before)
+
+        return restore
 
 
 class local_trace_entered:  # noqa: N801 - a context manager, as a class because it is cheaper

@@ -25,6 +25,7 @@ LIBRARIES = {
     "httpx": "httpx.instrumentor:HttpxInstrumentation",
     "logging": "logging:LoggingInstrumentation",
     "asyncio": "asyncio:AsyncioInstrumentation",
+    "threading": "threading:ThreadingInstrumentation",
 }
 """Library, which is also the name of its setting -> module in this folder, and class."""
 

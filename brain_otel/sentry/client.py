@@ -15,7 +15,6 @@ from sentry_sdk.integrations.dedupe import DedupeIntegration
 from sentry_sdk.integrations.excepthook import ExcepthookIntegration
 from sentry_sdk.integrations.logging import ignore_logger
 from sentry_sdk.integrations.modules import ModulesIntegration
-from sentry_sdk.integrations.threading import ThreadingIntegration
 from sentry_sdk.scrubber import EventScrubber
 
 from brain_otel.configuration.options import Options
@@ -135,7 +134,6 @@ def _create_options(
             ExcepthookIntegration(),
             LogIntegration(),
             ModulesIntegration(),
-            ThreadingIntegration(),
             LinkingIntegration(processor),
         ],
     }

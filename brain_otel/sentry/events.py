@@ -2,7 +2,7 @@
 
 import platform
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -24,7 +24,7 @@ from brain_otel.sentry.breadcrumbs import breadcrumbs_of, merged
 from brain_otel.sentry.event_trace import current_trace_context, trace_context
 from brain_otel.sentry.request import request_interface
 from brain_otel.sentry.route_secrets import SECRETS
-from brain_otel.sentry.scopes import BaseScopes, enter_scope, release_scope
+from brain_otel.sentry.scopes import BaseScopes, enter_scope, release_scope, use_scopes
 from brain_otel.traces import conventions, local_trace
 from brain_otel.traces.collector import LocalTraceCollector
 from brain_otel.traces.local_trace import LocalTrace
@@ -62,6 +62,10 @@ class SentryListener(EventListener):
         self._processor.close(trace)
         if not isinstance(trace.root, SdkSpan):  # a recorded one: its transaction still needs the scope
             release_scope(trace)
+
+    def carry(self) -> Callable[[], Callable[[], object]]:
+        """The request's scopes, without the forks that sentry-sdk's integration makes for each thread."""
+        return partial(use_scopes, sentry_sdk.get_isolation_scope(), sentry_sdk.get_current_scope())
 
     def on_exception(self, failure: Failure) -> None:
         """Capture an exception as an error event."""

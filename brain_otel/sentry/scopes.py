@@ -172,6 +172,19 @@ class EnteredScopes:
         sentry_sdk.Scope.set_current_scope(self._current_before)
 
 
+def use_scopes(isolation: sentry_sdk.Scope, current: sentry_sdk.Scope) -> Callable[[], None]:
+    """Make the scopes current in this context; the result restores the ones from before."""
+    isolation_before, current_before = sentry_sdk.get_isolation_scope(), sentry_sdk.get_current_scope()
+    sentry_sdk.Scope.set_isolation_scope(isolation)
+    sentry_sdk.Scope.set_current_scope(current)
+
+    def restore() -> None:
+        sentry_sdk.Scope.set_isolation_scope(isolation_before)
+        sentry_sdk.Scope.set_current_scope(current_before)
+
+    return restore
+
+
 def enter_scope(trace: LocalTrace, process: Callable[[Any, Any], Any], base: BaseScopes) -> EnteredScopes | None:
     """Give ``trace`` its isolation scope in the current context; ``close()`` the result to leave it.
 

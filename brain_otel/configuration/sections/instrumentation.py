@@ -33,3 +33,5 @@ class InstrumentationSettings(NamedTuple):
     """Put trace ids on every log record, and send log records to the file's destinations for logs."""
     asyncio: bool = True
     """Report exceptions of child tasks that nobody retrieves, linked to the request that started the task."""
+    threading: bool = True
+    """Work in threads belongs to the request that asked for it."""

@@ -1,0 +1,191 @@
+"""Work in threads belongs to the code that asked for it: it runs in the OpenTelemetry context of that code.
+
+A thread starts without the context of its starter. This carries it into ``Thread`` and ``Timer``, and into each job
+of a ``ThreadPoolExecutor`` (``run_in_executor``, ``submit``, ``map``) or a ``multiprocessing.pool.ThreadPool``, and
+reports the exceptions that end threads.
+``asyncio.to_thread`` and anyio carry all context variables by themselves.
+
+The threads of a pool serve many requests, so they start without the context of the one that happened to need them.
+OpenTelemetry's instrumentation of threads gives it to them for good. It also keeps it on each thread object, and
+misses subclasses that override ``run()``.
+"""
+
+import contextvars
+import functools
+import sys
+import threading
+from collections.abc import Callable
+from types import FunctionType, MethodType, ModuleType
+from typing import Any
+
+import wrapt
+from opentelemetry import context as otel_context
+
+from brain_otel.configuration.settings import InstrumentationSettings
+from brain_otel.events.listeners import CarriedContext
+from brain_otel.events.report import report_exception
+from brain_otel.runtime.fork import reset_in_child
+from brain_otel.runtime.guard import caught, guarded
+from brain_otel.runtime.patch import Patch, Patches
+
+_SERVING = (
+    *("anyio", "apscheduler", "brain_otel", "concurrent", "grpc", "kafka", "logging", "multiprocessing"),
+    *("opentelemetry", "psycopg_pool", "pymongo", "redis", "sentry_sdk"),
+)
+"""Packages whose threads serve whoever comes next: those of pools, listeners and connections."""
+
+_POOL_METHODS = (
+    "apply_async",
+    "map",
+    "map_async",
+    "starmap",
+    "starmap_async",
+    "imap",
+    "imap_unordered",
+)
+
+
+class ThreadingInstrumentation:
+    """Carries the context into threads, and reports the exceptions that end them."""
+
+    def __init__(self) -> None:
+        self._patches = Patches()
+        self._is_active = False
+        self._reset()
+        reset_in_child(self)
+
+    def _reset(self) -> None:
+        """Forget in a forked child the threads that the parent is starting."""
+        self._starting: dict[int, CarriedContext] = {}
+        """The context for each thread that is being started, by the thread's ``id()``."""
+
+    def instrument(self, settings: InstrumentationSettings) -> None:  # noqa: ARG002
+        """Begin with the next thread or job."""
+        self._is_active = True
+        if self._patches.replace(threading.Thread, "_bootstrap_inner", self._bootstrap):
+            self._patches.replace(threading.Thread, "start", self._start)
+        wrapt.register_post_import_hook(self._patch_executor, "concurrent.futures.thread")
+        wrapt.register_post_import_hook(self._patch_pool, "multiprocessing.pool")
+
+    def uninstrument(self) -> None:
+        """Leave the classes as they were found."""
+        self._is_active = False
+        self._patches.undo()
+
+    def _patch_executor(self, module: ModuleType) -> None:
+        if self._is_active:
+            self._patches.replace(module.ThreadPoolExecutor, "submit", _submit)
+
+    def _patch_pool(self, module: ModuleType) -> None:
+        if self._is_active:
+            for name in _POOL_METHODS:
+                self._patches.replace(module.ThreadPool, name, _pool_method)
+
+    def _start(self, patch: Patch) -> Callable[..., Any]:
+        @functools.wraps(patch.original)
+        def start(thread: threading.Thread, *args: Any, **kwargs: Any) -> Any:
+            context = otel_context.get_current()
+            if not context or not patch.active:
+                return patch.original(thread, *args, **kwargs)
+            if _serves_others(thread):  # in no context, as for other libraries that carry theirs
+                return contextvars.Context().run(patch.original, thread, *args, **kwargs)
+            self._starting[id(thread)] = CarriedContext(context)
+            try:
+                return patch.original(thread, *args, **kwargs)
+            finally:  # taken by now, unless the thread could not be started
+                self._starting.pop(id(thread), None)
+
+        return start
+
+    def _bootstrap(self, patch: Patch) -> Callable[..., None]:
+        # Here and not in `run()`, which subclasses override.
+        @functools.wraps(patch.original)
+        def bootstrap(thread: threading.Thread) -> None:
+            if patch.active:
+                with guarded("starting a thread"):
+                    self._enter_context(thread)
+                    _report_exception_of(thread)
+            patch.original(thread)
+
+        return bootstrap
+
+    def _enter_context(self, thread: threading.Thread) -> None:
+        carried = self._starting.pop(id(thread), None)
+        if carried is not None:
+            carried.enter()
+
+
+def _report_exception_of(thread: threading.Thread) -> None:
+    """Have the exception that ends ``thread`` reported before its hook is called, whichever that is then."""
+    hook = thread._invoke_excepthook  # type: ignore[attr-defined]
+
+    def invoke_excepthook(thread: threading.Thread) -> None:
+        error = sys.exc_info()[1]
+        if isinstance(error, Exception):
+            report_exception(error, handled=False, mechanism="threading")
+        del error  # its traceback holds this frame
+        hook(thread)
+
+    thread._invoke_excepthook = invoke_excepthook  # type: ignore[attr-defined]
+
+
+def _submit(patch: Patch) -> Callable[..., Any]:
+    @functools.wraps(patch.original)
+    def submit(executor: Any, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        context = otel_context.get_current()
+        if context and patch.active and not _pickles(executor):
+            fn = _in_context(fn, CarriedContext(context))
+        return patch.original(executor, fn, *args, **kwargs)
+
+    return submit
+
+
+def _pool_method(patch: Patch) -> Callable[..., Any]:
+    @functools.wraps(patch.original)
+    def method(pool: Any, func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        context = otel_context.get_current()
+        if context and patch.active:
+            carried = CarriedContext(context)
+            func = _in_context(func, carried)
+            for name in ("callback", "error_callback"):
+                if callable(kwargs.get(name)):
+                    kwargs[name] = _in_context(kwargs[name], carried)
+        return patch.original(pool, func, *args, **kwargs)
+
+    return method
+
+
+def _in_context(function: Callable[..., Any], carried: CarriedContext) -> Callable[..., Any]:
+    def run(*args: Any, **kwargs: Any) -> Any:
+        leave = carried.enter()
+        try:
+            return function(*args, **kwargs)
+        finally:
+            leave()
+
+    return run
+
+
+def _pickles(executor: Any) -> bool:
+    """Whether ``executor`` sends its jobs to other interpreters (Python 3.14), which cannot take a closure."""
+    module = sys.modules.get("concurrent.futures.interpreter")
+    return module is not None and isinstance(executor, module.InterpreterPoolExecutor)
+
+
+def _serves_others(thread: threading.Thread) -> bool:
+    """Whether ``thread`` works for whoever comes next, not for the code that starts it."""
+    try:
+        run: Any = type(thread).run
+        if getattr(run, "__module__", "") == "threading":
+            run = (
+                getattr(thread, "function", None)
+                if isinstance(thread, threading.Timer)
+                else getattr(thread, "_target", None)
+            )
+        while type(run) is functools.partial:
+            run = run.func
+        is_plain = type(run) in (FunctionType, MethodType)  # others may be proxies, which load when looked at
+        return is_plain and run.__module__.partition(".")[0] in _SERVING
+    except Exception as error:
+        caught("looking at a thread", error)
+        return False
