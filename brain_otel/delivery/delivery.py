@@ -96,7 +96,7 @@ class Delivery:
 
     def put(self, record: Record) -> None:
         """Take ``record``; never raises and never waits for the network, except after the flush at exit."""
-        if self._spool is not None and len(record.body) > self._spool.largest:
+        if self._spool is not None and len(record.body) > self._spool.share:
             self._overflowed(record, "cache_overflow")
         elif not self._put_on_disk(record):
             self._put_in_memory(record)
@@ -106,7 +106,7 @@ class Delivery:
         self._on_discard(record, reason)
 
     def _put_on_disk(self, record: Record) -> bool:
-        if self._spool is None or time.monotonic() < self._retry_disk_at:
+        if self._spool is None or len(record.body) > self._spool.largest or time.monotonic() < self._retry_disk_at:
             return False
         try:
             self._spool.append(record)
@@ -216,12 +216,15 @@ class Delivery:
 
     def _written(self, records: list[Record]) -> list[Record]:
         """Write ``records`` to disk; returns those that are not."""
-        if self._spool is not None and records:
-            with guarded("saving unsent records"), suppress(OSError):  # a full disk, which has been logged
-                while records:
-                    self._spool.append(records[0])
-                    del records[0]
-        return records
+        if self._spool is None:
+            return records
+        largest = self._spool.largest
+        left = [each for each in records if len(each.body) <= largest]
+        with guarded("saving unsent records"), suppress(OSError):  # a full disk, which has been logged
+            while left:
+                self._spool.append(left[0])
+                del left[0]
+        return [*left, *(each for each in records if len(each.body) > largest)]
 
     def _start(self) -> bool:
         """Start the thread that sends, once; false if the interpreter starts no more threads."""

@@ -136,12 +136,13 @@ def _with_sent_at(envelope: bytes) -> bytes:
     Relay takes the difference to its own clock for an error of ours, and shifts all times by the time in the queue:
     https://develop.sentry.dev/sdk/data-model/envelopes/#envelope-headers.
     """
-    line, _, rest = envelope.partition(b"\n")
-    header = json.loads(line)
+    end = envelope.find(b"\n")
+    header = json.loads(envelope[:end] if end >= 0 else envelope)
     if not isinstance(header, dict):
         raise ValueError("an envelope begins with its headers")
     header["sent_at"] = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-    return json.dumps(header).encode() + b"\n" + rest
+    rest = memoryview(envelope)[end + 1 :] if end >= 0 else b""  # no second copy of what may be megabytes
+    return b"".join((json.dumps(header).encode(), b"\n", rest))
 
 
 def _answer(status: int, headers: Mapping[str, str], data: bytes, *, is_otlp: bool = False) -> Answer:

@@ -21,8 +21,8 @@ The checksum covers the fields before it and the body, with ``done`` as 0: that 
 DONE_OFFSET = 5
 DONE = b"\x01"
 
-MAX_BODY = 64 * 2**20
-"""Bytes of one body; a longer length means damage."""
+MAX_BODY = 4 * 2**20
+"""Bytes of one body on disk; a longer length means damage. To send a body takes three times as much memory."""
 
 CATEGORIES = (
     "default",

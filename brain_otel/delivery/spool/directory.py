@@ -25,6 +25,7 @@ spools outlive an upgrade.
 
 import os
 import re
+import sys
 import time
 from contextlib import suppress
 from functools import cache
@@ -72,9 +73,10 @@ _TARGET_ID = re.compile(r"[0-9a-f]{16}")
 class Segment(NamedTuple):
     """One file of records."""
 
+    folder: Path
+    name: str
     created: int
     """Nanoseconds since 1970."""
-    path: Path
     priority: str
     boot_id: str
     """The start of the machine in which it was begun."""
@@ -84,9 +86,14 @@ class Segment(NamedTuple):
     """The id of the process that writes to it, or has written."""
 
     @property
+    def path(self) -> Path:
+        """The file."""
+        return self.folder / self.name
+
+    @property
     def ack_path(self) -> Path:
         """The file with the number of bytes that have been sent."""
-        return self.path.with_name(self.path.name + ACK)
+        return self.folder / (self.name + ACK)
 
     def acknowledged(self) -> int:
         """Bytes that have been sent.
@@ -114,10 +121,10 @@ class Segment(NamedTuple):
             return max(0.0, int(uptime()) - self.uptime)
         return max(0.0, time.time() - self.created / 1e9)
 
-    def order(self) -> tuple[bool, int, int, Path]:
+    def order(self) -> tuple[bool, int, int, str]:
         """Sorts segments by age, also if somebody has set the clock; those of earlier starts come first."""
         is_current = self.boot_id == boot_id()
-        return is_current, self.uptime if is_current else 0, self.created, self.path
+        return is_current, self.uptime if is_current else 0, self.created, self.name
 
     def remove(self) -> None:
         """Remove the records, then the acknowledgement."""
@@ -163,8 +170,8 @@ def segments(folder: Path, *priorities: str) -> list[Segment]:
     for name in files_in(folder):
         match = _NAME.fullmatch(name)
         if match is not None and (not priorities or match[6] in priorities):
-            created, up, process = int(match[1]), int(match[3]), int(match[4])
-            found.append(Segment(created, folder / name, match[6], match[2], up, process))
+            boot, priority = sys.intern(match[2]), sys.intern(match[6])  # one object for all: there may be many
+            found.append(Segment(folder, name, int(match[1]), priority, boot, int(match[3]), int(match[4])))
     return sorted(found, key=Segment.order)
 
 

@@ -92,7 +92,7 @@ def _drop_expired(folder: Path, bounds: Bounds, dropped: dict[Path, Dropped]) ->
 
 
 def _drop(segment: Segment, dropped: dict[Path, Dropped]) -> None:
-    counts = dropped.setdefault(segment.path.parent, Counter())
+    counts = dropped.setdefault(segment.folder, Counter())
     if segment.priority != REJECTED:  # rejected records were counted when they were rejected
         _count(segment, counts)
     segment.remove()

@@ -17,7 +17,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-MAX_ENTRIES = 50_000
+MAX_ENTRIES = 20_000
 """Entries of a folder that are looked at."""
 
 MAX_SMALL = 2**18

@@ -6,7 +6,7 @@ import json
 import os
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,6 +18,9 @@ from brain_otel.delivery.spool.locks import close_own, open_own, try_lock
 
 AHEAD = 64
 """Records to read ahead in a segment, because some may have to be sent again later."""
+
+AHEAD_BYTES = 2 * 2**20
+"""Bytes of records to read ahead in a segment, and to send at once; a single record may have more."""
 
 
 class SpooledRecord:
@@ -52,7 +55,7 @@ class _SegmentReader:
     def fill(self) -> None:
         """Read more records, unless enough are pending."""
         size = os.fstat(self.descriptor).st_size
-        if len(self.pending) >= AHEAD or self._read_to >= size:
+        if _is_enough(self.pending) or self._read_to >= size:
             return
         sealed = self.is_sealed()
         if not sealed and size == self._fruitless:
@@ -110,12 +113,16 @@ class _SegmentReader:
                 close_own(descriptor)
 
 
+def _is_enough(records: Collection[SpooledRecord]) -> bool:
+    return len(records) >= AHEAD or sum(len(each.record.body) for each in records) >= AHEAD_BYTES
+
+
 class SpoolQueue:
     """The segments of one target, for the process that holds the shipper's lock."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._readers: dict[Path, _SegmentReader] = {}
+        self._readers: dict[str, _SegmentReader] = {}
         self.damaged = 0
         """Damaged bytes in finished segments."""
 
@@ -123,19 +130,20 @@ class SpoolQueue:
         """The first ``count`` records that may be sent, errors before traces, older segments before younger."""
         taken: list[SpooledRecord] = []
         found = segments(self._folder, *PRIORITIES)
-        self._close_missing({segment.path for segment in found})
+        self._close_missing({segment.name for segment in found})
         for priority in PRIORITIES:
-            unsendable = 0
+            unsendable: list[SpooledRecord] = []
             for segment in (each for each in found if each.priority == priority):
                 reader = self._filled_reader(segment)
                 if reader is None:
                     continue
                 sendable = [each for each in reader.pending if may_send(each)]
-                taken += sendable[: count - len(taken)]
-                if len(taken) >= count:
-                    return taken
-                unsendable += 0 if sendable else len(reader.pending)
-                if unsendable >= AHEAD:
+                for each in sendable:
+                    taken.append(each)
+                    if len(taken) >= count or _is_enough(taken):
+                        return taken
+                unsendable += () if sendable else reader.pending
+                if _is_enough(unsendable):
                     break  # the category is rate-limited: do not open and read every segment
         return taken
 
@@ -163,9 +171,9 @@ class SpoolQueue:
     def _filled_reader(self, segment: Segment) -> _SegmentReader | None:
         """The reader of ``segment``, with pending records if there are any; None if it is finished or unreadable."""
         try:
-            if segment.path not in self._readers:
-                self._readers[segment.path] = _SegmentReader(segment)
-            reader = self._readers[segment.path]
+            if segment.name not in self._readers:
+                self._readers[segment.name] = _SegmentReader(segment)
+            reader = self._readers[segment.name]
             reader.fill()
             if reader.is_finished():
                 self._remove(reader)
@@ -178,9 +186,9 @@ class SpoolQueue:
         self.damaged += reader.damaged
         reader.segment.remove()
         reader.close()
-        self._readers.pop(reader.segment.path, None)
+        self._readers.pop(reader.segment.name, None)
 
-    def _close_missing(self, present: set[Path]) -> None:
+    def _close_missing(self, present: set[str]) -> None:
         """Close segments that were evicted, or whose directory was removed."""
-        for path in [path for path in self._readers if path not in present]:
-            self._readers.pop(path).close()
+        for name in [name for name in self._readers if name not in present]:
+            self._readers.pop(name).close()

@@ -19,6 +19,7 @@ from brain_otel.delivery.spool.directory import (
     targets,
 )
 from brain_otel.delivery.spool.discarded import DiscardedEvents, read_discarded, read_reported
+from brain_otel.delivery.spool.eviction import MAX_REJECTED
 from brain_otel.delivery.spool.files import open_file, opened_folder, read_file
 from brain_otel.delivery.spool.frames import Frames
 from brain_otel.delivery.spool.locks import is_locked
@@ -111,7 +112,7 @@ def _opened(segment: Segment) -> Iterator[int]:
 def _target_state(folder: Path, target: Target) -> TargetState:
     discarded = read_reported(folder)[1] + read_discarded(folder)
     state = TargetState(target=target, limits=read_limits(folder), discarded=discarded)
-    for segment in segments(folder):
+    for segment in (*segments(folder, *PRIORITIES), *segments(folder, REJECTED)[-MAX_REJECTED:]):
         with suppress(OSError), _opened(segment) as descriptor:
             if segment.priority == REJECTED:
                 state.rejected.append(_note(os.read(descriptor, MAX_NOTE)))

@@ -74,8 +74,10 @@ class Spool:
         self.folder = directory / target.id
         self._target = target
         self._bounds = bounds
-        self.largest = min(MAX_BODY, bounds.max_bytes // 4)
-        """Bytes of the largest body that fits."""
+        self.share = bounds.max_bytes // 4
+        """Bytes of the largest body that displaces no others."""
+        self.largest = min(MAX_BODY, self.share)
+        """Bytes of the largest body that can be written."""
         self._drop_log = DropLog(directory)
         self._number = 0
         self._until_check = 0

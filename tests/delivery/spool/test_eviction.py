@@ -15,7 +15,7 @@ from brain_otel.delivery import retry_loop
 from brain_otel.delivery.delivery import Delivery
 from brain_otel.delivery.http import HttpClient
 from brain_otel.delivery.memory_queue import MemoryQueue
-from brain_otel.delivery.record import PRIORITIES, Record
+from brain_otel.delivery.record import MAX_BODY, PRIORITIES, Record
 from brain_otel.delivery.spool import shipper
 from brain_otel.delivery.spool.directory import Bounds, segments, targets
 from brain_otel.delivery.spool.discarded import take_discarded
@@ -146,6 +146,28 @@ def test_a_record_that_is_too_large_displaces_no_other(tmp_path: Path, size: int
     memory.put(Record("error", b"x" * size))
     assert lost["error", "queue_overflow"] == 1
     assert len(memory) == 1
+
+
+def test_a_record_too_large_for_the_disk_is_sent_from_memory(ingest: SentryIngest, tmp_path: Path) -> None:
+    """An envelope with a large attachment, say: it displaces no others, and reading it back would take too much."""
+    lost: Counter[str] = Counter()
+    bounds = Bounds(max_bytes=2**28)
+    spool = Spool(tmp_path, sentry(ingest.port), bounds)
+    delivery = Delivery(
+        spool._target,
+        on_discard=lambda _, reason: lost.update([reason]),
+        spool=(spool, ShipperSupervisor(tmp_path, "external")),
+    )
+    delivery.put(Record("error", envelope("event", MAX_BODY)))
+    delivery.put(Record("error", envelope("event", MAX_BODY - 1_000)))
+    assert delivery.flush(30.0)
+    assert len(ingest.events) == 1
+    assert len(SpoolQueue(spool.folder).take(10, lambda _: True)) == 1
+    ingest.delay = 20.0
+    delivery.put(Record("error", envelope("event", MAX_BODY)))
+    delivery.put(Record("error", envelope("event")))
+    delivery.end()
+    assert lost == {"queue_overflow": 1}
 
 
 def test_records_in_flight_are_not_dropped() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import threading
 import time
@@ -22,7 +23,7 @@ from brain_otel.delivery.target import Target
 from tests.support import ROOT
 from tests.support.ingest import SentryIngest
 from tests.support.process import SLACK, run_python
-from tests.support.tiers import quick_one_in
+from tests.support.tiers import quick_first, quick_one_in
 from tests.support.waiting import PATIENCE, until
 
 BOUNDS = Bounds()
@@ -238,3 +239,101 @@ def test_modules_in_the_working_directory_are_not_the_shippers(ingest: SentryIng
     assert (done.returncode, done.stderr) == (0, "")
     until(lambda: [each["message"] for each in ingest.events] == ["from a folder with modules of its own"])
     assert not (folder / "imported").exists()
+
+
+HOSTILE = """
+import json, os, re, sys, time
+from pathlib import Path
+from brain_otel.delivery.record import HEADER, MAGIC, MAX_BODY, Record, framed
+from brain_otel.delivery.spool.commands import show
+from brain_otel.delivery.spool.directory import Bounds, segment_name
+from brain_otel.delivery.spool.eviction import evict
+from brain_otel.delivery.spool.reader import SpoolQueue
+from brain_otel.delivery.spool.shipper import drain
+from brain_otel.delivery.spool.state import read_state
+from brain_otel.delivery.spool.writer import Spool
+from brain_otel.delivery.target import Target
+from brain_otel.runtime.limited_log import log_counts
+
+name, address, directory = sys.argv[1], sys.argv[2], Path(sys.argv[3])
+BOUNDS = Bounds()
+BAD = Target(kind="sentry", url="http://127.0.0.1:9/", timeout=5.0)
+ENVELOPE = b'{}\\n{"type":"event","length":2}\\n{}\\n'
+
+def spooled(directory, target):
+    spool = Spool(directory, target, BOUNDS)
+    spool.append(Record("error", ENVELOPE))
+    spool.close()
+    return spool.folder
+
+def write(folder, number, data, kind="errors", size=0):
+    with (folder / segment_name(kind, number)).open("wb") as file:
+        file.write(data)
+        if size:
+            file.truncate(size)
+
+def frame(size):
+    payload = b'{"message":"%b"}' % (b"x" * (size - 60))
+    return framed(Record("error", b'{}\\n{"type":"event","length":%d}\\n%b\\n' % (len(payload), payload)))
+
+def many(count, make):
+    return lambda folder: [make(folder, number) for number in range(count)]
+
+CASES = {
+    "a record of 60 MiB": lambda folder: write(folder, 1, frame(60 * 2**20)),
+    "the largest records": many(6, lambda folder, number: write(folder, number, frame(MAX_BODY))),
+    "records of a mebibyte": lambda folder: write(folder, 1, frame(2**20) * 64),
+    "records of a mebibyte in many files": many(64, lambda folder, number: write(folder, number, frame(2**20))),
+    "sparse files": many(5, lambda folder, number: write(folder, number, frame(99), size=2**36)),
+    "overlapping headers": lambda folder: write(folder, 1, HEADER.pack(MAGIC, 1, 0, 1, 1, MAX_BODY, 5) * 50_000),
+    "magic alone": lambda folder: write(folder, 1, MAGIC * 2**18),
+    "rejected records": many(
+        3_000,
+        lambda folder, number: write(folder, number, b'{"category":"a","reason":"%b"}' % (b"x" * 9_000), "refused"),
+    ),
+    "many files": many(6_000, lambda folder, number: write(folder, number, frame(99) if number % 100 == 0 else b"")),
+    "other files": many(20_000, lambda folder, number: (folder / f"{number:0200}").touch()),
+    "large small files": lambda folder: [
+        (folder / each).write_bytes(b" " * 2**28) for each in ("losses.json", "reported.json", "limits.json")
+    ],
+}
+
+def peak():
+    return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024
+
+def use(directory, folder):
+    read_state(directory)
+    for as_json in (False, True):
+        show(directory, drain_for=None, as_json=as_json)
+    queue = SpoolQueue(folder)
+    for _ in range(20):
+        queue.take(4, lambda _: False)
+        queue.take(4, lambda _: True)
+    queue.close()
+    evict(directory, BOUNDS)
+    drain(directory, 3.0)
+
+good = Target(kind="sentry", url=address, timeout=5.0)
+use(directory.parent / "warm", spooled(directory.parent / "warm", good))
+folder = spooled(directory, good)
+CASES[name](folder)
+Path("/proc/self/clear_refs").write_text("5")
+before = peak()
+use(directory, folder)
+print(f"\\ngrown by {peak() - before:.1f} MiB")
+sys.stdout.flush()
+os._exit(0)
+"""
+
+HOSTILE_CASES = re.findall(r'^    "([\w ]+)":', HOSTILE, re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", quick_first(HOSTILE_CASES, 2))
+def test_a_hostile_folder_takes_little_memory(ingest: SentryIngest, tmp_path: Path, name: str) -> None:
+    """To show it, to read it while nothing may be sent, to evict from it, and to send it."""
+    address = f"http://127.0.0.1:{ingest.port}/api/42/envelope/"
+    done = run_python(HOSTILE, arguments=[name, address, str(tmp_path / "spool")], pythonpath=[ROOT], cwd=tmp_path)
+    found = re.search(r"grown by ([\d.]+) MiB", done.stdout)
+    assert found is not None, done.stderr
+    print(name, found[0])
+    assert float(found[1]) < 16
