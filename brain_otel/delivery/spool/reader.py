@@ -114,7 +114,11 @@ class _SegmentReader:
 
 
 def _is_enough(records: Collection[SpooledRecord]) -> bool:
-    return len(records) >= AHEAD or sum(len(each.record.body) for each in records) >= AHEAD_BYTES
+    return len(records) >= AHEAD or _is_much(records)
+
+
+def _is_much(records: Collection[SpooledRecord]) -> bool:
+    return sum(len(each.record.body) for each in records) >= AHEAD_BYTES
 
 
 class SpoolQueue:
@@ -140,7 +144,7 @@ class SpoolQueue:
                 sendable = [each for each in reader.pending if may_send(each)]
                 for each in sendable:
                     taken.append(each)
-                    if len(taken) >= count or _is_enough(taken):
+                    if len(taken) >= count or _is_much(taken):
                         return taken
                 unsendable += () if sendable else reader.pending
                 if _is_enough(unsendable):
