@@ -56,30 +56,40 @@ def left_out(cases: Any, removed: tuple[tuple[str, str], ...]) -> list[Any]:
     return [case for case in cases if str(case.text) not in texts]
 
 
+def written(value: Any) -> str:
+    return json.dumps(value, default=str)
+
+
 def forms(value: Any) -> str:
     """A value in the forms in which it may be sent."""
     return f"{value!s}\n{value!r}\n{json.dumps(value, default=str, ensure_ascii=False)}"
 
 
-@pytest.mark.parametrize(
-    "case", left_out(planted.SECRETS, planted.REMOVED), ids=lambda case: f"{case.kind}-{case.where}"
-)
-def test_no_part_of_a_secret_stays(case: Secret) -> None:
-    sent = forms(shown(case))
-    assert [part for part in case.parts if part in sent] == [], sent
+SECRETS = left_out(planted.SECRETS, planted.REMOVED)
+LOOK_ALIKES = left_out(harmless.LOOK_ALIKES, harmless.REMOVED)
 
 
-@pytest.mark.parametrize(
-    "case", left_out(harmless.LOOK_ALIKES, harmless.REMOVED), ids=lambda case: f"{case.kind}-{case.where}"
-)
-def test_a_look_alike_stays(case: LookAlike) -> None:
-    assert json.dumps(shown(case), default=str) == json.dumps(as_given(case), default=str)
+def kind_of(case: Secret | LookAlike) -> str:
+    return case.kind.partition(":")[0]
+
+
+@pytest.mark.parametrize("kind", sorted(set(map(kind_of, SECRETS))))
+def test_no_part_of_a_secret_stays(kind: str) -> None:
+    sent = [(case, forms(shown(case))) for case in SECRETS if kind_of(case) == kind]
+    assert [(case.where, part, text) for case, text in sent for part in case.parts if part in text] == []
+
+
+@pytest.mark.parametrize("kind", sorted(set(map(kind_of, LOOK_ALIKES))))
+def test_a_look_alike_stays(kind: str) -> None:
+    sent = [(case, shown(case), as_given(case)) for case in LOOK_ALIKES if kind_of(case) == kind]
+    changed = [(case.where, text, given) for case, text, given in sent if written(text) != written(given)]
+    assert changed == []
 
 
 def test_the_corpora_are_large_and_few_cases_are_left_out() -> None:
     """Each case that is left out has a reason, and is in the corpus."""
-    assert len(left_out(planted.SECRETS, planted.REMOVED)) >= 510
+    assert len(SECRETS) >= 510
     assert len({case.where for case in planted.SECRETS}) >= 40
-    assert len(left_out(harmless.LOOK_ALIKES, harmless.REMOVED)) >= 320
+    assert len(LOOK_ALIKES) >= 320
     known = {str(case.text) for case in planted.SECRETS} | {str(case.text) for case in harmless.LOOK_ALIKES}
     assert [text for text, reason in (*planted.REMOVED, *harmless.REMOVED) if text not in known or not reason] == []

@@ -26,16 +26,16 @@ def test_the_beginning_of_a_text(text: str, limit: int, expected: str) -> None:
     assert beginning(text, limit) == expected
 
 
-@pytest.mark.parametrize("position", range(0, 900, 7))
 @pytest.mark.parametrize("gap", [" ", "\n"])
-def test_no_part_of_a_line_stays_after_the_cut(position: int, gap: str) -> None:
+def test_no_part_of_a_line_stays_after_the_cut(gap: str) -> None:
     """Wherever the cuts fall: the value of a name is known by the name before it."""
     filler = f"word{gap}" * 1_000
-    text = f"{filler[: 4_100 + position]}\npassword = 'correct horse battery staple'\n{filler}{filler}"
-    for limit in (8_200, 8_800, 2 * (len(text) - 4_400 - position)):
-        cut = shortened(text, limit)
-        end = cut.partition("left out ...")[2]
-        assert ("battery" in end) == ("password" in end)
+    for position in range(0, 900, 7):
+        text = f"{filler[: 4_100 + position]}\npassword = 'correct horse battery staple'\n{filler}{filler}"
+        for limit in (8_200, 8_800, 2 * (len(text) - 4_400 - position)):
+            cut = shortened(text, limit)
+            end = cut.partition("left out ...")[2]
+            assert ("battery" in end) == ("password" in end), (position, limit)
         assert len(cut) <= limit + 60
 
 
