@@ -52,7 +52,8 @@ def _breadcrumb(span: ReadableSpan) -> dict[str, Any] | None:
     else:
         return None
     if not span.status.is_ok and not span.status.is_unset:
-        crumb["level"] = "error"
+        code = span_fields.http_status(span)
+        crumb["level"] = "warning" if code is not None and 400 <= code < 500 else "error"
     return crumb
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import sentry_sdk
+from opentelemetry import trace as otel_trace
 from opentelemetry.trace import SpanContext
 from sentry_sdk.tracing_utils import Baggage, PropagationContext
 
@@ -27,7 +28,12 @@ class OurPropagationContext(PropagationContext):
     """The current span in sentry-sdk's form; the sampling context is made, and frozen, when it is asked for."""
 
     def __init__(self, span: SpanContext, trace: LocalTrace | None) -> None:
-        super().__init__(trace_id=f"{span.trace_id:032x}", span_id=f"{span.span_id:016x}")
+        parent = getattr(otel_trace.get_current_span(), "parent", None)
+        super().__init__(
+            trace_id=f"{span.trace_id:032x}",
+            span_id=f"{span.span_id:016x}",
+            parent_span_id=f"{parent.span_id:016x}" if parent is not None else None,
+        )
         self._span, self._trace = span, trace
 
     def to_traceparent(self) -> str:

@@ -25,7 +25,7 @@ def request_interface(request: Request, route: str | None = None) -> dict[str, A
     interface: dict[str, Any] = {
         "method": request.method,
         "url": policy().text(url_without_route_secrets(policy(), route, request.url) if route else request.url),
-        "query_string": policy().text(policy().query(request.query_string)),
+        "query_string": policy().text(policy().query(request.query_string)) or None,
         "headers": policy().headers(request.headers),
     }
     if not policy().send_default_pii:
