@@ -164,7 +164,7 @@ class TrustedCallers:
 
     def trusts(self, address: str | None, headers: Headers) -> bool:
         """Whether the caller's address is in a trusted network, or a header has a trusted value."""
-        if address is not None and self._is_inside(address):
+        if isinstance(address, str) and self._is_inside(address):
             return True
         return bool(self._headers) and any(self._knows(name.lower(), value) for name, value in headers)
 

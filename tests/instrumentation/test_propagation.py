@@ -24,7 +24,7 @@ from brain_otel.instrumentation.propagation import GuardedPropagator, TrustedCal
 from brain_otel.runtime import guard
 from brain_otel.sentry.propagator import SentryPropagator
 
-NETWORKS = ["10.0.0.0/8", "fd00::/8", "fe80::/10", "::1"]
+NETWORKS = ["10.0.0.0/8", "fd00::/8", "fe80::/10", "::1", "::ffff:192.0.2.0/120"]
 
 
 def settings(**given: object) -> PropagationSettings:
@@ -47,9 +47,15 @@ def settings(**given: object) -> PropagationSettings:
         ("10.0.0.1:80", False),
         ("010.0.0.1", False),
         (None, False),
+        (b"10.0.0.1", False),
+        (167772161, False),
+        ("192.0.2.9", True),
+        ("::ffff:192.0.2.9", True),
+        ("64:ff9b::10.0.0.1", False),
+        ("2002:a00:1::", False),
     ],
 )
-def test_networks_hold_addresses_of_both_families(address: str | None, trusted: bool) -> None:
+def test_networks_hold_addresses_of_both_families(address: Any, trusted: bool) -> None:
     """An IPv4 address in IPv6's form is the IPv4 address. A Unix socket has no address."""
     assert TrustedCallers(settings(trust_incoming=NETWORKS)).trusts(address, ()) is trusted
 
@@ -94,6 +100,10 @@ def test_a_header_is_trusted_by_its_whole_value() -> None:
         ("127.0.0.*", "http://127.0.0.7/", True),
         ("bücher.example", "http://bücher.example/", True),
         ("xn--bcher-kva.example", "http://bücher.example/", True),
+        ("api.internal", "http://api.internal./", True),
+        ("api.internal", "http://api.internal.evil.example./", False),
+        ("*.internal", "http://a.internal.evil.example/", False),
+        ("10.0.0.1", "http://167772161/", False),
     ],
 )
 def test_a_target_matches_a_whole_host(target: str, url: str, matches: bool) -> None:

@@ -60,7 +60,10 @@ def _caller(given: Any) -> Caller:
         header: TrustedHeader = read_item("header", given["header"], _header)
         return header
     try:
-        return ip_network(given.strip())
+        network = ip_network(given.strip())
+        if network.version == 6 and network.prefixlen >= 96 and network.network_address.ipv4_mapped is not None:
+            return ip_network((network.network_address.ipv4_mapped, network.prefixlen - 96))
+        return network
     except (AttributeError, ValueError):
         raise BadValueError(given, "a network such as 10.0.0.0/8 or fd00::/8, or header: {name, value}") from None
 

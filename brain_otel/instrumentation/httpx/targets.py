@@ -32,7 +32,8 @@ def target_matcher(targets: Iterable[Target]) -> Callable[[httpx.URL], bool]:
 
     def match(url: httpx.URL) -> bool:
         port = str(url.port or DEFAULT_PORTS.get(url.scheme, ""))
-        names = {url.host.lower(), url.raw_host.decode("ascii").lower()}  # both forms of an international name
+        # Both forms of an international name; the dot at the end of an absolute name is no part of the host.
+        names = {each.lower().removesuffix(".") for each in (url.host, url.raw_host.decode("ascii"))}
         return any(matches(url.scheme, name, port) for name in names)
 
     return match
