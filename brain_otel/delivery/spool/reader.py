@@ -23,6 +23,10 @@ AHEAD_BYTES = 2 * 2**20
 """Bytes of records to read ahead in a segment, and to send at once; a single record may have more."""
 
 
+CLOCK_TICK = 50_000_000
+"""Nanoseconds, more than a file system's clock takes to advance; Linux updates it 100 to 1,000 times a second."""
+
+
 class SpooledRecord:
     """A record in a segment."""
 
@@ -127,29 +131,46 @@ class SpoolQueue:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._readers: dict[str, _SegmentReader] = {}
+        self._segments: dict[str, list[Segment]] = {}
+        self._changed_at = -1
+        """The folder's time of change when its segments were listed; -1: list them again."""
         self.damaged = 0
         """Damaged bytes in finished segments."""
 
     def take(self, count: int, may_send: Callable[[SpooledRecord], bool]) -> list[SpooledRecord]:
         """The first ``count`` records that may be sent, errors before traces, older segments before younger."""
         taken: list[SpooledRecord] = []
-        found = segments(self._folder, *PRIORITIES)
-        self._close_missing({segment.name for segment in found})
+        found = self._found_segments()
         for priority in PRIORITIES:
             unsendable: list[SpooledRecord] = []
-            for segment in (each for each in found if each.priority == priority):
+            for segment in found[priority]:
                 reader = self._filled_reader(segment)
                 if reader is None:
                     continue
-                sendable = [each for each in reader.pending if may_send(each)]
-                for each in sendable:
+                before = len(taken)
+                for each in filter(may_send, reader.pending):
                     taken.append(each)
                     if len(taken) >= count or _is_much(taken):
                         return taken
-                unsendable += () if sendable else reader.pending
+                unsendable += () if len(taken) > before else reader.pending
                 if _is_enough(unsendable):
                     break  # the category is rate-limited: do not open and read every segment
         return taken
+
+    def _found_segments(self) -> dict[str, list[Segment]]:
+        """The segments by priority. The folder is read again when its time of change says so."""
+        try:
+            changed_at = self._folder.stat().st_mtime_ns
+        except OSError:
+            changed_at = 0
+        if changed_at != self._changed_at:
+            is_settled = abs(time.time_ns() - changed_at) > CLOCK_TICK  # else the next change may get the same time
+            self._changed_at = changed_at if is_settled else -1
+            self._segments = {priority: [] for priority in PRIORITIES}
+            for segment in segments(self._folder, *PRIORITIES):
+                self._segments[segment.priority].append(segment)
+            self._close_missing({each.name for found in self._segments.values() for each in found})
+        return self._segments
 
     def done(self, queued: SpooledRecord) -> None:
         """Remove a record, unless its segment was dropped or its folder removed meanwhile."""
