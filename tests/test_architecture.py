@@ -61,6 +61,7 @@ WHOLE_SERVICE = {
     "service/test_hostile_texts.py",
     "service/test_isolation.py",
     "service/test_linking.py",
+    "service/test_sizes.py",
     "service/test_neighbours.py",
     "service/test_propagation.py",
     "service/test_servers.py",

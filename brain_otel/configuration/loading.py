@@ -9,6 +9,7 @@ from typing import Any
 from brain_otel.configuration.destinations import read_destinations, replace_destinations
 from brain_otel.configuration.document import Document, read_document
 from brain_otel.configuration.file_choice import Choice, choose_file
+from brain_otel.configuration.identity import Identity, Known, origin_of, read_identity, resource_attribute
 from brain_otel.configuration.options import Options
 from brain_otel.configuration.schema import MAJOR, MINOR, is_newer, reject_endless, validate
 from brain_otel.configuration.sections.sampling import check_destinations, sentry_rate
@@ -64,7 +65,7 @@ def read_all(
     if is_newer(document):
         notices.append(f"{document.source}: file_format is newer than {MAJOR}.{MINOR}; parts of it may be ignored")
     destinations = read_destinations(document, variables)
-    settings = _settings(choice.environment, document, destinations, tuple(notices))
+    settings = _settings(choice.environment, document, destinations, tuple(notices), variables)
     needs_dsn = any(each.name in _FOR_SENTRY for each in destinations)
     if needs_dsn and "SENTRY_DSN" in variables and "dsn" not in (document.get(*OURS, "sentry") or {}):
         place = ".".join((*OURS, "sentry", "dsn"))
@@ -76,7 +77,11 @@ def read_all(
 
 
 def _settings(
-    environment: str, document: Document, destinations: tuple[Options, ...], notices: tuple[str, ...]
+    environment: str,
+    document: Document,
+    destinations: tuple[Options, ...],
+    notices: tuple[str, ...],
+    variables: Mapping[str, str],
 ) -> Settings:
     _reject_unpaired(document)
     block = document.read(OURS, partial(read_fields, Settings), {})
@@ -89,17 +94,19 @@ def _settings(
         privacy: PrivacySettings = block.get("privacy", PrivacySettings())
         block["privacy"] = privacy._replace(sensitive_names=(*privacy.sensitive_names, *trusted))
     given: SentrySettings | None = block.pop("sentry", None)
+    identity = _identity(document, variables, given, destinations)
     sentry = None
     if given and (given.dsn or given.spotlight) and any(each.name in _FOR_SENTRY for each in destinations):
         sentry = given._replace(
             environment=environment,
-            service_version=_resource_attribute(document, "service.version"),
+            identity=identity,
             traces_sample_rate=sentry_rate(sampling, head),
         )
     return Settings(
         environment=environment,
         source=document.source,
         document=_upstream_part(document, environment, with_sentry=sentry is not None),
+        identity=identity,
         simple_form=is_simple_form(document.data),
         destinations=destinations,
         sentry=sentry,
@@ -124,17 +131,16 @@ def _head_rate(document: Document) -> float:
     return rate
 
 
-def _resource_attribute(document: Document, name: str) -> str | None:
-    """The value that the file gives the resource attribute ``name``; an empty one counts as none."""
-    found = None
-    for pair in str(document.get("resource", "attributes_list") or "").split(","):
-        key, _, value = pair.partition("=")
-        if key.strip() == name and value.strip():
-            found = value.strip()
-    for attribute in document.get("resource", "attributes") or ():
-        if attribute.get("name") == name and attribute.get("value"):
-            found = str(attribute["value"])
-    return found
+def _identity(
+    document: Document, variables: Mapping[str, str], given: SentrySettings | None, destinations: tuple[Options, ...]
+) -> Identity:
+    """The service and its release; an option of the destination ``sentry`` is what sentry-sdk obeys."""
+    place = (*OURS, "sentry", "release")
+    release = given.release if given is not None else None
+    known = Known(release, origin_of(document.variables(place), release, variables)) if release else None
+    options = [each for each in destinations if each.name == "sentry" and each.values.get("release")]
+    option = Known(str(options[0].values["release"]), options[0].place) if options else None
+    return read_identity(document, variables, known, option)
 
 
 def _upstream_part(document: Document, environment: str, *, with_sentry: bool) -> dict[str, Any]:
@@ -147,7 +153,7 @@ def _upstream_part(document: Document, environment: str, *, with_sentry: bool) -
         data["logger_provider"]["processors"] = []
     resource = data.get("resource") or {}
     attributes = [each for each in resource.get("attributes") or () if each.get("value") not in (None, "")]
-    if _resource_attribute(document, "deployment.environment.name") is None:
+    if resource_attribute(document, {}, "deployment.environment.name") is None:
         attributes.append({"name": "deployment.environment.name", "value": environment})
     data["resource"] = {**resource, "attributes": attributes}
     propagator = data.get("propagator") or {}

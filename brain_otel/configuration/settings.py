@@ -7,6 +7,7 @@ block of ``distribution.brain_otel`` are in :mod:`brain_otel.configuration.secti
 from collections.abc import Mapping
 from typing import Annotated, Any, NamedTuple
 
+from brain_otel.configuration.identity import Identity
 from brain_otel.configuration.options import Options
 from brain_otel.configuration.sections.delivery import (
     CONNECTIONS,
@@ -53,6 +54,8 @@ class Settings(NamedTuple):
     """The file, for messages."""
     document: Derived[Mapping[str, Any]]
     """OpenTelemetry's own part of the file, with variables filled in and without the destinations."""
+    identity: Derived[Identity] = Identity()
+    """The service and its release."""
     simple_form: Derived[bool] = False
     """Whether :mod:`brain_otel.configuration.simple_form` describes all of the file."""
     destinations: Derived[tuple["Options", ...]] = ()

@@ -11,6 +11,15 @@ from brain_otel.configuration.destinations import PROCESSORS, READERS
 from brain_otel.configuration.document import Document, leaves
 from brain_otel.configuration.error import MASK, ConfigurationError
 from brain_otel.configuration.file_choice import Choice
+from brain_otel.configuration.identity import (
+    FALLBACK_RELEASE,
+    Known,
+    find_release,
+    find_service,
+    find_version,
+    is_default,
+    origin_of,
+)
 from brain_otel.configuration.loading import read_all
 from brain_otel.configuration.options import Options
 from brain_otel.configuration.settings import Settings
@@ -18,6 +27,11 @@ from brain_otel.configuration.substitution import Key
 from brain_otel.doctor.masking import Mask, masked_text, masked_value
 
 FAST_PATHS_NOTICE = "The fast paths are off (fast_paths: false): each request costs more CPU time"
+
+RELEASE_NOTICE = (
+    f"No release is known: Sentry shows the default {FALLBACK_RELEASE} for each, and OTLP has no service.version"
+)
+SERVICE_NOTICE = "No service name is known: at every destination the service is an unknown_service"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +64,7 @@ class Target:
 
 @dataclass(frozen=True, kw_only=True)
 class EffectiveConfiguration:
-    """What ``setup()`` would use in this environment."""
+    """What ``setup()`` would use in this environment and directory."""
 
     choice: Choice
     environment_from: str
@@ -61,12 +75,21 @@ class EffectiveConfiguration:
     leaves: tuple[Leaf, ...]
     targets: tuple[Target, ...]
     mask: Mask
+    service: Known
+    version: Known | None
+    """The resource's ``service.version``; None: it has none."""
+    release: Known
+    """What Sentry shows as the release."""
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """What the user should know, as log lines of ``setup()``; then a line if the fast paths are off."""
-        notices = self.settings.notices
-        return notices if self.settings.fast_paths else (*notices, FAST_PATHS_NOTICE)
+        """What the user should know: log lines of ``setup()``, then what else is odd."""
+        others = {
+            FAST_PATHS_NOTICE: not self.settings.fast_paths,
+            RELEASE_NOTICE: is_default(self.release),
+            SERVICE_NOTICE: self.service.value.startswith("unknown_service"),
+        }
+        return (*self.settings.notices, *(notice for notice, holds in others.items() if holds))
 
 
 def read_effective_configuration(
@@ -81,6 +104,7 @@ def read_effective_configuration(
     variables = {name: value for name, value in environ.items() if value}
     data = _with_options(document.data, settings.destinations)
     mask = Mask(variables, data)
+    version = find_version(settings.identity)
     return EffectiveConfiguration(
         choice=choice,
         environment_from="--environment" if environment else choice.environment_from,
@@ -89,7 +113,14 @@ def read_effective_configuration(
         leaves=tuple(_leaf(document, variables, *each) for each in leaves(data)),
         targets=tuple(_target(each, settings, mask) for each in settings.destinations),
         mask=mask,
+        service=_masked(find_service(settings.identity), mask),
+        version=_masked(version, mask) if version is not None else None,
+        release=_masked(find_release(settings.identity), mask),
     )
+
+
+def _masked(known: Known, mask: Mask) -> Known:
+    return known._replace(value=mask(known.value))
 
 
 def _with_options(data: Any, destinations: Sequence[Options]) -> Any:
@@ -108,15 +139,7 @@ def _leaf(document: Document, environ: Mapping[str, str], key: Key, value: Any) 
     variables = tuple(dict.fromkeys(document.variables(key)))
     attribute = document.get(*key[:-1], "name") if key[-1] == "value" else None
     shown = masked_value(key, value, variables, attribute)
-    return Leaf(key=key, value=shown, masked=shown == MASK, origin=_origin(variables, value, environ))
-
-
-def _origin(variables: Sequence[str], value: Any, environ: Mapping[str, str]) -> str:
-    if not variables:
-        return "file"
-    if given := [name for name in variables if name in environ]:
-        return ", ".join(given)
-    return f"{'not set' if value in (None, '') else 'default in file'} ({', '.join(variables)})"
+    return Leaf(key=key, value=shown, masked=shown == MASK, origin=origin_of(variables, value, environ))
 
 
 def _target(options: Options, settings: Settings, mask: Mask) -> Target:

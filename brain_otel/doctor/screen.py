@@ -53,6 +53,9 @@ def effective_data(effective: EffectiveConfiguration) -> dict[str, Any]:
     return {
         "environment": {"value": choice.environment, "origin": effective.environment_from},
         "file": {"value": str(choice.path), "origin": effective.path_from},
+        "service": effective.service._asdict(),
+        "version": effective.version._asdict() if effective.version is not None else None,
+        "release": effective.release._asdict(),
         "values": [
             {"key": ".".join(map(str, leaf.key)), "value": leaf.value, "masked": leaf.masked, "origin": leaf.origin}
             for leaf in effective.leaves
@@ -122,6 +125,7 @@ class _Screen:
 
 def _header(title: str, effective: EffectiveConfiguration) -> Text:
     choice = effective.choice
+    service = [each for each in (effective.service, effective.version) if each is not None]
     return Text.assemble(
         (f"{title}\n", "bold"),
         ("environment  ", "dim"),
@@ -129,7 +133,13 @@ def _header(title: str, effective: EffectiveConfiguration) -> Text:
         (f"  from {effective.environment_from}\n", "dim"),
         ("file         ", "dim"),
         (str(choice.path), "bold"),
-        (f"  from {effective.path_from}", "dim"),
+        (f"  from {effective.path_from}\n", "dim"),
+        ("service      ", "dim"),
+        (" ".join(each.value for each in service), "bold"),
+        (f"  from {', '.join(dict.fromkeys(each.origin for each in service))}\n", "dim"),
+        ("release      ", "dim"),
+        (effective.release.value, "bold"),
+        (f"  from {effective.release.origin}", "dim"),
     )
 
 

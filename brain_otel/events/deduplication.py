@@ -1,4 +1,4 @@
-"""One failure is one event: remembers what became of each exception.
+"""One failure is one event, and counted once: remembers what became of each exception.
 
 Several observers see the same exception: the instrumentation that it passes, the server's log, ``sys.excepthook``.
 The first one reports or ignores it and leaves a record on the local trace. The others find the record and make no
@@ -7,9 +7,11 @@ second event.
 
 import re
 from contextvars import ContextVar
+from typing import Any
+from weakref import ref
 
 from brain_otel.traces import local_trace
-from brain_otel.traces.local_trace import FailureRecord, LocalTrace
+from brain_otel.traces.local_trace import COUNTED, FailureRecord, LocalTrace
 
 MAX_RECORDS = 64
 """Failure records per local trace; the oldest is discarded beyond it."""
@@ -23,9 +25,46 @@ _latest_event: ContextVar[str | None] = ContextVar("brain_otel.latest_event", de
 """The id of the latest event that the application reported here, be it outside of any local trace."""
 
 
-def record_reported(trace: LocalTrace, error: BaseException, event_id: str) -> None:
+class _Seen:
+    """The latest exception outside of local traces in a context, and what became of it."""
+
+    __slots__ = ("_error", "event_id", "is_counted")
+
+    def __init__(self, error: BaseException) -> None:
+        self.event_id: str | None = None
+        self.is_counted = False
+        try:
+            self._error: Any = ref(error)
+        except TypeError:  # a built-in exception has no weak references
+            self._error = error
+
+    def is_of(self, error: BaseException) -> bool:
+        """Whether it is ``error`` that was seen."""
+        return (self._error() if isinstance(self._error, ref) else self._error) is error
+
+
+_seen: ContextVar[_Seen | None] = ContextVar("brain_otel.seen_error", default=None)
+
+
+def _seen_here(error: BaseException) -> _Seen | None:
+    seen = _seen.get()
+    return seen if seen is not None and seen.is_of(error) else None
+
+
+def _see(error: BaseException) -> _Seen:
+    seen = _seen_here(error)
+    if seen is None:
+        seen = _Seen(error)
+        _seen.set(seen)
+    return seen
+
+
+def record_reported(trace: LocalTrace | None, error: BaseException, event_id: str) -> None:
     """Remember that ``error`` is the event ``event_id``."""
-    _add(trace, FailureRecord(error, event_id))
+    if trace is not None:
+        _add(trace, FailureRecord(error, event_id))
+    else:
+        _see(error).event_id = event_id
 
 
 def record_ignored(error: BaseException) -> None:
@@ -60,13 +99,22 @@ def find_record(error: BaseException, trace: LocalTrace | None = None) -> Failur
     A group whose exceptions have all been reported has the record of its first.
     """
     trace = trace or trace_of(error)
-    if trace is None:
-        return None
+    return _search(trace, error, count=False) if trace is not None else None
+
+
+def reported_as(error: BaseException) -> str | None:
+    """The id of the event of ``error``, which may have been reported in this context outside of local traces."""
+    record, seen = find_record(error), _seen_here(error)
+    return record.event_id if record is not None else seen.event_id if seen is not None else None
+
+
+def _search(trace: LocalTrace, error: BaseException, *, count: bool) -> FailureRecord | None:
+    records = [each for each in trace.failures if each.is_count is count]
     found = None
     waiting = [error]
     while waiting:
         each = waiting.pop()
-        record = next((record for record in trace.failures if record.error is each), None)
+        record = next((record for record in records if record.error is each), None)
         if each is error and record is not None:
             return record
         if record is not None and not record.is_ignored:
@@ -80,7 +128,25 @@ def find_record(error: BaseException, trace: LocalTrace | None = None) -> Failur
 
 def has_reported(trace: LocalTrace) -> bool:
     """Whether a failure of ``trace`` became an event."""
-    return any(not record.is_ignored for record in trace.failures)
+    return any(not record.is_ignored and not record.is_count for record in trace.failures)
+
+
+def was_counted(error: BaseException) -> bool:
+    """Whether ``error`` has been counted."""
+    trace = trace_of(error)
+    if trace is not None:
+        return _search(trace, error, count=True) is not None
+    seen = _seen_here(error)
+    return seen is not None and seen.is_counted
+
+
+def record_counted(error: BaseException) -> None:
+    """Remember that ``error`` has been counted."""
+    trace = trace_of(error)
+    if trace is not None:
+        _add(trace, FailureRecord(error, COUNTED))
+    else:
+        _see(error).is_counted = True
 
 
 def trace_of(error: BaseException | None) -> LocalTrace | None:

@@ -10,14 +10,14 @@ from opentelemetry._logs import SeverityNumber
 from opentelemetry.trace import Span, Status, StatusCode
 
 from brain_otel.events.attributes import attribute_value, error_attributes, error_facts
-from brain_otel.events.deduplication import find_record, record_ignored, record_reported
+from brain_otel.events.deduplication import find_record, record_ignored, record_reported, trace_of
+from brain_otel.events.error_counter import count_error
 from brain_otel.events.error_rules import ASKED_FOR, error_rules
 from brain_otel.events.listeners import Failure, notify
 from brain_otel.events.log_correlation import context_of_log, logger_of
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.quiet import is_looking, one_budget
 from brain_otel.runtime.text import encodable
-from brain_otel.traces import local_trace
 
 SEVERITIES = {
     "debug": SeverityNumber.DEBUG,
@@ -45,15 +45,15 @@ def report_exception(
     with guarded("reporting an exception"), one_budget():
         if is_looking():
             return None
-        trace = local_trace.current()
+        trace = trace_of(error)
         if trace is not None and (record := find_record(error, trace)) is not None:
             return record.event_id
         if mechanism != ASKED_FOR and error_rules().should_report(error) is False:
             record_ignored(error)
             return None
         event_id = uuid.uuid4().hex
-        if trace is not None:
-            record_reported(trace, error, event_id)
+        record_reported(trace, error, event_id)
+        count_error(error, handled=handled)
         facts = context or {}
         with guarded("emitting an exception's log record"):
             emit_log(None, "error", event_id, facts, error)

@@ -29,6 +29,8 @@ from opentelemetry.semconv.attributes import exception_attributes, otel_attribut
 from brain_otel.configuration.settings import InstrumentationSettings
 from brain_otel.events.attributes import attribute_value, error_attributes
 from brain_otel.events.deduplication import find_record
+from brain_otel.events.error_counter import count_error
+from brain_otel.events.error_rules import error_rules
 from brain_otel.events.log_correlation import (
     SPAN_ID,
     TRACE_ID,
@@ -41,7 +43,7 @@ from brain_otel.events.log_correlation import (
 from brain_otel.events.report import EVENT_ID
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.patch import Patch, Patches
-from brain_otel.runtime.quiet import quiet
+from brain_otel.runtime.quiet import is_looking, quiet
 from brain_otel.runtime.text import encodable
 
 QUIET = ("brain_otel", "opentelemetry", "sentry_sdk", "httpx", "httpcore", "uvicorn.access")
@@ -113,6 +115,9 @@ def _call_handlers_and_emit(patch: Patch) -> Callable[..., Any]:
         try:
             return patch.original(self, record)
         finally:
+            if record.levelno >= logging.ERROR and record.exc_info:
+                with guarded("counting a logged error"):
+                    _count(record)
             if is_wanted:  # after the handlers: Sentry's may have set the error's event id
                 with guarded("emitting a log record"):
                     _emit(record)
@@ -131,6 +136,16 @@ def _is_wanted(logger: logging.Logger, record: logging.LogRecord) -> bool:
     if record.name in _SERVERS and _event_id_of(error_of_log(record)):
         return False
     return not _is_emitted_by_another(logger, record)
+
+
+def _count(record: logging.LogRecord) -> None:
+    """Count the exception of ``record`` if it is an event in Sentry too, unless it has been reported or ignored."""
+    error, rules = error_of_log(record), error_rules()
+    known = find_record(error) if error is not None else None
+    if error is None or _is_quiet(record.name) or rules.ignores_logger(record.name) or is_looking():
+        return
+    if not (known is not None and known.is_ignored) and rules.should_report(error) is not False:
+        count_error(error, handled=record.name not in _SERVERS)
 
 
 def _emit(record: logging.LogRecord) -> None:

@@ -36,7 +36,7 @@ from brain_otel.runtime.object_kinds import (
     name_of,
 )
 from brain_otel.runtime.quiet import budget, quiet
-from brain_otel.runtime.text import beginning
+from brain_otel.runtime.text import beginning, left_out
 
 MAX_LENGTH = 4_096
 """Characters or bytes of one value among a frame's variables, and of the text of any object."""
@@ -162,6 +162,8 @@ class _View:
     def _cut(self, value: Any, base: Any, length: int) -> Any:
         begin = base.__getitem__(value, slice(MAX_LENGTH + (base is str)))
         begin = beginning(begin, MAX_LENGTH) if base is str else begin
+        if base is str and self.write is str:
+            return self.leaf(begin + left_out(length - len(begin)))
         return self.leaf(f"{self.write(begin)}... {length:,} {'characters' if base is str else 'bytes'}")
 
     def _object(self, value: Any, kind: Any, depth: int) -> Any:
@@ -236,9 +238,10 @@ class _View:
         if isinstance(method, FunctionType) and kind.__module__ not in HARMLESS and is_on_our_thread():
             return self.leaf(name_of(kind))
         text = self.write(value)
-        return self.leaf(
-            text if len(text) <= MAX_LENGTH * 8 else f"{beginning(text, MAX_LENGTH)}... {len(text):,} characters"
-        )
+        if len(text) <= MAX_LENGTH * 8:
+            return self.leaf(text)
+        begin = beginning(text, MAX_LENGTH)
+        return self.leaf(begin + left_out(len(text) - len(begin)))
 
 
 def _is_plain(error: BaseException, kind: Any, write: Callable[[Any], str]) -> bool:

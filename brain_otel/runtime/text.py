@@ -6,6 +6,9 @@ MAX_TEXT = 32_768
 Queues count records: without this bound a service that logs large bodies fills the memory during an outage.
 """
 
+LEFT_OUT = " characters left out ..."
+"""Follows a number in a text that was shortened."""
+
 _SEPARATORS = " \n\t\"',;&<>()[]{}|"
 _LONGEST_WORD = 2_048
 """Characters among which the beginning of a word is searched that a cut has torn."""
@@ -40,7 +43,12 @@ def shortened(text: str, limit: int) -> str:
     line = text.find("\n", len(text) - limit // 2)
     end = text[line:] if 0 <= line < len(text) - limit // 4 else ""
     begin = beginning(text, limit // 2 if end else limit)
-    return f"{begin} ... {len(text) - len(begin) - len(end)} characters left out ...{end}"
+    return f"{begin}{left_out(len(text) - len(begin) - len(end))}{end}"
+
+
+def left_out(count: int) -> str:
+    """The words in the place of ``count`` characters of a text."""
+    return f" ... {count}{LEFT_OUT}"
 
 
 def beginning(text: str, limit: int) -> str:

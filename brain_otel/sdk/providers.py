@@ -4,8 +4,6 @@ Neither reads the variables that the specification defines for a set-up without 
 apply to what the file leaves out.
 """
 
-import os
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote
@@ -26,6 +24,8 @@ from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased, Sampler, TraceIdRatioBased
 from opentelemetry.sdk.version import __version__
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from brain_otel.configuration.identity import unknown_service
 
 METRIC_EXPORTER = "brain_otel"
 """The entry point by which OpenTelemetry takes our metric exporters (group ``opentelemetry_metrics_exporter``)."""
@@ -52,13 +52,11 @@ def configure_simple_form(document: Mapping[str, Any]) -> None:
 
 def _resource(given: Mapping[str, Any]) -> Resource:
     """The resource of the file; the public `Resource.create()` would add the variables for a resource."""
-    program = os.path.basename(sys.executable or "")  # noqa: PTH119 - as OpenTelemetry does
-    name = f"unknown_service:{program}" if program else "unknown_service"
     attributes: dict[str, Any] = {
         TELEMETRY_SDK_LANGUAGE: "python",
         TELEMETRY_SDK_NAME: "opentelemetry",
         TELEMETRY_SDK_VERSION: __version__,
-        SERVICE_NAME: name,
+        SERVICE_NAME: unknown_service(),
     }
     for pair in str(given.get("attributes_list") or "").split(","):
         if pair.strip():

@@ -1,5 +1,6 @@
-"""The id of this process: ``service.instance.id``, which no two workers share.
+"""What the resource of a file gets besides: the version of the service, and the id of this process.
 
+``service.instance.id`` is the id, which no two workers share.
 See https://opentelemetry.io/docs/specs/semconv/resource/service/#service-instance. OpenTelemetry's SDK gives each
 forked child a new id, but no id to a first process that a file configures; and it overwrites an id of the user's.
 """
@@ -9,20 +10,27 @@ import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from opentelemetry.sdk.resources import SERVICE_INSTANCE_ID, Resource, ServiceInstanceIdResourceDetector
+from opentelemetry.sdk.resources import (
+    SERVICE_INSTANCE_ID,
+    SERVICE_VERSION,
+    Resource,
+    ServiceInstanceIdResourceDetector,
+)
 from opentelemetry.sdk.trace import TracerProvider
 
 from brain_otel.runtime.guard import guarded
 
 
-def with_instance_id(resource: Mapping[str, Any]) -> dict[str, Any]:
-    """The ``resource`` block of a file with this process's id; an id that the user gives stays."""
+def completed_resource(resource: Mapping[str, Any], version: str | None) -> dict[str, Any]:
+    """The ``resource`` block of a file with ``version`` and this process's id; what the user gives stays."""
     attributes = list(resource.get("attributes") or ())
     pairs = str(resource.get("attributes_list") or "").split(",")
     names = {*(each["name"] for each in attributes), *(pair.partition("=")[0].strip() for pair in pairs)}
     if SERVICE_INSTANCE_ID not in names:
         own = ServiceInstanceIdResourceDetector().detect().attributes[SERVICE_INSTANCE_ID]
         attributes.append({"name": SERVICE_INSTANCE_ID, "value": own})
+    if version is not None and not any(each["name"] == SERVICE_VERSION for each in attributes):
+        attributes.append({"name": SERVICE_VERSION, "value": version})
     return {**resource, "attributes": attributes}
 
 

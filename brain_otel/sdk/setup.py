@@ -16,6 +16,7 @@ from opentelemetry.sdk.metrics.export import MetricExporter
 from opentelemetry.sdk.trace import TracerProvider
 
 from brain_otel.configuration.error import ConfigurationError, reason
+from brain_otel.configuration.identity import find_version
 from brain_otel.configuration.settings import PropagationSettings, Settings
 from brain_otel.destinations.isolation import IsolatedDestination
 from brain_otel.instrumentation.propagation import GuardedPropagator, TrustingPropagator
@@ -24,7 +25,7 @@ from brain_otel.sampling.context import DecidedIds
 from brain_otel.sampling.head import HeadSampler
 from brain_otel.sdk.pipeline import create_policy
 from brain_otel.sdk.providers import METRIC_EXPORTER, configure_simple_form
-from brain_otel.sdk.resource import with_instance_id
+from brain_otel.sdk.resource import completed_resource
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +53,7 @@ def configure_opentelemetry(settings: Settings, destinations: tuple[IsolatedDest
             "any other OpenTelemetry set-up"
         )
     try:
-        document = _upstream_document(settings.document, destinations)
+        document = _upstream_document(settings, destinations)
         (configure_simple_form if settings.simple_form else _configure_any_form)(document)
     except Exception as error:
         raise ConfigurationError(
@@ -170,15 +171,16 @@ def _failed_block(error: Exception) -> str:
     return next((block for block in blocks if block not in ("sdk", "conversion", "common")), "a block")
 
 
-def _upstream_document(document: Any, destinations: tuple[IsolatedDestination, ...]) -> Any:
-    """A copy of ``document`` with our exporters in its metric readers, and this process's id.
+def _upstream_document(settings: Settings, destinations: tuple[IsolatedDestination, ...]) -> Any:
+    """A copy of OpenTelemetry's part of the file with our exporters in its metric readers, and a complete resource.
 
     It leaves out a reader whose destination is off, and a provider without a reader or a destination.
     """
     exporters = {each.index: each.metric_exporter for each in destinations if each.metric_exporter is not None}
-    copied = copy.deepcopy(document)
-    with guarded("adding the instance id"):
-        copied["resource"] = with_instance_id(copied.get("resource") or {})
+    copied: Any = copy.deepcopy(settings.document)
+    with guarded("completing the resource"):
+        version = find_version(settings.identity)
+        copied["resource"] = completed_resource(copied.get("resource") or {}, version and version.value)
     readers = []
     for index, reader in enumerate((copied.get("meter_provider") or {}).get("readers") or []):
         periodic = reader.get("periodic") or {}

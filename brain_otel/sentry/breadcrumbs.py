@@ -3,30 +3,48 @@
 An error event makes them from the collected spans, so a successful request pays nothing.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind
 
 from brain_otel.privacy.spans import MaskedSpan
+from brain_otel.runtime.text import shortened
 from brain_otel.sentry import span_fields
 from brain_otel.traces import conventions
 
 MAX_BREADCRUMBS = 100
 """The latest breadcrumbs that an event carries; Sentry's default."""
 
+MAX_TEXT = 8_192
+"""Characters of a breadcrumb's text; Sentry keeps no more of it."""
 
 _COMMANDS_OF_A_KEY = frozenset({"DECR", "DECRBY", "GET", "INCR", "INCRBY", "PTTL", "SET", "SETEX", "SETNX", "TTL"})
 _COMMANDS_OF_KEYS = frozenset({"DEL", "MGET", "TOUCH", "UNLINK"})
 """The commands whose key sentry-sdk puts on a breadcrumb."""
 
 
-def breadcrumbs_of(spans: Iterable[ReadableSpan]) -> list[dict[str, Any]]:
+def breadcrumbs_of(spans: Sequence[ReadableSpan]) -> list[dict[str, Any]]:
     """Breadcrumbs of the latest spans that called something outside of the process."""
-    crumbs = [crumb for span in spans if (crumb := _breadcrumb(MaskedSpan(span))) is not None]
-    return crumbs[-MAX_BREADCRUMBS:]
+    crumbs = (_breadcrumb(MaskedSpan(span)) for span in reversed(spans))
+    found = list(islice((crumb for crumb in crumbs if crumb is not None), MAX_BREADCRUMBS))
+    return found[::-1]
+
+
+def bound(crumb: Any) -> None:
+    """Cut the long texts of ``crumb``, if it is a breadcrumb."""
+    if not isinstance(crumb, dict):
+        return
+    if type(message := crumb.get("message")) is str:
+        crumb["message"] = shortened(message, MAX_TEXT)
+    data = crumb.get("data")
+    if isinstance(data, dict) and any(type(value) is str and len(value) > MAX_TEXT for value in data.values()):
+        crumb["data"] = {
+            name: shortened(value, MAX_TEXT) if type(value) is str else value for name, value in data.items()
+        }
 
 
 def merged(values: list[dict[str, Any]], more: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -39,10 +57,10 @@ def _breadcrumb(span: ReadableSpan) -> dict[str, Any] | None:
     crumb: dict[str, Any] = {"timestamp": datetime.fromtimestamp((span.end_time or 0) / 1e9, UTC)}
     system = conventions.db_system(attributes)
     if system == "redis":
-        crumb |= {"type": "redis", "category": "redis", "message": conventions.description(span)}
+        crumb |= {"type": "redis", "category": "redis", "message": shortened(conventions.description(span), MAX_TEXT)}
         crumb |= {"data": data} if (data := _command(crumb["message"])) else {}
     elif system is not None:
-        crumb |= {"type": "query", "category": "query", "message": conventions.description(span)}
+        crumb |= {"type": "query", "category": "query", "message": shortened(conventions.description(span), MAX_TEXT)}
     elif conventions.http_method(attributes) is not None and span.kind is SpanKind.CLIENT:
         data = span_fields.data(span)
         url = conventions.description(span).partition(" ")[2]

@@ -17,6 +17,7 @@ from sentry_sdk.integrations.logging import ignore_logger
 from sentry_sdk.integrations.modules import ModulesIntegration
 from sentry_sdk.scrubber import EventScrubber
 
+from brain_otel.configuration.identity import find_release
 from brain_otel.configuration.options import Options
 from brain_otel.configuration.settings import DeliverySettings, SentrySettings, Settings
 from brain_otel.delivery.delivery import MAX_ITEMS
@@ -26,10 +27,10 @@ from brain_otel.runtime.quiet import is_looking
 from brain_otel.runtime.safe_repr import safe_repr
 from brain_otel.sentry import stack_frames
 from brain_otel.sentry.before_send import before_send, before_send_telemetry, before_send_transaction
+from brain_otel.sentry.breadcrumbs import bound
 from brain_otel.sentry.events import LinkingIntegration
 from brain_otel.sentry.log_handlers import LogIntegration
 from brain_otel.sentry.propagation_context import report_our_traces, undo_propagation
-from brain_otel.sentry.release import find_release
 from brain_otel.sentry.spotlight import close_spotlight, flush_spotlight, queue_spotlight
 from brain_otel.sentry.transport import DeliveringTransport, delivering
 from brain_otel.traces.collector import LocalTraceCollector
@@ -112,7 +113,7 @@ def _create_options(
     return {
         "dsn": str(settings.dsn or ""),  # for None sentry-sdk would read SENTRY_DSN
         "environment": settings.environment,
-        "release": find_release(settings),
+        "release": settings.release or find_release(settings.identity).value,
         "traces_sample_rate": settings.traces_sample_rate,
         "profiles_sample_rate": settings.profiles_sample_rate or None,
         "send_default_pii": settings.send_default_pii or None,
@@ -151,10 +152,16 @@ def _name_framework() -> None:
 
 
 def _unless_looking(own: Callable[[Any, Any], Any] | None) -> Callable[[Any, Any], Any]:
-    """``before_breadcrumb`` with the application's own; no breadcrumbs of a ``repr()`` that we called."""
+    """``before_breadcrumb`` with the application's own; no breadcrumbs of a ``repr()`` that we called.
+
+    Long texts are cut: a scope keeps 100 breadcrumbs.
+    """
 
     def before_breadcrumb(crumb: Any, hint: Any) -> Any:
-        return None if is_looking() else crumb if own is None else own(crumb, hint)
+        kept = None if is_looking() else crumb if own is None else own(crumb, hint)
+        with guarded("cutting a breadcrumb"):
+            bound(kept)
+        return kept
 
     return before_breadcrumb
 

@@ -7,20 +7,25 @@ from functools import partial
 from typing import Any
 
 import sentry_sdk
+from opentelemetry import trace as otel_trace
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Span as SdkSpan
 from sentry_sdk.integrations import Integration
 from sentry_sdk.scope import add_global_event_processor
 from sentry_sdk.utils import AnnotatedValue, event_from_exception  # type: ignore[attr-defined]  # imported there
 
 from brain_otel.events.deduplication import find_record, names_reported_event, record_reported, trace_of
+from brain_otel.events.error_counter import count_error
 from brain_otel.events.error_rules import ASKED_FOR, error_rules
 from brain_otel.events.listeners import EventListener, Failure, Message
 from brain_otel.privacy import policy
 from brain_otel.privacy.attributes import path_secrets, route_secrets
+from brain_otel.privacy.resource import masked_resource
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.quiet import is_looking, one_budget
 from brain_otel.runtime.safe_repr import plain
-from brain_otel.sentry.breadcrumbs import breadcrumbs_of, merged
+from brain_otel.runtime.text import shortened
+from brain_otel.sentry.breadcrumbs import MAX_TEXT, breadcrumbs_of, merged
 from brain_otel.sentry.event_trace import current_trace_context, trace_context
 from brain_otel.sentry.request import request_interface
 from brain_otel.sentry.route_secrets import SECRETS
@@ -33,6 +38,9 @@ _RUNTIME = {"name": platform.python_implementation(), "version": platform.python
 
 _LINKED = "brain_otel.linked"
 """Key in an event's hint: the scope's event processor or the global one, whichever came first, has linked it."""
+
+_COUNTED_BY_US = ("logging", "threading")
+"""Mechanisms of sentry-sdk whose exceptions our instrumentations count, with or without Sentry."""
 
 _KEPT = (AnnotatedValue,)
 """What sentry-sdk puts into an event for its serializer."""
@@ -140,7 +148,10 @@ def link_event(owner: LocalTrace | None, event: Any, hint: Any) -> Any:
 
 
 def plain_event(event: Any) -> Any:
-    """``event`` without objects of the application's, which sentry-sdk's serializer would load."""
+    """``event`` without objects of the application's, which sentry-sdk's serializer would load, and long texts."""
+    for holder, name in [(event, "message"), *((each, "value") for each in _exceptions(event))]:
+        if type(holder.get(name)) is str:
+            holder[name] = shortened(holder[name], MAX_TEXT)
     for name in ("extra", "contexts", "tags", "user"):
         if event.get(name):
             event[name] = {key: plain(value, _KEPT) for key, value in event[name].items()}
@@ -158,6 +169,8 @@ def _linked(owner: LocalTrace | None, event: Any, hint: Any) -> Any:
     if event.get("type") == "transaction":
         _add_request(event, owner)
         return event
+    with guarded("naming the service of an event"):
+        _add_resource(event["contexts"])
     if not event.get("breadcrumbs", {}).get("values"):
         event.pop("breadcrumbs", None)  # sentry-sdk sends an empty list
     if hint.get(_LINKED):
@@ -166,6 +179,13 @@ def _linked(owner: LocalTrace | None, event: Any, hint: Any) -> Any:
     if not _should_send(event, error, hint):
         return None
     trace = local_trace.current() or owner or trace_of(error)
+    if error is not None:
+        record = find_record(error, trace)
+        if record is None:
+            record_reported(trace, error, str(event.get("event_id")))
+            _count(event, error)
+        elif record.event_id != event.get("event_id"):
+            return None
     if trace is None:
         with guarded("linking an event to its span"):
             event["contexts"] = _with_trace(event, None)
@@ -173,18 +193,26 @@ def _linked(owner: LocalTrace | None, event: Any, hint: Any) -> Any:
     hint[_LINKED] = True
     with guarded("hiding the variables of a shared frame"):
         _hide_shared_variables(event)
-    if error is not None:
-        record = find_record(error, trace)
-        if record is None:
-            record_reported(trace, error, str(event.get("event_id")))
-        elif record.event_id != event.get("event_id"):
-            return None
     hint[SECRETS] = None  # until they are known, the event cannot be masked
     with guarded("finding the secrets of a request"):
         hint[SECRETS] = _secrets_of(trace)
     with guarded("linking an event to its trace"):
         _link(event, trace)
     return event
+
+
+def _count(event: Any, error: BaseException) -> None:
+    """Count an exception that an integration of sentry-sdk has reported, unless our own does that."""
+    mechanism: Any = next((each["mechanism"] for each in _exceptions(event) if each.get("mechanism")), {})
+    if mechanism.get("type") not in _COUNTED_BY_US:
+        count_error(error, handled=mechanism.get("handled") is not False)
+
+
+def _add_resource(contexts: dict[str, Any]) -> None:
+    """Add what transactions carry of their service; two services may share a DSN."""
+    resource = getattr(otel_trace.get_tracer_provider(), "resource", None)
+    if isinstance(resource, Resource):
+        contexts.setdefault("otel", {"resource": dict(masked_resource(policy(), resource).attributes)})
 
 
 def _with_trace(event: Any, trace: LocalTrace | None) -> dict[str, Any]:
@@ -217,12 +245,15 @@ def _should_send(event: Any, error: BaseException | None, hint: Any) -> bool:
         return "log_record" not in hint or not names_reported_event(_logged_text(event))
     if error_rules().should_report(error) is not False:
         return True
-    values = event.get("exception", {}).get("values") or [{}]
-    return any((value.get("mechanism") or {}).get("type") == ASKED_FOR for value in values)
+    return any((value.get("mechanism") or {}).get("type") == ASKED_FOR for value in _exceptions(event))
+
+
+def _exceptions(event: Any) -> list[Any]:
+    return (event.get("exception") or {}).get("values") or []
 
 
 def _hide_shared_variables(event: Any) -> None:
-    for value in event.get("exception", {}).get("values", ()):
+    for value in _exceptions(event):
         for frame in (value.get("stacktrace") or {}).get("frames", ()):
             if (frame.get("module"), frame.get("function")) == _SHARED_FRAME:
                 frame.pop("vars", None)

@@ -10,6 +10,7 @@ from sentry_sdk.envelope import Envelope
 from sentry_sdk.transport import Transport
 
 from brain_otel.sentry.envelopes import masked_envelope
+from brain_otel.sentry.event_size import fit
 
 
 class MemoryTransport(Transport):
@@ -23,7 +24,9 @@ class MemoryTransport(Transport):
     def capture_envelope(self, envelope: Envelope) -> None:
         """Keep the envelope's items as plain data, as Sentry would read them; an attachment with its file's name."""
         self.headers.append(dict(envelope.headers))
-        for item in masked_envelope(envelope).items:
+        envelope = masked_envelope(envelope)
+        fit(envelope)
+        for item in envelope.items:
             data = item.get_bytes()
             if item.type == "attachment":
                 self.items.append((item.type, {"filename": item.headers.get("filename"), "data": data}))

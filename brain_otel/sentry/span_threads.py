@@ -3,18 +3,15 @@
 They are not attributes: the spans of an endpoint would differ by worker thread, and be masked and encoded for each.
 """
 
-import json
 import threading
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 from brain_otel.privacy import Policy, policy
+from brain_otel.sentry.event_size import encode
 from brain_otel.traces.local_trace import LocalTrace
 
 _EXTRAS_KEY = "sentry.threads"
-
-encode = json.JSONEncoder(allow_nan=False, check_circular=False, separators=(",", ":")).encode
-"""Encodes plain data as JSON; a circular reference is a RecursionError."""
 
 THREAD_NAMES = frozenset({"thread.id", "thread.name"})
 """A span with one of these attributes names its thread itself."""

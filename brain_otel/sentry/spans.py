@@ -5,6 +5,7 @@ such a span follows from its name, library, kind, status and attributes, and a c
 building it. See https://develop.sentry.dev/sdk/event-payloads/span/.
 """
 
+import copy
 from collections.abc import Hashable, Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -17,7 +18,8 @@ from brain_otel.privacy import Policy, policy
 from brain_otel.privacy.spans import MaskedSpan
 from brain_otel.runtime.fast_paths import fast_paths_enabled
 from brain_otel.sentry import span_fields
-from brain_otel.sentry.span_threads import THREAD_NAMES, Thread, encode, with_thread
+from brain_otel.sentry.event_size import encode, shorten_texts
+from brain_otel.sentry.span_threads import THREAD_NAMES, Thread, with_thread
 from brain_otel.traces import conventions
 from brain_otel.traces.conventions import has_events_or_links, raw_attributes
 
@@ -32,6 +34,12 @@ MAX_LENGTH = 2_048
 
 MICRO = 1_000_000
 """Microseconds in a second."""
+
+MAX_SPAN = 100_000
+"""Bytes of the JSON of a span; the longest texts of a larger one are shortened."""
+
+MIN_SPAN = 1_000
+"""The same where the later spans of a transaction need the room."""
 
 
 class SpanFields:
@@ -63,6 +71,25 @@ class SpanFields:
         if self._json is None:
             self._json = encode({**self.values, "data": self.data})[1:-2]
         return self._json
+
+    @property
+    def size(self) -> int:
+        """Bytes of the JSON; 0 if JSON cannot express a value, which sentry-sdk's serializer takes."""
+        try:
+            return len(self.to_json())
+        except (TypeError, ValueError, RecursionError):
+            return 0
+
+    def shortened(self, limit: int) -> "SpanFields":
+        """The same if its JSON is not longer than ``limit``, else a copy whose longest texts are cut."""
+        excess = self.size - limit
+        if excess <= 0:
+            return self
+        made = copy.copy(self)
+        made._json = None
+        made.values, made.data = copy.deepcopy((self.values, self.data))
+        shorten_texts({"values": made.values, "data": made.data}, excess)
+        return made
 
 
 class SpanPayload(NamedTuple):
@@ -123,13 +150,13 @@ class SpanCache:
         self._known: dict[Hashable, SpanFields] = {}
         self._seen: set[int] = set()
 
-    def create_payload(self, span: ReadableSpan, thread: Thread | None = None) -> SpanPayload:
-        """The payload of an ended span, masked.
+    def create_payload(self, span: ReadableSpan, thread: Thread | None = None, limit: int = MAX_SPAN) -> SpanPayload:
+        """The payload of an ended span, masked, and shortened to ``limit`` bytes.
 
         Raises:
             ValueError: the span has no ids.
         """
-        fields = self._fields_of(span)
+        fields = self._fields_of(span).shortened(limit)
         times = microseconds(span.start_time), microseconds(span.end_time)
         return SpanPayload(fields, *ids_of(span), *times, thread)
 

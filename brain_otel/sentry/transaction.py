@@ -13,8 +13,18 @@ from brain_otel.privacy import policy
 from brain_otel.privacy.spans import MaskedSpan
 from brain_otel.sentry import span_fields
 from brain_otel.sentry.breadcrumbs import merged
+from brain_otel.sentry.event_size import MAX_BYTES
 from brain_otel.sentry.span_threads import Thread, thread_of, with_thread
-from brain_otel.sentry.spans import MICRO, SpanCache, SpanPayload, breadcrumbs_in, ids_of, microseconds
+from brain_otel.sentry.spans import (
+    MAX_SPAN,
+    MICRO,
+    MIN_SPAN,
+    SpanCache,
+    SpanPayload,
+    breadcrumbs_in,
+    ids_of,
+    microseconds,
+)
 from brain_otel.traces import conventions
 from brain_otel.traces.collector import CollectedTrace
 from brain_otel.traces.local_trace import LocalTrace
@@ -56,7 +66,7 @@ def create_transaction(collected: CollectedTrace, cache: SpanCache) -> Transacti
         raise ValueError("a local trace without an ended root is no transaction")
     root = MaskedSpan(collected.root)
     trace = collected.trace
-    spans = [cache.create_payload(span, _thread_of(trace, span)) for span in collected.spans]
+    spans = _spans_of(collected, cache)
     code = span_fields.http_status(root)
     name = conventions.transaction_name(root.name, root.attributes)
     event: dict[str, Any] = {
@@ -82,6 +92,18 @@ def create_transaction(collected: CollectedTrace, cache: SpanCache) -> Transacti
     if collected.dropped:
         event["_meta"] = {"spans": {"": {"len": len(spans) + collected.dropped}}}
     return Transaction(event, spans)
+
+
+def _spans_of(collected: CollectedTrace, cache: SpanCache) -> list[SpanPayload]:
+    """The spans; where they are too large together, the oldest are cut, so that not all are built in full length."""
+    spans: list[SpanPayload] = []
+    left = MAX_BYTES
+    for span in reversed(collected.spans):
+        thread = _thread_of(collected.trace, span)
+        payload = cache.create_payload(span, thread, MAX_SPAN if left > 0 else MIN_SPAN)
+        left -= payload.fields.size
+        spans.append(payload)
+    return spans[::-1]
 
 
 def _thread_of(trace: LocalTrace, span: ReadableSpan) -> Thread | None:

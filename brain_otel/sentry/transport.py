@@ -17,6 +17,7 @@ from brain_otel.delivery.spool.shipper_process import open_spool, release_superv
 from brain_otel.runtime.limited_log import CountLog
 from brain_otel.sentry.dsn import create_target
 from brain_otel.sentry.envelopes import masked_envelope
+from brain_otel.sentry.event_size import fit, fitted
 
 logger = logging.getLogger(__name__)
 
@@ -49,11 +50,13 @@ class DeliveringTransport(Transport):
     def capture_envelope(self, envelope: Envelope) -> None:
         """Take ``envelope``, and from time to time report what was discarded."""
         envelope = masked_envelope(envelope)
+        fit(envelope)
         if envelope.items:
             self._take(_record(envelope))
 
     def capture_transaction(self, headers: bytes, payload: bytes, quantity: int) -> None:
         """Take an encoded envelope: its ``headers``, and a transaction of ``quantity`` spans, both as JSON."""
+        payload = fitted(payload)
         body = b'%s\n{"type":"transaction","content_type":"application/json","length":%d}\n%s\n' % (
             headers,
             len(payload),

@@ -54,6 +54,10 @@ class Name(NamedTuple):
     source: str
 
 
+COUNTED = "counted"
+"""Stands in for an event id in the record of an exception that has been counted."""
+
+
 class FailureRecord(NamedTuple):
     """What became of an exception; written and read by :mod:`brain_otel.events.deduplication`."""
 
@@ -65,6 +69,11 @@ class FailureRecord(NamedTuple):
     def is_ignored(self) -> bool:
         """Whether the exception was judged to be no event."""
         return self.event_id is None
+
+    @property
+    def is_count(self) -> bool:
+        """Whether the record only says that the exception has been counted."""
+        return self.event_id == COUNTED
 
 
 class LocalTrace:

@@ -305,7 +305,7 @@ class TestVariables:
         assert read.document["resource"]["attributes_list"].endswith("service.version=1.10,team=a b")
         assert service_name(read) == "0123: x"
         assert read.sentry is not None
-        assert read.sentry.service_version == "1.10"
+        assert read.sentry.identity.version == ("1.10", "OTEL_RESOURCE_ATTRIBUTES")
 
 
 class TestFilling:

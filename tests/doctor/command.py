@@ -29,6 +29,9 @@ PLANTED = {
 OURS_IN_CHARGE = {"OTEL_PYTHON_DISTRO": "brain_otel", "OTEL_PYTHON_CONFIGURATOR": "brain_otel"}
 """Without them the doctor warns of opentelemetry-distro, which the tests install."""
 
+KNOWN_RELEASE = {"SENTRY_RELEASE": "shop@1"}
+"""Without it the doctor warns where the directory is in no repository."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
@@ -100,6 +103,7 @@ def run_command(
 
 def doctor(*arguments: str, **how: Any) -> Findings:
     """Run ``brain-otel doctor --json`` as a user does; it prints one object, and the exit code fits."""
+    how["env"] = {**KNOWN_RELEASE, **how.get("env", {})}
     run = run_command("doctor", "--json", *arguments, **how)
     findings = Findings(Finding(**each) for each in run.data["findings"])
     assert run.data["healthy"] is not has_fault(findings)
@@ -111,7 +115,7 @@ def diagnosed(
     env: Mapping[str, str] | None = None, *, config_file: str | Path | None = None, **request: Any
 ) -> Findings:
     """Run the checks in this process; only the import of an application, or ``setup()``, has one of its own."""
-    variables = environment({**PLANTED, **OURS_IN_CHARGE, **(env or {})})
+    variables = environment({**PLANTED, **OURS_IN_CHARGE, **KNOWN_RELEASE, **(env or {})})
     file = Path(config_file) if config_file else None
     findings = Findings(diagnose(Request(config_file=file, **request), variables).findings)
     _assert_no_secret(*map(str, findings))

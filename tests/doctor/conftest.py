@@ -32,11 +32,14 @@ distribution:
 {more}
 """
 
+SERVICE = "\nresource: {attributes: [{name: service.name, value: shop}]}\n"
+
 
 def write_file(folder: Path, *processors: str, more: str = "") -> str:
     """Write a configuration file with these processors and return its path."""
+    text = FILE.format(processors="".join(f"    - {each}\n" for each in processors), more=more)
     path = folder / "telemetry.yaml"
-    path.write_text(FILE.format(processors="".join(f"    - {each}\n" for each in processors), more=more))
+    path.write_text(text if "resource:" in more else f"{text}{SERVICE}")
     return str(path)
 
 

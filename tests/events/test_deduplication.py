@@ -1,5 +1,6 @@
 """One failure is one event: what is remembered of an exception, and by whom it is found."""
 
+import weakref
 from collections.abc import Iterator
 
 import pytest
@@ -10,9 +11,12 @@ from brain_otel.events.deduplication import (
     ended_traces,
     find_record,
     has_reported,
+    record_counted,
     record_ignored,
     record_reported,
+    reported_as,
     trace_of,
+    was_counted,
 )
 from brain_otel.events.error_rules import configure_error_rules
 from brain_otel.events.listeners import EventListener, Failure, configure_listeners, local_trace_entered
@@ -127,3 +131,28 @@ def test_without_a_local_trace_every_report_is_an_event(recorder: Recorder) -> N
     first, second = report(error), report(error)
     assert recorder.event_ids == [first, second]
     assert find_record(error) is None
+
+
+def test_outside_of_a_local_trace_the_latest_exception_is_known() -> None:
+    """In the same context: by its event, and whether it was counted."""
+    first, second = LookupError("a"), ValueError("b")
+    record_reported(None, first, "a" * 32)
+    assert (reported_as(first), was_counted(first)) == ("a" * 32, False)
+    record_counted(first)
+    assert was_counted(first)
+    record_counted(second)
+    assert (was_counted(second), was_counted(first), reported_as(second)) == (True, False, None)
+
+
+class OwnError(Exception):
+    """Weak references to it are possible."""
+
+
+def test_an_exception_outside_of_a_local_trace_is_not_kept() -> None:
+    """Its frames hold the application's objects."""
+    error = OwnError("a")
+    alive = weakref.ref(error)
+    record_counted(error)
+    assert was_counted(error)
+    del error
+    assert alive() is None

@@ -1,8 +1,6 @@
 """sentry-sdk as brain_otel starts it: release, traffic, sessions and events."""
 
 import json
-import subprocess
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,60 +12,15 @@ from opentelemetry.trace import SpanKind
 
 import brain_otel
 from brain_otel import capture
-from brain_otel.configuration.settings import Secret, SentrySettings
 from brain_otel.events.listeners import local_trace_entered
 from brain_otel.events.report import report_exception
 from brain_otel.sentry.client import flush_sentry
-from brain_otel.sentry.release import find_release
 from brain_otel.sentry.transport import DeliveringTransport
 from brain_otel.traces.local_trace import LocalTrace
 from tests.sentry.conftest import Bridge, Connect
 from tests.support.ingest import Json, SentryIngest
 from tests.support.process import run_python
 from tests.support.relay import assert_accepted
-
-CI_VARIABLES = ("HEROKU_BUILD_COMMIT", "HEROKU_SLUG_COMMIT", "SOURCE_VERSION", "CODEBUILD_RESOLVED_SOURCE_VERSION")
-
-
-class TestRelease:
-    @pytest.fixture(autouse=True)
-    def _elsewhere(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-        for name in ("SENTRY_RELEASE", *CI_VARIABLES, "CIRCLE_SHA1", "GAE_DEPLOYMENT_ID", "K_REVISION"):
-            monkeypatch.delenv(name, raising=False)
-
-    def release(self, release: str | None = None, service_version: str | None = None) -> str:
-        dsn = Secret("http://public@127.0.0.1:9/1")
-        settings = SentrySettings(dsn=dsn, environment="test", release=release, service_version=service_version)
-        return find_release(settings)
-
-    def test_the_release_comes_from_the_nearest_source(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """The setting, the git commit, the CI platform's variable, the service's version, 0.3.0."""
-        assert self.release() == "0.3.0"
-        assert self.release(service_version="1.2") == "1.2"
-        monkeypatch.setenv("SOURCE_VERSION", "c1")
-        assert self.release(service_version="1.2") == "c1"
-        git = ["git", "-c", "user.name=a", "-c", "user.email=a@b"]
-        subprocess.run([*git, "init", "-q", "."], check=True, cwd=tmp_path)
-        subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "x"], check=True, cwd=tmp_path)
-        head = subprocess.run([*git, "rev-parse", "HEAD"], check=True, cwd=tmp_path, capture_output=True, text=True)
-        assert self.release(service_version="1.2") == head.stdout.strip()
-        assert len(head.stdout.strip()) == 40
-        assert self.release("shop@2", service_version="1.2") == "shop@2"
-
-    @pytest.mark.parametrize("variable", CI_VARIABLES)
-    def test_the_documented_variables_of_ci_platforms_are_read(
-        self, variable: str, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """sentry-sdk reads them; this pins it."""
-        monkeypatch.setenv(variable, "c1")
-        assert self.release() == "c1"
-
-    def test_without_git_the_other_sources_are_tried(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """As in a slim container."""
-        monkeypatch.setenv("PATH", "")
-        assert self.release(service_version="1.2") == "1.2"
 
 
 class TestTraffic:

@@ -4,6 +4,7 @@ from typing import Annotated, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from brain_otel.configuration.error import holds_credentials
+from brain_otel.configuration.identity import Identity
 from brain_otel.configuration.values import BOOLEANS, BadValueError, Derived, list_of, number, read_fields, text
 
 DEFAULT_SPOTLIGHT = "http://localhost:8969/stream"
@@ -88,7 +89,7 @@ class SentrySettings(NamedTuple):
     environment: Derived[str]
     release: Annotated[str | None, _release] = None
     """None: the git commit, else the CI platform's, else the service version, else this package's."""
-    service_version: Derived[str | None] = None
+    identity: Derived[Identity] = Identity()
     traces_sample_rate: Derived[float] = 1.0
     """The share of all traces that Sentry gets if no rule applies, 0 to 1: the rate of the file's sampler."""
     profiles_sample_rate: Annotated[float, number(0, 1)] = 0.1

@@ -3,9 +3,20 @@
 from collections.abc import Iterator
 
 from brain_otel.doctor.checks.application import check_import
-from brain_otel.doctor.effective_configuration import FAST_PATHS_NOTICE, EffectiveConfiguration
+from brain_otel.doctor.effective_configuration import (
+    FAST_PATHS_NOTICE,
+    RELEASE_NOTICE,
+    SERVICE_NOTICE,
+    EffectiveConfiguration,
+)
 from brain_otel.doctor.finding import Finding
 from brain_otel.doctor.inspection_report import InspectionReport
+
+_REMEDIES = {
+    FAST_PATHS_NOTICE: "Set distribution.brain_otel.fast_paths to true, unless an upstream release breaks one.",
+    RELEASE_NOTICE: "Set SENTRY_RELEASE where you deploy, for example to the commit.",
+    SERVICE_NOTICE: "Set OTEL_SERVICE_NAME, and let the file read it as the packaged files do.",
+}
 
 
 def check_configuration(effective: EffectiveConfiguration) -> Iterator[Finding]:
@@ -16,6 +27,14 @@ def check_configuration(effective: EffectiveConfiguration) -> Iterator[Finding]:
         "ok",
         f"{choice.path} has {len(effective.leaves)} values",
         f"environment {choice.environment} from {effective.environment_from}, file from {effective.path_from}",
+    )
+    version = effective.version
+    yield Finding(
+        "configuration",
+        "ok",
+        f"release {effective.release.value}, service {effective.service.value}",
+        f"release from {effective.release.origin}, service from {effective.service.origin}, "
+        + (f"service.version {version.value} from {version.origin}" if version else "no service.version"),
     )
     for target in effective.targets:
         if target.error:
@@ -49,8 +68,8 @@ def invalid_configuration(message: str) -> Finding:
 
 
 def _remedy(notice: str, effective: EffectiveConfiguration) -> str:
-    if notice == FAST_PATHS_NOTICE:
-        return "Set distribution.brain_otel.fast_paths to true, unless an upstream release breaks a fast path."
+    if notice in _REMEDIES:
+        return _REMEDIES[notice]
     if notice in effective.choice.notices:
         return f"Put a file {effective.choice.environment}.yaml into the folder that BRAIN_OTEL_CONFIG_DIR names."
     return "Unset the variable, or write its value into the file." if "is ignored" in notice else ""
