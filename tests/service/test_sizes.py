@@ -11,6 +11,7 @@ from sentry_relay.processing import StoreNormalizer
 from tests.support import ROOT
 from tests.support.ingest import Json, SentryIngest
 from tests.support.process import Server, free_port, uvicorn_command
+from tests.support.tiers import quick_first
 
 SENTRY_ACCEPTS = 1_000_000
 """Bytes of an event."""
@@ -20,7 +21,7 @@ WELL = ("batches", "message", "attributes", "events")
 ROUTES = (*FAILING, *WELL)
 
 
-@pytest.fixture(scope="module", params=["true", "false"], ids=["fast", "slow"])
+@pytest.fixture(scope="module", params=quick_first(["true", "false"]))
 def items(request: pytest.FixtureRequest) -> Iterator[list[Any]]:
     """Return what arrives of a request to each route."""
     port = free_port()
