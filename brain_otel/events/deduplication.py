@@ -25,46 +25,13 @@ _latest_event: ContextVar[str | None] = ContextVar("brain_otel.latest_event", de
 """The id of the latest event that the application reported here, be it outside of any local trace."""
 
 
-class _Seen:
-    """The latest exception outside of local traces in a context, and what became of it."""
-
-    __slots__ = ("_error", "event_id", "is_counted")
-
-    def __init__(self, error: BaseException) -> None:
-        self.event_id: str | None = None
-        self.is_counted = False
-        try:
-            self._error: Any = ref(error)
-        except TypeError:  # a built-in exception has no weak references
-            self._error = error
-
-    def is_of(self, error: BaseException) -> bool:
-        """Whether it is ``error`` that was seen."""
-        return (self._error() if isinstance(self._error, ref) else self._error) is error
+_counted: ContextVar[Any] = ContextVar("brain_otel.counted", default=None)
+"""The exception that this context has counted last outside of local traces, or a weak reference to it."""
 
 
-_seen: ContextVar[_Seen | None] = ContextVar("brain_otel.seen_error", default=None)
-
-
-def _seen_here(error: BaseException) -> _Seen | None:
-    seen = _seen.get()
-    return seen if seen is not None and seen.is_of(error) else None
-
-
-def _see(error: BaseException) -> _Seen:
-    seen = _seen_here(error)
-    if seen is None:
-        seen = _Seen(error)
-        _seen.set(seen)
-    return seen
-
-
-def record_reported(trace: LocalTrace | None, error: BaseException, event_id: str) -> None:
+def record_reported(trace: LocalTrace, error: BaseException, event_id: str) -> None:
     """Remember that ``error`` is the event ``event_id``."""
-    if trace is not None:
-        _add(trace, FailureRecord(error, event_id))
-    else:
-        _see(error).event_id = event_id
+    _add(trace, FailureRecord(error, event_id))
 
 
 def record_ignored(error: BaseException) -> None:
@@ -102,12 +69,6 @@ def find_record(error: BaseException, trace: LocalTrace | None = None) -> Failur
     return _search(trace, error, count=False) if trace is not None else None
 
 
-def reported_as(error: BaseException) -> str | None:
-    """The id of the event of ``error``, which may have been reported in this context outside of local traces."""
-    record, seen = find_record(error), _seen_here(error)
-    return record.event_id if record is not None else seen.event_id if seen is not None else None
-
-
 def _search(trace: LocalTrace, error: BaseException, *, count: bool) -> FailureRecord | None:
     records = [each for each in trace.failures if each.is_count is count]
     found = None
@@ -132,12 +93,12 @@ def has_reported(trace: LocalTrace) -> bool:
 
 
 def was_counted(error: BaseException) -> bool:
-    """Whether ``error`` has been counted."""
+    """Whether ``error`` has been counted. Outside of local traces only the latest exception is known."""
     trace = trace_of(error)
     if trace is not None:
         return _search(trace, error, count=True) is not None
-    seen = _seen_here(error)
-    return seen is not None and seen.is_counted
+    latest = _counted.get()
+    return (latest() if isinstance(latest, ref) else latest) is error
 
 
 def record_counted(error: BaseException) -> None:
@@ -145,8 +106,11 @@ def record_counted(error: BaseException) -> None:
     trace = trace_of(error)
     if trace is not None:
         _add(trace, FailureRecord(error, COUNTED))
-    else:
-        _see(error).is_counted = True
+        return
+    try:
+        _counted.set(ref(error))
+    except TypeError:  # a built-in exception has no weak references
+        _counted.set(error)
 
 
 def trace_of(error: BaseException | None) -> LocalTrace | None:

@@ -52,7 +52,8 @@ def report_exception(
             record_ignored(error)
             return None
         event_id = uuid.uuid4().hex
-        record_reported(trace, error, event_id)
+        if trace is not None:
+            record_reported(trace, error, event_id)
         count_error(error, handled=handled)
         facts = context or {}
         with guarded("emitting an exception's log record"):

@@ -14,7 +14,7 @@ from typing import Protocol
 import wrapt
 
 from brain_otel.configuration.settings import InstrumentationSettings
-from brain_otel.instrumentation.excepthooks import patch_excepthooks
+from brain_otel.instrumentation.excepthook import patch_excepthook
 from brain_otel.instrumentation.exception_recording import patch_exception_recording
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.patch import Patches
@@ -66,7 +66,7 @@ def instrument(settings: InstrumentationSettings) -> None:
         getLogger(name).addFilter(_is_true)
     with guarded("protecting the application's exceptions"):
         patch_exception_recording(_registry.exception_patches)
-    patch_excepthooks(_registry.exception_patches)
+    patch_excepthook(_registry.exception_patches)
     for library in LIBRARIES:
         if not _is_wanted(library):
             continue

@@ -39,9 +39,6 @@ _RUNTIME = {"name": platform.python_implementation(), "version": platform.python
 _LINKED = "brain_otel.linked"
 """Key in an event's hint: the scope's event processor or the global one, whichever came first, has linked it."""
 
-_COUNTED_BY_US = ("logging", "threading")
-"""Mechanisms of sentry-sdk whose exceptions our instrumentations count, with or without Sentry."""
-
 _KEPT = (AnnotatedValue,)
 """What sentry-sdk puts into an event for its serializer."""
 
@@ -179,6 +176,14 @@ def _linked(owner: LocalTrace | None, event: Any, hint: Any) -> Any:
     if not _should_send(event, error, hint):
         return None
     trace = local_trace.current() or owner or trace_of(error)
+    if trace is None:
+        _count(event, error)
+        with guarded("linking an event to its span"):
+            event["contexts"] = _with_trace(event, None)
+        return event
+    hint[_LINKED] = True
+    with guarded("hiding the variables of a shared frame"):
+        _hide_shared_variables(event)
     if error is not None:
         record = find_record(error, trace)
         if record is None:
@@ -186,13 +191,6 @@ def _linked(owner: LocalTrace | None, event: Any, hint: Any) -> Any:
             _count(event, error)
         elif record.event_id != event.get("event_id"):
             return None
-    if trace is None:
-        with guarded("linking an event to its span"):
-            event["contexts"] = _with_trace(event, None)
-        return event
-    hint[_LINKED] = True
-    with guarded("hiding the variables of a shared frame"):
-        _hide_shared_variables(event)
     hint[SECRETS] = None  # until they are known, the event cannot be masked
     with guarded("finding the secrets of a request"):
         hint[SECRETS] = _secrets_of(trace)
@@ -201,10 +199,10 @@ def _linked(owner: LocalTrace | None, event: Any, hint: Any) -> Any:
     return event
 
 
-def _count(event: Any, error: BaseException) -> None:
+def _count(event: Any, error: BaseException | None) -> None:
     """Count an exception that an integration of sentry-sdk has reported, unless our own does that."""
     mechanism: Any = next((each["mechanism"] for each in _exceptions(event) if each.get("mechanism")), {})
-    if mechanism.get("type") not in _COUNTED_BY_US:
+    if error is not None and mechanism.get("type") != "logging":  # which ours counts
         count_error(error, handled=mechanism.get("handled") is not False)
 
 
