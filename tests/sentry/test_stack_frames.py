@@ -75,7 +75,7 @@ for number in range(2):  # the second time from the caches
     brain_otel.flush(10)
 """
 
-OWN = re.compile(r"event_id|timestamp|trace_id|span_id|thread_id|lineno|threads")
+OWN = re.compile(r"service.instance.id|event_id|timestamp|trace_id|span_id|thread_id|lineno|threads")
 
 
 def without_ids(value: Any) -> Any:
