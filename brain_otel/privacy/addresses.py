@@ -7,21 +7,15 @@ import re
 from brain_otel.privacy.settings import FILTERED
 from brain_otel.runtime.lazy_regex import expression
 
-_HOST = r"(?=(?:[\w.-]{1,255}+|\[[0-9a-fA-F:.]{2,45}\])(?::\d{1,5})?(?:[,/?#\s\"'&)\]}]|$))"
-_CREDENTIALS = expression(
-    rf"""
-    (?<=:/)/?+ (?! \[ [0-9a-fA-F:.]{{2,45}} \] ) (?: (?P<user>[^\s/?#@:\"'<>]{{1,256}}+)@ | @
-      | [^\s/?#@:\"'<>]{{0,256}}+ : (?! \d{{1,5}} (?:[/?#\s\"']|$) )
-        (?: (?: [^\s@\"'<>]{{0,256}}+ @ ){{1,4}}? {_HOST} | (?: [^\s@\"'<>]{{0,256}}+ @ ){{1,4}}+ ) )
-    """,
-    re.VERBOSE,
-)
-"""User and password, which may hold ``#``, ``?``, ``/`` and ``@``; the host follows. ``:8080/`` is no password."""
+_HOST = expression(r"(?:[\w.-]{1,255}+|\[[0-9a-fA-F:.]{2,45}\])(?::\d{1,5})?(?:[,/?#\s\"'&)\]}]|$)")
+_ADDRESS = expression(r"(?<=:/)/?+([^\s\"'<>]++)")
+_AUTHORITY = expression(r"(?!\[[0-9a-fA-F:.]{2,45}\])([^/?#@:]*+)(?:(@)|:(?!\d{1,5}+(?:[/?#]|$)))")
+"""The user of an address, and what follows: ``@``, or a password. ``:8080/`` is no password."""
 
 _USER_NAME = expression(r"[a-z][a-z._-]{0,19}+\d{0,2}$")
-_ORACLE = expression(r"(?P<kept>thin:\w{1,64}+/)[^\s@/]{1,256}+(?=@)|(?P<easy>\b\w{1,64}+/)[^\s@/]{1,256}+(?=@//)")
-_GO = expression(r"(?P<kept>\b[\w.-]{1,64}+:)[^\s@\"']{1,256}+(?=@(?:tcp|udp|unix)\()")
-_NETLOC = expression(r"(?P<kept>netloc=['\"])[^'\"@]{1,512}+(?=@)")
+_ORACLE = expression(r"(?P<kept>thin:\w{1,64}+/)[^\s@/]++(?=@)|(?P<easy>\b\w{1,64}+/)[^\s@/]++(?=@//)")
+_GO = expression(r"(?<![^\s\"'])(?P<kept>[^\s\"':@]{1,128}+:)[^\s@\"']++(?=@(?:tcp|udp|unix)\()")
+_NETLOC = expression(r"(?P<kept>netloc=['\"])[^'\"@]++(?=@)")
 _PGPASS = expression(
     r"(?m)^(?=[\w.-]{0,255}[A-Za-z*])([\w.*-]{1,255}+:(?:\d{4,5}|\*):[\w*-]{1,64}+:[\w*-]{1,64}+:)(?!\d++$)\S++$"
 )
@@ -41,7 +35,7 @@ _INVITES = expression(
 _SHORT, _LONG = 16, 32
 """Characters of a token in a path after a word that speaks of one, and after another."""
 
-_HEX = expression(r"[0-9a-fA-F-]+$")
+_HEX = expression(r"[0-9a-fA-F-]++$")
 _CHANGES = expression(r"[a-z](?=[A-Z0-9])|[A-Z](?=[a-z0-9])|[0-9](?=[a-zA-Z])")
 _ONE_TIME = frozenset(
     {"code", "state", "nonce", "key", "ticket", "hash", "hmac", "assertion", "verifier", "code_verifier", "oobcode"}
@@ -50,17 +44,26 @@ _ONE_TIME = frozenset(
 """Parameters of OAuth, OpenID Connect, SAML and links in mails, which are secrets if they are random."""
 
 
+_PARAMETER = expression(r"(?<=[?&#])([\w.-]{1,32}+)=([^\s&\"'<>#)]++)")
+_CODE = expression(r"(?=\D*+\d)[\w.~+/=%-]{6,}+$")
+_SHORT_NAMES = frozenset("ctkhi") | {"c", "id", "ref", "sig", "signature", "link", "otp", "pin"}
+_NEAR = 512
+"""Characters before a parameter within which its path is searched."""
+
+
 def mask_address_credentials(text: str) -> str:
     """Mask the credentials before hosts and in paths."""
     if "@" in text:
         if ":/" in text:
-            text = _CREDENTIALS.sub(_mask_credentials, text)
+            text = _ADDRESS.sub(_mask_address, text)
         if "@tcp(" in text or "@unix(" in text or "@udp(" in text:
             text = _GO.sub(rf"\g<kept>{FILTERED}", text)
         if "/" in text:
             text = _ORACLE.sub(lambda found: f"{found['kept'] or found['easy']}{FILTERED}", text)
         if "netloc=" in text:
             text = _NETLOC.sub(rf"\g<kept>{FILTERED}", text)
+    if "=" in text and ("?" in text or "&" in text):
+        text = _PARAMETER.sub(_mask_parameter, text)
     if text.count(":") >= 4:
         text = _PGPASS.sub(rf"\1{FILTERED}", text)
     return _PATH.sub(_mask_path, text) if _LONG_SEGMENT.search(text) is not None else text
@@ -71,12 +74,41 @@ def is_one_time(name: str, value: str) -> bool:
     return name.lower() in _ONE_TIME and len(value) >= _SHORT and _is_random(value)
 
 
-def _mask_credentials(match: re.Match[str]) -> str:
-    user = match["user"]
-    slash = "/" if match[0].startswith("/") else ""
-    if user is not None and _USER_NAME.match(user):
-        return match[0]
-    return match[0] if match[0].lstrip("/") == "@" else f"{slash}{FILTERED}@"
+def _mask_address(match: re.Match[str]) -> str:
+    """Mask the credentials of an address, and of others that follow it without a space."""
+    slash = match[0][: len(match[0]) - len(match[1])]
+    return slash + "://".join(map(_mask_authority, match[1].split("://")))
+
+
+def _mask_authority(address: str) -> str:
+    end = _credentials_end(address)
+    return f"{FILTERED}{address[end:]}" if end > 0 else address
+
+
+def _credentials_end(address: str) -> int:
+    """Where the ``@`` after user and password stands; 0 if the address has no credentials.
+
+    A password may hold ``#``, ``?``, ``/`` and ``@``: it ends at the first ``@`` that a host follows.
+    """
+    user = _AUTHORITY.match(address)
+    if user is None or (user[2] and (not user[1] or _USER_NAME.match(user[1]))):
+        return 0
+    if user[2]:
+        return user.end() - 1
+    place = last = address.find("@", user.end())
+    while place >= 0 and _HOST.match(address, place + 1) is None:
+        last = place
+        place = address.find("@", place + 1)
+    return max(place if place >= 0 else last, 0)
+
+
+def _mask_parameter(match: re.Match[str]) -> str:
+    """Mask a one-time code of a query, by its value, or by the path before: ``/verify?code=839201``."""
+    name, value = match[1], match[2]
+    before = match.string[max(0, match.start() - _NEAR) : match.start()].rpartition("?")[0]
+    is_invited = any(_INVITES.match(part) for part in before.rpartition(" ")[2].split("/")[-3:])
+    is_code = is_invited and _CODE.match(value) is not None and name.lower() in _ONE_TIME | _SHORT_NAMES
+    return f"{name}={FILTERED}" if is_code or is_one_time(name, value) else match[0]
 
 
 def _mask_path(match: re.Match[str]) -> str:

@@ -152,6 +152,7 @@ _BY_PART = (
 _REST = {prefix: rest for prefixes, rest, _ in _BY_PREFIX for prefix in prefixes.split()}
 _PREFIXES = {first: tuple(prefix for prefix in _REST if prefix[0] == first) for first in {each[0] for each in _REST}}
 _PARTS = tuple((part, expression(pattern)) for part, pattern, _ in _BY_PART)
+_SHORTEST_KEY = 13
 _LONG_WORD = expression(r"[^\s\"'<>,;()]{13,}+")
 _BEGIN = expression(rf"{_START}[{re.escape(''.join(sorted(_PREFIXES)))}](?=[^\s\"'<>,;()]{{12}})")
 """The first character of what may be a key; few words of a text are that long."""
@@ -172,6 +173,8 @@ def _beginnings(text: str) -> Iterator[re.Match[str]]:
 
 def mask_api_keys(text: str) -> str:
     """Mask the keys in ``text``; of an address that is a key, the host stays."""
+    if max(map(len, text.split()), default=0) < _SHORTEST_KEY:
+        return text
     parts: list[str] = []
     done = 0
     for begin in _beginnings(text):

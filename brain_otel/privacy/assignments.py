@@ -1,14 +1,16 @@
 """Masks values that a text gives to a sensitive name: ``password=...`` in a message, ``"token": "..."`` in JSON.
 
 The names are those for attributes. After ``=`` any value is masked. After a colon and a space a plain word stays, as
-in ``token: expired``.
+in ``token: expired``. Where a value ends is known by :mod:`~brain_otel.privacy.literals`.
 """
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from brain_otel.privacy.labels import labelled_places
+from brain_otel.privacy.literals import OPENING, SHORT_VALUE, bracket_end, opened, quote_end, unquoted_end
 from brain_otel.privacy.names import is_fact
 from brain_otel.privacy.settings import FILTERED
 from brain_otel.runtime.lazy_regex import expression
@@ -17,80 +19,107 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _NAME = expression(
-    r"""(?<![\w.-]) (?P<name>(?P<flag>--?)?+[\w.-]{2,128}+)
-    (?P<close>\\{0,3}+["']|&(?:quot|apos|\#34|\#39|\#x27);)?+ \]?+ \\{0,4}+ [ \t]{0,64}+
-    (?: (?P<sign>=>|:=|=(?!=)|:(?![:/=])) [ \t]{0,64}+
-      | (?P<verb>(?<=[ \t])(?:is|was)[ \t](?=["']|[^\s\d]{0,64}+\d[^\s]))
-      | (?P<pair>,) [ \t]{0,64}+ (?=\(?b?\\{0,3}["'])
-      | (?(flag)(?<=[ \t])|(?!)) )
+    r"""(?<![\w.-]) (?P<name>(?P<flag>--?)?+[\w.-]{2,}+)
+    (?P<close>\\{0,7}+["']|&(?:quot|apos|\#34|\#39|\#x27);)?+ \]?+ \\{0,4}+ [ \t]*+
+    (?: (?P<sign>=>|:=|->|=(?!=)|:(?![:/=])) [ \t]*+
+      | (?P<verb>(?<=[ \t])(?:is|was|(?:set|changed|reset|updated|rotated)[ \t]to)[ \t](?=["']|[^\s\d]{0,64}+\d[^\s]))
+      | (?P<pair>,) \s{0,64}+ (?=\(?b?\\{0,7}["'])
+      | (?P<beside>(?<=[ \t])(?=\\{0,7}["']))
+      | (?(flag)(?:(?<=[ \t])|\r?\n)|(?!)) )
     """,
     re.VERBOSE,
 )
-_OPENING = expression(r"(?:[brufBRUF]{1,2})?(\\{0,3})([\"'])(\2{1,7}(?=[^\s,;&)\]}]))?")
-"""An opening quote, with its string prefix and escapes; quotes are doubled inside an SQL literal."""
+_SECOND_WORD = expression(r"[ \t]{1,4}(?:\[Filtered\]|[^\s,;&)\]}\"'<>\\])++")
+_COOKIES = expression(r"(?:;[ ]?[\w.-]{1,64}+=[^\s;,\"'<>\\]*+)++")
+_WORD = expression(
+    r"(?:[A-Za-z_.]++\[[A-Za-z_.|\[]*+|(?:[A-Z]?[a-z]++(?:'[a-z]++)?|[A-Z]++)(?:[_-](?:[a-z]++|[A-Z]++))*+|\d{1,3})[.!?]*+"
+)
+"""A word, also a code such as ``too_short``, and the beginning of a type such as ``Optional[str]``."""
 
-_UNQUOTED = r"(?:\[Filtered\]|%\(\w{1,64}+\)s|[^\s,;&)\]}\"'<>\\])+"
-_UNQUOTED_VALUE = expression(_UNQUOTED)
-_SECOND_WORD = expression(r"[ \t]{1,4}" + _UNQUOTED)
-_WORD = expression(r"(?:[A-Z]?[a-z]+(?:'[a-z]+)?|[A-Z]+|\d{1,3})[.!?]*")
+_KEY_PARTS = expression(r"(?:[A-Za-z_-]++|\d{1,9}+)(?::(?:[A-Za-z_-]++|\d{1,9}+))*+")
+"""The rest of a key such as ``session:42:cart``."""
+
 _LINE = expression(r"[^\n\\]*+(?:\\(?!n)[^\n\\]*+)*+")
 """The rest of a line; its end may be escaped."""
 
+_NEXT_LINE = expression(r"(?:\\?\r?\n[ \t]*+){1,2}(?:- )?(?=\S)")
+_LINE_OF_ONE = expression(r"(?![\w.-]{1,64}+[=:](?:\s|\w)|[|>]|---|\S{1,256}:\s)(\S++)[ \t]*+(?=\r?\n|$)")
+_MORE_ITEMS = expression(r"(?:\r?\n[ \t]*+- [^\s:]++[ \t]*+(?=\r?\n|$))*+")
+_HIDDEN = r"(?:redacted|filtered|masked|hidden|removed|scrubbed|omitted)"
 _PLACEHOLDER = expression(
-    r"""(?: none | null | nil | true | false | undefined | \*+ | \?+ | x{3,} | %s | %\(\w+\)s | \$\d+ | :\w+ | \{\w*\}
-    | \$\{[\w.:-]* | <\w*> | \.{3} | \(masked\) | \[filtered\] ) $""",
+    rf"""(?: none | null | nil | true | false | undefined | \*++ | \?++ | x{{3,}}+ | %s | %\(\w++\)s | \$\d++ | :\w++
+    | \{{[\w.]*+\}} | \$\{{[\w.:-]*+ | <\w*+>? | \.{{3}} | [\[(<]?{_HIDDEN}[\])>]? ) $""",
     re.IGNORECASE | re.VERBOSE,
 )
-_BRACKETS = {"{": "}", "[": "]", "(": ")"}
+_REDACTED = expression(rf"[\[(<{{]{_HIDDEN}[\])>}}]$", re.IGNORECASE)
+_OPENERS = frozenset("{[(")
 _HEADERS_WITH_SPACES = expression(r"(?:authorization|cookie)$", re.IGNORECASE)
 """Headers whose values contain spaces; the value reaches to the end of the line."""
 
-_HEADERS_IN_PAIRS = expression(r"(?:authorization|cookie|token|api-key)$", re.IGNORECASE)
+_HEADERS_IN_PAIRS = expression(
+    r"(?:authorization|cookie|token|(?:api|functions|subscription|auth)-key)$", re.IGNORECASE
+)
 """Quoted names that form a pair with the next quoted text: a header and its value, not two items of a list."""
 
-_SIGNS = ("=", ":", "'", '"', " -", "\n-", "\t-", " is ", " was ", "&")
+_SIGNS = ("=", ":", "'", '"', " -", "\n-", "\t-", "--", " is ", " was ", " to ", "&", "->")
 _NUMBERS = expression(r"[\[(][\d\s.,-]++[\])]$")
 _LOC = expression(r"loc\\{0,3}[\"']\s{0,4}:\s{0,4}([\[(][^\])]{0,512}+[\])]|\\{0,3}[\"'][\w.-]{1,128}+)")
-_NAMES_OF_LOC = expression(r"[\w.-]{2,128}+")
-_SOURCE = expression(
-    r"((?<![\w.-])([\w.-]{2,128}+)[\"']?\]?[ \t]{0,64}+(?:=(?!=)|:)[ \t]{0,64}+[bBrRuU]{0,2}([\"']))"
-    r"(?:[^\"'\\\n]++|\\.)++\3"
-)
-_NUMERIC_SECRETS = expression(r"(?:otp|pin|cvv\d?|cvc\d?|ssn|code|number|pass\w*|pwd|pw)$", re.IGNORECASE)
-_STRONG_NAMES = expression(r"(?:pass(?:word|phrase|code|wd)|secret|pwd|key|passwort|kennwort)$", re.IGNORECASE)
-_COLON = expression(r"\\{0,3}[\"'][ \t]{0,4}:")
+_NAMES_OF_LOC = expression(r"[\w.-]{2,}+")
+_KUBERNETES = expression(r"kind\\{0,7}[\"']\s{0,4}:\s{0,4}\\{0,7}[\"']Secret\b")
+_NUMERIC_SECRETS = expression(r"(?:otp|pin|cvv\d?|cvc\d?|ssn|codes?|number|pass\w*+|pwd|pw)$", re.IGNORECASE)
+_STRONG_NAMES = expression(r"(?:pass(?:word|phrase|code|wd)?|secret|pwd|key|passwort|kennwort)$", re.IGNORECASE)
+_BESIDE = expression(r"(?:pass(?:word|phrase|code|wd)|pwd|pass|masterauth|[-_ ]key)$", re.IGNORECASE)
+"""Names before a quoted text without a sign: ``password 'x'``. A token or session in quotes is mostly a name."""
+
+_COLON = expression(r"\\{0,7}[\"'][ \t]{0,4}:")
 """After a quoted text that is a name itself."""
 
+_SECOND_WORDS = frozenset({"key", "keys", "code", "codes", "phrase", "number", "string", "answer", "word"})
+"""Words of names that a text writes with a space: ``API key``, ``verification code``."""
+
+_WORD_BEFORE = expression(r"[\w.-]{2,20}+(?= $)")
 _ENTITY = expression(r"&(?:quot|apos|\#34|\#39|\#x27);")
-_MAX_BRACKETED = 20_000
-"""Characters within which the closing bracket of a value is searched."""
 
 
-def create_assignment_mask(is_sensitive: Callable[[str], bool], *, rejects_input: bool) -> Callable[[str], str]:
+class _Given(NamedTuple):
+    """What a text gives to a name."""
+
+    name: str
+    match: re.Match[str]
+
+
+def create_assignment_mask(
+    is_sensitive: Callable[[str], bool], may_hold_names: Callable[[str], bool], *, rejects_input: bool
+) -> Callable[[str], str]:
     """Create the function that masks the values of sensitive names in a text.
 
     Args:
         is_sensitive: Whether the value of a name is a secret.
+        may_hold_names: Whether a text may hold a sensitive name.
         rejects_input: Whether the values that pydantic rejected are masked, whatever their names.
     """
 
     def mask_assignments(text: str) -> str:
         if not any(map(text.__contains__, _SIGNS)) and text[:1] != "-":
             return text
+        if not may_hold_names(text) and not ("input" in text and "loc" in text) and "sasl" not in text:
+            return text
         others = _secret_by_neighbours(text, is_sensitive, rejects_input=rejects_input)
+        is_labelled = labelled_places(text, is_sensitive)
         parts: list[str] = []
         done = 0
         position = 0
         while (match := _NAME.search(text, position)) is not None:
             position = match.end()
-            name = match["name"]
             if match["sign"] is None and match["pair"] is None:
                 position = match.end("name")
-            if not is_sensitive(name) and not (match["close"] and name in others):
+            name = match["name"]
+            name = _whole_name(text, match) if name.lower() in _SECOND_WORDS else name
+            if not is_sensitive(name) and not (match["close"] and name in others) and not is_labelled(match):
                 position = match.end("name") if match["sign"] is None else position
                 continue
-            start, end = _find_value(text, match)
-            if start < end and not is_fact(name, _plain(text[start:end])):
+            start, end = _find_value(text, _Given(name, match))
+            if start < end:
                 parts += [text[done:start], FILTERED]
                 done = position = end
         return "".join([*parts, text[done:]]) if parts else text
@@ -98,9 +127,11 @@ def create_assignment_mask(is_sensitive: Callable[[str], bool], *, rejects_input
     return mask_assignments
 
 
-def mask_source(line: str, is_sensitive: Callable[[str], bool]) -> str:
-    """Mask the texts that a line of source code gives to sensitive names; other values stand elsewhere."""
-    return _SOURCE.sub(lambda found: f"{found[1]}{FILTERED}{found[3]}" if is_sensitive(found[2]) else found[0], line)
+def _whole_name(text: str, match: re.Match[str]) -> str:
+    """The name, with the word before it."""
+    name, start = match["name"], match.start()
+    before = _WORD_BEFORE.search(text, max(0, start - 24), start) if text[start - 1 : start] == " " else None
+    return f"{before[0]}_{name}" if before is not None else name
 
 
 def _secret_by_neighbours(text: str, is_sensitive: Callable[[str], bool], *, rejects_input: bool) -> tuple[str, ...]:
@@ -108,6 +139,8 @@ def _secret_by_neighbours(text: str, is_sensitive: Callable[[str], bool], *, rej
     if "input" in text and "loc" in text and (places := _LOC.findall(text)):
         names = _NAMES_OF_LOC.findall(" ".join(places))
         return ("input",) if rejects_input or any(map(is_sensitive, names)) else ()
+    if "Secret" in text and _KUBERNETES.search(text):
+        return ("data", "stringData")
     return ("payload",) if "saslStart" in text or "saslContinue" in text else ()
 
 
@@ -116,32 +149,79 @@ def _plain(value: str) -> Any:
     return [0] if _NUMBERS.match(value) else value
 
 
-def _find_value(text: str, match: re.Match[str]) -> tuple[int, int]:
-    """Start and end of the value of the name in ``match``; both are equal if there is nothing to mask."""
-    name, sign, start = match["name"], match["sign"], match.end()
+def _find_value(text: str, given: _Given) -> tuple[int, int]:
+    """Start and end of the value that ``text`` gives to a name; both are equal if there is nothing to mask."""
+    name, match = given
+    start = match.end()
     if match["pair"] is not None and not _is_pair(match):
         return start, start
-    opening = _OPENING.match(text, start)
+    if match["beside"] is not None and (_BESIDE.search(name) is None or match["close"] or match["flag"]):
+        return start, start
+    if (following := _NEXT_LINE.match(text, start)) is not None:
+        return _find_value_below(text, given, following)
+    return _find_value_at(text, start, given)
+
+
+def _find_value_at(text: str, start: int, given: _Given) -> tuple[int, int]:
+    name, match = given
+    opening = OPENING.match(text, start)
     if opening is not None:
         is_said = match["verb"] is not None and _STRONG_NAMES.search(name) is None  # "the token is 'expired'"
-        begin, end = (start, start) if is_said else _find_quoted_value(text, opening)
+        begin, end = (start, start) if is_said else _find_quoted_value(text, opening, name)
         return (start, start) if match["pair"] is not None and _COLON.match(text, end) else (begin, end)
     entity = _ENTITY.match(text, start)
     if entity is not None:
         end = text.find(entity[0], entity.end())
         return entity.end(), end if end >= 0 else len(text)
-    if text[start : start + 1] in _BRACKETS:
-        return _find_bracketed_value(text, start)
-    if _HEADERS_WITH_SPACES.search(name) and sign == ":":
-        rest = _LINE.match(text, start)
-        return start, rest.end() if rest is not None else start
-    plain = _UNQUOTED_VALUE.match(text, start)
-    if plain is None or _PLACEHOLDER.match(plain[0]):
+    if text[start : start + 1] in _OPENERS and not text.startswith(FILTERED, start):
+        return _find_bracketed_value(text, start, name)
+    if _HEADERS_WITH_SPACES.search(name) and match["sign"] == ":":
+        return _find_header(text, start)
+    return _find_unquoted_value(text, start, given)
+
+
+def _find_header(text: str, start: int) -> tuple[int, int]:
+    rest = _LINE.match(text, start)
+    if rest is None or _WORD.fullmatch(rest[0].strip()) or _PLACEHOLDER.match(rest[0].strip()):
         return start, start
-    if _stays(text, match, plain[0]):
+    return start, rest.end()
+
+
+def _find_value_below(text: str, given: _Given, following: re.Match[str]) -> tuple[int, int]:
+    """The value on the line after its name, or in the list there; another name and its value is none."""
+    name, match = given
+    start = following.end()
+    if match["sign"] is not None and (opening := OPENING.match(text, start)) is not None:
+        begin, end = _find_quoted_value(text, opening, name)
+        return (start, start) if _COLON.match(text, end) else (begin, end)
+    is_indented = following[0][-1] in " \t\\" or following[0].startswith("\\")
+    line = _LINE_OF_ONE.match(text, start)
+    if line is None or (match["sign"] == "=" and not is_indented) or text[start] in "-#{[(":
         return start, start
-    end = plain.end()
-    if _HEADERS_WITH_SPACES.search(name) or plain[0].lower() in ("bearer", "basic", "digest", "token"):
+    value = line[1]
+    if value == FILTERED or _WORD.fullmatch(value) or _PLACEHOLDER.match(value) or is_fact(name, value):
+        return start, start
+    if value.isdigit() and _NUMERIC_SECRETS.search(name) is None:
+        return start, start
+    items = _MORE_ITEMS.match(text, line.end()) if following[0].endswith("- ") else None
+    return start, items.end() if items is not None else line.end(1)
+
+
+def _find_unquoted_value(text: str, start: int, given: _Given) -> tuple[int, int]:
+    name, match = given
+    short = SHORT_VALUE.match(text, start)
+    value = short[0] if short is not None else ""
+    end = unquoted_end(text, start)
+    if end == start or _PLACEHOLDER.match(text[start:end]) or _PLACEHOLDER.match(value or text[start:end]):
+        return start, start
+    if value and (_stays(text, match, name, value) or is_fact(name, value)):
+        return start, start
+    if not value and (text[start] in "\"'\\" or match["sign"] != "="):
+        return start, start
+    if _HEADERS_WITH_SPACES.search(name):
+        cookies = _COOKIES.match(text, end)
+        end = cookies.end() if cookies else end
+    if _HEADERS_WITH_SPACES.search(name) or value.lower() in ("bearer", "basic", "digest", "token"):
         more = _SECOND_WORD.match(text, end)
         end = more.end() if more else end
     return start, end
@@ -153,42 +233,40 @@ def _is_pair(match: re.Match[str]) -> bool:
     return match["close"] is not None and (is_flag or _HEADERS_IN_PAIRS.search(match["name"]) is not None)
 
 
-def _stays(text: str, match: re.Match[str], value: str) -> bool:
+def _stays(text: str, match: re.Match[str], name: str, value: str) -> bool:
     """Whether an unquoted value is a word about the name, or a part of an id: ``token: expired``, ``session:42``."""
     start = match.end()
     if match["verb"] is not None:
         return _WORD.fullmatch(value) is not None
-    if match["sign"] != ":" or match["close"] is not None:
+    if match["flag"] and match["sign"] is None:
+        return value.isupper() and value.lower() in name.lower().replace("-", "_")  # of a usage: --token TOKEN
+    if match["sign"] not in (":", "->") or match["close"] is not None:
         return False
-    if text[start - 1] != ":":
+    if text[start - 1] not in ":>":
         return _WORD.fullmatch(value) is not None
-    if value.isdigit() and _NUMERIC_SECRETS.search(match["name"]) is None:
+    if ":" in value and _KEY_PARTS.fullmatch(value):
+        return True
+    if value.isdigit() and _NUMERIC_SECRETS.search(name) is None:
         return True
     return text.rfind("arn:", max(0, start - 256), start) >= 0
 
 
-def _find_quoted_value(text: str, opening: re.Match[str]) -> tuple[int, int]:
-    start, end = opening.end(), opening.end()
-    closing = opening[1] + opening[2] + (opening[3] or "")
-    while True:
-        end = text.find(closing, end)
-        if end < 0:
-            return start, len(text)
-        if text[end - 1] != "\\" or opening[1]:
-            break
-        end += len(closing)
-    return (start, start) if not text[start:end].strip() or _PLACEHOLDER.match(text[start:end]) else (start, end)
+def _find_quoted_value(text: str, opening: re.Match[str], name: str) -> tuple[int, int]:
+    start = opening.end()
+    end = quote_end(text, start, opened(opening.groups()))
+    if end < 0:
+        return start, len(text)
+    value = text[start:end]
+    return (start, start) if not value.strip() or _PLACEHOLDER.match(value) or is_fact(name, value) else (start, end)
 
 
-def _find_bracketed_value(text: str, start: int) -> tuple[int, int]:
-    opening, depth = text[start], 0
-    closing = _BRACKETS[opening]
-    for position in range(start, min(len(text), start + _MAX_BRACKETED)):
-        if text[position] == opening:
-            depth += 1
-        elif text[position] == closing:
-            depth -= 1
-            if depth == 0:
-                is_empty = position == start + 1
-                return start, start if is_empty or text[start : position + 1] == FILTERED else position + 1
-    return start, len(text)
+def _find_bracketed_value(text: str, start: int, name: str) -> tuple[int, int]:
+    end = bracket_end(text, start)
+    if end < 0:
+        return start, len(text)
+    value = text[start:end]
+    bare = value[1:-1].strip()
+    is_variable = value[0] == "{" and bare.rpartition(".")[2].lower() in name.lower()  # f"password={self.password}"
+    if not bare or is_variable or _REDACTED.match(value) or is_fact(name, _plain(value)):
+        return start, start
+    return start, unquoted_end(text, end)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from brain_otel.privacy.cards import SMALLEST_CARD
 from brain_otel.privacy.names import PERSONAL_HEADERS, is_fact
 from brain_otel.privacy.policy import Policy
 from brain_otel.privacy.settings import FILTERED
 from brain_otel.privacy.sql import sql_without_literals
-from brain_otel.privacy.statements import redis_without_values
+from brain_otel.privacy.statements import json_without_values, redis_lines_without_values
 from brain_otel.runtime.lazy_regex import expression
 
 Mask = Callable[[Policy, str, Any, Mapping[str, Any]], Any]
@@ -25,7 +25,15 @@ _QUERIES = frozenset({"url.query", "http.query"})
 _URLS = frozenset({"url.full", "http.url", "http.target", "url", "url.path"})
 _STATEMENTS = frozenset({"db.statement", "db.query.text"})
 _OPERATIONS = frozenset({"db.operation", "db.operation.name"})
-_KEY_VALUE_STORES = ("redis", "valkey")
+_KEY_VALUE_STORES = frozenset({"redis", "valkey", "memcached"})
+_DOCUMENT_STORES = frozenset(
+    {"mongodb", "elasticsearch", "opensearch", "couchdb", "couchbase", "dynamodb", "aws.dynamodb", "cosmosdb"}
+    | {"azure.cosmosdb", "neo4j", "firestore", "gcp.firestore", "geode", "hbase", "meilisearch", "qdrant"}
+)
+"""Databases whose queries are no SQL."""
+
+_JSON_BEGINS = frozenset("{[")
+
 _STATEMENT_VALUES = ("redis.search.xdoc_", "redis.search.query", "db.query.parameter.", "db.statement.parameters")
 _NEVER_PRIVATE = frozenset(
     {"http.request.method", "http.method", "http.scheme", "http.flavor", "http.status_code"}
@@ -43,21 +51,19 @@ _MAX_CACHED = 256
 """Characters of the longest value whose masked form is cached."""
 
 _MAX_KEYS = 4_096
-"""Keys of attributes that are known to hold no secret."""
+"""Keys whose masks are cached."""
 
 _NUMBERS = (int, float, bool)
 
 _MAX_URL = 2_048
 """Characters of the longest address of a route with a secret; a longer one is masked as a whole."""
 
-_ROUTE_PARAMETER = expression(r"\{([^}:]+)(?::[^}]*)?\}")
+_ROUTE_PARAMETER = expression(r"\{([^{}:]++)(?::[^{}]*+)?\}")
 
 
 def masked_attributes(policy: Policy, attributes: Mapping[str, Any]) -> dict[str, Any]:
     """A copy of ``attributes`` as ``policy`` lets them leave."""
-    find_mask, mask_short_text, public_keys = _masks_of(policy)
-    if not public_keys.issuperset(attributes):
-        attributes = _with_masked_keys(policy, attributes, public_keys)
+    find_mask, mask_short_text, private_keys = _masks_of(policy)
     masked: dict[str, Any] = {}
     for key, value in attributes.items():
         if type(value) is str and len(value) <= _MAX_CACHED and key not in _DEPENDS_ON_OTHERS:
@@ -75,37 +81,51 @@ def masked_attributes(policy: Policy, attributes: Mapping[str, Any]) -> dict[str
                 masked[key] = mask(policy, key, value, attributes)
             except Exception:  # the value may be of any class
                 masked[key] = FILTERED
+    if private_keys and not private_keys.isdisjoint(masked):
+        return {policy.key(key): value for key, value in masked.items()}
     return masked
 
 
-def _with_masked_keys(policy: Policy, attributes: Mapping[str, Any], public_keys: set[str]) -> dict[str, Any]:
-    """``attributes`` with the secrets in their keys masked; adds the keys without one to ``public_keys``."""
-    masked = {policy.text(key): value for key, value in attributes.items()}
-    if len(public_keys) > _MAX_KEYS:
-        public_keys.clear()
-    public_keys.update(key for key in attributes if key in masked)
-    return masked
+class _Masks(NamedTuple):
+    """What is known of a policy."""
+
+    find_mask: Callable[[str], Mask | None]
+    """Finds the mask for a key; cached."""
+    mask_short_text: Callable[[str, str], Any]
+    """Masks a short text under a key; cached."""
+    private_keys: set[str]
+    """Those of the cached keys that hold a secret themselves."""
+
+
+def _mask_for(policy: Policy, key: str) -> Mask | None:
+    if key in _NEVER_PRIVATE and policy.mask is None:
+        return None
+    if not policy.send_default_pii and key in _CLIENT_ADDRESSES:
+        return _drop
+    if policy.is_sensitive(key) or (not policy.send_default_pii and _is_personal_header(key)):
+        return _filter_unless_boolean
+    if key in _STATEMENTS:
+        return _mask_statement
+    if key.startswith(_STATEMENT_VALUES) and policy.settings.rules.sql_literals:
+        return _filter
+    mask: Mask = _MASKS.get(key, _mask_value)
+    return mask
 
 
 @lru_cache(maxsize=8)
-def _masks_of(policy: Policy) -> tuple[Callable[[str], Mask | None], Callable[[str, str], Any], set[str]]:
-    """Finds the mask for a key, masks a short text under a key, and the keys that hold no secret: all are cached."""
+def _masks_of(policy: Policy) -> _Masks:
 
-    @lru_cache(maxsize=4_096)
+    private_keys: set[str] = set()
+
+    @lru_cache(maxsize=_MAX_KEYS)
     def find_mask(key: str) -> Mask | None:
-        rules = policy.settings.rules
-        if key in _NEVER_PRIVATE and policy.mask is None:
-            return None
-        if not policy.send_default_pii and key in _CLIENT_ADDRESSES:
-            return _drop
-        if policy.is_sensitive(key) or (not policy.send_default_pii and _is_personal_header(key)):
-            return _filter_unless_boolean
-        if key in _STATEMENTS:
-            return _mask_statement
-        if key.startswith(_STATEMENT_VALUES) and rules.sql_literals:
-            return _filter
-        mask: Mask = _MASKS.get(key, _mask_value)
-        return mask
+        if policy.key(key) != key:
+            if len(private_keys) >= _MAX_KEYS:
+                private_keys.clear()
+                find_mask.cache_clear()
+                cached.cache_clear()
+            private_keys.add(key)
+        return _mask_for(policy, key)
 
     def mask_short_text(key: str, value: str) -> Any:
         mask = find_mask(key)
@@ -114,9 +134,8 @@ def _masks_of(policy: Policy) -> tuple[Callable[[str], Mask | None], Callable[[s
         except Exception:  # the application's own mask may raise anything
             return FILTERED
 
-    if policy.mask is None:
-        mask_short_text = lru_cache(maxsize=8_192)(mask_short_text)
-    return find_mask, mask_short_text, set()
+    cached = lru_cache(maxsize=8_192)(mask_short_text)
+    return _Masks(find_mask, cached if policy.mask is None else mask_short_text, private_keys)
 
 
 def _mask_value(policy: Policy, key: str, value: Any, _attributes: Mapping[str, Any]) -> Any:
@@ -157,9 +176,10 @@ def _mask_statement(policy: Policy, _key: str, value: Any, attributes: Mapping[s
     rules = policy.settings.rules
     if system in _KEY_VALUE_STORES:
         if rules.redis_values:
-            text = "\n".join(redis_without_values(line.split(), policy.text) for line in text.split("\n"))
+            text = redis_lines_without_values(text, policy.text)
     elif rules.sql_literals:
-        text = sql_without_literals(text, system)
+        is_json = text[:1] in _JSON_BEGINS or system in _DOCUMENT_STORES
+        text = json_without_values(text) if is_json else sql_without_literals(text, system)
     return policy.text(text)
 
 

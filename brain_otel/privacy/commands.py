@@ -1,4 +1,4 @@
-"""Masks secrets that command lines pass in options without a telling name: ``mysql -psecret``, ``curl -u a:b``."""
+"""Masks secrets that command lines pass without a telling name: ``mysql -psecret``, ``curl -u a:b``."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from brain_otel.runtime.lazy_regex import expression
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    _IsSensitive = Callable[[str], bool]
+
 
 class _Program(NamedTuple):
-    """The options of a program that pass a secret, each one letter."""
+    """The arguments of a program that pass a secret. Options are one letter, or words with their dashes."""
 
     separate: str = ""
     """Options whose value is the next argument, or follows in the same one."""
@@ -22,69 +24,145 @@ class _Program(NamedTuple):
     """Options whose value follows in the same argument."""
     users: str = ""
     """Options whose value is ``user:password``, apart or attached."""
+    words: tuple[str, ...] = ()
+    """Longer options whose value is a secret."""
+    pairs: tuple[str, ...] = ()
+    """Longer options whose value is ``user:password``."""
+    after: str = ""
+    """Words, one of which must stand before the options, such as ``login``."""
+    last: tuple[str, int] = ("", 0)
+    """Words, one of which makes the argument of that place after it a secret."""
+    batch: str = ""
+    """The option that makes the last argument a secret."""
+    sets: bool = False
+    """Whether the argument after a sensitive name is its value: ``aws configure set aws_secret_access_key ...``."""
 
 
+_MYSQL = _Program(attached="p")
+_MONGO = _Program("p")
+_LDAP = _Program("w")
+_HTTPIE = _Program(users="ua", pairs=("--auth", "--user"))
+_SETS = _Program(sets=True, after="set config configure put put-parameter connect modify add")
+_REGISTRY = _Program("p", after="login", pairs=("--creds", "--src-creds", "--dest-creds"))
+_REDIS = _Program("a", last=("requirepass masterauth AUTH", 1))
 _PROGRAMS = {
-    **dict.fromkeys(
-        ("mysql", "mysqldump", "mysqladmin", "mysqlimport", "mysqlshow", "mariadb"), _Program(attached="p")
-    ),
-    **dict.fromkeys(("mariadb-dump", "mariadb-admin", "mysqlcheck", "mysqlbinlog", "7z"), _Program(attached="p")),
-    **dict.fromkeys(("curl", "http", "https", "xh"), _Program(users="ua")),
-    "curl": _Program(users="uU"),
-    "redis-cli": _Program("a"),
-    "valkey-cli": _Program("a"),
+    **dict.fromkeys(("mysql", "mysqldump", "mysqladmin", "mysqlimport", "mysqlshow", "mariadb"), _MYSQL),
+    **dict.fromkeys(("mariadb-dump", "mariadb-admin", "mysqlcheck", "mysqlbinlog", "7z", "7za", "unrar"), _MYSQL),
+    "rar": _Program(attached="p", words=("-hp",)),
+    **dict.fromkeys(("http", "https", "xh"), _HTTPIE),
+    "curl": _Program(users="uUb", words=("--oauth2-bearer", "--pass"), pairs=("--proxy-user", "--user", "--cookie")),
+    **dict.fromkeys(("redis-cli", "valkey-cli"), _REDIS),
     "sshpass": _Program("p"),
-    "docker": _Program("p"),
-    "podman": _Program("p"),
-    **dict.fromkeys(("mongo", "mongosh", "mongodump", "mongorestore", "mongoexport"), _Program("p")),
-    **dict.fromkeys(("ldapsearch", "ldapmodify", "ldapadd", "ldapwhoami", "ldapdelete"), _Program("w")),
-    **dict.fromkeys(("sqlcmd", "bcp", "zip", "unzip"), _Program("P")),
+    **dict.fromkeys(("docker", "podman", "helm", "oras", "crane", "skopeo", "buildah", "nerdctl"), _REGISTRY),
+    **dict.fromkeys(("mongo", "mongosh", "mongodump", "mongorestore", "mongoexport", "mongoimport", "cqlsh"), _MONGO),
+    **dict.fromkeys(("ldapsearch", "ldapmodify", "ldapadd", "ldapwhoami", "ldapdelete", "ldappasswd"), _LDAP),
+    **dict.fromkeys(("sqlcmd", "bcp", "zip", "unzip", "ipmitool", "mosquitto_pub", "mosquitto_sub"), _Program("P")),
     "smbclient": _Program(users="U"),
+    "htpasswd": _Program(batch="b"),
+    "openssl": _Program(words=("-k", "-K", "-pass", "-passin", "-passout"), last=("passwd", 1)),
+    "rabbitmqctl": _Program(last=("add_user change_password authenticate_user", 2)),
+    "az": _Program("p", after="login"),
+    "twine": _Program("p"),
+    "lftp": _Program(users="u"),
+    "ab": _Program(users="AP"),
+    "etcdctl": _Program(pairs=("--user",)),
+    **dict.fromkeys(("snmpget", "snmpwalk", "snmpset", "snmpbulkwalk"), _Program("cAX")),
+    "sqlplus": _Program(pairs=("",)),
+    "mc": _Program(last=("alias", 5)),
+    "vault": _Program(last=("login", 1)),
+    "wpa_passphrase": _Program(last=("wpa_passphrase", 2)),
+    **dict.fromkeys(("useradd", "usermod"), _Program("p")),
+    **dict.fromkeys(("aws", "npm", "yarn", "pnpm", "poetry", "pulumi", "git", "composer", "nmcli", "pip"), _SETS),
+    "gh": _SETS._replace(words=("--body", "-b")),
+    **dict.fromkeys(
+        ("conda", "bundle", "gcloud", "kubectl", "fly", "flyctl", "wrangler", "vercel", "redis-sentinel"), _SETS
+    ),
 }
 """By the programs' manuals."""
 
 _NAMES = "|".join(sorted(map(re.escape, _PROGRAMS), key=len, reverse=True))
-_COMMAND = expression(rf"(?<![\w.-])(?:/?[\w.-]{{1,64}}/){{0,8}}({_NAMES})(?=[ \t])")
+_COMMAND = expression(rf"(?<![\w.-])(?:{_NAMES})(?=[ \t])")
+_WITHOUT_OPTIONS = frozenset(
+    {"set", "config", "configure", "put", "put-parameter", "connect", "modify", "add", "add_user", "change_password"}
+    | {
+        "authenticate_user",
+        "passwd",
+        "login",
+        "alias",
+        "wpa_passphrase",
+        "sqlplus",
+        "requirepass",
+        "masterauth",
+        "AUTH",
+    }
+)
+"""One of them stands in a command line with a secret that has no options."""
+
+_LIST = expression(r"\[(?:'[^'\n]*+'|\"[^\"\n]*+\")(?:, (?:'[^'\n]*+'|\"[^\"\n]*+\")){1,200}+(?=[\],])")
+_ITEM = expression(r"'[^'\n]*+'|\"[^\"\n]*+\"")
 _WORD = expression(r"[ \t]++|[\n;|&]|(?:'[^'\n]*+'|\"[^\"\n]*+\"|[^\s'\";|&]++|['\"])")
 _ENDS = frozenset("\n;|&'\"")
-_USER = expression(r"\A(['\"]?(?!\d{1,10}+:\d{1,10}+$)[^:\s]{1,256}[:%])(?:.+)", re.DOTALL)
+_USER = expression(r"\A(['\"]?(?!\d{1,10}+:\d{1,10}+$)[^:%,/=\s]++[:%,/=])(?:.+)", re.DOTALL)
 _LITERAL = expression(r"(?<=--from-literal[= ])([^\s=]{1,128}=)[^\s]+")
-_MOST_WORDS = 100
+_PIPED = expression(
+    r"(\becho (?:-[ne] )?[\"']?(?:[^\s:|\"']{1,64}:)?)[^\s|\"']++"
+    r"(?=[\"']? ?\| ?(?:sudo )?(?:sudo -S|chpasswd|passwd --stdin|docker login|cryptsetup|kinit))"
+)
 
 
-def mask_commands(text: str) -> str:
-    """Mask the secrets in the command lines that a text holds."""
-    if "--from-literal" in text:
-        text = _LITERAL.sub(rf"\1{FILTERED}", text)
-    if " -" not in text:
+def create_command_mask(is_sensitive: _IsSensitive) -> Callable[[str], str]:
+    """Create the function that masks the secrets in the command lines that a text holds."""
+
+    def mask_commands(text: str) -> str:
+        if "--from-literal" in text:
+            text = _LITERAL.sub(rf"\1{FILTERED}", text)
+        if "echo " in text and "|" in text:
+            text = _PIPED.sub(rf"\1{FILTERED}", text)
+        if "', '" in text or '", "' in text:
+            text = _LIST.sub(lambda found: _mask_list(found[0], is_sensitive), text)
+        if " -" not in text and _WITHOUT_OPTIONS.isdisjoint(text.split()):
+            return text
+        parts: list[str] = []
+        done = position = 0
+        while (command := _COMMAND.search(text, position)) is not None:
+            places, position = _words(text, command.start())
+            words = [text[start:end] for start, end in places]
+            for (start, end), given, masked in zip(places, words, _masked(words, is_sensitive), strict=True):
+                if masked != given:
+                    parts += [text[done:start], masked]
+                    done = end
+        return "".join([*parts, text[done:]]) if parts else text
+
+    return mask_commands
+
+
+def _mask_list(text: str, is_sensitive: _IsSensitive) -> str:
+    """Mask the ``repr`` of a list of arguments, up to its closing bracket."""
+    items = _ITEM.findall(text)
+    if _program_of(unquoted(items[0])) not in _PROGRAMS:
         return text
-    parts: list[str] = []
-    done = 0
-    for command in _COMMAND.finditer(text):
-        if command.start() < done:
-            continue
-        places: list[tuple[int, int]] = []
-        for number, word in enumerate(_WORD.finditer(text, command.end())):
-            if word[0] in _ENDS or number > _MOST_WORDS:
-                break
-            if not word[0].isspace():
-                places.append(word.span())
-        words = [text[start:end] for start, end in places]
-        for (start, end), given, masked in zip(places, words, _masked(command[1], words), strict=True):
-            if masked != given:
-                parts += [text[done:start], masked]
-                done = end
-    return "".join([*parts, text[done:]]) if parts else text
+    words = _masked(list(map(unquoted, items)), is_sensitive)
+    return "[" + ", ".join(f"{item[0]}{word}{item[0]}" for item, word in zip(items, words, strict=True))
 
 
-def masked_arguments(arguments: Iterable[Any], is_sensitive: Callable[[str], bool]) -> Iterable[Any]:
+def _words(text: str, start: int) -> tuple[list[tuple[int, int]], int]:
+    """The places of the words of the command line at ``start``, and where it ends."""
+    places: list[tuple[int, int]] = []
+    for word in _WORD.finditer(text, start):
+        if word[0] in _ENDS:
+            return places, word.end()
+        if not word[0].isspace():
+            places.append(word.span())
+    return places, len(text)
+
+
+def masked_arguments(arguments: Iterable[Any], is_sensitive: _IsSensitive) -> Iterable[Any]:
     """The arguments of a process, with the secrets in options masked; values that are no texts stay."""
     given = list(arguments)
     if not given or type(given[0]) is not str:
         return given
     words = [unquoted(each) if type(each) is str else "" for each in given]
-    program = words[0].rpartition("/")[2]
-    masked = [words[0], *_masked(program, words[1:])] if program in _PROGRAMS else list(words)
+    masked = _masked(words, is_sensitive) if _program_of(words[0]) in _PROGRAMS else list(words)
     flag = ""
     for place, word in enumerate(words):
         if flag and masked[place] == word:
@@ -93,36 +171,102 @@ def masked_arguments(arguments: Iterable[Any], is_sensitive: Callable[[str], boo
     return [new if new != word else each for new, word, each in zip(masked, words, given, strict=True)]
 
 
-def _masked(name: str, words: list[str]) -> list[str]:
-    program = _PROGRAMS[name]
-    if name in ("docker", "podman") and "login" not in words:
-        return words
-    masked = []
-    pending = ""
-    for word in words:
-        if pending:
-            masked.append(_USER.sub(rf"\1{FILTERED}", word) if pending == "user" else FILTERED)
-            pending = ""
-            continue
-        shown, pending = _masked_option(program, word)
-        masked.append(shown)
-    return masked
+def _program_of(word: str) -> str:
+    return word.rpartition("/")[2]
 
 
-def _masked_option(program: _Program, word: str) -> tuple[str, str]:
-    """The option as it may be shown, and whether the next argument is a ``user`` with a password or a ``secret``."""
-    if word == "--user" and program.users:
-        return word, "user"
-    if len(word) < 2 or word[0] != "-" or word[1] == "-":
-        return word, ""
-    for place, letter in enumerate(word[1:12], 1):
-        rest = word[place + 1 :]
-        if letter in program.users and program.users:
-            return (word[: place + 1] + _USER.sub(rf"\1{FILTERED}", rest), "") if rest else (word, "user")
-        if letter in program.separate and program.separate:
-            return (word[: place + 1] + FILTERED, "") if rest else (word, "secret")
-        if letter in program.attached and program.attached and place == 1 and rest:
-            return word[:2] + FILTERED, ""
-        if not letter.isalpha():
-            break
-    return word, ""
+class _Line:
+    """One walk over the words of a command line; a program in it, as behind ``sudo``, is the one from there on."""
+
+    def __init__(self, is_sensitive: _IsSensitive) -> None:
+        self._is_sensitive = is_sensitive
+        self._program = _Program()
+        self._pending = ""
+        """What the next word is: a ``secret``, ``user:password``, or the name that a ``label`` gives to a value."""
+        self._countdown = 0
+        """Words up to the one that is a secret by its place; 0 if there is none."""
+        self._is_active = self._names_secret = self.ends_with_secret = False
+
+    def shown(self, word: str) -> str:
+        """The word as it may be shown."""
+        bare = unquoted(word)
+        name = _program_of(bare)
+        if name in _PROGRAMS and not self._pending and self._countdown != 1:
+            self._program = _PROGRAMS[name]
+            self._is_active = not self._program.after
+            self._countdown = self._program.last[1] if name in self._program.last[0].split() else 0
+            return word
+        pending, self._pending = self._pending, ""
+        if pending == "user":
+            return _USER.sub(rf"\1{FILTERED}", word)
+        if pending == "label":
+            self._names_secret = self._is_sensitive(bare)
+            return word
+        if pending == "secret" and not (self._program.sets and word[:2] == "--"):
+            return FILTERED
+        self._is_active = self._is_active or bare in self._program.after.split()
+        if word[:1] != "-" or len(word) < 2:
+            return self._argument(word, bare)
+        return self._option(word)
+
+    def _argument(self, word: str, bare: str) -> str:
+        if self._countdown:
+            self._countdown -= 1
+            if self._countdown == 0:
+                return FILTERED
+        elif bare in self._program.last[0].split():
+            self._countdown = self._program.last[1]
+        if self._program.pairs == ("",) and "/" in bare[1:]:
+            return _USER.sub(rf"\1{FILTERED}", word)
+        if self._program.sets and self._is_active and "=" not in bare and self._is_setting(bare):
+            self._pending = "secret"
+        return word
+
+    def _is_setting(self, name: str) -> bool:
+        if name.startswith("http-basic."):  # of poetry and composer: user and password
+            self._countdown = 2
+        return self._is_sensitive(name)
+
+    def _option(self, word: str) -> str:
+        program = self._program
+        if program.sets and word in ("--name", "--value"):
+            self._pending = "label" if word == "--name" else "secret" if self._names_secret else ""
+            return word
+        name, equals, value = word.partition("=")
+        if name in program.words or name in program.pairs:
+            is_user = name in program.pairs
+            if not equals:
+                self._pending = "user" if is_user else "secret"
+                return word
+            shown = _USER.sub(rf"\1{FILTERED}", value) if is_user else FILTERED
+            return f"{name}={shown}"
+        attached = next((each for each in program.words if len(each) == 3 and word.startswith(each)), "")
+        if attached:
+            return attached + FILTERED
+        if word[1] == "-" or not self._is_active:
+            return word
+        return self._letters(word)
+
+    def _letters(self, word: str) -> str:
+        program = self._program
+        for place, letter in enumerate(word[1:12], 1):
+            rest = word[place + 1 :]
+            if letter == program.batch:
+                self.ends_with_secret = True
+            elif letter in program.users and program.users:
+                self._pending = "" if rest else "user"
+                return word[: place + 1] + _USER.sub(rf"\1{FILTERED}", rest)
+            elif letter in program.separate and program.separate:
+                self._pending = "" if rest else "secret"
+                return word[: place + 1] + (FILTERED if rest else "")
+            elif letter in program.attached and place == 1 and rest:
+                return word[:2] + FILTERED
+            if not letter.isalpha():
+                break
+        return word
+
+
+def _masked(words: list[str], is_sensitive: _IsSensitive) -> list[str]:
+    line = _Line(is_sensitive)
+    masked = [line.shown(word) for word in words]
+    return [*masked[:-1], FILTERED] if line.ends_with_secret and words[-1][:1] != "-" else masked

@@ -9,8 +9,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from brain_otel.privacy.labels import mask_labelled_elements, mask_labelled_lines
 from brain_otel.privacy.names import is_fact
 from brain_otel.privacy.settings import FILTERED
+from brain_otel.privacy.tables import mask_tables
 from brain_otel.runtime.lazy_regex import expression
 
 if TYPE_CHECKING:
@@ -18,23 +20,31 @@ if TYPE_CHECKING:
 
     _IsSensitive = Callable[[str], bool]
 
-_BLOCK = expression(r"(?m)^([ \t-]*+)['\"]?([\w.-]{2,128}+)['\"]?:[ \t]*+[|>][+-]?\d?[ \t]*+$")
-_YAML_NAME = expression(r"(?m)^[ \t]*+- (?:name|key): ['\"]?([\w.-]{2,128}+)['\"]?[ \t]*+\n[ \t]++value: (\S[^\n]*+)")
+_BLOCK = expression(r"(?m)^([ \t-]*+)['\"]?([\w.-]{2,512}+)['\"]?:[ \t]*+[|>][+-]?\d?[ \t]*+$")
 _KUBERNETES = expression(r"(?m)^kind:[ \t]*+['\"]?Secret\b")
 _DATA = expression(r"(?m)^(data|stringData):[ \t]*+\n((?:[ \t]++[^\n]*+(?:\n|\Z))++)")
 _LINE_VALUE = expression(r"(?m)^([ \t]++[^:\n]{1,253}:[ \t]*+)\S[^\n]*+$")
-_ELEMENT = expression(r"<(?:[\w.-]{1,64}+:)?([\w.-]{2,128}+)((?: [^<>]{0,512})?)>([^<>]*+)(?=</)")
-_CDATA = expression(r"<(?:[\w.-]{1,64}+:)?([\w.-]{2,128}+)(?: [^<>]{0,512})?><!\[CDATA\[")
-_TAG = expression(r"<[A-Za-z][\w:.-]{0,64}+ [^<>]{1,2048}+>")
-_NAMED = expression(r"(?i)\b(?:name|key|id|type)=([\"'])([^\"'<>]{1,128})\1")
+_ELEMENT = expression(r"<(?:[\w.-]{1,64}+:)?([\w.-]{2,512}+)((?: [^<>]*+)?)>([^<>]*+)(?=</)")
+_CDATA = expression(r"<(?:[\w.-]{1,64}+:)?([\w.-]{2,512}+)(?: [^<>]*+)?><!\[CDATA\[")
+_TAG = expression(r"<[A-Za-z][\w:.-]{0,64}+ [^<>]++>")
+_NAMED = expression(r"(?i)\b(?:name|key|id|type)=([\"'])([^\"'<>]++)\1")
 _VALUE = expression(r"(?i)(\bvalue=)([\"'])([^\"'<>]*+)\2")
-_FORM = expression(r"form-data; name=\"([^\"\r\n]{1,128}+)\"((?:\r?\n[^\r\n]{1,512}+){0,8}(?:\r?\n){2})")
-_FORM_END = expression(r"\r?\n--")
-_NETRC = expression(r"(\bmachine [ \t]*+\S{1,255}+\s+login \S{1,255}+\s+password )(\S+)")
+_FORM = expression(r"form-data; name=\"([^\"\r\n]++)\"")
+_FORM_BEGIN, _FORM_END = expression(r"(?:\r?\n){2}"), expression(r"\r?\n--")
+_NETRC = expression(r"(\bmachine [ \t]*+\S{1,255}+\s++login \S{1,255}+\s++password )(\S++)")
+_CONFIGURATION = expression(
+    r"(?m)^[ \t]*+(?:(?:ENV|ARG|setenv)[ \t]++([\w.-]{2,128}+)"
+    r"|(requirepass|masterauth|bindpw|rootpw|password|passwd|secret))"
+    r"[ \t]++(?![=:(\[<{])(?=[A-Za-z.!?]*+[^\sA-Za-z.!?])(\S++)[ \t]*+$"
+)
+"""A line of Docker's or of a server's configuration: a name and a value that is no plain word."""
+
+_CONFIGURATION_WORDS = frozenset(
+    {"ENV", "ARG", "setenv", "requirepass", "masterauth", "bindpw", "rootpw", "password", "passwd", "secret"}
+)
 _HASH = expression(r"\$(?:1|2[abxy]?|5|6|7|y|gy|apr1|argon2\w{1,2}|scrypt|pbkdf2[\w-]{0,16})\$[\w./+=,$-]{12,}+")
 _DJANGO_HASH = expression(r"\b(?:pbkdf2_sha\d{1,3}|bcrypt_sha256|argon2|scrypt)\$[\w./+=,$-]{16,}+")
 _JSON_WEB_KEY = expression(r"([\"'](?:d|p|q|dp|dq|qi|k)[\"']\s{0,4}:\s{0,4}[\"'])[\w+/=-]++")
-_HEADER_ROW = expression(r"([\w \"'.-]{1,64}(?:([,;\t])[\w \"'.-]{1,64}+){1,63})\r?\n(?=[^\n,;\t]{0,512}+\2)")
 
 
 def create_document_mask(is_sensitive: _IsSensitive) -> Callable[[str], str]:
@@ -43,12 +53,18 @@ def create_document_mask(is_sensitive: _IsSensitive) -> Callable[[str], str]:
     def mask_documents(text: str) -> str:
         if "\n" in text:
             text = _mask_lines(text, is_sensitive)
+        elif "\\n" in text:  # a text within a ``repr`` or JSON
+            lines = text.replace("\\r\\n", "\r\n").replace("\\n", "\n")
+            masked = _mask_lines(lines, is_sensitive)
+            text = text if masked == lines else masked.replace("\r\n", "\\r\\n").replace("\n", "\\n")
         if "<" in text and ">" in text:
             text = _mask_elements(text, is_sensitive)
         if "$" in text:
             text = _DJANGO_HASH.sub(FILTERED, _HASH.sub(FILTERED, text))
         if "kty" in text:
             text = _JSON_WEB_KEY.sub(rf"\1{FILTERED}", text)
+        if not _CONFIGURATION_WORDS.isdisjoint(text.split()):
+            text = _CONFIGURATION.sub(lambda found: _without(found, 3, found[1] or found[2], is_sensitive), text)
         if "machine" in text:
             text = _NETRC.sub(rf"\1{FILTERED}", text)
         return text
@@ -58,15 +74,14 @@ def create_document_mask(is_sensitive: _IsSensitive) -> Callable[[str], str]:
 
 def _mask_lines(text: str, is_sensitive: _IsSensitive) -> str:
     if ":" in text:
-        text = _YAML_NAME.sub(lambda found: _without(found, 2, found[1], is_sensitive), text)
+        text = mask_labelled_lines(text, is_sensitive)
         if "|" in text or ">" in text:
             text = _mask_blocks(text, is_sensitive)
         if "Secret" in text and _KUBERNETES.search(text):
             text = _DATA.sub(lambda found: f"{found[1]}:\n" + _LINE_VALUE.sub(rf"\1{FILTERED}", found[2]), text)
     if "form-data" in text:
         text = _mask_forms(text, is_sensitive)
-    row = _HEADER_ROW.match(text)
-    return _mask_columns(text, row, is_sensitive) if row is not None else text
+    return mask_tables(text, is_sensitive) if any(map(text.__contains__, ",;\t|")) else text
 
 
 def _mask_blocks(text: str, is_sensitive: _IsSensitive) -> str:
@@ -93,6 +108,7 @@ def _mask_elements(text: str, is_sensitive: _IsSensitive) -> str:
     """Mask the text of XML elements, and ``value`` beside a ``name``, ``key``, ``id`` or ``type``."""
     if "</" in text:
         text = _ELEMENT.sub(lambda found: _without(found, 3, found[1], is_sensitive), text)
+        text = mask_labelled_elements(text, is_sensitive)
         if "<![CDATA[" in text:
             text = _mask_cdata(text, is_sensitive)
     return _TAG.sub(lambda found: _mask_tag(found[0], is_sensitive), text) if "value=" in text.lower() else text
@@ -123,28 +139,13 @@ def _mask_forms(text: str, is_sensitive: _IsSensitive) -> str:
     for field in _FORM.finditer(text):
         if field.start() < done or not is_sensitive(field[1]):
             continue
-        end = _FORM_END.search(text, field.end())
-        parts += [text[done : field.end()], FILTERED]
+        begin = _FORM_BEGIN.search(text, field.end())
+        if begin is None:
+            break
+        end = _FORM_END.search(text, begin.end())
+        parts += [text[done : begin.end()], FILTERED]
         done = end.start() if end is not None else len(text)
     return "".join([*parts, text[done:]])
-
-
-def _mask_columns(text: str, header: re.Match[str], is_sensitive: _IsSensitive) -> str:
-    """Mask the columns of a table whose first line names a secret."""
-    separator = header[2]
-    names = [name.strip(" \"'") for name in header[1].split(separator)]
-    if not any(map(is_sensitive, names)):
-        return text
-    rows = []
-    for row in text[header.end() :].split("\n"):
-        cells = row.split(separator)
-        if len(cells) == len(names):
-            cells = [
-                FILTERED if cell.strip() and is_sensitive(name) and not is_fact(name, cell.strip()) else cell
-                for name, cell in zip(names, cells, strict=True)
-            ]
-        rows.append(separator.join(cells))
-    return text[: header.end()] + "\n".join(rows)
 
 
 def _without(match: re.Match[str], group: int, name: str, is_sensitive: _IsSensitive) -> str:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from brain_otel.privacy.settings import FILTERED
 from brain_otel.privacy.sql import quoted_literals, sql_without_literals
+from brain_otel.privacy.sql_text import mask_sql_in_text
 from brain_otel.runtime.lazy_regex import expression
 
 _SECTION = expression(
@@ -39,15 +40,15 @@ _VALUES = (
     _Value("ailing row contains (", expression(r"ailing row contains (?:\([^=\n]{1,256}\) = )?\("), _BRACKET),
     _Value("duplicate key value is (", expression(r"duplicate key value is \("), _BRACKET),
     _Value("dup key: {", expression(r"dup key: \{"), expression(r"\}")),
-    _Value("LINE ", expression(r"(?:^|(?<=\n)|(?<=\\n))LINE \d+: "), expression(r"\n|\\n")),
-    _Value("JSON data, line", expression(r"JSON data, line \d+: "), _NEVER),
+    _Value("LINE ", expression(r"(?:^|(?<=\n)|(?<=\\n))LINE \d++: "), expression(r"\n|\\n")),
+    _Value("JSON data, line", expression(r"JSON data, line \d++: "), _NEVER),
     _Value("portal", expression(r'portal (?:"[^"]{0,64}+" )?(?:with )?parameters?:? (?=\$)'), _NEVER),
     _Value(
         ': "',
         expression(
             r"(?:invalid input syntax for [\w ]{1,60}|invalid input value for enum [\w.\"]{1,128}|out of range"
             r"|malformed (?:array|record|range) literal|unrecognized token|invalid regular expression"
-            r"|COPY \w{1,64}, line \d+(?:, column \w{1,64})?|Invalid JSON text): \""
+            r"|COPY \w{1,64}, line \d++(?:, column \w{1,64})?|Invalid JSON text): \""
         ),
         _DOUBLE,
     ),
@@ -57,13 +58,15 @@ _VALUES = (
     _Value('near "', expression(r'(?<!or )\bnear "'), expression(r'"(?=: syntax error)')),
     _Value("near '", expression(r"to use near '"), expression(r"'(?= at line \d)")),
     _Value("Duplicate entry '", expression(r"Duplicate entry '"), expression(r"'(?= for key)")),
-    _Value("query argument $", expression(r"for query argument \$\d+: "), expression(r" \((?=an? |expected|'|\w+ )")),
+    _Value(
+        "query argument $", expression(r"for query argument \$\d++: "), expression(r" \((?=an? |expected|'|\w++ )")
+    ),
     _Value(
         " value: '",
         expression(r"[Ii]ncorrect [\w ]{1,40}value: '"),
         expression(rf"'(?= for (?:column|function))|'{_TAIL}"),
     ),
-    _Value("string '", expression(r"[Cc]annot parse (?:\w+ )?string '"), expression(r"'(?= as \w)")),
+    _Value("string '", expression(r"[Cc]annot parse (?:\w++ )?string '"), expression(r"'(?= as \w)")),
     _Value("string: '", expression(r"Invalid \w{1,20} character string: '"), expression(rf"'{_TAIL}")),
     _Value("range in '", expression(r"value is out of range in '"), expression(rf"'{_TAIL}")),
     _Value(" value '", expression(r"converting (?:the|date and/or) [\w ]{1,40}value '"), expression(r"'(?= to )")),
@@ -76,8 +79,8 @@ _SQL_BEGINS = "[SQL: "
 _MAX_STATEMENTS = 50
 """Statements in one text that are read; from the next one on, all is masked."""
 
-_SQL_END = expression(r"\](?=\n\[parameters: |\n\(Background on|\s*$)")
-_LAST_END = expression(r".*\](?=\n\(Background on this error at: )", re.DOTALL)
+_SQL_END = expression(r"\](?=\n\[parameters: |\n\(Background on|\s*+$)")
+_LAST_END = "]\n(Background on this error at: "
 _PARAMETERS = expression(r"\]\s{0,4}\[parameters: ")
 _DRIVERS = expression(
     r"\b(?:(?P<postgresql>psycopg2?|asyncpg|pg8000)|(?P<sqlite>a?i?o?sqlite3?)|(?P<mysql>pymysql|MySQLdb|a(?:io|sync)my(?:sql)?"
@@ -85,15 +88,6 @@ _DRIVERS = expression(
 )
 _QUOTED = expression(r"'(?:[^'\\]++|\\.)*+(?:'|\Z)|\"(?:[^\"\\]++|\\.)*+(?:\"|\Z)|[\[\](){}]", re.DOTALL)
 _ECHO = expression(r"(\[(?:generated in|cached since|no key|raw sql)[^\]\n]{0,80}\] )[^\n]*")
-_STATEMENT = expression(
-    r"\b(?:(?:INSERT|insert) (?:INTO|into)|(?:DELETE|delete) (?:FROM|from)|"
-    r"(?:UPDATE|update) [\w.\"`]{1,128} (?:SET|set)|(?:SELECT|select)(?=[\s']))"
-)
-_VALUE_CONTEXT = expression(
-    r"(?:[=<>(,]|\b(?:LIKE|ILIKE|IN|BETWEEN|AND|THEN|ELSE|like|ilike|in|between|then|else))\s*[a-zA-Z_0-9&]{0,12}$"
-    r"|\b(?:SELECT|select)$"
-)
-
 _INPUT = "input_value="
 _FAILED_VALIDATING = expression(
     r"(?:\n|\\n){2}Failed validating '[^'\n]{1,64}' in schema(?:\[[^\]\n]{1,128}\]){0,32}:(?:\n|\\n)?"
@@ -113,7 +107,7 @@ def database_error_without_values(text: str) -> str:
             text = _without_value(text, value)
     if "] (" in text or "] {" in text or "] [" in text:
         text = _ECHO.sub(rf"\1{FILTERED}", text)
-    return _without_literals(text) if "'" in text else text
+    return mask_sql_in_text(text) if "'" in text or '"' in text else text
 
 
 def _without_value(text: str, value: _Value) -> str:
@@ -169,8 +163,8 @@ def _sql_end(error: str) -> int:
             place += 1
         if place == len(hidden) or hidden[place][0] > end.start():
             return end.start()
-    last = _LAST_END.match(error)
-    return last.end() - 1 if last is not None else len(error.rstrip("]"))
+    last = error.rfind(_LAST_END)
+    return last if last >= 0 else len(error.rstrip("]"))
 
 
 def _bracket_end(text: str, start: int) -> int:
@@ -184,20 +178,6 @@ def _bracket_end(text: str, start: int) -> int:
             if depth == 0:
                 return match.start()
     return len(text)
-
-
-def _without_literals(text: str) -> str:
-    """Mask quoted literals of a statement within another text, where they stand as values."""
-    statement = _STATEMENT.search(text)
-    if statement is None:
-        return text
-    parts: list[str] = []
-    done = 0
-    for start, end in quoted_literals(text, statement.start()):
-        if _VALUE_CONTEXT.search(text[max(done, start - 24) : start] or "("):
-            parts += [text[done:start], "?"]
-            done = end
-    return "".join([*parts, text[done:]])
 
 
 def validation_error_without_input(text: str, is_secret: Callable[[str], bool]) -> str:

@@ -11,23 +11,39 @@ from brain_otel.runtime.lazy_regex import expression
 from brain_otel.runtime.safe_repr import safe_repr
 
 _SENSITIVE = r"""
-    authorization | auth | pwd | pw | passcode | jwt | credentials? | dsn | connection[-_.]?string
-    | [a-z]* (?: password | passwd | passphrase | secret | token )          # authtoken, PGPASSWORD
-    | [a-z]* (?: passwords | secrets | tokens | cookies ) $
-    | (?: api | access | private | secret | encryption | signing | master | account | ssh | license | subscription
-        | hmac | service[-_.]?account ) [-_.]? key
-    | (?: api | access | private | secret | ssh ) [-_.]? keys $
-    | cookie | csrf(?:[-_]?token)? | xsrf
-    | session(?:[-_]?id)? | sid | (?:php|j)?sess(?:ion)?[-_]?id | signature | sig | otp | totp | pin | ssn
-    | social[-_.]?security(?:[-_.]?number)? | security[-_.]?(?:code|answer) | captcha[-_.]?response
-    | (?: re | h ) captcha[-_.]?response
-    | card[-_.]?number | cvv | cvc2? | cvv2 | mnemonic | seed[-_.]?phrase
-    | (?: recovery | backup | verification | mfa ) [-_.]? codes?
+    authorization | auth | bearer | pwd | pw | passcode | jwt | creds? | credentials? | dsn | connection[-_.]?string
+    | [a-z]{0,256} (?: password | passwd | passphrase | secret | token )          # authtoken, PGPASSWORD
+    | [a-z]{0,256} (?: passwords | secrets | tokens | cookies ) $
+    | (?: api | access | private | priv | secret | encryption | decryption | enc | signing | sign | master | account
+        | ssh | license | subscription | hmac | auth | service | service[-_.]?account | client | app | application
+        | consumer | admin | root | db | database | storage | cosmos | functions? | ingest(?:ion)? | write | deploy
+        | instrumentation | integration | webhook | session | shared | pre[-_]?shared | fernet | aes | rsa | cipher
+        | crypto | jwe | rsa[-_]?private | wif | vault | unseal | pgp | gpg | vapid | stripe | sendgrid | mailgun
+        | twilio | openai | anthropic | datadog | github | aws | azure | hash | pass ) [-_.]? key
+    | (?: api | access | private | secret | ssh | fernet | encryption | signing | auth | unseal ) [-_.]? keys $
+    | cookie | csrf(?:[-_]?token)? | xsrf | remember[-_]?me | (?:wpa[-_]?)? psk
+    | session(?:[-_]?id)? | sid | (?:php|j)?sess(?:ion)?[-_]?id | signature | sig | otp | totp | pin | pin[-_]?code
+    | ssn | social[-_.]?security(?:[-_.]?number)? | security[-_.]?(?:code|answer|pin) | captcha[-_.]?response
+    | (?: re | h ) captcha[-_.]?response | requirepass | masterauth
+    | (?: card | pan ) [-_.]? number | cvv | cvc2? | cvv2 | cvn | mnemonic | saml[-_]?(?:response|assertion)
+    | (?: seed | recovery | backup ) [-_.]? (?: phrase | words? ) | (?: oauth | code ) [-_.]? verifier
+    | client[-_.]?assertion | (?: magic | reset | login ) [-_.]? link
+    | (?: recovery | backup | verification | mfa | 2fa | two[-_]?factor | sms | login | device | scratch
+        | one[-_]?time | activation | authentication | pairing ) [-_.]? codes?
     | (?: ^ | (?: user | db | database | smtp | mail | ftp | redis | mysql | pg | ssh | ldap | proxy | admin | root
-        | key | store | trust | login | default ) [-_.]? ) pass $
-    | (?: bind | root | user | admin | db | login ) pw
-    | passwort | kennwort | contrase[ñn]a | senha | wachtwoord | mot[-_ ]de[-_ ]passe       # in other languages
+        | key | store | trust | login | default | sudo | become | vault | ansible | sasl | http | wifi | bind | master
+        | src | dest | keystore | truststore ) [-_.]? | (?: src | dest )? (?: key | store ) ) pass $
+    | (?: pass | password | pw ) [-_.]? hash | (?: bind | root | user | admin | db | login ) pw
+    | passwort | kennwort | contrase[ñn]a | senha | wachtwoord | mot[-_ ]de[-_ ]passe | parola | heslo | has[łl]o
+    | lösenord | adgangskode | salasana | пароль | 密码 | パスワード | 비밀번호                 # in other languages
 """
+"""Sentry's denylist (``sentry_sdk.scrubber``), the keywords of detect-secrets and gitleaks, and their siblings."""
+
+_PARTS = expression(
+    r"s(?:ig|id|ess|n|oci|ecu|aml|enh|lo|alas)|c(?:re[dt]|sr|v|ode|a(?:ptcha|rd)|o(?:nnection.?s|ntras)|lient)"
+    r"|p(?:ass|w|in|sk|hr|an|arol)|uth|beare|jwt|k(?:e[ny]|ie|ode)|xsr|mnem|member|otp|verif|link|w(?:ord|acht)"
+)
+"""Each sensitive name in ASCII has one of these parts. They begin with few, rare letters, so the search is fast."""
 
 _ABOUT_A_SECRET = expression(
     r"""
@@ -35,12 +51,16 @@ _ABOUT_A_SECRET = expression(
     | (?: ^ | _ ) (?: stop | eos | bos | pad | unk | sep | cls | mask | start | end | special | prompt | completion
         | input | output | cached | reasoning ) _tokens? $                                    # of language models
     | _ (?: counts? | total | length | len | size | limit | usage | used | budget | type | kind | method | mode
-        | scheme | status | state | age | ttl | expir(?:y|es|ed) | expire(?:_\w+)?
-        | (?: expires | issued | changed | created | updated ) _ (?: at | in )
+        | scheme | status | state | age | ttl | expir(?:y|es|ed) | expire(?:_\w++)?
+        | (?: expires | issued | changed | created | updated | rotated | revoked ) _ (?: at | in | on )
         | duration | timeout | changed | algorithm | alg | enabled | disabled | required | strength | version
         | provider | name | url | uri | endpoint | consent | policy | format | index | domain | path | secure
         | samesite | httponly | level | time | backend | hasher | manager | result | replay | loaded | minutes | hours
-        | days | seconds ) $
+        | days | seconds | file | dir | field | column | issuer | audience | leeway | realm | server | service
+        | region | arn | ref | factory | class | store | engine | rules? | notice | banner | valid | invalid
+        | verified | present | missing | expired | revoked | rotat(?:ed|ion) | attempts? | score | channel | sent
+        | rate | symbol | decimals | bucket | per_\w++ | latency ) $
+    | (?: ^ | _ ) (?: key | token | credential | auth | cookie | signature ) _ids? $              # ids of them
     | ^ (?: tokens | cookies | secrets | passwords | sessions ) _ (?: used | left | accepted )
     """,
     re.VERBOSE,
@@ -54,6 +74,8 @@ _MAX_COUNT, _MAX_PASSED = 7, 3
 """Digits of a number that counts: of tokens, and of tests that pass."""
 
 _NOTHING = ("None", "True", "False")
+_SECRET_ID = expression(r"(?:^|_)secret_ids?$")
+_UUID = expression(r"[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}$", re.IGNORECASE)
 _DIRECTORY = expression(r"(?:/[\w.@+-]*+)++$|[A-Za-z]:\\")
 
 PERSONAL_HEADERS = frozenset(
@@ -101,6 +123,21 @@ def create_name_check(
     return is_sensitive
 
 
+def create_text_check(sensitive: Iterable[str] = ()) -> Callable[[str], bool]:
+    """Create the function that returns whether a text may hold a sensitive name: no is certain, and costs little.
+
+    Args:
+        sensitive: More names of secrets.
+    """
+    added = tuple(_normalised(each).partition("_")[0] for each in sensitive)
+
+    def may_hold_names(text: str) -> bool:
+        lower = text.lower()
+        return _PARTS.search(lower) is not None or not text.isascii() or any(map(lower.__contains__, added))
+
+    return may_hold_names
+
+
 def _spaced(name: str) -> str:
     """``userPassword`` as ``user_Password``."""
     return name if name.islower() else _CAMEL.sub("_", name)
@@ -124,8 +161,10 @@ def is_fact(name: str, value: Any) -> bool:
     if kind is not str:
         return False
     bare = unquoted(value)
-    if bare.isdigit() and _COUNTABLE.search(normal := _normalised(name)):
-        return len(bare) <= (_MAX_PASSED if normal.endswith("pass") else _MAX_COUNT)
+    if bare.replace("/", "", 1).isdigit() and _COUNTABLE.search(normal := _normalised(name)):
+        return len(bare.partition("/")[0]) <= (_MAX_PASSED if normal.endswith("pass") else _MAX_COUNT)
+    if name[-3:].lower() in ("_id", "-id", "tid") and _SECRET_ID.search(_normalised(name)):
+        return _UUID.match(bare) is None  # Vault's is a secret and a UUID, others are names
     return bare in _NOTHING or (name.lower() in ("pwd", "oldpwd") and _DIRECTORY.match(bare) is not None)
 
 

@@ -19,7 +19,7 @@ from brain_otel.runtime.lazy_regex import expression
 
 _BEARER = expression(
     r"\b(bearer(?:[ \t]{1,8}+|\.(?=[\w-]{16})))(?!\w{1,32}=[\"'])"
-    r"(?:(?=[^\s\"',;]{0,512}\d)[\w.~+/=-]{6,}+|[\w.~+/=-]{20,}+)",
+    r"(?:[\w.~+/=-]{20,}+|(?=(?:[^\W\d]|[.~+/=-])*+\d)[\w.~+/=-]{6,}+)",
     re.IGNORECASE,
 )
 _BASIC = expression(r"\b(basic[ \t]{1,8}+)([A-Za-z0-9+/_-]{4,}+={0,2}+)", re.IGNORECASE)
@@ -32,12 +32,10 @@ _JWT = expression(
 )
 """Three parts, which may be broken over lines, and a token that is encoded once more."""
 
-_PRIVATE_KEY = expression(r"-----BEGIN (?:[A-Z0-9]{1,16}+ ){0,3}PRIVATE KEY(?: BLOCK)?-----")
-_PUTTY = expression(r"(Private-Lines: \d{1,4}+\s{1,4}+).*?(?=Private-MAC|\Z)", re.DOTALL)
+_KEY_EDGE = expression(r"-----(?:BEGIN|(?P<end>END)) (?:[A-Z0-9]{1,16}+ ){0,3}PRIVATE KEY(?: BLOCK)?-----")
+_PUTTY = expression(r"(Private-Lines: \d{1,4}+\s{1,4}+)(?:[^P]++|P(?!rivate-MAC))*+", re.DOTALL)
 _ENCODED_KEY = expression(r"\bLS0tLS1CRUdJTi[A-Za-z0-9+/]{8,}+={0,2}+")
 """``-----BEGIN`` in base64, as in a Kubernetes' configuration."""
-
-_PRIVATE_KEY_END = expression(r"-----END (?:[A-Z0-9]{1,16}+ ){0,3}PRIVATE KEY(?: BLOCK)?-----")
 MIN_LENGTH = 6
 """Characters of the shortest text that may look like a secret."""
 
@@ -90,19 +88,16 @@ def _mask_private_keys(text: str) -> str:
     if "PRIVATE KEY" not in text:
         return text
     parts: list[str] = []
-    position = 0
-    while True:
-        begin = _PRIVATE_KEY.search(text, position)
-        end = _PRIVATE_KEY_END.search(text, begin.end() if begin else position)
-        if begin is None:
-            if end is not None:
-                parts = [FILTERED]
-                position = end.end()
-            return "".join(parts) + text[position:]
-        parts += [text[position : begin.start()], FILTERED]
-        if end is None:
-            return "".join(parts)
-        position = end.end()
+    done = 0
+    is_open = False
+    for edge in _KEY_EDGE.finditer(text):
+        if edge["end"]:
+            parts += ["" if is_open else FILTERED]  # its beginning was cut off
+            done, is_open = edge.end(), False
+        elif not is_open:
+            parts += [text[done : edge.start()], FILTERED]
+            is_open = True
+    return "".join(parts if is_open else [*parts, text[done:]])
 
 
 def _mask_encoded_key(match: re.Match[str]) -> str:

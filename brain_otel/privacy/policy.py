@@ -16,15 +16,18 @@ from typing import Any
 from urllib.parse import unquote_plus
 
 from brain_otel.privacy.addresses import is_one_time, mask_address_credentials
-from brain_otel.privacy.assignments import create_assignment_mask, mask_source
+from brain_otel.privacy.assignments import create_assignment_mask
 from brain_otel.privacy.cards import mask_card_of
-from brain_otel.privacy.commands import mask_commands
+from brain_otel.privacy.commands import create_command_mask
 from brain_otel.privacy.documents import create_document_mask
 from brain_otel.privacy.errors import database_error_without_values, validation_error_without_input
-from brain_otel.privacy.names import PERSONAL_HEADERS, create_name_check, is_fact
+from brain_otel.privacy.names import PERSONAL_HEADERS, create_name_check, create_text_check, is_fact
 from brain_otel.privacy.patterns import MIN_LENGTH, create_pattern_mask
+from brain_otel.privacy.plain_texts import is_plain
 from brain_otel.privacy.queries import mask_query
 from brain_otel.privacy.settings import FILTERED, PrivacySettings
+from brain_otel.privacy.source_lines import mask_source_line
+from brain_otel.privacy.statements import redis_error_without_values
 from brain_otel.privacy.values import Walk
 from brain_otel.runtime.guard import mask_log_lines, masked_traceback
 from brain_otel.runtime.lazy_regex import expression
@@ -54,7 +57,7 @@ _BETWEEN_PARTS = expression(r"([\s,;&\"'<>/?#]+)")
 _PERCENT_ENCODED = expression(r"%[0-9A-Fa-f]{2}")
 _COLOUR = expression(r"\x1b\[[0-9;]{0,16}m")
 _WORDS_OF_PLACE = expression(r"[\w-]{1,128}+")
-_TRACEBACK_FRAME = expression(r'\s*File "[^"\n]*", line \d+')
+_TRACEBACK_FRAME = expression(r'\s*+File "[^"\n]*+", line \d')
 
 
 class Policy:
@@ -85,10 +88,15 @@ class Policy:
         rules = self.settings.rules
         self.mask_by_look = create_pattern_mask(rules)
         """Masks what looks like a secret, whatever its name."""
-        self._mask_assignments = self._mask_documents = None
+        self._mask_assignments = self._mask_documents = self._mask_commands = None
         if rules.assignments:
-            self._mask_assignments = create_assignment_mask(self.is_sensitive, rejects_input=not send_default_pii)
+            self._mask_assignments = create_assignment_mask(
+                self.is_sensitive,
+                create_text_check(self.settings.sensitive_names),
+                rejects_input=not send_default_pii,
+            )
             self._mask_documents = create_document_mask(self.is_sensitive)
+            self._mask_commands = create_command_mask(self.is_sensitive)
         self._mask_text_cached = lru_cache(maxsize=4_096)(self._mask_text)
 
     def text(self, text: str, name: str = "") -> str:
@@ -101,6 +109,12 @@ class Policy:
         else:
             masked = self._mask_long(text)
         return masked if self.mask is None else str(self.apply_own_mask(name, masked))
+
+    def key(self, key: str) -> str:
+        """Mask the secrets in the name of a value; the application's own mask is for values."""
+        return (
+            key if len(key) < MIN_LENGTH or key.isidentifier() else self._mask_text_cached(beginning(key, MAX_TEXT))
+        )
 
     def value(self, value: Any, name: str = "") -> Any:
         """Mask a value of any type, nested ones included, by the names in it and by the look of its values.
@@ -135,7 +149,9 @@ class Policy:
     def source(self, line: str) -> str:
         """Mask a line of source code: what looks like a secret, and a literal assigned to a sensitive name."""
         masked = self.mask_by_look(beginning(line, _MAX_LINE))
-        return mask_source(masked, self.is_sensitive) if self.settings.rules.assignments else masked
+        if self._mask_assignments is None or not any(map(masked.__contains__, "'\"#")):
+            return masked
+        return mask_source_line(masked, self.is_sensitive, self._mask_assignments)
 
     def headers(self, headers: Mapping[str, str]) -> dict[str, str]:
         """Mask the headers of a request or response, among them personal ones and cookies if those may not leave."""
@@ -168,6 +184,10 @@ class Policy:
         return f"{self.text(address)}{tail}"
 
     def _mask_text(self, text: str) -> str:
+        if is_plain(text):
+            return text
+        if self.settings.rules.redis_values and (" of pipeline" in text or "args beginning with" in text):
+            text = redis_error_without_values(text)
         if self.settings.rules.sql_literals:
             text = database_error_without_values(text)
         if "input_value=" in text or "On instance" in text:
@@ -185,9 +205,9 @@ class Policy:
 
     def _mask_plain(self, text: str) -> str:
         text = self.mask_by_look(text)
-        if self._mask_assignments is None or self._mask_documents is None:
-            return text
-        return self._mask_assignments(self._mask_documents(mask_commands(text)))
+        for mask in (self._mask_commands, self._mask_documents, self._mask_assignments):
+            text = mask(text) if mask is not None else text
+        return text
 
     def _mask_encoded(self, text: str, separators: re.Pattern[str]) -> str:
         """Mask each part of ``text`` that is a secret once it is percent-decoded, as in a header or a path."""

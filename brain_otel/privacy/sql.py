@@ -37,7 +37,7 @@ _BINDS = r"\$\d++ | ::? | :\w++ | %\(\w++\)s | @\w++ | \?\d*+"
 _BACKQUOTED = r"` (?: [^`]++ | `` )*+ `"
 _BRACKETED = r"\[ [A-Za-z_][\w ]*+ \]"
 _DOLLARS = (
-    r"\$\$ .*? (?: \$\$ | \Z ) | \$ (?P<tag>[^\W\d]\w{0,62}+) \$"
+    r"\$\$ (?: [^$]++ | \$(?!\$) )*+ (?: \$\$ | \Z ) | \$ (?P<tag>[^\W\d]\w{0,62}+) \$"
     r" (?: [^$]++ | \$(?!(?P=tag)\$) )*+ (?: \$(?P=tag)\$ | \Z )"
 )
 
@@ -100,16 +100,16 @@ _DIALECTS = {
     **dict.fromkeys(("mysql", "mariadb"), (_MYSQL,)),
     "sqlite": (_SQLITE,),
 }
-_DIFFERS = expression(r"[\\\"#$`\[]|/\*|--|_\w+'")
+_DIFFERS = expression(r"[\\\"#$`\[]|/\*|--|(?<!\w)_\w++'")
 """Where the grammars differ."""
 
 _BEFORE_A_VALUE = expression(
-    r"""(?: [=<>!~] | \b(?:like|ilike|in|values?|between|regexp|rlike|then|else|password|key|identified\s+by) )
-    [\s(]*$""",
+    r"""(?: [=<>!~] | \b(?:like|ilike|in|values?|between|regexp|rlike|then|else|password|key|by|to|set) )
+    [\s(]*+$""",
     re.IGNORECASE | re.VERBOSE,
 )
-_BETWEEN_VALUES = expression(r"[\s,()?]*$")
-_AFTER_A_NAME = expression(r"\s*[.=]")
+_BETWEEN_VALUES = expression(r"[\s,()?]*+$")
+_AFTER_A_NAME = expression(r"\s*+[.=]")
 _COMMENT_EDGE = expression(r"/\*|\*/")
 _OPERATION = expression(r"[^\W\d][\w.]{0,31}")
 
@@ -143,10 +143,12 @@ def sql_operation(statement: str) -> str:
 
 def quoted_literals(text: str, start: int) -> list[tuple[int, int]]:
     """The places of the quoted literals of a statement that begins at ``start`` within a longer text."""
-    statement = text[start : start + MAX_STATEMENT]
+    statement = text[start:]
     found = _joined([each for dialect in _UNKNOWN[:2] for each in _hidden(statement, dialect)])
     return [
-        (start + begin, start + end) for begin, end, is_literal in found if is_literal and "'" in statement[begin:end]
+        (start + begin, start + end)
+        for begin, end, is_literal in found
+        if is_literal and ("'" in statement[begin:end] or statement[begin] == '"')
     ]
 
 

@@ -1,9 +1,11 @@
-"""Masks the values in Redis commands."""
+"""Masks the values in statements of Redis and of stores whose queries are JSON."""
 
+import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
+from brain_otel.privacy.sql import MAX_STATEMENT
 from brain_otel.runtime.lazy_regex import expression
 
 _MAX_COMMAND = 1_000
@@ -28,6 +30,82 @@ _ALL_KEYS = frozenset(
 )
 _KEYS_AND_VALUES = frozenset(["MSET", "MSETNX"])
 _COMMAND = expression(r"[A-Za-z][A-Za-z0-9_.|-]{0,40}")
+_KNOWN = frozenset(
+    {
+        "APPEND",
+        "BITCOUNT",
+        "BLMOVE",
+        "BLPOP",
+        "BRPOP",
+        "BZPOPMIN",
+        "DECR",
+        "DECRBY",
+        "DUMP",
+        "EXEC",
+        "EXPIRE",
+        "EXPIREAT",
+    }
+    | {"GEOADD", "GEOSEARCH", "GET", "GETBIT", "GETDEL", "GETEX", "GETRANGE", "GETSET", "HDEL", "HEXISTS", "HGET"}
+    | {"HGETALL", "HINCRBY", "HKEYS", "HLEN", "HMGET", "HMSET", "HSCAN", "HSET", "HSETNX", "HVALS", "INCR", "INCRBY"}
+    | {
+        "INCRBYFLOAT",
+        "INFO",
+        "KEYS",
+        "LINDEX",
+        "LINSERT",
+        "LLEN",
+        "LMOVE",
+        "LPOP",
+        "LPOS",
+        "LPUSH",
+        "LPUSHX",
+        "LRANGE",
+    }
+    | {
+        "LREM",
+        "LSET",
+        "LTRIM",
+        "MULTI",
+        "PERSIST",
+        "PEXPIRE",
+        "PFADD",
+        "PFMERGE",
+        "PSETEX",
+        "PTTL",
+        "PUBLISH",
+        "RPOP",
+    }
+    | {"RPUSH", "RPUSHX", "SADD", "SCAN", "SCARD", "SET", "SETBIT", "SETEX", "SETNX", "SETRANGE", "SISMEMBER"}
+    | {
+        "SMEMBERS",
+        "SMOVE",
+        "SPOP",
+        "SRANDMEMBER",
+        "SREM",
+        "SSCAN",
+        "STRLEN",
+        "SUBSCRIBE",
+        "TTL",
+        "TYPE",
+        "XACK",
+        "XADD",
+    }
+    | {"XDEL", "XLEN", "XRANGE", "XREAD", "XREADGROUP", "ZADD", "ZCARD", "ZCOUNT", "ZINCRBY", "ZPOPMAX", "ZPOPMIN"}
+    | {"ZRANGE", "ZRANGEBYSCORE", "ZRANK", "ZREM", "ZREVRANGE", "ZSCAN", "ZSCORE", "MGET", "MSET"}
+    | _NO_KEYS
+    | _ALL_KEYS
+)
+"""Commands that begin another line of a pipeline; the rest of a text of several lines belongs to a value."""
+
+_PIPELINE_ERROR = expression(r"Command # \d{1,9} \(")
+_PIPELINE_ERROR_END = ") of pipeline caused error"
+_UNKNOWN_COMMAND = expression(r"(with args beginning with: ).*", re.DOTALL)
+_JSON = expression(
+    r"(?P<key>[\"'](?:find|findAndModify|insert|update|delete|aggregate|count|distinct|getMore|collection|\$db|_?index"
+    r"|TableName)[\"']\s{0,8}:\s{0,8}[\"'][\w.-]{1,128}+[\"']|[\"']\?[\"']|(?:\"(?:[^\"\\]++|\\.)*+\"|'(?:[^'\\]++|\\.)*+')(?=\s{0,8}:))"
+    r"|\"(?:[^\"\\]++|\\.)*+(?:\"|\Z)|'(?:[^'\\]++|\\.)*+(?:'|\Z)|/(?:[^/\\\s]++|\\.)++/|(?<![\w.$])-?\d[\w.+-]*+",
+    re.DOTALL,
+)
 
 
 def redis_without_values(arguments: Sequence[object], mask_key: Callable[[str], str]) -> str:
@@ -57,6 +135,37 @@ def redis_without_values(arguments: Sequence[object], mask_key: Callable[[str], 
             break
     text = " ".join(parts)
     return text if len(text) <= _MAX_COMMAND else f"{text[: _MAX_COMMAND - 3]}..."
+
+
+def redis_lines_without_values(text: str, mask_key: Callable[[str], str]) -> str:
+    """Commands as a text has them, one a line; a line that begins with no known command is a part of a value."""
+    first, *others = text.split("\n")
+    lines = [redis_without_values(first.split(), mask_key)]
+    for line in others:
+        words = line.split()
+        if words and words[0] in _KNOWN:
+            lines.append(redis_without_values(words, mask_key))
+        elif words and lines[-1][-2:] != " ?":
+            lines[-1] += " ?"
+    return "\n".join(lines)
+
+
+def redis_error_without_values(text: str) -> str:
+    """An error of redis-py's or of the server's without the values of the command that it shows."""
+    parts: list[str] = []
+    done = 0
+    while (begin := _PIPELINE_ERROR.search(text, done)) is not None:
+        end = text.find(_PIPELINE_ERROR_END, begin.end())
+        end = end if end >= 0 else len(text)
+        parts += [text[done : begin.end()], redis_without_values(text[begin.end() : end].split(), str)]
+        done = end
+    text = "".join([*parts, text[done:]])
+    return _UNKNOWN_COMMAND.sub(r"\1?", text) if "args beginning with" in text else text
+
+
+def json_without_values(query: str) -> str:
+    """A query in JSON, or in the form of a shell of MongoDB or Neo4j, with ``?`` in place of texts and numbers."""
+    return _JSON.sub(lambda found: found[0] if found["key"] else "?", query[:MAX_STATEMENT])
 
 
 def command_name(first: object) -> str:

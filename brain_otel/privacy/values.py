@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from brain_otel.privacy.cards import SMALLEST_CARD, is_card, is_card_name
 from brain_otel.privacy.commands import masked_arguments
+from brain_otel.privacy.labels import is_value_name, label_of
 from brain_otel.privacy.names import PERSONAL_HEADERS, are_pairs, is_fact, plain_name, unquoted
 from brain_otel.privacy.settings import FILTERED, PrivacySettings
 from brain_otel.runtime.lazy_regex import expression
@@ -23,7 +24,7 @@ _JSON_WEB_KEY = frozenset({"d", "p", "q", "dp", "dq", "qi", "k", "oth"})
 
 _KEY_BEGINS = expression(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY")
 _KEY_ENDS = expression(r"-----END [A-Z0-9 ]{0,40}PRIVATE KEY")
-_KEY_GOES_ON = expression(r"\s*+(?:[\w-]{1,32}: [^\n]{0,128}|[A-Za-z0-9+/=]{16,}+|[A-Za-z0-9+/]{1,15}+==?)?\s*$")
+_KEY_GOES_ON = expression(r"\s*+(?:[\w-]{1,32}: [^\n]{0,128}|[A-Za-z0-9+/=]{16,}+|[A-Za-z0-9+/]{1,15}+==?)?\s*+$")
 _TOKEN_BEGINS = expression(r"eyJ[\w-]{8,}+(?:\.(?:eyJ[\w-]{8,}+)?)?$")
 _TOKEN_GOES_ON = expression(r"[\w-]{16,}+$")
 
@@ -75,16 +76,24 @@ class Walk:
         bare = unquoted(value)
         if self._in_key:
             self._in_key = _KEY_GOES_ON.match(bare) is not None
-            if self._in_key or _KEY_ENDS.search(value):
+            if self._in_key:
                 return FILTERED
-        if "-----BEGIN" in value and (begin := _KEY_BEGINS.search(value)):
-            self._in_key = _KEY_ENDS.search(value, begin.end()) is None
+            if (end := _KEY_ENDS.search(value)) is not None:
+                self._in_key = self._begins_key(value, end.end())
+                return FILTERED
+        if "-----BEGIN" in value:
+            self._in_key = self._begins_key(value, 0)
         if self._in_token and _TOKEN_GOES_ON.match(bare):
             return FILTERED
         self._in_token = bare.startswith("eyJ") and _TOKEN_BEGINS.match(bare) is not None
         if name == "netloc" and "@" in value:  # of a split address
             return self._policy.url(f"https://{value}").removeprefix("https://")
         return self._policy.string(value, name)
+
+    def _begins_key(self, text: str, start: int) -> bool:
+        """Whether a private key begins in ``text`` and ends elsewhere."""
+        begin = next(reversed(list(_KEY_BEGINS.finditer(text, start))), None)
+        return begin is not None and _KEY_ENDS.search(text, begin.end()) is None
 
     def _scalar(self, value: Any, name: str) -> Any:
         policy, kind = self._policy, type(value)
@@ -98,7 +107,7 @@ class Walk:
         return value if policy.mask is None else policy.apply_own_mask(name, value)
 
     def _mapping(self, value: dict[Any, Any], parent: str, depth: int) -> dict[Any, Any]:
-        label = value.get("name", value.get("key")) if "value" in value else None  # {"name": "token", "value": ...}
+        label = label_of(value)
         secret = self._secret_members(value)
         masked: dict[Any, Any] = {}
         for key, item in value.items():
@@ -109,7 +118,7 @@ class Walk:
             if secret and name.strip("'") in secret and not _is_empty(item):
                 masked[key] = FILTERED
                 continue
-            if key == "value" and isinstance(label, str):
+            if label is not None and is_value_name(name) and self._policy.is_sensitive(label):
                 name = label
             elif is_card_name(parent) and not is_card_name(name):
                 name = f"{parent}.{name}"

@@ -5,9 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brain_otel.privacy import FILTERED, Policy
-from brain_otel.privacy.commands import mask_commands, masked_arguments
+from brain_otel.privacy.commands import create_command_mask, masked_arguments
 
 POLICY = Policy()
+mask_commands = create_command_mask(POLICY.is_sensitive)
 WITH_SECRET = (
     ["curl", "-u", "anna:{}", "https://shop.test/"],
     ["/usr/bin/curl", "-sSuanna:{}"],

@@ -94,7 +94,14 @@ def set_item(item: Any) -> str:
     if operator == "RANGE":
         return f"{re.escape(chr(argument[0]))}-{re.escape(chr(argument[1]))}"
     if operator == "CATEGORY":
-        names = {"DIGIT": r"\d", "WORD": r"\w", "SPACE": r"\s", "NOT_SPACE": r"\S", "NOT_WORD": r"\W"}
+        names = {
+            "DIGIT": r"\d",
+            "NOT_DIGIT": r"\D",
+            "WORD": r"\w",
+            "SPACE": r"\s",
+            "NOT_SPACE": r"\S",
+            "NOT_WORD": r"\W",
+        }
         return names[str(argument).removeprefix("CATEGORY_")]
     return re.escape(chr(argument))
 
