@@ -598,7 +598,7 @@ def test_digest_credentials_are_masked(text: str, shown: str) -> None:
 def test_a_private_key_in_base64_is_masked(label: str) -> None:
     """Kubernetes' configurations hold keys and certificates that are encoded once more."""
     encoded = base64.b64encode(f"-----BEGIN {label}-----\nMIIEvQIBADANBg\n-----END {label}-----\n".encode()).decode()
-    masked = Policy().text(f"client-key-data: {encoded}\nserver: a")
+    masked = Policy().text(f"data: {encoded}\nserver: a")
     assert (encoded not in masked) is ("PRIVATE" in label)
     assert masked.endswith("\nserver: a")
 
