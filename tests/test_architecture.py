@@ -54,6 +54,7 @@ WHOLE_SERVICE = {
     "sentry/test_pins.py",
     "service/test_contexts.py",
     "service/test_differential.py",
+    "service/test_destinations_page.py",
     "service/test_environments.py",
     "service/test_garbage.py",
     "service/test_hostile.py",

@@ -103,7 +103,7 @@ class CarriedContext:
 
     def __init__(self, context: Context) -> None:
         """Carry ``context``, OpenTelemetry's current one, and what the listeners have."""
-        self._context = context
+        self._context = local_trace.within(local_trace.current(context), context)  # contrib leaves the trace out
         self._enter: list[Callable[[], Callable[[], object]]] = []
         for listener in _Current.listeners:
             with guarded("carrying a context into a thread"):
