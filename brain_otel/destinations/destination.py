@@ -39,6 +39,8 @@ class Destination(NamedTuple):
     """The line to log once set-up is done."""
     pressure: Callable[[], int] | None = None
     """How many times to halve the rate of its traces, because it cannot take all of them at the moment."""
+    relieved: Callable[[], None] | None = None
+    """Called for each trace that it does not get because of ``pressure`` alone."""
     may_block: bool = True
     """Whether ``on_end`` and ``on_emit`` of the processors may block; they are then called on another thread."""
 

@@ -22,7 +22,7 @@ from brain_otel.sentry.client import (
 )
 from brain_otel.sentry.dsn import envelope_address, probe_event
 from brain_otel.sentry.events import SentryListener
-from brain_otel.sentry.span_processor import SentrySpanProcessor
+from brain_otel.sentry.span_processor import SentrySpanProcessor, record_discarded
 
 BUILD_TIMEOUT = 0.04
 """Seconds at the end of the process to build transactions, so that they are written to disk or counted."""
@@ -52,10 +52,6 @@ def create_destination(options: Options, settings: Settings) -> Destination | No
         processor.shutdown()
         close_sentry(max(0.0, deadline - time.monotonic()))
 
-    def end() -> None:
-        processor.end(BUILD_TIMEOUT)
-        end_sentry(client)
-
     return Destination(
         name="sentry",
         span_processor=processor,
@@ -63,8 +59,9 @@ def create_destination(options: Options, settings: Settings) -> Destination | No
         flush=flush,
         shutdown=shutdown,
         pause=partial(_pause, processor, client),
-        end=end,
+        end=partial(_end, processor, client),
         pressure=partial(pressure_on, client),
+        relieved=partial(record_discarded, "backpressure", 1, transactions=1),
         may_block=False,
         ready=ready_line(settings),
     )
@@ -73,6 +70,11 @@ def create_destination(options: Options, settings: Settings) -> Destination | No
 def _pause(processor: SentrySpanProcessor, client: Any, left: Counter[str], timeout: float) -> None:
     left.update(processor.waiting())
     pause_sentry(client, left, timeout)
+
+
+def _end(processor: SentrySpanProcessor, client: Any) -> None:
+    processor.end(BUILD_TIMEOUT)
+    end_sentry(client)
 
 
 def describe(options: Options, settings: Settings) -> str:

@@ -34,6 +34,7 @@ from brain_otel.sentry.client import (
 )
 from brain_otel.sentry.dsn import otlp_address, probe_event
 from brain_otel.sentry.events import SentryListener
+from brain_otel.sentry.span_processor import record_discarded
 from brain_otel.traces import conventions
 from brain_otel.traces.collector import CollectedTrace, span_count
 from brain_otel.traces.queued_collector import QueuedCollector
@@ -103,6 +104,7 @@ def create_destination(options: Options, settings: Settings) -> Destination | No
         pause=partial(pause_sentry, client),  # both share the spool
         end=partial(end_sentry, client),
         pressure=partial(pressure_on, client),
+        relieved=partial(record_discarded, "backpressure", 1, transactions=1),
         may_block=False,
         ready=ready_line(settings, ", spans by OTLP", to_spotlight="errors"),
     )

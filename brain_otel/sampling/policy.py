@@ -14,11 +14,18 @@ class DestinationRate(NamedTuple):
     share: float = 1.0
     pressure: Callable[[], int] | None = None
     """Returns how many times its rate is halved at the moment."""
+    relieved: Callable[[], object] | None = None
+    """Called for each trace that pressure alone keeps from it."""
 
-    def rate(self, head: float) -> float:
-        """Its rate if the head's is ``head``."""
+    def rate(self, head: float, rand: float) -> float:
+        """Its rate if the head's is ``head``, for a trace with the random number ``rand``."""
         rate = min(head, self.share)
-        return rate if self.pressure is None else rate / 2 ** self.pressure()
+        if self.pressure is None or (halvings := self.pressure()) <= 0:
+            return rate
+        lowered: float = rate * 0.5**halvings
+        if self.relieved is not None and lowered <= rand < rate:
+            self.relieved()
+        return lowered
 
 
 class Recipients(NamedTuple):
@@ -48,7 +55,7 @@ class SamplingPolicy(NamedTuple):
         sampled, sentry, sentry_rate = False, None, head
         excluded: set[str] = set()
         for each in self.destinations:
-            rate = each.rate(head)
+            rate = each.rate(head, rand if allowed else 1.0)
             wanted = allowed and rand < rate
             sampled = sampled or wanted
             if each.name in SENTRY_DESTINATIONS:

@@ -43,6 +43,7 @@ def create_policy(settings: Settings, destinations: tuple[IsolatedDestination, .
             name=each.asked_as,
             share=sampling.destinations.get(each.asked_as, 1.0),
             pressure=each.destination.pressure,
+            relieved=each.destination.relieved,
         )
         for each in destinations
         if each.span_processor is not None

@@ -86,7 +86,7 @@ class SentrySpanProcessor(QueuedCollector[CollectedTrace], UpstreamProcessor):  
 
     def give_up(self, collected: CollectedTrace) -> None:
         """Report the spans of a local trace that never ended as discarded."""
-        _record_discarded("buffer_overflow", len(collected.spans) + collected.dropped)
+        record_discarded("buffer_overflow", len(collected.spans) + collected.dropped)
 
     def _send(self, collected: CollectedTrace) -> None:
         trace = collected.trace
@@ -98,12 +98,12 @@ class SentrySpanProcessor(QueuedCollector[CollectedTrace], UpstreamProcessor):  
             event = transaction.to_event()
             event["contexts"]["trace"]["dynamic_sampling_context"] = sampling_context
             capture_with_scope_of(trace, event)
-        _record_discarded("buffer_overflow", collected.dropped)
+        record_discarded("buffer_overflow", collected.dropped)
         release_scope(trace)
 
     def _discard(self, collected: CollectedTrace) -> None:
         release_scope(collected.trace)
-        _record_discarded("queue_overflow", len(collected.spans) + 1, transactions=1)
+        record_discarded("queue_overflow", len(collected.spans) + 1, transactions=1)
 
 
 def _create_fast_path() -> FastPath | None:
@@ -115,7 +115,7 @@ def _create_fast_path() -> FastPath | None:
     return None
 
 
-def _record_discarded(reason: str, spans: int, transactions: int = 0) -> None:
+def record_discarded(reason: str, spans: int, transactions: int = 0) -> None:
     """Count spans that Sentry will not see: https://develop.sentry.dev/sdk/telemetry/client-reports/."""
     transport: Any = sentry_sdk.get_client().transport
     if transport is None:

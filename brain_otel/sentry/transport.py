@@ -21,7 +21,7 @@ from brain_otel.sentry.event_size import fit, fitted
 
 logger = logging.getLogger(__name__)
 
-_OVERFLOWS = ("queue_overflow", "cache_overflow", "buffer_overflow")
+_OVERFLOWS = ("queue_overflow", "cache_overflow", "buffer_overflow", "backpressure")
 """Reasons that are lack of room, which the operator can change."""
 
 REPORT_INTERVAL = 30.0

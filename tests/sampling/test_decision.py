@@ -13,6 +13,7 @@ from sentry_sdk.transport import Transport
 
 from brain_otel.sampling.context import deferred, with_sample_rand, with_sentry_decision
 from brain_otel.sampling.decision import sample_rand
+from brain_otel.sampling.policy import DestinationRate, SamplingPolicy
 from brain_otel.sentry.propagator import SentryPropagator
 from tests.sampling.chosen import SeededIds, Service, caller, decision, with_rand
 from tests.support.tiers import quick_first
@@ -342,3 +343,17 @@ def test_with_rand_makes_a_trace_id_with_that_number() -> None:
     """These tests build on it."""
     for rand in (0.0, 0.05, 0.25, 0.5, 0.9, 0.999999):
         assert sample_rand(with_rand(rand)) == rand
+
+
+@pytest.mark.parametrize("halvings", [0, 1, 3])
+def test_what_pressure_alone_keeps_away_is_counted(halvings: int) -> None:
+    """Not what the share, the head's rate or a rate limit keeps away."""
+    counted: list[bool] = []
+    rate = DestinationRate(name="sentry", share=0.8, pressure=lambda: halvings, relieved=lambda: counted.append(True))
+    policy = SamplingPolicy(destinations=(rate,))
+    sampled = sum(policy.recipients(number / 1_000, 1.0, True).sentry for number in range(1_000))
+    assert sampled == 800 // 2**halvings
+    assert len(counted) == 800 - sampled
+    policy.recipients(0.5, 1.0, False)
+    policy.recipients(0.5, 0.1, True)
+    assert len(counted) == 800 - sampled
