@@ -80,8 +80,7 @@ def create_destination(options: Options, settings: Settings) -> Destination | No
     trail = ExportedTrail(batched.span_processor if batched is not None else None)
     client = configure_sentry(sentry, trail, settings.delivery, profiles_sample_rate=None)
 
-    def flush(timeout: float) -> bool:
-        # Side by side: one of Sentry's two endpoints may hang.
+    def flush(timeout: float) -> bool:  # side by side: one of Sentry's two endpoints may hang
         calls: list[TimedCall] = [("sending errors to Sentry", partial(flush_sentry, client))]
         if batched is not None:
             calls.append(("sending spans to Sentry", batched.flush))
