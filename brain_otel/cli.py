@@ -164,7 +164,7 @@ def mask(
     """Print what of a text, an envelope or OTLP JSON would leave the process, and which rules masked the rest."""
     from brain_otel.configuration.error import ConfigurationError
     from brain_otel.configuration.loading import read_settings
-    from brain_otel.doctor.preview import MAX_BYTES, preview
+    from brain_otel.doctor.preview import MAX_BYTES, MAX_PLACES, preview
 
     try:
         settings = read_settings(os.environ, environment=environment, config_file=config_file)
@@ -174,14 +174,18 @@ def mask(
         _fail(str(error))
     if len(data) > MAX_BYTES:
         _fail(f"{file or 'the standard input'} has more than {MAX_BYTES:,} bytes; allowed: a smaller part of it")
-    shown = preview(data, settings)
+    try:
+        shown = preview(data, settings)
+    except ValueError as error:
+        _fail(str(error))
     if stats:
         for rule, places in shown.places.items():
             sys.stdout.write(f"{rule} {len(places)}\n")
         return
     sys.stdout.write(f"{shown.text}\n")
     for rule, places in shown.places.items():
-        sys.stderr.write(f"{rule}: {', '.join(places)}\n")
+        more = f" and {len(places) - MAX_PLACES} more" if len(places) > MAX_PLACES else ""
+        sys.stderr.write(f"{rule}: {', '.join(places[:MAX_PLACES])}{more}\n")
 
 
 @app.command()

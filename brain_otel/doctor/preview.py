@@ -1,25 +1,34 @@
 """Shows what of a text, an envelope or OTLP JSON would leave the process, and which rule masked each value."""
 
+import base64
 import json
+import zlib
 from collections.abc import Callable
 from difflib import SequenceMatcher
 from typing import Any, NamedTuple
 
 from brain_otel.configuration.settings import Settings
+from brain_otel.doctor.envelope_parts import is_event, masked_event, masked_parts, parsed, read_envelope
 from brain_otel.privacy import Policy
 from brain_otel.privacy.attributes import masked_attributes
 from brain_otel.privacy.settings import PrivacySettings, Rules
-from brain_otel.runtime.text import MAX_TEXT
+from brain_otel.runtime.text import MAX_TEXT, in_chunks
 
 MAX_BYTES = 64 * 1024 * 1024
 """Bytes of the largest input."""
 
+MAX_PLACES = 20
+"""Places of a rule that are shown."""
+
 NAMES = "names"
 """Stands among the rules for values that are masked because of their name."""
 
+LENGTH = "length"
+"""Stands among the rules for lines that are cut."""
+
 _NO_RULES = Rules(**dict.fromkeys(Rules._fields, False))
 _OTLP = frozenset({"resourceSpans", "resourceLogs", "resourceMetrics"})
-_OTLP_TEXTS = frozenset({"name", "message", "description", "stringValue"})
+_OTLP_TEXTS = frozenset({"name", "version", "schemaUrl", "eventName", "message", "description", "stringValue"})
 """Keys of OTLP JSON whose strings are free texts; the others hold ids, times and numbers."""
 
 
@@ -32,19 +41,22 @@ class Preview(NamedTuple):
 
 
 def preview(data: bytes, settings: Settings) -> Preview:
-    """Mask ``data`` by the policy of ``settings``.
+    """Mask ``data``, which gzip may have compressed, by the policy of ``settings``.
 
-    Events of an envelope are masked as for Sentry, OTLP JSON as spans, log records and metrics are, other JSON by its
+    Items of an envelope are masked as for Sentry, OTLP JSON as spans, log records and metrics are, other JSON by its
     names and texts, and anything else as a text.
+
+    Raises:
+        ValueError: ``data`` is compressed and broken, or has too much in it.
     """
-    source = _read(data.decode("utf-8", "replace"))
+    source = _read(_decompressed(data))
 
     def masked_by(privacy: PrivacySettings) -> Any:
         return source.mask(Policy(privacy, send_default_pii=settings.send_default_pii))
 
     chosen = settings.privacy
     by_name = source.changed(source.data, masked_by(chosen._replace(rules=_NO_RULES)))
-    found = {NAMES: by_name} if by_name else {}
+    found = {source.without_rules: by_name} if by_name else {}
     for rule in Rules._fields:
         if getattr(chosen.rules, rule):
             alone = _NO_RULES._replace(**{rule: True})
@@ -61,26 +73,44 @@ class _Source(NamedTuple):
     mask: Callable[[Policy], Any]
     write: Callable[[Any], str]
     changed: Callable[[Any, Any], list[str]]
+    without_rules: str = NAMES
+    """What masks without a rule."""
 
 
-def _read(text: str) -> _Source:
-    whole = _parsed(text)
+def _decompressed(data: bytes) -> bytes:
+    if not data.startswith(b"\x1f\x8b"):
+        return data
+    stream = zlib.decompressobj(wbits=31)
+    try:
+        content = stream.decompress(data, MAX_BYTES)
+    except zlib.error as error:
+        raise ValueError(f"the input is compressed and broken ({error})") from None
+    if stream.unconsumed_tail:
+        raise ValueError(f"the input has more than {MAX_BYTES:,} bytes once it is decompressed")
+    return content
+
+
+def _read(data: bytes) -> _Source:
+    envelope = read_envelope(data)
+    if envelope is not None:
+        return _Source(envelope, lambda by: masked_parts(envelope, by), _as_lines, _changed)
+    encoding = "utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
+    text = data.decode(encoding, "replace")
+    whole = parsed(text)
     if isinstance(whole, (dict, list)):
         return _Source(whole, lambda by: _masked_document(whole, by), _as_json, _changed)
     lines = text.splitlines()
-    documents = [_parsed(line) for line in lines]
+    documents = [parsed(line) for line in lines]
     if documents and all(isinstance(each, dict) for each in documents):
         return _Source(documents, lambda by: [_masked_document(each, by) for each in documents], _as_lines, _changed)
-    if len(text) > MAX_TEXT:  # in an application each line would be a text of its own
-        return _Source(lines, lambda by: [by.text(line) for line in lines], "\n".join, _changed_lines)
-    return _Source(lines, lambda by: by.text(text).splitlines(), "\n".join, _changed_lines)
-
-
-def _parsed(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return None
+    chunks = list(in_chunks(text, MAX_TEXT))
+    return _Source(
+        lines,
+        lambda by: [line for chunk in chunks for line in by.text(chunk).splitlines()],
+        "\n".join,
+        _changed_lines,
+        LENGTH,
+    )
 
 
 def _as_json(document: Any) -> str:
@@ -88,18 +118,15 @@ def _as_json(document: Any) -> str:
 
 
 def _as_lines(documents: list[Any]) -> str:
-    return "\n".join(map(json.dumps, documents))
+    return "\n".join(each if isinstance(each, str) else json.dumps(each) for each in documents)
 
 
 def _masked_document(document: Any, by: Policy) -> Any:
-    """One JSON document, or one line of an envelope: https://develop.sentry.dev/sdk/data-model/envelopes/."""
     if isinstance(document, dict):
         if not _OTLP.isdisjoint(document):
             return _masked_otlp(document, by)
-        if "event_id" in document and ("exception" in document or "contexts" in document):
-            from brain_otel.sentry.before_send import mask
-
-            return mask(document, by)
+        if is_event(document):
+            return masked_event(document, by)
     return by.value(document)
 
 
@@ -113,6 +140,11 @@ def _masked_otlp(node: Any, by: Policy) -> Any:
     for key, value in node.items():
         if key == "attributes" and isinstance(value, list):
             masked[key] = _masked_pairs(value, by)
+        elif key == "body" and isinstance(value, dict):
+            masked[key] = _otlp_value(by.value(_plain(value)))
+        elif key == "traceState" and isinstance(value, str):
+            pairs = [each.partition("=") for each in value.split(",")]
+            masked[key] = ",".join(f"{name}{sign}{by.value({name: text})[name]}" for name, sign, text in pairs)
         elif key in _OTLP_TEXTS and isinstance(value, str):
             masked[key] = by.text(value)
         else:
@@ -122,20 +154,27 @@ def _masked_otlp(node: Any, by: Policy) -> Any:
 
 def _masked_pairs(pairs: list[Any], by: Policy) -> list[Any]:
     """OTLP's ``[{"key": ..., "value": {"stringValue": ...}}]``; a value whose type changes becomes a string."""
-    given = {
-        str(pair["key"]): _plain(pair.get("value")) for pair in pairs if isinstance(pair, dict) and "key" in pair
-    }
-    return [{"key": key, "value": _otlp_value(value)} for key, value in masked_attributes(by, given).items()]
+    return [
+        {"key": key, "value": _otlp_value(value)} for key, value in masked_attributes(by, _by_name(pairs)).items()
+    ]
+
+
+def _by_name(pairs: Any) -> dict[str, Any]:
+    known = [pair for pair in pairs or () if isinstance(pair, dict) and "key" in pair]
+    return {str(pair["key"]): _plain(pair.get("value")) for pair in known}
 
 
 def _plain(value: Any) -> Any:
     kind: str
     inner: Any
     kind, inner = next(iter(value.items()), ("", None)) if isinstance(value, dict) else ("", value)
+    values = (inner.get("values") or ()) if isinstance(inner, dict) else ()
     if kind == "arrayValue":
-        return [_plain(each) for each in (inner or {}).get("values") or ()]
+        return [_plain(each) for each in values]
     if kind == "kvlistValue":
-        return {each.get("key"): _plain(each.get("value")) for each in (inner or {}).get("values") or ()}
+        return _by_name(values)
+    if kind == "bytesValue":
+        return base64.b64decode(str(inner) + "==")
     return int(inner) if kind == "intValue" and str(inner).lstrip("-").isdecimal() else inner
 
 
@@ -146,6 +185,8 @@ def _otlp_value(value: Any) -> Any:
         return {"intValue": str(value)}
     if isinstance(value, float):
         return {"doubleValue": value}
+    if isinstance(value, bytes):
+        return {"bytesValue": base64.b64encode(value).decode()}
     if isinstance(value, (list, tuple)):
         return {"arrayValue": {"values": [_otlp_value(each) for each in value]}}
     if isinstance(value, dict):
@@ -155,7 +196,7 @@ def _otlp_value(value: Any) -> Any:
 
 def _changed(original: Any, masked: Any, place: str = "") -> list[str]:
     """The places at which ``masked`` differs from ``original``."""
-    if original == masked:
+    if original is masked or original == masked:
         return []
     if isinstance(original, dict) and isinstance(masked, dict):
         return [

@@ -1,5 +1,7 @@
 """Text that UTF-8 can encode, of bounded length, and text for a terminal."""
 
+from collections.abc import Iterator
+
 MAX_TEXT = 32_768
 """Characters of a log record's text and of each attribute.
 
@@ -49,6 +51,17 @@ def shortened(text: str, limit: int) -> str:
 def left_out(count: int) -> str:
     """The words in the place of ``count`` characters of a text."""
     return f" ... {count}{LEFT_OUT}"
+
+
+def in_chunks(text: str, limit: int) -> Iterator[str]:
+    """``text`` in parts of whole lines, each at most ``limit`` characters long; a longer line is one part."""
+    start = 0
+    while len(text) - start > limit:
+        end = text.rfind("\n", start, start + limit) + 1 or text.find("\n", start + limit) + 1 or len(text)
+        yield text[start:end]
+        start = end
+    if start < len(text):
+        yield text[start:]
 
 
 def beginning(text: str, limit: int) -> str:

@@ -5,13 +5,14 @@ The event is plain data here, and complete: whatever an integration, event proce
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache, lru_cache
+from types import MappingProxyType
 from typing import Any
 
 from brain_otel.configuration.hooks import hooks
 from brain_otel.privacy import FILTERED, Policy, policy
-from brain_otel.privacy.attributes import masked_attributes
+from brain_otel.privacy.attributes import masked_attributes, span_name_without_literals
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.limited_log import CountLog
 from brain_otel.sentry.route_secrets import SECRETS, values_of, without_route_secrets
@@ -49,9 +50,6 @@ _SERVERS = ("fastapi", "starlette", "uvicorn", "hypercorn", "gunicorn", "anyio",
 
 _AS_GIVEN = frozenset({"event_id", "timestamp", "start_timestamp", "sdk", "_meta", "transaction_info", "profile"})
 """Parts of an event that are made of ids, times and words of Sentry's protocol."""
-
-_NAMED_BY_LIBRARIES = ("modules", "measurements")
-"""Parts whose names say nothing of secrets: a package may be called ``authlib``, a measurement ``tokens``."""
 
 _FILES = ("filename", "abs_path")
 
@@ -112,23 +110,50 @@ def _part(key: str, value: Any, by: Policy) -> Any:
     """One of Sentry's interfaces, masked: https://develop.sentry.dev/sdk/event-payloads/."""
     if key in _AS_GIVEN:
         return value
-    if key == "request":
-        return _request(value, by)
-    if key == "user" and isinstance(value, dict):
-        return by.value({name: each for name, each in value.items() if name != "ip_address" or by.send_default_pii})
-    if key == "contexts":
-        return {by.text(name): by.value(each, name) for name, each in value.items()}
-    if key == "spans":
-        return [by.value(each) for each in value]
-    if key in _NAMED_BY_LIBRARIES and isinstance(value, dict):
-        return {by.text(name): by.value(each) for name, each in value.items()}
-    if key == "logentry":
-        return _log_entry(value, by)
-    if key in ("exception", "threads"):
-        return {**value, "values": [_failure(each, by) for each in values_of(value)]}
-    if key == "breadcrumbs":
-        return {"values": [by.value(each) for each in values_of(value)]}
-    return _stacktrace(value, by) if key == "stacktrace" else by.value(value)
+    mask_part = _PARTS.get(key)
+    is_known = mask_part is not None and isinstance(value, (dict, list) if key in _LISTS else dict)
+    return mask_part(value, by) if mask_part is not None and is_known else by.value(value)
+
+
+def _user(user: dict[str, Any], by: Policy) -> Any:
+    return by.value({name: each for name, each in user.items() if name != "ip_address" or by.send_default_pii})
+
+
+def _contexts(contexts: dict[str, Any], by: Policy) -> dict[str, Any]:
+    return {by.text(name): by.value(each, name) for name, each in contexts.items()}
+
+
+def _named_by_libraries(values: dict[str, Any], by: Policy) -> dict[str, Any]:
+    """Values whose names say nothing of secrets: a package may be ``authlib``, a measurement ``tokens``."""
+    return {by.text(name): by.value(each) for name, each in values.items()}
+
+
+def _failures(interface: Any, by: Policy) -> dict[str, Any]:
+    others = interface if isinstance(interface, dict) else {}
+    return {**others, "values": [_failure(each, by) for each in values_of(interface)]}
+
+
+def _breadcrumbs(interface: Any, by: Policy) -> dict[str, Any]:
+    return {"values": [by.value(each) for each in values_of(interface)]}
+
+
+def _spans(spans: Any, by: Policy) -> list[Any]:
+    """Spans of a transaction. The bridge has masked its own; others are in raw events."""
+    return [_span(each, by) for each in values_of(spans)]
+
+
+def _span(span: dict[str, Any], by: Policy) -> dict[str, Any]:
+    masked: dict[str, Any] = by.value(span)
+    data = span.get("data")
+    attributes = data if isinstance(data, dict) else {}
+    if attributes:
+        masked["data"] = masked_attributes(by, attributes)
+    if str(span.get("op")).startswith("db"):
+        statement = span_name_without_literals(
+            str(span.get("description") or ""), {"db.query.text": "", **attributes}
+        )
+        masked["description"] = by.text(statement)
+    return masked
 
 
 def _request(request: Any, by: Policy) -> Any:
@@ -176,6 +201,27 @@ def _failure(failure: dict[str, Any], by: Policy) -> dict[str, Any]:
 
 def _stacktrace(stacktrace: Any, by: Policy) -> Any:
     return {**stacktrace, "frames": [_frame(frame, by) for frame in stacktrace.get("frames") or ()]}
+
+
+_PARTS: Mapping[str, Callable[[Any, Policy], Any]] = MappingProxyType(
+    {
+        "request": _request,
+        "user": _user,
+        "contexts": _contexts,
+        "modules": _named_by_libraries,
+        "measurements": _named_by_libraries,
+        "logentry": _log_entry,
+        "stacktrace": _stacktrace,
+        "exception": _failures,
+        "threads": _failures,
+        "breadcrumbs": _breadcrumbs,
+        "spans": _spans,
+    }
+)
+"""What masks a part of an event that is a mapping; another part is masked as a value."""
+
+_LISTS = frozenset({"exception", "threads", "breadcrumbs", "spans"})
+"""Parts that may be lists too."""
 
 
 def hides_variables(module: Any) -> bool:

@@ -3,6 +3,7 @@
 See https://develop.sentry.dev/sdk/data-model/envelope-items/.
 """
 
+import contextvars
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -11,9 +12,10 @@ from sentry_sdk.envelope import Envelope, Item, PayloadRef
 
 from brain_otel.privacy import Policy, policy
 from brain_otel.runtime.guard import guarded
-from brain_otel.runtime.text import MAX_TEXT
+from brain_otel.runtime.text import MAX_TEXT, in_chunks
+from brain_otel.sentry.before_send import mask
 
-MaskItem = Callable[[Item, Policy], Item]
+_EVENTS = frozenset({"event", "transaction", "check_in"})
 
 
 def masked_envelope(envelope: Envelope) -> Envelope:
@@ -24,38 +26,51 @@ def masked_envelope(envelope: Envelope) -> Envelope:
     items = []
     for item in envelope.items:
         with guarded("masking an item of an envelope, which is dropped"):
-            items.append(_MASKS[item.type](item, by) if item.type in _MASKS else item)
+            items.append(_masked(item, by) if item.type in _MASKS else item)
     return Envelope(headers=envelope.headers, items=items)
 
 
-def _mask_attachment(item: Item, by: Policy) -> Item:
-    """An attachment with its file's name masked, and its content if that is a text; a long text line by line."""
-    headers = {**item.headers, "filename": by.text(str(item.headers.get("filename", "")))}
-    data = item.get_bytes()
+def masked_content(kind: str, content: Any, by: Policy) -> Any:
+    """The content of an item of an envelope, a JSON document or bytes, as it would leave; for ``brain-otel mask``."""
+    if kind in _EVENTS and isinstance(content, dict):
+        return mask(content, by)
+    return _MASKS[kind](content, by) if kind in _MASKS else by.value(content)
+
+
+def _masked(item: Item, by: Policy) -> Item:
+    content = item.payload.json
+    masked = _MASKS[item.type](item.get_bytes() if content is None else content, by)
+    headers = dict(item.headers)
+    if "filename" in headers:
+        headers["filename"] = by.text(str(headers["filename"]))
+    return Item(masked if isinstance(masked, bytes) else PayloadRef(json=masked), headers)
+
+
+def _mask_attachment(content: Any, by: Policy) -> Any:
+    """An attachment, masked if it is a text."""
     try:
-        text = data.decode()
+        text = content.decode()
     except UnicodeDecodeError:
-        return Item(data, headers)
-    parts = [text] if len(text) <= MAX_TEXT else text.splitlines(keepends=True)
-    return Item("".join(map(by.text, parts)), headers)
+        return content
+    # In a context of its own: the texts of an event share a budget, and an attachment is not cut.
+    return "".join(contextvars.Context().run(by.text, part) for part in in_chunks(text, MAX_TEXT)).encode()
 
 
-def _mask_session(item: Item, by: Policy) -> Item:
+def _mask_session(content: Any, by: Policy) -> Any:
     """A session, or several as numbers, without the user's address unless personal data may leave."""
-    session = dict(item.payload.json or {})
+    session = dict(content)
     attributes = session.get("attrs") or {}
     session["attrs"] = by.value(
         {name: value for name, value in attributes.items() if name != "ip_address" or by.send_default_pii}
     )
     if "did" in session:  # the user's id
         session["did"] = by.text(str(session["did"]))
-    return _with_json(item, session)
+    return session
 
 
-def _mask_profile(item: Item, by: Policy) -> Item:
+def _mask_profile(content: Any, by: Policy) -> Any:
     """A profile with the files of its frames and the names of its threads masked."""
-    made: Any = item.payload.json
-    profile = made["profile"]
+    profile = content["profile"]
     frames = [
         {**frame, **{key: by.text(frame[key]) for key in ("filename", "abs_path") if isinstance(frame.get(key), str)}}
         for frame in profile["frames"]
@@ -64,14 +79,10 @@ def _mask_profile(item: Item, by: Policy) -> Item:
         number: {**thread, "name": by.text(str(thread.get("name")))}
         for number, thread in profile["thread_metadata"].items()
     }
-    return _with_json(item, {**made, "profile": {**profile, "frames": frames, "thread_metadata": threads}})
+    return {**content, "profile": {**profile, "frames": frames, "thread_metadata": threads}}
 
 
-def _with_json(item: Item, data: dict[str, Any]) -> Item:
-    return Item(PayloadRef(json=data), item.headers)
-
-
-_MASKS: Mapping[str | None, MaskItem] = MappingProxyType(
+_MASKS: Mapping[str | None, Callable[[Any, Policy], Any]] = MappingProxyType(
     {
         "attachment": _mask_attachment,
         "profile": _mask_profile,

@@ -1,10 +1,19 @@
 """Tests of ``brain-otel mask``: what would leave, and which rule masked the rest."""
 
+import contextlib
+import gzip
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from brain_otel.doctor.preview import preview
+from brain_otel.runtime.text import MAX_TEXT
+from tests.destinations.service import settings
 from tests.doctor.command import Run, run_command
+from tests.support.process import PROGRAMS, environment
 
 CARD = "4111 1111 1111 1111"
 KEY = "-----BEGIN PRIVATE KEY-----\nMIIEvQ\n-----END PRIVATE KEY-----"
@@ -12,7 +21,9 @@ KEY = "-----BEGIN PRIVATE KEY-----\nMIIEvQ\n-----END PRIVATE KEY-----"
 
 def mask(tmp_path: Path, data: Any, *options: str, **env: str) -> Run:
     file = tmp_path / "data"
-    file.write_text(data if isinstance(data, str) else json.dumps(data))
+    file.write_bytes(
+        data if isinstance(data, bytes) else (data if isinstance(data, str) else json.dumps(data)).encode()
+    )
     return run_command("mask", str(file), *options, env=env)
 
 
@@ -115,3 +126,79 @@ def test_odd_json_is_masked_too(tmp_path: Path) -> None:
     pairs = [{"key": "a"}, {"key": "b", "value": {"intValue": "x"}}, {"key": "c", "value": {"arrayValue": {}}}]
     run = mask(tmp_path, {"resourceSpans": [{"resource": {"attributes": pairs}}]})
     assert run.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("data", "out", "places"),
+    [
+        (b"", "", {}),
+        (b"\n\n", "\n", {}),
+        (gzip.compress(b"password=hunter2\n"), "password=[Filtered]", {"assignments": ["line 1"]}),
+        ("password=hunter2".encode("utf-16"), "password=[Filtered]", {"assignments": ["line 1"]}),
+        (b'\xef\xbb\xbf["token=abc1"]', '[\n  "token=[Filtered]"\n]', {"assignments": ["0"]}),
+        (b"\xff\xfa\x00 password=hunter2", "\ufffd\ufffd\0 password=[Filtered]", {"assignments": ["line 1"]}),
+        (b'{"a": NaN, "token": "x1"}', '{\n  "a": NaN,\n  "token": "[Filtered]"\n}', {"names": ["token"]}),
+        (b"x" * 40_000, f"{'x' * 32_768} ... 7232 characters left out ...", {"length": ["line 1"]}),
+    ],
+    ids=["empty", "lines", "gzip", "UTF-16", "BOM", "binary", "NaN", "long line"],
+)
+def test_any_input_is_read(data: bytes, out: str, places: dict[str, list[str]]) -> None:
+    """Compressed, in another encoding, and what is no text at all."""
+    shown = preview(data, settings())
+    assert (shown.text, shown.places) == (out, places)
+
+
+def test_the_standard_input_is_read() -> None:
+    """Without a file; `--stats` counts."""
+    command = [str(PROGRAMS / "brain-otel"), "mask"]
+    given = gzip.compress(b"pin=4821 token=abc1\ntoken=abc2\n")
+    env = environment()
+    counted = subprocess.run([*command, "--stats"], input=given, capture_output=True, env=env, check=True)
+    assert counted.stdout.decode() == "assignments 2\n"
+    failed = subprocess.run(command, input=given[:2] + b"broken", capture_output=True, env=environment(), check=False)
+    assert (failed.returncode, failed.stdout) == (1, b"")
+    assert failed.stderr.count(b"\n") == 1
+    assert b"compressed and broken" in failed.stderr
+
+
+@pytest.mark.parametrize("data", [b"\x1f\x8b", gzip.compress(b"x" * 5_000)[:-20], b"\x1f\x8b\x08" + b"\0" * 20])
+def test_compression_that_is_cut_off_shows_what_is_there(data: bytes) -> None:
+    """Or says that it is broken."""
+    with contextlib.suppress(ValueError):
+        assert set(preview(data, settings()).text) <= {"x"}
+
+
+@pytest.mark.parametrize("before", range(MAX_TEXT - 3_500, MAX_TEXT, 500))
+def test_a_private_key_is_masked_in_a_long_text(before: int) -> None:
+    """Wherever the text is divided to be masked."""
+    body = "\n".join(["MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQ"] * 50)
+    key = f"-----BEGIN PRIVATE KEY-----\n{body}\n-----END PRIVATE KEY-----\n"
+    shown = preview(("a\n" * (before // 2) + key + "b\n" * 900).encode(), settings())
+    assert "MIIE" not in shown.text
+    assert (shown.text.count("a\n"), shown.text.count("b")) == (before // 2, 900)
+    assert len(shown.places["private_keys"]) >= 50
+
+
+def test_of_many_places_the_first_are_shown(tmp_path: Path) -> None:
+    """And the number of the others."""
+    run = mask(tmp_path, "token=abc1\n" * 25)
+    assert run.err == f"assignments: {', '.join(f'line {number}' for number in range(1, 21))} and 5 more\n"
+
+
+def test_otlp_that_is_malformed_is_masked_too(tmp_path: Path) -> None:
+    """Values of other types, and bodies, trace states and scopes."""
+    pairs = [{"key": None, "value": None}, 7, {"key": "p", "value": {"arrayValue": None}}]
+    pairs += [
+        {"key": "q", "value": {"kvlistValue": {"values": [3]}}},
+        {"key": "b", "value": {"bytesValue": "dG9rZW49aHVudGVyMg=="}},
+    ]
+    body = {"kvlistValue": {"values": [{"key": "password", "value": {"stringValue": "hunter2"}}]}}
+    record = {"body": body, "attributes": pairs, "eventName": "token=hunter2"}
+    span = {"traceState": "shop=token:hunter2,kept=1", "links": 7}
+    scope = {"name": "token=hunter2", "version": "token=hunter2", "attributes": [{"key": "api_key", "value": {}}]}
+    data = {"resourceLogs": [{"scopeLogs": [{"scope": scope, "logRecords": [record], "spans": [span]}]}]}
+    run = mask(tmp_path, data)
+    assert run.returncode == 0
+    assert "hunter2" not in run.out
+    assert "aHVudGVyMg" not in run.out
+    assert "shop=token:[Filtered],kept=1" in run.out

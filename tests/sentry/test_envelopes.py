@@ -1,5 +1,6 @@
 """Items of envelopes that no `before_send` sees are masked, as they arrive at an ingest."""
 
+import logging
 import threading
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,7 @@ def test_the_text_of_an_attachment_is_masked(content: str, sent: str) -> None:
 
 
 def test_a_long_attachment_is_masked_whole() -> None:
-    """It is not cut, as other texts are: each line is a text of its own."""
+    """It is not cut, as other texts are: whole lines are texts of their own."""
     lines = [f"{number} password={SECRET}\n" for number in range(MAX_TEXT // 10)]
     sent = attached("".join(lines).encode())[0].decode().splitlines()
     assert len(sent) == len(lines)
@@ -73,6 +74,18 @@ def test_attachments_of_an_error_arrive_masked(connect: Connect, ingest: SentryI
     sentry_sdk.flush(5)
     ingest.wait_for(lambda ingest: len(ingest.items("attachment")) == 2)
     assert [item.payload for item in ingest.items("attachment")] == [b"password=[Filtered]", b"api_key = [Filtered]"]
+
+
+def test_an_attachment_of_an_error_in_the_log_is_not_cut(connect: Connect, ingest: SentryIngest) -> None:
+    """The texts of an error share a budget, which its attachments are not part of."""
+    connect()
+    lines = "".join(f"{number} token=hunter2\n" for number in range(MAX_TEXT // 16))
+    with sentry_sdk.new_scope() as scope:
+        scope.add_attachment(bytes=lines.encode(), filename="a.txt")
+        logging.getLogger("shop").error("failed %s", "x" * 20_000)
+    sentry_sdk.flush(5)
+    ingest.wait_for(lambda ingest: len(ingest.items("attachment")) == 1)
+    assert ingest.items("attachment")[0].payload.decode() == lines.replace(SECRET, "[Filtered]")
 
 
 @pytest.mark.parametrize("send_default_pii", [False, True])
