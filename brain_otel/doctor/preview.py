@@ -4,7 +4,7 @@ import base64
 import json
 import zlib
 from collections.abc import Callable
-from difflib import SequenceMatcher
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 from brain_otel.configuration.settings import Settings
@@ -22,6 +22,8 @@ MAX_PLACES = 20
 
 NAMES = "names"
 """Stands among the rules for values that are masked because of their name."""
+
+_MAX_LINES_OF_KEY = 1_000
 
 LENGTH = "length"
 """Stands among the rules for lines that are cut."""
@@ -220,6 +222,21 @@ def _changed_lines(original: list[str], masked: list[str]) -> list[str]:
     if len(original) == len(masked):
         numbers = [number for number, line in enumerate(original) if masked[number] != line]
     else:
-        codes = SequenceMatcher(None, original, masked, autojunk=False).get_opcodes()
-        numbers = [number for code, start, end, _, _ in codes if code != "equal" for number in range(start, end)]
+        numbers = []
+        place = 0
+        for line, following in zip_longest(masked, masked[1:]):
+            if original[place : place + 1] == [line]:
+                place += 1
+            else:
+                end = _place_of(following, original, place + 1)
+                numbers += range(place, end)
+                place = end
     return [f"line {number + 1}" for number in numbers]
+
+
+def _place_of(line: str | None, lines: list[str], start: int) -> int:
+    """Where ``line`` is among ``lines``, some of which a key leaves out; the end for None, ``start`` if nowhere."""
+    if line is None:
+        return len(lines)
+    near = range(start, min(len(lines), start + _MAX_LINES_OF_KEY))
+    return next((place for place in near if lines[place] == line), min(start, len(lines)))
