@@ -27,6 +27,7 @@ WHOLE_SERVICE = {
     "collector/test_gateway.py",
     "collector/test_otlp.py",
     "configuration/test_bad_values.py",
+    "contrib/test_suites.py",
     "delivery/spool/test_disks.py",
     "delivery/test_ends.py",
     "delivery/test_faults.py",
