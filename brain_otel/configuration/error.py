@@ -14,7 +14,7 @@ _MAX_TEXT = 80
 _MAX_REASON = 300
 _SECRET_NAME = expression(
     r"dsn|secret|token|password|passwd|authorization|credential|api[_-]?key|headers"
-    r"|trust_incoming\.[0-9]+\.(?!header\.name$)",  # a trusted caller's header
+    r"|trust_incoming\.[0-9]++\.(?!header\.name$)",  # a trusted caller's header
     re.IGNORECASE,
 )
 _FOLDERS = ("PWD", "OLDPWD")

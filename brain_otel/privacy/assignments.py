@@ -77,7 +77,12 @@ _COLON = expression(r"\\{0,7}[\"'][ \t]{0,4}:")
 _SECOND_WORDS = frozenset({"key", "keys", "code", "codes", "phrase", "number", "string", "answer", "word"})
 """Words of names that a text writes with a space: ``API key``, ``verification code``."""
 
+_ABOUT_THE_VALUE = frozenset({"is", "was", "provided", "given", "received", "supplied", "used"})
+"""Words between a name and its sign: ``Invalid API key provided: ...``."""
+
+_PARTIAL_NAMES = _SECOND_WORDS | _ABOUT_THE_VALUE
 _WORD_BEFORE = expression(r"[\w.-]{2,20}+(?= $)")
+_WORDS_BEFORE = expression(r"(?<![\w.-])(?:[\w.-]{2,20}+ )?[\w.-]{2,20}+(?= $)")
 _ENTITY = expression(r"&(?:quot|apos|\#34|\#39|\#x27);")
 
 
@@ -114,23 +119,29 @@ def create_assignment_mask(
             if match["sign"] is None and match["pair"] is None:
                 position = match.end("name")
             name = match["name"]
-            name = _whole_name(text, match) if name.lower() in _SECOND_WORDS else name
+            name = _whole_name(text, match) if name.lower() in _PARTIAL_NAMES else name
             if not is_sensitive(name) and not (match["close"] and name in others) and not is_labelled(match):
                 position = match.end("name") if match["sign"] is None else position
                 continue
             start, end = _find_value(text, _Given(name, match))
             if start < end:
                 parts += [text[done:start], FILTERED]
-                done = position = end
+                done = end
+            position = max(position, end)
         return "".join([*parts, text[done:]]) if parts else text
 
     return mask_assignments
 
 
 def _whole_name(text: str, match: re.Match[str]) -> str:
-    """The name, with the word before it."""
+    """The name, with the word before it; or the words before it, if it is a word about the value."""
     name, start = match["name"], match.start()
-    before = _WORD_BEFORE.search(text, max(0, start - 24), start) if text[start - 1 : start] == " " else None
+    if text[start - 1 : start] != " ":
+        return name
+    if name.lower() in _ABOUT_THE_VALUE:
+        before = _WORDS_BEFORE.search(text, max(0, start - 44), start) if match["sign"] == ":" else None
+        return before[0].replace(" ", "_") if before is not None else name
+    before = _WORD_BEFORE.search(text, max(0, start - 24), start)
     return f"{before[0]}_{name}" if before is not None else name
 
 
@@ -150,7 +161,7 @@ def _plain(value: str) -> Any:
 
 
 def _find_value(text: str, given: _Given) -> tuple[int, int]:
-    """Start and end of the value that ``text`` gives to a name; both are equal if there is nothing to mask."""
+    """Start and end of the value that ``text`` gives to a name; both are equal if there is nothing to mask there."""
     name, match = given
     start = match.end()
     if match["pair"] is not None and not _is_pair(match):
@@ -214,8 +225,8 @@ def _find_unquoted_value(text: str, start: int, given: _Given) -> tuple[int, int
     end = unquoted_end(text, start)
     if end == start or _PLACEHOLDER.match(text[start:end]) or _PLACEHOLDER.match(value or text[start:end]):
         return start, start
-    if value and (_stays(text, match, name, value) or is_fact(name, value)):
-        return start, start
+    if short is not None and (_stays(text, match, name, value) or is_fact(name, value)):
+        return (start, start) if "=" in value else (short.end(), short.end())
     if not value and (text[start] in "\"'\\" or match["sign"] != "="):
         return start, start
     if _HEADERS_WITH_SPACES.search(name):

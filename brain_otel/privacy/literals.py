@@ -23,12 +23,13 @@ _NEXT_PAIR = r"(?=[)\]}>\"',;&]{1,8}+\\{0,7}+[\"']?\[?[\w.-]{1,64}+\]?\\{0,7}+[\
 _NEXT_ITEM = r"(?=\\{0,7}[\"'](?:,\\{0,7}[\"'b(\[{]|\s{0,4}/?>))"
 _SHORT = r"[^\s,;&)\]}\"'<>\\]"
 _KEPT = r"\[Filtered\]|%\(\w{1,64}+\)s"
+_TAG = r"</[A-Za-z]|<!|<(?:br|p|b|i|a|td|th|tr|li|ul|div|span|pre|code|em|strong|input|hr)[\s/>]"
 SHORT_VALUE = expression(rf"(?:{_KEPT}|{_SHORT})++")
 """An unquoted value up to the first sign that may end it."""
 
 _UNQUOTED = expression(
     rf"(?: {_KEPT} | (?:(?!%\(){_SHORT})++"
-    rf"| (?!{_ENDS}|{_NEXT_PAIR}|{_NEXT_ITEM}|</?[A-Za-z!]) [,;&)\]}}\"'<>] | \\++(?![nrtu\"']|\r?\n) )++",
+    rf"| (?!{_ENDS}|{_NEXT_PAIR}|{_NEXT_ITEM}|{_TAG}) [,;&)\]}}\"'<>] | \\++(?![nrtu\"']|\r?\n) )++",
     re.VERBOSE,
 )
 """A sign that closes or separates is a part of the value, unless the value or another pair of its kind ends there."""

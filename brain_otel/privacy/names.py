@@ -19,7 +19,7 @@ _SENSITIVE = r"""
         | consumer | admin | root | db | database | storage | cosmos | functions? | ingest(?:ion)? | write | deploy
         | instrumentation | integration | webhook | session | shared | pre[-_]?shared | fernet | aes | rsa | cipher
         | crypto | jwe | rsa[-_]?private | wif | vault | unseal | pgp | gpg | vapid | stripe | sendgrid | mailgun
-        | twilio | openai | anthropic | datadog | github | aws | azure | hash | pass ) [-_.]? key
+        | twilio | openai | anthropic | datadog | github | aws | azure | pass ) [-_.]? key
     | (?: api | access | private | secret | ssh | fernet | encryption | signing | auth | unseal ) [-_.]? keys $
     | cookie | csrf(?:[-_]?token)? | xsrf | remember[-_]?me | (?:wpa[-_]?)? psk
     | session(?:[-_]?id)? | sid | (?:php|j)?sess(?:ion)?[-_]?id | signature | sig | otp | totp | pin | pin[-_]?code

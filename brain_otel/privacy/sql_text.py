@@ -48,8 +48,8 @@ _VERBS = expression(
 """Parts of the words of which one begins each statement, in small letters."""
 
 _BEFORE_A_VALUE = expression(
-    r"(?:[=<>(,~|]|\b(?:like|ilike|regexp|rlike|in|between|and|or|then|else|when|values?|select|password|by|as|key|to"
-    r"|connection|credentials|interval|date|timestamp|return|default|exec(?:ute)?\s[\w.]{1,64}))\s*+[a-z_0-9&]{0,12}$"
+    r"(?:[=<>(,~|]|\b(?:like|ilike|regexp|rlike|in|between|and|or|then|else|when|values?|select|password|by|as|key"
+    r"|set\s[\w.]{1,64}\sto|connection|credentials|interval|date|timestamp|return|default|exec(?:ute)?\s[\w.]{1,64}))\s*+[a-z_0-9&]{0,12}$"
     r"|\bselect$",
     re.IGNORECASE,
 )

@@ -9,7 +9,7 @@ from brain_otel.runtime.lazy_regex import expression
 
 _HEADER_NAME = expression(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _TARGET = expression(
-    r"(?:(?P<scheme>[a-z*]+)://)?(?:\[(?P<address>[0-9a-f:.]+)\]|(?P<host>[\w.*-]+))(?::(?P<port>[0-9]{1,5}|\*))?"
+    r"(?:(?P<scheme>[a-z*]++)://)?(?:\[(?P<address>[0-9a-f:.]++)\]|(?P<host>[\w.*-]++))(?::(?P<port>[0-9]{1,5}|\*))?"
 )
 
 DEFAULT_PORTS = {"http": "80", "https": "443"}
