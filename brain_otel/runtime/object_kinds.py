@@ -3,7 +3,7 @@
 import dataclasses
 import threading
 from array import array
-from collections import UserList, deque
+from collections import UserList, UserString, deque
 from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
 from contextvars import ContextVar, Token
 from functools import partial
@@ -110,6 +110,12 @@ def _attributes(value: Any) -> dict[str, Any]:
     except AttributeError:
         return {}
     return found if type(found) is dict else {}
+
+
+def data_of(value: Any, kind: Any) -> str | None:
+    """The text that a ``UserString`` holds; None for anything else."""
+    found = _attributes(value).get("data") if issubclass(kind, UserString) else None
+    return found if type(found) is str else None
 
 
 def fields_of(value: Any, kind: Any) -> Iterable[tuple[str, Any]] | None:

@@ -28,6 +28,7 @@ from brain_otel.runtime.object_kinds import (
     HARMLESS,
     Members,
     args_of,
+    data_of,
     fetches,
     fields_of,
     is_on_our_thread,
@@ -169,6 +170,8 @@ class _View:
     def _object(self, value: Any, kind: Any, depth: int) -> Any:
         if is_proxy(kind):
             return self.leaf(name_of(kind))
+        if (text := data_of(value, kind)) is not None:
+            return self._text(text, str)
         if issubclass(kind, BaseException) and (args := args_of(value, kind, self.write)):
             if self.write is not str:
                 return self.leaf(f"{kind.__name__}({', '.join(self._nested(each, depth) for each in args)})")

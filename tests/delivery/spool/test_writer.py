@@ -1,5 +1,6 @@
 """Tests of the on-disk queue: one process writes it, another reads it."""
 
+import errno
 import json
 import os
 import resource
@@ -195,6 +196,27 @@ def test_too_few_descriptors_are_no_empty_spool(tmp_path: Path, descriptors: int
             assert taken(queue) in ([], ["1", "2"])
     assert all_sent(queue) == ["1", "2"]
     assert is_empty(tmp_path)
+
+
+def test_what_cannot_be_looked_at_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An acknowledgement, a size and a target without a descriptor are not missing ones."""
+    written = spool(tmp_path)
+    written.append(error())
+    (segment,) = segments(written.folder)
+    with few_descriptors(0):
+        for look in (segment.acknowledged, segment.size):
+            with pytest.raises(OSError, match="Too many open files"):
+                look()
+    real = os.open
+
+    def no_target(path: Any, *args: Any, **kwargs: Any) -> int:
+        if str(path) == layout.TARGET:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return real(path, *args, **kwargs)
+
+    monkeypatch.setattr(os, "open", no_target)
+    with pytest.raises(OSError, match="Too many open files"):
+        targets(tmp_path)
 
 
 def test_counts_are_kept_while_there_is_no_descriptor(tmp_path: Path) -> None:
