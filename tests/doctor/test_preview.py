@@ -161,7 +161,11 @@ def test_the_standard_input_is_read() -> None:
     assert b"compressed and broken" in failed.stderr
 
 
-@pytest.mark.parametrize("data", [b"\x1f\x8b", gzip.compress(b"x" * 5_000)[:-20], b"\x1f\x8b\x08" + b"\0" * 20])
+@pytest.mark.parametrize(
+    "data",
+    [b"\x1f\x8b", gzip.compress(b"x" * 5_000)[:-20], b"\x1f\x8b\x08" + b"\0" * 20],
+    ids=["no header", "no end", "no data"],
+)
 def test_compression_that_is_cut_off_shows_what_is_there(data: bytes) -> None:
     """Or says that it is broken."""
     with contextlib.suppress(ValueError):

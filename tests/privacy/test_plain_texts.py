@@ -61,9 +61,8 @@ def test_no_rule_finds_anything_in_a_plain_text(pieces: list[tuple[str, str]]) -
         assert looked_at(text) == text
 
 
-@pytest.mark.parametrize("text", TEXTS, ids=lambda text: text[:30])
-def test_no_secret_is_a_plain_text(text: str) -> None:
-    assert not is_plain(text) or looked_at(text) == text
+def test_no_secret_is_a_plain_text() -> None:
+    assert [text for text in TEXTS if is_plain(text) and looked_at(text) != text] == []
 
 
 def looked_at(text: str) -> str:
