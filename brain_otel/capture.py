@@ -22,6 +22,16 @@ from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.quiet import is_looking, one_budget
 from brain_otel.runtime.safe_repr import safe_repr
 from brain_otel.traces import local_trace
+from brain_otel.traces.scope import BREADCRUMB_EVENT
+
+_USER_NAMES = {
+    "username": "user.name",
+    **{name: f"user.{name}" for name in ("id", "email", "full_name", "hash", "roles")},
+}
+"""Facts about a user -> the registry's attributes, https://opentelemetry.io/docs/specs/semconv/registry/attributes/user/."""
+
+_USER = "brain_otel.user."
+"""Prefix of the other facts."""
 
 _LEVEL_NAMES = {"critical": "fatal", "warn": "warning"}
 
@@ -96,12 +106,12 @@ def add_breadcrumb(
         facts = dict(data or {})
         crumb = {"message": str(message), "category": category, "level": _level(level), "data": facts}
         attributes = {
-            "breadcrumb.message": crumb["message"],
-            "breadcrumb.category": category,
-            "breadcrumb.level": crumb["level"],
+            f"{BREADCRUMB_EVENT}.message": crumb["message"],
+            f"{BREADCRUMB_EVENT}.category": category,
+            f"{BREADCRUMB_EVENT}.level": crumb["level"],
             **{key: attribute_value(value) for key, value in facts.items()},
         }
-        otel_trace.get_current_span().add_event("breadcrumb", attributes)
+        otel_trace.get_current_span().add_event(BREADCRUMB_EVENT, attributes)
         notify("reporting a breadcrumb", lambda listener: listener.on_breadcrumb(crumb))
 
 
@@ -111,8 +121,8 @@ def set_user_context(
     """Set the user of the current request; without arguments, remove it.
 
     In Sentry it is the user of this request's events and transaction. Elsewhere ``user.id``, ``user.email``,
-    ``user.name`` and ``user.<extra>`` are set on the request's root span, the current span and every later span of
-    this request.
+    ``user.name`` and ``brain_otel.user.<extra>`` are set on the request's root span, the current span and every later
+    span of this request.
 
     Args:
         user_id: The id in your application.
@@ -123,11 +133,10 @@ def set_user_context(
     with guarded("setting the user"):
         known = {"id": user_id, "email": email, "username": username, **extra}
         user = {key: value for key, value in known.items() if value is not None}
-        names = {"username": "name"}
-        attributes = {f"user.{names.get(key, key)}": attribute_value(value) for key, value in user.items()}
+        attributes = {_USER_NAMES.get(key, f"{_USER}{key}"): attribute_value(value) for key, value in user.items()}
         trace = local_trace.current()
         if trace is not None:
-            kept = {key: value for key, value in trace.attributes.items() if not key.startswith("user.")}
+            kept = {key: value for key, value in trace.attributes.items() if not key.startswith(("user.", _USER))}
             trace.attributes = {**kept, **attributes}
         _set_on_spans(attributes)
         notify("reporting the user", lambda listener: listener.on_user(user))

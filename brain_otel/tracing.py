@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ParamSpec, TypeVar, cast
 
 from opentelemetry import trace as otel_trace
-from opentelemetry.trace import INVALID_SPAN, SpanContext, Status, StatusCode
+from opentelemetry.trace import INVALID_SPAN, SpanContext, SpanKind, Status, StatusCode
 from opentelemetry.util.types import Attributes, AttributeValue
 
 from brain_otel.events.attributes import attribute_value
@@ -19,11 +19,19 @@ from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.quiet import is_looking
 from brain_otel.traces import local_trace
 from brain_otel.traces.local_trace import LocalTrace, Name
+from brain_otel.traces.scope import OP_ATTRIBUTE, create_tracer
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_TRACER = "brain_otel"
+_KINDS = {
+    **dict.fromkeys(("db", "cache", "http.client", "grpc.client", "rpc.client", "queue.receive"), SpanKind.CLIENT),
+    **dict.fromkeys(("gen_ai.chat", "gen_ai.embeddings", "gen_ai.text_completion"), SpanKind.CLIENT),
+    **dict.fromkeys(("queue.publish", "queue.create", "queue.submit"), SpanKind.PRODUCER),
+    **dict.fromkeys(("queue.process", "queue.task"), SpanKind.CONSUMER),
+    **dict.fromkeys(("http.server", "websocket.server", "grpc.server", "rpc.server", "mcp.server"), SpanKind.SERVER),
+}
+"""Operation, or the beginning of one -> the kind of its span; any other is the application's own work."""
 
 
 class Span(otel_trace.Span):
@@ -174,7 +182,9 @@ class _Starter:
             entered.__enter__()
         try:
             attributes = {key: attribute_value(value) for key, value in self._attributes.items()}
-            span = otel_trace.get_tracer(_TRACER).start_span(self._name, attributes=attributes)
+            span = create_tracer().start_span(
+                self._name, kind=_kind_of(attributes.get(OP_ATTRIBUTE)), attributes=attributes
+            )
         except BaseException:
             if entered is not None:
                 entered.__exit__(None, None, None)
@@ -204,6 +214,13 @@ class _Running:
                 self._entered.__exit__(None, error, None)
 
 
+@functools.lru_cache(maxsize=256)
+def _kind_of(op: Any) -> SpanKind:
+    parts = str(op).split(".")
+    named = (_KINDS.get(".".join(parts[:length])) for length in range(len(parts), 0, -1))
+    return next((kind for kind in named if kind is not None), SpanKind.INTERNAL)
+
+
 def start_transaction(name: str, op: str = "task", **attributes: Any) -> _Starter:
     """Start a transaction: a span that is a local root, child of the current trace if there is one.
 
@@ -214,7 +231,7 @@ def start_transaction(name: str, op: str = "task", **attributes: Any) -> _Starte
         op: Sentry's `operation <https://develop.sentry.dev/sdk/telemetry/traces/span-operations/>`_.
         **attributes: Attributes of the span.
     """
-    return _Starter(name, {**attributes, "sentry.op": op}, transaction=True)
+    return _Starter(name, {**attributes, OP_ATTRIBUTE: op}, transaction=True)
 
 
 def start_span(
@@ -231,5 +248,5 @@ def start_span(
         **attributes: Attributes of the span.
     """
     if op is not None:
-        attributes["sentry.op"] = op
+        attributes[OP_ATTRIBUTE] = op
     return _Starter(name or description or op or "span", attributes, transaction=False)

@@ -66,6 +66,7 @@ WHOLE_SERVICE = {
     "service/test_sizes.py",
     "service/test_neighbours.py",
     "service/test_propagation.py",
+    "service/test_registry.py",
     "service/test_servers.py",
     "service/test_trace_context.py",
     "service/test_trust.py",

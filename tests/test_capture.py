@@ -41,7 +41,7 @@ def test_an_exception_is_an_event_a_span_event_and_a_log_record(telemetry: Telem
     assert [each["name"] for each in step["events"]] == ["exception"]
     assert event["contexts"]["trace"]["span_id"] == step["span_id"]
     (log,) = telemetry.logs
-    assert log["attributes"]["sentry.event_id"] == event_id
+    assert log["attributes"]["brain_otel.event_id"] == event_id
     assert log["attributes"]["exception.type"] == "KeyError"
     assert log["attributes"]["mission_id"] == "m1"
     assert_accepted(event)
@@ -102,9 +102,16 @@ def test_the_user_is_on_the_root_and_on_later_spans(telemetry: Telemetry) -> Non
             brain_otel.set_user_context("u1", email="a@b", username="j", subscription_tier="premium")
         with brain_otel.start_span("later"):
             brain_otel.capture_message("hello")
-    expected = {"user.id": "u1", "user.email": "a@b", "user.name": "j", "user.subscription_tier": "premium"}
+    expected = {
+        "user.id": "u1",
+        "user.email": "a@b",
+        "user.name": "j",
+        "brain_otel.user.subscription_tier": "premium",
+    }
+    names = ("user.", "brain_otel.user.")
     found = {
-        span["name"]: {k: v for k, v in span["attributes"].items() if k[:5] == "user."} for span in telemetry.spans
+        span["name"]: {key: value for key, value in span["attributes"].items() if key.startswith(names)}
+        for span in telemetry.spans
     }
     assert found == {"before": {}, "current": expected, "later": expected, "work": expected}
     user = {"id": "u1", "email": "a@b", "username": "j", "subscription_tier": "premium"}
@@ -141,7 +148,7 @@ def test_a_breadcrumb_is_on_the_error_and_on_the_span(telemetry: Telemetry) -> N
     ]
     assert crumbs[1]["data"] == {"table": "missions"}
     (span,) = telemetry.spans
-    assert [event["name"] for event in span["events"]] == ["breadcrumb", "breadcrumb"]
+    assert [event["name"] for event in span["events"]] == ["brain_otel.breadcrumb"] * 2
     assert span["events"][1]["attributes"]["table"] == "missions"
     assert len(telemetry.transactions[0]["breadcrumbs"]["values"]) == 2
 

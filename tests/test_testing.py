@@ -80,7 +80,7 @@ async def test_an_error_and_its_log_record_have_the_same_ids(telemetry: Telemetr
     await get(make_app(), "/boom")
     (event,) = telemetry.events
     (log,) = telemetry.logs
-    assert log["attributes"]["sentry.event_id"] == event["event_id"]
+    assert log["attributes"]["brain_otel.event_id"] == event["event_id"]
     assert log["trace_id"] == event["contexts"]["trace"]["trace_id"]
     assert log["attributes"]["exception.type"] == "ValueError"
     assert event["transaction"] == "GET /boom"

@@ -5,11 +5,13 @@ without the bridge's transactions, profiles and client reports.
 """
 
 import time
+from collections.abc import Sequence
 from functools import partial
 
 from opentelemetry.exporter.otlp.proto.http import Compression
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
+from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.trace import SpanKind
 
 from brain_otel.configuration.options import Options
@@ -35,9 +37,10 @@ from brain_otel.sentry.client import (
 from brain_otel.sentry.dsn import otlp_address, probe_event
 from brain_otel.sentry.events import SentryListener
 from brain_otel.sentry.span_processor import record_discarded
-from brain_otel.traces import conventions
+from brain_otel.traces import conventions, operations
 from brain_otel.traces.collector import CollectedTrace, span_count
 from brain_otel.traces.queued_collector import QueuedCollector
+from brain_otel.traces.scope import OP_ATTRIBUTE
 
 
 class ExportedTrail(QueuedCollector[CollectedTrace]):
@@ -130,10 +133,42 @@ def _is_call(span: ReadableSpan) -> bool:
     return span.kind is SpanKind.CLIENT or conventions.db_system(span.attributes or {}) is not None
 
 
+class _Exporter(OTLPSpanExporter):
+    """Exports spans with Sentry's names for what this package names itself."""
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Send ``spans``."""
+        return super().export([_with_sentrys_names(span) for span in spans])
+
+
+def _with_sentrys_names(span: ReadableSpan) -> ReadableSpan:
+    """``span`` with its op, and with what Sentry's view of caches reads; itself if it has none of our names."""
+    attributes = span.attributes or {}
+    if not any(name == OP_ATTRIBUTE or name.startswith(operations.CACHE) for name in attributes):
+        return span
+    names = dict(operations.convention_of(attributes).names)
+    theirs = {names.get(name, name): value for name, value in attributes.items() if name.startswith("brain_otel.")}
+    theirs = {name: value for name, value in theirs.items() if not name.startswith("brain_otel.")}
+    return ReadableSpan(
+        name=span.name,
+        context=span.get_span_context(),
+        parent=span.parent,
+        resource=span.resource,
+        attributes={**attributes, **theirs, "sentry.op": operations.operation(span)},
+        events=span.events,
+        links=span.links,
+        kind=span.kind,
+        status=span.status,
+        start_time=span.start_time,
+        end_time=span.end_time,
+        instrumentation_scope=span.instrumentation_scope,
+    )
+
+
 def _exporter(dsn: Secret, session: Session, timeout: float | None) -> OTLPSpanExporter:
     endpoint, headers = otlp_address(str(dsn))
     compression = Compression.NoCompression if session.is_spooling else Compression.Gzip
-    exporter = OTLPSpanExporter(
+    exporter = _Exporter(
         endpoint=endpoint, headers=headers, compression=compression, timeout=timeout, session=session
     )
     session.verify, session.cert = True, None  # the exporter has set both from its variables

@@ -1,5 +1,6 @@
 """Turns any value or exception into OpenTelemetry attributes."""
 
+import json
 import traceback
 from contextlib import suppress
 from itertools import islice
@@ -22,7 +23,10 @@ _SMALL = (type(None), bool, int, float)
 
 
 def attribute_value(value: Any) -> Any:
-    """``value`` as an OpenTelemetry attribute; other types become text, masked and at most 1,000 characters long."""
+    """``value`` as an OpenTelemetry attribute; other types become text, masked and at most 1,000 characters long.
+
+    A mapping or a list becomes JSON.
+    """
     shown = value if type(value) in (str, bool, float) else plain_text(value)
     kind = type(shown)
     if kind is str:
@@ -33,7 +37,18 @@ def attribute_value(value: Any) -> Any:
         return [encodable(item) for item in shown]
     if issubclass(type(value), BaseException):
         return encodable(beginning(str(shown), 1_000))
-    return encodable(str(policy().value(shown))[:1000])  # masked before it is text, in which names are hard to find
+    masked = policy().value(shown)  # masked before it is text, in which names are hard to find
+    return encodable((_json(masked) if isinstance(masked, (dict, list, tuple)) else str(masked))[:1000])
+
+
+def _json(value: Any) -> str:
+    """``value``, which is plain, as JSON, or as ``str()`` writes it if it has keys of other types."""
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False, default=str)
+    except ValueError:  # JSON has no infinite number
+        return json.dumps(json.loads(json.dumps(value, default=str), parse_constant=str), ensure_ascii=False)
+    except TypeError:
+        return str(value)
 
 
 def error_attributes(error: BaseException) -> dict[str, str]:

@@ -12,6 +12,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext
 from brain_otel.events.deduplication import trace_of
 from brain_otel.privacy import policy
 from brain_otel.traces import local_trace
+from brain_otel.traces.scope import NAME, SCHEMA_URL, version
 
 TRACE_ID, SPAN_ID = "trace_id", "span_id"
 """Attributes that every record of the standard library's logging gets, for plain format strings."""
@@ -31,7 +32,7 @@ def logger_of(name: str) -> Logger:
         _Loggers.provider, _Loggers.by_name = provider, {}
     found = _Loggers.by_name.get(name)
     if found is None:
-        found = _Loggers.by_name[name] = provider.get_logger(name)
+        found = _Loggers.by_name[name] = provider.get_logger(name, *((version(), SCHEMA_URL) if name == NAME else ()))
     return found
 
 

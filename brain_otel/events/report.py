@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from opentelemetry._logs import SeverityNumber
+from opentelemetry.semconv.attributes.error_attributes import ERROR_TYPE
 from opentelemetry.trace import Span, Status, StatusCode
 
-from brain_otel.events.attributes import attribute_value, error_attributes, error_facts
+from brain_otel.events.attributes import attribute_value, class_name, error_attributes, error_facts
 from brain_otel.events.deduplication import find_record, record_ignored, record_reported, trace_of
 from brain_otel.events.error_counter import count_error
 from brain_otel.events.error_rules import ASKED_FOR, error_rules
@@ -18,6 +19,7 @@ from brain_otel.events.log_correlation import context_of_log, logger_of
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.quiet import is_looking, one_budget
 from brain_otel.runtime.text import encodable
+from brain_otel.traces.scope import NAME
 
 SEVERITIES = {
     "debug": SeverityNumber.DEBUG,
@@ -28,8 +30,12 @@ SEVERITIES = {
 }
 
 
-EVENT_ID = "sentry.event_id"
+EVENT_ID = "brain_otel.event_id"
 """The log record's attribute with the event id, which ``capture_*`` returns and Sentry shows."""
+
+
+_EVENTS = {"fastapi": "http.server.request.exception"}
+"""What reports an exception -> the name of the log record's event, if it is not ``exception``."""
 
 
 def report_exception(
@@ -57,7 +63,7 @@ def report_exception(
         count_error(error, handled=handled)
         facts = context or {}
         with guarded("emitting an exception's log record"):
-            emit_log(None, "error", event_id, facts, error)
+            emit_log(None, "error", event_id, facts, error, _EVENTS.get(mechanism, "exception"))
         failure = Failure(error=error, event_id=event_id, handled=handled, mechanism=mechanism, context=facts)
         notify("reporting an exception to a destination", lambda listener: listener.on_exception(failure))
         return event_id
@@ -69,12 +75,23 @@ def status_of(error: BaseException) -> Status:
     return Status(StatusCode.ERROR, f"{type(error).__name__}: {attribute_value(error)}")
 
 
+def set_error(span: Span, error: BaseException) -> None:
+    """Set the status of ``span``, which ended with ``error``, and ``error.type`` unless it has a better one.
+
+    Contrib's instrumentation of HTTPX sets the class without its module.
+    """
+    known = (getattr(span, "attributes", None) or {}).get(ERROR_TYPE)
+    if known is None or known == type(error).__qualname__:
+        span.set_attribute(ERROR_TYPE, class_name(type(error)))
+    span.set_status(status_of(error))
+
+
 def record_error(span: Span, error: BaseException) -> None:
     """Record ``error``, which leaves ``span``, as its status and, unless it has been recorded, as an event."""
     with guarded("recording an exception on a span"):
         if span.is_recording():
             record_event(span, error)
-            span.set_status(status_of(error))
+            set_error(span, error)
 
 
 def record_event(span: Span, error: BaseException) -> None:
@@ -89,12 +106,17 @@ def record_event(span: Span, error: BaseException) -> None:
 
 
 def emit_log(
-    body: str | None, level: str, event_id: str, context: Mapping[str, Any], error: BaseException | None = None
+    body: str | None,
+    level: str,
+    event_id: str,
+    context: Mapping[str, Any],
+    error: BaseException | None = None,
+    event_name: str | None = None,
 ) -> None:
     """Emit a log record, unless no destination takes logs."""
     if sys.is_finalizing():
         return
-    emitter = logger_of("brain_otel")
+    emitter = logger_of(NAME)
     if not emitter.enabled(severity_number=SEVERITIES[level]):
         return  # to format the traceback is a tenth of the cost of an error
     attributes = {key: attribute_value(value) for key, value in context.items()}
@@ -108,4 +130,5 @@ def emit_log(
         severity_text=SEVERITIES[level].name,
         body=encodable(body or "") if error is None else f"{type(error).__name__}: {attribute_value(error)}",
         attributes=attributes,
+        event_name=event_name,
     )

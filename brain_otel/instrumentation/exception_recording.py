@@ -15,7 +15,7 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace as otel_trace
 
 from brain_otel.events.attributes import error_attributes
-from brain_otel.events.report import record_event, status_of
+from brain_otel.events.report import record_event, set_error
 from brain_otel.runtime.context import restore
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.patch import Patch, Patches
@@ -69,7 +69,7 @@ class UseSpan:
                     if record_exception:
                         record_event(span, error)
                     if set_status:
-                        span.set_status(status_of(error))
+                        set_error(span, error)
         if end_on_exit:
             with guarded("ending a span"):
                 span.end()
@@ -116,7 +116,7 @@ def _exit(patch: Patch) -> Callable[..., Any]:
             if error is None or original_exception(raised) is raised:
                 raise
             with guarded("recording an exception on a span"):
-                self.set_status(status_of(error))
+                set_error(self, error)
                 self.end()
 
     return leave

@@ -31,6 +31,7 @@ from opentelemetry.trace import (
     TraceFlags,
 )
 
+from brain_otel.runtime.fast_paths import fast_paths_enabled
 from brain_otel.runtime.guard import caught
 from brain_otel.sampling.context import decided_as
 from brain_otel.sampling.decision import SamplingDecision
@@ -159,7 +160,9 @@ def start_decided_span(
 
 
 def _can_be_fast(tracer: Any, attributes: dict[str, Any]) -> bool:
-    if not _IS_KNOWN or type(tracer) is not Tracer or not _SIMPLE_TYPES.issuperset(map(type, attributes.values())):
+    if not _IS_KNOWN or type(tracer) is not Tracer or not fast_paths_enabled():
+        return False
+    if not _SIMPLE_TYPES.issuperset(map(type, attributes.values())):
         return False
     limits = tracer._span_limits
     return (

@@ -53,8 +53,10 @@ and those that log one line for each request, which has a span."""
 _SERVERS = ("uvicorn.error", "gunicorn.error", "hypercorn.error", "asyncio")
 """Loggers of exceptions that have been reported as unhandled already."""
 
-_STANDARD = frozenset({*vars(logging.makeLogRecord({})), "message", "asctime", "taskName", TRACE_ID, SPAN_ID})
-"""Attributes of a record to which the application has added nothing."""
+_STANDARD = frozenset(
+    {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName", TRACE_ID, SPAN_ID, "color_message"}
+)
+"""Attributes of a record to which the application has added nothing; uvicorn adds the message with escapes."""
 
 _SEVERITY_TEXTS = {"WARNING": "WARN", "CRITICAL": "FATAL"}
 """Python's level -> OpenTelemetry's text, where they differ; contrib's handler uses the same."""

@@ -13,17 +13,14 @@ from opentelemetry import metrics
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 from opentelemetry.metrics import Histogram
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.semconv.attributes import error_attributes
 from opentelemetry.semconv.metrics.db_metrics import DB_CLIENT_OPERATION_DURATION
 
-from brain_otel.events.attributes import class_name
+from brain_otel.instrumentation.database import failure_attributes
 from brain_otel.runtime.guard import guarded
-from brain_otel.runtime.lazy_regex import expression
+from brain_otel.traces.scope import create_meter
 
 _BUCKETS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0)
 """Seconds, from the semantic conventions."""
-
-_OPERATION = expression(r"\s*([A-Za-z][A-Za-z._]{0,31})(?![\w.])")
 
 
 class Durations:
@@ -46,7 +43,7 @@ class Durations:
         with guarded("measuring an operation"):
             known = dict(attributes)
             if error is not None:
-                known[error_attributes.ERROR_TYPE] = class_name(type(error))
+                known |= failure_attributes(error)
             self._histogram.record(seconds, known)
 
 
@@ -59,13 +56,7 @@ def create_durations(
     """Create the histogram ``name`` of the instrumentation ``scope``; None without a ``meter_provider``."""
     if not isinstance(metrics.get_meter_provider(), MeterProvider):
         return None
-    histogram = metrics.get_meter(scope).create_histogram(
+    histogram = create_meter(scope).create_histogram(
         name, unit="s", description=description, explicit_bucket_boundaries_advisory=buckets
     )
     return Durations(histogram)
-
-
-def operation_name(text: Any) -> str | None:
-    """The first word of a statement or command, in capitals; None if it does not begin with a word."""
-    found = _OPERATION.match(text) if isinstance(text, str) else None
-    return found[1].upper() if found else None

@@ -39,8 +39,8 @@ _NEVER_PRIVATE = frozenset(
     {"http.request.method", "http.method", "http.scheme", "http.flavor", "http.status_code"}
     | {"http.response.status_code", "url.scheme", "http.route", "network.protocol.version", "network.protocol.name"}
     | {"net.transport", "network.transport", "db.system", "db.system.name"}
-    | {"server.port", "net.host.port", "net.peer.port", "db.redis.database_index", "sentry.op", "sentry.source"}
-    | {"code.function", "code.lineno"}
+    | {"server.port", "net.host.port", "net.peer.port", "db.redis.database_index", "db.operation.batch.size"}
+    | {"brain_otel.op", "sentry.op", "sentry.source", "code.function", "code.lineno"}
 )
 """Keys whose values come from a closed list or from the source code."""
 

@@ -1,4 +1,4 @@
-"""What the resource of a file gets besides: the version of the service, and the id of this process.
+"""What the resource of a file gets besides: the version of the service, the id of this process, this package.
 
 ``service.instance.id`` is the id, which no two workers share.
 See https://opentelemetry.io/docs/specs/semconv/resource/service/#service-instance. OpenTelemetry's SDK gives each
@@ -19,16 +19,20 @@ from opentelemetry.sdk.resources import (
 from opentelemetry.sdk.trace import TracerProvider
 
 from brain_otel.runtime.guard import guarded
+from brain_otel.traces import scope
 
 
 def completed_resource(resource: Mapping[str, Any], version: str | None) -> dict[str, Any]:
-    """The ``resource`` block of a file with ``version`` and this process's id; what the user gives stays."""
+    """The ``resource`` block of a file with ``version``, this process's id and this package; what is given stays."""
     attributes = list(resource.get("attributes") or ())
     pairs = str(resource.get("attributes_list") or "").split(",")
     names = {*(each["name"] for each in attributes), *(pair.partition("=")[0].strip() for pair in pairs)}
-    if SERVICE_INSTANCE_ID not in names:
-        own = ServiceInstanceIdResourceDetector().detect().attributes[SERVICE_INSTANCE_ID]
-        attributes.append({"name": SERVICE_INSTANCE_ID, "value": own})
+    own = {
+        SERVICE_INSTANCE_ID: ServiceInstanceIdResourceDetector().detect().attributes[SERVICE_INSTANCE_ID],
+        "telemetry.distro.name": scope.NAME,
+        "telemetry.distro.version": scope.version(),
+    }
+    attributes += [{"name": name, "value": value} for name, value in own.items() if name not in names]
     if version is not None and not any(each["name"] == SERVICE_VERSION for each in attributes):
         attributes.append({"name": SERVICE_VERSION, "value": version})
     return {**resource, "attributes": attributes}

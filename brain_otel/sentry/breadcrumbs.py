@@ -14,7 +14,7 @@ from opentelemetry.trace import SpanKind
 from brain_otel.privacy.spans import MaskedSpan
 from brain_otel.runtime.text import shortened
 from brain_otel.sentry import span_fields
-from brain_otel.traces import conventions
+from brain_otel.traces import conventions, operations
 
 MAX_BREADCRUMBS = 100
 """The latest breadcrumbs that an event carries; Sentry's default."""
@@ -57,13 +57,13 @@ def _breadcrumb(span: ReadableSpan) -> dict[str, Any] | None:
     crumb: dict[str, Any] = {"timestamp": datetime.fromtimestamp((span.end_time or 0) / 1e9, UTC)}
     system = conventions.db_system(attributes)
     if system == "redis":
-        crumb |= {"type": "redis", "category": "redis", "message": shortened(conventions.description(span), MAX_TEXT)}
+        crumb |= {"type": "redis", "category": "redis", "message": shortened(operations.description(span), MAX_TEXT)}
         crumb |= {"data": data} if (data := _command(crumb["message"])) else {}
     elif system is not None:
-        crumb |= {"type": "query", "category": "query", "message": shortened(conventions.description(span), MAX_TEXT)}
+        crumb |= {"type": "query", "category": "query", "message": shortened(operations.description(span), MAX_TEXT)}
     elif conventions.http_method(attributes) is not None and span.kind is SpanKind.CLIENT:
         data = span_fields.data(span)
-        url = conventions.description(span).partition(" ")[2]
+        url = operations.description(span).partition(" ")[2]
         crumb |= {"type": "http", "category": "httplib", "data": {"url": url}}
         crumb["data"]["method"] = data.get("http.request.method")
         crumb["data"]["status_code"] = data.get("http.response.status_code")

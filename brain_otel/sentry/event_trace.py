@@ -13,7 +13,7 @@ from sentry_sdk.consts import SPANSTATUS
 from brain_otel.sentry import span_fields
 from brain_otel.sentry.dynamic_sampling_context import create_sampling_context, sampling_context_of
 from brain_otel.sentry.span_threads import thread_of
-from brain_otel.traces import conventions, local_trace
+from brain_otel.traces import local_trace, operations
 from brain_otel.traces.local_trace import LocalTrace
 
 
@@ -43,7 +43,7 @@ def _facts(event: Any, here: SpanContext, trace: LocalTrace) -> dict[str, Any]:
     span = span or otel_trace.get_current_span()
     if not isinstance(span, SdkSpan):
         return {"op": "http.server", "origin": "auto.http.otel.fastapi"} if trace.kind == "request" else {}
-    facts: dict[str, Any] = {"op": conventions.operation(span), "origin": span_fields.origin(span)}
+    facts: dict[str, Any] = {"op": operations.operation(span), "origin": span_fields.origin(span)}
     if span.parent is not None:
         facts["parent_span_id"] = f"{span.parent.span_id:016x}"
     if (thread := thread_of(trace, here.span_id)) is not None:

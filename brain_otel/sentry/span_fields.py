@@ -1,6 +1,6 @@
 """Translates a span into Sentry's protocol: status, data, links, origin. Pure functions.
 
-:mod:`brain_otel.traces.conventions` has its operation, description and name. See Sentry's
+:mod:`brain_otel.traces.operations` has its operation and description. See Sentry's
 `span status <https://develop.sentry.dev/sdk/event-payloads/contexts/#trace-context>`_ and
 `trace origin <https://develop.sentry.dev/sdk/telemetry/traces/trace-origin/>`_. ``data`` keeps all of OpenTelemetry's
 attributes.
@@ -14,22 +14,12 @@ from opentelemetry.trace import SpanKind, StatusCode
 from sentry_sdk.consts import SPANSTATUS
 from sentry_sdk.tracing import get_span_status_from_http_code
 
-from brain_otel.traces.conventions import BREADCRUMB_EVENT, db_system, first, http_method
+from brain_otel.traces.conventions import first
 from brain_otel.traces.local_trace import LocalTrace
+from brain_otel.traces.operations import CACHE, Convention, convention_of
+from brain_otel.traces.scope import BREADCRUMB_EVENT, OP_ATTRIBUTE
 
 _STATUSES = frozenset(value for name, value in vars(SPANSTATUS).items() if name.isupper())
-
-_OTHER_NAMES = (
-    ("http.method", "http.request.method"),
-    ("http.status_code", "http.response.status_code"),
-    ("db.system.name", "db.system"),
-    ("db.namespace", "db.name"),
-    ("db.operation.name", "db.operation"),
-    ("net.peer.name", "server.address"),
-    ("http.server_name", "server.address"),
-    ("net.peer.port", "server.port"),
-)
-"""Names of a convention, each with Sentry's name for the same, from sentry-sdk's ``SPANDATA``."""
 
 _SCALARS = frozenset((str, int, float, bool))
 
@@ -94,17 +84,19 @@ def _by_code(code: int) -> str:
 def data(span: ReadableSpan) -> dict[str, Any]:
     """The span's attributes under both names, its kind, events and status description."""
     attributes = span.attributes or {}
-    omitted, renamed = _names_beside(tuple(attributes))
+    convention = convention_of(attributes)
+    omitted, renamed = _names_beside(tuple(attributes), convention)
     if _SCALARS.issuperset(map(type, attributes.values())):
         result = dict(attributes)
     else:
         result = {key: _plain(value) for key, value in attributes.items()}
-    for name in omitted:
-        del result[name]
     for source, name in renamed:
         result[name] = result[source]
+    for name in omitted:
+        del result[name]
+    result |= convention.derived(attributes)
     if span.kind is not SpanKind.INTERNAL:
-        result["otel.kind"] = span.kind.name
+        result["sentry.kind"] = span.kind.name.lower()
     if span.status.description:
         result["otel.status_description"] = span.status.description
     events: Any = [
@@ -120,12 +112,14 @@ def data(span: ReadableSpan) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=1_024)
-def _names_beside(keys: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
+def _names_beside(
+    keys: tuple[str, ...], convention: Convention
+) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
     """The ``keys`` that are omitted from a span's data, and those that it has under Sentry's name as well."""
-    kept = [key for key in keys if not key.startswith("sentry.")]
+    kept = [key for key in keys if not key.startswith(("sentry.", CACHE)) and key != OP_ATTRIBUTE]
     others: dict[str, str] = {}
-    for source, name in _OTHER_NAMES:
-        if source in kept and name not in kept:
+    for source, name in convention.names:
+        if source in keys and name not in kept:
             others.setdefault(name, source)
     return tuple(key for key in keys if key not in kept), tuple((source, name) for name, source in others.items())
 
@@ -149,14 +143,7 @@ def origin(span: ReadableSpan) -> str:
     library = _library(scope.name) if scope is not None else None
     if library is None:
         return "manual"
-    attributes = span.attributes or {}
-    if http_method(attributes) is not None or span.kind is SpanKind.SERVER:
-        category = "http"
-    elif db_system(attributes) is not None:
-        category = "db"
-    else:
-        category = "function"
-    return f"auto.{category}.otel.{library}"
+    return f"auto.{convention_of(span.attributes or {}).category}.otel.{library}"
 
 
 @lru_cache(maxsize=1_024)

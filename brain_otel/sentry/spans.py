@@ -20,8 +20,9 @@ from brain_otel.runtime.fast_paths import fast_paths_enabled
 from brain_otel.sentry import span_fields
 from brain_otel.sentry.event_size import encode, shorten_texts
 from brain_otel.sentry.span_threads import THREAD_NAMES, Thread, with_thread
-from brain_otel.traces import conventions
+from brain_otel.traces import operations
 from brain_otel.traces.conventions import has_events_or_links, raw_attributes
+from brain_otel.traces.scope import BREADCRUMB_EVENT
 
 MAX_CACHED = 512
 """Cached spans; beyond it a new one takes the place of one that has not come again."""
@@ -49,9 +50,9 @@ class SpanFields:
 
     def __init__(self, span: MaskedSpan) -> None:
         self.values: dict[str, Any] = {
-            "op": conventions.operation(span),
+            "op": operations.operation(span),
             "origin": span_fields.origin(span),
-            "description": conventions.description(span),
+            "description": operations.description(span),
             "status": span_fields.status(span),
         }
         if found := span_fields.links(span):
@@ -246,13 +247,13 @@ def _trace_id(number: int) -> str:
 def breadcrumbs_in(span: ReadableSpan) -> Iterator[dict[str, Any]]:
     """The breadcrumbs that the application added while ``span`` was current."""
     for event in span.events:
-        if event.name == conventions.BREADCRUMB_EVENT:
+        if event.name == BREADCRUMB_EVENT:
             attributes = dict(event.attributes or {})
             crumb = {
                 "timestamp": datetime.fromtimestamp(event.timestamp / 1e9, UTC),
-                "message": attributes.pop("breadcrumb.message", ""),
-                "category": attributes.pop("breadcrumb.category", "default"),
-                "level": attributes.pop("breadcrumb.level", "info"),
+                "message": attributes.pop(f"{BREADCRUMB_EVENT}.message", ""),
+                "category": attributes.pop(f"{BREADCRUMB_EVENT}.category", "default"),
+                "level": attributes.pop(f"{BREADCRUMB_EVENT}.level", "info"),
             }
             yield {**crumb, "data": attributes} if attributes else crumb
 

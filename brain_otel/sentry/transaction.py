@@ -25,7 +25,7 @@ from brain_otel.sentry.spans import (
     ids_of,
     microseconds,
 )
-from brain_otel.traces import conventions
+from brain_otel.traces import conventions, operations
 from brain_otel.traces.collector import CollectedTrace
 from brain_otel.traces.local_trace import LocalTrace
 
@@ -51,7 +51,7 @@ def is_transaction(collected: CollectedTrace, *, standalone_spans: bool, methods
     attributes = conventions.raw_attributes(root)
     if root.kind is SpanKind.SERVER:
         method = attributes.get("http.request.method") or attributes.get("http.method")
-        return method is None or method in methods
+        return method is None or method in methods or conventions.is_websocket(attributes)
     calls = root.kind in (SpanKind.CLIENT, SpanKind.PRODUCER) or not _DATABASES.isdisjoint(attributes)
     return standalone_spans or not calls or collected.trace.kind != "implicit"
 
@@ -116,7 +116,7 @@ def _trace_context(root: ReadableSpan, trace: LocalTrace) -> dict[str, Any]:
     context: dict[str, Any] = {
         "trace_id": trace_id,
         "span_id": span_id,
-        "op": conventions.operation(root),
+        "op": operations.operation(root),
         "origin": span_fields.origin(root),
         "status": span_fields.root_status(root, trace),
         "data": with_thread(span_fields.data(root), _thread_of(trace, root)),

@@ -1,6 +1,6 @@
 """Makes calls over HTTP, Redis and SQL and prints their spans.
 
-WAY=fast traces them on the fast paths, WAY=contrib with contrib's instrumentations. VALKEY, POSTGRES and TARGET are
+WAY=fast traces them on the fast paths, WAY=contrib without. VALKEY, POSTGRES and TARGET are
 the addresses of the servers. ONLY_HTTPX leaves out Redis and SQL.
 """
 
@@ -30,10 +30,12 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from brain_otel.configuration.settings import InstrumentationSettings
+from brain_otel.instrumentation.exception_recording import patch_exception_recording
 from brain_otel.instrumentation.httpx.instrumentor import HttpxInstrumentation
 from brain_otel.instrumentation.redis.instrumentor import RedisInstrumentation
 from brain_otel.instrumentation.sqlalchemy.instrumentor import SQLAlchemyInstrumentation
 from brain_otel.runtime.fast_paths import configure_fast_paths
+from brain_otel.runtime.patch import Patches
 from brain_otel.sampling.head import HeadSampler
 
 Json = dict[str, Any]
@@ -56,12 +58,10 @@ def described(span: ReadableSpan, names: dict[int, str]) -> Json:
         [each.name, {key: value for key, value in (each.attributes or {}).items() if key != "exception.stacktrace"}]
         for each in span.events
     ]
-    # Only brain_otel records it, on both ways.
-    left_out = ("db.response.returned_rows", "db.response.affected_rows")
     return {
         "name": span.name,
         "kind": span.kind.name,
-        "attributes": {k: v for k, v in sorted((span.attributes or {}).items()) if k not in left_out},
+        "attributes": dict(sorted((span.attributes or {}).items())),
         "status": [span.status.status_code.name, span.status.description],
         "events": events,
         "parent": names.get(span.parent.span_id) if span.parent else None,
@@ -88,12 +88,9 @@ def case(name: str) -> Iterator[None]:
 def instrument() -> None:
     settings = InstrumentationSettings()
     configure_fast_paths(FAST)
-    RedisInstrumentation().instrument(settings)  # masks commands either way
-    if FAST:
-        HttpxInstrumentation().instrument(settings)
-        our_sqlalchemy.instrument(settings)
-    else:
-        HTTPXClientInstrumentor().instrument(skip_dep_check=True)
+    patch_exception_recording(Patches())
+    for each in (RedisInstrumentation(), HttpxInstrumentation(), our_sqlalchemy):
+        each.instrument(settings)
 
 
 REQUESTS: dict[str, tuple[str, str, Json]] = {
@@ -257,27 +254,17 @@ def use_connection(name: str, connection: Any) -> None:
 def use_sql() -> None:
     engines = {"sqlite": create_engine("sqlite://"), "psycopg": create_engine(sql_url("psycopg"))}
     for name, engine in engines.items():
-        traced(engine)
         with engine.connect() as connection:
             use_connection(name, connection)
         with case(f"{name} options"), engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
             connection.execute(text("SELECT 1"))
         engine.dispose()
     server = POSTGRES.removeprefix("postgresql://postgres@").removesuffix("/postgres")
-    engine = traced(create_engine(f"postgresql+psycopg://postgres@/postgres?host={server.replace(':', '&port=')}"))
+    engine = create_engine(f"postgresql+psycopg://postgres@/postgres?host={server.replace(':', '&port=')}")
     with case("psycopg without a host"), engine.connect() as connection:
         connection.execute(text("SELECT 1"))
         connection.execute(text("SELECT 2"))
     engine.dispose()
-
-
-def traced(engine: Any) -> Any:
-    """Attach contrib's tracer if brain_otel does not."""
-    if not FAST:
-        usage = metrics.get_meter("test").create_up_down_counter("usage")
-        scope = provider.get_tracer("opentelemetry.instrumentation.sqlalchemy")
-        EngineTracer(scope, engine, usage)  # type: ignore[no-untyped-call]
-    return engine
 
 
 def sql_url(driver: str) -> str:
@@ -287,7 +274,6 @@ def sql_url(driver: str) -> str:
 async def use_async_sql() -> None:
     for name, url in {"aiosqlite": "sqlite+aiosqlite://", "asyncpg": sql_url("asyncpg")}.items():
         engine = create_async_engine(url)
-        traced(engine.sync_engine)
         async with engine.connect() as connection:
             await connection.run_sync(functools.partial(use_connection, name))
         await engine.dispose()
@@ -298,8 +284,7 @@ def use_commenter() -> None:
     statements: list[str] = []
     for attribute in (False, True):
         engine = create_engine("sqlite://")
-        if FAST:
-            our_sqlalchemy._traced.add(engine)
+        our_sqlalchemy._traced.add(engine)
         usage = metrics.get_meter("test").create_up_down_counter("usage")
         EngineTracer(tracer, engine, usage, True, {"opentelemetry_values": False}, attribute)  # type: ignore[no-untyped-call]
         with case(f"commenter {attribute}"), engine.connect() as connection:

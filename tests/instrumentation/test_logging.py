@@ -193,7 +193,7 @@ def test_weird_values_break_nothing(telemetry: Telemetry, kept: Kept, capsys: py
         "broken": f"<{__name__}.Broken>",
         "huge": str(2**70),
         "nothing": "None",
-        "nested": "{'a': [1]}",
+        "nested": '{"a": [1]}',
         "lone": "\\udc80",
         "talkative": "talkative",
         "7": "seven",
@@ -507,7 +507,7 @@ def test_a_record_that_makes_an_event_has_its_id(telemetry: Telemetry, kept: Kep
             logger.exception("it failed")
             captured = brain_otel.capture_exception(error)
     (event,), (log,) = telemetry.events, telemetry.logs
-    assert captured == event["event_id"] == log["attributes"]["sentry.event_id"]
+    assert captured == event["event_id"] == log["attributes"]["brain_otel.event_id"]
     assert (log["attributes"]["exception.type"], log["attributes"]["exception.message"]) == ("RuntimeError", "failed")
 
 

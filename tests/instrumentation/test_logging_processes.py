@@ -137,7 +137,7 @@ def test_a_failure_is_one_record_with_the_event_id(
                 found[by_trace[record["trace_id"]]].append(record)
         for path in ("/boom", "/captured", "/captured-boom"):
             assert [each["scope"] for each in found[path]] == ["brain_otel"]
-            assert len(found[path][0]["attributes"]["sentry.event_id"]) == 32
+            assert len(found[path][0]["attributes"]["brain_otel.event_id"]) == 32
         assert [each["scope"] for each in found["/logged"]] == ["shop"]
         # With Sentry the line itself made the event; without it the failure has a record beside the line.
         expected = ["shop"] if sentry else ["shop", "brain_otel"]
@@ -145,7 +145,7 @@ def test_a_failure_is_one_record_with_the_event_id(
         if sentry:
             ingest.wait_for(lambda it: len(it.events) == len(paths))
             ids = {by_trace[each["contexts"]["trace"]["trace_id"]]: each["event_id"] for each in ingest.events}
-            assert ids == {path: found[path][-1]["attributes"]["sentry.event_id"] for path in paths}
+            assert ids == {path: found[path][-1]["attributes"]["brain_otel.event_id"] for path in paths}
         for path in paths:
             for record in found[path]:
                 assert record["attributes"]["exception.type"] == "RuntimeError"

@@ -29,7 +29,7 @@ from opentelemetry.instrumentation.asgi import (
     get_host_port_url_tuple,
     set_status_code,
 )
-from opentelemetry.instrumentation.fastapi import _get_route_details
+from opentelemetry.instrumentation.fastapi import _flatten_routes
 from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
 from opentelemetry.instrumentation.redis import util
 from opentelemetry.instrumentation.sqlalchemy import engine as contrib_sqlalchemy
@@ -58,6 +58,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.pool import StaticPool
 
 from brain_otel.instrumentation import span_scope
+from brain_otel.instrumentation.fastapi.routes import find_route
 from brain_otel.instrumentation.span_scope import is_enabled, is_http_enabled
 
 STABLE = (_StabilityMode.DATABASE, _StabilityMode.HTTP)
@@ -320,8 +321,8 @@ def scope_of(app: FastAPI, path: str, root_path: str = "") -> dict[str, Any]:
     return {**scope, "app": app, "path_params": {}}
 
 
-def test_get_route_details_finds_the_template() -> None:
-    """`_get_route_details` reads `app`, `path`, `method` and `root_path` of the scope, and changes nothing."""
+def test_flatten_routes_finds_the_routes_of_included_routers() -> None:
+    """Each has its path with the router's prefix, and matches a scope without changing it."""
     app, router = FastAPI(), APIRouter(prefix="/v1")
 
     @router.get("/users/{user_id}")
@@ -330,9 +331,10 @@ def test_get_route_details_finds_the_template() -> None:
 
     app.include_router(router)
     scope = scope_of(app, "/v1/users/7")
-    assert _get_route_details(scope) == "/v1/users/{user_id}"
-    assert _get_route_details(scope_of(app, "/api/v1/users/7", root_path="/api")) == "/v1/users/{user_id}"
-    assert _get_route_details(scope_of(app, "/nowhere")) is None
+    assert "/v1/users/{user_id}" in [getattr(route, "path", None) for route in _flatten_routes(app.routes)]
+    assert find_route(app.routes, scope) == "/v1/users/{user_id}"
+    assert find_route(app.routes, scope_of(app, "/api/v1/users/7", root_path="/api")) == "/v1/users/{user_id}"
+    assert find_route(app.routes, scope_of(app, "/nowhere")) is None
     assert scope == scope_of(app, "/v1/users/7")
 
 

@@ -128,6 +128,20 @@ FASTAPI = (
         f"{PINS}::test_contribs_middleware_keeps_its_options",
     ),
     *_names(
+        "opentelemetry.instrumentation.asgi.OpenTelemetryMiddleware",
+        "_get_otel_send _set_server_span",
+        "fastapi/server_span.py",
+        "names metrics and WebSockets by their route, and gives WebSockets the status of their handshake",
+        "tests/service/test_registry.py::test_a_websocket_is_described_by_its_handshake",
+    ),
+    *_names(
+        "opentelemetry.instrumentation.asgi",
+        "_collect_target_attribute",
+        "fastapi/attributes.py",
+        "gives the metrics of the old conventions the whole route",
+        "tests/service/test_registry.py::test_spans_and_metrics_have_the_whole_route",
+    ),
+    *_names(
         "opentelemetry.instrumentation.fastapi",
         "_is_instrumented_by_opentelemetry",
         "fastapi/instrumentor.py",
@@ -136,10 +150,10 @@ FASTAPI = (
     ),
     *_names(
         "opentelemetry.instrumentation.fastapi",
-        "_get_route_details",
-        "fastapi/request.py",
-        "finds the route of a request in every version of FastAPI",
-        f"{PINS}::test_get_route_details_finds_the_template",
+        "_flatten_routes",
+        "fastapi/routes.py",
+        "finds the routes of included routers in every version of FastAPI",
+        f"{PINS}::test_flatten_routes_finds_the_routes_of_included_routers",
     ),
     *_names(
         "fastapi.telemetry",
@@ -172,6 +186,13 @@ HTTPX = (
         "httpx/client_span.py httpx/instrumentor.py",
         "replaces contrib's wrappers, and shields the application from them",
         f"{PINS}::test_contribs_wrappers_of_httpx_have_these_parameters",
+    ),
+    *_names(
+        "opentelemetry.instrumentation.httpx",
+        "_apply_request_client_attributes_to_span",
+        "httpx/instrumentor.py",
+        "gives requests the default port of their server",
+        "tests/instrumentation/httpx/test_instrumentor.py::test_a_default_port_is_the_servers_port",
     ),
     *_names(
         "opentelemetry.metrics",
@@ -207,22 +228,29 @@ REDIS = (
     *_names(
         "opentelemetry.instrumentation.redis",
         "_traced_execute_pipeline_factory _async_traced_execute_pipeline_factory",
-        "redis/instrumentor.py",
-        "shields the application from the functions that trace a pipeline",
+        "redis/command_span.py redis/instrumentor.py",
+        "replaces the functions that trace a pipeline, and shields the application from them",
         f"{PINS}::test_contribs_factories_for_redis_have_these_parameters",
     ),
     *_names(
         "opentelemetry.instrumentation.redis",
         "_format_command_args _build_span_name",
-        "redis/command_span.py redis/instrumentor.py",
+        "redis/instrumentor.py",
         "keeps values out of a command's name and text",
         f"{PINS}::test_contribs_factories_for_redis_have_these_parameters",
     ),
     *_names(
         "opentelemetry.instrumentation.redis",
-        "_build_span_meta_data_for_pipeline _add_search_attributes",
+        "_build_span_meta_data_for_pipeline",
+        "redis/instrumentor.py redis/pipelines.py",
+        "tells what a pipeline sends, without its values",
+        "tests/instrumentation/redis/test_instrumentor.py::test_values_are_not_sent",
+    ),
+    *_names(
+        "opentelemetry.instrumentation.redis",
+        "_add_search_attributes",
         "redis/instrumentor.py",
-        "keeps values out of the spans of pipelines and searches",
+        "keeps values out of the spans of searches",
         "tests/instrumentation/redis/test_instrumentor.py::test_values_are_not_sent",
     ),
     *_names(
@@ -234,31 +262,67 @@ REDIS = (
     ),
 )
 
+CLUSTER = _names(
+    "redis.cluster.ClusterPipeline",
+    "_execution_strategy",
+    "redis/pipelines.py",
+    "tells whether a cluster's pipeline is a transaction",
+    "tests/instrumentation/redis/test_pipelines.py::test_a_clusters_transaction_is_told_by_its_strategy",
+)
+
 SQLALCHEMY = (
     *_names(
-        "opentelemetry.instrumentation._semconv",
+        "opentelemetry.instrumentation.sqlalchemy.engine",
         "_set_db_system",
+        "sqlalchemy/statement_span.py sqlalchemy/corrections.py",
+        "describes a statement as contrib does, and corrects the system's name",
+        f"{PINS}::test_contrib_describes_an_engine_by_its_url",
+    ),
+    *_names(
+        "opentelemetry.instrumentation.sqlalchemy.engine",
+        "_set_db_operation",
+        "sqlalchemy/corrections.py",
+        "names the operation of a statement without its database",
+        f"{PINS}::test_contrib_describes_an_engine_by_its_url",
+    ),
+    *_names(
+        "opentelemetry.instrumentation.sqlalchemy.engine",
+        "_get_attributes_from_url _get_db_name_from_cursor_or_conn",
         "sqlalchemy/statement_span.py",
         "describes a statement as contrib does",
         f"{PINS}::test_contrib_describes_an_engine_by_its_url",
     ),
     *_names(
         "opentelemetry.instrumentation.sqlalchemy.engine",
-        "_get_attributes_from_url _get_attributes_from_cursor_or_conn _get_db_name_from_cursor_or_conn",
-        "sqlalchemy/statement_span.py",
-        "describes a statement as contrib does",
+        "_get_attributes_from_cursor_or_conn",
+        "sqlalchemy/statement_span.py sqlalchemy/corrections.py",
+        "describes a connection as contrib does, and corrects the transport",
         f"{PINS}::test_contrib_describes_an_engine_by_its_url",
     ),
     *_names(
         "opentelemetry.instrumentation.sqlalchemy.engine.EngineTracer",
-        "_operation_name _sem_conv_opt_in_mode_db _sem_conv_opt_in_mode_http",
+        "_operation_name",
+        "sqlalchemy/corrections.py",
+        "names a span by its operation, after comments",
+        f"{PINS}::test_contribs_tracer_of_an_engine_has_the_replaced_methods",
+    ),
+    *_names(
+        "opentelemetry.instrumentation.sqlalchemy.engine.EngineTracer",
+        "_sem_conv_opt_in_mode_db _sem_conv_opt_in_mode_http",
         "sqlalchemy/statement_span.py",
         "describes a statement as contrib does",
         f"{PINS}::test_contribs_tracer_of_an_engine_has_the_replaced_methods",
     ),
     *_names(
         "opentelemetry.instrumentation.sqlalchemy.engine.EngineTracer",
-        "_before_cur_exec _add_idle_to_connection_usage _add_used_to_connection_usage",
+        "_before_cur_exec",
+        "sqlalchemy/statement_span.py sqlalchemy/corrections.py",
+        "replaces contrib's listener, and describes batches",
+        f"{PINS}::test_contribs_tracer_of_an_engine_has_the_replaced_methods",
+    ),
+    *_names(
+        "opentelemetry.instrumentation.sqlalchemy.engine.EngineTracer",
+        "_add_idle_to_connection_usage _add_used_to_connection_usage",
         "sqlalchemy/statement_span.py",
         "replaces contrib's listener, and its counters if nobody reads them",
         f"{PINS}::test_contribs_tracer_of_an_engine_has_the_replaced_methods",
@@ -273,7 +337,7 @@ SQLALCHEMY = (
     *_names(
         "opentelemetry.instrumentation.sqlalchemy.engine",
         "_otel_span",
-        "sqlalchemy/instrumentor.py sqlalchemy/statement_span.py",
+        "sqlalchemy/instrumentor.py sqlalchemy/statement_span.py sqlalchemy/corrections.py",
         "keeps a statement's span where contrib ends it",
         f"{PINS}::test_contribs_listener_ends_the_span_that_stands_in_the_context",
     ),
@@ -344,7 +408,7 @@ GROUPS = {
 
 RENAMED = tuple(each for group in GROUPS.values() for each in group)
 
-PRIVATE_NAMES = (*RENAMED, *STANDARD_LIBRARY)
+PRIVATE_NAMES = (*RENAMED, *CLUSTER, *STANDARD_LIBRARY)
 
 NOT_UPSTREAM = {"_load", "_OTHER", "_brain_otel_adds_ids", "_brain_otel_started", "_logs"}
 """The name of a logger, a value of the semantic conventions, names of our own, and a documented package."""

@@ -18,7 +18,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from brain_otel.configuration.sections.propagation import PropagationSettings, TrustedHeader
 from brain_otel.configuration.settings import Secret
 from brain_otel.configuration.values import BadValueError, read_fields
-from brain_otel.instrumentation.fastapi.server_span import _HEADERS
+from brain_otel.instrumentation.fastapi.attributes import HEADERS
 from brain_otel.instrumentation.httpx.targets import target_matcher
 from brain_otel.instrumentation.propagation import GuardedPropagator, TrustedCallers
 from brain_otel.runtime import guard
@@ -130,7 +130,7 @@ VALUES = st.lists(st.one_of(ESCAPES, st.binary(max_size=8)), max_size=6).map(b""
 COMPOSITE = CompositePropagator([TraceContextTextMapPropagator(), W3CBaggagePropagator(), SentryPropagator()])
 
 
-@given(headers=st.lists(st.tuples(NAMES, VALUES), max_size=6), getter=st.sampled_from([_HEADERS, asgi_getter]))
+@given(headers=st.lists(st.tuples(NAMES, VALUES), max_size=6), getter=st.sampled_from([HEADERS, asgi_getter]))
 def test_no_header_costs_a_request_its_trace(headers: list[tuple[bytes, bytes]], getter: Getter[Any]) -> None:
     """The caller's trace is continued, whatever the other headers are; contrib's getter may raise for one of them."""
     guard.reraise_failures(False)
@@ -138,7 +138,7 @@ def test_no_header_costs_a_request_its_trace(headers: list[tuple[bytes, bytes]],
     context = GuardedPropagator(COMPOSITE).extract(scope, None, getter)
     carrier: dict[str, str] = {}
     GuardedPropagator(COMPOSITE).inject(carrier, context)
-    if getter is _HEADERS:
+    if getter is HEADERS:
         assert otel_trace.get_current_span(context).get_span_context().trace_id == int(TRACE, 16)
         assert carrier["traceparent"] == TRACEPARENT.decode()
 

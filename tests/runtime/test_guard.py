@@ -130,9 +130,9 @@ TARGETS = [
     "brain_otel.instrumentation.fastapi.instrumentor:RequestInProgress.__init__",
     *(
         f"brain_otel.instrumentation.fastapi.request:RequestInProgress.{name}"
-        for name in ("name", "facts", "enter", "route", "_find_route")
+        for name in ("name", "facts", "enter", "route", "_find_route", "follow", "span_name")
     ),
-    "brain_otel.instrumentation.fastapi.request:_find_route",
+    "brain_otel.instrumentation.fastapi.request:find_route",
     *(
         f"brain_otel.instrumentation.fastapi.errors:{name}"
         for name in ("is_expected", "report_exception", "_cause_was_reported")

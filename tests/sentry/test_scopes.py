@@ -300,7 +300,7 @@ def test_what_is_set_on_the_current_scope_reaches_the_transaction(
     bridge: Bridge, monkeypatch: pytest.MonkeyPatch, describe: Any, opens_inside: bool
 ) -> None:
     """As with sentry-sdk's own transactions, be it plain data or what needs sentry-sdk's pipeline."""
-    monkeypatch.setattr("opentelemetry.trace.get_tracer", lambda *_: bridge.tracer)
+    monkeypatch.setattr("opentelemetry.trace.get_tracer", lambda *_, **__: bridge.tracer)
     with sentry_sdk.new_scope() as around:
         if opens_inside:
             with brain_otel.start_transaction("job"):
@@ -320,7 +320,7 @@ def test_what_is_set_on_the_current_scope_reaches_the_transaction(
 
 def test_a_scope_inside_of_the_transaction_keeps_its_data(bridge: Bridge, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is set in `new_scope()` is for the block."""
-    monkeypatch.setattr("opentelemetry.trace.get_tracer", lambda *_: bridge.tracer)
+    monkeypatch.setattr("opentelemetry.trace.get_tracer", lambda *_, **__: bridge.tracer)
     with brain_otel.start_transaction("job"):
         sentry_sdk.get_current_scope().set_tag("outer", "yes")
         with sentry_sdk.new_scope() as scope:
@@ -349,7 +349,7 @@ def test_a_transaction_has_the_name_of_its_scope(
     bridge: Bridge, monkeypatch: pytest.MonkeyPatch, source: str | None
 ) -> None:
     """And its source if one was given; the name is masked."""
-    monkeypatch.setattr("opentelemetry.trace.get_tracer", lambda *_: bridge.tracer)
+    monkeypatch.setattr("opentelemetry.trace.get_tracer", lambda *_, **__: bridge.tracer)
     with brain_otel.start_transaction("job"):
         sentry_sdk.set_transaction_name("nightly password=hunter2-4Zq", source)
     transaction = bridge.transaction()

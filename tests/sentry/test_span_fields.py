@@ -12,7 +12,7 @@ from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode,
 from sentry_sdk.consts import SPANSTATUS
 
 from brain_otel.sentry import span_fields
-from brain_otel.traces import conventions
+from brain_otel.traces import conventions, operations
 from brain_otel.traces.local_trace import LocalTrace, Name
 
 PROVIDER = TracerProvider(shutdown_on_exit=False)
@@ -51,17 +51,17 @@ def span(
         ("SELECT", CLIENT, {"db.system.name": "sqlite", "db.query.text": "SELECT 1"}, "db"),
         ("GET", CLIENT, {"db.system": "redis"}, "db.redis"),
         ("GET", CLIENT, {"db.system.name": "redis"}, "db.redis"),
-        ("connect", CLIENT, {"db.system": "postgresql"}, "db.connection"),
-        ("connect", CLIENT, {"db.system.name": "postgresql"}, "db.connection"),
+        ("connect", CLIENT, {"db.system": "postgresql"}, "db"),
+        ("connect", CLIENT, {"db.system.name": "postgresql"}, "db"),
         ("connect", CLIENT, {"db.system": "postgresql", "db.statement": "SELECT 1"}, "db"),
-        ("/chat", SERVER, {}, "websocket.server"),
-        ("Greeter/Hello", SERVER, {"rpc.system": "grpc"}, "rpc.server"),
-        ("Greeter/Hello", CLIENT, {"rpc.system": "grpc"}, "rpc"),
+        ("/chat", SERVER, {"url.scheme": "ws"}, "websocket"),
+        ("Greeter/Hello", SERVER, {"rpc.system": "grpc"}, "grpc.server"),
+        ("Greeter/Hello", CLIENT, {"rpc.system": "grpc"}, "grpc.client"),
         ("orders", PRODUCER, {"messaging.system": "kafka"}, "queue.publish"),
         ("orders", CONSUMER, {"messaging.system": "kafka"}, "queue.process"),
         ("chat gpt", CLIENT, {"gen_ai.operation.name": "chat"}, "gen_ai.chat"),
-        ("BackgroundTask send_mail", INTERNAL, {}, "background_task"),
-        ("fastapi.background_task", INTERNAL, {}, "background_task"),
+        ("BackgroundTask send_mail", INTERNAL, {}, "function"),
+        ("fastapi.background_task", INTERNAL, {}, "function"),
         ("anything", INTERNAL, {}, "function"),
         ("anything", CLIENT, {}, "function"),
         ("GET /a", SERVER, {"http.request.method": "GET", "sentry.op": "task.run"}, "task.run"),
@@ -69,7 +69,7 @@ def span(
 )
 def test_operations(name: str, kind: SpanKind, attributes: dict[str, Any], expected: str) -> None:
     """Each kind of span has Sentry's op in either convention; an explicit op wins."""
-    assert conventions.operation(span(name, attributes, kind)) == expected
+    assert operations.operation(span(name, attributes, kind)) == expected
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_operations(name: str, kind: SpanKind, attributes: dict[str, Any], expec
 )
 def test_descriptions(name: str, kind: SpanKind, attributes: dict[str, Any], expected: str) -> None:
     """The statement, the method and address without query and credentials, or the name."""
-    assert conventions.description(span(name, attributes, kind)) == expected
+    assert operations.description(span(name, attributes, kind)) == expected
 
 
 ROUTE = {"http.route": "/users/{user_id}"}
@@ -205,7 +205,7 @@ def test_data_of_databases_has_the_names_that_sentry_reads() -> None:
         assert data["db.system"] == "postgresql"
         assert data["db.name"] == "shop"
         assert (data["server.address"], data["server.port"]) == ("db", 5432)
-        assert data["otel.kind"] == "CLIENT"
+        assert data["sentry.kind"] == "client"
 
 
 def test_data_keeps_events_and_the_status_description() -> None:
@@ -213,14 +213,14 @@ def test_data_keeps_events_and_the_status_description() -> None:
     made = PROVIDER.get_tracer("test").start_span("work", attributes={"list": ["a", "b"], "truth": True, "n": 1.5})
     made.add_event("retry", {"attempt": 2}, timestamp=1_700_000_000_123_456_000)
     made.record_exception(ValueError("no"))
-    made.add_event("breadcrumb", {"breadcrumb.message": "step"})
+    made.add_event("brain_otel.breadcrumb", {"brain_otel.breadcrumb.message": "step"})
     made.set_status(Status(StatusCode.ERROR, "it broke"))
     made.end()
     assert isinstance(made, ReadableSpan)
     data = span_fields.data(made)
     assert (data["list"], data["truth"], data["n"]) == (["a", "b"], True, 1.5)
     assert data["otel.status_description"] == "it broke"
-    assert "otel.kind" not in data
+    assert "sentry.kind" not in data
     retry, failure = data["otel.events"]
     assert retry == {"name": "retry", "timestamp": 1_700_000_000.123456, "attributes": {"attempt": 2}}
     assert failure["name"] == "exception"
@@ -303,8 +303,8 @@ VALUES = (
 def test_any_attributes_can_be_read(attributes: dict[str, Any], kind: SpanKind, name: str) -> None:
     """An odd value of a library never discards the transaction."""
     made = span(name, attributes, kind)
-    assert isinstance(conventions.operation(made), str)
-    assert isinstance(conventions.description(made), str)
+    assert isinstance(operations.operation(made), str)
+    assert isinstance(operations.description(made), str)
     assert span_fields.status(made) in span_fields._STATUSES
     assert isinstance(span_fields.origin(made), str)
     assert isinstance(conventions.transaction_name(name, made.attributes or {}).text, str)

@@ -31,7 +31,7 @@ def run(name: str) -> int:
 @pytest.fixture
 def tracer(bridge: Bridge, monkeypatch: pytest.MonkeyPatch) -> Bridge:
     """Let the helpers use the bridge's tracer."""
-    monkeypatch.setattr("opentelemetry.trace.get_tracer", lambda *_: bridge.tracer)
+    monkeypatch.setattr("opentelemetry.trace.get_tracer", lambda *_, **__: bridge.tracer)
     return bridge
 
 

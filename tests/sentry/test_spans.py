@@ -138,11 +138,11 @@ def test_spans_that_differ_share_no_payload(spans: Spans) -> None:
     }
     assert type(found["one"]["data"]["n"]) is int
     assert type(found["true"]["data"]["n"]) is bool
-    assert (found["a name"]["op"], found["another name"]["op"]) == ("db.connection", "db")
+    assert (found["a name"]["op"], found["another name"]["op"]) == ("db", "db")
     assert (found["a status"]["status"], found["a good status"]["status"]) == ("internal_error", "ok")
-    assert (found["a kind"]["data"].get("otel.kind"), found["a status"]["data"]["otel.kind"]) == (
+    assert (found["a kind"]["data"].get("sentry.kind"), found["a status"]["data"]["sentry.kind"]) == (
         None,
-        "CLIENT",
+        "client",
     )
     assert [found[f"{name} name"]["data"].get(name) for name in ("this", "that")] == ["value", "value"]
     assert found["a library"]["origin"] == "auto.db.otel.asyncpg"

@@ -273,11 +273,11 @@ def read_spans(run: Run, request: Request, spans: list[Span]) -> Facts:
         (span for span in of_trace if span.parent_span_id == root.span_id), key=lambda it: it.start_time
     )
     below = [span.name for span in of_trace if span.parent_span_id in {child.span_id for child in children}]
-    user = _below(root.attributes, "user.")
+    user = _below(root.attributes, "user.") | _below(root.attributes, "brain_otel.user.")
     for span in children:
         assert span.attributes["user.id"] == user["id"]
     events = [event for span in (root, *children) for event in span.events]
-    crumbs = [each.attributes for each in events if each.name == "breadcrumb"]
+    crumbs = [each.attributes for each in events if each.name == CRUMBS]
     return {
         "status": root.attributes["http.response.status_code"],
         "failed": root.status == "error",
@@ -286,7 +286,9 @@ def read_spans(run: Run, request: Request, spans: list[Span]) -> Facts:
         "user": user,
         "tags": {key: value for key, value in root.attributes.items() if key == "tier"},
         "context": _below(root.attributes, "parcel."),
-        "breadcrumbs": [(each["breadcrumb.category"], each["breadcrumb.message"]) for each in crumbs],
+        "breadcrumbs": [
+            tuple(each[f"brain_otel.breadcrumb.{key}"] for key in ("category", "message")) for each in crumbs
+        ],
         "errors on spans": [_exception(each.attributes) for each in events if each.name == "exception"],
     }
 
@@ -298,11 +300,11 @@ def read_logs(run: Run, request: Request, records: list[LogRecord]) -> Facts:
     for each in errors:
         assert each.severity == "ERROR"
         assert each.span_id
-    ours = ("sentry.", "exception.")
+    ours = ("brain_otel.", "exception.")
     return {
         "errors": [_exception(each.attributes) for each in errors],
         "extra": [{k: v for k, v in each.attributes.items() if not k.startswith(ours)} for each in errors],
-        "event ids": [each.attributes["sentry.event_id"] for each in errors],
+        "event ids": [each.attributes["brain_otel.event_id"] for each in errors],
     }
 
 
@@ -324,6 +326,7 @@ def read_sentry_otlp(run: Run, request: Request) -> Facts:
 
 HEAD = re.compile(r"^([✔✘•]) (\S.*?)  http\.server\b.*? (\d{3}) +[\d.]+ m?s +trace (\w{8})$")
 CALL = re.compile(r"^[├└]─ ([\w.]+)  (.*?) {2,}.*$")
+CRUMBS = "brain_otel.breadcrumb"
 CRUMB = re.compile(r"^[├└]─ · (\w+): (.*)$")
 ERROR = re.compile(r"^[├└]─ ✘ (\w+): (.*)  (handled|unhandled)$")
 IDS = re.compile(r"^ +event (\w{32}) · trace (\w{32})$")
@@ -370,8 +373,8 @@ def _read_requests(run: Run, request: Request, requests: Mapping[str, list[Any]]
 def _call(run: Run, span: Span) -> tuple[str, str]:
     """Return operation and description by OpenTelemetry's semantic conventions."""
     attributes = span.attributes
-    if "sentry.op" in attributes:
-        return attributes["sentry.op"], span.name
+    if "brain_otel.op" in attributes:
+        return attributes["brain_otel.op"], span.name
     if "db.system.name" in attributes:
         redis = attributes["db.system.name"] == "redis"
         return "db.redis" if redis else "db", attributes["db.query.text"]

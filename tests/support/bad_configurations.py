@@ -90,7 +90,8 @@ bad("release is a list", ours("release: [1]"), f"{{file}}: {SENTRY}.release is a
 bad("unknown library", ours("", "flask: true"), f"{{file}}: {INSTRUMENTATION}.flask is True", "the keys fastapi,")
 bad("fastapi", ours("", "fastapi: contib"), f"{{file}}: {INSTRUMENTATION}.fastapi is 'contib'",
     "contrib, native, off")
-for library in ("sqlalchemy", "sqlalchemy_connect_spans", "redis", "httpx", "logging", "asyncio"):
+SQL = ("sqlalchemy", "sqlalchemy_connect_spans", "sqlalchemy_returned_rows")
+for library in (*SQL, "redis", "httpx", "logging", "asyncio"):
     bad(f"library {library}", ours("", f"{library}: sometimes"),
         f"{{file}}: {INSTRUMENTATION}.{library} is 'sometimes'", BOOLEANS)
 

@@ -9,6 +9,9 @@ _PATHS = list_of(
 )
 
 
+_PREFIXES = list_of(text(bool, "the beginning of a key"), "a list of beginnings of keys such as session:")
+
+
 class InstrumentationSettings(NamedTuple):
     """Which libraries are instrumented, and how."""
 
@@ -27,7 +30,11 @@ class InstrumentationSettings(NamedTuple):
     sqlalchemy: bool = True
     sqlalchemy_connect_spans: bool = False
     """Whether each connection taken from a pool gets a span."""
+    sqlalchemy_returned_rows: bool = False
+    """Whether a statement's span gets the number of rows it returned, if the driver knows it."""
     redis: bool = True
+    cache_prefixes: Annotated[tuple[str, ...], _PREFIXES] = ()
+    """Beginnings of the Redis keys that are a cache, as in sentry-sdk: Sentry's view of caches shows their calls."""
     httpx: bool = True
     logging: bool = True
     """Put trace ids on every log record, and send log records to the file's destinations for logs."""

@@ -12,7 +12,7 @@ _TARGET = expression(
     r"(?:(?P<scheme>[a-z*]++)://)?(?:\[(?P<address>[0-9a-f:.]++)\]|(?P<host>[\w.*-]++))(?::(?P<port>[0-9]{1,5}|\*))?"
 )
 
-DEFAULT_PORTS = {"http": "80", "https": "443"}
+DEFAULT_PORTS = {"http": 80, "https": 443}
 
 _CALLERS_ALLOWED = (
     "all, none, networks such as 10.0.0.0/8 separated by commas, or a list of networks and of header: {name, value}"
@@ -90,7 +90,7 @@ def _target(given: Any) -> Target:
     found = _TARGET.fullmatch(given.strip().lower()) if isinstance(given, str) else None
     if found is None:
         raise BadValueError(given, "[scheme://]host[:port], in which * stands for anything")
-    port = found["port"] or DEFAULT_PORTS.get(found["scheme"], "*")
+    port = found["port"] or str(DEFAULT_PORTS.get(found["scheme"], "*"))
     return Target(scheme=found["scheme"] or "*", host=found["address"] or found["host"], port=port)
 
 

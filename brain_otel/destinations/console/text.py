@@ -5,7 +5,7 @@ import re
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import StatusCode
 
-from brain_otel.traces import conventions
+from brain_otel.traces import conventions, operations
 
 _MAX_TEXT = 2_000
 _LITERAL = re.compile(r"'[^']*'|\b\d+\b")
@@ -19,12 +19,12 @@ def clean(text: object) -> str:
 
 def operation(span: ReadableSpan) -> str:
     """The operation of ``span``, in Sentry's words."""
-    return clean(conventions.operation(span))
+    return clean(operations.operation(span))
 
 
 def description(span: ReadableSpan) -> str:
     """The statement, the method and address, or the name of ``span``."""
-    return clean(conventions.description(span))
+    return clean(operations.description(span))
 
 
 def statement(span: ReadableSpan) -> str | None:

@@ -27,6 +27,7 @@ from brain_otel.destinations.console.text import (
 from brain_otel.privacy import policy
 from brain_otel.privacy.spans import MaskedSpan
 from brain_otel.traces.collector import CollectedTrace
+from brain_otel.traces.scope import BREADCRUMB_EVENT
 
 _Item: TypeAlias = "_Node | ReportedEvent | Event"
 
@@ -197,7 +198,7 @@ def _items(item: _Item) -> list[tuple[_Item, bool]]:
     if not isinstance(item, _Node):
         return []
     children = [(child.start, child) for child in item.children]
-    crumbs = [(event.timestamp, event) for event in item.span.events if event.name == "breadcrumb"]
+    crumbs = [(event.timestamp, event) for event in item.span.events if event.name == BREADCRUMB_EVENT]
     timed: list[tuple[int, _Item]] = sorted([*crumbs, *children], key=lambda entry: entry[0])
     ordered: list[_Item] = [*(each for _, each in timed), *item.events]
     return [(each, index == 0) for index, each in enumerate(reversed(ordered))]
@@ -260,4 +261,5 @@ def _facts(node: _Node) -> str:
 
 def _breadcrumb(event: Event) -> str:
     attributes = event.attributes or {}
-    return clean(f"· {attributes.get('breadcrumb.category', '')}: {attributes.get('breadcrumb.message', '')}")
+    category, message = (attributes.get(f"{BREADCRUMB_EVENT}.{name}", "") for name in ("category", "message"))
+    return clean(f"· {category}: {message}")

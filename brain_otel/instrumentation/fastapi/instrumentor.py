@@ -42,7 +42,6 @@ from brain_otel.instrumentation.fastapi.shielding import patch_middleware, patch
 from brain_otel.privacy import policy
 from brain_otel.runtime.announcements import announce_again
 from brain_otel.runtime.exit import flush_at_shutdown
-from brain_otel.runtime.fast_paths import fast_paths_enabled
 from brain_otel.runtime.garbage import garbage
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.patch import INHERITED, Patch, Patches
@@ -85,10 +84,11 @@ class FastAPIInstrumentation:
         if self._native:
             patch_native(self._patches)
         with guarded("loading the fast path of FastAPI"):
-            if fast_paths_enabled():
-                from brain_otel.instrumentation.fastapi.server_span import ServerSpanMiddleware
+            from brain_otel.instrumentation.fastapi.attributes import patch_attributes
+            from brain_otel.instrumentation.fastapi.server_span import ServerSpanMiddleware
 
-                self._patches.replace(contrib, "OpenTelemetryMiddleware", lambda _: ServerSpanMiddleware)
+            self._patches.replace(contrib, "OpenTelemetryMiddleware", lambda _: ServerSpanMiddleware)
+            patch_attributes(self._patches)
 
     def uninstrument(self) -> None:
         """Leave the class and every app as they were found; middleware that was built meanwhile is built anew."""

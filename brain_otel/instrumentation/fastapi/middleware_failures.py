@@ -54,6 +54,10 @@ class _Passing:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         __tracebackhide__ = True  # sentry-sdk and pytest leave the frame out
+        request = scope.get(SCOPE_KEY)
+        if isinstance(request, RequestInProgress) and request.routed is not scope:
+            with guarded("following a request through a middleware"):
+                request.follow(scope)
         try:
             await self.app(scope, receive, send)
         except Exception as error:

@@ -6,13 +6,12 @@ from functools import lru_cache
 from typing import Any
 
 from fastapi import FastAPI
-from opentelemetry.instrumentation import fastapi as contrib
 from opentelemetry.trace import Span
 from opentelemetry.util.http import sanitize_method
-from starlette.routing import Route
 from starlette.types import Message, Receive, Scope
 
 from brain_otel.instrumentation.fast_span import set_new_attribute
+from brain_otel.instrumentation.fastapi.routes import chosen_route, find_route
 from brain_otel.runtime.guard import guarded
 from brain_otel.traces.local_trace import LocalTrace, Name, Request
 
@@ -29,16 +28,21 @@ class RequestInProgress:
     def __init__(self, app: FastAPI, scope: Scope) -> None:
         self.trace = LocalTrace(kind="request", describe=self.name, describe_request=self.facts)
         self._scope = scope
+        self.routed = scope
+        """The scope with which the request is routed; a middleware may have made another one."""
         self._apps = [(app, _root_path(app, scope))]
-        self._route: tuple[int, str | None] | None = None
+        self._route: tuple[tuple[int, Any], str | None] | None = None
         self._name: tuple[str, Name] | None = None
         self._body: bytearray | None = None
+        self.given_name: str | None = None
+        """The name with which the span has started; None: the method alone."""
         self.passing: Exception | None = None
         """The exception that has left the routes or a middleware, which another middleware may still answer."""
 
     def leave(self) -> None:
         """The request has been served: break the reference cycles, so that the garbage collector need not."""
         self._scope.pop(SCOPE_KEY, None)
+        self.routed.pop(SCOPE_KEY, None)
         self.passing = None
         del self.trace
 
@@ -60,42 +64,56 @@ class RequestInProgress:
     def enter(self, app: FastAPI, scope: Scope, *, rename: bool) -> None:
         """A mounted ``app`` takes the request over; if ``rename``, name the span after the routes of both."""
         self._apps.append((app, _root_path(app, scope)))
+        self.routed = scope
         root = self.trace.root
         if rename and root is not None and root.is_recording():
             route = self.route()
-            root.update_name(self.name().text)
+            root.update_name(self.span_name())
             if route is not None:
                 root.set_attribute("http.route", route)
 
+    def follow(self, scope: Scope) -> None:
+        """A middleware of the innermost app passes the request on, perhaps with another path in a new ``scope``."""
+        app = self._apps[-1][0]
+        self._apps[-1] = (app, _root_path(app, scope))
+        self.routed = scope
+
     def route(self) -> str | None:
         """The route's template with the prefixes of mounted apps; None if no route matches."""
-        if self._route is None or self._route[0] != len(self._apps):
-            self._route = (len(self._apps), self._find_route())
+        key = (len(self._apps), self.routed.get("path"))
+        if self._route is None or self._route[0] != key:
+            self._route = (key, self._find_route())
         return self._route[1]
 
     def name_span(self, span: Span) -> None:
         """Name the recorded root ``span`` after the route, unless the application has named it."""
         route = self.route()
-        if route is not None and span.is_recording() and getattr(span, "name", None) == self.method():
-            span.update_name(self.name().text)
+        if route is not None and span.is_recording():
+            if getattr(span, "name", None) == (self.given_name or self.method()):
+                span.update_name(self.span_name())
             set_new_attribute(span, "http.route", route)
 
     def method(self) -> str:
         """The name of a span whose route is not known yet: https://opentelemetry.io/docs/specs/semconv/http/http-spans/#name."""
-        method = sanitized_method(str(self._scope.get("method", "")).strip())
-        return "HTTP" if method == "_OTHER" else method
+        return span_method(self._scope)
+
+    def span_name(self) -> str:
+        """The name of the recorded span."""
+        route = self.route()
+        return self.method() if route is None else f"{self.method()} {route}"
 
     def _find_route(self) -> str | None:
-        if len(self._apps) == 1 and self._scope.get("root_path", "") == self._apps[0][1]:  # else it is mounted
-            chosen = _chosen_route(self._scope)
+        if len(self._apps) == 1 and self.routed.get("root_path", "") == self._apps[0][1]:  # else it is mounted
+            chosen = chosen_route(self.routed)
             if chosen is not None:
                 return chosen
         parts: list[str] = []
-        for app, root_path in self._apps:
-            part = _find_route({**self._scope, "app": app, "root_path": root_path})
+        for place, (app, root_path) in enumerate(self._apps, 1):
+            end = self._apps[place][0].routes if place < len(self._apps) else None
+            part = find_route(app.routes, {**self.routed, "app": app, "root_path": root_path}, end)
             if part is None:
                 break
-            parts.append(part.rstrip("/") if len(parts) + 1 < len(self._apps) else part)
+            parts.append(part.rstrip("/") if end is not None else part)
         return "".join(parts) or None
 
     def name(self) -> Name:
@@ -136,33 +154,23 @@ class RequestInProgress:
         )
 
 
+def span_method(scope: Scope) -> str:
+    """The method of a request as the name of its span has it; a WebSocket is one by the protocol of its handshake."""
+    if scope["type"] == "websocket":
+        return handshake_method(scope)
+    method = sanitized_method(str(scope.get("method", "")).strip())
+    return "HTTP" if method == "_OTHER" else method
+
+
+def handshake_method(scope: Scope) -> str:
+    """The method of a WebSocket's handshake, which ASGI leaves out: RFC 6455, and RFC 8441 from HTTP/2 on."""
+    return "CONNECT" if str(scope.get("http_version", "")).startswith(("2", "3")) else "GET"
+
+
 @lru_cache(maxsize=64)
 def sanitized_method(method: str) -> str:
     """OpenTelemetry's word for a request's method; its own function reads the environment at each call."""
     return sanitize_method(method)
-
-
-def _find_route(scope: Scope) -> str | None:
-    """The route that matches ``scope``, as contrib finds it in every version of FastAPI.
-
-    Contrib has no public function for it; without the private one, the span keeps its name without the route.
-    """
-    find = getattr(contrib, "_get_route_details", None)
-    return None if find is None else find(scope)
-
-
-def _chosen_route(scope: Scope) -> str | None:
-    """The route that the app's router has chosen; None before that, or if it does not give the whole path.
-
-    Searching for it again would cost as much as the routing. FastAPI keeps the path of a route of an included router,
-    with its prefix, in ``scope["fastapi"]``; a test notices when that changes.
-    """
-    route = scope.get("route")
-    if not isinstance(route, Route) or (route.methods and scope.get("method") not in route.methods):
-        return None
-    included = (scope.get("fastapi") or {}).get("effective_route_context")
-    chosen = route if included is None else included.starlette_route or included
-    return str(chosen.path)
 
 
 def _root_path(app: FastAPI, scope: Scope) -> str:

@@ -24,24 +24,26 @@ from opentelemetry.instrumentation.asgi import (
 )
 from opentelemetry.instrumentation.propagators import get_global_response_propagator
 from opentelemetry.propagate import get_global_textmap
-from opentelemetry.propagators.textmap import Getter, TextMapPropagator
+from opentelemetry.propagators.textmap import TextMapPropagator
 from opentelemetry.sdk.metrics import Meter, MeterProvider
 from opentelemetry.sdk.trace.sampling import Decision
 from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, TraceFlags
-from opentelemetry.util.http import detect_synthetic_user_agent
 from starlette.types import Message, Receive, Scope, Send
 
 from brain_otel.events.report import record_error
 from brain_otel.instrumentation.fast_span import set_new_attribute, start_decided_span
-from brain_otel.instrumentation.fastapi.request import SCOPE_KEY, RequestInProgress, sanitized_method
+from brain_otel.instrumentation.fastapi.attributes import HEADERS, request_attributes
+from brain_otel.instrumentation.fastapi.request import SCOPE_KEY, RequestInProgress
 from brain_otel.instrumentation.propagation import parts_of
 from brain_otel.instrumentation.span_scope import is_http_enabled
 from brain_otel.runtime.context import restore
+from brain_otel.runtime.fast_paths import fast_paths_enabled
 from brain_otel.runtime.guard import caught, guarded
 from brain_otel.sampling.context import DecidedIds, decided_as
 from brain_otel.sampling.decision import SamplingDecision
 from brain_otel.sampling.head import HeadSampler
 from brain_otel.traces import local_trace
+from brain_otel.traces.conventions import first
 
 Opened = tuple[Span, Context, Context]
 """The span, the context that holds it and the one before."""
@@ -54,8 +56,8 @@ _HEADERS_OF = {
 }
 """Module of a propagator -> the headers without which it finds nothing in a request."""
 
-_MAX_CACHED = 1_024
-"""Characters; a longer user agent, which anyone may send, is not cached."""
+_STARTS = ("http.response.start", "websocket.accept", "websocket.close", "websocket.http.response.start")
+"""Types of the messages that answer a request."""
 
 
 class ServerSpanMiddleware(OpenTelemetryMiddleware):
@@ -63,9 +65,10 @@ class ServerSpanMiddleware(OpenTelemetryMiddleware):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.default_span_details, self._contribs_details = self._details, self.default_span_details
         self._is_fast = False
         with guarded("preparing the fast path of FastAPI"):
-            self._is_fast = not (
+            self._is_fast = fast_paths_enabled() and not (
                 isinstance(metrics.get_meter_provider(), MeterProvider)
                 or isinstance(self.meter, Meter)
                 or not (self.exclude_receive_span and self.exclude_send_span)  # the application's own set-up
@@ -98,6 +101,43 @@ class ServerSpanMiddleware(OpenTelemetryMiddleware):
                 if span.is_recording():
                     _name(span, scope)
                     span.end()
+
+    def _details(self, scope: Scope) -> tuple[str, dict[str, Any]]:
+        """The name and attributes with which a span starts; the route follows when the app has chosen it.
+
+        Rules of the sampling need the route at once.
+        """
+        sampler, request = getattr(self.tracer, "sampler", None), scope.get(SCOPE_KEY)
+        if not isinstance(request, RequestInProgress):
+            return self._contribs_details(scope)
+        if not isinstance(sampler, HeadSampler) or not sampler.needs_attributes:
+            return request.method(), {}
+        request.given_name, route = request.span_name(), request.route()
+        return request.given_name, {} if route is None else {"http.route": route}
+
+    def _get_otel_send(self, server_span: Span, name: Any, scope: Scope, send: Send, attributes: Any) -> Send:
+        """Contrib's ``send``, which names the span, and the metrics of the request, by its route."""
+        contribs: Send = super()._get_otel_send(server_span, name, scope, send, attributes)  # type: ignore[no-untyped-call]
+
+        async def named_send(message: Message) -> None:
+            if message["type"] in _STARTS:
+                _name(server_span, scope)
+                with guarded("naming a request's metrics"):
+                    request = scope.get(SCOPE_KEY)
+                    route = request.route() if isinstance(request, RequestInProgress) else None
+                    if route is not None:
+                        attributes["http.route"] = route
+            await contribs(message)
+
+        return named_send
+
+    def _set_server_span(self, server_span: Any, message: Message, status_code: Any, attributes: Any) -> None:
+        """Contrib takes 200 for the status of a WebSocket that sends: its handshake has one, when it is answered."""
+        kind = message["type"]
+        if kind.startswith("websocket."):
+            is_refused = kind == "websocket.close" and not _has_status(server_span)
+            status_code = message.get("status", 101 if kind == "websocket.accept" else 403 if is_refused else None)
+        super()._set_server_span(server_span, message, status_code, attributes)  # type: ignore[no-untyped-call]
 
     def _open(self, scope: Scope) -> Opened | None:
         """Start the span and make it current; None if contrib has to."""
@@ -151,7 +191,7 @@ class ServerSpanMiddleware(OpenTelemetryMiddleware):
 
     def _start_with_tracer(self, scope: Scope, context: Context) -> Span:
         """Start a span for which the tracer asks the sampler."""
-        name, route = self.default_span_details(dict(scope) if type(scope) is not dict else scope)
+        name, route = self._details(scope)
         attributes = {**request_attributes(scope), **route}
         return self.tracer.start_span(name, context=context, kind=SpanKind.SERVER, attributes=attributes)
 
@@ -194,6 +234,11 @@ def _observed(send: Send, span: Span, scope: Scope) -> Send:
     return observed_send
 
 
+def _has_status(span: Any) -> bool:
+    attributes = getattr(span, "attributes", None) or {}
+    return first(attributes, "http.response.status_code", "http.status_code") is not None
+
+
 def _record_status(span: Span, status: Any) -> None:
     if not span.is_recording():
         return
@@ -203,81 +248,13 @@ def _record_status(span: Span, status: Any) -> None:
         set_status_code(span, status, None, _StabilityMode.HTTP)  # type: ignore[no-untyped-call]  # contrib's has none
 
 
-def request_attributes(scope: Scope) -> dict[str, Any]:
-    """The attributes that contrib's ``collect_request_attributes`` collects, in the stable conventions alone.
-
-    https://opentelemetry.io/docs/specs/semconv/http/http-spans/#http-server-span
-    """
-    server = scope.get("server") or ("0.0.0.0", 80)  # noqa: S104 - contrib's default
-    client = scope.get("client")
-    query = scope.get("query_string")
-    agents = _HEADERS.get(scope, "user-agent")
-    found: dict[str, Any] = {
-        "url.scheme": scope.get("scheme"),
-        "server.address": server[0] if server[1] in (80, None) else f"{server[0]}:{server[1]}",
-        "server.port": server[1],
-        "network.protocol.version": scope.get("http_version"),
-        "url.path": scope.get("path"),
-        **_method(scope.get("method") or ""),
-    }
-    if query and found["url.path"]:
-        found["url.query"] = query.decode("utf-8", "replace") if isinstance(query, bytes) else query
-    if agents:
-        found["user_agent.original"] = agents[0]
-        found["user_agent.synthetic.type"] = (
-            _synthetic(agents[0]) if len(agents[0]) <= _MAX_CACHED else detect_synthetic_user_agent(agents[0])
-        )
-    if client is not None:
-        found["client.address"], found["client.port"] = client[0], client[1]
-    return {name: value for name, value in found.items() if value}
-
-
-@lru_cache(maxsize=64)
-def _method(given: str) -> dict[str, str]:
-    if not given:
-        return {}
-    original, method = given.strip(), sanitized_method(given)
-    found = {"http.request.method": method}
-    return found if original == method else {**found, "http.request.method_original": original}
-
-
-@lru_cache(maxsize=1_024)
-def _synthetic(agent: str) -> str | None:
-    return detect_synthetic_user_agent(agent)
-
-
-class _Headers(Getter["Scope"]):
-    """Gets headers from an ASGI scope; contrib's getter decodes all of them for each one."""
-
-    def get(self, carrier: Scope, key: str) -> list[str] | None:
-        """The values of one header; None if it is missing."""
-        wanted = key.lower().encode()
-        found = [_decoded(value) for name, value in carrier.get("headers") or () if name.lower() == wanted]
-        return found or None
-
-    def keys(self, carrier: Scope) -> list[str]:
-        """The names of all headers."""
-        return [_decoded(name) for name, _ in carrier.get("headers") or ()]
-
-
-_HEADERS = _Headers()
-
-
-def _decoded(text: bytes) -> str:
-    """As UTF-8, else byte by byte; contrib reads the escapes of Python in other bytes, and may raise."""
-    try:
-        return text.decode()
-    except ValueError:
-        return text.decode("latin-1")
-
-
 def _extracted(scope: Scope) -> Context:
     """The context that the caller has sent."""
     textmap = get_global_textmap()
     wanted = _headers_of(textmap)
     if wanted is not None and not any(name.lower() in wanted for name, _ in scope.get("headers") or ()):
         return Context()
-    return textmap.extract(scope, getter=_HEADERS)
+    return textmap.extract(scope, getter=HEADERS)
 
 
 @lru_cache(maxsize=8)

@@ -19,7 +19,9 @@ from opentelemetry.sdk.metrics import Histogram, MeterProvider
 from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer
 from opentelemetry.util.http import redact_url, sanitize_method
 
+from brain_otel.events.attributes import class_name
 from brain_otel.instrumentation.fast_span import set_new_attribute, start_fast_span
+from brain_otel.instrumentation.httpx.targets import server_of
 from brain_otel.instrumentation.span_scope import current, is_excluded_call, is_http_enabled, unrecorded_call
 from brain_otel.runtime.guard import caught, guarded
 from brain_otel.runtime.patch import Patch, Patches
@@ -126,10 +128,7 @@ def _start(request: httpx.Request, tracer: Tracer, context: Context) -> current 
         attributes: dict[str, Any] = {"http.request.method": method, "url.full": _redacted(str(url))}
         if method != request.method:
             attributes["http.request.method_original"] = request.method
-        if url.host:
-            attributes["server.address"] = attributes["network.peer.address"] = url.host
-        if url.port:
-            attributes["server.port"] = attributes["network.peer.port"] = url.port
+        attributes |= server_of(url)
         name = "HTTP" if method == "_OTHER" else method
         return current(start_fast_span(tracer, name, SpanKind.CLIENT, attributes, context), context)
     except Exception as error:
@@ -149,7 +148,7 @@ def _write_headers(request: httpx.Request, context: Context | None = None) -> No
 
 def _record_error_type(span: Span, error: Exception) -> None:
     with guarded("recording the error of a request of HTTPX"):
-        span.set_attribute("error.type", type(error).__qualname__)
+        span.set_attribute("error.type", class_name(type(error)))
 
 
 def _record_response(span: Span, response: Any) -> None:

@@ -9,14 +9,17 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx
+from opentelemetry.instrumentation import httpx as contrib
 from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
 from opentelemetry.instrumentation.utils import is_http_instrumentation_enabled
 from opentelemetry.propagate import get_global_textmap
-from opentelemetry.semconv.attributes import error_attributes, http_attributes, server_attributes
+from opentelemetry.semconv.attributes import error_attributes, http_attributes
 from opentelemetry.semconv.metrics.http_metrics import HTTP_CLIENT_REQUEST_DURATION
 from opentelemetry.util.http import get_excluded_urls, sanitize_method
 
 from brain_otel.configuration.settings import InstrumentationSettings
+from brain_otel.events.attributes import class_name
+from brain_otel.instrumentation.httpx.targets import RestrictedTargets, server_of
 from brain_otel.instrumentation.metrics import Durations, create_durations
 from brain_otel.instrumentation.propagation import TrustingPropagator
 from brain_otel.runtime.fast_paths import fast_paths_enabled
@@ -53,6 +56,7 @@ class HttpxInstrumentation:
         if not instrumentor.is_instrumented_by_opentelemetry:
             for name in ("_handle_request_wrapper", "_handle_async_request_wrapper"):
                 self._wrapped.replace(HTTPXClientInstrumentor, name, _shielded)
+            self._wrapped.replace(contrib, "_apply_request_client_attributes_to_span", _with_server)
             with guarded("loading the fast path of HTTPX"):
                 if fast_paths_enabled():
                     from brain_otel.instrumentation.httpx.client_span import patch_wrappers
@@ -62,8 +66,6 @@ class HttpxInstrumentation:
             self._contrib = instrumentor
         textmap = get_global_textmap()
         if isinstance(textmap, TrustingPropagator) and textmap.targets is not None:
-            from brain_otel.instrumentation.httpx.targets import RestrictedTargets
-
             RestrictedTargets(textmap.targets, self._restricted)
 
     def uninstrument(self) -> None:
@@ -78,6 +80,23 @@ class HttpxInstrumentation:
 
 def _shielded(patch: Patch) -> Any:
     return staticmethod(shielded("tracing a request of HTTPX", patch.original))
+
+
+def _with_server(patch: Patch) -> Callable[..., None]:
+    """Contrib leaves out a default port, and gives the server's name as the address of the network's peer."""
+
+    @functools.wraps(patch.original)
+    def apply_request_attributes(on_span: Any, on_metric: Any, url: Any, *args: Any, **kwargs: Any) -> None:
+        patch.original(on_span, on_metric, url, *args, **kwargs)
+        with guarded("describing the server of a request of HTTPX"):
+            for name in ("network.peer.address", "network.peer.port"):
+                on_span.pop(name, None)
+            if "server.address" in on_span:  # not in the old conventions
+                server = server_of(httpx.URL(url))
+                on_span |= server
+                on_metric |= server
+
+    return apply_request_attributes
 
 
 def _measured(durations: Durations, record: Callable[..., None], patch: Patch) -> Callable[..., Any]:
@@ -115,8 +134,7 @@ def _record_failure(
             return
         attributes = {
             http_attributes.HTTP_REQUEST_METHOD: sanitize_method(request.method),
-            server_attributes.SERVER_ADDRESS: url.host,
-            server_attributes.SERVER_PORT: url.port or (443 if url.scheme == "https" else 80),
-            error_attributes.ERROR_TYPE: type(error).__qualname__,  # contrib's form on the span
+            **server_of(url),
+            error_attributes.ERROR_TYPE: class_name(type(error)),
         }
         durations.record(started, attributes)

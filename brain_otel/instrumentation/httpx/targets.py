@@ -1,4 +1,4 @@
-"""Which hosts get trace headers: ``distribution.brain_otel.propagation.targets``."""
+"""The server of a request, and whether it gets trace headers: ``distribution.brain_otel.propagation.targets``."""
 
 import functools
 from collections.abc import Callable, Iterable
@@ -31,12 +31,18 @@ def target_matcher(targets: Iterable[Target]) -> Callable[[httpx.URL], bool]:
         )
 
     def match(url: httpx.URL) -> bool:
-        port = str(url.port or DEFAULT_PORTS.get(url.scheme, ""))
+        port = str(url.port or DEFAULT_PORTS.get(url.scheme) or "")
         # Both forms of an international name; the dot at the end of an absolute name is no part of the host.
         names = {each.lower().removesuffix(".") for each in (url.host, url.raw_host.decode("ascii"))}
         return any(matches(url.scheme, name, port) for name in names)
 
     return match
+
+
+def server_of(url: httpx.URL) -> dict[str, Any]:
+    """The attributes of the server that ``url`` names, with the default port of its scheme."""
+    found = {"server.address": url.host, "server.port": url.port or DEFAULT_PORTS.get(url.scheme)}
+    return {name: value for name, value in found.items() if value}
 
 
 class RestrictedTargets:

@@ -19,9 +19,10 @@ from opentelemetry.instrumentation.redis import RedisInstrumentor
 from opentelemetry.semconv.attributes import db_attributes, server_attributes
 
 from brain_otel.configuration.settings import InstrumentationSettings
-from brain_otel.instrumentation.metrics import Durations, create_durations, operation_name
+from brain_otel.instrumentation.database import operation_name
+from brain_otel.instrumentation.metrics import Durations, create_durations
+from brain_otel.instrumentation.redis.pipelines import batch_of
 from brain_otel.privacy.statements import command_name, redis_without_values
-from brain_otel.runtime.fast_paths import fast_paths_enabled
 from brain_otel.runtime.guard import caught, guarded
 from brain_otel.runtime.patch import Patch, Patches
 from brain_otel.runtime.shield import shielded
@@ -62,7 +63,7 @@ class RedisInstrumentation:
         self._described = Patches()
         self._contrib: RedisInstrumentor | None = None
 
-    def instrument(self, settings: InstrumentationSettings) -> None:  # noqa: ARG002
+    def instrument(self, settings: InstrumentationSettings) -> None:
         """Begin; leave the spans to contrib's instrumentor if the application has used it before."""
         durations = create_durations(_SCOPE)
         if durations is not None:  # before contrib, so that the span contains what is measured
@@ -73,11 +74,10 @@ class RedisInstrumentation:
         if instrumentor.is_instrumented_by_opentelemetry:
             return
         self._patch_descriptions()
-        with guarded("loading the fast path of Redis"):
-            if fast_paths_enabled():
-                from brain_otel.instrumentation.redis.command_span import patch_factories
+        with guarded("loading the fast path of Redis"):  # else contrib's wrappers trace, with fewer attributes
+            from brain_otel.instrumentation.redis.command_span import patch_factories
 
-                patch_factories(self._described)
+            patch_factories(self._described, settings.cache_prefixes)
         instrumentor.instrument(skip_dep_check=True)
         self._contrib = instrumentor
 
@@ -160,7 +160,8 @@ def _describe_command(client: Any, args: tuple[Any, ...]) -> dict[str, Any]:
 
 def _describe_pipeline(pipeline: Any, _: tuple[Any, ...]) -> dict[str, Any] | None:
     """None for an empty pipeline, which sends nothing."""
-    return _attributes(pipeline, "PIPELINE") if len(pipeline) else None
+    batch = batch_of(pipeline)
+    return _attributes(pipeline, batch.operation or None) if batch is not None else None
 
 
 def _attributes(client: Any, operation: str | None) -> dict[str, Any]:

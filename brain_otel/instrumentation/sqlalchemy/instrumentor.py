@@ -19,21 +19,27 @@ from opentelemetry import metrics, trace
 from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor
 from opentelemetry.instrumentation.sqlalchemy import engine as contrib
 from opentelemetry.instrumentation.sqlalchemy.engine import EngineTracer
+from opentelemetry.instrumentation.sqlalchemy.version import __version__
 from opentelemetry.instrumentation.utils import unwrap
+from opentelemetry.metrics import NoOpUpDownCounter
+from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.semconv.attributes import db_attributes, server_attributes
-from opentelemetry.semconv.metrics import MetricInstruments
+from opentelemetry.trace import Tracer
 from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine, ExceptionContext
 from sqlalchemy.engine.base import OptionEngine
 
 from brain_otel.configuration.settings import InstrumentationSettings
 from brain_otel.events.report import status_of
+from brain_otel.instrumentation.database import batch_size, record_failure, statement_operation
 from brain_otel.instrumentation.fast_span import set_new_attribute
-from brain_otel.instrumentation.metrics import Durations, create_durations, operation_name
+from brain_otel.instrumentation.metrics import Durations, create_durations
+from brain_otel.instrumentation.sqlalchemy.corrections import SYSTEMS, ConnectionCounter, patch_names
 from brain_otel.runtime.fast_paths import fast_paths_enabled
 from brain_otel.runtime.guard import caught, guarded
 from brain_otel.runtime.patch import Patch, Patches
 from brain_otel.runtime.shield import shielded
+from brain_otel.traces.scope import SCHEMA_URL
 
 logger = logging.getLogger(__name__)
 
@@ -41,11 +47,11 @@ _SCOPE = "opentelemetry.instrumentation.sqlalchemy"
 
 _MEASURED_SCOPE = "brain_otel.instrumentation.sqlalchemy.instrumentor"
 
-_SYSTEMS = {"mssql": "microsoft.sql_server", "oracle": "oracle.db"}
-"""SQLAlchemy's name of a database -> the semantic conventions' name, where they differ."""
-
 _STARTED = "_brain_otel_started"
-"""Attribute of an execution context: when its statement started."""
+"""Attribute of an execution context: when its statement started, and the size of its batch."""
+
+AFFECTED_ROWS = "brain_otel.db.affected_rows"
+"""The registry has no name for the number of rows that a statement has changed."""
 
 
 class SQLAlchemyInstrumentation:
@@ -53,7 +59,7 @@ class SQLAlchemyInstrumentation:
 
     def __init__(self) -> None:
         self._patches = Patches()
-        self._listeners = _Listeners({"engine_connect": self._attach, "after_cursor_execute": _set_row_count})
+        self._listeners = _Listeners({"engine_connect": self._attach, "after_cursor_execute": self._count_rows})
         self._measured: _Statements | None = None
         self._traced: WeakSet[Engine] = WeakSet()
         self._has_connect_spans = False
@@ -71,12 +77,14 @@ class SQLAlchemyInstrumentation:
             )
             return
         self._patches.replace(contrib, "_handle_error", _handle_error)
+        patch_names(self._patches)
         self._patches.replace(EngineTracer, "_register_event_listener", _register_guarded)
         with guarded("loading the fast path of SQLAlchemy"):
             if fast_paths_enabled():
                 from brain_otel.instrumentation.sqlalchemy.statement_span import patch_tracer
 
                 patch_tracer(self._patches)
+        self._returned_rows = settings.sqlalchemy_returned_rows
         self._listeners.add()
         if settings.sqlalchemy_connect_spans:
             self._trace_connects()
@@ -101,9 +109,31 @@ class SQLAlchemyInstrumentation:
             # Contrib's public entry point would wrap create_engine too and trace statements twice.
             from opentelemetry.instrumentation.sqlalchemy.engine import _wrap_connect
 
-            wrapper = _wrap_connect(trace.get_tracer(_SCOPE))  # type: ignore[no-untyped-call]  # contrib has no types
+            wrapper = _wrap_connect(_create_tracer())  # type: ignore[no-untyped-call]  # contrib has no types
             wrapt.wrap_function_wrapper(Engine, "connect", shielded("tracing a connection", wrapper))
             self._has_connect_spans = True
+
+    def _count_rows(
+        self,
+        connection: Any,  # noqa: ARG002
+        cursor: Any,
+        statement: Any,  # noqa: ARG002
+        parameters: Any,  # noqa: ARG002
+        context: Any,
+        many: Any,  # noqa: ARG002
+    ) -> None:
+        """Set the row count on the span that contrib keeps in ``context``, if the driver knows it.
+
+        Listeners on the class run before listeners on the engine, so the span has not ended yet.
+        """
+        with guarded("setting a row count"):
+            span = getattr(context, "_otel_span", None)
+            if span is None or not span.is_recording():
+                return
+            has_rows = getattr(cursor, "description", None) is not None
+            count = getattr(cursor, "rowcount", -1) if self._returned_rows or not has_rows else -1
+            if isinstance(count, int) and count >= 0:
+                set_new_attribute(span, "db.response.returned_rows" if has_rows else AFFECTED_ROWS, count)
 
     def _attach(self, connection: Connection) -> None:
         with guarded("attaching to an engine"):
@@ -111,12 +141,12 @@ class SQLAlchemyInstrumentation:
             if engine in self._traced:
                 return
             self._traced.add(engine)
-            usage = metrics.get_meter(_SCOPE).create_up_down_counter(
-                name=MetricInstruments.DB_CLIENT_CONNECTIONS_USAGE,
-                unit="connections",
-                description="The number of connections that are currently in state described by the state attribute.",
-            )
-            EngineTracer(trace.get_tracer(_SCOPE), engine, usage)  # type: ignore[no-untyped-call]  # contrib has no types
+            counter = ConnectionCounter(engine) if isinstance(metrics.get_meter_provider(), MeterProvider) else None
+            EngineTracer(_create_tracer(), engine, counter or NoOpUpDownCounter(""))  # type: ignore[no-untyped-call]  # contrib has no types
+
+
+def _create_tracer() -> Tracer:
+    return trace.get_tracer(_SCOPE, __version__, schema_url=SCHEMA_URL)
 
 
 def _forget_removed_listeners() -> None:
@@ -162,7 +192,7 @@ class _Statements:
 
     def _before(self, connection: Any, cursor: Any, statement: Any, parameters: Any, context: Any, many: Any) -> None:  # noqa: ARG002
         with guarded("starting to measure a statement"):
-            context.__dict__[_STARTED] = self._durations.start()
+            context.__dict__[_STARTED] = self._durations.start(), batch_size(parameters, many)
 
     def _after(self, connection: Any, cursor: Any, statement: Any, parameters: Any, context: Any, many: Any) -> None:  # noqa: ARG002
         self._record(connection.engine, statement, context, None)
@@ -173,10 +203,10 @@ class _Statements:
 
     def _record(self, engine: Engine, statement: Any, context: Any, error: BaseException | None) -> None:
         with guarded("measuring a statement"):
-            started = context.__dict__.pop(_STARTED, None)
+            started, size = context.__dict__.pop(_STARTED, (None, None))
             if started is not None:
                 attributes = dict(self._attributes(engine))
-                operation = operation_name(statement)
+                operation = statement_operation(statement, size)
                 if operation is not None:
                     attributes[db_attributes.DB_OPERATION_NAME] = operation
                 self._durations.record(started, attributes, error)
@@ -186,7 +216,7 @@ class _Statements:
         if known is None:
             url = engine.url
             found = {
-                db_attributes.DB_SYSTEM_NAME: _SYSTEMS.get(engine.dialect.name, engine.dialect.name),
+                db_attributes.DB_SYSTEM_NAME: SYSTEMS.get(engine.dialect.name, engine.dialect.name),
                 db_attributes.DB_NAMESPACE: url.database,
                 server_attributes.SERVER_ADDRESS: url.host,
                 server_attributes.SERVER_PORT: url.port,
@@ -220,33 +250,19 @@ def _register_guarded(patch: Patch) -> Any:
 
 
 def _handle_error(patch: Patch) -> Callable[..., Any]:
-    """Contrib's listener calls ``str()`` on the application's exception, which may raise."""
+    """Contrib's listener sets neither class nor code, and calls ``str()`` on the exception, which may raise."""
 
     @functools.wraps(patch.original)
     def handle_error(context: ExceptionContext) -> None:
+        span = getattr(context.execution_context, "_otel_span", None)
+        if span is not None:
+            record_failure(span, context.original_exception)
         try:
             patch.original(context)
         except Exception:
             with guarded("recording an exception on a statement's span"):
-                span = getattr(context.execution_context, "_otel_span", None)
                 if span is not None:
                     span.set_status(status_of(context.original_exception))
                     span.end()
 
     return handle_error
-
-
-def _set_row_count(connection: Any, cursor: Any, statement: Any, parameters: Any, context: Any, many: Any) -> None:  # noqa: ARG001
-    """Set the row count on the span that contrib keeps in ``context``, if the driver knows it.
-
-    Listeners on the class run before listeners on the engine, so the span has not ended yet.
-    """
-    with guarded("setting a row count"):
-        span = getattr(context, "_otel_span", None)
-        if span is None or not span.is_recording():
-            return
-        count = getattr(cursor, "rowcount", -1)
-        if isinstance(count, int) and count >= 0:
-            has_rows = getattr(cursor, "description", None) is not None
-            name = "db.response.returned_rows" if has_rows else "db.response.affected_rows"
-            set_new_attribute(span, name, count)

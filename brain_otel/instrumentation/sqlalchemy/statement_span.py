@@ -12,20 +12,18 @@ from weakref import WeakKeyDictionary
 
 from opentelemetry import context as otel_context
 from opentelemetry import metrics
-from opentelemetry.instrumentation._semconv import _set_db_system, _StabilityMode
+from opentelemetry.instrumentation._semconv import _StabilityMode
 from opentelemetry.instrumentation.sqlalchemy import engine as contrib
 from opentelemetry.instrumentation.sqlalchemy.engine import EngineTracer
 from opentelemetry.sdk.metrics import MeterProvider, UpDownCounter
 from opentelemetry.trace import SpanKind
 
+from brain_otel.instrumentation.database import batch_size, statement_operation
 from brain_otel.instrumentation.fast_span import start_fast_span
 from brain_otel.instrumentation.span_scope import is_enabled, is_excluded_call
-from brain_otel.privacy.sql import sql_operation
+from brain_otel.instrumentation.sqlalchemy.corrections import span_name
 from brain_otel.runtime.guard import caught
 from brain_otel.runtime.patch import Patch, Patches
-
-_MAX_CACHED = 4_096
-"""Characters; the name of a longer statement is not cached, since it may hold megabytes of values."""
 
 _COUNTERS = ("_add_idle_to_connection_usage", "_add_used_to_connection_usage")
 
@@ -85,7 +83,6 @@ class _Statements:
 
     def __init__(self) -> None:
         self._connections: WeakKeyDictionary[Any, dict[str, Any]] = WeakKeyDictionary()
-        self._cached_name = functools.lru_cache(maxsize=1_024)(_name)
 
     def before(self, patch: Patch) -> Callable[..., Any]:
         """The replacement of contrib's ``_before_cur_exec``."""
@@ -102,7 +99,7 @@ class _Statements:
                     and tracer._sem_conv_opt_in_mode_db is _StabilityMode.DATABASE
                 ):
                     if is_enabled(here):
-                        name, attributes = self._describe(tracer, conn, cursor, statement)
+                        name, attributes = self._describe(tracer, conn, cursor, statement, batch_size(params, many))
                         span = start_fast_span(tracer.tracer, name, SpanKind.CLIENT, attributes, here)
                         context._otel_span = span
                     return statement, params
@@ -112,16 +109,21 @@ class _Statements:
 
         return before
 
-    def _describe(self, tracer: Any, conn: Any, cursor: Any, statement: Any) -> tuple[str, dict[str, Any]]:
+    def _describe(
+        self, tracer: Any, conn: Any, cursor: Any, statement: Any, size: int | None
+    ) -> tuple[str, dict[str, Any]]:
         """The span's name and attributes.
 
         https://opentelemetry.io/docs/specs/semconv/database/database-spans/
         """
         database = contrib._get_db_name_from_cursor_or_conn(tracer.vendor, conn, cursor)  # type: ignore[no-untyped-call]
-        name = str(tracer.vendor)
-        if isinstance(statement, str):
-            name = (self._cached_name if len(statement) <= _MAX_CACHED else _name)(tracer, database, statement)
-        attributes = {**self._connection(tracer, conn, cursor), "db.operation.name": name}
+        attributes = dict(self._connection(tracer, conn, cursor))
+        operation = statement_operation(statement, size)
+        if operation is not None:
+            attributes["db.operation.name"] = operation
+        if size is not None:
+            attributes["db.operation.batch.size"] = size
+        name = span_name(tracer.vendor, database, operation)
         if statement:
             attributes["db.query.text"] = statement
         return name, attributes
@@ -137,11 +139,7 @@ class _Statements:
         if not has_host:
             described = contrib._get_attributes_from_cursor_or_conn
             attributes = described(tracer.vendor, conn, cursor, attributes, *modes)  # type: ignore[no-untyped-call]
-        _set_db_system(attributes, tracer.vendor, modes[0])
+        contrib._set_db_system(attributes, tracer.vendor, modes[0])  # type: ignore[attr-defined]
         if has_host:
             self._connections[tracer] = attributes
         return attributes
-
-
-def _name(tracer: Any, database: str | None, statement: str) -> str:
-    return str(tracer._operation_name(database, sql_operation(statement)))

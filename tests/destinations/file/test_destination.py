@@ -98,7 +98,7 @@ def test_a_service_writes_traces_logs_and_metrics(tmp_path: Path) -> None:
     assert (request.trace_id, request.span_id) == (answer["trace_id"], answer["span_id"])
     records = [record for each in requests if hasattr(each, "resource_logs") for record in log_records_of(each)]
     (message,) = [record for record in records if record.body == "found"]
-    assert message.attributes["sentry.event_id"] == answer["event_id"]
+    assert message.attributes["brain_otel.event_id"] == answer["event_id"]
     metrics = [metric for each in requests if hasattr(each, "resource_metrics") for metric in metrics_of(each)]
     assert "http.server.request.duration" in {metric.name for metric in metrics}
 

@@ -70,8 +70,8 @@ def test_a_service_sends_traces_logs_and_metrics(protocol: str, receiver: OtlpRe
     assert request.attributes["url.query"] == "token=[Filtered]&page=2"
     assert "client.address" not in request.attributes
     (crumb,) = request.events
-    assert crumb.name == "breadcrumb"
-    assert crumb.attributes["breadcrumb.message"] == "looking"
+    assert crumb.name == "brain_otel.breadcrumb"
+    assert crumb.attributes["brain_otel.breadcrumb.message"] == "looking"
     assert (crumb.attributes["shelf"], crumb.attributes["password"]) == (7, "[Filtered]")
     failed = receiver.span("GET /boom/{item_id}")
     assert failed.status == "error"
@@ -80,13 +80,13 @@ def test_a_service_sends_traces_logs_and_metrics(protocol: str, receiver: OtlpRe
     (message,) = [record for record in receiver.log_records if record.body == "found"]
     assert (message.trace_id, message.span_id) == (request.trace_id, request.span_id)
     assert (message.severity, message.severity_number) == ("WARN", 13)
-    assert message.attributes["sentry.event_id"] == answer["event_id"]
+    assert message.attributes["brain_otel.event_id"] == answer["event_id"]
     assert (message.attributes["item"], message.attributes["api_key"]) == (5, "[Filtered]")
     (error,) = [each for each in receiver.log_records if each.attributes.get("exception.type") == "RuntimeError"]
     assert error.attributes["exception.message"] == "boom 6"
     assert "Traceback" in error.attributes["exception.stacktrace"]
     assert error.trace_id == failed.trace_id
-    assert len(error.attributes["sentry.event_id"]) == 32
+    assert len(error.attributes["brain_otel.event_id"]) == 32
     durations = [metric for metric in receiver.metrics if metric.name == "http.server.request.duration"]
     assert {metric.unit for metric in durations} == {"s"}
     counts = {point.attributes.get("http.route"): point.count for point in durations[-1].points}

@@ -9,13 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.baggage.propagation import W3CBaggagePropagator
+from opentelemetry.instrumentation import asgi
 from opentelemetry.instrumentation._semconv import _StabilityMode
-from opentelemetry.instrumentation.asgi import collect_request_attributes
 from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from brain_otel.instrumentation.fastapi.server_span import _headers_of, _synthetic, request_attributes
+from brain_otel.instrumentation.fastapi.attributes import _synthetic, patch_attributes, request_attributes
+from brain_otel.instrumentation.fastapi.server_span import _headers_of
 from brain_otel.instrumentation.propagation import GuardedPropagator
+from brain_otel.runtime.patch import Patches
 from brain_otel.sentry.propagator import SentryPropagator
 from tests.support import ROOT
 from tests.support.process import run_python
@@ -85,13 +87,35 @@ def test_a_background_task_does_not_lengthen_its_requests_span(name: str) -> Non
     assert [span["name"] for span in ours["spans"]] == ["GET /background/{fails}", "BackgroundTask work"]
 
 
-def test_the_address_of_a_server_without_a_port_has_none() -> None:
-    """Contrib writes the missing port as text."""
+def test_the_server_is_the_one_that_the_client_names() -> None:
+    """Contrib gives the path of the socket, and the missing port as text."""
     contribs, ours = answers()["differing"]["answers"]["unix socket"]
-    attributes = [each["spans"][0]["attributes"] for each in (contribs, ours)]
-    assert attributes[0].pop("server.address") == ["str", "/run/shop.sock:None"]
-    assert attributes[1].pop("server.address") == ["str", "/run/shop.sock"]
     assert contribs == ours
+    attributes = ours["spans"][0]["attributes"]
+    assert (attributes["server.address"], attributes["server.port"]) == (["str", "shop.test"], ["int", 80])
+
+
+@pytest.mark.parametrize(
+    ("host", "server", "address", "port"),
+    [
+        (b"shop.test", ("10.0.0.1", 8000), "shop.test", 443),
+        (b"shop.test:8443", ("10.0.0.1", 8000), "shop.test", 8443),
+        (b"[2001:db8::1]:8080", ("10.0.0.1", 8000), "2001:db8::1", 8080),
+        (None, ("10.0.0.1", 8000), "10.0.0.1", 8000),
+        (None, ("/run/shop.sock", None), "/run/shop.sock", None),
+        (None, None, None, None),
+        (b"shop:x", ("10.0.0.1", 8000), "10.0.0.1", 8000),
+        (b"anna:hunter2@shop", ("10.0.0.1", 8000), "10.0.0.1", 8000),
+        (b"shop" * 1_000, ("10.0.0.1", 8000), "10.0.0.1", 8000),
+    ],
+)
+def test_the_servers_address_has_no_port(
+    host: bytes | None, server: Any, address: str | None, port: int | None
+) -> None:
+    """It is the name in the header `Host`, else the socket's."""
+    headers = [] if host is None else [(b"host", host)]
+    found = request_attributes({"type": "http", "scheme": "https", "headers": headers, "server": server})
+    assert (found.get("server.address"), found.get("server.port")) == (address, port)
 
 
 def test_a_query_that_is_not_utf_8_does_not_fail_its_request() -> None:
@@ -148,8 +172,10 @@ METHODS = st.sampled_from(["GET", "post", "BREW", "", " GET", "QUERY"]) | texts(
 ADDRESSES = st.sampled_from(["127.0.0.1", "::1", "shop", ""])
 SERVERS = st.none() | st.tuples(ADDRESSES, st.sampled_from([80, 443, 8000, 0]))
 CLIENTS = st.none() | st.tuples(ADDRESSES, st.integers(0, 65_535))
-NAMES = st.sampled_from([b"user-agent", b"User-Agent", b"host", b"x-a", b"x-\xe9", b"\xff"])
-VALUES = texts(60).map(str.encode) | st.sampled_from([b"Googlebot/2.1", b"alwayson", b"", b"Caf\xe9"])
+NAMES = st.sampled_from([b"user-agent", b"User-Agent", b"host", b"Host", b"x-a", b"x-\xe9", b"\xff"])
+VALUES = texts(60).map(str.encode) | st.sampled_from(
+    [b"Googlebot/2.1", b"alwayson", b"", b"Caf\xe9", b"[::1]:80", b"shop:x"]
+)
 SCOPES = st.fixed_dictionaries(
     {"type": st.just("http")},
     optional={
@@ -168,7 +194,12 @@ SCOPES = st.fixed_dictionaries(
 @given(SCOPES)
 def test_a_requests_attributes_are_those_that_contrib_collects(scope: Json) -> None:
     """Of scopes that servers give, and of many that none gives."""
-    collected = collect_request_attributes(scope, _StabilityMode.HTTP)  # type: ignore[no-untyped-call]
+    patches = Patches()
+    patch_attributes(patches)
+    try:
+        collected = asgi.collect_request_attributes(scope, _StabilityMode.HTTP)  # type: ignore[no-untyped-call]
+    finally:
+        patches.undo()
     assert request_attributes(scope) == collected
 
 

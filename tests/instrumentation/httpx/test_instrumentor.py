@@ -1,7 +1,14 @@
 """HTTPX: one span a request, with the trace's headers on the wire."""
 
-import pytest
+from typing import Any
 
+import httpx
+import pytest
+from opentelemetry.instrumentation import httpx as contrib
+from opentelemetry.instrumentation._semconv import _StabilityMode
+
+from brain_otel.instrumentation.httpx.instrumentor import _with_server
+from brain_otel.runtime.patch import Patches
 from tests.instrumentation.process import Outcome, run_traced
 from tests.instrumentation.target import HttpTarget
 from tests.support.process import free_port
@@ -114,3 +121,27 @@ def test_the_headers_on_the_wire_name_the_requests_span(outcome: Outcome, target
 def test_module_level_functions_are_traced(outcome: Outcome, target: HttpTarget) -> None:
     """`httpx.get` creates a client of its own."""
     assert outcome.span("sync function")["description"] == f"GET {target.url}/function"
+
+
+@pytest.mark.parametrize(
+    ("url", "server"),
+    [
+        ("http://shop.test/a", {"server.address": "shop.test", "server.port": 80}),
+        ("https://shop.test/a", {"server.address": "shop.test", "server.port": 443}),
+        ("https://[2001:db8::1]:8443/a", {"server.address": "2001:db8::1", "server.port": 8443}),
+        ("ftp://shop.test/a", {"server.address": "shop.test"}),
+    ],
+)
+def test_a_default_port_is_the_servers_port(url: str, server: dict[str, Any]) -> None:
+    """On the span and on the metric; a server's name is no address of the network's peer."""
+    patches = Patches()
+    patches.replace(contrib, "_apply_request_client_attributes_to_span", _with_server)
+    on_span: dict[str, Any] = {}
+    on_metric: dict[str, Any] = {}
+    module: Any = httpx
+    try:
+        contrib._apply_request_client_attributes_to_span(on_span, on_metric, url, "GET", _StabilityMode.HTTP, module)
+    finally:
+        patches.undo()
+    assert on_span == {"http.request.method": "GET", "url.full": url, **server}
+    assert on_metric == {"http.request.method": "GET", **server}

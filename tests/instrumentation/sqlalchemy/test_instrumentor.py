@@ -5,7 +5,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -81,7 +80,7 @@ TABLE = "things_" + DRIVER
 main_sync() if DRIVER in ("sqlite", "psycopg") else asyncio.run(main())
 """
 
-CONNECT_SPANS = """
+OPTIONS = """
 file_format: "1.1"
 tracer_provider:
   processors:
@@ -90,7 +89,7 @@ distribution:
   brain_otel:
     fast_paths: ${BRAIN_OTEL_FAST_PATHS:-true}
     sentry: {dsn: "${SENTRY_DSN}"}
-    instrumentation: {sqlalchemy_connect_spans: true}
+    instrumentation: {sqlalchemy_connect_spans: true, sqlalchemy_returned_rows: true}
 """
 
 
@@ -100,18 +99,20 @@ def variables(driver: str, postgres: Postgres) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def outcome_of(postgres: Postgres) -> Callable[[str], Outcome]:
-    """Run the script with a driver, once for all tests of that driver."""
+def outcome_of(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Outcome]:
+    """Run the script with a driver, once for all tests of that driver, with or without its options."""
+    file = tmp_path_factory.mktemp("options") / "options.yaml"
+    file.write_text(OPTIONS)
 
     @cache
-    def run(driver: str) -> Outcome:
-        return run_traced(SCRIPT, variables(driver, postgres))
+    def run(driver: str, options: bool = False) -> Outcome:
+        return run_traced(SCRIPT, {**variables(driver, postgres), **({"FILE": str(file)} if options else {})})
 
     return run
 
 
 @pytest.fixture(params=DRIVERS)
-def outcome(request: pytest.FixtureRequest, outcome_of: Callable[[str], Outcome]) -> Outcome:
+def outcome(request: pytest.FixtureRequest, outcome_of: Callable[..., Outcome]) -> Outcome:
     """Give what arrived with each of the drivers."""
     return outcome_of(request.param)
 
@@ -139,19 +140,21 @@ def test_a_span_has_the_statement_and_the_database(outcome: Outcome, request: py
 
 def test_affected_rows_are_recorded(outcome: Outcome) -> None:
     """Of INSERT and UPDATE."""
-    assert outcome.span("insert")["data"]["db.response.affected_rows"] == 3
-    assert outcome.span("update")["data"]["db.response.affected_rows"] == 2
+    assert outcome.span("insert")["data"]["brain_otel.db.affected_rows"] == 3
+    assert outcome.span("update")["data"]["brain_otel.db.affected_rows"] == 2
     assert "db.response.returned_rows" not in outcome.span("update")["data"]
 
 
 @pytest.mark.parametrize(("driver", "rows"), [("psycopg", 2), ("sqlite", None), ("aiosqlite", None)])
 def test_returned_rows_are_recorded_if_the_driver_knows_them(
-    outcome_of: Callable[[str], Outcome], driver: str, rows: int | None
+    outcome_of: Callable[..., Outcome], driver: str, rows: int | None
 ) -> None:
-    """Only psycopg has fetched the rows when the statement is done; SQLite's drivers fetch later."""
-    data = outcome_of(driver).span("select")["data"]
+    """Only psycopg has fetched the rows when the statement is done; SQLite's drivers fetch later. It is an option."""
+    if driver == "psycopg":
+        assert "db.response.returned_rows" not in outcome_of(driver).span("select")["data"]
+    data = outcome_of(driver, True).span("select")["data"]
     assert data.get("db.response.returned_rows") == rows
-    assert "db.response.affected_rows" not in data
+    assert "brain_otel.db.affected_rows" not in data
 
 
 def test_a_failed_statement_is_a_failed_span(outcome: Outcome) -> None:
@@ -170,12 +173,10 @@ def test_engines_do_not_share_spans(outcome: Outcome) -> None:
 
 
 @pytest.mark.parametrize("driver", ["psycopg", "aiosqlite"])
-def test_connect_spans_are_an_option(tmp_path: Path, postgres: Postgres, driver: str) -> None:
+def test_connect_spans_are_an_option(outcome_of: Callable[..., Outcome], driver: str) -> None:
     """With `sqlalchemy_connect_spans` each checkout is a span beside the statement's."""
-    file = tmp_path / "connect.yaml"
-    file.write_text(CONNECT_SPANS)
-    outcome = run_traced(SCRIPT, {**variables(driver, postgres), "FILE": str(file)})
-    assert [span["op"] for span in outcome.spans("checkout")] == ["db.connection", "db"]
+    outcome = outcome_of(driver, True)
+    assert [span["op"] for span in outcome.spans("checkout")] == ["db", "db"]
     assert [span["description"] for span in outcome.spans("two")] == ["SELECT ?", "SELECT ?"]
 
 
@@ -201,5 +202,5 @@ def test_sqlalchemy_2_0_is_traced_like_2_1() -> None:
             assert "SQLAlchemy 2.0." in done.stdout
             outcome = Outcome(transactions=ingest.transactions, events=ingest.events, output=done.stderr)
         assert outcome.span("checkout")["description"] == "SELECT ?"
-        assert outcome.span("update")["data"]["db.response.affected_rows"] == 2
+        assert outcome.span("update")["data"]["brain_otel.db.affected_rows"] == 2
         assert outcome.span("error")["status"] == "internal_error"

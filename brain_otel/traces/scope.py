@@ -1,0 +1,40 @@
+"""What this package emits itself: its instrumentation scope, the schema of its names, and names of its own."""
+
+from functools import lru_cache
+
+from opentelemetry import metrics
+from opentelemetry import trace as otel_trace
+from opentelemetry.metrics import Meter
+from opentelemetry.trace import Tracer
+
+NAME = "brain_otel"
+
+SCHEMA_URL = "https://opentelemetry.io/schemas/1.44.0"
+"""The release of the semantic conventions whose names are used."""
+
+OP_ATTRIBUTE = "brain_otel.op"
+"""The op of a span, set by ``start_span`` and ``start_transaction``; ``sentry.op`` is read too."""
+
+BREADCRUMB_EVENT = "brain_otel.breadcrumb"
+"""The name of the span event that ``add_breadcrumb`` adds, and the prefix of its attributes."""
+
+
+@lru_cache(maxsize=1)
+def version() -> str:
+    """The version of this package."""
+    from importlib.metadata import PackageNotFoundError, version  # 10 ms, which `import brain_otel` need not take
+
+    try:
+        return version("brain-otel")
+    except PackageNotFoundError:  # a copy of the source that was not installed
+        return "unknown"
+
+
+def create_tracer() -> Tracer:
+    """A tracer of the global provider for the spans of this package's helpers."""
+    return otel_trace.get_tracer(NAME, version(), schema_url=SCHEMA_URL)
+
+
+def create_meter(name: str) -> Meter:
+    """A meter of the global provider for the metrics of the module ``name`` of this package."""
+    return metrics.get_meter(name, version(), schema_url=SCHEMA_URL)
