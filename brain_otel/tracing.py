@@ -14,7 +14,7 @@ from opentelemetry.util.types import Attributes, AttributeValue
 from brain_otel.events.attributes import attribute_value
 from brain_otel.events.listeners import local_trace_entered
 from brain_otel.events.report import record_error
-from brain_otel.runtime.context import Attachment
+from brain_otel.runtime.context import Attachment, settled_context
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.quiet import is_looking
 from brain_otel.traces import local_trace
@@ -183,7 +183,7 @@ class _Starter:
         try:
             attributes = {key: attribute_value(value) for key, value in self._attributes.items()}
             span = create_tracer().start_span(
-                self._name, kind=_kind_of(attributes.get(OP_ATTRIBUTE)), attributes=attributes
+                self._name, settled_context(), kind=_kind_of(attributes.get(OP_ATTRIBUTE)), attributes=attributes
             )
         except BaseException:
             if entered is not None:

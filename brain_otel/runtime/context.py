@@ -44,3 +44,17 @@ class Attachment:
         while isinstance(around := before.get(_KEY), Attachment) and around._is_detached:
             before = around._before
         otel_context.attach(before)
+
+
+def settled_context() -> Context:
+    """The current context, after leaving attachments that another context has detached.
+
+    Another task, or the garbage collector, may have closed an asynchronous generator. Its attachment stays in the
+    context that iterated the generator, and its span, which has ended, would be the parent of what follows.
+    """
+    context = otel_context.get_current()
+    attachment = context.get(_KEY)
+    if isinstance(attachment, Attachment) and attachment._is_detached:
+        attachment.detach()
+        return otel_context.get_current()
+    return context

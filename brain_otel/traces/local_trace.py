@@ -22,7 +22,7 @@ from opentelemetry import trace as otel_trace
 from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanContext
 
-from brain_otel.runtime.context import restore
+from brain_otel.runtime.context import restore, settled_context
 
 _KEY = otel_context.create_key("brain_otel.traces.local_trace")
 _variable: ContextVar[LocalTrace | None] = ContextVar("brain_otel.traces.local_trace", default=None)
@@ -164,7 +164,7 @@ def opened(kind: str) -> LocalTrace:
 
 def current(context: Context | None = None) -> LocalTrace | None:
     """The local trace of OpenTelemetry's ``context`` if it has one, else of the running code, else None."""
-    value = (otel_context.get_current() if context is None else context).get(_KEY)
+    value = (settled_context() if context is None else context).get(_KEY)
     trace = value if isinstance(value, LocalTrace) else _variable.get()
     while trace is not None and trace.is_abandoned:
         trace = trace.parent

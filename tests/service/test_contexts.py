@@ -12,6 +12,7 @@ import pytest
 from fastapi import Depends, FastAPI
 from fastapi.responses import StreamingResponse
 from opentelemetry import trace as otel_trace
+from sqlalchemy import create_engine, text
 
 import brain_otel
 from brain_otel.testing import Telemetry
@@ -134,3 +135,56 @@ def test_a_block_that_ends_elsewhere_ends(
     assert spans["block"]["parent_span_id"] == spans[f"GET {path}"]["span_id"]
     names = sorted(each["transaction"] for each in telemetry.transactions)
     assert names == ([f"GET {path}"] if kind == "span" else [f"GET {path}", "block"])
+
+
+async def numbers(how: str) -> AsyncIterator[int]:
+    """A generator that is suspended within a span, or within a transaction."""
+    around = brain_otel.start_transaction("inner") if how == "transaction" else brain_otel.start_span("step")
+    with around:
+        yield 1
+        yield 2
+
+
+@pytest.mark.parametrize("inside", ["span", "transaction"])
+@pytest.mark.parametrize("end", ["another task", "the garbage collector", "a nested block"])
+def test_what_follows_an_abandoned_generator_belongs_to_the_work_around_it(
+    telemetry: Telemetry, inside: str, end: str
+) -> None:
+    """The generator's span has ended in a context of its own, and is current here until somebody looks."""
+
+    async def work() -> None:
+        with brain_otel.start_transaction("work"):
+            if end == "another task":
+                generator = numbers(inside)
+                await anext(generator)
+                await asyncio.create_task(generator.aclose())  # type: ignore[attr-defined]  # it is a generator
+                await follow()
+            elif end == "the garbage collector":
+                async for _ in numbers(inside):
+                    break
+                gc.collect()
+                await asyncio.sleep(0.01)  # the loop closes it in a task
+                await follow()
+            else:
+                generator = numbers(inside)
+                with brain_otel.start_span("block"):
+                    await anext(generator)
+                    await asyncio.create_task(generator.aclose())  # type: ignore[attr-defined]
+                await follow()
+
+    async def follow() -> None:
+        brain_otel.capture_message("said")
+        with brain_otel.start_span("after"), engine.connect() as connection:
+            connection.execute(text("SELECT 1"))
+
+    engine = create_engine("sqlite://")
+    asyncio.run(work())
+    engine.dispose()
+    transaction = next(each for each in telemetry.transactions if each["transaction"] == "work")
+    root = transaction["contexts"]["trace"]["span_id"]
+    spans = {each["description"]: each for each in transaction["spans"]}
+    assert spans["after"]["parent_span_id"] == root
+    assert spans["SELECT ?"]["parent_span_id"] == spans["after"]["span_id"]
+    (event,) = telemetry.events
+    assert event["contexts"]["trace"]["span_id"] == root
+    assert event["transaction"] == "work"

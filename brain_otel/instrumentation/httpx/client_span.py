@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import httpx
-from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 from opentelemetry.instrumentation._semconv import _StabilityMode
 from opentelemetry.metrics import _internal as _metrics
@@ -23,6 +22,7 @@ from brain_otel.events.attributes import class_name
 from brain_otel.instrumentation.fast_span import set_new_attribute, start_fast_span
 from brain_otel.instrumentation.httpx.targets import server_of
 from brain_otel.instrumentation.span_scope import current, is_excluded_call, is_http_enabled, unrecorded_call
+from brain_otel.runtime.context import settled_context
 from brain_otel.runtime.guard import caught, guarded
 from brain_otel.runtime.patch import Patch, Patches
 
@@ -46,7 +46,7 @@ def patch_wrappers(instrumentor: type, patches: Patches) -> None:
 def _sync(patch: Patch) -> Any:
     @functools.wraps(patch.original)
     def handle_request_wrapper(wrapped: Any, instance: Any, args: Any, kwargs: Any, **options: Any) -> Any:
-        context = otel_context.get_current()
+        context = settled_context()
         if not _can_be_fast(args, options, context):
             return patch.original(wrapped, instance, args, kwargs, **options)
         request = args[0]
@@ -74,7 +74,7 @@ def _async(patch: Patch) -> Any:
     async def handle_async_request_wrapper(
         wrapped: Any, instance: Any, args: Any, kwargs: Any, **options: Any
     ) -> Any:
-        context = otel_context.get_current()
+        context = settled_context()
         if not _can_be_fast(args, options, context):
             return await patch.original(wrapped, instance, args, kwargs, **options)
         request = args[0]

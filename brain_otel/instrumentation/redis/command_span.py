@@ -14,7 +14,6 @@ from weakref import WeakKeyDictionary
 
 import opentelemetry.instrumentation.redis as _package
 import opentelemetry.instrumentation.redis.util as contrib_util
-from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 from opentelemetry.instrumentation._semconv import _get_semconv_opt_in_modes, _StabilityMode
 from opentelemetry.instrumentation._semconv import _OpenTelemetryStabilitySignalType as _SignalType
@@ -27,6 +26,7 @@ from brain_otel.instrumentation.redis.caches import READS, Caches, record_answer
 from brain_otel.instrumentation.redis.pipelines import batch_of
 from brain_otel.instrumentation.span_scope import current, is_enabled, is_excluded_call
 from brain_otel.privacy.statements import command_name, redis_without_values
+from brain_otel.runtime.context import settled_context
 from brain_otel.runtime.guard import caught, guarded
 from brain_otel.runtime.patch import Patch, Patches
 
@@ -69,7 +69,7 @@ def _factory(
 
 def _execute(start: Start) -> Callable[..., Any]:
     def execute(func: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        context = otel_context.get_current()
+        context = settled_context()
         if not is_enabled(context) or is_excluded_call(context):
             return func(*args, **kwargs)
         started = start(instance, args, context)
@@ -86,7 +86,7 @@ def _execute(start: Start) -> Callable[..., Any]:
 
 def _execute_async(start: Start) -> Callable[..., Any]:
     async def execute(func: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        context = otel_context.get_current()
+        context = settled_context()
         if not is_enabled(context) or is_excluded_call(context):
             return await func(*args, **kwargs)
         started = start(instance, args, context)

@@ -10,7 +10,6 @@ from types import SimpleNamespace
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from opentelemetry import context as otel_context
 from opentelemetry import metrics
 from opentelemetry.instrumentation._semconv import _StabilityMode
 from opentelemetry.instrumentation.sqlalchemy import engine as contrib
@@ -22,6 +21,7 @@ from brain_otel.instrumentation.database import batch_size, statement_operation
 from brain_otel.instrumentation.fast_span import start_fast_span
 from brain_otel.instrumentation.span_scope import is_enabled, is_excluded_call
 from brain_otel.instrumentation.sqlalchemy.corrections import span_name
+from brain_otel.runtime.context import settled_context
 from brain_otel.runtime.guard import caught
 from brain_otel.runtime.patch import Patch, Patches
 
@@ -56,7 +56,7 @@ def _contrib_ends_spans() -> bool:
 def _without_excluded(patch: Patch) -> Callable[..., Any]:
     @functools.wraps(patch.original)
     def before(self: Any, conn: Any, cursor: Any, statement: Any, params: Any, context: Any, many: Any) -> Any:
-        if is_excluded_call(otel_context.get_current()):
+        if is_excluded_call(settled_context()):
             return statement, params
         return patch.original(self, conn, cursor, statement, params, context, many)
 
@@ -89,7 +89,7 @@ class _Statements:
 
         @functools.wraps(patch.original)
         def before(tracer: Any, conn: Any, cursor: Any, statement: Any, params: Any, context: Any, many: Any) -> Any:
-            here = otel_context.get_current()
+            here = settled_context()
             if is_excluded_call(here):
                 return statement, params
             try:
