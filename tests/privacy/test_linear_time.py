@@ -218,10 +218,10 @@ def combined(count: int, seed: int) -> Iterator[tuple[str, str, str]]:
         yield f"{second!r} behind {first!r}", behind[:SHORT], behind[:LONG]
 
 
-@pytest.mark.parametrize("group", range(8))
+@pytest.mark.parametrize("group", quick_first(range(32), 4))
 def test_masking_near_matches_takes_linear_time(group: int) -> None:
     """Eight times the text takes at most nine times the time."""
-    check(repeated(PARTS[group::8], 1, is_thorough=False), 1)
+    check(repeated(PARTS[group::32], 1, is_thorough=False), 1)
 
 
 @pytest.mark.parametrize("seed", quick_first(range(100)))
