@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from brain_otel.delivery.spool.shipper import drain
 from brain_otel.delivery.spool.state import read_state
 from tests.support import ROOT
 from tests.support.ingest import SentryIngest
-from tests.support.process import environment
+from tests.support.process import Server, environment, free_port, uvicorn_command
 from tests.support.waiting import until
 
 MARGIN = 0.1
@@ -125,3 +126,22 @@ def test_sigterm_ends_in_time_and_logs_what_is_lost(hanging: SentryIngest) -> No
     finally:
         process.kill()
         process.communicate()
+
+
+def test_what_a_server_has_sent_at_its_end_is_not_sent_again(tmp_path: Path) -> None:
+    """A signal ends its workers, and the shipper's thread with them: the answers in flight are awaited before."""
+    port, spool = free_port(), tmp_path / "spool"
+    with SentryIngest() as ingest:
+        ingest.delay = 0.2
+        env = {"SENTRY_DSN": ingest.dsn, "SPOOL": str(spool), "SHIPPER": "thread"}
+        command = uvicorn_command("tests.apps.spooling_service:app", port, workers=2)
+        with Server(command, port, env=env, pythonpath=[ROOT]) as server:
+            until(lambda: server.output.count("Application startup complete") == 2)
+            for number in range(150):
+                server.request("GET", f"/tell/{number}")
+            server.terminate(timeout=20.0)
+        ingest.delay = 0.0
+        assert 0 < len(ingest.events) + len(ingest.transactions) < 300  # some were left, and some in flight
+        assert drain(spool, 60.0) == {}
+        assert len({each["event_id"] for each in ingest.events}) == len(ingest.events) == 150
+        assert len({each["event_id"] for each in ingest.transactions}) == len(ingest.transactions) == 150

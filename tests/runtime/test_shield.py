@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from opentelemetry import context as otel_context
 
+from brain_otel.instrumentation.fastapi import shielding
 from brain_otel.runtime import guard
+from brain_otel.runtime.patch import Patch
 from brain_otel.runtime.shield import Relay, await_through, call_through, shielded
 
 ERROR = ValueError("the application's")
@@ -218,3 +220,36 @@ def test_a_relay_passes_keyword_arguments_on() -> None:
 
     asyncio.run(call())
     assert sent == [7]
+
+
+@pytest.mark.parametrize("shield", [shielding._contrib, shielding._native])
+@pytest.mark.parametrize("is_active", [True, False])
+def test_an_undone_shield_only_calls_on(shield: Callable[[Patch], Callable[..., Any]], is_active: bool) -> None:
+    """It may stay, because somebody has wrapped it; what it calls gets the server's own functions then."""
+    seen: list[tuple[Any, Any]] = []
+
+    class Middleware:
+        app: Any = None
+
+        async def __call__(self, scope: Any, receive: Any, send: Any, app: Any = None) -> None:  # noqa: ARG002
+            seen.append((receive, send))
+
+    async def receive() -> None:
+        pass
+
+    async def send(_: object) -> None:
+        pass
+
+    async def app(*_: object) -> None:
+        pass
+
+    patch = Patch(Middleware, "__call__")
+    call = shield(patch)
+    patch.active = is_active
+    middleware = Middleware()
+    middleware.app = app
+    if shield is shielding._contrib:
+        asyncio.run(call(middleware, {"type": "http"}, receive, send))
+    else:
+        asyncio.run(call(middleware, app=app, scope={"type": "http"}, receive=receive, send=send))
+    assert seen[0] != (receive, send) if is_active else seen == [(receive, send)]
