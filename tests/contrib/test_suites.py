@@ -10,11 +10,45 @@ from tests.contrib.suites import run_suite
 
 KEYS = "Redis commands are sent with their keys, which contrib hides (contrib#2175)"
 
+NAMES = "Spans are named, and operations set, as the registry wants: with the server, or without the database"
+PEER = "A server has its default port, and its name is no address of the network's peer"
+CLASSES = "`error.type` is the class with its module"
+SYSTEM = "A cluster's spans have the system too"
+EMPTY = "An empty pipeline sends nothing, so it has no span"
+
+_CLIENTS = ("Async", "AsyncInstrumentation", "Sync", "SyncInstrumentation")
+
 BY_DESIGN: dict[str, dict[str, tuple[str, ...]]] = {
     "fastapi": {},
-    "sqlalchemy": {},
-    "httpx": {},
+    "sqlalchemy": {
+        NAMES: tuple(f"TestSqlalchemyInstrumentation.test_semconv_{mode}_mode" for mode in ("database", "default")),
+    },
+    "httpx": {
+        PEER: tuple(
+            f"Test{client}Integration.test_{name}_semconv"
+            for client in _CLIENTS
+            for name in ("basic_both", "basic_new", "nonstandard_http_method_new")
+        ),
+        CLASSES: tuple(
+            f"Test{client}Integration.test_requests_timeout_exception_{name}_semconv"
+            for client in _CLIENTS
+            for name in ("both", "new")
+        ),
+    },
     "redis": {
+        NAMES: (
+            "TestRedis.test_connection_error",
+            "TestRedis.test_response_error",
+            "TestRedis.test_span_properties",
+            "TestRedis.test_suppress_instrumentation_pipeline",
+            "TestRedisAsync.test_suppress_instrumentation_async_pipeline",
+            "TestRedisInstance.test_only_client_instrumented",
+        ),
+        SYSTEM: (
+            "TestRedis.test_connection_pool_without_connection_kwargs",
+            "TestRedis.test_connection_pool_without_connection_kwargs_async",
+        ),
+        EMPTY: ("TestRedis.test_span_name_empty_pipeline", "TestRedisAsync.test_span_name_empty_pipeline"),
         KEYS: (
             "TestBuildSpanMetaDataForPipeline.test_async_cluster_pipeline_reads_private_command_queue",
             "TestBuildSpanMetaDataForPipeline.test_cluster_pipeline_reads_execution_strategy",
@@ -44,7 +78,7 @@ BY_DESIGN: dict[str, dict[str, tuple[str, ...]]] = {
             "TestRedisSemconvConfiguration.test_pipeline_database_stable_mode",
             "TestRedisSemconvConfiguration.test_pipeline_default_mode",
             "TestRedisSemconvConfiguration.test_pipeline_http_stable_mode",
-        )
+        ),
     },
 }
 """Library -> reason -> the tests that fail for it."""
