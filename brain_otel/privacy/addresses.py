@@ -37,6 +37,9 @@ _SHORT, _LONG = 16, 32
 
 _HEX = expression(r"[0-9a-fA-F-]++$")
 _CHANGES = expression(r"[a-z](?=[A-Z0-9])|[A-Z](?=[a-z0-9])|[0-9](?=[a-zA-Z])")
+_BEFORE_A_TOKEN = frozenset(
+    {"bearer", "basic", "token", "access_token", "access-token", "authorization", "auth", "jwt"}
+)
 _ONE_TIME = frozenset(
     {"code", "state", "nonce", "key", "ticket", "hash", "hmac", "assertion", "verifier", "code_verifier", "oobcode"}
     | {"samlresponse", "samlrequest", "relaystate", "invite", "invitation", "proof"}
@@ -67,6 +70,17 @@ def mask_address_credentials(text: str) -> str:
     if text.count(":") >= 4:
         text = _PGPASS.sub(rf"\1{FILTERED}", text)
     return _PATH.sub(_mask_path, text) if _LONG_SEGMENT.search(text) is not None else text
+
+
+def mask_protocols(protocols: str) -> str:
+    """Mask a token among the protocols of a WebSocket: a browser can send one in no other header."""
+    first, *others = protocols.split(",")
+    speaks_of_token = first.strip().lower() in _BEFORE_A_TOKEN
+    shown = [
+        FILTERED if speaks_of_token or (len(each) >= _SHORT and _is_random(each)) else each
+        for each in map(str.strip, others)
+    ]
+    return ", ".join([FILTERED if len(first) >= _SHORT and _is_random(first) else first, *shown])
 
 
 def is_one_time(name: str, value: str) -> bool:

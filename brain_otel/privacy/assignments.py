@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from brain_otel.privacy.labels import labelled_places
+from brain_otel.privacy.labels import TUPLE_CLOSES, TUPLE_OPENS, labelled_places
 from brain_otel.privacy.literals import OPENING, SHORT_VALUE, bracket_end, opened, quote_end, unquoted_end
 from brain_otel.privacy.names import is_fact
 from brain_otel.privacy.settings import FILTERED
@@ -119,6 +119,8 @@ def create_assignment_mask(
             if match["sign"] is None and match["pair"] is None:
                 position = match.end("name")
             name = match["name"]
+            if text[match.start() - 1 : match.start()] == "\\" and name[0] in "nrt":  # of an escaped line break
+                name = name[1:]
             name = _whole_name(text, match) if name.lower() in _PARTIAL_NAMES else name
             if not is_sensitive(name) and not (match["close"] and name in others) and not is_labelled(match):
                 position = match.end("name") if match["sign"] is None else position
@@ -165,12 +167,22 @@ def _find_value(text: str, given: _Given) -> tuple[int, int]:
     name, match = given
     start = match.end()
     if match["pair"] is not None and not _is_pair(match):
-        return start, start
+        return _find_value_of_tuple(text, given)
     if match["beside"] is not None and (_BESIDE.search(name) is None or match["close"] or match["flag"]):
         return start, start
     if (following := _NEXT_LINE.match(text, start)) is not None:
         return _find_value_below(text, given, following)
     return _find_value_at(text, start, given)
+
+
+def _find_value_of_tuple(text: str, given: _Given) -> tuple[int, int]:
+    """The value in ``[('password', 'x')]``; two words are two names, as of columns."""
+    start, place = given.match.end(), given.match.start()
+    if given.match["close"] is None or TUPLE_OPENS.search(text, max(0, place - 12), place) is None:
+        return start, start
+    begin, end = _find_value_at(text, start, given)
+    is_value = TUPLE_CLOSES.match(text, end) is not None and _WORD.fullmatch(text, begin, end) is None
+    return (begin, end) if is_value else (start, start)
 
 
 def _find_value_at(text: str, start: int, given: _Given) -> tuple[int, int]:

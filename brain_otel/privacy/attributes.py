@@ -141,7 +141,7 @@ def _masks_of(policy: Policy) -> _Masks:
 def _mask_value(policy: Policy, key: str, value: Any, _attributes: Mapping[str, Any]) -> Any:
     if type(value) is str and "://" not in value:
         return policy.string(value, key)
-    return policy.value(value) if policy.mask is None else policy.value(value, key)
+    return policy.value(value, key)
 
 
 def _filter(_policy: Policy, _key: str, _value: Any, _attributes: Mapping[str, Any]) -> str:

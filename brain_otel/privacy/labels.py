@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
     _IsSensitive = Callable[[str], bool]
 
+TUPLE_OPENS = expression(r"[\[,][ ]?\(b?\\{0,7}[\"']\Z")
+TUPLE_CLOSES = expression(r"\\{0,7}[\"']\)")
+"""Around a tuple of two texts in a list, of which the first is a name."""
+
 _NAMES = (
     r"(?:[a-z_-]{0,32}?(?:name|key|field|header|attribute|property|variable|option|param(?:eter)?|setting|label)|k)"
 )

@@ -74,6 +74,7 @@ _COUNTABLE = expression(r"(?:[^s]s|(?:^|_)pass)$")
 _MAX_COUNT, _MAX_PASSED = 7, 3
 """Digits of a number that counts: of tokens, and of tests that pass."""
 
+_CUT_OFF = expression(r"'?\.\.\. [\d,]++ more'?\Z")
 _NOTHING = ("None", "True", "False")
 _SECRET_ID = expression(r"(?:^|_)secret_ids?$")
 _UUID = expression(r"[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}$", re.IGNORECASE)
@@ -187,9 +188,12 @@ def plain_name(key: Any) -> str:
 
 
 def are_pairs(value: Any) -> bool:
-    """Whether ``value`` is a list of pairs of a name and a value, as headers are."""
-    return len(value) > 0 and all(
+    """Whether ``value`` is a list of pairs of a name and a value, as headers are; its end may be cut off."""
+    items = list(value)
+    if len(items) > 1 and isinstance(items[-1], str) and _CUT_OFF.match(items[-1]) is not None:
+        del items[-1]
+    return len(items) > 0 and all(
         type(item) in (list, tuple) and len(item) == 2
         and isinstance(item[0], (str, bytes))
-        for item in value
+        for item in items
     )  # fmt: skip

@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote_plus
 
-from brain_otel.privacy.addresses import is_one_time, mask_address_credentials
+from brain_otel.privacy.addresses import is_one_time, mask_address_credentials, mask_protocols
 from brain_otel.privacy.assignments import create_assignment_mask
 from brain_otel.privacy.cards import mask_card_of
 from brain_otel.privacy.commands import create_command_mask
@@ -164,6 +164,8 @@ class Policy:
 
     def string(self, value: str, name: str) -> str:
         """Mask a text that stands under ``name``, as an address if it is one."""
+        if name[-8:].lower() == "protocol" and "websocket" in name.lower():
+            return mask_protocols(value)
         if "://" in value and "?" in value and not any(map(str.isspace, value)):
             return self.url(value)
         masked = self.text(value, name)

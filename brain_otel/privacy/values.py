@@ -148,7 +148,7 @@ class Walk:
             if self._left <= 0:
                 items.append(FILTERED)
                 break
-            if has_pairs:
+            if has_pairs and type(item) in (list, tuple):
                 items.append(type(item)((item[0], self._header(plain_name(item[0]), item[1], depth))))
             else:
                 items.append(self.value(item, name, depth + 1))

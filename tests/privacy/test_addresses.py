@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from brain_otel.privacy import Policy
 from brain_otel.privacy.addresses import is_one_time, mask_address_credentials
+from brain_otel.privacy.attributes import masked_attributes
 
 POLICY = Policy()
 SCHEMES = st.sampled_from(["postgresql", "mysql+pymysql", "redis", "amqps", "https", "mongodb+srv", "ssh", "a"])
@@ -119,3 +120,22 @@ TOKEN = "l6p2h0EY2y2fHctwjSwAz4Jq"
 def test_a_token_in_a_relative_path_is_masked_after_a_word_that_speaks_of_one(given: str, shown: str | None) -> None:
     """Wherever the word stands in the path; base64 and file names stay."""
     assert mask_address_credentials(given) == (given if shown is None else shown)
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("bearer, zq-token", "bearer, [Filtered]"),
+        ("access_token,zq-token, chat", "access_token, [Filtered], [Filtered]"),
+        ("chat, aB3dE5fG7hI9jK1lM3", "chat, [Filtered]"),
+        ("aB3dE5fG7hI9jK1lM3", "[Filtered]"),
+        ("graphql-ws, graphql-transport-ws", "graphql-ws, graphql-transport-ws"),
+        ("v1.chat.example", "v1.chat.example"),
+    ],
+)
+def test_a_token_among_the_protocols_of_a_websocket_is_masked(given: str, shown: str) -> None:
+    """A browser can send it in no other header; names of protocols stay."""
+    assert POLICY.headers({"Sec-WebSocket-Protocol": given}) == {"Sec-WebSocket-Protocol": shown}
+    key = "http.request.header.sec_websocket_protocol"
+    assert masked_attributes(POLICY, {key: (given,)}) == {key: (shown,)}
+    assert POLICY.value([["sec-websocket-protocol", given]]) == [["sec-websocket-protocol", shown]]

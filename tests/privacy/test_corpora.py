@@ -18,6 +18,7 @@ from brain_otel.sentry.before_send import mask
 from tests.privacy.corpora import NAMED_PLACES, LookAlike, Secret
 from tests.privacy.corpora import look_alikes as harmless
 from tests.privacy.corpora import secrets as planted
+from tests.privacy.corpora.clinic import CLINIC
 from tests.privacy.corpora.later import LATER_LOOK_ALIKES, LATER_SECRETS
 
 POLICY = Policy()
@@ -66,7 +67,7 @@ def forms(value: Any) -> str:
     return f"{value!s}\n{value!r}\n{json.dumps(value, default=str, ensure_ascii=False)}"
 
 
-SECRETS = [*left_out(planted.SECRETS, planted.REMOVED), *LATER_SECRETS]
+SECRETS = [*left_out(planted.SECRETS, planted.REMOVED), *LATER_SECRETS, *CLINIC]
 LOOK_ALIKES = [*left_out(harmless.LOOK_ALIKES, harmless.REMOVED), *LATER_LOOK_ALIKES]
 
 

@@ -118,3 +118,41 @@ def test_a_clients_address_is_masked_by_its_name_anywhere(name: str) -> None:
 def test_names_that_are_no_address_stay(text: str) -> None:
     """A word, a count, a scheme."""
     assert Policy().text(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (
+            "FormData([('user', 'joe'), ('password', 'Zq-29!')])",
+            "FormData([('user', 'joe'), ('password', '[Filtered]')])",
+        ),
+        ("[(b'api_key', b'k-1842')]", "[(b'api_key', b'[Filtered]')]"),
+        ('[("page", "2"), ("client_secret", "a)b\'c")]', '[("page", "2"), ("client_secret", "[Filtered]")]'),
+        ("choices=[('password', 'Password'), ('secret', 'user_name')]", None),
+        ("UniqueConstraint('secret', 'user_7')", None),
+        ("[('password', 'a1', 3)]", None),
+        ("x\\nLDAP_BIND_PW=Zq-41\\tDB_PASSWORD: zq9", "x\\nLDAP_BIND_PW=[Filtered]\\tDB_PASSWORD: [Filtered]"),
+        ("C:\\new\\rates=3", None),
+    ],
+)
+def test_pairs_and_names_after_escapes(text: str, shown: str | None) -> None:
+    """Two words are two names, and three values are no pair."""
+    assert Policy().text(text) == (text if shown is None else shown)
+
+
+def test_pairs_whose_end_is_cut_off_are_pairs() -> None:
+    """Of many headers in a variable, the first are shown."""
+    pairs = [
+        ["b'host'", "b'x'"],
+        ["b'x-forwarded-for'", "b'203.0.113.7'"],
+        ["b'x-token'", "b'zq'"],
+        "'... 1,206 more'",
+    ]
+    shown = Policy().value({"raw": pairs})["raw"]
+    assert shown == [
+        ["b'host'", "b'x'"],
+        ["b'x-forwarded-for'", "[Filtered]"],
+        ["b'x-token'", "[Filtered]"],
+        pairs[3],
+    ]

@@ -1,11 +1,19 @@
-"""Both corpora in one sequence; the service that plants them, and its test, know a case by its number."""
+"""The corpora in one sequence; the service that plants them, and its test, know a case by its number."""
 
 from tests.privacy.corpora import LookAlike, Secret
 from tests.privacy.corpora import look_alikes as harmless
 from tests.privacy.corpora import secrets as planted
+from tests.privacy.corpora.clinic import CLINIC
+from tests.privacy.corpora.later import LATER_LOOK_ALIKES, LATER_SECRETS
 
 REMOVED = {text for text, _ in (*planted.REMOVED, *harmless.REMOVED)}
 
-EVERY: tuple[Secret | LookAlike, ...] = (*planted.SECRETS, *harmless.LOOK_ALIKES)
+EVERY: tuple[Secret | LookAlike, ...] = (
+    *planted.SECRETS,
+    *LATER_SECRETS,
+    *CLINIC,
+    *harmless.LOOK_ALIKES,
+    *LATER_LOOK_ALIKES,
+)
 
 CASES = tuple(case for case in EVERY if str(case.text) not in REMOVED)
