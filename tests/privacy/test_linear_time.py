@@ -218,20 +218,20 @@ def combined(count: int, seed: int) -> Iterator[tuple[str, str, str]]:
         yield f"{second!r} behind {first!r}", behind[:SHORT], behind[:LONG]
 
 
-@pytest.mark.parametrize("group", quick_first(range(32), 4))
+@pytest.mark.parametrize("group", quick_first(range(32)))
 def test_masking_near_matches_takes_linear_time(group: int) -> None:
     """Eight times the text takes at most nine times the time."""
     check(repeated(PARTS[group::32], 1, is_thorough=False), 1)
 
 
-@pytest.mark.parametrize("seed", quick_first(range(100)))
+@pytest.mark.parametrize("seed", quick_first(range(10)))
 def test_masking_parts_of_two_expressions_takes_linear_time(seed: int) -> None:
     """Each run takes the same 100 of all pairs for each seed."""
     check(combined(100, seed), 1)
 
 
 @thorough
-@pytest.mark.parametrize("group", range(32))
+@pytest.mark.parametrize("group", [0, 16])
 def test_masking_longer_near_matches_takes_linear_time(group: int) -> None:
     """Four times as long as in the quick test, and in more combinations."""
     check(repeated(PARTS[group::32], 4, is_thorough=True), 4)
