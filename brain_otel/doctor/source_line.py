@@ -10,6 +10,9 @@ from types import FrameType
 _BETWEEN = ("opentelemetry", "sentry_sdk", "wrapt", "importlib", "contextlib", "functools", "fastapi")
 """Packages whose frames lie between a call and the application's line that caused it."""
 
+_PASSING_ON = ("brain_otel.doctor", "brain_otel.instrumentation.conflicts")
+"""Modules of ours that observe a call of the application's."""
+
 _NO_APPLICATION = ("brain_otel", "__main__", "_frozen_importlib", "_frozen_importlib_external")
 
 
@@ -18,7 +21,7 @@ def calling_line() -> str | None:
     for frame, line in traceback.walk_stack(sys._getframe(1)):
         module = _module(frame)
         package = module.partition(".")[0]
-        if package == "brain_otel" and not module.startswith("brain_otel.doctor"):
+        if package == "brain_otel" and not module.startswith(_PASSING_ON):
             return None
         if package not in (*_BETWEEN, *_NO_APPLICATION):
             return _line(frame, line)

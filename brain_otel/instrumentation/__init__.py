@@ -4,6 +4,7 @@ An instrumentation knows nothing of destinations. It is installed when its libra
 ``setup()``; a library that the process does not use is never imported for its sake.
 """
 
+import functools
 import re
 import sys
 from importlib import import_module
@@ -14,6 +15,7 @@ from typing import Protocol
 import wrapt
 
 from brain_otel.configuration.settings import InstrumentationSettings
+from brain_otel.instrumentation.conflicts import warn_once, warning_instrument
 from brain_otel.instrumentation.excepthook import patch_excepthook
 from brain_otel.instrumentation.exception_recording import patch_exception_recording
 from brain_otel.runtime.guard import guarded
@@ -54,6 +56,8 @@ class _Registry:
         self.hooked: set[str] = set()
         self.awaiting_contrib: set[str] = set()
         self.exception_patches = Patches()
+        self.instrumentor_patches = Patches()
+        self.warns = False
 
 
 _registry = _Registry()
@@ -62,6 +66,8 @@ _registry = _Registry()
 def instrument(settings: InstrumentationSettings) -> None:
     """Instrument each library of ``settings``: now if it has been imported, else when it is."""
     _registry.settings = settings
+    warn_once.cache_clear()
+    wrapt.register_post_import_hook(_warn_of_instrumentors, _CONTRIB + "instrumentor")
     for name in _CONTRIB_LOGGERS:
         getLogger(name).addFilter(_is_true)
     with guarded("protecting the application's exceptions"):
@@ -87,6 +93,12 @@ def _is_true(record: LogRecord) -> bool:
     return not any(_is_wanted(name) and re.match(rf"{name}(?![\w.-])", first) for name in LIBRARIES)
 
 
+def _warn_of_instrumentors(module: ModuleType) -> None:
+    if _registry.settings is not None and not _registry.warns:
+        warn = functools.partial(warning_instrument, _is_wanted)
+        _registry.warns = _registry.instrumentor_patches.replace(module.BaseInstrumentor, "instrument", warn)
+
+
 def uninstrument() -> None:
     """Remove every instrumentation."""
     _registry.settings = None
@@ -98,6 +110,8 @@ def uninstrument() -> None:
     _registry.installed.clear()
     _registry.awaiting_contrib.clear()
     _registry.exception_patches.undo()
+    _registry.instrumentor_patches.undo()
+    _registry.warns = False
 
 
 def _on_import(module: ModuleType) -> None:

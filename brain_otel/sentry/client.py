@@ -31,6 +31,7 @@ from brain_otel.sentry.breadcrumbs import bound
 from brain_otel.sentry.events import LinkingIntegration
 from brain_otel.sentry.log_handlers import LogIntegration
 from brain_otel.sentry.propagation_context import report_our_traces, undo_propagation
+from brain_otel.sentry.sole_client import keep_client, release_client, warn_of_client
 from brain_otel.sentry.spotlight import close_spotlight, flush_spotlight, queue_spotlight
 from brain_otel.sentry.transport import DeliveringTransport, delivering
 from brain_otel.traces.collector import LocalTraceCollector
@@ -86,6 +87,7 @@ def configure_sentry(
     """
     for name in _QUIET_LOGGERS:
         ignore_logger(name)
+    warn_of_client()
     given = {**_create_options(settings, processor, delivery or DeliverySettings()), **options}
     given["in_app_exclude"] = [*(given.get("in_app_exclude") or ()), "brain_otel"]
     given["before_breadcrumb"] = _unless_looking(given.get("before_breadcrumb"))
@@ -104,6 +106,7 @@ def configure_sentry(
         client.options["include_local_variables"] = False  # sentry-sdk's serializer would load what is lazy
     stack_frames.patch_frame_serialization()
     queue_spotlight(client)
+    keep_client()
     return client
 
 
@@ -205,6 +208,7 @@ def close_sentry(timeout: float) -> None:
     client = sentry_sdk.get_client()
     client.close(timeout=timeout)
     close_spotlight(client, max(0.0, deadline - time.monotonic()))
+    release_client()
     sentry_sdk.get_global_scope().set_client(None)
     stack_frames.undo()
     undo_propagation()

@@ -144,9 +144,16 @@ FASTAPI = (
     *_names(
         "opentelemetry.instrumentation.fastapi",
         "_is_instrumented_by_opentelemetry",
-        "fastapi/instrumentor.py",
+        "fastapi/original_build.py",
         "leaves an app alone that the application has instrumented",
         f"{PINS}::test_contrib_marks_the_apps_that_it_traces",
+    ),
+    *_names(
+        "opentelemetry.instrumentation.fastapi",
+        "_original_build_middleware_stack _otel_original_call",
+        "fastapi/original_build.py",
+        "removes contrib from an app, and only what it has added for us",
+        "tests/instrumentation/fastapi/test_instrumentor.py::test_apps_are_left_as_they_were_found",
     ),
     *_names(
         "opentelemetry.instrumentation.fastapi",

@@ -21,22 +21,29 @@ from importlib.util import find_spec
 from typing import cast
 from weakref import WeakKeyDictionary
 
-from fastapi import FastAPI
+from fastapi.applications import FastAPI  # contrib may have replaced `fastapi.FastAPI`
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 from opentelemetry.instrumentation import fastapi as contrib
 from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 from opentelemetry.trace import Span
-from starlette.background import BackgroundTask
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from brain_otel.configuration.settings import InstrumentationSettings
 from brain_otel.events.listeners import local_trace_entered
+from brain_otel.instrumentation.conflicts import warn_once
 from brain_otel.instrumentation.exception_recording import original_exception
 from brain_otel.instrumentation.fastapi.errors import observed_handlers, report_unhandled
 from brain_otel.instrumentation.fastapi.health_checks import UnwrappedStacks, is_excluded, serve_excluded
 from brain_otel.instrumentation.fastapi.middleware_failures import observed_middleware, observed_send
 from brain_otel.instrumentation.fastapi.native import NATIVE_KEY, NativeObserver
+from brain_otel.instrumentation.fastapi.original_build import (
+    BUILD,
+    CONTRIBS_ORIGINAL,
+    OriginalBuild,
+    is_traced_by_contrib,
+    restore_build,
+)
 from brain_otel.instrumentation.fastapi.request import SCOPE_KEY, RequestInProgress
 from brain_otel.instrumentation.fastapi.shielding import patch_middleware, patch_native
 from brain_otel.privacy import policy
@@ -44,20 +51,12 @@ from brain_otel.runtime.announcements import announce_again
 from brain_otel.runtime.exit import flush_at_shutdown
 from brain_otel.runtime.garbage import garbage
 from brain_otel.runtime.guard import guarded
-from brain_otel.runtime.patch import INHERITED, Patch, Patches
+from brain_otel.runtime.patch import Patch, Patches
 from brain_otel.runtime.threads import finished
 from brain_otel.sampling.context import is_suppressed
 from brain_otel.traces import local_trace
 
 logger = logging.getLogger(__name__)
-
-_INSTRUMENTED = "_is_instrumented_by_opentelemetry"
-"""Contrib's mark on an app that it traces."""
-
-_CONTRIBS_ORIGINAL, _CONTRIBS_CALL = "_original_build_middleware_stack", "_otel_original_call"
-"""Where contrib keeps what it replaces of an app, and of ``BackgroundTask``."""
-
-_BUILD = "build_middleware_stack"
 
 
 class FastAPIInstrumentation:
@@ -94,8 +93,8 @@ class FastAPIInstrumentation:
         """Leave the class and every app as they were found; middleware that was built meanwhile is built anew."""
         self._patches.undo()
         for app, had_built in list(self._prepared.items()):
-            original = vars(app).get(_CONTRIBS_ORIGINAL, vars(app).get(_BUILD))
-            if isinstance(original, _OriginalBuild):
+            original = vars(app).get(CONTRIBS_ORIGINAL, vars(app).get(BUILD))
+            if isinstance(original, OriginalBuild):
                 original.put_back(app)
             elif not had_built:
                 app.middleware_stack = None
@@ -144,23 +143,28 @@ class FastAPIInstrumentation:
         return isinstance(path, str) and path in self._health_checks
 
     def _prepare(self, app: FastAPI) -> None:
-        """Have contrib trace ``app``, before its first request."""
-        if app in self._prepared:
+        """Have contrib trace ``app``, before its first request, or once the application does so no more."""
+        is_known, is_traced = app in self._prepared, self._native or is_traced_by_contrib(app)
+        if is_known and is_traced:
             return
         built = app.middleware_stack
         self._prepared[app] = built is not None
-        if built is not None:
+        if is_known:
+            restore_build(app)
+        elif built is not None:
             logger.warning(
                 "The app %r had built its middleware before brain_otel.setup() (it has served requests, or setup() "
                 "was called while it started): errors that its exception handlers answer with a 5xx are not "
                 "reported. Call setup() where the app is made.",
                 app.title,
             )
-        if self._native or getattr(app, _INSTRUMENTED, False):
+        if is_traced:
+            if not self._native:
+                warn_once("FastAPI", "FastAPIInstrumentor")
             return
         if built is not None:
             self._unwrapped.add(app, built)
-        app.build_middleware_stack = _OriginalBuild(app, built)  # type: ignore[method-assign]
+        app.build_middleware_stack = OriginalBuild(app, built)  # type: ignore[method-assign]
         FastAPIInstrumentor.instrument_app(app, server_request_hook=_on_span, exclude_spans=["send", "receive"])
         excluding = self._unwrapped.excluding(app, app.build_middleware_stack)
         app.build_middleware_stack = excluding  # type: ignore[method-assign]
@@ -186,38 +190,6 @@ class FastAPIInstrumentation:
             return stack
 
         return build_middleware_stack
-
-
-class _OriginalBuild:
-    """What an app had as ``build_middleware_stack``; contrib wraps what it returns.
-
-    A stack that was built already stays as it is, so that no middleware is created twice.
-    """
-
-    def __init__(self, app: FastAPI, built: ASGIApp | None) -> None:
-        self._own = vars(app).get(_BUILD, INHERITED)
-        self._build = app.build_middleware_stack
-        self._built = built
-        self._calls = vars(BackgroundTask).get(_CONTRIBS_CALL)
-        """Set if somebody else's contrib traces background tasks."""
-
-    def __call__(self) -> ASGIApp:
-        return self._build() if self._built is None else self._built
-
-    def put_back(self, app: FastAPI) -> None:
-        """Remove contrib from ``app``, and only from ``app``."""
-        if getattr(app, _INSTRUMENTED, False):
-            call = BackgroundTask.__call__
-            setattr(app, _CONTRIBS_ORIGINAL, lambda: None)  # contrib builds a stack, for which nobody asks
-            FastAPIInstrumentor.uninstrument_app(app)
-            if self._calls is not None:
-                setattr(BackgroundTask, _CONTRIBS_CALL, self._calls)
-                BackgroundTask.__call__ = call  # type: ignore[method-assign]
-        if self._own is INHERITED:
-            del app.build_middleware_stack
-        else:
-            app.build_middleware_stack = self._own  # type: ignore[method-assign]
-        app.middleware_stack = self._built
 
 
 async def _serve(request: RequestInProgress, call: Callable[[], Awaitable[None]]) -> None:

@@ -22,6 +22,12 @@ MAX_BODY = 10_000
 """Bytes of a body that are kept for an error, as in Sentry's SDKs."""
 
 
+def is_traced_by_parent(scope: Scope) -> bool:
+    """Whether the app in which this one is mounted has started the request's span already."""
+    request = scope.get(SCOPE_KEY)
+    return isinstance(request, RequestInProgress) and request.trace.root is not None
+
+
 class RequestInProgress:
     """One request, from the outermost app to the innermost mounted one that it has reached so far."""
 

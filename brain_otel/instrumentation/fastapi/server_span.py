@@ -33,7 +33,7 @@ from starlette.types import Message, Receive, Scope, Send
 from brain_otel.events.report import record_error
 from brain_otel.instrumentation.fast_span import set_new_attribute, start_decided_span
 from brain_otel.instrumentation.fastapi.attributes import HEADERS, request_attributes
-from brain_otel.instrumentation.fastapi.request import SCOPE_KEY, RequestInProgress
+from brain_otel.instrumentation.fastapi.request import SCOPE_KEY, RequestInProgress, is_traced_by_parent
 from brain_otel.instrumentation.propagation import parts_of
 from brain_otel.instrumentation.span_scope import is_http_enabled
 from brain_otel.runtime.context import restore
@@ -79,6 +79,9 @@ class ServerSpanMiddleware(OpenTelemetryMiddleware):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request within its span, recorded or not."""
+        if is_traced_by_parent(scope):
+            await self.app(scope, receive, send)
+            return
         opened = None
         if self._is_fast and scope["type"] == "http":
             with guarded("starting a request's span"):

@@ -15,6 +15,7 @@ from typing import Any
 from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from brain_otel.instrumentation.fastapi.request import is_traced_by_parent
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.patch import Patch, Patches
 from brain_otel.runtime.shield import Relay, await_through
@@ -37,6 +38,10 @@ def patch_native(patches: Patches) -> None:
 def _contrib(patch: Patch) -> Callable[..., Awaitable[None]]:
     @functools.wraps(patch.original)
     async def call(self: OpenTelemetryMiddleware, scope: Scope, receive: Receive, send: Send) -> None:
+        if is_traced_by_parent(scope):
+            await self.app(scope, receive, send)
+            return
+
         if not patch.active:
             await patch.original(self, scope, receive, send)
             return

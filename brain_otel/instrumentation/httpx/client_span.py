@@ -20,6 +20,7 @@ from opentelemetry.util.http import redact_url, sanitize_method
 
 from brain_otel.events.attributes import class_name
 from brain_otel.instrumentation.fast_span import set_new_attribute, start_fast_span
+from brain_otel.instrumentation.httpx.repeated_calls import is_traced_already
 from brain_otel.instrumentation.httpx.targets import server_of
 from brain_otel.instrumentation.span_scope import current, is_excluded_call, is_http_enabled, unrecorded_call
 from brain_otel.runtime.context import settled_context
@@ -47,6 +48,8 @@ def _sync(patch: Patch) -> Any:
     @functools.wraps(patch.original)
     def handle_request_wrapper(wrapped: Any, instance: Any, args: Any, kwargs: Any, **options: Any) -> Any:
         context = settled_context()
+        if is_traced_already(args, context):
+            return wrapped(*args, **kwargs)
         if not _can_be_fast(args, options, context):
             return patch.original(wrapped, instance, args, kwargs, **options)
         request = args[0]
@@ -75,6 +78,8 @@ def _async(patch: Patch) -> Any:
         wrapped: Any, instance: Any, args: Any, kwargs: Any, **options: Any
     ) -> Any:
         context = settled_context()
+        if is_traced_already(args, context):
+            return await wrapped(*args, **kwargs)
         if not _can_be_fast(args, options, context):
             return await patch.original(wrapped, instance, args, kwargs, **options)
         request = args[0]

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx
+from opentelemetry import context as otel_context
 from opentelemetry.instrumentation import httpx as contrib
 from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
 from opentelemetry.instrumentation.utils import is_http_instrumentation_enabled
@@ -19,6 +20,8 @@ from opentelemetry.util.http import get_excluded_urls, sanitize_method
 
 from brain_otel.configuration.settings import InstrumentationSettings
 from brain_otel.events.attributes import class_name
+from brain_otel.instrumentation.conflicts import warn_once
+from brain_otel.instrumentation.httpx.repeated_calls import INSTRUMENTOR, is_traced_already
 from brain_otel.instrumentation.httpx.targets import RestrictedTargets, server_of
 from brain_otel.instrumentation.metrics import Durations, create_durations
 from brain_otel.instrumentation.propagation import TrustingPropagator
@@ -31,6 +34,12 @@ _SCOPE = "brain_otel.instrumentation.httpx.instrumentor"
 
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 """Seconds, from the semantic conventions for HTTP."""
+
+
+class _Instrumentor(HTTPXClientInstrumentor):
+    """An instance of our own: the application's ``uninstrument()`` removes what the application has instrumented."""
+
+    _instance = None
 
 
 class HttpxInstrumentation:
@@ -52,8 +61,9 @@ class HttpxInstrumentation:
             make, make_async = (functools.partial(each, durations, record) for each in (_measured, _measured_async))
             self._measured.replace(httpx.HTTPTransport, "handle_request", make)
             self._measured.replace(httpx.AsyncHTTPTransport, "handle_async_request", make_async)
-        instrumentor = HTTPXClientInstrumentor()
-        if not instrumentor.is_instrumented_by_opentelemetry:
+        if HTTPXClientInstrumentor().is_instrumented_by_opentelemetry:
+            warn_once("HTTPX", INSTRUMENTOR)
+        else:
             for name in ("_handle_request_wrapper", "_handle_async_request_wrapper"):
                 self._wrapped.replace(HTTPXClientInstrumentor, name, _shielded)
             self._wrapped.replace(contrib, "_apply_request_client_attributes_to_span", _with_server)
@@ -62,8 +72,8 @@ class HttpxInstrumentation:
                     from brain_otel.instrumentation.httpx.client_span import patch_wrappers
 
                     patch_wrappers(HTTPXClientInstrumentor, self._wrapped)
-            instrumentor.instrument(skip_dep_check=True)
-            self._contrib = instrumentor
+            self._contrib = _Instrumentor()
+            self._contrib.instrument(skip_dep_check=True)
         textmap = get_global_textmap()
         if isinstance(textmap, TrustingPropagator) and textmap.targets is not None:
             RestrictedTargets(textmap.targets, self._restricted)
@@ -79,7 +89,15 @@ class HttpxInstrumentation:
 
 
 def _shielded(patch: Patch) -> Any:
-    return staticmethod(shielded("tracing a request of HTTPX", patch.original))
+    trace = shielded("tracing a request of HTTPX", patch.original)
+
+    @functools.wraps(patch.original)
+    def handle_request_wrapper(wrapped: Any, instance: Any, args: Any, kwargs: Any, **options: Any) -> Any:
+        if is_traced_already(args, otel_context.get_current()):
+            return wrapped(*args, **kwargs)
+        return trace(wrapped, instance, args, kwargs, **options)
+
+    return staticmethod(handle_request_wrapper)
 
 
 def _with_server(patch: Patch) -> Callable[..., None]:

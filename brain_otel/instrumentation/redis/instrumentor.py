@@ -15,13 +15,16 @@ import redis.asyncio.client
 import redis.asyncio.cluster
 import redis.client
 import redis.cluster
+from opentelemetry import context as otel_context
 from opentelemetry.instrumentation.redis import RedisInstrumentor
 from opentelemetry.semconv.attributes import db_attributes, server_attributes
 
 from brain_otel.configuration.settings import InstrumentationSettings
+from brain_otel.instrumentation.conflicts import warn_once
 from brain_otel.instrumentation.database import operation_name
 from brain_otel.instrumentation.metrics import Durations, create_durations
 from brain_otel.instrumentation.redis.pipelines import batch_of
+from brain_otel.instrumentation.redis.repeated_calls import INSTRUMENTOR, is_traced_already
 from brain_otel.privacy.statements import command_name, redis_without_values
 from brain_otel.runtime.guard import caught, guarded
 from brain_otel.runtime.patch import Patch, Patches
@@ -55,6 +58,12 @@ _FACTORIES = (
 """Contrib's functions that create the wrappers of those methods."""
 
 
+class _Instrumentor(RedisInstrumentor):
+    """An instance of our own: the application's ``uninstrument()`` removes what the application has instrumented."""
+
+    _instance = None
+
+
 class RedisInstrumentation:
     """Traces and measures every command."""
 
@@ -70,16 +79,16 @@ class RedisInstrumentation:
             for methods, describe in ((_COMMANDS, _describe_command), (_PIPELINES, _describe_pipeline)):
                 for owner, name in methods:
                     self._measured.replace(owner, name, functools.partial(_measure, durations, describe))
-        instrumentor = RedisInstrumentor()
-        if instrumentor.is_instrumented_by_opentelemetry:
+        if RedisInstrumentor().is_instrumented_by_opentelemetry:
+            warn_once("Redis", INSTRUMENTOR)
             return
         self._patch_descriptions()
         with guarded("loading the fast path of Redis"):  # else contrib's wrappers trace, with fewer attributes
             from brain_otel.instrumentation.redis.command_span import patch_factories
 
             patch_factories(self._described, settings.cache_prefixes)
-        instrumentor.instrument(skip_dep_check=True)
-        self._contrib = instrumentor
+        self._contrib = _Instrumentor()
+        self._contrib.instrument(skip_dep_check=True)
 
     def _patch_descriptions(self) -> None:
         """Replace contrib's functions that put values on a span, or may raise, where contrib looks them up."""
@@ -104,7 +113,14 @@ class RedisInstrumentation:
 def _shielded(patch: Patch) -> Callable[..., Any]:
     @functools.wraps(patch.original)
     def factory(*args: Any, **kwargs: Any) -> Callable[..., Any]:
-        return shielded("tracing a Redis command", patch.original(*args, **kwargs))
+        trace = shielded("tracing a Redis command", patch.original(*args, **kwargs))
+
+        def traced(func: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+            if is_traced_already(instance, args, otel_context.get_current()):
+                return func(*args, **kwargs)
+            return trace(func, instance, args, kwargs)
+
+        return traced
 
     return factory
 

@@ -9,9 +9,8 @@ Listeners on the class also measure statements, if the configuration has a ``met
 """
 
 import functools
-import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 from weakref import WeakKeyDictionary, WeakSet
 
 import wrapt
@@ -31,6 +30,7 @@ from sqlalchemy.engine.base import OptionEngine
 
 from brain_otel.configuration.settings import InstrumentationSettings
 from brain_otel.events.report import status_of
+from brain_otel.instrumentation.conflicts import warn_once
 from brain_otel.instrumentation.database import batch_size, record_failure, statement_operation
 from brain_otel.instrumentation.fast_span import set_new_attribute
 from brain_otel.instrumentation.metrics import Durations, create_durations
@@ -41,17 +41,23 @@ from brain_otel.runtime.patch import Patch, Patches
 from brain_otel.runtime.shield import shielded
 from brain_otel.traces.scope import SCHEMA_URL
 
-logger = logging.getLogger(__name__)
-
 _SCOPE = "opentelemetry.instrumentation.sqlalchemy"
 
 _MEASURED_SCOPE = "brain_otel.instrumentation.sqlalchemy.instrumentor"
+
+_INSTRUMENTOR = "SQLAlchemyInstrumentor"
 
 _STARTED = "_brain_otel_started"
 """Attribute of an execution context: when its statement started, and the size of its batch."""
 
 AFFECTED_ROWS = "brain_otel.db.affected_rows"
 """The registry has no name for the number of rows that a statement has changed."""
+
+
+class _Tracer(EngineTracer):
+    """Contrib's tracer with listeners of our own, which the application's ``uninstrument()`` does not remove."""
+
+    _remove_event_listener_params: ClassVar[list[Any]] = []  # type: ignore[misc]  # contrib has no types
 
 
 class SQLAlchemyInstrumentation:
@@ -65,17 +71,13 @@ class SQLAlchemyInstrumentation:
         self._has_connect_spans = False
 
     def instrument(self, settings: InstrumentationSettings) -> None:
-        """Begin; leave the spans to contrib's instrumentor if the application has used it before."""
+        """Begin; leave the spans of an engine to the application if it has instrumented the engine."""
         durations = create_durations(_MEASURED_SCOPE)
         if durations is not None:
             self._measured = _Statements(durations)
             self._measured.listeners.add()
         if SQLAlchemyInstrumentor().is_instrumented_by_opentelemetry:
-            logger.warning(
-                "SQLAlchemy is instrumented already; "
-                "remove SQLAlchemyInstrumentor().instrument() to let brain_otel do it"
-            )
-            return
+            warn_once("SQLAlchemy", _INSTRUMENTOR)
         self._patches.replace(contrib, "_handle_error", _handle_error)
         patch_names(self._patches)
         self._patches.replace(EngineTracer, "_register_event_listener", _register_guarded)
@@ -86,7 +88,7 @@ class SQLAlchemyInstrumentation:
                 patch_tracer(self._patches)
         self._returned_rows = settings.sqlalchemy_returned_rows
         self._listeners.add()
-        if settings.sqlalchemy_connect_spans:
+        if settings.sqlalchemy_connect_spans and not SQLAlchemyInstrumentor().is_instrumented_by_opentelemetry:
             self._trace_connects()
 
     def uninstrument(self) -> None:
@@ -97,7 +99,7 @@ class SQLAlchemyInstrumentation:
         if self._listeners.remove():
             with guarded("removing contrib's listeners"):
                 _forget_removed_listeners()
-            EngineTracer.remove_all_event_listeners()  # type: ignore[no-untyped-call]  # contrib has no types
+            _Tracer.remove_all_event_listeners()  # type: ignore[no-untyped-call]  # contrib has no types
             self._traced.clear()
         self._patches.undo()
         if self._has_connect_spans:
@@ -142,7 +144,7 @@ class SQLAlchemyInstrumentation:
                 return
             self._traced.add(engine)
             counter = ConnectionCounter(engine) if isinstance(metrics.get_meter_provider(), MeterProvider) else None
-            EngineTracer(_create_tracer(), engine, counter or NoOpUpDownCounter(""))  # type: ignore[no-untyped-call]  # contrib has no types
+            _Tracer(_create_tracer(), engine, counter or NoOpUpDownCounter(""))  # type: ignore[no-untyped-call]  # contrib has no types
 
 
 def _create_tracer() -> Tracer:
@@ -151,7 +153,7 @@ def _create_tracer() -> Tracer:
 
 def _forget_removed_listeners() -> None:
     """Contrib removes its listeners, and raises at the first one that somebody else has removed."""
-    listeners = EngineTracer._remove_event_listener_params
+    listeners = _Tracer._remove_event_listener_params
     listeners[:] = [
         each for each in listeners if (engine := each[0]()) is not None and event.contains(engine, *each[1:])
     ]
@@ -233,20 +235,37 @@ def _base_engine(engine: Engine) -> Engine:
 
 
 def _register_guarded(patch: Patch) -> Any:
-    """SQLAlchemy raises what a listener raises, so a statement would fail if contrib's does."""
+    """SQLAlchemy raises what a listener raises, so a statement would fail if contrib's does.
 
-    def register(target: Any, identifier: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+    An engine that the application has instrumented may have two tracers. One of them makes the span: if it can, the
+    application's, which may have options.
+    """
+
+    def register(cls: Any, target: Any, identifier: str, function: Callable[..., Any], /, **kwargs: Any) -> None:
+        if cls is not _Tracer:
+            warn_once("SQLAlchemy", _INSTRUMENTOR)
+            kwargs["insert"] = True
+
         @functools.wraps(function)
         def listener(*given: Any) -> Any:
             try:
-                return function(*given)
+                return given[2:4] if _is_done_by_another(identifier, given) else function(*given)
             except Exception as error:
                 caught(f"observing a statement ({identifier})", error)
                 return given[2:4]  # the statement and its parameters, for the one listener that may change them
 
-        patch.original(target, identifier, listener, *args, **kwargs)
+        patch.original.__func__(cls, target, identifier, listener, **kwargs)  # type: ignore[attr-defined]
 
-    return staticmethod(register)
+    return classmethod(register)
+
+
+def _is_done_by_another(identifier: str, given: tuple[Any, ...]) -> bool:
+    """Whether another tracer has begun the statement's span, or has ended it."""
+    if identifier not in ("before_cursor_execute", "after_cursor_execute", "handle_error"):
+        return False
+    context = given[0].execution_context if identifier == "handle_error" else given[4]
+    span = getattr(context, "_otel_span", None)
+    return span is not None and span.is_recording() == (identifier == "before_cursor_execute")
 
 
 def _handle_error(patch: Patch) -> Callable[..., Any]:
