@@ -70,6 +70,7 @@ WHOLE_SERVICE = {
     "service/test_servers.py",
     "service/test_trace_context.py",
     "service/test_trust.py",
+    "service/test_two_setups.py",
     "test_architecture.py",
     "test_architecture_page.py",
     "test_docs.py",

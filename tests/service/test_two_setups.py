@@ -19,7 +19,7 @@ KINDS = {
     "redis": ("client", "global", "async client", "pipeline"),
     "fastapi": ("app", "global", "later global", "mounted", "later mounted"),
 }
-NAMES = {"sqlalchemy": "select", "httpx": "GET", "redis": "GET", "fastapi": "GET /x"}
+NAMES = {"sqlalchemy": "SELECT", "httpx": "GET", "redis": "GET", "fastapi": "GET /x"}
 CASES = [
     (library, kind, order)
     for library, kinds in KINDS.items()
