@@ -4,10 +4,9 @@ They are not attributes: the spans of an endpoint would differ by worker thread,
 """
 
 import threading
-from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
-from brain_otel.privacy import Policy, policy
+from brain_otel.privacy import policy
 from brain_otel.sentry.event_size import encode
 from brain_otel.traces.local_trace import LocalTrace
 
@@ -17,31 +16,25 @@ THREAD_NAMES = frozenset({"thread.id", "thread.name"})
 """A span with one of these attributes names its thread itself."""
 
 
-class Thread(NamedTuple):
-    """One thread."""
+class Thread:
+    """One thread, for the spans of one local trace."""
 
-    number: int
-    name: str
+    __slots__ = ("_json", "name", "number")
+
+    def __init__(self, number: int, name: str) -> None:
+        self.number = number
+        self.name = name
+        self._json: str | None = None
 
     def to_data(self) -> dict[str, str]:
         """The thread as data of a span, masked."""
-        by = policy()
-        return dict(_data(by, *self) if by.mask is None else _data.__wrapped__(by, *self))
+        return {"thread.id": str(self.number), "thread.name": policy().text(self.name)}
 
     def to_json(self) -> str:
         """The same as JSON, without braces."""
-        by = policy()
-        return _json(by, *self) if by.mask is None else _json.__wrapped__(by, *self)
-
-
-@lru_cache(maxsize=256)
-def _data(by: Policy, number: int, name: str) -> dict[str, str]:
-    return {"thread.id": str(number), "thread.name": by.text(name)}
-
-
-@lru_cache(maxsize=256)
-def _json(by: Policy, number: int, name: str) -> str:
-    return encode(_data.__wrapped__(by, number, name))[1:-1]
+        if self._json is None:
+            self._json = encode(self.to_data())[1:-1]
+        return self._json
 
 
 def with_thread(data: dict[str, Any], thread: Thread | None) -> dict[str, Any]:
