@@ -37,9 +37,10 @@ def _is_sql(name: str) -> bool:
 
 
 def _masked_context(by: Policy, context: SpanContext) -> SpanContext:
-    """``context`` with the values of its trace state masked; the caller of a request may have written it."""
-    if not context.trace_state:
-        return context
+    """``context`` with the values of its trace state masked; the caller of a request may have written it.
+
+    The trace state is the fifth part of the tuple. Asking for it by its name would cost a call for every span.
+    """
     given = dict(context.trace_state)
     masked = by.value(given)
     if masked == given:
@@ -92,18 +93,19 @@ class MaskedSpan(ReadableSpan):
     def get_span_context(self) -> SpanContext | None:
         """The ids of the span, and its trace state, masked."""
         context = self.__span.get_span_context()
-        return context if context is None else _masked_context(self.__policy, context)
+        return context if context is None or not context[4] else _masked_context(self.__policy, context)
 
     @property
     def context(self) -> SpanContext | None:
         """The same as :meth:`get_span_context`."""
-        return self.get_span_context()
+        context: SpanContext | None = self.__span.context
+        return context if context is None or not context[4] else _masked_context(self.__policy, context)
 
     @property
     def parent(self) -> SpanContext | None:
         """The ids of the parent, and its trace state, masked."""
         parent = self.__span.parent
-        return parent if parent is None else _masked_context(self.__policy, parent)
+        return parent if parent is None or not parent[4] else _masked_context(self.__policy, parent)
 
     @property
     def name(self) -> str:
@@ -213,5 +215,5 @@ class MaskedSpan(ReadableSpan):
     def __masked_link(self, link: Link) -> Link:
         original = link.attributes or {}
         masked = masked_attributes(self.__policy, original)
-        context = _masked_context(self.__policy, link.context)
+        context = _masked_context(self.__policy, link.context) if link.context[4] else link.context
         return link if masked == dict(original) and context is link.context else Link(context, masked)
