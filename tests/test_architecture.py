@@ -57,6 +57,7 @@ WHOLE_SERVICE = {
     "service/test_differential.py",
     "service/test_destinations_page.py",
     "service/test_environments.py",
+    "service/test_fleet.py",
     "service/test_garbage.py",
     "service/test_hostile.py",
     "service/test_hostile_requests.py",
