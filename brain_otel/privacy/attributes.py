@@ -58,6 +58,9 @@ _NUMBERS = (int, float, bool)
 _MAX_URL = 2_048
 """Characters of the longest address of a route with a secret; a longer one is masked as a whole."""
 
+_MAX_PARTS = 128
+"""Different parts of a path with a secret; each secret costs a look at every text of an event."""
+
 _ROUTE_PARAMETER = expression(r"\{([^{}:]++)(?::[^{}]*+)?\}")
 
 
@@ -248,10 +251,19 @@ def route_secrets(policy: Policy, route: str, url: str) -> tuple[str, ...]:
 
 
 def path_secrets(policy: Policy, url: str) -> tuple[str, ...]:
-    """The parts of the path of ``url`` that are masked by their look; a handler has them in its variables too."""
+    """The parts of the path of ``url`` that are masked by their look; a handler has them in its variables too.
+
+    Raises:
+        ValueError: There are too many parts to look for each of them in a whole event.
+    """
     url = url.partition("?")[0]
     masked = policy.text(url)
-    return () if masked == url else tuple(part for part in url.split("/") if part not in masked)
+    if masked == url:
+        return ()
+    parts = dict.fromkeys(url.split("/"))
+    if len(parts) > _MAX_PARTS:
+        raise ValueError("the address has too many parts to find the secrets among them")
+    return tuple(part for part in parts if part not in masked)
 
 
 @lru_cache(maxsize=1_024)

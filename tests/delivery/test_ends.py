@@ -128,6 +128,7 @@ def test_sigterm_ends_in_time_and_logs_what_is_lost(hanging: SentryIngest) -> No
         process.communicate()
 
 
+@pytest.mark.thorough
 def test_what_a_server_has_sent_at_its_end_is_not_sent_again(tmp_path: Path) -> None:
     """A signal ends its workers, and the shipper's thread with them: the answers in flight are awaited before."""
     port, spool = free_port(), tmp_path / "spool"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from brain_otel.privacy import Policy
 from brain_otel.privacy.addresses import is_one_time, mask_address_credentials
-from brain_otel.privacy.attributes import masked_attributes
+from brain_otel.privacy.attributes import masked_attributes, path_secrets
 
 POLICY = Policy()
 SCHEMES = st.sampled_from(["postgresql", "mysql+pymysql", "redis", "amqps", "https", "mongodb+srv", "ssh", "a"])
@@ -139,3 +139,15 @@ def test_a_token_among_the_protocols_of_a_websocket_is_masked(given: str, shown:
     key = "http.request.header.sec_websocket_protocol"
     assert masked_attributes(POLICY, {key: (given,)}) == {key: (shown,)}
     assert POLICY.value([["sec-websocket-protocol", given]]) == [["sec-websocket-protocol", shown]]
+
+
+def test_the_secrets_of_a_path_are_few_and_different() -> None:
+    """Each costs a look at every text of an event. A request chooses its path and its host."""
+    policy = Policy()
+    token = "ghp_" + "aB3" * 12
+    assert path_secrets(policy, f"http://shop.test/a/{token}/b/{token}") == (token,)
+    assert len(path_secrets(policy, "http://a:b@" * 5_000)) <= 2
+    many = "http://shop.test/" + "/".join(f"ghp_{number:036}" for number in range(2_000))
+    with pytest.raises(ValueError, match="too many parts"):
+        path_secrets(policy, many)
+    assert path_secrets(policy, "http://shop.test/" + "/".join(map(str, range(2_000)))) == ()

@@ -279,3 +279,22 @@ def test_an_exit_in_the_work_does_not_block_later_flushes() -> None:
     assert queue.flush(5.0)
     assert done == [1]
     queue.stop()
+
+
+def test_what_waits_is_counted_with_what_is_being_worked_on() -> None:
+    """By number and weight; the weight of an item in work is not known any more and counts as one."""
+    begun, release = threading.Event(), threading.Event()
+
+    def work(_: int) -> None:
+        begun.set()
+        release.wait(10)
+
+    queue: WorkQueue[int] = WorkQueue("test", work, drop=lambda _: None, weigh=lambda item: item, max_weight=100)
+    assert queue.waiting() == (0, 0)
+    for item in (5, 7, 9):
+        queue.put(item)
+    assert begun.wait(10)
+    assert queue.waiting() == (3, 17)
+    release.set()
+    assert queue.flush(10)
+    assert queue.waiting() == (0, 0)

@@ -328,7 +328,7 @@ os._exit(0)
 HOSTILE_CASES = re.findall(r'^    "([\w ]+)":', HOSTILE, re.MULTILINE)
 
 
-@pytest.mark.parametrize("name", quick_first(HOSTILE_CASES, 2))
+@pytest.mark.parametrize("name", quick_first(HOSTILE_CASES))
 def test_a_hostile_folder_takes_little_memory(ingest: SentryIngest, tmp_path: Path, name: str) -> None:
     """To show it, to read it while nothing may be sent, to evict from it, and to send it."""
     address = f"http://127.0.0.1:{ingest.port}/api/42/envelope/"
