@@ -15,6 +15,7 @@ from brain_otel.runtime.fast_paths import configure_fast_paths
 from brain_otel.testing import Telemetry, captured_telemetry
 from tests.support.collector import CollectorMissingError, find_collector
 from tests.support.ingest import SentryIngest
+from tests.support.receivers import missing as missing_receivers
 
 if TYPE_CHECKING:
     from tests.support.services import Postgres, Valkey
@@ -99,13 +100,14 @@ def pytest_xdist_auto_num_workers() -> int:
     return (os.cpu_count() or 1) * 3 // 2
 
 
-def pytest_report_header() -> str | None:
-    """Say which tests a machine without the OpenTelemetry Collector leaves out."""
+def pytest_report_header() -> list[str]:
+    """Say which tests a machine without the OpenTelemetry Collector or other receivers leaves out."""
+    lines = [f"tests that need {name} are deselected: {why}" for name, why in missing_receivers().items()]
     try:
         find_collector()
     except CollectorMissingError as missing:
-        return f"tests that need the collector are deselected: {missing}"
-    return None
+        lines.append(f"tests that need the collector are deselected: {missing}")
+    return lines
 
 
 def pytest_deselected(items: Sequence[pytest.Item]) -> None:
