@@ -53,7 +53,7 @@ def tell():
         for m in s.metrics if m.name == "brain_otel.errors" for p in m.data.data_points
     ]
     told = [
-        (each.attributes["exception.message"], each.attributes.get("sentry.event_id"), hex(each.trace_id) == trace_id)
+        (each.attributes["exception.message"], each.attributes.get("brain_otel.event_id"), hex(each.trace_id) == trace_id)
         for each in logs if "exception.type" in each.attributes
     ]
     print(json.dumps({"logs": told, "points": points}))
