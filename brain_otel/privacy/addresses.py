@@ -49,7 +49,7 @@ _ONE_TIME = frozenset(
 
 _PARAMETER = expression(r"(?<=[?&#])([\w.-]{1,32}+)=([^\s&\"'<>#)]++)")
 _CODE = expression(r"(?=\D*+\d)[\w.~+/=%-]{6,}+$")
-_SHORT_NAMES = frozenset("ctkhi") | {"c", "id", "ref", "sig", "signature", "link", "otp", "pin"}
+_SHORT_NAMES = frozenset("ctkhi") | {"sig", "signature", "link", "otp", "pin"}
 _NEAR = 512
 """Characters before a parameter within which its path is searched."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from brain_otel.privacy.labels import TUPLE_CLOSES, TUPLE_OPENS, labelled_places
+from brain_otel.privacy.labels import labelled_places, secret_by_neighbours
 from brain_otel.privacy.literals import OPENING, SHORT_VALUE, bracket_end, opened, quote_end, unquoted_end
 from brain_otel.privacy.names import is_fact
 from brain_otel.privacy.settings import FILTERED
@@ -39,6 +39,11 @@ _WORD = expression(
 _KEY_PARTS = expression(r"(?:[A-Za-z_-]++|\d{1,9}+)(?::(?:[A-Za-z_-]++|\d{1,9}+))*+")
 """The rest of a key such as ``session:42:cart``."""
 
+_PERMISSIONS = frozenset(
+    {"read", "write", "delete", "create", "update", "list", "admin", "manage", "count", "all", "view", "edit", "get"}
+)
+"""Words of scopes and keys such as ``tokens:read`` and ``session:count``."""
+
 _LINE = expression(r"[^\n\\]*+(?:\\(?!n)[^\n\\]*+)*+")
 """The rest of a line; its end may be escaped."""
 
@@ -48,6 +53,7 @@ _MORE_ITEMS = expression(r"(?:\r?\n[ \t]*+- [^\s:]++[ \t]*+(?=\r?\n|$))*+")
 _HIDDEN = r"(?:redacted|filtered|masked|hidden|removed|scrubbed|omitted)"
 _PLACEHOLDER = expression(
     rf"""(?: none | null | nil | true | false | undefined | \*++ | \?++ | x{{3,}}+ | %s | %\(\w++\)s | \$\d++ | :\w++
+    | (?: [HREP]S | SHA-? ) (?: 1 | 224 | 256 | 384 | 512 ) | EdDSA                             # of algorithms
     | \{{[\w.]*+\}} | \$\{{[\w.:-]*+ | <\w*+>? | \.{{3}} | [\[(<]?{_HIDDEN}[\])>]? ) $""",
     re.IGNORECASE | re.VERBOSE,
 )
@@ -63,9 +69,6 @@ _HEADERS_IN_PAIRS = expression(
 
 _SIGNS = ("=", ":", "'", '"', " -", "\n-", "\t-", "--", " is ", " was ", " to ", "&", "->")
 _NUMBERS = expression(r"[\[(][\d\s.,-]++[\])]$")
-_LOC = expression(r"loc\\{0,3}[\"']\s{0,4}:\s{0,4}([\[(][^\])]{0,512}+[\])]|\\{0,3}[\"'][\w.-]{1,128}+)")
-_NAMES_OF_LOC = expression(r"[\w.-]{2,}+")
-_KUBERNETES = expression(r"kind\\{0,7}[\"']\s{0,4}:\s{0,4}\\{0,7}[\"']Secret\b")
 _NUMERIC_SECRETS = expression(r"(?:otp|pin|cvv\d?|cvc\d?|ssn|codes?|number|pass\w*+|pwd|pw)$", re.IGNORECASE)
 _STRONG_NAMES = expression(r"(?:pass(?:word|phrase|code|wd)?|secret|pwd|key|passwort|kennwort)$", re.IGNORECASE)
 _BESIDE = expression(r"(?:pass(?:word|phrase|code|wd)|pwd|pass|masterauth|[-_ ]key)$", re.IGNORECASE)
@@ -109,7 +112,7 @@ def create_assignment_mask(
             return text
         if not may_hold_names(text) and not ("input" in text and "loc" in text) and "sasl" not in text:
             return text
-        others = _secret_by_neighbours(text, is_sensitive, rejects_input=rejects_input)
+        others = secret_by_neighbours(text, is_sensitive, rejects_input=rejects_input)
         is_labelled = labelled_places(text, is_sensitive)
         parts: list[str] = []
         done = 0
@@ -147,16 +150,6 @@ def _whole_name(text: str, match: re.Match[str]) -> str:
     return f"{before[0]}_{name}" if before is not None else name
 
 
-def _secret_by_neighbours(text: str, is_sensitive: Callable[[str], bool], *, rejects_input: bool) -> tuple[str, ...]:
-    """Quoted names that are sensitive because of others: a value that pydantic rejected, a log-in to MongoDB."""
-    if "input" in text and "loc" in text and (places := _LOC.findall(text)):
-        names = _NAMES_OF_LOC.findall(" ".join(places))
-        return ("input",) if rejects_input or any(map(is_sensitive, names)) else ()
-    if "Secret" in text and _KUBERNETES.search(text):
-        return ("data", "stringData")
-    return ("payload",) if "saslStart" in text or "saslContinue" in text else ()
-
-
 def _plain(value: str) -> Any:
     """A list of numbers as a list."""
     return [0] if _NUMBERS.match(value) else value
@@ -166,8 +159,8 @@ def _find_value(text: str, given: _Given) -> tuple[int, int]:
     """Start and end of the value that ``text`` gives to a name; both are equal if there is nothing to mask there."""
     name, match = given
     start = match.end()
-    if match["pair"] is not None and not _is_pair(match):
-        return _find_value_of_tuple(text, given)
+    if match["pair"] is not None:
+        return _find_second(text, given)
     if match["beside"] is not None and (_BESIDE.search(name) is None or match["close"] or match["flag"]):
         return start, start
     if (following := _NEXT_LINE.match(text, start)) is not None:
@@ -175,23 +168,12 @@ def _find_value(text: str, given: _Given) -> tuple[int, int]:
     return _find_value_at(text, start, given)
 
 
-def _find_value_of_tuple(text: str, given: _Given) -> tuple[int, int]:
-    """The value in ``[('password', 'x')]``; two words are two names, as of columns."""
-    start, place = given.match.end(), given.match.start()
-    if given.match["close"] is None or TUPLE_OPENS.search(text, max(0, place - 12), place) is None:
-        return start, start
-    begin, end = _find_value_at(text, start, given)
-    is_value = TUPLE_CLOSES.match(text, end) is not None and _WORD.fullmatch(text, begin, end) is None
-    return (begin, end) if is_value else (start, start)
-
-
 def _find_value_at(text: str, start: int, given: _Given) -> tuple[int, int]:
     name, match = given
     opening = OPENING.match(text, start)
     if opening is not None:
         is_said = match["verb"] is not None and _STRONG_NAMES.search(name) is None  # "the token is 'expired'"
-        begin, end = (start, start) if is_said else _find_quoted_value(text, opening, name)
-        return (start, start) if match["pair"] is not None and _COLON.match(text, end) else (begin, end)
+        return (start, start) if is_said else _find_quoted_value(text, opening, name)
     entity = _ENTITY.match(text, start)
     if entity is not None:
         end = text.find(entity[0], entity.end())
@@ -250,10 +232,24 @@ def _find_unquoted_value(text: str, start: int, given: _Given) -> tuple[int, int
     return start, end
 
 
-def _is_pair(match: re.Match[str]) -> bool:
-    """Whether a quoted name and the text after a comma are a header and its value, or a flag and its value."""
-    is_flag = match["flag"] == "--"
-    return match["close"] is not None and (is_flag or _HEADERS_IN_PAIRS.search(match["name"]) is not None)
+def _find_second(text: str, given: _Given) -> tuple[int, int]:
+    """The text after a quoted name and a comma: of a header, a flag, or a pair in brackets. A word is a name."""
+    name, match = given
+    start = match.end()
+    opening = OPENING.match(text, start)
+    if match["close"] is None or opening is None:
+        return _find_value_at(text, start, given) if match["flag"] == "--" else (start, start)
+    begin, end = _find_quoted_value(text, opening, name)
+    before = text[max(0, match.start() - 8) : match.start()].rstrip("bru\\\"'")[-1:]
+    behind = end + len(opening[1]) + len(opening[2])
+    is_header = _HEADERS_IN_PAIRS.search(name) is not None and before in ("(", "[")
+    is_pair = before == "(" and text[behind : behind + 1] == ")"
+    if match["flag"] != "--" and not is_header and not is_pair:
+        return start, start
+    is_word = match["flag"] != "--" and _WORD.fullmatch(text, begin, end) is not None
+    is_name = _COLON.match(text, end) is not None
+    is_said = is_word and "-" not in name and _HEADERS_WITH_SPACES.search(name) is None
+    return (start, start) if is_name or is_said else (begin, end)
 
 
 def _stays(text: str, match: re.Match[str], name: str, value: str) -> bool:
@@ -269,7 +265,7 @@ def _stays(text: str, match: re.Match[str], name: str, value: str) -> bool:
         return _WORD.fullmatch(value) is not None
     if ":" in value and _KEY_PARTS.fullmatch(value):
         return True
-    if value.isdigit() and _NUMERIC_SECRETS.search(name) is None:
+    if value in _PERMISSIONS or (value.isdigit() and _NUMERIC_SECRETS.search(name) is None):
         return True
     return text.rfind("arn:", max(0, start - 256), start) >= 0
 
@@ -289,7 +285,8 @@ def _find_bracketed_value(text: str, start: int, name: str) -> tuple[int, int]:
         return start, len(text)
     value = text[start:end]
     bare = value[1:-1].strip()
-    is_variable = value[0] == "{" and bare.rpartition(".")[2].lower() in name.lower()  # f"password={self.password}"
+    last = bare.partition("!")[0].partition(":")[0].rpartition(".")[2].lower()
+    is_variable = value[0] == "{" and last in name.lower()  # f"password={self.password!r}"
     if not bare or is_variable or _REDACTED.match(value) or is_fact(name, _plain(value)):
         return start, start
     return start, unquoted_end(text, end)

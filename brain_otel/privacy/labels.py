@@ -17,10 +17,6 @@ if TYPE_CHECKING:
 
     _IsSensitive = Callable[[str], bool]
 
-TUPLE_OPENS = expression(r"[\[,][ ]?\(b?\\{0,7}[\"']\Z")
-TUPLE_CLOSES = expression(r"\\{0,7}[\"']\)")
-"""Around a tuple of two texts in a list, of which the first is a name."""
-
 _NAMES = (
     r"(?:[a-z_-]{0,32}?(?:name|key|field|header|attribute|property|variable|option|param(?:eter)?|setting|label)|k)"
 )
@@ -33,6 +29,9 @@ _MEMBER = expression(
     r"(?P<string>\\{0,7}[\"']?)(?P<label>/?[\w./:-]{2,512}+)(?P=string)"
     r"|\bvariable[ ]{1,4}\"(?P<variable>[\w-]{2,128}+)\"[ ]{0,4}(?=\{)|(?P<open>[{(])|(?P<close>[})])"
 )
+_LOC = expression(r"loc\\{0,3}[\"']\s{0,4}:\s{0,4}([\[(][^\])]{0,512}+[\])]|\\{0,3}[\"'][\w.-]{1,128}+)")
+_NAMES_OF_LOC = expression(r"[\w.-]{2,}+")
+_KUBERNETES = expression(r"kind\\{0,7}[\"']\s{0,4}:\s{0,4}\\{0,7}[\"']Secret\b")
 _LINE_BREAK = expression(r"\r?\n(?![ \t])")
 _ELEMENT = expression(
     rf"(?i)(<(?:[\w.-]{{1,64}}+:)?({_NAMES}|string)>\s*+([\w./:-]{{2,512}}+)\s*+</(?:[\w.-]{{1,64}}+:)?\2>\s*+"
@@ -48,9 +47,24 @@ _YAML_REVERSED = expression(
 )
 
 
+def secret_by_neighbours(text: str, is_sensitive: _IsSensitive, *, rejects_input: bool) -> tuple[str, ...]:
+    """Quoted names that are sensitive because of others: a value that pydantic rejected, a log-in to MongoDB."""
+    if "input" in text and "loc" in text and (places := _LOC.findall(text)):
+        names = _NAMES_OF_LOC.findall(" ".join(places))
+        return ("input",) if rejects_input or any(map(is_sensitive, names)) else ()
+    if "Secret" in text and _KUBERNETES.search(text):
+        return ("data", "stringData")
+    return ("payload",) if "saslStart" in text or "saslContinue" in text else ()
+
+
 def is_value_name(name: str) -> bool:
     """Whether ``name`` is that of a value whose own name stands beside it, such as ``ParameterValue``."""
     return _IS_VALUE.match(name) is not None
+
+
+def is_label_name(name: str) -> bool:
+    """Whether ``name`` is that of a member that names another one, such as ``ParameterKey``."""
+    return _IS_LABEL.match(name) is not None
 
 
 def label_of(members: Mapping[Any, Any]) -> str | None:
@@ -58,7 +72,9 @@ def label_of(members: Mapping[Any, Any]) -> str | None:
     names = [name for name in members if isinstance(name, str)]
     if not any(map(is_value_name, names)):
         return None
-    labels = (members[name] for name in names if _IS_LABEL.match(name) is not None)
+    if members.get("type") == "password":
+        return "password"
+    labels = (members[name] for name in names if is_label_name(name))
     return next((label for label in labels if isinstance(label, str)), None)
 
 

@@ -56,6 +56,9 @@ _BETWEEN_PARTS = expression(r"([\s,;&\"'<>/?#]+)")
 
 _PERCENT_ENCODED = expression(r"%[0-9A-Fa-f]{2}")
 _COLOUR = expression(r"\x1b\[[0-9;]{0,16}m")
+_ENCODED_SIGN = expression(r"\\u00(2[27]|3[abcde])|\\x(2[27]|3[abcde])", re.IGNORECASE)
+"""Signs that JSON and HTML write in another way, some encoders always."""
+
 _WORDS_OF_PLACE = expression(r"[\w-]{1,128}+")
 _TRACEBACK_FRAME = expression(r'\s*+File "[^"\n]*+", line \d')
 
@@ -196,6 +199,9 @@ class Policy:
             text = validation_error_without_input(text, self._hides_input)
         if "\x1b[" in text and self._mask_plain(bare := _COLOUR.sub("", text)) != bare:
             text = bare  # a colour stands between a name and its value
+        if "\\" in text or "&lt;" in text:
+            bare = _decoded(text)
+            text = bare if bare != text and self._mask_plain(bare) != bare else text
         text = self._mask_plain(text)
         if "%" in text and self._mask_plain(decoded := unquote_plus(text)) != decoded:
             text = self._mask_encoded(self._mask_encoded(text, _BETWEEN_PARTS), _BETWEEN_WORDS)
@@ -254,6 +260,11 @@ class Policy:
         except Exception:
             _mask_log.add(repr(name[:80]))
             return FILTERED
+
+
+def _decoded(text: str) -> str:
+    text = text.replace("&lt;", "<").replace("&gt;", ">")
+    return _ENCODED_SIGN.sub(lambda found: chr(int(found[1] or found[2], 16)), text)
 
 
 class _Current:

@@ -68,6 +68,9 @@ _PAIRS = frozenset(
 )
 """Calls with a key and its value."""
 
+_LOGINS = frozenset({"HTTPBasicAuth", "BasicAuth", "HTTPDigestAuth", "DigestAuth"})
+"""Calls whose second argument is a password."""
+
 _DEFAULTS = frozenset({"default", "value", "fallback"})
 _HEADER = expression(r"(?:^|-)(?:authorization|cookie|token|key)$", re.IGNORECASE)
 _KEY = expression(r"[\w.-]{2,128}$")
@@ -138,8 +141,8 @@ class _Reader:
         elif token["close"]:
             if len(self._levels) > 1:
                 closed = self._levels.pop()
-                if closed.opening == "[" and closed.callee:
-                    self._levels[-1].names.append(closed.key or "")
+                if closed.callee and (closed.opening == "[" or closed.callee in _GETTERS):
+                    self._levels[-1].names.append(closed.key)
             self._is_after_value = True
         elif token["sign"]:
             self._assign(level, token["sign"])
@@ -155,7 +158,8 @@ class _Reader:
                 level.names.clear()
                 level.annotated = ""
         elif sign in _SIGNS:
-            names = [level.annotated] if level.annotated else level.names if not level.opening else level.names[-1:]
+            is_target = sign == "=" and not level.opening  # of several names
+            names = [level.annotated] if level.annotated else level.names if is_target else level.names[-1:]
             by_default = level.opening == "(" and names[-1:] and names[-1] in _DEFAULTS
             level.secret = any(map(self._is_sensitive, names)) or bool(
                 by_default and (level.inherited or self._is_sensitive(level.key))
@@ -184,6 +188,8 @@ class _Reader:
         self._is_after_value = False
 
     def _is_value_of_key(self, level: _Level) -> bool:
+        if level.callee in _LOGINS:
+            return level.arguments == 1
         if level.opening != "(" or level.arguments == 0 or not self._is_sensitive(level.key):
             return False
         return bool(level.callee in _PAIRS if level.callee else _HEADER.search(level.key))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from brain_otel.privacy.labels import is_label_name, is_value_name
 from brain_otel.privacy.names import is_fact
 from brain_otel.privacy.settings import FILTERED
 from brain_otel.runtime.lazy_regex import expression
@@ -40,7 +41,11 @@ def mask_tables(text: str, is_sensitive: _IsSensitive) -> str:
         separator = header[1]
         names = [name.strip(" \"'|\r\n\t") for name in header[0].strip().strip("|").split(separator)]
         most_words = 1 if ", " in header[0] else _MOST_WORDS
-        is_table = all(len(name.split()) <= most_words for name in names) and any(map(is_sensitive, names))
+        labels = [place for place, name in enumerate(names) if is_label_name(name)]
+        has_pairs = len(labels) == 1 and any(map(is_value_name, names))
+        is_table = all(len(name.split()) <= most_words for name in names) and (
+            has_pairs or any(map(is_sensitive, names))
+        )
         while is_table and position < len(text):
             if (rule := _RULE.match(text, position)) is not None:
                 position = rule.end()
@@ -48,8 +53,10 @@ def mask_tables(text: str, is_sensitive: _IsSensitive) -> str:
             cells, end = _row(text, position, separator, len(names))
             if len(cells) != len(names):
                 break
-            for (start, stop), name in zip(cells, names, strict=True):
+            label = text[slice(*cells[labels[0]])].strip("\"'") if has_pairs else ""
+            for (start, stop), column in zip(cells, names, strict=True):
                 value = text[start:stop]
+                name = label if label and is_value_name(column) else column
                 if value and value != FILTERED and is_sensitive(name) and not is_fact(name, value):
                     parts += [text[done:start], FILTERED]
                     done = stop

@@ -33,6 +33,7 @@ _VALUES: Cases = (
 
 _LINES: Cases = (
     ("log message", "Password:\n«pass»"),
+    ("log message", "Client secret is: «alnum 20»"),
     ("log message", "Enter passphrase: \r\n«pass»\r\n"),
     ("yaml block", "auth:\n  token:\n    «alnum 20»\n  host: db\n"),
     ("yaml block", "api_keys:\n  - «alnum 20»\n  - «alnum 20»\nregion: eu\n"),
@@ -61,6 +62,11 @@ _SQL: Cases = (
 )
 
 _SOURCE: Cases = (
+    ("source line", "    auth = HTTPBasicAuth('anna', '«word»')"),
+    ("source line", "    if os.environ.get('TOKEN', '') == '«word»':"),
+    ("source line", "    requests.get(url, auth=('anna', '«word»'), timeout=3)"),
+    ("source line", "    token = '«word»' if debug else None"),
+    ("source line", "    cursor.execute(\"ALTER USER a PASSWORD '«word»'\")"),
     ("source line", '    password = f"«word»{suffix}"'),
     ("source line", "    api_key: Final[str] = '''«word»'''"),
     ("source line", '    if request.headers["x-api-key"] != "«word»":'),
@@ -76,6 +82,16 @@ _SOURCE: Cases = (
 )
 
 _DOCUMENTS: Cases = (
+    ("csv row", "key,value\nregion,eu\npassword,«pass»\n"),
+    ("csv row", "+----------+------+\n| Variable | Value |\n+----------+------+\n| api_key | «alnum 20» |\n"),
+    ("log message", "FormData([('user', 'anna'), ('password', '«pass»')])"),
+    ("log message", "RequestsCookieJar([Cookie(version=0, name='sessionid', value='«word»', port=None)])"),
+    ("log message", "{\\u0022password\\u0022:\\u0022«word»\\u0022}"),
+    ("log message", "&lt;password&gt;«pass»&lt;/password&gt;"),
+    ("json body", {"type": "password", "value": "«word»", "temporary": False}),
+    ("log message", "services:\n  db:\n    environment:\n      POSTGRES_PASSWORD: «pass»\n      TZ: UTC\n"),
+    ("exception message", "<Request('POST', URL('https://api.example/?apikey=«word»'))>"),
+    ("log message", "docker build --build-arg NPM_TOKEN=«word» ."),
     ("csv row", 'imported 2 rows:\nname,password,town\n"Weber, Anna",«word»,Bern\n"a ""b""","«word»;,x",Basel\n'),
     ("csv row", "| user | api_key |\n|------|---------|\n| anna | «alnum 20» |\n"),
     ("csv row", "  user  |  password  \n--------+------------\n anna   | «word» \n(1 row)"),
@@ -149,6 +165,23 @@ LATER_SECRETS: tuple[Secret, ...] = tuple(
 """The secrets of this round."""
 
 _HARMLESS: Cases = (
+    ("log message", "JWT: HS256, signature: RS256"),
+    ("log message", "permissions: ['tokens:read', 'secrets:write']"),
+    ("log message", "dict_keys(['password', 'token', 'email'])"),
+    ("log message", "['password', 'token', 'email'] and ('password', 'token')"),
+    ("url", "/login?id=123456"),
+    ("log message", "Failed password for invalid user admin from 10.0.0.1 port 22 ssh2"),
+    ("log message", "usage: CompletionUsage(completion_tokens=44, prompt_tokens=12, total_tokens=56)"),
+    ("log message", "response_type=token&scope=openid&grant_type=authorization_code"),
+    ("log message", "CREATE TABLE tokens (id int, token text, secret bytea)"),
+    ("log message", "<Token type=bearer>, Session(id=7, state='open')"),
+    ("source line", "    raise ValueError(f'unknown token: {token!r}')"),
+    ("source line", "    cache.set('token:count', 5)"),
+    ("source line", "    parser.add_argument('--password', help='the password', default=None)"),
+    ("source line", "    response.set_cookie('session', token, httponly=True)"),
+    ("source line", "    if 'token' in data and data['kind'] == 'x':"),
+    ("source line", "    security = HTTPBearer(scheme_name='JWT')"),
+    ("source line", "    password: Mapped[str] = mapped_column(String(255))"),
     ("log message", "password: too_short"),
     ("log message", "token: invalid_grant"),
     ("log message", "session: not-found"),
