@@ -240,10 +240,11 @@ def _find_second(text: str, given: _Given) -> tuple[int, int]:
     if match["close"] is None or opening is None:
         return _find_value_at(text, start, given) if match["flag"] == "--" else (start, start)
     begin, end = _find_quoted_value(text, opening, name)
-    before = text[max(0, match.start() - 8) : match.start()].rstrip("bru\\\"'")[-1:]
+    before = text[max(0, match.start() - 12) : match.start()].rstrip("bru\\\"'")
     behind = end + len(opening[1]) + len(opening[2])
-    is_header = _HEADERS_IN_PAIRS.search(name) is not None and before in ("(", "[")
-    is_pair = before == "(" and text[behind : behind + 1] == ")"
+    is_header = _HEADERS_IN_PAIRS.search(name) is not None and before[-1:] in ("(", "[")
+    is_call = before[-2:-1].isalnum() or before[-2:-1] == "_"
+    is_pair = before[-1:] == "(" and not is_call and text[behind : behind + 1] == ")"
     if match["flag"] != "--" and not is_header and not is_pair:
         return start, start
     is_word = match["flag"] != "--" and _WORD.fullmatch(text, begin, end) is not None
