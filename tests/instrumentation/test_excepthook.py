@@ -53,8 +53,8 @@ def tell():
         for m in s.metrics if m.name == "brain_otel.errors" for p in m.data.data_points
     ]
     told = [
-        (each.attributes["exception.message"], each.attributes.get("brain_otel.event_id"), hex(each.trace_id) == trace_id)
-        for each in logs if "exception.type" in each.attributes
+        (known["exception.message"], known.get("brain_otel.event_id"), hex(each.trace_id) == trace_id)
+        for each in logs if "exception.type" in (known := each.attributes)
     ]
     print(json.dumps({"logs": told, "points": points}))
 
