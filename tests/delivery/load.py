@@ -33,7 +33,7 @@ CONNECTIONS = 8
 SAMPLES = 0.25
 """Seconds between two looks at the memory."""
 
-GROWTH = 4.0
+GROWTH = 6.0
 """MiB by which a process may grow in the second half of a run, for what waits and for the pages of the allocator."""
 
 _COUNTED = re.compile(r"(\d+) (transaction|error)\b")
