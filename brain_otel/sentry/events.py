@@ -30,6 +30,7 @@ from brain_otel.sentry.event_trace import current_trace_context, trace_context
 from brain_otel.sentry.request import request_interface
 from brain_otel.sentry.route_secrets import SECRETS
 from brain_otel.sentry.scopes import BaseScopes, enter_scope, release_scope, use_scopes
+from brain_otel.sentry.stack_frames import hide_shared_variables
 from brain_otel.traces import conventions, local_trace
 from brain_otel.traces.collector import LocalTraceCollector
 from brain_otel.traces.local_trace import LocalTrace
@@ -41,10 +42,6 @@ _LINKED = "brain_otel.linked"
 
 _KEPT = (AnnotatedValue,)
 """What sentry-sdk puts into an event for its serializer."""
-
-_SHARED_FRAME = ("anyio._backends._asyncio", "run")
-"""The loop of a worker thread, which runs sync endpoints. While the event loop's thread reports an exception of one,
-the worker may already run the next request, and its arguments are among the variables of this frame."""
 
 
 class SentryListener(EventListener):
@@ -161,11 +158,18 @@ def plain_event(event: Any) -> Any:
     return event
 
 
+def complete_transaction(event: Any, trace: LocalTrace | None) -> None:
+    """Add the runtime and the request to a transaction of ours; both are plain data, as the rest of it."""
+    event["contexts"].setdefault("runtime", dict(_RUNTIME))
+    _add_request(event, trace)
+
+
 def _linked(owner: LocalTrace | None, event: Any, hint: Any) -> Any:
-    event.setdefault("contexts", {}).setdefault("runtime", dict(_RUNTIME))
+    event.setdefault("contexts", {})
     if event.get("type") == "transaction":
-        _add_request(event, owner)
+        complete_transaction(event, owner)
         return event
+    event["contexts"].setdefault("runtime", dict(_RUNTIME))
     with guarded("naming the service of an event"):
         _add_resource(event["contexts"])
     if not event.get("breadcrumbs", {}).get("values"):
@@ -183,7 +187,7 @@ def _linked(owner: LocalTrace | None, event: Any, hint: Any) -> Any:
         return event
     hint[_LINKED] = True
     with guarded("hiding the variables of a shared frame"):
-        _hide_shared_variables(event)
+        hide_shared_variables(event)
     if error is not None:
         record = find_record(error, trace)
         if record is None:
@@ -248,13 +252,6 @@ def _should_send(event: Any, error: BaseException | None, hint: Any) -> bool:
 
 def _exceptions(event: Any) -> list[Any]:
     return (event.get("exception") or {}).get("values") or []
-
-
-def _hide_shared_variables(event: Any) -> None:
-    for value in _exceptions(event):
-        for frame in (value.get("stacktrace") or {}).get("frames", ()):
-            if (frame.get("module"), frame.get("function")) == _SHARED_FRAME:
-                frame.pop("vars", None)
 
 
 def _logged_text(event: Any) -> str:

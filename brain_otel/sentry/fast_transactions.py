@@ -28,7 +28,7 @@ from brain_otel.privacy import Policy, policy
 from brain_otel.runtime.guard import caught
 from brain_otel.sentry.before_send import before_send_transaction, mask
 from brain_otel.sentry.event_size import encode
-from brain_otel.sentry.events import link_event, plain_event
+from brain_otel.sentry.events import complete_transaction, link_event, plain_event
 from brain_otel.sentry.scopes import filled_scopes_of
 from brain_otel.sentry.spans import SpanPayload
 from brain_otel.sentry.transaction import Transaction
@@ -162,7 +162,7 @@ def _is_plain(scope: Any) -> bool:
 
 def _completed(client: Any, scopes: tuple[Any, ...], trace: LocalTrace, event: dict[str, Any]) -> dict[str, Any]:
     """``event`` with the data of the request and the application, masked."""
-    link_event(trace, event, {})
+    complete_transaction(event, trace)
     added = _data_of(scopes)
     added |= {name: event[name] for name in ("breadcrumbs", "request") if name in event and _is_free(name, event)}
     if added:

@@ -33,6 +33,10 @@ _TEXT = frozenset({str})
 _PLAIN = frozenset({str, int, bool, type(None)})
 """Types that sentry-sdk's serializer leaves as they are."""
 
+_SHARED_FRAME = ("anyio._backends._asyncio", "run")
+"""The loop of a worker thread, which runs sync endpoints. While the event loop's thread reports an exception of one,
+the worker may already run the next request, and its arguments are among the variables of this frame."""
+
 _patches = Patches()
 
 
@@ -58,6 +62,14 @@ def patch_frame_serialization() -> None:
 def undo() -> None:
     """Restore sentry-sdk's functions."""
     _patches.undo()
+
+
+def hide_shared_variables(event: Any) -> None:
+    """Remove the variables of a frame that may belong to another request by now."""
+    for value in event.get("exception", {}).get("values") or ():
+        for frame in (value.get("stacktrace") or {}).get("frames", ()):
+            if (frame.get("module"), frame.get("function")) == _SHARED_FRAME:
+                frame.pop("vars", None)
 
 
 def _with_safe_variables(patch: Patch) -> Callable[..., Any]:
