@@ -124,6 +124,26 @@ def test_spans_are_sent_by_otlp_and_errors_as_events_linked_to_them(ingest: Sent
     assert ingest.transactions == []
 
 
+def test_spans_are_sent_with_the_names_that_sentry_reads(ingest: SentryIngest, connect: Connect) -> None:
+    """The op, and what the view of caches shows; a span without names of ours stays as it is."""
+    exporting = connect(ingest.dsn)
+    cached: dict[str, Any] = {"brain_otel.cache.operation": "get", "brain_otel.cache.key": ("cart:1",)}
+    cached["brain_otel.cache.hit"] = True
+    given: list[dict[str, Any]] = [
+        {"brain_otel.op": "task.run"},
+        {"db.system.name": "redis", **cached},
+        {"shop": "a"},
+    ]
+    for attributes in given:
+        with exporting.tracer.start_as_current_span("work", kind=SpanKind.CLIENT, attributes=attributes):
+            pass
+    assert exporting.destination.flush(5.0)
+    job, call, plain = (span.attributes for span in sorted(ingest.spans, key=lambda span: span.start_time))
+    assert job == {"brain_otel.op": "task.run", "sentry.op": "task.run"}
+    assert (call["sentry.op"], list(call["cache.key"]), call["cache.hit"]) == ("cache.get", ["cart:1"], True)
+    assert plain == {"shop": "a"}
+
+
 def test_an_unsampled_trace_is_an_error_without_spans(ingest: SentryIngest, connect: Connect) -> None:
     """The error carries the ids, which exist all the same."""
     exporting = connect(ingest.dsn, sampled=False)

@@ -54,7 +54,7 @@ TARGETS = [
             "_data_of",
             "_constants",
             "mask",
-            "filled_scope_of",
+            "filled_scopes_of",
         )
     ),
     "brain_otel.runtime.work_queue:WorkQueue.put",
@@ -86,7 +86,7 @@ TARGETS = [
             "merged",
             "event_from_exception",
             "enter_scope",
-            "sampling_context_of",
+            "trace_context",
         )
     ),
     "brain_otel.sentry.request:policy",
@@ -108,8 +108,9 @@ TARGETS = [
     "brain_otel.sentry.dynamic_sampling_context:name_of",
     *(
         f"brain_otel.traces.conventions:{name}"
-        for name in ("operation", "description", "transaction_name", "name_of", "first", "db_system", "http_method")
+        for name in ("transaction_name", "name_of", "first", "db_system", "http_method", "is_websocket")
     ),
+    *(f"brain_otel.traces.operations:{name}" for name in ("operation", "description", "convention_of")),
     *(f"brain_otel.sentry.span_fields:{name}" for name in ("status", "data", "links", "origin")),
     *(
         f"brain_otel.sentry.propagator:{name}"
