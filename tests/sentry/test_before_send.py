@@ -301,3 +301,12 @@ def test_a_secret_part_of_the_path_leaves_the_variables_too(bridge: Bridge, path
     (event,) = bridge.ingest.events
     assert secret not in str(event)
     assert event["exception"]["values"][0]["stacktrace"]["frames"][-1]["vars"]["key"] == "'[Filtered]'"
+
+
+def test_sentrys_logs_and_metrics_are_masked() -> None:
+    """With their names, bodies and attributes."""
+    given = {"name": "orders token=hunter2", "value": 3.0, "attributes": {"api_key": "hunter2", "kept": 1}}
+    masked = {"name": "orders token=[Filtered]", "value": 3.0, "attributes": {"api_key": "[Filtered]", "kept": 1}}
+    assert before_send.before_send_telemetry(given, {}) == masked
+    log = {"body": "password=hunter2", "severity_number": 9, "attributes": {}}
+    assert before_send.before_send_telemetry(log, {}) == {**log, "body": "password=[Filtered]"}
