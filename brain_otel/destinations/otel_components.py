@@ -17,6 +17,7 @@ from brain_otel.destinations.batching import create_batched, create_masked
 from brain_otel.destinations.destination import Destination, UnsupportedReleaseError
 from brain_otel.destinations.probe import send_probe
 from brain_otel.privacy import masked_url
+from brain_otel.runtime.guard import guarded
 
 SIGNALS = ("traces", "logs")
 """What ``batch`` and ``simple`` take; a metric exporter goes by its own name."""
@@ -93,10 +94,26 @@ def _create_exporter(options: Options) -> Any:
     try:
         model = to_model({"file_format": "1.1", provider: {components: [{kind: {"exporter": exporter}}]}})
         component = getattr(getattr(model, provider), components)[0]
-        return create(getattr(component, kind).exporter)
+        created = create(getattr(component, kind).exporter)
     except Exception as error:
         allowed = "otlp_http, otlp_grpc, console, or an installed plugin, with what it takes"
         raise options.failure(error, allowed) from None
+    with guarded("observing the answers of a collector"):
+        _read_answers(created)
+    return created
+
+
+def _read_answers(exporter: Any) -> None:
+    """Have an OTLP exporter of OpenTelemetry's take for success what a receiver has accepted, as ours do."""
+    module = type(exporter).__module__
+    if module.startswith("opentelemetry.exporter.otlp.proto.grpc."):
+        from brain_otel.destinations.otlp.grpc_answers import read_answers
+
+        read_answers(exporter)
+    elif module.startswith("opentelemetry.exporter.otlp.proto.http."):
+        from brain_otel.destinations.otlp.session import judged
+
+        exporter._client._transport._session.hooks["response"].append(judged)
 
 
 def _private(module: str, name: str) -> Any:

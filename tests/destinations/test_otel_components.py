@@ -244,3 +244,22 @@ def test_a_reader_asks_an_exporter_for_its_preferences() -> None:
     source = inspect.getsource(PeriodicExportingMetricReader.__init__)
     assert "exporter._preferred_temporality" in source
     assert "exporter._preferred_aggregation" in source
+
+
+@pytest.mark.parametrize("kind", ["batch", "simple"])
+@pytest.mark.parametrize("protocol", ["otlp_http", "otlp_grpc"])
+def test_success_is_what_was_accepted(protocol: str, kind: str, caplog: pytest.LogCaptureFixture) -> None:
+    """OpenTelemetry's own exporters, which ignore answers, are believed no more than ours."""
+    with OtlpReceiver(grpc=True) as receiver:
+        http = {"endpoint": f"{receiver.endpoint}/v1/traces"}
+        exporter = {protocol: http if protocol == "otlp_http" else {"endpoint": receiver.grpc_endpoint}}
+        with traced(options(kind, exporter=exporter)) as (provider, (used,)):
+            make_spans(provider, 1)
+            assert used.flush(5.0)
+            receiver.answer = b"\x0a\x0b\x08\x01\x12\x07too old"
+            make_spans(provider, 1)
+            assert not used.flush(5.0)
+            assert caplog.messages == [f"{protocol} rejected a part of what it accepted: 1 spans (too old)"]
+            receiver.answer, receiver.status = None, 302
+            make_spans(provider, 1)
+            assert not used.flush(5.0)

@@ -83,7 +83,19 @@ ANSWERS = tuple(
         purpose="reads what a collector has rejected; the exporter ignores the answer",
         pinned_by="tests/destinations/otlp/test_grpc_answers.py::test_rejected_spans_are_seen_after_a_reconnection",
     )
-    for name in ("_initialize_channel_and_stub", "_client")
+    for name in ("_stub", "_client")
+) + tuple(
+    PrivateName(
+        name=f"opentelemetry.exporter.{name}",
+        used_in=("brain_otel/destinations/otel_components.py",),
+        purpose="reads what a collector answers to OpenTelemetry's own exporter, which takes redirects for success",
+        pinned_by=f"{TESTS}::test_success_is_what_was_accepted",
+    )
+    for name in (
+        "otlp.proto.http.trace_exporter.OTLPSpanExporter._client",
+        "otlp.common.http._OTLPHTTPClient._transport",
+        "http.transport._requests.RequestsHTTPTransport._session",
+    )
 )
 
 PRIVATE_NAMES = (*WITHOUT, *LOADER, *ANSWERS)

@@ -21,6 +21,7 @@ from brain_otel.configuration.options import Options, Signal
 from brain_otel.configuration.settings import DeliverySettings, Settings
 from brain_otel.destinations.batching import batch_options, create_batched
 from brain_otel.destinations.destination import Destination, UnsupportedReleaseError
+from brain_otel.destinations.otlp.grpc_answers import read_answers
 from brain_otel.destinations.probe import RETRY_TIME, send_probe
 from brain_otel.privacy import masked_url
 
@@ -202,13 +203,13 @@ def _create_exporter(options: Options, arguments: dict[str, Any], session: Sessi
             f"{options.place}: the protocol {protocol} needs a package that is not installed; "
             f"allowed: pip install '{requirement}'"
         ) from error
-    if protocol == GRPC:
-        from brain_otel.destinations.otlp.grpc_answers import reporting_partial_success
-
-        exporter = reporting_partial_success(exporter)
     given = {key: arguments[key] for key in ("endpoint", "headers", "timeout")}
     try:
-        return exporter(**given, **(_http_only(arguments, session) if protocol == HTTP else _grpc_only(arguments)))
+        if protocol == HTTP:
+            return exporter(**given, **_http_only(arguments, session))
+        created = exporter(**given, **_grpc_only(arguments))
+        read_answers(created)
+        return created
     except Exception as error:
         raise options.failure(error, "what OpenTelemetry's exporter takes, from here and from variables") from None
 

@@ -69,13 +69,7 @@ class Session(requests.Session):
             del request.headers[name]
         request.headers.update({"Accept-Encoding": "identity", **self._own_headers})  # answers are not decoded
         response = super().send(request, **{**kwargs, "stream": True, "allow_redirects": False})
-        try:
-            body = beginning_of_body(response.raw)
-        except HTTPError as error:
-            raise requests.ConnectionError(error) from error
-        response.raw = BytesIO(body)
-        _judge(response, body)
-        return response
+        return judged(response)
 
     def merge_environment_settings(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Take proxies from the environment, and the certificate only if the session has none."""
@@ -94,8 +88,13 @@ class Session(requests.Session):
         """Start no more requests, since the process ends."""
 
 
-def _judge(response: requests.Response, body: bytes) -> None:
+def judged(response: Any, **_: Any) -> Any:
     """Make ``response`` a failure if no receiver of OTLP has accepted the request; report what it did not accept."""
+    try:
+        body = beginning_of_body(response.raw)
+    except HTTPError as error:
+        raise requests.ConnectionError(error) from error
+    response.raw = BytesIO(body)
     status = response.status_code
     if 300 <= status < 400:
         response.status_code, response.reason = _NOT_ACCEPTED, f"a redirect ({status}), which is not followed"
@@ -103,3 +102,4 @@ def _judge(response: requests.Response, body: bytes) -> None:
         response.status_code, response.reason = _NOT_ACCEPTED, f"a page ({status}), not an answer of a collector"
     elif status < 300:
         report_partial_success(partial_success(response.headers.get("Content-Type", ""), body))
+    return response
