@@ -239,8 +239,12 @@ def is_sent(folder: Path) -> bool:
 
 
 def read_bounds(directory: Path) -> Bounds:
-    """The bounds that the writers have left in the directory, or the default."""
-    with suppress(OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError):
+    """The bounds that the writers have left in the directory, or the default.
+
+    Raises:
+        OSError: There is no descriptor to read them with; the default might drop what they allow.
+    """
+    with suppress(ValueError, TypeError, KeyError, AttributeError, OverflowError), suppress_absence():
         given = read_json(directory / BOUNDS)
         max_age = float(given["max_age"])
         if max_age > 0:

@@ -118,3 +118,13 @@ def _counts(rows: Any) -> DiscardedEvents:
             if 0 < int(quantity) < MAX_QUANTITY:
                 discarded[str(category)[:MAX_NAME], str(reason)[:MAX_NAME]] += int(quantity)
     return discarded
+
+
+def client_report(discarded: DiscardedEvents) -> bytes:
+    """An envelope that reports discarded events to Sentry."""
+    rows = [
+        {"reason": reason, "category": category, "quantity": quantity}
+        for (category, reason), quantity in discarded.items()
+    ]
+    payload = json.dumps({"timestamp": time.time(), "discarded_events": rows}).encode()
+    return b'{}\n{"type":"client_report","length":%d}\n%s\n' % (len(payload), payload)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import signal
@@ -23,12 +22,14 @@ from brain_otel.delivery.retry_loop import RetryLoop
 from brain_otel.delivery.spool.directory import SHIPPER_LOCK, read_bounds, targets
 from brain_otel.delivery.spool.discarded import (
     DiscardedEvents,
+    client_report,
     keep_discarded,
     keep_reported,
     quantities,
     take_discarded,
 )
 from brain_otel.delivery.spool.eviction import DropLog, evict
+from brain_otel.delivery.spool.files import is_shortage
 from brain_otel.delivery.spool.locks import close_own, locked, open_own, try_lock
 from brain_otel.delivery.spool.reader import SpoolQueue
 from brain_otel.delivery.spool.stored_limits import read_limits, write_limits
@@ -194,9 +195,9 @@ class Shipper:
             while not self._stop.is_set() and os.fstat(lock).st_nlink:
                 with suppress(OSError):  # there is no descriptor to look with
                     self._start_workers(stop_workers)
-                if time.monotonic() - evicted_at > EVICTION_INTERVAL:
-                    evicted_at = time.monotonic()
-                    self._drop_log.add(evict(self._directory, read_bounds(self._directory)))
+                    if time.monotonic() - evicted_at > EVICTION_INTERVAL:
+                        evicted_at = time.monotonic()
+                        self._drop_log.add(evict(self._directory, read_bounds(self._directory)))
                 self._scan.wait(self._send_here())
                 self._scan.clear()
         finally:
@@ -217,6 +218,8 @@ class Shipper:
             try:
                 worker = TargetWorker(folder, target)
             except Exception as error:  # its proxy or its certificates, for example
+                if is_shortage(error):
+                    raise
                 self._unusable.add(folder)
                 logger.error("Nothing can be sent to %s (%s)", target.address, reason(error))
                 continue
@@ -288,13 +291,3 @@ def drain(directory: Path, timeout: float) -> dict[str, str] | None:
         for thread in threads:
             thread.join(max(0.0, deadline + STOP_TIMEOUT - time.monotonic()))
     return {found[folder].address: why for folder, why in left.items() if why}
-
-
-def client_report(discarded: DiscardedEvents) -> bytes:
-    """An envelope that reports discarded events to Sentry."""
-    rows = [
-        {"reason": reason, "category": category, "quantity": quantity}
-        for (category, reason), quantity in discarded.items()
-    ]
-    payload = json.dumps({"timestamp": time.time(), "discarded_events": rows}).encode()
-    return b'{}\n{"type":"client_report","length":%d}\n%s\n' % (len(payload), payload)

@@ -19,7 +19,7 @@ from brain_otel.delivery.record import Record
 from brain_otel.delivery.spool import directory as layout
 from brain_otel.delivery.spool.directory import Bounds, is_empty, is_sent, read_bounds, segments, targets
 from brain_otel.delivery.spool.discarded import keep_discarded, take_discarded
-from brain_otel.delivery.spool.eviction import evict
+from brain_otel.delivery.spool.eviction import MAX_REJECTED, evict
 from brain_otel.delivery.spool.reader import SpooledRecord, SpoolQueue
 from brain_otel.delivery.spool.shipper_process import ShipperSupervisor
 from brain_otel.delivery.spool.state import read_state
@@ -199,12 +199,12 @@ def test_too_few_descriptors_are_no_empty_spool(tmp_path: Path, descriptors: int
 
 
 def test_what_cannot_be_looked_at_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An acknowledgement, a size and a target without a descriptor are not missing ones."""
+    """An acknowledgement, a size, bounds and a target without a descriptor are not missing ones."""
     written = spool(tmp_path)
     written.append(error())
     (segment,) = segments(written.folder)
     with few_descriptors(0):
-        for look in (segment.acknowledged, segment.size):
+        for look in (segment.acknowledged, segment.size, lambda: read_bounds(tmp_path)):
             with pytest.raises(OSError, match="Too many open files"):
                 look()
     real = os.open
@@ -497,6 +497,7 @@ def test_rejected_records_are_kept_with_their_reasons(tmp_path: Path) -> None:
     queue = SpoolQueue(written.folder)
     for number, each in enumerate(queue.take(110, lambda _: True)):
         queue.reject(each, f"HTTP 413: {number}")
+    assert len(read_state(tmp_path).targets[0].rejected) == MAX_REJECTED
     evict(tmp_path, Bounds())
     (state,) = read_state(tmp_path).targets
     assert state.rejected == [("error", f"HTTP 413: {number}") for number in range(10, 110)]
