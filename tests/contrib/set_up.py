@@ -11,9 +11,7 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 from opentelemetry.instrumentation import fastapi as contrib
-from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]  # no __all__
-from opentelemetry.instrumentation.redis import RedisInstrumentor
 from opentelemetry.propagate import get_global_textmap, set_global_textmap
 from opentelemetry.test.test_base import TestBase  # type: ignore[import-not-found]  # fetched for these tests
 
@@ -39,10 +37,10 @@ def pytest_configure() -> None:
 def _replace() -> None:
     settings = InstrumentationSettings()
     set_global_textmap(GuardedPropagator(get_global_textmap()))
-    RedisInstrumentation().instrument(settings)
-    RedisInstrumentor().uninstrument()
-    HttpxInstrumentation().instrument(settings)
-    HTTPXClientInstrumentor().uninstrument()
+    for made in (RedisInstrumentation(), HttpxInstrumentation()):
+        made.instrument(settings)
+        assert made._contrib is not None
+        made._contrib.uninstrument()
     statements = SQLAlchemyInstrumentation()
     statements.instrument(settings)
     statements._listeners.remove()
