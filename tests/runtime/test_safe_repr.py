@@ -140,7 +140,7 @@ def test_an_object_that_fails_is_shown_by_its_class(kind: Callable[[], Any]) -> 
     name = f"<{HERE}.{getattr(kind, '__name__', '')}>"
     assert safe_repr(kind()) == name
     assert variables({"a": [kind(), 1]}) == {"a": [name, "1"]}
-    assert attribute_value([kind(), 1]) == f"[{name}, 1]"
+    assert attribute_value([kind(), 1]) == f'["{name}", 1]'  # JSON
 
 
 def test_an_interrupt_passes() -> None:

@@ -1,0 +1,31 @@
+"""Tests of contexts that are left in another order, or elsewhere, than they were entered."""
+
+import contextvars
+
+from opentelemetry import context as otel_context
+
+from brain_otel.runtime.context import Attachment, settled_context
+
+
+def test_what_ends_within_another_block_does_not_come_back() -> None:
+    """Code that reads OpenTelemetry's context directly sees neither."""
+    outer = Attachment(otel_context.set_value("outer", 1))
+    inner = Attachment(otel_context.set_value("inner", 2))
+    outer.detach()
+    assert otel_context.get_value("inner") == 2
+    inner.detach()
+    assert otel_context.get_value("outer") is None
+    assert otel_context.get_value("inner") is None
+
+
+def test_what_has_ended_elsewhere_is_left_by_the_next_look() -> None:
+    """Nothing else is: a context that is entered stays."""
+    around = Attachment(otel_context.set_value("around", 1))
+    within = Attachment(otel_context.set_value("within", 2))
+    contextvars.copy_context().run(within.detach)
+    assert otel_context.get_value("within") == 2
+    assert settled_context().get("within") is None
+    assert otel_context.get_value("around") == 1
+    assert settled_context() is otel_context.get_current()
+    around.detach()
+    assert otel_context.get_value("around") is None
