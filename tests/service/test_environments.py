@@ -233,7 +233,7 @@ def read_sentry(run: Run, request: Request) -> Facts:
         "calls": [(span["op"], _addressed(run, span["description"])) for span in calls],
         "hop": hops[0] if hops else None,
         "user": transaction["user"],
-        "tags": transaction["tags"],
+        "tags": {key: value for key, value in transaction["tags"].items() if key != "http.status_code"},
         "context": transaction["contexts"]["parcel"],
         "breadcrumbs": [(each["category"], each["message"]) for each in transaction["breadcrumbs"]["values"]],
         "errors on spans": [_exception(each["attributes"]) for each in events if each["name"] == "exception"],
