@@ -140,7 +140,7 @@ def test_each_request_and_job_is_a_tree(demo: Run, name: str, status: str) -> No
         ("GET /missions/{mission_id}", r"db  SELECT id, name, agents FROM missions WHERE id = \?"),
         ("GET /missions/{mission_id}", r"db\.redis  GET"),
         ("GET /missions/{mission_id}", r"user ada"),
-        ("POST /missions", r"background_task  BackgroundTask announce"),
+        ("POST /missions", r"function  BackgroundTask announce"),
         ("POST /missions", r"   └─ db\.redis  PUBLISH"),
         ("process_mission", r"mission_id=2"),
         ("process_mission", r"validation: Mission is valid"),
