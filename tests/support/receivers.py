@@ -112,12 +112,10 @@ def start_jaeger() -> Iterator[tuple[Receiver, str]]:
     """A Jaeger in memory, and the address to which OTLP over HTTP is sent."""
     query, otlp, *others = (free_port() for _ in range(10))
     options = ["collector.otlp.grpc.host-port", "collector.grpc-server.host-port", "collector.http-server.host-port"]
-    options += ["query.grpc-server.host-port", "admin.http.host-port", "http-server.host-port"]
+    options += ["query.grpc-server.host-port", "admin.http.host-port"]
     command = [str(find_receiver("jaeger")), f"--query.http-server.host-port=127.0.0.1:{query}"]
     command += [f"--collector.otlp.http.host-port=127.0.0.1:{otlp}", "--collector.otlp.enabled=true"]
     command += [f"--{name}=127.0.0.1:{port}" for name, port in zip(options, others, strict=False)]
-    agents = ("jaeger-compact", "jaeger-binary", "zipkin-compact")
-    command += [f"--processor.{name}.server-host-port=127.0.0.1:{free_port()}" for name in agents]
     with _running(command, query) as running:
         yield running, f"http://127.0.0.1:{otlp}"
 
