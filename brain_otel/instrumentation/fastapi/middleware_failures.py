@@ -80,7 +80,12 @@ class _Leaving(_Passing):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         __tracebackhide__ = True
-        await super().__call__(scope, receive, send)
+        try:
+            await super().__call__(scope, receive, send)
+        except BaseException:
+            if self._ends_with_body:
+                _name_unanswered(scope)
+            raise
         if self._ends_with_body and scope["type"] == "http":
             with guarded("looking at the end of a response"):
                 _note_unfinished(scope)
@@ -96,6 +101,14 @@ class _Leaving(_Passing):
                 if request.trace.root is not None and request.trace.root.is_recording():
                     request.name_span(request.trace.root)
                     request.trace.root.end()
+
+
+def _name_unanswered(scope: Scope) -> None:
+    """Name the span of a request that was cancelled or failed, which may never be answered."""
+    with guarded("naming a request's span"):
+        request = scope.get(SCOPE_KEY)
+        if isinstance(request, RequestInProgress) and request.trace.root is not None:
+            request.name_span(request.trace.root)
 
 
 def _note_unfinished(scope: Scope) -> None:
