@@ -199,7 +199,6 @@ REMOVED = """
 import logging
 logging.basicConfig(level=logging.WARNING)
 from brain_otel.testing import captured_telemetry
-from opentelemetry.instrumentation.sqlalchemy.engine import EngineTracer
 from sqlalchemy import create_engine, event, text
 for _ in range(2):
     with captured_telemetry() as telemetry:
@@ -207,7 +206,8 @@ for _ in range(2):
         with engine.connect() as connection:
             connection.execute(text("SELECT 1"))
         assert telemetry.spans
-        target, name, listener = EngineTracer._remove_event_listener_params[0]
+        from brain_otel.instrumentation.sqlalchemy.instrumentor import _Tracer
+        target, name, listener = _Tracer._remove_event_listener_params[0]
         event.remove(target(), name, listener)
     engine.dispose()
 """

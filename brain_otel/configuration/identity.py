@@ -8,10 +8,11 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote
 
-from brain_otel.configuration.document import Document
+if TYPE_CHECKING:
+    from brain_otel.configuration.document import Document
 
 FALLBACK_RELEASE = "0.3.0"
 """The documented default of the service that this package replaces."""
@@ -51,7 +52,7 @@ class Identity(NamedTuple):
 
 
 def read_identity(
-    document: Document, environ: Mapping[str, str], release: Known | None, option: Known | None = None
+    document: "Document", environ: Mapping[str, str], release: Known | None, option: Known | None = None
 ) -> Identity:
     """Read the identity; ``release`` is the file's, and ``option`` the one in the options of ``sentry``."""
     variables = [Known(environ[name], name) for name in ("SENTRY_RELEASE",) if name in environ]
@@ -94,7 +95,7 @@ def unknown_service() -> str:
     return f"unknown_service:{program}" if program else "unknown_service"
 
 
-def resource_attribute(document: Document, environ: Mapping[str, str], name: str) -> Known | None:
+def resource_attribute(document: "Document", environ: Mapping[str, str], name: str) -> Known | None:
     """The value that the file gives the resource attribute ``name``; an empty one counts as none."""
     found = None
     place = ("resource", "attributes_list")

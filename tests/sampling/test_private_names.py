@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.support.private_names import PrivateName
+from tests.support import ROOT
+from tests.support.private_names import PrivateName, private_uses
 
 PRIVATE_NAMES = (
     PrivateName(
@@ -18,3 +19,9 @@ PRIVATE_NAMES = (
 def test_upstream_has_the_name(entry: PrivateName) -> None:
     """So an entry of the table that is out of date fails."""
     assert entry.exists()
+
+
+def test_the_table_has_every_name() -> None:
+    """Found in the source: attributes, imports and texts that begin with an underscore and are not our own."""
+    found = private_uses((ROOT / "brain_otel" / "sampling").rglob("*.py")).keys()
+    assert found <= {each.identifier for each in PRIVATE_NAMES}
