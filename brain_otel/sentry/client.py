@@ -53,6 +53,21 @@ there is a span; HTTPX's line holds the query string.
 """
 
 
+_SEPARATORS = str.maketrans("._@+-", "     ")
+_HEX = frozenset("0123456789abcdef")
+
+
+def _is_plain_name(text: Any) -> bool:
+    """Whether ``text`` is a release or host that no rule masks; to see that, set-up would compile the rules."""
+    if not isinstance(text, str):
+        return text is None
+    words = text.translate(_SEPARATORS).split(" ")
+    if len(text) == 40 and _HEX.issuperset(text):  # a commit
+        return True
+    is_short = max(map(len, words)) <= 16 and sum(map(str.isdigit, text)) <= 12  # no key, no card
+    return text.isascii() and is_short and all(not word or word.isalnum() for word in words)
+
+
 def reject_unknown_options(options: Options) -> None:
     """Check that ``options`` are options of ``sentry_sdk.init()``.
 
@@ -99,7 +114,8 @@ def configure_sentry(
         sentry_sdk.init(**given)
     client = sentry_sdk.get_client()
     for name in ("release", "dist", "environment", "server_name"):  # sessions and sampling contexts have them too
-        client.options[name] = policy().value(client.options[name])
+        if not _is_plain_name(client.options[name]):
+            client.options[name] = policy().value(client.options[name])
     _name_framework()
     report_our_traces()
     if not stack_frames.patch_serialization():

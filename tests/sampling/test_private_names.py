@@ -3,7 +3,8 @@
 import pytest
 
 from tests.support import ROOT
-from tests.support.private_names import PrivateName, private_uses
+from tests.support.private_names import PrivateName
+from tests.support.private_uses import private_uses
 
 PRIVATE_NAMES = (
     PrivateName(

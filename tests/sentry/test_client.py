@@ -14,7 +14,8 @@ import brain_otel
 from brain_otel import capture
 from brain_otel.events.listeners import local_trace_entered
 from brain_otel.events.report import report_exception
-from brain_otel.sentry.client import flush_sentry
+from brain_otel.privacy import policy
+from brain_otel.sentry.client import _is_plain_name, flush_sentry
 from brain_otel.sentry.transport import DeliveringTransport
 from brain_otel.traces.local_trace import LocalTrace
 from tests.sentry.conftest import Bridge, Connect
@@ -247,3 +248,24 @@ class TestNames:
         frames = event["exception"]["values"][0]["stacktrace"]["frames"]
         found = {str(frame["module"]).partition(".")[0]: frame["in_app"] for frame in frames}
         assert found == {"tests": True, "brain_otel": False}
+
+
+@pytest.mark.parametrize(
+    ("name", "is_plain"),
+    [
+        ("shop@1.2.3+build.7", True),
+        ("missions-7d9f8b6c5d-x2x9z", True),
+        ("da39a3ee5e6b4b0d3255bfef95601890afd80709", True),
+        (None, True),
+        ("AKIAIOSFODNN7EXAMPLE", False),
+        ("app:hunter22@db", False),
+        ("4539-1488-0343-6467", False),
+        ("password=x", False),
+        (7, False),
+    ],
+)
+def test_a_plain_name_needs_no_rules(name: object, is_plain: bool) -> None:
+    """What is not plain is masked; a plain name would be left as it is."""
+    assert _is_plain_name(name) is is_plain
+    if is_plain:
+        assert policy().value(name) == name
