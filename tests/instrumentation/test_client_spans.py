@@ -17,6 +17,13 @@ Trace = Callable[..., Json]
 REDIS = ("set", "get", "bytes", "number", "lower case", "many", "error reply", "search", "create", "none", "pipeline")
 SQL = ("select", "lower case", "leading comment", "padded", "failing", "long", "many", "raw", "comment only")
 
+OF_TWO_SET_UPS = {
+    "SQLAlchemy is instrumented already; remove SQLAlchemyInstrumentor to let brain_otel do it",
+    "HTTPX is instrumented already; remove HTTPXClientInstrumentor to let brain_otel do it",
+    "Attempting to uninstrument while already uninstrumented",
+}
+"""The program instruments an engine and a client itself too, and removes what contrib has never added."""
+
 
 @pytest.fixture(scope="module")
 def trace(valkey: Valkey, postgres: Postgres, target: HttpTarget) -> Trace:
@@ -34,7 +41,7 @@ def trace(valkey: Valkey, postgres: Postgres, target: HttpTarget) -> Trace:
         }
         done = run_python(ROOT / "tests/apps/client_spans.py", env, pythonpath=[ROOT])
         assert done.returncode == 0, done.stderr
-        assert done.stderr == ""
+        assert set(done.stderr.splitlines()) <= OF_TWO_SET_UPS
         found: Json = json.loads(done.stdout)
         return found
 

@@ -141,7 +141,7 @@ TARGETS = [
     "brain_otel.instrumentation.asyncio:AsyncioInstrumentation.on_trace_start",
     "brain_otel.instrumentation.asyncio:report_exception",
     "brain_otel.instrumentation.asyncio:local_trace",
-    "brain_otel.instrumentation.sqlalchemy.instrumentor:EngineTracer",
+    "brain_otel.instrumentation.sqlalchemy.instrumentor:_Tracer",
     "brain_otel.instrumentation.sqlalchemy.instrumentor:isinstance",
     "brain_otel.instrumentation.sqlalchemy.instrumentor:getattr",
     *(f"brain_otel.instrumentation.logging:{name}" for name in ("_add_ids", "_is_wanted", "_emit", "_attributes")),

@@ -144,7 +144,7 @@ from brain_otel.runtime.exit import configure_exit
 from brain_otel.runtime.limited_log import CountLog
 logging.basicConfig(format="%(process)d %(message)s")
 log = CountLog(logging.getLogger("x"), "dropped: %s")
-configure_exit(lambda: None, lambda: None)
+configure_exit(lambda: None, lambda: {}, lambda: None)
 log.add("first")
 log.add("second")
 print(os.getpid(), file=sys.stderr)

@@ -220,6 +220,7 @@ def test_sentrys_destination_does_nothing_for_a_health_check() -> None:
         "brain_otel.instrumentation.fastapi.instrumentor",
         "brain_otel.instrumentation.fastapi.health_checks",
         "brain_otel.instrumentation.fastapi.middleware_failures",
+        "brain_otel.instrumentation.fastapi.original_build",
         "brain_otel.sampling.context",
     }
 
