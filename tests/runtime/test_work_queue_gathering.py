@@ -339,7 +339,7 @@ def test_a_part_takes_a_moment_at_least(monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_flush_and_a_queue_that_fills_up_end_the_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(work_queue, "PAUSE", LONG)
     work = SlowWork()
-    queue = WorkQueue[int]("pausing", work, drop=lambda _: None, gather=0.05, max_items=100)
+    queue = WorkQueue[int]("pausing", work, drop=lambda _: None, gather=0.05, max_items=200)
     try:
         for item in range(16):
             queue.put(item)
@@ -351,7 +351,7 @@ def test_a_flush_and_a_queue_that_fills_up_end_the_pauses(monkeypatch: pytest.Mo
         for item in range(16, 24):
             queue.put(item)
         until(lambda: len(work.done) == 17)
-        for item in range(24, 74):
+        for item in range(24, 130):
             queue.put(item)
         until(lambda: len(work.done) >= 24)
     finally:
@@ -373,7 +373,7 @@ def test_items_that_arrive_during_the_work_have_gathered_already(monkeypatch: py
 
         queue._work = arrive
         queue.put(0)
-        queue._changed.acquire()
-        queue._notify()  # the first has gathered
-        queue._changed.release()
+        until(lambda: queue._is_gathering)
+        with queue._changed:
+            queue._notify()  # the first has gathered
         until(lambda: work.done == [0, 1])
