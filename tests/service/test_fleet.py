@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,6 +23,14 @@ tracer_provider:
   processors: [{sentry: {}}, {otlp: &otlp {endpoint: "${OTLP}"}}, {file: {path: "${FOLDER}/traces.jsonl"}}]
 logger_provider: {processors: [{otlp: *otlp}, {file: {path: "${FOLDER}/logs.jsonl"}}]}
 meter_provider: {readers: [{periodic: {interval: 3600000, exporter: {otlp: *otlp}}}]}
+propagator: {composite: [tracecontext:, baggage:, sentry:]}
+distribution: {brain_otel: {sentry: {dsn: "${SENTRY_DSN}", release: "${SENTRY_RELEASE}"}}}
+"""
+
+BY_OTLP = """
+file_format: "1.1"
+resource: {attributes: [{name: service.name, value: "${OTEL_SERVICE_NAME}"}]}
+tracer_provider: {processors: [{sentry_otlp: {}}, {console: {}}]}
 propagator: {composite: [tracecontext:, baggage:, sentry:]}
 distribution: {brain_otel: {sentry: {dsn: "${SENTRY_DSN}", release: "${SENTRY_RELEASE}"}}}
 """
@@ -125,3 +134,24 @@ def test_a_job_and_the_requests_that_it_causes_share_a_trace(seen: Seen) -> None
     assert error["contexts"]["trace"]["trace_id"] == trace_id
     (line,) = [each for each in seen.log_records if each.body == "stock of 7"]
     assert line.trace_id == trace_id
+
+
+def test_by_otlp_and_on_the_console_they_are_told_apart_too(tmp_path: Path) -> None:
+    """Sentry's OTLP endpoint gets each span with its resource; a process prints its own traces alone."""
+    (tmp_path / "own.yaml").write_text(BY_OTLP)
+    with SentryIngest() as ingest:
+        with start_fleet({"OTEL_CONFIG_FILE": str(tmp_path / "own.yaml"), "SENTRY_DSN": ingest.dsn}) as fleet:
+            for server in (*fleet.front.values(), fleet.back):
+                assert server.get("/boom/1").status_code == 500
+            fleet.run_job()
+            fleet.terminate()
+            printed = {name: server.output for name, server in {**fleet.front, "back": fleet.back}.items()}
+        spans, events = ingest.spans, ingest.events
+    assert Counter(map(of_event, events)) == Counter(IDENTITIES)
+    assert {identity(each.resource) for each in spans} == IDENTITIES
+    (job,) = [each for each in spans if each.name == "nightly"]
+    assert {identity(each.resource)[0] for each in spans if each.trace_id == job.trace_id} == {"job", "front", "back"}
+    for name, output in printed.items():
+        assert "GET /boom/{number}" in output
+        assert ("GET /orders/{number}" in output) == (name == "1.0")
+        assert ("GET /stock/{number}" in output) == (name == "back")
