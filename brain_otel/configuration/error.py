@@ -17,8 +17,11 @@ _SECRET_NAME = expression(
     r"|trust_incoming\.[0-9]++\.(?!header\.name$)",  # a trusted caller's header
     re.IGNORECASE,
 )
-_PATHS = expression(r"(?:OLD)?PWD|.*client_key(?:_file)?", re.IGNORECASE)
-"""Names of files and folders that look like a secret's: a shell's variables, and the key file of OTLP."""
+_FOLDERS = ("PWD", "OLDPWD")
+"""A shell's variables for folders: their names look like a password's."""
+
+_PATHS = ("client_key", "client_key_file")
+"""Ends of the names of OTLP's key files, which look like a secret's."""
 
 # Only compiled when there is an error.
 _REVEALING = r"""
@@ -41,7 +44,8 @@ class ConfigurationError(Exception):
 
 def is_secret_name(name: str) -> bool:
     """Whether messages never show the value of this key path or variable."""
-    return _PATHS.fullmatch(name) is None and (_SECRET_NAME.search(name) is not None or is_sensitive(name))
+    is_path = name in _FOLDERS or name.lower().endswith(_PATHS)
+    return not is_path and (_SECRET_NAME.search(name) is not None or is_sensitive(name))
 
 
 def holds_credentials(text: str) -> bool:
