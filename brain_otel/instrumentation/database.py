@@ -18,7 +18,7 @@ from brain_otel.runtime.lazy_regex import expression
 _MAX_CACHED = 4_096
 """Characters; the operation of a longer statement is not cached, since it may hold megabytes of values."""
 
-_OPERATION = expression(r"\s*([A-Za-z][A-Za-z._]{0,31})(?![\w.])")
+_OPERATION = expression(r"\s*+([A-Za-z][A-Za-z._]{0,31})(?![\w.])")
 
 _CODES = ("sqlstate", "pgcode", "sqlite_errorname", "status_code")
 """Attributes of exceptions that may hold the database's code: of psycopg, asyncpg, psycopg2, sqlite3, redis."""
