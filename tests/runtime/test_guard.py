@@ -131,7 +131,7 @@ TARGETS = [
     "brain_otel.instrumentation.fastapi.instrumentor:RequestInProgress.__init__",
     *(
         f"brain_otel.instrumentation.fastapi.request:RequestInProgress.{name}"
-        for name in ("name", "facts", "enter", "route", "_find_route", "follow", "span_name")
+        for name in ("name", "facts", "enter", "route", "_find_route", "span_name")
     ),
     "brain_otel.instrumentation.fastapi.request:find_route",
     *(

@@ -197,11 +197,11 @@ def test_a_program_does_not_notice_that_all_names_are_renamed() -> None:
 @pytest.mark.thorough
 @pytest.mark.parametrize("name", [*OF_THE_SERVICE, *UNDOCUMENTED], ids=lambda name: name.name)
 def test_a_program_does_not_notice_that_a_name_is_renamed(name: PrivateName) -> None:
-    """The same for each name alone; at most one line says so."""
+    """The same for each name alone; one line for each of at most two places says so."""
     run = Run([name])
     assert_nothing_is_lost(run)
     assert_nothing_private_leaves(run)
-    assert len(run.failures) <= 1, run.failures
+    assert len(run.failures) == len(set(run.failures)) <= 2, run.failures
 
 
 FIXTURE = """

@@ -182,7 +182,8 @@ class _Spans:
         state = (options.get("host"), options.get("port"), options.get("db"), options.get("path"))
         known = self._connections.get(pool)
         if known is None or known[0] != state:
-            found = contrib_util._extract_conn_attributes(options, *self._modes)  # type: ignore[no-untyped-call]
+            extract: Any = getattr(contrib_util, "_extract_conn_attributes", None)
+            found = extract(options, *self._modes) if extract is not None else dict(_SYSTEM)
             if self._modes[0] is not _StabilityMode.DEFAULT:
                 found["db.namespace"] = str(options.get("db") or 0)
             target = options.get("path") or f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"

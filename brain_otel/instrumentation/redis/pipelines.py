@@ -21,7 +21,8 @@ class Batch(NamedTuple):
 
 def batch_of(pipeline: Any) -> Batch | None:
     """The commands of ``pipeline``; None if it is empty, so that nothing is sent."""
-    stack, text, _ = _contrib._build_span_meta_data_for_pipeline(pipeline)
+    describe = getattr(_contrib, "_build_span_meta_data_for_pipeline", _without_contrib)
+    stack, text, _ = describe(pipeline)
     if not stack:
         return None
     commands = {line.partition(" ")[0] for line in text.split("\n")}
@@ -29,6 +30,13 @@ def batch_of(pipeline: Any) -> Batch | None:
     if len(stack) > 1:
         operation = f"{'MULTI' if _is_transaction(pipeline) else 'PIPELINE'} {operation}".rstrip()
     return Batch(operation, text, len(stack))
+
+
+def _without_contrib(pipeline: Any) -> tuple[list[Any], str, str]:
+    """The same of a contrib without that function: the names of the commands alone."""
+    stack: Any = getattr(pipeline, "command_stack", ())
+    commands = [getattr(each, "args", None) or each[0] for each in stack]
+    return list(stack), "\n".join(str(args[0]).upper() for args in commands), ""
 
 
 def _is_transaction(pipeline: Any) -> bool:
