@@ -48,6 +48,7 @@ from brain_otel.instrumentation.fast_span import (
     start_decided_span,
     start_fast_span,
 )
+from brain_otel.runtime.fast_paths import configure_fast_paths
 from brain_otel.sampling.context import DecidedIds, suppressed
 from brain_otel.sampling.decision import decision_of
 from brain_otel.sampling.head import HeadSampler
@@ -58,6 +59,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 ATTRIBUTES: Any = {"text": "a", "number": 7, "share": 0.5, "yes": True}
+
+
+@pytest.fixture(autouse=True)
+def _fast(_fast_paths: None) -> None:
+    """Look at the fast path, whatever the environment says."""
+    configure_fast_paths(True)
 
 
 class CountedIds(IdGenerator):

@@ -33,7 +33,7 @@ def work(
         span = wired.tracer.start_span(name)
         trace.start(span, None)
         with otel_trace.use_span(span, end_on_exit=True):
-            with wired.tracer.start_as_current_span("SELECT 1", attributes={"db.system.name": "postgresql"}):
+            with wired.tracer.start_as_current_span("SELECT missions", attributes={"db.system.name": "postgresql"}):
                 pass
             TraceContextTextMapPropagator().inject(headers)
             SentryPropagator().inject(headers)
@@ -123,7 +123,7 @@ class TestTail:
         assert sampling_of(envelope)["sample_rate"] == "1.0"
         assert sampling_of(envelope)["sampled"] == "true"
         event = envelope.items[0].json
-        assert [span["description"] for span in event["spans"]] == ["SELECT 1"]
+        assert [span["description"] for span in event["spans"]] == ["SELECT missions"]
         assert event["contexts"]["trace"]["data"][KEPT_BY] == "error"
         assert event["contexts"]["trace"]["status"] != "ok"
         assert_accepted(event)
