@@ -151,8 +151,10 @@ def test_stop_drops_all_items() -> None:
         queue.put(3)
         assert gate.dropped == [1, 2, 3]
         queue.wake()
+        thread = queue._thread
+        assert thread is not None
         gate.open.set()
-        until(lambda: not [each for each in threading.enumerate() if each.name == "test"])
+        until(lambda: not thread.is_alive())
         assert gate.done == [0]
 
 
