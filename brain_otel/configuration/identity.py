@@ -40,7 +40,7 @@ class Known(NamedTuple):
 
 
 class Identity(NamedTuple):
-    """What the file and the variables say of the service; None: nothing."""
+    """The service's name, version and release, as the file and the variables give them; None: not given."""
 
     service: Known | None = None
     """The resource's ``service.name``."""
@@ -48,7 +48,7 @@ class Identity(NamedTuple):
     """The resource's ``service.version``."""
     release: Known | None = None
     platform: Known | None = None
-    """What the CI or hosting platform gives."""
+    """The release that the CI or hosting platform gives."""
 
 
 def read_identity(
@@ -113,7 +113,7 @@ def resource_attribute(document: "Document", environ: Mapping[str, str], name: s
 
 
 def origin_of(variables: Sequence[str], value: Any, environ: Mapping[str, str]) -> str:
-    """What gave a ``value`` of the file that refers to ``variables``, in words."""
+    """Describe in words where a ``value`` of the file that refers to ``variables`` comes from."""
     if not variables:
         return "file"
     if given := [name for name in variables if name in environ]:

@@ -1,4 +1,4 @@
-"""What an OTLP receiver has rejected of a request that it accepted: ``partial_success``.
+"""Reads ``partial_success``: the items that an OTLP receiver rejects although it accepts the request.
 
 The bodies of its answers to traces, logs and metrics have one form, in protobuf and in JSON, so that the shipper's
 process can read them without OpenTelemetry: https://opentelemetry.io/docs/specs/otlp/#partial-success-1.
@@ -33,7 +33,7 @@ _PAGE = re.compile(rb"\s*+<(?:!doctype|html|\?xml)", re.IGNORECASE)
 
 
 class PartialSuccess(NamedTuple):
-    """What a receiver says about a request that it accepted."""
+    """A receiver's answer to a request that it accepted."""
 
     rejected: int = 0
     """Spans, log records or data points that it did not accept."""

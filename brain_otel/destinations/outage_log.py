@@ -91,7 +91,7 @@ class CapturedLogs:
     def __init__(self) -> None:
         self.reason = ""
         self.partial = PartialSuccess()
-        """What the receiver said about the latest request that it accepted."""
+        """The receiver's message about the latest request that it accepted."""
 
     def __enter__(self) -> None:
         _filter_exporters()

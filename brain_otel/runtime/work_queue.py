@@ -100,7 +100,7 @@ class WorkQueue(Generic[T]):
                 self._items.append((item, weight))
                 self._weight += weight
                 self._start()
-                if self._is_resting or (self._is_gathering and self._fills_up()):
+                if self._is_resting or (self._is_gathering and self._is_full_by_one_in(2)):
                     self._notify()
         for each in dropped:
             self._drop(each)
@@ -109,9 +109,9 @@ class WorkQueue(Generic[T]):
         """Whether ``items`` more with this ``weight`` exceed the bounds."""
         return len(self._items) + items > self._max_items or self._weight + weight > self._max_weight
 
-    def _fills_up(self) -> bool:
-        """Whether the queue is half full."""
-        return self._exceeds(len(self._items), self._weight)
+    def _is_full_by_one_in(self, parts: int) -> bool:
+        """Whether more than one in ``parts`` of what fits waits."""
+        return self._exceeds((parts - 1) * len(self._items), (parts - 1) * self._weight)
 
     def _pop(self) -> T:
         item, weight = self._items.popleft()
@@ -212,13 +212,12 @@ class WorkQueue(Generic[T]):
         while left > 0:
             left -= self._work_on(part, SLICE)
             with self._changed:
-                # Seven times again what waits: behind by an eighth of what fits, the thread has no time to pause.
-                if left > 0 and not self._is_stopped and not self._exceeds(7 * len(self._items), 7 * self._weight):
+                if left > 0 and not self._is_stopped and not self._is_full_by_one_in(8):  # else it is behind
                     self._pause(PAUSE)
 
     def _pause(self, seconds: float) -> None:
         """Let items arrive for ``seconds``, unless a flush waits or the queue fills up."""
-        if seconds > 0 and not self._is_hurried and not self._fills_up():
+        if seconds > 0 and not self._is_hurried and not self._is_full_by_one_in(2):
             self._is_gathering = True
             self._changed.wait(seconds)
             self._is_gathering = False
