@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 WHOLE_SERVICE = {
     "benchmarks/test_benchmarks.py",
     "benchmarks/test_memory.py",
+    "benchmarks/test_tail.py",
     "collector/test_gateway.py",
     "collector/test_otlp.py",
     "configuration/test_bad_values.py",

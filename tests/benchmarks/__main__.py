@@ -16,8 +16,10 @@ from tests.benchmarks.memory import grow
 from tests.benchmarks.plot import draw
 from tests.benchmarks.report import write_report
 from tests.benchmarks.serving import serve_all
+from tests.benchmarks.shipping import EXTERNAL
 from tests.benchmarks.surroundings import Surroundings, surroundings
 from tests.benchmarks.tables import tables
+from tests.benchmarks.tail import measure_tail
 from tests.benchmarks.turns import KINDS, start_all, take_turns
 from tests.benchmarks.variants import BARE, FLOOR, VARIANTS, Variant
 from tests.support import ROOT
@@ -28,6 +30,7 @@ SECTIONS = {
     "start": ("rounds",),
     "curves": ("rounds", "requests"),
     "memory": ("spans",),
+    "tail": ("rounds", "requests", "served"),
 }
 """The parts of the benchmark, each with its options."""
 
@@ -57,6 +60,7 @@ def _options() -> argparse.Namespace:
     add("--requests", type=int, default=500, help="requests a run")
     add("--rate", type=float, default=40, help="requests a second at which latency is measured")
     add("--seconds", type=float, default=5, help="how long, at that rate and then at most")
+    add("--served", type=int, default=1500, help="requests a run in the open loop of the section tail")
     add("--spans", type=int, default=1_000_000, help="spans that the section memory records")
     add("--kind", default="request", choices=list(KINDS))
     names = [each.name for each in VARIANTS]
@@ -81,7 +85,7 @@ def _sections(text: str) -> list[str]:
 
 
 def _about(options: argparse.Namespace) -> dict[str, Any]:
-    kept = ("rounds", "requests", "rate", "seconds", "spans", "kind")
+    kept = ("rounds", "requests", "served", "rate", "seconds", "spans", "kind")
     machine = {"cores": os.cpu_count(), "python": platform.python_version()}
     return {**{name: getattr(options, name) for name in kept}, **machine}
 
@@ -90,7 +94,7 @@ def _measure_all(options: argparse.Namespace, chosen: Sequence[Variant], results
     """Add the figures of each section to the results, and write the results after each section."""
     measured = results.get("about", {}).get("measured", {})
     results["about"] = {**_about(options), "measured": measured}
-    with surroundings([*chosen, *(each for each in COMPARED if each not in chosen)]) as around:
+    with surroundings([*chosen, *(each for each in (*COMPARED, EXTERNAL) if each not in chosen)]) as around:
         for section in options.sections:
             results[section] = _measure(section, options, chosen, around)
             measured[section] = {name: getattr(options, name) for name in SECTIONS[section]}
@@ -101,16 +105,17 @@ def _measure_all(options: argparse.Namespace, chosen: Sequence[Variant], results
 def _measure(section: str, options: argparse.Namespace, chosen: Sequence[Variant], around: Surroundings) -> Any:
     if section == "memory":
         return grow(options.spans)
-    rounds: dict[str, Callable[[Sequence[Variant]], Mapping[str, Any]]] = {
-        "cpu": lambda order: take_turns(order, around, KINDS[options.kind], options.requests),
-        "load": lambda order: serve_all(order, around, options.rate, options.seconds),
-        "start": lambda order: start_all(order, around),
-        "curves": lambda _: measure_curves(around, options.requests),
+    rounds: dict[str, Callable[[Sequence[Variant], int], Mapping[str, Any]]] = {
+        "cpu": lambda order, _: take_turns(order, around, KINDS[options.kind], options.requests),
+        "load": lambda order, _: serve_all(order, around, options.rate, options.seconds),
+        "start": lambda order, _: start_all(order, around),
+        "curves": lambda *_: measure_curves(around, options.requests),
+        "tail": lambda _, number: measure_tail(chosen, around, options.requests, options.served, number),
     }
-    found: dict[str, Any] = {each.name: [] for each in chosen} if section != "curves" else {}
+    found: dict[str, Any] = {each.name: [] for each in chosen} if section not in ("curves", "tail") else {}
     for number in range(options.rounds):
         order = chosen if number % 2 == 0 else chosen[::-1]
-        _append(found, rounds[section](order))
+        _append(found, rounds[section](order, number))
     return found
 
 

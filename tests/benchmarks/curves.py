@@ -21,7 +21,7 @@ def measure_curves(around: Surroundings, requests: int) -> dict[str, Any]:
     """Measure all curves once."""
     plain = COMPARED[:3]
     return {
-        "spans": _by_size(plain[1:], around, requests),
+        "spans": measure_sizes(plain[1:], around, requests),
         "routes": {
             str(count): take_turns(plain, around, KINDS["request"], requests, routes=count) for count in ROUTES
         },
@@ -29,26 +29,31 @@ def measure_curves(around: Surroundings, requests: int) -> dict[str, Any]:
     }
 
 
-def _by_size(variants: Sequence[Variant], around: Surroundings, requests: int) -> dict[str, dict[str, Any]]:
+def measure_sizes(
+    variants: Sequence[Variant], around: Surroundings, requests: int, sizes: Sequence[int] = SIZES
+) -> dict[str, dict[str, Any]]:
     """Measure the CPU of requests with different numbers of spans, all sizes in each turn."""
     with ExitStack() as stack:
         workers = [stack.enter_context(working(each, around)) for each in variants]
         for worker in workers:
-            for size in SIZES:
+            for size in sizes:
                 worker.tell(f"run /spans/{size} {WARM_UP[size]}")
-        turns = [[_turn(worker, requests, number) for worker in workers] for number in range(TURNS)]
+        turns = [
+            [_turn(worker, requests, sizes if number % 2 else sizes[::-1]) for worker in workers]
+            for number in range(TURNS)
+        ]
     return {
         variant.name: {
             str(size): {key: median(turn[place][size][key] for turn in turns) for key in ("loop", "process")}
-            for size in SIZES
+            for size in sizes
         }
         for place, variant in enumerate(variants)
     }
 
 
-def _turn(worker: Worker, requests: int, number: int) -> dict[int, dict[str, float]]:
+def _turn(worker: Worker, requests: int, sizes: Sequence[int]) -> dict[int, dict[str, float]]:
     found = {}
-    for size in SIZES if number % 2 else reversed(SIZES):
+    for size in sizes:
         # The cost of a request without spans is subtracted: small traces need many requests for a clear difference.
         count = max(4, requests * 80 // (TURNS * (size + 40)))
         before = worker.tell("flush")["process"]

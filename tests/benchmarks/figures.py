@@ -47,8 +47,11 @@ def _times(runs: Runs, key: str) -> list[float]:
 
 
 def share(found: ByVariant, name: str, key: str, other: str = FLOOR) -> float:
-    """Return a figure of one variant in units of another's, without subtracting the bare application."""
-    return medians(found[name])[key] / medians(found[other])[key]
+    """Return a figure of one variant in units of another's, without subtracting the bare application.
+
+    This is the median of the ratios of all rounds.
+    """
+    return float(median(mine[key] / theirs[key] for mine, theirs in zip(found[name], found[other], strict=True)))
 
 
 def per_span(sizes: Mapping[str, Runs], size: str, key: str) -> float:

@@ -1,19 +1,21 @@
-"""Generates load over raw kept-alive sockets: ``python -m tests.benchmarks.load PORT RATE SECONDS``.
+"""Generates load over raw kept-alive sockets.
 
-The first phase has a fixed rate. A request's time starts when the request is due, not when a connection is free: a
-server that pauses is charged for every request that waits. The second phase is as fast as the connections allow.
+``python -m tests.benchmarks.load PORT open RATE SECONDS`` has a fixed rate. A request's time starts when the request
+is due, not when a connection is free: a server that pauses is charged for every request that waits.
+``python -m tests.benchmarks.load PORT closed CONNECTIONS SECONDS`` is as fast as the connections allow.
 """
 
 import asyncio
+import gc
 import json
 import socket
 import sys
 import time
-from collections.abc import Awaitable, Callable
 from math import ceil
 
 REQUEST = b"GET /missions/7 HTTP/1.1\r\nHost: shop.test\r\nUser-Agent: benchmark\r\nAccept: */*\r\n\r\n"
-CONNECTIONS_AT_RATE, CONNECTIONS_CLOSED = 64, 8
+CONNECTIONS_AT_RATE = 64
+QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999}
 LENGTH = b"content-length: "
 
 
@@ -67,19 +69,18 @@ async def at_rate(connections: list[Connection], rate: float, seconds: float) ->
     return sorted(taken)
 
 
-async def closed(connections: list[Connection], seconds: float) -> float:
-    """Return the requests per second if each connection sends a request as soon as it has the last answer."""
+async def closed(connections: list[Connection], seconds: float) -> tuple[list[float], float]:
+    """Return the sorted times, and the requests per second; a connection asks again as soon as it has its answer."""
     begun = time.perf_counter()
-    counts = await asyncio.gather(*(_until(begun + seconds, each.ask) for each in connections))
-    return sum(counts) / (time.perf_counter() - begun)
+    taken: list[float] = []
 
+    async def work(connection: Connection) -> None:
+        while (now := time.perf_counter()) < begun + seconds:
+            await connection.ask()
+            taken.append(time.perf_counter() - now)
 
-async def _until(end: float, ask: Callable[[], Awaitable[None]]) -> int:
-    count = 0
-    while time.perf_counter() < end:
-        await ask()
-        count += 1
-    return count
+    await asyncio.gather(*map(work, connections))
+    return sorted(taken), len(taken) / (time.perf_counter() - begun)
 
 
 def quantile(values: list[float], share: float) -> float:
@@ -87,14 +88,18 @@ def quantile(values: list[float], share: float) -> float:
     return values[ceil(share * len(values)) - 1]
 
 
-async def main(port: int, rate: float, seconds: float) -> dict[str, float]:
-    """Warm up the server and measure it."""
-    connections = [Connection(port) for _ in range(CONNECTIONS_AT_RATE)]
-    await at_rate(connections, rate, max(0.5, seconds / 4))
-    taken = await at_rate(connections, rate, seconds)
-    per_second = await closed(connections[:CONNECTIONS_CLOSED], seconds)
-    return {"p50": quantile(taken, 0.5), "p99": quantile(taken, 0.99), "rps": per_second}
+def _summary(taken: list[float]) -> dict[str, float]:
+    return {**{name: quantile(taken, share) for name, share in QUANTILES.items()}, "longest": taken[-1]}
+
+
+async def main(port: int, loop: str, amount: float, seconds: float) -> dict[str, float]:
+    """Measure the server."""
+    if loop == "open":
+        return _summary(await at_rate([Connection(port) for _ in range(CONNECTIONS_AT_RATE)], amount, seconds))
+    taken, per_second = await closed([Connection(port) for _ in range(int(amount))], seconds)
+    return {**_summary(taken), "rps": per_second}
 
 
 if __name__ == "__main__":
-    print(json.dumps(asyncio.run(main(int(sys.argv[1]), float(sys.argv[2]), float(sys.argv[3])))))
+    gc.disable()  # a pause here is not the server's
+    print(json.dumps(asyncio.run(main(int(sys.argv[1]), sys.argv[2], float(sys.argv[3]), float(sys.argv[4])))))

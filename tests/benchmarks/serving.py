@@ -1,14 +1,17 @@
 """Measures latency and throughput under uvicorn; server, load and surroundings have processes of their own."""
 
-import json
-import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
+from tests.benchmarks.native import generate
 from tests.benchmarks.surroundings import Surroundings
 from tests.benchmarks.variants import Variant
 from tests.support import ROOT
 from tests.support.process import Server, free_port
+
+CONNECTIONS = 8
+"""Connections of the closed loop."""
 
 
 def serve_all(
@@ -19,14 +22,15 @@ def serve_all(
 
 
 def _serve(variant: Variant, around: Surroundings, rate: float, seconds: float) -> dict[str, float]:
+    with around.folder() as folder, serving(variant, around, folder) as server:
+        generate(server.port, "open", rate, max(0.5, seconds / 4))
+        at_rate = generate(server.port, "open", rate, seconds)
+        return {**at_rate, "rps": generate(server.port, "closed", CONNECTIONS, seconds)["rps"]}
+
+
+def serving(variant: Variant, around: Surroundings, folder: Path) -> Server:
+    """A server with the variant; use it as a context manager."""
     port = free_port()
-    with around.folder() as folder:
-        command = [sys.executable, "-m", "tests.benchmarks.server", variant.name, str(port)]
-        env = around.environment(variant.name, folder)
-        with Server(command, port, env=env, cwd=ROOT, ready_path="/healthz"):
-            load = [sys.executable, "-m", "tests.benchmarks.load", str(port), str(rate), str(seconds)]
-            done = subprocess.run(load, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
-            if done.returncode:
-                raise SystemExit(f"{variant.name} under load: {done.stderr}")
-    found: dict[str, float] = json.loads(done.stdout)
-    return found
+    command = [sys.executable, "-m", "tests.benchmarks.server", variant.name, str(port)]
+    env = around.environment(variant.name, folder)
+    return Server(command, port, env=env, cwd=ROOT, ready_path="/healthz")

@@ -8,6 +8,7 @@ from tests.benchmarks.figures import added, against, growth, kinds_seen, medians
 from tests.benchmarks.goals import goals
 from tests.benchmarks.grid import Grid, ratio
 from tests.benchmarks.sink import SPANS
+from tests.benchmarks.tail_tables import of_kind, tail_tables
 from tests.benchmarks.variants import BARE, BY_NAME, FLOOR, SENTRY_ALONE
 
 Results = Mapping[str, Any]
@@ -15,7 +16,7 @@ Results = Mapping[str, Any]
 
 def tables(results: Results) -> list[Grid]:
     """Return all tables for which there are results."""
-    makers = {"cpu": _cpu, "load": _load, "start": _start, "curves": _curves, "memory": _memory}
+    makers = {"cpu": _cpu, "load": _load, "start": _start, "curves": _curves, "memory": _memory, "tail": tail_tables}
     made = [grid for section, make in makers.items() if section in results for grid in make(results)]
     held = goals(results)
     return [*made, held] if held.rows else made
@@ -117,7 +118,7 @@ def _curves(results: Results) -> Iterator[Grid]:
         title="A request, by the routes of the application, added to the bare one with as many",
         columns=("variant", "routes", "loop us", "x floor", "process us", "x floor"),
         rows=[
-            _of_kind(curves["routes"][str(routes)], name, str(routes))
+            of_kind(curves["routes"][str(routes)], name, str(routes))
             for routes in ROUTES
             for name in (FLOOR, *_ours(curves))
         ],
@@ -126,7 +127,7 @@ def _curves(results: Results) -> Iterator[Grid]:
         title="A failing request with its error event, and a health check, added to the bare application",
         columns=("variant", "kind", "loop us", "x floor", "process us", "x floor"),
         rows=[
-            _of_kind(found, name, kind) for kind, found in curves["kinds"].items() for name in found if name != BARE
+            of_kind(found, name, kind) for kind, found in curves["kinds"].items() for name in found if name != BARE
         ],
     )
 
@@ -140,13 +141,6 @@ def _size(name: str, sizes: Mapping[str, Any], size: str) -> list[str]:
     for key in ("loop", "process"):
         cost, ten = per_span(sizes, size, key), per_span(sizes, "10", key)
         cells += [f"{cost * 1e6:.1f}", ratio(cost / ten if ten > 0 else None)]
-    return cells
-
-
-def _of_kind(found: Mapping[str, Any], name: str, label: str) -> list[str]:
-    cells = [name, label]
-    for key in ("loop", "process"):
-        cells += [f"{added(found, name, key) * 1e6:.0f}", ratio(against(found, name, key))]
     return cells
 
 

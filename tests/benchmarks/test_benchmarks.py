@@ -33,6 +33,7 @@ ABOUT = {
     "measured": {},
     "rounds": 1,
     "requests": 50,
+    "served": 60,
     "rate": 40.0,
     "seconds": 1,
     "kind": "request",
@@ -61,6 +62,7 @@ class Measured:
     def command(self, *arguments: str) -> str:
         """Run the command with small settings and return its output."""
         command = [sys.executable, "-m", "tests.benchmarks", "--rounds", "1", "--requests", "20", "--seconds", "0.5"]
+        command += ["--served", "60"]
         command += ["--plot", str(self.drawing), "--report", str(self.page), "--only", OURS_BESIDE, *arguments]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
         assert done.returncode == 0, done.stderr
@@ -200,8 +202,8 @@ def test_the_other_sections_have_tables_with_ratios() -> None:
     )
     assert len(found) == 6
     assert list(found["Held against the goals"].rows) == [
-        ["start-up against sentry_sdk.init", "1.50", "1.60", "1.20"],
-        ["start-up against sentry_sdk.init, CPU", "1.50", "1.60", "1.20"],
+        ["start-up against sentry_sdk.init", "1.50", "1.15", "1.00"],
+        ["start-up against sentry_sdk.init, CPU", "1.50", "1.15", "1.00"],
         ["a span's loop CPU, 1,000 a trace against 10", "1.20", "1.20", "1.00"],
         ["a span's process CPU, 1,000 a trace against 10", "1.20", "1.20", "1.00"],
         ["MiB grown in 1,000 spans", "3.0", "5.0", "0.0"],

@@ -167,6 +167,7 @@ distribution:
   brain_otel:
     sentry: {{dsn: "{dsn}", profiles_sample_rate: 0}}
     delivery: {delivery}
+    freeze_gc: true  # as in production
 """
 
 
@@ -187,9 +188,10 @@ def ours(rate: float = 1.0, destination: str = "sentry: ", shipper: str | None =
     return start
 
 
-BARE, FLOOR, OURS_BESIDE, SENTRY_ALONE, SENTRY_NATIVE = (
+BARE, FLOOR, OURS_IN_MEMORY, OURS_BESIDE, SENTRY_ALONE, SENTRY_NATIVE = (
     "bare",
     "floor",
+    "brain_otel, memory",
     "brain_otel, spool, process",
     "sentry_sdk.init alone",
     "sentry-sdk, native",
@@ -198,7 +200,7 @@ BARE, FLOOR, OURS_BESIDE, SENTRY_ALONE, SENTRY_NATIVE = (
 VARIANTS = (
     Variant(name=BARE, start=bare, sends=False),
     Variant(name=FLOOR, start=floor, sends=False),
-    Variant(name="brain_otel, memory", start=ours()),
+    Variant(name=OURS_IN_MEMORY, start=ours()),
     Variant(name="brain_otel, spool, thread", start=ours(shipper="thread")),
     Variant(name=OURS_BESIDE, start=ours(shipper="process")),
     Variant(name="brain_otel, spool, external", start=ours(shipper="external")),
