@@ -18,6 +18,10 @@ TRACE_ID, SPAN_ID = "trace_id", "span_id"
 """Attributes that every record of the standard library's logging gets, for plain format strings."""
 
 
+_TASK_LOGGERS = frozenset({"celery.app.trace", "celery.worker.strategy"})
+"""Loggers that log what a task was called with."""
+
+
 class _Loggers:
     """OpenTelemetry's loggers by name; the SDK takes locks to find one, which could deadlock a signal handler."""
 
@@ -58,6 +62,21 @@ def error_of_log(record: LogRecord) -> BaseException | None:
     exc_info: Any = record.exc_info
     error = exc_info[1] if isinstance(exc_info, tuple) and len(exc_info) == 3 else None
     return error if isinstance(error, BaseException) else None
+
+
+def fields_of_log(record: LogRecord) -> dict[str, Any]:
+    """The fields of ``record``; do not change them.
+
+    Celery's records have the ``repr`` of a task's arguments, without the names by which they could be masked; they
+    are left out.
+    """
+    fields = record.__dict__
+    if record.name not in _TASK_LOGGERS:
+        return fields
+    kept = {name: value for name, value in fields.items() if name != "data"}
+    if isinstance(record.args, dict):
+        kept["args"] = {name: value for name, value in record.args.items() if name not in ("args", "kwargs")}
+    return kept
 
 
 def message_of_log(record: LogRecord) -> str:

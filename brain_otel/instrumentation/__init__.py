@@ -29,6 +29,7 @@ LIBRARIES = {
     "logging": "logging:LoggingInstrumentation",
     "asyncio": "asyncio:AsyncioInstrumentation",
     "threading": "threading:ThreadingInstrumentation",
+    "celery": "jobs.celery:CeleryInstrumentation",
 }
 """Library, which is also the name of its setting -> module in this folder, and class."""
 

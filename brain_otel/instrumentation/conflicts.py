@@ -22,6 +22,7 @@ _INSTRUMENTORS = {
     "SQLAlchemyInstrumentor": "SQLAlchemy",
     "RedisInstrumentor": "Redis",
     "HTTPXClientInstrumentor": "HTTPX",
+    "CeleryInstrumentor": "Celery",
 }
 """Contrib's class -> the library, as log lines call it."""
 

@@ -36,6 +36,7 @@ from brain_otel.events.log_correlation import (
     TRACE_ID,
     context_of_log,
     error_of_log,
+    fields_of_log,
     ids_of_log,
     logger_of,
     message_of_log,
@@ -179,7 +180,7 @@ def _body(record: logging.LogRecord) -> str:
 
 def _attributes(record: logging.LogRecord) -> dict[str, Any]:
     """The application's ``extra``, without names that begin with an underscore, and the exception."""
-    fields = record.__dict__
+    fields = fields_of_log(record)
     attributes = {
         str(name): attribute_value(value)
         for name, value in list(fields.items())

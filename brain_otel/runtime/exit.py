@@ -107,7 +107,7 @@ def configure_exit(
         atexit.register(_exit.leave)
         wrapt.register_post_import_hook(_exit.leave_in_worker, _MULTIPROCESSING)
         wrapt.register_post_import_hook(_flush_at_uvicorns_shutdown, _UVICORN)
-    _handle_sigterm()
+    handle_sigterm()
 
 
 def forget_exit() -> None:
@@ -123,6 +123,12 @@ def flush_before_exit() -> object:
     with guarded("flushing before the process ends"):
         return _exit.flush() if _exit.flush is not None else None
     return None
+
+
+def leave_process() -> None:
+    """Flush and end now; for processes that end by ``os._exit()`` where no hook of Python's runs."""
+    if _exit.flush is not None:
+        _exit.leave()
 
 
 def flush_at_shutdown() -> None:
@@ -152,7 +158,8 @@ def _in_main_thread() -> bool:
     return threading.current_thread() is threading.main_thread()
 
 
-def _handle_sigterm() -> None:
+def handle_sigterm() -> None:
+    """Flush on SIGTERM unless somebody handles it; a process that has reset its signals calls this again."""
     with guarded("installing a handler of SIGTERM"):
         if _in_main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
             signal.signal(signal.SIGTERM, _on_sigterm)

@@ -45,8 +45,11 @@ _CLIENTS = (
 )
 """Packages whose local variables hold the parameters of statements."""
 
-_SERVERS = ("fastapi", "starlette", "uvicorn", "hypercorn", "gunicorn", "anyio", "h11", "httptools", "websockets")
-"""Packages whose local variables hold the body, cookies and client address of a request."""
+_SERVERS = (
+    *("fastapi", "starlette", "uvicorn", "hypercorn", "gunicorn", "anyio", "h11", "httptools", "websockets"),
+    *("celery", "kombu", "billiard", "arq", "taskiq"),
+)
+"""Packages whose local variables hold the body, cookies and client address of a request, or a task's message."""
 
 _AS_GIVEN = frozenset({"event_id", "timestamp", "start_timestamp", "sdk", "_meta", "transaction_info", "profile"})
 """Parts of an event that are made of ids, times and words of Sentry's protocol."""

@@ -45,11 +45,14 @@ _QUIET_LOGGERS = (
     "httpcore",
     "httpcore.*",
     "uvicorn.access",
+    "celery.worker.request",
+    "multiprocessing",
 )
 """Loggers without events and breadcrumbs.
 
-A failing exporter must not feed itself, hence ours and OpenTelemetry's. The others log a line per request, for which
-there is a span; HTTPX's line holds the query string.
+A failing exporter must not feed itself, hence ours and OpenTelemetry's. Others log a line per request, for which
+there is a span; HTTPX's line holds the query string. The last two log up to four lines about one task of Celery whose
+process has ended, which the instrumentation reports.
 """
 
 

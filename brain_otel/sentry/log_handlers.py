@@ -7,7 +7,7 @@ from typing import Any
 from sentry_sdk.integrations.logging import BreadcrumbHandler, EventHandler, LoggingIntegration, SentryLogsHandler
 
 from brain_otel.events.error_rules import error_rules
-from brain_otel.events.log_correlation import ids_of_log, message_of_log
+from brain_otel.events.log_correlation import fields_of_log, ids_of_log, message_of_log
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.quiet import is_looking, one_budget, quiet
 from brain_otel.runtime.safe_repr import plain
@@ -43,7 +43,8 @@ class _Record(logging.LogRecord):
     def __init__(self, original: LogRecord) -> None:
         self._original = original
         ids = ids_of_log(original)
-        vars(self).update({name: value for name, value in vars(original).items() if ids.get(name, _NONE) != value})
+        fields = fields_of_log(original)
+        vars(self).update({name: value for name, value in fields.items() if ids.get(name, _NONE) != value})
 
     def getMessage(self) -> str:  # noqa: N802 - overrides
         with quiet():

@@ -16,10 +16,12 @@ from sentry_sdk.tracing import get_span_status_from_http_code
 
 from brain_otel.traces.conventions import first
 from brain_otel.traces.local_trace import LocalTrace
-from brain_otel.traces.operations import CACHE, Convention, convention_of
-from brain_otel.traces.scope import BREADCRUMB_EVENT, OP_ATTRIBUTE
+from brain_otel.traces.operations import CACHE, MESSAGING, Convention, convention_of
+from brain_otel.traces.scope import BREADCRUMB_EVENT, NAME, OP_ATTRIBUTE
 
 _STATUSES = frozenset(value for name, value in vars(SPANSTATUS).items() if name.isupper())
+
+_CONTRIB = "opentelemetry.instrumentation."
 
 _SCALARS = frozenset((str, int, float, bool))
 
@@ -116,7 +118,7 @@ def _names_beside(
     keys: tuple[str, ...], convention: Convention
 ) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
     """The ``keys`` that are omitted from a span's data, and those that it has under Sentry's name as well."""
-    kept = [key for key in keys if not key.startswith(("sentry.", CACHE)) and key != OP_ATTRIBUTE]
+    kept = [key for key in keys if not key.startswith(("sentry.", CACHE, MESSAGING)) and key != OP_ATTRIBUTE]
     others: dict[str, str] = {}
     for source, name in convention.names:
         if source in keys and name not in kept:
@@ -149,7 +151,7 @@ def origin(span: ReadableSpan) -> str:
 @lru_cache(maxsize=1_024)
 def _library(scope: str) -> str | None:
     """The library that the instrumentation ``scope`` is for; None for a scope of the application's."""
-    _, found, library = scope.rpartition("opentelemetry.instrumentation.")
+    _, found, library = scope.rpartition("otel.instrumentation." if scope.startswith(NAME) else _CONTRIB)
     if not found and scope != "fastapi":
         return None
     return library.split(".")[0]

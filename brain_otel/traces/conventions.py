@@ -13,6 +13,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace import Span as SdkSpan
 
 from brain_otel.traces.local_trace import LocalTrace, Name
+from brain_otel.traces.scope import OP_ATTRIBUTE
 
 Attributes = Mapping[str, Any]
 
@@ -73,7 +74,7 @@ def transaction_name(name: str, attributes: Attributes) -> Name:
         expected = (str(route), f"{method} {route}", f"HTTP {route}")
         return Name(text=name, source="route" if name in expected else "custom")
     if method is None:
-        return Name(text=name, source="custom")
+        return Name(text=name, source="task" if attributes.get(OP_ATTRIBUTE) == "queue.task" else "custom")
     if name not in (method, "HTTP"):
         return Name(text=name, source="custom")
     path = _path_of(attributes)

@@ -27,6 +27,12 @@ from brain_otel.traces.scope import OP_ATTRIBUTE
 CACHE = "brain_otel.cache."
 """Prefix of the attributes of a call to a cache: ``operation``, ``key``, ``hit`` and ``item_size``."""
 
+MESSAGING = "brain_otel.messaging."
+"""Prefix of the attributes of a message that the registry has no name for."""
+
+LATENCY, RETRIES = MESSAGING + "receive_latency", MESSAGING + "retry_count"
+"""Attributes of a task's span: milliseconds from sending to the start, and how many runs came before."""
+
 
 class Convention(NamedTuple):
     """The spans of one semantic convention in Sentry."""
@@ -109,6 +115,8 @@ def _queue_op(kind: SpanKind, attributes: Attributes) -> str:
 
 
 def _queue_description(_span: ReadableSpan, attributes: Attributes) -> str | None:
+    if OP_ATTRIBUTE in attributes:
+        return None  # the span is named after its task
     name = first(attributes, "messaging.destination.name", "messaging.destination")
     return str(name) if name else None
 
@@ -213,6 +221,8 @@ CONVENTIONS = (
                 "messaging.operation": "messaging.operation.type",
                 "messaging.destination": "messaging.destination.name",
                 "messaging.message_id": "messaging.message.id",
+                LATENCY: "messaging.message.receive.latency",
+                RETRIES: "messaging.message.retry.count",
             }.items()
         ),
     ),

@@ -30,9 +30,10 @@ def version() -> str:
         return "unknown"
 
 
-def create_tracer() -> Tracer:
-    """A tracer of the global provider for the spans of this package's helpers."""
-    return otel_trace.get_tracer(NAME, version(), schema_url=SCHEMA_URL)
+def create_tracer(library: str | None = None) -> Tracer:
+    """A tracer of the global provider for the spans of this package's helpers, or of its own instrumentations."""
+    name = NAME if library is None else f"{NAME}.instrumentation.{library}"
+    return otel_trace.get_tracer(name, version(), schema_url=SCHEMA_URL)
 
 
 def create_meter(name: str) -> Meter:

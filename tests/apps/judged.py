@@ -33,6 +33,8 @@ configure()
 
 import httpx  # noqa: E402 - after the set-up, as in a service
 import redis  # noqa: E402
+from celery import Celery  # noqa: E402
+from celery.contrib.testing.worker import start_worker  # noqa: E402
 from fastapi import BackgroundTasks, FastAPI, HTTPException, Request, WebSocket  # noqa: E402
 from fastapi.routing import APIRouter  # noqa: E402
 from fastapi.testclient import TestClient  # noqa: E402
@@ -185,6 +187,18 @@ def use_redis(url: str) -> None:
         redis.Redis(port=1, retry=None).ping()  # type: ignore[arg-type]
 
 
+def queue() -> None:
+    """Send tasks to a worker in this process."""
+    tasks: Any = Celery("shop", broker="memory://", backend="cache+memory://", set_as_current=False)
+
+    @tasks.task(name="shop.pack", bind=True, max_retries=1)
+    def pack(self: Any, parcel: int) -> None:
+        raise self.retry(countdown=0) if self.request.retries == 0 else LookupError("no such parcel")
+
+    with start_worker(tasks, perform_ping_check=False), brain_otel.start_transaction("order", op="task.nightly"):
+        pack.delay(1).get(timeout=60, propagate=False, disable_sync_subtasks=False)
+
+
 def ask() -> None:
     with TestClient(app, raise_server_exceptions=False, headers={"user-agent": "Googlebot/2.1"}) as client:
         for path in ("/items/1", "/sub/3/items/2", "/plain/items/3", "/old/4", "/items/no", "/nowhere"):
@@ -257,5 +271,6 @@ def emitted() -> Any:
 
 ask()
 work()
+queue()
 brain_otel.flush()
 print(json.dumps(emitted(), default=str))

@@ -59,7 +59,7 @@ OLD_METRICS = {
 
 SENTRYS_OPS = frozenset(
     {"http.server", "http.client", "websocket", "db", "db.query", "db.redis", "cache.get", "cache.put", "function"}
-    | {"queue.publish", "queue.process", "cache.remove"}
+    | {"queue.publish", "queue.process", "queue.task", "cache.remove"}
 )
 """Ops of Sentry's conventions that the service has: https://getsentry.github.io/sentry-conventions/ops/."""
 
@@ -74,6 +74,10 @@ SENTRYS_KEYS: dict[str, type] = {
     **dict.fromkeys(("network.transport", "otel.status_description", "sentry.kind", "server.address"), str),
     **dict.fromkeys(("thread.name", "url.full", "url.path", "url.query", "url.scheme", "user.email"), str),
     **dict.fromkeys(("user.full_name", "user.id", "user.name", "user_agent.original"), str),
+    **dict.fromkeys(("messaging.system", "messaging.destination.name", "messaging.message.id"), str),
+    **dict.fromkeys(("messaging.operation.name", "messaging.operation.type"), str),
+    "messaging.message.retry.count": int,
+    "messaging.message.receive.latency": float,
 }
 """Data keys of Sentry's conventions that the service has: https://getsentry.github.io/sentry-conventions/attributes/."""
 
@@ -141,6 +145,8 @@ def kind_of(span: Json) -> str | None:
     found, kind = span["attributes"], span["kind"]
     if "http.request.method" in found:
         return f"http {kind.lower()}"
+    if "messaging.system" in found:
+        return "messaging"
     system = found.get("db.system.name")
     return None if system is None else "redis" if system == "redis" else "sql"
 
@@ -318,6 +324,7 @@ def test_the_helpers_spans_have_the_kind_of_their_operation(emitted: Callable[[s
         "db.query": "CLIENT",
         "task.nightly": "INTERNAL",
         "queue.process": "CONSUMER",
+        "queue.task": "CONSUMER",
     }
 
 
@@ -334,6 +341,8 @@ def test_records_of_exceptions_are_events(emitted: Callable[[str], Json]) -> Non
         ("exception", "wrong"),
         (None, "wrong"),
         ("http.server.request.exception", "no such room"),
+        ("exception", "no such parcel"),
+        (None, "no such parcel"),
     ]
 
 

@@ -37,7 +37,7 @@ class Metric(NamedTuple):
     unit: str
 
 
-OPEN_ENUMS = {"error.type", "telemetry.sdk.language", "db.system.name", "db.system"}
+OPEN_ENUMS = {"error.type", "telemetry.sdk.language", "db.system.name", "db.system", "messaging.system"}
 """Enums that have other values as well."""
 
 INTEGERS = frozenset(
@@ -58,6 +58,8 @@ REQUIRED = {
     "http client": {"http.request.method", "url.full", "server.address", "server.port"},
     "sql": {"db.system.name", "db.operation.name", "db.query.text", "db.namespace"},
     "redis": {"db.system.name", "db.operation.name", "db.query.text", "db.namespace", "server.address"},
+    "messaging": {"messaging.system", "messaging.operation.name", "messaging.operation.type"}
+    | {"messaging.destination.name", "messaging.message.id"},
 }
 """What each span of a kind has: what is required, and what is known here though it is only recommended."""
 

@@ -42,3 +42,4 @@ class InstrumentationSettings(NamedTuple):
     """Report exceptions of child tasks that nobody retrieves, linked to the request that started the task."""
     threading: bool = True
     """Work in threads belongs to the request that asked for it."""
+    celery: bool = True

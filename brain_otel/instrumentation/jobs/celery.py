@@ -1,0 +1,290 @@
+"""Celery: tasks by its signals, whose receivers are found whenever a tracer was built, and messages by ``send_task``.
+
+Contrib's instrumentation is not used. It loses a message's span, and leaves it current, when the broker cannot be
+reached; it makes events for retries, and knows neither local traces nor the worker's own commands.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections import deque
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from functools import partial
+from types import FunctionType, ModuleType
+from typing import Any
+from urllib.parse import urlsplit
+from weakref import WeakSet
+
+import wrapt
+from opentelemetry import context as otel_context
+from opentelemetry.context import Context
+
+from brain_otel.configuration.settings import InstrumentationSettings
+from brain_otel.events.deduplication import record_ignored
+from brain_otel.instrumentation.jobs.quiet_calls import quietened
+from brain_otel.instrumentation.jobs.task import (
+    Publication,
+    Task,
+    TaskRun,
+    arguments_by_name,
+    report_lost_task,
+    write_headers,
+)
+from brain_otel.runtime.exit import handle_sigterm, leave_process
+from brain_otel.runtime.guard import guarded
+from brain_otel.runtime.patch import Patch, Patches
+
+_LOOPS = {
+    "celery.worker.worker": ("WorkController", "start"),
+    "celery.beat": ("Service", "start"),
+    "celery.app.control": ("Control", "broadcast"),
+}
+"""Module -> class and method that talk to the broker all the time, or on behalf of operators."""
+
+_SYSTEMS = {
+    **dict.fromkeys(("amqp", "amqps", "pyamqp", "librabbitmq"), "rabbitmq"),
+    **dict.fromkeys(("redis", "rediss", "sentinel", "valkey"), "redis"),
+    "sqs": "aws_sqs",
+    "gcpubsub": "gcp_pubsub",
+    "azureservicebus": "servicebus",
+    "confluentkafka": "kafka",
+}
+"""Scheme of a broker's address -> the registry's name of the system, if it is another one."""
+
+_running: ContextVar[TaskRun | None] = ContextVar("brain_otel.celery.running", default=None)
+_lost: ContextVar[Any] = ContextVar("brain_otel.celery.lost", default=None)
+"""In a worker's main process: the request whose process has ended, or was ended for its time limit."""
+
+_publication: ContextVar[Publication | None] = ContextVar("brain_otel.celery.publication", default=None)
+
+
+class CeleryInstrumentation:
+    """Observes tasks, messages, workers and beat."""
+
+    def __init__(self) -> None:
+        self._patches = Patches()
+        self._backends: WeakSet[type] = WeakSet()
+        self._is_active = False
+        self._lost_tasks: deque[str] = deque(maxlen=64)
+        """The latest tasks whose process has ended: Celery may tell it twice, as a time limit and as a failure."""
+        self._receivers: dict[str, Callable[..., None]] = {
+            "task_prerun": _on_start,
+            "task_failure": self._on_failure,
+            "task_postrun": _on_end,
+            "before_task_publish": _on_publish,
+            "worker_process_init": _on_process_start,
+            "beat_embedded_init": _on_beat_start,
+            "worker_process_shutdown": _on_process_end,
+        }
+
+    def instrument(self, settings: InstrumentationSettings) -> None:  # noqa: ARG002
+        """Begin with the next message and task."""
+        from celery import signals
+
+        self._is_active = True
+        for name, receiver in self._receivers.items():
+            getattr(signals, name).connect(receiver, weak=False, dispatch_uid=receiver.__name__)
+        for name, (owner, method) in _LOOPS.items():
+            hook = partial(self._patch, owner=owner, method=method, make=quietened)
+            wrapt.register_post_import_hook(hook, name)
+        send = partial(self._patch, owner="Celery", method="send_task", make=_send_task)
+        wrapt.register_post_import_hook(send, "celery.app.base")
+        for method in ("on_failure", "on_timeout"):
+            lost = partial(self._patch, owner="Request", method=method, make=_with_request)
+            wrapt.register_post_import_hook(lost, "celery.worker.request")
+        backend = partial(self._patch, owner="Backend", method="__init__", make=self._create_backend)
+        wrapt.register_post_import_hook(backend, "celery.backends.base")
+
+    def uninstrument(self) -> None:
+        """Leave Celery as it was found."""
+        from celery import signals
+
+        self._is_active = False
+        for name, receiver in self._receivers.items():
+            getattr(signals, name).disconnect(dispatch_uid=receiver.__name__)
+        self._patches.undo()
+        self._backends.clear()
+
+    def _on_failure(
+        self,
+        sender: Any = None,
+        task_id: Any = None,
+        exception: Any = None,
+        args: Any = None,
+        kwargs: Any = None,
+        **_: Any,
+    ) -> None:
+        with guarded("reporting a task's failure"):
+            lost, run = _lost.get(), _running.get()
+            if not isinstance(exception, Exception) or _is_no_failure(exception):
+                return
+            arguments = partial(arguments_by_name, sender.run, args, kwargs)
+            if lost is not None and task_id not in self._lost_tasks:
+                self._lost_tasks.append(task_id)
+                report_lost_task(
+                    _task(sender, task_id, lost.request_dict), _headers(lost.request_dict), exception, arguments
+                )
+            elif lost is None and run is not None:
+                raised = sys.exc_info()[1]  # `exception` may be a copy that can be pickled, which Celery logs
+                error = raised if isinstance(raised, Exception) else exception
+                run.fail(error, arguments, is_event=not isinstance(error, tuple(sender.throws or ())))
+                if exception is not error:
+                    record_ignored(exception)
+
+    def _patch(
+        self, module: ModuleType, *, owner: str, method: str, make: Callable[[Patch], Callable[..., Any]]
+    ) -> None:
+        if self._is_active:
+            self._patches.replace(getattr(module, owner), method, make)
+
+    def _create_backend(self, patch: Patch) -> Callable[..., None]:
+        @functools.wraps(patch.original)
+        def create(backend: Any, *args: Any, **kwargs: Any) -> None:
+            if patch.active:
+                with guarded("finding the methods of a result backend"):
+                    self._quieten(type(backend))
+            patch.original(backend, *args, **kwargs)
+
+        return create
+
+    def _quieten(self, backend: type) -> None:
+        """Suppress what the public methods of a class of backends and its bases do; each calls its store."""
+        for kind in backend.__mro__[:-1]:
+            if kind not in self._backends:
+                self._backends.add(kind)
+                for name, value in list(vars(kind).items()):
+                    if type(value) is FunctionType and not name.startswith("_"):
+                        self._patches.replace(kind, name, quietened)
+
+
+def _is_no_failure(error: Exception) -> bool:
+    from celery.exceptions import Ignore, Reject, Retry
+
+    return isinstance(error, (Ignore, Reject, Retry))
+
+
+def _send_task(patch: Patch) -> Callable[..., Any]:
+    @functools.wraps(patch.original)
+    def send_task(app: Any, name: str, *args: Any, **kwargs: Any) -> Any:
+        if not patch.active:
+            return patch.original(app, name, *args, **kwargs)
+        with Publication(Task("celery", str(name), system=_system_of(app))) as publication:
+            token = _publication.set(publication)
+            try:
+                return patch.original(app, name, *args, **kwargs)
+            finally:
+                _publication.reset(token)
+
+    return send_task
+
+
+def _with_request(patch: Patch) -> Callable[..., Any]:
+    """The replacement of a method that takes the failure of a process: Celery's signal does not say the message."""
+
+    @functools.wraps(patch.original)
+    def handle(request: Any, *args: Any, **kwargs: Any) -> Any:
+        token = _lost.set(request if patch.active else None)
+        try:
+            return patch.original(request, *args, **kwargs)
+        finally:
+            _lost.reset(token)
+
+    return handle
+
+
+def _on_publish(
+    sender: Any = None, headers: Any = None, exchange: Any = None, routing_key: Any = None, **_: Any
+) -> None:
+    """A message is about to be sent; its ``headers`` are still to be changed."""
+    with guarded("writing trace headers on a task's message"):
+        if not isinstance(headers, dict):
+            return
+        write_headers(headers)
+        publication = _publication.get()
+        if publication is not None and publication.task.name == sender:
+            publication.describe(
+                Task(
+                    "celery",
+                    publication.task.name,
+                    task_id=headers.get("id"),
+                    retries=headers.get("retries") or 0,
+                    system=publication.task.system,
+                    destination=_destination(exchange, routing_key),
+                )
+            )
+
+
+def _on_start(task: Any = None, task_id: Any = None, **_: Any) -> None:
+    with guarded("starting a task's span"):
+        request = vars(task.request)
+        is_eager = bool(request.get("is_eager"))
+        run = TaskRun(_task(task, task_id, request), None if is_eager else _headers(request))
+        run.outer = _running.get()
+        _running.set(run)
+
+
+def _task(task: Any, task_id: Any, message: Mapping[str, Any]) -> Task:
+    delivery = message.get("delivery_info") or {}
+    return Task(
+        "celery",
+        task.name,
+        task_id=task_id,
+        retries=message.get("retries") or 0,
+        system=_system_of(task.app),
+        destination=_destination(delivery.get("exchange"), delivery.get("routing_key")),
+    )
+
+
+def _headers(message: Mapping[str, Any]) -> dict[str, Any]:
+    """The headers of a message; sentry-sdk writes its own into inner ones."""
+    return {**(message.get("headers") or {}), **message}
+
+
+def _on_end(sender: Any = None, task_id: Any = None, state: Any = None, **_: Any) -> None:
+    with guarded("ending a task"):
+        run = _running.get()
+        if run is None or run.task.task_id != task_id:
+            return
+        _running.set(run.outer)
+        error = sys.exc_info()[1] if state is None else None  # what Celery lets through
+        if isinstance(error, Exception) and not run.is_local:
+            request = sender.request
+            run.fail(error, lambda: arguments_by_name(sender.run, request.args, request.kwargs))
+        run.end(error)
+
+
+def _on_process_start(**_: Any) -> None:
+    """A worker's process has been forked in the loop of its parent, where nothing is instrumented."""
+    with guarded("starting a worker's process"):
+        otel_context.attach(Context())
+
+
+def _on_beat_start(**_: Any) -> None:
+    """A process for beat has reset its signals, and ends by SIGTERM."""
+    handle_sigterm()
+
+
+def _on_process_end(**_: Any) -> None:
+    """A worker's process is about to end by ``os._exit()``."""
+    with guarded("ending a worker's process"):
+        leave_process()
+
+
+def _destination(exchange: Any, routing_key: Any) -> str | None:
+    """The queue: messages of the default exchange go to the queue that their routing key names."""
+    name = getattr(exchange, "name", exchange) or routing_key
+    return str(name) if name else None
+
+
+def _system_of(app: Any) -> str | None:
+    with guarded("naming a task's broker"):
+        return _system(str(app.conf.broker_write_url or app.conf.broker_url or "amqp"))
+    return None
+
+
+@functools.lru_cache(maxsize=64)
+def _system(address: str) -> str:
+    scheme = urlsplit(address.strip("[]'\"")).scheme.partition("+")[0] or "amqp"
+    return _SYSTEMS.get(scheme, scheme)

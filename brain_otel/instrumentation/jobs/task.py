@@ -1,0 +1,227 @@
+"""A task of a queue while it runs, and a message while it is sent; Celery, arq and taskiq share both.
+
+Attributes follow https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/, and Sentry's
+`queues <https://docs.sentry.io/platforms/python/tracing/instrumentation/custom-instrumentation/queues-module/>`_.
+"""
+
+import inspect
+import time
+from collections.abc import Callable, Mapping, MutableMapping
+from typing import Any, Self
+
+from opentelemetry import propagate
+from opentelemetry import trace as otel_trace
+from opentelemetry.context import Context
+from opentelemetry.trace import Span, SpanKind
+
+from brain_otel.events.deduplication import record_ignored
+from brain_otel.events.listeners import local_trace_entered
+from brain_otel.events.report import record_error, report_exception
+from brain_otel.instrumentation.jobs.quiet_calls import suppressed
+from brain_otel.runtime.context import Attachment, settled_context
+from brain_otel.runtime.guard import guarded
+from brain_otel.traces import local_trace
+from brain_otel.traces.local_trace import LocalTrace, Name
+from brain_otel.traces.operations import LATENCY, RETRIES
+from brain_otel.traces.scope import OP_ATTRIBUTE, create_tracer
+
+TASK = "brain_otel.task."
+"""Prefix of the facts about a task on its error's log record and event."""
+
+SENT_AT = "sentry-task-enqueued-time"
+"""Header: when a message was sent, in seconds since the epoch. sentry-sdk writes and reads it too."""
+
+MAX_LATENCY = 365 * 86_400.0
+"""Seconds; what is longer is a clock that is wrong."""
+
+
+class Task:
+    """What is known about a task: its name, its message and the library that runs it."""
+
+    def __init__(
+        self,
+        library: str,
+        name: str,
+        *,
+        task_id: str | None = None,
+        retries: int = 0,
+        system: str | None = None,
+        destination: str | None = None,
+    ) -> None:
+        self.library = library
+        self.name = name
+        self.task_id = task_id
+        self.retries = retries
+        self.system = system
+        self.destination = destination
+
+    def attributes(self, operation: str) -> dict[str, Any]:
+        """The attributes of a span that sends or processes the task's message."""
+        found = {
+            "messaging.system": self.system or self.library,
+            "messaging.operation.type": operation,
+            "messaging.operation.name": operation,
+            "messaging.destination.name": self.destination,
+            "messaging.message.id": self.task_id,
+        }
+        return {key: value for key, value in found.items() if value is not None}
+
+
+class TaskRun:
+    """One run of a task: a local trace with its span, current until :meth:`end`.
+
+    Without ``headers`` (the library calls the task where it was asked for) it is a child of the current span.
+    """
+
+    def __init__(self, task: Task, headers: Mapping[str, Any] | None) -> None:
+        self.task = task
+        self.outer: TaskRun | None = None
+        """For the library: the run in which this one was started."""
+        self.is_local = headers is None
+        """Whether the task runs where it was asked for, so that its exceptions reach the caller."""
+        self._is_ended = False
+        name = Name(task.name, "task")
+        self._trace = LocalTrace(kind="transaction") if headers is not None else local_trace.opened("transaction")
+        self._trace.describe, self._trace.tags = lambda: name, _tags(task)
+        self._entered = local_trace_entered(self._trace)
+        self._entered.__enter__()
+        try:
+            self._start(headers)
+        except BaseException:
+            self._entered.__exit__(None, None, None)
+            raise
+
+    def _start(self, headers: Mapping[str, Any] | None) -> None:
+        attributes = {
+            **self.task.attributes("process"),
+            OP_ATTRIBUTE: "queue.task",
+            RETRIES: self.task.retries,
+        }
+        context = settled_context()
+        if headers is not None:
+            context = propagate.extract(_texts(headers), local_trace.within(self._trace, Context()))
+            if (latency := _latency(headers)) is not None:
+                attributes[LATENCY] = latency
+        self.span = create_tracer(self.task.library).start_span(
+            self.task.name, context, kind=SpanKind.CONSUMER, attributes=attributes
+        )
+        self._trace.start(self.span, context)
+        self._attachment = Attachment(otel_trace.set_span_in_context(self.span, context))
+
+    def fail(self, error: Exception, arguments: Callable[[], Mapping[str, Any]], *, is_event: bool = True) -> None:
+        """Record that ``error`` has ended the task, and report it unless it is expected.
+
+        Args:
+            error: The exception.
+            arguments: Gives the task's arguments by name, for the report.
+            is_event: Whether it is a failure of the service.
+        """
+        record_error(self.span, error)
+        if is_event:
+            self._trace.is_failed = True
+            _report(self.task, error, arguments)
+        else:
+            record_ignored(error)
+
+    def end(self, error: BaseException | None = None) -> None:
+        """End the span and its local trace, once; ``error`` is what leaves the task, or None."""
+        if self._is_ended:
+            return
+        self._is_ended = True
+        self._trace.is_cancelled = error is not None and not isinstance(error, Exception)
+        with guarded("ending a task's span"):
+            self._attachment.detach()
+            if isinstance(error, Exception):
+                record_error(self.span, error)
+            self.span.end()
+        self._entered.__exit__(None, error, None)
+
+
+def _report(task: Task, error: Exception, arguments: Callable[[], Mapping[str, Any]]) -> None:
+    facts: dict[str, Any] = {f"{TASK}name": task.name, f"{TASK}retries": task.retries}
+    if task.task_id is not None:
+        facts[f"{TASK}id"] = task.task_id
+    with guarded("reading the arguments of a task"):
+        facts[f"{TASK}arguments"] = dict(arguments())
+    report_exception(error, handled=False, mechanism=task.library, context=facts)
+
+
+def report_lost_task(
+    task: Task, headers: Mapping[str, Any], error: Exception, arguments: Callable[[], Mapping[str, Any]]
+) -> None:
+    """Report ``error``, for which the process of a task has ended, in the trace of the request that sent the task."""
+    trace = LocalTrace(kind="transaction", describe=lambda: Name(task.name, "task"), tags=_tags(task))
+    context = propagate.extract(_texts(headers), local_trace.within(trace, Context()))
+    trace.start(otel_trace.get_current_span(context), context)
+    with local_trace_entered(trace):
+        attachment = Attachment(context)
+        try:
+            _report(task, error, arguments)
+        finally:
+            attachment.detach()
+
+
+def _tags(task: Task) -> dict[str, str]:
+    return {} if task.task_id is None else {f"{task.library}_task_id": task.task_id}
+
+
+class Publication:
+    """The span of a message that is sent, for a ``with`` block, in which the library's commands make no spans."""
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        self.span: Span = otel_trace.INVALID_SPAN
+        self._attachment: Attachment | None = None
+
+    def __enter__(self) -> Self:
+        with guarded("starting the span of a task's message"):
+            task, context = self.task, settled_context()
+            attributes = {**task.attributes("send"), OP_ATTRIBUTE: "queue.publish"}
+            self.span = create_tracer(task.library).start_span(
+                task.name, context, kind=SpanKind.PRODUCER, attributes=attributes
+            )
+            self._attachment = Attachment(suppressed(otel_trace.set_span_in_context(self.span, context)))
+        return self
+
+    def describe(self, task: Task) -> None:
+        """Add what is known about the message by now."""
+        if self.span.is_recording():
+            self.span.set_attributes(task.attributes("send"))
+            if task.retries:
+                self.span.set_attribute(RETRIES, task.retries)
+
+    def __exit__(self, kind: object, error: BaseException | None, where: object) -> None:
+        with guarded("ending the span of a task's message"):
+            if self._attachment is not None:
+                self._attachment.detach()
+            if isinstance(error, Exception):
+                record_error(self.span, error)
+            self.span.end()
+
+
+def write_headers(headers: MutableMapping[str, Any]) -> None:
+    """Write the trace headers of the current span, and the time, into the ``headers`` of a message."""
+    propagate.inject(headers)
+    headers[SENT_AT] = time.time()
+
+
+def arguments_by_name(function: Any, args: Any, kwargs: Any) -> dict[str, Any]:
+    """The arguments of a call by the names of its parameters, so that names mask them."""
+    try:
+        return dict(inspect.signature(function).bind_partial(*args, **kwargs).arguments)
+    except (TypeError, ValueError):  # arguments that do not fit, or a function without a signature
+        return {**{str(place): value for place, value in enumerate(args or ())}, **(kwargs or {})}
+
+
+def _latency(headers: Mapping[str, Any]) -> float | None:
+    """Milliseconds since the message was sent."""
+    try:
+        passed = time.time() - float(headers[SENT_AT])
+    except (KeyError, TypeError, ValueError):
+        return None
+    return round(max(0.0, passed) * 1_000, 3) if passed < MAX_LATENCY else None
+
+
+def _texts(headers: Mapping[str, Any]) -> dict[str, str]:
+    """The headers that are texts; propagators expect no others."""
+    return {str(name).lower(): value for name, value in headers.items() if isinstance(value, str)}

@@ -1,0 +1,95 @@
+"""What a sender and a worker of a task queue sent."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.support.ingest import SentryIngest
+from tests.support.otlp import OtlpReceiver
+from tests.support.relay import assert_accepted
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expected:
+    """What a case makes: its tasks in order, each with its status and retries, and the classes of its errors."""
+
+    tasks: tuple[tuple[str, str, int], ...]
+    errors: tuple[str, ...] = ()
+    calls: tuple[str, ...] = ()
+    """Ops of the spans of tasks that are no messages."""
+    is_local: bool = False
+    """Whether the tasks run where they are asked for."""
+
+
+@dataclass(kw_only=True)
+class Outcome:
+    """The transactions and events of a run, by case: each case is one trace."""
+
+    library: str
+    ingest: SentryIngest
+    receiver: OtlpReceiver
+    output: str = ""
+    traces: dict[str, list[Json]] = field(default_factory=dict)
+
+    def read(self, cases: Mapping[str, Any]) -> None:
+        """Take what has arrived."""
+        by_id: dict[str, list[Json]] = {}
+        for each in sorted(self.ingest.transactions, key=lambda each: float(each["start_timestamp"])):
+            by_id.setdefault(each["contexts"]["trace"]["trace_id"], []).append(each)
+        self.traces = {found[0]["transaction"]: found for found in by_id.values() if found[0]["transaction"] in cases}
+
+    def check(self, case: str, expected: Expected) -> None:
+        """Compare the trace of `case` with what is expected; each task is a child of its message."""
+        root, *tasks = self.traces[case]
+        messages = {span["span_id"]: span for each in (root, *tasks) for span in each["spans"] if is_message(span)}
+        found = []
+        for task in tasks:
+            trace = task["contexts"]["trace"]
+            assert (trace["op"], trace["origin"]) == ("queue.task", f"auto.queue.otel.{self.library}")
+            assert task["transaction_info"]["source"] == "task"
+            assert task["tags"] == {f"{self.library}_task_id": trace["data"]["messaging.message.id"]}
+            assert trace["data"]["messaging.operation.type"] == "process"
+            assert trace["data"]["messaging.system"] == "redis"
+            if not expected.is_local:
+                message = messages[trace["parent_span_id"]]
+                assert message["description"] == task["transaction"]
+                for name in ("messaging.message.id", "messaging.destination.name"):
+                    assert message["data"][name] == trace["data"][name]
+                assert 0 <= trace["data"]["messaging.message.receive.latency"] < 60_000
+            found.append((task["transaction"], trace["status"], trace["data"]["messaging.message.retry.count"]))
+            assert_accepted(task)
+        assert tuple(found) == expected.tasks
+        assert all(span["data"]["messaging.operation.type"] == "send" for span in messages.values())
+        assert tuple(s["op"] for each in tasks for s in each["spans"] if not is_message(s)) == expected.calls
+        assert tuple(self.errors_of(case)) == expected.errors
+
+    def errors_of(self, case: str) -> list[str]:
+        """The classes of the errors of `case`; each names its task, by the mechanism of its library."""
+        root = self.traces[case][0]
+        found = []
+        for event in self.ingest.events:
+            if event["contexts"]["trace"]["trace_id"] == root["contexts"]["trace"]["trace_id"]:
+                error = event["exception"]["values"][-1]
+                assert error["mechanism"] == {"type": self.library, "handled": False}
+                assert event["transaction"] == event["contexts"]["extra"]["brain_otel.task.name"]
+                assert event["tags"][f"{self.library}_task_id"] == event["contexts"]["extra"]["brain_otel.task.id"]
+                assert_accepted(event)
+                found.append(error["type"])
+        return found
+
+    def sent(self) -> str:
+        """Everything that has left, as text."""
+        return json.dumps([item.json for item in self.ingest.items()])
+
+
+def is_message(span: Json) -> bool:
+    """Whether a span sends a message."""
+    return bool(span["op"] == "queue.publish")
+
+
+def kinds_of(receiver: OtlpReceiver, key: Callable[[Any], Any]) -> set[Any]:
+    """What `key` says of all spans that arrived by OTLP."""
+    return {key(span) for span in receiver.spans}

@@ -1,0 +1,138 @@
+"""A task's local trace and its message, without any library."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from opentelemetry import trace as otel_trace
+
+import brain_otel
+from brain_otel.instrumentation.jobs.task import (
+    SENT_AT,
+    Publication,
+    Task,
+    TaskRun,
+    arguments_by_name,
+    report_lost_task,
+    write_headers,
+)
+from brain_otel.testing import Telemetry
+from brain_otel.traces import local_trace
+
+TASK = Task("celery", "tasks.add", task_id="1", retries=2, system="redis", destination="celery")
+
+
+def sent() -> dict[str, Any]:
+    """Headers of a message that a transaction has sent."""
+    headers: dict[str, Any] = {"id": "1", "retries": 2, "eta": None}
+    with brain_otel.start_transaction("GET /", op="http.server"), Publication(TASK):
+        write_headers(headers)
+    return headers
+
+
+def test_a_message_has_both_families_of_headers(telemetry: Telemetry) -> None:
+    """And the time at which it was sent."""
+    headers = sent()
+    assert {"traceparent", "sentry-trace", "baggage", SENT_AT} < headers.keys()
+    assert time.time() - headers[SENT_AT] < 60
+
+
+def test_a_task_is_a_local_root_whatever_is_current(telemetry: Telemetry) -> None:
+    """A worker may run it where another trace is current; what was current before is so again."""
+    headers = sent()
+    (message,) = (span for span in telemetry.spans if span["name"] == "tasks.add")
+    with brain_otel.start_transaction("worker"):
+        around = otel_trace.get_current_span(), local_trace.current()
+        run = TaskRun(TASK, headers)
+        with brain_otel.start_span("work"):
+            pass
+        run.end()
+        assert (otel_trace.get_current_span(), local_trace.current()) == around
+    spans = {span["name"]: span for span in telemetry.spans}  # the task's, which ends later than its message
+    assert spans["tasks.add"]["parent_span_id"] == message["span_id"]
+    assert spans["work"]["parent_span_id"] == spans["tasks.add"]["span_id"]
+    assert {span["trace_id"] for span in (message, spans["tasks.add"], spans["work"])} == {message["trace_id"]}
+    assert spans["worker"]["trace_id"] != message["trace_id"]
+
+
+@pytest.mark.parametrize(
+    ("moment", "latency"),
+    [
+        (lambda: time.time() - 1, (1_000, 60_000)),
+        (lambda: time.time() + 60, (0, 0)),
+        (lambda: str(time.time() - 1), (1_000, 60_000)),
+        (lambda: 0, None),
+        (lambda: "soon", None),
+        (lambda: float("nan"), None),
+        (lambda: None, None),
+    ],
+)
+def test_latency_is_the_time_since_the_message(
+    telemetry: Telemetry, moment: Callable[[], Any], latency: tuple[float, float] | None
+) -> None:
+    """In milliseconds; another machine's clock may be ahead, and anything may stand in a header."""
+    TaskRun(TASK, {SENT_AT: moment()}).end()
+    found: Any = telemetry.spans[0]["attributes"].get("brain_otel.messaging.receive_latency")
+    assert found is None if latency is None else latency[0] <= found <= latency[1]
+
+
+def test_hostile_headers_start_a_trace(telemetry: Telemetry) -> None:
+    """Of any type; none of them is an error of the task."""
+    TaskRun(TASK, {"traceparent": b"\xff", "sentry-trace": 5, "baggage": "\n", "tracestate": ["x"]}).end()
+    assert telemetry.spans[0]["parent_span_id"] is None
+
+
+def test_a_failure_is_one_event(telemetry: Telemetry) -> None:
+    """However often it is seen; the exception is the application's own object."""
+    error = ValueError("no")
+    run = TaskRun(TASK, {})
+    run.fail(error, lambda: {"password": "hunter2", "to": "bob"})
+    run.fail(error, dict)
+    assert brain_otel.capture_exception(error) == telemetry.events[0]["event_id"]
+    run.end()
+    run.end()
+    assert len(telemetry.events) == 1
+    assert len(telemetry.spans) == 1
+
+
+def test_a_lost_task_is_an_event_in_its_trace(telemetry: Telemetry) -> None:
+    """Without a span: the process that ran it may have sent one."""
+    headers = sent()
+    before = len(telemetry.spans)
+    report_lost_task(TASK, headers, RuntimeError("killed"), dict)
+    assert len(telemetry.spans) == before
+    (event,) = telemetry.events
+    assert event["transaction"] == "tasks.add"
+    assert event["contexts"]["trace"]["trace_id"] == telemetry.spans[0]["trace_id"]
+    assert event["tags"] == {"celery_task_id": "1"}
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs", "found"),
+    [
+        ((1, 2), {}, {"user": 1, "password": 2}),
+        ((1,), {"password": 2}, {"user": 1, "password": 2}),
+        ((1, 2, 3), {}, {"0": 1, "1": 2, "2": 3}),
+        ((), {"unknown": 1}, {"unknown": 1}),
+        (None, None, {}),
+    ],
+)
+def test_arguments_have_the_names_of_parameters(args: Any, kwargs: Any, found: dict[str, Any]) -> None:
+    """Or their places, if they do not fit."""
+
+    def task(user: int, password: int) -> None: ...
+
+    assert arguments_by_name(task, args, kwargs) == found
+
+
+def test_a_message_that_cannot_be_sent_is_an_error_of_its_span(telemetry: Telemetry) -> None:
+    """The exception passes, and nothing of the message stays current."""
+    error = ConnectionError("away")
+    with brain_otel.start_transaction("GET /"):
+        around = otel_trace.get_current_span()
+        with pytest.raises(ConnectionError) as raised, Publication(TASK):
+            raise error
+        assert otel_trace.get_current_span() is around
+    assert raised.value is error
+    assert telemetry.spans[0]["status"] == "error"
