@@ -104,6 +104,7 @@ _WORD = expression(r"[ \t]++|[\n;|&]|(?:'[^'\n]*+'|\"[^\"\n]*+\"|[^\s'\";|&]++|[
 _ENDS = frozenset("\n;|&'\"")
 _USER = expression(r"\A(['\"]?(?!\d{1,10}+:\d{1,10}+$)[^:%,/=\s]++[:%,/=])(?:.+)", re.DOTALL)
 _LITERAL = expression(r"(?<=--from-literal[= ])([^\s=]{1,128}=)[^\s]+")
+_NET = expression(r"(\bnet (?:use (?:[*\w]:? )?\\{2}\S{1,256} |user \S{1,64} ))(?![/*])\S++")
 _PIPED = expression(
     r"(\becho (?:-[ne] )?[\"']?(?:[^\s:|\"']{1,64}:)?)[^\s|\"']++"
     r"(?=[\"']? ?\| ?(?:sudo )?(?:sudo -S|chpasswd|passwd --stdin|docker login|cryptsetup|kinit))"
@@ -118,6 +119,8 @@ def create_command_mask(is_sensitive: _IsSensitive) -> Callable[[str], str]:
             text = _LITERAL.sub(rf"\1{FILTERED}", text)
         if "echo " in text and "|" in text:
             text = _PIPED.sub(rf"\1{FILTERED}", text)
+        if "net us" in text:
+            text = _NET.sub(rf"\1{FILTERED}", text)
         if "', '" in text or '", "' in text:
             text = _LIST.sub(lambda found: _mask_list(found[0], is_sensitive), text)
         if " -" not in text and _WITHOUT_OPTIONS.isdisjoint(text.split()):

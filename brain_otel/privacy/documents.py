@@ -28,7 +28,7 @@ _ELEMENT = expression(r"<(?:[\w.-]{1,64}+:)?([\w.-]{2,512}+)((?: [^<>]*+)?)>([^<
 _CDATA = expression(r"<(?:[\w.-]{1,64}+:)?([\w.-]{2,512}+)(?: [^<>]*+)?><!\[CDATA\[")
 _TAG = expression(r"<[A-Za-z][\w:.-]{0,64}+ [^<>]++>")
 _NAMED = expression(r"(?i)\b(?:name|key|id|type)=([\"'])([^\"'<>]++)\1")
-_VALUE = expression(r"(?i)(\bvalue=)([\"'])([^\"'<>]*+)\2")
+_VALUE = expression(r"(?i)(\b(?:value|content|default)=)([\"'])([^\"'<>]*+)\2")
 _FORM = expression(r"form-data; name=\"([^\"\r\n]++)\"")
 _FORM_BEGIN, _FORM_END = expression(r"(?:\r?\n){2}"), expression(r"\r?\n--")
 _NETRC = expression(r"(\bmachine [ \t]*+\S{1,255}+\s++login \S{1,255}+\s++password )(\S++)")
@@ -111,7 +111,7 @@ def _mask_elements(text: str, is_sensitive: _IsSensitive) -> str:
         text = mask_labelled_elements(text, is_sensitive)
         if "<![CDATA[" in text:
             text = _mask_cdata(text, is_sensitive)
-    return _TAG.sub(lambda found: _mask_tag(found[0], is_sensitive), text) if "value=" in text.lower() else text
+    return _TAG.sub(lambda found: _mask_tag(found[0], is_sensitive), text) if "=" in text else text
 
 
 def _mask_cdata(text: str, is_sensitive: _IsSensitive) -> str:

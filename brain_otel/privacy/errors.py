@@ -122,7 +122,10 @@ def _without_value(text: str, value: _Value) -> str:
             if value.trigger == "LINE ":
                 break
         shown = text[start:end]
-        parts += [text[done:start], shown if _KEYWORD.match(shown) else "?"]
+        begins = opening[0].endswith("LINE 1: ") and shown[:3] != "..." and "'" not in shown and "$" not in shown
+        if begins:  # where the statement does, so outside of a literal
+            shown = sql_without_literals(shown, "postgresql")
+        parts += [text[done:start], shown if begins or _KEYWORD.match(shown) else "?"]
         done = end
     return "".join([*parts, text[done:]])
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any
 
+from brain_otel.privacy.remarks import is_error, is_remark
 from brain_otel.runtime.lazy_regex import expression
 from brain_otel.runtime.safe_repr import safe_repr
 
@@ -21,12 +22,13 @@ _SENSITIVE = r"""
         | crypto | jwe | rsa[-_]?private | wif | vault | unseal | pgp | gpg | vapid | stripe | sendgrid | mailgun
         | twilio | openai | anthropic | datadog | github | aws | azure | pass ) [-_.]? key
     | (?: api | access | private | secret | ssh | fernet | encryption | signing | auth | unseal ) [-_.]? keys $
+    | hmac (?: [-_]? sha[-_]?\d{1,3} )? | routing[-_.]?key
     | cookie | csrf(?:[-_]?token)? | xsrf | remember[-_]?me | (?:wpa[-_]?)? psk
     | session(?:[-_]?id)? | sid | (?:php|j)?sess(?:ion)?[-_]?id | signature | sig | otp | totp | pin | pin[-_]?code
     | ssn | social[-_.]?security(?:[-_.]?number)? | security[-_.]?(?:code|answer|pin) | captcha[-_.]?response
     | (?: re | h ) captcha[-_.]?response | requirepass | masterauth
     | (?: card | pan ) [-_.]? number | cvv | cvc2? | cvv2 | cvn | mnemonic | saml[-_]?(?:response|assertion)
-    | (?: seed | recovery | backup ) [-_.]? (?: phrase | words? ) | (?: oauth | code ) [-_.]? verifier
+    | (?: seed | recovery | backup | mnemonic ) [-_.]? (?: phrase | words? ) | (?: oauth | code ) [-_.]? verifier
     | client[-_.]?assertion | (?: magic | reset | login ) [-_.]? link
     | (?: recovery | backup | verification | mfa | 2fa | two[-_]?factor | sms | login | device | scratch
         | one[-_]?time | activation | authentication | pairing ) [-_.]? codes?
@@ -34,15 +36,24 @@ _SENSITIVE = r"""
         | key | store | trust | login | default | sudo | become | vault | ansible | sasl | http | wifi | bind | master
         | src | dest | keystore | truststore ) [-_.]? | (?: src | dest )? (?: key | store ) ) pass $
     | (?: pass | password | pw ) [-_.]? hash | (?: bind | root | user | admin | db | login ) pw
-    | passwort | kennwort | contrase[ñn]a | senha | wachtwoord | mot[-_ ]de[-_ ]passe | parola | heslo | has[łl]o
-    | lösenord | adgangskode | salasana | пароль | 密码 | パスワード | 비밀번호                 # in other languages
+    | (?: [a-zäöü]{0,256} (?: passwort | kennwort ) ) | contrase[ñn]as? | contrasenya | senha | mdp | heslo | has[łl]o
+    | [a-z]{0,256} wachtwoord | mots?[-_ ]de[-_ ]passe | palavra[-_ ]passe | parola (?: [-_ ]d.?[-_ ]?ordine )?
+    | lösenord | adgangskode | salasana | şifre | пароль | 密码 | パスワード | 비밀번호
+    | (?: cl[eé]f? | clave | chiave | chave | schlüssel | sleutel | code | codice | código | codigo | phrase | jeton
+        | token | frase ) [-_ ] (?: (?: de | di | da | do | d.? ) [-_ ]? )?
+        (?: secr[eèé]te?s? | secret[ao] | segret[ao] | api | priv[ée]e | privada | privata | acc[eèé]s | acceso
+        | acesso | accesso | sécurité | seguridad | segurança | sicurezza | vérification | verificación
+        | verificação | verifica | confirmation | confirmación )
+    | (?: geheime[rn]? | privater? | privé | api ) [-_ ] (?: schlüssel | sleutel ) | api[-_]?(?: sleutel | schlüssel )
+    | (?: bestätigungs | sicherheits | zugangs | einmal | verificatie | toegangs | beveiligings | pin ) code
+    | zugangsdaten | anmeldedaten | geheimnis                                             # in other languages
 """
 """Sentry's denylist (``sentry_sdk.scrubber``), the keywords of detect-secrets and gitleaks, and their siblings."""
 
 _PARTS = expression(
     r"s(?:ig|id|ess|n|oci|ecu|aml|enh|lo|alas)|c(?:re[dt]|sr|v|ode|a(?:ptcha|rd)|o(?:nnection.?s|nnecting|ntras)|lient)"
     r"|p(?:ass|w|in|sk|hr|an|arol)|uth|beare|jwt|k(?:e[ny]|ie|ode)|xsr|m(?:nem|ember|ote.addr)|otp|verif|l(?:ink|.ip)"
-    r"|w(?:ord|acht|arded)"
+    r"|w(?:ord|acht|arded)|mac|leut|gehei|mdp|[dh]a[tv]e|lave|codi|jeton|frase|cle[ _]"
 )
 """Each sensitive name in ASCII has one of these parts. They begin with few, rare letters, so the search is fast."""
 
@@ -56,12 +67,14 @@ _ABOUT_A_SECRET = expression(
         | (?: expires | issued | changed | created | updated | rotated | revoked ) _ (?: at | in | on )
         | duration | timeout | changed | algorithm | alg | enabled | disabled | required | strength | version
         | provider | name | url | uri | endpoint | consent | policy | format | index | domain | path | secure
-        | samesite | httponly | level | time | backend | hasher | manager | result | replay | loaded | minutes | hours
+        | samesite | httponly | level | time | backends? | hashers? | scopes? | managers?
+        | result | replay | loaded | minutes | hours
         | days | seconds | file | dir | field | column | issuer | audience | leeway | realm | server | service
         | region | arn | ref | factory | class | store | engine | rules? | notice | banner | valid | invalid
         | verified | present | missing | expired | revoked | rotat(?:ed|ion) | attempts? | score | channel | sent
         | rate | symbol | decimals | bucket | per_\w++ | latency ) $
     | (?: ^ | _ ) (?: key | token | credential | auth | cookie | signature ) _ids? $              # ids of them
+    | (?: ^ | _ ) (?: existing | (?: image_)? pull ) _secrets? $              # names of Kubernetes' secrets
     | ^ (?: tokens | cookies | secrets | passwords | sessions ) _ (?: used | left | accepted )
     """,
     re.VERBOSE,
@@ -71,13 +84,28 @@ _ABOUT_A_SECRET = expression(
 _CAMEL = expression(r"(?<=[a-z0-9])(?=[A-Z])")
 _GAPS = expression(r"[-. ]++")
 _COUNTABLE = expression(r"(?:[^s]s|(?:^|_)pass)$")
+_COUNT = expression(r"(?:\w{1,32}=)?\d[\d.,]*+(?:/\d++)?$")
 _MAX_COUNT, _MAX_PASSED = 7, 3
 """Digits of a number that counts: of tokens, and of tests that pass."""
 
 _CUT_OFF = expression(r"'?\.\.\. [\d,]++ more'?\Z")
+_NAME_ALONE = expression(r"'?[\w.-]{2,64}'?$")
+_WORD_ALONE = expression(r"'?(?:[A-Z]?[a-z]*+(?:[_-][a-z]++)*+|[A-Z_]++)'?$")
 _NOTHING = ("None", "True", "False")
-_SECRET_ID = expression(r"(?:^|_)secret_ids?$")
-_UUID = expression(r"[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}$", re.IGNORECASE)
+_NAMED = expression(r"(?:^|_)(?:secret_ids?|routing_key)$")
+_RANDOM_ID = expression(r"(?:[0-9a-z]{32}|[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12})$", re.IGNORECASE)
+_FILE = expression(
+    r"(?:[\w.~-]{0,128}/){0,32}[\w.~-]{1,128}(?<=\.)"
+    r"(?:pem|key|crt|cer|der|p12|pfx|jks|sig|asc|txt|json|ya?ml|conf|cfg|ini|bin|pub)$"
+)
+"""The name of a file that holds the secret."""
+
+_OF_FILES = expression(r"(?:key|signature|cookies?|credentials?)$", re.IGNORECASE)
+"""Names of what is mostly kept in a file."""
+
+_SIGNAL = expression(r"SIG[A-Z]{1,8}\d{0,2}$|S-1-\d{1,2}(?:-\d{1,10}){1,8}$")
+"""A signal, and the id of an account of Windows."""
+
 _DIRECTORY = expression(r"(?:/[\w.@+-]*+)++$|[A-Za-z]:\\")
 
 PERSONAL_HEADERS = frozenset(
@@ -158,16 +186,26 @@ def is_fact(name: str, value: Any) -> bool:
     kind = type(value)
     if kind in (list, tuple):
         return len(value) > 0 and all(is_fact(name, each) for each in value)
+    if kind is dict:
+        return is_error(value, lambda each: is_fact(name, each))
     if kind in (int, float):
-        return _COUNTABLE.search(_normalised(name)) is not None
+        return _COUNTABLE.search(_normalised(name)) is not None and len(str(value)) <= _most_digits(name)
     if kind is not str:
         return False
     bare = unquoted(value)
-    if bare.replace("/", "", 1).isdigit() and _COUNTABLE.search(normal := _normalised(name)):
-        return len(bare.partition("/")[0]) <= (_MAX_PASSED if normal.endswith("pass") else _MAX_COUNT)
-    if name[-3:].lower() in ("_id", "-id", "tid") and _SECRET_ID.search(_normalised(name)):
-        return _UUID.match(bare) is None  # Vault's is a secret and a UUID, others are names
-    return bare in _NOTHING or (name.lower() in ("pwd", "oldpwd") and _DIRECTORY.match(bare) is not None)
+    if _COUNT.match(bare) and _COUNTABLE.search(_normalised(name)):
+        return sum(map(str.isdigit, bare.partition("/")[0])) <= _most_digits(name)
+    if bare in _NOTHING or is_remark(bare) or (_FILE.match(bare) and _OF_FILES.search(name)):
+        return True
+    if name[-3:].lower() in ("_id", "-id", "tid", "key") and _NAMED.search(_normalised(name)):
+        return _RANDOM_ID.match(bare) is None  # Vault's and PagerDuty's are secrets, others are names
+    if name[-3:].lower() in ("sig", "sid"):
+        return _SIGNAL.match(bare) is not None
+    return name.lower() in ("pwd", "oldpwd") and _DIRECTORY.match(bare) is not None
+
+
+def _most_digits(name: str) -> int:
+    return _MAX_PASSED if _normalised(name).endswith("pass") else _MAX_COUNT
 
 
 def unquoted(text: str) -> str:
@@ -197,3 +235,10 @@ def are_pairs(value: Any) -> bool:
         and isinstance(item[0], (str, bytes))
         for item in items
     )  # fmt: skip
+
+
+def is_pair(value: Any) -> bool:
+    """Whether ``value`` is a name and its value, and not two names or words: ``("password", "x7")``."""
+    if type(value) not in (list, tuple) or len(value) != 2 or type(value[0]) is not str or type(value[1]) is not str:
+        return False
+    return _NAME_ALONE.match(value[0]) is not None and _WORD_ALONE.match(value[1]) is None

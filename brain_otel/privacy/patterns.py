@@ -25,6 +25,14 @@ _BEARER = expression(
 _BASIC = expression(r"\b(basic[ \t]{1,8}+)([A-Za-z0-9+/_-]{4,}+={0,2}+)", re.IGNORECASE)
 _DIGEST = expression(r"\b(Digest[ \t]{1,8}+username=)[^\r\n]++", re.IGNORECASE)
 _SMTP = expression(r"\b(AUTH (?:PLAIN|LOGIN|XOAUTH2|OAUTHBEARER|CRAM-MD5) )[A-Za-z0-9+/=]{8,}+")
+_LOG_IN = expression(
+    r"((?:(?:\b|(?<=\\n))AUTH|(?<=>)PASS|(?<=> )PASS|(?<=C: )PASS|\bIDENTIFY|\b[A-Za-z]{0,4}\d{1,6} LOGIN \S{1,128}+)"
+    r"(?:[\"']?[ ]{1,4}[\"']?|(?:\\r\\n|\r\n)\$\d{1,4}(?:\\r\\n|\r\n)))((?:[\w.@-]{1,64}[\"']?[ ][\"']?)?)"
+    r"(?!(?:CRAM|DIGEST|SCRAM|NTLM|GSSAPI|X?OAUTH|PLAIN|LOGIN|ANONYMOUS|EXTERNAL)\b|\[Filtered)"
+    r"(?=[^\s\"']{0,64}[\d!@#$%^&*+~])[^\s\"',;)\\]{4,256}+"
+)
+"""Log-ins of Redis, FTP, POP3, IMAP and IRC; a plain word is said about one."""
+
 _COOKIE = expression(r"(<Cookie [^=\s]{1,128}+=)[^\s]++(?= for )")
 _JWT = expression(
     r"\b(?:eyJ[\w-]{8,}+(?:(?:\.|%2E)[\w-]*+|=?(?:\r?\n|\\r\\n|\\n)[ \t]{0,64}+(?=[\w-]{16})[\w-]++){0,8}+"
@@ -56,8 +64,8 @@ def _mask_authorization(text: str) -> str:
     lower = text.lower()
     if "bearer" in lower:
         text = _BEARER.sub(rf"\1{FILTERED}", text)
-    if "AUTH " in text:
-        text = _SMTP.sub(rf"\1{FILTERED}", text)
+    if "AUTH" in text or "PASS" in text or "LOGIN" in text or "IDENTIFY" in text:
+        text = _LOG_IN.sub(rf"\1\2{FILTERED}", _SMTP.sub(rf"\1{FILTERED}", text))
     if "digest" in lower:
         text = _DIGEST.sub(rf"\1{FILTERED}", text)
     if "<Cookie " in text:

@@ -13,10 +13,11 @@ _LONGEST_GROUP, _MOST_GROUPS = 3, 2
 """Digits and numbers that a text may have: the number of a card has more."""
 
 _TELLING = frozenset(
-    b"bearer basic auth machine is was to contains password passwd passphrase pwd aws git http https htpasswd openssl"
-    b" rabbitmqctl npm pnpm yarn poetry vault mc wpa_passphrase wpaapassphrase nmcli composer pulumi pip conda bundle"
-    b" gcloud kubectl fly flyctl wrangler vercel gh echo env arg setenv requirepass masterauth bindpw rootpw secret"
-    b" redisacli valkeyacli sqlplus card cards xh ya29".split()
+    b"token key pin net bearer basic auth machine is was to pass login identify code use enter insert type"
+    b" contains password passwd passphrase pwd aws git http https htpasswd openssl rabbitmqctl npm pnpm yarn"
+    b" poetry vault mc wpa_passphrase wpaapassphrase nmcli composer pulumi pip conda bundle gcloud kubectl fly"
+    b" flyctl wrangler vercel gh echo env arg setenv requirepass masterauth bindpw rootpw secret redisacli"
+    b" valkeyacli sqlplus card cards xh ya29".split()
 )
 """Words that give a meaning to the one after them."""
 

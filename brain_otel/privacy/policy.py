@@ -22,6 +22,7 @@ from brain_otel.privacy.commands import create_command_mask
 from brain_otel.privacy.documents import create_document_mask
 from brain_otel.privacy.errors import database_error_without_values, validation_error_without_input
 from brain_otel.privacy.names import PERSONAL_HEADERS, create_name_check, create_text_check, is_fact
+from brain_otel.privacy.one_time_codes import mask_one_time_codes
 from brain_otel.privacy.patterns import MIN_LENGTH, create_pattern_mask
 from brain_otel.privacy.plain_texts import is_plain
 from brain_otel.privacy.queries import mask_query
@@ -91,15 +92,20 @@ class Policy:
         rules = self.settings.rules
         self.mask_by_look = create_pattern_mask(rules)
         """Masks what looks like a secret, whatever its name."""
-        self._mask_assignments = self._mask_documents = self._mask_commands = None
-        if rules.assignments:
-            self._mask_assignments = create_assignment_mask(
-                self.is_sensitive,
-                create_text_check(self.settings.sensitive_names),
-                rejects_input=not send_default_pii,
+        may_hold_names = create_text_check(self.settings.sensitive_names)
+        self._mask_assignments = create_assignment_mask(
+            self.is_sensitive, may_hold_names, rejects_input=not send_default_pii
+        )
+        self._masks_of_names = (
+            (
+                create_command_mask(self.is_sensitive),
+                create_document_mask(self.is_sensitive),
+                self._mask_assignments,
+                mask_one_time_codes,
             )
-            self._mask_documents = create_document_mask(self.is_sensitive)
-            self._mask_commands = create_command_mask(self.is_sensitive)
+            if rules.assignments
+            else ()
+        )
         self._mask_text_cached = lru_cache(maxsize=4_096)(self._mask_text)
 
     def text(self, text: str, name: str = "") -> str:
@@ -152,7 +158,7 @@ class Policy:
     def source(self, line: str) -> str:
         """Mask a line of source code: what looks like a secret, and a literal assigned to a sensitive name."""
         masked = self.mask_by_look(beginning(line, _MAX_LINE))
-        if self._mask_assignments is None or not any(map(masked.__contains__, "'\"#")):
+        if not self._masks_of_names or not any(map(masked.__contains__, "'\"#")):
             return masked
         return mask_source_line(masked, self.is_sensitive, self._mask_assignments)
 
@@ -160,7 +166,8 @@ class Policy:
         """Mask the headers of a request or response, among them personal ones and cookies if those may not leave."""
         return {
             name: FILTERED
-            if self.is_sensitive(name) or (not self.send_default_pii and name.lower() in PERSONAL_HEADERS)
+            if (self.is_sensitive(name) and not is_fact(name, value))
+            or (not self.send_default_pii and name.lower() in PERSONAL_HEADERS)
             else self.string(value, name)
             for name, value in headers.items()
         }
@@ -213,8 +220,8 @@ class Policy:
 
     def _mask_plain(self, text: str) -> str:
         text = self.mask_by_look(text)
-        for mask in (self._mask_commands, self._mask_documents, self._mask_assignments):
-            text = mask(text) if mask is not None else text
+        for mask in self._masks_of_names:
+            text = mask(text)
         return text
 
     def _mask_encoded(self, text: str, separators: re.Pattern[str]) -> str:

@@ -68,12 +68,39 @@ _PAIRS = frozenset(
 )
 """Calls with a key and its value."""
 
-_LOGINS = frozenset({"HTTPBasicAuth", "BasicAuth", "HTTPDigestAuth", "DigestAuth"})
-"""Calls whose second argument is a password."""
+_SECRET_ARGUMENTS = {
+    **dict.fromkeys(("HTTPBasicAuth", "BasicAuth", "HTTPDigestAuth", "DigestAuth", "ProxyAuth", "basic_auth"), 1),
+    **dict.fromkeys(("login", "authenticate", "simple_bind_s", "simple_bind", "check_password_hash", "log_in"), 1),
+    **dict.fromkeys(("jwt.encode", "jwt.decode", "jws.sign", "pbkdf2_hmac", "load_pem_private_key"), 1),
+    **dict.fromkeys(("hmac.new", "hmac.digest", "Signer", "TimestampSigner", "URLSafeTimedSerializer", "HMAC"), 0),
+    **dict.fromkeys(("URLSafeSerializer", "hashpw", "checkpw", "generate_password_hash", "AES.new", "scrypt"), 0),
+    **dict.fromkeys(("TOTP", "HOTP", "setpassword", "hash_password", "AESGCM", "ChaCha20Poly1305"), 0),
+    "load_cert_chain": 2,
+}
+"""Calls with an argument that is a secret, by its place; with the object where the function's name is common."""
+
+_LOCATORS = frozenset(
+    {
+        "locator",
+        "find_element",
+        "get_by_label",
+        "get_by_placeholder",
+        "get_by_test_id",
+        "querySelector",
+        "find",
+        "get",
+    }
+)
+_TYPING = frozenset(
+    {"fill", "type", "send_keys", "press_sequentially", "set_value", "input_text", "fill_in", "insert_text"}
+)
+"""Calls of browsers' drivers: the first text is a place on the page, what follows is typed there."""
 
 _DEFAULTS = frozenset({"default", "value", "fallback"})
 _HEADER = expression(r"(?:^|-)(?:authorization|cookie|token|key)$", re.IGNORECASE)
 _KEY = expression(r"[\w.-]{2,128}$")
+_SELECTOR = expression(r"[\w-]{2,128}+")
+_PLACE = expression(r"[\w .#\[\]='\"@/*:>-]{2,128}$")
 _AFTER = expression(r"\s*+(?:(==|!=)\s*+([^\W\d][\w.]*+)(?!\()|(:))?")
 _EMBEDDED = expression(r"\{[^{}]*+\}")
 _SCHEME = expression(r"\s*+(?:[A-Za-z]++\s++)?$|[%{]")
@@ -95,6 +122,8 @@ class _Level:
     key: str = ""
     """The first text in the brackets, if it is a name."""
     arguments: int = 0
+    secret_argument: int = -1
+    """The place of an argument that is a secret; -1 if there is none."""
 
 
 class _Reader:
@@ -141,7 +170,7 @@ class _Reader:
         elif token["close"]:
             if len(self._levels) > 1:
                 closed = self._levels.pop()
-                if closed.callee and (closed.opening == "[" or closed.callee in _GETTERS):
+                if closed.callee and (closed.opening == "[" or closed.callee in _GETTERS | _LOCATORS):
                     self._levels[-1].names.append(closed.key)
             self._is_after_value = True
         elif token["sign"]:
@@ -160,9 +189,12 @@ class _Reader:
         elif sign in _SIGNS:
             is_target = sign == "=" and not level.opening  # of several names
             names = [level.annotated] if level.annotated else level.names if is_target else level.names[-1:]
+            is_key = level.secret_argument >= 0 and names[-1:] in (["key"], ["secret"])
             by_default = level.opening == "(" and names[-1:] and names[-1] in _DEFAULTS
-            level.secret = any(map(self._is_sensitive, names)) or bool(
-                by_default and (level.inherited or self._is_sensitive(level.key))
+            level.secret = (
+                is_key
+                or any(map(self._is_sensitive, names))
+                or bool(by_default and (level.inherited or self._is_sensitive(level.key)))
             )
             level.names = []
             level.annotated = ""
@@ -180,19 +212,25 @@ class _Reader:
         elif opening == "[":
             inherited = False
         else:
-            inherited = (outer.secret and callee in _WRAPPERS) or _SETTERS.match(callee) is not None
+            is_typed = callee in _TYPING and any(map(self._is_sensitive, outer.names[-2:-1]))
+            inherited = (outer.secret and callee in _WRAPPERS) or is_typed or _SETTERS.match(callee) is not None
         level = _Level(opening, callee, inherited, inherited)
+        if callee and opening == "(":
+            level.secret_argument = next(
+                (_SECRET_ARGUMENTS[name] for name in (callee, *outer.names[-1:]) if name in _SECRET_ARGUMENTS), -1
+            )
+            level.secret = inherited or level.secret_argument == 0
         if callee and opening == "(" and outer.secret and callee in _GETTERS:
             level.inherited = True  # what follows the key
         self._levels.append(level)
         self._is_after_value = False
 
     def _is_value_of_key(self, level: _Level) -> bool:
-        if level.callee in _LOGINS:
-            return level.arguments == 1
+        if level.secret_argument >= 0:
+            return level.arguments == level.secret_argument
         if level.opening != "(" or level.arguments == 0 or not self._is_sensitive(level.key):
             return False
-        return bool(level.callee in _PAIRS if level.callee else _HEADER.search(level.key))
+        return bool(level.callee in _PAIRS | _TYPING if level.callee else _HEADER.search(level.key))
 
     def _text(self, prefix: str, text: str, end: int) -> str:
         """A text of the line, which ends before ``end``, as it may be shown."""
@@ -208,8 +246,14 @@ class _Reader:
         if level.secret or is_compared:
             return text if self._stays(prefix, text) else FILTERED
         if level.arguments == 0 or not level.key:
-            level.key = text if _KEY.match(text) else level.key
+            level.key = text if _KEY.match(text) else self._name_in_place(level.callee, text) or level.key
         return self._mask_text(text)
+
+    def _name_in_place(self, callee: str, text: str) -> str:
+        """The sensitive name in a place on a page, such as ``#password`` and ``input[name=password]``."""
+        if callee not in _TYPING | _LOCATORS or _PLACE.match(text) is None:
+            return ""
+        return next(filter(self._is_sensitive, _SELECTOR.findall(text)), "")
 
     def _stays(self, prefix: str, text: str) -> bool:
         if not text.strip():

@@ -46,7 +46,9 @@ def mask_tables(text: str, is_sensitive: _IsSensitive) -> str:
         is_table = all(len(name.split()) <= most_words for name in names) and (
             has_pairs or any(map(is_sensitive, names))
         )
-        while is_table and position < len(text):
+        rule = _RULE.match(text, position)
+        is_drawn = rule is not None and "-" in rule[0]
+        while (is_table or is_drawn) and position < len(text):
             if (rule := _RULE.match(text, position)) is not None:
                 position = rule.end()
                 continue
@@ -57,7 +59,7 @@ def mask_tables(text: str, is_sensitive: _IsSensitive) -> str:
             for (start, stop), column in zip(cells, names, strict=True):
                 value = text[start:stop]
                 name = label if label and is_value_name(column) else column
-                if value and value != FILTERED and is_sensitive(name) and not is_fact(name, value):
+                if is_table and value and value != FILTERED and is_sensitive(name) and not is_fact(name, value):
                     parts += [text[done:start], FILTERED]
                     done = stop
             position = end

@@ -8,7 +8,8 @@ from typing import Any, Protocol
 from brain_otel.privacy.cards import SMALLEST_CARD, is_card, is_card_name
 from brain_otel.privacy.commands import masked_arguments
 from brain_otel.privacy.labels import is_value_name, label_of
-from brain_otel.privacy.names import PERSONAL_HEADERS, are_pairs, is_fact, plain_name, unquoted
+from brain_otel.privacy.names import PERSONAL_HEADERS, are_pairs, is_fact, is_pair, plain_name, unquoted
+from brain_otel.privacy.remarks import VALUES_OF_SCHEMAS, is_schema
 from brain_otel.privacy.settings import FILTERED, PrivacySettings
 from brain_otel.runtime.lazy_regex import expression
 from brain_otel.runtime.safe_repr import Shown
@@ -56,6 +57,8 @@ class Walk:
         if value is None or value is True or value is False:
             return value
         if name and self._policy.is_sensitive(name):
+            if is_schema(value) and depth < MAX_DEPTH:
+                return self._mapping(value, "", depth, VALUES_OF_SCHEMAS)
             return value if is_fact(name, value) else FILTERED
         self._left -= 1
         if self._left < 0:
@@ -106,9 +109,12 @@ class Walk:
             return value if masked == text else masked.encode("utf-8", "surrogateescape")
         return value if policy.mask is None else policy.apply_own_mask(name, value)
 
-    def _mapping(self, value: dict[Any, Any], parent: str, depth: int) -> dict[Any, Any]:
-        label = label_of(value)
-        secret = self._secret_members(value)
+    def _mapping(
+        self, value: dict[Any, Any], parent: str, depth: int, secret: frozenset[str] = frozenset()
+    ) -> dict[Any, Any]:
+        """Mask the members of a mapping, and those that are ``secret`` whatever they hold."""
+        label = None if secret else label_of(value)
+        secret = secret or self._secret_members(value)
         masked: dict[Any, Any] = {}
         for key, item in value.items():
             name = key if isinstance(key, str) else plain_name(key)
@@ -142,6 +148,8 @@ class Walk:
         return frozenset({"data", "stringData"} if value.get("kind") == "Secret" else ())  # Kubernetes'
 
     def _items(self, value: Any, name: str, depth: int) -> Any:
+        if is_pair(value) and self._policy.is_sensitive(value[0]):
+            return type(value)((value[0], self.value(value[1], value[0], depth + 1)))
         items = []
         has_pairs = are_pairs(value)
         for item in value if has_pairs else masked_arguments(value, self._policy.is_sensitive):

@@ -1,0 +1,63 @@
+"""Masks one-time codes in the sentences of short messages and mails: ``Your code is 918273``.
+
+A code stands behind or before what it is called. ``Your order code is ...`` and ``exit code is ...`` name others.
+"""
+
+from __future__ import annotations
+
+from brain_otel.privacy.settings import FILTERED
+from brain_otel.runtime.lazy_regex import expression
+
+_DIGITS = r"(?:\d{3}[ -]\d{3,4}|[A-Z]{1,2}-\d{4,8}|\d{4,8})(?![\w.-]?\d)"
+_CODE = r"(?:code|código|codigo|codice|kod|pin|otp|passcode|password)"
+_YOURS = r"(?:your|dein|deine|ihr|ihre|votre|ton|tu|su|seu|o seu|il tuo|il suo|je|uw|jouw|the)"
+_KIND = (
+    r"(?i:(?:verification|confirmation|security|log[- ]?in|sign[- ]?in|access|authentication|auth|2fa|mfa|otp|sms"
+    r"|temporary|one[- ]time|recovery|backup|activation|pairing|two[- ]factor|new|single[- ]use|personal|secret)[ ])"
+)
+_BRAND = (
+    r"(?!(?i:zip|post|area|error|exit|status|country|order|booking|promo|discount|coupon|voucher|reference|tracking|qr"
+    r"|gift)\w*\b)[A-Z]\w{1,24}"
+)
+_IS = r"(?:[ ](?:is|ist|lautet|est|es|é|è|to|now)(?:[ ]now)?:?[ ]{1,2}|[ ]?:[ ]{0,2}|[ ][-–—][ ])"  # noqa: RUF001  dashes
+_AFTER_NAME = expression(
+    rf"(\b(?i:{_YOURS})[ ](?:{_KIND}{{0,2}}(?:{_BRAND}[ ]{_KIND}{{0,2}})?)(?i:{_CODE}){_IS})(?:{_DIGITS})"
+    rf"|(\b(?i:(?:bestätigungs|sicherheits|zugangs|einmal|verificatie|toegangs)code|code de (?:vérification|sécurité"
+    r"|confirmation)|código de (?:verificación|seguridad|verificação|segurança)|codice di (?:verifica|sicurezza)"
+    rf"|verification code|security code|one[- ]time code|one[- ]time password|otp){_IS[:-1]}|[ ]))(?:{_DIGITS})"
+)
+_BEFORE_NAME = expression(
+    rf"(?<![\w.-]){_DIGITS}(?=[ ](?i:is|ist|est|es|é|è)[ ](?i:{_YOURS})[ ](?:{_BRAND}[ ]){{0,2}}{_KIND}{{0,2}}"
+    r"(?i:(?:code|código|codice|pin|otp|passcode|bestätigungscode|sicherheitscode|verificatiecode)\b))"
+)
+_TO_USE = expression(
+    rf"(\b(?i:use|enter|type|insert)[ ](?i:(?:the[ ])?(?:{_KIND}?)code[ ])?){_DIGITS}"
+    r"(?=[ ](?:to|as|for|in)[ ](?:(?:your|the|a)[ ])?"
+    r"(?:sign|log|verify|confirm|complete|authenticate|access|reset|finish|verification|code|activate))"
+)
+
+
+def mask_one_time_codes(text: str) -> str:
+    """Mask the codes that ``text`` tells its reader to use."""
+    if not any(map(text.__contains__, _SIGNS)):
+        return text
+    text = _AFTER_NAME.sub(lambda found: f"{found[1] or found[2]}{FILTERED}", text)
+    text = _BEFORE_NAME.sub(FILTERED, text)
+    return _TO_USE.sub(rf"\1{FILTERED}", text)
+
+
+_SIGNS = (
+    "ode",
+    "OTP",
+    "otp",
+    "PIN",
+    "pin",
+    "ódig",
+    "odig",
+    "odic",
+    "kod",
+    "assword",
+    "to sign",
+    "to log",
+    "to verify",
+)
