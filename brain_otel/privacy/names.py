@@ -51,7 +51,7 @@ _SENSITIVE = r"""
 """Sentry's denylist (``sentry_sdk.scrubber``), the keywords of detect-secrets and gitleaks, and their siblings."""
 
 _PARTS = expression(
-    r"s(?:ig|id|ess|n|oci|ecu|aml|enh|lo|alas)|c(?:re[dt]|sr|v|ode|a(?:ptcha|rd)|o(?:nnection.?s|nnecting|ntras)|lient)"
+    r"s(?:ig|id|egr|ess|n|oci|ecu|aml|enh|lo|alas)|c(?:re[dt]|sr|v|ode|a(?:ptcha|rd)|o(?:nnection.?s|nnecting|ntras)|lient)"
     r"|p(?:ass|w|in|sk|hr|an|arol)|uth|beare|jwt|k(?:e[ny]|ie|ode)|xsr|m(?:nem|ember|ote.addr)|otp|verif|l(?:ink|.ip)"
     r"|w(?:ord|acht|arded)|mac|leut|gehei|mdp|[dh]a[tv]e|lave|codi|jeton|frase|cle[ _]"
 )

@@ -17,7 +17,7 @@ _KIND = (
 )
 _BRAND = (
     r"(?!(?i:zip|post|area|error|exit|status|country|order|booking|promo|discount|coupon|voucher|reference|tracking|qr"
-    r"|gift)\w*\b)[A-Z]\w{1,24}"
+    r"|gift)\w{0,12}+\b)[A-Z]\w{1,24}"
 )
 _IS = r"(?:[ ](?:is|ist|lautet|est|es|é|è|to|now)(?:[ ]now)?:?[ ]{1,2}|[ ]?:[ ]{0,2}|[ ][-–—][ ])"  # noqa: RUF001  dashes
 _AFTER_NAME = expression(

@@ -49,7 +49,7 @@ _MAX_REMARK = 256
 
 _SCHEMA = _words("""
     type title format description minLength maxLength pattern writeOnly readOnly nullable deprecated required in name
-    scheme bearerFormat flows minimum maximum items anyOf allOf oneOf $ref additionalProperties properties string
+    scheme bearerFormat flows minimum maximum items anyOf allOf oneOf $ref additionalProperties string
     openIdConnectUrl contentEncoding contentMediaType integer number boolean object array null http apiKey oauth2
     openIdConnect header query cookie bearer basic JWT password byte binary uuid uri email date-time default example
     examples const enum
@@ -60,6 +60,7 @@ VALUES_OF_SCHEMAS = frozenset({"default", "example", "examples", "const", "enum"
 """Members of a schema whose values are values of the name."""
 
 _KINDS = _words("string integer number boolean object array null http apiKey oauth2 openIdConnect")
+_SCALARS = (str, int, float, bool, type(None))
 _QUOTED = expression(r"\\{0,7}+\"([^\"\\]*+)\\{0,7}+\"|\\{0,7}+'([^'\\]*+)\\{0,7}+'")
 _BETWEEN = expression(r"(?i)(?:[\s,:=\[\](){}]|[a-z_]\w{0,63}(?=[=(])|\b(?:\d{1,4}|true|false|null|none)\b)*+\Z")
 _MAX_CODE = 10_000
@@ -77,8 +78,8 @@ _CLASS = expression(
 HIDDEN = r"(?:redacted|filtered|masked|hidden|removed|scrubbed|omitted)"
 _PLACEHOLDER = expression(
     rf"""(?: none | null | nil | true | false | undefined | \*++ | \?++ | x{{3,}}+ | %s | %\(\w++\)s | \$\d++ | :\w++
-    | (?: [HREP]S | SHA-? ) (?: 1 | 224 | 256 | 384 | 512 ) | EdDSA | argon2[id]{0, 2} | md5      # of algorithms
-    | pbkdf2(?:[-_]\w{1, 16}+)? | base(?:32|58|64) | oauth-?[12](?:\.\d)? | http[23]
+    | (?: [HREP]S | SHA-? ) (?: 1 | 224 | 256 | 384 | 512 ) | EdDSA | argon2[id]{{0,2}} | md5      # of algorithms
+    | pbkdf2(?:[-_]\w{{1,16}}+)? | base(?:32|58|64) | oauth-?[12](?:\.\d)? | http[23]
     | \d{{4}}-\d\d-\d\d[T\d:.]*+
     | \{{[\w.]*+\}} | \$\{{[\w.:-]*+ | <\w*+>? | \.{{3}} | [\[(<]?{HIDDEN}[\])>]? ) $""",
     re.IGNORECASE | re.VERBOSE,
@@ -138,9 +139,16 @@ def is_structure_of_remarks(text: str) -> bool:
 
 def is_schema(value: Any) -> bool:
     """Whether ``value`` is the schema of a value, as in OpenAPI's documents; it may hold examples."""
-    if type(value) is not dict or not all(type(key) is str and key in _SCHEMA for key in value):
+    if type(value) is not dict or not ("$ref" in value or "anyOf" in value or str(value.get("type")) in _KINDS):
         return False
-    return value.get("type") in _KINDS if type(value.get("type")) is str else "$ref" in value or "anyOf" in value
+    return all(
+        type(key) is str and key in _SCHEMA and (key in VALUES_OF_SCHEMAS or _is_part(each))
+        for key, each in value.items()
+    )
+
+
+def _is_part(value: Any) -> bool:
+    return type(value) in _SCALARS or is_schema(value) or (type(value) is list and all(map(_is_part, value)))
 
 
 def is_placeholder(value: str, name: str) -> bool:

@@ -90,7 +90,7 @@ PGPASSWORD authtoken passphrase passwd cookies api_key private-key fernet_keys c
 session sid PHPSESSID jsessionid signature sig otp totp pin ssn social_security security_code security_answer
 captcha_response requirepass masterauth card_number pan_number cvv cvc2 cvn mnemonic saml_response seed_phrase
 recovery_words code_verifier client_assertion magic_link backup_code passwort kennwort contrasena senha wachtwoord
-mot_de_passe parola heslo haslo adgangskode salasana пароль 密码 smtp_pass password_hash rootpw
+mot_de_passe clave_secreta chiave_privata codice_di_sicurezza mdp toegangscode hmac_sha256 routing_key parola heslo haslo adgangskode salasana пароль 密码 smtp_pass password_hash rootpw
 """
 
 

@@ -91,6 +91,15 @@ def test_what_is_public_stays(label: str, before: str) -> None:
         ),
         ("Private-Lines: 1\nzqP\nPrivate-MAC: a", f"Private-Lines: 1\n{FILTERED}\nPrivate-MAC: a"),
         ("AUTH PLAIN enF6cXpxenE=", f"AUTH PLAIN {FILTERED}"),
+        ("redis: AUTH Hun7er", f"redis: AUTH {FILTERED}"),
+        ("> AUTH default Hun7er -> OK", f"> AUTH default {FILTERED} -> OK"),
+        ('"AUTH" "Hun7er"', f'"AUTH" "{FILTERED}"'),
+        ("*2\\r\\n$4\\r\\nAUTH\\r\\n$6\\r\\nHun7er\\r\\n", f"*2\\r\\n$4\\r\\nAUTH\\r\\n$6\\r\\n{FILTERED}\\r\\n"),
+        ("C: PASS Hun7er", f"C: PASS {FILTERED}"),
+        ("a1 LOGIN anna Hun7er", f"a1 LOGIN anna {FILTERED}"),
+        ("AUTH is required for 3 clients", "AUTH is required for 3 clients"),
+        ("AUTH LOGIN CRAM-MD5 DIGEST-MD5 offered", "AUTH LOGIN CRAM-MD5 DIGEST-MD5 offered"),
+        ("PASS tests/test_app2.py", "PASS tests/test_app2.py"),
     ],
 )
 def test_patterns_by_example(given: str, shown: str) -> None:

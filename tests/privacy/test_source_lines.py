@@ -94,3 +94,40 @@ def test_a_line_without_a_secret_stays(line: str) -> None:
 )
 def test_lines_by_example(line: str, shown: str) -> None:
     assert POLICY.source(line) == shown
+
+
+CALLS = (
+    "token = jwt.encode({{'sub': 7}}, {}, algorithm='HS256')",
+    "jwt.encode(p, key={})",
+    "jwt.decode(token, {}, algorithms=['HS256'])",
+    "hmac.new({}, body, hashlib.sha256)",
+    "server.login('app@shop.test', {})",
+    "bcrypt.hashpw({}, salt)",
+    "pyotp.TOTP({}).now()",
+    "AES.new({}, AES.MODE_GCM)",
+    "page.fill('#password', {})",
+    "page.fill('input[name=password]', {})",
+    "page.locator('#api-key').fill({})",
+    "page.get_by_label('Password').fill({})",
+    "driver.find_element(By.ID, 'password').send_keys({})",
+)
+OTHER_CALLS = (
+    "page.fill('#deck', {})",
+    "page.locator('#email').fill({})",
+    "driver.find_element(By.ID, 'town').send_keys({})",
+    "json.encode(payload, {})",
+    "page.wait_for('#password', {})",
+    "find('token').count({})",
+    "hmac.new(key, {}, hashlib.sha256)",
+)
+
+
+@pytest.mark.parametrize("form", CALLS)
+def test_an_argument_that_is_a_secret_by_its_place_is_masked(form: str) -> None:
+    """The page's field decides what is typed there."""
+    assert POLICY.source(form.format("'zq7'")) == form.format("'[Filtered]'")
+
+
+@pytest.mark.parametrize("form", OTHER_CALLS)
+def test_another_argument_stays(form: str) -> None:
+    assert POLICY.source(form.format("'zq7'")) == form.format("'zq7'")

@@ -56,6 +56,10 @@ def test_a_table_without_a_secret_stays(rows: list[tuple[int, str]]) -> None:
             "The user, the password, and the town\nare a, b, and c here",
             "The user, the password, and the town\nare a, b, and c here",
         ),
+        (
+            "| Field | Type |\n|---|---|\n| password | text |\n| id9 | int4 |\n",
+            "| Field | Type |\n|---|---|\n| password | text |\n| id9 | int4 |\n",
+        ),
         ("columns: id, password\nrows: 5, 6", "columns: id, password\nrows: 5, 6"),
         ("auth, session, user\nmodules loaded", "auth, session, user\nmodules loaded"),
     ],
