@@ -52,7 +52,7 @@ _SENSITIVE = r"""
 
 _PARTS = expression(
     r"s(?:ig|id|egr|ess|n|oci|ecu|aml|enh|lo|alas)|c(?:re[dt]|sr|v|ode|a(?:ptcha|rd)|o(?:nnection.?s|nnecting|ntras)|lient)"
-    r"|p(?:ass|w|in|sk|hr|an|arol)|uth|beare|jwt|k(?:e[ny]|ie|ode)|xsr|m(?:nem|ember|ote.addr)|otp|verif|l(?:ink|.ip)"
+    r"|p(?:ass|w|in|sk|hr|an|arol|riv)|uth|beare|jwt|k(?:e[ny]|ie|ode)|xsr|m(?:nem|ember|ote.addr)|otp|verif|l(?:ink|.ip)"
     r"|w(?:ord|acht|arded)|mac|leut|gehei|mdp|[dh]a[tv]e|lave|codi|jeton|frase|cle[ _]"
 )
 """Each sensitive name in ASCII has one of these parts. They begin with few, rare letters, so the search is fast."""

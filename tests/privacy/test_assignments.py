@@ -68,6 +68,8 @@ def test_the_value_of_another_name_stays(name: str, value: str, form: str) -> No
         ("tokens:\n  - zq77\n  - zq78\nx: y", f"tokens:\n  - {FILTERED}\nx: y"),
         ("secret_id=9c5b94b1-35ad-49bb-b118-8e8fc24abf80", f"secret_id={FILTERED}"),
         ("secret_id=shop/db", None),
+        ("routing_key: 9c5b94b135ad49bbb1188e8fc24abf80", f"routing_key: {FILTERED}"),
+        ("routing_key: orders.created", None),
         ("status code: 404", None),
         ("Primary key: id7", None),
         ('secret "shop-db" not found', None),
@@ -90,7 +92,9 @@ PGPASSWORD authtoken passphrase passwd cookies api_key private-key fernet_keys c
 session sid PHPSESSID jsessionid signature sig otp totp pin ssn social_security security_code security_answer
 captcha_response requirepass masterauth card_number pan_number cvv cvc2 cvn mnemonic saml_response seed_phrase
 recovery_words code_verifier client_assertion magic_link backup_code passwort kennwort contrasena senha wachtwoord
-mot_de_passe clave_secreta chiave_privata codice_di_sicurezza mdp toegangscode hmac_sha256 routing_key parola heslo haslo adgangskode salasana пароль 密码 smtp_pass password_hash rootpw
+mot_de_passe
+clave_secreta chiave_privata codice_di_sicurezza mdp toegangscode hmac_sha256
+parola heslo haslo adgangskode salasana пароль 密码 smtp_pass password_hash rootpw
 """
 
 
