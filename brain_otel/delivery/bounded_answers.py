@@ -23,15 +23,16 @@ _MAX_BYTES = 131_072
 _MAX_SECONDS = 60.0
 """Seconds for an answer if the connection has no timeout."""
 
-_BODY_SECONDS = 1.0
+BODY_SECONDS = 1.0
 """Seconds for the body once the headers are there: the result is known by then."""
 
 
 class _BoundedReader(io.RawIOBase):
     """Reads from a socket until a deadline; urllib3's timeout begins anew with each byte."""
 
-    def __init__(self, sock: Any) -> None:
+    def __init__(self, sock: Any, received: bytes) -> None:
         self._socket = sock
+        self._received = received
         self._file = sock.makefile("rb", buffering=0)
         self._left = _MAX_BYTES
         timeout = sock.gettimeout()
@@ -46,10 +47,14 @@ class _BoundedReader(io.RawIOBase):
             raise TimeoutError("the answer takes too long")
         if self._left <= 0:
             raise OSError(f"the answer has more than {_MAX_BYTES:,} bytes")
+        if self._received:
+            count = min(len(buffer), len(self._received))
+            buffer[:count], self._received = self._received[:count], self._received[count:]
+            return count
         self._socket.settimeout(seconds)
-        count: int = self._file.readinto(memoryview(buffer)[: self._left])
-        self._left -= count
-        return count
+        read: int = self._file.readinto(memoryview(buffer)[: self._left])
+        self._left -= read
+        return read
 
     def close(self) -> None:
         self._file.close()
@@ -57,19 +62,23 @@ class _BoundedReader(io.RawIOBase):
 
 
 class BoundedResponse(HTTPResponse):
-    """An answer of bounded size that arrives in bounded time and whose body is never decoded."""
+    """An answer of bounded size that arrives in bounded time and whose body is never decoded.
 
-    def __init__(self, sock: Any, *args: Any, **kwargs: Any) -> None:
+    Args:
+        received: What has been read of it already.
+    """
+
+    def __init__(self, sock: Any, *args: Any, received: bytes = b"", **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
         self.fp.close()
-        self._reader = _BoundedReader(sock)
+        self._reader = _BoundedReader(sock, received)
         self.fp = io.BufferedReader(self._reader, 8_192)
 
     def begin(self) -> None:
         """Read the status and the headers."""
         super().begin()
         del self.headers["Content-Encoding"]
-        self._reader.deadline = min(self._reader.deadline, time.monotonic() + _BODY_SECONDS)
+        self._reader.deadline = min(self._reader.deadline, time.monotonic() + BODY_SECONDS)
 
 
 def bound_answers(manager: Any) -> Any:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import codecs
-import gzip
 import json
 import re
+import ssl
 import sys
 import time
+import zlib
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import urllib3
 
 from brain_otel.delivery.bounded_answers import beginning_of_body, bound_answers
+from brain_otel.delivery.connections import Connections, Response, can_connect
 from brain_otel.delivery.otlp_answer import clean_message, is_page, partial_success
 
 if TYPE_CHECKING:
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 MIN_COMPRESSED = 1_024
 """Bytes of a body; compressing a smaller one does not pay."""
 
-_COMPRESSION_LEVEL = 3
+_COMPRESSION_LEVEL, _GZIP = 3, 31
 _DEFAULT_LIMIT = 60.0
 _MIN_LIMIT = 1.0
 _MAX_LIMIT = 24 * 3600.0
@@ -37,6 +39,9 @@ _MAX_WAIT = 3600.0
 
 _MAX_HEADER, _MAX_LIMITS, _LONGEST_CATEGORY, _LONGEST_DATE = 4_096, 64, 64, 64
 """Of a header with rate limits: characters, limits and categories; of a category and a date: characters."""
+
+_USUAL_HEADER = re.compile(rb'(\{"event_id": ?"[0-9a-f]{32}", ?"sent_at": ?")[0-9TZ:.+-]{1,40}(?=")')
+"""The beginning of an envelope that is not parsed: its first two members, as sentry-sdk and brain_otel write them."""
 
 _PLAIN_NUMBER = re.compile(r"\d{1,7}(?:\.\d{1,9})?", re.ASCII)
 _TRANSIENT = frozenset({408, 425, 500, *range(502, 1_000)})
@@ -71,15 +76,19 @@ class Answer(NamedTuple):
 
 
 class HttpClient:
-    """Sends records to a target over a pool of connections; threads may share it."""
+    """Sends records to a target over a pool of connections; threads may share it.
+
+    A proxy, or a URL or headers that are not plain, take urllib3's pool instead of :mod:`.connections`.
+    """
 
     def __init__(self, target: Target, *, connections: int) -> None:
         self._target = target
+        self._type = "application/x-sentry-envelope" if target.kind == "sentry" else "application/x-protobuf"
+        self._plain = Connections(target, self._type, size=connections) if can_connect(target) else None
         options: dict[str, Any] = {"maxsize": connections, "cert_reqs": "CERT_REQUIRED", "retries": False}
         if target.url.startswith("https:"):
             options.update(ca_certs=target.ca_certs, cert_file=target.cert_file, key_file=target.key_file)
         self._pool = bound_answers(_create_pool(target, options))
-        self._type = "application/x-sentry-envelope" if target.kind == "sentry" else "application/x-protobuf"
 
     def send(self, record: Record, timeout: float | None = None) -> Answer:
         """Send ``record`` within ``timeout`` seconds and the target's own timeout; never raises."""
@@ -87,28 +96,36 @@ class HttpClient:
             body = _with_sent_at(record.body) if self._target.kind == "sentry" else record.body
         except ValueError as error:  # not an envelope
             return Answer("rejected", f"{type(error).__name__}: {clean_message(str(error))}")
-        headers = {"Content-Type": self._type, **self._target.headers}
+        encoding = ""
         if self._target.compress and len(body) >= MIN_COMPRESSED:
-            body, headers["Content-Encoding"] = gzip.compress(body, _COMPRESSION_LEVEL), "gzip"
+            body, encoding = zlib.compress(body, _COMPRESSION_LEVEL, wbits=_GZIP), "gzip"
+        seconds = self._target.timeout if timeout is None else min(timeout, self._target.timeout)
         try:
-            with _suppressed_instrumentation():
-                response = self._post(body, headers, timeout)
-                beginning = beginning_of_body(response)
+            response = self._post(body, encoding, seconds)
+        except ssl.SSLError as error:
+            return Answer("unreachable", f"SSLError: {clean_message(str(error))}")
         except Exception as error:  # urllib3's own, and any that a broken proxy or certificate causes
             return Answer("unreachable", f"{type(error).__name__}: {clean_message(str(error))}")
-        return _answer(response.status, response.headers, beginning, is_otlp=self._target.kind == "otlp")
+        return _answer(response.status, response.headers, response.body, is_otlp=self._target.kind == "otlp")
 
-    def _post(self, body: bytes, headers: Mapping[str, str], seconds: float | None) -> Any:
-        seconds = self._target.timeout if seconds is None else min(seconds, self._target.timeout)
-        return self._pool.request(
-            "POST",
-            self._target.url,
-            body=body,
-            headers=headers,
-            redirect=False,
-            preload_content=False,
-            timeout=urllib3.Timeout(total=seconds),
-        )
+    def _post(self, body: bytes, encoding: str, seconds: float) -> Response:
+        if self._plain is not None:
+            return self._plain.post(body, encoding, seconds)
+        headers = {"Content-Type": self._type, **self._target.headers}
+        if encoding:
+            headers["Content-Encoding"] = encoding
+        with _suppressed_instrumentation():
+            response = self._pool.request(
+                "POST",
+                self._target.url,
+                body=body,
+                headers=headers,
+                redirect=False,
+                preload_content=False,
+                timeout=urllib3.Timeout(total=seconds),
+            )
+            found = {name.lower(): value for name, value in response.headers.itermerged()}
+            return Response(response.status, found, beginning_of_body(response))
 
 
 def _create_pool(target: Target, options: dict[str, Any]) -> Any:
@@ -136,20 +153,23 @@ def _with_sent_at(envelope: bytes) -> bytes:
     Relay takes the difference to its own clock for an error of ours, and shifts all times by the time in the queue:
     https://develop.sentry.dev/sdk/data-model/envelopes/#envelope-headers.
     """
+    now = datetime.now(UTC).isoformat(timespec="microseconds")[:-6].encode() + b"Z"
+    if known := _USUAL_HEADER.match(envelope):
+        return b"".join((known[1], now, memoryview(envelope)[known.end() :]))
     end = envelope.find(b"\n")
     header = json.loads(envelope[:end] if end >= 0 else envelope)
     if not isinstance(header, dict):
         raise ValueError("an envelope begins with its headers")
-    header["sent_at"] = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    header["sent_at"] = now.decode()
     rest = memoryview(envelope)[end + 1 :] if end >= 0 else b""  # no second copy of what may be megabytes
     return b"".join((json.dumps(header).encode(), b"\n", rest))
 
 
 def _answer(status: int, headers: Mapping[str, str], data: bytes, *, is_otlp: bool = False) -> Answer:
-    limits = parse_rate_limits(headers.get("X-Sentry-Rate-Limits") or "")
-    wait = _retry_after(headers.get("Retry-After"), headers.get("Date"))
+    limits = parse_rate_limits(headers.get("x-sentry-rate-limits") or "")
+    wait = _retry_after(headers.get("retry-after"), headers.get("date"))
     if 200 <= status < 300 and not (is_otlp and is_page(data)):
-        told = partial_success(headers.get("Content-Type") or "", data) if is_otlp else None
+        told = partial_success(headers.get("content-type") or "", data) if is_otlp else None
         return Answer("sent", limits=limits) if told is None else Answer("sent", told.message, told.rejected)
     reason = f"HTTP {status}" + (f": {clean_message(data.decode('utf-8', 'replace'))}" if data else "")
     if status == 429:

@@ -35,6 +35,9 @@ With a server that fails at random for nine of ten requests, this rejects one re
 OTHERS_FIRST = 8
 """Attempts with other records, if there are any, before failed records are tried again."""
 
+FAST = 0.005
+"""Seconds of an answer that is so fast that records are sent one at a time; to start threads would take as long."""
+
 MAX_BACKOFF = 30.0
 """Seconds for which a failing record waits behind others, at most."""
 
@@ -107,6 +110,8 @@ class RetryLoop(Generic[W]):
         self._failures = 0
         """Attempts since the last success."""
         self._batch_size = 1
+        self._answer_time = 0.0
+        """Seconds until the latest answers were there."""
         self._failure_counts: dict[W, tuple[int, float]] = {}
         """For each failing record its failures while others succeeded, and until when it waits behind others."""
         self._quarantined: deque[W] = deque(maxlen=2 * OTHERS_FIRST)
@@ -149,7 +154,9 @@ class RetryLoop(Generic[W]):
         batch = [each for each in batch if each not in limited]
         if not batch:
             return 0.0
+        began = time.monotonic()
         answers = self._send([each.record for each in batch], timeout)
+        self._answer_time = time.monotonic() - began
         for queued, answer in zip(batch, answers, strict=True):
             self._settle(queued, answer)
         failed = [each for each in zip(batch, answers, strict=True) if each[1].result in _FAILED]
@@ -165,8 +172,9 @@ class RetryLoop(Generic[W]):
         batch = self._queue.take(2 if self._failures else self._batch_size, self._may_send)
         if not batch and self._failures:
             batch = self._queue.take(2, self._is_wanted)
-        # One record at a time keeps their order; more at once only when that is too slow.
-        self._batch_size = min(2 * len(batch), self._connections) if len(batch) >= self._batch_size else 1
+        # One record at a time keeps their order and needs no threads; more at once only when that is too slow.
+        is_slow = len(batch) >= self._batch_size and self._answer_time >= FAST
+        self._batch_size = min(2 * len(batch), self._connections) if is_slow else 1
         return batch
 
     def _is_wanted(self, queued: W) -> bool:

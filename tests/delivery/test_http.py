@@ -143,7 +143,7 @@ def test_a_date_is_compared_with_the_servers_clock() -> None:
     """Our clock may be days off."""
     now = datetime.now(UTC) + timedelta(days=3)
     dates = [format_datetime(now + timedelta(seconds=seconds), usegmt=True) for seconds in (0, 100)]
-    answer = _answer(503, {"Date": dates[0], "Retry-After": dates[1]}, b"")
+    answer = _answer(503, {"date": dates[0], "retry-after": dates[1]}, b"")
     assert answer.wait == 100.0
 
 
@@ -219,7 +219,7 @@ def test_rate_limits_are_parsed(header: str, limits: dict[str, float]) -> None:
 )
 def test_a_time_to_retry_is_parsed(header: str, wait: float | None) -> None:
     """Malformed ones are ignored; none is longer than an hour."""
-    assert _answer(503, {"Retry-After": header}, b"").wait == wait
+    assert _answer(503, {"retry-after": header}, b"").wait == wait
 
 
 @pytest.mark.parametrize("body", [b"", b"nonsense", b"[]\n{}", b"\xff\n"])

@@ -45,7 +45,7 @@ class TestTraffic:
     def test_our_own_requests_are_not_traced(
         self, bridge: Bridge, requests: list[tuple[str, bool]], ingest: SentryIngest
     ) -> None:
-        """Every POST to Sentry is sent with instrumentation suppressed, and makes no transaction."""
+        """A POST to Sentry passes no library that is instrumented, or with instrumentation suppressed."""
         client = sentry_sdk.get_client()
         assert isinstance(client.transport, DeliveringTransport)
         with local_trace_entered(LocalTrace(kind="request")), bridge.tracer.start_as_current_span("root"):
@@ -53,8 +53,7 @@ class TestTraffic:
         bridge.flush()
         ingest.wait_for(lambda it: len(it.transactions) == 1 and len(it.events) == 1)
         bridge.flush()
-        assert len(requests) >= 2
-        assert {enabled for _, enabled in requests} == {False}
+        assert not any(enabled for _, enabled in requests)
         ingest.settle(0.2)
         assert [each["transaction"] for each in ingest.transactions] == ["root"]
 

@@ -109,7 +109,8 @@ class TargetWorker:
         """Send until the queue is empty or the time is over; returns why records are left, or nothing."""
         pause: float | None = 0.0
         while pause is not None and (left := deadline - time.monotonic()) > pause:
-            time.sleep(pause)
+            if pause:
+                time.sleep(pause)
             pause = self.retry_loop.step(timeout=left)
         self.report_discarded(now=True)
         self.save_discarded()
