@@ -203,7 +203,8 @@ def _receive(sock: socket.socket, deadline: float) -> tuple[Response, bool]:
             return Response(status, headers, body), False  # the result is known
         if len(body) < length:
             return _unusual(sock, b"".join((head, end, body)), deadline)
-    return Response(status, headers, body[:length]), len(body) == length and not _CLOSES.search(headers.get("connection", ""))
+    is_kept = len(body) == length and not _CLOSES.search(headers.get("connection", ""))
+    return Response(status, headers, body[:length]), is_kept
 
 
 def _usual(head: bytes) -> tuple[int, dict[str, str], int] | None:
