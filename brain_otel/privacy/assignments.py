@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from brain_otel.privacy.assigned_values import Given, find_value
 from brain_otel.privacy.labels import labelled_places, secret_by_neighbours
+from brain_otel.privacy.one_time_codes import mask_one_time_codes
 from brain_otel.privacy.settings import FILTERED
 from brain_otel.runtime.lazy_regex import expression
 
@@ -75,8 +76,10 @@ def create_assignment_mask(
     """
 
     def mask_assignments(text: str) -> str:
-        if not may_hold_names(text) and not ("input" in text and "loc" in text) and "sasl" not in text:
+        is_rejected = "input" in text and "loc" in text
+        if not (may_hold_names(text) or is_rejected or "sasl" in text or " to log " in text):
             return text
+        text = mask_one_time_codes(text)
         others = secret_by_neighbours(text, is_sensitive, rejects_input=rejects_input)
         is_labelled = labelled_places(text, is_sensitive)
         parts: list[str] = []

@@ -51,9 +51,9 @@ _SENSITIVE = r"""
 """Sentry's denylist (``sentry_sdk.scrubber``), the keywords of detect-secrets and gitleaks, and their siblings."""
 
 _PARTS = expression(
-    r"s(?:ig|id|egr|ess|n|oci|ecu|aml|enh|lo|alas)|c(?:re[dt]|sr|v|ode|a(?:ptcha|rd)|o(?:nnection.?s|nnecting|ntras)|lient)"
-    r"|p(?:ass|w|in|sk|hr|an|arol|riv)|uth|beare|jwt|k(?:e[ny]|ie|ode)|xsr|m(?:nem|ember|ote.addr)|otp|verif|l(?:ink|.ip)"
-    r"|w(?:ord|acht|arded)|mac|leut|gehei|mdp|[dh]a[tv]e|lave|codi|jeton|frase|cle[ _]"
+    r"s(?:ig|id|egr|ess|n|oci|ec[ru]|dat|aml|enh|lo|alas)|p(?:ass|w|in|sk|hr|an|arol|riv)|uth|beare|j(?:wt|eto)"
+    r"|c(?:re[dt]|sr|v|od[ei]|a(?:ptcha|rd)|o(?:nnection.?s|nnecting|ntras)|lient|hav|le[f_ ])|k(?:e[ny]|ie|ode)|xsr"
+    r"|m(?:nem|ember|ote.addr|dp|nis|eld|ac(?<=hmac))|otp|verif|l(?:ink|.ip|eut|ave)|w(?:ord|acht|arded)"
 )
 """Each sensitive name in ASCII has one of these parts. They begin with few, rare letters, so the search is fast."""
 

@@ -39,25 +39,6 @@ _TO_USE = expression(
 
 def mask_one_time_codes(text: str) -> str:
     """Mask the codes that ``text`` tells its reader to use."""
-    if not any(map(text.__contains__, _SIGNS)):
-        return text
     text = _AFTER_NAME.sub(lambda found: f"{found[1] or found[2]}{FILTERED}", text)
     text = _BEFORE_NAME.sub(FILTERED, text)
     return _TO_USE.sub(rf"\1{FILTERED}", text)
-
-
-_SIGNS = (
-    "ode",
-    "OTP",
-    "otp",
-    "PIN",
-    "pin",
-    "ódig",
-    "odig",
-    "odic",
-    "kod",
-    "assword",
-    "to sign",
-    "to log",
-    "to verify",
-)

@@ -22,7 +22,6 @@ from brain_otel.privacy.commands import create_command_mask
 from brain_otel.privacy.documents import create_document_mask
 from brain_otel.privacy.errors import database_error_without_values, validation_error_without_input
 from brain_otel.privacy.names import PERSONAL_HEADERS, create_name_check, create_text_check, is_fact
-from brain_otel.privacy.one_time_codes import mask_one_time_codes
 from brain_otel.privacy.patterns import MIN_LENGTH, create_pattern_mask
 from brain_otel.privacy.plain_texts import is_plain
 from brain_otel.privacy.queries import mask_query
@@ -101,7 +100,6 @@ class Policy:
                 create_command_mask(self.is_sensitive),
                 create_document_mask(self.is_sensitive),
                 self._mask_assignments,
-                mask_one_time_codes,
             )
             if rules.assignments
             else ()
