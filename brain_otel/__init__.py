@@ -9,6 +9,7 @@ from brain_otel.capture import (
     set_user_context,
 )
 from brain_otel.configuration.error import ConfigurationError
+from brain_otel.monitors import monitor
 from brain_otel.telemetry import flush, setup, shutdown
 from brain_otel.tracing import start_span, start_transaction
 
@@ -18,6 +19,7 @@ __all__ = [
     "capture_exception",
     "capture_message",
     "flush",
+    "monitor",
     "set_context",
     "set_tag",
     "set_user_context",

@@ -18,6 +18,7 @@ PUBLIC = [
     "capture_exception",
     "capture_message",
     "flush",
+    "monitor",
     "set_context",
     "set_tag",
     "set_user_context",

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 
+from brain_otel.events.check_ins import CheckIn
 from brain_otel.events.deduplication import ended_traces
 from brain_otel.runtime.guard import caught, guarded
 from brain_otel.traces import local_trace
@@ -61,6 +62,9 @@ class EventListener:
 
     def on_message(self, message: Message) -> None:
         """Called with each message to report."""
+
+    def on_check_in(self, check_in: CheckIn) -> None:
+        """Called with each check-in of a monitor."""
 
     def on_breadcrumb(self, crumb: Mapping[str, Any]) -> None:
         """Called with each breadcrumb: ``message``, ``category``, ``level`` and ``data``."""

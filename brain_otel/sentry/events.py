@@ -14,6 +14,7 @@ from sentry_sdk.integrations import Integration
 from sentry_sdk.scope import add_global_event_processor
 from sentry_sdk.utils import AnnotatedValue, event_from_exception  # type: ignore[attr-defined]  # imported there
 
+from brain_otel.events.check_ins import CheckIn
 from brain_otel.events.deduplication import find_record, names_reported_event, record_reported, trace_of
 from brain_otel.events.error_counter import count_error
 from brain_otel.events.error_rules import ASKED_FOR, error_rules
@@ -87,6 +88,21 @@ class SentryListener(EventListener):
         if message.context:
             event["contexts"] = {"extra": policy().value(plain(dict(message.context)))}
         sentry_sdk.capture_event(event)  # type: ignore[arg-type]
+
+    def on_check_in(self, check_in: CheckIn) -> None:
+        """Capture a check-in; sentry-sdk adds the current trace."""
+        options = sentry_sdk.get_client().options
+        event: Any = {
+            "type": "check_in",
+            "check_in_id": check_in.check_in_id,
+            "monitor_slug": check_in.slug,
+            "status": check_in.status,
+            "duration": check_in.duration,
+            "environment": options["environment"],
+            "release": options["release"],
+            "monitor_config": check_in.config,
+        }
+        sentry_sdk.capture_event({name: value for name, value in event.items() if value is not None})  # type: ignore[arg-type]
 
     def on_breadcrumb(self, crumb: Mapping[str, Any]) -> None:
         """Add a breadcrumb to the request's scope."""

@@ -8,7 +8,10 @@ from typing import Any
 
 import redis
 from celery import Celery
+from celery.beat import ScheduleEntry, Scheduler
 from celery.exceptions import Ignore, Reject
+from celery.schedules import crontab
+from celery.signals import before_task_publish
 from kombu.exceptions import OperationalError
 
 import brain_otel
@@ -121,10 +124,23 @@ CASES = {
     "unpicklable": lambda: unpicklable.delay().get(timeout=60, propagate=False),
     "counted": lambda: counted.delay().get(timeout=60),
     "eager": lambda: send_mail.apply(("eva", "hunter2")),
+    "due": lambda: due("nightly sum", add, 1, 2),
+    "due, fails": lambda: due("nightly mail", send_mail, "bob", "hunter2"),
+    "due, flaky": lambda: due("nightly flaky", flaky, True),
     "no broker": lambda: without_broker(),
     "lost": lambda: lost.delay().get(timeout=60, propagate=False),
     "slow": lambda: slow.delay().get(timeout=60, propagate=False),
 }
+
+
+def due(name: str, task: Any, *args: Any) -> None:
+    """Send a task as beat does when it is due, and wait for it."""
+    entry = ScheduleEntry(name=name, task=task.name, args=args, schedule=crontab(minute=0, hour=3), app=app)
+    sent: list[str] = []
+    before_task_publish.connect(lambda headers=None, **_: sent.append(headers["id"]), weak=False, dispatch_uid="due")
+    Scheduler(app, lazy=True).apply_entry(entry, producer=None)
+    before_task_publish.disconnect(dispatch_uid="due")
+    app.AsyncResult(sent[0]).get(timeout=60, propagate=False)
 
 
 def without_broker() -> None:

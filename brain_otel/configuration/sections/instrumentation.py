@@ -43,3 +43,5 @@ class InstrumentationSettings(NamedTuple):
     threading: bool = True
     """Work in threads belongs to the request that asked for it."""
     celery: bool = True
+    celery_beat_monitors: bool = False
+    """Whether each entry of a beat schedule is a monitor in Sentry."""

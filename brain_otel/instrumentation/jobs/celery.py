@@ -9,12 +9,11 @@ from __future__ import annotations
 import functools
 import sys
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextvars import ContextVar
 from functools import partial
 from types import FunctionType, ModuleType
 from typing import Any
-from urllib.parse import urlsplit
 from weakref import WeakSet
 
 import wrapt
@@ -23,13 +22,16 @@ from opentelemetry.context import Context
 
 from brain_otel.configuration.settings import InstrumentationSettings
 from brain_otel.events.deduplication import record_ignored
+from brain_otel.instrumentation.jobs.celery_beat import apply_monitored_entry, end_monitor, write_monitor
+from brain_otel.instrumentation.jobs.celery_message import destination_of, headers_of, system_of, task_of
 from brain_otel.instrumentation.jobs.quiet_calls import quietened
 from brain_otel.instrumentation.jobs.task import (
     Publication,
     Task,
     TaskRun,
     arguments_by_name,
-    report_lost_task,
+    lost_task,
+    report_failure,
     write_headers,
 )
 from brain_otel.runtime.exit import handle_sigterm, leave_process
@@ -42,16 +44,6 @@ _LOOPS = {
     "celery.app.control": ("Control", "broadcast"),
 }
 """Module -> class and method that talk to the broker all the time, or on behalf of operators."""
-
-_SYSTEMS = {
-    **dict.fromkeys(("amqp", "amqps", "pyamqp", "librabbitmq"), "rabbitmq"),
-    **dict.fromkeys(("redis", "rediss", "sentinel", "valkey"), "redis"),
-    "sqs": "aws_sqs",
-    "gcpubsub": "gcp_pubsub",
-    "azureservicebus": "servicebus",
-    "confluentkafka": "kafka",
-}
-"""Scheme of a broker's address -> the registry's name of the system, if it is another one."""
 
 _running: ContextVar[TaskRun | None] = ContextVar("brain_otel.celery.running", default=None)
 _lost: ContextVar[Any] = ContextVar("brain_otel.celery.lost", default=None)
@@ -79,7 +71,7 @@ class CeleryInstrumentation:
             "worker_process_shutdown": _on_process_end,
         }
 
-    def instrument(self, settings: InstrumentationSettings) -> None:  # noqa: ARG002
+    def instrument(self, settings: InstrumentationSettings) -> None:
         """Begin with the next message and task."""
         from celery import signals
 
@@ -89,6 +81,9 @@ class CeleryInstrumentation:
         for name, (owner, method) in _LOOPS.items():
             hook = partial(self._patch, owner=owner, method=method, make=quietened)
             wrapt.register_post_import_hook(hook, name)
+        if settings.celery_beat_monitors:
+            entry = partial(self._patch, owner="Scheduler", method="apply_entry", make=apply_monitored_entry)
+            wrapt.register_post_import_hook(entry, "celery.beat")
         send = partial(self._patch, owner="Celery", method="send_task", make=_send_task)
         wrapt.register_post_import_hook(send, "celery.app.base")
         for method in ("on_failure", "on_timeout"):
@@ -123,9 +118,10 @@ class CeleryInstrumentation:
             arguments = partial(arguments_by_name, sender.run, args, kwargs)
             if lost is not None and task_id not in self._lost_tasks:
                 self._lost_tasks.append(task_id)
-                report_lost_task(
-                    _task(sender, task_id, lost.request_dict), _headers(lost.request_dict), exception, arguments
-                )
+                task, headers = task_of(sender, task_id, lost.request_dict), headers_of(lost.request_dict)
+                with lost_task(task, headers):
+                    report_failure(task, exception, arguments)
+                    end_monitor(headers, is_success=False)
             elif lost is None and run is not None:
                 raised = sys.exc_info()[1]  # `exception` may be a copy that can be pickled, which Celery logs
                 error = raised if isinstance(raised, Exception) else exception
@@ -170,7 +166,7 @@ def _send_task(patch: Patch) -> Callable[..., Any]:
     def send_task(app: Any, name: str, *args: Any, **kwargs: Any) -> Any:
         if not patch.active:
             return patch.original(app, name, *args, **kwargs)
-        with Publication(Task("celery", str(name), system=_system_of(app))) as publication:
+        with Publication(Task("celery", str(name), system=system_of(app))) as publication:
             token = _publication.set(publication)
             try:
                 return patch.original(app, name, *args, **kwargs)
@@ -202,6 +198,8 @@ def _on_publish(
         if not isinstance(headers, dict):
             return
         write_headers(headers)
+        run = _running.get()
+        write_monitor(headers, run.headers if run is not None else None)
         publication = _publication.get()
         if publication is not None and publication.task.name == sender:
             publication.describe(
@@ -211,7 +209,7 @@ def _on_publish(
                     task_id=headers.get("id"),
                     retries=headers.get("retries") or 0,
                     system=publication.task.system,
-                    destination=_destination(exchange, routing_key),
+                    destination=destination_of(exchange, routing_key),
                 )
             )
 
@@ -220,26 +218,9 @@ def _on_start(task: Any = None, task_id: Any = None, **_: Any) -> None:
     with guarded("starting a task's span"):
         request = vars(task.request)
         is_eager = bool(request.get("is_eager"))
-        run = TaskRun(_task(task, task_id, request), None if is_eager else _headers(request))
+        run = TaskRun(task_of(task, task_id, request), None if is_eager else headers_of(request))
         run.outer = _running.get()
         _running.set(run)
-
-
-def _task(task: Any, task_id: Any, message: Mapping[str, Any]) -> Task:
-    delivery = message.get("delivery_info") or {}
-    return Task(
-        "celery",
-        task.name,
-        task_id=task_id,
-        retries=message.get("retries") or 0,
-        system=_system_of(task.app),
-        destination=_destination(delivery.get("exchange"), delivery.get("routing_key")),
-    )
-
-
-def _headers(message: Mapping[str, Any]) -> dict[str, Any]:
-    """The headers of a message; sentry-sdk writes its own into inner ones."""
-    return {**(message.get("headers") or {}), **message}
 
 
 def _on_end(sender: Any = None, task_id: Any = None, state: Any = None, **_: Any) -> None:
@@ -249,9 +230,11 @@ def _on_end(sender: Any = None, task_id: Any = None, state: Any = None, **_: Any
             return
         _running.set(run.outer)
         error = sys.exc_info()[1] if state is None else None  # what Celery lets through
-        if isinstance(error, Exception) and not run.is_local:
+        if isinstance(error, Exception) and run.headers is not None:
             request = sender.request
             run.fail(error, lambda: arguments_by_name(sender.run, request.args, request.kwargs))
+        if run.headers is not None and state != "RETRY":
+            end_monitor(run.headers, is_success=state in ("SUCCESS", "IGNORED"))
         run.end(error)
 
 
@@ -270,21 +253,3 @@ def _on_process_end(**_: Any) -> None:
     """A worker's process is about to end by ``os._exit()``."""
     with guarded("ending a worker's process"):
         leave_process()
-
-
-def _destination(exchange: Any, routing_key: Any) -> str | None:
-    """The queue: messages of the default exchange go to the queue that their routing key names."""
-    name = getattr(exchange, "name", exchange) or routing_key
-    return str(name) if name else None
-
-
-def _system_of(app: Any) -> str | None:
-    with guarded("naming a task's broker"):
-        return _system(str(app.conf.broker_write_url or app.conf.broker_url or "amqp"))
-    return None
-
-
-@functools.lru_cache(maxsize=64)
-def _system(address: str) -> str:
-    scheme = urlsplit(address.strip("[]'\"")).scheme.partition("+")[0] or "amqp"
-    return _SYSTEMS.get(scheme, scheme)

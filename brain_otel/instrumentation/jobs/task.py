@@ -6,7 +6,8 @@ Attributes follow https://opentelemetry.io/docs/specs/semconv/messaging/messagin
 
 import inspect
 import time
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
 from typing import Any, Self
 
 from opentelemetry import propagate
@@ -77,8 +78,8 @@ class TaskRun:
         self.task = task
         self.outer: TaskRun | None = None
         """For the library: the run in which this one was started."""
-        self.is_local = headers is None
-        """Whether the task runs where it was asked for, so that its exceptions reach the caller."""
+        self.headers = headers
+        """The message's; None if the task runs where it was asked for, so that its exceptions reach the caller."""
         self._is_ended = False
         name = Name(task.name, "task")
         self._trace = LocalTrace(kind="transaction") if headers is not None else local_trace.opened("transaction")
@@ -119,7 +120,7 @@ class TaskRun:
         record_error(self.span, error)
         if is_event:
             self._trace.is_failed = True
-            _report(self.task, error, arguments)
+            report_failure(self.task, error, arguments)
         else:
             record_ignored(error)
 
@@ -137,7 +138,8 @@ class TaskRun:
         self._entered.__exit__(None, error, None)
 
 
-def _report(task: Task, error: Exception, arguments: Callable[[], Mapping[str, Any]]) -> None:
+def report_failure(task: Task, error: Exception, arguments: Callable[[], Mapping[str, Any]]) -> None:
+    """Report ``error``, which has ended ``task``, to every destination."""
     facts: dict[str, Any] = {f"{TASK}name": task.name, f"{TASK}retries": task.retries}
     if task.task_id is not None:
         facts[f"{TASK}id"] = task.task_id
@@ -146,17 +148,16 @@ def _report(task: Task, error: Exception, arguments: Callable[[], Mapping[str, A
     report_exception(error, handled=False, mechanism=task.library, context=facts)
 
 
-def report_lost_task(
-    task: Task, headers: Mapping[str, Any], error: Exception, arguments: Callable[[], Mapping[str, Any]]
-) -> None:
-    """Report ``error``, for which the process of a task has ended, in the trace of the request that sent the task."""
+@contextmanager
+def lost_task(task: Task, headers: Mapping[str, Any]) -> Iterator[None]:
+    """The trace of the request that sent ``task`` is current, without a span: the process that ran it is gone."""
     trace = LocalTrace(kind="transaction", describe=lambda: Name(task.name, "task"), tags=_tags(task))
     context = propagate.extract(_texts(headers), local_trace.within(trace, Context()))
     trace.start(otel_trace.get_current_span(context), context)
     with local_trace_entered(trace):
         attachment = Attachment(context)
         try:
-            _report(task, error, arguments)
+            yield
         finally:
             attachment.detach()
 

@@ -1,5 +1,6 @@
 """Celery with real workers on a real broker: transactions of tasks, their errors, and nothing of the broker."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 
 from tests.instrumentation.jobs.outcome import Expected, Outcome, kinds_of
 from tests.support import ROOT
+from tests.support.check_ins import statuses
 from tests.support.ingest import SentryIngest
 from tests.support.otlp import OtlpReceiver
 from tests.support.process import PROGRAMS, run_python
@@ -33,6 +35,9 @@ CASES: dict[str, Expected] = {
     "expected": Expected(tasks=(("tasks.expected", "internal_error", 0),)),
     "unpicklable": Expected(tasks=(("tasks.unpicklable", "internal_error", 0),), errors=("UnpicklableError",)),
     "counted": Expected(tasks=(("tasks.counted", "ok", 0),), calls=("db.redis",)),
+    "due": Expected(tasks=(("tasks.add", "ok", 0),)),
+    "due, fails": Expected(tasks=(("tasks.send_mail", "internal_error", 0),), errors=("RuntimeError",)),
+    "due, flaky": Expected(tasks=(("tasks.flaky", "ok", 0), ("tasks.flaky", "ok", 1))),
     "no broker": Expected(tasks=()),
 }
 
@@ -54,10 +59,14 @@ WAYS = {
 def worked(valkey: Valkey, folder: Path, cases: dict[str, Expected], way: str = "setup") -> Iterator[Outcome]:
     """Send the cases from one process, let a worker do them, and end the worker by SIGTERM."""
     launcher = way == "launcher"
+    text = (ROOT / "config/production.yaml").read_text()
+    text = text.replace("    instrumentation:\n", "    instrumentation:\n      celery_beat_monitors: true\n")
+    (folder / "telemetry.yaml").write_text(text)
     with SentryIngest() as ingest, OtlpReceiver() as receiver:
         env = {
             "SENTRY_DSN": ingest.dsn,
             "SENTRY_ENVIRONMENT": "production",
+            "OTEL_CONFIG_FILE": str(folder / "telemetry.yaml"),
             "SENTRY_TRACES_SAMPLE_RATE": "1.0",
             "SENTRY_PROFILES_SAMPLE_RATE": "0",
             "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint,
@@ -104,7 +113,7 @@ def test_arguments_are_masked_by_name(outcome: Outcome) -> None:
         for event in outcome.ingest.events
         if event["transaction"] == "tasks.send_mail"
     ]
-    assert found == [{"to": "bob", "password": "[Filtered]"}] * 2
+    assert found == [{"to": "bob", "password": "[Filtered]"}] * 3
     assert "hunter2" not in outcome.sent()
     assert "hunter2" not in str([*outcome.receiver.spans, *outcome.receiver.log_records])
 
@@ -128,6 +137,21 @@ def test_every_process_is_set_up_and_ends_with_what_it_has(outcome: Outcome) -> 
     }
     assert len(processes) >= 3
     assert outcome.output.count("Sentry initialized") <= 1
+
+
+def test_an_entry_of_beat_is_a_monitor(outcome: Outcome) -> None:
+    """Its check-ins come from two processes, in the trace of the task; a retry ends it with its last run."""
+    found = [item.json for item in outcome.ingest.items("check_in")]
+    assert statuses(found) == {
+        "nightly-sum": ["in_progress", "ok"],
+        "nightly-mail": ["in_progress", "error"],
+        "nightly-flaky": ["in_progress", "ok"],
+    }
+    assert {json.dumps(each["monitor_config"], sort_keys=True) for each in found} == {
+        '{"schedule": {"type": "crontab", "value": "0 3 * * *"}, "timezone": "UTC"}'
+    }
+    ours = {each["contexts"]["trace"]["trace_id"] for each in found}
+    assert ours == {outcome.traces[case][0]["contexts"]["trace"]["trace_id"] for case in CASES if "due" in case}
 
 
 @pytest.mark.thorough

@@ -14,7 +14,8 @@ from brain_otel.instrumentation.jobs.task import (
     Task,
     TaskRun,
     arguments_by_name,
-    report_lost_task,
+    lost_task,
+    report_failure,
     write_headers,
 )
 from brain_otel.testing import Telemetry
@@ -100,7 +101,8 @@ def test_a_lost_task_is_an_event_in_its_trace(telemetry: Telemetry) -> None:
     """Without a span: the process that ran it may have sent one."""
     headers = sent()
     before = len(telemetry.spans)
-    report_lost_task(TASK, headers, RuntimeError("killed"), dict)
+    with lost_task(TASK, headers):
+        report_failure(TASK, RuntimeError("killed"), dict)
     assert len(telemetry.spans) == before
     (event,) = telemetry.events
     assert event["transaction"] == "tasks.add"

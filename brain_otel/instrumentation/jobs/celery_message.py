@@ -1,0 +1,56 @@
+"""What a message of Celery says about its task, and the broker it goes through."""
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from brain_otel.instrumentation.jobs.task import Task
+from brain_otel.runtime.guard import guarded
+
+_SYSTEMS = {
+    **dict.fromkeys(("amqp", "amqps", "pyamqp", "librabbitmq"), "rabbitmq"),
+    **dict.fromkeys(("redis", "rediss", "sentinel", "valkey"), "redis"),
+    "sqs": "aws_sqs",
+    "gcpubsub": "gcp_pubsub",
+    "azureservicebus": "servicebus",
+    "confluentkafka": "kafka",
+}
+"""Scheme of a broker's address -> the registry's name of the system, if it is another one."""
+
+
+def task_of(task: Any, task_id: Any, message: Mapping[str, Any]) -> Task:
+    """The run of ``task`` that ``message`` asks for, a request as a mapping."""
+    delivery = message.get("delivery_info") or {}
+    return Task(
+        "celery",
+        task.name,
+        task_id=task_id,
+        retries=message.get("retries") or 0,
+        system=system_of(task.app),
+        destination=destination_of(delivery.get("exchange"), delivery.get("routing_key")),
+    )
+
+
+def headers_of(message: Mapping[str, Any]) -> dict[str, Any]:
+    """The headers of a message; sentry-sdk writes its own into inner ones."""
+    return {**(message.get("headers") or {}), **message}
+
+
+def destination_of(exchange: Any, routing_key: Any) -> str | None:
+    """The queue: messages of the default exchange go to the queue that their routing key names."""
+    name = getattr(exchange, "name", exchange) or routing_key
+    return str(name) if name else None
+
+
+def system_of(app: Any) -> str | None:
+    """The registry's name of the broker of ``app``."""
+    with guarded("naming a task's broker"):
+        return _system(str(app.conf.broker_write_url or app.conf.broker_url or "amqp"))
+    return None
+
+
+@functools.lru_cache(maxsize=64)
+def _system(address: str) -> str:
+    scheme = urlsplit(address.strip("[]'\"")).scheme.partition("+")[0] or "amqp"
+    return _SYSTEMS.get(scheme, scheme)
