@@ -67,10 +67,12 @@ def error_of_log(record: LogRecord) -> BaseException | None:
 def fields_of_log(record: LogRecord) -> dict[str, Any]:
     """The fields of ``record``; do not change them.
 
-    Celery's records have the ``repr`` of a task's arguments, without the names by which they could be masked; they
-    are left out.
+    Records of Celery and arq have the ``repr`` of a task's arguments without the names by which they could be masked;
+    they are left out.
     """
     fields = record.__dict__
+    if (shown := _without_call(record)) is not None:
+        return {**fields, "args": shown}
     if record.name not in _TASK_LOGGERS:
         return fields
     kept = {name: value for name, value in fields.items() if name != "data"}
@@ -79,11 +81,20 @@ def fields_of_log(record: LogRecord) -> dict[str, Any]:
     return kept
 
 
+def _without_call(record: LogRecord) -> tuple[Any, ...] | None:
+    """The arguments of arq's line that a job starts, without the job's; None for another record."""
+    given = record.args
+    is_start = record.name == "arq.worker" and str(record.msg).endswith("%s(%s)%s") and isinstance(given, tuple)
+    return (*given[:2], "...", *given[3:]) if is_start and isinstance(given, tuple) and len(given) == 4 else None
+
+
 def message_of_log(record: LogRecord) -> str:
     """The message of ``record``; of its named arguments, as in ``%(password)s``, the secret ones are masked.
 
     Their names are lost in the message, so it could not be masked later.
     """
+    if (shown := _without_call(record)) is not None:
+        return str(record.msg) % shown
     given: Any = record.args
     if not isinstance(given, dict) or not any(map(policy().is_sensitive, filter(_is_text, given))):
         return record.getMessage()

@@ -30,6 +30,8 @@ LIBRARIES = {
     "asyncio": "asyncio:AsyncioInstrumentation",
     "threading": "threading:ThreadingInstrumentation",
     "celery": "jobs.celery:CeleryInstrumentation",
+    "arq": "jobs.arq:ArqInstrumentation",
+    "taskiq": "jobs.taskiq:TaskiqInstrumentation",
 }
 """Library, which is also the name of its setting -> module in this folder, and class."""
 

@@ -27,6 +27,7 @@ from brain_otel.runtime.quiet import is_looking, one_budget
 from brain_otel.runtime.safe_repr import plain
 from brain_otel.runtime.text import shortened
 from brain_otel.sentry.breadcrumbs import MAX_TEXT, breadcrumbs_of, merged
+from brain_otel.sentry.check_ins import capture_check_in
 from brain_otel.sentry.event_trace import current_trace_context, trace_context
 from brain_otel.sentry.request import request_interface
 from brain_otel.sentry.route_secrets import SECRETS
@@ -90,19 +91,8 @@ class SentryListener(EventListener):
         sentry_sdk.capture_event(event)  # type: ignore[arg-type]
 
     def on_check_in(self, check_in: CheckIn) -> None:
-        """Capture a check-in; sentry-sdk adds the current trace."""
-        options = sentry_sdk.get_client().options
-        event: Any = {
-            "type": "check_in",
-            "check_in_id": check_in.check_in_id,
-            "monitor_slug": check_in.slug,
-            "status": check_in.status,
-            "duration": check_in.duration,
-            "environment": options["environment"],
-            "release": options["release"],
-            "monitor_config": check_in.config,
-        }
-        sentry_sdk.capture_event({name: value for name, value in event.items() if value is not None})  # type: ignore[arg-type]
+        """Capture a check-in."""
+        capture_check_in(check_in)
 
     def on_breadcrumb(self, crumb: Mapping[str, Any]) -> None:
         """Add a breadcrumb to the request's scope."""

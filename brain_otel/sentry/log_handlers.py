@@ -6,8 +6,9 @@ from typing import Any
 
 from sentry_sdk.integrations.logging import BreadcrumbHandler, EventHandler, LoggingIntegration, SentryLogsHandler
 
+from brain_otel.events.deduplication import find_record
 from brain_otel.events.error_rules import error_rules
-from brain_otel.events.log_correlation import fields_of_log, ids_of_log, message_of_log
+from brain_otel.events.log_correlation import error_of_log, fields_of_log, ids_of_log, message_of_log
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.quiet import is_looking, one_budget, quiet
 from brain_otel.runtime.safe_repr import plain
@@ -70,4 +71,18 @@ class LogIntegration(LoggingIntegration):
             if ours is not None:
                 made = ours(level=handler.level)
                 made.addFilter(lambda each: not error_rules().ignores_logger(each.name))
+                if isinstance(handler, EventHandler):
+                    made.addFilter(_may_be_event)
                 setattr(self, name, made)
+
+
+def _may_be_event(record: LogRecord) -> bool:
+    """Whether no instrumentation has found that the exception of ``record`` is no event, or none yet.
+
+    sentry-sdk would drop an event about the same exception that is captured later.
+    """
+    with guarded("looking for what became of a logged exception"):
+        error = error_of_log(record)
+        known = find_record(error) if error is not None else None
+        return known is None or not known.is_ignored
+    return True

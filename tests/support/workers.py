@@ -19,6 +19,11 @@ class Worker(Server):
         return self._ready in self.output
 
 
+def async_worker(command: Sequence[str], ready: str, env: Mapping[str, str], cwd: Path) -> Worker:
+    """Return a worker of arq or taskiq."""
+    return Worker([str(PROGRAMS / command[0]), *command[1:]], ready, env=env, pythonpath=[ROOT], cwd=cwd)
+
+
 def celery_worker(app: str, env: Mapping[str, str], *arguments: str, launcher: bool = False, cwd: Path) -> Worker:
     """Return a worker of Celery that does not look for others, which takes a second."""
     program = [str(PROGRAMS / name) for name in (["opentelemetry-instrument"] if launcher else []) + ["celery"]]

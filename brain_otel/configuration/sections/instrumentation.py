@@ -45,3 +45,5 @@ class InstrumentationSettings(NamedTuple):
     celery: bool = True
     celery_beat_monitors: bool = False
     """Whether each entry of a beat schedule is a monitor in Sentry."""
+    arq: bool = True
+    taskiq: bool = True

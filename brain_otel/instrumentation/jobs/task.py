@@ -32,6 +32,9 @@ TASK = "brain_otel.task."
 SENT_AT = "sentry-task-enqueued-time"
 """Header: when a message was sent, in seconds since the epoch. sentry-sdk writes and reads it too."""
 
+_SPANS = ("traceparent", "tracestate", "sentry-trace")
+"""Headers that name a span."""
+
 MAX_LATENCY = 365 * 86_400.0
 """Seconds; what is longer is a clock that is wrong."""
 
@@ -71,25 +74,29 @@ class Task:
 class TaskRun:
     """One run of a task: a local trace with its span, current until :meth:`end`.
 
-    Without ``headers`` (the library calls the task where it was asked for) it is a child of the current span.
+    Without ``headers`` (the library calls the task where it was asked for) it is a child of the current span. A
+    library that runs the task in a context of its own has entered the local trace ``within`` already.
     """
 
-    def __init__(self, task: Task, headers: Mapping[str, Any] | None) -> None:
+    def __init__(self, task: Task, headers: Mapping[str, Any] | None, within: LocalTrace | None = None) -> None:
         self.task = task
         self.outer: TaskRun | None = None
         """For the library: the run in which this one was started."""
         self.headers = headers
         """The message's; None if the task runs where it was asked for, so that its exceptions reach the caller."""
         self._is_ended = False
+        self._deferred: BaseException | None = None
         name = Name(task.name, "task")
-        self._trace = LocalTrace(kind="transaction") if headers is not None else local_trace.opened("transaction")
+        own = LocalTrace(kind="transaction") if headers is not None else local_trace.opened("transaction")
+        self._trace = own if within is None else within
         self._trace.describe, self._trace.tags = lambda: name, _tags(task)
-        self._entered = local_trace_entered(self._trace)
-        self._entered.__enter__()
+        self._entered = local_trace_entered(own) if within is None else None
+        if self._entered is not None:
+            self._entered.__enter__()
         try:
             self._start(headers)
         except BaseException:
-            self._entered.__exit__(None, None, None)
+            self._leave(None)
             raise
 
     def _start(self, headers: Mapping[str, Any] | None) -> None:
@@ -109,6 +116,12 @@ class TaskRun:
         self._trace.start(self.span, context)
         self._attachment = Attachment(otel_trace.set_span_in_context(self.span, context))
 
+    def defer(self, error: Exception) -> None:
+        """Keep ``error`` from becoming an event, as by the library's log, until :meth:`fail` decides."""
+        self._deferred = error
+        with guarded("deferring a task's failure"):
+            record_ignored(error)
+
     def fail(self, error: Exception, arguments: Callable[[], Mapping[str, Any]], *, is_event: bool = True) -> None:
         """Record that ``error`` has ended the task, and report it unless it is expected.
 
@@ -118,6 +131,8 @@ class TaskRun:
             is_event: Whether it is a failure of the service.
         """
         record_error(self.span, error)
+        self._trace.failures[:] = [each for each in self._trace.failures if each.error is not self._deferred]
+        self._deferred = None
         if is_event:
             self._trace.is_failed = True
             report_failure(self.task, error, arguments)
@@ -135,7 +150,11 @@ class TaskRun:
             if isinstance(error, Exception):
                 record_error(self.span, error)
             self.span.end()
-        self._entered.__exit__(None, error, None)
+        self._leave(error)
+
+    def _leave(self, error: BaseException | None) -> None:
+        if self._entered is not None:
+            self._entered.__exit__(None, error, None)
 
 
 def report_failure(task: Task, error: Exception, arguments: Callable[[], Mapping[str, Any]]) -> None:
@@ -201,7 +220,12 @@ class Publication:
 
 
 def write_headers(headers: MutableMapping[str, Any]) -> None:
-    """Write the trace headers of the current span, and the time, into the ``headers`` of a message."""
+    """Write the trace headers of the current span, and the time, into the ``headers`` of a message.
+
+    Those of an earlier message are removed: a library may send a task's message again.
+    """
+    for name in _SPANS:
+        headers.pop(name, None)
     propagate.inject(headers)
     headers[SENT_AT] = time.time()
 

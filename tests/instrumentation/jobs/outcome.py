@@ -1,13 +1,18 @@
 """What a sender and a worker of a task queue sent."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from tests.support import ROOT
 from tests.support.ingest import SentryIngest
 from tests.support.otlp import OtlpReceiver
+from tests.support.process import run_python
 from tests.support.relay import assert_accepted
+from tests.support.workers import Worker
 
 Json = dict[str, Any]
 
@@ -22,6 +27,40 @@ class Expected:
     """Ops of the spans of tasks that are no messages."""
     is_local: bool = False
     """Whether the tasks run where they are asked for."""
+
+
+def environment_of(ingest: SentryIngest, receiver: OtlpReceiver, broker: str, **more: str) -> dict[str, str]:
+    """Name the variables with which a sender and a worker send everything to both receivers."""
+    return {
+        "SENTRY_DSN": ingest.dsn,
+        "SENTRY_ENVIRONMENT": "production",
+        "SENTRY_TRACES_SAMPLE_RATE": "1.0",
+        "SENTRY_PROFILES_SAMPLE_RATE": "0",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint,
+        "BROKER": broker,
+        **more,
+    }
+
+
+@contextmanager
+def worked(
+    library: str, app: Path, broker: str, cases: Mapping[str, Expected], start_worker: Callable[[Json], Worker]
+) -> Iterator["Outcome"]:
+    """Send the cases from one process, let a worker do them, and end the worker by SIGTERM."""
+    with SentryIngest() as ingest, OtlpReceiver() as receiver:
+        outcome = Outcome(library=library, ingest=ingest, receiver=receiver)
+        env = environment_of(ingest, receiver, broker)
+        with start_worker(env) as worker:
+            done = run_python(app, env, pythonpath=[ROOT], arguments=list(cases))
+            assert done.returncode == 0, done.stderr
+            count = sum(len(each.tasks) for each in cases.values())
+            receiver.wait_for(lambda _: sum(span.kind == "consumer" for span in receiver.spans) >= count)
+            worker.terminate(20)
+            outcome.output = worker.output
+        assert "brain_otel failed" not in outcome.output + done.stderr
+        assert ingest.rejected == []
+        outcome.read(cases)
+        yield outcome
 
 
 @dataclass(kw_only=True)

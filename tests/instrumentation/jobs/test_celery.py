@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.instrumentation.jobs.outcome import Expected, Outcome, kinds_of
+from tests.instrumentation.jobs.outcome import Expected, Outcome, environment_of, kinds_of
 from tests.support import ROOT
 from tests.support.check_ins import statuses
 from tests.support.ingest import SentryIngest
@@ -63,18 +63,15 @@ def worked(valkey: Valkey, folder: Path, cases: dict[str, Expected], way: str = 
     text = text.replace("    instrumentation:\n", "    instrumentation:\n      celery_beat_monitors: true\n")
     (folder / "telemetry.yaml").write_text(text)
     with SentryIngest() as ingest, OtlpReceiver() as receiver:
-        env = {
-            "SENTRY_DSN": ingest.dsn,
-            "SENTRY_ENVIRONMENT": "production",
-            "OTEL_CONFIG_FILE": str(folder / "telemetry.yaml"),
-            "SENTRY_TRACES_SAMPLE_RATE": "1.0",
-            "SENTRY_PROFILES_SAMPLE_RATE": "0",
-            "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint,
-            "BROKER": valkey.url,
-            "QUEUE": f"celery-{way}",
-            "SCHEDULE": str(folder / "schedule"),
-            "SETUP": way,
-        }
+        env = environment_of(
+            ingest,
+            receiver,
+            valkey.url,
+            OTEL_CONFIG_FILE=str(folder / "telemetry.yaml"),
+            QUEUE=f"celery-{way}",
+            SCHEDULE=str(folder / "schedule"),
+            SETUP=way,
+        )
         outcome = Outcome(library="celery", ingest=ingest, receiver=receiver)
         arguments = WAYS.get(way, ())
         with celery_worker("tests.apps.celery_tasks", env, *arguments, launcher=launcher, cwd=folder) as worker:

@@ -1,0 +1,195 @@
+"""taskiq: a task is a local root, and kicking it a span of the sender. The headers are labels of the message."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import functools
+from collections.abc import Callable
+from contextvars import ContextVar
+from functools import partial
+from types import ModuleType
+from typing import Any
+
+import wrapt
+
+from brain_otel.configuration.settings import InstrumentationSettings
+from brain_otel.instrumentation.jobs.quiet_calls import quietened
+from brain_otel.instrumentation.jobs.task import Publication, Task, TaskRun, arguments_by_name, write_headers
+from brain_otel.runtime.guard import guarded
+from brain_otel.runtime.patch import Patch, Patches
+
+_SYSTEMS = {
+    "taskiq_redis": "redis",
+    "taskiq_aio_pika": "rabbitmq",
+    "taskiq_nats": "nats",
+    "taskiq_aio_kafka": "kafka",
+    "taskiq_aio_sqs": "aws_sqs",
+}
+"""Package of a broker's class -> the system."""
+
+_RETRIES = "_retries"
+"""The label in which taskiq's retry middlewares count."""
+
+
+class _Run:
+    """A task that runs, and whether a middleware has sent it again."""
+
+    def __init__(self, run: TaskRun) -> None:
+        self.run = run
+        self.is_sent_again = False
+
+
+_running: ContextVar[_Run | None] = ContextVar("brain_otel.taskiq.running", default=None)
+
+
+class TaskiqInstrumentation:
+    """Observes receivers, tasks and messages."""
+
+    def __init__(self) -> None:
+        self._patches = Patches()
+        self._is_active = False
+
+    def instrument(self, settings: InstrumentationSettings) -> None:  # noqa: ARG002
+        """Begin with the next message and task."""
+        self._is_active = True
+        wrapt.register_post_import_hook(self._patch_kicker, "taskiq.kicker")
+        wrapt.register_post_import_hook(self._patch_task, "taskiq.task")
+        wrapt.register_post_import_hook(self._patch_receiver, "taskiq.receiver.receiver")
+
+    def uninstrument(self) -> None:
+        """Leave taskiq as it was found."""
+        self._is_active = False
+        self._patches.undo()
+
+    def _patch_kicker(self, module: ModuleType) -> None:
+        if self._is_active:
+            self._patches.replace(module.AsyncKicker, "kiq", _kiq)
+            self._patches.replace(module.AsyncKicker, "schedule_by_time", _schedule)
+
+    def _patch_task(self, module: ModuleType) -> None:
+        if self._is_active:
+            for name in ("is_ready", "get_result", "wait_result", "get_progress"):
+                self._patches.replace(module.AsyncTaskiqTask, name, quietened)
+
+    def _patch_receiver(self, module: ModuleType) -> None:
+        if self._is_active:
+            for name in ("listen", "callback"):
+                self._patches.replace(module.Receiver, name, quietened)
+            self._patches.replace(module.Receiver, "run_task", _run_task)
+
+
+def _kiq(patch: Patch) -> Callable[..., Any]:
+    @functools.wraps(patch.original)
+    async def kiq(kicker: Any, *args: Any, **kwargs: Any) -> Any:
+        if not patch.active:
+            return await patch.original(kicker, *args, **kwargs)
+        _note_sending(kicker)
+        with Publication(_task(kicker.task_name, None, kicker.labels, kicker.broker)) as publication:
+            message = kicker
+            with guarded("writing trace headers on a task's message"):
+                labels = dict(kicker.labels)
+                write_headers(labels)
+                message = copy.copy(kicker)
+                message.labels = labels
+            sent = await patch.original(message, *args, **kwargs)
+            with guarded("describing a task's message"):
+                publication.task.task_id = sent.task_id
+                publication.describe(publication.task)
+            return sent
+
+    return kiq
+
+
+def _schedule(patch: Patch) -> Callable[..., Any]:
+    @functools.wraps(patch.original)
+    async def schedule_by_time(kicker: Any, *args: Any, **kwargs: Any) -> Any:
+        if patch.active:
+            _note_sending(kicker)
+        return await patch.original(kicker, *args, **kwargs)
+
+    return schedule_by_time
+
+
+def _note_sending(kicker: Any) -> None:
+    """A middleware that sends a failed task again does so while it runs, under the same id."""
+    with guarded("looking at a task that is sent"):
+        running = _running.get()
+        if running is not None and kicker.custom_task_id == running.run.task.task_id:
+            running.is_sent_again = True
+
+
+def _run_task(patch: Patch) -> Callable[..., Any]:
+    @functools.wraps(patch.original)
+    async def run_task(receiver: Any, target: Any, message: Any, *args: Any, **kwargs: Any) -> Any:
+        if not patch.active:
+            return await patch.original(receiver, target, message, *args, **kwargs)
+        running = None
+        observed = target
+        with guarded("starting a task's span"):
+            run = TaskRun(_task(message.task_name, message.task_id, message.labels, receiver.broker), message.labels)
+            running = _Run(run)
+            if not receiver.is_process_pool:  # which pickles the function
+                observed = _observed(target, running)
+        if running is None:
+            return await patch.original(receiver, target, message, *args, **kwargs)
+        token = _running.set(running)
+        try:
+            result = await patch.original(receiver, observed, message, *args, **kwargs)
+        except BaseException as error:
+            running.run.end(error)
+            raise
+        finally:
+            _running.reset(token)
+        with guarded("ending a task"):
+            _end(running, result.error, partial(arguments_by_name, target, message.args, message.kwargs))
+        return result
+
+    return run_task
+
+
+def _observed(target: Callable[..., Any], running: _Run) -> Callable[..., Any]:
+    """``target``, whose exception is no event yet: a middleware may send the task again after taskiq's log line."""
+    if asyncio.iscoroutinefunction(target):
+
+        @functools.wraps(target)
+        async def coroutine(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return await target(*args, **kwargs)
+            except Exception as error:
+                running.run.defer(error)
+                raise
+
+        return coroutine
+
+    @functools.wraps(target)
+    def function(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return target(*args, **kwargs)
+        except Exception as error:
+            running.run.defer(error)
+            raise
+
+    return function
+
+
+def _end(running: _Run, error: BaseException | None, arguments: Callable[[], dict[str, Any]]) -> None:
+    from taskiq.exceptions import NoResultError, TaskRejectedError
+
+    is_expected = running.is_sent_again or isinstance(error, (NoResultError, TaskRejectedError))
+    if isinstance(error, Exception) and not is_expected:
+        running.run.fail(error, arguments)
+    running.run.end(None if is_expected else error)
+
+
+def _task(name: str, task_id: str | None, labels: Any, broker: Any) -> Task:
+    queue = labels.get("queue_name") or getattr(broker, "queue_name", None)
+    retries = labels.get(_RETRIES)
+    return Task(
+        "taskiq",
+        str(name),
+        task_id=task_id,
+        retries=int(retries) if str(retries).isdigit() else 0,
+        system=_SYSTEMS.get(type(broker).__module__.partition(".")[0]),
+        destination=queue if isinstance(queue, str) else "taskiq",
+    )

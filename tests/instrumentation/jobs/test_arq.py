@@ -1,0 +1,58 @@
+"""arq with a real worker on a real broker: transactions of tasks, their errors, and nothing of the broker."""
+
+from collections.abc import Iterator
+from functools import partial
+
+import pytest
+
+from tests.instrumentation.jobs.outcome import Expected, Outcome, kinds_of, worked
+from tests.support import ROOT
+from tests.support.services import Valkey
+from tests.support.workers import async_worker
+
+COMMAND = ["arq", "tests.apps.arq_jobs.WorkerSettings"]
+
+CASES: dict[str, Expected] = {
+    "add": Expected(tasks=(("add", "ok", 0),)),
+    "fails": Expected(tasks=(("send_mail", "internal_error", 0),), errors=("RuntimeError",)),
+    "flaky": Expected(tasks=(("flaky", "ok", 0), ("flaky", "ok", 1))),
+    "counted": Expected(tasks=(("counted", "ok", 0),), calls=("db.redis",)),
+    "forwards": Expected(tasks=(("forwards", "ok", 0), ("add", "ok", 0))),
+}
+
+
+@pytest.fixture(scope="module")
+def outcome(valkey: Valkey, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outcome]:
+    """One worker for all cases."""
+    start = partial(async_worker, COMMAND, "Starting worker", cwd=tmp_path_factory.mktemp("arq"))
+    with worked("arq", ROOT / "tests/apps/arq_jobs.py", valkey.url, CASES, start) as found:
+        yield found
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_task_is_a_transaction_below_its_message(outcome: Outcome, case: str) -> None:
+    """With the queue's facts, and its error as one event."""
+    outcome.check(case, CASES[case])
+
+
+def test_arguments_are_masked_by_name(outcome: Outcome) -> None:
+    """In the event, its log record and the library's own log lines."""
+    found = [
+        event["contexts"]["extra"]["brain_otel.task.arguments"]
+        for event in outcome.ingest.events
+        if event["transaction"] == "send_mail"
+    ]
+    assert found == [{"to": "bob", "password": "[Filtered]"}]
+    assert "hunter2" not in outcome.sent()
+    assert "hunter2" not in str([*outcome.receiver.spans, *outcome.receiver.log_records])
+
+
+def test_the_brokers_commands_are_no_spans(outcome: Outcome) -> None:
+    """Of the sender, the worker's loop, the results and their retrieval; those of a task's own client are."""
+    assert kinds_of(outcome.receiver, lambda span: (span.kind, span.attributes.get("db.system.name"))) == {
+        ("server", None),
+        ("producer", None),
+        ("consumer", None),
+        ("client", "redis"),
+    }
+    assert [span.name.partition(" ")[0] for span in outcome.receiver.spans if span.kind == "client"] == ["INCRBY"]
