@@ -144,14 +144,14 @@ def test_contribs_lines_about_a_version_that_we_instrument_are_dropped() -> None
         "import logging, sqlalchemy\n"
         "from opentelemetry.instrumentation.auto_instrumentation import _load\n"
         "from opentelemetry.instrumentation.dependencies import DependencyConflict\n"
-        "for name in ('redis', 'httpx', 'celery', 'redis-om'):\n"
+        "for name in ('redis', 'httpx', 'pika', 'redis-om'):\n"
         "    DependencyConflict(f'{name}<1', f'{name} 2')._log(_load._logger, name)\n"
         "from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor\n"
         "SQLAlchemyInstrumentor().instrument()\n"
     )
     outcome = run_traced(used + ONE_REQUEST, launcher=True)
     lines = [line.partition(" only")[0] for line in outcome.output.splitlines() if "can be instrumented" in line]
-    assert lines == ["celery", "redis-om"]
+    assert lines == ["pika", "redis-om"]
 
 
 def test_a_second_setup_under_the_launcher_warns() -> None:
