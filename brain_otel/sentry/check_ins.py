@@ -20,4 +20,5 @@ def capture_check_in(check_in: CheckIn) -> None:
         "release": options["release"],
         "monitor_config": check_in.config,
     }
-    sentry_sdk.capture_event({name: value for name, value in event.items() if value is not None})
+    given: Any = {name: value for name, value in event.items() if value is not None}
+    sentry_sdk.capture_event(given)

@@ -21,7 +21,7 @@ import wrapt
 
 from brain_otel.configuration.settings import InstrumentationSettings
 from brain_otel.events.listeners import local_trace_entered
-from brain_otel.instrumentation.jobs.quiet_calls import quiet_calls, quietened
+from brain_otel.instrumentation.jobs.quiet_calls import quiet_calls, quietened, quietened_awaitable
 from brain_otel.instrumentation.jobs.task import Publication, Task, TaskRun, arguments_by_name, write_headers
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.patch import Patch, Patches
@@ -68,7 +68,7 @@ class ArqInstrumentation:
         if self._is_active:
             self._patches.replace(module.ArqRedis, "enqueue_job", _enqueue_job)
             self._patches.replace(module, "serialize_job", _serialize_job)
-            self._patches.replace(module, "create_pool", quietened)
+            self._patches.replace(module.ArqRedis, "ping", quietened_awaitable)  # of `create_pool`
 
     def _patch_jobs(self, module: ModuleType) -> None:
         if self._is_active:

@@ -47,15 +47,7 @@ class quiet_calls:  # noqa: N801 - reads as a statement: `with quiet_calls():`
 def quietened(patch: Patch) -> Callable[..., Any]:
     """The replacement of a function or a coroutine function of a library: nothing in it is instrumented."""
     if inspect.iscoroutinefunction(patch.original):
-
-        @functools.wraps(patch.original)
-        async def quiet_coroutine(*args: Any, **kwargs: Any) -> Any:
-            if not patch.active:
-                return await patch.original(*args, **kwargs)
-            with quiet_calls():
-                return await patch.original(*args, **kwargs)
-
-        return quiet_coroutine
+        return quietened_awaitable(patch)
 
     @functools.wraps(patch.original)
     def quiet(*args: Any, **kwargs: Any) -> Any:
@@ -65,3 +57,16 @@ def quietened(patch: Patch) -> Callable[..., Any]:
             return patch.original(*args, **kwargs)
 
     return quiet
+
+
+def quietened_awaitable(patch: Patch) -> Callable[..., Any]:
+    """The replacement of a function that returns an awaitable: nothing is instrumented until that is done."""
+
+    @functools.wraps(patch.original)
+    async def quiet_coroutine(*args: Any, **kwargs: Any) -> Any:
+        if not patch.active:
+            return await patch.original(*args, **kwargs)
+        with quiet_calls():
+            return await patch.original(*args, **kwargs)
+
+    return quiet_coroutine
