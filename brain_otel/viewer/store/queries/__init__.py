@@ -1,0 +1,1 @@
+"""One module a screen; each query returns plain values that are JSON."""

@@ -1,0 +1,82 @@
+"""What all screens can be narrowed to: a period, an environment, a release, a service."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+PERIODS = {"15m": 900, "1h": 3_600, "6h": 21_600, "24h": 86_400, "7d": 604_800, "30d": 2_592_000, "90d": 7_776_000}
+"""Seconds of the periods that a screen offers."""
+
+DEFAULT_PERIOD = "24h"
+ORIGINS = ("environment", "release", "service")
+
+
+class FilterError(Exception):
+    """A parameter of the address is wrong; the message says what is allowed."""
+
+
+class Filters(NamedTuple):
+    """The chosen period and origins; empty means all. Times are microseconds since 1970."""
+
+    period: str
+    since: int
+    until: int
+    environment: str = ""
+    release: str = ""
+    service: str = ""
+
+    def where(self, column: str, prefix: str = "") -> tuple[str, dict[str, Any]]:
+        """The condition for a table with the time ``column``, and its parameters."""
+        parts = [f"{prefix}{column} >= :since", f"{prefix}{column} <= :until"]
+        parts += [f"{prefix}{name} = :{name}" for name in ORIGINS if getattr(self, name)]
+        return " AND ".join(parts), self._asdict()
+
+    def slots(self) -> tuple[str, dict[str, Any], int]:
+        """The condition for durations, its parameters, and the seconds of a slot."""
+        step = 60 if self.until - self.since <= 43_200_000_000 else 3_600
+        parts = ["step = :step", "slot >= :first", "slot <= :last"]
+        parts += [f"{name} = :{name}" for name in ORIGINS if getattr(self, name)]
+        first = self.since // 1_000_000
+        slots = {"step": step, "first": first - first % step, "last": self.until // 1_000_000}
+        return " AND ".join(parts), {**self._asdict(), **slots}, step
+
+
+def read_filters(parameters: Mapping[str, str], now: float) -> Filters:
+    """The filters that an address names.
+
+    Raises:
+        FilterError: the period is none of :data:`PERIODS`.
+    """
+    period = parameters.get("period") or DEFAULT_PERIOD
+    if period not in PERIODS:
+        raise FilterError(f"period is {period!r:.50}; allowed: {', '.join(PERIODS)}")
+    until = int(now * 1e6)
+    origins = {name: parameters.get(name, "")[:200] for name in ORIGINS}
+    return Filters(period, until - PERIODS[period] * 1_000_000, until + 3_600_000_000, **origins)
+
+
+def choices(connection: sqlite3.Connection) -> dict[str, list[str]]:
+    """The environments, releases and services that were seen, the latest first."""
+    return {
+        name: [
+            row[0]
+            for row in connection.execute(
+                f"SELECT {name} FROM origins WHERE {name} <> '' GROUP BY 1 ORDER BY max(last_seen) DESC LIMIT 50"
+            )
+        ]
+        for name in ORIGINS
+    }
+
+
+def newest_release(connection: sqlite3.Connection) -> str:
+    """The release that was seen first most recently; empty without one."""
+    query = "SELECT release FROM origins WHERE release <> '' GROUP BY 1 ORDER BY min(first_seen) DESC LIMIT 1"
+    row = connection.execute(query).fetchone()
+    return row[0] if row else ""
+
+
+def rows(cursor: sqlite3.Cursor) -> list[dict[str, Any]]:
+    """The rows as dictionaries."""
+    return [dict(row) for row in cursor]

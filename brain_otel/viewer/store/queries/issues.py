@@ -1,0 +1,146 @@
+"""The list of issues, and one issue with its events."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import zlib
+from collections import Counter
+from typing import Any
+
+from brain_otel.viewer.store.queries.filters import Filters, newest_release, rows
+
+Json = dict[str, Any]
+
+SORTS = {"events": "events DESC", "users": "users DESC", "first": "first_seen DESC", "last": "last_seen DESC"}
+STATES = {
+    "open": "state IN ('open', 'back')",
+    "back": "state = 'back'",
+    "resolved": "state = 'resolved'",
+    "ignored": "state = 'ignored'",
+    "all": "1",
+}
+MAX_ISSUES = 100
+BARS = 24
+SAMPLE = 100
+"""Events of which an issue's tags are counted."""
+
+
+def list_issues(
+    connection: sqlite3.Connection, filters: Filters, *, sort: str, state: str, text: str = "", new: bool = False
+) -> Json:
+    """The issues with an event in the period, with how often, for whom and since when."""
+    where, values = filters.where("at", "e.")
+    release = filters.release or newest_release(connection)
+    conditions = [STATES[state], "(:text = '' OR instr(lower(title || ' ' || culprit), lower(:text)) > 0)"]
+    if new:
+        conditions.append("first_release = :newest")
+    query = f"""
+        SELECT i.id, i.title, i.culprit, i.level, i.state, i.first_release, i.total, i.first_seen, i.last_seen,
+               n.events, n.users, i.first_release <> '' AND i.first_release = :newest AS is_new
+        FROM (SELECT e.issue, count(*) AS events, count(DISTINCT nullif(e.user, '')) AS users
+              FROM errors e WHERE {where} GROUP BY e.issue) n JOIN issues i ON i.id = n.issue
+        WHERE {" AND ".join(conditions)} ORDER BY {SORTS[sort]}, i.id DESC LIMIT {MAX_ISSUES + 1}"""
+    found = rows(connection.execute(query, {**values, "newest": release, "text": text}))
+    issues = found[:MAX_ISSUES]
+    trends = _trends(connection, filters, [each["id"] for each in issues])
+    for each in issues:
+        each["trend"] = trends.get(each["id"], [0] * BARS)
+        each["is_new"] = bool(each["is_new"])
+    return {"issues": issues, "more": len(found) > MAX_ISSUES, "newest_release": release}
+
+
+def _trends(connection: sqlite3.Connection, filters: Filters, issues: list[int]) -> dict[int, list[int]]:
+    where, values = filters.where("at")
+    marks = ", ".join(map(str, issues))
+    last = filters.until - 3_600_000_000  # the hour that clocks may be ahead
+    width = max(1, (last - filters.since) // BARS)
+    query = f"""
+        SELECT issue, min(max((at - :since) / {width}, 0), {BARS - 1}) AS bar, count(*)
+        FROM errors WHERE issue IN ({marks}) AND {where} GROUP BY 1, 2"""
+    trends: dict[int, list[int]] = {each: [0] * BARS for each in issues}
+    for issue, bar, count in connection.execute(query, values):
+        trends[issue][bar] = count
+    return trends
+
+
+def read_issue(connection: sqlite3.Connection, issue: int, event_id: str = "") -> Json | None:
+    """An issue with one of its events, the latest by default; None if there is no such issue or event."""
+    row = connection.execute("SELECT * FROM issues WHERE id = ?", (issue,)).fetchone()
+    if row is None:
+        return None
+    condition = "issue = :issue" + (" AND event_id = :event" if event_id else "")
+    query = f"SELECT * FROM errors WHERE {condition} ORDER BY at DESC, id DESC LIMIT 1"
+    event = connection.execute(query, {"issue": issue, "event": event_id}).fetchone()
+    if event is None and event_id:
+        return None
+    users = connection.execute(
+        "SELECT count(DISTINCT nullif(user, '')), count(*) FROM errors WHERE issue = ?", (issue,)
+    ).fetchone()
+    found = {**dict(row), "users": users[0], "kept": users[1], "newest_release": newest_release(connection)}
+    if event is None:
+        return {"issue": found, "event": None, "shares": {}, "older": None, "newer": None, "latest": []}
+    place = {"issue": issue, "at": event["at"], "id": event["id"]}
+    return {
+        "issue": found,
+        "event": {**{key: event[key] for key in event.keys() if key != "body"}, "body": unpacked(event["body"])},  # noqa: SIM118
+        "shares": _shares(connection, issue),
+        "older": _neighbour(connection, place, "<", "DESC"),
+        "newer": _neighbour(connection, place, ">", "ASC"),
+        "latest": rows(
+            connection.execute(
+                "SELECT event_id, at, trace, user, release, environment, title FROM errors WHERE issue = ? "
+                "ORDER BY at DESC, id DESC LIMIT 20",
+                (issue,),
+            )
+        ),
+    }
+
+
+def _neighbour(connection: sqlite3.Connection, place: Json, sign: str, order: str) -> str | None:
+    row = connection.execute(
+        f"SELECT event_id FROM errors WHERE issue = :issue AND (at, id) {sign} (:at, :id) "
+        f"ORDER BY at {order}, id {order} LIMIT 1",
+        place,
+    ).fetchone()
+    return row[0] if row else None
+
+
+def unpacked(body: bytes) -> Json:
+    """An event as it was received."""
+    value = json.loads(zlib.decompress(body))
+    return value if isinstance(value, dict) else {}
+
+
+def _shares(connection: sqlite3.Connection, issue: int) -> dict[str, list[Json]]:
+    """How the tags' values share the latest events."""
+    counts: dict[str, Counter[str]] = {}
+    query = "SELECT environment, release, service, level, body FROM errors WHERE issue = ? ORDER BY at DESC LIMIT ?"
+    for *origin, body in connection.execute(query, (issue, SAMPLE)):
+        pairs = dict(zip(("environment", "release", "service", "level"), origin, strict=True))
+        for key, value in {**pairs, **tags_of(unpacked(body))}.items():
+            if value != "":
+                counts.setdefault(key, Counter())[value] += 1
+    return {
+        key: [
+            {"value": value, "count": count, "share": count / values.total()}
+            for value, count in values.most_common(5)
+        ]
+        for key, values in sorted(counts.items())[:40]
+    }
+
+
+def tags_of(event: Json) -> dict[str, str]:
+    """The event's tags, whichever of Sentry's two forms they have."""
+    tags = event.get("tags")
+    pairs = (
+        tags.items()
+        if isinstance(tags, dict)
+        else [each for each in tags or [] if isinstance(each, list) and len(each) == 2]
+    )
+    return {str(key)[:200]: str(value)[:200] for key, value in pairs}
+
+
+def change_state(connection: sqlite3.Connection, issue: int, state: str, at: int) -> None:
+    """Mark an issue ``open``, ``resolved`` or ``ignored``."""
+    connection.execute("UPDATE issues SET state = ?, changed_at = ? WHERE id = ?", (state, at, issue))
