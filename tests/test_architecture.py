@@ -108,7 +108,12 @@ def test_every_contract_holds() -> None:
     [
         ("layers", "runtime/text.py", "import brain_otel.telemetry", "runtime.text -> brain_otel.telemetry"),
         ("layers", "events/report.py", "import brain_otel.delivery.record", "events.report -> brain_otel.delivery"),
-        ("viewer", "doctor/screen.py", "import brain_otel.viewer.rows", "brain_otel.doctor.screen -> brain_otel.viewer.rows"),
+        (
+            "viewer",
+            "doctor/screen.py",
+            "import brain_otel.viewer.rows",
+            "brain_otel.doctor.screen -> brain_otel.viewer.rows",
+        ),
         ("sentry_sdk", "events/report.py", "import sentry_sdk", "brain_otel.events.report -> sentry_sdk"),
         (
             "acyclic",

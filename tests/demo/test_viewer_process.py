@@ -24,13 +24,18 @@ def test_the_demo_is_seen_in_the_viewer(tmp_path: Path) -> None:
         assert found is not None
 
         def ask(screen: str) -> dict[str, list[dict[str, object]]]:
-            found_data: dict[str, list[dict[str, object]]] = httpx.get(f"{found[1]}/{screen}.json", trust_env=False).json()
+            found_data: dict[str, list[dict[str, object]]] = httpx.get(
+                f"{found[1]}/{screen}.json", trust_env=False
+            ).json()
             return found_data
 
         until(lambda: len(ask("issues")["issues"]) == 3, what="the issues")
         titles = {str(each["title"]).split(":")[0] for each in ask("issues")["issues"]}
         assert titles == {"ZeroDivisionError", "HTTPStatusError", "Mission processed without a review"}
-        assert {each["route"] for each in ask("performance")["routes"]} >= {"GET /missions/{mission_id}", "process_mission"}
+        assert {each["route"] for each in ask("performance")["routes"]} >= {
+            "GET /missions/{mission_id}",
+            "process_mission",
+        }
         assert [each["most"] for each in ask("performance")["repeated"]] == [6]
         server.terminate(20)
     assert list(tmp_path.iterdir()) == []

@@ -285,7 +285,7 @@ def test_markup_in_every_field_is_text(viewer: RunningViewer) -> None:
     root["spans"] = [{**span(root, bad), "op": bad, "data": {bad: bad}}]
     contexts = {"trace": root["contexts"]["trace"], bad: {bad: bad}}
     crumb = {"message": bad, "category": bad, "data": {bad: bad}, "timestamp": bad}
-    fields = {
+    fields: dict[str, Any] = {
         "transaction": bad,
         "release": bad,
         "environment": bad,
