@@ -13,6 +13,7 @@ from hypothesis import settings
 from brain_otel.runtime import limited_log
 from brain_otel.runtime.fast_paths import configure_fast_paths
 from brain_otel.testing import Telemetry, captured_telemetry
+from tests.support.browser import find_chromium
 from tests.support.collector import CollectorMissingError, find_collector
 from tests.support.ingest import SentryIngest
 from tests.support.receivers import missing as missing_receivers
@@ -103,6 +104,8 @@ def pytest_xdist_auto_num_workers() -> int:
 def pytest_report_header() -> list[str]:
     """Say which tests a machine without the OpenTelemetry Collector or other receivers leaves out."""
     lines = [f"tests that need {name} are deselected: {why}" for name, why in missing_receivers().items()]
+    if find_chromium() is None:
+        lines.append("tests of the viewer in a browser are deselected: no chromium; install Debian's chromium")
     try:
         find_collector()
     except CollectorMissingError as missing:

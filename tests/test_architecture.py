@@ -74,6 +74,7 @@ WHOLE_SERVICE = {
     "service/test_trace_context.py",
     "service/test_trust.py",
     "service/test_two_setups.py",
+    "viewer/test_browser.py",
     "test_architecture.py",
     "test_architecture_page.py",
     "test_docs.py",
