@@ -68,7 +68,7 @@ def test_a_page_fits_a_phone_and_runs_no_text_of_others(page: Page, trace: str, 
     """It is as wide as the screen, in light and dark, and its controls have names."""
     page.set_viewport_size({"width": 390, "height": 800})
     for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]  # a literal type
+        page.emulate_media(color_scheme=scheme)
         page.goto(path.format(trace=trace))
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
     assert page.evaluate("window.broken") is None
