@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from brain_otel.delivery.spool.directory import is_empty
-from tests.support import ROOT
+from tests.support import ROOT, forked
 from tests.support.ingest import SentryIngest
 from tests.support.process import environment
 from tests.support.waiting import PATIENCE, until
@@ -50,13 +51,15 @@ class Application:
             "PYTHONPATH": str(ROOT),
             **(env or {}),
         }
-        self.process = subprocess.Popen(
+        # A process of another user is a new one.
+        options: dict[str, Any] = {} if user is None else {"user": user}
+        self.process: subprocess.Popen[bytes] = forked.start(
             [*before, sys.executable, str(APP), str(count), str(pause)],
             env=environment(variables, pythonpath=[ROOT]),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             bufsize=0,  # else `readline` would take more than one line, which `communicate` does not return
-            user=user,
+            **options,
         )
         _started.append(self.process)
         self._captured = b""
@@ -84,7 +87,7 @@ def shipper_of(spool: Path, *, days: int | None = None) -> Iterator[subprocess.P
         code = f"from tests.apps.clock import install; install({days}); {code}"
     command = [sys.executable, "-c", code, "ship", str(spool)]
     env = environment(pythonpath=[ROOT])
-    process = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    process = forked.start(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     try:
         yield process
     finally:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import psutil  # type: ignore[import-untyped]  # ships no types
 import pytest
 
+from tests.support import forked
 from tests.support.process import PROGRAMS, Server, environment, free_port
 from tests.support.tiers import quick_first
 from tests.support.waiting import PATIENCE
@@ -56,14 +57,11 @@ def run_demo(folder: Path, *arguments: str, env: Mapping[str, str] | None = None
     temporary = folder / "temporary"
     temporary.mkdir()
     drawing = folder / "demo.svg"
-    result = subprocess.run(
+    result = forked.run(
         [COMMAND, "demo", "--svg", str(drawing), *arguments],
         env=environment({"TMPDIR": str(temporary), **(env or {})}),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
         encoding="utf-8",
         timeout=60,
-        check=False,
     )
     return Run(
         returncode=result.returncode,

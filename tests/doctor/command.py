@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from brain_otel.doctor.diagnosis import Request, diagnose
 from brain_otel.doctor.finding import Finding, has_fault
+from tests.support import forked
 from tests.support.process import PROGRAMS, environment
 
 if TYPE_CHECKING:
@@ -86,15 +86,12 @@ def run_command(
 ) -> Run:
     """Run ``brain-otel`` with these arguments to its end."""
     command = [str(PROGRAMS / "opentelemetry-instrument")] if launcher else []
-    result = subprocess.run(
+    result = forked.run(
         [*command, str(PROGRAMS / "brain-otel"), *arguments],
         env=environment({**PLANTED, **OURS_IN_CHARGE, **(env or {})}, pythonpath=pythonpath),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
         encoding="utf-8",
         timeout=90,
         cwd=cwd,
-        check=False,
     )
     _assert_no_secret(result.stdout, result.stderr)
     assert "Traceback" not in result.stdout + result.stderr

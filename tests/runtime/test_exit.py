@@ -38,7 +38,7 @@ def config(receiver: OtlpReceiver, tmp_path: Path) -> Path:
 
 def run(script: Path, text: str, config: Path, **env: str) -> subprocess.CompletedProcess[str]:
     script.write_text(text)
-    done = run_python(script, environment_of(config, env), pythonpath=[ROOT])
+    done = run_python(script, environment_of(config, env), pythonpath=[ROOT], fresh=True)
     assert done.returncode == 0, done.stderr
     return done
 
@@ -157,7 +157,7 @@ def test_workers_flush_however_they_start_and_whoever_sets_them_up(
     """Python 3.14 starts workers by forkserver; eight pieces of work are eight spans, each once."""
     script = tmp_path / "script.py"
     script.write_text(STARTED)
-    done = run_python(script, environment_of(config), arguments=[method, who, how], pythonpath=[ROOT])
+    done = run_python(script, environment_of(config), arguments=[method, who, how], pythonpath=[ROOT], fresh=True)
     assert done.returncode == 0, done.stderr
     assert sorted(span.name for span in receiver.spans) == [f"work {number}" for number in range(8)], done.stderr
     assert "Traceback" not in done.stderr
@@ -187,7 +187,7 @@ def test_a_worker_of_uvicorn_says_what_is_left(tmp_path: Path, workers: int) -> 
         hanging.delay = 60.0
         env = {"SENTRY_DSN": hanging.dsn, "SENTRY_ENVIRONMENT": "staging", "SENTRY_TRACES_SAMPLE_RATE": "1.0"}
         command = uvicorn_command("counting:app", port, workers=workers)
-        with Server(command, port, env=env, pythonpath=[tmp_path]) as server:
+        with Server(command, port, env=env, pythonpath=[tmp_path], fresh=True) as server:
             until(lambda: server.output.count("Application startup complete") == workers)
             for _ in range(20):
                 server.request("GET", "/")
@@ -231,7 +231,7 @@ def test_what_uvicorn_leaves_in_memory_is_counted(tmp_path: Path, app: str, opti
         slow.delay = 0.6
         env = {"SENTRY_DSN": slow.dsn, "SENTRY_ENVIRONMENT": "test", "SENTRY_PROFILES_SAMPLE_RATE": "0"}
         command = [*uvicorn_command(f"slow:{app}", port), *options]
-        with Server(command, port, env=env, pythonpath=[tmp_path]) as server:
+        with Server(command, port, env=env, pythonpath=[tmp_path], fresh=True) as server:
             until(lambda: server.output.count("Application startup complete") + ("off" in options) * 2 >= 1)
             for _ in range(40):
                 server.request("GET", "/")
@@ -306,6 +306,7 @@ def test_a_clean_end_logs_nothing(receiver: OtlpReceiver, tmp_path: Path) -> Non
         {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint, "SENTRY_TRACES_SAMPLE_RATE": "1.0"},
         cwd=tmp_path,
         pythonpath=[ROOT],
+        fresh=True,
     )
     assert (done.returncode, done.stdout) == (0, "True True True True\n"), done.stderr
     assert done.stderr == ""

@@ -82,7 +82,7 @@ def run(tmp_path: Path, case: str, freeze: bool = True) -> dict[str, Any]:
     file = tmp_path / "file.yaml"
     file.write_text(FILE.replace("FREEZE", str(freeze).lower()))
     variables = {"SENTRY_DSN": "http://key@127.0.0.1:9/1"}
-    done = run_python(SCRIPT.replace("CASE", case), variables, pythonpath=[ROOT], arguments=[str(file)])
+    done = run_python(SCRIPT.replace("CASE", case), variables, pythonpath=[ROOT], arguments=[str(file)], fresh=True)
     assert done.returncode == 0, done.stderr
     assert "brain_otel failed" not in done.stderr
     result: dict[str, Any] = json.loads(done.stdout)

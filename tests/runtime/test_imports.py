@@ -60,5 +60,5 @@ print("httpcore" in sys.modules)
 def test_setup_does_not_import_httpcore() -> None:
     """Nobody needs it but HTTPX, which gets it; sentry-sdk has its transports without."""
     variables = {"SENTRY_DSN": "http://key@127.0.0.1:9/1", "SENTRY_ENVIRONMENT": "production"}
-    done = run_python(SCRIPT, variables, pythonpath=[ROOT])
+    done = run_python(SCRIPT, variables, pythonpath=[ROOT], fresh=True)
     assert (done.returncode, done.stdout) == (0, "True False\nTrue\n"), done.stderr

@@ -18,9 +18,9 @@ from typing import Any, Self
 import httpx
 import psutil  # type: ignore[import-untyped]  # ships no types
 
+from tests.support import forked
+from tests.support.forked import PROGRAMS as PROGRAMS
 from tests.support.waiting import PATIENCE
-
-PROGRAMS = Path(sys.executable).parent
 
 SLACK = 8.0
 """Seconds that a busy machine may add to a bound. A server that hangs in a test hangs for longer."""
@@ -57,19 +57,15 @@ def run_python(
     pythonpath: Sequence[Path | str] = (),
     arguments: Sequence[str] = (),
     cwd: Path | None = None,
+    fresh: bool = False,
 ) -> subprocess.CompletedProcess[str]:
-    """Run code (text) or a script (`Path`) with this interpreter. Does not check the return code."""
+    """Run code (text) or a script (`Path`) with this interpreter. Does not check the return code.
+
+    `fresh` as in `forked.start`.
+    """
     script = [str(code)] if isinstance(code, Path) else ["-c", code]
-    return subprocess.run(
-        [sys.executable, *script, *arguments],
-        env=environment(env, pythonpath=pythonpath),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        cwd=cwd,
-        check=False,
-    )
+    command = [sys.executable, *script, *arguments]
+    return forked.run(command, env=environment(env, pythonpath=pythonpath), timeout=timeout, cwd=cwd, fresh=fresh)
 
 
 def uvicorn_command(
@@ -122,7 +118,10 @@ class Server:
         cwd: Path | None = None,
         ready_path: str | None = None,
         timeout: float = PATIENCE,
+        fresh: bool = False,
     ) -> None:
+        """`fresh` as in `forked.start`."""
+        self._fresh = fresh
         self.command = list(command)
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
@@ -133,9 +132,10 @@ class Server:
 
     def __enter__(self) -> Self:
         self._file = tempfile.TemporaryFile("a+b")
-        self._process = subprocess.Popen(
+        self._process = forked.start(
             self.command,
             env=self._env,
+            fresh=self._fresh,
             cwd=self._cwd,
             stdin=subprocess.DEVNULL,
             stdout=self._file,

@@ -20,6 +20,7 @@ from brain_otel.delivery.spool.reader import SpoolQueue
 from brain_otel.delivery.spool.stored_limits import write_limits
 from brain_otel.delivery.spool.writer import Spool
 from brain_otel.delivery.target import Target
+from tests.support import forked
 from tests.support.ingest import SentryIngest
 from tests.support.process import PROGRAMS, environment, free_port
 from tests.support.waiting import PATIENCE, until
@@ -44,14 +45,7 @@ def spooled(directory: Path, port: int) -> Spool:
 
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:
     program = str(PROGRAMS / "brain-otel")
-    return subprocess.run(
-        [program, *arguments],
-        env=environment({"COLUMNS": "120"}),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return forked.run([program, *arguments], env=environment({"COLUMNS": "120"}), timeout=60)
 
 
 @pytest.fixture
@@ -188,7 +182,7 @@ def test_a_drain_leaves_records_to_a_running_shipper(tmp_path: Path, ingest: Sen
     """It names the shipper's process; SIGTERM ends the shipper."""
     ingest.delay = 1.0
     spooled(tmp_path, ingest.port)
-    shipper = subprocess.Popen(
+    shipper = forked.start(
         [sys.executable, "-c", "from brain_otel.cli import main; main()", "ship", str(tmp_path)],
         env=environment(),
         stderr=subprocess.PIPE,
