@@ -10,6 +10,7 @@ import ctypes
 import gc
 import importlib
 import json
+import linecache
 import os
 import select
 import socket
@@ -129,6 +130,8 @@ def run(request: dict[str, Any], path: list[str]) -> None:
         source: str | bytes
         if first == "-c":
             source, name = sys.argv.pop(1), "<string>"
+            if sys.version_info >= (3, 13):  # tracebacks show the code
+                linecache.cache[name] = len(source), None, source.splitlines(keepends=True), name
             vars(module).update(__builtins__=builtins, __loader__=BuiltinImporter)
         else:
             source, name = Path(first).read_bytes(), str(Path(first).absolute())
