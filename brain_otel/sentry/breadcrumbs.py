@@ -14,6 +14,7 @@ from opentelemetry.trace import SpanKind
 from brain_otel.privacy.spans import MaskedSpan
 from brain_otel.runtime.text import shortened
 from brain_otel.sentry import span_fields
+from brain_otel.sentry.flat_spans import FlatSpan, restored
 from brain_otel.traces import conventions, operations
 
 MAX_BREADCRUMBS = 100
@@ -27,9 +28,9 @@ _COMMANDS_OF_KEYS = frozenset({"DEL", "MGET", "TOUCH", "UNLINK"})
 """The commands whose key sentry-sdk puts on a breadcrumb."""
 
 
-def breadcrumbs_of(spans: Sequence[ReadableSpan]) -> list[dict[str, Any]]:
+def breadcrumbs_of(spans: Sequence[ReadableSpan | FlatSpan]) -> list[dict[str, Any]]:
     """Breadcrumbs of the latest spans that called something outside of the process."""
-    crumbs = (_breadcrumb(MaskedSpan(span)) for span in reversed(spans))
+    crumbs = (_breadcrumb(MaskedSpan(restored(span))) for span in reversed(spans))
     found = list(islice((crumb for crumb in crumbs if crumb is not None), MAX_BREADCRUMBS))
     return found[::-1]
 

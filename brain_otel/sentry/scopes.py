@@ -18,11 +18,29 @@ from sentry_sdk.scope import use_isolation_scope, use_scope
 from sentry_sdk.session import Session
 
 from brain_otel.runtime.fast_paths import fast_paths_enabled
+from brain_otel.runtime.fork import reset_in_child
 from brain_otel.runtime.guard import guarded
 from brain_otel.traces.local_trace import LocalTrace
 
 _EXTRAS_KEY = "sentry.scope"
 _CURRENT_KEY = "sentry.current_scope"
+
+
+class _Forking:
+    """The lock under which scopes are forked: several threads may work for one request.
+
+    One for all: a lock for each would be an object for the garbage collector, and few requests fork their scopes.
+    """
+
+    def __init__(self) -> None:
+        self._reset()
+        reset_in_child(self)
+
+    def _reset(self) -> None:
+        self.lock = threading.RLock()
+
+
+_forking = _Forking()
 
 
 class RequestScope(sentry_sdk.Scope):
@@ -33,13 +51,12 @@ class RequestScope(sentry_sdk.Scope):
     beginning, because sentry-sdk reads it on every call.
     """
 
-    __slots__ = ("__weakref__", "_complete", "_fork_lock", "_forked_from")
+    __slots__ = ("__weakref__", "_complete", "_forked_from")
 
     def __init__(
         self, forked_from: sentry_sdk.Scope, complete: Callable[[sentry_sdk.Scope], None] = lambda _: None
     ) -> None:
         """Fork ``forked_from`` later; ``complete`` is then called with the fork."""
-        _set(self, "_fork_lock", threading.RLock())  # several threads may work for one request
         _set(self, "_complete", complete)
         _set(self, "client", forked_from.client)
         _set(self, "_forked_from", forked_from)
@@ -61,7 +78,7 @@ class RequestScope(sentry_sdk.Scope):
         _set(self, name, value)
 
     def _fork(self) -> None:
-        with self._fork_lock:
+        with _forking.lock:
             forked_from: sentry_sdk.Scope | None = self._forked_from
             if forked_from is not None:
                 made = forked_from.fork()

@@ -21,6 +21,7 @@ from brain_otel.runtime.fast_paths import fast_paths_enabled
 from brain_otel.runtime.guard import guarded
 from brain_otel.sampling.decision import is_for_sentry
 from brain_otel.sentry.dynamic_sampling_context import transaction_context_of
+from brain_otel.sentry.flat_spans import flat
 from brain_otel.sentry.profiling import attach_profile, follow_thread, start_profile, stop_profile
 from brain_otel.sentry.scopes import capture_with_scope_of, name_by_scope, release_scope
 from brain_otel.sentry.span_threads import remember_thread
@@ -65,6 +66,10 @@ class SentrySpanProcessor(QueuedCollector[CollectedTrace], UpstreamProcessor):  
             return True
         parts = urlsplit(str(url))
         return parts.netloc.rpartition("@")[2] != dsn.netloc or not parts.path.rstrip("/").endswith("/envelope")
+
+    def kept(self, span: ReadableSpan) -> Any:
+        """``span`` as a flat tuple where that expresses it."""
+        return flat(span) if self._fast_path is not None else span
 
     def on_span_start(self, span: Span, trace: LocalTrace) -> None:
         """Start a profile with the root; later spans show the profile the thread that works."""

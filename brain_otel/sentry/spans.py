@@ -19,9 +19,9 @@ from brain_otel.privacy.spans import MaskedSpan
 from brain_otel.runtime.fast_paths import fast_paths_enabled
 from brain_otel.sentry import span_fields
 from brain_otel.sentry.event_size import encode, shorten_texts
+from brain_otel.sentry.flat_spans import FlatSpan, facts_of, flat, restored
 from brain_otel.sentry.span_threads import THREAD_NAMES, Thread, with_thread
 from brain_otel.traces import operations
-from brain_otel.traces.conventions import has_events_or_links, raw_attributes
 from brain_otel.traces.scope import BREADCRUMB_EVENT
 
 MAX_CACHED = 512
@@ -151,28 +151,34 @@ class SpanCache:
         self._known: dict[Hashable, SpanFields] = {}
         self._seen: set[int] = set()
 
-    def create_payload(self, span: ReadableSpan, thread: Thread | None = None, limit: int = MAX_SPAN) -> SpanPayload:
+    def create_payload(
+        self, span: ReadableSpan | FlatSpan, thread: Thread | None = None, limit: int = MAX_SPAN
+    ) -> SpanPayload:
         """The payload of an ended span, masked, and shortened to ``limit`` bytes.
 
         Raises:
             ValueError: the span has no ids.
         """
+        if isinstance(span, tuple):
+            fields = self._fields_of(span).shortened(limit)
+            ids = _trace_id(span[0]), f"{span[1]:016x}", f"{span[2]:016x}" if span[2] is not None else None
+            return SpanPayload(fields, *ids, microseconds(span[3]), microseconds(span[4]), thread)
         fields = self._fields_of(span).shortened(limit)
         times = microseconds(span.start_time), microseconds(span.end_time)
         return SpanPayload(fields, *ids_of(span), *times, thread)
 
-    def _fields_of(self, span: ReadableSpan) -> SpanFields:
+    def _fields_of(self, span: ReadableSpan | FlatSpan) -> SpanFields:
         by = policy()
         if by is not self._policy:
             self._policy, self._known, self._seen = by, {}, set()
         known, key = self._known, self._key(span, by) if fast_paths_enabled() else None
         if key is None:
-            return SpanFields(MaskedSpan(span, by))
+            return SpanFields(MaskedSpan(restored(span), by))
         fields = known.get(key)
         if fields is not None:
             fields.came_again = True
             return fields
-        fields = SpanFields(MaskedSpan(span, by))
+        fields = SpanFields(MaskedSpan(restored(span), by))
         if self._should_cache(key) and (len(known) < MAX_CACHED or self._make_room()):
             known[key] = fields
         return fields
@@ -191,26 +197,15 @@ class SpanCache:
         return False
 
     @staticmethod
-    def _key(span: ReadableSpan, by: Policy) -> Hashable | None:
+    def _key(span: ReadableSpan | FlatSpan, by: Policy) -> Hashable | None:
         """The cache key of ``span``; None if it cannot be cached.
 
-        Attributes must be ``str`` or ``int``, because ``True``, ``1`` and ``1.0`` are equal. With a mask of the
-        application's nothing is cached, because its result may vary.
+        With a mask of the application's nothing is cached, because its result may vary.
         """
-        status = span.status
-        attributes = raw_attributes(span)
-        if (
-            by.mask is not None
-            or has_events_or_links(span)
-            or status.description is not None
-            or span.dropped_attributes
-            or not _COMPARABLE.issuperset(map(type, attributes.values()))
-        ):
+        if by.mask is not None:
             return None
-        scope = span.instrumentation_scope
-        name = scope.name if scope is not None else None
-        facts = (by, span.name, name, span.kind._value_, status.status_code._value_)
-        return (*facts, *attributes, *attributes.values())
+        kept = span if isinstance(span, tuple) else flat(span)
+        return facts_of(kept) if isinstance(kept, tuple) else None
 
     def _should_cache(self, key: Any) -> bool:
         mark = hash(key)
@@ -220,9 +215,6 @@ class SpanCache:
             self._seen.add(mark)
             return False
         return sum(len(each) for each in key if type(each) is str) <= MAX_LENGTH
-
-
-_COMPARABLE = frozenset({str, int})
 
 
 def ids_of(span: ReadableSpan) -> tuple[str, str, str | None]:

@@ -99,7 +99,8 @@ def _spans_of(collected: CollectedTrace, cache: SpanCache) -> list[SpanPayload]:
     spans: list[SpanPayload] = []
     left = MAX_BYTES
     for span in reversed(collected.spans):
-        thread = _thread_of(collected.trace, span)
+        is_flat = isinstance(span, tuple)
+        thread = thread_of(collected.trace, span[1]) if is_flat else _thread_of(collected.trace, span)
         payload = cache.create_payload(span, thread, MAX_SPAN if left > 0 else MIN_SPAN)
         left -= payload.fields.size
         spans.append(payload)

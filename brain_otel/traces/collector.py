@@ -11,6 +11,7 @@ bounded, and what is dropped is counted.
 
 import threading
 import time
+from typing import Any
 
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
@@ -48,8 +49,8 @@ class CollectedTrace:
         self.root = root
         context = trace.span_context()
         self.root_id = context.span_id if context is not None else None
-        self.spans: list[ReadableSpan] = []
-        """The ended spans without the root, in the order of their ends."""
+        self.spans: list[Any] = []
+        """What the destination keeps of the ended spans without the root, in the order of their ends."""
         self.dropped = 0
         self.open_spans: set[int] = set()
         self.due: float | None = None
@@ -91,6 +92,10 @@ class LocalTraceCollector(SpanProcessor):
     def wants(self, span: ReadableSpan) -> bool:  # noqa: ARG002 - for subclasses
         """Whether this destination wants ``span``."""
         return True
+
+    def kept(self, span: ReadableSpan) -> Any:
+        """What is kept of ``span``, which has ended and is not a root; a destination may shorten it."""
+        return span
 
     def on_span_start(self, span: Span, trace: LocalTrace) -> None:
         """Called after ``span`` has started in ``trace``: the current local trace, or an implicit one."""
@@ -204,7 +209,7 @@ class LocalTraceCollector(SpanProcessor):
         elif len(collected.spans) >= MAX_SPANS_PER_TRACE or self._buffered >= MAX_BUFFERED_SPANS:
             collected.dropped += 1
         else:
-            collected.spans.append(span)
+            collected.spans.append(self.kept(span))
             self._buffered += 1
 
     @staticmethod

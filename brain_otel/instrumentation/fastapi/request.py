@@ -28,6 +28,10 @@ def is_traced_by_parent(scope: Scope) -> bool:
     return isinstance(request, RequestInProgress) and request.trace.root is not None
 
 
+_FACTS = ("type", "method", "path", "scheme", "server", "client", "headers", "query_string", "http_version")
+"""What is read of the ASGI scope of a request that has been served; the rest belongs to the application."""
+
+
 class RequestInProgress:
     """One request, from the outermost app to the innermost mounted one that it has reached so far."""
 
@@ -51,6 +55,9 @@ class RequestInProgress:
         self.routed.pop(SCOPE_KEY, None)
         self.passing = None
         del self.trace
+        if self._route is not None:  # else the route may still be looked for
+            self._scope = {name: self._scope[name] for name in _FACTS if name in self._scope}
+            self.routed = {name: self.routed[name] for name in _FACTS if name in self.routed}
 
     def observed(self, receive: Receive) -> Receive:
         """Wrap ``receive``: keep the part of the body that the application reads."""

@@ -1,0 +1,73 @@
+"""Keeps an ended span as one flat tuple of texts and numbers until its transaction is built: a fast path.
+
+Python's garbage collector stops tracking such a tuple. A span is a dozen objects that it would visit again and again
+while their local trace waits, and many waiting requests would make it run over everything.
+"""
+
+from collections.abc import Hashable
+from typing import Any
+
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode
+
+from brain_otel.runtime.guard import guarded
+from brain_otel.traces.conventions import has_events_or_links, raw_attributes
+
+FlatSpan = tuple[Any, ...]
+"""Trace id, span id, parent's span id or None, start, end, name, library, kind, status, keys and values."""
+
+COMPARABLE = frozenset({str, int})
+"""Types of attributes: others may change, or are equal although they differ, as ``True``, ``1`` and ``1.0``."""
+
+_IDS_AND_TIMES = 5
+
+_NO_RESOURCE = Resource.get_empty()
+
+
+def flat(span: ReadableSpan) -> ReadableSpan | FlatSpan:
+    """``span`` as a flat tuple; itself if that cannot express it, as one with events."""
+    with guarded("keeping a span as a flat tuple"):
+        context, parent, status, attributes = span.get_span_context(), span.parent, span.status, raw_attributes(span)
+        if (
+            context is not None
+            and not has_events_or_links(span)
+            and status.description is None
+            and not span.dropped_attributes
+            and COMPARABLE.issuperset(map(type, attributes.values()))
+        ):
+            scope = span.instrumentation_scope
+            return (
+                *(context[0], context[1], parent[1] if parent is not None else None, span.start_time, span.end_time),
+                *(span.name, scope.name if scope is not None else None),
+                *(span.kind._value_, status.status_code._value_),
+                *attributes,
+                *attributes.values(),
+            )
+    return span
+
+
+def facts_of(span: FlatSpan) -> Hashable:
+    """All of ``span`` but its ids and times; equal spans have equal facts."""
+    return span[_IDS_AND_TIMES:]
+
+
+def restored(span: ReadableSpan | FlatSpan) -> ReadableSpan:
+    """The span that :func:`flat` was given, without its resource and without its trace's state."""
+    if not isinstance(span, tuple):
+        return span
+    trace_id, span_id, parent_id, started, ended, name, scope, kind, code, *rest = span
+    half = len(rest) // 2
+    return ReadableSpan(
+        name=name,
+        context=SpanContext(trace_id, span_id, is_remote=False),
+        parent=None if parent_id is None else SpanContext(trace_id, parent_id, is_remote=False),
+        resource=_NO_RESOURCE,
+        attributes=dict(zip(rest[:half], rest[half:], strict=True)),
+        kind=SpanKind(kind),
+        instrumentation_scope=None if scope is None else InstrumentationScope(scope),
+        status=Status(StatusCode(code)),
+        start_time=started,
+        end_time=ended,
+    )

@@ -1,0 +1,66 @@
+"""A request that has been served keeps what an event needs, and nothing of the application's."""
+
+from typing import Any
+
+from fastapi import FastAPI
+
+from brain_otel.instrumentation.fastapi.request import RequestInProgress
+
+
+class Heavy:
+    """An object that the application keeps for a request."""
+
+
+def served(path: str, *, look: bool) -> tuple[RequestInProgress, dict[str, Any]]:
+    """A request of an app with one route; ``look``: its route has been asked for before its end."""
+    app = FastAPI()
+
+    @app.get("/users/{user_id}")
+    async def user(user_id: int) -> int:
+        return user_id
+
+    scope: dict[str, Any] = {
+        "type": "http",
+        "http_version": "1.1",
+        "method": "GET",
+        "scheme": "https",
+        "path": path,
+        "query_string": b"a=b",
+        "headers": [(b"host", b"shop.test"), (b"x-a", b"1"), (b"x-a", b"2")],
+        "server": ("10.0.0.1", 80),
+        "client": ("10.0.0.2", 50_000),
+        "root_path": "",
+        "state": {"heavy": Heavy()},
+        "app": app,
+    }
+    request = RequestInProgress(app, scope)
+    if look:
+        request.route()
+    return request, scope
+
+
+def test_a_served_request_keeps_its_facts_and_its_name() -> None:
+    """Also where no route matches."""
+    for path, name in (("/users/7", "GET /users/{user_id}"), ("/nothing", "GET /nothing")):
+        request, _ = served(path, look=True)
+        before = request.facts(), request.name(), request.route()
+        request.leave()
+        assert (request.facts(), request.name(), request.route()) == before
+        assert request.name().text == name
+
+
+def test_a_served_request_holds_nothing_of_the_application() -> None:
+    """What the application has put on its ASGI scope dies with the request, not with its transaction."""
+    request, scope = served("/users/7", look=True)
+    request.leave()
+    assert not any(isinstance(value, dict) and "heavy" in value for value in request._scope.values())
+    assert "state" not in request._scope
+    assert "state" not in request.routed
+    assert "state" in scope
+
+
+def test_a_route_that_nobody_has_asked_for_is_still_found() -> None:
+    """An error of a background task names it late."""
+    request, _ = served("/users/7", look=False)
+    request.leave()
+    assert request.route() == "/users/{user_id}"
