@@ -131,6 +131,18 @@ def _named_by_libraries(values: dict[str, Any], by: Policy) -> dict[str, Any]:
     return {by.text(name): by.value(each) for name, each in values.items()}
 
 
+def _modules(modules: dict[str, Any], by: Policy) -> dict[str, Any]:
+    """The installed packages, which are the same for each error of a process."""
+    if by.mask is not None or not all(type(name) is type(each) is str for name, each in modules.items()):
+        return _named_by_libraries(modules, by)
+    return dict(_masked_packages(by, *modules.items()))
+
+
+@lru_cache(maxsize=4)
+def _masked_packages(by: Policy, *packages: tuple[str, str]) -> dict[str, Any]:
+    return _named_by_libraries(dict(packages), by)
+
+
 def _failures(interface: Any, by: Policy) -> dict[str, Any]:
     others = interface if isinstance(interface, dict) else {}
     return {**others, "values": [_failure(each, by) for each in values_of(interface)]}
@@ -211,7 +223,7 @@ _PARTS: Mapping[str, Callable[[Any, Policy], Any]] = MappingProxyType(
         "request": _request,
         "user": _user,
         "contexts": _contexts,
-        "modules": _named_by_libraries,
+        "modules": _modules,
         "measurements": _named_by_libraries,
         "logentry": _log_entry,
         "stacktrace": _stacktrace,

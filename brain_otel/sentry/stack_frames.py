@@ -143,16 +143,20 @@ def _without_hidden(patch: Patch) -> Callable[..., Any]:
 
 
 def _past_plain_frames(patch: Patch) -> Callable[..., Any]:
-    """Serialize an event without the plain values of its frames, then restore them."""
+    """Serialize an event without the plain values of its frames and the list of packages, then restore them."""
 
     @functools.wraps(patch.original)
     def serialize(event: Any, **kwargs: Any) -> Any:
         plain: Plain = {}
+        modules: dict[str, dict[str, str]] = {}
         bare = event
         if patch.active and kwargs.get("max_value_length") is None:
             with guarded("taking plain values out of frames"):
                 bare = {key: _bare(key, value, plain) for key, value in event.items()}
+                if _has_texts_only(bare.get("modules")):
+                    modules = {"modules": dict(bare.pop("modules"))}
         serialized = patch.original(bare, **kwargs)
+        serialized.update(modules)
         for (interface, position), values in plain.items():
             frames = serialized[interface]["values"][position]["stacktrace"]["frames"]
             for frame, each in zip(frames, values, strict=True):
@@ -189,6 +193,11 @@ def _bare_failure(failure: Any, place: tuple[str, int], plain: Plain) -> Any:
 def _is_plain(value: Any) -> bool:
     kind = type(value)
     return kind in _PLAIN or (kind is list and _TEXT.issuperset(map(type, value)))
+
+
+def _has_texts_only(value: Any) -> bool:
+    """Whether ``value`` is a mapping of texts to texts, as the list of installed packages."""
+    return type(value) is dict and _TEXT.issuperset(map(type, value)) and _TEXT.issuperset(map(type, value.values()))
 
 
 def _cached(patch: Patch) -> Callable[..., Any]:

@@ -11,6 +11,7 @@ from opentelemetry.context import Context
 
 import brain_otel
 from brain_otel.events.listeners import local_trace_entered
+from brain_otel.privacy import Policy, PrivacySettings
 from brain_otel.runtime import guard
 from brain_otel.sentry import before_send
 from brain_otel.traces.local_trace import LocalTrace, Request
@@ -310,3 +311,16 @@ def test_sentrys_logs_and_metrics_are_masked() -> None:
     assert before_send.before_send_telemetry(given, {}) == masked
     log = {"body": "password=hunter2", "severity_number": 9, "attributes": {}}
     assert before_send.before_send_telemetry(log, {}) == {**log, "body": "password=[Filtered]"}
+
+
+def test_packages_are_masked_once_and_never_shared() -> None:
+    """An application's filter may change its event's; other packages, and a mask of its own, are asked anew."""
+    by, packages = Policy(PrivacySettings()), {"shop": "1+token=hunter2"}
+    first = before_send.mask({"modules": packages}, by)["modules"]
+    assert first == {"shop": "1+token=[Filtered]"}
+    first["shop"] = "changed"
+    assert before_send.mask({"modules": packages}, by)["modules"] == {"shop": "1+token=[Filtered]"}
+    assert before_send.mask({"modules": {"shop": "2"}}, by)["modules"] == {"shop": "2"}
+    answers = iter("ab")
+    own = Policy(PrivacySettings(), mask=lambda _path, value: next(answers) if value == "1" else value)
+    assert [before_send.mask({"modules": {"shop": "1"}}, own)["modules"]["shop"] for _ in range(2)] == ["a", "b"]
