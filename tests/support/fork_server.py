@@ -28,8 +28,9 @@ LIMIT = 100_000
 
 LIBRARIES = [
     *("asyncio", "concurrent.futures.thread", "http.server", "logging.config", "multiprocessing.spawn", "ssl"),
-    *("sentry_sdk", "sentry_sdk.integrations.fastapi", "sentry_sdk.integrations.logging"),
+    *(f"sentry_sdk.integrations.{name}" for name in ("fastapi", "logging", "opentelemetry")),
     *("opentelemetry.sdk.trace.export", "opentelemetry.sdk.metrics.export", "opentelemetry.sdk._logs.export"),
+    *(f"opentelemetry.exporter.otlp.proto.http.{name}_exporter" for name in ("_log", "metric", "trace")),
     *("fastapi", "httpx", "starlette.middleware.cors", "unittest.mock"),
     *("uvicorn.main", "uvicorn.lifespan.on", "uvicorn.loops.auto", "uvicorn.protocols.http.auto"),
     *("aiosqlite", "redis.asyncio", "sqlalchemy.dialects.sqlite", "sqlalchemy.ext.asyncio"),
