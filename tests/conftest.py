@@ -97,8 +97,8 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Run three workers on two cores: many tests wait for a process that starts or for a server that hangs."""
-    return (os.cpu_count() or 1) * 3 // 2
+    """Run two workers a core: more than half of their time, tests wait for a process, a server or a clock."""
+    return (os.cpu_count() or 1) * 2
 
 
 def pytest_report_header() -> list[str]:

@@ -7,6 +7,7 @@ import signal
 import socket
 import stat
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -346,33 +347,36 @@ def test_counts_are_read_within_bounds(spool: Spool, rows: object, expected: obj
     assert take_discarded(spool.folder) == expected
 
 
-@pytest.fixture
+@contextmanager
 def no_room() -> Iterator[None]:
-    """Let no file grow beyond ten bytes."""
+    """Let no file grow beyond ten bytes.
+
+    A fixture would last until pytest has written the result, and a pytest that cannot write to its output ends.
+    """
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10, limits[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    signal.signal(signal.SIGXFSZ, handler)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
 
 
-@pytest.mark.usefixtures("no_room")
 def test_a_failed_replacement_leaves_nothing(tmp_path: Path) -> None:
     """Without room, and with a folder in the way; the file keeps its content."""
     (tmp_path / "kept.json").write_text("before")
     (tmp_path / "folder.json").mkdir()
     for name, text in (("kept.json", "x" * 11), ("new.json", "x" * 11), ("folder.json", "x")):
-        with pytest.raises(OSError, match=r"No space left|Is a directory|File too large"):
+        with no_room(), pytest.raises(OSError, match=r"No space left|Is a directory|File too large"):
             files.write_atomically(tmp_path / name, text)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["folder.json", "kept.json"]
     assert (tmp_path / "kept.json").read_text() == "before"
 
 
-@pytest.mark.usefixtures("no_room")
 def test_a_rejected_record_without_room_leaves_nothing(tmp_path: Path) -> None:
     """Not a part of it, which would be shown as damaged."""
-    with pytest.raises(OSError, match="No space left"):
+    with no_room(), pytest.raises(OSError, match="No space left"):
         files.write_new(tmp_path / "rejected", b"x" * 100)
     assert list(tmp_path.iterdir()) == []
 
