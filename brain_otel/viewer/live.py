@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -32,18 +33,19 @@ class Live:
         del request
         if self._open >= MAX_PAGES:
             return PlainTextResponse(f"allowed: {MAX_PAGES} open pages", 503)
-        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        return StreamingResponse(self._changes(), media_type="text/event-stream", headers=headers)
-
-    async def _changes(self) -> AsyncIterator[str]:
         connection = open_reader(self._path)
+        seen = _version(connection)  # before the answer: what changes after it is told
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        return StreamingResponse(self._changes(connection, seen), media_type="text/event-stream", headers=headers)
+
+    async def _changes(self, connection: sqlite3.Connection, seen: int) -> AsyncIterator[str]:
         self._open += 1
+        quiet = 0
         try:
-            seen, quiet = None, 0
             yield "retry: 1000\n\n"
             while not self.is_closing:
-                version = connection.execute("PRAGMA data_version").fetchone()[0]
-                if seen is not None and version != seen:
+                version = _version(connection)
+                if version != seen:
                     quiet = 0
                     yield "event: change\ndata: {}\n\n"
                 elif (quiet := quiet + 1) % PING == 0:
@@ -53,3 +55,8 @@ class Live:
         finally:
             self._open -= 1
             connection.close()
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    """A number that differs once another connection has changed the file."""
+    return int(connection.execute("PRAGMA data_version").fetchone()[0])

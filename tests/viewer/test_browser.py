@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.browser import running_browser
+from tests.support.process import SLACK
 from tests.support.viewer import RunningViewer, error, new_id, span, transaction
 
 if TYPE_CHECKING:
@@ -81,13 +82,12 @@ def test_an_error_shows_within_a_second(page: Page, viewer: RunningViewer) -> No
     """Without a reload, and what is open or focused stays."""
     page.goto("/issues")
     page.get_by_text("live", exact=True).wait_for()
-    page.wait_for_timeout(600)  # past the first look at the file
     page.keyboard.press("j")
     focused = page.evaluate("document.activeElement.href")
     began = time.monotonic()
     viewer.send(("event", error("LiveError", function="live")))
     page.get_by_text("LiveError: no").wait_for(timeout=5_000)
-    assert time.monotonic() - began < 1.5  # the second, and the time that a busy machine takes to look
+    assert time.monotonic() - began < 1 + SLACK
     assert page.evaluate("document.activeElement.href") == focused
 
 
@@ -97,10 +97,8 @@ def test_what_is_read_does_not_move(page: Page, viewer: RunningViewer, trace: st
     page.set_viewport_size({"width": 900, "height": 400})
     page.goto("/issues")
     page.get_by_text("live", exact=True).wait_for()
-    page.wait_for_timeout(600)
     row = page.get_by_text("Fillerc: no")
-    row.scroll_into_view_if_needed()
-    page.evaluate("scrollBy(0, 120)")
+    row.evaluate("each => each.scrollIntoView({ block: 'start' })")
     before = row.bounding_box()
     viewer.send(("event", error("AboveError", function="above", at=time.time() + 5)))
     page.get_by_text("AboveError: no").wait_for(timeout=10_000, state="attached")
@@ -137,7 +135,6 @@ def test_a_span_opens_and_stays_open(page: Page, viewer: RunningViewer, trace: s
     page.goto(f"/traces/{trace}")
     page.locator("summary", has_text="SELECT 1").click()
     page.get_by_text("live", exact=True).wait_for()
-    page.wait_for_timeout(600)
     line = {"timestamp": time.time(), "trace_id": trace, "level": "info", "body": "a line that came later"}
     viewer.send(("log", {"items": [line]}))
     page.get_by_text("a line that came later").wait_for()

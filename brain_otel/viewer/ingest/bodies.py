@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import zlib
 
 from starlette.requests import ClientDisconnect, Request
 
 MAX_BODY = 32 << 20
 """Bytes of a request, compressed or not, and of what it decompresses to."""
+
+PATIENCE = 30.0
+"""Seconds for a body to arrive."""
 
 _WINDOWS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
 
@@ -33,11 +37,14 @@ async def read_body(request: Request) -> bytes:
     parts: list[bytes] = []
     size = 0
     try:
-        async for part in request.stream():
-            size += len(part)
-            if size > MAX_BODY:
-                raise BodyError(413, "too large")
-            parts.append(part)
+        async with asyncio.timeout(PATIENCE):
+            async for part in request.stream():
+                size += len(part)
+                if size > MAX_BODY:
+                    raise BodyError(413, "too large")
+                parts.append(part)
+    except TimeoutError:
+        raise BodyError(408, "too slow") from None
     except ClientDisconnect:
         raise BodyError(400, "damaged") from None
     body = b"".join(parts)

@@ -12,7 +12,10 @@ function say(kind, text) {
 
 function follow() {
   const stream = new EventSource("/live");
-  stream.addEventListener("open", () => say("on", "live"));
+  stream.addEventListener("open", () => {
+    say("on", "live");
+    schedule(); // what came before the stream was open
+  });
   stream.addEventListener("error", () => say("off", "not connected"));
   stream.addEventListener("change", schedule);
 }

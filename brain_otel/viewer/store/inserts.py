@@ -17,6 +17,9 @@ from brain_otel.viewer.store.durations import STEPS, bucket_of
 MAX_NAMES = 1_000
 """Names of routes, or of operations of one kind, an hour; more are ``(other)``."""
 
+MAX_KINDS = 500
+"""Kinds of counts a day."""
+
 OTHER = "(other)"
 SECOND = 1_000_000
 DAY = 86_400
@@ -193,8 +196,11 @@ def _add_origins(connection: sqlite3.Connection, batch: Batch) -> None:
 def add_counts(connection: sqlite3.Connection, batch: Batch, now: float) -> None:
     """Add what the batch counted to today's counts."""
     day = int(now) // DAY
-    rows = []
+    rows: list[tuple[Any, ...]] = []
+    kinds = connection.execute("SELECT count(*) FROM counts WHERE day = ?", (day,)).fetchone()[0]
     for key, count in batch.counts.items():
         is_transactions = key.category == "transaction" and key.outcome == "accepted"
+        if kinds + len(rows) >= MAX_KINDS and key.by == "client":  # its words are the client's
+            key = key._replace(category="other", reason=OTHER)
         rows.append((day, *key, count, batch.represented if is_transactions else 0.0))
     connection.executemany(_ADD_COUNT, rows)

@@ -1,10 +1,14 @@
 """Bodies are bounded before and after they are decompressed."""
 
+import asyncio
 import gzip
 import zlib
 
 import pytest
+from starlette.requests import Request
+from starlette.types import Message
 
+from brain_otel.viewer.ingest import bodies
 from brain_otel.viewer.ingest.bodies import MAX_BODY, BodyError, decompressed
 from tests.support.viewer import RunningViewer, envelope
 
@@ -43,6 +47,17 @@ def test_the_answer_says_what_is_wrong(
     """And the viewer goes on."""
     assert viewer.post("/api/1/envelope/", content=body, headers=headers).status_code == status
     assert viewer.get("/issues").status_code == 200
+
+
+def test_a_body_that_does_not_come_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def receive() -> Message:
+        await asyncio.sleep(60)
+        raise AssertionError("unreachable")
+
+    monkeypatch.setattr(bodies, "PATIENCE", 0.05)
+    with pytest.raises(BodyError) as caught:
+        asyncio.run(bodies.read_body(Request({"type": "http", "method": "POST", "headers": []}, receive)))
+    assert caught.value.status == 408
 
 
 def test_what_is_refused_is_counted(viewer: RunningViewer) -> None:

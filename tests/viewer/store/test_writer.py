@@ -185,6 +185,15 @@ def test_what_waits_is_bounded(writer: Writer, tmp_path: Path) -> None:
     assert ask(tmp_path / "view.db", query) == [("log", 5)]
 
 
+def test_the_words_of_clients_are_bounded(writer: Writer, tmp_path: Path) -> None:
+    """Every count stays in the sum."""
+    discarded = [{"reason": f"r{number}", "category": "error", "quantity": 2} for number in range(900)]
+    write(writer, sentry(("client_report", {"discarded_events": discarded})))
+    counted = ask(tmp_path / "view.db", "SELECT count(*), sum(count) FROM counts WHERE by = 'client'")
+    assert counted[0][0] <= 501
+    assert counted[0][1] == 1_800
+
+
 def test_a_full_disk_is_told_and_ends(tmp_path: Path) -> None:
     """The sender may send again; nothing is lost in silence."""
     path = tmp_path / "view.db"
