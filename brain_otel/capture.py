@@ -13,6 +13,7 @@ from typing import Any
 from opentelemetry import trace as otel_trace
 from opentelemetry.trace import Span
 
+from brain_otel.events.arguments import facts, name_of_fact, text_of
 from brain_otel.events.attributes import attribute_value
 from brain_otel.events.deduplication import remember_event
 from brain_otel.events.error_rules import ASKED_FOR
@@ -20,7 +21,7 @@ from brain_otel.events.listeners import Message, notify
 from brain_otel.events.report import SEVERITIES, emit_log, report_exception
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.quiet import is_looking, one_budget
-from brain_otel.runtime.safe_repr import safe_repr
+from brain_otel.runtime.text import encodable
 from brain_otel.traces import local_trace
 from brain_otel.traces.scope import BREADCRUMB_EVENT
 
@@ -51,8 +52,8 @@ def capture_exception(error: BaseException | Any | None = None, **context: Any) 
     with guarded("capturing an exception"):
         if is_looking():
             return None
-        found = error if error is not None else sys.exc_info()[1]
-        if isinstance(found, BaseException):
+        found: Any = error if error is not None else sys.exc_info()[1]
+        if issubclass(type(found), BaseException):  # `isinstance()` would load a proxy
             with guarded("recording an exception on its span"):
                 otel_trace.get_current_span().record_exception(found)  # handled, so the span's status stays
             event_id = report_exception(found, handled=True, mechanism=ASKED_FOR, context=context)
@@ -60,7 +61,7 @@ def capture_exception(error: BaseException | Any | None = None, **context: Any) 
                 remember_event(event_id)
             return event_id
         if found is not None:
-            return capture_message(safe_repr(found, str), level="error", **context)
+            return capture_message(text_of(found), level="error", **context)
     return None
 
 
@@ -79,10 +80,10 @@ def capture_message(message: str, level: str = "info", **context: Any) -> str | 
         return None
     event_id = uuid.uuid4().hex
     with guarded("capturing a message"), one_budget():
-        name = _level(level)
+        name, text, data = _level(level), text_of(message), facts(context)
         with guarded("emitting a message's log record"):
-            emit_log(str(message), name, event_id, context)
-        report = Message(text=str(message), event_id=event_id, level=name, context=context)
+            emit_log(text, name, event_id, data)
+        report = Message(text=text, event_id=event_id, level=name, context=data)
         notify("reporting a message", lambda listener: listener.on_message(report))
         remember_event(event_id)
         return event_id
@@ -102,14 +103,17 @@ def add_breadcrumb(
     """
     if is_looking():
         return
-    with guarded("adding a breadcrumb"):
-        facts = dict(data or {})
-        crumb = {"message": str(message), "category": category, "level": _level(level), "data": facts}
+    with guarded("adding a breadcrumb"), one_budget():
+        known = facts(data)
+        crumb: dict[str, Any] = {
+            "message": text_of(message),
+            "category": text_of(category),
+            "level": _level(level),
+            "data": known,
+        }
         attributes = {
-            f"{BREADCRUMB_EVENT}.message": crumb["message"],
-            f"{BREADCRUMB_EVENT}.category": category,
-            f"{BREADCRUMB_EVENT}.level": crumb["level"],
-            **{key: attribute_value(value) for key, value in facts.items()},
+            **{f"{BREADCRUMB_EVENT}.{key}": encodable(crumb[key]) for key in ("message", "category", "level")},
+            **{key: attribute_value(value) for key, value in known.items()},
         }
         otel_trace.get_current_span().add_event(BREADCRUMB_EVENT, attributes)
         notify("reporting a breadcrumb", lambda listener: listener.on_breadcrumb(crumb))
@@ -130,8 +134,8 @@ def set_user_context(
         username: The name to log in with.
         **extra: Other facts about the user.
     """
-    with guarded("setting the user"):
-        known = {"id": user_id, "email": email, "username": username, **extra}
+    with guarded("setting the user"), one_budget():
+        known = {"id": user_id, "email": email, "username": username, **facts(extra)}
         user = {key: value for key, value in known.items() if value is not None}
         attributes = {_USER_NAMES.get(key, f"{_USER}{key}"): attribute_value(value) for key, value in user.items()}
         trace = local_trace.current()
@@ -144,24 +148,24 @@ def set_user_context(
 
 def set_tag(key: str, value: Any) -> None:
     """Tag the current request: a tag in Sentry, an attribute on the local root and the current span."""
-    with guarded("setting a tag"):
-        known = attribute_value(value)
-        _set_on_spans({str(key): known})
-        notify("reporting a tag", lambda listener: listener.on_tag(str(key), str(known)))
+    with guarded("setting a tag"), one_budget():
+        name, known = name_of_fact(key), attribute_value(value)
+        _set_on_spans({name: known})
+        notify("reporting a tag", lambda listener: listener.on_tag(name, str(known)))
 
 
 def set_context(name: str, data: Mapping[str, Any]) -> None:
     """Attach facts to the current request: a context block in Sentry, ``<name>.<key>`` on the local root."""
-    with guarded("setting a context"):
-        facts = dict(data)
+    with guarded("setting a context"), one_budget():
+        block, known = name_of_fact(name), facts(data)
         root = _local_root()
         if root is not None:
-            root.set_attributes({f"{name}.{key}": attribute_value(value) for key, value in facts.items()})
-        notify("reporting a context", lambda listener: listener.on_context(str(name), facts))
+            root.set_attributes({f"{block}.{key}": attribute_value(value) for key, value in known.items()})
+        notify("reporting a context", lambda listener: listener.on_context(block, known))
 
 
 def _level(level: str) -> str:
-    name = str(level).lower()
+    name = name_of_fact(level).lower()
     name = _LEVEL_NAMES.get(name, name)
     return name if name in SEVERITIES else "info"
 

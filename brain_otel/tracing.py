@@ -11,12 +11,14 @@ from opentelemetry import trace as otel_trace
 from opentelemetry.trace import INVALID_SPAN, SpanContext, SpanKind, Status, StatusCode
 from opentelemetry.util.types import Attributes, AttributeValue
 
+from brain_otel.events.arguments import facts, name_of_fact, text_of
 from brain_otel.events.attributes import attribute_value
 from brain_otel.events.listeners import local_trace_entered
 from brain_otel.events.report import record_error
 from brain_otel.runtime.context import Attachment, settled_context
 from brain_otel.runtime.guard import guarded
-from brain_otel.runtime.quiet import is_looking
+from brain_otel.runtime.quiet import is_looking, one_budget
+from brain_otel.runtime.text import encodable
 from brain_otel.traces import local_trace
 from brain_otel.traces.local_trace import LocalTrace, Name
 from brain_otel.traces.scope import OP_ATTRIBUTE, create_tracer
@@ -48,15 +50,15 @@ class Span(otel_trace.Span):
     def set_tag(self, key: str, value: Any) -> None:
         """Set an attribute, and on a transaction's span a tag of the transaction."""
         with guarded("setting a span's tag"):
-            known = attribute_value(value)
-            self._span.set_attribute(str(key), known)
+            name, known = name_of_fact(key), attribute_value(value)
+            self._span.set_attribute(name, known)
             if self._trace is not None:
-                self._trace.tags[str(key)] = str(known)
+                self._trace.tags[name] = str(known)
 
     def set_data(self, key: str, value: Any) -> None:
         """Set an attribute; a value of a type that OpenTelemetry does not support becomes text."""
         with guarded("setting a span's data"):
-            self._span.set_attribute(str(key), attribute_value(value))
+            self._span.set_attribute(name_of_fact(key), attribute_value(value))
 
     def set_http_status(self, http_status: int) -> None:
         """Set the HTTP status code. A code of 500 or more also sets the status to error."""
@@ -175,15 +177,17 @@ class _Starter:
 
     def _start(self) -> _Running:
         trace, entered = None, None
+        name = encodable(text_of(self._name))
         if self._is_transaction:
             trace = local_trace.opened("transaction")
-            trace.describe = lambda: Name(text=self._name, source="custom")
+            trace.describe = lambda: Name(text=name, source="custom")
             entered = local_trace_entered(trace)
             entered.__enter__()
         try:
-            attributes = {key: attribute_value(value) for key, value in self._attributes.items()}
+            with one_budget():
+                attributes = {key: attribute_value(value) for key, value in facts(self._attributes).items()}
             span = create_tracer().start_span(
-                self._name, settled_context(), kind=_kind_of(attributes.get(OP_ATTRIBUTE)), attributes=attributes
+                name, settled_context(), kind=_kind_of(str(attributes.get(OP_ATTRIBUTE))[:128]), attributes=attributes
             )
         except BaseException:
             if entered is not None:
@@ -215,8 +219,8 @@ class _Running:
 
 
 @functools.lru_cache(maxsize=256)
-def _kind_of(op: Any) -> SpanKind:
-    parts = str(op).split(".")
+def _kind_of(op: str) -> SpanKind:
+    parts = op.split(".")
     named = (_KINDS.get(".".join(parts[:length])) for length in range(len(parts), 0, -1))
     return next((kind for kind in named if kind is not None), SpanKind.INTERNAL)
 
@@ -249,4 +253,5 @@ def start_span(
     """
     if op is not None:
         attributes[OP_ATTRIBUTE] = op
-    return _Starter(name or description or op or "span", attributes, transaction=False)
+    named = next((each for each in (name, description, op) if each is not None and each != ""), "span")
+    return _Starter(named, attributes, transaction=False)

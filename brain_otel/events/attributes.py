@@ -19,6 +19,9 @@ _INT64 = 2**63
 _MAX_MESSAGE = 131_072
 """Characters of a message that a traceback is written with."""
 
+_MAX_ARGS = 100
+"""Arguments of an exception, or notes, that a traceback is written with."""
+
 _SMALL = (type(None), bool, int, float)
 
 
@@ -84,9 +87,16 @@ def _stacktrace(error: BaseException) -> str:
 
 def _is_small(error: BaseException) -> bool:
     """Whether the text of ``error`` is short, or is what its class writes."""
+    notes = getattr(error, "__notes__", ())
+    if type(notes) not in (list, tuple) or len(notes) > _MAX_ARGS or not all(map(_is_short, notes)):
+        return False
     if type(error).__str__ not in (BaseException.__str__, KeyError.__str__):
         return True
-    return all(type(arg) in _SMALL or (type(arg) is str and len(arg) <= _MAX_MESSAGE) for arg in error.args)
+    return len(error.args) <= _MAX_ARGS and all(type(arg) in _SMALL or _is_short(arg) for arg in error.args)
+
+
+def _is_short(text: object) -> bool:
+    return type(text) is str and len(text) <= _MAX_MESSAGE
 
 
 def class_name(kind: type) -> str:

@@ -1,5 +1,7 @@
 """Finds the trace of a log record, be it of the standard library's logging or of a helper, and its message."""
 
+import re
+from itertools import islice
 from logging import LogRecord
 from typing import Any
 
@@ -11,6 +13,9 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext
 
 from brain_otel.events.deduplication import trace_of
 from brain_otel.privacy import policy
+from brain_otel.runtime.object_kinds import HARMLESS
+from brain_otel.runtime.safe_repr import facts, logged, plain_text, safe_repr
+from brain_otel.runtime.text import MAX_TEXT, shortened
 from brain_otel.traces import local_trace
 from brain_otel.traces.scope import NAME, SCHEMA_URL, version
 
@@ -20,6 +25,12 @@ TRACE_ID, SPAN_ID = "trace_id", "span_id"
 
 _TASK_LOGGERS = frozenset({"celery.app.trace", "celery.worker.strategy"})
 """Loggers that log what a task was called with."""
+
+MAX_ITEMS = 1_000
+"""Named arguments of a message that are looked at."""
+
+_NUMBERS = (int, float, bool, complex)
+_NAMED = re.compile(r"%\(([^()]{1,256})\)")
 
 
 class _Loggers:
@@ -91,21 +102,79 @@ def _without_call(record: LogRecord) -> tuple[Any, ...] | None:
 def message_of_log(record: LogRecord) -> str:
     """The message of ``record``; of its named arguments, as in ``%(password)s``, the secret ones are masked.
 
-    Their names are lost in the message, so it could not be masked later.
+    Their names are lost in the message, so it could not be masked later. Large and unknown arguments are written
+    within bounds, as :func:`~brain_otel.runtime.safe_repr.logged` does.
     """
-    if (shown := _without_call(record)) is not None:
-        return str(record.msg) % shown
-    given: Any = record.args
-    if not isinstance(given, dict) or not any(map(policy().is_sensitive, filter(_is_text, given))):
-        return record.getMessage()
+    msg, given = record.msg, _without_call(record) or record.args
+    if type(record).getMessage is not LogRecord.getMessage:
+        return record.getMessage()  # the application's own
+    text = shortened(msg if type(msg) is str else safe_repr(msg, str), MAX_TEXT)
+    if given is None or (type(given) is tuple and not given):  # the length of another may be expensive
+        return text
     try:
-        return f"{str(record.msg) % policy().value(given)}"
+        return text % (tuple(map(_argument, given)) if type(given) is tuple else _named(text, given))
     except (TypeError, ValueError):  # it wants a number
-        return str(record.msg)
+        return text if text is not msg or _has_secrets(given) else record.getMessage()
 
 
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
+def _named(text: str, given: Any) -> dict[str, Any]:
+    """The arguments that ``text`` names; a text without names may have all of them as one text."""
+    names = {each[1] for each in _NAMED.finditer(text)}
+    if not names:
+        return _Whole(policy().value(plain_text(given)) if _has_secrets(given) else given)
+    if issubclass(type(given), dict):
+        known = {name: dict.__getitem__(given, name) for name in names if dict.__contains__(given, name)}
+    else:
+        known = {name: each for name, each in facts(given).items() if name in names}
+    if not _has_secrets(known):
+        return {name: _argument(each) for name, each in known.items()}
+    walked = {
+        name: plain_text(each) if issubclass(type(each), dict) else _argument(each) for name, each in known.items()
+    }
+    masked: dict[str, Any] = policy().value(walked)
+    return masked
+
+
+def _has_secrets(given: Any) -> bool:
+    return issubclass(type(given), dict) and any(
+        type(name) is str and policy().is_sensitive(name) for name in islice(dict.keys(given), MAX_ITEMS)
+    )
+
+
+def _argument(value: Any) -> Any:
+    kind = type(value)
+    if kind is str:
+        return shortened(value, MAX_TEXT)
+    if value is None or kind in _NUMBERS or kind.__module__ in HARMLESS:
+        return value
+    return _Text(value)
+
+
+class _Text:
+    """Stands for an object whose text is made within bounds, if the message wants it."""
+
+    def __init__(self, value: Any) -> None:
+        self._value = value
+
+    def __str__(self) -> str:
+        return logged(self._value, str)
+
+    def __repr__(self) -> str:
+        return logged(self._value, repr)
+
+
+class _Whole(dict[str, Any]):
+    """Stands for a mapping that is written as a whole; a message without a place for it ignores a dict alone."""
+
+    def __init__(self, value: Any) -> None:
+        super().__init__()
+        self._text = _Text(value)
+
+    def __str__(self) -> str:
+        return str(self._text)
+
+    def __repr__(self) -> str:
+        return repr(self._text)
 
 
 def context_of_log(error: BaseException | None = None) -> Context | None:

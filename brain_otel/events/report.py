@@ -10,6 +10,7 @@ from opentelemetry._logs import SeverityNumber
 from opentelemetry.semconv.attributes.error_attributes import ERROR_TYPE
 from opentelemetry.trace import Span, Status, StatusCode
 
+from brain_otel.events.arguments import facts
 from brain_otel.events.attributes import attribute_value, class_name, error_attributes, error_facts
 from brain_otel.events.deduplication import find_record, record_ignored, record_reported, trace_of
 from brain_otel.events.error_counter import count_error
@@ -61,10 +62,10 @@ def report_exception(
         if trace is not None:
             record_reported(trace, error, event_id)
         count_error(error, handled=handled)
-        facts = context or {}
+        known = facts(context)
         with guarded("emitting an exception's log record"):
-            emit_log(None, "error", event_id, facts, error, _EVENTS.get(mechanism, "exception"))
-        failure = Failure(error=error, event_id=event_id, handled=handled, mechanism=mechanism, context=facts)
+            emit_log(None, "error", event_id, known, error, _EVENTS.get(mechanism, "exception"))
+        failure = Failure(error=error, event_id=event_id, handled=handled, mechanism=mechanism, context=known)
         notify("reporting an exception to a destination", lambda listener: listener.on_exception(failure))
         return event_id
     return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from brain_otel.privacy.bounded_matches import sub_first
 from brain_otel.privacy.settings import FILTERED
 from brain_otel.runtime.lazy_regex import expression
 
@@ -58,7 +59,7 @@ def mask_address_credentials(text: str) -> str:
     """Mask the credentials before hosts and in paths."""
     if "@" in text:
         if ":/" in text:
-            text = _ADDRESS.sub(_mask_address, text)
+            text = sub_first(_ADDRESS, _mask_address, text)
         if "@tcp(" in text or "@unix(" in text or "@udp(" in text:
             text = _GO.sub(rf"\g<kept>{FILTERED}", text)
         if "/" in text:
@@ -66,10 +67,10 @@ def mask_address_credentials(text: str) -> str:
         if "netloc=" in text:
             text = _NETLOC.sub(rf"\g<kept>{FILTERED}", text)
     if "=" in text and ("?" in text or "&" in text):
-        text = _PARAMETER.sub(_mask_parameter, text)
+        text = sub_first(_PARAMETER, _mask_parameter, text)
     if text.count(":") >= 4:
         text = _PGPASS.sub(rf"\1{FILTERED}", text)
-    return _PATH.sub(_mask_path, text) if _LONG_SEGMENT.search(text) is not None else text
+    return sub_first(_PATH, _mask_path, text) if _LONG_SEGMENT.search(text) is not None else text
 
 
 def mask_protocols(protocols: str) -> str:

@@ -153,6 +153,9 @@ _REST = {prefix: rest for prefixes, rest, _ in _BY_PREFIX for prefix in prefixes
 _PREFIXES = {first: tuple(prefix for prefix in _REST if prefix[0] == first) for first in {each[0] for each in _REST}}
 _PARTS = tuple((part, expression(pattern)) for part, pattern, _ in _BY_PART)
 _SHORTEST_KEY = 13
+_MAX_BEGINNINGS = 2_000
+"""Beginnings in one text that are looked at; the rest of the text is masked."""
+
 _LONG_WORD = expression(r"[^\s\"'<>,;()]{13,}+")
 _BEGIN = expression(rf"{_START}[{re.escape(''.join(sorted(_PREFIXES)))}](?=[^\s\"'<>,;()]{{12}})")
 """The first character of what may be a key; few words of a text are that long."""
@@ -167,8 +170,7 @@ def _keys(first: str) -> re.Pattern[str]:
 
 def _beginnings(text: str) -> Iterator[re.Match[str]]:
     for word in _LONG_WORD.finditer(text):
-        if _BEGIN.search(text, *word.span()) is not None:
-            yield from _BEGIN.finditer(text, *word.span())
+        yield from _BEGIN.finditer(text, *word.span())
 
 
 def mask_api_keys(text: str) -> str:
@@ -177,8 +179,13 @@ def mask_api_keys(text: str) -> str:
         return text
     parts: list[str] = []
     done = 0
-    for begin in _beginnings(text):
+    for count, begin in enumerate(_beginnings(text)):
         start, first = begin.start(), begin[0]
+        if count == _MAX_BEGINNINGS:
+            text = text[:start]
+            parts += [text[done:], FILTERED]
+            done = start
+            break
         if start < done or not text.startswith(_PREFIXES[first], start):
             continue
         if (key := _keys(first).match(text, start)) is not None:

@@ -10,6 +10,7 @@ import re
 from typing import TYPE_CHECKING
 
 from brain_otel.privacy.assigned_values import Given, find_value
+from brain_otel.privacy.bounded_matches import MAX_NAMES
 from brain_otel.privacy.labels import labelled_places, secret_by_neighbours
 from brain_otel.privacy.one_time_codes import mask_one_time_codes
 from brain_otel.privacy.settings import FILTERED
@@ -84,7 +85,7 @@ def create_assignment_mask(
         is_labelled = labelled_places(text, is_sensitive)
         parts: list[str] = []
         done = 0
-        position = 0
+        position = count = 0
         while (match := _NAME.search(text, position)) is not None:
             position = match.end()
             if match["sign"] is None and match["pair"] is None:
@@ -96,6 +97,8 @@ def create_assignment_mask(
             if not is_sensitive(name) and not (match["close"] and name in others) and not is_labelled(match):
                 position = match.end("name") if match["sign"] is None else position
                 continue
+            if (count := count + 1) > MAX_NAMES:
+                return "".join([*parts, text[done : match.start()], FILTERED])
             start, end = find_value(text, Given(name, match))
             if start < end:
                 parts += [text[done:start], FILTERED]

@@ -50,6 +50,9 @@ _MAX_ENCODED = 100
 _MIN_LONG = 512
 """Characters that stay of a long text, even if the budget of its event is used up."""
 
+_MAX_BEYOND = 8_192
+"""Characters of such beginnings in one event; after them, long texts are masked as a whole."""
+
 _BETWEEN_WORDS = expression(r"([\s,;&\"'<>]+)")
 _BETWEEN_PARTS = expression(r"([\s,;&\"'<>/?#]+)")
 """Separate texts that may be percent-encoded, each as a whole or part by part."""
@@ -208,8 +211,10 @@ class Policy:
             bare = _decoded(text)
             text = bare if bare != text and self._mask_plain(bare) != bare else text
         text = self._mask_plain(text)
-        if "%" in text and self._mask_plain(decoded := unquote_plus(text)) != decoded:
-            text = self._mask_encoded(self._mask_encoded(text, _BETWEEN_PARTS), _BETWEEN_WORDS)
+        decoded = unquote_plus(text) if "%" in text and _PERCENT_ENCODED.search(text) is not None else text
+        if decoded != text and self._mask_plain(decoded) != decoded:
+            text = self._mask_encoded(text, _BETWEEN_PARTS, decoded)
+            text = self._mask_encoded(text, _BETWEEN_WORDS, decoded)
         return text
 
     def _hides_input(self, place: str) -> bool:
@@ -222,8 +227,11 @@ class Policy:
             text = mask(text)
         return text
 
-    def _mask_encoded(self, text: str, separators: re.Pattern[str]) -> str:
-        """Mask each part of ``text`` that is a secret once it is percent-decoded, as in a header or a path."""
+    def _mask_encoded(self, text: str, separators: re.Pattern[str], secret: str) -> str:
+        """Mask each part of ``text`` that is a secret once it is percent-decoded, as in a header or a path.
+
+        ``secret`` is known to be one.
+        """
         parts = separators.split(text)
         encoded = [place for place, part in enumerate(parts) if "%" in part and _PERCENT_ENCODED.search(part)]
         for place in encoded[_MAX_ENCODED:]:
@@ -234,7 +242,7 @@ class Policy:
             whole, value = unquote_plus(part), unquote_plus(given)
             if equals and self._mask_plain(value) != value:
                 parts[place] = f"{name}={FILTERED}"
-            elif self._mask_plain(whole) != whole:
+            elif whole == secret or self._mask_plain(whole) != whole:
                 parts[place] = FILTERED
         return "".join(parts)
 
@@ -242,6 +250,8 @@ class Policy:
         """Mask a text that is not cached, within the budget of the event that it belongs to."""
         left = budget()
         masked = left.masked.get((self, text))
+        if masked is None and left.characters < -_MAX_BEYOND:
+            return FILTERED
         if masked is None:
             cut = shortened(text, min(MAX_TEXT, max(left.characters, _MIN_LONG)))
             left.characters -= len(cut)

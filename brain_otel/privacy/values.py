@@ -12,7 +12,7 @@ from brain_otel.privacy.names import PERSONAL_HEADERS, are_pairs, is_fact, is_pa
 from brain_otel.privacy.remarks import VALUES_OF_SCHEMAS, is_schema
 from brain_otel.privacy.settings import FILTERED, PrivacySettings
 from brain_otel.runtime.lazy_regex import expression
-from brain_otel.runtime.safe_repr import Shown
+from brain_otel.runtime.object_view import Shown
 
 MAX_DEPTH = 8
 """Levels of nested mappings and lists; a deeper one is masked as a whole."""

@@ -15,7 +15,13 @@ from opentelemetry.context import Context
 from brain_otel.runtime.text import MAX_TEXT
 
 MAX_SECONDS = 0.05
-"""How long the objects of one event may take together."""
+"""How long the objects of one event may take together, waiting included."""
+
+MAX_CPU_SECONDS = 0.008
+"""CPU time that they may take; a busy machine does not use it up."""
+
+MAX_SHOWN = 131_072
+"""Characters of the texts in one event's objects; what comes after them is left out."""
 
 MAX_CHARACTERS = 16_384
 """Characters of one event's long texts that are masked, which takes time; the texts are cut before."""
@@ -41,10 +47,11 @@ def _quiet_context() -> Context:
 class _Budget:
     """The budget that is left for one event."""
 
-    __slots__ = ("characters", "left", "masked")
+    __slots__ = ("characters", "cpu_left", "left", "masked", "shown")
 
     def __init__(self, characters: int) -> None:
-        self.left = MAX_SECONDS
+        self.left, self.cpu_left = MAX_SECONDS, MAX_CPU_SECONDS
+        self.shown = MAX_SHOWN
         self.characters = characters
         self.masked: dict[tuple[object, str], str] = {}
         """Masked forms of long texts, by policy and text: most occur several times in an event."""

@@ -40,12 +40,13 @@ def shortened(text: str, limit: int) -> str:
     word that the cut has torn, and the second part begins with a line: without its name, a value is not known to be
     secret. A text of one line keeps its first part alone.
     """
-    if len(text) <= limit:
+    length = str.__len__(text)  # a subclass may load its text, or copy all of it
+    if length <= limit:
         return text
-    line = text.find("\n", len(text) - limit // 2)
-    end = text[line:] if 0 <= line < len(text) - limit // 4 else ""
+    line = str.find(text, "\n", length - limit // 2)
+    end = str.__getitem__(text, slice(line, length)) if 0 <= line < length - limit // 4 else ""
     begin = beginning(text, limit // 2 if end else limit)
-    return f"{begin}{left_out(len(text) - len(begin) - len(end))}{end}"
+    return f"{begin}{left_out(length - len(begin) - len(end))}{end}"
 
 
 def left_out(count: int) -> str:
@@ -69,7 +70,8 @@ def beginning(text: str, limit: int) -> str:
 
     The beginning of one word alone stays: it tells whether the word is a secret.
     """
-    if len(text) <= limit:
+    if str.__len__(text) <= limit:
         return text
+    text = str.__getitem__(text, slice(limit))
     place = max(text.rfind(each, max(0, limit - _LONGEST_WORD), limit) for each in _SEPARATORS)
     return text[: place + 1 if place >= 0 else limit]

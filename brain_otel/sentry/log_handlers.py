@@ -6,12 +6,14 @@ from typing import Any
 
 from sentry_sdk.integrations.logging import BreadcrumbHandler, EventHandler, LoggingIntegration, SentryLogsHandler
 
+from brain_otel.events.arguments import text_of
 from brain_otel.events.deduplication import find_record
 from brain_otel.events.error_rules import error_rules
 from brain_otel.events.log_correlation import error_of_log, fields_of_log, ids_of_log, message_of_log
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.quiet import is_looking, one_budget, quiet
 from brain_otel.runtime.safe_repr import plain
+from brain_otel.runtime.text import MAX_TEXT, shortened
 
 _NONE = object()
 
@@ -31,6 +33,11 @@ class _WithoutIds(logging.Handler):
         with one_budget():
             return super().emit(record)
 
+    def format(self, record: LogRecord) -> str:
+        """The message alone: the traceback is written elsewhere, and that of a large exception takes long."""
+        record.message = record.getMessage()
+        return record.message
+
     def _extra_from_record(self, record: LogRecord) -> Any:
         """The application's ``extra`` as plain data: a breadcrumb may be serialized on another thread."""
         return plain(super()._extra_from_record(record))  # type: ignore[misc]
@@ -39,17 +46,21 @@ class _WithoutIds(logging.Handler):
 class _Record(logging.LogRecord):
     """A copy of a record without our trace ids. Its arguments' ``__str__`` makes no spans, events and breadcrumbs."""
 
-    __slots__ = ("_original",)
+    __slots__ = ("_original", "_text")
 
     def __init__(self, original: LogRecord) -> None:
         self._original = original
+        self._text: str | None = None
         ids = ids_of_log(original)
         fields = fields_of_log(original)
         vars(self).update({name: value for name, value in fields.items() if ids.get(name, _NONE) != value})
+        self.msg = text_of(original.msg)  # of which sentry-sdk makes a text
 
     def getMessage(self) -> str:  # noqa: N802 - overrides
-        with quiet():
-            return message_of_log(self._original)
+        if self._text is None:
+            with quiet():
+                self._text = shortened(message_of_log(self._original), MAX_TEXT)
+        return self._text
 
 
 _OURS: dict[type, Any] = {

@@ -24,10 +24,14 @@ from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.patch import Patch, Patches
 from brain_otel.runtime.quiet import one_budget, quiet
 from brain_otel.runtime.safe_repr import safe_repr, variables
+from brain_otel.runtime.text import MAX_TEXT, shortened
 from brain_otel.sentry.before_send import hides_variables
 
 MAX_PLACES = 512
 """Places in source files whose lines are cached."""
+
+_MAX_NOTES = 100
+"""Notes of an exception that are sent."""
 
 _TEXT = frozenset({str})
 _PLAIN = frozenset({str, int, bool, type(None)})
@@ -125,8 +129,9 @@ def _with_safe_text(patch: Patch) -> Callable[..., Any]:
         with quiet():
             facts = vars(error)
             text = safe_repr(facts.get("message") or facts.get("detail") or error, str)
-            notes = [each for each in facts.get("__notes__") or () if type(each) is str]
-        return "\n".join([text, *notes])
+            notes = facts.get("__notes__")
+            notes = notes[:_MAX_NOTES] if type(notes) in (list, tuple) else ()
+        return "\n".join([text, *(shortened(each, MAX_TEXT) for each in notes if type(each) is str)])
 
     return get_error_message
 

@@ -12,6 +12,7 @@ from brain_otel.destinations.console.layout import Layout, Line, as_text
 from brain_otel.destinations.console.text import clean
 from brain_otel.destinations.console.tree import FinishedTrace, ReportedEvent, render
 from brain_otel.destinations.destination import Destination
+from brain_otel.events.attributes import attribute_value
 from brain_otel.events.listeners import EventListener, Failure, Message
 from brain_otel.privacy import policy
 from brain_otel.runtime.guard import guarded
@@ -113,7 +114,7 @@ class ConsoleListener(EventListener):
         name = type(failure.error).__name__
         text = f"{name} (its text could not be read)"
         with guarded("reading an exception's text"):
-            text = clean(f"{name}: {policy().text(str(failure.error))}").removesuffix(":")
+            text = clean(f"{name}: {policy().text(str(attribute_value(failure.error)))}").removesuffix(":")
         self._report(text, failure.event_id, "handled" if failure.handled else "unhandled", is_error=True)
 
     def on_message(self, message: Message) -> None:

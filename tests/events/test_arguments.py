@@ -1,0 +1,66 @@
+"""Tests of the helpers' arguments: whatever they are, a helper takes little and calls nothing for long."""
+
+import itertools
+import time
+from collections import ChainMap
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import brain_otel
+from brain_otel.events.arguments import MAX_NAME, facts, name_of_fact, text_of
+from brain_otel.runtime.text import MAX_TEXT
+from brain_otel.testing import Telemetry
+from tests.runtime.test_object_view import LARGE, large
+
+HELPERS: dict[str, Callable[[Any], object]] = {
+    "message": brain_otel.capture_message,
+    "context of a message": lambda value: brain_otel.capture_message("a", x=value),
+    "context of an exception": lambda value: brain_otel.capture_exception(ValueError("a"), x=value),
+    "no exception": brain_otel.capture_exception,
+    "breadcrumb": brain_otel.add_breadcrumb,
+    "category": lambda value: brain_otel.add_breadcrumb("a", value, value),
+    "data": lambda value: brain_otel.add_breadcrumb("a", data=value),
+    "user": lambda value: brain_otel.set_user_context(value, value, value, more=value),
+    "tag": lambda value: brain_otel.set_tag("a", value),
+    "name of a tag": lambda value: brain_otel.set_tag(value, 1),
+    "context": lambda value: brain_otel.set_context("a", value),
+    "name of a context": lambda value: brain_otel.set_context(value, {"a": 1}),
+    "description of a span": lambda value: brain_otel.start_span("op", value).__enter__(),
+    "attribute of a span": lambda value: brain_otel.start_span("op", "a", x=value).__enter__(),
+    "operation": lambda value: brain_otel.start_span(value).__enter__(),
+    "name of a transaction": lambda value: brain_otel.start_transaction(value).__exit__(None, None, None),
+}
+
+
+@pytest.mark.parametrize("helper", HELPERS)
+def test_no_argument_stops_a_helper(helper: str, telemetry: Telemetry) -> None:
+    """The CPU time of one call within a transaction, the least of several."""
+    slow = {}
+    with brain_otel.start_transaction("t"):
+        for name in LARGE:
+            value, best = large(name), 1.0
+            for _ in range(10):
+                started = time.thread_time()
+                HELPERS[helper](value)
+                best = min(best, time.thread_time() - started)
+                if best < 0.02:
+                    break
+            slow |= {name: best} if best >= 0.02 else {}
+    assert slow == {}
+
+
+def test_arguments_are_bounded() -> None:
+    assert len(text_of("x" * 10**6)) < MAX_TEXT + 100
+    assert len(name_of_fact("x" * 10**6)) == MAX_NAME
+    assert len(facts({str(number): number for number in range(10**5)})) < 1_000
+    assert facts({str(number): number for number in range(10**5)})["..."] == "99,800 more"
+    assert list(facts(ChainMap({"a": 1}, {"b": 2}))) == ["a", "b"]
+
+
+def test_an_iterator_is_not_used_up() -> None:
+    """``dict()`` of it would, or would never end."""
+    pairs = itertools.count()
+    assert facts(pairs) == {"value": pairs}
+    assert next(pairs) == 0

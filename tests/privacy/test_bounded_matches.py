@@ -1,0 +1,63 @@
+"""Tests of the bounds on matches: the text behind the last one that is looked at is masked."""
+
+import time
+
+import pytest
+
+from brain_otel.privacy import Policy
+from brain_otel.privacy.bounded_matches import MAX_MATCHES, MAX_NAMES
+from brain_otel.privacy.settings import FILTERED
+from brain_otel.runtime.quiet import one_budget
+
+LENGTH = 32_768
+SECRETS = {
+    "assignments": ("token=hunter%d ", MAX_NAMES),
+    "addresses": ("https://user:hunter%d@host/ ", MAX_MATCHES),
+    "parameters": ("?page=hunter%d ", MAX_MATCHES),
+}
+HOSTILE = [
+    *("token%3dabc%26 ", "password%3Dx%26", "token=abc ", "passwd -", "%s", "%", "_i", "lö", "%41=%42&", "dup key: "),
+    *("%22password%22%3A%22x%22 ", "'password': 'x', ", "-token ", "sk-", "?a=b", "/aaaaaaaaaaaaaaaa", "://a:b@c "),
+]
+
+
+@pytest.mark.parametrize("rule", SECRETS)
+def test_the_rest_of_a_text_of_many_matches_is_masked(rule: str) -> None:
+    """As a whole, and what stands before the bound as ever."""
+    unit, limit = SECRETS[rule]
+    text = "".join(unit % number for number in range(2 * limit))
+    masked = Policy()._mask_text(f"begin {text}")
+    assert masked.startswith("begin ")
+    assert masked.endswith(FILTERED)
+    assert f"hunter{2 * limit - 1}" not in masked
+    few = "".join(unit % number for number in range(50)) + "and more"
+    assert Policy()._mask_text(few).endswith("and more")
+
+
+@pytest.mark.parametrize("unit", HOSTILE)
+def test_near_matches_take_little(unit: str) -> None:
+    """The CPU time of 32 KB beside that of harmless text, which every rule reads too."""
+    policy = Policy()
+
+    def least(text: str) -> float:
+        times = []
+        for _ in range(8):
+            started = time.thread_time()
+            policy._mask_text(text)
+            times.append(time.thread_time() - started)
+            if times[-1] < 0.008:
+                break
+        return min(times)
+
+    harmless = ("GET /orders took=12 ms; 'shop': berlin " * LENGTH)[:LENGTH]
+    assert least((unit * LENGTH)[:LENGTH]) < max(0.012, 4 * least(harmless))
+
+
+def test_the_long_texts_of_one_event_end() -> None:
+    """Each costs at least the mask of its beginning; after some of them, they are masked as a whole."""
+    policy = Policy()
+    with one_budget():
+        masked = [policy.text(f"{number} " + "harmless words " * 1_000) for number in range(200)]
+    assert masked[0].startswith("0 harmless")
+    assert masked[-1] == FILTERED
+    assert sum(map(len, masked)) < 40_000
