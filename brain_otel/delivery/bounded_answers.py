@@ -12,7 +12,7 @@ from functools import cache
 from http.client import HTTPResponse
 from typing import Any
 
-from urllib3.exceptions import ReadTimeoutError
+from urllib3.exceptions import ProtocolError, ReadTimeoutError
 
 MAX_BODY = 4_096
 """Bytes of a body that are read."""
@@ -112,6 +112,9 @@ def beginning_of_body(response: Any) -> bytes:
             body += part
     except ReadTimeoutError:
         pass
+    except ValueError as error:  # of urllib3, for a chunk of a negative size
+        response.close()
+        raise ProtocolError(f"the body is malformed: {error}") from error
     except BaseException:
         response.close()
         raise

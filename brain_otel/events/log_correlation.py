@@ -108,7 +108,7 @@ def message_of_log(record: LogRecord) -> str:
     msg, given = record.msg, _without_call(record) or record.args
     if type(record).getMessage is not LogRecord.getMessage:
         return record.getMessage()  # the application's own
-    text = shortened(msg if type(msg) is str else safe_repr(msg, str), MAX_TEXT)
+    text = _short(msg) if type(msg) is str else safe_repr(msg, str)
     if given is None or (type(given) is tuple and not given):  # the length of another may be expensive
         return text
     try:
@@ -144,10 +144,15 @@ def _has_secrets(given: Any) -> bool:
 def _argument(value: Any) -> Any:
     kind = type(value)
     if kind is str:
-        return shortened(value, MAX_TEXT)
+        return _short(value)
     if value is None or kind in _NUMBERS or kind.__module__ in HARMLESS:
         return value
     return _Text(value)
+
+
+def _short(text: str) -> str:
+    """``text``, without its middle if it is far longer than what is sent, which is cut to that once more."""
+    return text if len(text) <= 4 * MAX_TEXT else shortened(text, 2 * MAX_TEXT)
 
 
 class _Text:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 MAX_NAMES = 250
 """Sensitive names in one text whose values are looked for."""
 
-MAX_MATCHES = 500
+MAX_MATCHES = 250
 """Matches of an expression in one text that are looked at one by one."""
 
 

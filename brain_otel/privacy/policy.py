@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 from urllib.parse import unquote_plus
 
@@ -47,11 +47,8 @@ _MAX_LINE = 1_024
 _MAX_ENCODED = 100
 """Parts of a text that are percent-decoded and looked at one by one; more of them are masked."""
 
-_MIN_LONG = 512
-"""Characters that stay of a long text, even if the budget of its event is used up."""
-
-_MAX_BEYOND = 8_192
-"""Characters of such beginnings in one event; after them, long texts are masked as a whole."""
+_MIN_LONG, _MAX_BEYOND = 512, 16_384
+"""Characters that stay of a long text if the budget of its event is used up, and of all such texts together."""
 
 _BETWEEN_WORDS = expression(r"([\s,;&\"'<>]+)")
 _BETWEEN_PARTS = expression(r"([\s,;&\"'<>/?#]+)")
@@ -213,8 +210,8 @@ class Policy:
         text = self._mask_plain(text)
         decoded = unquote_plus(text) if "%" in text and _PERCENT_ENCODED.search(text) is not None else text
         if decoded != text and self._mask_plain(decoded) != decoded:
-            text = self._mask_encoded(text, _BETWEEN_PARTS, decoded)
-            text = self._mask_encoded(text, _BETWEEN_WORDS, decoded)
+            is_secret = cache(lambda part: part == decoded or self._mask_plain(part) != part)
+            text = _mask_encoded(_mask_encoded(text, _BETWEEN_PARTS, is_secret), _BETWEEN_WORDS, is_secret)
         return text
 
     def _hides_input(self, place: str) -> bool:
@@ -226,25 +223,6 @@ class Policy:
         for mask in self._masks_of_names:
             text = mask(text)
         return text
-
-    def _mask_encoded(self, text: str, separators: re.Pattern[str], secret: str) -> str:
-        """Mask each part of ``text`` that is a secret once it is percent-decoded, as in a header or a path.
-
-        ``secret`` is known to be one.
-        """
-        parts = separators.split(text)
-        encoded = [place for place, part in enumerate(parts) if "%" in part and _PERCENT_ENCODED.search(part)]
-        for place in encoded[_MAX_ENCODED:]:
-            parts[place] = FILTERED
-        for place in encoded[:_MAX_ENCODED]:
-            part = parts[place]
-            name, equals, given = part.partition("=")
-            whole, value = unquote_plus(part), unquote_plus(given)
-            if equals and self._mask_plain(value) != value:
-                parts[place] = f"{name}={FILTERED}"
-            elif whole == secret or self._mask_plain(whole) != whole:
-                parts[place] = FILTERED
-        return "".join(parts)
 
     def _mask_long(self, text: str) -> str:
         """Mask a text that is not cached, within the budget of the event that it belongs to."""
@@ -275,6 +253,22 @@ class Policy:
         except Exception:
             _mask_log.add(repr(name[:80]))
             return FILTERED
+
+
+def _mask_encoded(text: str, separators: re.Pattern[str], is_secret: Callable[[str], bool]) -> str:
+    """Mask each part of ``text`` that is a secret once it is percent-decoded, as in a header or a path."""
+    parts = separators.split(text)
+    encoded = [place for place, part in enumerate(parts) if "%" in part and _PERCENT_ENCODED.search(part)]
+    for place in encoded[_MAX_ENCODED:]:
+        parts[place] = FILTERED
+    for place in encoded[:_MAX_ENCODED]:
+        part = parts[place]
+        name, equals, given = part.partition("=")
+        if equals and is_secret(unquote_plus(given)):
+            parts[place] = f"{name}={FILTERED}"
+        elif is_secret(unquote_plus(part)):
+            parts[place] = FILTERED
+    return "".join(parts)
 
 
 def _decoded(text: str) -> str:

@@ -82,6 +82,23 @@ ANSWERS: dict[str, tuple[Callable[[Send], None], bool]] = {
     "to be continued": (again_and_again(b"", b"HTTP/1.1 100 Continue\r\n\r\n"), False),
     "redirect": (once(b"HTTP/1.1 307 Again\r\nlocation: /api/1/envelope/\r\ncontent-length: 0\r\n\r\n"), False),
     "redirect by 308": (once(b"HTTP/1.1 308 Moved\r\nlocation: http://127.0.0.1:1/\r\n\r\n"), False),
+    "hints without end": (again_and_again(b"", b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n"), False),
+    "another protocol": (once(b"HTTP/1.1 101 Switching Protocols\r\nupgrade: h2c\r\n\r\n"), False),
+    "trailers without end": (
+        again_and_again(OK + b"transfer-encoding: chunked\r\n\r\n0\r\n", b"x-a: " + b"b" * 60_000 + b"\r\n"),
+        False,
+    ),
+    "a chunk's extension without end": (
+        again_and_again(OK + b"transfer-encoding: chunked\r\n\r\n2;a=", b"b" * 65_536),
+        False,
+    ),
+    "a chunk of a petabyte": (once(OK + b"transfer-encoding: chunked\r\n\r\nfffffffffffff\r\nabc"), False),
+    "a chunk of a negative size": (once(OK + b"transfer-encoding: chunked\r\n\r\n-2\r\n{}\r\n0\r\n\r\n"), False),
+    "a length of many digits": (once(OK + b"content-length: " + b"9" * 5_000 + b"\r\n\r\n{}"), True),
+    "a status of four digits": (once(b"HTTP/1.1 2000 OK\r\ncontent-length: 2\r\n\r\n{}"), False),
+    "a redirect to 60 KB": (once(b"HTTP/1.1 302 Found\r\nlocation: /" + b"a" * 60_000 + b"\r\n\r\n"), False),
+    "no content and a body": (once(b"HTTP/1.1 204 No Content\r\ncontent-length: 999999\r\n\r\nabc"), True),
+    "two answers": (once((OK + b"content-length: 2\r\n\r\n{}") * 2), True),
     "nothing": (once(b""), False),
     "garbage": (once(bytes(range(256)) * 256), False),
 }

@@ -37,7 +37,7 @@ HELPERS: dict[str, Callable[[Any], object]] = {
 @pytest.mark.parametrize("helper", HELPERS)
 def test_no_argument_stops_a_helper(helper: str, telemetry: Telemetry) -> None:
     """The CPU time of one call within a transaction, the least of several."""
-    slow = {}
+    slow: dict[str, float] = {}
     with brain_otel.start_transaction("t"):
         for name in LARGE:
             value, best = large(name), 1.0

@@ -9,6 +9,7 @@ import sqlite3
 import time
 import tracemalloc
 import weakref
+from abc import ABCMeta
 from array import array
 from collections import ChainMap, UserDict, deque
 from collections.abc import Callable, Iterator, Mapping
@@ -90,19 +91,19 @@ class LoadingMapping(dict[str, Any]):
 
 
 class Claiming(Loading):
-    __class__ = property(lambda _: Calls.add("class"))  # type: ignore[assignment]
+    __class__ = property(lambda _: Calls.add("class"))
 
 
 class OwnDict(Loading):
     """A class whose ``__dict__`` is loaded; its text is harmless."""
 
-    __dict__ = property(lambda _: Calls.add("dict"))  # type: ignore[assignment]
+    __dict__ = property(lambda _: Calls.add("dict"))
 
     def __repr__(self) -> str:
         return "own"
 
 
-class Meta(type):
+class Meta(ABCMeta):
     def __instancecheck__(cls, instance: Any) -> bool:
         Calls.add("instancecheck")
         return False
@@ -112,7 +113,7 @@ class Meta(type):
         return False  # or everything in this process would be a mapping
 
 
-class Checked(Mapping[str, int], metaclass=type("Both", (Meta, type(Mapping)), {})):
+class Checked(Mapping[str, int], metaclass=Meta):
     """Asking ``Mapping`` whether it has a subclass would ask this class."""
 
 

@@ -96,7 +96,9 @@ def judged(response: Any, **_: Any) -> Any:
         raise requests.ConnectionError(error) from error
     response.raw = BytesIO(body)
     status = response.status_code
-    if 300 <= status < 400:
+    if status < 200:
+        response.status_code, response.reason = _NOT_ACCEPTED, f"an interim answer ({status}), which is no result"
+    elif 300 <= status < 400:
         response.status_code, response.reason = _NOT_ACCEPTED, f"a redirect ({status}), which is not followed"
     elif status < 300 and is_page(body):
         response.status_code, response.reason = _NOT_ACCEPTED, f"a page ({status}), not an answer of a collector"
