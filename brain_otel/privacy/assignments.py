@@ -84,12 +84,9 @@ def create_assignment_mask(
         others = secret_by_neighbours(text, is_sensitive, rejects_input=rejects_input)
         is_labelled = labelled_places(text, is_sensitive)
         parts: list[str] = []
-        done = 0
-        position = count = 0
+        done = position = count = 0
         while (match := _NAME.search(text, position)) is not None:
-            position = match.end()
-            if match["sign"] is None and match["pair"] is None:
-                position = match.end("name")
+            position = match.end("name" if match["sign"] is None and match["pair"] is None else 0)
             name = match["name"]
             if text[match.start() - 1 : match.start()] == "\\" and name[0] in "nrt":  # of an escaped line break
                 name = name[1:]

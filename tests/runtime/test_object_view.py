@@ -234,8 +234,8 @@ def test_the_state_of_an_iterator_or_a_cursor_stays() -> None:
 
 def test_what_is_known_of_an_object_is_shown() -> None:
     """Fields, items and names, where no code of the application's makes them."""
-    assert safe_repr(User(name="a", more=1)) == "User(name='a', age=3, more=1)"
-    assert safe_repr(User(name="a", more=1), str) == "name='a' age=3 more=1"
+    assert safe_repr(User.model_validate({"name": "a", "more": 1})) == "User(name='a', age=3, more=1)"
+    assert safe_repr(User.model_validate({"name": "a", "more": 1}), str) == "name='a' age=3 more=1"
     assert safe_repr(Numbers([1])) == "Numbers(root=[1])"
     assert safe_repr(Account("a")) == "Account(name='a', orders=<not loaded>)"
     assert plain(ChainMap({"a": 1}, {"a": 2, "b": 3})) == {"a": 1, "b": 3}
