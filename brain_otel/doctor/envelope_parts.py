@@ -8,7 +8,7 @@ from itertools import zip_longest
 from typing import Any
 
 from brain_otel.privacy import Policy
-from brain_otel.runtime.text import MAX_TEXT, in_chunks
+from brain_otel.runtime.text import CHUNK, in_chunks
 
 
 def parsed(text: str | bytes) -> Any:
@@ -81,7 +81,7 @@ def _masked_content(kind: str, content: Any, by: Policy) -> Any:
     from brain_otel.sentry.envelopes import masked_content
 
     if isinstance(content, str):  # cut off, or an attachment
-        return "".join(map(by.text, in_chunks(content, MAX_TEXT)))
+        return "".join(map(by.text, in_chunks(content, CHUNK)))
     try:
         return masked_content(kind, content, by)
     except Exception:  # it is not what its type says

@@ -12,7 +12,7 @@ from brain_otel.doctor.envelope_parts import is_event, masked_event, masked_part
 from brain_otel.privacy import Policy
 from brain_otel.privacy.attributes import masked_attributes
 from brain_otel.privacy.settings import PrivacySettings, Rules
-from brain_otel.runtime.text import MAX_TEXT, in_chunks
+from brain_otel.runtime.text import CHUNK, in_chunks
 
 MAX_BYTES = 64 * 1024 * 1024
 """Bytes of the largest input."""
@@ -105,7 +105,7 @@ def _read(data: bytes) -> _Source:
     documents = [parsed(line) for line in lines]
     if documents and all(isinstance(each, dict) for each in documents):
         return _Source(documents, lambda by: [_masked_document(each, by) for each in documents], _as_lines, _changed)
-    chunks = list(in_chunks(text, MAX_TEXT))
+    chunks = list(in_chunks(text, CHUNK))
     return _Source(
         lines,
         lambda by: [line for chunk in chunks for line in by.text(chunk).splitlines()],

@@ -8,8 +8,14 @@ MAX_TEXT = 32_768
 Queues count records: without this bound a service that logs large bodies fills the memory during an outage.
 """
 
+CHUNK = 4_096
+"""Characters of the parts in which a text of any length is masked as a whole; one text has a bound of secrets."""
+
 LEFT_OUT = " characters left out ..."
 """Follows a number in a text that was shortened."""
+
+_MARK = 64
+"""Characters of the longest note about what was left out."""
 
 _SEPARATORS = " \n\t\"',;&<>()[]{}|"
 _LONGEST_WORD = 2_048
@@ -41,7 +47,7 @@ def shortened(text: str, limit: int) -> str:
     secret. A text of one line keeps its first part alone.
     """
     length = str.__len__(text)  # a subclass may load its text, or copy all of it
-    if length <= limit:
+    if length <= limit or (length <= limit + _MARK and LEFT_OUT in text):  # it has been shortened to this limit
         return text
     line = str.find(text, "\n", length - limit // 2)
     end = str.__getitem__(text, slice(line, length)) if 0 <= line < length - limit // 4 else ""

@@ -12,7 +12,7 @@ from sentry_sdk.envelope import Envelope, Item, PayloadRef
 
 from brain_otel.privacy import Policy, policy
 from brain_otel.runtime.guard import guarded
-from brain_otel.runtime.text import MAX_TEXT, in_chunks
+from brain_otel.runtime.text import CHUNK, in_chunks
 from brain_otel.sentry.before_send import mask
 
 _EVENTS = frozenset({"event", "transaction", "check_in"})
@@ -53,7 +53,7 @@ def _mask_attachment(content: Any, by: Policy) -> Any:
     except UnicodeDecodeError:
         return content
     # In a context of its own: the texts of an event share a budget, and an attachment is not cut.
-    return "".join(contextvars.Context().run(by.text, part) for part in in_chunks(text, MAX_TEXT)).encode()
+    return "".join(contextvars.Context().run(by.text, part) for part in in_chunks(text, CHUNK)).encode()
 
 
 def _mask_session(content: Any, by: Policy) -> Any:

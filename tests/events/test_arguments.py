@@ -14,6 +14,12 @@ from brain_otel.runtime.text import MAX_TEXT
 from brain_otel.testing import Telemetry
 from tests.runtime.test_object_view import LARGE, large
 
+
+def entered(span: Any) -> None:
+    with span:
+        pass
+
+
 HELPERS: dict[str, Callable[[Any], object]] = {
     "message": brain_otel.capture_message,
     "context of a message": lambda value: brain_otel.capture_message("a", x=value),
@@ -27,10 +33,10 @@ HELPERS: dict[str, Callable[[Any], object]] = {
     "name of a tag": lambda value: brain_otel.set_tag(value, 1),
     "context": lambda value: brain_otel.set_context("a", value),
     "name of a context": lambda value: brain_otel.set_context(value, {"a": 1}),
-    "description of a span": lambda value: brain_otel.start_span("op", value).__enter__(),
-    "attribute of a span": lambda value: brain_otel.start_span("op", "a", x=value).__enter__(),
-    "operation": lambda value: brain_otel.start_span(value).__enter__(),
-    "name of a transaction": lambda value: brain_otel.start_transaction(value).__exit__(None, None, None),
+    "description of a span": lambda value: entered(brain_otel.start_span("op", value)),
+    "attribute of a span": lambda value: entered(brain_otel.start_span("op", "a", x=value)),
+    "operation": lambda value: entered(brain_otel.start_span(value)),
+    "name of a transaction": lambda value: entered(brain_otel.start_transaction(value)),
 }
 
 
