@@ -65,7 +65,9 @@ def test_a_flat_span_gives_the_same_payload_and_breadcrumb(name: str) -> None:
         assert ours.to_dict() == theirs.to_dict()
         assert ours.to_json() == theirs.to_json()
     assert breadcrumbs_of([kept]) == breadcrumbs_of([span])
-    assert restored(kept).name == span.name
+    again, parent = restored(kept), span.parent
+    assert (again.name, again.kind, again.start_time) == (span.name, span.kind, span.start_time)
+    assert again.parent == (parent and SpanContext(parent.trace_id, parent.span_id, is_remote=False))
 
 
 @pytest.mark.parametrize(
