@@ -153,7 +153,7 @@ NEAR_MATCHES = sorted({part for pattern in PATTERNS for part in samples(parser.p
 
 
 def texts(part: str, length: int) -> list[tuple[str, str]]:
-    """A part again and again, alone and with others: texts of about ``length`` characters, and of eight times as many."""
+    """A part again and again, alone and with others: about ``length`` characters, and eight times as many."""
     units = [("", part), ("", f"{part}\n"), ("", f"{part} "), (part, part[-1]), (part, BENIGN)]
     return [pair(before, unit, length) for before, unit in units]
 
