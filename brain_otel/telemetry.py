@@ -29,6 +29,7 @@ from brain_otel.runtime.fast_paths import configure_fast_paths
 from brain_otel.runtime.fork import reset_in_child
 from brain_otel.runtime.garbage import garbage
 from brain_otel.runtime.thread_pool import prepare_exit, side_by_side
+from brain_otel.scripts import start_script
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
@@ -130,6 +131,8 @@ def setup_by_launcher() -> None:
     """Call ``setup()`` for ``opentelemetry-instrument``; the application's own call then does not warn."""
     setup()
     _state.by_launcher = True
+    if _state.settings is not None and _state.settings.script and not _state.settings.disabled:
+        start_script()
 
 
 def start(settings: Settings, provider: TracerProvider | None = None) -> tuple[IsolatedDestination, ...]:

@@ -41,6 +41,7 @@ WHOLE_SERVICE = {
     "instrumentation/test_logging_processes.py",
     "instrumentation/test_pins.py",
     "instrumentation/test_fast_paths.py",
+    "instrumentation/jobs/test_celery_workers.py",
     "privacy/test_linear_time.py",
     "privacy/test_corpora.py",
     "privacy/test_page.py",

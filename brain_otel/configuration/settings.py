@@ -70,6 +70,8 @@ class Settings(NamedTuple):
     delivery: DeliverySettings = DeliverySettings()
     fast_paths: bool = True
     """Whether this package's fast paths replace slower ways of OpenTelemetry and sentry-sdk."""
+    script: bool = False
+    """Whether a process under the launcher is one transaction, from its start to its end."""
     freeze_gc: bool = False
     """Whether the objects that exist when the application has started are kept out of garbage collections."""
     disabled: Derived[bool] = False

@@ -42,6 +42,7 @@ class _Exit:
     """What to call at the end of this process."""
 
     def __init__(self) -> None:
+        self.begin: Callable[[], object] | None = None
         self.flush: Callable[[], object] | None = None
         self.pause: Callable[[], Mapping[str, int]] | None = None
         self.end: Callable[[], object] | None = None
@@ -56,6 +57,9 @@ class _Exit:
     def leave(self) -> None:
         """Flush, then end."""
         self.is_leaving = True
+        if self.begin is not None:
+            with guarded("ending the script's transaction"):
+                self.begin()
         flush_before_exit()
         if self.end is not None:
             with guarded("ending the destinations"):
@@ -112,7 +116,7 @@ def configure_exit(
 
 def forget_exit() -> None:
     """Call nothing any more."""
-    _exit.flush = _exit.pause = _exit.end = None
+    _exit.begin = _exit.flush = _exit.pause = _exit.end = None
     with guarded("removing the handler of SIGTERM"):
         if _in_main_thread() and signal.getsignal(signal.SIGTERM) is _on_sigterm:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -123,6 +127,11 @@ def flush_before_exit() -> object:
     with guarded("flushing before the process ends"):
         return _exit.flush() if _exit.flush is not None else None
     return None
+
+
+def call_before_leaving(begin: Callable[[], object] | None) -> None:
+    """Call ``begin`` at the end of this process, before everything is flushed; None: nothing."""
+    _exit.begin = begin
 
 
 def leave_process() -> None:

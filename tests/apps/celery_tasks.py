@@ -25,8 +25,8 @@ app = Celery("tasks", broker=BROKER, backend=os.environ.get("BACKEND", BROKER), 
 app.conf.update(
     broker_connection_retry_on_startup=True,
     task_default_queue=os.environ.get("QUEUE", "celery"),
-    worker_concurrency=2,
-    worker_max_tasks_per_child=4,
+    worker_concurrency=int(os.environ.get("CONCURRENCY", "2")),
+    worker_max_tasks_per_child=int(os.environ.get("MAX_TASKS", "4")),
     task_track_started=True,
     beat_schedule_filename=os.environ.get("SCHEDULE", "schedule"),
     beat_schedule={"heart": {"task": "tasks.beat", "schedule": timedelta(seconds=0.5)}},
@@ -98,6 +98,14 @@ def counted() -> int:
         return int(client.incr("celery_tasks.counted"))
 
 
+@app.task(name="tasks.captures", ignore_result=True)
+def captures(number: int) -> None:
+    """Capture an event, and write its id down once it has been captured."""
+    event_id = brain_otel.capture_message(f"captured {number}", level="error")
+    with open(os.environ["IDS"], "a") as file:  # noqa: PTH123
+        file.write(f"{event_id}\n")
+
+
 @app.task(name="tasks.lost")
 def lost() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
@@ -152,7 +160,22 @@ def without_broker() -> None:
     raise AssertionError("the message was sent")
 
 
+def burst(requests: int) -> None:
+    """Send ten tasks from each of many requests."""
+    for number in range(requests):
+        with brain_otel.start_transaction(f"request {number}", op="http.server"):
+            for task in range(10):
+                add_quietly.delay(number, task)
+
+
 def main(names: list[str]) -> None:
+    if names[:1] == ["burst"]:
+        burst(int(names[1]))
+        return
+    if names[:1] == ["captures"]:
+        for number in range(int(names[1])):
+            captures.delay(number)
+        return
     for name in names or list(CASES):
         with brain_otel.start_transaction(name, op="http.server"):
             CASES[name]()

@@ -1,0 +1,85 @@
+"""Many tasks over several processes, and a worker that is killed."""
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from brain_otel.delivery.spool.shipper import drain
+from tests.instrumentation.jobs.outcome import Json
+from tests.support import ROOT
+from tests.support.ingest import SentryIngest
+from tests.support.process import run_python
+from tests.support.services import Valkey
+from tests.support.waiting import until
+from tests.support.workers import celery_worker
+
+APP = ROOT / "tests/apps/celery_tasks.py"
+
+pytestmark = pytest.mark.thorough
+
+
+def environment_for(ingest: SentryIngest, valkey: Valkey, **more: str) -> dict[str, str]:
+    return {
+        "SENTRY_DSN": ingest.dsn,
+        "SENTRY_ENVIRONMENT": "production",
+        "SENTRY_TRACES_SAMPLE_RATE": "1.0",
+        "SENTRY_PROFILES_SAMPLE_RATE": "0",
+        "BROKER": valkey.url,
+        "CONCURRENCY": "4",
+        **more,
+    }
+
+
+def send(requests: int, env: dict[str, str]) -> None:
+    done = run_python(APP, env, pythonpath=[ROOT], arguments=["burst", str(requests)])
+    assert done.returncode == 0, done.stderr
+
+
+def ids_of(transaction: Json) -> tuple[str, str]:
+    trace = transaction["contexts"]["trace"]
+    return trace["trace_id"], trace["parent_span_id"]
+
+
+def test_a_thousand_tasks_are_a_thousand_transactions(ingest: SentryIngest, valkey: Valkey, tmp_path: Path) -> None:
+    """Over four processes, which are replaced meanwhile; each is a child of the message of its request."""
+    env = environment_for(ingest, valkey, QUEUE="thousand", MAX_TASKS="100")
+    with celery_worker("tests.apps.celery_tasks", env, cwd=tmp_path) as worker:
+        send(100, env)
+        ingest.wait_for(lambda _: len(ingest.transactions) >= 1_050)
+        until(lambda: worker.output.count(" succeeded in ") >= 1_000)
+        worker.terminate(20)
+    requests = [each for each in ingest.transactions if each["transaction"].startswith("request ")]
+    tasks = [each for each in ingest.transactions if each["transaction"] == "tasks.add_quietly"]
+    messages = {(span["trace_id"], span["span_id"]) for each in requests for span in each["spans"]}
+    assert (len(requests), len(tasks), len(messages)) == (100, 1_000, 1_000)
+    assert {ids_of(each) for each in tasks} == messages
+    assert len({each["contexts"]["trace"]["data"]["messaging.message.id"] for each in tasks}) == 1_000
+    assert len(ingest.transactions) == 1_100
+    assert ingest.rejected == []
+
+
+def test_what_a_killed_worker_has_captured_arrives(ingest: SentryIngest, valkey: Valkey, tmp_path: Path) -> None:
+    """With a spool: `kill -9` for all its processes in the middle of tasks, while Sentry does not answer."""
+    ids, spool = tmp_path / "ids", tmp_path / "spool"
+    ingest.respond = lambda: (503, {})
+    env = environment_for(
+        ingest, valkey, QUEUE="killed", MAX_TASKS="1000", IDS=str(ids), BRAIN_OTEL_SPOOL_DIR=str(spool)
+    )
+    with celery_worker("tests.apps.celery_tasks", env, cwd=tmp_path) as worker:
+        done = run_python(APP, env, pythonpath=[ROOT], arguments=["captures", "400"])
+        assert done.returncode == 0, done.stderr
+        until(lambda: ids.exists() and len(ids.read_text().split()) > 50)
+        os.killpg(worker.pid, signal.SIGKILL)
+        until(lambda: worker.returncode is not None and not worker.processes())
+    captured = ids.read_text().split()
+    assert len(set(captured)) == len(captured) < 400
+    assert ingest.accepted == []
+    ingest.respond = None
+    until(lambda: drain(spool, 30.0) == {})
+    arrived = [json.loads(item.payload) for each in ingest.accepted for item in each.items if item.type == "event"]
+    assert set(captured) - {each["event_id"] for each in arrived} == set()
+    assert len({each["event_id"] for each in arrived}) == len(arrived)
+    assert {each["transaction"] for each in arrived} == {"tasks.captures"}
