@@ -9,7 +9,7 @@ from brain_otel.capture import (
     set_user_context,
 )
 from brain_otel.configuration.error import ConfigurationError
-from brain_otel.monitors import monitor
+from brain_otel.jobs.monitors import monitor
 from brain_otel.telemetry import flush, setup, shutdown
 from brain_otel.tracing import start_span, start_transaction
 

@@ -22,6 +22,7 @@ from brain_otel.configuration.settings import ErrorSettings, Settings
 from brain_otel.events.deduplication import ended_traces
 from brain_otel.events.error_rules import configure_error_rules
 from brain_otel.events.listeners import configure_listeners
+from brain_otel.jobs.scripts import start_script
 from brain_otel.privacy import Policy, configure_privacy
 from brain_otel.runtime.announcements import announce, forget_announcements
 from brain_otel.runtime.exit import configure_exit, forget_exit
@@ -29,7 +30,6 @@ from brain_otel.runtime.fast_paths import configure_fast_paths
 from brain_otel.runtime.fork import reset_in_child
 from brain_otel.runtime.garbage import garbage
 from brain_otel.runtime.thread_pool import prepare_exit, side_by_side
-from brain_otel.scripts import start_script
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider

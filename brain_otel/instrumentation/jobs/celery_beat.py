@@ -14,7 +14,7 @@ from typing import Any
 from brain_otel.events import check_ins
 from brain_otel.events.check_ins import CheckIn, is_timezone, new_id
 from brain_otel.events.schedules import interval_of, is_crontab
-from brain_otel.monitors import send_check_in
+from brain_otel.jobs.monitors import send_check_in
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.patch import Patch
 

@@ -48,7 +48,6 @@ def test_a_thousand_tasks_are_a_thousand_transactions(ingest: SentryIngest, valk
     env = environment_for(ingest, valkey, QUEUE="thousand", MAX_TASKS="100")
     with celery_worker("tests.apps.celery_tasks", env, cwd=tmp_path) as worker:
         send(100, env)
-        ingest.wait_for(lambda _: len(ingest.transactions) >= 1_050)
         until(lambda: worker.output.count(" succeeded in ") >= 1_000)
         worker.terminate(20)
     requests = [each for each in ingest.transactions if each["transaction"].startswith("request ")]

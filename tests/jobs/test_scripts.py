@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from brain_otel.scripts import exit_code, name_of
+from brain_otel.jobs.scripts import exit_code, name_of
 from tests.support import ROOT
 from tests.support.ingest import SentryIngest
 from tests.support.process import PROGRAMS, environment, run_python

@@ -1,0 +1,1 @@
+"""Jobs that no queue runs: monitored ones, and whole scripts."""
