@@ -1,8 +1,10 @@
 """What a sender and a worker of a task queue sent."""
 
 import json
+import os
+import signal
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from tests.support.ingest import SentryIngest
 from tests.support.otlp import OtlpReceiver
 from tests.support.process import run_python
 from tests.support.relay import assert_accepted
+from tests.support.waiting import until
 from tests.support.workers import Worker
 
 Json = dict[str, Any]
@@ -55,12 +58,22 @@ def worked(
             assert done.returncode == 0, done.stderr
             count = sum(len(each.tasks) for each in cases.values())
             receiver.wait_for(lambda _: sum(span.kind == "consumer" for span in receiver.spans) >= count)
-            worker.terminate(20)
+            end(worker)
             outcome.output = worker.output
         assert "brain_otel failed" not in outcome.output + done.stderr
         assert ingest.rejected == []
         outcome.read(cases)
         yield outcome
+
+
+def end(worker: Worker) -> None:
+    """Send SIGTERM until the worker ends: arq has been seen to say that it shuts down, and to go on."""
+    for _ in range(20):
+        os.kill(worker.pid, signal.SIGTERM)
+        with suppress(AssertionError):
+            until(lambda: worker.returncode is not None, timeout=5.0)
+            return
+    raise AssertionError(f"still running:\n{worker.output}")
 
 
 @dataclass(kw_only=True)
