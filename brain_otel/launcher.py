@@ -6,7 +6,7 @@ are three cases:
 
 - Both are ours: nothing else to do.
 - Only the configurator is ours: we remove the variables that the other distro sets (``OTEL_TRACES_EXPORTER=otlp``),
-  which would replace the file's destinations, and keep it from instrumenting our libraries a second time.
+  which would replace the file's destinations, and keep it from instrumenting a library a second time.
 - The configurator is not ours: the other one sets telemetry up, with every instrumentor, and one log line says how to
   choose ours.
 """
@@ -21,7 +21,6 @@ from opentelemetry.instrumentation.distro import BaseDistro  # type: ignore[attr
 
 from brain_otel import telemetry
 from brain_otel.configuration.error import ConfigurationError
-from brain_otel.instrumentation import LIBRARIES
 from brain_otel.runtime.guard import guarded
 
 logger = logging.getLogger(__name__)
@@ -38,14 +37,14 @@ _DISTRO_DEFAULTS = (
 
 
 class BrainOtelDistro(BaseDistro):  # type: ignore[misc]  # contrib has no types
-    """The distro: activates the instrumentors of libraries that brain_otel does not instrument itself."""
+    """The distro: leaves all instrumentors to ``setup()``, which enables each when its library is imported."""
 
     def _configure(self, **kwargs: Any) -> None:
         """Do nothing: the configurator reads the settings."""
 
     def load_instrumentor(self, entry_point: EntryPoint, **kwargs: Any) -> None:
-        """Activate an instrumentor that is not ours, or any if another configurator set telemetry up."""
-        if not BrainOtelConfigurator.called or (telemetry.is_set_up() and entry_point.name not in LIBRARIES):
+        """Activate an instrumentor if another configurator set telemetry up."""
+        if not BrainOtelConfigurator.called:
             super().load_instrumentor(entry_point, **kwargs)
 
 
@@ -69,7 +68,7 @@ class BrainOtelConfigurator:
 
 
 def before_instrumentors() -> None:
-    """Keep other distros from our libraries; the launcher calls this before it loads instrumentors.
+    """Keep other distros from loading instrumentors; the launcher calls this before it loads them.
 
     It is the entry point of the group ``opentelemetry_pre_instrument``.
     """
@@ -78,7 +77,7 @@ def before_instrumentors() -> None:
             logger.warning("Another OpenTelemetry configurator is in charge, not brain_otel; %s", HOW_TO_CHOOSE)
         elif telemetry.is_set_up():
             for distro in _other_distros():
-                _exclude_our_libraries(distro)
+                distro.load_instrumentor = _load_nothing
                 logger.info("%s and brain_otel are both installed; brain_otel is in charge", type(distro).__name__)
 
 
@@ -104,11 +103,5 @@ def _remove_distro_defaults() -> None:
             logger.info("Ignoring %s=%s, which another distro has set", name, os.environ.pop(name))
 
 
-def _exclude_our_libraries(distro: Any) -> None:
-    load = distro.load_instrumentor
-
-    def load_instrumentor(entry_point: EntryPoint, **kwargs: Any) -> None:
-        if entry_point.name not in LIBRARIES:
-            load(entry_point, **kwargs)
-
-    distro.load_instrumentor = load_instrumentor
+def _load_nothing(entry_point: EntryPoint, **kwargs: Any) -> None:
+    """Stand for the method of a distro that loads an instrumentor, which ``setup()`` has done."""

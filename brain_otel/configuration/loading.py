@@ -10,10 +10,12 @@ from brain_otel.configuration.destinations import read_destinations, replace_des
 from brain_otel.configuration.document import Document, read_document
 from brain_otel.configuration.file_choice import Choice, choose_file
 from brain_otel.configuration.identity import Identity, Known, origin_of, read_identity, resource_attribute
+from brain_otel.configuration.instrumentors import DISABLED, disabled_instrumentors
 from brain_otel.configuration.options import Options
 from brain_otel.configuration.schema import MAJOR, MINOR, is_newer, reject_endless, validate
 from brain_otel.configuration.sections.sampling import check_destinations, sentry_rate
 from brain_otel.configuration.settings import (
+    InstrumentationSettings,
     PrivacySettings,
     PropagationSettings,
     SamplingSettings,
@@ -93,6 +95,8 @@ def _settings(
     if trusted:  # their values are secrets, in whatever is sent of a request
         privacy: PrivacySettings = block.get("privacy", PrivacySettings())
         block["privacy"] = privacy._replace(sensitive_names=(*privacy.sensitive_names, *trusted))
+    instrumentation: InstrumentationSettings = block.get("instrumentation", InstrumentationSettings())
+    block["instrumentation"] = instrumentation._replace(disabled=disabled_instrumentors(variables.get(DISABLED, "")))
     given: SentrySettings | None = block.pop("sentry", None)
     identity = _identity(document, variables, given, destinations)
     sentry = None

@@ -18,7 +18,7 @@ from brain_otel.configuration.sections.delivery import (
     SpoolSettings,
 )
 from brain_otel.configuration.sections.errors import ErrorSettings
-from brain_otel.configuration.sections.instrumentation import InstrumentationSettings
+from brain_otel.configuration.sections.instrumentation import InstrumentationSettings, read_instrumentation
 from brain_otel.configuration.sections.privacy import read_privacy
 from brain_otel.configuration.sections.propagation import PropagationSettings
 from brain_otel.configuration.sections.sampling import RuleSettings, SamplingSettings, TailSettings
@@ -62,7 +62,7 @@ class Settings(NamedTuple):
     """Each destination of the file, once for each signal, with its options."""
     sentry: Annotated[SentrySettings | None, read_sentry] = None
     """None: Sentry is off, as there is no DSN."""
-    instrumentation: InstrumentationSettings = InstrumentationSettings()
+    instrumentation: Annotated[InstrumentationSettings, read_instrumentation] = InstrumentationSettings()
     errors: ErrorSettings = ErrorSettings()
     privacy: Annotated[PrivacySettings, read_privacy] = PrivacySettings()
     propagation: PropagationSettings = PropagationSettings()

@@ -18,6 +18,7 @@ from brain_otel.configuration.settings import InstrumentationSettings
 from brain_otel.instrumentation.conflicts import warn_once, warning_instrument
 from brain_otel.instrumentation.excepthook import patch_excepthook
 from brain_otel.instrumentation.exception_recording import patch_exception_recording
+from brain_otel.instrumentation.others.enabling import OtherInstrumentors
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.patch import Patches
 
@@ -60,6 +61,7 @@ class _Registry:
         self.awaiting_contrib: set[str] = set()
         self.exception_patches = Patches()
         self.instrumentor_patches = Patches()
+        self.others = OtherInstrumentors(frozenset(LIBRARIES))
         self.warns = False
 
 
@@ -85,26 +87,30 @@ def instrument(settings: InstrumentationSettings) -> None:
             _registry.hooked.add(library)
             wrapt.register_post_import_hook(_on_import, library)
             wrapt.register_post_import_hook(_on_contrib_import, _CONTRIB + library)
+    _registry.others.enable(settings)
 
 
 def _is_true(record: LogRecord) -> bool:
-    """Filter: drops contrib's line that a library cannot be instrumented in its version, if we instrument it."""
+    """Filter: drops contrib's line that a library cannot be instrumented in its version, if it or ours says more."""
     message = str(record.msg)
     if not message.rstrip(".").endswith(_CONFLICT):
         return True
+    if record.name == _CONTRIB_LOGGERS[0]:
+        return False  # the launcher's, before the library is imported, and without a remedy
     first = message.partition('"')[2]
     return not any(_is_wanted(name) and re.match(rf"{name}(?![\w.-])", first) for name in LIBRARIES)
 
 
 def _warn_of_instrumentors(module: ModuleType) -> None:
     if _registry.settings is not None and not _registry.warns:
-        warn = functools.partial(warning_instrument, _is_wanted)
+        warn = functools.partial(warning_instrument, _is_wanted, _registry.others.is_repeated)
         _registry.warns = _registry.instrumentor_patches.replace(module.BaseInstrumentor, "instrument", warn)
 
 
 def uninstrument() -> None:
     """Remove every instrumentation."""
     _registry.settings = None
+    _registry.others.disable()
     for name in _CONTRIB_LOGGERS:
         getLogger(name).removeFilter(_is_true)
     for library, installed in list(_registry.installed.items()):
@@ -129,7 +135,12 @@ def _on_contrib_import(module: ModuleType) -> None:
 
 
 def _is_wanted(library: str) -> bool:
-    return getattr(_registry.settings, library, "off") not in (False, "off")
+    settings = _registry.settings
+    return (
+        settings is not None
+        and not settings.is_disabled(library)
+        and getattr(settings, library, "off") not in (False, "off")
+    )
 
 
 def _install(library: str) -> None:
@@ -149,6 +160,7 @@ def _install_now(library: str) -> None:
         installed: Instrumentation = getattr(import_module(f"{__name__}.{module}"), name)()
         _registry.installed[library] = installed
         installed.instrument(settings)
+        _registry.others.layers.add_outer(library)
 
 
 def _is_being_imported(name: str) -> bool:

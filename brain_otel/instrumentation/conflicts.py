@@ -50,14 +50,21 @@ def call_around(context: Context, scope: str) -> list[Any]:
     return [attributes[name] for name in _TEXTS if name in attributes]
 
 
-def warning_instrument(is_wanted: Callable[[str], bool], patch: Patch) -> Callable[..., Any]:
-    """The replacement of ``BaseInstrumentor.instrument``: says it if the application instruments our library too."""
+def warning_instrument(
+    is_wanted: Callable[[str], bool], is_repeated: Callable[[Any, dict[str, Any]], bool], patch: Patch
+) -> Callable[..., Any]:
+    """The replacement of ``BaseInstrumentor.instrument``: says it if the application instruments our library too.
+
+    An instrumentor that this package has enabled is enabled anew with the application's options, if it gives any.
+    """
 
     @functools.wraps(patch.original)
     def instrument(instrumentor: Any, **kwargs: Any) -> Any:
         library = _INSTRUMENTORS.get(type(instrumentor).__name__, "")
         if patch.active and is_wanted(library.lower()):
             warn_once(library, type(instrumentor).__name__)
+        if patch.active and is_repeated(instrumentor, kwargs):
+            return None
         return patch.original(instrumentor, **kwargs)
 
     return instrument

@@ -1,8 +1,10 @@
 """``distribution.brain_otel.instrumentation``: which libraries are instrumented, and how."""
 
-from typing import Annotated, Literal, NamedTuple
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, NamedTuple
 
-from brain_otel.configuration.values import list_of, text
+from brain_otel.configuration.instrumentors import installed_instrumentors, known_instrumentors, plain_name
+from brain_otel.configuration.values import BOOLEANS, BadValueError, Derived, boolean, list_of, read_fields, text
 
 _PATHS = list_of(
     text(lambda path: path.startswith("/"), "a path that begins with /"), "a list of paths, each beginning with /"
@@ -10,6 +12,23 @@ _PATHS = list_of(
 
 
 _PREFIXES = list_of(text(bool, "the beginning of a key"), "a list of beginnings of keys such as session:")
+
+
+def _read_others(value: Any) -> bool | tuple[str, ...]:
+    """Read whether OpenTelemetry's instrumentors are used, or which."""
+    if isinstance(value, list):
+        for index, name in enumerate(value):
+            if not isinstance(name, str) or plain_name(name) not in known_instrumentors():
+                raise BadValueError(name, _names(), index)
+        return tuple(map(plain_name, value))
+    if str(value).strip().lower() not in BOOLEANS:
+        raise BadValueError(value, "true, false or a list of instrumentors")
+    return boolean(value)
+
+
+def _names() -> str:
+    installed = ", ".join(sorted(installed_instrumentors())) or "none is installed"
+    return f"the name of an instrumentor of OpenTelemetry's; installed: {installed}"
 
 
 class InstrumentationSettings(NamedTuple):
@@ -47,3 +66,41 @@ class InstrumentationSettings(NamedTuple):
     """Whether each entry of a beat schedule is a monitor in Sentry."""
     arq: bool = True
     taskiq: bool = True
+    others: Annotated[bool | tuple[str, ...], _read_others] = True
+    """Whether OpenTelemetry's installed instrumentors of other libraries are used, or the names of those that are."""
+    options: Derived[Mapping[str, Mapping[str, Any] | bool]] = {}  # noqa: RUF012 - nobody changes it
+    """Each instrumentor that the file names: its options, or whether it is used."""
+    disabled: Derived[tuple[str, ...]] = ()
+    """What ``OTEL_PYTHON_DISABLED_INSTRUMENTATIONS`` names."""
+
+    def is_disabled(self, name: str) -> bool:
+        """Whether ``OTEL_PYTHON_DISABLED_INSTRUMENTATIONS`` names the instrumentor."""
+        return name in self.disabled or "*" in self.disabled
+
+
+def read_instrumentation(given: Any) -> InstrumentationSettings:
+    """Read the block; a key that is no setting of ours is the name of an instrumentor of OpenTelemetry's."""
+    if not isinstance(given, dict):
+        return InstrumentationSettings(**read_fields(InstrumentationSettings, given))
+    named = {key: value for key, value in given.items() if _is_instrumentor(key)}
+    ours = {key: value for key, value in given.items() if key not in named}
+    for name, value in ours.items():
+        if name not in _OWN:
+            raise BadValueError(value, f"the keys {', '.join(_OWN)}, or {_names()}", str(name))
+    options = {plain_name(name): _read_options(name, value) for name, value in named.items() if value is not None}
+    return InstrumentationSettings(**read_fields(InstrumentationSettings, ours), options=options)
+
+
+_OWN = tuple(name for name in InstrumentationSettings._fields if name not in ("options", "disabled"))
+
+
+def _is_instrumentor(key: object) -> bool:
+    return isinstance(key, str) and key not in _OWN and plain_name(key) in known_instrumentors().difference(_OWN)
+
+
+def _read_options(name: str, value: Any) -> dict[str, Any] | bool:
+    if isinstance(value, dict):
+        return {str(key): each for key, each in value.items()}
+    if str(value).strip().lower() not in BOOLEANS:
+        raise BadValueError(value, "true, false or a mapping with options of the instrumentor", name)
+    return boolean(value)

@@ -1,0 +1,164 @@
+"""Enables each of OpenTelemetry's installed instrumentors when its library is imported, before or after set-up."""
+
+import inspect
+import logging
+import sys
+from collections.abc import Callable
+from importlib.metadata import EntryPoint
+from types import ModuleType
+from typing import Any
+
+import wrapt
+
+from brain_otel.configuration.instrumentors import installed_instrumentors
+from brain_otel.configuration.settings import InstrumentationSettings
+from brain_otel.instrumentation.others.discovery import awaited_modules, conflict_of
+from brain_otel.instrumentation.others.layers import Layers
+from brain_otel.runtime.guard import guarded
+
+logger = logging.getLogger(__name__)
+
+_OF_METRICS = frozenset({"system_metrics"})
+"""Instrumentors that only measure: without a meter provider they would look at the process for nobody."""
+
+
+_OUTER = {"tortoiseorm": "tortoise"}
+"""Instrumentors of libraries that call drivers -> the library's package."""
+
+
+class OtherInstrumentors:
+    """OpenTelemetry's instrumentors that this package has enabled.
+
+    Args:
+        ours: Plain names of the instrumentors whose place this package's instrumentations take.
+    """
+
+    def __init__(self, ours: frozenset[str]) -> None:
+        self._ours = ours
+        self._settings: InstrumentationSettings | None = None
+        self._enabled: dict[str, Any] = {}
+        self._failed: set[str] = set()
+        self._hooked: set[tuple[str, str]] = set()
+        self._enabling: Any = None
+        self.layers = Layers()
+
+    def enable(self, settings: InstrumentationSettings) -> None:
+        """Enable each that ``settings`` want: now if its library has been imported, else when it is."""
+        self._settings = settings
+        for name, entry_points in installed_instrumentors().items():
+            if self.is_wanted(name):
+                with guarded(f"looking for the library of the instrumentor {name}"):
+                    self._await(name, self._choose(name, entry_points))
+
+    def is_wanted(self, name: str) -> bool:
+        """Whether the instrumentor with this plain name is to be used."""
+        settings = self._settings
+        if settings is None or name in self._ours or settings.is_disabled(name):
+            return False
+        if name in settings.options:
+            return settings.options[name] is not False
+        return name in settings.others if isinstance(settings.others, tuple) else settings.others
+
+    def disable(self) -> None:
+        """Leave every library as it was found."""
+        self._settings = None
+        for name, instrumentor in self._enabled.items():
+            with guarded(f"removing the instrumentor {name}"):
+                instrumentor.uninstrument()
+        self._enabled.clear()
+        self._failed.clear()
+        self.layers.undo()
+
+    def is_repeated(self, instrumentor: Any, options: dict[str, Any]) -> bool:
+        """Whether the application enables an instrumentor again; with options of its own, it takes ours away."""
+        name = next((name for name, each in self._enabled.items() if each is instrumentor), None)
+        if name is None or instrumentor is self._enabling:
+            return False
+        if options:
+            del self._enabled[name]
+            instrumentor.uninstrument()
+        return not options
+
+    @staticmethod
+    def _choose(name: str, entry_points: list[EntryPoint]) -> EntryPoint:
+        """One of several packages that instrument the same library, which would make two spans a call."""
+        chosen = min(entry_points, key=lambda each: (not each.module.startswith("opentelemetry."), each.value))
+        if len({each.value for each in entry_points}) > 1:
+            others = ", ".join(sorted({each.value for each in entry_points} - {chosen.value}))
+            logger.warning("%s is instrumented by %s, not also by %s", name, chosen.value, others)
+        return chosen
+
+    def _await(self, name: str, entry_point: EntryPoint) -> None:
+        modules = awaited_modules(entry_point)
+        if modules is None:
+            return
+        if not modules or any(module in sys.modules for module in modules):
+            self._begin(name, entry_point)
+        for module in modules:
+            if (name, module) not in self._hooked:
+                self._hooked.add((name, module))
+                wrapt.register_post_import_hook(self._hook(name, entry_point), module)
+
+    def _hook(self, name: str, entry_point: EntryPoint) -> Callable[[ModuleType], None]:
+        def begin(_: ModuleType) -> None:
+            if self.is_wanted(name):
+                self._begin(name, entry_point)
+
+        return begin
+
+    def _begin(self, name: str, entry_point: EntryPoint) -> None:
+        """Enable the instrumentor, but not while it is being imported: that import has imported the library."""
+        spec = getattr(sys.modules.get(entry_point.module), "__spec__", None)
+        if not getattr(spec, "_initializing", False):
+            self._enable(name, entry_point)
+        elif (name, entry_point.module) not in self._hooked:
+            self._hooked.add((name, entry_point.module))
+            wrapt.register_post_import_hook(self._hook(name, entry_point), entry_point.module)
+
+    def _enable(self, name: str, entry_point: EntryPoint) -> None:
+        settings = self._settings
+        if settings is None or name in self._enabled or name in self._failed:
+            return
+        if name in _OF_METRICS and not _is_measured():
+            return
+        self._failed.add(name)  # until it has not
+        with guarded(f"enabling the instrumentor {name}"):
+            conflict = conflict_of(entry_point)
+            if conflict is not None:
+                logger.warning("%s is not observed: %s", name, conflict)
+                return
+            options = settings.options.get(name)
+            self._instrument(name, entry_point, dict(options) if isinstance(options, dict) else {})
+
+    def _instrument(self, name: str, entry_point: EntryPoint, options: dict[str, Any]) -> None:
+        kind = entry_point.load()
+        own = _taken_by_constructor(kind, options)
+        instrumentor = kind(**{key: options.pop(key) for key in own})
+        if getattr(instrumentor, "is_instrumented_by_opentelemetry", False):
+            return  # by the application
+        self.layers.join(sys.modules[entry_point.module])
+        self._enabled[name] = self._enabling = instrumentor
+        try:
+            instrumentor.instrument(skip_dep_check=True, **options)
+        except BaseException:
+            del self._enabled[name]
+            raise
+        finally:
+            self._enabling = None
+        self._failed.discard(name)
+        if name in _OUTER:
+            self.layers.add_outer(_OUTER[name])
+
+
+def _is_measured() -> bool:
+    from opentelemetry import metrics
+    from opentelemetry.sdk.metrics import MeterProvider  # `import brain_otel` stays cheap
+
+    return isinstance(metrics.get_meter_provider(), MeterProvider)
+
+
+def _taken_by_constructor(kind: Any, options: dict[str, Any]) -> list[str]:
+    """The options that the constructor takes by name; ``instrument()`` gets the others."""
+    with guarded("reading an instrumentor's constructor"):
+        return [key for key in options if key in inspect.signature(kind.__init__).parameters]
+    return []

@@ -1,0 +1,117 @@
+"""One span for a statement that two layers see: SQLAlchemy's stays, and the driver below makes none.
+
+SQLAlchemy's span is not the current one while its driver runs, and a context that tells the driver to be silent would
+stay behind where a statement is cancelled. So the driver's instrumentation looks who calls it.
+"""
+
+import functools
+import sys
+from collections.abc import Callable
+from types import FrameType, ModuleType
+from typing import Any
+
+from opentelemetry import trace as otel_trace
+from opentelemetry.trace import SpanKind
+
+from brain_otel.runtime.guard import guarded
+from brain_otel.runtime.patch import Patch, Patches
+
+_DBAPI = "opentelemetry.instrumentation.dbapi"
+
+_TRANSPARENT = frozenset(
+    {"opentelemetry", "wrapt", "brain_otel", "asyncpg", "psycopg", "psycopg2", "pymysql", "MySQLdb"}
+)
+"""Packages between a call and who makes it: the instrumentations and the drivers themselves."""
+
+_ASKING = "is_instrumentation_enabled"
+"""The function of ``opentelemetry.instrumentation.utils`` that instrumentations of drivers ask before each call."""
+
+_CONNECTING = "wrapped_connection"
+"""The method that puts a traced connection in the place of a driver's."""
+
+
+_WITHOUT_CALLER = frozenset({"aiosqlite"})
+"""Packages that call a driver on a thread of their own, where a span would have no parent."""
+
+
+class Layers:
+    """Makes instrumentations of drivers ask whether an outer layer makes the span."""
+
+    def __init__(self) -> None:
+        self._outer = set(_WITHOUT_CALLER)
+        self._joined: set[str] = set()
+        self._patches = Patches()
+
+    def add_outer(self, package: str) -> None:
+        """Calls that ``package`` makes are seen by its own instrumentation."""
+        self._outer.add(package)
+
+    def join(self, module: ModuleType) -> None:
+        """Let the instrumentation in ``module`` ask, if it is one of a driver."""
+        dbapi = sys.modules.get(_DBAPI)
+        if module.__name__ not in _DRIVERS and (dbapi is None or dbapi not in vars(module).values()):
+            return
+        for each in filter(None, (module, dbapi)):
+            if each.__name__ not in self._joined:
+                self._joined.add(each.__name__)
+                self._patch(each)
+
+    def undo(self) -> None:
+        """Leave the instrumentations as they were found."""
+        self._patches.undo()
+        self._joined.clear()
+        self._outer = set(_WITHOUT_CALLER)
+
+    def _patch(self, module: ModuleType) -> None:
+        if hasattr(module, _ASKING):
+            self._patches.replace(module, _ASKING, self._asking)
+        for kind in list(vars(module).values()):
+            if isinstance(kind, type) and kind.__module__ == module.__name__ and _CONNECTING in vars(kind):
+                self._patches.replace(kind, _CONNECTING, self._connecting)
+
+    def _asking(self, patch: Patch) -> Callable[[], bool]:
+        @functools.wraps(patch.original)
+        def is_enabled() -> bool:
+            return bool(patch.original()) and not (patch.active and self._is_inner())
+
+        return is_enabled
+
+    def _connecting(self, patch: Patch) -> Callable[..., Any]:
+        """Gives an outer layer the driver's own connection, which costs nothing and is of the driver's class."""
+
+        @functools.wraps(patch.original)
+        def connect(integration: Any, method: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+            if patch.active and self._is_inner():
+                return method(*args, **kwargs)
+            return patch.original(integration, method, args, kwargs)
+
+        return connect
+
+    def _is_inner(self) -> bool:
+        with guarded("looking for the caller of a driver"):
+            return _is_statement(otel_trace.get_current_span()) or _caller() in self._outer
+        return False
+
+
+_SYSTEMS = frozenset({"db.system.name", "db.system"})
+
+_DRIVERS = frozenset({"opentelemetry.instrumentation.asyncpg"})
+"""Instrumentations of drivers that do not use the one of DB-API."""
+
+
+def _caller() -> str:
+    """The top-level package that called the driver; a coroutine is called by the one that awaits it."""
+    frame: FrameType | None = sys._getframe(3)
+    while frame is not None:
+        package: str = frame.f_globals.get("__name__", "").partition(".")[0]
+        if package not in _TRANSPARENT:
+            return package
+        frame = frame.f_back
+    return ""
+
+
+def _is_statement(span: Any) -> bool:
+    """Whether ``span`` stands for a statement, which an outer layer has made current around the driver's call."""
+    if getattr(span, "kind", None) is not SpanKind.CLIENT:
+        return False
+    return not _SYSTEMS.isdisjoint(span.attributes or ())
