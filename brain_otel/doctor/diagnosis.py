@@ -11,6 +11,7 @@ from brain_otel.doctor.checks.configuration import check_configuration, check_se
 from brain_otel.doctor.checks.conventions import OPT_IN, check_conventions
 from brain_otel.doctor.checks.destinations import check_destinations, unused_files_removed
 from brain_otel.doctor.checks.launcher import check_launcher
+from brain_otel.doctor.checks.libraries import check_libraries
 from brain_otel.doctor.checks.versions import check_versions
 from brain_otel.doctor.effective_configuration import EffectiveConfiguration, read_effective_configuration
 from brain_otel.doctor.finding import Check, Finding
@@ -56,6 +57,7 @@ def diagnose(request: Request, environ: Mapping[str, str]) -> Diagnosis:
     except ConfigurationError as error:
         findings.append(invalid_configuration(str(error)))
     findings += check_versions()
+    findings += check_libraries()
     findings += check_launcher(environ)
     findings += check_conventions(environ)
     if effective is not None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
-Check = Literal["configuration", "versions", "launcher", "conventions", "application", "destinations"]
+Check = Literal["configuration", "versions", "libraries", "launcher", "conventions", "application", "destinations"]
 """The checks, in the order in which their findings are printed."""
 
 Level = Literal["ok", "note", "warning", "fault"]

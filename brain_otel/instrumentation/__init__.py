@@ -61,7 +61,7 @@ class _Registry:
         self.awaiting_contrib: set[str] = set()
         self.exception_patches = Patches()
         self.instrumentor_patches = Patches()
-        self.others = OtherInstrumentors(frozenset(LIBRARIES))
+        self.others = OtherInstrumentors(frozenset({*LIBRARIES, "exceptions"}))  # what `excepthook` does
         self.warns = False
 
 

@@ -15,10 +15,15 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace as otel_trace
 
 from brain_otel.events.attributes import error_attributes
+from brain_otel.events.deduplication import ended_traces
 from brain_otel.events.report import record_event, set_error
 from brain_otel.runtime.context import restore
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.patch import Patch, Patches
+from brain_otel.traces import local_trace
+from brain_otel.traces.local_trace import LocalTrace
+
+_SERVED = (otel_trace.SpanKind.SERVER, otel_trace.SpanKind.CONSUMER)
 
 
 def patch_exception_recording(patches: Patches) -> None:
@@ -70,6 +75,7 @@ class UseSpan:
                         record_event(span, error)
                     if set_status:
                         set_error(span, error)
+                _remember(span, error)
         if end_on_exit:
             with guarded("ending a span"):
                 span.end()
@@ -88,6 +94,15 @@ class UseSpan:
                 return await function(*args, **kwargs)
 
         return decorated_coroutine if inspect.iscoroutinefunction(function) else decorated
+
+
+def _remember(span: otel_trace.Span, error: Exception) -> None:
+    """Link the later log line of a server of others, which sees ``error`` when the span is not current any more."""
+    if getattr(span, "kind", None) not in _SERVED or local_trace.current() is not None:
+        return
+    trace = LocalTrace(kind="implicit", closed=True)
+    trace.start(span, None)
+    ended_traces.add(error, trace)
 
 
 def _record_exception(patch: Patch) -> Callable[..., Any]:

@@ -235,7 +235,7 @@ CONVENTIONS = (
         keys=("rpc.system.name", "rpc.system"),
         op=_rpc_op,
         category="rpc",
-        names=(("rpc.system", "rpc.system.name"),),
+        names=(("rpc.system", "rpc.system.name"), ("http.status_code", "http.response.status_code")),
     ),
     Convention(
         keys=("faas.trigger", "faas.name", "faas.invoked_name", "faas.invocation_id", "faas.execution"),

@@ -1,17 +1,19 @@
 """Calls each library that OpenTelemetry's instrumentors observe, each in a transaction of its own.
 
-ORDER says when set-up happens: `first`, `after imports` or `launcher`. ONLY names the cases to run.
+ORDER says when set-up happens: `first`, `after imports` or `launcher`. ONLY names the cases to run, with commas.
 """
 
 # ruff: noqa: E402
 import asyncio
 import os
 import sys
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from threading import Thread
 
 import brain_otel
 
-ORDER, ONLY = os.environ["ORDER"], os.environ.get("ONLY", "").split()
+ORDER, ONLY = os.environ["ORDER"], set(filter(None, os.environ.get("ONLY", "").split(",")))
 HTTP, GRPC, AWS, POSTGRES = (os.environ[f"{name}_URL"] for name in ("HTTP", "GRPC", "AWS", "POSTGRES"))
 SECRET = "hunter2-planted"
 CLOSED = "http://127.0.0.1:1"
@@ -24,11 +26,12 @@ import sqlite3
 import aiohttp
 import asyncpg
 import boto3
-import grpc
+import grpc  # type: ignore[import-untyped]  # ships no types
 import psycopg
-import requests
+import requests  # type: ignore[import-untyped]  # ships no types
 import sqlalchemy
 import urllib3
+from aiohttp import web
 from sqlalchemy.ext.asyncio import create_async_engine
 
 if ORDER == "after imports":
@@ -123,10 +126,54 @@ async def use_grpc_aio() -> None:
         assert await channel.unary_unary("/shop.Shop/Buy")(b"two", timeout=5) == b"two"
 
 
+async def serve_aiohttp(place: Future[str]) -> None:
+    async def item(request: web.Request) -> web.Response:
+        if request.match_info["item"] == "broken":
+            raise ValueError("planted")
+        return web.Response(text="hello")
+
+    app = web.Application()
+    app.router.add_get("/items/{item}", item)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    host, port = runner.addresses[0][:2]
+    place.set_result(f"http://{host}:{port}")
+    await asyncio.sleep(60)
+
+
+async def use_aiohttp_server() -> None:
+    async with aiohttp.ClientSession() as session:
+        for name, status in (("7", 200), ("broken", 500)):
+            async with session.get(f"{served.result(5)}/items/{name}") as answer:
+                assert answer.status == status
+
+
+def use_grpc_server() -> None:
+    def sell(body: bytes, context: grpc.ServicerContext) -> bytes:
+        if body == b"broken":
+            raise ValueError("planted")
+        return body
+
+    handlers = {"Sell": grpc.unary_unary_rpc_method_handler(sell)}
+    server = grpc.server(ThreadPoolExecutor(1))
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("shop.Till", handlers),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        call = channel.unary_unary("/shop.Till/Sell")
+        assert call(b"one", timeout=5) == b"one"
+        with suppress(grpc.RpcError):
+            call(b"broken", timeout=5)
+    server.stop(None).wait()
+
+
 def use_boto3() -> None:
     given = {"aws_access_key_id": "AKIAIOSFODNN7EXAMPLE", "aws_secret_access_key": SECRET, "region_name": "eu-west-1"}
     client = boto3.client("s3", endpoint_url=AWS, **given)
-    client.create_bucket(Bucket="shop", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+    client.create_bucket(
+        Bucket="shop-" + ORDER.replace(" ", "-"), CreateBucketConfiguration={"LocationConstraint": "eu-west-1"}
+    )
     with suppress(client.exceptions.ClientError):
         client.get_object(Bucket="nowhere", Key=SECRET)
 
@@ -146,8 +193,13 @@ CASES = {
     "sqlalchemy aiosqlite": lambda: use_sqlalchemy_async("sqlite+aiosqlite://"),
     "grpc": use_grpc,
     "grpc aio": use_grpc_aio,
+    "grpc server": use_grpc_server,
+    "aiohttp server": use_aiohttp_server,
     "boto3": use_boto3,
 }
+
+served: Future[str] = Future()
+Thread(target=lambda: asyncio.run(serve_aiohttp(served)), daemon=True).start()
 
 for name, use in CASES.items():
     if ONLY and name not in ONLY:

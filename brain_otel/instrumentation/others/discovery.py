@@ -35,7 +35,9 @@ def conflict_of(entry_point: EntryPoint) -> str | None:
     conflict = entry_point.dist and get_dist_dependency_conflicts(entry_point.dist)
     if not conflict:
         return None
-    wanted: list[str] = [str(each).partition(";")[0].strip() for each in conflict.required_any or [str(conflict.required)]]
+    wanted: list[str] = [
+        str(each).partition(";")[0].strip() for each in conflict.required_any or [str(conflict.required)]
+    ]
     found = ", ".join(conflict.found_any or [str(conflict.found)])
     of = entry_point.dist and f"{entry_point.dist.name} {entry_point.dist.version}"
     return f"{of} wants {' or '.join(wanted)} and finds {found}; pip install '{wanted[0].replace(' ', '')}'"

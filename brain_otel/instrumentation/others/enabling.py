@@ -5,7 +5,6 @@ import logging
 import sys
 from collections.abc import Callable
 from importlib.metadata import EntryPoint
-from types import ModuleType
 from typing import Any
 
 import wrapt
@@ -39,6 +38,7 @@ class OtherInstrumentors:
         self._enabled: dict[str, Any] = {}
         self._failed: set[str] = set()
         self._hooked: set[tuple[str, str]] = set()
+        self._awaiting: set[str] = set()
         self._enabling: Any = None
         self.layers = Layers()
 
@@ -67,6 +67,7 @@ class OtherInstrumentors:
                 instrumentor.uninstrument()
         self._enabled.clear()
         self._failed.clear()
+        self._awaiting.clear()
         self.layers.undo()
 
     def is_repeated(self, instrumentor: Any, options: dict[str, Any]) -> bool:
@@ -92,28 +93,28 @@ class OtherInstrumentors:
         modules = awaited_modules(entry_point)
         if modules is None:
             return
+        if (name, entry_point.module) not in self._hooked:
+            self._hooked.add((name, entry_point.module))
+            self._hook(entry_point.module, lambda: name in self._awaiting and self._begin(name, entry_point))
         if not modules or any(module in sys.modules for module in modules):
             self._begin(name, entry_point)
         for module in modules:
             if (name, module) not in self._hooked:
                 self._hooked.add((name, module))
-                wrapt.register_post_import_hook(self._hook(name, entry_point), module)
+                self._hook(module, lambda: self._begin(name, entry_point))
 
-    def _hook(self, name: str, entry_point: EntryPoint) -> Callable[[ModuleType], None]:
-        def begin(_: ModuleType) -> None:
-            if self.is_wanted(name):
-                self._begin(name, entry_point)
-
-        return begin
+    @staticmethod
+    def _hook(module: str, begin: Callable[[], Any]) -> None:
+        wrapt.register_post_import_hook(lambda _: begin(), module)
 
     def _begin(self, name: str, entry_point: EntryPoint) -> None:
         """Enable the instrumentor, but not while it is being imported: that import has imported the library."""
         spec = getattr(sys.modules.get(entry_point.module), "__spec__", None)
-        if not getattr(spec, "_initializing", False):
+        if getattr(spec, "_initializing", False) and name not in self._awaiting:
+            self._awaiting.add(name)
+        elif self.is_wanted(name):
+            self._awaiting.discard(name)
             self._enable(name, entry_point)
-        elif (name, entry_point.module) not in self._hooked:
-            self._hooked.add((name, entry_point.module))
-            wrapt.register_post_import_hook(self._hook(name, entry_point), entry_point.module)
 
     def _enable(self, name: str, entry_point: EntryPoint) -> None:
         settings = self._settings

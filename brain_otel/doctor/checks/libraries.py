@@ -1,0 +1,62 @@
+"""Names installed libraries that nobody observes, although OpenTelemetry has an instrumentation of each."""
+
+import re
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, distribution, version
+
+from opentelemetry.instrumentation.bootstrap_gen import libraries
+from packaging.requirements import Requirement
+
+from brain_otel.configuration.instrumentors import installed_instrumentors, plain_name
+from brain_otel.doctor.checks.versions import OURS
+from brain_otel.doctor.finding import Finding
+from brain_otel.instrumentation import LIBRARIES
+
+_PARTS = frozenset({"asgiref", "click", "jinja2", "psutil", "starlette", "urllib3"})
+"""What is in every environment as a part of something else, such as of this package or of FastAPI."""
+
+
+def check_libraries() -> Iterator[Finding]:
+    """Note what is not observed, with the line that installs what observes it."""
+    found: dict[str, str] = {}
+    for each in libraries:
+        library, instrumentation = Requirement(each["library"]).name, Requirement(each["instrumentation"]).name
+        if library not in _PARTS and not _is_observed(library, instrumentation) and _version(library):
+            found.setdefault(library, instrumentation)
+    if not found:
+        yield Finding("libraries", "ok", "every installed library that OpenTelemetry can observe is observed")
+        return
+    names = ", ".join(f"{library} {_version(library)}" for library in sorted(found))
+    yield Finding("libraries", "note", f"installed and not observed: {names}", remedy=_line_for(found))
+
+
+def _line_for(found: dict[str, str]) -> str:
+    """The line that installs ``found``: library -> its instrumentation."""
+    extras = _extras()
+    ours = sorted({extras[name] for library, each in found.items() for name in (library, each) if name in extras})
+    others = sorted(each for library, each in found.items() if library not in extras and each not in extras)
+    wanted = ([f"'{OURS}[{','.join(ours)}]'"] if ours else []) + others
+    return "pip install " + " ".join(wanted)
+
+
+def _is_observed(library: str, instrumentation: str) -> bool:
+    name = plain_name(library)
+    return name in LIBRARIES or name in installed_instrumentors() or _version(instrumentation) is not None
+
+
+def _extras() -> dict[str, str]:
+    """Instrumentations, and libraries that have the name of an extra -> that extra of this package."""
+    found = {}
+    for text in distribution(OURS).requires or ():
+        extra = re.search(r"extra == ['\"]([\w-]+)['\"]", text)
+        name = Requirement(text).name
+        if extra and extra[1] not in ("all", "cli", "demo") and name.startswith("opentelemetry-instrumentation-"):
+            found[name] = found[extra[1]] = extra[1]
+    return found
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None

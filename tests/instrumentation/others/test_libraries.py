@@ -1,0 +1,183 @@
+"""Each library of the extras against the real thing: spans, parents, headers, errors, privacy, and nothing twice."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
+from typing import Any
+
+import pytest
+
+from tests.instrumentation.process import Outcome, run_traced
+from tests.instrumentation.target import start_target
+from tests.support import ROOT
+from tests.support.backends import start_aws, start_grpc_server
+from tests.support.services import Postgres
+from tests.support.tiers import quick_first
+
+Json = dict[str, Any]
+
+SCRIPT = ROOT / "tests" / "apps" / "libraries.py"
+
+ORDERS = ("first", "after imports", "launcher")
+
+WARNINGS = "error,ignore:Inheritance class:DeprecationWarning"
+"""aiohttp does not like how contrib makes a class of it."""
+
+SECRET = "hunter2-planted"
+
+PAGE, UNAVAILABLE, CLOSED = "GET {http}/{name}", "GET {http}/status/503", "GET http://127.0.0.1:1"
+
+TWO_STATEMENTS = [("db", "SELECT ? AS one", "ok"), ("db", "SELECT ? FROM nowhere", "internal_error")]
+
+SPANS = {
+    "requests": [
+        ("http.client", PAGE, "ok"),
+        ("http.client", UNAVAILABLE, "unavailable"),
+        ("http.client", CLOSED + "/", "internal_error"),
+    ],
+    "urllib3": [("http.client", PAGE, "ok"), ("http.client", CLOSED + "/", "internal_error")],
+    "aiohttp": [
+        ("http.client", PAGE, "ok"),
+        ("http.client", UNAVAILABLE, "unavailable"),
+        ("http.client", CLOSED, "internal_error"),
+    ],
+    "asyncpg": [
+        ("db", "SELECT ? AS secret", "ok"),
+        ("db", "SELECT $1::text", "ok"),
+        ("db", "SELECT ? FROM nowhere", "internal_error"),
+    ],
+    "psycopg": [
+        ("db", "SELECT ? AS secret", "ok"),
+        ("db", "SELECT %s", "ok"),
+        ("db", "SELECT ? FROM nowhere", "internal_error"),
+    ],
+    "psycopg async": [("db", "SELECT ? AS secret", "ok")],
+    "sqlite3": [("db", "SELECT ? AS secret", "ok"), ("db", "SELECT ? FROM nowhere", "internal_error")],
+    "sqlalchemy psycopg": TWO_STATEMENTS[:1],
+    "sqlalchemy sqlite3": TWO_STATEMENTS[:1],
+    "sqlalchemy asyncpg": TWO_STATEMENTS,
+    "sqlalchemy psycopg async": TWO_STATEMENTS,
+    "sqlalchemy aiosqlite": TWO_STATEMENTS,
+    "grpc": [("grpc.client", "/shop.Shop/Buy", "ok"), ("grpc.client", "/shop.Shop/Buy", "not_found")],
+    "grpc aio": [("grpc.client", "/shop.Shop/Buy", "ok")],
+    "grpc server": [("grpc.client", "/shop.Till/Sell", "ok"), ("grpc.client", "/shop.Till/Sell", "unknown_error")],
+    "boto3": [("rpc", "S3.CreateBucket", "ok"), ("rpc", "S3.GetObject", "not_found")],
+}
+"""The spans of each case: op, description, status."""
+
+SERVED = {
+    "grpc server": [("/shop.Till/Sell", "grpc.server"), ("/shop.Till/Sell", "grpc.server")],
+    "aiohttp server": [("GET /items/{item}", "http.server"), ("GET /items/{item}", "http.server")],
+}
+"""The transactions of a server that the case calls."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """What a process sent, and what the servers saw."""
+
+    outcome: Outcome
+    url: str
+    headers: dict[str, dict[str, str]]
+    """Of each call, by its case."""
+
+
+@pytest.fixture(scope="module")
+def run_of(postgres: Postgres) -> Iterator[Callable[[str], Run]]:
+    """Call every library in a process, once for each order."""
+    with start_target() as http, start_grpc_server() as grpc, start_aws() as aws:
+        addresses = {"HTTP_URL": http.url, "GRPC_URL": grpc.address, "AWS_URL": aws}
+
+        @cache
+        def run(order: str) -> Run:
+            env = {"ORDER": order, "POSTGRES_URL": postgres.sqlalchemy_url("psycopg"), "PYTHONWARNINGS": WARNINGS}
+            outcome = run_traced(SCRIPT, env | addresses, launcher=order == "launcher")
+            headers = {path[1:]: each for path, each in http.headers.items()}
+            headers |= {"grpc": grpc.metadata[b"one"], "grpc aio": grpc.metadata[b"two"]}
+            return Run(outcome=outcome, url=http.url, headers=headers)
+
+        yield run
+
+
+@pytest.mark.parametrize("case", SPANS)
+@pytest.mark.parametrize("order", quick_first(ORDERS))
+def test_each_call_is_one_span_below_its_caller(run_of: Callable[[str], Run], order: str, case: str) -> None:
+    run = run_of(order)
+    root = run.outcome.transaction(case)["contexts"]["trace"]
+    spans = run.outcome.spans(case)
+    expected = [
+        (op, text.format(http=run.url, name=case) if op == "http.client" else text, status)
+        for op, text, status in SPANS[case]
+    ]
+    assert [(span["op"], span["description"], span["status"]) for span in spans] == expected, run.outcome.output
+    assert {(span["trace_id"], span["parent_span_id"]) for span in spans} == {(root["trace_id"], root["span_id"])}
+
+
+@pytest.mark.parametrize("order", quick_first(ORDERS))
+def test_there_are_no_other_transactions(run_of: Callable[[str], Run], order: str) -> None:
+    """What a driver does by itself, such as the thread of aiosqlite, is no transaction."""
+    outcome = run_of(order).outcome
+    served = [name for each in SERVED.values() for name, _ in each]
+    assert sorted(outcome.names) == sorted([*SPANS, "aiohttp server", *served])
+
+
+@pytest.mark.parametrize("order", quick_first(ORDERS))
+def test_no_secret_leaves(run_of: Callable[[str], Run], order: str) -> None:
+    outcome = run_of(order).outcome
+    assert SECRET not in json.dumps([outcome.transactions, outcome.events])
+
+
+@pytest.mark.parametrize("case", ["requests", "urllib3", "aiohttp", "grpc", "grpc aio"])
+def test_a_call_carries_both_families_of_headers(run_of: Callable[[str], Run], case: str) -> None:
+    run = run_of("first")
+    sent = run.headers[case]
+    span = run.outcome.spans(case)[0]
+    assert sent["traceparent"].split("-")[1:3] == [span["trace_id"], span["span_id"]]
+    assert sent["sentry-trace"].split("-")[:2] == [span["trace_id"], span["span_id"]]
+    assert f"sentry-trace_id={span['trace_id']}" in sent["baggage"]
+
+
+@pytest.mark.parametrize("case", SERVED)
+def test_a_server_continues_the_trace_and_its_failure_is_one_event(run_of: Callable[[str], Run], case: str) -> None:
+    outcome = run_of("first").outcome
+    calls = {span["span_id"]: span["trace_id"] for span in outcome.spans(case)}
+    served = [each for each in outcome.transactions if each["contexts"]["trace"].get("parent_span_id") in calls]
+    assert [(each["transaction"], each["contexts"]["trace"]["op"]) for each in served] == SERVED[case]
+    (trace_id,) = set(calls.values())
+    (event,) = [each for each in outcome.events if each["contexts"]["trace"]["trace_id"] == trace_id]
+    assert event["exception"]["values"][-1]["value"] == "planted"
+
+
+def test_errors_that_the_application_handles_are_no_events(run_of: Callable[[str], Run]) -> None:
+    assert len(run_of("first").outcome.events) == len(SERVED)
+
+
+@pytest.mark.parametrize("order", quick_first(ORDERS))
+def test_nothing_is_complained_of(run_of: Callable[[str], Run], order: str) -> None:
+    output = run_of(order).outcome.output
+    assert "brain_otel failed" not in output
+    assert "already instrumented" not in output
+
+
+EXTRAS = {
+    "requests": ("requests", ("requests",)),
+    "aiohttp": ("aiohttp", ("aiohttp", "aiohttp server")),
+    "asyncpg": ("asyncpg", ("asyncpg", "sqlalchemy asyncpg")),
+    "psycopg": ("psycopg", ("psycopg", "psycopg async", "sqlalchemy psycopg", "sqlalchemy psycopg async")),
+    "grpc-client": ("grpcio", ("grpc", "grpc aio", "grpc server")),
+    "boto3": ("boto3", ("boto3",)),
+    "urllib3": ("urllib3", ("urllib3",)),
+}
+"""Extra -> the library's distribution, and its cases here."""
+
+
+@pytest.mark.parametrize("extra", EXTRAS)
+def test_the_page_of_supported_versions_says_what_is_tested(extra: str) -> None:
+    library, cases = EXTRAS[extra]
+    assert set(cases) <= SPANS.keys() | SERVED.keys()
+    major_minor = ".".join(version(library).split(".")[:2])
+    rows = (ROOT / "docs" / "supported.md").read_text().splitlines()
+    (row,) = [row for row in rows if f"`brain-otel[{extra}]`" in row]
+    assert major_minor in row, row
