@@ -9,8 +9,8 @@ from tests.support.process import run_python
 PRIVATE_NAMES = (
     PrivateName(
         name="opentelemetry.util._importlib_metadata",
-        used_in=("brain_otel/configuration/destination_registry.py",),
-        purpose="finds other packages' destinations in a cache that OpenTelemetry's API fills anyway",
+        used_in=("brain_otel/configuration/destination_registry.py", "brain_otel/configuration/instrumentors.py"),
+        purpose="finds others' destinations and instrumentors in a cache that OpenTelemetry's API fills anyway",
         pinned_by="tests/test_private_names.py::test_an_application_runs_without_it",
     ),
     PrivateName(
@@ -24,6 +24,12 @@ PRIVATE_NAMES = (
         used_in=("brain_otel/runtime/fork.py",),
         purpose="finds out whether another thread imports a module, in which a forked child would wait forever",
         pinned_by="tests/runtime/test_fork.py::test_a_fork_waits_for_imports_on_other_threads",
+    ),
+    PrivateName(
+        name="importlib._bootstrap.ModuleSpec._initializing",
+        used_in=("brain_otel/runtime/imports.py",),
+        purpose="waits until a module of contrib that imports a library has been imported itself",
+        pinned_by="tests/instrumentation/test_pins.py::test_a_module_that_is_being_imported_says_so",
     ),
 )
 

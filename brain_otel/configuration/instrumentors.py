@@ -1,5 +1,6 @@
 """OpenTelemetry's instrumentors of other libraries: which are installed, and which modules each of them waits for."""
 
+from collections.abc import Mapping
 from importlib.metadata import EntryPoint
 
 try:  # private: it caches what is installed, which OpenTelemetry's API looks up anyway
@@ -70,6 +71,6 @@ def known_instrumentors() -> set[str]:
     return MODULES.keys() | installed_instrumentors().keys()
 
 
-def disabled_instrumentors(value: str) -> tuple[str, ...]:
-    """The plain names in the value of :data:`DISABLED`."""
-    return tuple(plain_name(each) for each in value.split(",") if each.strip())
+def disabled_instrumentors(variables: Mapping[str, str]) -> tuple[str, ...]:
+    """The plain names that :data:`DISABLED` has."""
+    return tuple(plain_name(each) for each in variables.get(DISABLED, "").split(",") if each.strip())

@@ -10,7 +10,7 @@ from brain_otel.configuration.destinations import read_destinations, replace_des
 from brain_otel.configuration.document import Document, read_document
 from brain_otel.configuration.file_choice import Choice, choose_file
 from brain_otel.configuration.identity import Identity, Known, origin_of, read_identity, resource_attribute
-from brain_otel.configuration.instrumentors import DISABLED, disabled_instrumentors
+from brain_otel.configuration.instrumentors import disabled_instrumentors
 from brain_otel.configuration.options import Options
 from brain_otel.configuration.schema import MAJOR, MINOR, is_newer, reject_endless, validate
 from brain_otel.configuration.sections.sampling import check_destinations, sentry_rate
@@ -95,17 +95,13 @@ def _settings(
     if trusted:  # their values are secrets, in whatever is sent of a request
         privacy: PrivacySettings = block.get("privacy", PrivacySettings())
         block["privacy"] = privacy._replace(sensitive_names=(*privacy.sensitive_names, *trusted))
-    instrumentation: InstrumentationSettings = block.get("instrumentation", InstrumentationSettings())
-    block["instrumentation"] = instrumentation._replace(disabled=disabled_instrumentors(variables.get(DISABLED, "")))
+    instrumentation: InstrumentationSettings = block.pop("instrumentation", InstrumentationSettings())
     given: SentrySettings | None = block.pop("sentry", None)
     identity = _identity(document, variables, given, destinations)
     sentry = None
     if given and (given.dsn or given.spotlight) and any(each.name in _FOR_SENTRY for each in destinations):
-        sentry = given._replace(
-            environment=environment,
-            identity=identity,
-            traces_sample_rate=sentry_rate(sampling, head),
-        )
+        rate = sentry_rate(sampling, head)
+        sentry = given._replace(environment=environment, identity=identity, traces_sample_rate=rate)
     return Settings(
         environment=environment,
         source=document.source,
@@ -115,6 +111,7 @@ def _settings(
         destinations=destinations,
         sentry=sentry,
         disabled=bool(document.get("disabled")),
+        instrumentation=instrumentation._replace(disabled=disabled_instrumentors(variables)),
         send_default_pii=given is not None and given.send_default_pii,
         notices=notices,
         **block,

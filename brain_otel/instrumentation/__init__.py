@@ -20,6 +20,7 @@ from brain_otel.instrumentation.excepthook import patch_excepthook
 from brain_otel.instrumentation.exception_recording import patch_exception_recording
 from brain_otel.instrumentation.others.enabling import OtherInstrumentors
 from brain_otel.runtime.guard import guarded
+from brain_otel.runtime.imports import is_being_imported
 from brain_otel.runtime.patch import Patches
 
 LIBRARIES = {
@@ -145,7 +146,7 @@ def _is_wanted(library: str) -> bool:
 
 def _install(library: str) -> None:
     # Code that imports contrib's module imports the library first, and that import has called this function.
-    if _is_being_imported(_CONTRIB + library):
+    if is_being_imported(_CONTRIB + library):
         _registry.awaiting_contrib.add(library)
     else:
         _install_now(library)
@@ -161,8 +162,3 @@ def _install_now(library: str) -> None:
         _registry.installed[library] = installed
         installed.instrument(settings)
         _registry.others.layers.add_outer(library)
-
-
-def _is_being_imported(name: str) -> bool:
-    spec = getattr(sys.modules.get(name), "__spec__", None)
-    return bool(getattr(spec, "_initializing", False))

@@ -1,4 +1,4 @@
-"""Imports other packages without an optional module that costs more than it brings."""
+"""Imports without an optional module that costs more than it brings, and whether a module is being imported."""
 
 import sys
 import threading
@@ -30,3 +30,9 @@ def without_module(name: str) -> Iterator[None]:
         yield
     finally:
         sys.meta_path.remove(finder)
+
+
+def is_being_imported(name: str) -> bool:
+    """Whether the import of the module ``name`` has begun and not ended."""
+    spec = getattr(sys.modules.get(name), "__spec__", None)
+    return bool(getattr(spec, "_initializing", False))

@@ -24,11 +24,11 @@ if ORDER == "first":
 import sqlite3
 
 import aiohttp
-import asyncpg
+import asyncpg  # type: ignore[import-untyped]  # ships no types
 import boto3
 import grpc  # type: ignore[import-untyped]  # ships no types
 import psycopg
-import requests  # type: ignore[import-untyped]  # ships no types
+import requests
 import sqlalchemy
 import urllib3
 from aiohttp import web

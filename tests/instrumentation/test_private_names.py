@@ -387,13 +387,6 @@ STANDARD_LIBRARY = (
         f"{PINS}::test_a_task_knows_whether_its_exception_was_retrieved",
     ),
     *_names(
-        "importlib._bootstrap.ModuleSpec",
-        "_initializing",
-        "__init__.py",
-        "waits until a module of contrib that imports a library has been imported itself",
-        f"{PINS}::test_a_module_that_is_being_imported_says_so",
-    ),
-    *_names(
         "threading.Thread",
         "_bootstrap_inner _invoke_excepthook _target",
         "threading.py",

@@ -86,7 +86,7 @@ def read_instrumentation(given: Any) -> InstrumentationSettings:
     ours = {key: value for key, value in given.items() if key not in named}
     for name, value in ours.items():
         if name not in _OWN:
-            raise BadValueError(value, f"the keys {', '.join(_OWN)}, or {_names()}", str(name))
+            raise BadValueError(value, f"{_names()}; else the keys {', '.join(_OWN)}", str(name))
     options = {plain_name(name): _read_options(name, value) for name, value in named.items() if value is not None}
     return InstrumentationSettings(**read_fields(InstrumentationSettings, ours), options=options)
 

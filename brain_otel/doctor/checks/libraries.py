@@ -12,8 +12,11 @@ from brain_otel.doctor.checks.versions import OURS
 from brain_otel.doctor.finding import Finding
 from brain_otel.instrumentation import LIBRARIES
 
-_PARTS = frozenset({"asgiref", "click", "jinja2", "psutil", "starlette", "urllib3"})
+_PARTS = frozenset({"asgiref", "click", "jinja2", "psutil", "pydantic", "starlette", "urllib3"})
 """What is in every environment as a part of something else, such as of this package or of FastAPI."""
+
+_SAME = {"boto3": "botocore"}
+"""Libraries that are observed if the one below is."""
 
 
 def check_libraries() -> Iterator[Finding]:
@@ -40,7 +43,7 @@ def _line_for(found: dict[str, str]) -> str:
 
 
 def _is_observed(library: str, instrumentation: str) -> bool:
-    name = plain_name(library)
+    name = plain_name(_SAME.get(library, library))
     return name in LIBRARIES or name in installed_instrumentors() or _version(instrumentation) is not None
 
 

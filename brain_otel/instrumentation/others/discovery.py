@@ -2,7 +2,7 @@
 
 An instrumentor names its library only after its own import, which imports the library. So a table has the modules of
 OpenTelemetry's, and the metadata of any other distribution names its libraries in the extras ``instruments`` and
-``instruments-any``.
+``instruments-any``. A library may also bring an instrumentor of its own.
 """
 
 import re
@@ -24,6 +24,8 @@ def awaited_modules(entry_point: EntryPoint) -> tuple[str, ...] | None:
     if known is not None and entry_point.module.startswith("opentelemetry.instrumentation."):
         return known
     names = list(_instrumented_distributions(entry_point.dist))
+    if not names and _is_a_library(entry_point.dist):
+        return (entry_point.module.partition(".")[0],)
     modules = tuple(dict.fromkeys(module for name in names for module in _modules_of(name)))
     return modules if modules or not names else None
 
@@ -49,6 +51,12 @@ def _instrumented_distributions(dist: Distribution | None) -> Iterator[str]:
         found = _REQUIREMENT.match(requirement)
         if found:
             yield found[1]
+
+
+def _is_a_library(dist: Distribution | None) -> bool:
+    """Whether the distribution is a library that brings its own instrumentor, and so can do without OpenTelemetry."""
+    requirements = (dist and dist.requires) or ()
+    return not any(each.startswith("opentelemetry-") and "extra" not in each for each in requirements)
 
 
 def _modules_of(name: str) -> list[str]:

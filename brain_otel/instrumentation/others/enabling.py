@@ -14,6 +14,7 @@ from brain_otel.configuration.settings import InstrumentationSettings
 from brain_otel.instrumentation.others.discovery import awaited_modules, conflict_of
 from brain_otel.instrumentation.others.layers import Layers
 from brain_otel.runtime.guard import guarded
+from brain_otel.runtime.imports import is_being_imported
 
 logger = logging.getLogger(__name__)
 
@@ -95,7 +96,7 @@ class OtherInstrumentors:
             return
         if (name, entry_point.module) not in self._hooked:
             self._hooked.add((name, entry_point.module))
-            self._hook(entry_point.module, lambda: name in self._awaiting and self._begin(name, entry_point))
+            self._hook(entry_point.module, lambda: self._resume(name, entry_point))
         if not modules or any(module in sys.modules for module in modules):
             self._begin(name, entry_point)
         for module in modules:
@@ -109,12 +110,15 @@ class OtherInstrumentors:
 
     def _begin(self, name: str, entry_point: EntryPoint) -> None:
         """Enable the instrumentor, but not while it is being imported: that import has imported the library."""
-        spec = getattr(sys.modules.get(entry_point.module), "__spec__", None)
-        if getattr(spec, "_initializing", False) and name not in self._awaiting:
+        if is_being_imported(entry_point.module) and name not in self._awaiting:
             self._awaiting.add(name)
         elif self.is_wanted(name):
             self._awaiting.discard(name)
             self._enable(name, entry_point)
+
+    def _resume(self, name: str, entry_point: EntryPoint) -> None:
+        if name in self._awaiting:
+            self._begin(name, entry_point)
 
     def _enable(self, name: str, entry_point: EntryPoint) -> None:
         settings = self._settings

@@ -17,8 +17,8 @@ def test_what_is_observed_is_not_named() -> None:
 @pytest.mark.parametrize(
     ("library", "line"),
     [
-        ("pymongo", "pip install opentelemetry-instrumentation-pymongo"),
-        ("kafka-python", "instrumentation-kafka-python"),
+        ("pymongo", " opentelemetry-instrumentation-pymongo"),
+        ("kafka-python", " opentelemetry-instrumentation-kafka-python"),
     ],
 )
 def test_what_nobody_observes_is_named_with_the_line_to_install(
@@ -29,13 +29,13 @@ def test_what_nobody_observes_is_named_with_the_line_to_install(
     (finding,) = check_libraries()
     assert finding.level == "note"
     assert f"{library} 4.1" in finding.title
-    assert finding.remedy.endswith(line)
+    assert line in finding.remedy
 
 
 def test_an_extra_is_named_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """An environment that has the libraries and no instrumentation of them."""
     known = ("requests", "asyncpg", "openai", "grpcio")
-    versions = {name: "1.0" for name in known}
+    versions = dict.fromkeys(known, "1.0")
     monkeypatch.setattr("brain_otel.doctor.checks.libraries._version", versions.get)
     monkeypatch.setattr("brain_otel.doctor.checks.libraries.installed_instrumentors", dict)
     (finding,) = check_libraries()

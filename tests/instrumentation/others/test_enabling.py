@@ -134,6 +134,15 @@ def test_two_packages_for_one_library_are_one_instrumentor(tmp_path: Path) -> No
     )
 
 
+def test_a_library_that_brings_its_own_instrumentor_is_waited_for(tmp_path: Path) -> None:
+    """It names no library and does not need OpenTelemetry, so the library is itself."""
+    (tmp_path / "own.py").write_text("print('imported own')")
+    (tmp_path / "own_instrumentor.py").write_text(INSTRUMENTOR.replace("NAME", "own"))
+    planted = _install(tmp_path, "own", "1.0", "Requires-Dist: packaging\n", "own.py,,\n")
+    (planted / "entry_points.txt").write_text("[opentelemetry_instrumentor]\nown = own.part:Instrumentor\n")
+    assert output_of(tmp_path, "print('end')") == ["set up", "end"]
+
+
 def test_an_instrumentor_that_fails_is_one_line(tmp_path: Path) -> None:
     plant(tmp_path, "one")
     with (tmp_path / "planted_one.py").open("a") as file:
