@@ -17,7 +17,7 @@ def test_a_healthy_set_up_has_only_ok_lines(
     """Every check but the application's has run; the test event and span have arrived."""
     findings = doctor(env=healthy)
     assert findings.of("note", "warning", "fault") == []
-    checks = {"configuration", "versions", "launcher", "conventions", "destinations"}
+    checks = {"configuration", "versions", "libraries", "launcher", "conventions", "destinations"}
     assert {each.check for each in findings} == checks
     assert len(ingest.events) == len(receiver.spans) == 1
 

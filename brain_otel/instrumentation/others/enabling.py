@@ -3,6 +3,7 @@
 import inspect
 import logging
 import sys
+import warnings
 from collections.abc import Callable
 from importlib.metadata import EntryPoint
 from typing import Any
@@ -18,8 +19,22 @@ from brain_otel.runtime.imports import is_being_imported
 
 logger = logging.getLogger(__name__)
 
-_OF_METRICS = frozenset({"system_metrics"})
-"""Instrumentors that only measure: without a meter provider they would look at the process for nobody."""
+_ON_REQUEST: dict[str, dict[str, Any]] = {
+    "system_metrics": {
+        "config": {
+            "process.cpu.time": ["user", "system"],
+            "process.memory.usage": None,
+            "process.thread.count": None,
+            "process.open_file_descriptor.count": None,
+            "cpython.gc.collections": None,
+        }
+    }
+}
+"""Instrumentors that the file has to name, with their default options.
+
+By itself ``system_metrics`` measures each processor, disk and network of the machine, with names that the registry does
+not have. The default is the process alone.
+"""
 
 
 _OUTER = {"tortoiseorm": "tortoise"}
@@ -58,7 +73,9 @@ class OtherInstrumentors:
             return False
         if name in settings.options:
             return settings.options[name] is not False
-        return name in settings.others if isinstance(settings.others, tuple) else settings.others
+        if isinstance(settings.others, tuple):
+            return name in settings.others
+        return settings.others and name not in _ON_REQUEST
 
     def disable(self) -> None:
         """Leave every library as it was found."""
@@ -124,16 +141,18 @@ class OtherInstrumentors:
         settings = self._settings
         if settings is None or name in self._enabled or name in self._failed:
             return
-        if name in _OF_METRICS and not _is_measured():
-            return
+        if name in _ON_REQUEST and not _is_measured():
+            return  # it would look at the process for nobody
         self._failed.add(name)  # until it has not
         with guarded(f"enabling the instrumentor {name}"):
             conflict = conflict_of(entry_point)
             if conflict is not None:
                 logger.warning("%s is not observed: %s", name, conflict)
                 return
-            options = settings.options.get(name)
-            self._instrument(name, entry_point, dict(options) if isinstance(options, dict) else {})
+            options = settings.options.get(name) or _ON_REQUEST.get(name)
+            with warnings.catch_warnings():  # of how contrib uses the library; the application cannot help it
+                warnings.simplefilter("ignore", DeprecationWarning)
+                self._instrument(name, entry_point, dict(options) if isinstance(options, dict) else {})
 
     def _instrument(self, name: str, entry_point: EntryPoint, options: dict[str, Any]) -> None:
         kind = entry_point.load()

@@ -22,9 +22,6 @@ SCRIPT = ROOT / "tests" / "apps" / "libraries.py"
 
 ORDERS = ("first", "after imports", "launcher")
 
-WARNINGS = "error,ignore:Inheritance class:DeprecationWarning"
-"""aiohttp does not like how contrib makes a class of it."""
-
 SECRET = "hunter2-planted"
 
 PAGE, UNAVAILABLE, CLOSED = "GET {http}/{name}", "GET {http}/status/503", "GET http://127.0.0.1:1"
@@ -92,7 +89,7 @@ def run_of(postgres: Postgres) -> Iterator[Callable[[str], Run]]:
 
         @cache
         def run(order: str) -> Run:
-            env = {"ORDER": order, "POSTGRES_URL": postgres.sqlalchemy_url("psycopg"), "PYTHONWARNINGS": WARNINGS}
+            env = {"ORDER": order, "POSTGRES_URL": postgres.sqlalchemy_url("psycopg")}
             outcome = run_traced(SCRIPT, env | addresses, launcher=order == "launcher")
             headers = {path[1:]: each for path, each in http.headers.items()}
             headers |= {"grpc": grpc.metadata[b"one"], "grpc aio": grpc.metadata[b"two"]}
