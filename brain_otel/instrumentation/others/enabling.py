@@ -32,8 +32,8 @@ _ON_REQUEST: dict[str, dict[str, Any]] = {
 }
 """Instrumentors that the file has to name, with their default options.
 
-By itself ``system_metrics`` measures each processor, disk and network of the machine, with names that the registry does
-not have. The default is the process alone.
+By itself ``system_metrics`` measures each processor, disk and network of the machine, with names that the registry
+does not have. The default is the process alone.
 """
 
 
