@@ -5,9 +5,12 @@ that takes errors, so one call feeds Sentry, a collector and a terminal. Call it
 thread or a task, before ``setup()`` and after ``shutdown()``, where it sends nothing. It never raises.
 """
 
+import logging
+import math
 import sys
 import uuid
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from opentelemetry import trace as otel_trace
@@ -17,13 +20,18 @@ from brain_otel.events.arguments import facts, name_of_fact, text_of
 from brain_otel.events.attributes import attribute_value
 from brain_otel.events.deduplication import remember_event
 from brain_otel.events.error_rules import ASKED_FOR
-from brain_otel.events.listeners import Message, notify
+from brain_otel.events.listeners import Feedback, Message, notify
 from brain_otel.events.report import SEVERITIES, emit_log, report_exception
 from brain_otel.runtime.guard import guarded
+from brain_otel.runtime.limited_log import CountLog
 from brain_otel.runtime.quiet import is_looking, one_budget
-from brain_otel.runtime.text import encodable
+from brain_otel.runtime.safe_repr import safe_repr
+from brain_otel.runtime.text import encodable, shortened
 from brain_otel.traces import local_trace
+from brain_otel.traces.local_trace import MEASUREMENTS
 from brain_otel.traces.scope import BREADCRUMB_EVENT
+
+logger = logging.getLogger(__name__)
 
 _USER_NAMES = {
     "username": "user.name",
@@ -33,6 +41,20 @@ _USER_NAMES = {
 
 _USER = "brain_otel.user."
 """Prefix of the other facts."""
+
+FEEDBACK_EVENT = "brain_otel.feedback"
+"""The name of the log record's event of a feedback."""
+
+_FEEDBACK_ABOUT = f"{FEEDBACK_EVENT}.event_id"
+_MEASUREMENT = "brain_otel.measurement."
+
+MAX_FEEDBACK, MAX_NAME, MAX_UNIT = 4_096, 200, 15
+"""Characters of a feedback, of a name or address, and of a unit: Sentry's limits."""
+
+MAX_MEASUREMENTS = 100
+"""Measurements of one transaction."""
+
+_HEX = frozenset("0123456789abcdef")
 
 _LEVEL_NAMES = {"critical": "fatal", "warn": "warning"}
 
@@ -88,6 +110,88 @@ def capture_message(message: str, level: str = "info", **context: Any) -> str | 
         remember_event(event_id)
         return event_id
     return None
+
+
+def capture_feedback(
+    message: str, event_id: str | None = None, name: str | None = None, email: str | None = None
+) -> str | None:
+    """Report what a user says, about an event or in general. The user gives name and address to be answered.
+
+    Args:
+        message: The user's words, at most 4,096 characters.
+        event_id: What ``capture_exception`` or ``capture_message`` returned.
+        name: The user's name.
+        email: The user's e-mail address.
+
+    Returns:
+        The feedback's id, the same in Sentry and on the log record. None without words.
+    """
+    with guarded("capturing feedback"), one_budget():
+        text = "" if message is None else shortened(safe_repr(message, str), MAX_FEEDBACK).strip()
+        if is_looking() or not text:
+            return None
+        about = event_id.replace("-", "").lower() if isinstance(event_id, str) else ""
+        feedback = Feedback(
+            text=text,
+            event_id=uuid.uuid4().hex,
+            about=about if len(about) == 32 and _HEX.issuperset(about) else None,
+            name=_short(name),
+            email=_short(email),
+        )
+        given = {"user.full_name": feedback.name, "user.email": feedback.email, _FEEDBACK_ABOUT: feedback.about}
+        facts = {key: value for key, value in given.items() if value is not None}
+        with guarded("emitting a feedback's log record"):
+            emit_log(text, "info", feedback.event_id, facts, event_name=FEEDBACK_EVENT)
+        notify("reporting feedback", lambda listener: listener.on_feedback(feedback))
+        return feedback.event_id
+    return None
+
+
+def measurement(name: str, value: float, unit: str = "") -> None:
+    """Set a number of the current transaction: a measurement in Sentry, an attribute of the local root elsewhere.
+
+    Args:
+        name: Its name, such as ``rows_read``; a second value under the same name replaces the first.
+        value: A finite number; anything else is not recorded, and a log line says so.
+        unit: A `unit <https://develop.sentry.dev/sdk/telemetry/metrics/#units>`_ such as ``millisecond`` or ``byte``.
+    """
+    with guarded("setting a measurement"):
+        key, known_unit = safe_repr(name, str)[:MAX_NAME], safe_repr(unit or "", str)[:MAX_UNIT]
+        number = _number(value)
+        if number is None:
+            _rejected_measurements().add(key)
+            return
+        trace = local_trace.current()
+        if trace is not None:
+            found = trace.extras.get(MEASUREMENTS, {})
+            if key not in found and len(found) >= MAX_MEASUREMENTS:
+                _rejected_measurements().add(f"more than {MAX_MEASUREMENTS} of a transaction")
+                return
+            trace.extras[MEASUREMENTS] = {**found, key: (number, known_unit or "none")}
+        root = _local_root()
+        if root is not None:
+            root.set_attribute(f"{_MEASUREMENT}{key}", number)
+            if known_unit:
+                root.set_attribute(f"{_MEASUREMENT}{key}.unit", known_unit)
+
+
+@cache
+def _rejected_measurements() -> CountLog:
+    return CountLog(logger, "Measurements that are no finite numbers, or too many, are not recorded: %s")
+
+
+def _number(value: Any) -> float | None:
+    """``value`` as a finite number, else None."""
+    if not isinstance(value, (int, float)):
+        return None
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:
+        return None
+
+
+def _short(text: Any) -> str | None:
+    return None if text is None else shortened(safe_repr(text, str), MAX_NAME)
 
 
 def add_breadcrumb(

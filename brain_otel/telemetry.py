@@ -283,8 +283,8 @@ def _log_ready(settings: Settings) -> None:
     for each in _state.destinations:
         if each.destination.ready:
             announce(logger, "%s", each.destination.ready)
-    asked = [each for each in settings.destinations if each.name.startswith("sentry") and not each.chosen_by]
-    if settings.sentry is None and asked:
+    bridges = [each for each in settings.destinations if each.name.startswith("sentry") and each.signal == "traces"]
+    if settings.sentry is None and any(not each.chosen_by for each in bridges):
         announce(logger, "Sentry is off: SENTRY_DSN is not set")
 
 

@@ -51,6 +51,22 @@ class Telemetry:
 
         return [log_data(record.log_record) for record in self._session.logs.get_finished_logs()]
 
+    @property
+    def log_items(self) -> list[dict[str, Any]]:
+        """The log records from INFO on as Sentry would receive them, with ``SENTRY_ENABLE_LOGS`` or without it."""
+        return [item for batch in self._captured("log") for item in batch["items"]]
+
+    @property
+    def feedback(self) -> list[dict[str, Any]]:
+        """The users' feedback as Sentry would receive it; its words are in ``["contexts"]["feedback"]``."""
+        return self._captured("feedback")
+
+    @property
+    def measurements(self) -> dict[str, dict[str, Any]]:
+        """The measurements of all transactions by name, each with ``value`` and ``unit``; the latest of a name."""
+        found = [each.get("measurements") or {} for each in self.transactions]
+        return {name: each for measurements in found for name, each in measurements.items()}
+
     def assert_private(self, *values: str) -> None:
         """Fail if one of ``values`` would have left, and say where.
 

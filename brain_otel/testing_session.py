@@ -144,7 +144,7 @@ class Session:
         settings = read_settings(self._environ)
         options = {"transport": self.transport, "before_breadcrumb": self._keep_breadcrumb}
         settings = settings._replace(
-            destinations=(Options(options, name="sentry"),),
+            destinations=(Options(options, name="sentry"), Options(name="sentry", signal="logs")),
             sentry=settings.sentry._replace(profiles_sample_rate=0.0) if settings.sentry else None,
         )
         self._set_globals(settings.sentry.traces_sample_rate if settings.sentry else 1.0)

@@ -280,3 +280,99 @@ def test_a_log_line_about_any_error_of_its_request_is_no_second_event(telemetry:
         second = brain_otel.capture_exception(KeyError("second"))
         logging.getLogger("app").error("failed: %s", first)
     assert [event["event_id"] for event in telemetry.events] == [first, second]
+
+
+def test_feedback_is_an_event_and_a_log_record(telemetry: Telemetry) -> None:
+    """About an event, in its trace; with the same id."""
+    with brain_otel.start_transaction("work"):
+        about = brain_otel.capture_message("it failed", "error")
+        feedback_id = brain_otel.capture_feedback("It failed again!", about, name="Ann", email="ann@shop.example")
+    (feedback,) = telemetry.feedback
+    assert feedback["event_id"] == feedback_id
+    assert feedback["contexts"]["feedback"] == {
+        "message": "It failed again!",
+        "associated_event_id": about,
+        "name": "Ann",
+        "contact_email": "ann@shop.example",
+    }
+    assert feedback["contexts"]["trace"]["trace_id"] == telemetry.events[0]["contexts"]["trace"]["trace_id"]
+    log = telemetry.logs[-1]
+    assert (log["body"], log["severity"], log["trace_id"]) == (
+        "It failed again!",
+        "INFO",
+        feedback["contexts"]["trace"]["trace_id"],
+    )
+    assert log["attributes"] == {
+        "brain_otel.event_id": feedback_id,
+        "brain_otel.feedback.event_id": about,
+        "user.full_name": "Ann",
+        "user.email": "ann@shop.example",
+    }
+    assert_accepted(feedback)
+
+
+@pytest.mark.parametrize("words", ["", "  \n", None])
+def test_feedback_without_words_is_none(telemetry: Telemetry, words: Any) -> None:
+    """Nothing is sent."""
+    assert brain_otel.capture_feedback(words) is None
+    assert (telemetry.feedback, telemetry.logs) == ([], [])
+
+
+def test_feedback_is_bounded_and_masked(telemetry: Telemetry) -> None:
+    """Long words, names and addresses are cut; an id that is none is left out; no argument raises."""
+    brain_otel.capture_feedback("word " * 10_000, "not an id", name="n" * 10_000, email="e" * 10_000)
+    brain_otel.capture_feedback(Unprintable(), 7, name=Unprintable(), email=3)  # type: ignore[arg-type]
+    brain_otel.capture_feedback("my password=hunter2hunter2", "0AF76519-16cd-43dd-8448-eb211c80319c")
+    long, odd, private = (each["contexts"]["feedback"] for each in telemetry.feedback)
+    assert len(long["message"]) < 4_200
+    assert max(len(long["name"]), len(long["contact_email"])) < 260
+    assert "associated_event_id" not in long
+    assert "associated_event_id" not in odd
+    assert private["associated_event_id"] == "0af7651916cd43dd8448eb211c80319c"
+    assert "hunter2" not in private["message"]
+    for each in telemetry.feedback:
+        assert_accepted(each)
+    telemetry.assert_private("hunter2hunter2")
+
+
+def test_a_measurement_is_sentrys_and_an_attribute_of_the_root(telemetry: Telemetry) -> None:
+    """Of the innermost transaction, from a span, a thread and a task; the latest value of a name counts."""
+    with brain_otel.start_transaction("outer"):
+        brain_otel.measurement("rows_read", 3)
+        with brain_otel.start_transaction("inner"), brain_otel.start_span("step"):
+            brain_otel.measurement("rows_read", 7)
+            thread = threading.Thread(target=brain_otel.measurement, args=("wait", 1.5, "millisecond"))
+            thread.start()
+            thread.join()
+            brain_otel.measurement("tokens", 12, "token")
+            brain_otel.measurement("wait", 2.5, "millisecond")
+    inner, outer = telemetry.transactions
+    assert inner["measurements"] == {
+        "rows_read": {"value": 7.0, "unit": "none"},
+        "wait": {"value": 2.5, "unit": "millisecond"},
+        "tokens": {"value": 12.0, "unit": "token"},
+    }
+    assert outer["measurements"] == {"rows_read": {"value": 3.0, "unit": "none"}}
+    assert telemetry.measurements["wait"] == {"value": 2.5, "unit": "millisecond"}
+    spans = {each["name"]: each["attributes"] for each in telemetry.spans}
+    assert spans["inner"]["brain_otel.measurement.wait"] == 2.5
+    assert spans["inner"]["brain_otel.measurement.wait.unit"] == "millisecond"
+    assert spans["outer"]["brain_otel.measurement.rows_read"] == 3.0
+    assert not [name for name in spans["step"] if "measurement" in name]
+    assert_accepted(inner)
+
+
+def test_measurements_are_bounded_and_numbers(telemetry: Telemetry, caplog: pytest.LogCaptureFixture) -> None:
+    """Anything else is not recorded, and one log line says so."""
+    with brain_otel.start_transaction("work"):
+        for value in (float("nan"), float("inf"), 10**400, "7", None, object()):
+            brain_otel.measurement("wrong", value)  # type: ignore[arg-type]
+        for number in range(150):
+            brain_otel.measurement(f"m{number}", number)
+        brain_otel.measurement("m0", 5)
+        brain_otel.measurement(Unprintable(), 1, Unprintable())  # type: ignore[arg-type]
+    (event,) = telemetry.transactions
+    assert len(event["measurements"]) == 100
+    assert event["measurements"]["m0"]["value"] == 5.0
+    assert "Measurements that are no finite numbers, or too many, are not recorded" in caplog.text
+    brain_otel.measurement("outside", 1)

@@ -14,10 +14,14 @@ if TYPE_CHECKING:
 
 PUBLIC = [
     "ConfigurationError",
+    "__version__",
     "add_breadcrumb",
     "capture_exception",
+    "capture_feedback",
     "capture_message",
+    "continue_trace",
     "flush",
+    "measurement",
     "monitor",
     "set_context",
     "set_tag",
@@ -26,6 +30,7 @@ PUBLIC = [
     "shutdown",
     "start_span",
     "start_transaction",
+    "trace_headers",
 ]
 
 

@@ -87,6 +87,19 @@ async def test_an_error_and_its_log_record_have_the_same_ids(telemetry: Telemetr
     assert_accepted(event)
 
 
+@pytest.mark.anyio
+async def test_log_items_are_those_of_sentry(telemetry: Telemetry) -> None:
+    """Of the application's lines, errors and messages; masked, and linked to their trace."""
+    await get(make_app(), "/boom")
+    logging.getLogger("app").warning("password=%s for %s", "hunter2", "Ann")
+    (event,) = telemetry.events
+    error, line = telemetry.log_items
+    assert (error["body"], error["trace_id"]) == ("ValueError: boom", event["contexts"]["trace"]["trace_id"])
+    assert (line["body"], line["level"]) == ("password=[Filtered] for Ann", "warn")
+    assert line["attributes"]["sentry.message.parameter.1"]["value"] == "Ann"
+    telemetry.assert_private("hunter2")
+
+
 @pytest.mark.parametrize("_", range(2))
 def test_the_next_test_starts_clean(telemetry: Telemetry, _: int) -> None:
     """It has no span, event, tag or user of an earlier test."""

@@ -12,7 +12,7 @@ from brain_otel.configuration.document import Document
 from brain_otel.configuration.error import configuration_error
 from brain_otel.configuration.options import Options, Signal
 from brain_otel.configuration.substitution import Key
-from brain_otel.configuration.values import BadValueError, number
+from brain_otel.configuration.values import BadValueError, boolean, number
 
 PROCESSORS: dict[Signal, tuple[str, str]] = {
     "traces": ("tracer_provider", "processors"),
@@ -27,6 +27,9 @@ _REPLACED_BY: dict[Signal, str] = {
 }
 _NEED_OPTIONS = ("batch", "simple", "file")
 """Destinations that a variable cannot name: they do nothing without options."""
+
+_SWITCHED = ("logs", "sentry")
+"""The destination with an option ``enabled``; ``false``, as of ``SENTRY_ENABLE_LOGS``, takes it out of the file."""
 
 _INTERVAL = "OTEL_METRIC_EXPORT_INTERVAL"
 _read_interval = number(1, 86_400_000, whole=True, unit="milliseconds")
@@ -54,7 +57,8 @@ def read_destinations(document: Document, environ: Mapping[str, str]) -> tuple[O
     for signal, place in PROCESSORS.items():
         for index, component in enumerate(document.get(*place) or ()):
             ((name, values),) = component.items()
-            found.append(_options(document, environ, name, values, signal, (*place, index, name)))
+            if _is_enabled(document, (*place, index, name), values):
+                found.append(_options(document, environ, name, values, signal, (*place, index, name)))
     for index, reader in enumerate(document.get(*READERS) or ()):
         periodic = reader.get("periodic") or {}
         if not periodic.get("exporter"):
@@ -119,6 +123,8 @@ def _replace(document: Document, signal: Signal, names: list[str], environ: Mapp
             component = {"periodic": {**_interval(environ), **file_times, "exporter": component}}
         moved_from = None if index is None else (provider, key, index)
         document.record_origin((provider, key, len(components)), _REPLACED_BY[signal], moved_from=moved_from)
+        if (signal, name) == _SWITCHED:
+            component = {name: {**(component[name] or {}), "enabled": True}}
         components.append(component)
     if not components and signal != "traces":
         document.data.pop(provider, None)
@@ -149,6 +155,16 @@ def _interval(environ: Mapping[str, str]) -> dict[str, int]:
 def _name_of(component: Mapping[str, Any]) -> str:
     """The name of a processor, or of the exporter of a reader."""
     return str(next(iter(component["periodic"]["exporter"] if "periodic" in component else component)))
+
+
+def _is_enabled(document: Document, key: Key, values: Mapping[str, Any] | None) -> bool:
+    given = (values or {}).get("enabled", "")
+    if (key[0], key[-1]) != (PROCESSORS["logs"][0], _SWITCHED[1]) or given in ("", None):
+        return True
+    try:
+        return bool(boolean(given))
+    except BadValueError as error:
+        raise document.error((*key, "enabled"), given, error.allowed) from None
 
 
 def _options(

@@ -52,7 +52,7 @@ PRIORITIES = ("errors", "traces")
 
 _INDEX = {name: index for index, name in enumerate(CATEGORIES)}
 _TRACES = frozenset(
-    {"transaction", "profile", "profile_chunk", "span", "otlp_traces", "otlp_metrics", "trace_metric"}
+    {"transaction", "profile", "profile_chunk", "span", "otlp_traces", "otlp_metrics", "trace_metric", "log_item"}
 )
 
 

@@ -1,4 +1,4 @@
-"""Sends local traces to Sentry as transactions, and errors and messages as events."""
+"""Sends local traces to Sentry as transactions, errors and messages as events, and log records as log items."""
 
 import time
 from collections import Counter
@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from brain_otel.configuration.error import ConfigurationError
 from brain_otel.configuration.options import Options
 from brain_otel.configuration.settings import SentrySettings, Settings
 from brain_otel.destinations.destination import Destination
@@ -24,12 +25,24 @@ from brain_otel.sentry.dsn import envelope_address, probe_event
 from brain_otel.sentry.events import SentryListener
 from brain_otel.sentry.span_processor import SentrySpanProcessor, record_discarded
 
+SIGNALS = ("traces", "logs")
+
+LOG_LEVELS = {"trace": 1, "debug": 5, "info": 9, "warning": 13, "error": 17, "fatal": 21}
+"""Option ``level`` of ``logger_provider.processors[].sentry`` -> the lowest of OpenTelemetry's severity numbers."""
+
 BUILD_TIMEOUT = 0.04
 """Seconds at the end of the process to build transactions, so that they are written to disk or counted."""
 
 
 def create_destination(options: Options, settings: Settings) -> Destination | None:
-    """Start the bridge to Sentry; None without a DSN. ``options`` are sentry-sdk's and override ours."""
+    """Start the bridge to Sentry; None without a DSN. ``options`` are sentry-sdk's and override ours.
+
+    For logs, send log records through the bridge that has been started for the traces.
+    """
+    return (_create_for_logs if options.signal == "logs" else _create_for_traces)(options, settings)
+
+
+def _create_for_traces(options: Options, settings: Settings) -> Destination | None:
     reject_unknown_options(options)  # without a DSN too, so that a mistake does not wait for production
     if settings.sentry is None:
         return None
@@ -67,6 +80,34 @@ def create_destination(options: Options, settings: Settings) -> Destination | No
     )
 
 
+def _create_for_logs(options: Options, settings: Settings) -> Destination | None:
+    least = _least_severity(options)
+    if settings.sentry is None:
+        return None
+    from brain_otel.sentry.logs import create_log_processor
+
+    processor = create_log_processor(least)
+    if processor is None:
+        raise ConfigurationError(
+            f"{options.place} has no bridge to send log records through; "
+            "allowed: beside sentry or sentry_otlp in tracer_provider.processors"
+        )
+    return Destination(
+        name="sentry",
+        log_record_processor=processor,
+        flush=lambda _timeout: True,  # the destination of the traces flushes and shuts down the bridge
+        shutdown=lambda _timeout: None,
+        may_block=False,
+    )
+
+
+def _least_severity(options: Options) -> int:
+    options.raw("enabled")  # of a destination that is not enabled the configuration makes no options
+    least = LOG_LEVELS[options.choice("level", [*LOG_LEVELS], "info")]
+    options.reject_others()
+    return least
+
+
 def _pause(processor: SentrySpanProcessor, client: Any, left: Counter[str], timeout: float) -> None:
     left.update(processor.waiting())
     pause_sentry(client, left, timeout)
@@ -79,7 +120,7 @@ def _end(processor: SentrySpanProcessor, client: Any) -> None:
 
 def describe(options: Options, settings: Settings) -> str:
     """The address of Sentry, of Spotlight, or of both."""
-    reject_unknown_options(options)
+    (_least_severity if options.signal == "logs" else reject_unknown_options)(options)
     return describe_addresses(settings.sentry, envelope_address)
 
 
@@ -94,9 +135,9 @@ def describe_addresses(sentry: SentrySettings | None, address_of: Callable[[str]
 def probe(options: Options, settings: Settings, timeout: float) -> str | None:
     """Send a test event and a test transaction within ``timeout`` seconds; what was delivered.
 
-    None with Spotlight alone.
+    None with Spotlight alone, and for logs, which go the same way.
     """
     sentry = settings.sentry
-    if sentry is None or sentry.dsn is None:
+    if sentry is None or sentry.dsn is None or options.signal == "logs":  # the same address
         return None
     return probe_event(sentry, timeout, options.values, with_transaction=True)

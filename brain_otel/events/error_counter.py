@@ -12,6 +12,7 @@ from brain_otel.events.attributes import class_name
 from brain_otel.events.deduplication import record_counted, trace_of, was_counted
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.text import encodable
+from brain_otel.runtime.version import __version__
 from brain_otel.traces import scope
 from brain_otel.traces.local_trace import LocalTrace
 
@@ -59,7 +60,7 @@ def _counter() -> Counter:
     provider = metrics.get_meter_provider()
     if _Known.counter is None or _Known.provider is not provider:
         description = "Failures of the application, each counted once."
-        meter = provider.get_meter(scope.NAME, scope.version(), scope.SCHEMA_URL)
+        meter = provider.get_meter(scope.NAME, __version__, scope.SCHEMA_URL)
         _Known.counter = meter.create_counter(NAME, "{error}", description)
         _Known.provider, _Known.types, _Known.routes = provider, {}, {}
     return _Known.counter

@@ -37,6 +37,17 @@ class Message(NamedTuple):
     context: Mapping[str, Any]
 
 
+class Feedback(NamedTuple):
+    """What a user says."""
+
+    text: str
+    event_id: str
+    about: str | None
+    """The id of the event that it is about."""
+    name: str | None
+    email: str | None
+
+
 class EventListener:
     """Receives what a destination may want beside spans; each method does nothing until overridden.
 
@@ -65,6 +76,9 @@ class EventListener:
 
     def on_check_in(self, check_in: CheckIn) -> None:
         """Called with each check-in of a monitor."""
+
+    def on_feedback(self, feedback: Feedback) -> None:
+        """Called with each user's feedback."""
 
     def on_breadcrumb(self, crumb: Mapping[str, Any]) -> None:
         """Called with each breadcrumb: ``message``, ``category``, ``level`` and ``data``."""

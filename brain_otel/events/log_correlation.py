@@ -1,6 +1,7 @@
 """Finds the trace of a log record, be it of the standard library's logging or of a helper, and its message."""
 
 import re
+from contextvars import ContextVar
 from itertools import islice
 from logging import LogRecord
 from typing import Any
@@ -16,8 +17,9 @@ from brain_otel.privacy import policy
 from brain_otel.runtime.object_kinds import HARMLESS
 from brain_otel.runtime.safe_repr import facts, logged, plain_text, safe_repr
 from brain_otel.runtime.text import MAX_TEXT, shortened
+from brain_otel.runtime.version import __version__
 from brain_otel.traces import local_trace
-from brain_otel.traces.scope import NAME, SCHEMA_URL, version
+from brain_otel.traces.scope import NAME, SCHEMA_URL
 
 TRACE_ID, SPAN_ID = "trace_id", "span_id"
 """Attributes that every record of the standard library's logging gets, for plain format strings."""
@@ -31,6 +33,12 @@ MAX_ITEMS = 1_000
 
 _NUMBERS = (int, float, bool, complex)
 _NAMED = re.compile(r"%\(([^()]{1,256})\)")
+
+being_emitted: ContextVar[LogRecord | None] = ContextVar("brain_otel.log_correlation.being_emitted", default=None)
+"""The record of the standard library's logging that is being emitted as one of OpenTelemetry's.
+
+OpenTelemetry's record has no place for the arguments of the message.
+"""
 
 
 class _Loggers:
@@ -47,7 +55,8 @@ def logger_of(name: str) -> Logger:
         _Loggers.provider, _Loggers.by_name = provider, {}
     found = _Loggers.by_name.get(name)
     if found is None:
-        found = _Loggers.by_name[name] = provider.get_logger(name, *((version(), SCHEMA_URL) if name == NAME else ()))
+        ours = (__version__, SCHEMA_URL) if name == NAME else ()
+        found = _Loggers.by_name[name] = provider.get_logger(name, *ours)
     return found
 
 

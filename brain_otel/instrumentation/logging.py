@@ -16,7 +16,6 @@ import functools
 import logging
 import sys
 from collections.abc import Callable
-from contextvars import ContextVar
 from typing import Any
 
 from opentelemetry import _logs as otel_logs
@@ -34,6 +33,7 @@ from brain_otel.events.error_rules import error_rules
 from brain_otel.events.log_correlation import (
     SPAN_ID,
     TRACE_ID,
+    being_emitted,
     context_of_log,
     error_of_log,
     fields_of_log,
@@ -67,8 +67,6 @@ _OTHER_HANDLERS = ("opentelemetry.instrumentation.logging.handler", "opentelemet
 
 _ADDS_IDS = "_brain_otel_adds_ids"
 """Marks our ``Logger.handle``, and, by ``functools.wraps``, functions that wrap it."""
-
-_emitting: ContextVar[bool] = ContextVar("brain_otel.logging.emitting", default=False)
 
 
 class LoggingInstrumentation:
@@ -134,7 +132,9 @@ def _add_ids(record: logging.LogRecord) -> None:
 
 
 def _is_wanted(logger: logging.Logger, record: logging.LogRecord) -> bool:
-    if sys.is_finalizing() or _emitting.get() or not is_instrumentation_enabled() or _is_quiet(record.name):
+    if sys.is_finalizing() or being_emitted.get() is not None:
+        return False
+    if not is_instrumentation_enabled() or _is_quiet(record.name):
         return False
     if record.name in _SERVERS and _event_id_of(error_of_log(record)):
         return False
@@ -152,7 +152,7 @@ def _count(record: logging.LogRecord) -> None:
 
 
 def _emit(record: logging.LogRecord) -> None:
-    emitting = _emitting.set(True)  # the `__str__` of the application's objects may log
+    emitting = being_emitted.set(record)  # the `__str__` of the application's objects may log
     try:
         severity = std_to_otel(record.levelno) if record.levelno >= logging.DEBUG else SeverityNumber.TRACE
         attributes = _attributes(record)
@@ -167,7 +167,7 @@ def _emit(record: logging.LogRecord) -> None:
             event_name=str(event_name) if event_name is not None else None,
         )
     finally:
-        _emitting.reset(emitting)
+        being_emitted.reset(emitting)
 
 
 def _body(record: logging.LogRecord) -> str:

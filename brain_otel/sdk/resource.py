@@ -19,6 +19,7 @@ from opentelemetry.sdk.resources import (
 from opentelemetry.sdk.trace import TracerProvider
 
 from brain_otel.runtime.guard import guarded
+from brain_otel.runtime.version import __version__
 from brain_otel.traces import scope
 
 
@@ -30,7 +31,7 @@ def completed_resource(resource: Mapping[str, Any], version: str | None) -> dict
     own = {
         SERVICE_INSTANCE_ID: ServiceInstanceIdResourceDetector().detect().attributes[SERVICE_INSTANCE_ID],
         "telemetry.distro.name": scope.NAME,
-        "telemetry.distro.version": scope.version(),
+        "telemetry.distro.version": __version__,
     }
     attributes += [{"name": name, "value": value} for name, value in own.items() if name not in names]
     if version is not None and not any(each["name"] == SERVICE_VERSION for each in attributes):

@@ -1,6 +1,6 @@
 """The last step before sentry-sdk sends an event: masks what is private, then calls the application's filter.
 
-These are sentry-sdk's ``before_send``, ``before_send_transaction``, ``before_send_log`` and ``before_send_metric``.
+These are sentry-sdk's ``before_send`` and ``before_send_transaction``; logs and metrics have :mod:`.masked_items`.
 The event is plain data here, and complete: whatever an integration, event processor or scope put into it passes.
 """
 
@@ -15,6 +15,7 @@ from brain_otel.privacy import FILTERED, Policy, policy
 from brain_otel.privacy.attributes import masked_attributes, span_name_without_literals
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.limited_log import CountLog
+from brain_otel.sentry.feedback import FEEDBACK
 from brain_otel.sentry.route_secrets import SECRETS, values_of, without_route_secrets
 
 logger = logging.getLogger(__name__)
@@ -65,7 +66,9 @@ _SAFE = ("event_id", "type", "level", "timestamp", "start_timestamp", "platform"
 
 
 def before_send(event: Any, hint: Any) -> Any:
-    """An error or message as it is sent, None if the application's filter drops it."""
+    """An error or message as it is sent, None if the application's filter drops it; feedback passes no filter."""
+    if event.get("type") == FEEDBACK:
+        return masked_event(event, hint)
     return _filtered(masked_event(event, hint), hint, hooks().before_send, "before_send")
 
 
@@ -75,13 +78,6 @@ def before_send_transaction(event: Any, hint: Any) -> Any:
     if "contexts" in event and "contexts" not in masked:
         return None  # Sentry rejects a transaction without its trace context; sentry-sdk counts this one as discarded
     return _filtered(masked, hint, hooks().before_send_transaction, "before_send_transaction")
-
-
-def before_send_telemetry(item: Any, hint: Any) -> Any:  # noqa: ARG001 - sentry-sdk passes it
-    """A log or metric of sentry-sdk's with its text and attributes masked; sentry-sdk discards it if this raises."""
-    by = policy()
-    texts = {key: by.text(item[key]) for key in ("body", "name") if isinstance(item.get(key), str)}
-    return {**item, **texts, "attributes": masked_attributes(by, item["attributes"])}
 
 
 def masked_event(event: Any, hint: Any) -> Any:

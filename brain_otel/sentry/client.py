@@ -13,7 +13,7 @@ from sentry_sdk.client import BaseClient
 from sentry_sdk.consts import DEFAULT_OPTIONS, INSTRUMENTER
 from sentry_sdk.integrations.dedupe import DedupeIntegration
 from sentry_sdk.integrations.excepthook import ExcepthookIntegration
-from sentry_sdk.integrations.logging import ignore_logger
+from sentry_sdk.integrations.logging import ignore_logger, ignore_logger_for_sentry_logs
 from sentry_sdk.integrations.modules import ModulesIntegration
 from sentry_sdk.scrubber import EventScrubber
 
@@ -26,10 +26,11 @@ from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.quiet import is_looking
 from brain_otel.runtime.safe_repr import safe_repr
 from brain_otel.sentry import stack_frames
-from brain_otel.sentry.before_send import before_send, before_send_telemetry, before_send_transaction
+from brain_otel.sentry.before_send import before_send, before_send_transaction
 from brain_otel.sentry.breadcrumbs import bound
 from brain_otel.sentry.events import LinkingIntegration
 from brain_otel.sentry.log_handlers import LogIntegration
+from brain_otel.sentry.masked_items import before_send_telemetry
 from brain_otel.sentry.propagation_context import report_our_traces, undo_propagation
 from brain_otel.sentry.sole_client import keep_client, release_client, warn_of_client
 from brain_otel.sentry.spotlight import close_spotlight, flush_spotlight, queue_spotlight
@@ -48,7 +49,7 @@ _QUIET_LOGGERS = (
     "celery.worker.request",
     "multiprocessing",
 )
-"""Loggers without events and breadcrumbs.
+"""Loggers without events, breadcrumbs and log items.
 
 A failing exporter must not feed itself, hence ours and OpenTelemetry's. Others log a line per request, for which
 there is a span; HTTPX's line holds the query string. The last two log up to four lines about one task of Celery whose
@@ -105,6 +106,7 @@ def configure_sentry(
     """
     for name in _QUIET_LOGGERS:
         ignore_logger(name)
+        ignore_logger_for_sentry_logs(name)
     warn_of_client()
     given = {**_create_options(settings, processor, delivery or DeliverySettings()), **options}
     given["in_app_exclude"] = [*(given.get("in_app_exclude") or ()), "brain_otel"]
@@ -191,6 +193,7 @@ def _unless_looking(own: Callable[[Any, Any], Any] | None) -> Callable[[Any, Any
 def flush_sentry(client: Any, timeout: float) -> bool:
     """Send what waits for Sentry and for Spotlight within ``timeout`` seconds; whether everything was sent."""
     deadline = time.monotonic() + timeout
+    _send_batches(client)  # without a DSN sentry-sdk would not
     client.flush(timeout=timeout)
     transport = client.transport
     complete = not isinstance(transport, DeliveringTransport) or transport.delivery.flush(0.0)
@@ -201,6 +204,7 @@ def pause_sentry(client: Any, left: Counter[str], timeout: float) -> None:
     """Add to ``left`` what waits, report all of it and wait for answers, since the process may end now."""
     transport = client.transport
     if isinstance(transport, DeliveringTransport):
+        _send_batches(client)
         transport.pause(left, timeout)
 
 
@@ -208,7 +212,17 @@ def end_sentry(client: Any) -> None:
     """Hand what is not sent yet to the spool or count it as discarded, because the process ends."""
     transport = client.transport
     if isinstance(transport, DeliveringTransport):
+        _send_batches(client)
         transport.delivery.end()
+
+
+def _send_batches(client: Any) -> None:
+    """Hand the logs and metrics that sentry-sdk gathers to the transport; they wait for up to 5 seconds."""
+    for name in ("log_batcher", "metrics_batcher"):
+        batcher = getattr(client, name, None)
+        if batcher is not None:
+            with guarded("sending gathered logs and metrics"):
+                batcher.flush()
 
 
 def pressure_on(client: Any) -> int:
@@ -225,6 +239,7 @@ def close_sentry(timeout: float) -> None:
     """Send what waits within ``timeout`` seconds, then stop the client."""
     deadline = time.monotonic() + timeout
     client = sentry_sdk.get_client()
+    _send_batches(client)
     client.close(timeout=timeout)
     close_spotlight(client, max(0.0, deadline - time.monotonic()))
     release_client()

@@ -1,4 +1,4 @@
-"""Masks the items of an envelope that no ``before_send`` sees: attachments, sessions and profiles.
+"""Masks the items of an envelope that no ``before_send`` sees: attachments, sessions and profiles; types feedback.
 
 See https://develop.sentry.dev/sdk/data-model/envelope-items/.
 """
@@ -14,12 +14,14 @@ from brain_otel.privacy import Policy, policy
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.text import CHUNK, in_chunks
 from brain_otel.sentry.before_send import mask
+from brain_otel.sentry.feedback import FEEDBACK, type_feedback
 
-_EVENTS = frozenset({"event", "transaction", "check_in"})
+_EVENTS = frozenset({"event", "transaction", "check_in", FEEDBACK})
 
 
 def masked_envelope(envelope: Envelope) -> Envelope:
     """``envelope`` with those items masked, and without an item that cannot be; itself if it has none of them."""
+    type_feedback(envelope)
     if _MASKS.keys().isdisjoint(item.type for item in envelope.items):
         return envelope
     by = policy()

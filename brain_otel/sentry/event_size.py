@@ -12,11 +12,14 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from sentry_sdk.envelope import Envelope, PayloadRef
+from sentry_sdk.envelope import Envelope, Item, PayloadRef
+from sentry_sdk.utils import AnnotatedValue  # type: ignore[attr-defined]  # imported there
 
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.lazy_regex import expression
-from brain_otel.runtime.text import LEFT_OUT, left_out
+from brain_otel.runtime.safe_repr import plain
+from brain_otel.runtime.text import LEFT_OUT, left_out, shortened
+from brain_otel.sentry.breadcrumbs import MAX_TEXT
 
 encode = json.JSONEncoder(allow_nan=False, check_circular=False, separators=(",", ":")).encode
 """Encodes plain data as JSON; a circular reference is a RecursionError."""
@@ -48,6 +51,9 @@ _COLLECTIONS = ("extra", "modules", "contexts", "request", "user", "tags", "loge
 _WHOLE = ("event_id", "type", "timestamp", "start_timestamp", "platform", "sdk", "fingerprint", "_meta")
 """Parts of an event that are never cut."""
 
+_KEPT = (AnnotatedValue,)
+"""What sentry-sdk puts into an event for its serializer."""
+
 Path = tuple[str | int, ...]
 
 
@@ -76,12 +82,49 @@ def fitted(payload: bytes) -> bytes:
 def fit(envelope: Envelope) -> None:
     """Cut the event or transaction in ``envelope`` if it is too large for Sentry."""
     for item in envelope.items:
-        if item.type in ("event", "transaction"):
+        if item.type in ("event", "transaction", "feedback"):
             payload = item.payload.get_bytes()
             kept = fitted(payload)
             if kept is not payload:
                 item.payload = PayloadRef(json=json.loads(kept), bytes=kept)
                 item.headers["length"] = len(kept)
+
+
+def split(envelope: Envelope) -> list[Envelope]:
+    """``envelope`` itself, or with half of its logs or metrics each if it is too large; none if it is empty."""
+    if not envelope.items:
+        return []
+    item = envelope.items[0]
+    content: Any = item.payload.json
+    items = content.get("items") if item.type in ("log", "trace_metric") and isinstance(content, dict) else None
+    if not isinstance(items, list) or len(items) < 2 or len(item.payload.get_bytes()) < MAX_BYTES:
+        return [envelope]
+    middle = len(items) // 2
+    parts = (
+        Item(PayloadRef(json={**content, "items": each}), headers={**item.headers, "item_count": len(each)})
+        for each in (items[:middle], items[middle:])
+    )
+    return [each for part in parts for each in split(Envelope(headers=envelope.headers, items=[part]))]
+
+
+def plain_event(event: Any) -> Any:
+    """``event`` without objects of the application's, which sentry-sdk's serializer would load, and long texts."""
+    for holder, name in [
+        (event, "message"),
+        *((each, "value") for each in ((event.get("exception") or {}).get("values") or ())),
+    ]:
+        if type(holder.get(name)) is str:
+            holder[name] = shortened(holder[name], MAX_TEXT)
+    for name in ("extra", "contexts", "tags", "user"):
+        if event.get(name):
+            event[name] = {key: plain(value, _KEPT) for key, value in event[name].items()}
+    if (event.get("logentry") or {}).get("params"):
+        event["logentry"] = {**event["logentry"], "params": plain(event["logentry"]["params"], _KEPT)}
+    breadcrumbs = event.get("breadcrumbs")
+    for crumb in breadcrumbs["values"] if isinstance(breadcrumbs, dict) else ():
+        if crumb.get("data"):
+            crumb["data"] = plain(crumb["data"], _KEPT)
+    return event
 
 
 def cut(event: dict[str, Any], excess: int) -> None:

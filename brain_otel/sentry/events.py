@@ -12,23 +12,24 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Span as SdkSpan
 from sentry_sdk.integrations import Integration
 from sentry_sdk.scope import add_global_event_processor
-from sentry_sdk.utils import AnnotatedValue, event_from_exception  # type: ignore[attr-defined]  # imported there
+from sentry_sdk.utils import event_from_exception
 
 from brain_otel.events.check_ins import CheckIn
 from brain_otel.events.deduplication import find_record, names_reported_event, record_reported, trace_of
 from brain_otel.events.error_counter import count_error
 from brain_otel.events.error_rules import ASKED_FOR, error_rules
-from brain_otel.events.listeners import EventListener, Failure, Message
+from brain_otel.events.listeners import EventListener, Failure, Feedback, Message
 from brain_otel.privacy import policy
 from brain_otel.privacy.attributes import path_secrets, route_secrets
 from brain_otel.privacy.resource import masked_resource
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.quiet import is_looking, one_budget
 from brain_otel.runtime.safe_repr import plain
-from brain_otel.runtime.text import shortened
-from brain_otel.sentry.breadcrumbs import MAX_TEXT, breadcrumbs_of, merged
+from brain_otel.sentry.breadcrumbs import breadcrumbs_of, merged
 from brain_otel.sentry.check_ins import capture_check_in
+from brain_otel.sentry.event_size import plain_event
 from brain_otel.sentry.event_trace import current_trace_context, trace_context
+from brain_otel.sentry.feedback import feedback_event
 from brain_otel.sentry.request import request_interface
 from brain_otel.sentry.route_secrets import SECRETS
 from brain_otel.sentry.scopes import BaseScopes, enter_scope, release_scope, use_scopes
@@ -41,9 +42,6 @@ _RUNTIME = {"name": platform.python_implementation(), "version": platform.python
 
 _LINKED = "brain_otel.linked"
 """Key in an event's hint: the scope's event processor or the global one, whichever came first, has linked it."""
-
-_KEPT = (AnnotatedValue,)
-"""What sentry-sdk puts into an event for its serializer."""
 
 
 class SentryListener(EventListener):
@@ -93,6 +91,10 @@ class SentryListener(EventListener):
     def on_check_in(self, check_in: CheckIn) -> None:
         """Capture a check-in."""
         capture_check_in(check_in)
+
+    def on_feedback(self, feedback: Feedback) -> None:
+        """Capture a feedback event."""
+        sentry_sdk.capture_event(feedback_event(feedback))
 
     def on_breadcrumb(self, crumb: Mapping[str, Any]) -> None:
         """Add a breadcrumb to the request's scope."""
@@ -144,23 +146,6 @@ def link_event(owner: LocalTrace | None, event: Any, hint: Any) -> Any:
     with guarded("linking an event"), one_budget():
         event = _linked(owner, event, hint)
         return event if event is None else plain_event(event)
-    return event
-
-
-def plain_event(event: Any) -> Any:
-    """``event`` without objects of the application's, which sentry-sdk's serializer would load, and long texts."""
-    for holder, name in [(event, "message"), *((each, "value") for each in _exceptions(event))]:
-        if type(holder.get(name)) is str:
-            holder[name] = shortened(holder[name], MAX_TEXT)
-    for name in ("extra", "contexts", "tags", "user"):
-        if event.get(name):
-            event[name] = {key: plain(value, _KEPT) for key, value in event[name].items()}
-    if (event.get("logentry") or {}).get("params"):
-        event["logentry"] = {**event["logentry"], "params": plain(event["logentry"]["params"], _KEPT)}
-    breadcrumbs = event.get("breadcrumbs")
-    for crumb in breadcrumbs["values"] if isinstance(breadcrumbs, dict) else ():
-        if crumb.get("data"):
-            crumb["data"] = plain(crumb["data"], _KEPT)
     return event
 
 

@@ -27,8 +27,8 @@ from brain_otel.configuration.hooks import hooks
 from brain_otel.privacy import Policy, policy
 from brain_otel.runtime.guard import caught
 from brain_otel.sentry.before_send import before_send_transaction, mask
-from brain_otel.sentry.event_size import encode
-from brain_otel.sentry.events import complete_transaction, link_event, plain_event
+from brain_otel.sentry.event_size import encode, plain_event
+from brain_otel.sentry.events import complete_transaction, link_event
 from brain_otel.sentry.scopes import filled_scopes_of
 from brain_otel.sentry.spans import SpanPayload
 from brain_otel.sentry.transaction import Transaction

@@ -27,7 +27,7 @@ from brain_otel.sentry.spans import (
 )
 from brain_otel.traces import conventions, operations
 from brain_otel.traces.collector import CollectedTrace
-from brain_otel.traces.local_trace import LocalTrace
+from brain_otel.traces.local_trace import MEASUREMENTS, LocalTrace
 
 _DATABASES = frozenset({"db.system.name", "db.system"})
 
@@ -84,6 +84,10 @@ def create_transaction(collected: CollectedTrace, cache: SpanCache) -> Transacti
     if code is not None:
         event["contexts"]["response"] = {"status_code": code}
         event["tags"] = {"http.status_code": str(code), **event["tags"]}
+    if measured := trace.extras.get(MEASUREMENTS):
+        event["measurements"] = {
+            policy().text(name): {"value": value, "unit": unit} for name, (value, unit) in measured.items()
+        }
     crumbs = list(breadcrumbs_in(root))
     for span in spans:
         crumbs += span.fields.breadcrumbs

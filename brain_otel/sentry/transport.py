@@ -17,7 +17,8 @@ from brain_otel.delivery.spool.shipper_process import open_spool, release_superv
 from brain_otel.runtime.limited_log import CountLog
 from brain_otel.sentry.dsn import create_target
 from brain_otel.sentry.envelopes import masked_envelope
-from brain_otel.sentry.event_size import fit, fitted
+from brain_otel.sentry.event_size import fit, fitted, split
+from brain_otel.sentry.feedback import FEEDBACK
 
 logger = logging.getLogger(__name__)
 
@@ -51,8 +52,8 @@ class DeliveringTransport(Transport):
         """Take ``envelope``, and from time to time report what was discarded."""
         envelope = masked_envelope(envelope)
         fit(envelope)
-        if envelope.items:
-            self._take(_record(envelope))
+        for part in split(envelope):
+            self._take(_record(part))
 
     def capture_transaction(self, headers: bytes, payload: bytes, quantity: int) -> None:
         """Take an encoded envelope: its ``headers``, and a transaction of ``quantity`` spans, both as JSON."""
@@ -76,10 +77,11 @@ class DeliveringTransport(Transport):
         if item is not None:
             record = _record(Envelope(items=[item]))
             self._record_lost(record, reason)
+            data_category, quantity = record.category, record.quantity
         elif data_category is not None:
             self._discarded[data_category, reason] += quantity
-            if reason in _OVERFLOWS:
-                self._overflow_log.add(f"{data_category} ({reason})", quantity)
+        if data_category is not None and reason in _OVERFLOWS:
+            self._overflow_log.add(f"{data_category} ({reason})", quantity)
 
     def _record_lost(self, record: Record, reason: str) -> None:
         for category, quantity in quantities(record).items():
@@ -123,7 +125,7 @@ class DeliveringTransport(Transport):
         See https://develop.sentry.dev/sdk/telemetry/client-reports/.
         """
         self._reported = time.monotonic()
-        discarded, self._discarded = self._discarded, Counter()
+        discarded, self._discarded = +self._discarded, Counter()  # without zeros
         if discarded:
             self.delivery.keep_reported(discarded)
         if discarded and self._sends_reports:
@@ -143,7 +145,7 @@ def delivering(settings: DeliverySettings) -> type[DeliveringTransport]:
 
 def _record(envelope: Envelope) -> Record:
     first = envelope.items[0]
-    category = first.data_category
+    category = FEEDBACK if first.type == FEEDBACK else first.data_category
     quantity = 1
     if category == "transaction":
         quantity = len((first.get_transaction_event() or {}).get("spans") or ()) + 1

@@ -14,6 +14,7 @@ recorded, so that an error there is linked.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from contextvars import ContextVar, Token
 from typing import Any, NamedTuple
 
@@ -53,6 +54,9 @@ class Name(NamedTuple):
     text: str
     source: str
 
+
+MEASUREMENTS = "measurements"
+"""Key in a trace's extras: numbers and units by name, as ``brain_otel.measurement`` sets them."""
 
 COUNTED = "counted"
 """Stands in for an event id in the record of an exception that has been counted."""
@@ -197,6 +201,19 @@ def leave(trace: LocalTrace, entered: Entered) -> None:
     except ValueError:  # a copy of the context, such as another task's
         trace.is_abandoned = True
         _variable.set(trace.parent)
+
+
+class outside:  # noqa: N801 - a context manager, as the traces of this module are entered
+    """Have no local trace in the block; OpenTelemetry's context must have none either."""
+
+    __slots__ = ("_token",)
+
+    def __enter__(self) -> None:
+        self._token = _variable.set(None)
+
+    def __exit__(self, *_: object) -> None:
+        with suppress(ValueError):  # left in a copy of the context, such as another task's
+            _variable.reset(self._token)
 
 
 def current_span_context(trace: LocalTrace | None) -> SpanContext | None:

@@ -1,11 +1,11 @@
 """What this package emits itself: its instrumentation scope, the schema of its names, and names of its own."""
 
-from functools import lru_cache
-
 from opentelemetry import metrics
 from opentelemetry import trace as otel_trace
 from opentelemetry.metrics import Meter
 from opentelemetry.trace import Tracer
+
+from brain_otel.runtime.version import __version__
 
 NAME = "brain_otel"
 
@@ -19,23 +19,12 @@ BREADCRUMB_EVENT = "brain_otel.breadcrumb"
 """The name of the span event that ``add_breadcrumb`` adds, and the prefix of its attributes."""
 
 
-@lru_cache(maxsize=1)
-def version() -> str:
-    """The version of this package."""
-    from importlib.metadata import PackageNotFoundError, version  # 10 ms, which `import brain_otel` need not take
-
-    try:
-        return version("brain-otel")
-    except PackageNotFoundError:  # a copy of the source that was not installed
-        return "unknown"
-
-
 def create_tracer(library: str | None = None) -> Tracer:
     """A tracer of the global provider for the spans of this package's helpers, or of its own instrumentations."""
     name = NAME if library is None else f"{NAME}.instrumentation.{library}"
-    return otel_trace.get_tracer(name, version(), schema_url=SCHEMA_URL)
+    return otel_trace.get_tracer(name, __version__, schema_url=SCHEMA_URL)
 
 
 def create_meter(name: str) -> Meter:
     """A meter of the global provider for the metrics of the module ``name`` of this package."""
-    return metrics.get_meter(name, version(), schema_url=SCHEMA_URL)
+    return metrics.get_meter(name, __version__, schema_url=SCHEMA_URL)

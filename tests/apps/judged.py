@@ -73,6 +73,8 @@ def item(item_id: int) -> int:
     brain_otel.set_tag("shop.tier", "gold")
     brain_otel.set_context("shop", {"parcel": {"weights": [1, 2.5], "fragile": True}})
     brain_otel.add_breadcrumb("looking", category="shop", data={"shop.shelf": 7})
+    brain_otel.measurement("rows_read", 7, "row")
+    brain_otel.capture_feedback("too slow", "0af7651916cd43dd8448eb211c80319c", name="Anna A.", email="a@shop.test")
     with brain_otel.start_span("http.client", "call", **{"shop.note": "a"}), brain_otel.start_span("queue.publish"):
         pass
     return item_id

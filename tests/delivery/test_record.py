@@ -4,7 +4,7 @@ from brain_otel.delivery.record import CATEGORIES, HEADER, Record, framed
 
 
 def test_the_category_decides_the_priority() -> None:
-    """Logs go with the errors."""
+    """OTLP's logs go with the errors, which are among them."""
     priorities = {category: Record(category, b"").priority for category in CATEGORIES}
     assert {name for name, priority in priorities.items() if priority == "traces"} == {
         "transaction",
@@ -14,6 +14,7 @@ def test_the_category_decides_the_priority() -> None:
         "otlp_traces",
         "otlp_metrics",
         "trace_metric",
+        "log_item",
     }
 
 

@@ -29,12 +29,8 @@ class Bridge:
     def __init__(self, ingest: SentryIngest, options: dict[str, Any], sampled: bool, **sentry: Any) -> None:
         self.ingest = ingest
         given: dict[str, Any] = {"environment": "test", "release": "shop@1", "profiles_sample_rate": 0.0, **sentry}
-        settings = Settings(
-            environment="test",
-            source="test",
-            document={},
-            sentry=SentrySettings(**{"dsn": Secret(ingest.dsn), **given}),
-        )
+        self.settings = SentrySettings(**{"dsn": Secret(ingest.dsn), **given})
+        settings = Settings(environment="test", source="test", document={}, sentry=self.settings)
         self.provider = TracerProvider(
             sampler=ALWAYS_ON if sampled else ALWAYS_OFF,
             resource=Resource({"service.name": "shop"}),

@@ -1,12 +1,10 @@
 """Masks fail closed, and the functions that an application gives `setup()` get masked events."""
 
-import logging
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
 import pytest
-import sentry_sdk
 from opentelemetry.context import Context
 
 import brain_otel
@@ -16,7 +14,7 @@ from brain_otel.runtime import guard
 from brain_otel.sentry import before_send
 from brain_otel.traces.local_trace import LocalTrace, Request
 from tests.instrumentation.process import run_traced, sentry_environment
-from tests.sentry.conftest import Bridge, Connect
+from tests.sentry.conftest import Bridge
 from tests.support.ingest import SentryIngest
 from tests.support.process import run_python
 from tests.support.relay import assert_accepted
@@ -195,41 +193,6 @@ def test_a_secret_of_the_route_leaves_sentrys_fields_alone(ingest: SentryIngest)
         assert_accepted(event)
 
 
-def test_logs_and_metrics_of_sentry_sdk_are_masked(connect: Connect, ingest: SentryIngest) -> None:
-    """The option `enable_logs` turns logs on; metrics are on by default."""
-    connect(options={"enable_logs": True})
-    logging.getLogger("shop").error("declined password=hunter2", extra={"api_key": "hunter2", "order": 7})
-    sentry_sdk.metrics.count("orders", 1, attributes={"password": "hunter2", "shelf": 3})
-    sentry_sdk.flush()
-    ingest.wait_for(lambda it: len(it.items("log", "trace_metric")) == 2)
-    (log,), (metric,) = (item.json["items"] for kind in ("log", "trace_metric") for item in ingest.items(kind))
-    assert log["body"] == "declined password=[Filtered]"
-    values = {name: log["attributes"][name]["value"] for name in ("api_key", "order")}
-    assert values == {"api_key": "[Filtered]", "order": 7}
-    values = {name: metric["attributes"][name]["value"] for name in ("password", "shelf")}
-    assert values == {"password": "[Filtered]", "shelf": 3}
-    assert not [item for item in ingest.items() if b"hunter2" in item.payload]
-
-
-def test_logs_and_metrics_that_cannot_be_masked_are_discarded(
-    connect: Connect, ingest: SentryIngest, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """And counted."""
-
-    def fail(*_: Any) -> Any:
-        raise RuntimeError("mask")
-
-    bridge = connect(options={"enable_logs": True})
-    monkeypatch.setattr(before_send, "masked_attributes", fail)
-    logging.getLogger("shop").warning("declined password=hunter2")
-    sentry_sdk.metrics.count("orders", 1, attributes={"password": "hunter2"})
-    bridge.flush()
-    ingest.wait_for(lambda it: bool(it.client_reports))
-    assert ingest.items("log", "trace_metric") == []
-    discarded = {each["category"]: each["quantity"] for each in ingest.client_reports[0]["discarded_events"]}
-    assert (discarded["log_item"], discarded["trace_metric"]) == (1, 1)
-
-
 @pytest.mark.parametrize(
     ("part", "sent"),
     [
@@ -302,15 +265,6 @@ def test_a_secret_part_of_the_path_leaves_the_variables_too(bridge: Bridge, path
     (event,) = bridge.ingest.events
     assert secret not in str(event)
     assert event["exception"]["values"][0]["stacktrace"]["frames"][-1]["vars"]["key"] == "'[Filtered]'"
-
-
-def test_sentrys_logs_and_metrics_are_masked() -> None:
-    """With their names, bodies and attributes."""
-    given = {"name": "orders token=hunter2", "value": 3.0, "attributes": {"api_key": "hunter2", "kept": 1}}
-    masked = {"name": "orders token=[Filtered]", "value": 3.0, "attributes": {"api_key": "[Filtered]", "kept": 1}}
-    assert before_send.before_send_telemetry(given, {}) == masked
-    log = {"body": "password=hunter2", "severity_number": 9, "attributes": {}}
-    assert before_send.before_send_telemetry(log, {}) == {**log, "body": "password=[Filtered]"}
 
 
 def test_packages_are_masked_once_and_never_shared() -> None:

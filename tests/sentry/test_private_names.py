@@ -47,6 +47,15 @@ def _naming(field: str) -> PrivateName:
     )
 
 
+def _sending(method: str) -> PrivateName:
+    return PrivateName(
+        name=f"sentry_sdk.scope.Scope.{method}",
+        used_in=("brain_otel/sentry/logs.py",),
+        purpose="sends a log item with the time and the ids of its record, which the public functions do not take",
+        pinned_by="tests/sentry/test_logs.py::test_a_line_belongs_to_its_span",
+    )
+
+
 def _more(attribute: str) -> PrivateName:
     return PrivateName(
         name=f"opentelemetry.sdk.trace.ReadableSpan.{attribute}",
@@ -82,6 +91,7 @@ NAMING = ("_transaction", "_transaction_info")
 OF_THE_SERVICE = (
     *map(_looked_at, LOOKED_AT),
     *map(_taken, TAKEN),
+    _sending("_capture_log"),
     *map(_naming, NAMING),
     *map(_more, ("_events", "_links")),
 )

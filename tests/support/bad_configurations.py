@@ -179,8 +179,12 @@ bad("memory twice for logs", logs("{memory: }", "{memory: }"),
     "{file}: logger_provider.processors is 'memory, memory'", "memory once")
 bad("sentry both ways", spans("{sentry: }", "{sentry_otlp: }"),
     "{file}: tracer_provider.processors is 'sentry, sentry_otlp'", "sentry or sentry_otlp")
-bad("sentry for logs", logs("{sentry: }"), "{file}: logger_provider.processors.0.sentry is given for logs", "traces",
-    {"SENTRY_DSN": DSN})
+bad("sentry for logs enabled by another word", None, "SENTRY_ENABLE_LOGS (", BOOLEANS,
+    {**PRODUCTION, "SENTRY_ENABLE_LOGS": "perhaps"})
+bad("misspelt option of sentry for logs", logs("{sentry: {levels: info}}"),
+    "{file}: logger_provider.processors.0.sentry.levels is 'info'", "the keys enabled, level")
+bad("level of sentry for logs", logs("{sentry: {level: loud}}"),
+    "{file}: logger_provider.processors.0.sentry.level is 'loud'", "trace, debug, info, warning, error, fatal")
 bad("sentry for metrics", metrics("{sentry: }"),
     "{file}: meter_provider.readers.0.periodic.exporter.sentry is given for metrics", "traces")
 bad("sentry_otlp for logs", logs("{sentry_otlp: }"),
@@ -411,7 +415,8 @@ bad("header on two lines", spans('{otlp: {headers: {x-key: "hunter2\\nmore"}}}')
 bad("none and something", None, "OTEL_TRACES_EXPORTER is 'none,otlp'", "none, or some of",
     {**PRODUCTION, "OTEL_TRACES_EXPORTER": "none,otlp"})
 bad("exporter for the wrong signal", None,
-    "OTEL_LOGS_EXPORTER is 'sentry'", "none, or some of memory, otlp", {**PRODUCTION, "OTEL_LOGS_EXPORTER": "sentry"})
+    "OTEL_LOGS_EXPORTER is 'console'", "none, or some of memory, otlp, sentry",
+    {**PRODUCTION, "OTEL_LOGS_EXPORTER": "console"})
 bad("exporter that needs an option", None,
     "OTEL_TRACES_EXPORTER is 'file'", "none, or some of console, memory, otlp, sentry, sentry_otlp",
     {**PRODUCTION, "OTEL_TRACES_EXPORTER": "file"})

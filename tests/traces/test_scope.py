@@ -4,12 +4,13 @@ from importlib.metadata import version as installed
 
 from opentelemetry.semconv.schemas import Schemas
 
-from brain_otel.traces.scope import SCHEMA_URL, version
+from brain_otel.runtime.version import __version__
+from brain_otel.traces.scope import SCHEMA_URL
 
 
 def test_the_scope_has_the_version_that_is_installed() -> None:
     """As `pip` knows it."""
-    assert version() == installed("brain-otel")
+    assert __version__ == installed("brain-otel")
 
 
 def test_the_schema_is_a_release_of_the_conventions() -> None:

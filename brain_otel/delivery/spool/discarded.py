@@ -40,12 +40,14 @@ DiscardedEvents = Counter[tuple[str, str]]
 
 def quantities(record: Record) -> Counter[str]:
     """Count the items that are lost with ``record``, by Sentry's categories."""
-    return quantities_of(record.category, record.quantity)
+    return quantities_of(record.category, record.quantity, len(record.body))
 
 
-def quantities_of(category: str, quantity: int) -> Counter[str]:
-    """Count the items of a record of ``category``; a transaction counts its spans too."""
-    return Counter(transaction=1, span=quantity) if category == "transaction" else Counter({category: quantity})
+def quantities_of(category: str, quantity: int, length: int) -> Counter[str]:
+    """Count the items of a record of ``category``; a transaction counts its spans too, and logs their bytes."""
+    if category == "transaction":
+        return Counter(transaction=1, span=quantity)
+    return Counter({category: quantity, **({"log_byte": length} if category == "log_item" else {})})
 
 
 def add_discarded(folder: Path, discarded: Mapping[tuple[str, str], int]) -> None:

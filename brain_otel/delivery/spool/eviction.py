@@ -103,8 +103,8 @@ def _count(segment: Segment, counts: Dropped) -> None:
     with suppress(OSError):
         descriptor = open_file(segment.path, os.O_RDONLY)
         try:
-            for category, quantity in Frames.of(descriptor).headers(segment.acknowledged()):
-                counts.update(quantities_of(category, quantity))
+            for category, quantity, length in Frames.of(descriptor).headers(segment.acknowledged()):
+                counts.update(quantities_of(category, quantity, length))
         finally:
             os.close(descriptor)
 

@@ -74,8 +74,8 @@ class Frames:
         if sealed and start < self._size:
             yield Found(start, self._size, None)
 
-    def headers(self, start: int) -> Iterator[tuple[str, int]]:
-        """Category and quantity of each record from ``start`` on that is not done; checks no body."""
+    def headers(self, start: int) -> Iterator[tuple[str, int, int]]:
+        """Category, quantity and length of each record from ``start`` on that is not done; checks no body."""
         while start + HEADER.size <= self._limit:
             self._load(start)
             header = self._header_at(start)
@@ -87,7 +87,7 @@ class Frames:
             else:
                 _, category, done, quantity, _, length, _ = header
                 if not done:
-                    yield _name(category), quantity
+                    yield _name(category), quantity, length
                 start += HEADER.size + length
 
     def _load(self, start: int) -> None:

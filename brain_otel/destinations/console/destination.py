@@ -13,7 +13,7 @@ from brain_otel.destinations.console.text import clean
 from brain_otel.destinations.console.tree import FinishedTrace, ReportedEvent, render
 from brain_otel.destinations.destination import Destination
 from brain_otel.events.attributes import attribute_value
-from brain_otel.events.listeners import EventListener, Failure, Message
+from brain_otel.events.listeners import EventListener, Failure, Feedback, Message
 from brain_otel.privacy import policy
 from brain_otel.runtime.guard import guarded
 from brain_otel.traces import local_trace
@@ -125,6 +125,10 @@ class ConsoleListener(EventListener):
             message.level,
             is_error=message.level in ("error", "fatal"),
         )
+
+    def on_feedback(self, feedback: Feedback) -> None:
+        """Report what the user says."""
+        self._report(clean(policy().text(feedback.text)), feedback.event_id, "feedback", is_error=False)
 
     def on_tag(self, key: str, value: Any) -> None:
         """Keep the tag for the tree of the current local trace."""
