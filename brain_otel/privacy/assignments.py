@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING
 
 from brain_otel.privacy.assigned_values import Given, find_value
-from brain_otel.privacy.bounded_matches import MAX_NAMES
+from brain_otel.privacy.bounded_matches import MAX_NAMES, MAX_PARTIAL_NAMES
 from brain_otel.privacy.labels import labelled_places, secret_by_neighbours
 from brain_otel.privacy.one_time_codes import mask_one_time_codes
 from brain_otel.privacy.settings import FILTERED
@@ -77,24 +77,25 @@ def create_assignment_mask(
     """
 
     def mask_assignments(text: str) -> str:
-        is_rejected = "input" in text and "loc" in text
-        if not (may_hold_names(text) or is_rejected or "sasl" in text or " to log " in text):
+        if not (may_hold_names(text) or _may_be_labelled(text)):
             return text
         text = mask_one_time_codes(text)
         others = secret_by_neighbours(text, is_sensitive, rejects_input=rejects_input)
         is_labelled = labelled_places(text, is_sensitive)
         parts: list[str] = []
-        done = position = count = 0
+        done = position = count = partial = 0
         while (match := _NAME.search(text, position)) is not None:
             position = match.end("name" if match["sign"] is None and match["pair"] is None else 0)
             name = match["name"]
             if text[match.start() - 1 : match.start()] == "\\" and name[0] in "nrt":  # of an escaped line break
                 name = name[1:]
-            name = _whole_name(text, match) if name.lower() in _PARTIAL_NAMES else name
-            if not is_sensitive(name) and not (match["close"] and name in others) and not is_labelled(match):
+            partial += (is_partial := name.lower() in _PARTIAL_NAMES)
+            name = _whole_name(text, match) if is_partial else name
+            is_secret = is_sensitive(name) or (match["close"] and name in others) or is_labelled(match)
+            if not is_secret and partial <= MAX_PARTIAL_NAMES:
                 position = match.end("name") if match["sign"] is None else position
                 continue
-            if (count := count + 1) > MAX_NAMES:
+            if (count := count + 1) > MAX_NAMES or partial > MAX_PARTIAL_NAMES:
                 return "".join([*parts, text[done : match.start()], FILTERED])
             start, end = find_value(text, Given(name, match))
             if start < end:
@@ -104,6 +105,11 @@ def create_assignment_mask(
         return "".join([*parts, text[done:]]) if parts else text
 
     return mask_assignments
+
+
+def _may_be_labelled(text: str) -> bool:
+    """Whether a secret may stand in ``text`` whose name is said by its neighbours or by its statement."""
+    return ("input" in text and "loc" in text) or "sasl" in text or " to log " in text
 
 
 def _whole_name(text: str, match: re.Match[str]) -> str:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 MAX_NAMES = 250
 """Sensitive names in one text whose values are looked for."""
 
+MAX_PARTIAL_NAMES = 1_000
+"""Words in one text, such as ``key``, that may be the end of a name: the words before them are looked at."""
+
 MAX_MATCHES = 250
 """Matches of an expression in one text that are looked at one by one."""
 

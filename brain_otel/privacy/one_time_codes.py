@@ -37,8 +37,13 @@ _TO_USE = expression(
 )
 
 
+_THREE_DIGITS = expression(r"\d{3}")
+
+
 def mask_one_time_codes(text: str) -> str:
     """Mask the codes that ``text`` tells its reader to use."""
+    if _THREE_DIGITS.search(text) is None:
+        return text
     text = _AFTER_NAME.sub(lambda found: f"{found[1] or found[2]}{FILTERED}", text)
     text = _BEFORE_NAME.sub(FILTERED, text)
     return _TO_USE.sub(rf"\1{FILTERED}", text)

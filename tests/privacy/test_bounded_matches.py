@@ -5,7 +5,7 @@ import time
 import pytest
 
 from brain_otel.privacy import Policy
-from brain_otel.privacy.bounded_matches import MAX_MATCHES, MAX_NAMES
+from brain_otel.privacy.bounded_matches import MAX_MATCHES, MAX_NAMES, MAX_PARTIAL_NAMES
 from brain_otel.privacy.settings import FILTERED
 from brain_otel.runtime.quiet import one_budget
 
@@ -14,10 +14,12 @@ SECRETS = {
     "assignments": ("token=hunter%d ", MAX_NAMES),
     "addresses": ("https://user:hunter%d@host/ ", MAX_MATCHES),
     "parameters": ("?page=hunter%d ", MAX_MATCHES),
+    "words of names": ("error code: hunter%d ", MAX_PARTIAL_NAMES),
 }
 HOSTILE = [
     *("token%3dabc%26 ", "password%3Dx%26", "token=abc ", "passwd -", "%s", "%", "_i", "lö", "%41=%42&", "dup key: "),
     *("%22password%22%3A%22x%22 ", "'password': 'x', ", "-token ", "sk-", "?a=b", "/aaaaaaaaaaaaaaaa", "://a:b@c "),
+    *(" key ", "Key  ", "code  ", "AUTH "),
 ]
 
 
