@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ class Server:
 
     def _serve(self, connection: socket.socket) -> None:
         with suppress(OSError), connection, connection.makefile("rb") as file:
-            while head := b"".join(iter(file.readline, b"\r\n")):
+            while head := b"".join(takewhile(bool, iter(file.readline, b"\r\n"))):  # an empty line is the end
                 length = int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0])
                 self.requests.append(head + b"\r\n" + file.read(length))
                 for part in self.answer:
