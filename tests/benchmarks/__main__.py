@@ -46,7 +46,7 @@ def main() -> None:
     chosen = [each for each in VARIANTS if not options.only or each.name in (BARE, FLOOR, *options.only)]
     missing = [each.name for each in chosen if not each.is_installed()]
     if missing and options.sections:
-        console.print(f"Not installed, and so not measured (uv run --group peers ...): {', '.join(missing)}")
+        console.print(f"Not installed, and so not measured (the group peers): {', '.join(missing)}")
     if options.sections:
         _measure_all(options, [each for each in chosen if each.is_installed()], results)
     _show(options, results)
