@@ -16,7 +16,10 @@ import sentry_sdk
 NATIVE = os.environ.get("SIDE") == "native"
 
 if NATIVE:
-    sentry_sdk.init(traces_sample_rate=1.0)
+    from sentry_sdk.integrations.flask import FlaskIntegration
+
+    # Flask is there for a server of other tests, and sentry-sdk would call itself `sentry.python.flask`.
+    sentry_sdk.init(traces_sample_rate=1.0, disabled_integrations=[FlaskIntegration()])
     start_span: Any = sentry_sdk.start_span
     start_transaction: Any = sentry_sdk.start_transaction
     capture_exception: Any = sentry_sdk.capture_exception

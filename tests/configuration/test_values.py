@@ -117,5 +117,6 @@ def test_the_keys_of_our_block_are_the_fields_that_are_not_derived() -> None:
     with pytest.raises(BadValueError) as rejected:
         read_fields(Settings, {"environment": "production"})
     assert rejected.value.allowed == (
-        "the keys sentry, instrumentation, errors, privacy, propagation, sampling, delivery, fast_paths, freeze_gc"
+        "the keys sentry, instrumentation, errors, privacy, propagation, sampling, delivery, fast_paths, script, "
+        "freeze_gc"
     )

@@ -410,8 +410,11 @@ RENAMED = tuple(each for group in GROUPS.values() for each in group)
 
 PRIVATE_NAMES = (*RENAMED, *CLUSTER, *STANDARD_LIBRARY)
 
-NOT_UPSTREAM = {"_load", "_OTHER", "_brain_otel_adds_ids", "_brain_otel_started", "_logs"}
-"""The name of a logger, a value of the semantic conventions, names of our own, and a documented package."""
+NOT_UPSTREAM = {"_load", "_OTHER", "_brain_otel_adds_ids", "_brain_otel_started", "_logs", "_task_id"} | {
+    *("_getframe", "_queue_name", "_retries")
+}
+"""The name of a logger, a value of the semantic conventions, names of our own, a documented package, and what Python,
+arq and taskiq document: a function, an argument of `enqueue_job` and the label of retried tasks."""
 
 Json = Any
 

@@ -87,7 +87,7 @@ bad("personal data", ours("send_default_pii: perhaps"), f"{{file}}: {SENTRY}.sen
 bad("debug", ours("debug: {}"), f"{{file}}: {SENTRY}.debug is an empty mapping", BOOLEANS)
 bad("spotlight", ours("spotlight: localhost"), f"{{file}}: {SENTRY}.spotlight is 'localhost'", "an address such as")
 bad("release is a list", ours("release: [1]"), f"{{file}}: {SENTRY}.release is a list of 1", "a release's name")
-bad("unknown library", ours("", "flask: true"), f"{{file}}: {INSTRUMENTATION}.flask is True", "the keys fastapi,")
+bad("unknown library", ours("", "flasks: true"), f"{{file}}: {INSTRUMENTATION}.flasks is True", "the keys fastapi,")
 bad("fastapi", ours("", "fastapi: contib"), f"{{file}}: {INSTRUMENTATION}.fastapi is 'contib'",
     "contrib, native, off")
 SQL = ("sqlalchemy", "sqlalchemy_connect_spans", "sqlalchemy_returned_rows")

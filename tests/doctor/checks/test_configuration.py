@@ -69,7 +69,7 @@ def test_an_invalid_variable_is_a_fault(variable: str, value: str) -> None:
     """The finding names the variable and what is allowed; the other checks run all the same."""
     findings = diagnosed({variable: value}, offline=True)
     assert findings.fault(variable).remedy.startswith("Allowed: ")
-    assert {each.check for each in findings} == {"configuration", "versions", "launcher", "conventions"}
+    assert {each.check for each in findings} == {"configuration", "versions", "launcher", "conventions", "libraries"}
 
 
 def test_a_dsn_among_sentrys_options_is_a_fault(tmp_path: Path) -> None:
