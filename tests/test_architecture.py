@@ -38,6 +38,7 @@ WHOLE_SERVICE = {
     "delivery/test_soak.py",
     "destinations/test_third_party.py",
     "instrumentation/others/test_libraries.py",
+    "instrumentation/others/test_llm.py",
     "instrumentation/test_client_spans.py",
     "instrumentation/test_logging_processes.py",
     "instrumentation/test_pins.py",

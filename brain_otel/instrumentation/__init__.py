@@ -19,6 +19,7 @@ from brain_otel.instrumentation.conflicts import warn_once, warning_instrument
 from brain_otel.instrumentation.excepthook import patch_excepthook
 from brain_otel.instrumentation.exception_recording import patch_exception_recording
 from brain_otel.instrumentation.others.enabling import OtherInstrumentors
+from brain_otel.instrumentation.others.restricted import RestrictedClients
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.imports import is_being_imported
 from brain_otel.runtime.patch import Patches
@@ -63,6 +64,7 @@ class _Registry:
         self.exception_patches = Patches()
         self.instrumentor_patches = Patches()
         self.others = OtherInstrumentors(frozenset({*LIBRARIES, "exceptions"}))  # what `excepthook` does
+        self.restricted = RestrictedClients()
         self.warns = False
 
 
@@ -88,6 +90,8 @@ def instrument(settings: InstrumentationSettings) -> None:
             _registry.hooked.add(library)
             wrapt.register_post_import_hook(_on_import, library)
             wrapt.register_post_import_hook(_on_contrib_import, _CONTRIB + library)
+    with guarded("restricting the trace headers of clients"):
+        _registry.restricted.restrict()
     _registry.others.enable(settings)
 
 
@@ -112,6 +116,7 @@ def uninstrument() -> None:
     """Remove every instrumentation."""
     _registry.settings = None
     _registry.others.disable()
+    _registry.restricted.undo()
     for name in _CONTRIB_LOGGERS:
         getLogger(name).removeFilter(_is_true)
     for library, installed in list(_registry.installed.items()):

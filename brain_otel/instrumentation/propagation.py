@@ -4,7 +4,7 @@
 ``distribution.brain_otel.propagation`` restricts whose trace headers a request continues, or which hosts get ours.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, MutableMapping
 from contextvars import ContextVar
 from functools import lru_cache
 from hmac import compare_digest
@@ -26,15 +26,17 @@ from opentelemetry.propagators.textmap import (
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from brain_otel.configuration.sections.propagation import PropagationSettings, TrustedHeader
+from brain_otel.instrumentation.targets import TargetMatcher
 from brain_otel.runtime.guard import caught, guarded
+from brain_otel.sampling.client_calls import call_of
 from brain_otel.sampling.context import started_anew
 from brain_otel.sampling.trace_context import TraceContextPropagator
 from brain_otel.traces import local_trace
 
 Headers = Iterable[tuple[bytes, bytes]]
 
-writes_headers: ContextVar[bool] = ContextVar("brain_otel.propagation.writes", default=True)
-"""False while a request is made to a host that gets no trace headers."""
+writes_headers: ContextVar[bool | None] = ContextVar("brain_otel.propagation.writes", default=None)
+"""Whether the server of the request that is being made gets trace headers; None: its span tells."""
 
 
 def parts_of(propagator: TextMapPropagator) -> tuple[TextMapPropagator, ...]:
@@ -94,8 +96,8 @@ class TrustingPropagator(GuardedPropagator):
 
     def __init__(self, inner: TextMapPropagator, settings: PropagationSettings) -> None:
         super().__init__(inner)
-        self.targets = settings.targets
-        """The hosts that get headers; None: all of them. The instrumentations of clients see to it."""
+        self.targets = None if settings.targets is None else TargetMatcher(settings.targets)
+        """The hosts that get headers; None: all of them."""
         self._trusts = None if settings.trust_incoming is None else TrustedCallers(settings).trusts
 
     def extract(
@@ -120,9 +122,62 @@ class TrustingPropagator(GuardedPropagator):
     def inject(
         self, carrier: CarrierT, context: Context | None = None, setter: Setter[CarrierT] = default_setter
     ) -> None:
-        """Write the headers, unless they are for a host that gets none."""
-        if writes_headers.get():
+        """Write the headers, unless they are for a host that gets none.
+
+        Where targets are restricted, each value that is written is an :class:`OurHeader`, so that the headers can be
+        taken out again when the server sends the client on to another host.
+        """
+        if self.targets is None:
             super().inject(carrier, context, setter)
+        elif self.is_for_target(context):
+            super().inject(carrier, context, _MarkingSetter(setter))
+
+    def is_for_target(self, context: Context | None = None) -> bool:
+        """Whether the call that ``context`` belongs to gets trace headers.
+
+        A client's span has to name a target. Other spans, such as the one of a message, are no calls of a host.
+        """
+        is_chosen = writes_headers.get()
+        if self.targets is None or is_chosen is not None:
+            return is_chosen is not False
+        with guarded("choosing the hosts that get trace headers"):
+            call = call_of(otel_trace.get_current_span(context).get_span_context())
+            return call is None or self.targets.matches_call(call)
+        return False
+
+
+class OurHeader(str):
+    """The value of a header that we have written."""
+
+    __slots__ = ("original",)
+
+    original: str | None
+    """The value that the application had given the header; None if it had given none."""
+
+
+class _MarkingSetter(Setter[Any]):
+    """Writes each value as an :class:`OurHeader`."""
+
+    def __init__(self, inner: Setter[Any]) -> None:
+        self._inner = inner
+
+    def set(self, carrier: Any, key: str, value: str) -> None:
+        """Write a header."""
+        marked = OurHeader(value)
+        get = getattr(carrier, "get", None)
+        before = get(key) if callable(get) else None
+        marked.original = before.original if isinstance(before, OurHeader) else before
+        self._inner.set(carrier, key, marked)
+
+
+def remove_our_headers(headers: MutableMapping[str, Any]) -> None:
+    """Take out the headers that we have written, and put back what the application had given."""
+    for name, value in list(headers.items()):
+        if isinstance(value, OurHeader):
+            if value.original is None:
+                headers.pop(name)
+            else:
+                headers[name] = value.original
 
 
 def _caller_of(carrier: Any) -> tuple[str | None, Headers] | None:

@@ -8,6 +8,7 @@ lock or a clean-up. The header ``tracestate`` does not show it.
 from __future__ import annotations
 
 import weakref
+from collections.abc import Mapping
 from typing import Any
 
 from opentelemetry.sdk.trace.sampling import Decision, SamplingResult
@@ -121,9 +122,12 @@ class SamplingDecision:
 
 
 class DecisionState(LevelTwoState):
-    """The caller's trace state, with our decision as an attribute."""
+    """The caller's trace state, with our decision as an attribute; None if another sampler decided."""
 
-    def __init__(self, decision: SamplingDecision, entries: list[tuple[str, str]] | None) -> None:
+    call: Mapping[str, Any] | None = None
+    """What the span of a client says about its server, see ``sampling/client_calls.py``; None for other spans."""
+
+    def __init__(self, decision: SamplingDecision | None, entries: list[tuple[str, str]] | None) -> None:
         super().__init__(entries)
         self.decision = decision
 
@@ -131,6 +135,11 @@ class DecisionState(LevelTwoState):
 def decision_of(span: SpanContext | None) -> SamplingDecision | None:
     """The decision for the trace of ``span``; None for a remote span, or if another sampler decided."""
     state = span[4] if span is not None else None  # the trace state; its property would cost a call for every span
+    return state.decision if type(state) is DecisionState else None
+
+
+def decision_of_state(state: TraceState | None) -> SamplingDecision | None:
+    """The decision that a trace state holds."""
     return state.decision if type(state) is DecisionState else None
 
 

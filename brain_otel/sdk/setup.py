@@ -21,6 +21,7 @@ from brain_otel.configuration.settings import PropagationSettings, Settings
 from brain_otel.destinations.isolation import IsolatedDestination
 from brain_otel.instrumentation.propagation import GuardedPropagator, TrustingPropagator
 from brain_otel.runtime.guard import guarded
+from brain_otel.sampling.client_calls import ClientCallSampler
 from brain_otel.sampling.context import DecidedIds
 from brain_otel.sampling.head import HeadSampler
 from brain_otel.sdk.pipeline import create_policy
@@ -69,7 +70,8 @@ def configure_opentelemetry(settings: Settings, destinations: tuple[IsolatedDest
     if settings.propagation != PropagationSettings():
         set_global_textmap(TrustingPropagator(get_global_textmap(), settings.propagation))
     provider.id_generator = DecidedIds(provider.id_generator)  # type: ignore[assignment]  # the SDK means any generator
-    provider.sampler = HeadSampler(provider.sampler, create_policy(settings, destinations))
+    sampler = HeadSampler if settings.propagation.targets is None else ClientCallSampler
+    provider.sampler = sampler(provider.sampler, create_policy(settings, destinations))
     return provider
 
 

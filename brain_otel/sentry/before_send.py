@@ -57,9 +57,12 @@ _AS_GIVEN = frozenset({"event_id", "timestamp", "start_timestamp", "sdk", "_meta
 
 _FILES = ("filename", "abs_path")
 
-_TRACERS = ("brain_otel", "opentelemetry", "sentry_sdk", "httpx", "httpcore")
+_TRACERS = ("brain_otel", "opentelemetry", "sentry_sdk", "httpx", "httpcore", "httpx2", "httpcore2")
 
-_HIDDEN = frozenset((*_CLIENTS, *_TRACERS))
+_MODELS = frozenset({"openai", "anthropic", "google.genai", "mistralai", "cohere", "groq", "litellm", "ollama"})
+"""Clients of language models. The variables of these, and of their callers, hold prompts and answers."""
+
+_HIDDEN = frozenset((*_CLIENTS, *_TRACERS, *_MODELS))
 
 _SAFE = ("event_id", "type", "level", "timestamp", "start_timestamp", "platform", "environment", "release", "sdk")
 """Parts of an event that need no mask."""
@@ -141,7 +144,26 @@ def _masked_packages(by: Policy, *packages: tuple[str, str]) -> dict[str, Any]:
 
 def _failures(interface: Any, by: Policy) -> dict[str, Any]:
     others = interface if isinstance(interface, dict) else {}
-    return {**others, "values": [_failure(each, by) for each in values_of(interface)]}
+    values = values_of(interface)
+    if any(map(_is_of_model, values)):
+        values = [_without_variables(each) for each in values]
+    return {**others, "values": [_failure(each, by) for each in values]}
+
+
+def _frames(failure: Any) -> Any:
+    stacktrace = failure.get("stacktrace") if isinstance(failure, dict) else None
+    return stacktrace.get("frames") or () if isinstance(stacktrace, dict) else ()
+
+
+def _is_of_model(failure: Any) -> bool:
+    """Whether an error has come out of the client of a language model."""
+    modules = (str(frame.get("module") or "") for frame in _frames(failure))
+    return any(_MODELS.intersection((name.partition(".")[0], ".".join(name.split(".")[:2]))) for name in modules)
+
+
+def _without_variables(failure: Any) -> Any:
+    frames = [{key: each for key, each in frame.items() if key != "vars"} for frame in _frames(failure)]
+    return {**failure, "stacktrace": {**failure["stacktrace"], "frames": frames}} if frames else failure
 
 
 def _breadcrumbs(interface: Any, by: Policy) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from tests.support.tiers import quick_first
 ROOM = "brain_otel/instrumentation"
 PINS = "tests/instrumentation/test_pins.py"
 FAST_SPANS = "tests/instrumentation/test_fast_span.py::test_a_span_is_what_the_sdk_would_have_made"
+RESTRICTED = "tests/instrumentation/others/test_restricted.py"
 SECRET = "hunter2-4Zq"
 
 
@@ -396,6 +397,31 @@ STANDARD_LIBRARY = (
 )
 """C code and frozen modules define these, so no test renames them; of ``threading`` one removes one."""
 
+OTHERS = (
+    *_names(
+        "grpc.aio",
+        "_channel",
+        "others/restricted.py",
+        "learns the target of an asynchronous channel, which gets its interceptors as arguments",
+        f"{RESTRICTED}::test_a_call_of_a_target_has_them",
+    ),
+    *_names(
+        "grpc._channel.Channel",
+        "_channel",
+        "others/restricted.py",
+        "learns the target of a channel",
+        f"{RESTRICTED}::test_a_call_of_a_target_has_them",
+    ),
+    *_names(
+        "opentelemetry.instrumentation.grpc._client.OpenTelemetryClientInterceptor",
+        "_tracer",
+        "others/restricted.py",
+        "has a channel's spans name its server; without it, no call has trace headers where targets are restricted",
+        f"{RESTRICTED}::test_the_spans_of_a_channel_name_its_server",
+    ),
+)
+"""Used where targets are restricted alone."""
+
 GROUPS = {
     "spans": SPANS,
     "context": CONTEXT,
@@ -408,7 +434,7 @@ GROUPS = {
 
 RENAMED = tuple(each for group in GROUPS.values() for each in group)
 
-PRIVATE_NAMES = (*RENAMED, *CLUSTER, *STANDARD_LIBRARY)
+PRIVATE_NAMES = (*RENAMED, *CLUSTER, *OTHERS, *STANDARD_LIBRARY)
 
 NOT_UPSTREAM = {"_load", "_OTHER", "_brain_otel_adds_ids", "_brain_otel_started", "_logs", "_task_id"} | {
     *("_getframe", "_queue_name", "_retries")

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,8 +18,8 @@ from brain_otel.configuration.sections.propagation import PropagationSettings, T
 from brain_otel.configuration.settings import Secret
 from brain_otel.configuration.values import BadValueError, read_fields
 from brain_otel.instrumentation.fastapi.attributes import HEADERS
-from brain_otel.instrumentation.httpx.targets import target_matcher
 from brain_otel.instrumentation.propagation import GuardedPropagator, TrustedCallers
+from brain_otel.instrumentation.targets import TargetMatcher
 from brain_otel.runtime import guard
 from brain_otel.sentry.propagator import SentryPropagator
 
@@ -110,7 +109,7 @@ def test_a_target_matches_a_whole_host(target: str, url: str, matches: bool) -> 
     """Neither a part of it nor another part of the URL."""
     found = settings(targets=[target]).targets
     assert found is not None
-    assert target_matcher(found)(httpx.URL(url)) is matches
+    assert TargetMatcher(found).matches_url(url) is matches
 
 
 @pytest.mark.parametrize("target", ["", "a/b", "http://", "user@host", "host:port", "[::1", "host:123456"])

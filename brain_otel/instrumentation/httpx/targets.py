@@ -1,42 +1,22 @@
 """The server of a request, and whether it gets trace headers: ``distribution.brain_otel.propagation.targets``."""
 
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import httpx
 from opentelemetry.propagate import get_global_textmap
 
-from brain_otel.configuration.sections.propagation import DEFAULT_PORTS, Target
+from brain_otel.configuration.sections.propagation import DEFAULT_PORTS
 from brain_otel.instrumentation.propagation import writes_headers
+from brain_otel.instrumentation.targets import TargetMatcher
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.patch import Patch, Patches
-from brain_otel.sampling.rules import pattern
 
 _ORIGINALS = "brain_otel.original_headers"
 """Key in the extensions of a request: the trace headers that the application has given it.
 
 HTTPX copies headers and extensions to the request that follows a redirect, so ours would reach its host."""
-
-
-def target_matcher(targets: Iterable[Target]) -> Callable[[httpx.URL], bool]:
-    """A function that tells whether the host of a URL gets trace headers. A target matches a whole host."""
-    patterns = [tuple(map(pattern, each)) for each in targets]
-
-    @functools.lru_cache(maxsize=1_024)
-    def matches(scheme: str, host: str, port: str) -> bool:
-        return any(
-            all(part.fullmatch(value) for part, value in zip(each, (scheme, host, port), strict=True))
-            for each in patterns
-        )
-
-    def match(url: httpx.URL) -> bool:
-        port = str(url.port or DEFAULT_PORTS.get(url.scheme) or "")
-        # Both forms of an international name; the dot at the end of an absolute name is no part of the host.
-        names = {each.lower().removesuffix(".") for each in (url.host, url.raw_host.decode("ascii"))}
-        return any(matches(url.scheme, name, port) for name in names)
-
-    return match
 
 
 def server_of(url: httpx.URL) -> dict[str, Any]:
@@ -48,8 +28,8 @@ def server_of(url: httpx.URL) -> dict[str, Any]:
 class RestrictedTargets:
     """Has requests of HTTPX to other hosts carry the trace headers that the application gave them, and no others."""
 
-    def __init__(self, targets: Iterable[Target], patches: Patches) -> None:
-        self._match = target_matcher(targets)
+    def __init__(self, targets: TargetMatcher, patches: Patches) -> None:
+        self._targets = targets
         # Outside of the instrumentations that write headers, whichever they are.
         patches.replace(httpx.HTTPTransport, "handle_request", self._sync)
         patches.replace(httpx.AsyncHTTPTransport, "handle_async_request", self._async)
@@ -57,7 +37,7 @@ class RestrictedTargets:
     def _sync(self, patch: Patch) -> Callable[..., Any]:
         @functools.wraps(patch.original)
         def handle_request(transport: Any, request: httpx.Request) -> Any:
-            token = writes_headers.set(not patch.active or self._prepare(request))
+            token = writes_headers.set(self._prepare(request) if patch.active else None)
             try:
                 return patch.original(transport, request)
             finally:
@@ -68,7 +48,7 @@ class RestrictedTargets:
     def _async(self, patch: Patch) -> Callable[..., Any]:
         @functools.wraps(patch.original)
         async def handle_async_request(transport: Any, request: httpx.Request) -> Any:
-            token = writes_headers.set(not patch.active or self._prepare(request))
+            token = writes_headers.set(self._prepare(request) if patch.active else None)
             try:
                 return await patch.original(transport, request)
             finally:
@@ -83,7 +63,8 @@ class RestrictedTargets:
             if originals is None:
                 names = get_global_textmap().fields
                 originals = request.extensions[_ORIGINALS] = {name: request.headers.get(name) for name in names}
-            if self._match(request.url):
+            url = request.url
+            if self._targets.matches(url.scheme, (url.host, url.raw_host.decode("ascii")), url.port):
                 return True
             for name, value in originals.items():
                 if value is None:

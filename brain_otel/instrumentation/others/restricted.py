@@ -1,0 +1,181 @@
+"""Has the clients of others obey ``propagation.targets`` where their instrumentors do not say enough.
+
+The propagator judges the server that a client's span names. Left to do here: requests and aiohttp copy headers to the
+request that follows a redirect, gRPC's spans name no server, and botocore's instrumentor writes AWS's own header with
+a propagator of its own.
+"""
+
+import functools
+import re
+import sys
+from collections.abc import Callable, Iterable
+from types import ModuleType
+from typing import Any
+
+import wrapt
+from opentelemetry.propagate import get_global_textmap
+
+from brain_otel.instrumentation.propagation import TrustingPropagator, remove_our_headers
+from brain_otel.runtime.guard import guarded
+from brain_otel.runtime.patch import Patch, Patches
+
+_GRPC_SERVER = re.compile(r"(?:dns:(?://[^/]*/)?|ipv[46]:)?(?:\[([^\[\]]+)\]|([^:/,\[\]]+))(?::(\d+))?")
+"""https://github.com/grpc/grpc/blob/master/doc/naming.md, those that name one host."""
+
+_GRPC_INSTRUMENTATION = "opentelemetry.instrumentation.grpc"
+
+
+class RestrictedClients:
+    """What is patched while targets are restricted; hooks cannot be removed, so they ask here."""
+
+    def __init__(self) -> None:
+        self._patches = Patches()
+        self._patched: set[str] = set()
+        self._textmap: TrustingPropagator | None = None
+        self._is_hooked = False
+
+    def restrict(self) -> None:
+        """Begin, if the global propagator restricts the targets: now for imported libraries, else when they are."""
+        textmap = get_global_textmap()
+        if not isinstance(textmap, TrustingPropagator) or textmap.targets is None:
+            return
+        self._textmap = textmap
+        for name in _PATCHED:
+            if name in sys.modules:
+                self._on_import(sys.modules[name])
+            if not self._is_hooked:
+                wrapt.register_post_import_hook(self._on_import, name)
+        self._is_hooked = True
+
+    def undo(self) -> None:
+        """Leave every library as it was found."""
+        self._textmap = None
+        self._patched.clear()
+        self._patches.undo()
+
+    def _on_import(self, module: ModuleType) -> None:
+        textmap = self._textmap
+        if textmap is not None and module.__name__ not in self._patched:
+            self._patched.add(module.__name__)
+            with guarded(f"restricting the trace headers of {module.__name__}"):
+                _PATCHED[module.__name__](module, textmap, self._patches)
+
+
+def _restrict_requests(module: ModuleType, textmap: TrustingPropagator, patches: Patches) -> None:
+    def make(patch: Patch) -> Callable[..., Any]:
+        @functools.wraps(patch.original)
+        def send(adapter: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
+            if patch.active:
+                _clean(textmap, request)
+            return patch.original(adapter, request, *args, **kwargs)
+
+        return send
+
+    patches.replace(module.HTTPAdapter, "send", make)
+
+
+def _restrict_aiohttp(module: ModuleType, textmap: TrustingPropagator, patches: Patches) -> None:
+    def make(patch: Patch) -> Callable[..., Any]:
+        @functools.wraps(patch.original)
+        async def send(request: Any, *args: Any, **kwargs: Any) -> Any:
+            if patch.active:
+                _clean(textmap, request)
+            return await patch.original(request, *args, **kwargs)
+
+        return send
+
+    patches.replace(module.ClientRequest, "send", make)
+
+
+def _clean(textmap: TrustingPropagator, request: Any) -> None:
+    """Take our headers out of a request to a host that gets none; it has them from before a redirect."""
+    with guarded("taking trace headers out of a request that follows a redirect"):
+        if textmap.targets is not None and not textmap.targets.matches_url(str(request.url)):
+            remove_our_headers(request.headers)
+
+
+def _restrict_aws(module: ModuleType, textmap: TrustingPropagator, patches: Patches) -> None:
+    def make(patch: Patch) -> Callable[..., Any]:
+        @functools.wraps(patch.original)
+        def inject(propagator: Any, carrier: Any, context: Any = None, *args: Any, **kwargs: Any) -> None:
+            if not patch.active or textmap.is_for_target(context):
+                patch.original(propagator, carrier, context, *args, **kwargs)
+
+        return inject
+
+    patches.replace(module.AwsXRayPropagator, "inject", make)
+
+
+def _restrict_grpc(module: ModuleType, _textmap: TrustingPropagator, patches: Patches) -> None:
+    from grpc.aio import _channel
+
+    def make(patch: Patch) -> Callable[..., Any]:
+        @functools.wraps(patch.original)
+        def intercept_channel(channel: Any, *interceptors: Any) -> Any:
+            if patch.active:
+                with guarded("naming the server of a channel of gRPC"):
+                    name_server(_target_of(channel), interceptors)
+            return patch.original(channel, *interceptors)
+
+        return intercept_channel
+
+    def make_aio(patch: Patch) -> Callable[..., Any]:
+        @functools.wraps(patch.original)
+        def __init__(channel: Any, target: Any, options: Any, credentials: Any, compression: Any, given: Any) -> None:  # noqa: N807
+            if patch.active:
+                with guarded("naming the server of an asynchronous channel of gRPC"):
+                    name_server(target, given or ())
+            patch.original(channel, target, options, credentials, compression, given)
+
+        return __init__
+
+    patches.replace(module, "intercept_channel", make)
+    patches.replace(_channel.Channel, "__init__", make_aio)
+
+
+def _target_of(channel: Any) -> Any:
+    """The target of a synchronous channel, which other interceptors may have wrapped."""
+    while hasattr(channel, "_channel"):
+        channel = channel._channel
+    return channel.target()
+
+
+def name_server(target: Any, interceptors: Iterable[Any]) -> None:
+    """Have the spans of OpenTelemetry's interceptors name the server of their channel."""
+    found = _GRPC_SERVER.fullmatch(target.decode() if isinstance(target, bytes) else target)
+    server = {"server.address": found[1] or found[2], "server.port": int(found[3] or 443)} if found else {}
+    for each in interceptors:
+        if type(each).__module__.startswith(_GRPC_INSTRUMENTATION) and hasattr(each, "_tracer"):
+            if isinstance(each._tracer, _NamingTracer):
+                each._tracer.share(server)
+            else:
+                each._tracer = _NamingTracer(each._tracer, server)
+
+
+class _NamingTracer:
+    """A tracer whose spans name a server."""
+
+    def __init__(self, inner: Any, server: dict[str, Any]) -> None:
+        self._inner = inner
+        self.server = server
+
+    def share(self, server: dict[str, Any]) -> None:
+        """Serve one more channel; if its server is another one, the spans name none."""
+        if server != self.server:
+            self.server = {}
+
+    def start_as_current_span(self, *args: Any, attributes: Any = None, **kwargs: Any) -> Any:
+        """Start a span with the server's attributes."""
+        return self._inner.start_as_current_span(*args, attributes={**(attributes or {}), **self.server}, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+
+_PATCHED: dict[str, Callable[[ModuleType, TrustingPropagator, Patches], None]] = {
+    "requests.adapters": _restrict_requests,
+    "aiohttp.client_reqrep": _restrict_aiohttp,
+    "opentelemetry.propagators.aws.aws_xray_propagator": _restrict_aws,
+    _GRPC_INSTRUMENTATION: _restrict_grpc,
+}
+"""Module -> what restricts it once it has been imported."""
