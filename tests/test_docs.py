@@ -15,6 +15,7 @@ import yaml
 from opentelemetry import environment_variables as api_variables
 from opentelemetry.instrumentation import environment_variables as launcher_variables
 from opentelemetry.sdk import environment_variables as sdk_variables
+from opentelemetry.util.genai import environment_variables as genai_variables
 from typer.main import get_group
 
 from brain_otel import cli
@@ -269,7 +270,7 @@ def variables_of_the_collector() -> set[str]:
 
 
 def upstream_variables() -> set[str]:
-    modules = (api_variables, launcher_variables, sdk_variables)
+    modules = (api_variables, genai_variables, launcher_variables, sdk_variables)
     return NOT_OURS | {name for module in modules for name in vars(module) if name.startswith("OTEL_")}
 
 

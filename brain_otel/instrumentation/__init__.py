@@ -10,7 +10,7 @@ import sys
 from importlib import import_module
 from logging import LogRecord, getLogger  # `logging` is a module of this package
 from types import ModuleType
-from typing import Protocol
+from typing import Any, Protocol
 
 import wrapt
 
@@ -19,7 +19,6 @@ from brain_otel.instrumentation.conflicts import warn_once, warning_instrument
 from brain_otel.instrumentation.excepthook import patch_excepthook
 from brain_otel.instrumentation.exception_recording import patch_exception_recording
 from brain_otel.instrumentation.others.enabling import OtherInstrumentors
-from brain_otel.instrumentation.others.restricted import RestrictedClients
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.imports import is_being_imported
 from brain_otel.runtime.patch import Patches
@@ -64,7 +63,8 @@ class _Registry:
         self.exception_patches = Patches()
         self.instrumentor_patches = Patches()
         self.others = OtherInstrumentors(frozenset({*LIBRARIES, "exceptions"}))  # what `excepthook` does
-        self.restricted = RestrictedClients()
+        self.restricted: Any = None
+        """The clients of others that obey ``propagation.targets``; None if targets have never been restricted."""
         self.warns = False
 
 
@@ -91,8 +91,19 @@ def instrument(settings: InstrumentationSettings) -> None:
             wrapt.register_post_import_hook(_on_import, library)
             wrapt.register_post_import_hook(_on_contrib_import, _CONTRIB + library)
     with guarded("restricting the trace headers of clients"):
-        _registry.restricted.restrict()
+        _restrict_clients()
     _registry.others.enable(settings)
+
+
+def _restrict_clients() -> None:
+    from opentelemetry.propagate import get_global_textmap  # `import brain_otel` stays cheap
+
+    if getattr(get_global_textmap(), "targets", None) is None:
+        return
+    from brain_otel.instrumentation.others.restricted import RestrictedClients
+
+    _registry.restricted = _registry.restricted or RestrictedClients()
+    _registry.restricted.restrict()
 
 
 def _is_true(record: LogRecord) -> bool:
@@ -116,7 +127,8 @@ def uninstrument() -> None:
     """Remove every instrumentation."""
     _registry.settings = None
     _registry.others.disable()
-    _registry.restricted.undo()
+    if _registry.restricted is not None:
+        _registry.restricted.undo()
     for name in _CONTRIB_LOGGERS:
         getLogger(name).removeFilter(_is_true)
     for library, installed in list(_registry.installed.items()):

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Iterable
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 from brain_otel.configuration.sections.propagation import DEFAULT_PORTS, Target
@@ -52,9 +53,8 @@ class TargetMatcher:
 def _names(host: str) -> set[str]:
     """Both forms of an international name."""
     names = {host}
-    for convert in (lambda: host.encode("ascii").decode("idna"), lambda: host.encode("idna").decode("ascii")):
-        try:
-            names.add(convert())
-        except UnicodeError:
-            continue
+    with suppress(UnicodeError):
+        names.add(host.encode("ascii").decode("idna"))
+    with suppress(UnicodeError):
+        names.add(host.encode("idna").decode("ascii"))
     return names

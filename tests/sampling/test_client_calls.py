@@ -5,6 +5,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased, Sampler, TraceIdRatioBased
 from opentelemetry.trace import SpanKind, TraceFlags, set_span_in_context
 from opentelemetry.trace.span import NonRecordingSpan, SpanContext, TraceState
+from opentelemetry.util.types import AttributeValue
 
 from brain_otel.sampling.client_calls import ClientCallSampler, call_of
 from brain_otel.sampling.decision import decision_of
@@ -14,7 +15,11 @@ SAMPLERS: dict[str, Sampler] = {
     "dropped": ParentBased(TraceIdRatioBased(0.0)),
 }
 
-ATTRIBUTES = {"url.full": "http://pay.internal/x", "http.request.method": "GET", "server.port": 80}
+ATTRIBUTES: dict[str, AttributeValue] = {
+    "url.full": "http://pay.internal/x",
+    "http.request.method": "GET",
+    "server.port": 80,
+}
 
 
 @pytest.mark.parametrize("name", SAMPLERS)

@@ -107,7 +107,7 @@ def _restrict_aws(module: ModuleType, textmap: TrustingPropagator, patches: Patc
 
 
 def _restrict_grpc(module: ModuleType, _textmap: TrustingPropagator, patches: Patches) -> None:
-    from grpc.aio import _channel
+    from grpc.aio import _channel  # type: ignore[import-untyped]  # ships no types
 
     def make(patch: Patch) -> Callable[..., Any]:
         @functools.wraps(patch.original)

@@ -144,14 +144,14 @@ SERVERS = {
 @pytest.mark.parametrize("target", SERVERS, ids=str)
 def test_the_spans_of_a_channel_name_its_server(target: str | bytes) -> None:
     """A target that is not the name of one host names none."""
-    (interceptor, *_) = interceptors = aio_client_interceptors()
+    (interceptor, *_) = interceptors = aio_client_interceptors()  # type: ignore[no-untyped-call]
     name_server(target, interceptors)
     name_server(target, interceptors)
     assert interceptor._tracer.server == SERVERS[target]
 
 
 def test_interceptors_that_serve_two_servers_name_none() -> None:
-    interceptors = aio_client_interceptors()
+    interceptors = aio_client_interceptors()  # type: ignore[no-untyped-call]
     for target in ("a.internal:5", "b.internal:5", "a.internal:5"):
         name_server(target, interceptors)
     assert [each._tracer.server for each in interceptors] == [{}] * 4
