@@ -22,6 +22,7 @@ import aiohttp
 import boto3
 import grpc  # type: ignore[import-untyped]  # ships no types
 import httpx
+import httpx2
 import requests
 import urllib3
 from opentelemetry import baggage, context, propagate
@@ -96,6 +97,18 @@ def use_httpx() -> None:
     with httpx.Client(follow_redirects=True, trust_env=False) as client:
         for url, headers in URLS:
             client.get(url, headers=headers)
+
+
+def use_httpx2() -> None:
+    with httpx2.Client(follow_redirects=True) as client:
+        for url, headers in URLS:
+            client.get(url, headers=headers)
+
+
+async def use_httpx2_async() -> None:
+    async with httpx2.AsyncClient(follow_redirects=True) as client:
+        for url, headers in URLS:
+            await client.get(url, headers=headers)
 
 
 def use_boto3() -> None:
@@ -178,6 +191,8 @@ CASES: dict[str, Callable[[], Any]] = {
     "urllib3": use_urllib3,
     "aiohttp": use_aiohttp,
     "httpx": use_httpx,
+    "httpx2": use_httpx2,
+    "httpx2 async": use_httpx2_async,
     "boto3": use_boto3,
     "grpc": use_grpc,
     "grpc aio": use_grpc_aio,

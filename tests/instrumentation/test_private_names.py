@@ -399,6 +399,13 @@ STANDARD_LIBRARY = (
 
 OTHERS = (
     *_names(
+        "httpx2.Client",
+        "_send_single_request",
+        "others/restricted.py",
+        "takes trace headers out of the request after a redirect, before any instrumentation of the transport",
+        f"{RESTRICTED}::test_a_request_to_a_target_has_them",
+    ),
+    *_names(
         "grpc.aio",
         "_channel",
         "others/restricted.py",

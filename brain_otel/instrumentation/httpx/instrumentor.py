@@ -76,7 +76,11 @@ class HttpxInstrumentation:
             self._contrib.instrument(skip_dep_check=True)
         textmap = get_global_textmap()
         if isinstance(textmap, TrustingPropagator) and textmap.targets is not None:
-            RestrictedTargets(textmap.targets, self._restricted)
+            sync, asynchronous = (
+                (httpx.HTTPTransport, "handle_request"),
+                (httpx.AsyncHTTPTransport, "handle_async_request"),
+            )
+            RestrictedTargets(textmap.targets, self._restricted, sync, asynchronous)
 
     def uninstrument(self) -> None:
         """Leave HTTPX as it was found."""
@@ -110,7 +114,7 @@ def _with_server(patch: Patch) -> Callable[..., None]:
             for name in ("network.peer.address", "network.peer.port"):
                 on_span.pop(name, None)
             if "server.address" in on_span:  # not in the old conventions
-                server = server_of(httpx.URL(url))
+                server = server_of(httpx.URL(str(url)))  # may be one of httpx2's
                 on_span |= server
                 on_metric |= server
 

@@ -1,10 +1,11 @@
 """The server of a request, and whether it gets trace headers: ``distribution.brain_otel.propagation.targets``."""
 
+from __future__ import annotations
+
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import httpx
 from opentelemetry.propagate import get_global_textmap
 
 from brain_otel.configuration.sections.propagation import DEFAULT_PORTS
@@ -12,6 +13,9 @@ from brain_otel.instrumentation.propagation import writes_headers
 from brain_otel.instrumentation.targets import TargetMatcher
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.patch import Patch, Patches
+
+if TYPE_CHECKING:
+    import httpx
 
 _ORIGINALS = "brain_otel.original_headers"
 """Key in the extensions of a request: the trace headers that the application has given it.
@@ -26,13 +30,22 @@ def server_of(url: httpx.URL) -> dict[str, Any]:
 
 
 class RestrictedTargets:
-    """Has requests of HTTPX to other hosts carry the trace headers that the application gave them, and no others."""
+    """Has requests of HTTPX to other hosts carry the trace headers that the application gave them, and no others.
 
-    def __init__(self, targets: TargetMatcher, patches: Patches) -> None:
+    Args:
+        targets: The hosts that get ours.
+        patches: Gets the patches.
+        sync: A class and the name of its method that sends a request, outside of the instrumentations that write
+            headers, whichever they are.
+        asynchronous: The same of asynchronous clients.
+    """
+
+    def __init__(
+        self, targets: TargetMatcher, patches: Patches, sync: tuple[Any, str], asynchronous: tuple[Any, str]
+    ) -> None:
         self._targets = targets
-        # Outside of the instrumentations that write headers, whichever they are.
-        patches.replace(httpx.HTTPTransport, "handle_request", self._sync)
-        patches.replace(httpx.AsyncHTTPTransport, "handle_async_request", self._async)
+        patches.replace(*sync, self._sync)
+        patches.replace(*asynchronous, self._async)
 
     def _sync(self, patch: Patch) -> Callable[..., Any]:
         @functools.wraps(patch.original)

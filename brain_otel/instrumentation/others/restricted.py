@@ -1,8 +1,8 @@
 """Has the clients of others obey ``propagation.targets`` where their instrumentors do not say enough.
 
-The propagator judges the server that a client's span names. Left to do here: requests and aiohttp copy headers to the
-request that follows a redirect, gRPC's spans name no server, and botocore's instrumentor writes AWS's own header with
-a propagator of its own.
+The propagator judges the server that a client's span names. Left to do here: requests, aiohttp and httpx2 copy
+headers to the request that follows a redirect, gRPC's spans name no server, and botocore's instrumentor writes AWS's
+own header with a propagator of its own.
 """
 
 import functools
@@ -94,6 +94,15 @@ def _clean(textmap: TrustingPropagator, request: Any) -> None:
             remove_our_headers(request.headers)
 
 
+def _restrict_httpx2(module: ModuleType, textmap: TrustingPropagator, patches: Patches) -> None:
+    """Its headers are bytes, so ours are told by what a request had before. Its instrumentor patches transports."""
+    from brain_otel.instrumentation.httpx.targets import RestrictedTargets
+
+    if textmap.targets is not None:
+        send = "_send_single_request"
+        RestrictedTargets(textmap.targets, patches, (module.Client, send), (module.AsyncClient, send))
+
+
 def _restrict_aws(module: ModuleType, textmap: TrustingPropagator, patches: Patches) -> None:
     def make(patch: Patch) -> Callable[..., Any]:
         @functools.wraps(patch.original)
@@ -175,6 +184,7 @@ class _NamingTracer:
 _PATCHED: dict[str, Callable[[ModuleType, TrustingPropagator, Patches], None]] = {
     "requests.adapters": _restrict_requests,
     "aiohttp.client_reqrep": _restrict_aiohttp,
+    "httpx2": _restrict_httpx2,
     "opentelemetry.propagators.aws.aws_xray_propagator": _restrict_aws,
     _GRPC_INSTRUMENTATION: _restrict_grpc,
 }

@@ -75,13 +75,16 @@ def test_no_prompt_and_no_answer_leaves(run_with: Callable[..., Run], variables:
     assert len(run.outcome.events) == 3
     assert run.receiver.spans
     assert run.receiver.log_records
+    assert "brain_otel failed" not in run.outcome.output
     for text in (*TEXTS.values(), KEY):
         assert text not in run.all_texts
 
 
 @pytest.mark.parametrize("case", CALLS)
 def test_a_call_is_a_span_in_the_words_of_sentry(run_with: Callable[..., Run], case: str) -> None:
-    span = run_with().chat(case)
+    run = run_with()
+    span, beside = run.chat(case), [each for each in run.outcome.spans(case) if each["op"] == "http.client"]
+    assert [each["parent_span_id"] for each in beside] == [span["span_id"]]
     assert (span["op"], span["description"], span["status"]) == ("gen_ai.chat", "chat gpt-5", "ok")
     data = span["data"]
     expected = {
