@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
+from urllib.request import Request, urlopen
 
 import brain_otel
 
@@ -111,6 +112,17 @@ async def use_httpx2_async() -> None:
             await client.get(url, headers=headers)
 
 
+def use_urllib() -> None:
+    """As OpenTelemetry's instrumentor does it, which is not installed here."""
+    for url, headers in URLS:
+        request = Request(url, headers=headers)
+        given = {"url.full": request.full_url}
+        with otel_trace.get_tracer("own").start_as_current_span("GET", kind=SpanKind.CLIENT, attributes=given):
+            request.headers = {name.lower(): value for name, value in request.headers.items()}
+            propagate.inject(request.headers)
+            urlopen(request, timeout=5).close()
+
+
 def use_boto3() -> None:
     given = {"aws_access_key_id": "AKIAIOSFODNN7EXAMPLE", "aws_secret_access_key": "x", "region_name": "eu-west-1"}
     for host in (TARGET, OTHER):
@@ -193,6 +205,7 @@ CASES: dict[str, Callable[[], Any]] = {
     "httpx": use_httpx,
     "httpx2": use_httpx2,
     "httpx2 async": use_httpx2_async,
+    "urllib": use_urllib,
     "boto3": use_boto3,
     "grpc": use_grpc,
     "grpc aio": use_grpc_aio,

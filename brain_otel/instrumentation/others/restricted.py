@@ -1,8 +1,8 @@
 """Has the clients of others obey ``propagation.targets`` where their instrumentors do not say enough.
 
-The propagator judges the server that a client's span names. Left to do here: requests, aiohttp and httpx2 copy
-headers to the request that follows a redirect, gRPC's spans name no server, and botocore's instrumentor writes AWS's
-own header with a propagator of its own.
+The propagator judges the server that a client's span names. Left to do here: requests, aiohttp, httpx2
+and urllib copy headers to the request that follows a redirect, gRPC's spans name no server, and botocore's
+instrumentor writes AWS's own header with a propagator of its own.
 """
 
 import functools
@@ -87,10 +87,23 @@ def _restrict_aiohttp(module: ModuleType, textmap: TrustingPropagator, patches: 
     patches.replace(module.ClientRequest, "send", make)
 
 
-def _clean(textmap: TrustingPropagator, request: Any) -> None:
+def _restrict_urllib(module: ModuleType, textmap: TrustingPropagator, patches: Patches) -> None:
+    def make(patch: Patch) -> Callable[..., Any]:
+        @functools.wraps(patch.original)
+        def do_open(handler: Any, connection: Any, request: Any, **kwargs: Any) -> Any:
+            if patch.active:
+                _clean(textmap, request, "full_url")
+            return patch.original(handler, connection, request, **kwargs)
+
+        return do_open
+
+    patches.replace(module.AbstractHTTPHandler, "do_open", make)
+
+
+def _clean(textmap: TrustingPropagator, request: Any, url: str = "url") -> None:
     """Take our headers out of a request to a host that gets none; it has them from before a redirect."""
     with guarded("taking trace headers out of a request that follows a redirect"):
-        if textmap.targets is not None and not textmap.targets.matches_url(str(request.url)):
+        if textmap.targets is not None and not textmap.targets.matches_url(str(getattr(request, url))):
             remove_our_headers(request.headers)
 
 
@@ -185,6 +198,7 @@ _PATCHED: dict[str, Callable[[ModuleType, TrustingPropagator, Patches], None]] =
     "requests.adapters": _restrict_requests,
     "aiohttp.client_reqrep": _restrict_aiohttp,
     "httpx2": _restrict_httpx2,
+    "urllib.request": _restrict_urllib,
     "opentelemetry.propagators.aws.aws_xray_propagator": _restrict_aws,
     _GRPC_INSTRUMENTATION: _restrict_grpc,
 }
