@@ -124,13 +124,14 @@ class TrustingPropagator(GuardedPropagator):
     ) -> None:
         """Write the headers, unless they are for a host that gets none.
 
-        Where targets are restricted, each value that is written is an :class:`OurHeader`, so that the headers can be
-        taken out again when the server sends the client on to another host.
+        Where targets are restricted, each value that is written for a call is an :class:`OurHeader`, so that the
+        headers can be taken out again when the server sends the client on to another host.
         """
-        if self.targets is None:
-            super().inject(carrier, context, setter)
-        elif self.is_for_target(context):
-            super().inject(carrier, context, _MarkingSetter(setter))
+        if not self.is_for_target(context):
+            return
+        if self.targets is not None and call_of(otel_trace.get_current_span(context).get_span_context()) is not None:
+            setter = _MarkingSetter(setter)
+        super().inject(carrier, context, setter)
 
     def is_for_target(self, context: Context | None = None) -> bool:
         """Whether the call that ``context`` belongs to gets trace headers.

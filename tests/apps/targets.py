@@ -74,6 +74,12 @@ def use_requests() -> None:
         requests.get(url, headers=headers, timeout=5)
 
 
+def use_headers_of_your_own() -> None:
+    """What the application puts into a request stays there, even if it has asked us for it."""
+    for host in (TARGET, OTHER):
+        requests.get(f"http://{host}:{port}/", headers=brain_otel.trace_headers(), timeout=5)
+
+
 def use_requests_step_by_step() -> None:
     with requests.Session() as session:
         answer = session.get(f"http://{TARGET}:{port}/there", allow_redirects=False, timeout=5)
@@ -206,6 +212,7 @@ CASES: dict[str, Callable[[], Any]] = {
     "httpx2": use_httpx2,
     "httpx2 async": use_httpx2_async,
     "urllib": use_urllib,
+    "own headers": use_headers_of_your_own,
     "boto3": use_boto3,
     "grpc": use_grpc,
     "grpc aio": use_grpc_aio,

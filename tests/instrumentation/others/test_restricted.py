@@ -119,6 +119,10 @@ def test_spans_of_your_own_are_judged_if_they_are_of_a_client(found_by: Callable
             assert is_ours(headers) if host == TARGET else headers == {}
 
 
+def test_headers_that_the_application_has_asked_for_stay(found_by: Callable[..., Found]) -> None:
+    assert [is_ours(headers) for _, headers in found_by("first", "1.0")["own headers"]] == [True, True]
+
+
 def test_all_hosts_get_them_where_nothing_is_restricted(found_by: Callable[..., Any]) -> None:
     for case, found in found_by("first", "1.0", "all").items():
         assert all(is_ours(headers) for _, headers in found), case
