@@ -33,13 +33,10 @@ from brain_otel.runtime.guard import mask_log_lines, masked_traceback
 from brain_otel.runtime.lazy_regex import expression
 from brain_otel.runtime.limited_log import CountLog
 from brain_otel.runtime.quiet import budget
-from brain_otel.runtime.text import MAX_TEXT, beginning, shortened
+from brain_otel.runtime.text import MAX_SHORT, MAX_TEXT, MIN_LONG, beginning, shortened
 
 logger = logging.getLogger(__name__)
 _mask_log = CountLog(logger, "The application's mask failed; values are masked: %s", with_traceback=True)
-
-_MAX_CACHED = 256
-"""Characters of the longest text whose masked form is cached."""
 
 _MAX_LINE = 1_024
 """Characters of a source line."""
@@ -47,8 +44,8 @@ _MAX_LINE = 1_024
 _MAX_ENCODED = 100
 """Parts of a text that are percent-decoded and looked at one by one; more of them are masked."""
 
-_MIN_LONG, _MAX_BEYOND = 512, 16_384
-"""Characters that stay of a long text if the budget of its event is used up, and of all such texts together."""
+_MAX_BEYOND = 16_384
+"""Characters of all long texts together that are masked after the budget of their event is used up."""
 
 _BETWEEN_WORDS = expression(r"([\s,;&\"'<>]+)")
 _BETWEEN_PARTS = expression(r"([\s,;&\"'<>/?#]+)")
@@ -111,7 +108,7 @@ class Policy:
         length = len(text)
         if length < MIN_LENGTH:
             masked = text
-        elif length <= _MAX_CACHED:
+        elif length <= MAX_SHORT:
             masked = self._mask_text_cached(text)
         else:
             masked = self._mask_long(text)
@@ -231,7 +228,7 @@ class Policy:
         if masked is None and left.characters < -_MAX_BEYOND:
             return FILTERED
         if masked is None:
-            cut = shortened(text, min(MAX_TEXT, max(left.characters, _MIN_LONG)))
+            cut = shortened(text, min(MAX_TEXT, max(left.characters, MIN_LONG)))
             left.characters -= len(cut)
             masked = left.masked[self, text] = self._mask_text(cut)
             left.masked[self, masked] = masked  # it is masked again where it leaves

@@ -21,7 +21,7 @@ from brain_otel.runtime.object_kinds import (
     members_of,
     name_of,
 )
-from brain_otel.runtime.text import MAX_TEXT, beginning, left_out, shortened
+from brain_otel.runtime.text import MAX_SHORT, MAX_TEXT, MIN_LONG, beginning, left_out, shortened
 
 MAX_LENGTH = 4_096
 """Characters or bytes of one value among a frame's variables, and of the text of any object."""
@@ -76,6 +76,8 @@ class View:
         self.write, self.is_quoted, self.is_text = write, is_quoted, is_text
         self.deadline = self.cpu_deadline = 0.0
         self.objects, self.characters = bounds.objects, bounds.characters
+        self.taken = 0
+        """Of ``characters``, those that other objects of the event have used up."""
         self.inside: set[int] = set()
 
     def show(self, value: Any, depth: int) -> Any:
@@ -128,24 +130,32 @@ class View:
     def _text(self, value: Any, kind: Any) -> Any:
         base: Any = str if issubclass(kind, str) else bytes if issubclass(kind, bytes) else bytearray
         length = base.__len__(value)
+        if length <= MAX_SHORT and not self.is_text and (kind is str or (base is str and not self.is_quoted)):
+            return (
+                self.leaf(self.write(value)) if self.is_quoted else str.__str__(value)
+            )  # an id of Sentry's protocol?
         if base is str and not self.is_quoted and not (self.is_text and self.write is repr):
             return self._cut(value, str, length) if self.is_text and length > MAX_TEXT else self._data(value, length)
         if self.characters <= 0 < length:
             return self.leaf(left_out(length).strip())
-        if length > min(MAX_LENGTH, self.characters):
+        if length > min(MAX_LENGTH, self._room()):
             return self._cut(value, base, length)
         self.characters -= length
         return self._call(value, kind) if self.is_quoted or self.is_text else base(value)
 
+    def _room(self) -> int:
+        """Characters of a long text that are shown; a beginning, even if the event has used up its budget."""
+        return min(self.characters, max(self.characters - self.taken, MIN_LONG))
+
     def _data(self, value: str, length: int) -> str:
         if self.characters <= 0 < length:
             return left_out(length).strip()
-        text = shortened(value, min(MAX_TEXT, self.characters))
+        text = shortened(value, min(MAX_TEXT, self._room()))
         self.characters -= min(length, len(text))
         return text if type(text) is str else str.__str__(text)
 
     def _cut(self, value: Any, base: Any, length: int) -> Any:
-        limit = max(1, min(MAX_LENGTH, self.characters))
+        limit = max(1, min(MAX_LENGTH, self._room()))
         begin = beginning(value, limit) if base is str else base.__getitem__(value, slice(limit))
         self.characters -= len(begin)
         if base is str and self.write is str:
@@ -235,6 +245,7 @@ class View:
         """The text of ``value`` within the text of another object."""
         inner = View(TEXT, write, leaf=Shown, is_text=True)
         inner.deadline, inner.cpu_deadline, inner.inside = self.deadline, self.cpu_deadline, self.inside
+        inner.taken = self.taken
         inner.objects, inner.characters = self.objects, self.characters
         try:
             return str(inner.show(value, depth))

@@ -21,7 +21,7 @@ MAX_CPU_SECONDS = 0.008
 """CPU time that they may take; a busy machine does not use it up."""
 
 MAX_SHOWN = 131_072
-"""Characters of the texts in one event's objects; what comes after them is left out."""
+"""Characters of the long texts in one event's objects; of those that come after them, only the beginning is shown."""
 
 MAX_CHARACTERS = 16_384
 """Characters of one event's long texts that are masked, which takes time; the texts are cut before."""

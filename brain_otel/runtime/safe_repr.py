@@ -71,7 +71,8 @@ def _view(view: View, value: Any, look: Callable[[View, Any], Any] | None = None
     started, cpu = time.monotonic(), time.thread_time()
     shared = budget()
     view.deadline, view.cpu_deadline = started + shared.left, cpu + shared.cpu_left
-    given = view.characters = view.bounds.characters if view.is_text else min(view.bounds.characters, shared.shown)
+    given = view.characters
+    view.taken = 0 if view.is_text else max(0, given - shared.shown)
     with quiet():
         shown = view.show(value, view.bounds.depth) if look is None else look(view, value)
     shared.left -= time.monotonic() - started

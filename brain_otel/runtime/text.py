@@ -11,6 +11,12 @@ Queues count records: without this bound a service that logs large bodies fills 
 CHUNK = 4_096
 """Characters of the parts in which a text of any length is masked as a whole; one text has a bound of secrets."""
 
+MAX_SHORT = 256
+"""Characters of a text that is short: it is shown and masked whatever is left of a budget."""
+
+MIN_LONG = 512
+"""Characters that stay of a long text if the budget of its event is used up."""
+
 LEFT_OUT = " characters left out ..."
 """Follows a number in a text that was shortened."""
 

@@ -329,6 +329,18 @@ def test_keys_share_the_budget_of_their_dict() -> None:
     assert Slow.calls <= quiet.MAX_SECONDS / 0.03 + 1
 
 
+def test_a_short_text_is_shown_and_a_long_one_begun_whatever_came_before() -> None:
+    """The ids of an event's trace come after its large contexts."""
+    with one_budget():
+        for _ in range(8):
+            plain({"large": "word " * 8_000})
+        shown = plain({"trace_id": "a" * 32, "short": "x" * 256, "long": "word " * 5_000})
+        assert variables({"short": "fine"}) == {"short": "'fine'"}
+    assert (shown["trace_id"], shown["short"]) == ("a" * 32, "x" * 256)
+    assert shown["long"].startswith("word " * 100)
+    assert len(shown["long"]) < 600
+
+
 class Base(MappedAsDataclass, DeclarativeBase):
     """Mapped classes have a generated `repr` that loads."""
 
