@@ -35,6 +35,9 @@ _NAME = expression(
     """,
     re.VERBOSE,
 )
+_BEHIND_NAME = expression(r"[=:,\d\"'|\t\u2013\u2014→⇒│-]|\.\.|[ ]{2}")
+"""A sign that stands behind each such name: without any, the text has none."""
+
 _SECOND_WORDS = frozenset({"key", "keys", "code", "codes", "phrase", "number", "string", "answer", "word", "words"})
 """Words of names that a text writes with a space: ``API key``, ``verification code``."""
 
@@ -77,7 +80,7 @@ def create_assignment_mask(
     """
 
     def mask_assignments(text: str) -> str:
-        if not (may_hold_names(text) or _may_be_labelled(text)):
+        if _BEHIND_NAME.search(text) is None or not (may_hold_names(text) or _may_be_labelled(text)):
             return text
         text = mask_one_time_codes(text)
         others = secret_by_neighbours(text, is_sensitive, rejects_input=rejects_input)

@@ -25,13 +25,19 @@ _BEARER = expression(
 _BASIC = expression(r"\b(basic[ \t]{1,8}+)([A-Za-z0-9+/_-]{4,}+={0,2}+)", re.IGNORECASE)
 _DIGEST = expression(r"\b(Digest[ \t]{1,8}+username=)[^\r\n]++", re.IGNORECASE)
 _SMTP = expression(r"\b(AUTH (?:PLAIN|LOGIN|XOAUTH2|OAUTHBEARER|CRAM-MD5) )[A-Za-z0-9+/=]{8,}+")
-_LOG_IN = expression(
-    r"((?:(?:\b|(?<=\\n))AUTH|(?<=>)PASS|(?<=> )PASS|(?<=C: )PASS|\bIDENTIFY|\b[A-Za-z]{0,4}\d{1,6} LOGIN \S{1,128}+)"
+_CREDENTIALS = (
     r"(?:[\"']?[ ]{1,4}[\"']?|(?:\\r\\n|\r\n)\$\d{1,4}(?:\\r\\n|\r\n)))((?:[\w.@-]{1,64}[\"']?[ ][\"']?)?)"
     r"(?!(?:CRAM|DIGEST|SCRAM|NTLM|GSSAPI|X?OAUTH|PLAIN|LOGIN|ANONYMOUS|EXTERNAL)\b|\[Filtered)"
     r"(?=[^\s\"']{0,64}[\d!@#$%^&*+~])[^\s\"',;)\\]{4,256}+"
 )
+_LOG_IN = expression(
+    r"((?:AUTH(?:(?<=\bAUTH)|(?<=\\nAUTH))|PASS(?:(?<=>PASS)|(?<=> PASS)|(?<=C: PASS))|IDENTIFY(?<=\bIDENTIFY))"
+    + _CREDENTIALS
+)
+_IMAP_LOG_IN = expression(r"(\b[A-Za-z]{0,4}\d{1,6} LOGIN \S{1,128}+" + _CREDENTIALS)
 """Log-ins of Redis, FTP, POP3, IMAP and IRC; a plain word is said about one."""
+_TELLING_SIGN = expression(r"[\d!@#$%^&*+~]")
+"""What such a password has, and a plain word has not."""
 
 _COOKIE = expression(r"(<Cookie [^=\s]{1,128}+=)[^\s]++(?= for )")
 _JWT = expression(
@@ -64,8 +70,12 @@ def _mask_authorization(text: str) -> str:
     lower = text.lower()
     if "bearer" in lower:
         text = _BEARER.sub(rf"\1{FILTERED}", text)
-    if "AUTH" in text or "PASS" in text or "LOGIN" in text or "IDENTIFY" in text:
-        text = _LOG_IN.sub(rf"\1\2{FILTERED}", _SMTP.sub(rf"\1{FILTERED}", text))
+    if "AUTH " in text:
+        text = _SMTP.sub(rf"\1{FILTERED}", text)
+    if ("AUTH" in text or "PASS" in text or "IDENTIFY" in text) and _TELLING_SIGN.search(text) is not None:
+        text = _LOG_IN.sub(rf"\1\2{FILTERED}", text)
+    if " LOGIN " in text:
+        text = _IMAP_LOG_IN.sub(rf"\1\2{FILTERED}", text)
     if "digest" in lower:
         text = _DIGEST.sub(rf"\1{FILTERED}", text)
     if "<Cookie " in text:

@@ -11,9 +11,8 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Mapping
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any
-from urllib.parse import unquote_plus
 
 from brain_otel.privacy.addresses import is_one_time, mask_address_credentials, mask_protocols
 from brain_otel.privacy.assignments import create_assignment_mask
@@ -23,6 +22,7 @@ from brain_otel.privacy.documents import create_document_mask
 from brain_otel.privacy.errors import database_error_without_values, validation_error_without_input
 from brain_otel.privacy.names import PERSONAL_HEADERS, create_name_check, create_text_check, is_fact
 from brain_otel.privacy.patterns import MIN_LENGTH, create_pattern_mask
+from brain_otel.privacy.percent_encoded import mask_with_encoded
 from brain_otel.privacy.plain_texts import is_plain
 from brain_otel.privacy.queries import mask_query
 from brain_otel.privacy.settings import FILTERED, PrivacySettings
@@ -41,17 +41,9 @@ _mask_log = CountLog(logger, "The application's mask failed; values are masked: 
 _MAX_LINE = 1_024
 """Characters of a source line."""
 
-_MAX_ENCODED = 100
-"""Parts of a text that are percent-decoded and looked at one by one; more of them are masked."""
-
 _MAX_BEYOND = 16_384
 """Characters of all long texts together that are masked after the budget of their event is used up."""
 
-_BETWEEN_WORDS = expression(r"([\s,;&\"'<>]+)")
-_BETWEEN_PARTS = expression(r"([\s,;&\"'<>/?#]+)")
-"""Separate texts that may be percent-encoded, each as a whole or part by part."""
-
-_PERCENT_ENCODED = expression(r"%[0-9A-Fa-f]{2}")
 _COLOUR = expression(r"\x1b\[[0-9;]{0,16}m")
 _ENCODED_SIGN = expression(r"\\u00(2[27]|3[abcde])|\\x(2[27]|3[abcde])", re.IGNORECASE)
 """Signs that JSON and HTML write in another way, some encoders always."""
@@ -204,12 +196,7 @@ class Policy:
         if "\\" in text or "&lt;" in text:
             bare = _decoded(text)
             text = bare if bare != text and self._mask_plain(bare) != bare else text
-        text = self._mask_plain(text)
-        decoded = unquote_plus(text) if "%" in text and _PERCENT_ENCODED.search(text) is not None else text
-        if decoded != text and self._mask_plain(decoded) != decoded:
-            is_secret = cache(lambda part: part == decoded or self._mask_plain(part) != part)
-            text = _mask_encoded(_mask_encoded(text, _BETWEEN_PARTS, is_secret), _BETWEEN_WORDS, is_secret)
-        return text
+        return mask_with_encoded(text, self._mask_plain)
 
     def _hides_input(self, place: str) -> bool:
         """Whether a value that a validator rejected at ``place``, such as ``body.password``, is masked."""
@@ -250,22 +237,6 @@ class Policy:
         except Exception:
             _mask_log.add(repr(name[:80]))
             return FILTERED
-
-
-def _mask_encoded(text: str, separators: re.Pattern[str], is_secret: Callable[[str], bool]) -> str:
-    """Mask each part of ``text`` that is a secret once it is percent-decoded, as in a header or a path."""
-    parts = separators.split(text)
-    encoded = [place for place, part in enumerate(parts) if "%" in part and _PERCENT_ENCODED.search(part)]
-    for place in encoded[_MAX_ENCODED:]:
-        parts[place] = FILTERED
-    for place in encoded[:_MAX_ENCODED]:
-        part = parts[place]
-        name, equals, given = part.partition("=")
-        if equals and is_secret(unquote_plus(given)):
-            parts[place] = f"{name}={FILTERED}"
-        elif is_secret(unquote_plus(part)):
-            parts[place] = FILTERED
-    return "".join(parts)
 
 
 def _decoded(text: str) -> str:

@@ -178,8 +178,9 @@ def ratio(mask: Callable[[str], Any], short: str, long: str) -> float:
         least_long = min(least_long, seconds(mask, long))
         least_short = min(least_short, seconds(mask, short, 8) / 8)
         found = least_long / max(least_short, 1e-7)
-        if found <= 9 or (number > 5 and found > 12):
+        if found <= 9 or (number > 5 and found > 24) or (number > 60 and found > 12):
             break
+        time.sleep(number / 10_000)  # what disturbs a measurement may last for some of them
     return found
 
 

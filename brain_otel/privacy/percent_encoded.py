@@ -1,0 +1,71 @@
+"""Masks secrets that are percent-encoded in a text, as in a header or a path.
+
+The decoded text says whether there are any, its parts which they are. A text of many is cut before that.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from itertools import islice
+from typing import TYPE_CHECKING
+from urllib.parse import unquote_plus
+
+from brain_otel.privacy.settings import FILTERED
+from brain_otel.runtime.lazy_regex import expression
+
+if TYPE_CHECKING:
+    import re
+    from collections.abc import Callable
+
+_MAX_ENCODED = 100
+"""Parts of a text that are percent-decoded and looked at one by one; more of them are masked."""
+
+_BETWEEN_WORDS = expression(r"([\s,;&\"'<>]+)")
+_BETWEEN_PARTS = expression(r"([\s,;&\"'<>/?#]+)")
+"""Separate texts that may be percent-encoded, each as a whole or part by part."""
+
+_PERCENT_ENCODED = expression(r"%[0-9A-Fa-f]{2}")
+
+
+def mask_with_encoded(text: str, mask_plain: Callable[[str], str]) -> str:
+    """Mask ``text`` by ``mask_plain``, then each part of it that is a secret once it is percent-decoded."""
+    if "%" not in text or _PERCENT_ENCODED.search(text) is None:
+        return mask_plain(text)
+    mask = cache(mask_plain)
+    if text.count("%") > _MAX_ENCODED and mask(unquote_plus(text)).count(FILTERED) > _MAX_ENCODED:
+        text = _with_first_encoded(text)
+    text = mask(text)
+    decoded = unquote_plus(text)
+    if decoded == text or mask(decoded) == decoded:
+        return text
+
+    def is_secret(part: str) -> bool:
+        return part == decoded or mask(part) != part
+
+    return _mask_parts(_mask_parts(text, _BETWEEN_PARTS, is_secret), _BETWEEN_WORDS, is_secret)
+
+
+def _with_first_encoded(text: str) -> str:
+    """``text`` with its first encoded signs; what stands from the word of the next one on is masked as a whole."""
+    beyond = next(islice(_PERCENT_ENCODED.finditer(text), _MAX_ENCODED, None), None)
+    if beyond is None:
+        return text
+    before = text[: beyond.start()]
+    word = _BETWEEN_WORDS.split(before)[-1]
+    return f"{before[: len(before) - len(word)]}{FILTERED}"
+
+
+def _mask_parts(text: str, separators: re.Pattern[str], is_secret: Callable[[str], bool]) -> str:
+    """Mask each part of ``text`` that is a secret once it is percent-decoded."""
+    parts = separators.split(text)
+    encoded = [place for place, part in enumerate(parts) if "%" in part and _PERCENT_ENCODED.search(part)]
+    for place in encoded[_MAX_ENCODED:]:
+        parts[place] = FILTERED
+    for place in encoded[:_MAX_ENCODED]:
+        part = parts[place]
+        name, equals, given = part.partition("=")
+        if equals and is_secret(unquote_plus(given)):
+            parts[place] = f"{name}={FILTERED}"
+        elif is_secret(unquote_plus(part)):
+            parts[place] = FILTERED
+    return "".join(parts)
