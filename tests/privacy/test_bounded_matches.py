@@ -6,6 +6,7 @@ import pytest
 
 from brain_otel.privacy import Policy
 from brain_otel.privacy.bounded_matches import MAX_MATCHES, MAX_NAMES, MAX_PARTIAL_NAMES
+from brain_otel.privacy.percent_encoded import _MAX_ENCODED
 from brain_otel.privacy.settings import FILTERED
 from brain_otel.runtime.quiet import one_budget
 
@@ -14,6 +15,7 @@ SECRETS = {
     "assignments": ("token=hunter%d ", MAX_NAMES),
     "addresses": ("https://user:hunter%d@host/ ", MAX_MATCHES),
     "parameters": ("?page=hunter%d ", MAX_MATCHES),
+    "encoded texts": ("token%%3dhunter%d ", _MAX_ENCODED),
     "words of names": ("error code: hunter%d ", MAX_PARTIAL_NAMES),
 }
 HOSTILE = [
