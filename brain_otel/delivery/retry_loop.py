@@ -216,15 +216,17 @@ class RetryLoop(Generic[W]):
     def _settle(self, queued: W, answer: Answer) -> None:
         """Act on an answer; a failed record stays in the queue."""
         category = queued.record.category
+        # Before its limits, or a flush takes a record that was answered for one that they keep back.
+        if answer.result == "sent":
+            self._done(queued)
+        elif answer.result == "rejected":
+            self._reject(queued, answer.reason)
         if answer.limits:
             self._limit(answer.limits)
         if answer.result == "sent":
-            self._done(queued)
             self._log.accepted(category, answer.rejected, answer.reason)
             if answer.rejected:
                 self._on_discard(queued.record._replace(quantity=answer.rejected), "partial_success")
-        elif answer.result == "rejected":
-            self._reject(queued, answer.reason)
         elif answer.result == "rate_limited":
             if category in _KEPT_WHILE_LIMITED and not self.limits.remaining(category):
                 self.limits.update({category: DEFAULT_LIMIT})  # the answer limits other categories

@@ -26,6 +26,8 @@ class Bench:
     def __init__(self, ingest: SentryIngest, connections: int = 4, timeout: float = 5.0) -> None:
         self.ingest = ingest
         self.lost: Counter[tuple[str, str]] = Counter()
+        self.left: list[int] = []
+        """Records in the queue whenever limits begin to hold."""
         self.queue = MemoryQueue(max_items=100, max_bytes=100_000, max_age=3_600.0, on_discard=self._lost)
         url = f"http://127.0.0.1:{ingest.port}/api/42/envelope/"
         self.target = Target(kind="sentry", url=url, timeout=timeout)
@@ -34,6 +36,7 @@ class Bench:
             self.queue,
             HttpClient(self.target, connections=connections),
             on_discard=self._lost,
+            on_limits=lambda _: self.left.append(len(self.queue)),
             connections=connections,
         )
 
@@ -62,6 +65,15 @@ class Bench:
 def bench() -> Iterator[Bench]:
     with SentryIngest() as ingest:
         yield Bench(ingest)
+
+
+@pytest.mark.parametrize("status", [200, 400])
+def test_an_answered_record_has_left_before_its_limits_hold(bench: Bench, status: int) -> None:
+    """A flush would take it for one that the limits keep back."""
+    bench.ingest.respond = lambda: (status, {"X-Sentry-Rate-Limits": "60:transaction"})
+    bench.put("a", category="transaction")
+    assert bench.run() is None
+    assert bench.left == [0]
 
 
 def test_every_record_is_sent_once_errors_first(bench: Bench) -> None:
