@@ -221,6 +221,8 @@ def test_what_loads_is_not_looked_at(name: str) -> None:
     assert Calls.names == []
     if issubclass(type(value), IOBase):
         value.close()
+    if issubclass(type(value), sqlite3.Cursor):
+        value.connection.close()
 
 
 def test_the_state_of_an_iterator_or_a_cursor_stays() -> None:
@@ -230,6 +232,7 @@ def test_the_state_of_an_iterator_or_a_cursor_stays() -> None:
         for value in (numbers, rows, mock):
             look(value)
     assert (list(numbers), list(rows), mock.mock_calls) == ([1, 2], [(1,)], [])
+    rows.connection.close()
 
 
 def test_what_is_known_of_an_object_is_shown() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import sentry_sdk
 from opentelemetry import trace as otel_trace
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
@@ -69,6 +70,12 @@ class Bridge:
 
 
 Connect = Callable[..., Bridge]
+
+
+@pytest.fixture(autouse=True)
+def _nothing_of_other_tests() -> None:
+    """Forget the breadcrumbs, tags and users that tests outside of a request have left behind."""
+    sentry_sdk.get_isolation_scope().clear()
 
 
 @pytest.fixture(autouse=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import ExitStack
 from pathlib import Path
 
 VERSION = 1
@@ -76,19 +77,24 @@ def open_file(path: Path, max_bytes: int) -> sqlite3.Connection:
     Raises:
         StoreError: it is no file of ours, or cannot be written.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(path, timeout=10.0, isolation_level=None, check_same_thread=False)
-        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = NORMAL")
-        connection.execute(f"PRAGMA journal_size_limit = {16 << 20}")
-        connection.execute(f"PRAGMA max_page_count = {max_bytes // PAGE_SIZE}")
-        connection.execute("PRAGMA cache_size = -8192")
-        _create(connection, path)
-        path.chmod(0o600)
-    except (sqlite3.Error, OSError) as error:
-        raise StoreError(f"{path}: {error}; allowed: a file of brain-otel view that this user may write") from error
+    with ExitStack() as on_failure:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            connection = sqlite3.connect(path, timeout=10.0, isolation_level=None, check_same_thread=False)
+            on_failure.callback(connection.close)
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = NORMAL")
+            connection.execute(f"PRAGMA journal_size_limit = {16 << 20}")
+            connection.execute(f"PRAGMA max_page_count = {max_bytes // PAGE_SIZE}")
+            connection.execute("PRAGMA cache_size = -8192")
+            _create(connection, path)
+            path.chmod(0o600)
+        except (sqlite3.Error, OSError) as error:
+            raise StoreError(
+                f"{path}: {error}; allowed: a file of brain-otel view that this user may write"
+            ) from error
+        on_failure.pop_all()
     return connection
 
 
