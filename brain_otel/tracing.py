@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import functools
-import inspect
-from collections.abc import Callable, Mapping
-from typing import Any, ParamSpec, TypeVar, cast
+from collections.abc import Mapping
+from typing import Any, Self
 
 from opentelemetry import trace as otel_trace
 from opentelemetry.trace import INVALID_SPAN, SpanContext, SpanKind, Status, StatusCode
@@ -16,15 +15,13 @@ from brain_otel.events.attributes import attribute_value
 from brain_otel.events.listeners import local_trace_entered
 from brain_otel.events.report import record_error
 from brain_otel.runtime.context import Attachment, settled_context
+from brain_otel.runtime.context_decorator import ContextDecorator
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.quiet import is_looking, one_budget
 from brain_otel.runtime.text import encodable
 from brain_otel.traces import local_trace
 from brain_otel.traces.local_trace import LocalTrace, Name
 from brain_otel.traces.scope import OP_ATTRIBUTE, create_tracer
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 _KINDS = {
     **dict.fromkeys(("db", "cache", "http.client", "grpc.client", "rpc.client", "queue.receive"), SpanKind.CLIENT),
@@ -126,7 +123,7 @@ class Span(otel_trace.Span):
         self._span.record_exception(exception, attributes, timestamp, escaped)
 
 
-class _Starter:
+class _Starter(ContextDecorator[Span]):
     """Starts a span when it is entered (also with ``async with``), or at each call of a function it decorates."""
 
     def __init__(self, name: str, attributes: dict[str, Any], *, transaction: bool) -> None:
@@ -148,32 +145,8 @@ class _Starter:
         if running is not None:
             running.end(error)
 
-    async def __aenter__(self) -> Span:
-        return self.__enter__()
-
-    async def __aexit__(self, kind: object, error: BaseException | None, where: object) -> None:
-        self.__exit__(kind, error, where)
-
-    def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
-        """Decorate ``function``, sync or async; each call gets a span (of a generator, only its creation)."""
-        if inspect.iscoroutinefunction(function):
-
-            @functools.wraps(function)
-            async def traced_coroutine(*args: P.args, **kwargs: P.kwargs) -> Any:
-                with self._fresh():
-                    return await function(*args, **kwargs)
-
-            return cast("Callable[P, R]", traced_coroutine)
-
-        @functools.wraps(function)
-        def traced(*args: P.args, **kwargs: P.kwargs) -> R:
-            with self._fresh():
-                return function(*args, **kwargs)
-
-        return traced
-
-    def _fresh(self) -> _Starter:
-        return _Starter(self._name, self._attributes, transaction=self._is_transaction)
+    def _fresh(self) -> Self:
+        return type(self)(self._name, self._attributes, transaction=self._is_transaction)
 
     def _start(self) -> _Running:
         trace, entered = None, None

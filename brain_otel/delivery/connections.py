@@ -45,7 +45,7 @@ _LENGTH = re.compile(r"\d{1,7}", re.ASCII)
 
 
 class Response(NamedTuple):
-    """What matters of an answer."""
+    """The status, headers and first bytes of an answer."""
 
     status: int
     headers: Mapping[str, str]

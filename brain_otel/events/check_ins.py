@@ -12,7 +12,7 @@ from brain_otel.events.schedules import SCHEDULES, BadScheduleError, schedule_of
 IN_PROGRESS, OK, ERROR = "in_progress", "ok", "error"
 
 _SLUG = re.compile(r"[A-Za-z0-9_-]{1,50}")
-"""What Sentry takes for a monitor's name; its servers cut a longer one."""
+"""The form of a monitor's name in Sentry, whose servers cut a longer one."""
 
 _MINUTES = ("checkin_margin", "max_runtime")
 _COUNTS = ("failure_issue_threshold", "recovery_threshold")

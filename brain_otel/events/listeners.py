@@ -38,7 +38,7 @@ class Message(NamedTuple):
 
 
 class Feedback(NamedTuple):
-    """What a user says."""
+    """A user's words about the application, with the address that the user gave."""
 
     text: str
     event_id: str

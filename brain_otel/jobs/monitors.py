@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import Any, Self
 
 from brain_otel.events import check_ins
 from brain_otel.events.check_ins import CheckIn
 from brain_otel.events.listeners import notify
+from brain_otel.runtime.context_decorator import ContextDecorator
 from brain_otel.runtime.guard import guarded
 from brain_otel.traces import local_trace
 from brain_otel.tracing import Span, start_span, start_transaction
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 SLUG = "brain_otel.monitor.slug"
 """The attribute with the monitor's name."""
@@ -30,7 +26,7 @@ def send_check_in(check_in: CheckIn) -> None:
     notify("sending a check-in", lambda listener: listener.on_check_in(check_in))
 
 
-class monitor:  # noqa: N801 - a decorator and context manager, as in sentry-sdk
+class monitor(ContextDecorator[Span]):  # noqa: N801 - a decorator and context manager, as in sentry-sdk
     """Monitor a job: check-ins tell Sentry that it runs, and whether it succeeded, in which time.
 
     Use it as a context manager (``with`` or ``async with``), which yields the :class:`Span`, or as a decorator. The
@@ -82,33 +78,8 @@ class monitor:  # noqa: N801 - a decorator and context manager, as in sentry-sdk
         if self._running:
             self._running.pop().end(error)
 
-    async def __aenter__(self) -> Span:
-        return self.__enter__()
-
-    async def __aexit__(self, kind: object, error: BaseException | None, where: object) -> None:
-        self.__exit__(kind, error, where)
-
-    def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
-        """Decorate ``function``, sync or async; each call is a run of the job."""
-        if inspect.iscoroutinefunction(function):
-
-            @functools.wraps(function)
-            async def monitored_coroutine(*args: P.args, **kwargs: P.kwargs) -> Any:
-                with self._fresh():
-                    return await function(*args, **kwargs)
-
-            return cast("Callable[P, R]", monitored_coroutine)
-
-        @functools.wraps(function)
-        def monitored(*args: P.args, **kwargs: P.kwargs) -> R:
-            with self._fresh():
-                return function(*args, **kwargs)
-
-        return monitored
-
-    def _fresh(self) -> monitor:
-        """The same monitor for one call: calls may overlap."""
-        made = object.__new__(monitor)
+    def _fresh(self) -> Self:
+        made = object.__new__(type(self))
         made._slug, made._config, made._running = self._slug, self._config, []
         return made
 

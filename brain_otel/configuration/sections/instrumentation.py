@@ -71,7 +71,7 @@ class InstrumentationSettings(NamedTuple):
     options: Derived[Mapping[str, Mapping[str, Any] | bool]] = {}  # noqa: RUF012 - nobody changes it
     """Each instrumentor that the file names: its options, or whether it is used."""
     disabled: Derived[tuple[str, ...]] = ()
-    """What ``OTEL_PYTHON_DISABLED_INSTRUMENTATIONS`` names."""
+    """Return the names in ``OTEL_PYTHON_DISABLED_INSTRUMENTATIONS``."""
 
     def is_disabled(self, name: str) -> bool:
         """Whether ``OTEL_PYTHON_DISABLED_INSTRUMENTATIONS`` names the instrumentor."""

@@ -13,7 +13,7 @@ from brain_otel.doctor.finding import Finding
 from brain_otel.instrumentation import LIBRARIES
 
 _PARTS = frozenset({"asgiref", "click", "jinja2", "psutil", "pydantic", "starlette", "urllib3"})
-"""What is in every environment as a part of something else, such as of this package or of FastAPI."""
+"""Libraries that other packages, such as this one or FastAPI, install in every environment."""
 
 _SAME = {"boto3": "botocore"}
 """Libraries that are observed if the one below is."""

@@ -29,7 +29,7 @@ def is_traced_by_parent(scope: Scope) -> bool:
 
 
 _FACTS = ("type", "method", "path", "scheme", "server", "client", "headers", "query_string", "http_version")
-"""What is read of the ASGI scope of a request that has been served; the rest belongs to the application."""
+"""Keys of the ASGI scope that are kept after a request has been served."""
 
 
 class RequestInProgress:
