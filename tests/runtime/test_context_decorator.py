@@ -13,7 +13,7 @@ class Recorded(ContextDecorator[int]):
         self.seen, self.number = seen, number
 
     def __enter__(self) -> int:
-        self.seen.append("enter")
+        self.seen.append(f"enter {self.number}")
         return self.number
 
     def __exit__(self, kind: object, error: BaseException | None, where: object) -> None:
@@ -43,10 +43,10 @@ def test_each_call_is_in_a_context_of_its_own() -> None:
         return list(await asyncio.gather(wait(), wait()))
 
     assert add(1, b=2) == 3
-    assert seen == ["enter", "call", "exit"]
+    assert seen == ["enter 1", "call", "exit"]
     seen.clear()
     assert asyncio.run(both()) == ["done", "done"]
-    assert seen == ["enter", "enter", "awaited", "exit", "awaited", "exit"]
+    assert seen == ["enter 1", "enter 1", "awaited", "exit", "awaited", "exit"]
     assert (wait.__name__, wait.__doc__) == ("wait", "Wait for a turn of the loop.")
 
 
@@ -62,4 +62,4 @@ def test_an_error_passes_through() -> None:
     with pytest.raises(KeyError) as raised:
         asyncio.run(block())
     assert raised.value is error
-    assert seen == ["enter", "KeyError"]
+    assert seen == ["enter 7", "KeyError"]
