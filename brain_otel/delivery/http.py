@@ -40,7 +40,7 @@ _MAX_WAIT = 3600.0
 _MAX_HEADER, _MAX_LIMITS, _LONGEST_CATEGORY, _LONGEST_DATE = 4_096, 64, 64, 64
 """Of a header with rate limits: characters, limits and categories; of a category and a date: characters."""
 
-_USUAL_HEADER = re.compile(rb'(\{"event_id": ?"[0-9a-f]{32}", ?"sent_at": ?")[0-9TZ:.+-]{1,40}(?=")')
+_SIMPLE_HEADER = re.compile(rb'(\{"event_id": ?"[0-9a-f]{32}", ?"sent_at": ?")[0-9TZ:.+-]{1,40}(?=")')
 """The beginning of an envelope that is not parsed: its first two members, as sentry-sdk and brain_otel write them."""
 
 _PLAIN_NUMBER = re.compile(r"\d{1,7}(?:\.\d{1,9})?", re.ASCII)
@@ -154,7 +154,7 @@ def _with_sent_at(envelope: bytes) -> bytes:
     https://develop.sentry.dev/sdk/data-model/envelopes/#envelope-headers.
     """
     now = datetime.now(UTC).isoformat(timespec="microseconds")[:-6].encode() + b"Z"
-    if known := _USUAL_HEADER.match(envelope):
+    if known := _SIMPLE_HEADER.match(envelope):
         return b"".join((known[1], now, memoryview(envelope)[known.end() :]))
     end = envelope.find(b"\n")
     header = json.loads(envelope[:end] if end >= 0 else envelope)

@@ -23,13 +23,13 @@ _ALONE = _words("""
 """)
 """Words that say all by themselves."""
 
-_VERDICTS = _ALONE | _words("""
+_OUTCOMES = _ALONE | _words("""
     must cannot can't should short long weak common match matching numeric similar ensure least most accepted used
     changed ended found failed allowed permitted recognized verified exists varchar varchar2 nvarchar char
 """)
 """Words of which a sentence has one."""
 
-_VOCABULARY = _VERDICTS | _words("""
+_VOCABULARY = _OUTCOMES | _words("""
     this that the a an your you our its it is are isn't was wasn't were be been being may might not no of at more than
     fewer less or and but to too for from with without in on by as has have had can could do does doesn't don't did
     contain contains include includes character characters letter letters digit digits numbers symbol symbols lower
@@ -98,7 +98,7 @@ def is_remark(text: str) -> bool:
     words = text.lower().translate(_PUNCTUATION).split()
     if len(words) == 1:
         return words[0] in _ALONE
-    return not _VERDICTS.isdisjoint(words) and all(
+    return not _OUTCOMES.isdisjoint(words) and all(
         word in _VOCABULARY or (word.isdigit() and len(word) < 4) for word in words
     )
 

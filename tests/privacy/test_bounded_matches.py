@@ -27,7 +27,7 @@ HOSTILE = [
 
 @pytest.mark.parametrize("rule", SECRETS)
 def test_the_rest_of_a_text_of_many_matches_is_masked(rule: str) -> None:
-    """As a whole, and what stands before the bound as ever."""
+    """As a whole, and what stands before the bound as in a short text."""
     unit, limit = SECRETS[rule]
     text = "".join(unit % number for number in range(2 * limit))
     masked = Policy()._mask_text(f"begin {text}")

@@ -132,6 +132,17 @@ class Outcome:
                 found.append(error["type"])
         return found
 
+    def check_arguments(self, task: str, expected: list[Json]) -> None:
+        """Check the arguments in the error events of ``task``; what they mask is nowhere else."""
+        found = [
+            event["contexts"]["extra"]["brain_otel.task.arguments"]
+            for event in self.ingest.events
+            if event["transaction"] == task
+        ]
+        assert found == expected
+        assert "hunter2" not in self.sent()
+        assert "hunter2" not in str([*self.receiver.spans, *self.receiver.log_records])
+
     def sent(self) -> str:
         """Everything that has left, as text."""
         return json.dumps([item.json for item in self.ingest.items()])

@@ -105,14 +105,7 @@ def test_a_task_is_a_transaction_below_its_message(outcome: Outcome, case: str) 
 
 def test_arguments_are_masked_by_name(outcome: Outcome) -> None:
     """Given by name or by place, in the event, its log record and nowhere else."""
-    found = [
-        event["contexts"]["extra"]["brain_otel.task.arguments"]
-        for event in outcome.ingest.events
-        if event["transaction"] == "tasks.send_mail"
-    ]
-    assert found == [{"to": "bob", "password": "[Filtered]"}] * 3
-    assert "hunter2" not in outcome.sent()
-    assert "hunter2" not in str([*outcome.receiver.spans, *outcome.receiver.log_records])
+    outcome.check_arguments("tasks.send_mail", [{"to": "bob", "password": "[Filtered]"}] * 3)
 
 
 def test_the_brokers_commands_are_no_spans(outcome: Outcome) -> None:
