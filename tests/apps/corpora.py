@@ -7,7 +7,9 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import requests
 import sentry_sdk
+from celery import Celery
 from fastapi import FastAPI, Request, Response, WebSocket
 from opentelemetry import metrics, trace
 from opentelemetry.trace import Link, Status, StatusCode
@@ -25,6 +27,17 @@ log = logging.getLogger("corpora")
 log.setLevel(logging.INFO)
 log.addHandler(logging.NullHandler())  # the output is searched, and may hold only what brain_otel prints
 log.propagate = False
+queue = Celery("corpora", broker="memory://", set_as_current=False)
+
+
+@queue.task(name="corpora.with_arguments")
+def with_arguments(*given: Any, **named: Any) -> None:
+    raise ValueError("a task failed")
+
+
+@queue.task(name="corpora.with_text")
+def with_text(value: str) -> None:
+    raise RuntimeError(value)
 
 
 def span(attributes: Any) -> None:
@@ -112,6 +125,30 @@ def scoped(use: Callable[[Any, Any], object]) -> Callable[[Any], None]:
     return plant
 
 
+def logged(value: Any) -> None:
+    template, *arguments = value
+    log.error(template, *arguments)
+
+
+def monitored(value: str) -> None:
+    with contextlib.suppress(ValueError), brain_otel.monitor("nightly"):
+        raise ValueError(value)
+
+
+def measured(value: str) -> None:
+    with brain_otel.start_transaction("measured"):
+        brain_otel.measurement(value, 3, "second")
+
+
+def called(value: str) -> None:
+    with contextlib.suppress(requests.RequestException):
+        requests.get(value, timeout=1)
+    try:
+        requests.get(value, timeout=1)
+    except requests.RequestException as error:
+        brain_otel.capture_exception(error)
+
+
 def attach(scope: Any, value: str) -> None:
     scope.add_attachment(bytes=value.encode(), filename="attached.txt")
 
@@ -132,6 +169,15 @@ PLANTS: dict[str, Callable[[Any], None]] = {
     "traceback text": traceback,
     "source line": source,
     "thread name": thread,
+    "task keyword": lambda value: with_arguments.apply(kwargs=value),
+    "task argument": lambda value: with_arguments.apply(args=value),
+    "task error": lambda value: with_text.apply(args=[value]),
+    "monitor error": monitored,
+    "feedback": lambda value: brain_otel.capture_feedback(value),
+    "measurement": measured,
+    "called url": called,
+    "log template": logged,
+    "llm message": lambda value: span({"gen_ai.input.messages": value, "gen_ai.operation.name": "chat"}),
     "transaction name": transaction,
     "user": scoped(lambda scope, value: scope.set_user(value)),
     "log argument": lambda value: log.error("said %s", value, extra={"argument": value}),
@@ -144,7 +190,8 @@ PLANTS: dict[str, Callable[[Any], None]] = {
     "environment dump": scoped(attach),
     **dict.fromkeys(("url", "fragment", "websocket query"), lambda value: span({"url.full": value})),
     **dict.fromkeys(("query string", "doubly encoded query string"), lambda value: span({"url.query": value})),
-    **dict.fromkeys(("span attribute", "resource attribute", "process.command_args"), span),
+    **dict.fromkeys(("span attribute", "driver statement", "grpc metadata"), span),
+    **dict.fromkeys(("resource attribute", "process.command_args"), span),
 }
 ALSO_TEXTS = ("ini file", "yaml block", "environment dump", "exception message", "span name", "transaction name")
 

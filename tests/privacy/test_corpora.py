@@ -15,7 +15,7 @@ from brain_otel.privacy.sql import sql_without_literals
 from brain_otel.privacy.statements import redis_without_values
 from brain_otel.runtime.safe_repr import plain, variables
 from brain_otel.sentry.before_send import mask
-from tests.privacy.corpora import NAMED_PLACES, LookAlike, Secret, ferry, ferry_look_alikes
+from tests.privacy.corpora import NAMED_PLACES, LookAlike, Secret, ferry, ferry_look_alikes, tram, tram_look_alikes
 from tests.privacy.corpora import look_alikes as harmless
 from tests.privacy.corpora import secrets as planted
 from tests.privacy.corpora.clinic import CLINIC
@@ -23,15 +23,24 @@ from tests.privacy.corpora.later import LATER_LOOK_ALIKES, LATER_SECRETS
 
 POLICY = Policy()
 
-_ATTRIBUTES = {place for place in NAMED_PLACES if place.endswith(" attribute")} | {"process.command_args"}
+_ATTRIBUTES = {place for place in NAMED_PLACES if place.endswith((" attribute", " metadata", " statement"))} | {
+    "process.command_args"
+}
 _HEADERS = {place for place in NAMED_PLACES if place.endswith(" header")}
+
+
+def _logged(given: tuple[Any, ...]) -> str:
+    template, *arguments = given
+    return str(template % (arguments[0] if isinstance(arguments[0], dict) else tuple(arguments)))
+
 
 ENTRIES: dict[str, Callable[[Any], Any]] = {
     **dict.fromkeys(_ATTRIBUTES, lambda given: masked_attributes(POLICY, given)),
     **dict.fromkeys(_HEADERS, POLICY.headers),
     **dict.fromkeys(("query string", "doubly encoded query string"), POLICY.query),
-    **dict.fromkeys(("url", "fragment", "path segment", "websocket query"), POLICY.url),
+    **dict.fromkeys(("url", "called url", "fragment", "path segment", "websocket query"), POLICY.url),
     **dict.fromkeys(("sql statement", "sql comment"), sql_without_literals),
+    "log template": lambda given: POLICY.text(_logged(given)),
     "redis command": lambda given: redis_without_values(given.split(), POLICY.text),
     "traceback text": POLICY.stacktrace,
     "source line": POLICY.source,
@@ -50,6 +59,8 @@ def shown(case: Secret | LookAlike) -> Any:
 
 
 def as_given(case: LookAlike) -> Any:
+    if case.where == "log template":
+        return _logged(case.text)
     return variables(case.text) if case.where == "local variable" else plain(case.text)
 
 
@@ -72,11 +83,13 @@ SECRETS = [
     *LATER_SECRETS,
     *CLINIC,
     *left_out(ferry.FERRY, ferry.REMOVED),
+    *left_out(tram.TRAM, tram.REMOVED),
 ]
 LOOK_ALIKES = [
     *left_out(harmless.LOOK_ALIKES, harmless.REMOVED),
     *LATER_LOOK_ALIKES,
     *left_out(ferry_look_alikes.FERRY_LOOK_ALIKES, ferry_look_alikes.REMOVED),
+    *left_out(tram_look_alikes.TRAM_LOOK_ALIKES, tram_look_alikes.REMOVED),
 ]
 
 

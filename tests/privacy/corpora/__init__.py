@@ -22,9 +22,11 @@ NAMED_PLACES = frozenset(
         "breadcrumb data",
         "context",
         "cookie header",
+        "driver statement",
         "environment",
         "event attribute",
         "form field",
+        "grpc metadata",
         "json body",
         "link attribute",
         "local variable",
@@ -40,6 +42,7 @@ NAMED_PLACES = frozenset(
         "set-cookie header",
         "span attribute",
         "tag",
+        "task keyword",
         "user",
         "user extra",
     }
@@ -49,6 +52,7 @@ NAMED_PLACES = frozenset(
 TEXT_PLACES = frozenset(
     {
         "breadcrumb message",
+        "called url",
         "captured message",
         "command line",
         "connection string",
@@ -58,13 +62,17 @@ TEXT_PLACES = frozenset(
         "event name",
         "exception message",
         "exception note",
+        "feedback",
         "fragment",
         "graphql document",
         "html",
         "http dump",
         "ini file",
+        "llm message",
         "log message",
+        "measurement",
         "mongodb command",
+        "monitor error",
         "query string",
         "doubly encoded query string",
         "path segment",
@@ -75,6 +83,7 @@ TEXT_PLACES = frozenset(
         "sql comment",
         "sql statement",
         "sqlalchemy error",
+        "task error",
         "task name",
         "thread name",
         "traceback text",
@@ -89,7 +98,9 @@ TEXT_PLACES = frozenset(
 )
 """Places that hold one text."""
 
-VALUE_PLACES = frozenset({"exception argument", "log argument", "validation errors", "sql parameters"})
+VALUE_PLACES = frozenset(
+    {"exception argument", "log argument", "log template", "sql parameters", "task argument", "validation errors"}
+)
 """Places that hold one value of any type."""
 
 PLACES = NAMED_PLACES | TEXT_PLACES | VALUE_PLACES
