@@ -8,7 +8,12 @@ from brain_otel.privacy.bounded_matches import sub_first
 from brain_otel.privacy.settings import FILTERED
 from brain_otel.runtime.lazy_regex import expression
 
-_HOST = expression(r"(?:[\w.-]{1,255}+|\[[0-9a-fA-F:.]{2,45}\])(?::\d{1,5})?(?:[,/?#\s\"'&)\]}]|$)")
+_HOST = expression(
+    r"(?:[\w.-]{1,255}+|\[[0-9a-fA-F:.]{2,45}\])(?::\d{1,5})?"
+    r"(?:[,/\s\"'&)\]}]|#(?![^@]*+@)|\?(?![^=@]*+@)|$)"
+)
+"""A host and what ends it. An ``@`` in what would be a fragment, or a query without ``=``, shows that it is none."""
+
 _ADDRESS = expression(r"(?<=:/)/?+([^\s\"'<>]++)")
 _AUTHORITY = expression(r"(?!\[[0-9a-fA-F:.]{2,45}\])([^/?#@:]*+)(?:(@)|:(?!\d{1,5}+(?:[/?#]|$)))")
 """The user of an address, and what follows: ``@``, or a password. ``:8080/`` is no password."""
@@ -78,15 +83,15 @@ def mask_protocols(protocols: str) -> str:
     first, *others = protocols.split(",")
     speaks_of_token = first.strip().lower() in _BEFORE_A_TOKEN
     shown = [
-        FILTERED if speaks_of_token or (len(each) >= _SHORT and _is_random(each)) else each
+        FILTERED if speaks_of_token or (len(each) >= _SHORT and is_random(each)) else each
         for each in map(str.strip, others)
     ]
-    return ", ".join([FILTERED if len(first) >= _SHORT and _is_random(first) else first, *shown])
+    return ", ".join([FILTERED if len(first) >= _SHORT and is_random(first) else first, *shown])
 
 
 def is_one_time(name: str, value: str) -> bool:
     """Whether a parameter of a query is a code or key that is random: ``code=404`` is none."""
-    return name.lower() in _ONE_TIME and len(value) >= _SHORT and _is_random(value)
+    return name.lower() in _ONE_TIME and len(value) >= _SHORT and is_random(value)
 
 
 def _mask_address(match: re.Match[str]) -> str:
@@ -137,16 +142,16 @@ def _mask_path(match: re.Match[str]) -> str:
 def _mask_segment(match: re.Match[str]) -> str:
     token = match[0]
     has_all = any(map(str.islower, token)) and any(map(str.isupper, token)) and any(map(str.isdigit, token))
-    return FILTERED if len(token) >= _LONG and has_all and _is_random(token) else _mask_invited(match)
+    return FILTERED if len(token) >= _LONG and has_all and is_random(token) else _mask_invited(match)
 
 
 def _mask_invited(match: re.Match[str]) -> str:
     """Mask a part of a path after a word that speaks of a token."""
     before = match.string[max(0, match.start() - 33) : match.start() - 1]
-    return FILTERED if _INVITES.search(before) is not None and _is_random(match[0]) else match[0]
+    return FILTERED if _INVITES.search(before) is not None and is_random(match[0]) else match[0]
 
 
-def _is_random(text: str) -> bool:
+def is_random(text: str) -> bool:
     """Whether ``text`` is no word, slug, hash, UUID or ULID: the kind of its characters changes often."""
     if _HEX.match(text) or text.isupper() or not any(map(str.isdigit, text)):
         return False

@@ -12,6 +12,7 @@ from brain_otel.privacy.literals import OPENING, SHORT_VALUE, bracket_end, opene
 from brain_otel.privacy.names import is_fact
 from brain_otel.privacy.remarks import HIDDEN, is_placeholder, is_structure_of_remarks, is_word
 from brain_otel.privacy.settings import FILTERED
+from brain_otel.privacy.typed_passwords import find_words, is_told
 from brain_otel.runtime.lazy_regex import expression
 
 _SECOND_WORD = expression(r"[ \t]{1,4}(?:\[Filtered\]|[^\s,;&)\]}\"'<>\\])++")
@@ -116,7 +117,7 @@ def _is_apart(text: str, given: Given) -> bool:
     begin = match.start() - len(name) + len(match["name"])  # some words of the name may stand before
     before = text[max(0, begin - 48) : begin]
     if match["told"] is not None:
-        return _PREPOSITION.search(before) is not None
+        return _PREPOSITION.search(before) is not None or is_told(text, match.end(), name)
     is_bar = match["apart"].strip() in ("|", "│")
     line = before.rpartition("\n")[2].strip()
     return not is_bar or line[-1:] in ("|", "│") or (not line and _BAR_BEHIND.match(text, match.end()) is not None)
@@ -177,6 +178,8 @@ def _find_unquoted_value(text: str, start: int, given: Given) -> tuple[int, int]
         return start, start
     if short is not None and (_stays(text, match, name, value) or is_fact(name, value)):
         following = _find_behind_word(text, short, name)
+        if following is None and match["sign"] == ":":
+            following = find_words(text, start, name)
         return following or ((start, start) if "=" in value else (short.end(), short.end()))
     if not value and (text[start] in "\"'\\" or match["sign"] != "="):
         return start, start
@@ -244,7 +247,7 @@ def _stays(text: str, match: re.Match[str], name: str, value: str) -> bool:
         return len(value) < _SHORTEST or is_word(value) or (value.isdigit() and not _NUMERIC_SECRETS.search(name))
     if match["flag"] and match["sign"] is None:
         return value.isupper() and value.lower() in name.lower().replace("-", "_")  # of a usage: --token TOKEN
-    if match["sign"] not in (":", "->") or match["close"] is not None:
+    if match["sign"] not in (":", "->", "→", "⇒") or match["close"] is not None:
         return False
     if text[start - 1] not in ":>":
         return is_word(value)

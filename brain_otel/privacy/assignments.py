@@ -23,7 +23,7 @@ _NAME = expression(
     r"""(?<![\w.-]) (?P<name>(?P<flag>--?)?+[\w.-]{2,}+)
     (?P<close>(?:(?:[ \t]|\\{1,7}+[tnr]){1,4}+(?=\\{0,7}["'][ ]?[,:=)]))?+ \\{0,7}+["']
       | &(?:quot|apos|\#34|\#39|\#x27);)?+ \]?+ \\{0,4}+ [ \t]*+
-    (?: (?P<sign>=>|:=|->|=(?!=)|:(?![:/=])) [ \t]*+
+    (?: (?P<sign>=>|:=|->|[→⇒](?![ \t])|=(?!=)|:(?![:/=])) [ \t]*+
       | (?P<verb>(?<=[ \t])
          (?:is|was|(?:(?:is|was|has[ ]been)[ ])?(?:set|changed|reset|updated|rotated)[ \t]to|to|TO)
          [ \t](?=["']|[^\s\d]{0,64}+\d[^\s]|[^\s\d]{3,64}+\d))
@@ -31,7 +31,7 @@ _NAME = expression(
       | (?P<beside>(?<=[ \t])(?=\\{0,7}["']))
       | (?(flag)(?:(?<=[ \t])|\r?\n)|(?!))
       | (?P<apart>(?<=[ \t])(?:--?|[\u2013\u2014→⇒|│]|::|\.{2,8}+)[ \t]++|(?<=\t)|(?<=[ ][ ]))(?=\S)
-      | (?P<told>(?<=[ ])(?=(?=\S{6})(?:[^\s\d]{3,64}+\d|\d{1,8}+[A-Za-z]{2}))) )
+      | (?P<told>(?<=[ ])(?=(?=\S{6})(?:[^\s\d]{3,64}+\d|\d{1,8}+[A-Za-z]{2}|(?=[\w-]{16})\D{0,3}\d))) )
     """,
     re.VERBOSE,
 )
@@ -60,12 +60,12 @@ _LAST_WORDS = frozenset(
 )
 """Last words of names in languages that say the kind of a key behind it: ``mot de passe``, ``clave de acceso``."""
 
-_ABOUT_THE_VALUE = frozenset({"is", "was", "provided", "given", "received", "supplied", "used"})
-"""Words between a name and its sign: ``Invalid API key provided: ...``."""
+_ABOUT_THE_VALUE = frozenset({"is", "was", "provided", "given", "received", "supplied", "used", "value"})
+"""Words between a name and its sign: ``Invalid API key provided: ...``, ``parameter SecretString, value: ...``."""
 _PARTIAL_NAMES = _SECOND_WORDS | _LAST_WORDS | _ABOUT_THE_VALUE
 _WORD_BEFORE = expression(r"[\w.-]{2,20}+(?= $)")
 _PHRASE_BEFORE = expression(r"(?:[\w.-]{2,20}+ )?(?:[\w.-]{2,20}+ |d['\u2019])$")
-_WORDS_BEFORE = expression(r"(?<![\w.-])(?:[\w.-]{2,20}+ )?[\w.-]{2,20}+(?= $)")
+_WORDS_BEFORE = expression(r"(?<![\w.-])(?:[\w.-]{2,20}+ )?[\w.-]{2,20}+(?=,? $)")
 
 
 def create_assignment_mask(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from brain_otel.privacy.labels import mask_labelled_elements, mask_labelled_lines
 from brain_otel.privacy.names import is_fact
+from brain_otel.privacy.remarks import is_word
 from brain_otel.privacy.settings import FILTERED
 from brain_otel.privacy.tables import mask_tables
 from brain_otel.runtime.lazy_regex import expression
@@ -25,6 +26,13 @@ _KUBERNETES = expression(r"(?m)^kind:[ \t]*+['\"]?Secret\b")
 _DATA = expression(r"(?m)^(data|stringData):[ \t]*+\n((?:[ \t]++[^\n]*+(?:\n|\Z))++)")
 _LINE_VALUE = expression(r"(?m)^([ \t]++[^:\n]{1,253}:[ \t]*+)\S[^\n]*+$")
 _ELEMENT = expression(r"<(?:[\w.-]{1,64}+:)?([\w.-]{2,512}+)((?: [^<>]*+)?)>([^<>]*+)(?=</)")
+_NAME_OF_TEXT = expression(r"(?i)[ ](?:name|key)=([\"'])([^\"'<>]++)\1")
+_SETTINGS = expression(
+    r"(?i)(?:init-|context-)?(?:property|prop|entry|param|parameter|setting|option|item|field|string|arg|argument"
+    r"|attribute|variable|env)$"
+)
+"""Elements with a name as an attribute and a value as their text: ``<property name="password">...</property>``."""
+
 _CDATA = expression(r"<(?:[\w.-]{1,64}+:)?([\w.-]{2,512}+)(?: [^<>]*+)?><!\[CDATA\[")
 _TAG = expression(r"<[A-Za-z][\w:.-]{0,64}+ [^<>]++>")
 _NAMED = expression(r"(?i)\b(?:name|key|id|type)=([\"'])([^\"'<>]++)\1")
@@ -107,11 +115,21 @@ def _mask_blocks(text: str, is_sensitive: _IsSensitive) -> str:
 def _mask_elements(text: str, is_sensitive: _IsSensitive) -> str:
     """Mask the text of XML elements, and ``value`` beside a ``name``, ``key``, ``id`` or ``type``."""
     if "</" in text:
-        text = _ELEMENT.sub(lambda found: _without(found, 3, found[1], is_sensitive), text)
+        text = _ELEMENT.sub(lambda found: _without(found, 3, _name_of_text(found), is_sensitive), text)
         text = mask_labelled_elements(text, is_sensitive)
         if "<![CDATA[" in text:
             text = _mask_cdata(text, is_sensitive)
     return _TAG.sub(lambda found: _mask_tag(found[0], is_sensitive), text) if "=" in text else text
+
+
+def _name_of_text(element: re.Match[str]) -> str:
+    """The name of an element's text: its own, or of a setting; a text of an interface has spaces or is a word."""
+    own, attributes, value = str(element[1]), element[2], element[3].strip()
+    is_shown = " " in value or (own == "string" and is_word(value))
+    if not attributes or is_shown or _SETTINGS.match(own) is None:
+        return own
+    name = _NAME_OF_TEXT.search(attributes)
+    return name[2] if name is not None else own
 
 
 def _mask_cdata(text: str, is_sensitive: _IsSensitive) -> str:

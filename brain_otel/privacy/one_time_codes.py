@@ -10,7 +10,10 @@ from brain_otel.runtime.lazy_regex import expression
 
 _DIGITS = r"(?:\d{3}[ -]\d{3,4}|[A-Z]{1,2}-\d{4,8}|\d{4,8})(?![\w.-]?\d)"
 _CODE = r"(?:code|código|codigo|codice|kod|pin|otp|passcode|password)"
-_YOURS = r"(?:your|dein|deine|ihr|ihre|votre|ton|tu|su|seu|o seu|il tuo|il suo|je|uw|jouw|the)"
+_YOURS = (
+    r"(?:your|dein|deine|ihr|ihre|votre|ton|tu|su|seu|o seu|il tuo|il suo|je|uw|jouw|the"
+    r"|my|mein|meine|mon|ma|mi|meu|o meu|il mio|mijn)"
+)
 _KIND = (
     r"(?i:(?:verification|confirmation|security|log[- ]?in|sign[- ]?in|access|authentication|auth|2fa|mfa|otp|sms"
     r"|temporary|one[- ]time|recovery|backup|activation|pairing|two[- ]factor|new|single[- ]use|personal|secret)[ ])"

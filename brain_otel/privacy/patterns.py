@@ -14,6 +14,7 @@ from collections.abc import Callable
 from brain_otel.privacy.addresses import mask_address_credentials
 from brain_otel.privacy.api_keys import mask_api_keys
 from brain_otel.privacy.cards import mask_cards
+from brain_otel.privacy.remarks import is_outcome
 from brain_otel.privacy.settings import FILTERED, Rules
 from brain_otel.runtime.lazy_regex import expression
 
@@ -36,6 +37,13 @@ _LOG_IN = expression(
 )
 _IMAP_LOG_IN = expression(r"(\b[A-Za-z]{0,4}\d{1,6} LOGIN \S{1,128}+" + _CREDENTIALS)
 """Log-ins of Redis, FTP, POP3, IMAP and IRC; a plain word is said about one."""
+_AUTH_WORD = expression(
+    r"((?:(?:\d|redis|valkey)>[ ]AUTH[ ]|\][ ]\"AUTH\"[ ]\")(?:[\w.@-]{1,64}+\"?[ ]\"?)?+"
+    r"|\b(?i:redis|valkey|cache)[\w.-]{0,64}:[ ]AUTH[ ])(?!\[Filtered)([^\s\"]{4,256}+)(?=\"?[ \t]*+$)",
+    re.MULTILINE,
+)
+"""A log-in at the prompt of ``redis-cli``, in what ``MONITOR`` prints, or in a log; it may be a plain word."""
+
 _TELLING_SIGN = expression(r"[\d!@#$%^&*+~]")
 """What such a password has, and a plain word has not."""
 
@@ -74,6 +82,8 @@ def _mask_authorization(text: str) -> str:
         text = _SMTP.sub(rf"\1{FILTERED}", text)
     if ("AUTH" in text or "PASS" in text or "IDENTIFY" in text) and _TELLING_SIGN.search(text) is not None:
         text = _LOG_IN.sub(rf"\1\2{FILTERED}", text)
+    if "AUTH" in text:
+        text = _AUTH_WORD.sub(lambda found: found[0] if is_outcome(found[2]) else f"{found[1]}{FILTERED}", text)
     if " LOGIN " in text:
         text = _IMAP_LOG_IN.sub(rf"\1\2{FILTERED}", text)
     if "digest" in lower:

@@ -17,7 +17,8 @@ _TELLING = frozenset(
     b" contains password passwd passphrase pwd aws git http https htpasswd openssl rabbitmqctl npm pnpm yarn"
     b" poetry vault mc wpa_passphrase wpaapassphrase nmcli composer pulumi pip conda bundle gcloud kubectl fly"
     b" flyctl wrangler vercel gh echo env arg setenv requirepass masterauth bindpw rootpw secret redisacli"
-    b" valkeyacli sqlplus card cards xh ya29 passwort kennwort senha wachtwoord passcode".split()
+    b" valkeyacli sqlplus card cards xh ya29 passwort kennwort senha wachtwoord passcode"
+    b" passe ordine contrasena".split()
 )
 """Words that give a meaning to the one after them."""
 

@@ -42,6 +42,12 @@ _VOCABULARY = _OUTCOMES | _words("""
     parameter parameters argument form set expected got extra inputs there ce champ est dieses feld ist zwingend este
     campo es é questo è dit veld
 """)
+_SAID = _VOCABULARY | _words(
+    "see set reset via last next using stored read taken sent hashed encrypted scheme algorithm"
+)
+_OUTCOMES_OF_LOG_INS = _OUTCOMES | _words(
+    "command succeeded successful success done error timeout skipped pending started"
+)
 _MEMBERS_OF_ERRORS = _words("_errors errors error message messages msg code detail details string kind rule status")
 _PUNCTUATION = str.maketrans('_-.,;:!?()"\u2019', "           '")
 _MAX_REMARK = 256
@@ -81,7 +87,8 @@ _PLACEHOLDER = expression(
     | (?: [HREP]S | SHA-? ) (?: 1 | 224 | 256 | 384 | 512 ) | EdDSA | argon2[id]{{0,2}} | md5      # of algorithms
     | pbkdf2(?:[-_]\w{{1,16}}+)? | base(?:32|58|64) | oauth-?[12](?:\.\d)? | http[23]
     | \d{{4}}-\d\d-\d\d[T\d:.]*+
-    | \{{[\w.]*+\}} | \$\{{[\w.:-]*+ | <\w*+>? | \.{{3}} | [\[(<]?{HIDDEN}[\])>]? ) $""",
+    | \{{[\w.]*+\}} | \$\{{[\w.:-]*+\}}? | \{{\{{[ ]?[\w.]*+[ ]?\}}\}} | <\w*+>?
+    | \.{{3}} | [\[(<]?{HIDDEN}[\])>]? ) $""",
     re.IGNORECASE | re.VERBOSE,
 )
 _VARIABLE = expression(r"\$(\w++)$")
@@ -101,6 +108,16 @@ def is_remark(text: str) -> bool:
     return not _OUTCOMES.isdisjoint(words) and all(
         word in _VOCABULARY or (word.isdigit() and len(word) < 4) for word in words
     )
+
+
+def is_outcome(word: str) -> bool:
+    """Whether one word says how something went: ``failed``, ``required``, ``succeeded``."""
+    return word.lower().strip(".,:!?") in _OUTCOMES_OF_LOG_INS
+
+
+def says_something(words: list[str]) -> bool:
+    """Whether one of several words belongs to a sentence about a secret, such as ``must`` and ``changed``."""
+    return not _SAID.isdisjoint(word.lower().strip(".,:!?") for word in words)
 
 
 def is_error(value: Any, is_fact: Callable[[Any], bool]) -> bool:

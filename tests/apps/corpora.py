@@ -135,6 +135,10 @@ def monitored(value: str) -> None:
         raise ValueError(value)
 
 
+def told(value: str) -> None:
+    brain_otel.capture_feedback(value)
+
+
 def measured(value: str) -> None:
     with brain_otel.start_transaction("measured"):
         brain_otel.measurement(value, 3, "second")
@@ -173,7 +177,7 @@ PLANTS: dict[str, Callable[[Any], None]] = {
     "task argument": lambda value: with_arguments.apply(args=value),
     "task error": lambda value: with_text.apply(args=[value]),
     "monitor error": monitored,
-    "feedback": lambda value: brain_otel.capture_feedback(value),
+    "feedback": told,
     "measurement": measured,
     "called url": called,
     "log template": logged,

@@ -91,3 +91,5 @@ def test_a_class_and_a_placeholder_stay() -> None:
     assert is_placeholder("$password", "password")
     assert is_placeholder("$DB_PASSWORD", "password")
     assert not is_placeholder("$ecret", "password")
+    for text in ("password='${DB_PASSWORD}'", '{"token": "{{ vault_token }}"}', "api_key: '{key}'"):
+        assert POLICY.text(text) == text

@@ -86,7 +86,9 @@ def running(
     folder: Path, dsn: str, destination: str, others: Sequence[Any], numbers: Sequence[int]
 ) -> Iterator[Server]:
     """A service with the destination and ``others``; the one with ``sentry_otlp`` has a spool and personal data."""
-    config = write_config(folder, traces=[{destination: {}}, *others], logs=others[:2], metrics=others[:2], dsn=dsn)
+    config = write_config(
+        folder, traces=[{destination: {}}, *others], logs=[{"sentry": {}}, *others[:2]], metrics=others[:2], dsn=dsn
+    )
     if destination == "sentry_otlp":
         data = json.loads(config.read_text())
         ours = data["distribution"]["brain_otel"]
@@ -211,8 +213,8 @@ def test_no_secret_leaves(left: tuple[Sequence[int], Found]) -> None:
     assert len(parts) >= (500 if len(given) > 400 else 50)
 
 
-SENTRY_ALONE = {"breadcrumb data", "context", "environment", "local variable", "tag", "user extra"}
-"""Places that only Sentry shows: OpenTelemetry has no name for them, or has it through the helpers alone."""
+SENTRY_ALONE = {"breadcrumb data", "context", "environment", "local variable", "log template", "tag", "user extra"}
+"""Places that only Sentry shows: OpenTelemetry has no name for them, helpers alone, or the text."""
 
 OTLP_ALONE = {"metric attribute"}
 IN_NO_EVENT = {"thread name"}
