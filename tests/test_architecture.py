@@ -48,6 +48,7 @@ WHOLE_SERVICE = {
     "privacy/test_corpora.py",
     "privacy/test_page.py",
     "privacy/test_planted_secrets.py",
+    "privacy/test_rules.py",
     "privacy/test_running_service.py",
     "privacy/test_secrets.py",
     "runtime/test_interpreter_exit.py",
