@@ -191,7 +191,8 @@ def doctor(
 @app.command()
 def mask(
     file: Annotated[
-        Path | None, typer.Argument(metavar="[FILE]", help="By default the standard input.", dir_okay=False)
+        Path | None,
+        typer.Argument(metavar="[FILE]", help="By default, and for -, the standard input.", dir_okay=False),
     ] = None,
     environment: Annotated[str | None, typer.Option(help=_ENVIRONMENT)] = None,
     config_file: Annotated[Path | None, typer.Option(help=_CONFIG_FILE)] = None,
@@ -204,7 +205,7 @@ def mask(
 
     try:
         settings = read_settings(os.environ, environment=environment, config_file=config_file)
-        with sys.stdin.buffer if file is None else file.open("rb") as source:
+        with sys.stdin.buffer if file in (None, Path("-")) else file.open("rb") as source:
             data = source.read(MAX_BYTES + 1)
     except (ConfigurationError, OSError) as error:
         _fail(str(error))
@@ -214,6 +215,8 @@ def mask(
         shown = preview(data, settings)
     except ValueError as error:
         _fail(str(error))
+    if shown.is_cut_off:
+        sys.stderr.write("the compressed input is cut off: what is missing is not shown\n")
     if stats:
         for rule, places in shown.places.items():
             sys.stdout.write(f"{rule} {len(places)}\n")

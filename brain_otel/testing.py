@@ -72,8 +72,8 @@ class Telemetry:
 
         Everything captured is searched: what Sentry would receive, spans, logs and breadcrumbs, masked as for a
         destination, with their scopes, resources and links. Case does not matter. A value is found even if it is
-        encoded up to three times over, by percent-encoding, HTML, or the escapes of JSON or a ``repr``, and also
-        as hexadecimal, as base64 and reversed.
+        encoded up to three times over, by percent-encoding, HTML, the escapes of JSON or a ``repr``, base64 or
+        hexadecimal digits, and also in UTF-16 and reversed.
 
         Raises:
             AssertionError: a value was found; the message has the places.

@@ -23,6 +23,7 @@ MAX_PLACES = 20
 NAMES = "names"
 """Stands among the rules for values that are masked because of their name."""
 
+_GZIP = b"\x1f\x8b"
 _MAX_LINES_OF_KEY = 1_000
 
 LENGTH = "length"
@@ -40,6 +41,8 @@ class Preview(NamedTuple):
     text: str
     places: dict[str, list[str]]
     """The rules that acted, each with the places where it did: ``line 3``, or a path such as ``extra.api_key``."""
+    is_cut_off: bool
+    """Whether the compressed input ends too early, so that something is missing."""
 
 
 def preview(data: bytes, settings: Settings) -> Preview:
@@ -51,7 +54,8 @@ def preview(data: bytes, settings: Settings) -> Preview:
     Raises:
         ValueError: ``data`` is compressed and broken, or has too much in it.
     """
-    source = _read(_decompressed(data))
+    content, is_cut_off = _decompressed(data)
+    source = _read(content)
 
     def masked_by(privacy: PrivacySettings) -> Any:
         return source.mask(Policy(privacy, send_default_pii=settings.send_default_pii))
@@ -65,7 +69,7 @@ def preview(data: bytes, settings: Settings) -> Preview:
             places = source.changed(source.data, masked_by(chosen._replace(rules=alone)))
             if acted := [place for place in places if place not in by_name]:
                 found[rule] = acted
-    return Preview(source.write(masked_by(chosen)), found)
+    return Preview(source.write(masked_by(chosen)), found, is_cut_off)
 
 
 class _Source(NamedTuple):
@@ -79,25 +83,47 @@ class _Source(NamedTuple):
     """What masks without a rule."""
 
 
-def _decompressed(data: bytes) -> bytes:
-    if not data.startswith(b"\x1f\x8b"):
-        return data
-    stream = zlib.decompressobj(wbits=31)
+def _decompressed(data: bytes) -> tuple[bytes, bool]:
+    """The content, and whether it is cut off; files of gzip may stand one after the other."""
+    content, is_cut_off = [], False
+    left = MAX_BYTES
+    while data.startswith(_GZIP):
+        stream = zlib.decompressobj(wbits=31)
+        try:
+            content.append(stream.decompress(data, left + 1))
+        except zlib.error as error:
+            raise ValueError(f"the input is compressed and broken ({error})") from None
+        left -= len(content[-1])
+        if left < 0:
+            raise ValueError(f"the input has more than {MAX_BYTES:,} bytes once it is decompressed")
+        data, is_cut_off = stream.unused_data, not stream.eof
+    return b"".join([*content, data.rstrip(b"\0") if content else data]), is_cut_off
+
+
+def _text_of(data: bytes) -> str:
+    """``data`` as text: UTF-16, UTF-8, and Latin 1 in lines that are neither."""
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return data.decode("utf-16", "replace")
+    if len(data) > 1 and (data[0] == 0) != (data[1] == 0) and data.count(0) * 3 > len(data):
+        return data.decode("utf-16-be" if data[0] == 0 else "utf-16-le", "replace")
     try:
-        content = stream.decompress(data, MAX_BYTES)
-    except zlib.error as error:
-        raise ValueError(f"the input is compressed and broken ({error})") from None
-    if stream.unconsumed_tail:
-        raise ValueError(f"the input has more than {MAX_BYTES:,} bytes once it is decompressed")
-    return content
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return "\n".join(map(_line_of, data.split(b"\n")))
+
+
+def _line_of(line: bytes) -> str:
+    try:
+        return line.decode()
+    except UnicodeDecodeError:
+        return line.decode("utf-8", "replace") if b"\0" in line else line.decode("latin-1")
 
 
 def _read(data: bytes) -> _Source:
     envelope = read_envelope(data)
     if envelope is not None:
         return _Source(envelope, lambda by: masked_parts(envelope, by), _as_lines, _changed)
-    encoding = "utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
-    text = data.decode(encoding, "replace")
+    text = _text_of(data)
     whole = parsed(text)
     if isinstance(whole, (dict, list)):
         return _Source(whole, lambda by: _masked_document(whole, by), _as_json, _changed)

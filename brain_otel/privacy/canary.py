@@ -45,15 +45,52 @@ def _joined(text: str) -> str:
         return text
 
 
+_BASE64 = re.compile(r"[A-Za-z0-9+/_-]{8,}={0,2}")
+_HEXADECIMAL = re.compile(r"(?<![0-9a-zA-Z])(?:[0-9a-fA-F]{2}){4,}(?![0-9a-zA-Z])")
+
+
+def _text_of(data: bytes) -> str:
+    """The text in ``data``, which may be UTF-16 and then has zeros."""
+    texts = [data.decode("utf-8", "replace")]
+    if b"\0" in data:
+        pairs = [data, data[1:]]  # it may begin in the middle of a pair
+        texts += [each.decode(encoding, "replace") for each in pairs for encoding in ("utf-16-le", "utf-16-be")]
+    return "\n".join(texts)
+
+
+def _without_base64(text: str) -> str:
+    """``text`` with the words decoded that are base64 of a text."""
+
+    def decoded(word: re.Match[str]) -> str:
+        given = word[0].rstrip("=").translate({ord("-"): "+", ord("_"): "/"})
+        data = base64.b64decode(given[: len(given) - (len(given) % 4 == 1)] + "=" * (-len(given) % 4))
+        return _text_of(data) if b"\0" in data or data.isascii() or _is_text(data) else word[0]
+
+    return _BASE64.sub(decoded, text)
+
+
+def _is_text(data: bytes) -> bool:
+    try:
+        return data.decode().isprintable()
+    except UnicodeError:
+        return False
+
+
+def _without_hexadecimal(text: str) -> str:
+    return _HEXADECIMAL.sub(lambda digits: _text_of(bytes.fromhex(digits[0])), text)
+
+
 _DECODERS: Mapping[str, tuple[str, Callable[[str], str]]] = MappingProxyType(
     {
         "percent-encoded": ("%", unquote),
         "form": ("+", unquote_plus),
         "escaped": ("\\", _unescaped),
         "HTML": ("&", html.unescape),
+        "base64": ("", _without_base64),
+        "hexadecimal": ("", _without_hexadecimal),
     }
 )
-"""Each with a character that the encoded text has."""
+"""Each with a character that the encoded text has, if there is one."""
 
 
 def places_of(value: str, data: Any, place: str = "") -> Iterator[str]:
@@ -88,7 +125,7 @@ def _places(forms: dict[str, str], data: Any, place: str) -> Iterator[str]:
         for index, each in enumerate(data):
             yield from _places(forms, each, f"{place}.{index}")
     else:
-        text = bytes(data).decode("utf-8", "replace") if isinstance(data, (bytes, bytearray)) else str(data)
+        text = _text_of(bytes(data)) if isinstance(data, (bytes, bytearray)) else str(data)
         found = next(filter(None, (_form_in(each, forms, name) for name, each in _decoded(text))), "")
         if found:
             yield f"{place.lstrip('.')} ({found})"
@@ -102,7 +139,7 @@ def _form_in(text: str, forms: dict[str, str], encoding: str) -> str:
         form = "hexadecimal"
     if not form or not encoding:
         return form.partition(" ")[0].removesuffix("url")
-    return encoding if form == "plain" else f"{form.partition(' ')[0].removesuffix('url')}, {encoding}"
+    return encoding if form == "plain" else _name(form.partition(" ")[0].removesuffix("url"), encoding)
 
 
 def _decoded(text: str) -> Iterator[tuple[str, str]]:

@@ -135,17 +135,34 @@ def test_odd_json_is_masked_too(tmp_path: Path) -> None:
         (b"\n\n", "\n", {}),
         (gzip.compress(b"password=hunter2\n"), "password=[Filtered]", {"assignments": ["line 1"]}),
         ("password=hunter2".encode("utf-16"), "password=[Filtered]", {"assignments": ["line 1"]}),
+        ("token=abc1\n".encode("utf-16-le"), "token=[Filtered]", {"assignments": ["line 1"]}),
+        ("token=abc1\n".encode("utf-16-be"), "token=[Filtered]", {"assignments": ["line 1"]}),
+        ("é\n".encode() + "contraseña=x1".encode("latin-1"), "é\ncontraseña=[Filtered]", {"assignments": ["line 2"]}),
+        (gzip.compress(b"a=1\n") + gzip.compress(b"pin=4821\n"), "a=1\npin=[Filtered]", {"assignments": ["line 2"]}),
         (b'\xef\xbb\xbf["token=abc1"]', '[\n  "token=[Filtered]"\n]', {"assignments": ["0"]}),
         (b"\xff\xfa\x00 password=hunter2", "\ufffd\ufffd\0 password=[Filtered]", {"assignments": ["line 1"]}),
         (b'{"a": NaN, "token": "x1"}', '{\n  "a": NaN,\n  "token": "[Filtered]"\n}', {"names": ["token"]}),
         (b"x" * 40_000, f"{'x' * 32_768} ... 7232 characters left out ...", {"length": ["line 1"]}),
     ],
-    ids=["empty", "lines", "gzip", "UTF-16", "BOM", "binary", "NaN", "long line"],
+    ids=[
+        "empty",
+        "lines",
+        "gzip",
+        "UTF-16",
+        "UTF-16 LE",
+        "UTF-16 BE",
+        "Latin 1",
+        "two of gzip",
+        "BOM",
+        "binary",
+        "NaN",
+        "long line",
+    ],
 )
 def test_any_input_is_read(data: bytes, out: str, places: dict[str, list[str]]) -> None:
     """Compressed, in another encoding, and what is no text at all."""
     shown = preview(data, settings())
-    assert (shown.text, shown.places) == (out, places)
+    assert shown == (out, places, False)
 
 
 def test_the_standard_input_is_read() -> None:
@@ -155,6 +172,9 @@ def test_the_standard_input_is_read() -> None:
     env = environment()
     counted = subprocess.run([*command, "--stats"], input=given, capture_output=True, env=env, check=True)
     assert counted.stdout.decode() == "assignments 2\n"
+    cut = subprocess.run([*command, "-"], input=given[:-9], capture_output=True, env=env, check=True)
+    assert cut.stdout.startswith(b"pin=[Filtered]")
+    assert cut.stderr.startswith(b"the compressed input is cut off")
     failed = subprocess.run(command, input=given[:2] + b"broken", capture_output=True, env=environment(), check=False)
     assert (failed.returncode, failed.stdout) == (1, b"")
     assert failed.stderr.count(b"\n") == 1
@@ -167,9 +187,11 @@ def test_the_standard_input_is_read() -> None:
     ids=["no header", "no end", "no data"],
 )
 def test_compression_that_is_cut_off_shows_what_is_there(data: bytes) -> None:
-    """Or says that it is broken."""
+    """And says so, or that it is broken."""
     with contextlib.suppress(ValueError):
-        assert set(preview(data, settings()).text) <= {"x"}
+        shown = preview(data, settings())
+        assert set(shown.text) <= {"x"}
+        assert shown.is_cut_off
 
 
 @pytest.mark.parametrize("before", range(MAX_TEXT - 3_500, MAX_TEXT, 500))

@@ -47,6 +47,13 @@ ENCODINGS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "base64 1": ("base64", lambda value: base64.b64encode(f"b{value}after".encode()).decode()),
     "base64 2": ("base64", lambda value: base64.b64encode(f"be{value}".encode()).decode()),
     "base64 for addresses": ("base64", lambda value: base64.urlsafe_b64encode(value.encode()).decode()),
+    "UTF-16": ("plain", lambda value: value.encode("utf-16-le")),
+    "UTF-16, big end first": ("plain", lambda value: value.encode("utf-16-be")),
+    "UTF-16 in base64": ("base64", lambda value: base64.b64encode(value.encode("utf-16-le")).decode()),
+    "UTF-16 in hexadecimal": ("hexadecimal", lambda value: value.encode("utf-16-be").hex()),
+    "base64 twice": ("base64 twice", lambda value: base64.b64encode(base64.b64encode(value.encode())).decode()),
+    "JSON in base64": ("escaped, base64", lambda value: base64.b64encode(json.dumps([value]).encode()).decode()),
+    "hexadecimal in base64": ("hexadecimal, base64", lambda value: base64.b64encode(value.encode().hex().encode())),
     "base64 in a query": ("base64", lambda value: quote(base64.b64encode(value.encode() * 2))),
 }
 
