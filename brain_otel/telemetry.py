@@ -158,7 +158,7 @@ def start(settings: Settings, provider: TracerProvider | None = None) -> tuple[I
     except Exception:
         discard_destinations(destinations)
         raise
-    attached = connect_destinations(destinations, provider, settings.sampling)
+    attached = connect_destinations(destinations, provider, settings.sampling, settings.instrumentation.slow_call)
     _state.settings, _state.destinations = settings, destinations + attached
     prepare_exit(len(_state.destinations))
     # The tail comes first: it releases buffered spans before a destination asks for the breadcrumbs of an error.

@@ -20,6 +20,7 @@ from brain_otel.events.listeners import EventListener, configure_listeners, list
 from brain_otel.events.report import report_exception
 from brain_otel.runtime.guard import caught, guarded
 from brain_otel.traces import local_trace
+from brain_otel.traces.code_location import remember_start
 from brain_otel.traces.local_trace import LocalTrace
 
 
@@ -61,6 +62,8 @@ class _ObservedTask(asyncio.Task[Any]):
         super().__init__(coro, **kwargs)
         context = kwargs.get("context")
         self._started_in = contextvars.copy_context() if context is None else context.copy()
+        with guarded("looking for the place that starts a task"):
+            remember_start(self)
 
     def __del__(self) -> None:
         # The public `exception()` would mark the exception as retrieved and so silence asyncio's log line.

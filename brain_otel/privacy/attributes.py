@@ -41,6 +41,7 @@ _NEVER_PRIVATE = frozenset(
     | {"net.transport", "network.transport", "db.system", "db.system.name"}
     | {"server.port", "net.host.port", "net.peer.port", "db.redis.database_index", "db.operation.batch.size"}
     | {"brain_otel.op", "sentry.op", "sentry.source", "code.function", "code.lineno"}
+    | {"code.function.name", "code.file.path", "code.line.number"}
 )
 """Keys whose values come from a closed list or from the source code."""
 

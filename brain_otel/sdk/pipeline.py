@@ -18,6 +18,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from brain_otel.configuration.destination_registry import load_module
 from brain_otel.configuration.error import ConfigurationError, reason
 from brain_otel.configuration.options import Options
+from brain_otel.configuration.sections.instrumentation import SLOW_CALL
 from brain_otel.configuration.settings import SamplingSettings, Settings
 from brain_otel.destinations.destination import Destination, create_destination
 from brain_otel.destinations.isolation import IsolatedDestination
@@ -81,7 +82,10 @@ def discard_destinations(destinations: Sequence[IsolatedDestination]) -> None:
 
 
 def connect_destinations(
-    destinations: tuple[IsolatedDestination, ...], provider: TracerProvider, sampling: SamplingSettings | None = None
+    destinations: tuple[IsolatedDestination, ...],
+    provider: TracerProvider,
+    sampling: SamplingSettings | None = None,
+    slow_call: float = SLOW_CALL,
 ) -> tuple[IsolatedDestination, ...]:
     """Send the spans of ``provider``, and the log records of the global logger provider, to ``destinations``.
 
@@ -90,7 +94,7 @@ def connect_destinations(
         sampling, and the meter provider.
     """
     processors = [(each.asked_as, each.span_processor) for each in destinations if each.span_processor is not None]
-    router = SpanRouter(processors, sampling.tail if sampling is not None else None)
+    router = SpanRouter(processors, sampling.tail if sampling is not None else None, slow_call)
     provider.add_span_processor(router)
     others = [_added_by_application(provider)]
     if router.tail is not None:

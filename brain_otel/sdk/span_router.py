@@ -6,44 +6,43 @@ the SDK would make three more calls for each span.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.trace import SpanContext, TraceFlags
 
+from brain_otel.configuration.sections.instrumentation import SLOW_CALL
 from brain_otel.configuration.settings import TailSettings
 from brain_otel.runtime.guard import caught, guarded
 from brain_otel.sampling.context import link_caller
 from brain_otel.sampling.decision import KEPT_BY, SamplingDecision, decision_of
 from brain_otel.traces import local_trace
+from brain_otel.traces.code_location import ExtendedSpan, with_code_location
 
 if TYPE_CHECKING:
     from brain_otel.sampling.tail import Tail
 
 _ending = guarded("ending a span for its destinations")
+_locating = guarded("looking for the place of a call in the application's code")
 
 
-class SentSpan(ReadableSpan):
+class SentSpan(ExtendedSpan):
     """An ended span, flagged as sampled; it shares everything else with the original.
 
     Exporters drop a span without the flag, but a destination may get one that the head has not sampled.
     """
 
     def __init__(self, span: ReadableSpan, kept_by: str | None = None) -> None:
-        self.__dict__.update(span.__dict__)
-        context, attributes = span.get_span_context(), span.attributes
+        super().__init__(span, {} if kept_by is None else {KEPT_BY: kept_by})
+        context = span.get_span_context()
         if context is not None and not context.trace_flags.sampled:
             flags = TraceFlags(context.trace_flags | TraceFlags.SAMPLED)
             context = SpanContext(context.trace_id, context.span_id, context.is_remote, flags, context.trace_state)
         self._context = context
-        if kept_by is not None:
-            self._attributes = attributes = {**(attributes or {}), KEPT_BY: kept_by}
-        self._sent_attributes: Mapping[str, Any] | None = attributes
 
-    # The public names do not depend on where the base class keeps these two.
+    # The public names do not depend on where the base class keeps it.
 
     @property
     def context(self) -> SpanContext | None:  # noqa: D102
@@ -52,10 +51,6 @@ class SentSpan(ReadableSpan):
     def get_span_context(self) -> SpanContext | None:  # noqa: D102
         return self._context
 
-    @property
-    def attributes(self) -> Any:  # noqa: D102
-        return MappingProxyType(self._sent_attributes or {})
-
 
 class SpanRouter(SpanProcessor):
     """Sends each span to the destinations that its trace goes to, by the decisions of the head and the tail.
@@ -63,10 +58,17 @@ class SpanRouter(SpanProcessor):
     Args:
         destinations: Name in the file, and processor, which must not raise.
         tail: Which traces the tail keeps; None for none.
+        slow_call: Length in seconds from which a call's span has the place in the application's code.
     """
 
-    def __init__(self, destinations: Sequence[tuple[str, SpanProcessor]], tail: TailSettings | None = None) -> None:
+    def __init__(
+        self,
+        destinations: Sequence[tuple[str, SpanProcessor]],
+        tail: TailSettings | None = None,
+        slow_call: float = SLOW_CALL,
+    ) -> None:
         self._destinations = tuple(destinations)
+        self._slow_call = slow_call
         self.tail: Tail | None = None
         if tail is not None:
             from brain_otel.sampling.tail import Tail
@@ -104,6 +106,8 @@ class SpanRouter(SpanProcessor):
 
     def on_end(self, span: ReadableSpan) -> None:
         """Pass the span on to the recipients of its trace; to all destinations if the tail keeps it."""
+        with _locating:
+            span = with_code_location(span, self._slow_call)
         try:
             context = span.get_span_context()
             decision = decision_of(context)

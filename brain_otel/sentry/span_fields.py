@@ -14,6 +14,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 from sentry_sdk.consts import SPANSTATUS
 from sentry_sdk.tracing import get_span_status_from_http_code
 
+from brain_otel.traces import code_location
 from brain_otel.traces.conventions import first
 from brain_otel.traces.local_trace import LocalTrace
 from brain_otel.traces.operations import CACHE, MESSAGING, Convention, convention_of
@@ -64,6 +65,31 @@ def status(span: ReadableSpan) -> str:
     return words if words in _STATUSES else SPANSTATUS.INTERNAL_ERROR
 
 
+def _code(attributes: Any) -> dict[str, Any]:
+    """The place in the application's code under sentry-sdk's names, which Sentry's view of queries reads."""
+    name, line = str(attributes.get(code_location.FUNCTION) or ""), attributes.get(code_location.LINE)
+    module, file = _module_and_file(str(attributes[code_location.FILE]), name)
+    found = {
+        "code.filepath": file,
+        "code.function": name.rpartition(".")[2] or None,
+        "code.lineno": line,
+        "code.namespace": module,
+    }
+    return {key: value for key, value in found.items() if value is not None}
+
+
+@lru_cache(maxsize=1_024)
+def _module_and_file(path: str, name: str) -> tuple[str | None, str]:
+    """The module of the function ``name``, and its file below the folder of its top-level package."""
+    plain, parts = path.replace("\\", "/"), name.split(".")
+    for size in range(len(parts) - 1, 0, -1):
+        folder = "/".join(parts[:size])
+        for file in (f"{folder}.py", f"{folder}/__init__.py"):
+            if f"/{plain}".endswith(f"/{file}"):
+                return ".".join(parts[:size]), file
+    return ("__main__" if parts[0] == "__main__" else None), plain.rpartition("/")[2]
+
+
 def root_status(root: ReadableSpan, trace: LocalTrace) -> str:
     """The status of a trace's ``root``; a request that failed or was left after its response began is no success."""
     known = status(root)
@@ -97,6 +123,8 @@ def data(span: ReadableSpan) -> dict[str, Any]:
     for name in omitted:
         del result[name]
     result |= convention.derived(attributes)
+    if code_location.FILE in attributes:
+        result |= _code(attributes)
     if span.kind is not SpanKind.INTERNAL:
         result["sentry.kind"] = span.kind.name.lower()
     if span.status.description:

@@ -22,7 +22,11 @@ from brain_otel.sentry.event_size import encode, shorten_texts
 from brain_otel.sentry.flat_spans import FlatSpan, facts_of, flat, restored
 from brain_otel.sentry.span_threads import THREAD_NAMES, Thread, with_thread
 from brain_otel.traces import operations
+from brain_otel.traces.repeated import plain_statement
 from brain_otel.traces.scope import BREADCRUMB_EVENT
+
+REPEATED = "brain_otel.db.repeated"
+"""Data of a span, and of the root: how often the trace has the statement, and the most frequent one."""
 
 MAX_CACHED = 512
 """Cached spans; beyond it a new one takes the place of one that has not come again."""
@@ -46,7 +50,7 @@ MIN_SPAN = 1_000
 class SpanFields:
     """A span's masked payload without its ids and times. Equal spans share one, so do not change it."""
 
-    __slots__ = ("_json", "breadcrumbs", "came_again", "data", "values")
+    __slots__ = ("_json", "breadcrumbs", "came_again", "data", "statement", "values")
 
     def __init__(self, span: MaskedSpan) -> None:
         self.values: dict[str, Any] = {
@@ -59,6 +63,8 @@ class SpanFields:
             self.values["links"] = found
         self.data = span_fields.data(span)
         self.breadcrumbs = list(breadcrumbs_in(span))
+        self.statement = plain_statement(self.values["op"], self.values["description"])
+        """What is compared to find repeated statements; None if the span is of something else."""
         self._json: str | None = None
         self.came_again = True
         """Whether the cache has returned it since it last looked for room. A new entry gets one turn."""
@@ -104,11 +110,14 @@ class SpanPayload(NamedTuple):
     """Microseconds since 1970."""
     ended: int
     thread: Thread | None = None
+    repeated: int = 0
+    """How often the trace has the span's statement, if it is an ``N+1``; else 0."""
 
     def to_dict(self) -> dict[str, Any]:
         """The span as a part of an event; the caller may change it."""
-        fields, trace_id, span_id, parent, started, ended, thread = self
-        made = {**fields.values, "data": with_thread(fields.data, thread), "trace_id": trace_id, "span_id": span_id}
+        fields, trace_id, span_id, parent, started, ended, thread, repeated = self
+        data = with_thread(fields.data, thread) | ({REPEATED: repeated} if repeated else {})
+        made = {**fields.values, "data": data, "trace_id": trace_id, "span_id": span_id}
         if parent is not None:
             made["parent_span_id"] = parent
         return {**made, "start_timestamp": started / MICRO, "timestamp": ended / MICRO}
@@ -119,10 +128,13 @@ class SpanPayload(NamedTuple):
         Raises:
             TypeError, ValueError, RecursionError: JSON cannot express a value.
         """
-        fields, trace_id, span_id, parent, started, ended, thread = self
+        fields, trace_id, span_id, parent, started, ended, thread, repeated = self
+        members = _thread_members(thread, fields.data)
+        if repeated:
+            members += f'{"," if fields.data or members else ""}"{REPEATED}":{repeated}'
         parent_member = f'"parent_span_id":"{parent}",' if parent is not None else ""
         return (
-            f"{{{fields.to_json()}{_thread_members(thread, fields.data)}}},"
+            f"{{{fields.to_json()}{members}}},"
             f'"trace_id":"{trace_id}","span_id":"{span_id}",{parent_member}'
             f'"start_timestamp":{_seconds(started)},"timestamp":{_seconds(ended)}}}'
         )

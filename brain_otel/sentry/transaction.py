@@ -19,6 +19,7 @@ from brain_otel.sentry.spans import (
     MAX_SPAN,
     MICRO,
     MIN_SPAN,
+    REPEATED,
     SpanCache,
     SpanPayload,
     breadcrumbs_in,
@@ -28,6 +29,7 @@ from brain_otel.sentry.spans import (
 from brain_otel.traces import conventions, operations
 from brain_otel.traces.collector import CollectedTrace
 from brain_otel.traces.local_trace import MEASUREMENTS, LocalTrace
+from brain_otel.traces.repeated import repeated
 
 _DATABASES = frozenset({"db.system.name", "db.system"})
 
@@ -66,7 +68,7 @@ def create_transaction(collected: CollectedTrace, cache: SpanCache) -> Transacti
         raise ValueError("a local trace without an ended root is no transaction")
     root = MaskedSpan(collected.root)
     trace = collected.trace
-    spans = _spans_of(collected, cache)
+    spans = _marked(_spans_of(collected, cache))
     code = span_fields.http_status(root)
     name = conventions.transaction_name(root.name, root.attributes)
     event: dict[str, Any] = {
@@ -76,7 +78,7 @@ def create_transaction(collected: CollectedTrace, cache: SpanCache) -> Transacti
         "start_timestamp": microseconds(root.start_time) / MICRO,
         "timestamp": microseconds(root.end_time) / MICRO,
         "contexts": {
-            "trace": _trace_context(root, trace),
+            "trace": _trace_context(root, trace, max((span.repeated for span in spans), default=0)),
             "otel": {"resource": dict(root.resource.attributes)},
         },
         "tags": policy().value(trace.tags),
@@ -111,12 +113,20 @@ def _spans_of(collected: CollectedTrace, cache: SpanCache) -> list[SpanPayload]:
     return spans[::-1]
 
 
+def _marked(spans: list[SpanPayload]) -> list[SpanPayload]:
+    """``spans``; each statement that the trace repeats says how often."""
+    found = repeated(span.fields.statement for span in spans)
+    if not found:
+        return spans
+    return [span._replace(repeated=found.get(span.fields.statement or "", 0)) for span in spans]
+
+
 def _thread_of(trace: LocalTrace, span: ReadableSpan) -> Thread | None:
     context = span.get_span_context()
     return thread_of(trace, context.span_id) if context is not None else None
 
 
-def _trace_context(root: ReadableSpan, trace: LocalTrace) -> dict[str, Any]:
+def _trace_context(root: ReadableSpan, trace: LocalTrace, most_repeated: int) -> dict[str, Any]:
     trace_id, span_id, parent_span_id = ids_of(root)
     context: dict[str, Any] = {
         "trace_id": trace_id,
@@ -126,6 +136,8 @@ def _trace_context(root: ReadableSpan, trace: LocalTrace) -> dict[str, Any]:
         "status": span_fields.root_status(root, trace),
         "data": with_thread(span_fields.data(root), _thread_of(trace, root)),
     }
+    if most_repeated:
+        context["data"][REPEATED] = most_repeated
     if parent_span_id is not None:
         context["parent_span_id"] = parent_span_id
     if found := span_fields.links(root):

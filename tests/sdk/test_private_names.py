@@ -25,14 +25,17 @@ PINS = "tests/sdk/test_pins.py"
 SECRET = "hunter2-4Zq"
 
 PRIVATE_NAMES = (
-    *(
-        PrivateName(
-            name=f"opentelemetry.sdk.trace.ReadableSpan.{identifier}",
-            used_in=("brain_otel/sdk/span_router.py",),
-            purpose="gives a copy of a span a flag and an attribute, also for code that reads the private names",
-            pinned_by="tests/sdk/test_span_router.py::test_a_sent_span_is_the_span_with_a_flag",
-        )
-        for identifier in ("_context", "_attributes")
+    PrivateName(
+        name="opentelemetry.sdk.trace.ReadableSpan._context",
+        used_in=("brain_otel/sdk/span_router.py",),
+        purpose="gives a copy of a span a flag, also for code that reads the private name",
+        pinned_by="tests/sdk/test_span_router.py::test_a_sent_span_is_the_span_with_a_flag",
+    ),
+    PrivateName(
+        name="opentelemetry.sdk.trace.ReadableSpan._attributes",
+        used_in=("brain_otel/traces/code_location.py",),
+        purpose="gives a copy of a span more attributes, also for code that reads the private name",
+        pinned_by="tests/sdk/test_span_router.py::test_a_sent_span_tells_why_it_was_kept",
     ),
     PrivateName(
         name="opentelemetry.sdk.trace.SpanProcessor._on_ending",

@@ -90,6 +90,8 @@ bad("release is a list", ours("release: [1]"), f"{{file}}: {SENTRY}.release is a
 bad("unknown library", ours("", "flasks: true"), f"{{file}}: {INSTRUMENTATION}.flasks is True", "the keys fastapi,")
 bad("fastapi", ours("", "fastapi: contib"), f"{{file}}: {INSTRUMENTATION}.fastapi is 'contib'",
     "contrib, native, off")
+bad("slow call", ours("", "slow_call: 100 ms"), f"{{file}}: {INSTRUMENTATION}.slow_call is '100 ms'",
+    "a number of seconds from 0 to 3600")
 SQL = ("sqlalchemy", "sqlalchemy_connect_spans", "sqlalchemy_returned_rows")
 for library in (*SQL, "redis", "httpx", "logging", "asyncio"):
     bad(f"library {library}", ours("", f"{library}: sometimes"),

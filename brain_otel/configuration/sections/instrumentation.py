@@ -4,7 +4,19 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal, NamedTuple
 
 from brain_otel.configuration.instrumentors import installed_instrumentors, known_instrumentors, plain_name
-from brain_otel.configuration.values import BOOLEANS, BadValueError, Derived, boolean, list_of, read_fields, text
+from brain_otel.configuration.values import (
+    BOOLEANS,
+    BadValueError,
+    Derived,
+    boolean,
+    list_of,
+    number,
+    read_fields,
+    text,
+)
+
+SLOW_CALL = 0.1
+"""Default length in seconds from which a call is slow."""
 
 _PATHS = list_of(
     text(lambda path: path.startswith("/"), "a path that begins with /"), "a list of paths, each beginning with /"
@@ -55,6 +67,8 @@ class InstrumentationSettings(NamedTuple):
     cache_prefixes: Annotated[tuple[str, ...], _PREFIXES] = ()
     """Beginnings of the Redis keys that are a cache, as in sentry-sdk: Sentry's view of caches shows their calls."""
     httpx: bool = True
+    slow_call: Annotated[float, number(0, 3_600, unit="seconds")] = SLOW_CALL
+    """The span of a call that takes longer has the place in the application's code."""
     logging: bool = True
     """Put trace ids on every log record, and send log records to the file's destinations for logs."""
     asyncio: bool = True

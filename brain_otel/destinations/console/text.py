@@ -1,14 +1,12 @@
 """Describes a span in words for the terminal, from old and stable semantic conventions alike."""
 
-import re
-
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import StatusCode
 
 from brain_otel.traces import conventions, operations
+from brain_otel.traces.repeated import plain_statement
 
 _MAX_TEXT = 2_000
-_LITERAL = re.compile(r"'[^']*'|\b\d+\b")
 
 
 def clean(text: object) -> str:
@@ -29,7 +27,7 @@ def description(span: ReadableSpan) -> str:
 
 def statement(span: ReadableSpan) -> str | None:
     """The SQL statement of ``span`` without its literals; None for another operation."""
-    return _LITERAL.sub("?", description(span)) if operation(span) == "db" else None
+    return plain_statement(operation(span), description(span))
 
 
 def http_status(span: ReadableSpan) -> int | None:

@@ -27,12 +27,10 @@ from brain_otel.destinations.console.text import (
 from brain_otel.privacy import policy
 from brain_otel.privacy.spans import MaskedSpan
 from brain_otel.traces.collector import CollectedTrace
+from brain_otel.traces.repeated import REPEATED, repeated
 from brain_otel.traces.scope import BREADCRUMB_EVENT
 
 _Item: TypeAlias = "_Node | ReportedEvent | Event"
-
-REPEATED = 3
-"""Equal statements in a local trace that make it an ``N+1``, and equal siblings that share one row."""
 
 SLOW = 100.0
 """Milliseconds from which a duration is highlighted."""
@@ -156,7 +154,7 @@ def _header(head: _Node, layout: Layout, *, compact: bool) -> Line:
     line: Line = [_mark(head, errors), (description(head.span), "bold")]
     if compact and errors:
         line.append((f"  {errors} error{'s' if errors > 1 else ''}", "red"))
-    if max(statements.values(), default=0) >= REPEATED:
+    if repeated(statements.elements()):
         line.append(("  N+1", "bold yellow"))
     line.append((f"  {operation(head.span)}", "cyan"))
     if statements:

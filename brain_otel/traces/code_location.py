@@ -1,0 +1,143 @@
+"""Where in the application's code a slow or failed call was made: ``code.*`` attributes of its span.
+
+The frames are looked at when the span ends, so that a fast call that went well costs two comparisons. The call's own
+coroutines, and whoever awaits them, are on the stack then. A task of a library's coroutine, as in ``gather(get(a),
+get(b))``, has the place where it was started. Names are those of
+https://opentelemetry.io/docs/specs/semconv/code/.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import sysconfig
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from functools import lru_cache
+from pathlib import Path
+from types import CodeType, FrameType, MappingProxyType
+from typing import Any, NamedTuple
+
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.trace import SpanKind, StatusCode
+
+FUNCTION, FILE, LINE = "code.function.name", "code.file.path", "code.line.number"
+
+_CALLS = frozenset({SpanKind.CLIENT, SpanKind.PRODUCER})
+
+_MAX_FRAMES = 500
+
+_STARTED_AT = "_brain_otel_started_at"
+"""Attribute of a task: the place in the application's code that has started it."""
+
+_LOOPS = frozenset({"asyncio.events", "asyncio.runners"})
+"""Modules that run a task; whoever called them has started the loop, not the task."""
+
+_PATHS = sysconfig.get_paths()
+
+_FOREIGN = tuple(
+    f"{Path(each)}/"
+    for each in {str(Path(__file__).parents[1]), *(_PATHS[name] for name in ("stdlib", "platstdlib", "scripts"))}
+)
+"""Folders of code that is not the application's: this package, Python's, and the commands that start servers."""
+
+
+def with_code_location(span: ReadableSpan, slow: float) -> ReadableSpan:
+    """``span``, which ends here; a copy with the application's place if it is a call that failed or was slow.
+
+    Args:
+        span: An ended span.
+        slow: Length in seconds from which a call is slow.
+    """
+    if span.kind not in _CALLS:
+        return span
+    took = (span.end_time or 0) - (span.start_time or 0)
+    if took < slow * 1e9 and span.status.status_code is not StatusCode.ERROR:
+        return span
+    place = application_place(sys._getframe(1)) or _place_of_task()
+    return span if place is None else ExtendedSpan(span, place.to_attributes())
+
+
+class ExtendedSpan(ReadableSpan):
+    """An ended span with more attributes; it shares everything else with the original."""
+
+    def __init__(self, span: ReadableSpan, more: Mapping[str, Any]) -> None:
+        self.__dict__.update(span.__dict__)
+        attributes = span.attributes or {}
+        self._extended = self._attributes = {**more, **attributes} if more else attributes
+
+    # The public name does not depend on where the base class keeps the attributes.
+
+    @property
+    def attributes(self) -> Any:  # noqa: D102
+        return MappingProxyType(self._extended)
+
+
+class Place(NamedTuple):
+    """A line of the application's; without its frame, which would keep variables alive."""
+
+    module: object
+    code: CodeType
+    line: int | None
+
+    def to_attributes(self) -> dict[str, Any]:
+        """The function, file and line."""
+        name = self.code.co_qualname
+        found = {
+            FUNCTION: f"{self.module}.{name}" if isinstance(self.module, str) else name,
+            FILE: self.code.co_filename,
+            LINE: self.line,
+        }
+        return {key: value for key, value in found.items() if value is not None}
+
+
+def application_place(frame: FrameType | None) -> Place | None:
+    """The innermost place of the application's, from ``frame`` outwards; None if there is none."""
+    for each in _frames(frame):
+        module = each.f_globals.get("__name__")
+        if is_application(each.f_code.co_filename, module):
+            return Place(module, each.f_code, each.f_lineno)
+    return None
+
+
+def remember_start(task: Any) -> None:
+    """Keep the place in which the caller starts ``task``; a task that a task without a place starts has its place."""
+    setattr(task, _STARTED_AT, application_place(sys._getframe(1)) or _place_of_task())
+
+
+def _place_of_task() -> Place | None:
+    with suppress(RuntimeError):  # no loop runs here
+        place: Place | None = getattr(asyncio.current_task(), _STARTED_AT, None)
+        return place
+    return None
+
+
+def _frames(frame: FrameType | None) -> Iterator[FrameType]:
+    """The frames from ``frame`` outwards, up to the loop or thread that runs them."""
+    greenlet: Any = None
+    for _ in range(_MAX_FRAMES):
+        if frame is None:
+            greenlet = _awaiting_greenlet(greenlet)
+            frame = greenlet and greenlet.gr_frame
+        if frame is None or frame.f_globals.get("__name__") in _LOOPS:
+            return
+        yield frame
+        frame = frame.f_back
+
+
+def _awaiting_greenlet(inner: Any) -> Any:
+    """The greenlet that waits for ``inner``, or for the current one, if SQLAlchemy has made that for a coroutine."""
+    module = sys.modules.get("greenlet")
+    if module is None:
+        return None
+    known = module.getcurrent() if inner is None else inner
+    return known.parent if type(known).__module__.startswith("sqlalchemy.") else None
+
+
+@lru_cache(maxsize=4_096)
+def is_application(path: str, module: object) -> bool:
+    """Whether code of the file ``path`` is the application's; code without a file is if it is the program itself."""
+    if path.startswith("<"):
+        return module == "__main__"
+    plain = path.replace("\\", "/")
+    return not ("/site-packages/" in plain or "/dist-packages/" in plain or plain.startswith(_FOREIGN))
