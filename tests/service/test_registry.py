@@ -76,6 +76,8 @@ SENTRYS_KEYS: dict[str, type] = {
     **dict.fromkeys(("user.full_name", "user.id", "user.name", "user_agent.original"), str),
     **dict.fromkeys(("messaging.system", "messaging.destination.name", "messaging.message.id"), str),
     **dict.fromkeys(("messaging.operation.name", "messaging.operation.type"), str),
+    **dict.fromkeys(("code.file.path", "code.function.name"), str),
+    "code.line.number": int,
     "messaging.message.retry.count": int,
     "messaging.message.receive.latency": float,
 }
@@ -86,6 +88,14 @@ SENTRYS_EXCEPTIONS = {
     "db.system": "older than `db.system.name`; sentry-sdk sends it, and self-hosted versions read it alone",
     "db.name": "older than `db.namespace`; as `db.system`",
     "db.operation": "older than `db.operation.name`; as `db.system`",
+    **{
+        old: f"older than `{new}`; sentry-sdk sends it, and Sentry's view of queries reads it"
+        for old, new in (("code.filepath", "code.file.path"), ("code.lineno", "code.line.number"))
+    },
+    **{
+        old: "older than `code.function.name`; sentry-sdk sends it, and Sentry's view of queries reads it"
+        for old in ("code.function", "code.namespace")
+    },
     "http.request.method_original": "OpenTelemetry's; Sentry has no name for it",
     "user_agent.synthetic.type": "OpenTelemetry's; Sentry has no name for it",
     "otel.events": "the span's events, which Sentry's protocol has no place for",
