@@ -92,10 +92,10 @@ SENTRYS_EXCEPTIONS = {
         old: f"older than `{new}`; sentry-sdk sends it, and Sentry's view of queries reads it"
         for old, new in (("code.filepath", "code.file.path"), ("code.lineno", "code.line.number"))
     },
-    **{
-        old: "older than `code.function.name`; sentry-sdk sends it, and Sentry's view of queries reads it"
-        for old in ("code.function", "code.namespace")
-    },
+    **dict.fromkeys(
+        ("code.function", "code.namespace"),
+        "older than `code.function.name`; sentry-sdk sends it, and Sentry's view of queries reads it",
+    ),
     "http.request.method_original": "OpenTelemetry's; Sentry has no name for it",
     "user_agent.synthetic.type": "OpenTelemetry's; Sentry has no name for it",
     "otel.events": "the span's events, which Sentry's protocol has no place for",
