@@ -14,6 +14,7 @@ from opentelemetry.trace import SpanContext
 from sentry_sdk.integrations.opentelemetry.consts import SENTRY_BAGGAGE_KEY
 from sentry_sdk.tracing_utils import Baggage
 
+from brain_otel.privacy import policy
 from brain_otel.sampling.decision import decision_of, is_for_sentry, sample_rand
 from brain_otel.traces.conventions import name_of
 from brain_otel.traces.local_trace import LocalTrace
@@ -70,7 +71,7 @@ def create_sampling_context(
         if client.parsed_dsn.org_id:
             made["org_id"] = str(client.parsed_dsn.org_id)
     if transaction:
-        made["transaction"] = transaction
+        made["transaction"] = policy().text(transaction)  # it leaves in headers to every service that is called
     return made
 
 

@@ -65,6 +65,16 @@ def test_the_context_has_the_name_unless_it_is_a_raw_path(bridge: Bridge, source
     assert bridge.ingest.rejected == []
 
 
+@pytest.mark.parametrize("name", ["login password=zq7x", "GET https://joe:zq7x@shop.test/", "sync --token zq7x"])
+def test_the_context_holds_no_secret_of_the_name(bridge: Bridge, name: str) -> None:
+    """It leaves in the headers of every call and message."""
+    trace = LocalTrace(kind="transaction", describe=lambda: Name(text=name, source="custom"))
+    trace.start(suppressed(), Context())
+    context = sampling_context_of(trace)
+    assert context["transaction"] == name.replace("joe:zq7x", "[Filtered]").replace("zq7x", "[Filtered]")
+    assert bridge.ingest.rejected == []
+
+
 def test_the_context_is_frozen_at_the_first_call(bridge: Bridge) -> None:
     """A receiver cannot change it."""
     names = iter(["first", "second"])
