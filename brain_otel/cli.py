@@ -41,6 +41,10 @@ app = typer.Typer(
 )
 
 
+alerts_app = typer.Typer(help="Alerts of brain-otel view.", no_args_is_help=True)
+app.add_typer(alerts_app, name="alerts")
+
+
 def main() -> None:
     """Run the command."""
     try:
@@ -110,17 +114,48 @@ def view(
     max_size: Annotated[int, typer.Option(help="MiB of the file; the oldest goes first.", min=8, max=1 << 20)] = 1024,
     apdex: Annotated[int, typer.Option(help="Milliseconds that satisfy a user.", min=1, max=3_600_000)] = 500,
     open_browser: Annotated[bool, typer.Option("--open", help="Open the browser.")] = False,
+    alerts: Annotated[Path | None, typer.Option(help="The file with the rules of alerts.", dir_okay=False)] = None,
 ) -> None:
     """Receive what Sentry's and OpenTelemetry's SDKs send, and show it in a browser on this machine."""
     with _extra("view", "view"):
+        from brain_otel.configuration.error import ConfigurationError
+        from brain_otel.viewer.alerts.rules import read_alerts
         from brain_otel.viewer.app import ViewSettings
         from brain_otel.viewer.server import PortError, default_file, run
         from brain_otel.viewer.store.schema import StoreError
-    settings = ViewSettings(path=file or default_file(os.environ), max_bytes=max_size << 20, apdex=apdex * 1_000)
     try:
+        settings = ViewSettings(
+            path=file or default_file(os.environ),
+            max_bytes=max_size << 20,
+            apdex=apdex * 1_000,
+            alerts=read_alerts(alerts, os.environ) if alerts else None,
+        )
         run(settings, port=port, open_browser=open_browser)
-    except (PortError, StoreError) as error:
+    except (ConfigurationError, PortError, StoreError) as error:
         _fail(str(error))
+
+
+@alerts_app.command("test")
+def alerts_test(
+    rule: Annotated[str, typer.Argument(help="The rule's name in the file.")],
+    alerts: Annotated[Path, typer.Option(help="The file with the rules of alerts.", dir_okay=False)],
+) -> None:
+    """Send a marked test message to the receivers of a rule. The exit code is 1 if one does not take it."""
+    with _extra("view", "alerts test"):
+        from brain_otel.configuration.error import ConfigurationError
+        from brain_otel.viewer.alerts.rules import read_alerts
+        from brain_otel.viewer.alerts.watch import send_test
+    try:
+        settings = read_alerts(alerts, os.environ)
+    except ConfigurationError as error:
+        _fail(str(error))
+    found = [each for each in settings.rules if each.name == rule]
+    if not found:
+        _fail(f"RULE is {rule!r}; allowed: {', '.join(each.name for each in settings.rules)}")
+    outcomes = send_test(settings, found[0], "http://127.0.0.1:8969")
+    for name, outcome in outcomes.items():
+        sys.stdout.write(f"{name}: {'delivered' if outcome.result == 'sent' else f'failed ({outcome.reason})'}\n")
+    raise SystemExit(0 if all(each.result == "sent" for each in outcomes.values()) else 1)
 
 
 @app.command()

@@ -50,7 +50,7 @@ BENCHMARKS, CONFIGURATION, DESTINATIONS, RECIPES, SAMPLING, SUPPORTED = (
     ROOT / "docs" / f"{name}.md"
     for name in ("benchmarks", "configuration", "destinations", "recipes", "sampling", "supported")
 )
-FILES = sorted((ROOT / "config").glob("*.yaml"))
+FILES = sorted(path for path in (ROOT / "config").glob("*.yaml") if "file_format" in path.read_text())
 
 VARIABLE = re.compile(r"\b(?:BRAIN_OTEL|COLLECTOR|ENVIRONMENT|OTEL|SENTRY)(?:_[A-Z0-9]+)*\b(?!_|\*)")
 NOT_OURS = {

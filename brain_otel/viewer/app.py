@@ -18,6 +18,7 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from brain_otel.viewer.alerts.rules import AlertSettings
 from brain_otel.viewer.ingest.endpoints import Ingest
 from brain_otel.viewer.live import Live
 from brain_otel.viewer.pages import issues, logs, performance, releases, traces
@@ -60,6 +61,7 @@ class ViewSettings:
     max_bytes: int = 1 << 30
     apdex: int = 500_000
     """Apdex's threshold in microseconds."""
+    alerts: AlertSettings | None = None
 
 
 class Viewer:

@@ -13,6 +13,9 @@ MAX_NAME = 1_000
 MAX_DATA = 32_768
 """Characters of a span's or a log line's attributes, as JSON."""
 
+FEEDBACK_EVENT = "brain_otel.feedback"
+"""The attribute that a log line has if it is a user's feedback; its value is the feedback's id."""
+
 SENTRY, OTLP = 1, 2
 """Who sent a span or an error; both together are 3."""
 

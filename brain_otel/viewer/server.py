@@ -12,6 +12,7 @@ from pathlib import Path
 
 import uvicorn
 
+from brain_otel.viewer.alerts.watch import Alerts
 from brain_otel.viewer.app import Viewer, ViewSettings
 
 HOST = "127.0.0.1"
@@ -51,11 +52,16 @@ def run(settings: ViewSettings, *, port: int = DEFAULT_PORT, open_browser: bool 
             ws="none",
         )
         server = _Server(config, viewer)
+        alerts = Alerts(settings.alerts, settings.path, viewer.writer, url) if settings.alerts else None
+        if alerts is not None:
+            alerts.start()
         if open_browser:
             webbrowser.open(url)
         try:
             server.run([listener])
         finally:
+            if alerts is not None:
+                alerts.close()
             viewer.close()
 
 

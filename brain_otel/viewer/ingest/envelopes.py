@@ -7,7 +7,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from brain_otel.viewer.ingest.sentry_events import read_event, read_transaction
-from brain_otel.viewer.ingest.sentry_reports import read_client_report, read_logs, read_session, read_sessions
+from brain_otel.viewer.ingest.sentry_reports import (
+    read_client_report,
+    read_feedback,
+    read_logs,
+    read_session,
+    read_sessions,
+)
 from brain_otel.viewer.rows import Batch
 
 Json = dict[str, Any]
@@ -21,8 +27,6 @@ COUNTED = {
     "profile": "profile",
     "profile_chunk": "profile",
     "check_in": "check_in",
-    "feedback": "feedback",
-    "user_report": "feedback",
     "attachment": "attachment",
     "statsd": "metric",
     "metric_buckets": "metric",
@@ -54,8 +58,8 @@ def read_envelope(body: bytes) -> Batch:
 
 
 def _category(kind: str) -> str:
-    names = {"event": "error", "session": "session", "sessions": "session", **COUNTED}
-    return names.get(kind, kind if kind in ("transaction", "log", "client_report", "span") else "other")
+    names = {"event": "error", "session": "session", "sessions": "session", "user_report": "feedback", **COUNTED}
+    return names.get(kind, kind if kind in ("transaction", "log", "client_report", "span", "feedback") else "other")
 
 
 def _object(data: bytes) -> Json:
@@ -114,4 +118,6 @@ _READERS = {
     "session": read_session,
     "sessions": read_sessions,
     "client_report": read_client_report,
+    "feedback": read_feedback,
+    "user_report": read_feedback,
 }

@@ -21,7 +21,7 @@ from brain_otel.viewer.grouping import group_of, title_of
 from brain_otel.viewer.ingest.conventions import kind_of, level_of
 from brain_otel.viewer.ingest.sentry_events import twin_of
 from brain_otel.viewer.ingest.stacktraces import frames_of_text
-from brain_otel.viewer.rows import OTLP, Batch, Error, Log, Span, as_json, clip
+from brain_otel.viewer.rows import FEEDBACK_EVENT, OTLP, Batch, Error, Log, Span, as_json, clip
 
 Json = dict[str, Any]
 Request = TypeVar("Request", bound=Message)
@@ -256,6 +256,8 @@ def _read_record(record: LogRecord, origin: dict[str, str], batch: Batch) -> Non
         batch.drop("log", "damaged")
         return
     data = _attributes(record.attributes)
+    if record.event_name == FEEDBACK_EVENT:
+        data = {FEEDBACK_EVENT: data.get("brain_otel.event_id") or "", **data}
     body = _value(record.body)
     message = body if isinstance(body, str) else as_json(body, 8_192) if body is not None else record.event_name
     trace, span = record.trace_id.hex(), record.span_id.hex()

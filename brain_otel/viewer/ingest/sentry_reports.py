@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from brain_otel.viewer.ingest.conventions import severity_of
-from brain_otel.viewer.ingest.sentry_fields import read_id
-from brain_otel.viewer.rows import Batch, Log, Sessions, as_json, clip, microseconds
+from brain_otel.viewer.ingest.sentry_fields import origin_of, read_id, trace_context
+from brain_otel.viewer.rows import FEEDBACK_EVENT, Batch, Log, Sessions, as_json, clip, microseconds
 
 Json = dict[str, Any]
 
@@ -40,6 +41,36 @@ def _log(item: Json) -> Log:
         message=clip(item.get("body"), 8_192),
         data=as_json(data),
     )
+
+
+def read_feedback(payload: Json, header: Json, batch: Batch) -> None:
+    """Add what a user says as a log line: https://develop.sentry.dev/sdk/telemetry/feedbacks/.
+
+    An older item, a user's report, names the event that it is about and has no id of its own.
+    """
+    contexts = payload.get("contexts")
+    said = payload if contexts is None else contexts["feedback"]
+    message = clip(said.get("message") or said.get("comments"), 8_192)
+    if not message:
+        raise ValueError("no words")
+    about = said.get("associated_event_id") if contexts else said.get("event_id")
+    given = {"user.full_name": said.get("name"), "user.email": said.get("contact_email") or said.get("email")}
+    given[f"{FEEDBACK_EVENT}.event_id"] = about
+    name = read_id(payload.get("event_id") or header.get("event_id")) if contexts else ""
+    trace = trace_context(payload)
+    batch.logs.append(
+        Log(
+            at=microseconds(payload.get("timestamp") or header.get("sent_at") or time.time()),
+            trace=read_id(trace.get("trace_id")),
+            span=read_id(trace.get("span_id")),
+            **origin_of(payload),
+            level="info",
+            severity=severity_of("info"),
+            message=message,
+            data=as_json({FEEDBACK_EVENT: name, **{key: each for key, each in given.items() if each}}),
+        )
+    )
+    batch.accept("feedback")
 
 
 def read_sessions(payload: Json, header: Json, batch: Batch) -> None:

@@ -63,7 +63,13 @@ def test_a_body_without_a_header_is_refused(body: bytes) -> None:
 def test_items_are_counted_by_category() -> None:
     """Those that are not kept too; a client's report says what it has dropped."""
     report = {"discarded_events": [{"reason": "sample_rate", "category": "transaction", "quantity": 9}]}
-    items = [GOOD, ("profile", {}), ("check_in", {}), ("feedback", {}), ("client_report", report)]
+    items = [
+        GOOD,
+        ("profile", {}),
+        ("check_in", {}),
+        ("user_report", {"comments": "slow"}),
+        ("client_report", report),
+    ]
     batch = read_envelope(envelope(items))
     assert accepted(batch) == {"error": 1, "profile": 1, "check_in": 1, "feedback": 1, "client_report": 1}
     assert batch.counts[Category("transaction", "dropped", "client", "sample_rate")] == 9
