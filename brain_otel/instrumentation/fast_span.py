@@ -37,6 +37,11 @@ from brain_otel.sampling.context import decided_as
 from brain_otel.sampling.decision import SamplingDecision
 from brain_otel.sampling.head import HeadSampler
 
+try:
+    from opentelemetry.trace.propagation import _SPAN_KEY
+except ImportError:  # then the public function finds the current span
+    _SPAN_KEY = ""
+
 _SIMPLE_TYPES = frozenset({str, int, float, bool})
 """The SDK stores values of these types unchanged."""
 
@@ -121,7 +126,11 @@ def start_fast_span(tracer: Any, name: str, kind: SpanKind, attributes: dict[str
     try:
         sampler = getattr(tracer, "sampler", None)
         if isinstance(sampler, HeadSampler) and _can_be_fast(tracer, attributes):
-            parent = otel_trace.get_current_span(context).get_span_context()
+            caller = context.get(_SPAN_KEY)
+            if type(caller) is FastSpan:
+                parent: SpanContext = caller._context  # type: ignore[assignment]  # only a ReadableSpan may have none
+            else:
+                parent = otel_trace.get_current_span(context).get_span_context()
             decision = sampler.decided_below(parent, context)
             if decision is not None and decision.outcome is not Decision.DROP:
                 span = _create(tracer, name, kind, attributes, parent, parent[0], decision)
@@ -181,7 +190,7 @@ def _create(
     trace_id: int,
     decision: SamplingDecision,
 ) -> FastSpan:
-    caller = parent if parent.is_valid else None
+    caller = parent if parent[5] else None  # it is valid
     ids = tracer.id_generator
     is_random = bool(parent[3] & TraceFlags.RANDOM_TRACE_ID) if caller is not None else ids.is_trace_id_random()
     limits = tracer._span_limits

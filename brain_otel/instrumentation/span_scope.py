@@ -14,7 +14,7 @@ from opentelemetry.instrumentation.utils import (
     is_http_instrumentation_enabled,
     is_instrumentation_enabled,
 )
-from opentelemetry.trace import NonRecordingSpan, Span, SpanContext
+from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind
 from opentelemetry.trace.propagation import _SPAN_KEY
 
 from brain_otel.events.report import record_error
@@ -44,6 +44,11 @@ def is_excluded_call(context: Context) -> bool:
     return type(caller) is NonRecordingSpan and is_dropped(caller)
 
 
+def is_inside_call(context: Context) -> bool:
+    """Whether the span of ``context`` is one around a call; only then the call may have its span already."""
+    return getattr(context.get(_SPAN_KEY), "kind", None) is SpanKind.CLIENT
+
+
 def unrecorded_call(tracer: Any, context: Context) -> Context:
     """``context``, of a request that is not recorded, with a span id for one call.
 
@@ -57,22 +62,21 @@ def unrecorded_call(tracer: Any, context: Context) -> Context:
 
 
 class current:  # noqa: N801 - a context manager; a class costs less than a generator
-    """Makes ``span``, started in ``context``, current for the block; records what it raises and ends the span."""
+    """Makes ``span`` current for the block, in ``context``, which is current; records what it raises, and ends it."""
 
-    __slots__ = ("_before", "_context", "_entered", "_span")
+    __slots__ = ("_context", "_entered", "_span")
 
     def __init__(self, span: Span, context: Context) -> None:
         self._span = span
         self._context = context
 
     def __enter__(self) -> Span:
-        self._before = otel_context.get_current()
-        self._entered = otel_trace.set_span_in_context(self._span, self._context)
+        self._entered = Context({**self._context, _SPAN_KEY: self._span})
         otel_context.attach(self._entered)
         return self._span
 
     def __exit__(self, kind: object, error: BaseException | None, where: object) -> None:
-        restore(self._entered, self._before)
+        restore(self._entered, self._context)
         if isinstance(error, Exception):
             record_error(self._span, error)
         try:

@@ -16,7 +16,7 @@ from opentelemetry.trace import SpanContext, TraceFlags
 from brain_otel.configuration.sections.instrumentation import SLOW_CALL
 from brain_otel.configuration.settings import TailSettings
 from brain_otel.runtime.guard import caught, guarded
-from brain_otel.sampling.context import link_caller
+from brain_otel.sampling.context import CALLER, link_caller
 from brain_otel.sampling.decision import KEPT_BY, SamplingDecision, decision_of
 from brain_otel.traces import local_trace
 from brain_otel.traces.code_location import ExtendedSpan, with_code_location
@@ -80,7 +80,8 @@ class SpanRouter(SpanProcessor):
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Complete the span and pass it on, or have the tail buffer it."""
         try:
-            link_caller(span, parent_context)
+            if parent_context is not None and CALLER in parent_context:
+                link_caller(span, parent_context)
             trace = local_trace.current(parent_context)
             if trace is not None and trace.attributes:
                 span.set_attributes(trace.attributes)

@@ -73,7 +73,7 @@ class SentrySpanProcessor(QueuedCollector[CollectedTrace], UpstreamProcessor):  
 
     def on_span_start(self, span: Span, trace: LocalTrace) -> None:
         """Start a profile with the root; later spans show the profile the thread that works."""
-        remember_thread(trace, span.get_span_context().span_id)
+        remember_thread(trace, span.get_span_context()[1])
         if trace.kind == "implicit":
             return
         if trace.root is not span:

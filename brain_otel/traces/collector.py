@@ -185,8 +185,8 @@ class LocalTraceCollector(SpanProcessor):
             trace.start(span, parent_context)
             return self._open(trace)
         parent = span.parent
-        if parent is not None and not parent.is_remote and parent.span_id in self._by_span:
-            return self._by_span[parent.span_id]
+        if parent is not None and not parent[2] and parent[1] in self._by_span:  # [2]: it is remote
+            return self._by_span[parent[1]]
         late = LocalTrace(kind="implicit", closed=True)
         late.start(span, parent_context)
         root = trace.span_context() if trace is not None else None

@@ -90,7 +90,7 @@ CONTEXT = (
     *_names(
         "opentelemetry.trace.propagation",
         "_SPAN_KEY",
-        "span_scope.py",
+        "fast_span.py span_scope.py",
         "reads the current span from a context that the caller has read already",
         f"{PINS}::test_a_span_context_is_a_tuple_in_this_order",
     ),

@@ -1,5 +1,6 @@
 """A flat span says in Sentry what the span says, and the garbage collector does not track it."""
 
+import copy
 import gc
 from collections.abc import Iterator
 from typing import Any
@@ -10,7 +11,7 @@ from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode,
 
 from brain_otel.privacy import Policy, PrivacySettings, configure_privacy
 from brain_otel.sentry.breadcrumbs import breadcrumbs_of
-from brain_otel.sentry.flat_spans import facts_of, flat, restored
+from brain_otel.sentry.flat_spans import _flat_fields, _flat_properties, facts_of, flat, restored
 from brain_otel.sentry.spans import SpanCache
 
 SQL: dict[str, Any] = {"db.system.name": "postgresql", "db.query.text": "SELECT 'secret'", "server.port": 5432}
@@ -88,6 +89,18 @@ def test_a_span_that_a_flat_one_cannot_express_is_kept(span: ReadableSpan) -> No
     """A dropped attribute counts: the limits of another provider may be one."""
     assert flat(span) is span
     assert restored(span) is span
+
+
+@pytest.mark.parametrize("name", USUAL)
+def test_a_flat_span_is_the_same_from_fields_and_from_properties(name: str) -> None:
+    """The fields are private: without one of them, the properties are read."""
+    span = copy.copy(USUAL[name])
+    assert type(span) is ReadableSpan
+    known = _flat_properties(span)
+    assert (_flat_fields(span) or known) == flat(span) == known
+    assert name == "without ends" or _flat_fields(span) is not None
+    del span._instrumentation_scope
+    assert _flat_fields(span) is None
 
 
 def test_the_collector_does_not_track_flat_spans() -> None:

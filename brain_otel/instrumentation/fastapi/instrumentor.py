@@ -50,7 +50,7 @@ from brain_otel.privacy import policy
 from brain_otel.runtime.announcements import announce_again
 from brain_otel.runtime.exit import flush_at_shutdown
 from brain_otel.runtime.garbage import garbage
-from brain_otel.runtime.guard import guarded
+from brain_otel.runtime.guard import caught, guarded
 from brain_otel.runtime.patch import Patch, Patches
 from brain_otel.runtime.threads import finished
 from brain_otel.sampling.context import is_suppressed
@@ -116,12 +116,7 @@ class FastAPIInstrumentation:
                     send = observed_send(outer, send) if app.user_middleware else send
                 await original(app, scope, receive, send)
                 return
-            with guarded("preparing an app"):
-                self._prepare(app)
-                if kind != "lifespan":
-                    announce_again()
-                    if garbage.is_due:
-                        garbage.request()
+            self._arrived(app, kind)
             if kind == "lifespan":
                 await original(app, scope, receive, _observing_lifespan(send))
                 return
@@ -137,6 +132,17 @@ class FastAPIInstrumentation:
             await _serve(request, functools.partial(original, app, scope, receive, send))
 
         return call
+
+    def _arrived(self, app: FastAPI, kind: str) -> None:
+        """A request of ``app``, or its lifespan, has arrived."""
+        try:
+            self._prepare(app)
+            if kind != "lifespan":
+                announce_again()
+                if garbage.is_due:
+                    garbage.request()
+        except Exception as error:
+            caught("preparing an app", error)
 
     def _is_health_check(self, scope: Scope) -> bool:
         path = scope.get("path")
@@ -223,7 +229,7 @@ def _begin(
     app: FastAPI, scope: Scope, receive: Receive, send: Send
 ) -> tuple[RequestInProgress | None, Receive, Send]:
     """The request, and the functions with which the app reads and answers it."""
-    with guarded("preparing a request"):
+    try:
         request = RequestInProgress(app, scope)
         if scope["type"] == "http" and app.user_middleware:
             send = observed_send(request, send)
@@ -231,6 +237,8 @@ def _begin(
             receive = request.observed(receive)
         scope[SCOPE_KEY] = request
         return request, receive, send
+    except Exception as error:
+        caught("preparing a request", error)
     return None, receive, send
 
 
@@ -239,20 +247,24 @@ def _detached_from_previous_request() -> Token[Context] | None:
 
     A request that a running request makes in this process, or a test, keeps its context.
     """
-    with guarded("leaving the context of the previous request"):
+    try:
         previous = local_trace.current()
         root = previous.root if previous is not None and previous.kind == "request" else None
         if root is not None and not root.is_recording():
             return otel_context.attach(Context())
+    except Exception as error:
+        caught("leaving the context of the previous request", error)
     return None
 
 
 def _on_span(span: Span, scope: Scope) -> None:
     """The request's span has started, recorded or not."""
-    with guarded("finding a request's span"):
+    try:
         request = scope.get(SCOPE_KEY)
         if isinstance(request, RequestInProgress):
             request.trace.start(span, None)
+    except Exception as error:
+        caught("finding a request's span", error)
 
 
 def _observing_lifespan(send: Send) -> Send:

@@ -84,26 +84,32 @@ class ServerSpanMiddleware(OpenTelemetryMiddleware):
             return
         opened = None
         if self._is_fast and scope["type"] == "http":
-            with guarded("starting a request's span"):
+            try:
                 opened = self._open(scope)
+            except Exception as failure:
+                caught("starting a request's span", failure)
         if opened is None:
             await super().__call__(scope, receive, send)
             return
         span, entered, before = opened
         try:
             if callable(self.server_request_hook):
-                with guarded("calling a request's hook"):
+                try:
                     self.server_request_hook(span, scope)
+                except Exception as failure:
+                    caught("calling a request's hook", failure)
             await self.app(scope, receive, _observed(send, span, scope))
         except Exception as error:
             record_error(span, error)
             raise
         finally:
             restore(entered, before)
-            with guarded("ending a request's span"):
+            try:
                 if span.is_recording():
                     _name(span, scope)
                     span.end()
+            except Exception as failure:
+                caught("ending a request's span", failure)
 
     def _details(self, scope: Scope) -> tuple[str, dict[str, Any]]:
         """The name and attributes with which a span starts; the route follows when the app has chosen it.
@@ -206,8 +212,10 @@ def _response_propagator() -> Any:
 def _name(span: Span, scope: Scope) -> None:
     request = scope.get(SCOPE_KEY)
     if isinstance(request, RequestInProgress):
-        with guarded("naming a request's span"):
+        try:
             request.name_span(span)
+        except Exception as error:
+            caught("naming a request's span", error)
 
 
 def _observed(send: Send, span: Span, scope: Scope) -> Send:
@@ -231,8 +239,10 @@ def _observed(send: Send, span: Span, scope: Scope) -> Send:
             caught("recording a response", error)
         await send(message)
         if kind == "http.response.body" and not message.get("more_body", False) and span.is_recording():
-            with guarded("ending a request's span"):
+            try:
                 span.end()
+            except Exception as error:
+                caught("ending a request's span", error)
 
     return observed_send
 

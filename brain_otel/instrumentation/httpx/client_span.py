@@ -22,7 +22,13 @@ from brain_otel.events.attributes import class_name
 from brain_otel.instrumentation.fast_span import set_new_attribute, start_fast_span
 from brain_otel.instrumentation.httpx.repeated_calls import is_traced_already
 from brain_otel.instrumentation.httpx.targets import server_of
-from brain_otel.instrumentation.span_scope import current, is_excluded_call, is_http_enabled, unrecorded_call
+from brain_otel.instrumentation.span_scope import (
+    current,
+    is_excluded_call,
+    is_http_enabled,
+    is_inside_call,
+    unrecorded_call,
+)
 from brain_otel.runtime.context import settled_context
 from brain_otel.runtime.guard import caught, guarded
 from brain_otel.runtime.patch import Patch, Patches
@@ -48,7 +54,7 @@ def _sync(patch: Patch) -> Any:
     @functools.wraps(patch.original)
     def handle_request_wrapper(wrapped: Any, instance: Any, args: Any, kwargs: Any, **options: Any) -> Any:
         context = settled_context()
-        if is_traced_already(args, context):
+        if is_inside_call(context) and is_traced_already(args, context):
             return wrapped(*args, **kwargs)
         if not _can_be_fast(args, options, context):
             return patch.original(wrapped, instance, args, kwargs, **options)
@@ -78,7 +84,7 @@ def _async(patch: Patch) -> Any:
         wrapped: Any, instance: Any, args: Any, kwargs: Any, **options: Any
     ) -> Any:
         context = settled_context()
-        if is_traced_already(args, context):
+        if is_inside_call(context) and is_traced_already(args, context):
             return await wrapped(*args, **kwargs)
         if not _can_be_fast(args, options, context):
             return await patch.original(wrapped, instance, args, kwargs, **options)
@@ -147,8 +153,10 @@ def _redacted(url: str) -> str:
 
 
 def _write_headers(request: httpx.Request, context: Context | None = None) -> None:
-    with guarded("writing trace headers"):
+    try:
         inject(request.headers, context)
+    except Exception as error:
+        caught("writing trace headers", error)
 
 
 def _record_error_type(span: Span, error: Exception) -> None:
@@ -157,7 +165,7 @@ def _record_error_type(span: Span, error: Exception) -> None:
 
 
 def _record_response(span: Span, response: Any) -> None:
-    with guarded("recording a response of HTTPX"):
+    try:
         if not span.is_recording():
             return
         status: int = response.status_code
@@ -167,3 +175,5 @@ def _record_response(span: Span, response: Any) -> None:
             span.set_attribute("error.type", str(status))
         version = response.extensions.get("http_version", b"HTTP/1.1").decode("ascii", "ignore")
         set_new_attribute(span, "network.protocol.version", version.replace("HTTP/", ""))
+    except Exception as error:
+        caught("recording a response of HTTPX", error)

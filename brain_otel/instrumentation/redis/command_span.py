@@ -25,7 +25,7 @@ from brain_otel.instrumentation.fast_span import start_fast_span
 from brain_otel.instrumentation.redis.caches import READS, Caches, record_answer
 from brain_otel.instrumentation.redis.pipelines import batch_of
 from brain_otel.instrumentation.redis.repeated_calls import is_traced_already
-from brain_otel.instrumentation.span_scope import current, is_enabled, is_excluded_call
+from brain_otel.instrumentation.span_scope import current, is_enabled, is_excluded_call, is_inside_call
 from brain_otel.privacy.statements import command_name, redis_without_values
 from brain_otel.runtime.context import settled_context
 from brain_otel.runtime.guard import caught, guarded
@@ -68,10 +68,16 @@ def _factory(
     return factory
 
 
+def _is_traced_here(client: Any, args: tuple[Any, ...], context: Context) -> bool:
+    if not is_enabled(context) or is_excluded_call(context):
+        return False
+    return not (is_inside_call(context) and is_traced_already(client, args, context))
+
+
 def _execute(start: Start) -> Callable[..., Any]:
     def execute(func: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         context = settled_context()
-        if not is_enabled(context) or is_excluded_call(context) or is_traced_already(instance, args, context):
+        if not _is_traced_here(instance, args, context):
             return func(*args, **kwargs)
         started = start(instance, args, context)
         if started is None:
@@ -88,7 +94,7 @@ def _execute(start: Start) -> Callable[..., Any]:
 def _execute_async(start: Start) -> Callable[..., Any]:
     async def execute(func: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         context = settled_context()
-        if not is_enabled(context) or is_excluded_call(context) or is_traced_already(instance, args, context):
+        if not _is_traced_here(instance, args, context):
             return await func(*args, **kwargs)
         started = start(instance, args, context)
         if started is None:

@@ -7,7 +7,7 @@ from opentelemetry.context import Context
 from brain_otel.instrumentation.conflicts import call_around, warn_once
 from brain_otel.instrumentation.redis.pipelines import batch_of
 from brain_otel.privacy.statements import redis_without_values
-from brain_otel.runtime.guard import guarded
+from brain_otel.runtime.guard import caught
 
 INSTRUMENTOR = "RedisInstrumentor"
 """For the line about it, whichever of its methods the application calls."""
@@ -17,11 +17,13 @@ _SCOPE = "opentelemetry.instrumentation.redis"
 
 def is_traced_already(client: Any, args: tuple[Any, ...], context: Context) -> bool:
     """Whether the current span is that of the command in ``args``, or without one of the pipeline ``client``."""
-    with guarded("looking for a command's span"):
+    try:
         around = call_around(context, _SCOPE)
         if around and _text(client, args) in around:
             warn_once("Redis", INSTRUMENTOR)
             return True
+    except Exception as error:
+        caught("looking for a command's span", error)
     return False
 
 

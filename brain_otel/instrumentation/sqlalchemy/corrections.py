@@ -11,6 +11,7 @@ from typing import Any
 
 from opentelemetry.instrumentation.sqlalchemy import engine as contrib
 from opentelemetry.instrumentation.sqlalchemy.engine import EngineTracer
+from opentelemetry.metrics import NoOpUpDownCounter
 from opentelemetry.semconv.attributes import db_attributes, network_attributes
 from sqlalchemy.engine import Engine
 
@@ -22,6 +23,9 @@ from brain_otel.traces.scope import create_meter
 
 SYSTEMS = {"mssql": "microsoft.sql_server", "oracle": "oracle.db"}
 """SQLAlchemy's name of a database -> the semantic conventions' name, where they differ."""
+
+_COUNTED = frozenset({"connect", "close", "checkin", "checkout"})
+"""Events of a pool; contrib's tracer listens to them to count connections alone."""
 
 _SIZE = "db.operation.batch.size"
 
@@ -114,6 +118,12 @@ def _describe_batch(span: Any, text: Any, size: int) -> None:
         if name in raw_attributes(span):
             span.set_attribute(name, operation)
     span.update_name(f"BATCH {span.name}")
+
+
+def counts_for_nobody(event: str, listener: Any) -> bool:
+    """Whether ``listener`` of contrib's tracer counts connections with a counter that keeps nothing."""
+    tracer = getattr(listener, "__self__", None)
+    return event in _COUNTED and type(getattr(tracer, "connections_usage", None)) is NoOpUpDownCounter
 
 
 class ConnectionCounter:

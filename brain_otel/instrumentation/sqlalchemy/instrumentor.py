@@ -34,7 +34,12 @@ from brain_otel.instrumentation.conflicts import warn_once
 from brain_otel.instrumentation.database import batch_size, record_failure, statement_operation
 from brain_otel.instrumentation.fast_span import set_new_attribute
 from brain_otel.instrumentation.metrics import Durations, create_durations
-from brain_otel.instrumentation.sqlalchemy.corrections import SYSTEMS, ConnectionCounter, patch_names
+from brain_otel.instrumentation.sqlalchemy.corrections import (
+    SYSTEMS,
+    ConnectionCounter,
+    counts_for_nobody,
+    patch_names,
+)
 from brain_otel.runtime.fast_paths import fast_paths_enabled
 from brain_otel.runtime.guard import caught, guarded
 from brain_otel.runtime.patch import Patch, Patches
@@ -128,7 +133,7 @@ class SQLAlchemyInstrumentation:
 
         Listeners on the class run before listeners on the engine, so the span has not ended yet.
         """
-        with guarded("setting a row count"):
+        try:
             span = getattr(context, "_otel_span", None)
             if span is None or not span.is_recording():
                 return
@@ -136,15 +141,19 @@ class SQLAlchemyInstrumentation:
             count = getattr(cursor, "rowcount", -1) if self._returned_rows or not has_rows else -1
             if isinstance(count, int) and count >= 0:
                 set_new_attribute(span, "db.response.returned_rows" if has_rows else AFFECTED_ROWS, count)
+        except Exception as error:
+            caught("setting a row count", error)
 
     def _attach(self, connection: Connection) -> None:
-        with guarded("attaching to an engine"):
+        try:
             engine = _base_engine(connection.engine)
             if engine in self._traced:
                 return
             self._traced.add(engine)
             counter = ConnectionCounter(engine) if isinstance(metrics.get_meter_provider(), MeterProvider) else None
             _Tracer(_create_tracer(), engine, counter or NoOpUpDownCounter(""))  # type: ignore[no-untyped-call]  # contrib has no types
+        except Exception as error:
+            caught("attaching to an engine", error)
 
 
 def _create_tracer() -> Tracer:
@@ -242,6 +251,8 @@ def _register_guarded(patch: Patch) -> Any:
     """
 
     def register(cls: Any, target: Any, identifier: str, function: Callable[..., Any], /, **kwargs: Any) -> None:
+        if cls is _Tracer and fast_paths_enabled() and counts_for_nobody(identifier, function):
+            return
         if cls is not _Tracer:
             warn_once("SQLAlchemy", _INSTRUMENTOR)
             kwargs["insert"] = True

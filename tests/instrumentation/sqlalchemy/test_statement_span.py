@@ -1,12 +1,15 @@
-"""The cache of statements' names."""
+"""What the fast path of SQLAlchemy caches, and what it leaves out."""
 
 import pytest
 from opentelemetry import metrics, trace
 from opentelemetry.instrumentation.sqlalchemy.engine import EngineTracer
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, text
 
+from brain_otel.configuration.settings import InstrumentationSettings
 from brain_otel.instrumentation.database import _cached_operation
+from brain_otel.instrumentation.sqlalchemy.instrumentor import SQLAlchemyInstrumentation
 from brain_otel.instrumentation.sqlalchemy.statement_span import _Statements
+from brain_otel.runtime.fast_paths import configure_fast_paths
 
 
 @pytest.mark.parametrize(("length", "cached"), [(100, 1), (1_000_000, 0)])
@@ -25,4 +28,21 @@ def test_the_name_of_a_long_statement_is_not_cached(length: int, cached: int) ->
         assert _cached_operation.cache_info().currsize == before + cached
     finally:
         EngineTracer.remove_all_event_listeners()  # type: ignore[no-untyped-call]
+        engine.dispose()
+
+
+@pytest.mark.parametrize(("enabled", "listening"), [(True, False), (False, True)])
+def test_a_pool_is_watched_only_for_a_counter_that_keeps_its_numbers(enabled: bool, listening: bool) -> None:
+    """Nobody reads the number of connections without a meter provider; contrib listens at each checkout."""
+    instrumentation, engine = SQLAlchemyInstrumentation(), create_engine("sqlite://")
+    configure_fast_paths(enabled)
+    try:
+        instrumentation.instrument(InstrumentationSettings())
+        with engine.connect() as connection:
+            connection.execute(text("SELECT 1"))
+        assert bool(engine.pool.dispatch.checkout) is bool(engine.pool.dispatch.checkin) is listening
+        assert engine.dispatch.before_cursor_execute
+    finally:
+        configure_fast_paths(True)
+        instrumentation.uninstrument()
         engine.dispose()
