@@ -58,6 +58,7 @@ WHOLE_SERVICE = {
     "sdk/test_pins.py",
     "sentry/test_application_objects.py",
     "sentry/test_pins.py",
+    "receivers/test_prometheus.py",
     "receivers/test_receivers.py",
     "service/test_contexts.py",
     "service/test_differential.py",
