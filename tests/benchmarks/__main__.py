@@ -22,6 +22,7 @@ from tests.benchmarks.tables import tables
 from tests.benchmarks.tail import measure_tail
 from tests.benchmarks.turns import KINDS, start_all, take_turns
 from tests.benchmarks.variants import BARE, FLOOR, VARIANTS, Variant
+from tests.benchmarks.viewer import measure_viewer
 from tests.support import ROOT
 
 SECTIONS = {
@@ -31,6 +32,7 @@ SECTIONS = {
     "curves": ("rounds", "requests"),
     "memory": ("spans",),
     "tail": ("rounds", "requests", "served"),
+    "viewer": ("spans", "seconds"),
 }
 """The parts of the benchmark, each with its options."""
 
@@ -61,7 +63,7 @@ def _options() -> argparse.Namespace:
     add("--rate", type=float, default=40, help="requests a second at which latency is measured")
     add("--seconds", type=float, default=5, help="how long, at that rate and then at most")
     add("--served", type=int, default=1500, help="requests a run in the open loop of the section tail")
-    add("--spans", type=int, default=1_000_000, help="spans that the section memory records")
+    add("--spans", type=int, default=1_000_000, help="spans that the sections memory and viewer record")
     add("--kind", default="request", choices=list(KINDS))
     names = [each.name for each in VARIANTS]
     add("--only", action="append", choices=names, metavar="NAME", help="bare and floor are always measured")
@@ -105,6 +107,8 @@ def _measure_all(options: argparse.Namespace, chosen: Sequence[Variant], results
 def _measure(section: str, options: argparse.Namespace, chosen: Sequence[Variant], around: Surroundings) -> Any:
     if section == "memory":
         return grow(options.spans)
+    if section == "viewer":
+        return measure_viewer(options.spans, options.seconds)
     rounds: dict[str, Callable[[Sequence[Variant], int], Mapping[str, Any]]] = {
         "cpu": lambda order, _: take_turns(order, around, KINDS[options.kind], options.requests),
         "load": lambda order, _: serve_all(order, around, options.rate, options.seconds),

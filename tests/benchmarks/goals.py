@@ -8,6 +8,7 @@ from tests.benchmarks.figures import against, growth, per_span
 from tests.benchmarks.grid import Grid, ratio
 from tests.benchmarks.tail_tables import tail_goals
 from tests.benchmarks.variants import FLOOR, OURS_BESIDE, OURS_IN_MEMORY, PEERS, SENTRY_ALONE, SENTRY_NATIVE
+from tests.benchmarks.viewer_tables import viewer_goals
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +46,7 @@ def goals(results: Mapping[str, Any]) -> Grid:
     return Grid(
         title="Held against the goals",
         columns=("figure", "measured", "at most", "aimed at"),
-        rows=[*_of_cost(results), *tail_goals(results), *_of_growth(results)],
+        rows=[*_of_cost(results), *tail_goals(results), *_of_growth(results), *viewer_goals(results)],
     )
 
 

@@ -10,6 +10,7 @@ from tests.benchmarks.grid import Grid, ratio
 from tests.benchmarks.sink import SPANS
 from tests.benchmarks.tail_tables import of_kind, tail_tables
 from tests.benchmarks.variants import BARE, BY_NAME, FLOOR, SENTRY_ALONE
+from tests.benchmarks.viewer_tables import viewer_tables
 
 Results = Mapping[str, Any]
 
@@ -17,6 +18,7 @@ Results = Mapping[str, Any]
 def tables(results: Results) -> list[Grid]:
     """Return all tables for which there are results."""
     makers = {"cpu": _cpu, "load": _load, "start": _start, "curves": _curves, "memory": _memory, "tail": tail_tables}
+    makers["viewer"] = viewer_tables
     made = [grid for section, make in makers.items() if section in results for grid in make(results)]
     held = goals(results)
     return [*made, held] if held.rows else made

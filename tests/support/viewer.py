@@ -19,11 +19,14 @@ Json = dict[str, Any]
 class RunningViewer:
     """A viewer with a file in ``folder``, until the ``with`` block ends."""
 
-    def __init__(self, folder: Path, *arguments: str, port: int | None = None, file: str = "view.db") -> None:
+    def __init__(
+        self, folder: Path, *arguments: str, port: int | None = None, file: str = "view.db", fresh: bool = False
+    ) -> None:
+        """`fresh` as in `forked.start`: a process whose memory is its own."""
         self.path = folder / file
         self.port = port or free_port()
         command = [str(PROGRAMS / "brain-otel"), "view", "--port", str(self.port), "--file", str(self.path)]
-        self.server = Server([*command, *arguments], self.port)
+        self.server = Server([*command, *arguments], self.port, fresh=fresh)
         self.url = self.server.url
 
     def __enter__(self) -> Self:

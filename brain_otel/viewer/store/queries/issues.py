@@ -8,7 +8,7 @@ import zlib
 from collections import Counter
 from typing import Any
 
-from brain_otel.viewer.store.queries.filters import Filters, newest_release, rows
+from brain_otel.viewer.store.queries.filters import ORIGINS, Filters, newest_release, rows
 
 Json = dict[str, Any]
 
@@ -51,15 +51,18 @@ def list_issues(
 
 
 def _trends(connection: sqlite3.Connection, filters: Filters, issues: list[int]) -> dict[int, list[int]]:
-    where, values = filters.where("at")
-    marks = ", ".join(map(str, issues))
+    """The events of each issue in equal parts of the period; each part is a range of the index."""
     last = filters.until - 3_600_000_000  # the hour that clocks may be ahead
     width = max(1, (last - filters.since) // BARS)
+    edges = [filters.since + bar * width for bar in range(BARS)] + [filters.until + 1]
+    origins = "".join(f" AND {name} = :{name}" for name in ORIGINS if getattr(filters, name))
     query = f"""
-        SELECT issue, min(max((at - :since) / {width}, 0), {BARS - 1}) AS bar, count(*)
-        FROM errors WHERE issue IN ({marks}) AND {where} GROUP BY 1, 2"""
+        WITH wanted (id) AS (VALUES {", ".join(f"({each})" for each in issues)}),
+             bars (bar, low, high) AS (VALUES {", ".join(f"{bar, *edges[bar : bar + 2]}" for bar in range(BARS))})
+        SELECT id, bar, (SELECT count(*) FROM errors INDEXED BY errors_by_issue
+                         WHERE issue = wanted.id AND at >= low AND at < high{origins}) FROM wanted, bars"""
     trends: dict[int, list[int]] = {each: [0] * BARS for each in issues}
-    for issue, bar, count in connection.execute(query, values):
+    for issue, bar, count in connection.execute(query, filters._asdict()) if issues else ():
         trends[issue][bar] = count
     return trends
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,32 +27,51 @@ STATEMENTS = 20_000
 OPERATIONS = ("db", "http", "cache")
 
 
+Counts = Iterable[tuple[int, int]]
+"""How many durations: twice the bucket, one more for failed ones; and the count."""
+
+
 @dataclass
 class Histogram:
     """Durations by bucket, and the failed ones among them."""
 
-    buckets: dict[int, int] = field(default_factory=lambda: defaultdict(int))
-    failed: dict[int, int] = field(default_factory=lambda: defaultdict(int))
+    _by_key: dict[int, int] = field(default_factory=lambda: defaultdict(int))
 
-    def add(self, bucket: int, failed: int, count: int) -> None:
+    def add_all(self, counts: Counts) -> None:
         """Count durations."""
-        self.buckets[bucket] += count
-        if failed:
-            self.failed[bucket] += count
+        by_key = self._by_key
+        for key, count in counts:
+            by_key[key] += count
+
+    @property
+    def counts(self) -> Counts:
+        """What was counted."""
+        return self._by_key.items()
+
+    def split(self) -> tuple[dict[int, int], dict[int, int]]:
+        """All durations by bucket, and the failed ones."""
+        buckets: dict[int, int] = defaultdict(int)
+        failed: dict[int, int] = {}
+        for key, count in self._by_key.items():
+            buckets[key >> 1] += count
+            if key & 1:
+                failed[key >> 1] = count
+        return buckets, failed
 
     def figures(self, seconds: float, threshold: int) -> Json:
         """What a screen shows; durations are microseconds, ``threshold`` is Apdex's."""
-        count = sum(self.buckets.values())
+        buckets, failed = self.split()
+        count = sum(buckets.values())
         return {
             "count": count,
             "per_minute": count / seconds * 60,
-            "p50": percentile(self.buckets, 0.5),
-            "p95": percentile(self.buckets, 0.95),
-            "p99": percentile(self.buckets, 0.99),
-            "failed": sum(self.failed.values()),
-            "failure_rate": sum(self.failed.values()) / count if count else None,
-            "apdex": apdex(self.buckets, self.failed, threshold),
-            "total": sum(value_of(bucket) * each for bucket, each in self.buckets.items()),
+            "p50": percentile(buckets, 0.5),
+            "p95": percentile(buckets, 0.95),
+            "p99": percentile(buckets, 0.99),
+            "failed": sum(failed.values()),
+            "failure_rate": sum(failed.values()) / count if count else None,
+            "apdex": apdex(buckets, failed, threshold),
+            "total": sum(value_of(bucket) * each for bucket, each in buckets.items()),
         }
 
 
@@ -62,13 +82,14 @@ def seconds_of(filters: Filters) -> float:
 
 def list_routes(connection: sqlite3.Connection, filters: Filters, threshold: int, *, sort: str = "total") -> Json:
     """All routes with their figures, the whole with its curve, the operations, and repeated statements."""
-    found = _histograms(connection, filters, "route", ("name", "service"))
+    found: dict[tuple[Any, ...], Histogram] = defaultdict(Histogram)
+    parts: dict[int, Histogram] = defaultdict(Histogram)
+    for (slot, *key), counts in _slots(connection, filters, "route", ("name", "service")):
+        for histogram in (found[tuple(key)], parts[slot]):
+            histogram.add_all(counts)
     whole = Histogram()
-    for histogram in found.values():
-        for bucket, count in histogram.buckets.items():
-            whole.add(bucket, 0, count)
-        for bucket, count in histogram.failed.items():
-            whole.failed[bucket] += count
+    for histogram in parts.values():
+        whole.add_all(histogram.counts)
     seconds = seconds_of(filters)
     routes = [
         {"route": name, "service": service, **histogram.figures(seconds, threshold)}
@@ -77,7 +98,7 @@ def list_routes(connection: sqlite3.Connection, filters: Filters, threshold: int
     routes.sort(key=lambda each: (each[sort] or 0, each["route"]), reverse=sort != "apdex")
     return {
         "whole": whole.figures(seconds, threshold),
-        "curve": _curve(connection, filters),
+        "curve": _curve(filters, parts),
         "routes": routes[:MAX_NAMES],
         "more": len(routes) > MAX_NAMES,
         "operations": _operations(connection, filters, threshold),
@@ -88,7 +109,11 @@ def list_routes(connection: sqlite3.Connection, filters: Filters, threshold: int
 def read_route(connection: sqlite3.Connection, filters: Filters, threshold: int, *, route: str, service: str) -> Json:
     """One route: its figures, distribution, curve and slowest traces."""
     filters = filters._replace(service=service)
-    (histogram,) = _histograms(connection, filters, "route", (), route).values() or (Histogram(),)
+    histogram = Histogram()
+    parts: dict[int, Histogram] = defaultdict(Histogram)
+    for (slot,), counts in _slots(connection, filters, "route", (), route):
+        histogram.add_all(counts)
+        parts[slot].add_all(counts)
     where, values = filters.where("start")
     slowest = connection.execute(
         f"SELECT * FROM roots WHERE route = :route AND {where} ORDER BY duration DESC LIMIT 20",
@@ -98,53 +123,59 @@ def read_route(connection: sqlite3.Connection, filters: Filters, threshold: int,
         "route": route,
         "service": service,
         "figures": histogram.figures(seconds_of(filters), threshold),
-        "distribution": distribution(histogram.buckets),
-        "curve": _curve(connection, filters, route),
+        "distribution": distribution(histogram.split()[0]),
+        "curve": _curve(filters, parts),
         "slowest": rows(slowest),
     }
 
 
-def _histograms(
+def _slots(
     connection: sqlite3.Connection, filters: Filters, kind: str, by: tuple[str, ...], name: str = ""
-) -> Mapping[tuple[Any, ...], Histogram]:
+) -> Iterator[tuple[tuple[Any, ...], Sequence[tuple[int, int]]]]:
+    """The counts of each slot and each value of ``by``: the key's next columns, so that SQLite sorts nothing."""
     where, values, _ = filters.slots()
-    columns = ", ".join([*by, "bucket", "failed"])
+    columns = ", ".join(["slot", *by])
     only = " AND name = :name" if name else ""
-    query = f"SELECT {columns}, sum(count) FROM durations WHERE kind = :kind AND {where}{only}"
+    query = f"""
+        SELECT {columns}, json_group_array(2 * bucket + failed), json_group_array(count) FROM durations
+        WHERE kind = :kind AND {where}{only} GROUP BY {columns}"""
+    for *key, keys, counts in connection.execute(query, {**values, "kind": kind, "name": name}):
+        yield tuple(key), list(zip(json.loads(keys), json.loads(counts), strict=True))
+
+
+def _histograms(
+    connection: sqlite3.Connection, filters: Filters, kind: str, by: tuple[str, ...], of: slice
+) -> Mapping[tuple[Any, ...], Histogram]:
+    """The whole period's histograms by those columns of ``by`` that ``of`` names."""
     found: dict[tuple[Any, ...], Histogram] = defaultdict(Histogram)
-    for *key, bucket, failed, count in connection.execute(
-        f"{query} GROUP BY {columns}", {**values, "kind": kind, "name": name}
-    ):
-        found[tuple(key)].add(bucket, failed, count)
+    for (_, *key), counts in _slots(connection, filters, kind, by):
+        found[tuple(key[of])].add_all(counts)
     return found
 
 
-def _curve(connection: sqlite3.Connection, filters: Filters, name: str = "") -> list[Json]:
+def _curve(filters: Filters, slots: Mapping[int, Histogram]) -> list[Json]:
     """Equal parts of the period: requests, failures and percentiles of each."""
-    where, values, step = filters.slots()
+    _, values, step = filters.slots()
     seconds = seconds_of(filters)
     width = max(step, -(-int(seconds) // POINTS) // step * step)
     first = values["first"]
-    query = f"""
-        SELECT (slot - :first) / {width} AS part, bucket, failed, sum(count) FROM durations
-        WHERE kind = 'route' AND {where}{" AND name = :name" * bool(name)} GROUP BY 1, 2, 3"""
     parts: dict[int, Histogram] = defaultdict(Histogram)
-    for part, bucket, failed, count in connection.execute(query, {**values, "name": name}):
-        parts[part].add(bucket, failed, count)
+    for slot, histogram in slots.items():
+        parts[(slot - first) // width].add_all(histogram.counts)
     last = max([int(seconds) // width, *parts])
     return [_point(first + number * width, width, parts.get(number)) for number in range(last + 1)]
 
 
 def _point(at: int, width: int, histogram: Histogram | None) -> Json:
-    found = histogram or Histogram()
+    buckets, failed = (histogram or Histogram()).split()
     return {
         "at": at * 1_000_000,
         "seconds": width,
-        "count": sum(found.buckets.values()),
-        "failed": sum(found.failed.values()),
-        "p50": percentile(found.buckets, 0.5),
-        "p95": percentile(found.buckets, 0.95),
-        "p99": percentile(found.buckets, 0.99),
+        "count": sum(buckets.values()),
+        "failed": sum(failed.values()),
+        "p50": percentile(buckets, 0.5),
+        "p95": percentile(buckets, 0.95),
+        "p99": percentile(buckets, 0.99),
     }
 
 
@@ -153,7 +184,9 @@ def _operations(connection: sqlite3.Connection, filters: Filters, threshold: int
     found = [
         {"kind": kind, "name": name, "service": service, **histogram.figures(seconds, threshold)}
         for kind in OPERATIONS
-        for (name, service), histogram in _histograms(connection, filters, kind, ("name", "service")).items()
+        for (name, service), histogram in _histograms(
+            connection, filters, kind, ("name", "service"), slice(2)
+        ).items()
     ]
     return sorted(found, key=lambda each: -each["total"])[:50]
 
@@ -174,5 +207,7 @@ def _repeated(connection: sqlite3.Connection, filters: Filters) -> list[Json]:
 
 def figures_by(connection: sqlite3.Connection, filters: Filters, threshold: int, column: str) -> dict[str, Json]:
     """The figures of all requests, for each value of ``column``."""
-    found: Iterable[tuple[tuple[Any, ...], Histogram]] = _histograms(connection, filters, "route", (column,)).items()
-    return {key[0]: histogram.figures(seconds_of(filters), threshold) for key, histogram in found}
+    columns = ("name", "service", "environment", "release")
+    place = columns.index(column)
+    found = _histograms(connection, filters, "route", columns, slice(place, place + 1))
+    return {key[0]: histogram.figures(seconds_of(filters), threshold) for key, histogram in found.items()}
