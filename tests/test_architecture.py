@@ -25,6 +25,7 @@ WHOLE_SERVICE = {
     "benchmarks/test_benchmarks.py",
     "benchmarks/test_memory.py",
     "benchmarks/test_tail.py",
+    "benchmarks/test_viewer.py",
     "collector/test_gateway.py",
     "collector/test_otlp.py",
     "configuration/test_bad_values.py",
