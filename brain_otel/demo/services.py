@@ -139,6 +139,18 @@ async def mission_budget(mission_id: int, core: Core) -> dict[str, float]:
     return {"budget": 1_000 / rows[0].agents}
 
 
+@routes.get("/api/missions/info")
+async def missions_info(core: Core) -> dict[str, int]:
+    """How many missions there are; for those who try a set-up out."""
+    return {"missions": len(await core.rows(ALL_MISSIONS))}
+
+
+@routes.get("/api/test-error")
+async def test_error() -> None:
+    """Fails, so that an error can be seen where it should arrive."""
+    raise RuntimeError("This is a test error")
+
+
 @routes.get("/reports/usage")
 async def usage_report(core: Core, minutes: int = 900_000) -> dict[str, int]:
     """A report whose query is slow."""

@@ -236,6 +236,8 @@ def test_serve_prints_each_trace_until_it_is_stopped(tmp_path: Path, sent: signa
         wait_until(lambda: "BRAiN Core listens on" in server.output, server)
         assert "valkey-server" in processes_in(tmp_path)
         assert server.get("/missions/5").status_code == 200
+        assert server.get("/api/missions/info").json() == {"missions": 6}
+        assert server.get("/api/test-error").status_code == 500
         wait_until(lambda: re.search(r"Ctrl-C[\s\S]*✔ GET /missions/\{mission_id\} ", server.output), server)
         psutil.Process(server.pid).send_signal(sent)
         wait_until(lambda: server.returncode is not None, server)
