@@ -24,7 +24,10 @@ TAILS = (BARE, FLOOR, OURS_IN_MEMORY, OURS_BESIDE, SENTRY_NATIVE, *PEERS)
 """The variants whose servers are measured."""
 
 RATE = 300.0
-"""Requests per second of the open loop."""
+"""Requests per second of the open loop, at most."""
+
+KEPT = 0.5
+"""The rate's share of the floor's full speed, at most: a server that is asked for more shows its queue alone."""
 
 CLOSED_SHARE = 0.4
 """The length of each closed loop, in that of the open one."""
@@ -58,16 +61,21 @@ def _serve_all(variants: Sequence[Variant], around: Surroundings, served: int, n
         ]
         for server in servers:
             generate(server.port, "open", RATE / 2, WARM_UP_SECONDS)
+        floors = next(server for each, server in zip(variants, servers, strict=True) if each.name == FLOOR)
+        rate = min(RATE, KEPT * closed_loop(floors.port, CONNECTIONS, WARM_UP_SECONDS)["rps"])
         alive = list(zip(variants, servers, folders, strict=True))
         random.Random(number).shuffle(alive)
-        found = {variant.name: _turn(server, folder, served) for variant, server, folder in alive}
+        found = {variant.name: _turn(server, folder, served, rate) for variant, server, folder in alive}
     return {each.name: found[each.name] for each in variants}
 
 
-def _turn(server: Server, folder: Path, served: int) -> dict[str, float]:
-    """Return the times of the open loop, of one connection (``closed_``), the collections, and ``rps`` of eight."""
+def _turn(server: Server, folder: Path, served: int, rate: float) -> dict[str, float]:
+    """Return times of the open loop, its ``rate``, times of one connection (``closed_``), collections, ``rps`` of 8.
+
+    The rate is in requests per second, the times are in seconds.
+    """
     server.get("/collections")
-    figures = generate(server.port, "open", RATE, served / RATE)
+    figures = {**generate(server.port, "open", rate, served / rate), "rate": rate}
     for key, value in server.get("/collections").json().items():
         figures[f"gc_{key}"] = value if key == "longest" else value * PER_REQUESTS / served
     seconds = CLOSED_SHARE * served / RATE

@@ -33,6 +33,7 @@ def served(times: float, full: int) -> dict[str, Any]:
         **{f"closed_{key}": 2 * value for key, value in quantiles.items()},
         **collections,
         "rps": times,
+        "rate": 150.0,
     }
 
 
@@ -52,8 +53,9 @@ def test_a_table_holds_the_figures_against_the_goals() -> None:
         "shipper": {OURS_BESIDE: [{"cpu": 140e-6}]},
     }
     grids = tables({"about": ABOUT, "tail": tail})
+    assert grids[0].title == "Under uvicorn, open loop of 150 requests a second"
     assert [list(row)[:2] for row in grids[-1].rows] == [
-        ["p99 at 300 requests a second", "2.25"],
+        ["p99 of an open loop", "2.25"],
         ["p99 of a closed loop", "2.25"],
         ["full collections longer than 5 ms, beyond the floor's", "1.00"],
         ["an error with its event, loop", "3.00"],
