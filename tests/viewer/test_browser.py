@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from importlib import resources
 from typing import TYPE_CHECKING
 
 import pytest
@@ -76,6 +77,21 @@ def test_a_page_fits_a_phone_and_runs_no_text_of_others(page: Page, trace: str, 
     assert page.get_by_role("heading", level=1).count() == 1
     for control in page.locator("button, select, input:not([type=hidden])").all():
         assert control.evaluate("each => each.labels?.length || each.textContent.trim()")
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("path", PAGES)
+def test_a_page_is_accessible_by_axes_rules(page: Page, trace: str, path: str) -> None:
+    """In light and dark, with all that can be opened open: https://dequeuniversity.com/rules/axe/."""
+    rules = resources.files("axe_playwright_python").joinpath("axe.min.js").read_text()
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        page.goto(path.format(trace=trace))
+        page.evaluate("document.querySelectorAll('details').forEach((each) => (each.open = true))")
+        page.evaluate(rules)
+        found = page.evaluate("axe.run()")
+        assert found["passes"]
+        assert [(each["id"], each["nodes"][0]["html"]) for each in found["violations"]] == []
 
 
 def test_an_error_shows_within_a_second(page: Page, viewer: RunningViewer) -> None:
