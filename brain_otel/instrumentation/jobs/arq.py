@@ -20,6 +20,7 @@ from weakref import WeakSet
 import wrapt
 
 from brain_otel.configuration.settings import InstrumentationSettings
+from brain_otel.events.arguments import text_of
 from brain_otel.events.listeners import local_trace_entered
 from brain_otel.instrumentation.jobs.quiet_calls import quiet_calls, quietened, quietened_awaitable
 from brain_otel.instrumentation.jobs.task import Publication, Task, TaskRun, arguments_by_name, write_headers
@@ -136,7 +137,7 @@ def _start(name: str, ctx: Mapping[str, Any]) -> TaskRun | None:
         "arq",
         name,
         task_id=ctx.get("job_id"),
-        retries=max(0, ctx.get("job_try", 1) - 1),
+        retries=ctx.get("job_try", 1) - 1,
         system="redis",
         destination=job.worker.queue_name,
     )
@@ -161,19 +162,24 @@ def _enqueue_job(patch: Patch) -> Callable[..., Any]:
     async def enqueue_job(redis: Any, function: str, *args: Any, **kwargs: Any) -> Any:
         if not patch.active:
             return await patch.original(redis, function, *args, **kwargs)
-        queue = kwargs.get("_queue_name") or redis.default_queue_name
-        with Publication(Task("arq", str(function), system="redis", destination=queue)) as publication:
+        with Publication(partial(_sent, redis, function, kwargs)) as publication:
             token = _is_publishing.set(True)
             try:
                 job = await patch.original(redis, function, *args, **kwargs)
             finally:
                 _is_publishing.reset(token)
             with guarded("describing a job's message"):
-                publication.task.task_id = getattr(job, "job_id", None)
-                publication.describe(publication.task)
+                if publication.task is not None:
+                    publication.task.task_id = getattr(job, "job_id", None)
+                    publication.describe(publication.task)
             return job
 
     return enqueue_job
+
+
+def _sent(redis: Any, function: Any, kwargs: Mapping[str, Any]) -> Task:
+    queue = kwargs.get("_queue_name") or redis.default_queue_name
+    return Task("arq", function, system="redis", destination=text_of(queue))
 
 
 def _serialize_job(patch: Patch) -> Callable[..., Any]:

@@ -166,7 +166,7 @@ def _send_task(patch: Patch) -> Callable[..., Any]:
     def send_task(app: Any, name: str, *args: Any, **kwargs: Any) -> Any:
         if not patch.active:
             return patch.original(app, name, *args, **kwargs)
-        with Publication(Task("celery", str(name), system=system_of(app))) as publication:
+        with Publication(lambda: Task("celery", name, system=system_of(app))) as publication:
             token = _publication.set(publication)
             try:
                 return patch.original(app, name, *args, **kwargs)
@@ -201,13 +201,13 @@ def _on_publish(
         run = _running.get()
         write_monitor(headers, run.headers if run is not None else None)
         publication = _publication.get()
-        if publication is not None and publication.task.name == sender:
+        if publication is not None and publication.task is not None and publication.task.name == sender:
             publication.describe(
                 Task(
                     "celery",
                     publication.task.name,
                     task_id=headers.get("id"),
-                    retries=headers.get("retries") or 0,
+                    retries=headers.get("retries"),
                     system=publication.task.system,
                     destination=destination_of(exchange, routing_key),
                 )

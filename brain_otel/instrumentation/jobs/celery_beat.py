@@ -9,7 +9,7 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, TypeGuard
 
 from brain_otel.events import check_ins
 from brain_otel.events.check_ins import CheckIn, is_timezone, new_id
@@ -19,6 +19,9 @@ from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.patch import Patch
 
 logger = logging.getLogger(__name__)
+
+MAX_SLUG, _MAX_ID = 50, 36
+"""Characters of a monitor's name in Sentry, and of an id with its dashes."""
 
 _PREFIX = "sentry-monitor-"
 _SLUG, _CONFIG, _ID, _STARTED = (
@@ -50,7 +53,7 @@ def apply_monitored_entry(patch: Patch) -> Callable[..., Any]:
 def monitor_of(entry: Any, app: Any) -> tuple[str, dict[str, Any]] | None:
     """The name and the configuration of the monitor for a beat entry; None if Sentry has no such schedule."""
     schedule = entry.schedule
-    slug = re.sub(r"[^A-Za-z0-9_-]+", "-", str(entry.name))[:50].strip("-")
+    slug = re.sub(r"[^A-Za-z0-9_-]+", "-", str(entry.name))[:MAX_SLUG].strip("-")
     found = _crontab(schedule) or interval_of(float(getattr(schedule, "seconds", 0)))
     if not slug or found is None:
         _warn_once(str(entry.name), type(schedule).__name__)
@@ -94,14 +97,19 @@ def write_monitor(headers: dict[str, Any], sender: Mapping[str, Any] | None) -> 
         headers.update({name: value for name, value in sender.items() if name.startswith(_PREFIX)})
 
 
+def _is_name(given: Any, limit: int) -> TypeGuard[str]:
+    """Whether ``given`` may be a name: anybody may have written the message."""
+    return isinstance(given, str) and 0 < len(given) <= limit
+
+
 def end_monitor(headers: Mapping[str, Any], *, is_success: bool) -> None:
     """Check in at the end of the task whose message has ``headers``, if it is monitored."""
     slug, check_in_id, config = headers.get(_SLUG), headers.get(_ID), headers.get(_CONFIG)
-    if not isinstance(slug, str) or not isinstance(check_in_id, str):
+    if not _is_name(slug, MAX_SLUG) or not _is_name(check_in_id, _MAX_ID):
         return
     try:
         duration = check_ins.whole(time.time() - float(headers[_STARTED]))
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, OverflowError, TypeError, ValueError):
         duration = None
     status = check_ins.OK if is_success else check_ins.ERROR
     send_check_in(CheckIn(check_in_id, slug, status, duration, config if isinstance(config, dict) else None))

@@ -26,7 +26,7 @@ def task_of(task: Any, task_id: Any, message: Mapping[str, Any]) -> Task:
         "celery",
         task.name,
         task_id=task_id,
-        retries=message.get("retries") or 0,
+        retries=message.get("retries"),
         system=system_of(task.app),
         destination=destination_of(delivery.get("exchange"), delivery.get("routing_key")),
     )

@@ -15,12 +15,14 @@ from opentelemetry import trace as otel_trace
 from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind
 
+from brain_otel.events.arguments import text_of
 from brain_otel.events.deduplication import record_ignored
 from brain_otel.events.listeners import local_trace_entered
 from brain_otel.events.report import record_error, report_exception
 from brain_otel.instrumentation.jobs.quiet_calls import suppressed
 from brain_otel.runtime.context import Attachment, settled_context
 from brain_otel.runtime.guard import guarded
+from brain_otel.runtime.text import encodable
 from brain_otel.traces import local_trace
 from brain_otel.traces.local_trace import LocalTrace, Name
 from brain_otel.traces.operations import LATENCY, RETRIES
@@ -35,27 +37,36 @@ SENT_AT = "sentry-task-enqueued-time"
 _SPANS = ("traceparent", "tracestate", "sentry-trace")
 """Headers that name a span."""
 
+MAX_HEADER = 8_192
+"""Characters of a header that is read: W3C's limit for ``baggage``, the longest of them."""
+
+_MAX_DIGITS = 9
+"""Digits of a number of retries."""
+
 MAX_LATENCY = 365 * 86_400.0
 """Seconds; what is longer is a clock that is wrong."""
 
 
 class Task:
-    """What is known about a task: its name, its message and the library that runs it."""
+    """What is known about a task: its name, its message and the library that runs it.
+
+    A sender may write anything into a message, so each field takes a value of any type.
+    """
 
     def __init__(
         self,
         library: str,
-        name: str,
+        name: Any,
         *,
-        task_id: str | None = None,
-        retries: int = 0,
+        task_id: Any = None,
+        retries: Any = 0,
         system: str | None = None,
         destination: str | None = None,
     ) -> None:
         self.library = library
-        self.name = name
-        self.task_id = task_id
-        self.retries = retries
+        self.name = text_of(name)
+        self.task_id = None if task_id is None else text_of(task_id)
+        self.retries = _count(retries)
         self.system = system
         self.destination = destination
 
@@ -69,6 +80,13 @@ class Task:
             "messaging.message.id": self.task_id,
         }
         return {key: value for key, value in found.items() if value is not None}
+
+
+def _count(given: Any) -> int:
+    """A small number, which may be a text; 0 for anything else."""
+    if type(given) is str and len(given) < _MAX_DIGITS and given.isdecimal():
+        given = int(given)
+    return given if type(given) is int and 0 <= given < 10**_MAX_DIGITS else 0
 
 
 class TaskRun:
@@ -186,16 +204,21 @@ def _tags(task: Task) -> dict[str, str]:
 
 
 class Publication:
-    """The span of a message that is sent, for a ``with`` block, in which the library's commands make no spans."""
+    """The span of a message that is sent, for a ``with`` block, in which the library's commands make no spans.
 
-    def __init__(self, task: Task) -> None:
-        self.task = task
+    ``describe`` looks at what the application sends, and so may fail; the message is sent without a span then.
+    """
+
+    def __init__(self, describe: Callable[[], Task]) -> None:
+        self._describe = describe
+        self.task: Task | None = None
         self.span: Span = otel_trace.INVALID_SPAN
         self._attachment: Attachment | None = None
 
     def __enter__(self) -> Self:
         with guarded("starting the span of a task's message"):
-            task, context = self.task, settled_context()
+            task, context = self._describe(), settled_context()
+            self.task = task
             attributes = {**task.attributes("send"), OP_ATTRIBUTE: "queue.publish"}
             self.span = create_tracer(task.library).start_span(
                 task.name, context, kind=SpanKind.PRODUCER, attributes=attributes
@@ -242,11 +265,15 @@ def _latency(headers: Mapping[str, Any]) -> float | None:
     """Milliseconds since the message was sent."""
     try:
         passed = time.time() - float(headers[SENT_AT])
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, OverflowError, TypeError, ValueError):
         return None
     return round(max(0.0, passed) * 1_000, 3) if passed < MAX_LATENCY else None
 
 
 def _texts(headers: Mapping[str, Any]) -> dict[str, str]:
-    """The headers that are texts; propagators expect no others."""
-    return {str(name).lower(): value for name, value in headers.items() if isinstance(value, str)}
+    """The headers that are texts of a header's length; propagators expect no others, and split what they get."""
+    return {
+        name.lower(): encodable(value)  # a lone surrogate makes propagators raise
+        for name, value in headers.items()
+        if type(name) is str and type(value) is str and len(value) <= MAX_HEADER
+    }

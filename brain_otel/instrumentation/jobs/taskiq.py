@@ -85,7 +85,7 @@ def _kiq(patch: Patch) -> Callable[..., Any]:
         if not patch.active:
             return await patch.original(kicker, *args, **kwargs)
         _note_sending(kicker)
-        with Publication(_task(kicker.task_name, None, kicker.labels, kicker.broker)) as publication:
+        with Publication(lambda: _task(kicker.task_name, None, kicker.labels, kicker.broker)) as publication:
             message = kicker
             with guarded("writing trace headers on a task's message"):
                 labels = dict(kicker.labels)
@@ -94,8 +94,9 @@ def _kiq(patch: Patch) -> Callable[..., Any]:
                 message.labels = labels
             sent = await patch.original(message, *args, **kwargs)
             with guarded("describing a task's message"):
-                publication.task.task_id = sent.task_id
-                publication.describe(publication.task)
+                if publication.task is not None:
+                    publication.task.task_id = sent.task_id
+                    publication.describe(publication.task)
             return sent
 
     return kiq
@@ -183,13 +184,12 @@ def _end(running: _Run, error: BaseException | None, arguments: Callable[[], dic
 
 
 def _task(name: str, task_id: str | None, labels: Any, broker: Any) -> Task:
-    queue = labels.get("queue_name") or getattr(broker, "queue_name", None)
-    retries = labels.get(_RETRIES)
+    names = (labels.get("queue_name"), getattr(broker, "queue_name", None), "taskiq")
     return Task(
         "taskiq",
-        str(name),
+        name,
         task_id=task_id,
-        retries=int(retries) if str(retries).isdigit() else 0,
+        retries=labels.get(_RETRIES),
         system=_SYSTEMS.get(type(broker).__module__.partition(".")[0]),
-        destination=queue if isinstance(queue, str) else "taskiq",
+        destination=next(each for each in names if isinstance(each, str) and each),
     )

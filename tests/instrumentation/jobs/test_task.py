@@ -1,11 +1,14 @@
 """A task's local trace and its message, without any library."""
 
+import asyncio
 import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from opentelemetry import trace as otel_trace
+from taskiq import InMemoryBroker
+from taskiq.kicker import AsyncKicker
 
 import brain_otel
 from brain_otel.instrumentation.jobs.task import (
@@ -18,6 +21,9 @@ from brain_otel.instrumentation.jobs.task import (
     report_failure,
     write_headers,
 )
+from brain_otel.instrumentation.jobs.taskiq import _kiq
+from brain_otel.runtime.guard import reraise_failures
+from brain_otel.runtime.patch import Patch
 from brain_otel.testing import Telemetry
 from brain_otel.traces import local_trace
 
@@ -27,7 +33,7 @@ TASK = Task("celery", "tasks.add", task_id="1", retries=2, system="redis", desti
 def sent() -> dict[str, Any]:
     """Headers of a message that a transaction has sent."""
     headers: dict[str, Any] = {"id": "1", "retries": 2, "eta": None}
-    with brain_otel.start_transaction("GET /", op="http.server"), Publication(TASK):
+    with brain_otel.start_transaction("GET /", op="http.server"), Publication(lambda: TASK):
         write_headers(headers)
     return headers
 
@@ -67,6 +73,7 @@ def test_a_task_is_a_local_root_whatever_is_current(telemetry: Telemetry) -> Non
         (lambda: "soon", None),
         (lambda: float("nan"), None),
         (lambda: None, None),
+        (lambda: 10**400, None),
     ],
 )
 def test_latency_is_the_time_since_the_message(
@@ -82,6 +89,84 @@ def test_hostile_headers_start_a_trace(telemetry: Telemetry) -> None:
     """Of any type; none of them is an error of the task."""
     TaskRun(TASK, {"traceparent": b"\xff", "sentry-trace": 5, "baggage": "\n", "tracestate": ["x"]}).end()
     assert telemetry.spans[0]["parent_span_id"] is None
+
+
+class Ambiguous:
+    """As an array, it is neither true nor false; it has no text."""
+
+    def __bool__(self) -> bool:
+        raise ValueError("ambiguous")
+
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+    __repr__ = __str__
+
+
+class Array(Ambiguous):
+    """Has a text, which taskiq needs."""
+
+    def __str__(self) -> str:
+        return "[1 2]"
+
+
+HOSTILE: dict[str, Any] = {
+    "object": Ambiguous(),
+    "superscript": "\u00b2",
+    "digits": "9" * 5_000,
+    "surrogate": "\ud800",
+    "long": "x" * 1_000_000,
+    "bytes": b"\xff",
+    "huge": 10**400,
+    "list": [1],
+}
+
+
+@pytest.mark.parametrize("value", HOSTILE.values(), ids=HOSTILE)
+def test_anything_may_stand_in_a_message(telemetry: Telemetry, value: Any) -> None:
+    """As name, id, number of retries or header: the task has its span, and each text a bound."""
+    task = Task("celery", value, task_id=value, retries=value)
+    with Publication(lambda: task) as publication:
+        publication.describe(task)
+    TaskRun(task, {"baggage": value, "traceparent": value, SENT_AT: value}).end()
+    sent, run = telemetry.spans
+    assert task.retries == 0
+    assert all(len(str(each)) < 40_000 for each in (sent["name"], run["name"], *run["attributes"].values()))
+
+
+def test_a_message_that_cannot_be_described_is_sent(telemetry: Telemetry) -> None:
+    """Without a span, and without an exception of ours."""
+    reraise_failures(False)
+    with Publication(lambda: Task("arq", "add", destination="x" if Ambiguous() else "y")) as publication:
+        assert publication.task is None
+        headers: dict[str, Any] = {}
+        write_headers(headers)
+    assert SENT_AT in headers
+    assert telemetry.spans == []
+
+
+def test_a_long_header_costs_nothing(telemetry: Telemetry) -> None:
+    """Propagators split ``baggage`` before they look how long it is."""
+    headers = {"baggage": "a=b," * 2_500_000}
+    started = time.process_time()
+    for _ in range(20):
+        TaskRun(TASK, headers).end()
+    assert time.process_time() - started < 0.4  # 60 ms each before
+    assert len(telemetry.spans) == 20
+
+
+@pytest.mark.parametrize("labels", [{"queue_name": Array()}, {"_retries": "\u00b2"}, {"_retries": "9" * 5_000}])
+def test_taskiq_sends_whatever_the_labels_hold(telemetry: Telemetry, labels: dict[str, Any]) -> None:
+    """As it does without telemetry."""
+
+    async def sent() -> Any:
+        broker = InMemoryBroker(await_inplace=True)
+        broker.register_task(lambda: 1, task_name="add")
+        kicker: Any = AsyncKicker(task_name="add", broker=broker, labels={})
+        kicker.labels = labels
+        return await (await _kiq(Patch(AsyncKicker, "kiq"))(kicker)).wait_result()
+
+    assert asyncio.run(sent()).return_value == 1
 
 
 def test_a_failure_is_one_event(telemetry: Telemetry) -> None:
@@ -133,7 +218,7 @@ def test_a_message_that_cannot_be_sent_is_an_error_of_its_span(telemetry: Teleme
     error = ConnectionError("away")
     with brain_otel.start_transaction("GET /"):
         around = otel_trace.get_current_span()
-        with pytest.raises(ConnectionError) as raised, Publication(TASK):
+        with pytest.raises(ConnectionError) as raised, Publication(lambda: TASK):
             raise error
         assert otel_trace.get_current_span() is around
     assert raised.value is error
