@@ -17,6 +17,7 @@ from tests.support.browser import find_chromium
 from tests.support.collector import CollectorMissingError, find_collector
 from tests.support.ingest import SentryIngest
 from tests.support.receivers import missing as missing_receivers
+from tests.support.schedule import LongestFirst, longest_first
 
 if TYPE_CHECKING:
     from tests.support.services import Postgres, Valkey
@@ -99,6 +100,18 @@ def pytest_configure() -> None:
 def pytest_xdist_auto_num_workers() -> int:
     """Run two workers a core: more than half of their time, tests wait for a process, a server or a clock."""
     return (os.cpu_count() or 1) * 2
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LongestFirst | None:
+    """Divide long files whose tests share nothing."""
+    return LongestFirst(config, log) if config.getoption("dist") == "loadfile" else None
+
+
+@pytest.hookimpl(trylast=True)  # after pytest-randomly
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take long, so that no worker has one left at the end."""
+    items[:] = longest_first(items)
 
 
 def pytest_report_header() -> list[str]:

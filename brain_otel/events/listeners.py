@@ -58,6 +58,10 @@ class EventListener:
         """Called when ``trace`` starts in this context; :meth:`on_trace_end` gets the result."""
         return None
 
+    def on_failed_start(self, trace: LocalTrace) -> object:  # noqa: ARG002
+        """Called when :meth:`on_trace_start` has failed: keeps apart what ``trace`` reports; the result as there."""
+        return None
+
     def on_trace_end(self, trace: LocalTrace, token: object) -> None:
         """Called when the code that opened ``trace`` leaves it, in the context in which it started."""
 
@@ -168,6 +172,8 @@ class local_trace_entered:  # noqa: N801 - a context manager, as a class because
                 self._tokens.append((listener, listener.on_trace_start(self._trace)))
             except Exception as error:
                 caught("starting a local trace", error)
+                with guarded("keeping a local trace apart"):
+                    self._tokens.append((listener, listener.on_failed_start(self._trace)))
         self._entered = local_trace.enter(self._trace)
         return self._trace
 

@@ -3,6 +3,7 @@
 import platform
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
@@ -54,6 +55,13 @@ class SentryListener(EventListener):
     def on_trace_start(self, trace: LocalTrace) -> object:
         """Give the trace its scope, and a request its session for release health. The result ends them."""
         return enter_scope(trace, partial(link_event, trace), self._base)
+
+    def on_failed_start(self, trace: LocalTrace) -> object:
+        """Give a request scopes of sentry-sdk's own: in the base, its user and tags would stay for later requests."""
+        entered = ExitStack()
+        if trace.parent is None or trace.parent.closed:
+            entered.callback(use_scopes(*self._base.plain_fork()))
+        return entered
 
     def on_trace_end(self, trace: LocalTrace, token: Any) -> None:
         """End the session, leave the scope and release the transaction."""

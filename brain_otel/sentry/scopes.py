@@ -139,9 +139,13 @@ class BaseScopes:
         """An isolation scope, completed by ``complete``, and a current scope."""
         if self._forks_on_access:
             return RequestScope(self._isolation, complete), RequestScope(self._current)
-        made = self._isolation.fork()
+        made, current = self.plain_fork()
         complete(made)
-        return made, self._current.fork()
+        return made, current
+
+    def plain_fork(self) -> tuple[sentry_sdk.Scope, sentry_sdk.Scope]:
+        """The same scopes, made by sentry-sdk alone."""
+        return self._isolation.fork(), self._current.fork()
 
     def end_session(self, scope: sentry_sdk.Scope) -> None:
         """End the session of a request with this ``scope``; it went well unless something was captured."""

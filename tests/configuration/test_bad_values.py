@@ -196,7 +196,7 @@ def check_log(case: Bad, text: str, message: str) -> None:
     assert case.secret not in text
 
 
-@pytest.mark.parametrize("name", quick_first(LAUNCHED, 3))
+@pytest.mark.parametrize("name", quick_first(LAUNCHED))
 def test_a_launched_application_runs_and_answers(name: str, outcomes: dict[str, Any], folder: Path) -> None:
     """Under `opentelemetry-instrument`, the text of the error is one line of the log."""
     case, env = launched(name, folder)

@@ -101,7 +101,7 @@ ANSWERS = tuple(
 PRIVATE_NAMES = (*WITHOUT, *LOADER, *ANSWERS)
 
 
-@pytest.mark.parametrize("each", quick_one_in(3, WITHOUT), ids=lambda each: each.name.split(".", 1)[1])
+@pytest.mark.parametrize("each", quick_one_in(6, WITHOUT), ids=lambda each: each.name.split(".", 1)[1])
 def test_only_a_destination_that_needs_the_name_loses_anything(each: PrivateName, tmp_path: Path) -> None:
     """Nothing leaves unmasked, and each loss is one line in the log."""
     assert each.exists()

@@ -46,15 +46,13 @@ def test_the_corpora_are_large_enough() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_text_loses_its_secret(kind: str) -> None:
     """Alone, within a longer text, and at the ends of a text that is cut."""
-    for each in of(kind):
-        for text in (
-            each.text,
-            f"first line\n{each.text}",
-            "x\n" * 20_000 + each.text,
-            f"{each.text}\n" + "x\n" * 20_000,
-        ):
-            assert not leaks(POLICY.text(text), each), each
-            assert FILTERED in POLICY.text(text)
+    filler = "x\n" * 20_000
+    for number, each in enumerate(of(kind)):
+        long = (filler + each.text, f"{each.text}\n{filler}") if number < 2 else ()
+        for text in (each.text, f"first line\n{each.text}", *long):
+            masked = POLICY.text(text)
+            assert not leaks(masked, each), each
+            assert FILTERED in masked
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -9,6 +9,7 @@ import pytest
 
 from brain_otel.runtime.announcements import announce, announce_again, forget_announcements
 from tests.support.process import Server, free_port, uvicorn_command
+from tests.support.tiers import quick_one_in
 from tests.support.waiting import until
 
 LINE = "Sentry initialized | environment=production, traces_sample_rate=0.1"
@@ -55,7 +56,7 @@ CASES: dict[str, tuple[dict[str, str], str, tuple[str, ...]]] = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", quick_one_in(3, CASES))
 def test_the_set_up_is_seen_under_uvicorn(tmp_path: Path, case: str) -> None:
     """Once in each process, in the application's format if its logging shows it, else in the server's."""
     parts, prefix, options = CASES[case]

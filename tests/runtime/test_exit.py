@@ -149,7 +149,10 @@ STARTS = [
 
 @pytest.mark.parametrize(
     ("method", "who", "how"),
-    [*quick_one_in(4, STARTS), *((method, "worker", "grandchildren") for method in ("forkserver", "fork", "spawn"))],
+    [
+        *quick_one_in(10, STARTS),
+        *quick_first((method, "worker", "grandchildren") for method in ("forkserver", "fork", "spawn")),
+    ],
 )
 def test_workers_flush_however_they_start_and_whoever_sets_them_up(
     config: Path, receiver: OtlpReceiver, tmp_path: Path, method: str, who: str, how: str
@@ -178,7 +181,7 @@ def home(): return {}
 """
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", quick_first([2, 1]))
 def test_a_worker_of_uvicorn_says_what_is_left(tmp_path: Path, workers: int) -> None:
     """The signal that ends it is the default one's again before anything of ours could run."""
     (tmp_path / "counting.py").write_text(COUNTING)

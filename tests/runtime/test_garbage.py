@@ -9,6 +9,7 @@ import pytest
 from brain_otel.configuration.loading import read_settings
 from tests.support import ROOT
 from tests.support.process import run_python
+from tests.support.tiers import quick_first
 
 FILE = """
 file_format: "1.1"
@@ -91,14 +92,17 @@ def run(tmp_path: Path, case: str, freeze: bool = True) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     ("case", "freeze", "expected"),
-    [
-        (LIFESPAN, True, {"before": False, "started": True, "few are tracked": True, "alive": 0}),
-        (LIFESPAN, False, {"before": False, "started": False, "few are tracked": False}),
-        (REQUESTS, True, {"first request": False, "warm": True, "alive": 0}),
-        (f"gc.freeze()\n{LIFESPAN}\ngc.unfreeze()", True, {"before": True, "started": True, "alive": 1}),
-        (f"gc.disable()\n{LIFESPAN}", True, {"started": False, "alive": 1}),
-        (FORKED, True, {"child": 1}),
-    ],
+    quick_first(
+        [
+            (LIFESPAN, True, {"before": False, "started": True, "few are tracked": True, "alive": 0}),
+            (LIFESPAN, False, {"before": False, "started": False, "few are tracked": False}),
+            (REQUESTS, True, {"first request": False, "warm": True, "alive": 0}),
+            (f"gc.freeze()\n{LIFESPAN}\ngc.unfreeze()", True, {"before": True, "started": True, "alive": 1}),
+            (f"gc.disable()\n{LIFESPAN}", True, {"started": False, "alive": 1}),
+            (FORKED, True, {"child": 1}),
+        ],
+        3,
+    ),
     ids=["lifespan", "off", "without a lifespan", "the application froze", "the application collects", "forked"],
 )
 def test_objects_are_frozen_once_the_application_has_started(

@@ -17,7 +17,7 @@ from tests.delivery.application import arrived, shipper_of, wait_until_sent
 from tests.support import ROOT
 from tests.support.ingest import SentryIngest
 from tests.support.process import environment
-from tests.support.tiers import quick_one_in
+from tests.support.tiers import quick_first, quick_one_in
 
 LONGEST = 1.5
 """Seconds from the last event to the end of the process: less than the two seconds that an exit may take."""
@@ -116,7 +116,10 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("how", "shipper", "before"), quick_one_in(2, CASES))
+AFTER = ["thread", "main thread", "atexit, registered before setup", "atexit, twice"]
+
+
+@pytest.mark.parametrize(("how", "shipper", "before"), quick_one_in(4, CASES))
 def test_what_is_captured_at_the_end_arrives(
     ingest: SentryIngest, tmp_path: Path, how: str, shipper: str, before: str
 ) -> None:
@@ -143,7 +146,7 @@ def test_what_is_captured_at_the_end_arrives(
     raise AssertionError(f"the exit took {slow} s")
 
 
-@pytest.mark.parametrize("how", ["main thread", "atexit, registered before setup", "thread", "atexit, twice"])
+@pytest.mark.parametrize("how", quick_first(AFTER))
 @pytest.mark.parametrize("shipper", ["none", "external"])
 def test_what_is_captured_after_the_time_is_used_up_is_counted_or_kept(
     tmp_path: Path, how: str, shipper: str
@@ -162,7 +165,7 @@ def test_what_is_captured_after_the_time_is_used_up_is_counted_or_kept(
     assert sum(map(int, counts)) == expected, log
 
 
-@pytest.mark.parametrize("how", ["thread", "atexit, registered before setup"])
+@pytest.mark.parametrize("how", quick_first(["thread", "atexit, registered before setup"]))
 def test_the_exit_is_bounded_while_the_server_hangs(how: str) -> None:
     """No thread sends, so the request itself has to end in time; a log line counts what is lost."""
     slow = []

@@ -240,28 +240,59 @@ def test_a_scope_that_cannot_be_forked_on_access_is_forked_at_once(
     ]
 
 
+def serve(tracer: Tracer, *, marks: bool) -> None:
+    """Serve a request that puts one of everything on its scopes, or nothing."""
+    with local_trace_entered(LocalTrace(kind="request")), tracer.start_as_current_span("GET /", Context()):
+        if marks:
+            scope = sentry_sdk.get_isolation_scope()
+            brain_otel.set_user_context("marked")
+            brain_otel.set_tag("marked", "yes")
+            brain_otel.set_context("marked", {"a": 1})
+            brain_otel.add_breadcrumb("marked")
+            scope.set_level("warning")
+            sentry_sdk.get_current_scope().set_tag("current", "marked")
+        brain_otel.capture_message("loud" if marks else "quiet")
+
+
 def test_no_data_of_a_request_reaches_another(bridge: Bridge, ingest: SentryIngest) -> None:
     """Neither its user, tag, context, breadcrumb nor level, before or after."""
-
-    def serve(tracer: Tracer, marks: bool) -> None:
-        with local_trace_entered(LocalTrace(kind="request")), tracer.start_as_current_span("GET /", Context()):
-            if marks:
-                scope = sentry_sdk.get_isolation_scope()
-                brain_otel.set_user_context("marked")
-                brain_otel.set_tag("marked", "yes")
-                brain_otel.set_context("marked", {"a": 1})
-                brain_otel.add_breadcrumb("marked")
-                scope.set_level("warning")
-                sentry_sdk.get_current_scope().set_tag("current", "marked")
-            brain_otel.capture_message("loud" if marks else "quiet")
-
     for marks in (False, True, False):
-        serve(bridge.tracer, marks)
+        serve(bridge.tracer, marks=marks)
     bridge.flush()
     ingest.wait_for(lambda it: len(it.transactions) == 3 and len(it.events) == 3)
     found = sorted((each["message"], "marked" in str(each), each["level"]) for each in ingest.events)
     assert found == [("loud", True, "warning"), ("quiet", False, "info"), ("quiet", False, "info")]
     assert sorted("marked" in str(each) for each in ingest.transactions) == [False, False, True]
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "events.SentryListener.on_trace_start",
+        "events.enter_scope",
+        "scopes.BaseScopes.fork",
+        "scopes.EnteredScopes.__init__",
+        "scopes.RequestScope.__init__",
+    ],
+)
+def test_no_data_of_a_request_without_our_scopes_reaches_another(
+    place: str, bridge: Bridge, ingest: SentryIngest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where we fail to make its scopes, it has sentry-sdk's."""
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError("injected")
+
+    guard.reraise_failures(False)
+    with monkeypatch.context() as broken:
+        broken.setattr(f"brain_otel.sentry.{place}", fail)
+        serve(bridge.tracer, marks=True)
+    serve(bridge.tracer, marks=False)
+    bridge.flush()
+    ingest.wait_for(lambda it: len(it.transactions) == 2 and len(it.events) == 2)
+    found = sorted((each["message"], "marked" in str(each), each["level"]) for each in ingest.events)
+    assert found == [("loud", True, "warning"), ("quiet", False, "info")]
+    assert "marked" not in str(sentry_sdk.get_isolation_scope()._tags)
 
 
 def test_requests_start_from_the_scopes_of_setup(bridge: Bridge, ingest: SentryIngest) -> None:

@@ -248,6 +248,7 @@ def ask(server: Server, client: httpx.Client, case: Case) -> None:
         client.request(case.method, case.path, **options)
 
 
+@pytest.mark.thorough
 def test_each_difference_is_permitted(reports: dict[str, dict[str, Reports]]) -> None:
     """And each permitted difference is there."""
     found: dict[tuple[str, str, str], list[str]] = defaultdict(list)

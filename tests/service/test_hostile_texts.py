@@ -7,13 +7,13 @@ import pytest
 from tests.support import ROOT
 from tests.support.ingest import SentryIngest
 from tests.support.process import run_python
-from tests.support.tiers import quick_first
 
 MAX_ADDED = 20.0
 """Milliseconds beside those of a plain failing request."""
 
 
-@pytest.mark.parametrize("pii", quick_first(["false", "true"]))
+@pytest.mark.thorough
+@pytest.mark.parametrize("pii", ["false", "true"])
 def test_no_text_stops_the_loop(pii: str) -> None:
     """Compared with a harmless text of the same length in the same run, where the machine is busy."""
     with SentryIngest() as ingest:

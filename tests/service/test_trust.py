@@ -237,7 +237,9 @@ def test_all_callers_are_trusted_by_default(ingest: SentryIngest, tmp_path: Path
 
 
 @pytest.mark.parametrize("fast_paths", quick_first([True, False]))
-@pytest.mark.parametrize(("targets", "gets"), [("[127.0.0.1]", True), ("[localhost, 127.0.0.1.example]", False)])
+@pytest.mark.parametrize(
+    ("targets", "gets"), quick_first([("[localhost, 127.0.0.1.example]", False), ("[127.0.0.1]", True)])
+)
 def test_a_host_that_is_no_target_gets_no_headers(
     ingest: SentryIngest, tmp_path: Path, targets: str, gets: bool, fast_paths: bool
 ) -> None:

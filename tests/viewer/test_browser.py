@@ -16,7 +16,7 @@ from tests.support.viewer import RunningViewer, error, new_id, span, transaction
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.thorough]
 
 PAGES = (
     "/issues",

@@ -16,11 +16,11 @@ from tests.delivery.application import Application, arrived, shipper_of, wait_un
 from tests.delivery.disks import disk, ways, without_overriding
 from tests.support.ingest import SentryIngest
 from tests.support.process import free_port
-from tests.support.tiers import thorough
+from tests.support.tiers import quick_first, thorough
 from tests.support.waiting import until
 
 
-@pytest.mark.parametrize("way", ways())
+@pytest.mark.parametrize("way", quick_first(ways()))
 def test_memory_replaces_a_full_disk_until_there_is_room(ingest: SentryIngest, tmp_path: Path, way: str) -> None:
     """Errors wait in memory meanwhile and are sent; one log line at the beginning and one at the end.
 
@@ -52,7 +52,7 @@ def test_memory_replaces_a_full_disk_until_there_is_room(ingest: SentryIngest, t
     assert set(arrived(ingest).values()) == {1}
 
 
-@pytest.mark.parametrize("way", ways())
+@pytest.mark.parametrize("way", quick_first(ways()))
 def test_a_full_disk_stops_no_shipper(ingest: SentryIngest, tmp_path: Path, way: str) -> None:
     """It sends what is there, each record once, although it can note nothing before it is killed."""
     small = disk(way, tmp_path / "disk")
@@ -130,7 +130,7 @@ def spoil(spool: Path) -> tuple[list[Path], int]:
     return [path for path in [*foreign, *(spool / "00000000000000ff").iterdir()] if path.is_file()], len(found)
 
 
-@pytest.mark.parametrize("shipper", ["thread", "process"])
+@pytest.mark.parametrize("shipper", quick_first(["process", "thread"]))
 def test_damaged_and_foreign_files_affect_no_other_record(ingest: SentryIngest, tmp_path: Path, shipper: str) -> None:
     """A record of another version, a torn end, a newer segment, another target: the rest is sent, and they stay."""
     left = Application(ingest.dsn, tmp_path, shipper="external", count=10).captured()

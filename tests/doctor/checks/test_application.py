@@ -10,7 +10,7 @@ from tests.doctor.checks.installed import install
 from tests.doctor.command import KEY, PASSWORD, Findings, doctor
 from tests.doctor.conftest import write_file
 from tests.doctor.shop import APP, SETUP, Shop
-from tests.support.tiers import quick_first, quick_one_of_each
+from tests.support.tiers import quick_first
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -115,7 +115,7 @@ DUPLICATES = [
 ]
 
 
-@pytest.mark.parametrize(("code", "words", "where"), quick_one_of_each(lambda case: case[1], DUPLICATES))
+@pytest.mark.parametrize(("code", "words", "where"), quick_first(DUPLICATES))
 def test_code_that_does_the_same_work_is_a_fault(shop: Shop, code: str, words: str, where: str) -> None:
     """The finding shows the line."""
     assert where in shop.check(code).fault(words).detail
@@ -202,7 +202,7 @@ def logfire(shop: Shop) -> None:
 
 
 @pytest.mark.usefixtures("logfire")
-@pytest.mark.parametrize("code", ["import logfire\n" + SETUP + APP, SETUP + APP + "import logfire\n"])
+@pytest.mark.parametrize("code", quick_first(["import logfire\n" + SETUP + APP, SETUP + APP + "import logfire\n"]))
 def test_logfire_is_a_warning_if_it_is_configured(shop: Shop, code: str) -> None:
     """Whether the application imports it before or after pydantic does."""
     shop.check(code + "logfire.configure()\n").warning("logfire runs in the same process")

@@ -82,7 +82,7 @@ def test_an_instrumentor_begins_when_its_library_is_imported(tmp_path: Path, lau
                 ("one: false", {}, ["two"]),
                 ("{others: false, one: {}}", {}, ["one"]),
             ],
-            3,
+            2,
         ),
     ],
 )
