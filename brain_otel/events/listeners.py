@@ -6,6 +6,7 @@ the instrumentations call all listeners and know none by name.
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from typing import Any, NamedTuple
 
 from opentelemetry import context as otel_context
@@ -58,12 +59,12 @@ class EventListener:
         """Called when ``trace`` starts in this context; :meth:`on_trace_end` gets the result."""
         return None
 
-    def on_failed_start(self, trace: LocalTrace) -> object:  # noqa: ARG002
-        """Called when :meth:`on_trace_start` has failed: keeps apart what ``trace`` reports; the result as there."""
-        return None
-
     def on_trace_end(self, trace: LocalTrace, token: object) -> None:
         """Called when the code that opened ``trace`` leaves it, in the context in which it started."""
+
+    def keep_apart(self) -> ExitStack:
+        """Keep what this context reports from all other work, where no local trace does, until the result is closed."""
+        return ExitStack()
 
     def carry(self) -> Callable[[], Callable[[], object]] | None:
         """What this context holds for a thread that works for it: a function that makes it current there.
@@ -116,6 +117,15 @@ def notify(place: str, call: Callable[[EventListener], object]) -> None:
     for listener in _Current.listeners:
         with guarded(place):
             call(listener)
+
+
+def kept_apart() -> ExitStack:
+    """Keep what a request without a local trace reports from the requests after it; for a ``with`` block."""
+    entered = ExitStack()
+    for listener in _Current.listeners:
+        with guarded("keeping a request apart"):
+            entered.callback(listener.keep_apart().close)
+    return entered
 
 
 class CarriedContext:
@@ -172,8 +182,9 @@ class local_trace_entered:  # noqa: N801 - a context manager, as a class because
                 self._tokens.append((listener, listener.on_trace_start(self._trace)))
             except Exception as error:
                 caught("starting a local trace", error)
-                with guarded("keeping a local trace apart"):
-                    self._tokens.append((listener, listener.on_failed_start(self._trace)))
+                if self._trace.parent is None or self._trace.parent.closed:
+                    with guarded("keeping a local trace apart"):
+                        self._tokens.append((listener, listener.keep_apart()))
         self._entered = local_trace.enter(self._trace)
         return self._trace
 

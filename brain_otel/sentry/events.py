@@ -56,11 +56,10 @@ class SentryListener(EventListener):
         """Give the trace its scope, and a request its session for release health. The result ends them."""
         return enter_scope(trace, partial(link_event, trace), self._base)
 
-    def on_failed_start(self, trace: LocalTrace) -> object:
-        """Give a request scopes of sentry-sdk's own: in the base, its user and tags would stay for later requests."""
+    def keep_apart(self) -> ExitStack:
+        """Use scopes of sentry-sdk's own: in the base, a user and tags would stay for all later requests."""
         entered = ExitStack()
-        if trace.parent is None or trace.parent.closed:
-            entered.callback(use_scopes(*self._base.plain_fork()))
+        entered.callback(use_scopes(*self._base.plain_fork()))
         return entered
 
     def on_trace_end(self, trace: LocalTrace, token: Any) -> None:

@@ -30,7 +30,7 @@ from opentelemetry.trace import Span
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from brain_otel.configuration.settings import InstrumentationSettings
-from brain_otel.events.listeners import local_trace_entered
+from brain_otel.events.listeners import kept_apart, local_trace_entered
 from brain_otel.instrumentation.conflicts import warn_once
 from brain_otel.instrumentation.exception_recording import original_exception
 from brain_otel.instrumentation.fastapi.errors import observed_handlers, report_unhandled
@@ -127,7 +127,8 @@ class FastAPIInstrumentation:
                 return
             request, receive, send = _begin(app, scope, receive, send)
             if request is None:
-                await original(app, scope, receive, send)
+                with kept_apart():
+                    await original(app, scope, receive, send)
                 return
             await _serve(request, functools.partial(original, app, scope, receive, send))
 

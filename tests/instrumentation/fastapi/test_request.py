@@ -1,10 +1,17 @@
 """A request that has been served keeps what an event needs, and nothing of the application's."""
 
+import asyncio
 from typing import Any
 
+import httpx
+import pytest
+import sentry_sdk
 from fastapi import FastAPI
 
+import brain_otel
 from brain_otel.instrumentation.fastapi.request import RequestInProgress
+from brain_otel.runtime import guard
+from brain_otel.testing import Telemetry
 
 
 class Heavy:
@@ -64,3 +71,35 @@ def test_a_route_that_nobody_has_asked_for_is_still_found() -> None:
     request, _ = served("/users/7", look=False)
     request.leave()
     assert request.route() == "/users/{user_id}"
+
+
+def test_a_request_that_we_fail_to_begin_keeps_its_user_to_itself(
+    telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next one in the same context has neither its user nor its tags."""
+    app = FastAPI()
+
+    @app.get("/marked")
+    async def mark() -> None:
+        brain_otel.set_user_context("marked")
+        sentry_sdk.set_tag("marked", "yes")
+        sentry_sdk.get_current_scope().set_tag("marked too", "yes")
+        brain_otel.capture_message("loud")
+
+    @app.get("/later")
+    async def later() -> None:
+        brain_otel.capture_message("quiet")
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("injected")
+
+    async def ask() -> None:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://shop") as client:
+            with monkeypatch.context() as broken:
+                broken.setattr(RequestInProgress, "__init__", fail)
+                await client.get("/marked")
+            await client.get("/later")
+
+    guard.reraise_failures(False)
+    asyncio.run(ask())
+    assert {each["message"]: "marked" in str(each) for each in telemetry.events} == {"loud": True, "quiet": False}
