@@ -63,7 +63,7 @@ class EventListener:
         """Called when the code that opened ``trace`` leaves it, in the context in which it started."""
 
     def keep_apart(self) -> ExitStack:
-        """Keep what this context reports from all other work, where no local trace does, until the result is closed."""
+        """Keep what this context reports from all other work, as a local trace does, until the result is closed."""
         return ExitStack()
 
     def carry(self) -> Callable[[], Callable[[], object]] | None:

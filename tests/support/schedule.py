@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterable
 
 import pytest
-from xdist.scheduler import LoadFileScheduling
+from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]  # ships no types
 
 LONGEST = {
     "tests/instrumentation/test_private_names.py": 150,
@@ -89,7 +89,7 @@ def file_of(nodeid: str) -> str:
     return nodeid.partition("::")[0]
 
 
-class LongestFirst(LoadFileScheduling):
+class LongestFirst(LoadFileScheduling):  # type: ignore[misc]
     """Gives a worker a file at a time, or a part of one whose tests share nothing."""
 
     def _split_scope(self, nodeid: str) -> str:
