@@ -12,7 +12,7 @@ from brain_otel.privacy.literals import OPENING, SHORT_VALUE, bracket_end, opene
 from brain_otel.privacy.names import is_fact
 from brain_otel.privacy.remarks import HIDDEN, is_placeholder, is_structure_of_remarks, is_word
 from brain_otel.privacy.settings import FILTERED
-from brain_otel.privacy.typed_passwords import find_words, is_told
+from brain_otel.privacy.typed_passwords import find_words, is_random_at, is_told
 from brain_otel.runtime.lazy_regex import expression
 
 _SECOND_WORD = expression(r"[ \t]{1,4}(?:\[Filtered\]|[^\s,;&)\]}\"'<>\\])++")
@@ -94,11 +94,11 @@ def _plain(value: str) -> Any:
 
 def find_value(text: str, given: Given) -> tuple[int, int]:
     """Start and end of the value that ``text`` gives to a name; both are equal if there is nothing to mask there."""
-    name, match = given
+    match = given.match
     start = match.end()
     if match["pair"] is not None:
         return _find_second(text, given)
-    if match["beside"] is not None and (_BESIDE.search(name) is None or match["close"] or match["flag"]):
+    if match["beside"] is not None and not _is_beside(text, given):
         return start, start
     if (match["apart"] is not None or match["told"] is not None) and not _is_apart(text, given):
         return start, start
@@ -109,11 +109,22 @@ def find_value(text: str, given: Given) -> tuple[int, int]:
     return _find_value_at(text, start, given)
 
 
+def _is_beside(text: str, given: Given) -> bool:
+    """Whether the quoted text behind a name is its value: of a password, or a random one."""
+    name, match = given
+    if match["close"] or match["flag"]:
+        return False
+    opening = OPENING.match(text, match.end())
+    return _BESIDE.search(name) is not None or (opening is not None and is_random_at(text, opening.end()))
+
+
 def _is_apart(text: str, given: Given) -> bool:
     """Whether what follows a name without a sign such as ``=`` may be its value."""
     name, match = given
-    if _APART.search(name) is None or match["close"] or match["flag"]:
+    if match["close"] or match["flag"]:
         return False
+    if _APART.search(name) is None:
+        return match["told"] is not None and is_random_at(text, match.end())
     begin = match.start() - len(name) + len(match["name"])  # some words of the name may stand before
     before = text[max(0, begin - 48) : begin]
     if match["told"] is not None:

@@ -25,7 +25,8 @@ _NAME = expression(
       | &(?:quot|apos|\#34|\#39|\#x27);)?+ \]?+ \\{0,4}+ [ \t]*+
     (?: (?P<sign>=>|:=|->|[→⇒](?![ \t])|=(?!=)|:(?![:/=])) [ \t]*+
       | (?P<verb>(?<=[ \t])
-         (?:is|was|(?:(?:is|was|has[ ]been)[ ])?(?:set|changed|reset|updated|rotated)[ \t]to|to|TO)
+         (?:is|was|ist|war|lautet|est|es|è|é
+          |(?:(?:is|was|has[ ]been)[ ])?(?:set|changed|reset|updated|rotated)[ \t]to|to|TO)
          [ \t](?=["']|[^\s\d]{0,64}+\d[^\s]|[^\s\d]{3,64}+\d))
       | (?P<pair>,) \s{0,64}+ (?=\(?b?\\{0,7}["'])
       | (?P<beside>(?<=[ \t])(?=\\{0,7}["']))

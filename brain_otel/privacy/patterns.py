@@ -37,9 +37,13 @@ _LOG_IN = expression(
 )
 _IMAP_LOG_IN = expression(r"(\b[A-Za-z]{0,4}\d{1,6} LOGIN \S{1,128}+" + _CREDENTIALS)
 """Log-ins of Redis, FTP, POP3, IMAP and IRC; a plain word is said about one."""
+_LENGTH = r"(?:\\r\\n|\r\n)\$\d{1,4}(?:\\r\\n|\r\n)"
+"""Between the words of a command in Redis' protocol."""
+
 _AUTH_WORD = expression(
-    r"((?:(?:\d|redis|valkey)>[ ]AUTH[ ]|\][ ]\"AUTH\"[ ]\")(?:[\w.@-]{1,64}+\"?[ ]\"?)?+"
-    r"|\b(?i:redis|valkey|cache)[\w.-]{0,64}:[ ]AUTH[ ])(?!\[Filtered)([^\s\"]{4,256}+)(?=\"?[ \t]*+$)",
+    r"((?:(?:\d|redis|valkey)>[ ]AUTH[ ]|(?:\][ ]|^)\"AUTH\"[ ]\")(?:[\w.@-]{1,64}+\"?[ ]\"?)?+"
+    rf"|\b(?i:redis|valkey|cache)[\w.-]{{0,64}}:[ ]AUTH[ ]|AUTH{_LENGTH}(?:[\w.@-]{{1,64}}+{_LENGTH})?+)"
+    r"(?!\[Filtered)([^\s\"\\]{4,256}+)(?=\"?[ \t]*+$|\\r\\n|\r\n)",
     re.MULTILINE,
 )
 """A log-in at the prompt of ``redis-cli``, in what ``MONITOR`` prints, or in a log; it may be a plain word."""

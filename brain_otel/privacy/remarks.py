@@ -46,7 +46,7 @@ _SAID = _VOCABULARY | _words(
     "see set reset via last next using stored read taken sent hashed encrypted scheme algorithm"
 )
 _OUTCOMES_OF_LOG_INS = _OUTCOMES | _words(
-    "command succeeded successful success done error timeout skipped pending started"
+    "command succeeded successful success done error timeout skipped pending started attempt ok"
 )
 _MEMBERS_OF_ERRORS = _words("_errors errors error message messages msg code detail details string kind rule status")
 _PUNCTUATION = str.maketrans('_-.,;:!?()"\u2019', "           '")

@@ -21,7 +21,7 @@ _PASSWORDS = expression(
 _NUMBERED = (
     r"(?i:[a-z]{0,16}[_-]?(?:field|input|column|rule|policy|step|version|level|test|node|file|line|attempt|user"
     r"|client|server|host|entry|page|form|label|stage|phase|type|slot|check|error|group|vault|part|section|table"
-    r"|item|worker|api|view|hash|argon|bcrypt|scrypt|charset|latin|windows)[_-]?\d++\W*+$)"
+    r"|item|worker|api|view|hash|argon|bcrypt|scrypt|charset|latin|windows|regel|feld|zeile|schritt|stufe|seite)[_-]?\d++\W*+$)"
 )
 _TYPED = expression(
     r"(?=[^\d\s]*+\d)(?=\S{6})(?=\S{0,61}?[^\W\d_]{3})"
@@ -38,12 +38,18 @@ _WORDS = expression(r"[^\W\d_]{2,24}+(?:[ ][\w!?#$%&*+.@^~-]{1,64}+){1,7}+(?=[ \
 """Two to eight words up to the end of a line or a sign that separates."""
 
 
+def is_random_at(text: str, start: int) -> bool:
+    """Whether a long random word stands at ``start``."""
+    found = _WORD.match(text, start)
+    return found is not None and len(found[0]) >= _RANDOM and is_random(found[0])
+
+
 def is_told(text: str, start: int, name: str) -> bool:
     """Whether the word at ``start`` is the value of the ``name`` before it by its look: random, or a password."""
     found = _WORD.match(text, start)
     word = found[0] if found is not None else ""
     is_typed = _PASSWORDS.search(name) is not None and _TYPED.match(word) is not None
-    return (is_typed and not is_placeholder(word, name)) or (len(word) >= _RANDOM and is_random(word))
+    return (is_typed and not is_placeholder(word, name)) or is_random_at(text, start)
 
 
 def find_words(text: str, start: int, name: str) -> tuple[int, int] | None:
