@@ -62,9 +62,12 @@ class EventListener:
     def on_trace_end(self, trace: LocalTrace, token: object) -> None:
         """Called when the code that opened ``trace`` leaves it, in the context in which it started."""
 
-    def keep_apart(self) -> ExitStack:
-        """Keep what this context reports from all other work, as a local trace does, until the result is closed."""
-        return ExitStack()
+    def keep_apart(self, *, cheaply: bool = False) -> Callable[[], object]:  # noqa: ARG002 - for subclasses
+        """Keep what this context reports from all other work, as a local trace does, until the result is called.
+
+        ``cheaply``: by the way of a local trace, which may be what failed.
+        """
+        return _nothing
 
     def carry(self) -> Callable[[], Callable[[], object]] | None:
         """What this context holds for a thread that works for it: a function that makes it current there.
@@ -98,6 +101,10 @@ class EventListener:
         """Called with each context block of the current request."""
 
 
+def _nothing() -> None:
+    pass
+
+
 class _Current:
     listeners: tuple[EventListener, ...] = ()
 
@@ -119,13 +126,28 @@ def notify(place: str, call: Callable[[EventListener], object]) -> None:
             call(listener)
 
 
-def kept_apart() -> ExitStack:
-    """Keep what a request without a local trace reports from the requests after it; for a ``with`` block."""
-    entered = ExitStack()
-    for listener in _Current.listeners:
-        with guarded("keeping a request apart"):
-            entered.callback(listener.keep_apart().close)
-    return entered
+class kept_apart:  # noqa: N801 - a context manager, as a class because it is cheaper
+    """Keep what a request without a local trace reports from the requests after it."""
+
+    __slots__ = ("_cheaply", "_leave")
+
+    def __init__(self, *, cheaply: bool = False) -> None:
+        self._cheaply = cheaply
+
+    def __enter__(self) -> None:
+        self._leave: list[Callable[[], object]] = []
+        for listener in _Current.listeners:
+            try:
+                self._leave.append(listener.keep_apart(cheaply=self._cheaply))
+            except Exception as error:
+                caught("keeping a request apart", error)
+
+    def __exit__(self, *_: object) -> None:
+        for leave in reversed(self._leave):
+            try:
+                leave()
+            except Exception as error:
+                caught("ending what was kept apart", error)
 
 
 class CarriedContext:
@@ -184,7 +206,9 @@ class local_trace_entered:  # noqa: N801 - a context manager, as a class because
                 caught("starting a local trace", error)
                 if self._trace.parent is None or self._trace.parent.closed:
                     with guarded("keeping a local trace apart"):
-                        self._tokens.append((listener, listener.keep_apart()))
+                        entered = ExitStack()
+                        entered.callback(listener.keep_apart())
+                        self._tokens.append((listener, entered))
         self._entered = local_trace.enter(self._trace)
         return self._trace
 

@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from brain_otel.events.listeners import local_trace_entered
+from brain_otel.events.listeners import kept_apart, local_trace_entered
 from brain_otel.instrumentation.fastapi.errors import report_unhandled
 from brain_otel.instrumentation.fastapi.native import NATIVE_KEY
 from brain_otel.instrumentation.fastapi.request import RequestInProgress
@@ -74,7 +74,7 @@ async def serve_excluded(
     scope[_EXCLUDED_KEY] = True
     scope.setdefault(NATIVE_KEY, None)
     try:
-        with suppressed():
+        with kept_apart(cheaply=True), suppressed():
             await original(app, scope, receive, send)
     except BaseException as error:
         with guarded("preparing a request"), local_trace_entered(RequestInProgress(app, scope).trace):

@@ -16,7 +16,7 @@ APP = """
 import asyncio, logging, os
 import brain_otel
 brain_otel.setup(config_file="telemetry.yaml")
-import httpx
+import httpx, sentry_sdk
 from fastapi import BackgroundTasks, FastAPI, HTTPException, Request
 from sqlalchemy import create_engine, text
 from sqlalchemy.pool import StaticPool
@@ -37,7 +37,11 @@ def downstream(request: Request):
 @app.get("/orders")
 @app.get("/healthz/more")
 @sub.get("/up")
-async def check(background: BackgroundTasks):
+async def check(request: Request, background: BackgroundTasks):
+    if request.url.path == "/healthz":
+        brain_otel.set_user_context("prober")
+        sentry_sdk.set_tag("of", "a health check")
+        sentry_sdk.set_level("fatal")
     with brain_otel.start_span("check", "inner"), engine.connect() as connection:
         connection.execute(text("SELECT 1"))
     with brain_otel.start_transaction("of its own"):
@@ -126,6 +130,16 @@ def test_an_error_in_a_health_check_is_reported(asked: Callable[[str], Seen], ki
     assert [each.body for each in receiver.log_records if each.body == "checked"] == ["checked"] * 4
 
 
+@pytest.mark.parametrize("kind", ["contrib", "native"])
+def test_what_a_health_check_sets_is_not_of_later_requests(asked: Callable[[str], Seen], kind: str) -> None:
+    """It has no local trace; its user, tags and level went to the scopes from which every request starts."""
+    ingest, _, _, _ = asked(kind)
+    for each in [*ingest.events, *ingest.transactions]:
+        assert "of" not in dict(each.get("tags") or ())
+        assert (each.get("user") or {}).get("id") is None
+        assert each.get("level") != "fatal"
+
+
 def test_the_usual_paths_are_excluded_by_default(tmp_path: Path) -> None:
     """An empty list in the file traces all."""
     code = """
@@ -210,9 +224,10 @@ def measured(*arguments: str) -> list[str]:
     return done.stdout.splitlines()[-1].split()[1:]
 
 
-def test_sentrys_destination_does_nothing_for_a_health_check() -> None:
-    """None of its code runs, only the way past contrib's middleware."""
+def test_a_health_check_has_its_own_scopes_and_nothing_else() -> None:
+    """No other code of Sentry's destination runs, only the way past contrib's middleware."""
     assert set(measured("setup", "trace")) <= {
+        "brain_otel.events.listeners",
         "brain_otel.runtime.announcements",
         "brain_otel.runtime.guard",
         "brain_otel.runtime.context",
@@ -222,6 +237,10 @@ def test_sentrys_destination_does_nothing_for_a_health_check() -> None:
         "brain_otel.instrumentation.fastapi.middleware_failures",
         "brain_otel.instrumentation.fastapi.original_build",
         "brain_otel.sampling.context",
+        "brain_otel.sentry.events",
+        "brain_otel.sentry.scopes",
+        "sentry_sdk.api",
+        "sentry_sdk.scope",
     }
 
 
