@@ -10,7 +10,7 @@ from sentry_relay.processing import StoreNormalizer
 
 from brain_otel.runtime.text import shortened
 from brain_otel.sentry.event_size import KEPT_FRAMES, MAX_BYTES, MIN_TEXT, fitted
-from tests.support.tiers import quick_first, quick_one_in
+from tests.support.tiers import quick_first, quick_one_in, thorough
 
 Json = dict[str, Any]
 
@@ -178,6 +178,7 @@ def test_each_part_of_an_error_may_be_at_its_largest(part: str) -> None:
     assert kept["exception"]["values"][0]["type"]
 
 
+@thorough
 def test_every_part_of_an_error_may_be_at_its_largest() -> None:
     kept = fit(error(**{part: make() for part, make in LARGEST.items()}))
     assert len(kept["exception"]["values"]) == 50

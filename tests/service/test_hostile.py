@@ -20,7 +20,7 @@ from brain_otel.sentry.before_send import masked_event
 from brain_otel.sentry.propagator import SentryPropagator
 from brain_otel.sentry.request import request_interface
 from brain_otel.traces.local_trace import Request
-from tests.support.tiers import quick_first
+from tests.support.tiers import quick_first, thorough
 
 SEED = 20261124
 HEADERS, BODIES, VALUES = 40_000, 25_000, 35_000
@@ -224,6 +224,7 @@ def test_attribute_values(count: int) -> None:
             masked_event({"extra": {"value": value}, "message": fuzz.text()}, {})
 
 
+@thorough
 def test_hostile_values_leave_no_memory_behind() -> None:
     """The same hostile values a thousand times."""
 

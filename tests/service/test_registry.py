@@ -23,7 +23,7 @@ from tests.support.semantic_conventions import (
     metrics,
 )
 from tests.support.services import Postgres, Valkey
-from tests.support.tiers import quick_first
+from tests.support.tiers import quick_first, thorough
 
 Json = dict[str, Any]
 
@@ -220,6 +220,7 @@ def test_everything_is_in_the_registry(emitted: Callable[[str], Json], mode: str
     assert {kind_of(span) for span in found["spans"]} >= set(REQUIRED)
 
 
+@thorough
 def test_each_exception_is_needed(emitted: Callable[[str], Json]) -> None:
     """An exception for what nobody emits would hide a fault some day."""
     text = json.dumps([emitted("http,database"), emitted("native")])

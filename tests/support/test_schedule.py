@@ -5,6 +5,7 @@ from pathlib import Path
 from tests.support import ROOT
 from tests.support.process import run_python
 from tests.support.schedule import APART, LONGEST
+from tests.support.tiers import thorough
 
 
 def test_the_table_names_files_that_exist() -> None:
@@ -46,6 +47,7 @@ def test_the_longest_file_is_first(tmp_path: Path) -> None:
     assert list(dict.fromkeys(file for file, _ in run(tmp_path, "-n", "0"))) == ["test_b", "test_c", "test_a"]
 
 
+@thorough
 def test_two_workers_share_a_file_that_may_be_divided(tmp_path: Path) -> None:
     """Each other file has one worker."""
     workers: dict[str, set[str]] = {}

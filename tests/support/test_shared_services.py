@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tests.support import ROOT
 from tests.support.process import run_python
+from tests.support.tiers import thorough
 
 CONFTEST = "from tests.conftest import pytest_report_to_serializable, valkey"
 
@@ -18,6 +19,7 @@ def test_it(valkey, worker_id):
 """
 
 
+@thorough
 def test_the_workers_of_a_run_share_one_server_that_ends_with_the_run(tmp_path: Path) -> None:
     """A lone surrogate in what a test prints does not end its worker."""
     (tmp_path / "conftest.py").write_text(CONFTEST)
