@@ -107,11 +107,14 @@ def _nothing() -> None:
 
 class _Current:
     listeners: tuple[EventListener, ...] = ()
+    separating: tuple[EventListener, ...] = ()
+    """Those that have something to keep apart."""
 
 
 def configure_listeners(listeners: tuple[EventListener, ...]) -> None:
     """Set the listeners; set-up and shut-down call this."""
     _Current.listeners = listeners
+    _Current.separating = tuple(each for each in listeners if type(each).keep_apart is not EventListener.keep_apart)
 
 
 def listeners() -> tuple[EventListener, ...]:
@@ -136,7 +139,7 @@ class kept_apart:  # noqa: N801 - a context manager, as a class because it is ch
 
     def __enter__(self) -> None:
         self._leave: list[Callable[[], object]] = []
-        for listener in _Current.listeners:
+        for listener in _Current.separating:
             try:
                 self._leave.append(listener.keep_apart(cheaply=self._cheaply))
             except Exception as error:

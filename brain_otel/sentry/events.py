@@ -44,10 +44,6 @@ _LINKED = "brain_otel.linked"
 """Key in an event's hint: the scope's event processor or the global one, whichever came first, has linked it."""
 
 
-def _leave_as_it_is(_: sentry_sdk.Scope) -> None:
-    pass
-
-
 class SentryListener(EventListener):
     """Sends Sentry what the helpers and instrumentations report."""
 
@@ -61,7 +57,7 @@ class SentryListener(EventListener):
 
     def keep_apart(self, *, cheaply: bool = False) -> Callable[[], object]:
         """Use scopes of its own: in the base, a user and tags would stay for all later requests."""
-        return use_scopes(*(self._base.fork(_leave_as_it_is) if cheaply else self._base.plain_fork()))
+        return use_scopes(*(self._base.fork() if cheaply else self._base.plain_fork()))
 
     def on_trace_end(self, trace: LocalTrace, token: Any) -> None:
         """End the session, leave the scope and release the transaction."""

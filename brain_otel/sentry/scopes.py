@@ -135,7 +135,9 @@ class BaseScopes:
         self._forks_on_access = fast_paths_enabled() and _is_forked_on_access()
         self._session: tuple[Any, int, Session] | None = None
 
-    def fork(self, complete: Callable[[sentry_sdk.Scope], None]) -> tuple[sentry_sdk.Scope, sentry_sdk.Scope]:
+    def fork(
+        self, complete: Callable[[sentry_sdk.Scope], None] = lambda _: None
+    ) -> tuple[sentry_sdk.Scope, sentry_sdk.Scope]:
         """An isolation scope, completed by ``complete``, and a current scope."""
         if self._forks_on_access:
             return RequestScope(self._isolation, complete), RequestScope(self._current)
@@ -195,15 +197,14 @@ class EnteredScopes:
 
 def use_scopes(isolation: sentry_sdk.Scope, current: sentry_sdk.Scope) -> Callable[[], None]:
     """Make the scopes current in this context; the result restores the ones from before."""
-    isolation_before, current_before = sentry_sdk.get_isolation_scope(), sentry_sdk.get_current_scope()
+    restore = partial(_set_scopes, sentry_sdk.get_isolation_scope(), sentry_sdk.get_current_scope())
+    _set_scopes(isolation, current)
+    return restore
+
+
+def _set_scopes(isolation: sentry_sdk.Scope, current: sentry_sdk.Scope) -> None:
     sentry_sdk.Scope.set_isolation_scope(isolation)
     sentry_sdk.Scope.set_current_scope(current)
-
-    def restore() -> None:
-        sentry_sdk.Scope.set_isolation_scope(isolation_before)
-        sentry_sdk.Scope.set_current_scope(current_before)
-
-    return restore
 
 
 def enter_scope(trace: LocalTrace, process: Callable[[Any, Any], Any], base: BaseScopes) -> EnteredScopes | None:

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -67,12 +68,12 @@ def test_what_a_killed_worker_has_captured_arrives(ingest: SentryIngest, valkey:
     env = environment_for(
         ingest, valkey, QUEUE="killed", MAX_TASKS="1000", IDS=str(ids), BRAIN_OTEL_SPOOL_DIR=str(spool)
     )
-    with celery_worker("tests.apps.celery_tasks", env, cwd=tmp_path) as worker:
-        done = run_python(APP, env, pythonpath=[ROOT], arguments=["captures", "400"])
-        assert done.returncode == 0, done.stderr
+    with celery_worker("tests.apps.celery_tasks", env, cwd=tmp_path) as worker, ThreadPoolExecutor() as pool:
+        sending = pool.submit(run_python, APP, env, pythonpath=[ROOT], arguments=["captures", "400"])
         until(lambda: ids.exists() and len(ids.read_text().split()) > 50)
         os.killpg(worker.pid, signal.SIGKILL)
         until(lambda: worker.returncode is not None and not worker.processes())
+        assert sending.result().returncode == 0, sending.result().stderr
     captured = ids.read_text().split()
     assert len(set(captured)) == len(captured) < 400
     assert ingest.accepted == []

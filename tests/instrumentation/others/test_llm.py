@@ -12,7 +12,7 @@ import pytest
 from tests.instrumentation.process import Outcome, run_traced
 from tests.support import ROOT
 from tests.support.otlp import OtlpReceiver
-from tests.support.tiers import quick_first
+from tests.support.tiers import thorough
 
 SCRIPT = ROOT / "tests" / "apps" / "llm.py"
 
@@ -69,7 +69,9 @@ def run_with(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Run]:
     return run
 
 
-@pytest.mark.parametrize("variables", quick_first([(), ((CAPTURE, "true"),), ((EVENTS, "true"),)], 2), ids=str)
+@pytest.mark.parametrize(
+    "variables", [(), ((CAPTURE, "true"),), pytest.param(((EVENTS, "true"),), marks=thorough)], ids=str
+)
 def test_no_prompt_and_no_answer_leaves(run_with: Callable[..., Run], variables: tuple[tuple[str, str], ...]) -> None:
     """Neither in spans, log records, events and breadcrumbs, nor in the local variables of an error.
 
