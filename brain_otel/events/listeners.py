@@ -63,9 +63,9 @@ class EventListener:
         """Called when the code that opened ``trace`` leaves it, in the context in which it started."""
 
     def keep_apart(self, *, cheaply: bool = False) -> Callable[[], object]:  # noqa: ARG002 - for subclasses
-        """Keep what this context reports from all other work, as a local trace does, until the result is called.
+        """Keep what this context reports apart from all other work, until the result is called.
 
-        ``cheaply``: by the way of a local trace, which may be what failed.
+        ``cheaply``: use the fast path of a local trace. Leave it out where that path may be what failed.
         """
         return _nothing
 
@@ -108,7 +108,7 @@ def _nothing() -> None:
 class _Current:
     listeners: tuple[EventListener, ...] = ()
     separating: tuple[EventListener, ...] = ()
-    """Those that have something to keep apart."""
+    """The listeners with a ``keep_apart`` of their own."""
 
 
 def configure_listeners(listeners: tuple[EventListener, ...]) -> None:

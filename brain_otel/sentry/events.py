@@ -56,7 +56,7 @@ class SentryListener(EventListener):
         return enter_scope(trace, partial(link_event, trace), self._base)
 
     def keep_apart(self, *, cheaply: bool = False) -> Callable[[], object]:
-        """Use scopes of its own: in the base, a user and tags would stay for all later requests."""
+        """Enter new scopes without :class:`EnteredScopes`, which may have failed; in the base, a user would stay."""
         return use_scopes(*(self._base.fork() if cheaply else self._base.plain_fork()))
 
     def on_trace_end(self, trace: LocalTrace, token: Any) -> None:

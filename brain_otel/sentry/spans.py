@@ -64,7 +64,7 @@ class SpanFields:
         self.data = span_fields.data(span)
         self.breadcrumbs = list(breadcrumbs_in(span))
         self.statement = plain_statement(self.values["op"], self.values["description"])
-        """What is compared to find repeated statements; None if the span is of something else."""
+        """The statement to count; None for a span of anything else."""
         self._json: str | None = None
         self.came_again = True
         """Whether the cache has returned it since it last looked for room. A new entry gets one turn."""

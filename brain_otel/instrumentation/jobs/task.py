@@ -48,7 +48,7 @@ MAX_LATENCY = 365 * 86_400.0
 
 
 class Task:
-    """What is known about a task: its name, its message and the library that runs it.
+    """Describes a task: its name, its message and the library that runs it.
 
     A sender may write anything into a message, so each field takes a value of any type.
     """

@@ -1,4 +1,4 @@
-"""What each kind of rule finds in the store: alerts that start, and open ones that end."""
+"""Finds the alerts that start and the open ones that end, for each kind of rule."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each kind of receiver is sent for an alert that starts or ends."""
+"""Formats the start and the end of an alert for each kind of receiver."""
 
 from __future__ import annotations
 

@@ -127,7 +127,7 @@ RECEIVERS: Mapping[str, Any] = {"webhook": Webhook, "slack": Slack, "pagerduty":
 
 
 class Rule(NamedTuple):
-    """What to watch, and who is told."""
+    """The rules to watch and the receivers to notify."""
 
     name: str
     kind: str

@@ -1,4 +1,4 @@
-"""What the viewer's file knows of alerts: which are open, and which messages wait to be delivered.
+"""Keeps open alerts, and messages that wait for delivery, in the viewer's file.
 
 Everything that follows from one look is written in one transaction, so that a crash loses no message and says none
 twice but the one that was under way.
