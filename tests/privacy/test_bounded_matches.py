@@ -1,7 +1,5 @@
 """Tests of the bounds on matches: the text behind the last one that is looked at is masked."""
 
-import time
-
 import pytest
 
 from brain_otel.privacy import Policy
@@ -9,6 +7,7 @@ from brain_otel.privacy.bounded_matches import MAX_MATCHES, MAX_NAMES, MAX_PARTI
 from brain_otel.privacy.percent_encoded import _MAX_ENCODED
 from brain_otel.privacy.settings import FILTERED
 from brain_otel.runtime.quiet import one_budget
+from tests.support.yardstick import milliseconds
 
 LENGTH = 32_768
 SECRETS = {
@@ -40,21 +39,9 @@ def test_the_rest_of_a_text_of_many_matches_is_masked(rule: str) -> None:
 
 @pytest.mark.parametrize("unit", HOSTILE)
 def test_near_matches_take_little(unit: str) -> None:
-    """The CPU time of 32 KB beside that of harmless text, which every rule reads too."""
-    policy = Policy()
-
-    def least(text: str) -> float:
-        times = []
-        for _ in range(8):
-            started = time.thread_time()
-            policy._mask_text(text)
-            times.append(time.thread_time() - started)
-            if times[-1] < 0.008:
-                break
-        return min(times)
-
-    harmless = ("GET /orders took=12 ms; 'shop': berlin " * LENGTH)[:LENGTH]
-    assert least((unit * LENGTH)[:LENGTH]) < max(0.016, 8 * least(harmless))
+    """The CPU time of 32 KB."""
+    policy, hostile = Policy(), (unit * LENGTH)[:LENGTH]
+    assert milliseconds(lambda: policy._mask_text(hostile), 16) < 16
 
 
 def test_the_long_texts_of_one_event_end() -> None:
