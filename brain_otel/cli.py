@@ -135,6 +135,12 @@ def view(
         _fail(str(error))
 
 
+@alerts_app.command("example")
+def alerts_example() -> None:
+    """Print a file with one rule and one receiver of each kind, to start from."""
+    sys.stdout.write((Path(__file__).parent / "viewer" / "alerts" / "example.yaml").read_text())
+
+
 @alerts_app.command("test")
 def alerts_test(
     rule: Annotated[str, typer.Argument(help="The rule's name in the file.")],

@@ -59,6 +59,7 @@ WHOLE_SERVICE = {
     "sdk/test_pins.py",
     "sentry/test_application_objects.py",
     "sentry/test_pins.py",
+    "receivers/test_compose.py",
     "receivers/test_prometheus.py",
     "receivers/test_receivers.py",
     "service/test_contexts.py",

@@ -28,6 +28,7 @@ def test_the_wheel_contains_the_environment_files_and_the_entry_points(tmp_path:
         path.name: path.read_bytes() for path in (ROOT / "config").glob("*.yaml") if "file_format" in path.read_text()
     }
     assert "brain_otel/py.typed" in names
+    assert "brain_otel/viewer/alerts/example.yaml" in names
     assert not [name for name in names if name.startswith(("tests/", "config/"))]
     for group in ("opentelemetry_distro", "opentelemetry_configurator", "opentelemetry_propagator", "pytest11"):
         assert f"[{group}]" in entry_points

@@ -12,6 +12,9 @@ DEFAULT_ENVIRONMENT = "development"
 FALLBACK_ENVIRONMENT = "production"
 """An environment without a file of its own uses the file of this one, which is the most careful."""
 
+PACKAGED = ("development", "production", "staging", "test")
+"""The environments with a packaged file. In a checkout, files of other programs stand beside them."""
+
 _ENVIRONMENT = re.compile(r"(?!\.)[^\s/\\]{1,64}")
 """A name that Sentry accepts for an environment and that can be part of a file name."""
 
@@ -64,7 +67,8 @@ def _file_of(environment: str, environ: Mapping[str, str]) -> tuple[Path, str, t
             raise configuration_error("BRAIN_OTEL_CONFIG_DIR", own, "a folder that can be read")
         folders.insert(0, (Path(own), "BRAIN_OTEL_CONFIG_DIR"))
     for folder, origin in folders:
-        if (folder / f"{environment}.yaml").is_file():
+        is_offered = folder != packaged_files() or environment in PACKAGED
+        if is_offered and (folder / f"{environment}.yaml").is_file():
             return folder / f"{environment}.yaml", origin, ()
     for folder, origin in folders:
         fallback = folder / f"{FALLBACK_ENVIRONMENT}.yaml"

@@ -31,13 +31,20 @@ def running_services(port: int | None) -> Iterator[int]:
     Raises:
         ServiceError: ``port`` cannot be used, or a service did not start.
     """
-    with (
-        _ended_by_signals(),
-        _tcp_socket() as core_socket,
-        _tcp_socket() as llm_socket,
-        tempfile.TemporaryDirectory(prefix="brain-otel-demo-") as directory,
-    ):
+    with _ended_by_signals(), _tcp_socket() as core_socket:
         _bind(core_socket, port)
+        with prepared_core() as core, _served(core, core_socket):
+            yield core_socket.getsockname()[1]
+
+
+@contextmanager
+def prepared_core() -> Iterator[FastAPI]:
+    """Run what the main service needs, and yield its app.
+
+    Raises:
+        ServiceError: a service did not start.
+    """
+    with _tcp_socket() as llm_socket, tempfile.TemporaryDirectory(prefix="brain-otel-demo-") as directory:
         _bind(llm_socket, None)
         with ValkeyServer(port=_free_port(), data_dir=Path(directory, "valkey")) as valkey:
             database = Path(directory, "brain.db")
@@ -47,8 +54,8 @@ def running_services(port: int | None) -> Iterator[int]:
                 cache_url=f"redis://{valkey.host}:{valkey.port}/0",
                 llm_url=f"http://{HOST}:{llm_socket.getsockname()[1]}",
             )
-            with _served(create_llm_api(), llm_socket), _served(core, core_socket):
-                yield core_socket.getsockname()[1]
+            with _served(create_llm_api(), llm_socket):
+                yield core
 
 
 @contextmanager

@@ -151,6 +151,16 @@ class TestPackagedFiles:
         for name in ENVIRONMENTS:
             assert (packaged_files() / f"{name}.yaml").read_text() == (source / f"{name}.yaml").read_text()
 
+    @pytest.mark.parametrize("name", ["compose", "alerts", "Test"])
+    def test_an_environment_gets_no_file_of_another_program(self, name: str, tmp_path: Path) -> None:
+        """A checkout has such files beside those of the environments; a folder of the user's offers any name."""
+        fallback = packaged_files() / "production.yaml"
+        assert Path(read_settings({}, environment=name).source) == fallback
+        environ = {"BRAIN_OTEL_CONFIG_DIR": str(tmp_path)}
+        assert Path(read_settings(environ, environment=name).source) == fallback
+        named(tmp_path, name)
+        assert service_name(read_settings(environ, environment=name)) == f"{name} of {tmp_path.name}"
+
     @pytest.mark.parametrize("name", ENVIRONMENTS)
     def test_each_file_is_valid(self, name: str) -> None:
         """No variable is set, or every variable is empty."""
@@ -689,7 +699,7 @@ list: [a, "b", 'c', 1.5, 0x10, 1e3, .inf]
 """
 
 
-@pytest.mark.parametrize("name", [*(path.name for path in packaged_files().glob("*.yaml")), "odd"])
+@pytest.mark.parametrize("name", [*(f"{name}.yaml" for name in ENVIRONMENTS), "odd"])
 def test_a_file_is_read_the_same_without_libyaml(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """PyYAML may be built without it. Values and their variables are the same."""
     path = packaged_files() / name

@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 
 from tests.support import ROOT
+from tests.support.collector import CollectorMissingError, find_collector
 from tests.support.process import Server, free_port
 from tests.support.waiting import PATIENCE, until
 
@@ -22,7 +23,7 @@ BUILD = ROOT / "tests" / "receivers" / "build"
 SYSTEM = {"promtool": "promtool", "alertmanager": "prometheus-alertmanager"}
 """Debian's programs: `apt-get install prometheus prometheus-alertmanager`."""
 
-NAMES = ("bugsink", "prometheus", "jaeger", "victorialogs", *SYSTEM)
+NAMES = ("bugsink", "prometheus", "jaeger", "victorialogs", "compose", "collector", *SYSTEM)
 
 
 class ReceiverMissingError(Exception):
@@ -36,6 +37,11 @@ def find_receiver(name: str) -> Path:
         if found is None:
             raise ReceiverMissingError(f"no {name}; install Debian's prometheus and prometheus-alertmanager")
         return Path(found)
+    if name == "collector":
+        try:
+            return find_collector()
+        except CollectorMissingError as error:
+            raise ReceiverMissingError(str(error)) from None
     path = _cache() / f"{name}-{_version(name)}"
     if not path.exists():
         raise ReceiverMissingError(f"no {name} at {path}; get it with tests/receivers/build {name}")

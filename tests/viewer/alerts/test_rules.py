@@ -6,7 +6,7 @@ import pytest
 
 from brain_otel.configuration.error import ConfigurationError
 from brain_otel.viewer.alerts.rules import KINDS, RECEIVERS, read_alerts
-from tests.support import ROOT
+from tests.doctor.command import run_command
 
 HIDDEN = "T00SECRET"
 SLACK = f"receivers: {{chat: {{slack: {{url: 'https://hooks.test/{HIDDEN}'}}}}}}\n"
@@ -65,14 +65,16 @@ def test_what_is_wrong_is_named(content: str, message: str, tmp_path: Path, monk
     assert HIDDEN not in str(refused.value)
 
 
-def test_the_example_has_every_kind_of_rule_and_receiver() -> None:
-    """It needs the variables that it names."""
+def test_the_example_has_every_kind_of_rule_and_receiver(tmp_path: Path) -> None:
+    """It needs the variables that it names; the command prints it."""
     variables = {
         "ALERTS_WEBHOOK_URL": "https://ops.test/hook",
         "ALERTS_WEBHOOK_SECRET": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
         "ALERTS_SLACK_URL": "https://hooks.test/services/a/b/c",
         "ALERTS_PAGERDUTY_KEY": "0" * 32,
     }
-    settings = read_alerts(ROOT / "config" / "alerts.yaml", variables)
+    path = tmp_path / "alerts.yaml"
+    path.write_text(run_command("alerts", "example").out)
+    settings = read_alerts(path, variables)
     assert {each.kind for each in settings.rules} == set(KINDS)
     assert {type(each) for each in settings.receivers.values()} == set(RECEIVERS.values())
