@@ -28,6 +28,9 @@ settings.load_profile("repeatable")
 SWITCH = "BRAIN_OTEL_FAST_PATHS"
 """Set to `false` to run the tests without fast paths."""
 
+OUR_INTEGRATIONS = {"brain_otel", "dedupe", "excepthook", "logging", "modules"}
+"""The integrations of sentry-sdk that `setup()` enables; the tests expect what they patch."""
+
 
 @pytest.fixture(autouse=True)
 def _fast_paths() -> None:
@@ -54,6 +57,17 @@ def _counts() -> Iterator[None]:
     for place in list(limited_log._unlogged.places):
         place.take()
     limited_log._unlogged.places.clear()
+
+
+@pytest.fixture(autouse=True)
+def _sentry_integrations() -> Iterator[None]:
+    """Fail a test that leaves another integration of sentry-sdk behind; its patches stay until the process ends."""
+    yield
+    integrations: Any = sys.modules.get("sentry_sdk.integrations")
+    if integrations is not None:
+        others = integrations._processed_integrations - OUR_INTEGRATIONS
+        integrations._processed_integrations -= others
+        assert not others, "run code that enables integrations in a process of its own, with run_python()"
 
 
 @pytest.fixture

@@ -7,10 +7,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
-import sentry_sdk
-from sentry_sdk.integrations.threading import ThreadingIntegration
-
 from brain_otel.runtime.threads import finished, start_daemon
+from tests.support.process import run_python
 from tests.support.threads import no_new_threads
 
 NAME: contextvars.ContextVar[str] = contextvars.ContextVar("NAME")
@@ -31,27 +29,28 @@ def test_a_thread_starts_as_a_daemon_in_an_empty_context() -> None:
     assert found == [("brain_otel.test", True, None)]
 
 
+COPIES_SCOPES = """
+import threading
+import sentry_sdk
+from sentry_sdk.integrations.threading import ThreadingIntegration
+from brain_otel.runtime.threads import start_daemon
+def read(name):
+    tags[name] = dict(sentry_sdk.get_isolation_scope()._tags)
+tags = {}
+sentry_sdk.init(default_integrations=False, integrations=[ThreadingIntegration()])
+sentry_sdk.set_tag("of", "request")
+theirs = threading.Thread(target=read, args=("theirs",))
+theirs.start()
+for thread in (theirs, start_daemon(lambda: read("ours"), "brain_otel.test")):
+    thread.join(5)
+print(sorted(tags.items()))
+"""
+
+
 def test_sentry_sdk_copies_no_scope_into_a_thread() -> None:
     """Its integration patches `Thread.start` and `Thread.run`: an application's thread has the tag, ours does not."""
-    tags: dict[str, object] = {}
-
-    def read(name: str) -> None:
-        tags[name] = dict(sentry_sdk.get_isolation_scope()._tags)
-
-    with sentry_sdk.isolation_scope() as scope:
-        before = sentry_sdk.get_global_scope().client
-        sentry_sdk.init(default_integrations=False, integrations=[ThreadingIntegration()])
-        try:
-            scope.set_tag("of", "request")
-            theirs = threading.Thread(target=read, args=("theirs",))
-            theirs.start()
-            ours = start_daemon(lambda: read("ours"), "brain_otel.test")
-            assert ours is not None
-            theirs.join(5)
-            ours.join(5)
-        finally:
-            sentry_sdk.get_global_scope().set_client(before)
-    assert tags == {"theirs": {"of": "request"}, "ours": {}}
+    done = run_python(COPIES_SCOPES)
+    assert done.stdout == "[('ours', {}), ('theirs', {'of': 'request'})]\n", done.stderr
 
 
 def test_no_thread_is_returned_where_none_can_start() -> None:
