@@ -18,6 +18,7 @@ from weakref import WeakSet
 from brain_otel.configuration.settings import InstrumentationSettings
 from brain_otel.events.listeners import EventListener, configure_listeners, listeners
 from brain_otel.events.report import report_exception
+from brain_otel.instrumentation.loop_lag import LoopLag
 from brain_otel.runtime.guard import caught, guarded
 from brain_otel.traces import local_trace
 from brain_otel.traces.code_location import remember_start
@@ -29,13 +30,17 @@ class AsyncioInstrumentation(EventListener):
 
     def __init__(self) -> None:
         self._loops: WeakSet[asyncio.AbstractEventLoop] = WeakSet()
+        self._lag: LoopLag | None = None
 
     def instrument(self, settings: InstrumentationSettings) -> None:  # noqa: ARG002
         """Begin with the next local trace."""
+        self._lag = LoopLag()
         configure_listeners((self, *listeners()))
 
     def uninstrument(self) -> None:
         """Leave the loops as they were found."""
+        if self._lag is not None:
+            self._lag.stop()
         configure_listeners(tuple(each for each in listeners() if each is not self))
         for loop in list(self._loops):
             if loop.get_task_factory() is _create_task:
@@ -50,6 +55,8 @@ class AsyncioInstrumentation(EventListener):
             return None
         if loop not in self._loops:
             self._loops.add(loop)
+            if self._lag is not None:
+                self._lag.watch(loop)
             if loop.get_task_factory() is None:
                 loop.set_task_factory(_create_task)  # type: ignore[arg-type]  # typeshed wants its names
         return None

@@ -4,6 +4,9 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
+from types import ModuleType
+from typing import Any
 
 
 class _Missing:
@@ -30,6 +33,13 @@ def without_module(name: str) -> Iterator[None]:
         yield
     finally:
         sys.meta_path.remove(finder)
+
+
+class LateModule(ModuleType):
+    """Stands for the module ``name``, which is imported when the first attribute is asked for."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(import_module(self.__name__), name)
 
 
 def is_being_imported(name: str) -> bool:

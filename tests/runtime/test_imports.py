@@ -6,7 +6,7 @@ from importlib import import_module
 
 import pytest
 
-from brain_otel.runtime.imports import without_module
+from brain_otel.runtime.imports import LateModule, without_module
 from tests.support import ROOT
 from tests.support.process import run_python
 
@@ -46,19 +46,27 @@ def test_a_loaded_module_stays() -> None:
         assert import_module("wsgiref") is loaded
 
 
+def test_a_late_module_is_imported_with_the_first_look() -> None:
+    late = LateModule("wsgiref")
+    assert "wsgiref" not in sys.modules
+    assert late.__path__ == import_module("wsgiref").__path__
+
+
 SCRIPT = """
 import sys
 import brain_otel
 brain_otel.setup()
-print("sentry_sdk" in sys.modules, "httpcore" in sys.modules)
+print([name for name in ("sentry_sdk", "httpcore", "psutil") if name in sys.modules])
 import httpx, sentry_sdk.transport
 httpx.Client().close()
-print("httpcore" in sys.modules)
+from opentelemetry.sdk.resources import ProcessResourceDetector
+print(ProcessResourceDetector().detect().attributes["process.owner"] != "")
+print("httpcore" in sys.modules, "psutil" in sys.modules)
 """
 
 
-def test_setup_does_not_import_httpcore() -> None:
-    """Nobody needs it but HTTPX, which gets it; sentry-sdk has its transports without."""
+def test_setup_imports_neither_httpcore_nor_psutil() -> None:
+    """HTTPX gets the one, and OpenTelemetry's detector of the process the other."""
     variables = {"SENTRY_DSN": "http://key@127.0.0.1:9/1", "SENTRY_ENVIRONMENT": "production"}
     done = run_python(SCRIPT, variables, pythonpath=[ROOT], fresh=True)
-    assert (done.returncode, done.stdout) == (0, "True False\nTrue\n"), done.stderr
+    assert (done.returncode, done.stdout) == (0, "['sentry_sdk']\nTrue\nTrue True\n"), done.stderr

@@ -47,10 +47,11 @@ def main(channel: socket.socket) -> None:
     """Serve until the other end closes; in a child, run what was asked for and end as an interpreter does."""
     path = sys.path[1:]
     with recorded_imports() as warm:
-        # As brain_otel imports it.
-        sys.modules["httpcore"] = None  # type: ignore[assignment]
-        importlib.import_module("sentry_sdk")
-        del sys.modules["httpcore"]
+        # As brain_otel imports them.
+        for name, missing in (("sentry_sdk", "httpcore"), ("opentelemetry.sdk.resources", "psutil")):
+            sys.modules[missing] = None  # type: ignore[assignment]
+            importlib.import_module(name)
+            del sys.modules[missing]
         for name in LIBRARIES:
             importlib.import_module(name)
     warm.hide()

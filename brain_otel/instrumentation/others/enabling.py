@@ -19,23 +19,8 @@ from brain_otel.runtime.imports import is_being_imported
 
 logger = logging.getLogger(__name__)
 
-_ON_REQUEST: dict[str, dict[str, Any]] = {
-    "system_metrics": {
-        "config": {
-            "process.cpu.time": ["user", "system"],
-            "process.memory.usage": None,
-            "process.thread.count": None,
-            "process.open_file_descriptor.count": None,
-            "cpython.gc.collections": None,
-        }
-    }
-}
-"""Instrumentors that the file has to name, with their default options.
-
-By itself ``system_metrics`` measures each processor, disk and network of the machine, with names that the registry
-does not have. The default is the process alone.
-"""
-
+_PROCESS = "system_metrics"
+"""The instrumentor of no library, which measures the process. The file has to name it."""
 
 _OUTER = {"tortoiseorm": "tortoise"}
 """Instrumentors of libraries that call drivers -> the library's package."""
@@ -55,7 +40,7 @@ class OtherInstrumentors:
         self._failed: set[str] = set()
         self._hooked: set[tuple[str, str]] = set()
         self._awaiting: set[str] = set()
-        self._enabling: Any = None
+        self._enabling: set[str] = set()
         self.layers = Layers()
 
     def enable(self, settings: InstrumentationSettings) -> None:
@@ -75,7 +60,7 @@ class OtherInstrumentors:
             return settings.options[name] is not False
         if isinstance(settings.others, tuple):
             return name in settings.others
-        return settings.others and name not in _ON_REQUEST
+        return settings.others and name != _PROCESS
 
     def disable(self) -> None:
         """Leave every library as it was found."""
@@ -91,7 +76,7 @@ class OtherInstrumentors:
     def is_repeated(self, instrumentor: Any, options: dict[str, Any]) -> bool:
         """Whether the application enables an instrumentor again; with options of its own, it takes ours away."""
         name = next((name for name, each in self._enabled.items() if each is instrumentor), None)
-        if name is None or instrumentor is self._enabling:
+        if name is None or name in self._enabling:
             return False
         if options:
             del self._enabled[name]
@@ -141,34 +126,50 @@ class OtherInstrumentors:
         settings = self._settings
         if settings is None or name in self._enabled or name in self._failed:
             return
-        if name in _ON_REQUEST and not _is_measured():
+        if name == _PROCESS and not _is_measured():
             return  # it would look at the process for nobody
         self._failed.add(name)  # until it has not
+        given = settings.options.get(name)
+        options = dict(given) if isinstance(given, dict) else {}
         with guarded(f"enabling the instrumentor {name}"):
-            conflict = conflict_of(entry_point)
-            if conflict is not None:
-                logger.warning("%s is not observed: %s", name, conflict)
+            if name == _PROCESS and not options:
+                self._measure_process(entry_point)
                 return
-            options = settings.options.get(name) or _ON_REQUEST.get(name)
             with warnings.catch_warnings():  # of how contrib uses the library; the application cannot help it
                 warnings.simplefilter("ignore", DeprecationWarning)
-                self._instrument(name, entry_point, dict(options) if isinstance(options, dict) else {})
+                self._load(name, entry_point, options)
 
-    def _instrument(self, name: str, entry_point: EntryPoint, options: dict[str, Any]) -> None:
+    def _measure_process(self, entry_point: EntryPoint) -> None:
+        from brain_otel.instrumentation.others.process_metrics import CONFIG, ProcessMetrics
+
+        def begin(meters: ProcessMetrics) -> Any:
+            if self.is_wanted(_PROCESS):
+                self._load(_PROCESS, entry_point, {"config": CONFIG, "meter_provider": meters})
+            return self._enabled.get(_PROCESS)
+
+        ProcessMetrics(begin, lambda: _PROCESS in self._enabled).create()
+
+    def _load(self, name: str, entry_point: EntryPoint, options: dict[str, Any]) -> None:
+        conflict = conflict_of(entry_point)
+        if conflict is not None:
+            logger.warning("%s is not observed: %s", name, conflict)
+            return
         kind = entry_point.load()
+        # Instrumentors are singletons, whose constructor would replace the options of the application.
+        if getattr(kind.__new__(kind), "is_instrumented_by_opentelemetry", False):
+            return
         own = _taken_by_constructor(kind, options)
         instrumentor = kind(**{key: options.pop(key) for key in own})
-        if getattr(instrumentor, "is_instrumented_by_opentelemetry", False):
-            return  # by the application
         self.layers.join(sys.modules[entry_point.module])
-        self._enabled[name] = self._enabling = instrumentor
+        self._enabled[name] = instrumentor
+        self._enabling.add(name)
         try:
             instrumentor.instrument(skip_dep_check=True, **options)
         except BaseException:
             del self._enabled[name]
             raise
         finally:
-            self._enabling = None
+            self._enabling.discard(name)
         self._failed.discard(name)
         if name in _OUTER:
             self.layers.add_outer(_OUTER[name])

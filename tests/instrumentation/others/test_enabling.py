@@ -174,17 +174,3 @@ with brain_otel.start_transaction("work", op="task"), sqlalchemy.create_engine("
     outcome = run_traced(code, {"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "sqlalchemy"})
     latest = outcome.spans("work")[-1]
     assert (latest["description"], latest["origin"]) == ("SELECT ?", "auto.db.otel.sqlite3")
-
-
-@pytest.mark.parametrize(("block", "measured"), quick_first([("system_metrics: {}", True), ("others: true", False)]))
-def test_the_process_is_measured_where_the_file_asks_for_it(tmp_path: Path, block: str, measured: bool) -> None:
-    """Five metrics, none of the machine's."""
-    env = configured(tmp_path, block)
-    with (tmp_path / "file.yaml").open("a") as file:
-        file.write("meter_provider: {readers: [{periodic: {exporter: {console: {}}}}]}\n")
-    output = "\n".join(
-        output_of(tmp_path, "from opentelemetry import metrics; metrics.get_meter_provider().force_flush()", env)
-    )
-    names = {"process.cpu.time", "process.memory.usage", "process.thread.count", "cpython.gc.collections"}
-    assert all((f'"{name}"' in output) is measured for name in names), output
-    assert '"system.' not in output
