@@ -17,7 +17,7 @@ from opentelemetry import trace as otel_trace
 from opentelemetry.trace import Span
 
 from brain_otel.events.arguments import facts, name_of_fact, text_of
-from brain_otel.events.attributes import attribute_value
+from brain_otel.events.attributes import attribute_value, set_facts
 from brain_otel.events.deduplication import remember_event
 from brain_otel.events.error_rules import ASKED_FOR
 from brain_otel.events.listeners import Feedback, Message, notify
@@ -170,9 +170,8 @@ def measurement(name: str, value: float, unit: str = "") -> None:
             trace.extras[MEASUREMENTS] = {**found, key: (number, known_unit or "none")}
         root = _local_root()
         if root is not None:
-            root.set_attribute(f"{_MEASUREMENT}{key}", number)
-            if known_unit:
-                root.set_attribute(f"{_MEASUREMENT}{key}.unit", known_unit)
+            given = {f"{_MEASUREMENT}{key}": number, f"{_MEASUREMENT}{key}.unit": known_unit}
+            set_facts(root, {name: value for name, value in given.items() if value != ""})
 
 
 @cache
@@ -264,7 +263,7 @@ def set_context(name: str, data: Mapping[str, Any]) -> None:
         block, known = name_of_fact(name), facts(data)
         root = _local_root()
         if root is not None:
-            root.set_attributes({f"{block}.{key}": attribute_value(value) for key, value in known.items()})
+            set_facts(root, {f"{block}.{key}": attribute_value(value) for key, value in known.items()})
         notify("reporting a context", lambda listener: listener.on_context(block, known))
 
 
@@ -285,6 +284,6 @@ def _set_on_spans(attributes: Mapping[str, Any]) -> None:
     span = otel_trace.get_current_span()
     root = _local_root()
     if span.is_recording():
-        span.set_attributes(attributes)
+        set_facts(span, attributes)
     if root is not None and root is not span:
-        root.set_attributes(attributes)
+        set_facts(root, attributes)

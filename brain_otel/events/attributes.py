@@ -1,18 +1,32 @@
 """Turns any value or exception into OpenTelemetry attributes."""
 
 import json
+import logging
 import traceback
+from collections.abc import Mapping
 from contextlib import suppress
+from functools import cache
 from itertools import islice
 from typing import Any
 
 from opentelemetry.semconv.attributes import exception_attributes
+from opentelemetry.trace import Span
 
 from brain_otel.events.exception_tree import MAX_EXCEPTIONS, exceptions_in
 from brain_otel.privacy import policy
+from brain_otel.runtime.limited_log import CountLog
 from brain_otel.runtime.quiet import quiet
 from brain_otel.runtime.safe_repr import plain_text, safe_repr
 from brain_otel.runtime.text import beginning, encodable
+
+logger = logging.getLogger(__name__)
+
+MAX_ATTRIBUTES = 128
+"""Attributes of a span, an event, a link or a log record, and a span's events and links:
+https://opentelemetry.io/docs/specs/otel/common/#configurable-parameters."""
+
+_MAX_WITH_FACTS = MAX_ATTRIBUTES - 8
+"""Attributes of a span to which facts of the application are added; the rest is for what its instrumentation adds."""
 
 _INT64 = 2**63
 
@@ -42,6 +56,26 @@ def attribute_value(value: Any) -> Any:
         return encodable(beginning(str(shown), 1_000))
     masked = policy().value(shown)  # masked before it is text, in which names are hard to find
     return encodable((_json(masked) if isinstance(masked, (dict, list, tuple)) else str(masked))[:1000])
+
+
+def set_facts(span: Span, facts: Mapping[str, Any]) -> None:
+    """Set ``facts``, which are attributes, on ``span``. Leave out, and count, those for which it has no room.
+
+    A span that is full drops its oldest attributes, which tell what it is.
+    """
+    known: Mapping[str, Any] = getattr(span, "attributes", None) or {}
+    room = _MAX_WITH_FACTS - len(known)
+    if len(facts) > room:
+        new = [name for name in facts if name not in known][max(room, 0) :]
+        facts = {name: value for name, value in facts.items() if name not in new}
+        if new:
+            _left_out().add("facts", len(new))
+    span.set_attributes(facts)
+
+
+@cache
+def _left_out() -> CountLog:
+    return CountLog(logger, f"A span takes facts up to {_MAX_WITH_FACTS} attributes; left out: %s")
 
 
 def _json(value: Any) -> str:

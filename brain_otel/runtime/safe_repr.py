@@ -25,7 +25,7 @@ from brain_otel.runtime.object_view import TEXT, Bounds, Shown, View
 from brain_otel.runtime.quiet import budget, quiet
 
 _DATA = Bounds(8, 500, 1_000, 40_960)
-_FACTS = Bounds(8, 200, 200, 32_768)
+_FACTS = Bounds(8, 100, 200, 32_768)  # OpenTelemetry keeps 128 attributes of a record, the latest
 _VARIABLES = Bounds(5, 10, 1_000, 16_384)  # sentry-sdk's, but for the characters
 _LOGGED = Bounds(8, 1_000, 2_000, 65_536)
 

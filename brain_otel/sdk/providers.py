@@ -26,12 +26,10 @@ from opentelemetry.sdk.version import __version__
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from brain_otel.configuration.identity import unknown_service
+from brain_otel.events.attributes import MAX_ATTRIBUTES
 
 METRIC_EXPORTER = "brain_otel"
 """The entry point by which OpenTelemetry takes our metric exporters (group ``opentelemetry_metrics_exporter``)."""
-
-_MAX_COUNT = 128
-"""Attributes, events and links, https://opentelemetry.io/docs/specs/otel/common/#configurable-parameters."""
 
 _EXPORT_INTERVAL = 60_000
 _EXPORT_TIMEOUT = 30_000
@@ -68,11 +66,11 @@ def _resource(given: Mapping[str, Any]) -> Resource:
 
 def _tracer_provider(given: Mapping[str, Any], resource: Resource) -> TracerProvider:
     limits = SpanLimits(
-        max_span_attributes=_MAX_COUNT,
-        max_events=_MAX_COUNT,
-        max_links=_MAX_COUNT,
-        max_event_attributes=_MAX_COUNT,
-        max_link_attributes=_MAX_COUNT,
+        max_span_attributes=MAX_ATTRIBUTES,
+        max_events=MAX_ATTRIBUTES,
+        max_links=MAX_ATTRIBUTES,
+        max_event_attributes=MAX_ATTRIBUTES,
+        max_link_attributes=MAX_ATTRIBUTES,
         max_attribute_length=SpanLimits.UNSET,
         max_span_attribute_length=SpanLimits.UNSET,
     )
@@ -112,9 +110,9 @@ def _set_logger_provider(resource: Resource) -> None:
     from opentelemetry.sdk._logs import LoggerProvider, LogRecordLimits
 
     limits = LogRecordLimits(
-        max_attributes=_MAX_COUNT,
+        max_attributes=MAX_ATTRIBUTES,
         max_attribute_length=LogRecordLimits.UNSET,
-        max_log_record_attributes=_MAX_COUNT,
+        max_log_record_attributes=MAX_ATTRIBUTES,
         max_log_record_attribute_length=LogRecordLimits.UNSET,
     )
     set_logger_provider(LoggerProvider(resource=resource, log_record_limits=limits))
