@@ -15,7 +15,7 @@ from brain_otel.configuration.settings import CONNECTIONS, SPOOL_AGE
 from brain_otel.delivery.memory_queue import MemoryQueue, MemoryRecord
 from brain_otel.delivery.rate_limits import MAX_WAIT
 from brain_otel.delivery.record import Record
-from brain_otel.delivery.spool.discarded import DiscardedEvents, keep_reported, quantities
+from brain_otel.delivery.spool.discarded import DiscardedEvents, ReportedCounts, quantities
 from brain_otel.delivery.spool.stored_limits import read_limits
 from brain_otel.delivery.target import Target
 from brain_otel.runtime.exit import flush_if_late
@@ -80,6 +80,7 @@ class Delivery:
             repeated="The spool %s could not be written to %d more times within a minute",
             level=logging.ERROR,
         )
+        self._reported_counts = ReportedCounts(self._spool.folder) if self._spool is not None else None
         self._supervisor = spool[1] if spool is not None else None
         self._reset()
         reset_in_child(self)
@@ -194,10 +195,10 @@ class Delivery:
             return False
         return self._spool is None or all(each > MAX_WAIT for each in read_limits(self._spool.folder).values())
 
-    def keep_reported(self, discarded: DiscardedEvents) -> None:
+    def keep_reported(self, discarded: DiscardedEvents, timeout: float) -> None:
         """Keep the counts of discarded events in the spool, for ``brain-otel spool``."""
-        if self._spool is not None:
-            keep_reported(self._spool.folder, discarded)
+        if self._reported_counts is not None:
+            self._reported_counts.add(discarded, timeout)
 
     def takes_reports(self) -> bool:
         """Whether a report of discarded events would survive: it goes to disk, or the target can be reached."""

@@ -1,9 +1,10 @@
 """sentry-sdk's transport with our delivery instead of a queue that drops the newest envelope and never retries."""
 
 import logging
+import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from sentry_sdk.envelope import Envelope, Item, PayloadRef
@@ -12,8 +13,9 @@ from sentry_sdk.transport import Transport
 from brain_otel.configuration.settings import DeliverySettings
 from brain_otel.delivery.delivery import Delivery
 from brain_otel.delivery.record import Record
-from brain_otel.delivery.spool.discarded import quantities
+from brain_otel.delivery.spool.discarded import LOCK_TIMEOUT, DiscardedEvents, quantities
 from brain_otel.delivery.spool.shipper_process import open_spool, release_supervisor
+from brain_otel.runtime.fork import reset_in_child
 from brain_otel.runtime.limited_log import CountLog
 from brain_otel.sentry.dsn import create_target
 from brain_otel.sentry.envelopes import masked_envelope
@@ -37,8 +39,8 @@ class DeliveringTransport(Transport):
     def __init__(self, options: dict[str, Any]) -> None:
         super().__init__(options)
         self._sends_reports = bool(options["send_client_reports"])
-        self._discarded: Counter[tuple[str, str]] = Counter()
-        self._reported = time.monotonic()
+        self._reset()
+        reset_in_child(self)
         self._overflow_log = CountLog(logger, "Discarded instead of sent to Sentry: %s")
         target = create_target(options["dsn"], options)
         self.delivery = Delivery(
@@ -47,6 +49,12 @@ class DeliveringTransport(Transport):
             spool=open_spool(self.settings, target),
             max_items=options["transport_queue_size"],
         )
+
+    def _reset(self) -> None:
+        """Count nothing: in a forked child the counts belong to the parent."""
+        self._lock = threading.Lock()
+        self._discarded: DiscardedEvents = Counter()
+        self._reported = time.monotonic()
 
     def capture_envelope(self, envelope: Envelope) -> None:
         """Take ``envelope``, and from time to time report what was discarded."""
@@ -79,20 +87,24 @@ class DeliveringTransport(Transport):
             self._record_lost(record, reason)
             data_category, quantity = record.category, record.quantity
         elif data_category is not None:
-            self._discarded[data_category, reason] += quantity
+            self._count({data_category: quantity}, reason)
         if data_category is not None and reason in _OVERFLOWS:
             self._overflow_log.add(f"{data_category} ({reason})", quantity)
 
     def _record_lost(self, record: Record, reason: str) -> None:
-        for category, quantity in quantities(record).items():
-            self._discarded[category, reason] += quantity
+        self._count(quantities(record), reason)
+
+    def _count(self, discarded: Mapping[str, int], reason: str) -> None:
+        with self._lock:  # the event loop and several threads count
+            for category, quantity in discarded.items():
+                self._discarded[category, reason] += quantity
 
     def flush(self, timeout: float, callback: Any = None) -> None:  # noqa: ARG002 - the base's signature
         """Wait up to ``timeout`` seconds until everything is sent, or on disk."""
         if timeout <= 0:
             return
         if self.delivery.takes_reports():
-            self._report()
+            self._report(timeout=min(timeout, LOCK_TIMEOUT))
         self.delivery.flush(timeout)
 
     def pause(self, left: Counter[str], timeout: float) -> None:
@@ -103,10 +115,8 @@ class DeliveringTransport(Transport):
         """
         left.update(self.delivery.save())
         del left["internal"]  # a report; its counts are older than the process's last ones
-        for category, quantity in left.items():
-            self._discarded[category, "queue_overflow"] += quantity
-        if left.total():
-            self._report(lambda report: self.delivery.send_at_once(report, timeout))
+        self._count(left, "queue_overflow")
+        self._report(lambda report: self.delivery.send_at_once(report, timeout), timeout=LOCK_TIMEOUT)
         self.delivery.pause(timeout)
 
     def kill(self) -> None:
@@ -119,15 +129,15 @@ class DeliveringTransport(Transport):
         """Whether Sentry accepts what it is sent; sentry-sdk's health monitor halves the trace rate while not."""
         return self.delivery.is_healthy()
 
-    def _report(self, send: Callable[[Record], object] | None = None) -> None:
+    def _report(self, send: Callable[[Record], object] | None = None, timeout: float = 0.0) -> None:
         """Send a client report in an envelope of its own, so that it is not discarded with another item.
 
-        See https://develop.sentry.dev/sdk/telemetry/client-reports/.
+        The counts are kept in the spool, too, and ``timeout`` is that for its lock. See https://develop.sentry.dev/sdk/telemetry/client-reports/.
         """
         self._reported = time.monotonic()
-        discarded, self._discarded = +self._discarded, Counter()  # without zeros
-        if discarded:
-            self.delivery.keep_reported(discarded)
+        with self._lock:
+            discarded, self._discarded = +self._discarded, Counter()  # without zeros
+        self.delivery.keep_reported(discarded, timeout)  # with earlier ones, if another process held the lock
         if discarded and self._sends_reports:
             events = [
                 {"reason": reason, "category": category, "quantity": quantity}

@@ -1,5 +1,6 @@
 """The transport reaches Sentry as sentry-sdk's own does, and counts what is discarded."""
 
+import threading
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from brain_otel.runtime.limited_log import log_counts
 from brain_otel.sentry.dsn import create_target
 from brain_otel.sentry.transport import DeliveringTransport
 from tests.sentry.conftest import Bridge, Connect
+from tests.support.ingest import SentryIngest
 
 DSN = "https://key:secret@o1.ingest.sentry.test:8443/42"
 
@@ -102,6 +104,30 @@ def test_nothing_is_reported_twice(bridge: Bridge) -> None:
     bridge.flush()
     bridge.ingest.settle(0.2)
     assert len(bridge.ingest.client_reports) == 1
+
+
+def test_what_is_counted_during_a_report_is_in_the_next(bridge: Bridge) -> None:
+    """The event loop counts while another thread reports."""
+
+    class Interrupted(int):
+        """A quantity during whose addition another thread reports."""
+
+        def __radd__(self, other: int) -> int:
+            reporting = threading.Thread(target=bridge.flush)
+            reporting.start()
+            reporting.join(0.1)
+            return other + int(self)
+
+    transport: Any = sentry_sdk.get_client().transport
+    transport.record_lost_event("a", "error", quantity=1)
+    transport.record_lost_event("a", "error", quantity=Interrupted(2))
+    bridge.flush()
+    bridge.ingest.wait_for(lambda it: _reported(it, "a", "error") == 3)
+
+
+def _reported(ingest: SentryIngest, reason: str, category: str) -> int:
+    events = [event for report in ingest.client_reports for event in report["discarded_events"]]
+    return sum(each["quantity"] for each in events if (each["reason"], each["category"]) == (reason, category))
 
 
 def test_a_lack_of_room_is_one_log_line(bridge: Bridge, caplog: pytest.LogCaptureFixture) -> None:

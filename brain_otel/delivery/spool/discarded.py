@@ -5,6 +5,7 @@ both.
 """
 
 import json
+import threading
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -22,6 +23,7 @@ from brain_otel.delivery.spool.files import (
     write_atomically,
 )
 from brain_otel.delivery.spool.locks import locked
+from brain_otel.runtime.fork import reset_in_child
 
 MAX_ROWS = 1_000
 """Rows of the file that are read."""
@@ -30,6 +32,9 @@ MAX_NAME = 100
 """Characters of a category or a reason."""
 
 MAX_QUANTITY = 2**40
+
+LOCK_TIMEOUT = 0.2
+"""Seconds to wait at the end of a process for others that write counts or evict."""
 
 KEPT = 24 * 3600.0
 """Seconds for which reported counts are kept."""
@@ -50,20 +55,23 @@ def quantities_of(category: str, quantity: int, length: int) -> Counter[str]:
     return Counter({category: quantity, **({"log_byte": length} if category == "log_item" else {})})
 
 
-def add_discarded(folder: Path, discarded: Mapping[tuple[str, str], int]) -> None:
-    """Add to the counts of a target; the caller holds the lock of the eviction."""
+def add_discarded(folder: Path, discarded: Mapping[tuple[str, str], int]) -> bool:
+    """Add to the counts of a target, and return whether they were; the caller holds the lock of the eviction."""
     if discarded:
-        total = read_discarded(folder) + Counter(discarded)
         with suppress(OSError):
+            total = read_discarded(folder) + Counter(discarded)
             write_atomically(folder / DISCARDED, json.dumps(_rows(total)))
+            return True
+    return not discarded
 
 
-def keep_discarded(folder: Path, discarded: Mapping[tuple[str, str], int]) -> bool:
-    """Add to the counts of a target, unless another process holds the lock; returns whether they were added."""
-    with suppress(OSError), locked(folder.parent / EVICTION_LOCK) as is_ours:
-        if is_ours:
-            add_discarded(folder, discarded)
-        return is_ours
+def keep_discarded(folder: Path, discarded: Mapping[tuple[str, str], int], timeout: float = 0.0) -> bool:
+    """Add to the counts of a target; returns whether they were added.
+
+    Another process may hold the lock for more than ``timeout`` seconds, or the disk may be full.
+    """
+    with suppress(OSError), locked(folder.parent / EVICTION_LOCK, timeout=timeout) as is_ours:
+        return is_ours and add_discarded(folder, discarded)
     return False
 
 
@@ -79,13 +87,40 @@ def take_discarded(folder: Path) -> DiscardedEvents:
     return Counter()
 
 
-def keep_reported(folder: Path, discarded: Mapping[tuple[str, str], int]) -> None:
-    """Add to the counts of a target that have been reported to Sentry, which are kept for people to see."""
-    with suppress(OSError), locked(folder.parent / EVICTION_LOCK) as is_ours:
+def keep_reported(folder: Path, discarded: Mapping[tuple[str, str], int], timeout: float = 0.0) -> bool:
+    """Add to the reported counts of a target, which people can see; returns whether they were added.
+
+    Another process may hold the lock for more than ``timeout`` seconds, or the disk may be full.
+    """
+    with suppress(OSError), locked(folder.parent / EVICTION_LOCK, timeout=timeout) as is_ours:
         if is_ours:
             since, total = read_reported(folder)
             rows = _rows(total + Counter(discarded))
             write_atomically(folder / REPORTED, json.dumps({"since": since, "rows": rows}))
+        return is_ours
+    return False
+
+
+class ReportedCounts:
+    """The reported counts of a target. Those that cannot be written wait for the next ones."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._reset()
+        reset_in_child(self)
+
+    def _reset(self) -> None:
+        """Leave to the parent of a forked child what the parent has reported."""
+        self._lock = threading.Lock()
+        self._unwritten: DiscardedEvents = Counter()
+
+    def add(self, discarded: Mapping[tuple[str, str], int], timeout: float = 0.0) -> None:
+        """Add ``discarded``, and wait up to ``timeout`` seconds for other processes."""
+        with self._lock:
+            counts, self._unwritten = self._unwritten + Counter(discarded), Counter()
+        if counts and not keep_reported(self._folder, counts, timeout):
+            with self._lock:
+                self._unwritten.update(counts)
 
 
 def read_reported(folder: Path) -> tuple[float, DiscardedEvents]:

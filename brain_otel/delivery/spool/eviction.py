@@ -2,7 +2,6 @@
 
 import logging
 import os
-import time
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
@@ -44,18 +43,10 @@ def evict(directory: Path, bounds: Bounds) -> dict[Path, Dropped]:
     Dropped records of Sentry are counted in the directory.
     """
     dropped: dict[Path, Dropped] = {}
-    deadline = time.monotonic() + LOCK_TIMEOUT
-    with suppress(OSError):
-        while not _evict_with_lock(directory, bounds, dropped) and time.monotonic() < deadline:
-            time.sleep(0.001)
-    return {folder: counts for folder, counts in dropped.items() if counts}
-
-
-def _evict_with_lock(directory: Path, bounds: Bounds, dropped: dict[Path, Dropped]) -> bool:
-    with locked(directory / EVICTION_LOCK) as is_ours:
+    with suppress(OSError), locked(directory / EVICTION_LOCK, timeout=LOCK_TIMEOUT) as is_ours:
         if is_ours:
             _evict(directory, bounds, dropped)
-        return is_ours
+    return {folder: counts for folder, counts in dropped.items() if counts}
 
 
 def _evict(directory: Path, bounds: Bounds, dropped: dict[Path, Dropped]) -> None:

@@ -6,6 +6,7 @@ the parent's locks, and nobody could send, drop or remove anything. So each chil
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -63,11 +64,14 @@ def try_lock(descriptor: int, *, shared: bool = False) -> bool:
 
 
 @contextmanager
-def locked(path: Path, *, shared: bool = False) -> Iterator[bool]:
-    """Try to lock the file at ``path`` for the block; the value tells whether it is locked."""
+def locked(path: Path, *, shared: bool = False, timeout: float = 0.0) -> Iterator[bool]:
+    """Try for up to ``timeout`` seconds to lock the file at ``path``; the value tells whether it is locked."""
     descriptor = open_own(path, os.O_RDWR | os.O_CREAT)
     try:
-        yield try_lock(descriptor, shared=shared)
+        deadline = time.monotonic() + timeout
+        while not (is_ours := try_lock(descriptor, shared=shared)) and time.monotonic() < deadline:
+            time.sleep(0.001)
+        yield is_ours
     finally:
         close_own(descriptor)
 

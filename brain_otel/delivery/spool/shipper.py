@@ -21,10 +21,11 @@ from brain_otel.delivery.record import Record
 from brain_otel.delivery.retry_loop import RetryLoop
 from brain_otel.delivery.spool.directory import SHIPPER_LOCK, read_bounds, targets
 from brain_otel.delivery.spool.discarded import (
+    LOCK_TIMEOUT,
     DiscardedEvents,
+    ReportedCounts,
     client_report,
     keep_discarded,
-    keep_reported,
     quantities,
     take_discarded,
 )
@@ -76,6 +77,7 @@ class TargetWorker:
         )
         self.retry_loop.limits.update(read_limits(folder))  # those that an earlier shipper was given
         self._discarded: DiscardedEvents = Counter()
+        self._reported_counts = ReportedCounts(folder)
         self._reported = time.monotonic()
 
     def run(self, stop: threading.Event, wake: threading.Event) -> None:
@@ -100,7 +102,7 @@ class TargetWorker:
             return
         report = Record("internal", client_report(discarded))
         if not is_sentry or self._http_client.send(report).result == "sent":
-            keep_reported(self._folder, discarded)
+            self._reported_counts.add(discarded, LOCK_TIMEOUT)
         else:
             for key, quantity in discarded.items():
                 self._discarded[key] += quantity
@@ -123,10 +125,8 @@ class TargetWorker:
         """Leave unreported counts to the next shipper."""
         if self._discarded:
             discarded, self._discarded = self._discarded, Counter()
-            for _ in range(10):
-                if keep_discarded(self._folder, discarded):
-                    return
-                time.sleep(0.01)
+            if not keep_discarded(self._folder, discarded, LOCK_TIMEOUT):
+                self._discarded.update(discarded)
 
     def _discard(self, record: Record, reason: str) -> None:
         for category, quantity in quantities(record).items():
