@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import version
 from typing import Any
 
 import pytest
@@ -159,22 +158,18 @@ def test_nothing_is_complained_of(run_of: Callable[[str], Run], order: str) -> N
 
 
 EXTRAS = {
-    "requests": ("requests", ("requests",)),
-    "aiohttp": ("aiohttp", ("aiohttp", "aiohttp server")),
-    "asyncpg": ("asyncpg", ("asyncpg", "sqlalchemy asyncpg")),
-    "psycopg": ("psycopg", ("psycopg", "psycopg async", "sqlalchemy psycopg", "sqlalchemy psycopg async")),
-    "grpc-client": ("grpcio", ("grpc", "grpc aio", "grpc server")),
-    "boto3": ("boto3", ("boto3",)),
-    "urllib3": ("urllib3", ("urllib3",)),
+    "requests": ("requests",),
+    "aiohttp": ("aiohttp", "aiohttp server"),
+    "asyncpg": ("asyncpg", "sqlalchemy asyncpg"),
+    "psycopg": ("psycopg", "psycopg async", "sqlalchemy psycopg", "sqlalchemy psycopg async"),
+    "grpc-client": ("grpc", "grpc aio", "grpc server"),
+    "boto3": ("boto3",),
+    "urllib3": ("urllib3",),
 }
-"""Extra -> the library's distribution, and its cases here."""
+"""Extra -> its cases here."""
 
 
-@pytest.mark.parametrize("extra", EXTRAS)
-def test_the_page_of_supported_versions_says_what_is_tested(extra: str) -> None:
-    library, cases = EXTRAS[extra]
-    assert set(cases) <= SPANS.keys() | SERVED.keys()
-    major_minor = ".".join(version(library).split(".")[:2])
-    rows = (ROOT / "docs" / "supported.md").read_text().splitlines()
-    (row,) = [row for row in rows if f"`brain-otel[{extra}]`" in row]
-    assert major_minor in row, row
+def test_each_extra_has_cases_here() -> None:
+    """The page of supported versions is made from :data:`EXTRAS`."""
+    for cases in EXTRAS.values():
+        assert set(cases) <= SPANS.keys() | SERVED.keys()
