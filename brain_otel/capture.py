@@ -24,7 +24,7 @@ from brain_otel.events.listeners import Feedback, Message, notify
 from brain_otel.events.report import SEVERITIES, emit_log, report_exception
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.limited_log import CountLog
-from brain_otel.runtime.quiet import is_looking, one_budget
+from brain_otel.runtime.quiet import is_looking, one_budget, one_clock
 from brain_otel.runtime.safe_repr import safe_repr
 from brain_otel.runtime.text import encodable, shortened
 from brain_otel.traces import local_trace
@@ -71,7 +71,7 @@ def capture_exception(error: BaseException | Any | None = None, **context: Any) 
         The event id, the same in Sentry and on the log record. The id of the earlier event if this exception was
         reported before in this request. None without an exception.
     """
-    with guarded("capturing an exception"):
+    with guarded("capturing an exception"), one_clock():
         if is_looking():
             return None
         found: Any = error if error is not None else sys.exc_info()[1]
@@ -155,8 +155,9 @@ def measurement(name: str, value: float, unit: str = "") -> None:
         value: A finite number; anything else is not recorded, and a log line says so.
         unit: A `unit <https://develop.sentry.dev/sdk/telemetry/metrics/#units>`_ such as ``millisecond`` or ``byte``.
     """
-    with guarded("setting a measurement"):
-        key, known_unit = safe_repr(name, str)[:MAX_NAME], safe_repr(unit or "", str)[:MAX_UNIT]
+    with guarded("setting a measurement"), one_budget():
+        key = safe_repr(name, str)[:MAX_NAME]
+        known_unit = "" if unit is None else safe_repr(unit, str)[:MAX_UNIT]
         number = _number(value)
         if number is None:
             _rejected_measurements().add(key)

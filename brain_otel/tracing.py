@@ -150,15 +150,15 @@ class _Starter(ContextDecorator[Span]):
 
     def _start(self) -> _Running:
         trace, entered = None, None
-        name = encodable(text_of(self._name))
+        with one_budget():
+            name = encodable(text_of(self._name))
+            attributes = {key: attribute_value(value) for key, value in facts(self._attributes).items()}
         if self._is_transaction:
             trace = local_trace.opened("transaction")
             trace.describe = lambda: Name(text=name, source="custom")
             entered = local_trace_entered(trace)
             entered.__enter__()
         try:
-            with one_budget():
-                attributes = {key: attribute_value(value) for key, value in facts(self._attributes).items()}
             span = create_tracer().start_span(
                 name, settled_context(), kind=_kind_of(str(attributes.get(OP_ATTRIBUTE))[:128]), attributes=attributes
             )
@@ -226,5 +226,6 @@ def start_span(
     """
     if op is not None:
         attributes[OP_ATTRIBUTE] = op
-    named = next((each for each in (name, description, op) if each is not None and each != ""), "span")
+    given = (each for each in (name, description, op) if each is not None and not (type(each) is str and not each))
+    named = next(given, "span")
     return _Starter(named, attributes, transaction=False)

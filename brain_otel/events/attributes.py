@@ -15,7 +15,7 @@ from opentelemetry.trace import Span
 from brain_otel.events.exception_tree import MAX_EXCEPTIONS, exceptions_in
 from brain_otel.privacy import policy
 from brain_otel.runtime.limited_log import CountLog
-from brain_otel.runtime.quiet import quiet
+from brain_otel.runtime.quiet import clock, one_clock, quiet
 from brain_otel.runtime.safe_repr import plain_text, safe_repr
 from brain_otel.runtime.text import beginning, encodable
 
@@ -93,7 +93,8 @@ def error_attributes(error: BaseException) -> dict[str, str]:
 
     ``emit(exception=...)`` of the SDK makes the same ones, but raises if the exception's ``__str__`` does.
     """
-    return {**error_facts(error), exception_attributes.EXCEPTION_STACKTRACE: encodable(_stacktrace(error))}
+    with one_clock():
+        return {**error_facts(error), exception_attributes.EXCEPTION_STACKTRACE: encodable(_stacktrace(error))}
 
 
 def error_facts(error: BaseException) -> dict[str, str]:
@@ -105,7 +106,7 @@ def error_facts(error: BaseException) -> dict[str, str]:
 
 
 def _stacktrace(error: BaseException) -> str:
-    """The traceback as Python writes it, shorter if a group is very deep or the text of an exception very large."""
+    """The traceback as Python writes it, shorter if a group is very deep, or a text large or slow."""
     errors = [node.error for node in islice(exceptions_in(error), MAX_EXCEPTIONS + 1)]
     if len(errors) <= MAX_EXCEPTIONS and all(map(_is_small, errors)):
         with suppress(Exception), quiet():
@@ -120,12 +121,13 @@ def _stacktrace(error: BaseException) -> str:
 
 
 def _is_small(error: BaseException) -> bool:
-    """Whether the text of ``error`` is short, or is what its class writes."""
+    """Whether the text of ``error`` is short, or its class writes it within little time."""
     notes = getattr(error, "__notes__", ())
     if type(notes) not in (list, tuple) or len(notes) > _MAX_ARGS or not all(map(_is_short, notes)):
         return False
     if type(error).__str__ not in (BaseException.__str__, KeyError.__str__):
-        return True
+        safe_repr(error, str)  # its class writes it, and it is written again for the traceback
+        return clock().left > 0 and (id(error), str) not in clock().slow
     return len(error.args) <= _MAX_ARGS and all(type(arg) in _SMALL or _is_short(arg) for arg in error.args)
 
 

@@ -15,6 +15,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext
 from brain_otel.events.deduplication import trace_of
 from brain_otel.privacy import policy
 from brain_otel.runtime.object_kinds import HARMLESS
+from brain_otel.runtime.object_size import is_large
 from brain_otel.runtime.safe_repr import facts, logged, plain_text, safe_repr
 from brain_otel.runtime.text import MAX_TEXT, shortened
 from brain_otel.runtime.version import __version__
@@ -154,7 +155,7 @@ def _argument(value: Any) -> Any:
     kind = type(value)
     if kind is str:
         return _short(value)
-    if value is None or kind in _NUMBERS or kind.__module__ in HARMLESS:
+    if value is None or kind in _NUMBERS or (kind.__module__ in HARMLESS and not is_large(value)):
         return value
     return _Text(value)
 

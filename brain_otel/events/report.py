@@ -18,7 +18,7 @@ from brain_otel.events.error_rules import ASKED_FOR, error_rules
 from brain_otel.events.listeners import Failure, notify
 from brain_otel.events.log_correlation import context_of_log, logger_of
 from brain_otel.runtime.guard import guarded
-from brain_otel.runtime.quiet import is_looking, one_budget
+from brain_otel.runtime.quiet import is_looking, one_budget, one_clock
 from brain_otel.runtime.text import encodable
 from brain_otel.traces.scope import NAME
 
@@ -89,7 +89,7 @@ def set_error(span: Span, error: BaseException) -> None:
 
 def record_error(span: Span, error: BaseException) -> None:
     """Record ``error``, which leaves ``span``, as its status and, unless it has been recorded, as an event."""
-    with guarded("recording an exception on a span"):
+    with guarded("recording an exception on a span"), one_clock():
         if span.is_recording():
             record_event(span, error)
             set_error(span, error)

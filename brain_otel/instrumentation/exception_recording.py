@@ -20,6 +20,7 @@ from brain_otel.events.report import record_event, set_error
 from brain_otel.runtime.context import restore
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.patch import Patch, Patches
+from brain_otel.runtime.quiet import one_clock
 from brain_otel.traces import local_trace
 from brain_otel.traces.local_trace import LocalTrace
 
@@ -69,7 +70,7 @@ class UseSpan:
         span, end_on_exit, record_exception, set_status = self._options
         restore(self._entered, self._before)
         if isinstance(error, Exception):
-            with guarded("recording an exception on a span"):
+            with guarded("recording an exception on a span"), one_clock():
                 if isinstance(span, otel_trace.Span) and span.is_recording():
                     if record_exception:
                         record_event(span, error)
@@ -116,7 +117,7 @@ def _record_exception(patch: Patch) -> Callable[..., Any]:
         timestamp: int | None = None,
         escaped: bool = False,  # noqa: ARG001 - the SDK's parameter
     ) -> None:
-        with guarded("recording an exception on a span"):
+        with guarded("recording an exception on a span"), one_clock():
             self.add_event("exception", {**error_attributes(exception), **(attributes or {})}, timestamp)
 
     return record_exception

@@ -44,7 +44,7 @@ from brain_otel.events.log_correlation import (
 from brain_otel.events.report import EVENT_ID
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.patch import Patch, Patches
-from brain_otel.runtime.quiet import is_looking, quiet
+from brain_otel.runtime.quiet import is_looking, one_clock, quiet
 from brain_otel.runtime.text import encodable
 
 QUIET = ("brain_otel", "opentelemetry", "sentry_sdk", "httpx", "httpcore", "uvicorn.access")
@@ -94,7 +94,8 @@ def _handle_with_ids(patch: Patch) -> Callable[..., Any]:
     def handle(self: logging.Logger, record: logging.LogRecord) -> Any:
         with guarded("adding the trace's ids to a log record"):
             _add_ids(record)
-        return patch.original(self, record)
+        with one_clock():
+            return patch.original(self, record)
 
     setattr(handle, _ADDS_IDS, True)
     return handle

@@ -21,6 +21,8 @@ from brain_otel.runtime.object_kinds import (
     members_of,
     name_of,
 )
+from brain_otel.runtime.object_size import has_large_text
+from brain_otel.runtime.quiet import Clock
 from brain_otel.runtime.text import MAX_SHORT, MAX_TEXT, MIN_LONG, beginning, left_out, shortened
 
 MAX_LENGTH = 4_096
@@ -32,6 +34,8 @@ _MAX_BITS = 1_024
 _BUILT_IN = (str, int, float, dict, list, tuple)
 """Classes whose instances are shown beyond the budget of time: none of the application's code runs for them."""
 
+_END = object()
+"""Follows the last member of a container."""
 
 _MAX_KEY = 512
 """Characters of a key."""
@@ -62,6 +66,8 @@ TEXT = Bounds(4, 50, 1_000, 65_536)
 class View:
     """One look at an object and what is in it."""
 
+    clock: Clock
+
     def __init__(
         self,
         bounds: Bounds,
@@ -74,7 +80,7 @@ class View:
     ) -> None:
         self.bounds, self.keep, self.leaf = bounds, keep, leaf
         self.write, self.is_quoted, self.is_text = write, is_quoted, is_text
-        self.deadline = self.cpu_deadline = 0.0
+        self.cpu_deadline = 0.0
         self.objects, self.characters = bounds.objects, bounds.characters
         self.taken = 0
         """Of ``characters``, those that other objects of the event have used up."""
@@ -101,7 +107,8 @@ class View:
         """See :func:`facts`."""
         try:
             kind = type(data)
-            members = None if is_proxy(kind) or data_of(data, kind) is not None else members_of(data, kind)
+            is_one = is_proxy(kind) or data_of(data, kind) is not None
+            members = None if is_one else self.clock.call(members_of, data, kind)
             if members is None:
                 return {"value": data}
             items, more = self._first(members)
@@ -115,7 +122,7 @@ class View:
             return {"value": name_of(type(data))}
 
     def _is_late(self) -> bool:
-        return time.monotonic() > self.deadline or time.thread_time() > self.cpu_deadline
+        return self.clock.left <= 0 or time.thread_time() > self.cpu_deadline
 
     def _scalar(self, value: Any, kind: Any) -> Any:
         if issubclass(kind, int):
@@ -151,7 +158,7 @@ class View:
         if self.characters <= 0 < length:
             return left_out(length).strip()
         text = shortened(value, min(MAX_TEXT, self._room()))
-        self.characters -= min(length, len(text))
+        self.characters -= min(length, str.__len__(text))
         return text if type(text) is str else str.__str__(text)
 
     def _cut(self, value: Any, base: Any, length: int) -> Any:
@@ -167,7 +174,7 @@ class View:
             return self.leaf(name_of(kind))
         if (text := data_of(value, kind)) is not None:
             return self._text(text, str)
-        if issubclass(kind, BaseException) and (args := args_of(value, kind, self.write)):
+        if issubclass(kind, BaseException) and (args := self.clock.call(args_of, value, kind, self.write)):
             if self.write is not str:
                 given = [self._nested(each, depth) for each in args[: TEXT.items]]
                 given += [f"... {len(args) - len(given):,} more"] if len(args) > len(given) else []
@@ -179,7 +186,7 @@ class View:
             return self.leaf(self._nested(args[0] if len(args) == 1 else args, depth, write))
         if issubclass(kind, BaseException) and self._is_late() and not _is_plain(value, kind, self.write):
             return self.leaf(name_of(kind))
-        members = members_of(value, kind)
+        members = self.clock.call(members_of, value, kind)
         if members is None:
             return self._leaf(value, kind, depth)
         if depth <= 0:
@@ -213,7 +220,7 @@ class View:
             more = members.length - len(items)
             return items, f"{more:,} more" if more > 0 else None
         items = []
-        for each in members.items:  # code of the application's, which may be slow or never end
+        while (each := self.clock.call(next, members.items, _END)) is not _END:  # may be slow, or never end
             if len(items) >= self.bounds.items or self._is_late():
                 return items, "more"
             items.append(each)
@@ -229,7 +236,7 @@ class View:
             return value
         if fetches(value, kind):
             return self.leaf(name_of(kind))
-        fields = fields_of(value, kind)
+        fields = self.clock.call(fields_of, value, kind)
         is_repr = self.write is repr or kind.__str__ is object.__str__
         if fields is not None and (is_repr or getattr(kind.__str__, "__module__", "") == "pydantic.main"):
             if depth <= 0:
@@ -239,12 +246,12 @@ class View:
                 return self.leaf(" ".join(texts))
             name = "namespace" if kind is SimpleNamespace else kind.__qualname__
             return self.leaf(f"{name}({', '.join(texts)})")
-        return self._call(value, kind)
+        return self.leaf(name_of(kind)) if has_large_text(value, self._method(kind)) else self._call(value, kind)
 
     def _nested(self, value: Any, depth: int, write: Callable[[Any], str] = repr) -> str:
         """The text of ``value`` within the text of another object."""
         inner = View(TEXT, write, leaf=Shown, is_text=True)
-        inner.deadline, inner.cpu_deadline, inner.inside = self.deadline, self.cpu_deadline, self.inside
+        inner.clock, inner.cpu_deadline, inner.inside = self.clock, self.cpu_deadline, self.inside
         inner.taken = self.taken
         inner.objects, inner.characters = self.objects, self.characters
         try:
@@ -252,11 +259,15 @@ class View:
         finally:
             self.objects, self.characters = inner.objects, inner.characters
 
+    def _method(self, kind: Any) -> Any:
+        """The function that writes the text of an instance of ``kind``."""
+        return kind.__str__ if self.write is str and kind.__str__ is not object.__str__ else kind.__repr__
+
     def _call(self, value: Any, kind: Any) -> Any:
-        method = kind.__str__ if self.write is str and kind.__str__ is not object.__str__ else kind.__repr__
+        method = self._method(kind)
         if isinstance(method, FunctionType) and kind.__module__ not in HARMLESS and is_on_our_thread():
             return self.leaf(name_of(kind))
-        text = self.write(value)
+        text = self.write(value) if kind in _BUILT_IN else self.clock.text_of(value, self.write)
         if len(text) <= MAX_TEXT:
             self.characters -= len(text)
             return self.leaf(text)

@@ -9,9 +9,9 @@ when looked at:
 - A query or collection that fetches its items when it is iterated is shown by its class, or by what it has fetched.
 
 Containers are walked, and large values are cut before they become text. The objects of one event share a budget of
-time, which is checked between two objects. When it is used up, the rest is shown by class. Built-in values and
-exceptions made of them run no code of the application's, so they need no budget: on a machine that stands still for a
-moment, an error keeps its message.
+time, which is checked between two objects. When it is used up, the rest is shown by class. The time of the
+application's code counts, and the CPU time of ours too. Built-in values, and exceptions made of them, run no code of
+the application's, so they need no budget: on a machine that stands still for a moment, an error keeps its message.
 """
 
 from __future__ import annotations
@@ -68,15 +68,15 @@ def facts(data: Any) -> dict[str, Any]:
 
 
 def _view(view: View, value: Any, look: Callable[[View, Any], Any] | None = None) -> Any:
-    started, cpu = time.monotonic(), time.thread_time()
+    cpu = time.thread_time()
     shared = budget()
-    view.deadline, view.cpu_deadline = started + shared.left, cpu + shared.cpu_left
+    view.clock = clock = shared.clock
+    view.cpu_deadline = cpu + clock.cpu_left
     given = view.characters
     view.taken = 0 if view.is_text else max(0, given - shared.shown)
     with quiet():
         shown = view.show(value, view.bounds.depth) if look is None else look(view, value)
-    shared.left -= time.monotonic() - started
-    shared.cpu_left -= time.thread_time() - cpu
+    clock.cpu_left -= time.thread_time() - cpu
     if not view.is_text:
         shared.shown -= given - view.characters
     return shown

@@ -116,13 +116,13 @@ def plain_event(event: Any) -> Any:
         if type(holder.get(name)) is str:
             holder[name] = shortened(holder[name], MAX_TEXT)
     for name in ("extra", "contexts", "tags", "user"):
-        if event.get(name):
+        if type(event.get(name)) is dict:
             event[name] = {key: plain(value, _KEPT) for key, value in event[name].items()}
-    if (event.get("logentry") or {}).get("params"):
+    if (event.get("logentry") or {}).get("params") is not None:
         event["logentry"] = {**event["logentry"], "params": plain(event["logentry"]["params"], _KEPT)}
     breadcrumbs = event.get("breadcrumbs")
     for crumb in breadcrumbs["values"] if isinstance(breadcrumbs, dict) else ():
-        if crumb.get("data"):
+        if crumb.get("data") is not None:
             crumb["data"] = plain(crumb["data"], _KEPT)
     return event
 

@@ -15,8 +15,6 @@ from brain_otel.runtime.quiet import is_looking, one_budget, quiet
 from brain_otel.runtime.safe_repr import plain
 from brain_otel.runtime.text import MAX_TEXT, shortened
 
-_NONE = object()
-
 
 class _WithoutIds(logging.Handler):
     """Handles records without the trace ids that the logging instrumentation put on them.
@@ -53,7 +51,9 @@ class _Record(logging.LogRecord):
         self._text: str | None = None
         ids = ids_of_log(original)
         fields = fields_of_log(original)
-        vars(self).update({name: value for name, value in fields.items() if ids.get(name, _NONE) != value})
+        vars(self).update(
+            {name: value for name, value in fields.items() if type(value) is not str or ids.get(name) != value}
+        )
         self.msg = text_of(original.msg)  # of which sentry-sdk makes a text
 
     def getMessage(self) -> str:  # noqa: N802 - overrides

@@ -13,6 +13,7 @@ import sentry_sdk
 from opentelemetry.sdk._logs import LogRecordProcessor, ReadWriteLogRecord
 from opentelemetry.semconv.attributes import exception_attributes, otel_attributes
 
+from brain_otel.events.arguments import facts
 from brain_otel.events.attributes import attribute_value
 from brain_otel.events.log_correlation import being_emitted, fields_of_log
 from brain_otel.events.report import EVENT_ID
@@ -85,7 +86,7 @@ class SentryLogProcessor(LogRecordProcessor):
     def _facts_of(self, record: LogRecord) -> Iterator[tuple[str, Any]]:
         """The template and arguments of a record of the standard library's logging, and where it was made."""
         given: Any = fields_of_log(record).get("args")
-        named = given.items() if isinstance(given, dict) else enumerate(given or ())
+        named = enumerate(given) if type(given) in (tuple, list) else facts(given).items()
         parameters = {f"{PARAMETER}{name}": each for name, each in islice(named, MAX_PARAMETERS)}
         if parameters:
             yield _TEMPLATE, attribute_value(record.msg)

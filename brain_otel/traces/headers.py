@@ -12,7 +12,7 @@ from opentelemetry.trace import NonRecordingSpan
 
 from brain_otel.runtime.context import Attachment, settled_context
 from brain_otel.runtime.guard import guarded
-from brain_otel.runtime.quiet import is_looking
+from brain_otel.runtime.quiet import in_time, is_looking
 from brain_otel.traces import local_trace
 
 Headers = Mapping[Any, Any] | Iterable[tuple[Any, Any]]
@@ -97,12 +97,12 @@ def _context_of(headers: Headers | None) -> Context:
 
 
 def _carrier(headers: Headers | None) -> dict[str, list[str]]:
-    """The headers that the propagators read, by name in lower case."""
+    """The headers that the propagators read, by name in lower case; those that an iterator has made in time."""
     wanted = {name.lower() for name in propagate.get_global_textmap().fields}
     carrier: dict[str, list[str]] = {}
     try:
-        pairs: Iterable[Any] = headers.items() if isinstance(headers, Mapping) else headers or ()
-        for pair in islice(pairs, MAX_HEADERS):
+        pairs: Iterable[Any] = headers.items() if isinstance(headers, Mapping) else () if headers is None else headers
+        for pair in in_time(islice(pairs, MAX_HEADERS)):
             name, value = pair
             if (key := _text(name).lower()) in wanted:
                 given = value if isinstance(value, (list, tuple)) else (value,)
@@ -112,7 +112,9 @@ def _carrier(headers: Headers | None) -> dict[str, list[str]]:
     return carrier
 
 
-def _text(value: object) -> str:
+def _text(value: Any) -> str:
     """``value`` if it is text; bytes as HTTP decodes them, and nothing of what is too long or of another type."""
-    text = value.decode("latin-1") if isinstance(value, bytes) else value
-    return text if isinstance(text, str) and len(text) <= MAX_LENGTH else ""
+    kind = type(value)
+    if issubclass(kind, bytes):
+        return bytes.decode(value, "latin-1") if bytes.__len__(value) <= MAX_LENGTH else ""
+    return str.__str__(value) if issubclass(kind, str) and str.__len__(value) <= MAX_LENGTH else ""

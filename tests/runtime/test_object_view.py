@@ -27,6 +27,7 @@ from pydantic import BaseModel, ConfigDict, RootModel, computed_field, field_val
 
 from brain_otel.events.attributes import attribute_value
 from brain_otel.events.log_correlation import message_of_log
+from brain_otel.runtime.quiet import one_clock
 from brain_otel.runtime.safe_repr import facts, plain, plain_text, safe_repr, variables
 from tests.support.yardstick import milliseconds
 
@@ -198,6 +199,13 @@ UNTOUCHED: dict[str, Callable[[], Any]] = {
     "an open file": lambda: Path(os.devnull).open(),  # noqa: SIM115
 }
 
+
+def logged(value: Any) -> str:
+    """The message of a record, as within `Logger.handle`."""
+    with one_clock():
+        return message_of_log(logging.makeLogRecord({"msg": "%s %r", "args": (value, [value])}))
+
+
 LOOKS: dict[str, Callable[[Any], Any]] = {
     "variable": lambda value: variables({"a": value}),
     "data": lambda value: plain({"a": value}),
@@ -206,7 +214,7 @@ LOOKS: dict[str, Callable[[Any], Any]] = {
     "str": lambda value: safe_repr(value, str),
     "attribute": attribute_value,
     "facts": lambda value: [attribute_value(each) for each in facts(value).values()],
-    "log": lambda value: message_of_log(logging.makeLogRecord({"msg": "%s %r", "args": (value, [value])})),
+    "log": logged,
     "message": lambda value: message_of_log(logging.makeLogRecord({"msg": value})),
 }
 

@@ -204,7 +204,7 @@ def test_an_exception_of_plain_arguments_needs_no_budget() -> None:
             return "words"
 
     with one_budget():
-        quiet.budget().left = -1.0
+        quiet.clock().left = -1.0
         assert safe_repr(RuntimeError("boom"), str) == "boom"
         assert safe_repr(OurError("a", 1), str) == "('a', 1)"
         assert safe_repr(KeyError("a"), str) == "'a'"
