@@ -85,6 +85,22 @@ class Log(NamedTuple):
     data: str
 
 
+class Profile(NamedTuple):
+    """Where the time of one transaction went."""
+
+    event_id: str
+    trace: str
+    at: int
+    duration: int
+    """Microseconds that were sampled, on the busiest thread."""
+    platform: str
+    environment: str
+    release: str
+    name: str
+    body: dict[str, Any]
+    """The frames, and for each thread the nodes of its tree."""
+
+
 class Sessions(NamedTuple):
     """How many requests of one minute ended in which way."""
 
@@ -116,6 +132,7 @@ class Batch:
     errors: list[Error] = field(default_factory=list)
     logs: list[Log] = field(default_factory=list)
     sessions: list[Sessions] = field(default_factory=list)
+    profiles: list[Profile] = field(default_factory=list)
     counts: Counter[Category] = field(default_factory=Counter)
     represented: float = 0.0
     """Requests that the accepted transactions stand for: one by its sample rate, each."""
@@ -129,7 +146,8 @@ class Batch:
         self.counts[Category(category, "dropped", by, reason)] += count
 
     def __len__(self) -> int:
-        return len(self.spans) + len(self.errors) + len(self.logs) + len(self.sessions) + 1
+        kept = len(self.spans) + len(self.errors) + len(self.logs) + len(self.profiles)
+        return kept + len(self.sessions) + 1
 
 
 def clip(value: Any, length: int = MAX_NAME) -> str:

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.browser import running_browser
 from tests.support.process import SLACK
-from tests.support.viewer import RunningViewer, error, new_id, span, transaction
+from tests.support.viewer import RunningViewer, error, new_id, profile, span, transaction
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -48,7 +48,11 @@ def trace(viewer: RunningViewer) -> str:
         "ValueError", "<script>window.broken = 1</script>", contexts=context, breadcrumbs=[crumb], release="shop@1"
     )
     line = {"timestamp": time.time(), "trace_id": trace, "level": "error", "body": "a long line " * 40}
-    viewer.send(("transaction", root), ("event", event), ("log", {"items": [line]}))
+    stacks = [("main", "<script>window.broken = 1</script>")] * 5 + [("main", "query")] * 9
+    item = profile(root, stacks, thread_metadata={str(number): {"name": f"worker {number}"} for number in range(30)})
+    item["profile"]["samples"] += [{**item["profile"]["samples"][0], "thread_id": number} for number in range(2, 30)]
+    flame = ("profile", item)
+    viewer.send(("transaction", root), ("event", event), ("log", {"items": [line]}), flame)
     return trace
 
 
@@ -156,6 +160,23 @@ def test_a_span_opens_and_stays_open(page: Page, viewer: RunningViewer, trace: s
     page.get_by_text("a line that came later").wait_for()
     page.locator("details[open] .inside a").click()
     page.wait_for_url("**/issues/*")
+
+
+def test_a_call_of_a_profile_is_looked_at_by_keyboard(page: Page, trace: str) -> None:
+    """And left again."""
+    page.goto(f"/traces/{trace}")
+    calls = page.locator(".flame a")
+    assert calls.count() == 3
+    page.get_by_role("link", name="query, app/work.py:3").focus()
+    page.keyboard.press("k")
+    assert page.evaluate("document.activeElement.getAttribute('aria-label')").startswith("main, ")
+    page.keyboard.press("j")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**frame=*")
+    assert page.locator(".flame a").count() == 1
+    page.get_by_role("link", name="whole profile").press("Enter")
+    page.wait_for_url(lambda url: "frame" not in url)
+    assert page.locator(".flame a").count() == 3
 
 
 def test_an_issue_is_copied_and_resolved(page: Page) -> None:

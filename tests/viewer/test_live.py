@@ -12,7 +12,7 @@ def test_a_change_is_told_within_a_second(viewer: RunningViewer) -> None:
         lines = stream.iter_lines()
         assert next(lines) == "retry: 1000"
         began = time.monotonic()
-        viewer.server.request("POST", "/stream", content=b'{}\n{"type":"profile","length":2}\n{}\n')
+        viewer.server.request("POST", "/stream", content=b'{}\n{"type":"attachment","length":2}\n{}\n')
         assert next(line for line in lines if line.startswith("event")) == "event: change"
         assert time.monotonic() - began < 1 + SLACK
 

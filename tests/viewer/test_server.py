@@ -48,12 +48,14 @@ def _envelope() -> bytes:
 
 SENTRY = """
 import logging, sentry_sdk
-sentry_sdk.init({dsn} traces_sample_rate=1.0, release="foreign@1", environment="abroad", enable_logs=True)
+sentry_sdk.init({dsn} traces_sample_rate=1.0, profiles_sample_rate=1.0, release="foreign@1", environment="abroad",
+                enable_logs=True)
 sentry_sdk.set_user({{"id": "ada"}})
 with sentry_sdk.start_transaction(op="task", name="foreign {name}"):
     with sentry_sdk.start_span(op="db", name="SELECT 1"):
         pass
     sentry_sdk.logger.warning("foreign line {name}")
+    (lambda: [each for each in range(3_000_000)])()
     try:
         secret = 1
         1 / 0
@@ -80,6 +82,7 @@ def test_sentrys_sdk_is_shown(viewer: RunningViewer, name: str) -> None:
     spans = [(each["depth"], each["name"]) for each in trace["spans"] if "/stream" not in each["name"]]
     assert spans == [(0, f"foreign {name}"), (1, "SELECT 1")]  # sentry-sdk traces its own requests to Spotlight, too
     assert [each["message"] for each in trace["logs"]] == ["foreign line dsn"] * (name == "dsn")
+    assert "<lambda>" in {each["function"] for each in trace["flame"]["nodes"]}
     issue = viewer.json(f"/issues/{trace['errors'][0]['issue']}", event=trace["errors"][0]["event_id"])
     (exception,) = issue["event"]["details"]["exceptions"]
     assert (exception["type"], exception["value"]) == ("ZeroDivisionError", "division by zero")

@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from brain_otel.viewer.ingest.bodies import MAX_BODY
+from brain_otel.viewer.ingest.profiles import read_profile
 from brain_otel.viewer.ingest.sentry_events import read_event, read_transaction
 from brain_otel.viewer.ingest.sentry_reports import (
     read_client_report,
@@ -21,10 +23,12 @@ Json = dict[str, Any]
 MAX_EVENT = 1_000_000
 """Bytes of one event or transaction: Sentry's own bound."""
 
+MAX_PROFILE = 10_000_000
+"""Bytes of a profile."""
+
 MAX_ITEMS = 1_000
 
 COUNTED = {
-    "profile": "profile",
     "profile_chunk": "profile",
     "check_in": "check_in",
     "attachment": "attachment",
@@ -52,14 +56,16 @@ def read_envelope(body: bytes) -> Batch:
             break
         try:
             _read_item(kind, payload, header, batch)
-        except (ValueError, TypeError, AttributeError, KeyError, RecursionError, OverflowError):
+        except (ValueError, TypeError, AttributeError, LookupError, RecursionError, OverflowError):
             batch.drop(_category(kind), "damaged")
     return batch
 
 
 def _category(kind: str) -> str:
     names = {"event": "error", "session": "session", "sessions": "session", "user_report": "feedback", **COUNTED}
-    return names.get(kind, kind if kind in ("transaction", "log", "client_report", "span", "feedback") else "other")
+    return names.get(
+        kind, kind if kind in ("transaction", "log", "client_report", "span", "feedback", "profile") else "other"
+    )
 
 
 def _object(data: bytes) -> Json:
@@ -105,11 +111,13 @@ def _read_item(kind: str, payload: bytes, header: Json, batch: Batch) -> None:
     if kind not in _READERS:
         batch.drop("other", "not supported")
         return
-    if len(payload) > MAX_EVENT and kind != "log":
+    if len(payload) > _LARGER.get(kind, MAX_EVENT):
         batch.drop(_category(kind), "too large")
         return
     _READERS[kind](_object(payload), header, batch)
 
+
+_LARGER = {"log": MAX_BODY, "profile": MAX_PROFILE}
 
 _READERS = {
     "event": read_event,
@@ -120,4 +128,5 @@ _READERS = {
     "client_report": read_client_report,
     "feedback": read_feedback,
     "user_report": read_feedback,
+    "profile": read_profile,
 }

@@ -1,6 +1,7 @@
 """The latest traces, and one of them as a waterfall."""
 
 from brain_otel.viewer.pages.screen import Json, Query, Screen
+from brain_otel.viewer.store.queries.profiles import list_profiles, read_flame
 from brain_otel.viewer.store.queries.traces import list_traces, read_trace
 
 
@@ -12,8 +13,15 @@ def read_list(query: Query) -> Json:
 
 
 def read_one(query: Query) -> Json | None:
-    """One trace."""
-    return read_trace(query.connection, query.place["trace"].replace("-", "").lower())
+    """One trace, with the flame graph of one of its profiles, the longest by default."""
+    found = read_trace(query.connection, query.place["trace"].replace("-", "").lower())
+    if found is None:
+        return None
+    profiles = list_profiles(query.connection, found["trace"])
+    number, root = int(query.number("profile")), int(query.number("frame"))
+    chosen = next((each for each in profiles if each["id"] == number), profiles[0] if profiles else None)
+    flame = read_flame(query.connection, chosen, thread=query.text("thread"), root=root) if chosen else None
+    return {**found, "profiles": profiles, "flame": flame}
 
 
 SCREENS = (

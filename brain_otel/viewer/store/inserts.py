@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 from brain_otel.viewer.grouping import template_of
-from brain_otel.viewer.rows import OTLP, SENTRY, Batch, Error, Log, Sessions, Span
+from brain_otel.viewer.rows import OTLP, SENTRY, Batch, Error, Log, Profile, Sessions, Span
 from brain_otel.viewer.store.durations import STEPS, bucket_of
 
 MAX_NAMES = 1_000
@@ -51,6 +51,7 @@ RETURNING id
 """
 _INSERT_ERROR = f"INSERT INTO errors VALUES (NULL{', ?' * 15})"
 _INSERT_LOG = f"INSERT INTO logs VALUES (NULL{', ?' * len(Log._fields)})"
+_INSERT_PROFILE = f"INSERT INTO profiles VALUES (NULL{', ?' * len(Profile._fields)})"
 _ADD_SESSIONS = """
 INSERT INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET
     exited = exited + excluded.exited, errored = errored + excluded.errored,
@@ -78,6 +79,7 @@ class Inserts:
         for error in batch.errors:
             _add_error(connection, error)
         connection.executemany(_INSERT_LOG, batch.logs)
+        connection.executemany(_INSERT_PROFILE, [(*each[:-1], packed(each.body)) for each in batch.profiles])
         _add_sessions(connection, batch.sessions)
         _add_origins(connection, batch)
         add_counts(connection, batch, now)
@@ -161,10 +163,15 @@ def _add_error(connection: sqlite3.Connection, error: Error) -> None:
             _remove(connection, twin[0], twin[1])
     row = error._asdict()
     (issue,) = connection.execute(_INSERT_ISSUE, {**row, "body": None}).fetchone()
-    body = zlib.compress(json.dumps(error.body, default=str).encode("utf-8", "replace"), 1)
+    body = packed(error.body)
     place = (error.trace, error.span, error.service, error.environment, error.release, error.level, error.user)
     values = (error.event_id, issue, error.at, *place, error.title, error.culprit, error.twin, source, body)
     connection.execute(_INSERT_ERROR, values)
+
+
+def packed(body: object) -> bytes:
+    """JSON, compressed."""
+    return zlib.compress(json.dumps(body, default=str).encode("utf-8", "replace"), 1)
 
 
 def _remove(connection: sqlite3.Connection, error: int, issue: int) -> None:

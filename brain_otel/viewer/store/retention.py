@@ -7,7 +7,7 @@ import sqlite3
 SHARE = 0.9
 """The part of the bound at which the oldest goes."""
 
-_TABLES = ("spans", "roots", "errors", "logs")
+_TABLES = ("spans", "roots", "errors", "logs", "profiles")
 
 
 def used_share(connection: sqlite3.Connection) -> float:

@@ -6,7 +6,6 @@ import sqlite3
 from contextlib import ExitStack
 from pathlib import Path
 
-VERSION = 1
 PAGE_SIZE = 4_096
 
 TABLES = """
@@ -65,6 +64,19 @@ CREATE TABLE counts (
 """
 
 
+PROFILES = """
+CREATE TABLE profiles (
+    id INTEGER PRIMARY KEY, event_id TEXT NOT NULL, trace TEXT NOT NULL, at INTEGER NOT NULL,
+    duration INTEGER NOT NULL, platform TEXT NOT NULL, environment TEXT NOT NULL, release TEXT NOT NULL,
+    name TEXT NOT NULL, body BLOB NOT NULL
+);
+CREATE INDEX profiles_by_trace ON profiles (trace)
+"""
+
+STEPS = (TABLES, PROFILES)
+"""What makes each version of the one before."""
+
+
 class StoreError(Exception):
     """The file cannot be used; the message names it and says what to do."""
 
@@ -102,13 +114,13 @@ def _create(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("BEGIN IMMEDIATE")  # a second viewer that starts on the file waits here
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     is_empty = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
-    if version == 0 and is_empty:
-        for statement in TABLES.split(";"):
-            connection.execute(statement)
-        connection.execute(f"PRAGMA user_version = {VERSION}")
-    elif version != VERSION:
+    if not (0 if is_empty else 1) <= version <= len(STEPS):
         connection.execute("ROLLBACK")
-        raise StoreError(f"{path} has the version {version}; allowed: {VERSION}, or a new file")
+        raise StoreError(f"{path} has the version {version}; allowed: 1 to {len(STEPS)}, or a new file")
+    for step in STEPS[version:]:
+        for statement in step.split(";"):
+            connection.execute(statement)
+    connection.execute(f"PRAGMA user_version = {len(STEPS)}")
     connection.execute("COMMIT")
 
 

@@ -65,19 +65,19 @@ def test_items_are_counted_by_category() -> None:
     report = {"discarded_events": [{"reason": "sample_rate", "category": "transaction", "quantity": 9}]}
     items = [
         GOOD,
-        ("profile", {}),
+        ("attachment", {}),
         ("check_in", {}),
         ("user_report", {"comments": "slow"}),
         ("client_report", report),
     ]
     batch = read_envelope(envelope(items))
-    assert accepted(batch) == {"error": 1, "profile": 1, "check_in": 1, "feedback": 1, "client_report": 1}
+    assert accepted(batch) == {"error": 1, "attachment": 1, "check_in": 1, "feedback": 1, "client_report": 1}
     assert batch.counts[Category("transaction", "dropped", "client", "sample_rate")] == 9
 
 
 def test_the_items_of_an_envelope_are_bounded() -> None:
-    batch = read_envelope(envelope([("profile", {})] * (MAX_ITEMS + 1)))
-    assert accepted(batch) == {"profile": MAX_ITEMS}
+    batch = read_envelope(envelope([("attachment", {})] * (MAX_ITEMS + 1)))
+    assert accepted(batch) == {"attachment": MAX_ITEMS}
     assert dropped(batch) == {("other", "too many items"): 1}
 
 

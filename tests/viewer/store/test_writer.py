@@ -16,7 +16,7 @@ import pytest
 from brain_otel.viewer.ingest.envelopes import read_envelope
 from brain_otel.viewer.ingest.otlp import read_logs, read_traces
 from brain_otel.viewer.rows import Batch
-from brain_otel.viewer.store.schema import PAGE_SIZE, StoreError, open_file, open_reader
+from brain_otel.viewer.store.schema import PAGE_SIZE, STEPS, StoreError, open_file, open_reader
 from brain_otel.viewer.store.writer import MAX_WAITING, FullError, Writer
 from tests.support.viewer import (
     RunningViewer,
@@ -232,6 +232,21 @@ def test_two_viewers_share_one_file(tmp_path: Path) -> None:
             (one if number % 2 else other).send(("event", error()))
         assert one.json("/issues") == other.json("/issues")
         assert one.json("/issues")["issues"][0]["events"] == 10
+
+
+def test_a_file_of_an_earlier_version_is_taken(tmp_path: Path) -> None:
+    """With its data, and with the tables that are new."""
+    path = tmp_path / "view.db"
+    with closing(sqlite3.connect(path)) as connection:
+        for statement in STEPS[0].split(";"):
+            connection.execute(statement)
+        connection.execute("INSERT INTO counts VALUES (1, 'error', 'accepted', '', '', 7, 0)")
+        connection.execute("PRAGMA user_version = 1")
+        connection.commit()
+    Writer(path, 64 << 20).close()
+    assert ask(path, "SELECT count FROM counts") == [(7,)]
+    assert ask(path, "SELECT count(*) FROM profiles") == [(0,)]
+    assert ask(path, "PRAGMA user_version") == [(len(STEPS),)]
 
 
 @pytest.mark.parametrize("content", [b"not a database at all" * 100, None], ids=["text", "other version"])
