@@ -94,6 +94,7 @@ class Policy:
             else ()
         )
         self._mask_text_cached = lru_cache(maxsize=4_096)(self._mask_text)
+        self._string_cached = lru_cache(maxsize=1_024)(self.string)
 
     def text(self, text: str, name: str = "") -> str:
         """Mask the secrets in a free text, such as a message. A long text is cut to its two ends first."""
@@ -151,13 +152,16 @@ class Policy:
 
     def headers(self, headers: Mapping[str, str]) -> dict[str, str]:
         """Mask the headers of a request or response, among them personal ones and cookies if those may not leave."""
-        return {
-            name: FILTERED
-            if (self.is_sensitive(name) and not is_fact(name, value))
-            or (not self.send_default_pii and name.lower() in PERSONAL_HEADERS)
-            else self.string(value, name)
-            for name, value in headers.items()
-        }
+        return {name: self._header(name, value) for name, value in headers.items()}
+
+    def _header(self, name: str, value: str) -> str:
+        if (self.is_sensitive(name) and not is_fact(name, value)) or (
+            not self.send_default_pii and name.lower() in PERSONAL_HEADERS
+        ):
+            return FILTERED
+        if self.mask is None and len(name) + len(value) <= MAX_SHORT:
+            return self._string_cached(value, name)
+        return self.string(value, name)
 
     def string(self, value: str, name: str) -> str:
         """Mask a text that stands under ``name``, as an address if it is one."""

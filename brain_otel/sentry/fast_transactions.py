@@ -15,6 +15,7 @@ import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any
 
 import sentry_sdk
@@ -37,12 +38,12 @@ from brain_otel.traces.local_trace import LocalTrace
 
 logger = logging.getLogger(__name__)
 
-_NO_SAY_IN_TRANSACTIONS = (
-    "sentry_sdk.integrations.dedupe",
-    "sentry_sdk.integrations.modules",
-    "brain_otel.sentry.events",
+_NO_SAY_IN_TRANSACTIONS = frozenset(
+    {"sentry_sdk.integrations.dedupe", "sentry_sdk.integrations.modules", "brain_otel.sentry.events"}
 )
 """Modules whose global event processors leave transactions unchanged, or are called here; a test pins them."""
+
+_MODULE_OF = attrgetter("__module__")
 
 _PER_TRACE = ("trace_id", "sample_rand", "sampled")
 """Members of a sampling context that differ between the traces of an endpoint."""
@@ -115,12 +116,17 @@ def _headers(event_id: str, sampling_context: Mapping[str, str]) -> str:
 
 def _context_json(items: Mapping[str, str]) -> str:
     """A masked sampling context; searching secrets in numbers that no other trace has would cost the most."""
-    numbers = {name: items[name] for name in _PER_TRACE if name in items and items[name].replace(".", "").isalnum()}
-    names = tuple((name, items[name]) for name in items if name not in numbers)
-    by = policy()
-    rest = _names_json(by, names) if by.mask is None else _names_json.__wrapped__(by, names)
-    parts = [f'"{name}":"{value}"' for name, value in numbers.items()]
-    return f"{{{','.join([*parts, rest] if rest else parts)}}}"
+    parts, names = [], []
+    for name, value in items.items():
+        if name in _PER_TRACE and value.replace(".", "").isalnum():
+            parts.append(f'"{name}":"{value}"')
+        else:
+            names.append((name, value))
+    if names:
+        by = policy()
+        known = _names_json if by.mask is None else _names_json.__wrapped__
+        parts.append(known(by, tuple(names)))
+    return f"{{{','.join(parts)}}}"
 
 
 @lru_cache(maxsize=256)
@@ -139,17 +145,17 @@ def _is_ours_alone(client: Any, scopes: tuple[Any, ...], event: Mapping[str, Any
         and hooks().before_send_transaction is None
         and options["max_value_length"] == DEFAULT_OPTIONS["max_value_length"]
         and not getattr(options["event_scrubber"], "denylist", True)
-        and all(each is None or _is_plain(each) for each in scopes)
-        and all(each.__module__ in _NO_SAY_IN_TRANSACTIONS for each in global_event_processors)
+        and all(map(_is_plain, scopes))
+        and _NO_SAY_IN_TRANSACTIONS.issuperset(map(_MODULE_OF, global_event_processors))
     )
 
 
 def _is_plain(scope: Any) -> bool:
-    """Whether ``scope`` holds only what :func:`_data_of` takes from it.
+    """Whether ``scope``, None if the trace has none, holds only what :func:`_data_of` takes from it.
 
     A scope has no public way to ask. A test pins the private names, and that there are no others.
     """
-    return not (
+    return scope is None or not (
         scope._attachments
         or scope._level
         or scope._fingerprint
@@ -171,8 +177,19 @@ def _completed(client: Any, scopes: tuple[Any, ...], trace: LocalTrace, event: d
     contexts = event["contexts"]
     if "contexts" in added:
         contexts = {**contexts, **mask({"contexts": added.pop("contexts")})["contexts"]}
-    masked = mask({"transaction": event["transaction"], **added} if event.get("transaction") else added)
+    masked = mask(added) if added else {}
+    if name := event.get("transaction"):
+        by = policy()
+        known = _masked_name if by.mask is None and type(name) is str else _masked_name.__wrapped__
+        masked["transaction"] = known(by, name)
     return {**event, **masked, "tags": {**event["tags"], **masked.get("tags", {})}, "contexts": contexts}
+
+
+@lru_cache(maxsize=1_024)
+def _masked_name(by: Policy, name: str) -> str:
+    """The name of a transaction, which may be what the application has put on the scope."""
+    masked: str = mask({"transaction": name}, by)["transaction"]
+    return masked
 
 
 def _is_free(name: str, event: Mapping[str, Any]) -> bool:

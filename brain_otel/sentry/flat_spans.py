@@ -4,7 +4,6 @@ Python's garbage collector stops tracking such a tuple. A span is a dozen object
 while their local trace waits, and many waiting requests would make it run over everything.
 """
 
-from collections.abc import Hashable
 from typing import Any
 
 from opentelemetry.attributes import BoundedAttributes
@@ -22,7 +21,8 @@ FlatSpan = tuple[Any, ...]
 COMPARABLE = frozenset({str, int})
 """Types of attributes: others may change, or are equal although they differ, as ``True``, ``1`` and ``1.0``."""
 
-_IDS_AND_TIMES = 5
+IDS_AND_TIMES = 5
+"""The first parts of a flat span; equal spans are equal in all others."""
 
 _NO_RESOURCE = Resource.get_empty()
 
@@ -75,11 +75,6 @@ def _flat_properties(span: ReadableSpan) -> ReadableSpan | FlatSpan:
             *attributes.values(),
         )
     return span
-
-
-def facts_of(span: FlatSpan) -> Hashable:
-    """All of ``span`` but its ids and times; equal spans have equal facts."""
-    return span[_IDS_AND_TIMES:]
 
 
 def restored(span: ReadableSpan | FlatSpan) -> ReadableSpan:

@@ -103,7 +103,8 @@ class SentrySpanProcessor(QueuedCollector[CollectedTrace], UpstreamProcessor):  
             event = transaction.to_event()
             event["contexts"]["trace"]["dynamic_sampling_context"] = sampling_context
             capture_with_scope_of(trace, event)
-        record_discarded("buffer_overflow", collected.dropped)
+        if collected.dropped:
+            record_discarded("buffer_overflow", collected.dropped)
         release_scope(trace)
 
     def _discard(self, collected: CollectedTrace) -> None:

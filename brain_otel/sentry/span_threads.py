@@ -4,9 +4,10 @@ They are not attributes: the spans of an endpoint would differ by worker thread,
 """
 
 import threading
+from functools import lru_cache
 from typing import Any
 
-from brain_otel.privacy import policy
+from brain_otel.privacy import Policy, policy
 from brain_otel.sentry.event_size import encode
 from brain_otel.traces.local_trace import LocalTrace
 
@@ -19,22 +20,33 @@ THREAD_NAMES = frozenset({"thread.id", "thread.name"})
 class Thread:
     """One thread, for the spans of one local trace."""
 
-    __slots__ = ("_json", "name", "number")
+    __slots__ = ("json", "name", "number")
 
     def __init__(self, number: int, name: str) -> None:
         self.number = number
         self.name = name
-        self._json: str | None = None
+        self.json: str | None = None
+        """What :meth:`to_json` has returned."""
 
     def to_data(self) -> dict[str, str]:
         """The thread as data of a span, masked."""
-        return {"thread.id": str(self.number), "thread.name": policy().text(self.name)}
+        return _data(policy(), self.number, self.name)
 
     def to_json(self) -> str:
         """The same as JSON, without braces."""
-        if self._json is None:
-            self._json = encode(self.to_data())[1:-1]
-        return self._json
+        by = policy()
+        known = _json if by.mask is None else _json.__wrapped__  # the application's mask may vary in its answers
+        self.json = known(by, self.number, self.name)
+        return self.json
+
+
+def _data(by: Policy, number: int, name: str) -> dict[str, str]:
+    return {"thread.id": str(number), "thread.name": by.text(name)}
+
+
+@lru_cache(maxsize=64)
+def _json(by: Policy, number: int, name: str) -> str:
+    return encode(_data(by, number, name))[1:-1]
 
 
 def with_thread(data: dict[str, Any], thread: Thread | None) -> dict[str, Any]:
@@ -45,20 +57,17 @@ def with_thread(data: dict[str, Any], thread: Thread | None) -> dict[str, Any]:
 class SpanThreads:
     """The thread of the root, and those of the spans that started in another one."""
 
-    __slots__ = ("_others", "root")
+    __slots__ = ("others", "root")
 
     def __init__(self, root: Thread) -> None:
         self.root = root
-        self._others: dict[int, Thread] = {}
+        self.others: dict[int, Thread] = {}
+        """The other threads, by the id of the span."""
 
     def add(self, span_id: int) -> None:
         """The span ``span_id`` starts here."""
         if threading.get_ident() != self.root.number:
-            self._others[span_id] = _here()
-
-    def find(self, span_id: int) -> Thread:
-        """The thread in which the span ``span_id`` started."""
-        return self._others.get(span_id, self.root)
+            self.others[span_id] = _here()
 
 
 def remember_thread(trace: LocalTrace, span_id: int) -> None:
@@ -72,8 +81,14 @@ def remember_thread(trace: LocalTrace, span_id: int) -> None:
 
 def thread_of(trace: LocalTrace, span_id: int) -> Thread | None:
     """The thread in which a span of ``trace`` started; None if nobody has remembered."""
+    known = threads_of(trace)
+    return known.others.get(span_id, known.root) if known is not None else None
+
+
+def threads_of(trace: LocalTrace) -> SpanThreads | None:
+    """The threads of all spans of a local trace; None if nobody has remembered."""
     known = trace.extras.get(_EXTRAS_KEY)
-    return known.find(span_id) if isinstance(known, SpanThreads) else None
+    return known if isinstance(known, SpanThreads) else None
 
 
 def _here() -> Thread:

@@ -19,7 +19,7 @@ from brain_otel.privacy.spans import MaskedSpan
 from brain_otel.runtime.fast_paths import fast_paths_enabled
 from brain_otel.sentry import span_fields
 from brain_otel.sentry.event_size import encode, shorten_texts
-from brain_otel.sentry.flat_spans import FlatSpan, facts_of, flat, restored
+from brain_otel.sentry.flat_spans import IDS_AND_TIMES, FlatSpan, flat, restored
 from brain_otel.sentry.span_threads import THREAD_NAMES, Thread, with_thread
 from brain_otel.traces import operations
 from brain_otel.traces.repeated import plain_statement
@@ -50,7 +50,7 @@ MIN_SPAN = 1_000
 class SpanFields:
     """A span's masked payload without its ids and times. Equal spans share one, so do not change it."""
 
-    __slots__ = ("_json", "breadcrumbs", "came_again", "data", "statement", "values")
+    __slots__ = ("breadcrumbs", "came_again", "comma", "data", "json", "names_thread", "size", "statement", "values")
 
     def __init__(self, span: MaskedSpan) -> None:
         self.values: dict[str, Any] = {
@@ -65,37 +65,30 @@ class SpanFields:
         self.breadcrumbs = list(breadcrumbs_in(span))
         self.statement = plain_statement(self.values["op"], self.values["description"])
         """The statement to count; None for a span of anything else."""
-        self._json: str | None = None
+        self.names_thread = not THREAD_NAMES.isdisjoint(self.data)
+        self.comma = "," if self.data else ""
+        """What stands between the JSON and a further member of the data."""
         self.came_again = True
         """Whether the cache has returned it since it last looked for room. A new entry gets one turn."""
+        self._encode()
 
-    def to_json(self) -> str:
-        """The values and then the data as JSON, without the opening brace and the closing ones.
+    def _encode(self) -> None:
+        """Make the JSON: the values and then the data, without the opening brace and the closing ones.
 
-        Raises:
-            TypeError, ValueError, RecursionError: JSON cannot express a value.
+        It is None if JSON cannot express a value.
         """
-        if self._json is None:
-            self._json = encode({**self.values, "data": self.data})[1:-2]
-        return self._json
-
-    @property
-    def size(self) -> int:
-        """Bytes of the JSON; 0 if JSON cannot express a value, which sentry-sdk's serializer takes."""
         try:
-            return len(self.to_json())
-        except (TypeError, ValueError, RecursionError):
-            return 0
+            self.json: str | None = encode({**self.values, "data": self.data})[1:-2]
+        except (TypeError, ValueError, RecursionError):  # sentry-sdk's serializer takes any value
+            self.json = None
+        self.size = len(self.json or "")
 
     def shortened(self, limit: int) -> "SpanFields":
-        """The same if its JSON is not longer than ``limit``, else a copy whose longest texts are cut."""
-        excess = self.size - limit
-        if excess <= 0:
-            return self
+        """A copy whose longest texts are cut, so that its JSON is not much longer than ``limit``."""
         made = copy.copy(self)
-        made._json = None
         made.values, made.data = copy.deepcopy((self.values, self.data))
-        shorten_texts({"values": made.values, "data": made.data}, excess)
+        shorten_texts({"values": made.values, "data": made.data}, self.size - limit)
+        made._encode()
         return made
 
 
@@ -126,30 +119,22 @@ class SpanPayload(NamedTuple):
         """The same as JSON.
 
         Raises:
-            TypeError, ValueError, RecursionError: JSON cannot express a value.
+            ValueError: JSON cannot express a value.
         """
         fields, trace_id, span_id, parent, started, ended, thread, repeated = self
-        members = _thread_members(thread, fields.data)
+        if fields.json is None:
+            raise ValueError("a value of a span that JSON cannot express")
+        comma, members = fields.comma, ""
+        if thread is not None and not fields.names_thread:
+            members, comma = comma + (thread.json or thread.to_json()), ","
         if repeated:
-            members += f'{"," if fields.data or members else ""}"{REPEATED}":{repeated}'
+            members += f'{comma}"{REPEATED}":{repeated}'
         parent_member = f'"parent_span_id":"{parent}",' if parent is not None else ""
+        start, end = f"{started:07d}", f"{ended:07d}"  # to format a float would cost more than the rest of the span
         return (
-            f"{{{fields.to_json()}{members}}},"
-            f'"trace_id":"{trace_id}","span_id":"{span_id}",{parent_member}'
-            f'"start_timestamp":{_seconds(started)},"timestamp":{_seconds(ended)}}}'
+            f'{{{fields.json}{members}}},"trace_id":"{trace_id}","span_id":"{span_id}",{parent_member}'
+            f'"start_timestamp":{start[:-6]}.{start[-6:]},"timestamp":{end[:-6]}.{end[-6:]}}}'
         )
-
-
-def _thread_members(thread: Thread | None, data: dict[str, Any]) -> str:
-    if thread is None or not THREAD_NAMES.isdisjoint(data):
-        return ""
-    return f",{thread.to_json()}" if data else thread.to_json()
-
-
-def _seconds(micro: int) -> str:
-    """Microseconds as a JSON number of seconds; formatting a float would cost more than the rest of the span."""
-    digits = f"{micro:07d}"
-    return f"{digits[:-6]}.{digits[-6:]}"
 
 
 class SpanCache:
@@ -160,6 +145,7 @@ class SpanCache:
 
     def __init__(self) -> None:
         self._policy: Policy | None = None
+        self._is_used = False
         self._known: dict[Hashable, SpanFields] = {}
         self._seen: set[int] = set()
 
@@ -171,21 +157,27 @@ class SpanCache:
         Raises:
             ValueError: the span has no ids.
         """
-        if isinstance(span, tuple):
-            fields = self._fields_of(span).shortened(limit)
-            ids = _trace_id(span[0]), f"{span[1]:016x}", f"{span[2]:016x}" if span[2] is not None else None
-            return SpanPayload(fields, *ids, microseconds(span[3]), microseconds(span[4]), thread)
-        fields = self._fields_of(span).shortened(limit)
-        times = microseconds(span.start_time), microseconds(span.end_time)
-        return SpanPayload(fields, *ids_of(span), *times, thread)
+        fields = self._fields_of(span)
+        if fields.size > limit:
+            fields = fields.shortened(limit)
+        if not isinstance(span, tuple):
+            times = microseconds(span.start_time), microseconds(span.end_time)
+            return SpanPayload(fields, *ids_of(span), *times, thread)
+        trace_id, span_id, parent_id, started, ended = span[:IDS_AND_TIMES]
+        parent = None if parent_id is None else f"{parent_id:016x}"
+        times = ((started or 0) + 500) // 1_000, ((ended or 0) + 500) // 1_000
+        return SpanPayload(fields, _trace_id(trace_id), f"{span_id:016x}", parent, *times, thread)
 
     def _fields_of(self, span: ReadableSpan | FlatSpan) -> SpanFields:
         by = policy()
         if by is not self._policy:
             self._policy, self._known, self._seen = by, {}, set()
-        known, key = self._known, self._key(span, by) if fast_paths_enabled() else None
-        if key is None:
+            self._is_used = fast_paths_enabled() and by.mask is None  # the application's mask may vary in its answers
+        kept = span if isinstance(span, tuple) or not self._is_used else flat(span)
+        if not self._is_used or not isinstance(kept, tuple):
             return SpanFields(MaskedSpan(restored(span), by))
+        key = kept[IDS_AND_TIMES:]
+        known = self._known
         fields = known.get(key)
         if fields is not None:
             fields.came_again = True
@@ -207,17 +199,6 @@ class SpanCache:
             fields.came_again = False
             self._known[key] = fields
         return False
-
-    @staticmethod
-    def _key(span: ReadableSpan | FlatSpan, by: Policy) -> Hashable | None:
-        """The cache key of ``span``; None if it cannot be cached.
-
-        With a mask of the application's nothing is cached, because its result may vary.
-        """
-        if by.mask is not None:
-            return None
-        kept = span if isinstance(span, tuple) else flat(span)
-        return facts_of(kept) if isinstance(kept, tuple) else None
 
     def _should_cache(self, key: Any) -> bool:
         mark = hash(key)

@@ -14,7 +14,7 @@ from brain_otel.privacy.spans import MaskedSpan
 from brain_otel.sentry import span_fields
 from brain_otel.sentry.breadcrumbs import merged
 from brain_otel.sentry.event_size import MAX_BYTES
-from brain_otel.sentry.span_threads import Thread, thread_of, with_thread
+from brain_otel.sentry.span_threads import thread_of, threads_of, with_thread
 from brain_otel.sentry.spans import (
     MAX_SPAN,
     MICRO,
@@ -29,6 +29,7 @@ from brain_otel.sentry.spans import (
 from brain_otel.traces import conventions, operations
 from brain_otel.traces.collector import CollectedTrace
 from brain_otel.traces.local_trace import MEASUREMENTS, LocalTrace
+from brain_otel.traces.repeated import REPEATED as REPEATED_STATEMENTS
 from brain_otel.traces.repeated import repeated
 
 _DATABASES = frozenset({"db.system.name", "db.system"})
@@ -68,7 +69,7 @@ def create_transaction(collected: CollectedTrace, cache: SpanCache) -> Transacti
         raise ValueError("a local trace without an ended root is no transaction")
     root = MaskedSpan(collected.root)
     trace = collected.trace
-    spans = _marked(_spans_of(collected, cache))
+    spans, most_repeated = _marked(_spans_of(collected, cache))
     code = span_fields.http_status(root)
     name = conventions.transaction_name(root.name, root.attributes)
     event: dict[str, Any] = {
@@ -78,10 +79,10 @@ def create_transaction(collected: CollectedTrace, cache: SpanCache) -> Transacti
         "start_timestamp": microseconds(root.start_time) / MICRO,
         "timestamp": microseconds(root.end_time) / MICRO,
         "contexts": {
-            "trace": _trace_context(root, trace, max((span.repeated for span in spans), default=0)),
+            "trace": _trace_context(root, trace, most_repeated),
             "otel": {"resource": dict(root.resource.attributes)},
         },
-        "tags": policy().value(trace.tags),
+        "tags": policy().value(trace.tags) if trace.tags else {},
     }
     if code is not None:
         event["contexts"]["response"] = {"status_code": code}
@@ -104,26 +105,29 @@ def _spans_of(collected: CollectedTrace, cache: SpanCache) -> list[SpanPayload]:
     """The spans; where they are too large together, the oldest are cut, so that not all are built in full length."""
     spans: list[SpanPayload] = []
     left = MAX_BYTES
+    threads, create = threads_of(collected.trace), cache.create_payload
+    others, usual = (threads.others, threads.root) if threads is not None else ({}, None)
     for span in reversed(collected.spans):
-        is_flat = isinstance(span, tuple)
-        thread = thread_of(collected.trace, span[1]) if is_flat else _thread_of(collected.trace, span)
-        payload = cache.create_payload(span, thread, MAX_SPAN if left > 0 else MIN_SPAN)
+        thread = others.get(span[1] if type(span) is tuple else _span_id(span), usual) if others else usual
+        payload = create(span, thread, MAX_SPAN if left > 0 else MIN_SPAN)
         left -= payload.fields.size
         spans.append(payload)
     return spans[::-1]
 
 
-def _marked(spans: list[SpanPayload]) -> list[SpanPayload]:
-    """``spans``; each statement that the trace repeats says how often."""
-    found = repeated(span.fields.statement for span in spans)
+def _marked(spans: list[SpanPayload]) -> tuple[list[SpanPayload], int]:
+    """``spans``, of which each says how often the trace repeats its statement, and the most that one is."""
+    statements = [statement for span in spans if (statement := span.fields.statement) is not None]
+    found = repeated(statements) if len(statements) >= REPEATED_STATEMENTS else None
     if not found:
-        return spans
-    return [span._replace(repeated=found.get(span.fields.statement or "", 0)) for span in spans]
+        return spans, 0
+    marked = [span._replace(repeated=found.get(span.fields.statement or "", 0)) for span in spans]
+    return marked, max(found.values())
 
 
-def _thread_of(trace: LocalTrace, span: ReadableSpan) -> Thread | None:
+def _span_id(span: ReadableSpan) -> int:
     context = span.get_span_context()
-    return thread_of(trace, context.span_id) if context is not None else None
+    return context[1] if context is not None else 0
 
 
 def _trace_context(root: ReadableSpan, trace: LocalTrace, most_repeated: int) -> dict[str, Any]:
@@ -134,7 +138,7 @@ def _trace_context(root: ReadableSpan, trace: LocalTrace, most_repeated: int) ->
         "op": operations.operation(root),
         "origin": span_fields.origin(root),
         "status": span_fields.root_status(root, trace),
-        "data": with_thread(span_fields.data(root), _thread_of(trace, root)),
+        "data": with_thread(span_fields.data(root), thread_of(trace, _span_id(root))),
     }
     if most_repeated:
         context["data"][REPEATED] = most_repeated

@@ -611,3 +611,15 @@ def test_the_files_in_a_traceback_are_masked() -> None:
     assert "hunter2" not in masked
     assert masked.count("\n") == 3
     assert "line 3, in f" in masked
+
+
+def test_a_header_is_masked_by_its_own_name_each_time() -> None:
+    """Equal values under other names, and under another policy, are looked at anew; long ones too."""
+    value = "4111-1111-1111-1112"
+    headers = {"x-note": value, "x-api-key": value, "x-forwarded-for": value, "x-long": f"{value} " * 20}
+    for by in (Policy(), Policy(send_default_pii=True), Policy(mask=lambda name, text: f"{name} {text}")):
+        first, again = by.headers(headers), by.headers(headers)
+        assert first == again
+        assert (first["x-api-key"], first["x-note"] == FILTERED) == (FILTERED, False)
+        assert (first["x-forwarded-for"] == FILTERED) is not by.send_default_pii
+        assert first["x-note"].startswith("x-note ") is (by.mask is not None)
