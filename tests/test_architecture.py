@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 WHOLE_SERVICE = {
     "benchmarks/test_benchmarks.py",
     "benchmarks/test_memory.py",
+    "benchmarks/test_report.py",
     "benchmarks/test_tail.py",
     "benchmarks/test_viewer.py",
     "collector/test_gateway.py",

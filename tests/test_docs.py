@@ -420,8 +420,8 @@ COMPARED = {
     ("row", "heading", "column"),
     [
         ("event-loop CPU", "### CPU a request", "x floor"),
-        ("requests/s", "### Under uvicorn", "requests/s"),
-        ("start-up", "### Start-up", "ms"),
+        ("requests/s", "### Under uvicorn, closed loop", "requests/s"),
+        ("start-up", "### Start-up, to the end", "ms"),
         ("memory added", "### CPU a request", "MiB"),
     ],
 )

@@ -5,6 +5,8 @@ import json
 import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +101,8 @@ def _measure_all(options: argparse.Namespace, chosen: Sequence[Variant], results
     with surroundings([*chosen, *(each for each in (*COMPARED, EXTERNAL) if each not in chosen)]) as around:
         for section in options.sections:
             results[section] = _measure(section, options, chosen, around)
-            measured[section] = {name: getattr(options, name) for name in SECTIONS[section]}
+            given = {name: getattr(options, name) for name in SECTIONS[section]}
+            measured[section] = {"day": datetime.now(UTC).date().isoformat(), **given}
             if options.json:
                 options.json.write_text(json.dumps(_summed(results), indent=1))
 
@@ -154,7 +157,7 @@ def _each(results: Mapping[str, Any], summary: Callable[[Any], Any]) -> dict[str
 
 def _show(options: argparse.Namespace, results: Mapping[str, Any]) -> None:
     grids = tables(results)
-    for grid in grids:
+    for grid in chain.from_iterable(grids.values()):
         console.print(grid.table(), "")
     if options.plot:
         if "cpu" not in results:

@@ -1,6 +1,6 @@
 """Makes the tables of the benchmark from its results."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from tests.benchmarks.curves import ROUTES, SIZES
@@ -15,13 +15,27 @@ from tests.benchmarks.viewer_tables import viewer_tables
 Results = Mapping[str, Any]
 
 
-def tables(results: Results) -> list[Grid]:
-    """Return all tables for which there are results."""
-    makers = {"cpu": _cpu, "load": _load, "start": _start, "curves": _curves, "memory": _memory, "tail": tail_tables}
-    makers["viewer"] = viewer_tables
-    made = [grid for section, make in makers.items() if section in results for grid in make(results)]
-    held = goals(results)
-    return [*made, held] if held.rows else made
+def tables(results: Results) -> dict[str, list[Grid]]:
+    """Return the tables of each section, its goals last; none for a section without results."""
+    makers = {
+        "cpu": _cpu,
+        "load": _load,
+        "start": _start,
+        "curves": _curves,
+        "memory": _memory,
+        "tail": tail_tables,
+        "viewer": viewer_tables,
+    }
+    return {section: list(_section(section, make, results)) for section, make in makers.items()}
+
+
+def _section(section: str, make: Callable[[Results], Iterator[Grid]], results: Results) -> Iterator[Grid]:
+    if section not in results:
+        return
+    yield from make(results)
+    held = goals(section, results)
+    if held.rows:
+        yield held
 
 
 def _cpu(results: Results) -> Iterator[Grid]:
@@ -89,24 +103,21 @@ def _load(results: Results) -> Iterator[Grid]:
 
 def _start(results: Results) -> Iterator[Grid]:
     found = results["start"]
-    has_sentry = SENTRY_ALONE in found
-    rows = [
-        [
-            name,
-            f"{added(found, name, 'start') * 1e3:.0f}",
-            ratio(against(found, name, "start")),
-            f"{added(found, name, 'start_cpu') * 1e3:.0f}",
-            ratio(against(found, name, "start_cpu")),
-            ratio(against(found, name, "start", SENTRY_ALONE) if has_sentry else None),
-        ]
-        for name in found
-        if name != BARE
-    ]
-    yield Grid(
-        title="Start-up, after the imports of the application's libraries",
-        columns=("variant", "ms", "x floor", "CPU ms", "x floor", "x sentry_sdk.init"),
-        rows=rows,
-    )
+    titles = {"start": "Start-up, to the end of the set-up", "ready": "Start-up, to the answer to the first request"}
+    for key, title in titles.items():
+        if key in found[BARE][0]:
+            yield Grid(
+                title=title,
+                columns=("variant", "ms", "x floor", "CPU ms", "x floor", "x sentry_sdk.init"),
+                rows=[_start_row(found, name, key) for name in found if name != BARE],
+            )
+
+
+def _start_row(found: Mapping[str, Any], name: str, key: str) -> list[str]:
+    cells = [name]
+    for figure in (key, f"{key}_cpu"):
+        cells += [f"{added(found, name, figure) * 1e3:.0f}", ratio(against(found, name, figure))]
+    return [*cells, ratio(against(found, name, key, SENTRY_ALONE) if SENTRY_ALONE in found else None)]
 
 
 def _curves(results: Results) -> Iterator[Grid]:

@@ -17,9 +17,9 @@ from tests.benchmarks.curves import COMPARED, ROUTES, SIZES
 from tests.benchmarks.figures import against
 from tests.benchmarks.load import Connection, at_rate, quantile
 from tests.benchmarks.plot import draw
-from tests.benchmarks.report import BEGIN, END, write_report
+from tests.benchmarks.report import BEGIN, END
 from tests.benchmarks.tables import tables
-from tests.benchmarks.variants import BARE, FLOOR, OURS_BESIDE, SENTRY_ALONE, VARIANTS
+from tests.benchmarks.variants import BARE, FLOOR, OURS_BESIDE, SENTRY_ALONE, SENTRY_NATIVE, VARIANTS
 from tests.support import ROOT
 from tests.support.process import free_port, run_python
 
@@ -45,11 +45,13 @@ ABOUT = {
 def run(loop: float, **figures: Any) -> dict[str, Any]:
     """Return the figures of a run that needs this many microseconds of the loop, and twice as many of the process."""
     plain = {"beside": 0.0, "memory": loop * 2**20, "sent": 0.0, "spans": [], "start": loop, "start_cpu": loop}
+    plain |= {"ready": 2 * loop, "ready_cpu": 2 * loop}
     return {"loop": loop / 1e6, "process": loop / 5e5, **plain, **figures}
 
 
 def by_title(results: dict[str, Any]) -> dict[str, Grid]:
-    return {grid.title: grid for grid in tables({"about": ABOUT, **results})}
+    made = tables({"about": ABOUT, **results})
+    return {grid.title: grid for section in made.values() for grid in section}
 
 
 class Measured:
@@ -124,19 +126,10 @@ def test_the_drawing_and_the_page_are_made_from_the_file_alone(
 def test_the_page_keeps_the_text_around_the_tables(measured: tuple[Measured, str]) -> None:
     """The benchmark replaces only the text between the marks."""
     text = measured[0].page.read_text()
-    assert text.startswith(f"# Before\n\n{BEGIN}\ncpu: 1 rounds, 20 requests;")
+    assert text.startswith(f"# Before\n\n{BEGIN}\n<!-- section cpu -->\nSection `cpu`: 20")
     assert text.endswith(f"{END}\n\nAfter.\n")
     assert "old" not in text
     assert f"| {OURS_BESIDE} |" in text
-
-
-def test_a_page_without_marks_stays_unchanged(tmp_path: Path) -> None:
-    """The error names the missing mark."""
-    page = tmp_path / "page.md"
-    page.write_text("# Mine\n")
-    with pytest.raises(SystemExit, match="has no <!-- figures -->"):
-        write_report(page, {"about": ABOUT}, [])
-    assert page.read_text() == "# Mine\n"
 
 
 def test_the_drawing_has_two_bars_for_each_variant() -> None:
@@ -193,6 +186,7 @@ def test_the_other_sections_have_tables_with_ratios() -> None:
     kinds = {kind: {each.name: [run(100 * number)] for number, each in enumerate(COMPARED)} for kind in ("error",)}
     routes = {str(count): {each.name: kinds["error"][each.name] for each in COMPARED[:3]} for count in ROUTES}
     start = {BARE: [run(0)], FLOOR: [run(100)], SENTRY_ALONE: [run(200)], OURS_BESIDE: [run(300)]}
+    start[SENTRY_NATIVE] = [run(400)]
     found = by_title(
         {
             "start": start,
@@ -200,10 +194,13 @@ def test_the_other_sections_have_tables_with_ratios() -> None:
             "memory": [[0, 104 * 2**20], [250, 100 * 2**20], [500, 103 * 2**20], [1000, 102 * 2**20]],
         }
     )
-    assert len(found) == 6
-    assert list(found["Held against the goals"].rows) == [
+    assert len(found) == 9
+    held = [row for title, grid in found.items() if title.endswith("held against its goals") for row in grid.rows]
+    assert held == [
         ["start-up against sentry_sdk.init", "1.50", "1.15", "1.00"],
         ["start-up against sentry_sdk.init, CPU", "1.50", "1.15", "1.00"],
+        ["to the first answer against sentry-sdk native", "0.75", "1.15", "1.00"],
+        ["to the first answer against sentry-sdk native, CPU", "0.75", "1.15", "1.00"],
         ["a span's loop CPU, 1,000 a trace against 10", "1.20", "1.20", "1.00"],
         ["a span's process CPU, 1,000 a trace against 10", "1.20", "1.20", "1.00"],
         ["MiB grown in 1,000 spans", "3.0", "5.0", "0.0"],

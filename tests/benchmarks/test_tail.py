@@ -52,7 +52,7 @@ def test_a_table_holds_the_figures_against_the_goals() -> None:
         },
         "shipper": {OURS_BESIDE: [{"cpu": 140e-6}]},
     }
-    grids = tables({"about": ABOUT, "tail": tail})
+    grids = tables({"about": ABOUT, "tail": tail})["tail"]
     assert grids[0].title == "Under uvicorn, open loop of 150 requests a second"
     assert [list(row)[:2] for row in grids[-1].rows] == [
         ["p99 of an open loop", "2.25"],

@@ -188,13 +188,14 @@ def ours(rate: float = 1.0, destination: str = "sentry: ", shipper: str | None =
     return start
 
 
-BARE, FLOOR, OURS_IN_MEMORY, OURS_BESIDE, SENTRY_ALONE, SENTRY_NATIVE = (
+BARE, FLOOR, OURS_IN_MEMORY, OURS_BESIDE, SENTRY_ALONE, SENTRY_NATIVE, SENTRY_PROCESSOR = (
     "bare",
     "floor",
     "brain_otel, memory",
     "brain_otel, spool, process",
     "sentry_sdk.init alone",
     "sentry-sdk, native",
+    "SentrySpanProcessor",
 )
 
 VARIANTS = (
@@ -210,7 +211,7 @@ VARIANTS = (
     Variant(name="brain_otel, sentry_otlp", start=ours(destination="sentry_otlp: ")),
     Variant(name=SENTRY_ALONE, start=sentry_alone, sends=False),
     Variant(name=SENTRY_NATIVE, start=sentry_native),
-    Variant(name="SentrySpanProcessor", start=sentry_processor),
+    Variant(name=SENTRY_PROCESSOR, start=sentry_processor),
     Variant(name="Sentry OTLPIntegration", start=sentry_otlp_integration),
     Variant(name="logfire", start=with_logfire, needs="logfire"),
     Variant(name="ddtrace", start=with_ddtrace, needs="ddtrace"),

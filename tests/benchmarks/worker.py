@@ -1,7 +1,7 @@
 """Runs one variant in this process: ``python -m tests.benchmarks.worker VARIANT ROUTES``.
 
-Prints the cost of its start, and then executes commands, one a line: ``settle``, ``run PATH COUNT``, ``flush``.
-Every answer is a line of JSON. Variants take turns so that all share the machine's fast and slow moments.
+Prints the cost of its start, and then executes commands, one a line: ``first PATH``, ``settle``, ``run PATH COUNT``,
+``flush``. Every answer is a line of JSON. Variants take turns so that all share the machine's fast and slow moments.
 """
 
 import asyncio
@@ -11,6 +11,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 # Modules that every service imports before it sets up a product.
@@ -27,22 +28,36 @@ if TYPE_CHECKING:
 
 
 def start(name: str, routes: int = 1) -> tuple["FastAPI", Started, dict[str, float]]:
-    """Set up the variant and create the app; return the wall time and CPU of the set-up in seconds."""
-    before = time.perf_counter(), time.process_time()
+    """Set up the variant and create the app; return the wall time and CPU of the set-up, and of both, in seconds."""
+    since = _clock()
     started = BY_NAME[name].start()
-    took = time.perf_counter() - before[0], time.process_time() - before[1]
+    set_up = since()
     from tests.benchmarks.application import create_app
 
     app = create_app(routes)
     if started.on_app is not None:
         started.on_app(app)
-    return app, started, {"start": took[0], "start_cpu": took[1], "start_memory": _resident()}
+    return app, started, {**_named("start", set_up), **_named("ready", since()), "start_memory": _resident()}
+
+
+def _clock() -> Callable[[], tuple[float, float]]:
+    """Return a function that tells the wall time and the CPU of this process since now."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    return lambda: (time.perf_counter() - wall, time.process_time() - cpu)
+
+
+def _named(name: str, took: tuple[float, float]) -> dict[str, float]:
+    return {name: took[0], f"{name}_cpu": took[1]}
 
 
 async def _obey(app: "FastAPI", started: Started) -> None:
     for line in sys.stdin:
         order, *arguments = line.split()
-        if order == "run":
+        if order == "first":
+            since = _clock()
+            await _run(app, arguments[0], 1)
+            _tell(_named("first", since()))
+        elif order == "run":
             _tell(await _run(app, arguments[0], int(arguments[1])))
         elif order == "settle":
             gc.collect()
