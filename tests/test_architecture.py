@@ -63,6 +63,7 @@ WHOLE_SERVICE = {
     "receivers/test_compose.py",
     "receivers/test_prometheus.py",
     "receivers/test_receivers.py",
+    "receivers/test_viewer_clients.py",
     "service/test_contexts.py",
     "service/test_differential.py",
     "service/test_destinations_page.py",

@@ -20,7 +20,7 @@ _VARIABLE = re.compile(
     r"|\d+(?:[.:,-]\d+)*"
     r"|'[^'\n]{0,200}'|\"[^\"\n]{0,200}\""
 )
-_FOREIGN = re.compile(r"site-packages|dist-packages|node_modules|/lib/python\d|<frozen |node:internal")
+_FOREIGN = re.compile(r"site-packages|dist-packages|node_modules|/lib/python\d|<frozen |^node:")
 
 
 def group_of(event: Json) -> str:

@@ -23,7 +23,7 @@ BUILD = ROOT / "tests" / "receivers" / "build"
 SYSTEM = {"promtool": "promtool", "alertmanager": "prometheus-alertmanager"}
 """Debian's programs: `apt-get install prometheus prometheus-alertmanager`."""
 
-NAMES = ("bugsink", "prometheus", "jaeger", "victorialogs", "compose", "collector", *SYSTEM)
+NAMES = ("bugsink", "prometheus", "jaeger", "victorialogs", "compose", "javascript", "collector", *SYSTEM)
 
 
 class ReceiverMissingError(Exception):

@@ -16,6 +16,7 @@ from brain_otel.viewer.ingest.sentry_reports import (
     read_session,
     read_sessions,
 )
+from brain_otel.viewer.ingest.sentry_spans import read_spans
 from brain_otel.viewer.rows import Batch
 
 Json = dict[str, Any]
@@ -117,7 +118,7 @@ def _read_item(kind: str, payload: bytes, header: Json, batch: Batch) -> None:
     _READERS[kind](_object(payload), header, batch)
 
 
-_LARGER = {"log": MAX_BODY, "profile": MAX_PROFILE}
+_LARGER = {"log": MAX_BODY, "span": MAX_BODY, "profile": MAX_PROFILE}
 
 _READERS = {
     "event": read_event,
@@ -129,4 +130,5 @@ _READERS = {
     "feedback": read_feedback,
     "user_report": read_feedback,
     "profile": read_profile,
+    "span": read_spans,
 }

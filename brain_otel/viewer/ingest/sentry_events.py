@@ -68,10 +68,10 @@ def read_transaction(event: Json, header: Json, batch: Batch) -> None:
     }
     spans = event.get("spans")
     spans = spans if isinstance(spans, list) else []
-    parsed = [_span(root, context, origin, user, root=1, events=_breadcrumbs(event))]
+    parsed = [span_of(root, context, origin, user, root=1, events=_breadcrumbs(event))]
     for each in spans[:MAX_SPANS]:
         try:
-            parsed.append(_span(each, context, origin, user, root=0))
+            parsed.append(span_of(each, context, origin, user, root=0))
         except (ValueError, TypeError, AttributeError):
             batch.drop("span", "damaged")
     if len(spans) > MAX_SPANS:
@@ -79,10 +79,11 @@ def read_transaction(event: Json, header: Json, batch: Batch) -> None:
     batch.spans += parsed
     batch.accept("transaction")
     batch.accept("span", len(parsed))
-    batch.represented += 1 / _sample_rate(header)
+    batch.represented += 1 / sample_rate_of(header)
 
 
-def _sample_rate(header: Json) -> float:
+def sample_rate_of(header: Json) -> float:
+    """The rate at which an envelope's trace was sampled; 1 if it does not say."""
     trace = header.get("trace")
     try:
         rate = float(trace.get("sample_rate", 1)) if isinstance(trace, dict) else 1.0
@@ -91,7 +92,12 @@ def _sample_rate(header: Json) -> float:
     return rate if 1e-6 < rate <= 1 else 1.0
 
 
-def _span(span: Json, context: Json, origin: dict[str, str], user: str, *, root: int, events: str = "[]") -> Span:
+def span_of(span: Json, context: Json, origin: dict[str, str], user: str, *, root: int, events: str = "[]") -> Span:
+    """A row for one span; ``context`` may name its trace.
+
+    Raises:
+        ValueError: it has no ids or no times.
+    """
     start, end = microseconds(span.get("start_timestamp")), microseconds(span.get("timestamp"))
     data = span.get("data")
     data = {**data} if isinstance(data, dict) else {}

@@ -31,6 +31,23 @@ def origin_of(event: Json) -> dict[str, str]:
     }
 
 
+def plain_attributes(attributes: Any) -> Json:
+    """Attributes of Sentry's newer items, whose values have types, as plain values."""
+    typed = attributes if isinstance(attributes, dict) else {}
+    return {key: each.get("value") if isinstance(each, dict) else each for key, each in typed.items()}
+
+
+def origin_of_attributes(attributes: Json) -> dict[str, str]:
+    """The same of items that name it in attributes; an SDK without a service is called as its events' platform."""
+    sdk = str(attributes.get("sentry.sdk.name") or "").split(".")
+    platform = "node" if sdk[-1] == "node" else sdk[1] if len(sdk) > 1 else sdk[0]
+    return {
+        "service": clip(attributes.get("service.name") or platform or "unknown", 200),
+        "environment": clip(attributes.get("sentry.environment") or "production", 200),
+        "release": clip(attributes.get("sentry.release"), 200),
+    }
+
+
 def user_of(event: Json) -> str:
     """What tells the event's user from others."""
     user = event.get("user")

@@ -6,7 +6,13 @@ import time
 from typing import Any
 
 from brain_otel.viewer.ingest.conventions import severity_of
-from brain_otel.viewer.ingest.sentry_fields import origin_of, read_id, trace_context
+from brain_otel.viewer.ingest.sentry_fields import (
+    origin_of,
+    origin_of_attributes,
+    plain_attributes,
+    read_id,
+    trace_context,
+)
 from brain_otel.viewer.rows import FEEDBACK_EVENT, Batch, Log, Sessions, as_json, clip, microseconds
 
 Json = dict[str, Any]
@@ -25,17 +31,13 @@ def read_logs(payload: Json, header: Json, batch: Batch) -> None:
 
 
 def _log(item: Json) -> Log:
-    attributes = item.get("attributes")
-    typed = attributes if isinstance(attributes, dict) else {}
-    data = {key: each.get("value") if isinstance(each, dict) else each for key, each in typed.items()}
+    data = plain_attributes(item.get("attributes"))
     level = clip(item.get("level") or "info", 20)
     return Log(
         at=microseconds(item.get("timestamp")),
         trace=read_id(item.get("trace_id")),
         span=read_id(item.get("span_id") or data.get("sentry.trace.parent_span_id")),
-        service=clip(data.get("service.name") or data.get("sentry.sdk.name") or "unknown", 200),
-        environment=clip(data.get("sentry.environment"), 200),
-        release=clip(data.get("sentry.release"), 200),
+        **origin_of_attributes(data),
         level=level,
         severity=severity_of(level, item.get("severity_number")),
         message=clip(item.get("body"), 8_192),

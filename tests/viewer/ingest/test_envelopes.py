@@ -1,14 +1,16 @@
 """Envelopes become rows; a damaged item is counted, and the others are kept."""
 
 import json
+import time
 from typing import Any
 
 import pytest
 
 from brain_otel.viewer.ingest.envelopes import MAX_EVENT, MAX_ITEMS, read_envelope
 from brain_otel.viewer.rows import Batch, Category
-from tests.support.viewer import envelope, error, span, transaction
+from tests.support.viewer import envelope, error, new_id, span, transaction
 
+NOW = time.time()
 GOOD = ("event", error())
 
 
@@ -87,6 +89,25 @@ def test_a_damaged_span_leaves_the_others() -> None:
     batch = read_envelope(envelope([("transaction", root)]))
     assert [each.name for each in batch.spans] == ["GET /", "SELECT 1", "SELECT 2"]
     assert dropped(batch) == {("span", "damaged"): 2}
+
+
+def test_spans_that_come_by_themselves_are_read() -> None:
+    """As newer SDKs send them, and as older ones did; what is damaged leaves the others."""
+    times = {"trace_id": new_id(), "start_timestamp": NOW, "parent_span_id": new_id(16)}
+    given = {"sentry.op": "http.server", "sentry.sdk.name": "sentry.javascript.node", "user.id": "ada"}
+    typed = {key: {"value": value, "type": "string"} for key, value in given.items()}
+    new = {**times, "span_id": new_id(16), "end_timestamp": NOW + 1, "name": "GET /n", "is_segment": True}
+    old = {**times, "span_id": new_id(16), "timestamp": NOW + 2, "description": "SELECT 1", "op": "db"}
+    items = [{**new, "status": "error", "attributes": typed}, {"span_id": "x"}, 7]
+    batch = read_envelope(envelope([("span", {"items": items}), ("span", old)], {"trace": {"sample_rate": "0.5"}}))
+    assert [(each.name, each.op, each.duration, each.failed, each.root, each.user) for each in batch.spans] == [
+        ("GET /n", "http.server", 1_000_000, 1, 1, "ada"),
+        ("SELECT 1", "db", 2_000_000, 0, 0, ""),
+    ]
+    assert batch.spans[0].service == "node"
+    assert accepted(batch) == {"span": 2, "transaction": 1}
+    assert dropped(batch) == {("span", "damaged"): 2}
+    assert batch.represented == 2
 
 
 def test_a_transaction_stands_for_what_sampling_left_out() -> None:
