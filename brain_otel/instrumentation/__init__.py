@@ -60,7 +60,7 @@ class _Registry:
         self.installed: dict[str, Instrumentation] = {}
         self.hooked: set[str] = set()
         self.awaiting_contrib: set[str] = set()
-        self.exception_patches = Patches()
+        self.core_patches = Patches()
         self.instrumentor_patches = Patches()
         self.others = OtherInstrumentors(frozenset({*LIBRARIES, "exceptions"}))  # what `excepthook` does
         self.restricted: Any = None
@@ -79,8 +79,12 @@ def instrument(settings: InstrumentationSettings) -> None:
     for name in _CONTRIB_LOGGERS:
         getLogger(name).addFilter(_is_true)
     with guarded("protecting the application's exceptions"):
-        patch_exception_recording(_registry.exception_patches)
-    patch_excepthook(_registry.exception_patches)
+        patch_exception_recording(_registry.core_patches)
+    patch_excepthook(_registry.core_patches)
+    with guarded("making the SDK's tracer faster"):
+        from brain_otel.instrumentation.tracer import patch_tracer  # `import brain_otel` stays cheap
+
+        patch_tracer(_registry.core_patches)
     for library in LIBRARIES:
         if not _is_wanted(library):
             continue
@@ -136,7 +140,7 @@ def uninstrument() -> None:
             installed.uninstrument()
     _registry.installed.clear()
     _registry.awaiting_contrib.clear()
-    _registry.exception_patches.undo()
+    _registry.core_patches.undo()
     _registry.instrumentor_patches.undo()
     _registry.warns = False
 

@@ -1,7 +1,8 @@
-"""Creates OpenTelemetry's spans without its tracer: the fast path of every span that our instrumentations start.
+"""Creates OpenTelemetry's spans without its tracer: the fast path of every span below a recorded one.
 
 For each span the SDK's tracer asks the sampler, checks every attribute and creates five locks and two lists. Our
-instrumentations know that their attributes are texts and numbers, and below a recorded span the decision is made.
+instrumentations know that their attributes are texts and numbers, as they mostly are in the application's own spans,
+and below a recorded span the decision is made.
 The result is a subclass of the SDK's span, in the state in which the tracer leaves its own spans; a test compares
 each field. The tracer does the work if the SDK has other fields, or a limit or a value is unusual.
 """
@@ -122,7 +123,18 @@ def set_new_attribute(span: Span, key: str, value: Any) -> None:
 
 def start_fast_span(tracer: Any, name: str, kind: SpanKind, attributes: dict[str, Any], context: Context) -> Span:
     """Start a span in ``context``; ``attributes`` become the span's own, so do not use them afterwards."""
-    span = None
+    span = create_below(tracer, name, kind, attributes, context)
+    if span is None:
+        slow: Span = tracer.start_span(name, context=context, kind=kind, attributes=attributes)
+        return slow
+    tracer.span_processor.on_start(span, parent_context=context)
+    return span
+
+
+def create_below(
+    tracer: Any, name: str, kind: SpanKind, attributes: dict[str, Any], context: Context
+) -> FastSpan | None:
+    """A span below the current one of ``context``; None if only the SDK's tracer can tell what to make."""
     try:
         sampler = getattr(tracer, "sampler", None)
         if isinstance(sampler, HeadSampler) and _can_be_fast(tracer, attributes):
@@ -133,14 +145,10 @@ def start_fast_span(tracer: Any, name: str, kind: SpanKind, attributes: dict[str
                 parent = otel_trace.get_current_span(context).get_span_context()
             decision = sampler.decided_below(parent, context)
             if decision is not None and decision.outcome is not Decision.DROP:
-                span = _create(tracer, name, kind, attributes, parent, parent[0], decision)
+                return _create(tracer, name, kind, attributes, parent, parent[0], decision)
     except Exception as error:
         caught("creating a span without OpenTelemetry's tracer", error)
-    if span is None:
-        slow: Span = tracer.start_span(name, context=context, kind=kind, attributes=attributes)
-        return slow
-    tracer.span_processor.on_start(span, parent_context=context)
-    return span
+    return None
 
 
 def start_decided_span(

@@ -11,7 +11,7 @@ import pytest
 import redis
 import redis.asyncio
 from opentelemetry import trace as otel_trace
-from opentelemetry.sdk.trace import Span, TracerProvider
+from opentelemetry.sdk.trace import Span, Tracer, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from sqlalchemy import StaticPool, create_engine, text
@@ -309,13 +309,16 @@ def test_an_ordinary_exception_is_recorded_as_by_opentelemetry(use: Callable[[An
 
 def test_shutdown_restores_the_patched_functions() -> None:
     """The fixture calls `shutdown()` at its end."""
-    names = ("record_exception", "__exit__")
-    before = [otel_trace.use_span, *(vars(Span)[name] for name in names)]
+
+    def found() -> list[Any]:
+        of_spans = [vars(Span)[name] for name in ("record_exception", "__exit__")]
+        return [otel_trace.use_span, *of_spans, vars(Tracer)["start_span"]]
+
+    before = found()
     with captured_telemetry():
-        during = [otel_trace.use_span, *(vars(Span)[name] for name in names)]
-    after = [otel_trace.use_span, *(vars(Span)[name] for name in names)]
+        during = found()
     assert all(one is not other for one, other in zip(before, during, strict=True))
-    assert all(one is other for one, other in zip(before, after, strict=True))
+    assert all(one is other for one, other in zip(before, found(), strict=True))
 
 
 def test_use_span_still_decorates_functions(telemetry: Telemetry) -> None:
