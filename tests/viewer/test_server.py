@@ -1,12 +1,21 @@
 """The command ``brain-otel view``, and clients that are not ours."""
 
+import os
+import signal
+import sqlite3
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
+import httpx
 import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from tests.doctor.command import run_command
 from tests.support.process import PROGRAMS, Server, free_port, run_python
-from tests.support.viewer import RunningViewer, error
+from tests.support.viewer import RunningViewer, envelope, error
 from tests.support.waiting import until
 
 
@@ -41,8 +50,6 @@ def test_data_are_kept_over_restarts(tmp_path: Path) -> None:
 
 
 def _envelope() -> bytes:
-    from tests.support.viewer import envelope
-
     return envelope([("event", error("Kept"))])
 
 
@@ -132,3 +139,64 @@ def test_opentelemetrys_sdk_is_shown(viewer: RunningViewer, compression: str) ->
     assert error["title"] == "KeyError: 'key'"
     details = viewer.json(f"/issues/{error['issue']}", event=error["event_id"])["event"]["details"]
     assert details["exceptions"][0]["frames"][0]["line"] == 17
+
+
+@pytest.mark.thorough
+def test_kill_9_within_a_write_leaves_all_or_nothing_of_it(tmp_path: Path) -> None:
+    """A transaction that is larger than SQLite's cache is in the file before it ends; what was accepted stays."""
+    request = ExportTraceServiceRequest()
+    spans = request.resource_spans.add().scope_spans.add().spans
+    for number in range(15_000):
+        each = spans.add(trace_id=os.urandom(16), span_id=os.urandom(8), name="large")
+        each.start_time_unix_nano = each.end_time_unix_nano = time.time_ns()
+        each.attributes.add(key="text").value.string_value = f"{number:1500}"
+    body, headers = request.SerializeToString(), {"Content-Type": "application/x-protobuf"}
+    with RunningViewer(tmp_path) as viewer, ThreadPoolExecutor(1) as other:
+        viewer.send(("event", error()))
+        log = Path(f"{viewer.path}-wal")
+        before = log.stat().st_size
+        answer = other.submit(viewer.server.request, "POST", "/v1/traces", content=body, headers=headers)
+        until(lambda: answer.done() or log.stat().st_size > before + (1 << 20), what="the write")
+        os.kill(viewer.server.pid, signal.SIGKILL)
+        with pytest.raises(httpx.TransportError):
+            answer.result()
+    with RunningViewer(tmp_path) as viewer:
+        assert viewer.json("/issues")["issues"][0]["total"] == 1
+        with closing(sqlite3.connect(viewer.path)) as connection:
+            assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+            assert connection.execute("SELECT count(*) FROM spans").fetchall() == [(0,)]
+        viewer.post("/v1/traces", content=body, headers=headers).raise_for_status()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[tuple[RunningViewer, Path]]:
+    """A viewer with its file on a disk of 8 MiB, which it alone sees; and that disk's folder, seen from here."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    viewer = RunningViewer(disk, fresh=True)
+    mount = f'mount -t tmpfs -o size=8m none {disk} && exec "$@"'
+    alone = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", mount, "sh"]
+    viewer.server.command = [*alone, *viewer.server.command]
+    with viewer:
+        yield viewer, Path(f"/proc/{viewer.server.pid}/root{disk}")
+
+
+def test_a_full_disk_is_told_and_counted(small_disk: tuple[RunningViewer, Path]) -> None:
+    """Senders are told to come back; pages are still shown; with room again, all goes on, with what was lost."""
+    viewer, disk = small_disk
+    viewer.send(("event", error("Kept")))
+    filler = disk / "filler"
+    with pytest.raises(OSError, match="No space"):
+        filler.write_bytes(bytes(16 << 20))
+    refused = 0
+    while refused < 3:
+        answer = viewer.post("/api/1/envelope/", content=envelope([("event", error("Lost", "x" * 100_000))]))
+        assert answer.status_code in (200, 503)
+        refused += answer.status_code == 503
+        assert answer.status_code == 200 or answer.headers["Retry-After"] == "2"
+    assert viewer.json("/issues", q="Kept")["issues"][0]["total"] == 1
+    assert viewer.server.output.count("cannot write its file") == 1
+    filler.unlink()
+    viewer.send(("event", error("After")))
+    assert viewer.json("/issues", q="After")["issues"][0]["total"] == 1
+    assert f"{refused} error by the viewer: could not be written" in " ".join(viewer.get("/issues").text.split())
