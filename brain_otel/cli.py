@@ -6,13 +6,16 @@ import logging
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, NoReturn
 
+from brain_otel.runtime.output import OutputError, checked_output
+
 
 def _fail(message: str) -> NoReturn:
-    sys.stderr.write(f"{message}\n")
+    with suppress(OSError):  # the exit code tells it too
+        sys.stderr.write(f"{message}\n")
     raise SystemExit(1)
 
 
@@ -46,11 +49,14 @@ app.add_typer(alerts_app, name="alerts")
 
 
 def main() -> None:
-    """Run the command."""
+    """Run the command. If its output cannot be written, it ends with one line that says so."""
     try:
-        app()
+        with checked_output():
+            app()
     except KeyboardInterrupt:
         raise SystemExit(130) from None
+    except OutputError as error:
+        _fail(str(error))
 
 
 def _print_version(wanted: bool) -> None:
@@ -242,30 +248,26 @@ def mask(
     """Print what of a text, an envelope or OTLP JSON would leave the process, and which rules masked the rest."""
     from brain_otel.configuration.error import ConfigurationError
     from brain_otel.configuration.loading import read_settings
-    from brain_otel.doctor.preview import MAX_BYTES, MAX_PLACES, preview
+    from brain_otel.doctor.preview import Preview
+    from brain_otel.doctor.preview_input import InputError
 
     try:
         settings = read_settings(os.environ, environment=environment, config_file=config_file)
         with sys.stdin.buffer if file in (None, Path("-")) else file.open("rb") as source:
-            data = source.read(MAX_BYTES + 1)
-    except (ConfigurationError, OSError) as error:
-        _fail(str(error))
-    if len(data) > MAX_BYTES:
-        _fail(f"{file or 'the standard input'} has more than {MAX_BYTES:,} bytes; allowed: a smaller part of it")
-    try:
-        shown = preview(data, settings)
-    except ValueError as error:
+            shown = Preview(source, settings)
+            for line in shown:
+                if not stats:
+                    sys.stdout.write(f"{line}\n")
+    except (ConfigurationError, InputError, OSError) as error:
         _fail(str(error))
     if shown.is_cut_off:
         sys.stderr.write("the compressed input is cut off: what is missing is not shown\n")
-    if stats:
-        for rule, places in shown.places.items():
-            sys.stdout.write(f"{rule} {len(places)}\n")
-        return
-    sys.stdout.write(f"{shown.text}\n")
+    sys.stdout.flush()
     for rule, places in shown.places.items():
-        more = f" and {len(places) - MAX_PLACES} more" if len(places) > MAX_PLACES else ""
-        sys.stderr.write(f"{rule}: {', '.join(places[:MAX_PLACES])}{more}\n")
+        if stats:
+            sys.stdout.write(f"{rule} {places.count}\n")
+        else:
+            sys.stderr.write(f"{rule}: {places}\n")
 
 
 @app.command()

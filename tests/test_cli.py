@@ -1,12 +1,14 @@
 """The command ``brain-otel`` itself: its version, and extras that are not installed."""
 
 import re
+import subprocess
+from pathlib import Path
 
 import pytest
 
 from tests.doctor.command import run_command
-from tests.support.process import run_python
-from tests.support.tiers import quick_one_of_each
+from tests.support.process import PROGRAMS, environment, run_python
+from tests.support.tiers import quick_first, quick_one_of_each
 
 
 @pytest.mark.parametrize(
@@ -38,3 +40,35 @@ def test_without_an_extra_one_line_says_what_to_install(package: str, arguments:
 def test_the_version_is_the_distributions() -> None:
     """``brain-otel --version`` prints it and nothing else."""
     assert re.fullmatch(r"brain-otel \d+\.\d+\.\d+\S*\n", run_command("--version").out)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    quick_first(
+        [
+            "mask {file}",
+            "--version",
+            "--help",
+            "config",
+            "config --json",
+            "spool {folder}",
+            "spool {folder} --json",
+            "doctor --offline",
+            "view --port 0 --file {folder}/view.db",
+        ]
+    ),
+)
+def test_an_output_that_cannot_be_written_is_one_line(arguments: str, tmp_path: Path) -> None:
+    """On a full disk, and behind a pipe whose reader has ended."""
+    file = tmp_path / "data"
+    file.write_text("password=hunter2\n" * 50_000)
+    given = [each.format(file=file, folder=tmp_path) for each in arguments.split()]
+    for redirection, reason in (("> /dev/full", "No space left on device"), ("| :", "Broken pipe")):
+        command = f'"$0" "$@" {redirection}'
+        program = str(PROGRAMS / "brain-otel")
+        done = subprocess.run(
+            ["sh", "-c", command, program, *given], capture_output=True, text=True, env=environment(), check=False
+        )
+        assert done.stderr.endswith(f"the standard output cannot be written: {reason}\n")
+        assert "Traceback" not in done.stderr
+        assert done.returncode == (1 if redirection == "> /dev/full" else 0)
