@@ -13,6 +13,7 @@ from brain_otel.privacy.assigned_values import Given, find_value
 from brain_otel.privacy.bounded_matches import MAX_NAMES, MAX_PARTIAL_NAMES
 from brain_otel.privacy.labels import labelled_places, secret_by_neighbours
 from brain_otel.privacy.one_time_codes import mask_one_time_codes
+from brain_otel.privacy.sentences import mask_sentences
 from brain_otel.privacy.settings import FILTERED
 from brain_otel.runtime.lazy_regex import expression
 
@@ -83,7 +84,7 @@ def create_assignment_mask(
     def mask_assignments(text: str) -> str:
         if _BEHIND_NAME.search(text) is None or not (may_hold_names(text) or _may_be_labelled(text)):
             return text
-        text = mask_one_time_codes(text)
+        text = mask_sentences(mask_one_time_codes(text), is_sensitive)
         others = secret_by_neighbours(text, is_sensitive, rejects_input=rejects_input)
         is_labelled = labelled_places(text, is_sensitive)
         parts: list[str] = []

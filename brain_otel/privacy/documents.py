@@ -33,6 +33,12 @@ _SETTINGS = expression(
 )
 """Elements with a name as an attribute and a value as their text: ``<property name="password">...</property>``."""
 
+_SETTING = expression(
+    r"(?i)<(?:setting|property|param|parameter|entry|option|item|field|variable|data|add)[ ]([^<>]++)>\s{0,64}+"
+    r"<(?:value|string|text)(?:[ ][^<>]{0,256}+)?>([^<>]*+)(?=</)"
+)
+"""An element with a name as an attribute and a value as an element: ``<setting name="Password"><value>...``."""
+
 _CDATA = expression(r"<(?:[\w.-]{1,64}+:)?([\w.-]{2,512}+)(?: [^<>]*+)?><!\[CDATA\[")
 _TAG = expression(r"<[A-Za-z][\w:.-]{0,64}+ [^<>]++>")
 _NAMED = expression(r"(?i)\b(?:name|key|id|type)=([\"'])([^\"'<>]++)\1")
@@ -117,6 +123,7 @@ def _mask_elements(text: str, is_sensitive: _IsSensitive) -> str:
     if "</" in text:
         text = _ELEMENT.sub(lambda found: _without(found, 3, _name_of_text(found), is_sensitive), text)
         text = mask_labelled_elements(text, is_sensitive)
+        text = _SETTING.sub(lambda found: _without(found, 2, _name_in(found[1]), is_sensitive), text)
         if "<![CDATA[" in text:
             text = _mask_cdata(text, is_sensitive)
     return _TAG.sub(lambda found: _mask_tag(found[0], is_sensitive), text) if "=" in text else text
@@ -130,6 +137,11 @@ def _name_of_text(element: re.Match[str]) -> str:
         return own
     name = _NAME_OF_TEXT.search(attributes)
     return name[2] if name is not None else own
+
+
+def _name_in(attributes: str) -> str:
+    name = _NAME_OF_TEXT.search(f" {attributes}")
+    return name[2] if name is not None else ""
 
 
 def _mask_cdata(text: str, is_sensitive: _IsSensitive) -> str:

@@ -38,7 +38,20 @@ _TO_USE = expression(
     r"(?=[ ](?:to|as|for|in)[ ](?:(?:your|the|a)[ ])?"
     r"(?:sign|log|verify|confirm|complete|authenticate|access|reset|finish|verification|code|activate))"
 )
-
+_JUDGED = (
+    r"(?:[ ](?:is|was|were|has|have|ist|war|wurde|est|es|é|è))?(?:[ ](?:been|not|nicht|pas|no))?[ ]"
+    r"(?:rejected|invalid|wrong|incorrect|expired|accepted|denied|declined|refused|failed|used|entered|verified|valid"
+    r"|abgelehnt|falsch|ungültig|abgelaufen|korrekt|akzeptiert|refusée?|invalide|rechazad[oa]|incorrect[oa]|rifiutat[oa])\b"
+)
+_JUDGING = r"(?:wrong|invalid|incorrect|bad|expired|entered|typed|falsche[rns]?|ungültige[rns]?|eingegebene[rns]?)"
+_NUMBERED_NAME = (
+    r"(?:pin|t?otp|mfa|2fa|cvv2?|cvc2?|passcode|(?:sms|mfa|2fa|security|verification|log-?in|sign-?in)[ -]code)"
+)
+_REJECTED = expression(
+    rf"(?i)(?<![\w.-])(?:({_NUMBERED_NAME}(?:[ ]code)?[ ])(?:\d{{3}}[ -]\d{{3}}|\d{{3,8}})(?={_JUDGED})"
+    rf"|({_JUDGING}[ ]{_NUMBERED_NAME}(?:[ ]code)?[ ])(?:\d{{3}}[ -]\d{{3}}|\d{{3,8}})(?![\w.-]?\d))"
+)
+"""A code that someone gave, and what became of it: ``PIN 482917 abgelehnt``; ``pin 4 of the chip`` is none."""
 
 _THREE_DIGITS = expression(r"\d{3}")
 
@@ -49,4 +62,5 @@ def mask_one_time_codes(text: str) -> str:
         return text
     text = _AFTER_NAME.sub(lambda found: f"{found[1] or found[2]}{FILTERED}", text)
     text = _BEFORE_NAME.sub(FILTERED, text)
+    text = _REJECTED.sub(lambda found: f"{found[1] or found[2]}{FILTERED}", text)
     return _TO_USE.sub(rf"\1{FILTERED}", text)

@@ -18,7 +18,8 @@ _TELLING = frozenset(
     b" poetry vault mc wpa_passphrase wpaapassphrase nmcli composer pulumi pip conda bundle gcloud kubectl fly"
     b" flyctl wrangler vercel gh echo env arg setenv requirepass masterauth bindpw rootpw secret redisacli"
     b" valkeyacli sqlplus card cards xh ya29 passwort kennwort senha wachtwoord passcode"
-    b" passe ordine contrasena".split()
+    b" passe ordine contrasena pw psw pswd passw otp totp mfa 2fa cvv cvv2 cvc cvc2 credential credentials creds"
+    b" credenciales credenziali".split()
 )
 """Words that give a meaning to the one after them."""
 

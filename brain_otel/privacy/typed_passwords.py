@@ -21,7 +21,8 @@ _PASSWORDS = expression(
 _NUMBERED = (
     r"(?i:[a-z]{0,16}[_-]?(?:field|input|column|rule|policy|step|version|level|test|node|file|line|attempt|user"
     r"|client|server|host|entry|page|form|label|stage|phase|type|slot|check|error|group|vault|part|section|table"
-    r"|item|worker|api|view|hash|argon|bcrypt|scrypt|charset|latin|windows|regel|feld|zeile|schritt|stufe|seite)[_-]?\d++\W*+$)"
+    r"|item|worker|api|view|hash|argon|bcrypt|scrypt|charset|latin|windows|regel|feld|zeile|schritt|stufe|seite|oauth"
+    r"|https?|utf|sha|md|aes|ipv|ldap|pkcs|pbkdf|protected|module|plugin|option|param|config|cluster|replica)[_-]?\d++\W*+$)"
 )
 _TYPED = expression(
     r"(?=[^\d\s]*+\d)(?=\S{6})(?=\S{0,61}?[^\W\d_]{3})"
@@ -48,8 +49,13 @@ def is_told(text: str, start: int, name: str) -> bool:
     """Whether the word at ``start`` is the value of the ``name`` before it by its look: random, or a password."""
     found = _WORD.match(text, start)
     word = found[0] if found is not None else ""
-    is_typed = _PASSWORDS.search(name) is not None and _TYPED.match(word) is not None
-    return (is_typed and not is_placeholder(word, name)) or is_random_at(text, start)
+    is_password = _PASSWORDS.search(name) is not None and is_typed(word)
+    return (is_password and not is_placeholder(word, name)) or is_random_at(text, start)
+
+
+def is_typed(word: str) -> bool:
+    """Whether a word looks like a password that a person typed; a word about passwords and a number does not."""
+    return _TYPED.match(word) is not None and not says_something([word.rstrip("0123456789")])
 
 
 def find_words(text: str, start: int, name: str) -> tuple[int, int] | None:

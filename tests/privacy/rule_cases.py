@@ -175,6 +175,7 @@ MASKED: dict[str, Row] = {
             "<password>{}</password>",
             '<property name="db.password">{}</property>',
             '<input name="csrf_token" value="{}">',
+            '<setting name="Password" serializeAs="String"><value>{}</value></setting>',
             "the password was '{}'",
             "parameter SecretString, value: {}",
             "password→{}",
@@ -226,6 +227,46 @@ MASKED: dict[str, Row] = {
             "token {}12 expired",
         ),
         modules=("typed_passwords",),
+    ),
+    "passwords behind a prompt, and behind `pass` and `pw` where no verb stands": Row(
+        catches=(
+            "Password for ida: {}",
+            "passphrase for key '/home/ida/.ssh/id': {}",
+            "Passwort für den Benutzer ida: {}",
+            "pass {}",
+            "user ida pass {}, host db",
+            "pw {} rejected",
+        ),
+        secret=st.from_regex(r"[a-z]{5,12}[0-9]{1,4}", fullmatch=True).map("Vq{}".format),
+        leaves=(
+            "Password for ida: {}",
+            "pass the {}",
+            "to pass {}77 on",
+            "pw {}",
+            "passport for ida: {}77",
+        ),
+        modules=("sentences",),
+    ),
+    "passwords beside a user, and values that botocore rejects": Row(
+        catches=(
+            "credentials ida {}",
+            "creds were ida / {}",
+            "Invalid length for parameter Password, value: {}",
+            "Invalid type for parameter Tags[0].SecretValue, value: {}, type: <class 'int'>",
+        ),
+        secret=st.from_regex(r"[a-z]{5,12}[0-9]{1,4}", fullmatch=True).map("Vq{}".format),
+        leaves=(
+            "credentials {} missing",
+            "credentials provider {}77",
+            "credentials of {}",
+            "Invalid length for parameter Bucket, value: {}77",
+        ),
+    ),
+    "codes that are judged": Row(
+        catches=("PIN {} abgelehnt", "otp {} rejected", "invalid mfa code {}", "CVV {} was declined"),
+        secret=st.integers(1_000, 99_999_999).map(str),
+        leaves=("pin {} of the chip", "order {} rejected", "gpio pin {}", "PIN 56{}01"),
+        harmless=st.integers(10, 99).map(str),
     ),
     "values whose name stands beside them": Row(
         catches=(
@@ -364,6 +405,9 @@ NOT_MASKED: dict[str, Row] = {
     ),
     "several plain words after a colon, and words about a password": Row(
         leaves=("password: {} {} {}", "password: {} must have 2 digits1", "passwort {} {}")
+    ),
+    "what follows `pass` as a verb, plain words after a prompt, digits after `pin` that nobody judges": Row(
+        leaves=("to pass {}77 on", "Password for ida: {}", "PIN 4829 {}")
     ),
     "a plain word after `AUTH`, outside of a session of Redis": Row(
         leaves=("AUTH {}", "service AUTH {}", "AUTH {} {}")
