@@ -15,10 +15,9 @@ import functools
 import sys
 import threading
 from collections.abc import Callable
-from types import FunctionType, MethodType, ModuleType
+from types import FunctionType, MethodType
 from typing import Any
 
-import wrapt
 from opentelemetry import context as otel_context
 
 from brain_otel.configuration.settings import InstrumentationSettings
@@ -50,7 +49,6 @@ class ThreadingInstrumentation:
 
     def __init__(self) -> None:
         self._patches = Patches()
-        self._is_active = False
         self._reset()
         reset_in_child(self)
 
@@ -61,25 +59,15 @@ class ThreadingInstrumentation:
 
     def instrument(self, settings: InstrumentationSettings) -> None:  # noqa: ARG002
         """Begin with the next thread or job."""
-        self._is_active = True
         if self._patches.replace(threading.Thread, "_bootstrap_inner", self._bootstrap):
             self._patches.replace(threading.Thread, "start", self._start)
-        wrapt.register_post_import_hook(self._patch_executor, "concurrent.futures.thread")
-        wrapt.register_post_import_hook(self._patch_pool, "multiprocessing.pool")
+        self._patches.replace_when_imported("concurrent.futures.thread", "ThreadPoolExecutor", "submit", _submit)
+        for name in _POOL_METHODS:
+            self._patches.replace_when_imported("multiprocessing.pool", "ThreadPool", name, _pool_method)
 
     def uninstrument(self) -> None:
         """Leave the classes as they were found."""
-        self._is_active = False
         self._patches.undo()
-
-    def _patch_executor(self, module: ModuleType) -> None:
-        if self._is_active:
-            self._patches.replace(module.ThreadPoolExecutor, "submit", _submit)
-
-    def _patch_pool(self, module: ModuleType) -> None:
-        if self._is_active:
-            for name in _POOL_METHODS:
-                self._patches.replace(module.ThreadPool, name, _pool_method)
 
     def _start(self, patch: Patch) -> Callable[..., Any]:
         @functools.wraps(patch.original)

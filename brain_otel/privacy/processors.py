@@ -22,12 +22,24 @@ from brain_otel.privacy.spans import MaskedSpan
 from brain_otel.runtime.guard import caught
 
 
-class MaskingSpanProcessor(SpanProcessor):
-    """Hands ended spans to another processor as :class:`MaskedSpan`; drops and counts those it cannot mask."""
+class _Masking:
+    """Shuts down and flushes another processor."""
 
-    def __init__(self, inner: SpanProcessor) -> None:
+    def __init__(self, inner: Any) -> None:
         self._inner = inner
         self.dropped = 0
+
+    def shutdown(self) -> None:
+        """Shut the other processor down."""
+        self._inner.shutdown()
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Flush the other processor."""
+        return bool(self._inner.force_flush(timeout_millis))
+
+
+class MaskingSpanProcessor(_Masking, SpanProcessor):
+    """Hands ended spans to another processor as :class:`MaskedSpan`; drops and counts those it cannot mask."""
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Call the other processor; a span that starts is not sent, so it is not masked."""
@@ -47,21 +59,9 @@ class MaskingSpanProcessor(SpanProcessor):
             return
         self._inner.on_end(masked)
 
-    def shutdown(self) -> None:
-        """Shut the other processor down."""
-        self._inner.shutdown()
 
-    def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Flush the other processor."""
-        return self._inner.force_flush(timeout_millis)
-
-
-class MaskingLogRecordProcessor(LogRecordProcessor):
+class MaskingLogRecordProcessor(_Masking, LogRecordProcessor):
     """Hands masked copies of log records to another processor; drops and counts records it cannot mask."""
-
-    def __init__(self, inner: LogRecordProcessor) -> None:
-        self._inner = inner
-        self.dropped = 0
 
     def on_emit(self, log_record: ReadWriteLogRecord) -> None:
         """Call the other processor with the record, or a masked copy if it holds anything private."""
@@ -72,14 +72,6 @@ class MaskingLogRecordProcessor(LogRecordProcessor):
             caught("masking a log record, which is dropped", error)
             return
         self._inner.on_emit(masked)
-
-    def shutdown(self) -> None:
-        """Shut the other processor down."""
-        self._inner.shutdown()
-
-    def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Flush the other processor."""
-        return self._inner.force_flush(timeout_millis)
 
 
 def masked_log_record(log_record: ReadWriteLogRecord) -> ReadWriteLogRecord:

@@ -1,7 +1,10 @@
 """Methods and functions of other packages, replaced until the patch is undone."""
 
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
+
+import wrapt
 
 from brain_otel.runtime.guard import guarded
 
@@ -61,7 +64,24 @@ class Patches:
             return True
         return False
 
+    def replace_when_imported(
+        self, module: str, owner: str, name: str, make: Callable[[Patch], Callable[..., Any]]
+    ) -> None:
+        """Replace ``name`` of a module's class, or of the module if ``owner`` is empty, once it is imported.
+
+        Does nothing if everything has been undone by then: a hook for imports cannot be removed.
+        """
+        made = self._made
+
+        def imported(found: ModuleType) -> None:
+            if made is self._made:
+                with guarded(f"finding {owner} of {module}"):
+                    self.replace(getattr(found, owner) if owner else found, name, make)
+
+        wrapt.register_post_import_hook(imported, module)
+
     def undo(self) -> None:
         """Undo all patches, the latest first."""
-        while self._made:
-            self._made.pop().undo()
+        made, self._made = self._made, []
+        while made:
+            made.pop().undo()

@@ -1,10 +1,14 @@
 """Tests of patches: undoing one restores what it replaced."""
 
+import importlib
 import inspect
+from contextlib import suppress
+from pathlib import Path
 
+import pytest
 from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
 
-from brain_otel.runtime.patch import replace
+from brain_otel.runtime.patch import Patches, replace
 from tests.instrumentation.target import start_target
 from tests.support import ROOT
 from tests.support.process import run_python
@@ -39,6 +43,29 @@ def test_a_methods_raw_attribute_is_restored() -> None:
     held = inspect.getattr_static(Own, "named")
     replace(Own, "named", lambda _: staticmethod(lambda: "replaced")).undo()
     assert inspect.getattr_static(Own, "named") is held
+
+
+LATER = "from contextlib import suppress\n\n\nclass Job:\n    def run(self):\n        return 'own'\n"
+
+
+def test_a_module_is_patched_when_it_is_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once, however often everything was undone before; what it lacks does not reach who imports it."""
+    for name in ("patched_later", "never_patched"):
+        (tmp_path / f"{name}.py").write_text(LATER)
+    monkeypatch.syspath_prepend(tmp_path)
+    patches = Patches()
+    for _ in range(3):
+        patches.undo()
+        for owner, name in (("Job", "run"), ("Job", "gone"), ("Gone", "run"), ("", "suppress")):
+            patches.replace_when_imported("patched_later", owner, name, lambda patch: lambda *_: ["ours", patch.name])
+    module = importlib.import_module("patched_later")
+    assert module.Job().run() == ["ours", "run"]
+    assert module.suppress() == ["ours", "suppress"]
+    patches.replace_when_imported("never_patched", "Job", "run", lambda _: lambda _: "ours")
+    patches.undo()
+    assert module.Job().run() == "own"
+    assert module.suppress is suppress
+    assert importlib.import_module("never_patched").Job().run() == "own"
 
 
 SCRIPT = """

@@ -13,11 +13,8 @@ import pickle
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from functools import partial
-from types import ModuleType
 from typing import Any
 from weakref import WeakSet
-
-import wrapt
 
 from brain_otel.configuration.settings import InstrumentationSettings
 from brain_otel.events.arguments import text_of
@@ -51,37 +48,23 @@ class ArqInstrumentation:
     def __init__(self) -> None:
         self._patches = Patches()
         self._workers: WeakSet[Any] = WeakSet()
-        self._is_active = False
 
     def instrument(self, settings: InstrumentationSettings) -> None:  # noqa: ARG002
         """Begin with the next message and job."""
-        self._is_active = True
-        wrapt.register_post_import_hook(self._patch_connections, "arq.connections")
-        wrapt.register_post_import_hook(self._patch_jobs, "arq.jobs")
-        wrapt.register_post_import_hook(self._patch_worker, "arq.worker")
+        replace = self._patches.replace_when_imported
+        replace("arq.connections", "ArqRedis", "enqueue_job", _enqueue_job)
+        replace("arq.connections", "", "serialize_job", _serialize_job)
+        replace("arq.connections", "ArqRedis", "ping", quietened_awaitable)  # of `create_pool`
+        for name in ("result", "result_info", "info", "status", "abort"):
+            replace("arq.jobs", "Job", name, quietened)
+        for name in ("main", "close"):
+            replace("arq.worker", "Worker", name, quietened)
+        replace("arq.worker", "Worker", "run_job", self._run_job)
+        replace("arq.worker", "", "deserialize_job_raw", _deserialize_job)
 
     def uninstrument(self) -> None:
         """Leave arq as it was found, but for the workers that run: they call on."""
-        self._is_active = False
         self._patches.undo()
-
-    def _patch_connections(self, module: ModuleType) -> None:
-        if self._is_active:
-            self._patches.replace(module.ArqRedis, "enqueue_job", _enqueue_job)
-            self._patches.replace(module, "serialize_job", _serialize_job)
-            self._patches.replace(module.ArqRedis, "ping", quietened_awaitable)  # of `create_pool`
-
-    def _patch_jobs(self, module: ModuleType) -> None:
-        if self._is_active:
-            for name in ("result", "result_info", "info", "status", "abort"):
-                self._patches.replace(module.Job, name, quietened)
-
-    def _patch_worker(self, module: ModuleType) -> None:
-        if self._is_active:
-            for name in ("main", "close"):
-                self._patches.replace(module.Worker, name, quietened)
-            self._patches.replace(module.Worker, "run_job", self._run_job)
-            self._patches.replace(module, "deserialize_job_raw", _deserialize_job)
 
     def _run_job(self, patch: Patch) -> Callable[..., Any]:
         @functools.wraps(patch.original)

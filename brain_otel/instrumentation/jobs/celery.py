@@ -12,11 +12,10 @@ from collections import deque
 from collections.abc import Callable
 from contextvars import ContextVar
 from functools import partial
-from types import FunctionType, ModuleType
+from types import FunctionType
 from typing import Any
 from weakref import WeakSet
 
-import wrapt
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 
@@ -58,7 +57,6 @@ class CeleryInstrumentation:
     def __init__(self) -> None:
         self._patches = Patches()
         self._backends: WeakSet[type] = WeakSet()
-        self._is_active = False
         self._lost_tasks: deque[str] = deque(maxlen=64)
         """The latest tasks whose process has ended: Celery may tell it twice, as a time limit and as a failure."""
         self._receivers: dict[str, Callable[..., None]] = {
@@ -75,28 +73,22 @@ class CeleryInstrumentation:
         """Begin with the next message and task."""
         from celery import signals
 
-        self._is_active = True
         for name, receiver in self._receivers.items():
             getattr(signals, name).connect(receiver, weak=False, dispatch_uid=receiver.__name__)
+        replace = self._patches.replace_when_imported
         for name, (owner, method) in _LOOPS.items():
-            hook = partial(self._patch, owner=owner, method=method, make=quietened)
-            wrapt.register_post_import_hook(hook, name)
+            replace(name, owner, method, quietened)
         if settings.celery_beat_monitors:
-            entry = partial(self._patch, owner="Scheduler", method="apply_entry", make=apply_monitored_entry)
-            wrapt.register_post_import_hook(entry, "celery.beat")
-        send = partial(self._patch, owner="Celery", method="send_task", make=_send_task)
-        wrapt.register_post_import_hook(send, "celery.app.base")
+            replace("celery.beat", "Scheduler", "apply_entry", apply_monitored_entry)
+        replace("celery.app.base", "Celery", "send_task", _send_task)
         for method in ("on_failure", "on_timeout"):
-            lost = partial(self._patch, owner="Request", method=method, make=_with_request)
-            wrapt.register_post_import_hook(lost, "celery.worker.request")
-        backend = partial(self._patch, owner="Backend", method="__init__", make=self._create_backend)
-        wrapt.register_post_import_hook(backend, "celery.backends.base")
+            replace("celery.worker.request", "Request", method, _with_request)
+        replace("celery.backends.base", "Backend", "__init__", self._create_backend)
 
     def uninstrument(self) -> None:
         """Leave Celery as it was found."""
         from celery import signals
 
-        self._is_active = False
         for name, receiver in self._receivers.items():
             getattr(signals, name).disconnect(dispatch_uid=receiver.__name__)
         self._patches.undo()
@@ -128,12 +120,6 @@ class CeleryInstrumentation:
                 run.fail(error, arguments, is_event=not isinstance(error, tuple(sender.throws or ())))
                 if exception is not error:
                     record_ignored(exception)
-
-    def _patch(
-        self, module: ModuleType, *, owner: str, method: str, make: Callable[[Patch], Callable[..., Any]]
-    ) -> None:
-        if self._is_active:
-            self._patches.replace(getattr(module, owner), method, make)
 
     def _create_backend(self, patch: Patch) -> Callable[..., None]:
         @functools.wraps(patch.original)

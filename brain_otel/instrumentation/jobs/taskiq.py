@@ -8,10 +8,7 @@ import functools
 from collections.abc import Callable
 from contextvars import ContextVar
 from functools import partial
-from types import ModuleType
 from typing import Any
-
-import wrapt
 
 from brain_otel.configuration.settings import InstrumentationSettings
 from brain_otel.instrumentation.jobs.quiet_calls import quietened
@@ -48,35 +45,21 @@ class TaskiqInstrumentation:
 
     def __init__(self) -> None:
         self._patches = Patches()
-        self._is_active = False
 
     def instrument(self, settings: InstrumentationSettings) -> None:  # noqa: ARG002
         """Begin with the next message and task."""
-        self._is_active = True
-        wrapt.register_post_import_hook(self._patch_kicker, "taskiq.kicker")
-        wrapt.register_post_import_hook(self._patch_task, "taskiq.task")
-        wrapt.register_post_import_hook(self._patch_receiver, "taskiq.receiver.receiver")
+        replace = self._patches.replace_when_imported
+        replace("taskiq.kicker", "AsyncKicker", "kiq", _kiq)
+        replace("taskiq.kicker", "AsyncKicker", "schedule_by_time", _schedule)
+        for name in ("is_ready", "get_result", "wait_result", "get_progress"):
+            replace("taskiq.task", "AsyncTaskiqTask", name, quietened)
+        for name in ("listen", "callback"):
+            replace("taskiq.receiver.receiver", "Receiver", name, quietened)
+        replace("taskiq.receiver.receiver", "Receiver", "run_task", _run_task)
 
     def uninstrument(self) -> None:
         """Leave taskiq as it was found."""
-        self._is_active = False
         self._patches.undo()
-
-    def _patch_kicker(self, module: ModuleType) -> None:
-        if self._is_active:
-            self._patches.replace(module.AsyncKicker, "kiq", _kiq)
-            self._patches.replace(module.AsyncKicker, "schedule_by_time", _schedule)
-
-    def _patch_task(self, module: ModuleType) -> None:
-        if self._is_active:
-            for name in ("is_ready", "get_result", "wait_result", "get_progress"):
-                self._patches.replace(module.AsyncTaskiqTask, name, quietened)
-
-    def _patch_receiver(self, module: ModuleType) -> None:
-        if self._is_active:
-            for name in ("listen", "callback"):
-                self._patches.replace(module.Receiver, name, quietened)
-            self._patches.replace(module.Receiver, "run_task", _run_task)
 
 
 def _kiq(patch: Patch) -> Callable[..., Any]:
