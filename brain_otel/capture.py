@@ -60,7 +60,7 @@ _LEVEL_NAMES = {"critical": "fatal", "warn": "warning"}
 
 
 def capture_exception(error: BaseException | Any | None = None, **context: Any) -> str | None:
-    """Report a handled exception. It becomes an event of the current span, whose status stays: it may still succeed.
+    """Report a handled exception. Its event belongs to the current span, which is not marked as failed.
 
     Args:
         error: The exception to report. Default: the one being handled (``sys.exc_info()``). Any other object is
@@ -115,16 +115,16 @@ def capture_message(message: str, level: str = "info", **context: Any) -> str | 
 def capture_feedback(
     message: str, event_id: str | None = None, name: str | None = None, email: str | None = None
 ) -> str | None:
-    """Report what a user says, about an event or in general. The user gives name and address to be answered.
+    """Send a user's feedback, about an event or in general.
 
     Args:
         message: The user's words, at most 4,096 characters.
         event_id: What ``capture_exception`` or ``capture_message`` returned.
-        name: The user's name.
-        email: The user's e-mail address.
+        name: The user's name, for an answer.
+        email: The user's e-mail address, for an answer.
 
     Returns:
-        The feedback's id, the same in Sentry and on the log record. None without words.
+        The feedback's id, the same in Sentry and on the log record. None if the message is empty.
     """
     with guarded("capturing feedback"), one_budget():
         text = "" if message is None else shortened(safe_repr(message, str), MAX_FEEDBACK).strip()
@@ -148,7 +148,7 @@ def capture_feedback(
 
 
 def measurement(name: str, value: float, unit: str = "") -> None:
-    """Set a number of the current transaction: a measurement in Sentry, an attribute of the local root elsewhere.
+    """Record a number for the current transaction: a measurement in Sentry, an attribute of the local root elsewhere.
 
     Args:
         name: Its name, such as ``rows_read``; a second value under the same name replaces the first.
@@ -235,7 +235,7 @@ def set_user_context(
     Args:
         user_id: The id in your application.
         email: The e-mail address.
-        username: The name to log in with.
+        username: The login name.
         **extra: Other facts about the user.
     """
     with guarded("setting the user"), one_budget():

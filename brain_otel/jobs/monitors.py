@@ -27,10 +27,10 @@ def send_check_in(check_in: CheckIn) -> None:
 
 
 class monitor(ContextDecorator[Span]):  # noqa: N801 - a decorator and context manager, as in sentry-sdk
-    """Monitor a job: check-ins tell Sentry that it runs, and whether it succeeded, in which time.
+    """Monitor a job: check-ins tell Sentry when it starts, how it ends and how long it takes.
 
     Use it as a context manager (``with`` or ``async with``), which yields the :class:`Span`, or as a decorator. The
-    job is a transaction with the op ``cron``, or within another one a span; the check-ins carry its trace. Other
+    job is a transaction with the op ``cron``, or a span of the current one; the check-ins carry its trace. Other
     destinations get the span alone.
 
     Args:

@@ -28,7 +28,7 @@ _OF_A_TRACE = ("brain_otel.", "sentry-", "current-span", "baggage")
 
 
 def trace_headers() -> dict[str, str]:
-    """The headers that continue the current trace elsewhere, for a message of a queue or a page's ``meta`` tags.
+    """Return the headers that continue the current trace elsewhere: in a queue's message, in a page's ``meta`` tags.
 
     Returns:
         What the configured propagators write: ``traceparent``, ``tracestate`` if there is one, ``sentry-trace`` and
@@ -42,7 +42,7 @@ def trace_headers() -> dict[str, str]:
 
 
 class continue_trace:  # noqa: N801 - reads as a statement: `with continue_trace(headers):`
-    """Work in the block, sync or async, belongs to the trace that ``headers`` name.
+    """Continue the trace that ``headers`` name: work in the block, sync or async, belongs to it.
 
     ``with continue_trace(message.headers), start_transaction("process"):`` makes a transaction that is a child of the
     sender's span. Without headers that can be read, work in the block starts a new trace. Whoever calls this trusts
