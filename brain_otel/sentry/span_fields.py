@@ -15,7 +15,7 @@ from sentry_sdk.consts import SPANSTATUS
 from sentry_sdk.tracing import get_span_status_from_http_code
 
 from brain_otel.traces import code_location
-from brain_otel.traces.conventions import first
+from brain_otel.traces.conventions import GRPC_STATUSES, first
 from brain_otel.traces.local_trace import LocalTrace
 from brain_otel.traces.operations import CACHE, MESSAGING, Convention, convention_of
 from brain_otel.traces.scope import BREADCRUMB_EVENT, NAME, OP_ATTRIBUTE
@@ -26,24 +26,30 @@ _CONTRIB = "opentelemetry.instrumentation."
 
 _SCALARS = frozenset((str, int, float, bool))
 
-_GRPC_STATUSES = (
-    SPANSTATUS.OK,
-    SPANSTATUS.CANCELLED,
-    SPANSTATUS.UNKNOWN_ERROR,
-    SPANSTATUS.INVALID_ARGUMENT,
-    SPANSTATUS.DEADLINE_EXCEEDED,
-    SPANSTATUS.NOT_FOUND,
-    SPANSTATUS.ALREADY_EXISTS,
-    SPANSTATUS.PERMISSION_DENIED,
-    SPANSTATUS.RESOURCE_EXHAUSTED,
-    SPANSTATUS.FAILED_PRECONDITION,
-    SPANSTATUS.ABORTED,
-    SPANSTATUS.OUT_OF_RANGE,
-    SPANSTATUS.UNIMPLEMENTED,
-    SPANSTATUS.INTERNAL_ERROR,
-    SPANSTATUS.UNAVAILABLE,
-    SPANSTATUS.DATA_LOSS,
-    SPANSTATUS.UNAUTHENTICATED,
+_BY_GRPC = dict(
+    zip(
+        GRPC_STATUSES,
+        (
+            SPANSTATUS.OK,
+            SPANSTATUS.CANCELLED,
+            SPANSTATUS.UNKNOWN_ERROR,
+            SPANSTATUS.INVALID_ARGUMENT,
+            SPANSTATUS.DEADLINE_EXCEEDED,
+            SPANSTATUS.NOT_FOUND,
+            SPANSTATUS.ALREADY_EXISTS,
+            SPANSTATUS.PERMISSION_DENIED,
+            SPANSTATUS.RESOURCE_EXHAUSTED,
+            SPANSTATUS.FAILED_PRECONDITION,
+            SPANSTATUS.ABORTED,
+            SPANSTATUS.OUT_OF_RANGE,
+            SPANSTATUS.UNIMPLEMENTED,
+            SPANSTATUS.INTERNAL_ERROR,
+            SPANSTATUS.UNAVAILABLE,
+            SPANSTATUS.DATA_LOSS,
+            SPANSTATUS.UNAUTHENTICATED,
+        ),
+        strict=True,
+    )
 )
 
 
@@ -56,9 +62,11 @@ def status(span: ReadableSpan) -> str:
         by_code = _by_code(code)
         if by_code != SPANSTATUS.OK or not failed:
             return by_code
-    grpc = attributes.get("rpc.grpc.status_code")
-    if isinstance(grpc, int) and 0 <= grpc < len(_GRPC_STATUSES):
-        return _GRPC_STATUSES[grpc]
+    grpc = first(attributes, "rpc.response.status_code", "rpc.grpc.status_code")
+    if isinstance(grpc, int) and 0 <= grpc < len(GRPC_STATUSES):
+        grpc = GRPC_STATUSES[grpc]
+    if grpc in _BY_GRPC:
+        return _BY_GRPC[grpc]
     if not failed:
         return SPANSTATUS.OK
     words = span.status.description or ""

@@ -22,6 +22,14 @@ SOURCE_ATTRIBUTE = "sentry.source"
 """The transaction source, for the application to set."""
 
 
+GRPC_STATUSES = (
+    *("OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS"),
+    *("PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED"),
+    *("INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED"),
+)
+"""By their numbers: https://grpc.github.io/grpc/core/md_doc_statuscodes.html."""
+
+
 def first(attributes: Attributes, *names: str) -> Any:
     """The value of the first of ``names`` that is set, else None."""
     for name in names:

@@ -408,26 +408,26 @@ OTHERS = (
     *_names(
         "grpc.aio",
         "_channel",
-        "others/restricted.py",
+        "others/grpc_servers.py",
         "learns the target of an asynchronous channel, which gets its interceptors as arguments",
         f"{RESTRICTED}::test_a_call_of_a_target_has_them",
     ),
     *_names(
         "grpc._channel.Channel",
         "_channel",
-        "others/restricted.py",
+        "others/grpc_servers.py",
         "learns the target of a channel",
         f"{RESTRICTED}::test_a_call_of_a_target_has_them",
     ),
     *_names(
         "opentelemetry.instrumentation.grpc._client.OpenTelemetryClientInterceptor",
         "_tracer",
-        "others/restricted.py",
+        "others/grpc_servers.py",
         "has a channel's spans name its server; without it, no call has trace headers where targets are restricted",
-        f"{RESTRICTED}::test_the_spans_of_a_channel_name_its_server",
+        "tests/instrumentation/others/test_grpc_servers.py::test_the_spans_of_a_channel_name_its_server",
     ),
 )
-"""Used where targets are restricted alone."""
+"""Used where targets are restricted, or calls of gRPC observed."""
 
 GROUPS = {
     "spans": SPANS,

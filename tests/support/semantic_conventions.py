@@ -43,7 +43,7 @@ OPEN_ENUMS = {"error.type", "telemetry.sdk.language", "db.system.name", "db.syst
 INTEGERS = frozenset(
     {"server.port", "client.port", "http.response.status_code", "http.status_code", "db.operation.batch.size"}
     | {"net.peer.port", "net.host.port", "db.redis.database_index", "code.lineno", "db.response.returned_rows"}
-    | {"code.line.number", "cpython.gc.generation"}
+    | {"code.line.number", "cpython.gc.generation", "network.peer.port"}
 )
 LISTS = frozenset({"user.roles"})
 """Attributes of the registry of another type than text, among those that are emitted."""

@@ -6,6 +6,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from importlib.metadata import EntryPoint
+from types import ModuleType
 from typing import Any
 
 import wrapt
@@ -42,6 +43,7 @@ class OtherInstrumentors:
         self._awaiting: set[str] = set()
         self._enabling: set[str] = set()
         self.layers = Layers()
+        self._corrections: Any = None
 
     def enable(self, settings: InstrumentationSettings) -> None:
         """Enable each that ``settings`` want: now if its library has been imported, else when it is."""
@@ -72,6 +74,8 @@ class OtherInstrumentors:
         self._failed.clear()
         self._awaiting.clear()
         self.layers.undo()
+        if self._corrections is not None:
+            self._corrections.undo()
 
     def is_repeated(self, instrumentor: Any, options: dict[str, Any]) -> bool:
         """Whether the application enables an instrumentor again; with options of its own, it takes ours away."""
@@ -161,6 +165,7 @@ class OtherInstrumentors:
         own = _taken_by_constructor(kind, options)
         instrumentor = kind(**{key: options.pop(key) for key in own})
         self.layers.join(sys.modules[entry_point.module])
+        self._correct(name, sys.modules[entry_point.module], options)
         self._enabled[name] = instrumentor
         self._enabling.add(name)
         try:
@@ -173,6 +178,12 @@ class OtherInstrumentors:
         self._failed.discard(name)
         if name in _OUTER:
             self.layers.add_outer(_OUTER[name])
+
+    def _correct(self, name: str, module: ModuleType, options: dict[str, Any]) -> None:
+        from brain_otel.instrumentation.others.corrections import Corrections  # `import brain_otel` stays cheap
+
+        self._corrections = self._corrections or Corrections()
+        self._corrections.apply(name, module, options)
 
 
 def _is_measured() -> bool:

@@ -4,14 +4,18 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.instrumentation.process import Outcome, run_traced
 from tests.instrumentation.target import start_target
+from tests.service.test_registry import faults_of
 from tests.support import ROOT
 from tests.support.backends import start_aws, start_grpc_server
+from tests.support.otlp import OtlpReceiver
+from tests.support.otlp_data import Span
 from tests.support.services import Postgres
 from tests.support.tiers import quick_first
 
@@ -56,18 +60,28 @@ SPANS = {
     "sqlalchemy asyncpg": TWO_STATEMENTS,
     "sqlalchemy psycopg async": TWO_STATEMENTS,
     "sqlalchemy aiosqlite": TWO_STATEMENTS,
-    "grpc": [("grpc.client", "/shop.Shop/Buy", "ok"), ("grpc.client", "/shop.Shop/Buy", "not_found")],
-    "grpc aio": [("grpc.client", "/shop.Shop/Buy", "ok")],
-    "grpc server": [("grpc.client", "/shop.Till/Sell", "ok"), ("grpc.client", "/shop.Till/Sell", "unknown_error")],
+    "grpc": [("grpc.client", "shop.Shop/Buy", "ok"), ("grpc.client", "shop.Shop/Buy", "not_found")],
+    "grpc aio": [("grpc.client", "shop.Shop/Buy", "ok")],
+    "grpc server": [("grpc.client", "shop.Till/Sell", "ok"), ("grpc.client", "shop.Till/Sell", "unknown_error")],
     "boto3": [("rpc", "S3.CreateBucket", "ok"), ("rpc", "S3.GetObject", "not_found")],
 }
 """The spans of each case: op, description, status."""
 
 SERVED = {
-    "grpc server": [("/shop.Till/Sell", "grpc.server"), ("/shop.Till/Sell", "grpc.server")],
+    "grpc server": [("shop.Till/Sell", "grpc.server"), ("shop.Till/Sell", "grpc.server")],
     "aiohttp server": [("GET /items/{item}", "http.server"), ("GET /items/{item}", "http.server")],
 }
 """The transactions of a server that the case calls."""
+
+
+FILE = """
+file_format: "1.1"
+propagator: {composite: [tracecontext: , baggage: , sentry: ]}
+tracer_provider:
+  sampler: {parent_based: {root: {always_on: }}}
+  processors: [sentry: {}, otlp: {endpoint: "${OTLP}"}]
+distribution: {brain_otel: {sentry: {dsn: "${SENTRY_DSN}", profiles_sample_rate: 0}}}
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,24 +89,29 @@ class Run:
     """What a process sent, and what the servers saw."""
 
     outcome: Outcome
+    otlp: list[Span]
     url: str
     headers: dict[str, dict[str, str]]
     """Of each call, by its case."""
 
 
 @pytest.fixture(scope="module")
-def run_of(postgres: Postgres) -> Iterator[Callable[[str], Run]]:
+def run_of(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Run]]:
     """Call every library in a process, once for each order."""
+    file: Path = tmp_path_factory.mktemp("libraries") / "file.yaml"
+    file.write_text(FILE)
     with start_target() as http, start_grpc_server() as grpc, start_aws() as aws:
-        addresses = {"HTTP_URL": http.url, "GRPC_URL": grpc.address, "AWS_URL": aws}
+        addresses = {"HTTP_URL": http.url, "GRPC_URL": grpc.address, "AWS_URL": aws, "OTEL_CONFIG_FILE": str(file)}
 
         @cache
         def run(order: str) -> Run:
             env = {"ORDER": order, "POSTGRES_URL": postgres.sqlalchemy_url("psycopg")}
-            outcome = run_traced(SCRIPT, env | addresses, launcher=order == "launcher")
+            with OtlpReceiver() as receiver:
+                env |= {**addresses, "OTLP": receiver.endpoint}
+                outcome = run_traced(SCRIPT, env, launcher=order == "launcher")
             headers = {path[1:]: each for path, each in http.headers.items()}
             headers |= {"grpc": grpc.metadata[b"one"], "grpc aio": grpc.metadata[b"two"]}
-            return Run(outcome=outcome, url=http.url, headers=headers)
+            return Run(outcome=outcome, otlp=receiver.spans, url=http.url, headers=headers)
 
         yield run
 
@@ -155,6 +174,60 @@ def test_nothing_is_complained_of(run_of: Callable[[str], Run], order: str) -> N
     output = run_of(order).outcome.output
     assert "brain_otel failed" not in output
     assert "already instrumented" not in output
+
+
+CALL = {"rpc.system.name": "grpc", "server.address": "127.0.0.1"}
+
+STATEMENT = {"db.operation.name": "SELECT", "db.namespace": "postgres", "server.address": "127.0.0.1"}
+
+STATEMENTS = [
+    ("SELECT postgres", STATEMENT),
+    ("SELECT postgres", STATEMENT),
+    ("SELECT postgres", {**STATEMENT, "db.response.status_code": "42P01"}),
+]
+
+DESCRIBED = {
+    "asyncpg": STATEMENTS,
+    "psycopg": STATEMENTS,
+    "psycopg async": [("SELECT postgres", STATEMENT)],
+    "sqlite3": [
+        ("SELECT", {"db.operation.name": "SELECT"}),
+        ("SELECT", {"db.response.status_code": "SQLITE_ERROR", "error.type": "sqlite3.OperationalError"}),
+    ],
+    "grpc": [
+        ("shop.Shop/Buy", {**CALL, "rpc.method": "shop.Shop/Buy", "rpc.response.status_code": "OK"}),
+        ("shop.Shop/Buy", {**CALL, "rpc.response.status_code": "NOT_FOUND", "error.type": "NOT_FOUND"}),
+    ],
+    "grpc aio": [("shop.Shop/Buy", {**CALL, "rpc.response.status_code": "OK"})],
+    "grpc server": [
+        ("shop.Till/Sell", {**CALL, "rpc.response.status_code": "OK"}),
+        ("shop.Till/Sell", {**CALL, "rpc.response.status_code": "UNKNOWN", "error.type": "UNKNOWN"}),
+    ],
+}
+"""The names of the spans of a case, and some of their attributes."""
+
+
+@pytest.mark.parametrize("case", DESCRIBED)
+@pytest.mark.parametrize("order", quick_first(ORDERS))
+def test_a_call_is_described_by_the_semantic_conventions(run_of: Callable[[str], Run], order: str, case: str) -> None:
+    """Its name and attributes have no name that is deprecated, and values of the registry's types."""
+    otlp = run_of(order).otlp
+    (root,) = [span for span in otlp if span.name == case]
+    spans = sorted((each for each in otlp if each.parent_span_id == root.span_id), key=lambda each: each.start_time)
+    assert [
+        (span.name, {**span.attributes, **known}) for span, (_, known) in zip(spans, DESCRIBED[case], strict=True)
+    ] == [(name, span.attributes) for span, (name, _) in zip(spans, DESCRIBED[case], strict=True)]
+    assert [fault for span in spans for fault in faults_of(span.attributes, span.name, may_be_old=False)] == []
+
+
+def test_a_failure_in_a_server_of_grpc_is_an_error(run_of: Callable[[str], Run]) -> None:
+    """Contrib leaves its status at OK."""
+    served = [span for span in run_of("first").otlp if span.kind == "server" and "rpc.method" in span.attributes]
+    assert [
+        (span.status, span.attributes["rpc.response.status_code"], span.attributes.get("error.type"))
+        for span in sorted(served, key=lambda span: span.start_time)
+    ] == [("unset", "OK", None), ("error", "UNKNOWN", "ValueError")]
+    assert [fault for span in served for fault in faults_of(span.attributes, span.name, may_be_old=False)] == []
 
 
 EXTRAS = {

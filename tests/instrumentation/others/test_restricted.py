@@ -7,9 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from opentelemetry.instrumentation.grpc import aio_client_interceptors
 
-from brain_otel.instrumentation.others.restricted import name_server
 from tests.support import ROOT
 from tests.support.ingest import SentryIngest
 from tests.support.process import run_python
@@ -131,32 +129,3 @@ def test_all_hosts_get_them_where_nothing_is_restricted(found_by: Callable[..., 
 def test_no_host_gets_them_where_there_is_no_target(found_by: Callable[..., Any]) -> None:
     found = found_by("first", "1.0", "none")
     assert all(headers in ({}, OWN) for case in CASES if case != "own" for _, headers in found[case])
-
-
-SERVERS = {
-    "127.0.0.1:5": {"server.address": "127.0.0.1", "server.port": 5},
-    b"dns:///api.internal:5": {"server.address": "api.internal", "server.port": 5},
-    "dns://8.8.8.8/api.internal:5": {"server.address": "api.internal", "server.port": 5},
-    "api.internal": {"server.address": "api.internal", "server.port": 443},
-    "ipv6:[::1]:5": {"server.address": "::1", "server.port": 5},
-    "[::1]": {"server.address": "::1", "server.port": 443},
-    "ipv4:10.0.0.1:5,10.0.0.2:5": {},
-    "unix:/run/api.sock": {},
-    "xds:///api.internal": {},
-}
-
-
-@pytest.mark.parametrize("target", SERVERS, ids=str)
-def test_the_spans_of_a_channel_name_its_server(target: str | bytes) -> None:
-    """A target that is not the name of one host names none."""
-    (interceptor, *_) = interceptors = aio_client_interceptors()  # type: ignore[no-untyped-call]
-    name_server(target, interceptors)
-    name_server(target, interceptors)
-    assert interceptor._tracer.server == SERVERS[target]
-
-
-def test_interceptors_that_serve_two_servers_name_none() -> None:
-    interceptors = aio_client_interceptors()  # type: ignore[no-untyped-call]
-    for target in ("a.internal:5", "b.internal:5", "a.internal:5"):
-        name_server(target, interceptors)
-    assert [each._tracer.server for each in interceptors] == [{}] * 4
