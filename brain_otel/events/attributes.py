@@ -13,6 +13,7 @@ from opentelemetry.semconv.attributes import exception_attributes
 from opentelemetry.trace import Span
 
 from brain_otel.events.exception_tree import MAX_EXCEPTIONS, exceptions_in
+from brain_otel.events.tracebacks import format_exception
 from brain_otel.privacy import policy
 from brain_otel.runtime.limited_log import CountLog
 from brain_otel.runtime.quiet import clock, one_clock, quiet
@@ -110,7 +111,7 @@ def _stacktrace(error: BaseException) -> str:
     errors = [node.error for node in islice(exceptions_in(error), MAX_EXCEPTIONS + 1)]
     if len(errors) <= MAX_EXCEPTIONS and all(map(_is_small, errors)):
         with suppress(Exception), quiet():
-            return "".join(traceback.format_exception(error))
+            return format_exception(error)
     parts = []
     for each in errors[:MAX_EXCEPTIONS]:
         frames = "".join(traceback.format_tb(each.__traceback__))
