@@ -249,11 +249,15 @@ def forget() -> None:
 
 
 def _flush_at_exit() -> bool:
-    """Flush within the rest of the exit's time, which the server's shutdown, SIGTERM and ``atexit`` share."""
+    """Flush within the rest of the exit's time, which the server's shutdown, SIGTERM and ``atexit`` share.
+
+    What the server's shutdown has just counted as lost stays lost.
+    """
     started = time.monotonic()
-    if started - _state.flushed_at > EXIT_TIMEOUT:
+    if is_first := started - _state.flushed_at > EXIT_TIMEOUT:
         _state.exit_spent = 0.0
-    is_complete = flush(max(0.0, EXIT_TIMEOUT - END_TIMEOUT - _state.exit_spent))
+    calls = [(f"flushing {each.name}", each.flush if is_first else each.flush_rest) for each in _state.destinations]
+    is_complete = side_by_side(calls, max(0.0, EXIT_TIMEOUT - END_TIMEOUT - _state.exit_spent))
     _state.flushed_at = time.monotonic()
     _state.exit_spent += _state.flushed_at - started
     return is_complete

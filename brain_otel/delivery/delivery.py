@@ -94,6 +94,9 @@ class Delivery:
         self._thread: threading.Thread | None = None
         self._starting, self._sending = threading.Lock(), threading.Lock()
         self._stop, self._wake = threading.Event(), threading.Event()
+        self._stop_thread = threading.Event()
+        self._is_held = False
+        """Whether records stay in memory, because the process may end."""
 
     def put(self, record: Record) -> None:
         """Take ``record``; never raises and never waits for the network, except after the flush at exit."""
@@ -127,7 +130,7 @@ class Delivery:
             self._overflowed(record, "queue_overflow")
             return
         self._memory.put(record)
-        self._start()
+        self.resume()
         if not self._wake.is_set():
             self._wake.set()
         flush_if_late()
@@ -140,6 +143,8 @@ class Delivery:
         deadline = time.monotonic() + timeout
         if self._spool is not None and self._supervisor is not None and self._supervisor.mode == "thread":
             self._supervisor.wait(self._spool.folder, timeout)
+        if self._is_held:
+            return not self._memory
         if self._memory and not self._start():
             self._send_here(deadline)
         while self._memory and (left := deadline - time.monotonic()) > 0 and not self._is_limited_for(left):
@@ -156,10 +161,30 @@ class Delivery:
     def close(self) -> None:
         """Take no more records. Those in memory go to disk, or are lost without a spool."""
         self._stop.set()
+        self._stop_thread.set()
         self._wake.set()
         self._empty_memory()
         if self._spool is not None:
             self._spool.close()
+
+    def hold(self, timeout: float) -> None:
+        """Send nothing from memory until :meth:`resume` or the next record, since the process may end.
+
+        Waits up to ``timeout`` seconds for the answers to requests in flight.
+        """
+        with self._starting:
+            self._is_held = True
+            thread, self._thread = self._thread, None
+            self._stop_thread.set()
+            self._wake.set()
+        if thread is not None:
+            thread.join(timeout)
+
+    def resume(self) -> None:
+        """Send what is in memory."""
+        self._is_held = False
+        if self._memory:
+            self._start()
 
     def save(self) -> Counter[str]:
         """Write what is in memory to disk, if there is a spool; returns what stays in memory, by category."""
@@ -172,11 +197,11 @@ class Delivery:
         """Send ``record`` on this thread, if the target accepts records, or write it to disk."""
         if self._spool is not None:
             self.put(record)
-        elif self._start() and self._retry_loop is not None:
-            self._retry_loop.send_at_once(record, timeout)
+        else:
+            self._created_loop().send_at_once(record, timeout)
 
     def pause(self, timeout: float) -> None:
-        """Have no request in flight, because the process may end now; the next record goes on."""
+        """Stop the shipper's thread, with no request in flight: the process may end; the next record goes on."""
         if self._supervisor is not None:
             self._supervisor.pause(timeout)
 
@@ -212,7 +237,7 @@ class Delivery:
         records = self._written(self._memory.clear())
         for record in records:
             self._on_discard(record, "queue_overflow")
-        if records:
+        if records and not self._is_held:  # else a line has told their number
             logger.warning("%d records for %s were not sent in time", len(records), self._target.address)
 
     def _written(self, records: list[Record]) -> list[Record]:
@@ -230,27 +255,36 @@ class Delivery:
     def _start(self) -> bool:
         """Start the thread that sends, once; false if the interpreter starts no more threads."""
         if self._thread is None:
-            with self._starting, guarded("starting the thread that sends"):
-                self._start_once()
+            with guarded("starting the thread that sends"):
+                loop = self._created_loop()
+                with self._starting:
+                    self._start_once(loop)
         return self._thread is not None
 
-    def _start_once(self) -> None:
-        if self._thread is not None:
-            return
+    def _start_once(self, loop: RetryLoop[MemoryRecord]) -> None:
+        if self._thread is None and not self._stop.is_set():
+            self._stop_thread = threading.Event()
+            self._thread = start_daemon(partial(self._run, loop, self._stop_thread), "brain_otel.delivery")
+
+    def _run(self, loop: RetryLoop[MemoryRecord], stop: threading.Event) -> None:
+        with self._sending:  # a thread that was told to stop may still wait for an answer
+            loop.run(stop, self._wake, None)
+
+    def _created_loop(self) -> RetryLoop[MemoryRecord]:
         # Imported here: a service with a spool and a shipper's process never sends by itself.
         from brain_otel.delivery.http import HttpClient
         from brain_otel.delivery.retry_loop import RetryLoop
 
-        if self._retry_loop is None:
-            self._retry_loop = RetryLoop(
-                self._target.address,
-                self._memory,
-                HttpClient(self._target, connections=self._connections),
-                on_discard=self._on_discard,
-                connections=self._connections,
-            )
-        run = partial(self._retry_loop.run, self._stop, self._wake, None)
-        self._thread = start_daemon(run, "brain_otel.delivery")
+        with self._starting:
+            if self._retry_loop is None:
+                self._retry_loop = RetryLoop(
+                    self._target.address,
+                    self._memory,
+                    HttpClient(self._target, connections=self._connections),
+                    on_discard=self._on_discard,
+                    connections=self._connections,
+                )
+            return self._retry_loop
 
     def _send_here(self, deadline: float) -> None:
         """Send on the calling thread, because the interpreter starts no more threads."""

@@ -27,7 +27,9 @@ class Destination(NamedTuple):
     """Sends everything queued within this many seconds and takes no more."""
     pause: Callable[[Counter[str], float], None] | None = None
     """Called when a server shuts down, which may end the process at once: adds what is in memory, by Sentry's
-    categories, and waits for answers within this many seconds. Drops nothing."""
+    categories, and waits for answers within this many seconds. Holds that back, and drops nothing."""
+    resume: Callable[[], None] | None = None
+    """Sends what ``pause`` holds back, since the process goes on. New data does the same by itself."""
     end: Callable[[], None] | None = None
     """Called when the process ends: keeps or counts what has not been sent. ``shutdown`` may not have been called."""
     span_processor: SpanProcessor | None = None

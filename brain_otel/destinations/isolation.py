@@ -135,6 +135,12 @@ class IsolatedDestination:
 
     def flush(self, timeout: float) -> bool:
         """Send everything queued within ``timeout`` seconds; return whether all of it was accepted."""
+        if self.destination.resume is not None:
+            self.destination.resume()
+        return self.flush_rest(timeout)
+
+    def flush_rest(self, timeout: float) -> bool:
+        """Flush without what a pause holds back."""
         deadline = time.monotonic() + timeout
         if not self._flushing.acquire(timeout=timeout):  # the last flush hangs; do not pile up threads behind it
             return False

@@ -20,6 +20,7 @@ from brain_otel.sentry.client import (
     pressure_on,
     ready_line,
     reject_unknown_options,
+    resume_sentry,
 )
 from brain_otel.sentry.dsn import envelope_address, probe_event
 from brain_otel.sentry.events import SentryListener
@@ -72,6 +73,7 @@ def _create_for_traces(options: Options, settings: Settings) -> Destination | No
         flush=flush,
         shutdown=shutdown,
         pause=partial(_pause, processor, client),
+        resume=partial(_resume, processor, client),
         end=partial(_end, processor, client),
         pressure=partial(pressure_on, client),
         relieved=partial(record_discarded, "backpressure", 1, transactions=1),
@@ -109,8 +111,14 @@ def _least_severity(options: Options) -> int:
 
 
 def _pause(processor: SentrySpanProcessor, client: Any, left: Counter[str], timeout: float) -> None:
-    left.update(processor.waiting())
-    pause_sentry(client, left, timeout)
+    deadline = time.monotonic() + timeout
+    left.update(processor.hold(timeout / 3))
+    pause_sentry(client, left, max(0.0, deadline - time.monotonic()))
+
+
+def _resume(processor: SentrySpanProcessor, client: Any) -> None:
+    processor.resume()
+    resume_sentry(client)
 
 
 def _end(processor: SentrySpanProcessor, client: Any) -> None:

@@ -33,6 +33,7 @@ from brain_otel.sentry.client import (
     pause_sentry,
     pressure_on,
     ready_line,
+    resume_sentry,
 )
 from brain_otel.sentry.dsn import otlp_address, probe_event
 from brain_otel.sentry.events import SentryListener
@@ -83,11 +84,12 @@ def create_destination(options: Options, settings: Settings) -> Destination | No
     trail = ExportedTrail(batched.span_processor if batched is not None else None)
     client = configure_sentry(sentry, trail, settings.delivery, profiles_sample_rate=None)
 
-    def flush(timeout: float) -> bool:  # side by side: one of Sentry's two endpoints may hang
-        calls: list[TimedCall] = [("sending errors to Sentry", partial(flush_sentry, client))]
-        if batched is not None:
-            calls.append(("sending spans to Sentry", batched.flush))
-        return side_by_side(calls, timeout)
+    calls: list[TimedCall] = [("sending errors to Sentry", partial(flush_sentry, client))]
+    if batched is not None:
+        calls.append(("sending spans to Sentry", batched.flush))
+
+    def flush(timeout: float) -> bool:
+        return side_by_side(calls, timeout)  # one of Sentry's two endpoints may hang
 
     def shutdown(timeout: float) -> None:
         deadline = time.monotonic() + timeout
@@ -104,6 +106,7 @@ def create_destination(options: Options, settings: Settings) -> Destination | No
         flush=flush,
         shutdown=shutdown,
         pause=partial(pause_sentry, client),  # both share the spool
+        resume=partial(resume_sentry, client),
         end=partial(end_sentry, client),
         pressure=partial(pressure_on, client),
         relieved=partial(record_discarded, "backpressure", 1, transactions=1),

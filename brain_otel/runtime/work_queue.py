@@ -69,6 +69,8 @@ class WorkQueue(Generic[T]):
         self._busy = 0
         """Items that are being worked on: more than one if several threads flush a queue without a thread."""
         self._is_stopped = False
+        self.is_held = False
+        """Whether nothing is worked on, because the process may end."""
         self._is_resting = False
         """Whether the thread waits for an item or a wake-up."""
         self._is_gathering = False
@@ -99,6 +101,7 @@ class WorkQueue(Generic[T]):
                     dropped.append(self._pop())
                 self._items.append((item, weight))
                 self._weight += weight
+                self.is_held = False
                 self._start()
                 if self._is_resting or (self._is_gathering and self._is_full_by_one_in(2)):
                     self._notify()
@@ -134,6 +137,8 @@ class WorkQueue(Generic[T]):
         """Wait up to ``timeout`` seconds until the queue is empty and the thread idle; returns whether they are."""
         deadline = time.monotonic() + timeout
         with self._changed:
+            if self.is_held:
+                return not self._is_pending()
             self._is_hurried = True
             self._changed.notify_all()
             while self._is_pending() and self._start():
@@ -152,6 +157,18 @@ class WorkQueue(Generic[T]):
         """The number of items that are not done, and their weight."""
         with self._changed:
             return len(self._items) + self._busy, self._weight + self._busy
+
+    def hold(self, timeout: float) -> None:
+        """Work on nothing more until :meth:`resume` or the next item; wait up to ``timeout`` for those in work."""
+        with self._changed:
+            self.is_held = True
+            self._changed.wait_for(lambda: not self._busy, timeout)
+
+    def resume(self) -> None:
+        """Work on what is held."""
+        with self._changed:
+            self.is_held = False
+            self._notify()
 
     def stop(self) -> None:
         """Drop all items, take no more and end the thread."""
@@ -199,7 +216,7 @@ class WorkQueue(Generic[T]):
 
     def _rest(self, pause: float | None) -> bool:
         """Wait up to ``pause`` seconds for an item or a wake-up; false if the queue was stopped."""
-        if not self._items and not self._is_stopped and not self._is_woken:
+        if (not self._items or self.is_held) and not self._is_stopped and not self._is_woken:
             self._is_resting = True
             self._changed.wait(pause)
             self._is_resting = False
@@ -209,7 +226,7 @@ class WorkQueue(Generic[T]):
         """Work on the items that wait now, with pauses, so that a request waits for a part of it at most."""
         left = len(self._items)
         part = -(-left // SLICES)
-        while left > 0:
+        while left > 0 and not self.is_held:
             left -= self._work_on(part, SLICE)
             with self._changed:
                 if left > 0 and not self._is_stopped and not self._is_full_by_one_in(8):  # else it is behind
@@ -234,7 +251,7 @@ class WorkQueue(Generic[T]):
 
     def _work_on_next(self) -> bool:
         with self._changed:
-            if not self._items or self._is_stopped:
+            if not self._items or self._is_stopped or self.is_held:
                 return False
             item = self._pop()
             self._busy += 1

@@ -208,6 +208,12 @@ def pause_sentry(client: Any, left: Counter[str], timeout: float) -> None:
         transport.pause(left, timeout)
 
 
+def resume_sentry(client: Any) -> None:
+    """Send what is held since :func:`pause_sentry`, since the process goes on."""
+    if isinstance(client.transport, DeliveringTransport):
+        client.transport.resume()
+
+
 def end_sentry(client: Any) -> None:
     """Hand what is not sent yet to the spool or count it as discarded, because the process ends."""
     transport = client.transport

@@ -54,6 +54,9 @@ class DeliveringTransport(Transport):
         """Count nothing: in a forked child the counts belong to the parent."""
         self._lock = threading.Lock()
         self._discarded: DiscardedEvents = Counter()
+        """Not reported yet; below 0 if more was reported than is lost."""
+        self._told: Counter[str] = Counter()
+        """What is held since :meth:`pause`, by category, and counted as discarded already."""
         self._reported = time.monotonic()
 
     def capture_envelope(self, envelope: Envelope) -> None:
@@ -74,6 +77,8 @@ class DeliveringTransport(Transport):
         self._take(Record("transaction", body, quantity))
 
     def _take(self, record: Record) -> None:
+        if self._told:
+            self.resume()
         self.delivery.put(record)
         if time.monotonic() - self._reported > REPORT_INTERVAL and self.delivery.takes_reports():
             self._report()
@@ -87,17 +92,22 @@ class DeliveringTransport(Transport):
             self._record_lost(record, reason)
             data_category, quantity = record.category, record.quantity
         elif data_category is not None:
-            self._count({data_category: quantity}, reason)
-        if data_category is not None and reason in _OVERFLOWS:
+            quantity = self._count({data_category: quantity}, reason)[data_category]
+        if data_category is not None and quantity and reason in _OVERFLOWS:
             self._overflow_log.add(f"{data_category} ({reason})", quantity)
 
     def _record_lost(self, record: Record, reason: str) -> None:
         self._count(quantities(record), reason)
 
-    def _count(self, discarded: Mapping[str, int], reason: str) -> None:
+    def _count(self, discarded: Mapping[str, int], reason: str) -> Counter[str]:
+        """Count what is discarded; returns it without what was counted before, when it was held."""
+        counts = Counter(discarded)
         with self._lock:  # the event loop and several threads count
-            for category, quantity in discarded.items():
+            if self._told and reason == "queue_overflow":
+                counts, self._told = counts - self._told, self._told - counts
+            for category, quantity in counts.items():
                 self._discarded[category, reason] += quantity
+        return counts
 
     def flush(self, timeout: float, callback: Any = None) -> None:  # noqa: ARG002 - the base's signature
         """Wait up to ``timeout`` seconds until everything is sent, or on disk."""
@@ -110,14 +120,33 @@ class DeliveringTransport(Transport):
     def pause(self, left: Counter[str], timeout: float) -> None:
         """Prepare for the end of the process, of which nothing else may tell: a server's signal ends it at once.
 
-        ``left`` has what waits in the queues before. What waits here is added, and all of it reported as discarded.
-        It is still sent if the process goes on.
+        ``left`` has what is held in the queues before. What is in memory here is held, too, and all of it counted and
+        reported as discarded, once. If the process goes on, it is sent with the next record or by :meth:`resume`.
         """
+        deadline = time.monotonic() + timeout
+        self.delivery.hold(timeout / 2)
         left.update(self.delivery.save())
         del left["internal"]  # a report; its counts are older than the process's last ones
-        self._count(left, "queue_overflow")
-        self._report(lambda report: self.delivery.send_at_once(report, timeout), timeout=LOCK_TIMEOUT)
-        self.delivery.pause(timeout)
+        counted = self._count(left, "queue_overflow")
+        with self._lock:
+            self._told = Counter(left)
+        left.clear()
+        left.update(counted)
+        self._report(
+            lambda report: self.delivery.send_at_once(report, timeout / 2), timeout=min(timeout, LOCK_TIMEOUT)
+        )
+        self.delivery.pause(max(0.0, deadline - time.monotonic()))
+
+    def resume(self) -> None:
+        """Send what is held, since the process goes on after its server's shutdown."""
+        with self._lock:
+            told, self._told = self._told, Counter()
+            for category, quantity in told.items():
+                self._discarded[category, "queue_overflow"] -= quantity
+        if told:
+            text = ", ".join(f"{quantity} {category}" for category, quantity in sorted(told.items()))
+            logger.warning("The process goes on after its server's shutdown, and what is in memory is sent: %s", text)
+        self.delivery.resume()
 
     def kill(self) -> None:
         """Take nothing more."""
@@ -136,7 +165,8 @@ class DeliveringTransport(Transport):
         """
         self._reported = time.monotonic()
         with self._lock:
-            discarded, self._discarded = +self._discarded, Counter()  # without zeros
+            discarded = +self._discarded  # without zeros
+            self._discarded = Counter({key: quantity for key, quantity in self._discarded.items() if quantity < 0})
         self.delivery.keep_reported(discarded, timeout)  # with earlier ones, if another process held the lock
         if discarded and self._sends_reports:
             events = [

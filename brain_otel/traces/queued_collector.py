@@ -52,13 +52,22 @@ class QueuedCollector(LocalTraceCollector, Generic[T]):
         self.sweep(everything=True)
         return self._queue.flush(timeout)
 
-    def waiting(self) -> dict[str, int]:
-        """The number of local traces that wait, and that of their spans, by Sentry's categories."""
+    def hold(self, timeout: float) -> dict[str, int]:
+        """Process nothing more until :meth:`resume` or the next local trace, since the process may end.
+
+        Waits up to ``timeout`` seconds for the one in work. Returns the number of local traces that are left, and
+        that of their spans, by Sentry's categories.
+        """
+        self._queue.hold(timeout)
         traces, spans = self._queue.waiting()
         return {"transaction": traces, "span": spans}
 
+    def resume(self) -> None:
+        """Process what is held: the process goes on."""
+        self._queue.resume()
+
     def end(self, timeout: float) -> None:
-        """Process what waits within ``timeout`` seconds, and drop the rest: the process ends."""
+        """Process what waits and is not held within ``timeout`` seconds, and drop the rest: the process ends."""
         self._queue.flush(timeout)
         self._queue.discard()
 

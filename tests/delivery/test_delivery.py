@@ -1,4 +1,4 @@
-"""Tests of delivery from memory, where the interpreter starts no more threads."""
+"""Tests of delivery from memory, also where the interpreter starts no more threads."""
 
 import json
 import threading
@@ -14,7 +14,7 @@ from brain_otel.runtime.limited_log import log_counts
 from tests.support.ingest import SentryIngest
 from tests.support.process import SLACK
 from tests.support.threads import no_new_threads
-from tests.support.waiting import PATIENCE
+from tests.support.waiting import PATIENCE, until
 
 
 def record(name: str, category: str = "error") -> Record:
@@ -110,3 +110,26 @@ def test_a_flush_does_not_wait_for_what_is_limited(ingest: SentryIngest, seconds
     assert discarded == ({"ratelimit_backoff": 50} if is_complete else {})
     assert delivery.is_healthy() is is_complete  # a refused category is no reason to sample less
     delivery.end()
+
+
+def test_what_is_held_is_sent_with_the_next_record(ingest: SentryIngest) -> None:
+    """A hold waits for the answers in flight, and nothing else is sent then; the end says nothing more of it."""
+    discarded: Counter[str] = Counter()
+    delivery = delivery_to(ingest, discarded)
+    ingest.delay = 0.2
+    for number in range(3):
+        delivery.put(record(f"{number}"))
+    until(lambda: ingest.envelopes)
+    delivery.hold(10.0)
+    assert delivery.save() == Counter(error=2)
+    ingest.delay = 0.0
+    assert not delivery.flush(10.0)
+    assert len(ingest.envelopes) == 1
+    delivery.put(record("next"))
+    assert delivery.flush(10.0)
+    assert len(ingest.envelopes) == 4
+    delivery.hold(10.0)
+    delivery.resume()
+    assert delivery.flush(0.0)
+    delivery.end()
+    assert discarded == {}

@@ -300,3 +300,41 @@ def test_what_waits_is_counted_with_what_is_being_worked_on() -> None:
     release.set()
     assert queue.flush(10)
     assert queue.waiting() == (0, 0)
+
+
+def test_what_is_held_waits_for_the_next_item() -> None:
+    """A hold waits for the item in work. Neither a flush nor a wake-up works on what is held, and discarding may."""
+    begun, release = threading.Event(), threading.Event()
+    done: list[int] = []
+    dropped: list[int] = []
+
+    def work(item: int) -> None:
+        begun.set()
+        release.wait(10)
+        done.append(item)
+
+    queue: WorkQueue[int] = WorkQueue("test", work, drop=dropped.append, gather=0.01)
+    for item in range(3):
+        queue.put(item)
+    assert begun.wait(10)
+    queue.hold(0.01)
+    assert queue.waiting() == (3, 1)  # the first is in work still
+    release.set()
+    queue.hold(10)
+    assert (done, queue.waiting()) == ([0], (2, 0))
+    queue.wake()
+    assert not queue.flush(10)
+    assert done == [0]
+    queue.put(3)
+    assert queue.flush(10)
+    assert done == [0, 1, 2, 3]
+    queue.hold(10)
+    assert queue.flush(0)  # nothing is left
+    queue.put(4)
+    queue.hold(10)
+    queue.resume()
+    assert queue.flush(10)
+    queue.hold(10)
+    queue.discard()
+    assert dropped == []
+    assert done == [0, 1, 2, 3, 4]

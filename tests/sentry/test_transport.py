@@ -1,6 +1,7 @@
 """The transport reaches Sentry as sentry-sdk's own does, and counts what is discarded."""
 
 import threading
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -128,6 +129,46 @@ def test_what_is_counted_during_a_report_is_in_the_next(bridge: Bridge) -> None:
 def _reported(ingest: SentryIngest, reason: str, category: str) -> int:
     events = [event for report in ingest.client_reports for event in report["discarded_events"]]
     return sum(each["quantity"] for each in events if (each["reason"], each["category"]) == (reason, category))
+
+
+def test_what_a_pause_counts_is_not_counted_again(bridge: Bridge, caplog: pytest.LogCaptureFixture) -> None:
+    """The pause at a server's shutdown counts what is held; the end of the process drops it, and maybe more."""
+    transport: Any = sentry_sdk.get_client().transport
+    log_counts()
+    left = Counter(transaction=3, span=9)
+    transport.pause(left, 1.0)
+    assert left == Counter(transaction=3, span=9)
+    again = Counter(transaction=4, span=9)  # a second server
+    transport.pause(again, 1.0)
+    assert again == Counter(transaction=1)
+    transport.record_lost_event("sample_rate", "transaction", quantity=7)
+    caplog.clear()
+    transport.record_lost_event("queue_overflow", "transaction", quantity=4)
+    log_counts()
+    assert caplog.records == []
+    transport.record_lost_event("queue_overflow", "transaction", quantity=1)
+    log_counts()
+    assert "1 transaction (queue_overflow)" in caplog.text
+    bridge.flush()
+    bridge.ingest.wait_for(lambda it: _reported(it, "queue_overflow", "transaction") == 5)
+    assert _reported(bridge.ingest, "sample_rate", "transaction") == 7
+
+
+def test_what_is_sent_after_a_pause_is_taken_back(bridge: Bridge, caplog: pytest.LogCaptureFixture) -> None:
+    """One line says so, and the reports count as many later losses less."""
+    transport: Any = sentry_sdk.get_client().transport
+    transport.pause(Counter(transaction=3, span=9), 1.0)
+    sentry_sdk.capture_message("the process goes on")
+    assert (
+        "The process goes on after its server's shutdown, and what is in memory is sent: 9 span, 3 transaction"
+        in (caplog.text)
+    )
+    bridge.flush()
+    transport.record_lost_event("queue_overflow", "transaction", quantity=5)
+    bridge.flush()
+    bridge.ingest.wait_for(lambda it: _reported(it, "queue_overflow", "transaction") == 5)
+    assert _reported(bridge.ingest, "queue_overflow", "span") == 9
+    assert caplog.text.count("The process goes on") == 1
 
 
 def test_a_lack_of_room_is_one_log_line(bridge: Bridge, caplog: pytest.LogCaptureFixture) -> None:
