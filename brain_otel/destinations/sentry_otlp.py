@@ -83,13 +83,10 @@ def create_destination(options: Options, settings: Settings) -> Destination | No
         batched = flushing_spool(session, create_batched("sentry_otlp", options.signal, exporter, batch))
     trail = ExportedTrail(batched.span_processor if batched is not None else None)
     client = configure_sentry(sentry, trail, settings.delivery, profiles_sample_rate=None)
-
     calls: list[TimedCall] = [("sending errors to Sentry", partial(flush_sentry, client))]
     if batched is not None:
         calls.append(("sending spans to Sentry", batched.flush))
-
-    def flush(timeout: float) -> bool:
-        return side_by_side(calls, timeout)  # one of Sentry's two endpoints may hang
+    flush = partial(side_by_side, calls)  # one of Sentry's two endpoints may hang
 
     def shutdown(timeout: float) -> None:
         deadline = time.monotonic() + timeout
