@@ -12,7 +12,9 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Mapping
+from functools import lru_cache
 from http.client import IncompleteRead
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -207,7 +209,8 @@ def _receive(sock: socket.socket, deadline: float) -> tuple[Response, bool]:
     return Response(status, headers, body[:length]), is_kept
 
 
-def _usual(head: bytes) -> tuple[int, dict[str, str], int] | None:
+@lru_cache(maxsize=4)  # many answers in a second differ in nothing
+def _usual(head: bytes) -> tuple[int, Mapping[str, str], int] | None:
     """Status, headers and length of the body; None if the answer is not one that servers usually give."""
     first, *lines = head.split(b"\r\n")
     status = _STATUS.fullmatch(first)
@@ -225,7 +228,7 @@ def _usual(head: bytes) -> tuple[int, dict[str, str], int] | None:
     is_usual = _LENGTH.fullmatch(length) and int(length) <= MAX_BODY and int(status[1]) not in _WITHOUT_BODY
     if not is_usual or "transfer-encoding" in headers:
         return None
-    return int(status[1]), headers, int(length)
+    return int(status[1]), MappingProxyType(headers), int(length)
 
 
 def _unusual(sock: socket.socket, data: bytes, deadline: float) -> tuple[Response, bool]:

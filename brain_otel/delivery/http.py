@@ -166,7 +166,8 @@ def _with_sent_at(envelope: bytes) -> bytes:
 
 
 def _answer(status: int, headers: Mapping[str, str], data: bytes, *, is_otlp: bool = False) -> Answer:
-    limits = parse_rate_limits(headers.get("x-sentry-rate-limits") or "")
+    limited = headers.get("x-sentry-rate-limits")
+    limits = parse_rate_limits(limited) if limited else {}
     wait = _retry_after(headers.get("retry-after"), headers.get("date"))
     if 200 <= status < 300 and not (is_otlp and is_page(data)):
         told = partial_success(headers.get("content-type") or "", data) if is_otlp else None

@@ -6,7 +6,7 @@ import json
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -25,6 +25,9 @@ AHEAD_BYTES = 2 * 2**20
 
 CLOCK_TICK = 50_000_000
 """Nanoseconds, more than a file system's clock takes to advance; Linux updates it 100 to 1,000 times a second."""
+
+RELIST = 0.01
+"""Seconds after which a folder that has just changed is listed again although there are records to send."""
 
 
 class SpooledRecord:
@@ -133,14 +136,24 @@ class SpoolQueue:
         self._readers: dict[str, _SegmentReader] = {}
         self._segments: dict[str, list[Segment]] = {}
         self._changed_at = -1
-        """The folder's time of change when its segments were listed; -1: list them again."""
+        """The folder's time of change when its segments were listed; -1: they never were."""
+        self._listed = 0.0
+        self._is_settled = False
+        """Whether the folder's next change has another time than the one before its segments were listed."""
         self.damaged = 0
         """Damaged bytes in finished segments."""
 
     def take(self, count: int, may_send: Callable[[SpooledRecord], bool]) -> list[SpooledRecord]:
         """The first ``count`` records that may be sent, errors before traces, older segments before younger."""
+        taken = self._take(self._found_segments(), count, may_send)
+        if not taken and not self._is_settled:  # a segment that came with the last change may be missing
+            taken = self._take(self._found_segments(again=True), count, may_send)
+        return taken
+
+    def _take(
+        self, found: Mapping[str, Sequence[Segment]], count: int, may_send: Callable[[SpooledRecord], bool]
+    ) -> list[SpooledRecord]:
         taken: list[SpooledRecord] = []
-        found = self._found_segments()
         for priority in PRIORITIES:
             unsendable: list[SpooledRecord] = []
             for segment in found[priority]:
@@ -157,19 +170,25 @@ class SpoolQueue:
                     break  # the category is rate-limited: do not open and read every segment
         return taken
 
-    def _found_segments(self) -> dict[str, list[Segment]]:
-        """The segments by priority. The folder is read again when its time of change says so."""
+    def _found_segments(self, *, again: bool = False) -> dict[str, list[Segment]]:
+        """The segments by priority. The folder is listed again when its time of change says so.
+
+        Just after a change the next one may get the same time. The folder is then listed ``again`` if there is
+        nothing to send, else every :data:`RELIST` seconds: our own acknowledgements change it all the time.
+        """
         try:
             changed_at = self._folder.stat().st_mtime_ns
         except OSError:
             changed_at = 0
-        if changed_at != self._changed_at:
-            is_settled = abs(time.time_ns() - changed_at) > CLOCK_TICK  # else the next change may get the same time
-            self._changed_at = changed_at if is_settled else -1
-            self._segments = {priority: [] for priority in PRIORITIES}
-            for segment in segments(self._folder, *PRIORITIES):
-                self._segments[segment.priority].append(segment)
-            self._close_missing({each.name for found in self._segments.values() for each in found})
+        is_listed = self._is_settled or not (again or time.monotonic() - self._listed > RELIST)
+        if changed_at == self._changed_at and is_listed:
+            return self._segments
+        self._changed_at, self._listed = changed_at, time.monotonic()
+        self._is_settled = abs(time.time_ns() - changed_at) > CLOCK_TICK
+        self._segments = {priority: [] for priority in PRIORITIES}
+        for segment in segments(self._folder, *PRIORITIES):
+            self._segments[segment.priority].append(segment)
+        self._close_missing({each.name for found in self._segments.values() for each in found})
         return self._segments
 
     def done(self, queued: SpooledRecord) -> None:
