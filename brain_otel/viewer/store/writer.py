@@ -1,4 +1,4 @@
-"""The only thread that writes: batches of 50 ms, one transaction each."""
+"""The only thread that writes: batches, one transaction each."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from brain_otel.viewer.store.schema import open_file
 
 logger = logging.getLogger(__name__)
 
-GATHER = 0.05
+GATHER = 0.01
 """Seconds for which rows are gathered into one transaction."""
 
 MAX_WAITING = 50_000
