@@ -48,6 +48,7 @@ WHOLE_SERVICE = {
     "instrumentation/jobs/test_celery_workers.py",
     "privacy/test_linear_time.py",
     "privacy/test_corpora.py",
+    "privacy/test_driver_errors.py",
     "privacy/test_page.py",
     "privacy/test_planted_secrets.py",
     "privacy/test_rules.py",

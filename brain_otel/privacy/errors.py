@@ -59,12 +59,20 @@ _VALUES = (
     _Value("near '", expression(r"to use near '"), expression(r"'(?= at line \d)")),
     _Value("Duplicate entry '", expression(r"Duplicate entry '"), expression(r"'(?= for key)")),
     _Value(
-        "query argument $", expression(r"for query argument \$\d++: "), expression(r" \((?=an? |expected|'|\w++ )")
+        "query argument $",
+        expression(r"for query argument \$\d++(?: in element #\d++ of executemany\(\) sequence)?: "),
+        expression(r" \((?=an? [\w -]{1,40} is required|expected |value out of |'\w{1,40}' object )"),
     ),
     _Value(
         " value: '",
         expression(r"[Ii]ncorrect [\w ]{1,40}value: '"),
         expression(rf"'(?= for (?:column|function))|'{_TAIL}"),
+    ),
+    _Value("invalid UUID ", expression(r"\binvalid UUID ['\"]"), expression(r"['\"](?=: )")),
+    _Value(
+        " not appear to be an IPv",
+        expression(r"(?<![\w'\"])['\"](?=[^\n]{1,256}['\"] does not appear to be an IPv)"),
+        expression(r"['\"](?= does not appear to be an IPv)"),
     ),
     _Value("string '", expression(r"[Cc]annot parse (?:\w++ )?string '"), expression(r"'(?= as \w)")),
     _Value("string: '", expression(r"Invalid \w{1,20} character string: '"), expression(rf"'{_TAIL}")),
@@ -141,8 +149,8 @@ def _without_sql(text: str) -> str:
         following = text.find(_SQL_BEGINS, begin)
         error = text[begin : following if following >= 0 else len(text)]
         system = _system_of(text[done:start])
-        end = _sql_end(error)
-        parts += [text[done:begin], sql_without_literals(error[:end], system)]
+        end, is_certain = _sql_end(error)
+        parts += [text[done:begin], sql_without_literals(error[:end], system) if is_certain else FILTERED]
         done = begin + end
         if (parameters := _PARAMETERS.match(text, done)) is not None:
             parts.append(f"{parameters[0]}{FILTERED}")
@@ -157,17 +165,19 @@ def _system_of(text: str) -> str:
     return systems[-1] if systems else ""
 
 
-def _sql_end(error: str) -> int:
-    """Where the statement at the beginning of ``error`` ends: at the first bracket that is in no literal."""
-    hidden = quoted_literals(error, 0)
-    place = 0
-    for end in _SQL_END.finditer(error):
-        while place < len(hidden) and hidden[place][1] <= end.start():
-            place += 1
-        if place == len(hidden) or hidden[place][0] > end.start():
-            return end.start()
+def _sql_end(error: str) -> tuple[int, bool]:
+    """Where the statement at the beginning of ``error`` ends, and whether that is certain.
+
+    It is not if the first bracket that may close it stands in a literal: of the statement, or one that has no end.
+    """
+    first = _SQL_END.search(error)
+    if first is None:
+        return len(error.rstrip("]")), True  # it is cut off
+    end = first.start()
+    if not any(begin <= end < behind for begin, behind in quoted_literals(error, 0)):
+        return end, True
     last = error.rfind(_LAST_END)
-    return last if last >= 0 else len(error.rstrip("]"))
+    return last if last >= 0 else len(error.rstrip("]")), False
 
 
 def _bracket_end(text: str, start: int) -> int:

@@ -50,6 +50,8 @@ _ENCODED_SIGN = expression(r"\\u00(2[27]|3[abcde])|\\x(2[27]|3[abcde])", re.IGNO
 
 _WORDS_OF_PLACE = expression(r"[\w-]{1,128}+")
 _TRACEBACK_FRAME = expression(r'\s*+File "[^"\n]*+", line \d')
+_SOURCE = " " * 4
+"""Before each source line of a traceback; the line of the exception that may stand in its place has no space."""
 
 
 class Policy:
@@ -131,6 +133,7 @@ class Policy:
         message: list[str] = []
         is_source = False
         for line in text.split("\n"):
+            is_source = is_source and line.startswith(_SOURCE)  # frames of compiled modules have no source
             if not is_source and not _TRACEBACK_FRAME.match(line):
                 message.append(line)
                 continue

@@ -117,6 +117,39 @@ def test_messages_of_mysql(message: str, shown: str | None) -> None:
 
 
 @pytest.mark.parametrize(
+    ("error", "shown"),
+    [
+        ("[SQL: SELECT 'it'zq' || %(v)s]\n[parameters: {'v': 'zq'}]\n(Background on this error at: https://x)",
+         "[SQL: [Filtered]]\n(Background on this error at: https://x)"),
+        ("[SQL: SELECT 'it'zq' || %(v)s]\n[parameters: {'v': 'zq'}]", "[SQL: [Filtered]]"),
+        ("[SQL: SELECT 'a]\n[parameters: b' || :v]\n[parameters: ('zq',)]", "[SQL: [Filtered]]"),
+        ("[SQL: SELECT 'a' || :v]\n[parameters: ('zq',\n 'zq')]", "[SQL: SELECT ? || :v]\n[parameters: [Filtered]]"),
+        ("[SQL: SELECT 'a' FROM t", "[SQL: SELECT ? FROM t"),
+    ],
+)  # fmt: skip
+def test_a_literal_without_an_end_hides_no_parameters(error: str, shown: str) -> None:
+    """The statement is masked as a whole if a literal may reach beyond it."""
+    assert database_error_without_values(f"(a.B) refused\n{error}") == f"(a.B) refused\n{shown}"
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        ("for query argument $1: 'zq' (an integer is required (got type str))",) * 2,
+        ("for query argument $1: 'zq' ('str' object cannot be interpreted as an integer)",) * 2,
+        ("for query argument $1: 'zq' (invalid UUID 'zq': length must be between 32..36)", "$1: ?"),
+        ("for query argument $2: 'zq' ('zq' does not appear to be an IPv4 or IPv6 address)", "$2: ?"),
+        ("invalid UUID 'zq': length must be between 32..36 characters, got 2", "invalid UUID '?': length"),
+        ("ValueError: 'zq' does not appear to be an IPv4 or IPv6 network", "'?' does not appear"),
+    ],
+)
+def test_the_reason_that_a_driver_gives_stays_without_the_value(message: str, shown: str) -> None:
+    found = database_error_without_values(f"invalid input {message}")
+    assert shown.replace("'zq' ", "? ").partition("invalid input ")[2] in found
+    assert "zq" not in found
+
+
+@pytest.mark.parametrize(
     "line",
     [
         "[generated in 0.00012s] ('zqsecret', 1)",

@@ -623,3 +623,17 @@ def test_a_header_is_masked_by_its_own_name_each_time() -> None:
         assert (first["x-api-key"], first["x-note"] == FILTERED) == (FILTERED, False)
         assert (first["x-forwarded-for"] == FILTERED) is not by.send_default_pii
         assert first["x-note"].startswith("x-note ") is (by.mask is not None)
+
+
+@pytest.mark.parametrize("frames", ["", '  File "<string>", line 1, in <module>\n'])
+def test_an_error_behind_a_frame_without_source_is_a_message(frames: str) -> None:
+    """Frames of compiled modules have no source line: the error follows at once."""
+    text = (
+        'Traceback (most recent call last):\n  File "app.py", line 3, in login\n    ask(name, password="zq1")\n'
+        f'    ~~~^^^^\n{frames}  File "asyncpg/protocol.pyx", line 1, in bind\n'
+    )
+    shown = Policy().stacktrace(f'{text}DataError: invalid input syntax for type date: "zq2"\n\nE: token zq3=zq3')
+    assert "zq2" not in shown
+    assert shown == f'{text}DataError: invalid input syntax for type date: "?"\n\nE: token zq3=zq3'.replace(
+        "zq1", "[Filtered]"
+    )

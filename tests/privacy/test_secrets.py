@@ -20,6 +20,7 @@ from brain_otel.sentry.before_send import masked_event
 from brain_otel.sentry.request import request_interface
 from brain_otel.traces.local_trace import Request
 from tests.support.secrets import LOOK_ALIKES, Planted, planted
+from tests.support.tiers import quick_first
 
 POLICY = Policy()
 PLANTED = planted(seed=7)
@@ -43,12 +44,16 @@ def test_the_corpora_are_large_enough() -> None:
     assert all(leaks(each.text, each) for each in PLANTED)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_text_loses_its_secret(kind: str) -> None:
+IN_LONG = [(kind, number) for number in (2, 8) for kind in KINDS]
+"""Kinds of secrets, and how many of each are also put into long texts."""
+
+
+@pytest.mark.parametrize(("kind", "in_long"), quick_first(IN_LONG, len(KINDS)))
+def test_a_text_loses_its_secret(kind: str, in_long: int) -> None:
     """Alone, within a longer text, and at the ends of a text that is cut."""
     filler = "x\n" * 20_000
     for number, each in enumerate(of(kind)):
-        long = (filler + each.text, f"{each.text}\n{filler}") if number < 2 else ()
+        long = (filler + each.text, f"{each.text}\n{filler}") if number < in_long else ()
         for text in (each.text, f"first line\n{each.text}", *long):
             masked = POLICY.text(text)
             assert not leaks(masked, each), each
