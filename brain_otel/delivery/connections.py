@@ -1,6 +1,6 @@
 """Makes POSTs over kept-alive connections, for a quarter of the CPU that urllib3 needs for one.
 
-urllib3 connects: names, certificates and their errors are its affair. The usual answer is read here, any other by
+urllib3 connects, and handles names, certificates and their errors. The usual answer is read here, any other by
 http.client within the bounds of :mod:`.bounded_answers`. A request is sent once; whoever has a record sends it again.
 """
 

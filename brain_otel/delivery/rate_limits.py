@@ -20,7 +20,7 @@ MAX_CATEGORIES = 256
 class RateLimits:
     """The end of each category's limit, by the monotonic clock; the category "" stands for all.
 
-    A limit longer than ``max_wait`` seconds is a refusal, from its beginning to its end.
+    A category with a limit longer than ``max_wait`` seconds is refused from the limit's beginning to its end.
     """
 
     def __init__(self, max_wait: float = MAX_WAIT) -> None:

@@ -8,7 +8,7 @@ from itertools import chain
 from typing import Any, BinaryIO, NamedTuple
 
 from brain_otel.doctor.envelope_parts import parsed, read_envelope
-from brain_otel.runtime.text import CHUNK, MAX_TEXT, beginning, in_chunks, left_out
+from brain_otel.runtime.text import CHUNK, MAX_TEXT, beginning, in_chunks, omitted
 
 MAX_DOCUMENT = 64 * 1024 * 1024
 """Bytes of the largest JSON document and of the largest envelope, which are read whole."""
@@ -174,7 +174,7 @@ def _characters(data: bytes | bytearray) -> int:
 def _cut(line: bytearray, dropped: int) -> Text:
     text = _text_of(bytes(line))
     begin = beginning(text, MAX_TEXT)
-    return Text(f"{begin}{left_out(len(text) - len(begin) + dropped)}\n", is_cut=True)
+    return Text(f"{begin}{omitted(len(text) - len(begin) + dropped)}\n", is_cut=True)
 
 
 def _lines(blocks: Iterator[Text], has_documents: bool) -> Iterator[Text | Document]:

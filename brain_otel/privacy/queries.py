@@ -23,8 +23,8 @@ def mask_query(query: str, mask: Callable[..., str], is_secret: Callable[[str, s
     given = query if len(query) <= _MAX_LENGTH else query[:_MAX_LENGTH].rpartition("&")[0] or query[:_MAX_LENGTH]
     parts = given.split("&", _MAX_PARAMETERS)[:_MAX_PARAMETERS]
     masked = "&".join(_mask_parameter(part, mask, is_secret) for part in parts)
-    left_out = query.count("&") + 1 - len(parts)
-    return masked if left_out == 0 and len(given) == len(query) else f"{masked}&... {left_out} parameters left out"
+    omitted = query.count("&") + 1 - len(parts)
+    return masked if omitted == 0 and len(given) == len(query) else f"{masked}&... {omitted} parameters left out"
 
 
 def _mask_parameter(part: str, mask: Callable[..., str], is_secret: Callable[[str, str], bool]) -> str:

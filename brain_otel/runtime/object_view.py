@@ -23,7 +23,7 @@ from brain_otel.runtime.object_kinds import (
 )
 from brain_otel.runtime.object_size import has_large_text
 from brain_otel.runtime.quiet import Clock
-from brain_otel.runtime.text import MAX_SHORT, MAX_TEXT, MIN_LONG, beginning, left_out, shortened
+from brain_otel.runtime.text import MAX_SHORT, MAX_TEXT, MIN_LONG, beginning, omitted, shortened
 
 MAX_LENGTH = 4_096
 """Characters or bytes of one value among a frame's variables, and of the text of any object."""
@@ -144,7 +144,7 @@ class View:
         if base is str and not self.is_quoted and not (self.is_text and self.write is repr):
             return self._cut(value, str, length) if self.is_text and length > MAX_TEXT else self._data(value, length)
         if self.characters <= 0 < length:
-            return self.leaf(left_out(length).strip())
+            return self.leaf(omitted(length).strip())
         if length > min(MAX_LENGTH, self._room()):
             return self._cut(value, base, length)
         self.characters -= length
@@ -156,7 +156,7 @@ class View:
 
     def _data(self, value: str, length: int) -> str:
         if self.characters <= 0 < length:
-            return left_out(length).strip()
+            return omitted(length).strip()
         text = shortened(value, min(MAX_TEXT, self._room()))
         self.characters -= min(length, str.__len__(text))
         return text if type(text) is str else str.__str__(text)
@@ -166,7 +166,7 @@ class View:
         begin = beginning(value, limit) if base is str else base.__getitem__(value, slice(limit))
         self.characters -= len(begin)
         if base is str and self.write is str:
-            return self.leaf(begin + left_out(length - len(begin)))
+            return self.leaf(begin + omitted(length - len(begin)))
         return self.leaf(f"{self.write(begin)}... {length:,} {'characters' if base is str else 'bytes'}")
 
     def _object(self, value: Any, kind: Any, depth: int) -> Any:
@@ -273,7 +273,7 @@ class View:
             return self.leaf(text)
         begin = beginning(text, MAX_LENGTH)
         self.characters -= len(begin)
-        return self.leaf(begin + left_out(len(text) - len(begin)))
+        return self.leaf(begin + omitted(len(text) - len(begin)))
 
 
 def _is_plain(error: BaseException, kind: Any, write: Callable[[Any], str]) -> bool:

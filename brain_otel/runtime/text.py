@@ -58,10 +58,10 @@ def shortened(text: str, limit: int) -> str:
     line = str.find(text, "\n", length - limit // 2)
     end = str.__getitem__(text, slice(line, length)) if 0 <= line < length - limit // 4 else ""
     begin = beginning(text, limit // 2 if end else limit)
-    return f"{begin}{left_out(length - len(begin) - len(end))}{end}"
+    return f"{begin}{omitted(length - len(begin) - len(end))}{end}"
 
 
-def left_out(count: int) -> str:
+def omitted(count: int) -> str:
     """The words in the place of ``count`` characters of a text."""
     return f" ... {count}{LEFT_OUT}"
 

@@ -18,7 +18,7 @@ from sentry_sdk.utils import AnnotatedValue  # type: ignore[attr-defined]  # imp
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.lazy_regex import expression
 from brain_otel.runtime.safe_repr import plain
-from brain_otel.runtime.text import LEFT_OUT, left_out, shortened
+from brain_otel.runtime.text import LEFT_OUT, omitted, shortened
 from brain_otel.sentry.breadcrumbs import MAX_TEXT
 
 encode = json.JSONEncoder(allow_nan=False, check_circular=False, separators=(",", ":")).encode
@@ -189,7 +189,7 @@ def _shorten(text: _Text, limit: int) -> int:
     kept = whole[:limit]
     while (size := len(encode(kept))) > limit:
         kept = kept[: len(kept) * limit // (size + 1)]  # characters have different sizes
-    text.holder[key] = kept + left_out(_original_length(whole) - _original_length(kept))
+    text.holder[key] = kept + omitted(_original_length(whole) - _original_length(kept))
     return text.size - size - NOTE_BYTES
 
 

@@ -169,8 +169,8 @@ def as_json(value: Any, length: int = MAX_DATA) -> str:
         if used > length:
             break
         kept.append(entry)
-    left_out = f"{len(entries) - len(kept)} more were too long"
-    return json.dumps({**dict(kept), "brain_otel.cut": left_out} if isinstance(value, dict) else [*kept], default=str)
+    omitted = f"{len(entries) - len(kept)} more were too long"
+    return json.dumps({**dict(kept), "brain_otel.cut": omitted} if isinstance(value, dict) else [*kept], default=str)
 
 
 def microseconds(value: Any) -> int:

@@ -47,9 +47,9 @@ class SecurityMiddleware:
             await self._app(scope, receive, send)
             return
         ingest = is_ingest(scope["path"])
-        refusal = _preflight(scope) if ingest else _refusal(Headers(scope=scope))
-        if refusal is not None:
-            await refusal(scope, receive, send)
+        rejection = _preflight(scope) if ingest else _rejection(Headers(scope=scope))
+        if rejection is not None:
+            await rejection(scope, receive, send)
             return
         added = {**HEADERS, **(_CORS if ingest else {})}
 
@@ -65,7 +65,7 @@ def _preflight(scope: Scope) -> Response | None:
     return Response(status_code=204, headers=_CORS) if scope["method"] == "OPTIONS" else None
 
 
-def _refusal(headers: Headers) -> Response | None:
+def _rejection(headers: Headers) -> Response | None:
     host = headers.get("host", "")
     if _name_of(f"//{host}") not in LOCAL_NAMES:
         return PlainTextResponse("foreign Host; allowed: localhost, 127.0.0.1, [::1]", 403)

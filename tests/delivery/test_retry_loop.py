@@ -173,7 +173,7 @@ def test_a_refusal_lasts_until_its_end(bench: Bench) -> None:
 
 
 def test_a_client_report_outlives_a_refusal(bench: Bench) -> None:
-    """It holds the counts of what the refusal costs."""
+    """It holds the counts of what the rejection costs."""
     bench.retry_loop.limits.update({"": 86_400.0})
     bench.put("report", category="internal")
     assert (bench.run() or 0.0) > 80_000

@@ -198,7 +198,7 @@ def test_the_process_ends_in_time_while_everything_hangs(tmp_path: Path) -> None
 # -- in this process -------------------------------------------------------------------------------------------
 
 
-class Gate(SpanProcessor, LogRecordProcessor):
+class Turnstile(SpanProcessor, LogRecordProcessor):
     """Blocks until it is opened, and keeps the spans and log records it got."""
 
     def __init__(self) -> None:
@@ -219,13 +219,13 @@ class Gate(SpanProcessor, LogRecordProcessor):
 
 
 @pytest.fixture
-def gate() -> Iterator[Gate]:
-    gate = Gate()
+def gate() -> Iterator[Turnstile]:
+    gate = Turnstile()
     yield gate
     gate.open.set()
 
 
-def blocked(gate: Gate) -> tuple[TracerProvider, IsolatedDestination]:
+def blocked(gate: Turnstile) -> tuple[TracerProvider, IsolatedDestination]:
     used = IsolatedDestination(
         Destination(
             name="gate",
@@ -240,7 +240,7 @@ def blocked(gate: Gate) -> tuple[TracerProvider, IsolatedDestination]:
     return provider, used
 
 
-def test_the_queue_of_a_blocked_destination_is_bounded(gate: Gate, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_queue_of_a_blocked_destination_is_bounded(gate: Turnstile, caplog: pytest.LogCaptureFixture) -> None:
     """Of 10,000 spans the latest are kept, and no caller waits; two lines count the others."""
     provider, used = blocked(gate)
     make_spans(provider, 1, "first")
@@ -260,7 +260,7 @@ def test_the_queue_of_a_blocked_destination_is_bounded(gate: Gate, caplog: pytes
     ]
 
 
-def test_a_forked_child_has_an_empty_queue_and_a_thread_of_its_own(gate: Gate) -> None:
+def test_a_forked_child_has_an_empty_queue_and_a_thread_of_its_own(gate: Turnstile) -> None:
     """The parent sends its own queue."""
     provider, used = blocked(gate)
     make_spans(provider, 3, "parent")
@@ -306,7 +306,7 @@ def test_a_forked_child_can_flush_while_the_parents_flush_hangs() -> None:
         assert sorted(span.name for span in receiver.spans) == ["child 0", "parent 0"]
 
 
-def test_flushes_do_not_pile_up_behind_one_that_hangs(gate: Gate) -> None:
+def test_flushes_do_not_pile_up_behind_one_that_hangs(gate: Turnstile) -> None:
     """However often flush is called."""
     used = IsolatedDestination(
         Destination(name="gate", flush=lambda _timeout: gate.open.wait(20), shutdown=lambda _timeout: None)

@@ -12,7 +12,7 @@ import pytest
 
 from tests.support import ROOT
 from tests.support.ingest import SentryIngest
-from tests.support.private_names import PrivateName, run_renamed
+from tests.support.private_names import PrivateName, private_names, run_renamed
 from tests.support.private_uses import private_uses
 from tests.support.process import run_python
 from tests.support.tiers import quick_first
@@ -24,12 +24,9 @@ RESTRICTED = "tests/instrumentation/others/test_restricted.py"
 SECRET = "hunter2-4Zq"
 
 
-def _names(prefix: str, identifiers: str, used_in: str, purpose: str, pinned_by: str) -> tuple[PrivateName, ...]:
-    files = tuple(f"{ROOM}/{file}" for file in used_in.split())
-    return tuple(
-        PrivateName(name=f"{prefix}.{each}", used_in=files, purpose=purpose, pinned_by=pinned_by)
-        for each in identifiers.split()
-    )
+def _names(owner: str, names: str, used_in: str, purpose: str, pinned_by: str) -> tuple[PrivateName, ...]:
+    files = " ".join(f"instrumentation/{file}" for file in used_in.split())
+    return private_names(owner, names, files, purpose, pinned_by)
 
 
 SPANS = (

@@ -79,7 +79,7 @@ def test_a_signal_ends_a_script(ingest: SentryIngest, tmp_path: Path) -> None:
 
 
 def test_without_the_setting_a_script_is_none(ingest: SentryIngest, tmp_path: Path) -> None:
-    """Spans outside of a transaction are transactions of their own, as ever."""
+    """Spans outside of a transaction are transactions of their own."""
     (tmp_path / "nightly.py").write_text(WORK)
     env = variables(ingest, tmp_path, OTEL_CONFIG_FILE="")
     run_python(LAUNCHER, env, arguments=[str(PROGRAMS / "python"), "nightly.py"], cwd=tmp_path)

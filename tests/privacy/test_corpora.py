@@ -64,7 +64,7 @@ def as_given(case: LookAlike) -> Any:
     return variables(case.text) if case.where == "local variable" else plain(case.text)
 
 
-def left_out(cases: Any, removed: tuple[tuple[str, str], ...]) -> list[Any]:
+def omitted(cases: Any, removed: tuple[tuple[str, str], ...]) -> list[Any]:
     texts = {text for text, _ in removed}
     return [case for case in cases if str(case.text) not in texts]
 
@@ -79,17 +79,17 @@ def forms(value: Any) -> str:
 
 
 SECRETS = [
-    *left_out(planted.SECRETS, planted.REMOVED),
+    *omitted(planted.SECRETS, planted.REMOVED),
     *LATER_SECRETS,
     *CLINIC,
-    *left_out(ferry.FERRY, ferry.REMOVED),
-    *left_out(tram.TRAM, tram.REMOVED),
+    *omitted(ferry.FERRY, ferry.REMOVED),
+    *omitted(tram.TRAM, tram.REMOVED),
 ]
 LOOK_ALIKES = [
-    *left_out(harmless.LOOK_ALIKES, harmless.REMOVED),
+    *omitted(harmless.LOOK_ALIKES, harmless.REMOVED),
     *LATER_LOOK_ALIKES,
-    *left_out(ferry_look_alikes.FERRY_LOOK_ALIKES, ferry_look_alikes.REMOVED),
-    *left_out(tram_look_alikes.TRAM_LOOK_ALIKES, tram_look_alikes.REMOVED),
+    *omitted(ferry_look_alikes.FERRY_LOOK_ALIKES, ferry_look_alikes.REMOVED),
+    *omitted(tram_look_alikes.TRAM_LOOK_ALIKES, tram_look_alikes.REMOVED),
 ]
 
 

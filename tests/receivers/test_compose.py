@@ -56,7 +56,7 @@ def load(folder: Path) -> subprocess.CompletedProcess[str]:
 @pytest.mark.thorough
 @pytest.mark.receivers("compose")
 def test_docker_compose_takes_the_file(folder: Path) -> None:
-    """By the compose specification's schema; what is mounted is there. A wrong key and a missing file are refused."""
+    """By the compose specification's schema; what is mounted exists. A wrong key and a missing file are rejected."""
     loaded = load(folder)
     assert (loaded.returncode, loaded.stderr) == (0, "")
     services = json.loads(loaded.stdout)["services"]

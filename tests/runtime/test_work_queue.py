@@ -17,7 +17,7 @@ from tests.support.threads import no_new_threads
 from tests.support.waiting import until
 
 
-class Gate:
+class Turnstile:
     """Work that waits until the gate is open, and records its items."""
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ class Gate:
 
 @contextmanager
 def queue_of(
-    gate: Gate, max_items: int = 1_000, idle: Callable[[], float | None] = lambda: None
+    gate: Turnstile, max_items: int = 1_000, idle: Callable[[], float | None] = lambda: None
 ) -> Iterator[WorkQueue[int]]:
     queue = WorkQueue("test", gate.work, drop=gate.drop, idle=idle, max_items=max_items)
     try:
@@ -51,7 +51,7 @@ def queue_of(
 
 def test_one_other_thread_works_on_the_items_in_order() -> None:
     """The calling thread does none of the work."""
-    gate = Gate()
+    gate = Turnstile()
     gate.open.set()
     with queue_of(gate) as queue:
         for item in range(200):
@@ -65,7 +65,7 @@ def test_one_other_thread_works_on_the_items_in_order() -> None:
 
 def test_a_full_queue_drops_the_oldest() -> None:
     """It keeps the newest, and calls `drop` with each dropped item."""
-    gate = Gate()
+    gate = Turnstile()
     with queue_of(gate, max_items=3) as queue:
         queue.put(0)
         assert gate.begun.wait(5)
@@ -79,7 +79,7 @@ def test_a_full_queue_drops_the_oldest() -> None:
 
 def test_the_weight_of_all_items_is_bounded() -> None:
     """The oldest are dropped until there is room; an item above the bound is taken alone."""
-    gate = Gate()
+    gate = Turnstile()
     queue = WorkQueue("weighing", gate.work, drop=gate.drop, weigh=lambda item: item, max_weight=10)
     try:
         queue.put(1)
@@ -105,7 +105,7 @@ def test_the_weight_of_all_items_is_bounded() -> None:
 
 def test_put_never_waits_for_the_work() -> None:
     """A hanging worker costs the caller next to nothing."""
-    gate = Gate()
+    gate = Turnstile()
     with queue_of(gate, max_items=10) as queue:
         started = time.monotonic()
         for item in range(5_000):
@@ -116,7 +116,7 @@ def test_put_never_waits_for_the_work() -> None:
 
 def test_flush_is_bounded_and_returns_whether_it_succeeded() -> None:
     """It returns False at its timeout if items are left, or one is being worked on."""
-    gate = Gate()
+    gate = Turnstile()
     with queue_of(gate) as queue:
         queue.put(1)
         assert gate.begun.wait(5)
@@ -131,7 +131,7 @@ def test_flush_is_bounded_and_returns_whether_it_succeeded() -> None:
 
 def test_flushing_an_unused_queue_starts_no_thread() -> None:
     """It returns at once."""
-    gate = Gate()
+    gate = Turnstile()
     threads = threading.active_count()
     with queue_of(gate) as queue:
         assert queue.flush(0.0) is True
@@ -140,7 +140,7 @@ def test_flushing_an_unused_queue_starts_no_thread() -> None:
 
 def test_stop_drops_all_items() -> None:
     """`drop` is called with each, and with each later one."""
-    gate = Gate()
+    gate = Turnstile()
     with queue_of(gate) as queue:
         queue.put(0)
         assert gate.begun.wait(5)
@@ -181,7 +181,7 @@ def test_failing_work_does_not_end_the_thread(caplog: pytest.LogCaptureFixture) 
 
 def test_idle_is_called_again_after_the_pause_it_returns() -> None:
     """`wake` ends the pause."""
-    gate = Gate()
+    gate = Turnstile()
     pauses = iter([0.02, 0.02, 0.02])
     asked: list[float] = []
 
@@ -201,7 +201,7 @@ def test_idle_is_called_again_after_the_pause_it_returns() -> None:
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_forked_child_starts_with_an_empty_queue() -> None:
     """The items stay with the parent, and the child has a thread of its own."""
-    gate = Gate()
+    gate = Turnstile()
     with queue_of(gate) as queue:
         queue.put(1)
         assert gate.begun.wait(5)
@@ -232,7 +232,7 @@ def test_a_forked_child_starts_with_an_empty_queue() -> None:
 
 def test_an_unused_queue_is_garbage_collected() -> None:
     """Its fork hook does not keep it alive."""
-    gate = Gate()
+    gate = Turnstile()
     queue = WorkQueue("short", gate.work, drop=gate.drop)
     reference = weakref.ref(queue)
     del queue

@@ -66,7 +66,7 @@ def test_items_gather_and_are_worked_on_together() -> None:
             queue.put(item)
             if item == 0:
                 threading.Event().wait(0.05)  # until the thread waits for more
-            assert not is_resting(queue)  # so it is told of the first alone
+            assert not is_resting(queue)  # so it hears of the first alone
         until(lambda: len(work.done) == 50)
         assert work.done == list(range(50))
         assert 0.19 <= work.moments[0] - began < 2.0

@@ -11,109 +11,88 @@ import pytest
 
 from tests.support import ROOT
 from tests.support.ingest import Json, SentryIngest
-from tests.support.private_names import PrivateName, run_renamed
+from tests.support.private_names import PrivateName, private_names, run_renamed
 from tests.support.process import run_python
 
-FAST_PATH = "brain_otel/sentry/fast_transactions.py"
 PINS = "tests/sentry/test_pins.py"
 SECRET = "hunter2-4Zq"
 APP = ROOT / "tests" / "apps" / "renamed.py"
 
 
-def _looked_at(field: str) -> PrivateName:
-    return PrivateName(
-        name=f"sentry_sdk.scope.Scope.{field}",
-        used_in=(FAST_PATH, "brain_otel/sentry/scopes.py") if field == "_event_processors" else (FAST_PATH,),
-        purpose="tells whether a transaction needs sentry-sdk's pipeline",
-        pinned_by=f"{PINS}::test_the_fields_that_need_the_pipeline_are_empty_until_they_are_used",
-    )
-
-
-def _taken(field: str) -> PrivateName:
-    return PrivateName(
-        name=f"sentry_sdk.scope.Scope.{field}",
-        used_in=(FAST_PATH,),
-        purpose="reads the data of a request without copying its scope",
-        pinned_by=f"{PINS}::test_a_scope_puts_its_fields_on_a_transaction",
-    )
-
-
-def _naming(field: str) -> PrivateName:
-    return PrivateName(
-        name=f"sentry_sdk.scope.Scope.{field}",
-        used_in=("brain_otel/sentry/scopes.py",),
-        purpose="names a transaction as the scope says, which sentry-sdk does on its own transactions alone",
-        pinned_by=f"{PINS}::test_a_scope_keeps_the_name_of_its_transaction",
-    )
-
-
-def _sending(method: str) -> PrivateName:
-    return PrivateName(
-        name=f"sentry_sdk.scope.Scope.{method}",
-        used_in=("brain_otel/sentry/logs.py",),
-        purpose="sends a log item with the time and the ids of its record, which the public functions do not take",
-        pinned_by="tests/sentry/test_logs.py::test_a_line_belongs_to_its_span",
-    )
-
-
-def _more(attribute: str) -> PrivateName:
-    return PrivateName(
-        name=f"opentelemetry.sdk.trace.ReadableSpan.{attribute}",
-        used_in=("brain_otel/traces/conventions.py",),
-        purpose="tells whether a span has any, which the public property copies",
-        pinned_by="tests/traces/test_conventions.py::test_events_and_links_are_seen_without_a_copy",
-    )
-
-
-def _kept(name: str) -> PrivateName:
-    return PrivateName(
-        name=f"opentelemetry.{name}",
-        used_in=("brain_otel/sentry/flat_spans.py",),
-        purpose="keeps an ended span as a tuple, without a call for each field",
-        pinned_by="tests/sentry/test_flat_spans.py::test_a_flat_span_is_the_same_from_fields_and_from_properties",
-    )
-
-
-def _global(name: str) -> PrivateName:
-    return PrivateName(
-        name=f"opentelemetry.{name}",
-        used_in=("brain_otel/testing_session.py",),
-        purpose="sets a global for one test; the API can set it once per process",
-        pinned_by="tests/test_testing.py::test_the_fixture_leaves_the_process_as_it_was",
-    )
-
-
-LOOKED_AT = (
-    "_attachments",
-    "_level",
-    "_fingerprint",
-    "_n_breadcrumbs_truncated",
-    "_gen_ai_original_message_count",
-    "_should_capture",
-    "_event_processors",
-)
-
+_FIELDS = "_attachments _level _fingerprint _n_breadcrumbs_truncated _gen_ai_original_message_count _should_capture"
+LOOKED_AT = (*_FIELDS.split(), "_event_processors")
 TAKEN = ("_user", "_tags", "_contexts", "_extras")
-
 NAMING = ("_transaction", "_transaction_info")
 
+_UNUSED = "tells whether a transaction needs sentry-sdk's pipeline"
+_EMPTY = f"{PINS}::test_the_fields_that_need_the_pipeline_are_empty_until_they_are_used"
+
 OF_THE_SERVICE = (
-    *map(_looked_at, LOOKED_AT),
-    *map(_taken, TAKEN),
-    _sending("_capture_log"),
-    *map(_naming, NAMING),
-    *map(_more, ("_events", "_links")),
+    *private_names(
+        "sentry_sdk.scope.Scope",
+        _FIELDS,
+        "sentry/fast_transactions.py",
+        _UNUSED,
+        _EMPTY,
+    ),
+    *private_names(
+        "sentry_sdk.scope.Scope",
+        "_event_processors",
+        "sentry/fast_transactions.py sentry/scopes.py",
+        _UNUSED,
+        _EMPTY,
+    ),
+    *private_names(
+        "sentry_sdk.scope.Scope",
+        " ".join(TAKEN),
+        "sentry/fast_transactions.py",
+        "reads the data of a request without copying its scope",
+        f"{PINS}::test_a_scope_puts_its_fields_on_a_transaction",
+    ),
+    *private_names(
+        "sentry_sdk.scope.Scope",
+        "_capture_log",
+        "sentry/logs.py",
+        "sends a log item with the time and the ids of its record, which the public functions do not take",
+        "tests/sentry/test_logs.py::test_a_line_belongs_to_its_span",
+    ),
+    *private_names(
+        "sentry_sdk.scope.Scope",
+        " ".join(NAMING),
+        "sentry/scopes.py",
+        "names a transaction as the scope says, which sentry-sdk does on its own transactions alone",
+        f"{PINS}::test_a_scope_keeps_the_name_of_its_transaction",
+    ),
+    *private_names(
+        "opentelemetry.sdk.trace.ReadableSpan",
+        "_events _links",
+        "traces/conventions.py",
+        "tells whether a span has any, which the public property copies",
+        "tests/traces/test_conventions.py::test_events_and_links_are_seen_without_a_copy",
+    ),
 )
 
-OF_THE_FIXTURE = tuple(
-    map(_global, ("trace._TRACER_PROVIDER", "trace._TRACER_PROVIDER_SET_ONCE", "_logs._internal._LOGGER_PROVIDER"))
+OF_THE_FIXTURE = private_names(
+    "opentelemetry",
+    "trace._TRACER_PROVIDER trace._TRACER_PROVIDER_SET_ONCE _logs._internal._LOGGER_PROVIDER",
+    "testing_session.py",
+    "sets a global for one test; the API can set it once per process",
+    "tests/test_testing.py::test_the_fixture_leaves_the_process_as_it_was",
 )
 
-_FIELDS = "attributes context end_time events instrumentation_scope kind links name parent start_time status"
+_FLAT = "keeps an ended span as a tuple, without a call for each field"
+_SAME = "tests/sentry/test_flat_spans.py::test_a_flat_span_is_the_same_from_fields_and_from_properties"
 
 OF_FLAT_SPANS = (
-    _kept("attributes.BoundedAttributes._dict"),
-    *(_kept(f"sdk.trace.ReadableSpan._{name}") for name in _FIELDS.split()),
+    *private_names("opentelemetry.attributes.BoundedAttributes", "_dict", "sentry/flat_spans.py", _FLAT, _SAME),
+    *private_names(
+        "opentelemetry.sdk.trace.ReadableSpan",
+        "_attributes _context _end_time _events _instrumentation_scope _kind _links _name _parent _start_time "
+        "_status",
+        "sentry/flat_spans.py",
+        _FLAT,
+        _SAME,
+    ),
 )
 
 PRIVATE_NAMES = (*OF_THE_SERVICE, *OF_THE_FIXTURE, *OF_FLAT_SPANS)

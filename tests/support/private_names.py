@@ -3,13 +3,12 @@
 A private name is a module, class, function or attribute of another package whose name begins with an underscore.
 Each room of the package has one table, in ``tests/<room>/test_private_names.py``::
 
-    PRIVATE_NAMES = (
-        PrivateName(
-            name="sentry_sdk.scope.Scope._user",
-            used_in=("brain_otel/sentry/fast_transactions.py",),
-            purpose="reads the user without copying the scope",
-            pinned_by="tests/sentry/test_pins.py::test_a_scope_puts_its_fields_on_a_transaction",
-        ),
+    PRIVATE_NAMES = private_names(
+        "sentry_sdk.scope.Scope",
+        "_user _tags",
+        "sentry/fast_transactions.py",
+        "reads the user without copying the scope",
+        "tests/sentry/test_pins.py::test_a_scope_puts_its_fields_on_a_transaction",
     )
 
 This module imports nothing outside of the standard library, so that :func:`rename` can run before anything else.
@@ -66,6 +65,15 @@ class PrivateName:
         for part in rest[:-1]:
             owner = getattr(owner, part)
         return hasattr(owner, rest[-1]) or _pattern([rest[-1]]).search(inspect.getsource(module)) is not None
+
+
+def private_names(owner: str, names: str, used_in: str, purpose: str, pinned_by: str) -> tuple[PrivateName, ...]:
+    """Names of one owner with one purpose. Names and files are separated by spaces; files are from the package on."""
+    files = tuple(f"brain_otel/{file}" for file in used_in.split())
+    return tuple(
+        PrivateName(name=f"{owner}.{name}", used_in=files, purpose=purpose, pinned_by=pinned_by)
+        for name in names.split()
+    )
 
 
 def _longest_module(parts: list[str]) -> tuple[ModuleType, list[str]]:

@@ -20,7 +20,7 @@ from tests.support.viewer import RunningViewer
         {"sec-fetch-site": "cross-site", "sec-fetch-mode": "cors"},
     ],
 )
-def test_a_foreign_host_or_origin_is_refused(viewer: RunningViewer, path: str, headers: dict[str, str]) -> None:
+def test_a_foreign_host_or_origin_is_rejected(viewer: RunningViewer, path: str, headers: dict[str, str]) -> None:
     answer = viewer.get(path, headers=headers)
     assert answer.status_code == 403
     assert "allowed:" in answer.text

@@ -1,4 +1,4 @@
-"""Calls of a queue's library to its broker and its store of results: they are its own affair and make no spans."""
+"""Calls of a queue's library to its broker and its store of results, which make no spans of their own."""
 
 import contextvars
 import functools

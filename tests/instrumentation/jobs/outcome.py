@@ -143,6 +143,16 @@ class Outcome:
         assert "hunter2" not in self.sent()
         assert "hunter2" not in str([*self.receiver.spans, *self.receiver.log_records])
 
+    def check_commands(self) -> None:
+        """Check that the one command of a task's own Redis client is the only one with a span."""
+        assert kinds_of(self.receiver, lambda span: (span.kind, span.attributes.get("db.system.name"))) == {
+            ("server", None),
+            ("producer", None),
+            ("consumer", None),
+            ("client", "redis"),
+        }
+        assert [span.name.partition(" ")[0] for span in self.receiver.spans if span.kind == "client"] == ["INCRBY"]
+
     def sent(self) -> str:
         """Everything that has left, as text."""
         return json.dumps([item.json for item in self.ingest.items()])

@@ -23,7 +23,7 @@ from tests.support.viewer import RunningViewer, envelope
     ],
     ids=["bomb", "cut", "text", "empty"],
 )
-def test_a_bad_body_is_refused(body: bytes, status: int) -> None:
+def test_a_bad_body_is_rejected(body: bytes, status: int) -> None:
     with pytest.raises(BodyError) as caught:
         decompressed(body)
     assert caught.value.status == status
@@ -60,7 +60,7 @@ def test_a_body_that_does_not_come_is_given_up(monkeypatch: pytest.MonkeyPatch) 
     assert caught.value.status == 408
 
 
-def test_what_is_refused_is_counted(viewer: RunningViewer) -> None:
+def test_what_is_rejected_is_counted(viewer: RunningViewer) -> None:
     viewer.post("/stream", content=b"{")
     viewer.send()
     assert "other by the viewer: damaged" in viewer.get("/issues").text

@@ -57,7 +57,7 @@ def test_what_cannot_be_divided_is_counted_once(rest: bytes) -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"\n", b"[]", b"\xff\xfe", b"[" * 100_000])
-def test_a_body_without_a_header_is_refused(body: bytes) -> None:
+def test_a_body_without_a_header_is_rejected(body: bytes) -> None:
     with pytest.raises(ValueError, match=r".*"):
         read_envelope(body)
 

@@ -97,7 +97,7 @@ def test_a_damaged_span_is_counted_and_the_next_is_kept(more: dict[str, Any]) ->
         b'{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"zz"}]}]}]}',
     ],
 )
-def test_what_is_no_request_is_refused(body: bytes) -> None:
+def test_what_is_no_request_is_rejected(body: bytes) -> None:
     with pytest.raises(ValueError, match=r".*"):
         read_traces(body, is_json=True)
     with pytest.raises(ValueError, match=r".*"):

@@ -250,7 +250,7 @@ def test_a_file_of_an_earlier_version_is_taken(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"not a database at all" * 100, None], ids=["text", "other version"])
-def test_a_file_of_others_is_refused(tmp_path: Path, content: bytes | None) -> None:
+def test_a_file_of_others_is_rejected(tmp_path: Path, content: bytes | None) -> None:
     """And stays as it is."""
     path = tmp_path / "view.db"
     if content is None:

@@ -55,7 +55,7 @@ def read_flame(connection: sqlite3.Connection, profile: Json, *, thread: str = "
         "callers": [{**frames[nodes[each][1]], "number": each} for each in _callers(nodes, root)],
         "total": nodes[root][2],
         "rows": max((each["row"] for each in described), default=0) + 1,
-        "left_out": end - root - len(shown),
+        "omitted": end - root - len(shown),
         "nodes": described,
         "hottest": _hottest(nodes[root:end], frames),
     }

@@ -49,7 +49,7 @@ def test_a_flame_graph_is_bounded(viewer: RunningViewer) -> None:
     path = f"/traces/{root['contexts']['trace']['trace_id']}"
     found = viewer.json(path)
     assert len(found["flame"]["nodes"]) <= MAX_SHOWN
-    assert found["flame"]["left_out"] > 0
+    assert found["flame"]["omitted"] > 0
     assert len(found["profiles"]) == 2
     other = viewer.json(path, profile=found["profiles"][1]["id"])["flame"]
     assert [each["id"] for each in other["threads"]] == ["7"]
