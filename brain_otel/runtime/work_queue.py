@@ -261,5 +261,6 @@ class WorkQueue(Generic[T]):
         finally:
             with self._changed:
                 self._busy -= 1
-                self._changed.notify_all()
+                if not self._is_pending():  # a flush that is woken for each item would take turns with the thread
+                    self._changed.notify_all()
         return True

@@ -11,7 +11,8 @@ as an attribute of a scope that a release of sentry-sdk renames.
 """
 
 import logging
-import uuid
+import os
+import random
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -26,6 +27,7 @@ from sentry_sdk.serializer import serialize
 
 from brain_otel.configuration.hooks import hooks
 from brain_otel.privacy import Policy, policy
+from brain_otel.runtime.fork import reset_in_child
 from brain_otel.runtime.guard import caught
 from brain_otel.sentry.before_send import before_send_transaction, mask
 from brain_otel.sentry.event_size import encode, plain_event
@@ -57,10 +59,11 @@ class FastPath:
 
     def __init__(self) -> None:
         self._contexts, self._constants = _EncodedMembers(), _EncodedMembers()
+        self._ids = _EventIds()
 
     def send(self, trace: LocalTrace, transaction: Transaction, sampling_context: Mapping[str, str]) -> bool:
         """Send the ``transaction`` of ``trace``; false if nothing was sent, and sentry-sdk's pipeline has to."""
-        event_id = uuid.uuid4().hex
+        event_id = self._ids.new()
         try:
             client = sentry_sdk.get_client()
             transport = client.transport
@@ -91,6 +94,24 @@ class FastPath:
             f"{opening[:-2]}{self._contexts.members(shared)}}}{self._constants.members(_constants(client))},"
             f'"spans":[{",".join([span.to_json() for span in spans])}]}}'
         )
+
+
+class _EventIds:
+    """Random ids in the form of UUIDs of version 4.
+
+    ``uuid4()`` asks the system each time, and the event loop takes the interpreter meanwhile.
+    """
+
+    def __init__(self) -> None:
+        self._reset()
+        reset_in_child(self)
+
+    def _reset(self) -> None:
+        self._random = random.Random(os.urandom(32))  # noqa: S311 - the ids are no secrets
+
+    def new(self) -> str:
+        digits = f"{self._random.getrandbits(128):032x}"
+        return f"{digits[:12]}4{digits[13:16]}a{digits[17:]}"
 
 
 class _EncodedMembers:

@@ -64,19 +64,14 @@ class SpanThreads:
         self.others: dict[int, Thread] = {}
         """The other threads, by the id of the span."""
 
-    def add(self, span_id: int) -> None:
-        """The span ``span_id`` starts here."""
-        if threading.get_ident() != self.root.number:
-            self.others[span_id] = _here()
-
 
 def remember_thread(trace: LocalTrace, span_id: int) -> None:
     """Remember that a span of ``trace`` starts in this thread."""
     known = trace.extras.get(_EXTRAS_KEY)
     if known is None:
         trace.extras[_EXTRAS_KEY] = SpanThreads(_here())
-    else:
-        known.add(span_id)
+    elif threading.get_ident() != known.root.number:
+        known.others[span_id] = _here()
 
 
 def thread_of(trace: LocalTrace, span_id: int) -> Thread | None:

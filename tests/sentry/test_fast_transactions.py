@@ -2,7 +2,9 @@
 
 import json
 import math
+import os
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import count
@@ -462,3 +464,26 @@ def test_every_failure_falls_back_to_the_pipeline(
     assert ways.took == [FAST, SLOW, SLOW, SLOW]
     lines = [record.message.partition(";")[0] for record in caplog.records if record.levelname == "ERROR"]
     assert lines == ["brain_otel failed while sending a transaction on the fast path"]
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_event_ids_are_uuids_and_differ_in_a_forked_child() -> None:
+    """Sentry would take a second event with a known id for the first."""
+    ids, others = fast_transactions._EventIds(), fast_transactions._EventIds()
+    made = [each.new() for each in (ids, others) for _ in range(1_000)]
+    assert len(set(made)) == 2_000
+    parsed = [uuid.UUID(each) for each in made]
+    assert {(each.version, each.variant) for each in parsed} == {(4, uuid.RFC_4122)}
+    assert [each.hex for each in parsed] == made
+    reading, writing = os.pipe()
+    if os.fork() == 0:  # no assertion may leave this branch
+        try:
+            os.write(writing, ids.new().encode())
+        finally:
+            os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as answer:
+        of_child = answer.read()
+    os.wait()
+    assert len(of_child) == 32
+    assert of_child != ids.new()

@@ -8,7 +8,8 @@ from opentelemetry.context import Context
 
 import brain_otel
 from brain_otel.privacy import Policy, configure_privacy
-from brain_otel.sentry.span_threads import SpanThreads, Thread, with_thread
+from brain_otel.sentry.span_threads import Thread, remember_thread, thread_of, threads_of, with_thread
+from brain_otel.traces.local_trace import LocalTrace
 from tests.sentry.conftest import Bridge
 
 
@@ -90,8 +91,15 @@ def test_the_name_of_a_thread_is_masked() -> None:
 
 def test_only_other_threads_are_remembered() -> None:
     """The root's thread stands for all spans of an async service."""
-    threads = SpanThreads(Thread(threading.get_ident(), "main"))
+    trace = LocalTrace(kind="transaction")
     for span_id in range(100):
-        threads.add(span_id)
+        remember_thread(trace, span_id)
+    threads = threads_of(trace)
+    assert threads is not None
     assert threads.others == {}
+    other = threading.Thread(target=remember_thread, args=(trace, 7), name="other")
+    other.start()
+    other.join()
+    found = {span_id: thread.name for span_id in (6, 7) if (thread := thread_of(trace, span_id)) is not None}
+    assert found == {6: threading.current_thread().name, 7: "other"}
     assert with_thread({"a": 1}, None) == {"a": 1}
