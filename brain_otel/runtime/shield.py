@@ -20,7 +20,7 @@ from brain_otel.runtime.guard import caught
 class _Call:
     """One call of ``function``, and how it ended."""
 
-    __slots__ = ("_context", "error", "function", "has_begun", "result")
+    __slots__ = ("_context", "error", "function", "has_begun", "result", "waiting")
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.function = function
@@ -28,11 +28,29 @@ class _Call:
         self.has_begun = False
         self.result: Any = None
         self.error: BaseException | None = None
+        self.waiting: Any = None
+        """The coroutine that the instrumentation has got and not awaited yet."""
 
     def run(self, *args: Any, **kwargs: Any) -> Any:
         self.has_begun = True
         try:
             self.result = self.function(*args, **kwargs)
+        except BaseException as error:
+            self.error = error
+            raise
+        return self.result
+
+    def run_either(self, *args: Any, **kwargs: Any) -> Any:
+        result = self.run(*args, **kwargs)
+        if not inspect.iscoroutine(result):
+            return result
+        self.waiting = self._awaited(result)
+        return self.waiting
+
+    async def _awaited(self, coroutine: Awaitable[Any]) -> Any:
+        self.waiting = None
+        try:
+            self.result = await coroutine
         except BaseException as error:
             self.error = error
             raise
@@ -57,7 +75,13 @@ class _Call:
         """Log the failure of the instrumentation, and leave the context that it may have made current."""
         if otel_context.get_current() is not self._context:
             otel_context.attach(self._context)
+        if self.waiting is not None:
+            self.waiting.close()  # nobody awaits it: the caller gets the function's own coroutine
         caught(place, error)
+
+    def enter(self) -> None:
+        """Note the context of the code that awaits the instrumentation's coroutine."""
+        self._context = otel_context.get_current()
 
 
 def call_through(
@@ -108,6 +132,46 @@ async def await_through(
                 raise
             call.failed(place, error)
         return call.outcome() if call.has_begun else await function(*args, **kwargs)
+    finally:
+        call.error = None
+
+
+def either_through(
+    place: str,
+    instrumented: Callable[[Callable[..., Any]], Any],
+    function: Callable[..., Any],
+    /,
+    *args: Any,
+    **kwargs: Any,
+) -> Any:
+    """Do what :func:`call_through` does, with functions that may return a coroutine, which the caller awaits."""
+    call = _Call(function)
+    try:
+        try:
+            result = instrumented(call.run_either)
+        except Exception as error:
+            if error is call.error:
+                raise
+            call.failed(place, error)
+            return call.outcome() if call.has_begun else function(*args, **kwargs)
+        if inspect.iscoroutine(result) and result is not call.waiting:
+            return _ended(place, call, result, args, kwargs)
+        return result
+    finally:
+        call.error = None
+
+
+async def _ended(place: str, call: _Call, coroutine: Awaitable[Any], args: Any, kwargs: Any) -> Any:
+    try:
+        call.enter()
+        try:
+            return await coroutine
+        except Exception as error:
+            if error is call.error:
+                raise
+            call.failed(place, error)
+        result = call.outcome() if call.has_begun else call.function(*args, **kwargs)
+        return await result if inspect.iscoroutine(result) else result
     finally:
         call.error = None
 

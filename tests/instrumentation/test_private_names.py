@@ -423,8 +423,19 @@ OTHERS = (
         "has a channel's spans name its server; without it, no call has trace headers where targets are restricted",
         "tests/instrumentation/others/test_grpc_servers.py::test_the_spans_of_a_channel_name_its_server",
     ),
+    *(
+        each
+        for kind in ("SyncStreamWrapper", "AsyncStreamWrapper")
+        for each in _names(
+            f"opentelemetry.util.genai.stream.{kind}",
+            "_advance",
+            "others/shielding.py",
+            "shields a model's stream from what looks at its chunks",
+            "tests/instrumentation/others/test_shielding.py::test_contrib_reads_a_stream_through_this_method",
+        )
+    ),
 )
-"""Used where targets are restricted, or calls of gRPC observed."""
+"""Used for instrumentors of others, and where targets are restricted, alone."""
 
 GROUPS = {
     "spans": SPANS,

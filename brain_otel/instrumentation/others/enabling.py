@@ -15,6 +15,7 @@ from brain_otel.configuration.instrumentors import installed_instrumentors
 from brain_otel.configuration.settings import InstrumentationSettings
 from brain_otel.instrumentation.others.discovery import awaited_modules, conflict_of
 from brain_otel.instrumentation.others.layers import Layers
+from brain_otel.instrumentation.others.shielding import Shields, shielded_method, shielded_wrappers
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.imports import is_being_imported
 
@@ -44,6 +45,7 @@ class OtherInstrumentors:
         self._enabling: set[str] = set()
         self.layers = Layers()
         self._corrections: Any = None
+        self._shields = Shields()
 
     def enable(self, settings: InstrumentationSettings) -> None:
         """Enable each that ``settings`` want: now if its library has been imported, else when it is."""
@@ -76,6 +78,7 @@ class OtherInstrumentors:
         self.layers.undo()
         if self._corrections is not None:
             self._corrections.undo()
+        self._shields.undo()
 
     def is_repeated(self, instrumentor: Any, options: dict[str, Any]) -> bool:
         """Whether the application enables an instrumentor again; with options of its own, it takes ours away."""
@@ -169,7 +172,9 @@ class OtherInstrumentors:
         self._enabled[name] = instrumentor
         self._enabling.add(name)
         try:
-            instrumentor.instrument(skip_dep_check=True, **options)
+            self._shields.add()
+            with shielded_wrappers(name), shielded_method(name):
+                instrumentor.instrument(skip_dep_check=True, **options)
         except BaseException:
             del self._enabled[name]
             raise

@@ -1,0 +1,200 @@
+"""Shields the application from the instrumentors of others, which read arguments and answers unguarded.
+
+A language model's answer with a number in the place of a list makes contrib's code raise, and the application would
+get that error in the place of the answer. Most instrumentors wrap functions by ``wrapt``; the rest are known here.
+"""
+
+import functools
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
+from types import ModuleType
+from typing import Any
+
+import wrapt
+
+from brain_otel.runtime.guard import guarded
+from brain_otel.runtime.patch import Patch, Patches
+from brain_otel.runtime.shield import await_through, call_through, either_through
+
+_CONTRIB = ("opentelemetry.", "wrapt")
+
+
+@contextmanager
+def shielded_wrappers(name: str) -> Iterator[None]:
+    """Each wrapper that an instrumentor puts around a function within the block is shielded."""
+    original = wrapt.wrap_function_wrapper
+
+    def wrap(target: Any, attribute: str, wrapper: Callable[..., Any]) -> Any:
+        return original(target, attribute, _shielded(f"observing {name}", wrapper))
+
+    modules = [each for key, each in sys.modules.items() if key.startswith(_CONTRIB)]
+    names = [(module, key) for module in modules for key, each in list(vars(module).items()) if each is original]
+    for module, key in names:
+        setattr(module, key, wrap)
+    try:
+        yield
+    finally:
+        for module, key in names:
+            setattr(module, key, original)
+
+
+def _shielded(place: str, wrapper: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(wrapper)
+    def call(function: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+        given = dict(kwargs)  # which the instrumentation may change before it fails
+
+        def instrumented(run: Callable[..., Any]) -> Any:
+            return wrapper(run, instance, args, kwargs)
+
+        return either_through(place, instrumented, function, *args, **given)
+
+    return call
+
+
+class Shields:
+    """Replaces the functions through which some instrumentors call the application's or a library's."""
+
+    def __init__(self) -> None:
+        self._patches = Patches()
+        self._patched: set[str] = set()
+
+    def add(self) -> None:
+        """Shield what has been imported since."""
+        for name, shield in _SHIELDS.items():
+            module = sys.modules.get(name)
+            if module is not None and name not in self._patched:
+                self._patched.add(name)
+                with guarded(f"shielding {name}"):
+                    shield(module, self._patches)
+
+    def undo(self) -> None:
+        """Leave the instrumentors as they were found."""
+        self._patches.undo()
+        self._patched.clear()
+
+
+def _shield_drivers(module: ModuleType, patches: Patches) -> None:
+    def make(patch: Patch) -> Callable[..., Any]:
+        @functools.wraps(patch.original)
+        def execute(tracer: Any, cursor: Any, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+            def instrumented(run: Callable[..., Any]) -> Any:
+                return patch.original(tracer, cursor, run, *args, **kwargs)
+
+            return either_through("observing a statement", instrumented, method, *args, **kwargs)
+
+        return execute
+
+    patches.replace(module.CursorTracer, "traced_execution", make)
+    patches.replace(module.CursorTracer, "traced_execution_async", make)
+
+
+def _shield_streams(module: ModuleType, patches: Patches) -> None:
+    """A stream's chunks are read by a function that contrib calls, and looks at."""
+    place = "observing a stream"
+
+    def make(patch: Patch) -> Callable[..., Any]:
+        @functools.wraps(patch.original)
+        def advance(stream: Any, read: Callable[[], Any]) -> Any:
+            return call_through(place, lambda run: patch.original(stream, run), read)
+
+        return advance
+
+    def make_async(patch: Patch) -> Callable[..., Any]:
+        @functools.wraps(patch.original)
+        async def advance(stream: Any, read: Callable[[], Any]) -> Any:
+            return await await_through(place, lambda run: patch.original(stream, run), read)
+
+        return advance
+
+    patches.replace(module.SyncStreamWrapper, "_advance", make)
+    patches.replace(module.AsyncStreamWrapper, "_advance", make_async)
+
+
+def _shield_aiohttp(module: ModuleType, patches: Patches) -> None:
+    """Aiohttp awaits the functions of a trace configuration within the application's request."""
+
+    def guard(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        async def observe(*args: Any, **kwargs: Any) -> None:
+            with guarded("observing a request of aiohttp"):
+                await function(*args, **kwargs)
+
+        return observe
+
+    def make(patch: Patch) -> Callable[..., Any]:
+        @functools.wraps(patch.original)
+        def create(*args: Any, **kwargs: Any) -> Any:
+            config = patch.original(*args, **kwargs)
+            for signal in (config.on_request_start, config.on_request_end, config.on_request_exception):
+                signal[:] = map(guard, signal)
+            return config
+
+        return create
+
+    patches.replace(module, "create_trace_config", make)
+
+
+_SHIELDS = {
+    "opentelemetry.instrumentation.dbapi": _shield_drivers,
+    "opentelemetry.util.genai.stream": _shield_streams,
+    "opentelemetry.instrumentation.aiohttp_client": _shield_aiohttp,
+}
+"""Module -> what shields it."""
+
+
+def shielded_method(name: str) -> AbstractContextManager[None]:
+    """What shields the method that the instrumentor with this plain name replaces by assignment."""
+    requests = sys.modules.get("requests") if name == "requests" else None
+    return nullcontext() if requests is None else _ShieldedMethod(requests.Session, "send", "observing requests")
+
+
+class _ShieldedMethod(AbstractContextManager[None]):
+    """Shields a method that an instrumentor replaces by assignment, as that of ``requests``.
+
+    Our function goes below the instrumentor's, where it tells what the method did, and above it, where it decides.
+    """
+
+    def __init__(self, owner: Any, name: str, place: str) -> None:
+        self._owner, self._name, self._place = owner, name, place
+        self._run: ContextVar[Callable[..., Any] | None] = ContextVar("brain_otel.shielded", default=None)
+        self.method = getattr(owner, name)
+
+    def __enter__(self) -> None:
+        """Put our function in the place of the method."""
+
+        @functools.wraps(self.method)
+        def inner(*args: Any, **kwargs: Any) -> Any:
+            run = self._run.get()
+            if run is None:
+                return self.method(*args, **kwargs)
+            token = self._run.set(None)  # a redirect, or a hook, calls the method again
+            try:
+                return run(*args, **kwargs)
+            finally:
+                self._run.reset(token)
+
+        self._inner = inner
+        setattr(self._owner, self._name, inner)
+
+    def __exit__(self, *_: object) -> None:
+        """Put it around the instrumentor's, which takes both away: it finds the method below them."""
+        instrumented = getattr(self._owner, self._name)
+        if instrumented is self._inner:
+            setattr(self._owner, self._name, self.method)
+            return
+
+        @functools.wraps(instrumented)
+        def outer(*args: Any, **kwargs: Any) -> Any:
+            def through(run: Callable[..., Any]) -> Any:
+                token = self._run.set(run)
+                try:
+                    return instrumented(*args, **kwargs)
+                finally:
+                    self._run.reset(token)
+
+            return call_through(self._place, through, self.method, *args, **kwargs)
+
+        outer.__wrapped__ = self.method
+        setattr(self._owner, self._name, outer)
