@@ -1,7 +1,8 @@
 """Has the SDK's tracer start spans below a recorded one as our instrumentations do: without asking and checking.
 
 They are the spans of the application, and of libraries that somebody else's instrumentation observes. Whatever is
-unusual (a local root, links, a start time, values that are no texts and numbers) is left to the tracer.
+unusual (a local root, links, a start time, values that are no texts and numbers) is left to the tracer, and so is a
+client's span where the sampler is one that notes its server.
 """
 
 import functools
@@ -15,6 +16,7 @@ from opentelemetry.trace import Span, SpanKind
 
 from brain_otel.instrumentation.fast_span import create_below
 from brain_otel.runtime.patch import Patch, Patches
+from brain_otel.sampling.head import HeadSampler
 
 _TEXT = frozenset({str})
 
@@ -45,6 +47,7 @@ def _start_span(patch: Patch) -> Callable[..., Span]:
             and record_exception
             and set_status_on_exception
             and patch.active
+            and (kind is not SpanKind.CLIENT or type(getattr(self, "sampler", None)) is HeadSampler)
             and (not attributes or _has_plain_keys(attributes))
         ):
             around = otel_context.get_current() if context is None else context
