@@ -70,6 +70,13 @@ def runs(frames: list[Any]) -> list[list[Any]]:
     return [list(group) for _, group in itertools.groupby(frames, key=lambda frame: frame["in_app"])]
 
 
+def bars(values: list[int]) -> str:
+    """The path of a bar for each value that is not 0, 4 wide and at most 20 high, as SVG writes it."""
+    top = max(*values, 1) if values else 1
+    heights = ((place, max(value / top * 20, 1.5)) for place, value in enumerate(values) if value)
+    return "".join(f"M{place * 4} 20v-{height:.2f}h3v{height:.2f}z" for place, height in heights)
+
+
 def pretty(value: Any) -> str:
     """A value as text; nested ones as JSON."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=1, default=str)
@@ -115,7 +122,7 @@ def _environment(*, escaped: bool) -> jinja2.Environment:
         fenced=fenced,
         inline=inline,
     )
-    found.globals.update(ago=ago, address=address, fmt={"ms": milliseconds, "number": number})
+    found.globals.update(ago=ago, address=address, bars=bars, fmt={"ms": milliseconds, "number": number})
     return found
 
 

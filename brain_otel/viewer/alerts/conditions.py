@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 from brain_otel.viewer.alerts.rules import CameBack, ErrorRate, Feedback, NewError, Rule, SlowRoute
 from brain_otel.viewer.alerts.state import Alert, Look, Occasion, Watched, was_said
 from brain_otel.viewer.rows import FEEDBACK_EVENT
-from brain_otel.viewer.store.durations import percentile
+from brain_otel.viewer.store.durations import Histogram, lanes_of, percentile
 from brain_otel.viewer.store.inserts import OTHER
 
 MINUTE = 60_000_000
@@ -69,11 +69,11 @@ def _error_rate(question: Question) -> Look:
     rule: ErrorRate = question.rule.condition
     where, values = _origins(rule, "name")
     first = (question.now - rule.minutes * MINUTE) // MINUTE * 60
-    query = (
-        "SELECT ifnull(sum(count), 0), ifnull(sum(count * failed), 0) FROM durations "
-        f"WHERE step = 60 AND kind = 'route' AND slot >= :first{where}"
-    )
-    count, failed = question.connection.execute(query, {**values, "first": first}).fetchone()
+    query = f"SELECT histogram FROM durations WHERE step = 60 AND kind = 'route' AND slot >= :first{where}"
+    durations = Histogram()
+    for (histogram,) in question.connection.execute(query, {**values, "first": first}):
+        durations.add(lanes_of(histogram))
+    count, failed = (sum(each.values()) for each in durations.split())
     rate = failed / count if count else 0.0
     if question.open:
         is_over = count == 0 or rate <= rule.above
@@ -157,14 +157,13 @@ _Buckets = dict[tuple[str, str, str], dict[int, int]]
 def _buckets(question: Question, step: int, since: int, until: int) -> _Buckets:
     where, values = _origins(question.rule.condition, "name")
     query = f"""
-        SELECT name, service, release, bucket, sum(count) FROM durations
-        WHERE step = {step} AND kind = 'route' AND slot >= :first AND slot < :last AND name <> :other{where}
-        GROUP BY 1, 2, 3, 4"""
+        SELECT name, service, release, histogram FROM durations
+        WHERE step = {step} AND kind = 'route' AND slot >= :first AND slot < :last AND name <> :other{where}"""
     slots = {"first": since // MINUTE * 60, "last": until // MINUTE * 60, "other": OTHER}
-    found: _Buckets = defaultdict(dict)
-    for name, service, release, bucket, count in question.connection.execute(query, {**values, **slots}):
-        found[name, service, release][bucket] = count
-    return found
+    found: dict[tuple[str, str, str], Histogram] = defaultdict(Histogram)
+    for *key, histogram in question.connection.execute(query, {**values, **slots}):
+        found[tuple(key)].add(lanes_of(histogram))
+    return {key: histogram.split()[0] for key, histogram in found.items()}
 
 
 def _without_release(found: _Buckets) -> _Buckets:

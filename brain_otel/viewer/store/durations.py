@@ -7,7 +7,11 @@ https://arxiv.org/abs/1908.10693 (DDSketch).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import sys
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 ACCURACY = 0.02
 _GAMMA = (1 + ACCURACY) / (1 - ACCURACY)
@@ -15,6 +19,13 @@ _LOG = math.log(_GAMMA)
 
 STEPS = (60, 3_600)
 """Seconds of a slot: minutes for short periods, hours for long ones."""
+
+
+_LANE = 4
+"""Bytes of a count in a histogram that is stored."""
+
+_ROWS = 1_000
+"""Histograms that are added before their lanes could overflow: none has more than four million durations a bucket."""
 
 
 def bucket_of(duration: int) -> int:
@@ -25,6 +36,97 @@ def bucket_of(duration: int) -> int:
 def value_of(bucket: int) -> float:
     """The duration in microseconds for which the bucket stands."""
     return 2 * _GAMMA**bucket / (_GAMMA + 1) if bucket else 1.0
+
+
+def key_of(duration: int, failed: int) -> int:
+    """The place of a duration in a histogram: twice its bucket, one more if it failed."""
+    return 2 * bucket_of(duration) + failed
+
+
+def packed(counts: Mapping[int, int]) -> bytes:
+    """A histogram to be stored: its first key, and the counts from there to the last one."""
+    first = min(counts)
+    lanes = array("I", bytes(_LANE * (max(counts) - first + 1)))
+    for key, count in counts.items():
+        lanes[key - first] = count
+    if sys.byteorder == "big":
+        lanes.byteswap()
+    return first.to_bytes(2, "little") + lanes.tobytes()
+
+
+def lanes_of(histogram: bytes) -> int:
+    """A stored histogram as one number with a lane for each key: adding two adds all counts at once."""
+    return int.from_bytes(histogram[2:], "little") << 8 * _LANE * int.from_bytes(histogram[:2], "little")
+
+
+def joined(one: bytes, other: bytes) -> bytes:
+    """The sum of two stored histograms."""
+    first = min(one[:2], other[:2], key=lambda each: int.from_bytes(each, "little"))
+    start = 8 * _LANE * int.from_bytes(first, "little")
+    lanes = (lanes_of(one) + lanes_of(other)) >> start
+    return first + lanes.to_bytes(-(-lanes.bit_length() // (8 * _LANE)) * _LANE, "little")
+
+
+class Histogram:
+    """Durations by bucket, and the failed ones among them."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[int] = Counter()
+        self._lanes = 0
+        self._rows = 0
+
+    def add(self, lanes: int) -> None:
+        """Add a stored histogram, as :func:`lanes_of` reads it."""
+        self._lanes += lanes
+        self._rows += 1
+        if self._rows == _ROWS:
+            self._settle()
+
+    def add_all(self, others: Iterable[Histogram]) -> None:
+        """Add the durations of others."""
+        for other in others:
+            self._counts.update(other.counts)
+
+    @property
+    def counts(self) -> Counter[int]:
+        """How many durations have each key."""
+        self._settle()
+        return self._counts
+
+    def _settle(self) -> None:
+        if not self._lanes:
+            return
+        lanes = array("I", self._lanes.to_bytes(-(-self._lanes.bit_length() // (8 * _LANE)) * _LANE, sys.byteorder))
+        if sys.byteorder == "big":
+            lanes.reverse()
+        self._counts.update({key: count for key, count in enumerate(lanes) if count})
+        self._lanes = self._rows = 0
+
+    def split(self) -> tuple[dict[int, int], dict[int, int]]:
+        """All durations by bucket, and the failed ones."""
+        buckets: Counter[int] = Counter()
+        failed: dict[int, int] = {}
+        for key, count in self.counts.items():
+            buckets[key >> 1] += count
+            if key & 1:
+                failed[key >> 1] = count
+        return buckets, failed
+
+    def figures(self, seconds: float, threshold: int) -> dict[str, Any]:
+        """What a screen shows; durations are microseconds, ``threshold`` is Apdex's."""
+        buckets, failed = self.split()
+        count = sum(buckets.values())
+        return {
+            "count": count,
+            "per_minute": count / seconds * 60,
+            "p50": percentile(buckets, 0.5),
+            "p95": percentile(buckets, 0.95),
+            "p99": percentile(buckets, 0.99),
+            "failed": sum(failed.values()),
+            "failure_rate": sum(failed.values()) / count if count else None,
+            "apdex": apdex(buckets, failed, threshold),
+            "total": sum(value_of(bucket) * each for bucket, each in buckets.items()),
+        }
 
 
 def percentile(buckets: Mapping[int, int], share: float) -> float | None:

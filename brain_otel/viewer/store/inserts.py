@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import sqlite3
 import zlib
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
 from brain_otel.viewer.grouping import template_of
 from brain_otel.viewer.rows import OTLP, SENTRY, Batch, Error, Log, Profile, Sessions, Span
-from brain_otel.viewer.store.durations import STEPS, bucket_of
+from brain_otel.viewer.store.durations import STEPS, key_of
+from brain_otel.viewer.store.durations import packed as histogram
 
 MAX_NAMES = 1_000
 """Names of routes, or of operations of one kind, an hour; more are ``(other)``."""
@@ -34,9 +35,9 @@ UPDATE spans SET parent = CASE parent WHEN '' THEN :parent ELSE parent END, root
 WHERE trace = :trace AND span = :span
 """
 _INSERT_ROOT = f"INSERT INTO roots VALUES (NULL{', ?' * 11})"
-_ADD_DURATION = """
-INSERT INTO durations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT DO UPDATE SET count = count + excluded.count
+_ADD_DURATIONS = """
+INSERT INTO durations VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET histogram = joined(histogram, excluded.histogram)
 """
 _INSERT_ISSUE = """
 INSERT INTO issues (key, title, culprit, level, first_seen, last_seen, first_release, total)
@@ -103,7 +104,7 @@ class Inserts:
         self._add_durations(connection, new, roots)
 
     def _add_durations(self, connection: sqlite3.Connection, new: Iterable[Span], roots: Iterable[Span]) -> None:
-        counts: Counter[tuple[Any, ...]] = Counter()
+        counts: dict[tuple[Any, ...], Counter[int]] = defaultdict(Counter)
         rows = [("route", each.name, each) for each in roots]
         rows += [(each.kind, operation_of(each.name), each) for each in new if each.kind]
         for kind, name, each in rows:
@@ -112,8 +113,8 @@ class Inserts:
             origin = (each.service, each.environment, each.release)
             for step in STEPS:
                 slot = second - second % step
-                counts[step, slot, kind, name, *origin, bucket_of(each.duration), each.failed] += 1
-        connection.executemany(_ADD_DURATION, [(*key, count) for key, count in counts.items()])
+                counts[step, kind, slot, name, *origin][key_of(each.duration, each.failed)] += 1
+        connection.executemany(_ADD_DURATIONS, [(*key, histogram(each)) for key, each in counts.items()])
 
     def _bounded(self, kind: str, hour: int, name: str) -> str:
         names = self._names.get((kind, hour))

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+import operator
 import sqlite3
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
+
+from brain_otel.viewer.store.durations import joined, packed
 
 PAGE_SIZE = 4_096
 
@@ -73,7 +78,32 @@ CREATE TABLE profiles (
 CREATE INDEX profiles_by_trace ON profiles (trace)
 """
 
-STEPS = (TABLES, PROFILES)
+DURATIONS = """
+CREATE TABLE durations (
+    step INTEGER NOT NULL, kind TEXT NOT NULL, slot INTEGER NOT NULL, name TEXT NOT NULL, service TEXT NOT NULL,
+    environment TEXT NOT NULL, release TEXT NOT NULL, histogram BLOB NOT NULL,
+    UNIQUE (step, kind, slot, name, service, environment, release)
+)
+"""
+
+
+def _join_durations(connection: sqlite3.Connection) -> None:
+    """Let a slot's durations be one histogram instead of a row for each bucket."""
+    connection.execute("ALTER TABLE durations RENAME TO buckets")
+    connection.execute(DURATIONS)
+    order = "step, kind, slot, name, service, environment, release"
+    buckets = connection.execute(f"SELECT {order}, 2 * bucket + failed, count FROM buckets ORDER BY {order}")
+    slots = itertools.groupby(buckets, operator.itemgetter(slice(7)))
+    connection.executemany(
+        "INSERT INTO durations VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        ((*key, packed({each[7]: each[8] for each in group})) for key, group in slots),
+    )
+    connection.execute("DROP TABLE buckets")
+
+
+RELEASES = "CREATE INDEX errors_by_release ON errors (release, level, at, environment, service)"
+
+STEPS: tuple[str | Callable[[sqlite3.Connection], None], ...] = (TABLES, PROFILES, _join_durations, RELEASES)
 """What makes each version of the one before."""
 
 
@@ -98,9 +128,10 @@ def open_file(path: Path, max_bytes: int) -> sqlite3.Connection:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")
             connection.execute(f"PRAGMA journal_size_limit = {16 << 20}")
-            connection.execute(f"PRAGMA max_page_count = {max_bytes // PAGE_SIZE}")
             connection.execute("PRAGMA cache_size = -8192")
+            connection.create_function("joined", 2, joined, deterministic=True)
             _create(connection, path)
+            connection.execute(f"PRAGMA max_page_count = {max_bytes // PAGE_SIZE}")  # an update may need more
             path.chmod(0o600)
         except (sqlite3.Error, OSError) as error:
             raise StoreError(
@@ -118,6 +149,9 @@ def _create(connection: sqlite3.Connection, path: Path) -> None:
         connection.execute("ROLLBACK")
         raise StoreError(f"{path} has the version {version}; allowed: 1 to {len(STEPS)}, or a new file")
     for step in STEPS[version:]:
+        if callable(step):
+            step(connection)
+            continue
         for statement in step.split(";"):
             connection.execute(statement)
     connection.execute(f"PRAGMA user_version = {len(STEPS)}")

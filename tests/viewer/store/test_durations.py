@@ -6,7 +6,19 @@ from collections import Counter
 
 import pytest
 
-from brain_otel.viewer.store.durations import ACCURACY, apdex, bucket_of, distribution, percentile, value_of
+from brain_otel.viewer.store.durations import (
+    ACCURACY,
+    Histogram,
+    apdex,
+    bucket_of,
+    distribution,
+    joined,
+    key_of,
+    lanes_of,
+    packed,
+    percentile,
+    value_of,
+)
 
 
 def exact(values: list[int], share: float) -> int:
@@ -45,3 +57,35 @@ def test_a_distribution_has_every_duration_once() -> None:
     assert sum(count for _, _, count in bars) == buckets.total()
     assert len(bars) <= 40
     assert all(low < high for low, high, _ in bars)
+
+
+def test_histograms_are_added_without_loss() -> None:
+    """As they are stored, and as they are read; against the same counted one by one."""
+    chance = random.Random(11)
+    expected: Counter[int] = Counter()
+    stored, read = b"", Histogram()
+    for _ in range(2_500):
+        counts = Counter(key_of(int(chance.lognormvariate(9, 4)), chance.randrange(2)) for _ in range(3))
+        counts[chance.choice(sorted(counts))] += 3_000_000
+        expected += counts
+        read.add(lanes_of(packed(counts)))
+        if sum(expected.values()) < 1_000_000_000:
+            stored = joined(stored, packed(counts)) if stored else packed(counts)
+            so_far = expected.copy()
+    assert read.counts == expected
+    assert max(expected.values()) > 1 << 20
+    again = Histogram()
+    again.add(lanes_of(stored))
+    assert again.counts == so_far
+    whole = Histogram()
+    whole.add_all([read, again])
+    assert whole.counts == expected + so_far
+    assert sum(whole.split()[0].values()) == sum(whole.counts.values())
+
+
+def test_a_bucket_may_be_counted_very_often() -> None:
+    """More often than a lane holds, over many slots."""
+    most = Histogram()
+    for _ in range(2_000):
+        most.add(lanes_of(packed({3: 4_000_000, 4: 1})))
+    assert most.counts == {3: 8_000_000_000, 4: 2_000}

@@ -16,7 +16,8 @@ import pytest
 from brain_otel.viewer.ingest.envelopes import read_envelope
 from brain_otel.viewer.ingest.otlp import read_logs, read_traces
 from brain_otel.viewer.rows import Batch
-from brain_otel.viewer.store.schema import PAGE_SIZE, STEPS, StoreError, open_file, open_reader
+from brain_otel.viewer.store.durations import packed
+from brain_otel.viewer.store.schema import PAGE_SIZE, STEPS, TABLES, StoreError, open_file, open_reader
 from brain_otel.viewer.store.writer import MAX_WAITING, FullError, Writer
 from tests.support.viewer import (
     RunningViewer,
@@ -89,7 +90,7 @@ def test_a_span_by_both_protocols_is_one_row(writer: Writer, tmp_path: Path, sen
     assert [row[:2] for row in rows] == [(3, 1), (3, 0)]
     assert json.loads(rows[0][2])["k"] == "v"
     assert ask(tmp_path / "view.db", "SELECT count(*) FROM roots") == [(1,)]
-    assert ask(tmp_path / "view.db", "SELECT sum(count) FROM durations WHERE kind = 'route' AND step = 60") == [(1,)]
+    assert ask(tmp_path / "view.db", "SELECT count(*) FROM durations WHERE kind = 'route' AND step = 60") == [(1,)]
 
 
 def exception_span(trace: str, root: str) -> Batch:
@@ -238,14 +239,19 @@ def test_a_file_of_an_earlier_version_is_taken(tmp_path: Path) -> None:
     """With its data, and with the tables that are new."""
     path = tmp_path / "view.db"
     with closing(sqlite3.connect(path)) as connection:
-        for statement in STEPS[0].split(";"):
+        for statement in TABLES.split(";"):
             connection.execute(statement)
+        for bucket, failed, count in ((7, 0, 3), (9, 1, 2)):
+            row = (60, 120, "route", "GET /", "shop", "test", "1", bucket, failed, count)
+            connection.execute(f"INSERT INTO durations VALUES ({', '.join('?' * len(row))})", row)
         connection.execute("INSERT INTO counts VALUES (1, 'error', 'accepted', '', '', 7, 0)")
         connection.execute("PRAGMA user_version = 1")
         connection.commit()
     Writer(path, 64 << 20).close()
     assert ask(path, "SELECT count FROM counts") == [(7,)]
     assert ask(path, "SELECT count(*) FROM profiles") == [(0,)]
+    durations = ask(path, "SELECT step, kind, slot, name, release, histogram FROM durations")
+    assert durations == [(60, "route", 120, "GET /", "1", packed({14: 3, 19: 2}))]
     assert ask(path, "PRAGMA user_version") == [(len(STEPS),)]
 
 

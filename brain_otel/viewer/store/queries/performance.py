@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from brain_otel.viewer.store.durations import apdex, distribution, percentile, value_of
+from brain_otel.viewer.store.durations import Histogram, distribution, lanes_of, percentile
 from brain_otel.viewer.store.queries.filters import Filters, rows
 
 Json = dict[str, Any]
@@ -27,54 +25,6 @@ STATEMENTS = 20_000
 OPERATIONS = ("db", "http", "cache")
 
 
-Counts = Iterable[tuple[int, int]]
-"""How many durations: twice the bucket, one more for failed ones; and the count."""
-
-
-@dataclass
-class Histogram:
-    """Durations by bucket, and the failed ones among them."""
-
-    _by_key: dict[int, int] = field(default_factory=lambda: defaultdict(int))
-
-    def add_all(self, counts: Counts) -> None:
-        """Count durations."""
-        by_key = self._by_key
-        for key, count in counts:
-            by_key[key] += count
-
-    @property
-    def counts(self) -> Counts:
-        """What was counted."""
-        return self._by_key.items()
-
-    def split(self) -> tuple[dict[int, int], dict[int, int]]:
-        """All durations by bucket, and the failed ones."""
-        buckets: dict[int, int] = defaultdict(int)
-        failed: dict[int, int] = {}
-        for key, count in self._by_key.items():
-            buckets[key >> 1] += count
-            if key & 1:
-                failed[key >> 1] = count
-        return buckets, failed
-
-    def figures(self, seconds: float, threshold: int) -> Json:
-        """What a screen shows; durations are microseconds, ``threshold`` is Apdex's."""
-        buckets, failed = self.split()
-        count = sum(buckets.values())
-        return {
-            "count": count,
-            "per_minute": count / seconds * 60,
-            "p50": percentile(buckets, 0.5),
-            "p95": percentile(buckets, 0.95),
-            "p99": percentile(buckets, 0.99),
-            "failed": sum(failed.values()),
-            "failure_rate": sum(failed.values()) / count if count else None,
-            "apdex": apdex(buckets, failed, threshold),
-            "total": sum(value_of(bucket) * each for bucket, each in buckets.items()),
-        }
-
-
 def seconds_of(filters: Filters) -> float:
     """The length of the period; clocks of senders may be an hour ahead of it."""
     return (filters.until - filters.since) / 1e6 - 3_600
@@ -84,12 +34,11 @@ def list_routes(connection: sqlite3.Connection, filters: Filters, threshold: int
     """All routes with their figures, the whole with its curve, the operations, and repeated statements."""
     found: dict[tuple[Any, ...], Histogram] = defaultdict(Histogram)
     parts: dict[int, Histogram] = defaultdict(Histogram)
-    for (slot, *key), counts in _slots(connection, filters, "route", ("name", "service")):
-        for histogram in (found[tuple(key)], parts[slot]):
-            histogram.add_all(counts)
+    for (slot, *key), lanes in _slots(connection, filters, "route", ("name", "service")):
+        found[tuple(key)].add(lanes)
+        parts[slot].add(lanes)
     whole = Histogram()
-    for histogram in parts.values():
-        whole.add_all(histogram.counts)
+    whole.add_all(parts.values())
     seconds = seconds_of(filters)
     routes = [
         {"route": name, "service": service, **histogram.figures(seconds, threshold)}
@@ -111,9 +60,9 @@ def read_route(connection: sqlite3.Connection, filters: Filters, threshold: int,
     filters = filters._replace(service=service)
     histogram = Histogram()
     parts: dict[int, Histogram] = defaultdict(Histogram)
-    for (slot,), counts in _slots(connection, filters, "route", (), route):
-        histogram.add_all(counts)
-        parts[slot].add_all(counts)
+    for (slot,), lanes in _slots(connection, filters, "route", (), route):
+        histogram.add(lanes)
+        parts[slot].add(lanes)
     where, values = filters.where("start")
     slowest = connection.execute(
         f"SELECT * FROM roots WHERE route = :route AND {where} ORDER BY duration DESC LIMIT 20",
@@ -131,25 +80,23 @@ def read_route(connection: sqlite3.Connection, filters: Filters, threshold: int,
 
 def _slots(
     connection: sqlite3.Connection, filters: Filters, kind: str, by: tuple[str, ...], name: str = ""
-) -> Iterator[tuple[tuple[Any, ...], Sequence[tuple[int, int]]]]:
-    """The counts of each slot and each value of ``by``: the key's next columns, so that SQLite sorts nothing."""
+) -> Iterator[tuple[tuple[Any, ...], int]]:
+    """The slot, the columns ``by`` and the lanes of each stored histogram."""
     where, values, _ = filters.slots()
     columns = ", ".join(["slot", *by])
     only = " AND name = :name" if name else ""
-    query = f"""
-        SELECT {columns}, json_group_array(2 * bucket + failed), json_group_array(count) FROM durations
-        WHERE kind = :kind AND {where}{only} GROUP BY {columns}"""
-    for *key, keys, counts in connection.execute(query, {**values, "kind": kind, "name": name}):
-        yield tuple(key), list(zip(json.loads(keys), json.loads(counts), strict=True))
+    query = f"SELECT {columns}, histogram FROM durations WHERE kind = :kind AND {where}{only}"
+    for *key, histogram in connection.execute(query, {**values, "kind": kind, "name": name}):
+        yield tuple(key), lanes_of(histogram)
 
 
 def _histograms(
-    connection: sqlite3.Connection, filters: Filters, kind: str, by: tuple[str, ...], of: slice
+    connection: sqlite3.Connection, filters: Filters, kind: str, by: tuple[str, ...]
 ) -> Mapping[tuple[Any, ...], Histogram]:
-    """The whole period's histograms by those columns of ``by`` that ``of`` names."""
+    """The whole period's histograms by the columns ``by``."""
     found: dict[tuple[Any, ...], Histogram] = defaultdict(Histogram)
-    for (_, *key), counts in _slots(connection, filters, kind, by):
-        found[tuple(key[of])].add_all(counts)
+    for (_, *key), lanes in _slots(connection, filters, kind, by):
+        found[tuple(key)].add(lanes)
     return found
 
 
@@ -161,7 +108,7 @@ def _curve(filters: Filters, slots: Mapping[int, Histogram]) -> list[Json]:
     first = values["first"]
     parts: dict[int, Histogram] = defaultdict(Histogram)
     for slot, histogram in slots.items():
-        parts[(slot - first) // width].add_all(histogram.counts)
+        parts[(slot - first) // width].add_all([histogram])
     last = max([int(seconds) // width, *parts])
     return [_point(first + number * width, width, parts.get(number)) for number in range(last + 1)]
 
@@ -184,9 +131,7 @@ def _operations(connection: sqlite3.Connection, filters: Filters, threshold: int
     found = [
         {"kind": kind, "name": name, "service": service, **histogram.figures(seconds, threshold)}
         for kind in OPERATIONS
-        for (name, service), histogram in _histograms(
-            connection, filters, kind, ("name", "service"), slice(2)
-        ).items()
+        for (name, service), histogram in _histograms(connection, filters, kind, ("name", "service")).items()
     ]
     return sorted(found, key=lambda each: -each["total"])[:50]
 
@@ -207,7 +152,5 @@ def _repeated(connection: sqlite3.Connection, filters: Filters) -> list[Json]:
 
 def figures_by(connection: sqlite3.Connection, filters: Filters, threshold: int, column: str) -> dict[str, Json]:
     """The figures of all requests, for each value of ``column``."""
-    columns = ("name", "service", "environment", "release")
-    place = columns.index(column)
-    found = _histograms(connection, filters, "route", columns, slice(place, place + 1))
+    found = _histograms(connection, filters, "route", (column,))
     return {key[0]: histogram.figures(seconds_of(filters), threshold) for key, histogram in found.items()}
