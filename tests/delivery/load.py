@@ -16,6 +16,7 @@ import time
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]  # ships no types
@@ -36,10 +37,13 @@ SAMPLES = 0.25
 GROWTH = 6.0
 """MiB by which a process may grow in the second half of a run, for what waits and for the pages of the allocator."""
 
+PATIENCE = 120.0
+"""Seconds for what is left in a spool to be sent."""
+
 WARM = 20.0
 """Seconds in which a process may grow: its queues fill, and its caches."""
 
-_COUNTED = re.compile(r"(\d+) (transaction|error)\b")
+_COUNTED = re.compile(r"(\d+) (transaction|error)\b(?: \((\w+)\))?")
 _LINES = ("dropped for lack of room", "Discarded instead of sent", "exceeds its bounds", "may be lost", "rejected")
 
 
@@ -57,6 +61,8 @@ class Result:
     """How often each arrived, by its id."""
     logged: Counter[str]
     """What log lines count as lost, by category."""
+    reasons: Counter[str]
+    """What log lines count as lost transactions, by the line and the reason."""
     reported: Counter[str]
     """What reports to Sentry count as lost, by category."""
     shown: Counter[str] | None
@@ -100,7 +106,7 @@ class Result:
     def __str__(self) -> str:
         """As a few lines."""
         memory = "; ".join(
-            " ".join(f"{each[len(each) * part // 4 - (part == 4)]:.0f}" for part in range(5)) for each in self.memory
+            " ".join(f"{each[len(each) * part // 3 - (part == 3)]:.0f}" for part in range(4)) for each in self.memory
         )
         return (
             f"{self.delivery}, {self.workers} workers, {self.seconds:g} s: {self.requests.total()} requests, "
@@ -108,13 +114,14 @@ class Result:
             f"  missing: {dict(self.missing) or 0}; in log lines: {dict(self.logged) or 0}; "
             f"reported: {dict(self.reported) or 0}; "
             f"shown: {'no spool' if self.shown is None else dict(self.shown) or 0}; twice: {self.twice}\n"
-            f"  MiB at the start, the quarters and the end: {memory}; grown by {self.growth:.1f} in the second half\n"
+            f"  lines: {dict(self.reasons)}\n"
+            f"  MiB at the start, the thirds and the end: {memory}; grown by {self.growth:.1f} in the second half\n"
             f"  wrong: {', '.join(self.faults()) or 'nothing'}"
         )
 
 
-def run(delivery: str, workers: int, seconds: float, patience: float = 120.0, app: str = APP) -> Result:
-    """Ask the service for ``seconds``, end it by SIGTERM, and have what is in its spool sent."""
+def run(delivery: str, workers: int, seconds: float, *, rate: float = inf, app: str = APP) -> Result:
+    """Ask for ``seconds``, ``rate`` times a second at most; end the service by SIGTERM, and have its spool sent."""
     with tempfile.TemporaryDirectory(prefix="load-", ignore_cleanup_errors=True) as folder, FastIngest() as ingest:
         spool = Path(folder) / "spool"
         env = {"SENTRY_DSN": ingest.dsn, "SPOOL": "" if delivery == "memory" else str(spool)}
@@ -124,20 +131,24 @@ def run(delivery: str, workers: int, seconds: float, patience: float = 120.0, ap
         with Server(command, port, env=env, pythonpath=[ROOT]) as server:
             until(lambda: server.output.count("Application startup complete") == workers)
             processes = _workers(server.pid, workers)
-            requests, memory = _asked(port, seconds, processes)
+            requests, memory = _asked(port, seconds, rate, processes)
             server.terminate(timeout=60.0)
             output = server.output
         shown: Counter[str] | None = None
         if delivery != "memory":
-            drain(spool, time.monotonic() + patience)
+            drain(spool, time.monotonic() + PATIENCE)
             discarded = [each.discarded for each in read_state(spool).targets]
             shown = Counter()
             for (category, _), quantity in sum(discarded, Counter()).items():
                 shown[category] += quantity
         lines = [line for line in output.splitlines() if any(each in line for each in _LINES)]
         logged: Counter[str] = Counter()
-        for count, category in _COUNTED.findall("\n".join(lines)):
-            logged[category] += int(count)
+        reasons: Counter[str] = Counter()
+        for line in lines:
+            for count, category, reason in _COUNTED.findall(line):
+                logged[category] += int(count)
+                where = next(each for each in _LINES if each in line)
+                reasons[f"{where}: {reason or 'at the end'}"] += int(count) * (category == "transaction")
         return Result(
             delivery=delivery,
             workers=workers,
@@ -146,6 +157,7 @@ def run(delivery: str, workers: int, seconds: float, patience: float = 120.0, ap
             errors=ingest.errors,
             transactions=ingest.transaction_ids,
             logged=logged,
+            reasons=reasons,
             reported=ingest.lost,
             shown=shown,
             memory=memory,
@@ -160,9 +172,11 @@ def _workers(pid: int, count: int) -> list[psutil.Process]:
     return children if count > 1 else [server]
 
 
-def _asked(port: int, seconds: float, processes: list[psutil.Process]) -> tuple[Counter[int], list[list[float]]]:
+def _asked(
+    port: int, seconds: float, rate: float, processes: list[psutil.Process]
+) -> tuple[Counter[int], list[list[float]]]:
     """Ask in a process of its own; returns the answers by status, and the memory of ``processes`` meanwhile."""
-    code = f"from tests.delivery.load import ask; ask({port}, {seconds})"
+    code = f"from tests.delivery.load import ask; ask({port}, {seconds}, float('{rate}'))"
     asking = subprocess.Popen(
         [sys.executable, "-c", code], env=environment(pythonpath=[ROOT]), stdout=subprocess.PIPE, text=True
     )
@@ -175,15 +189,17 @@ def _asked(port: int, seconds: float, processes: list[psutil.Process]) -> tuple[
     return Counter({int(status): int(count) for status, count in statuses}), memory
 
 
-def ask(port: int, seconds: float) -> None:
-    """Ask for ``seconds`` over several connections, and print how many answers have had each status."""
+def ask(port: int, seconds: float, rate: float) -> None:
+    """Ask for ``seconds`` over several connections, ``rate`` times a second, and print the number of each status."""
     statuses: Counter[int] = Counter()
+    began = time.monotonic()
 
     async def connection(end: float) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         number = 0
         while time.monotonic() < end:
             number += 1
+            await asyncio.sleep(max(0.0, began + number * CONNECTIONS / rate - time.monotonic()))
             path = "fail" if number % 50 == 0 else "work"
             with suppress(ConnectionError, asyncio.IncompleteReadError):
                 writer.write(f"GET /{path}/{number} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
@@ -209,13 +225,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4])
+    parser.add_argument("--rate", type=float, default=inf, help="requests a second, at most")
     parser.add_argument("--deliveries", nargs="+", default=DELIVERIES, choices=DELIVERIES)
     parser.add_argument("--output", action="store_true", help="print the log lines of each server that is wrong")
     arguments = parser.parse_args()
     wrong = 0
     for delivery in arguments.deliveries:
         for workers in arguments.workers:
-            result = run(delivery, workers, arguments.seconds)
+            result = run(delivery, workers, arguments.seconds, rate=arguments.rate)
             print(result, flush=True)
             wrong += bool(result.faults())
             if result.faults() and arguments.output:
