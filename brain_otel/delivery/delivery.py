@@ -193,6 +193,10 @@ class Delivery:
                 self._memory.put(record)
         return sum(map(quantities, self._memory.records()), Counter())
 
+    def withdraw(self, category: str) -> list[Record]:
+        """Remove and return the records of ``category`` in memory."""
+        return self._memory.withdraw(category)
+
     def send_at_once(self, record: Record, timeout: float) -> None:
         """Send ``record`` on this thread, if the target accepts records, or write it to disk."""
         if self._spool is not None:

@@ -106,6 +106,15 @@ class MemoryQueue:
             self._bytes = 0
         return removed
 
+    def withdraw(self, category: str) -> list[Record]:
+        """Remove and return the records of ``category``."""
+        with self._lock:
+            queued = chain.from_iterable(self._by_priority.values())
+            withdrawn = [each for each in queued if each.record.category == category]
+            for each in withdrawn:
+                self._remove(each)
+        return [each.record for each in withdrawn]
+
     def _records(self) -> list[Record]:
         return [each.record for each in chain.from_iterable(self._by_priority.values())]
 

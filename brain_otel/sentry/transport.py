@@ -13,7 +13,7 @@ from sentry_sdk.transport import Transport
 from brain_otel.configuration.settings import DeliverySettings
 from brain_otel.delivery.delivery import Delivery
 from brain_otel.delivery.record import Record
-from brain_otel.delivery.spool.discarded import LOCK_TIMEOUT, DiscardedEvents, quantities
+from brain_otel.delivery.spool.discarded import LOCK_TIMEOUT, DiscardedEvents, quantities, reported_in
 from brain_otel.delivery.spool.shipper_process import open_spool, release_supervisor
 from brain_otel.runtime.fork import reset_in_child
 from brain_otel.runtime.limited_log import CountLog
@@ -97,7 +97,11 @@ class DeliveringTransport(Transport):
             self._overflow_log.add(f"{data_category} ({reason})", quantity)
 
     def _record_lost(self, record: Record, reason: str) -> None:
-        self._count(quantities(record), reason)
+        if record.category == "internal" and reason == "queue_overflow":
+            with self._lock:  # a report that did not leave the process: the next has its counts
+                self._discarded.update(reported_in(record))
+        else:
+            self._count(quantities(record), reason)
 
     def _count(self, discarded: Mapping[str, int], reason: str) -> Counter[str]:
         """Count what is discarded; returns it without what was counted before, when it was held."""
@@ -125,17 +129,22 @@ class DeliveringTransport(Transport):
         """
         deadline = time.monotonic() + timeout
         self.delivery.hold(timeout / 2)
+        for report in self.delivery.withdraw("internal"):
+            self._record_lost(report, "queue_overflow")
         left.update(self.delivery.save())
-        del left["internal"]  # a report; its counts are older than the process's last ones
         counted = self._count(left, "queue_overflow")
         with self._lock:
             self._told = Counter(left)
         left.clear()
         left.update(counted)
+
+        def left_time() -> float:
+            return max(0.0, deadline - time.monotonic())
+
         self._report(
-            lambda report: self.delivery.send_at_once(report, timeout / 2), timeout=min(timeout, LOCK_TIMEOUT)
+            lambda report: self.delivery.send_at_once(report, left_time()), timeout=min(timeout, LOCK_TIMEOUT)
         )
-        self.delivery.pause(max(0.0, deadline - time.monotonic()))
+        self.delivery.pause(left_time())
 
     def resume(self) -> None:
         """Send what is held, since the process goes on after its server's shutdown."""

@@ -171,6 +171,21 @@ def test_what_is_sent_after_a_pause_is_taken_back(bridge: Bridge, caplog: pytest
     assert caplog.text.count("The process goes on") == 1
 
 
+def test_a_report_in_memory_is_in_that_of_a_pause(bridge: Bridge) -> None:
+    """It would not be sent any more, and is dropped if memory is full of errors."""
+    transport: Any = sentry_sdk.get_client().transport
+    bridge.ingest.delay = 0.3
+    sentry_sdk.capture_message("an answer that takes long")
+    bridge.ingest.wait_for(lambda it: len(it.events) == 1)
+    transport.record_lost_event("a", "error", quantity=2)
+    transport.flush(0.01)
+    left = Counter(transaction=1)
+    transport.pause(left, 1.0)
+    assert left == Counter(transaction=1)
+    bridge.ingest.wait_for(lambda it: len(it.client_reports) == 1)
+    assert discarded(bridge) == {("a", "error"): 2, ("queue_overflow", "transaction"): 1}
+
+
 def test_a_lack_of_room_is_one_log_line(bridge: Bridge, caplog: pytest.LogCaptureFixture) -> None:
     """With counts by kind and reason; what was discarded by choice is not in it."""
     transport: Any = sentry_sdk.get_client().transport

@@ -157,6 +157,14 @@ def _counts(rows: Any) -> DiscardedEvents:
     return discarded
 
 
+def reported_in(record: Record) -> DiscardedEvents:
+    """The counts in a report of ours that has not been sent."""
+    discarded: DiscardedEvents = Counter()
+    for each in json.loads(record.body.split(b"\n")[2])["discarded_events"]:
+        discarded[each["category"], each["reason"]] += each["quantity"]
+    return discarded
+
+
 def client_report(discarded: DiscardedEvents) -> bytes:
     """An envelope that reports discarded events to Sentry."""
     rows = [
