@@ -19,9 +19,12 @@ class Worker(Server):
         return self._ready in self.output
 
 
-def async_worker(command: Sequence[str], ready: str, env: Mapping[str, str], cwd: Path) -> Worker:
+def async_worker(
+    command: Sequence[str], ready: str, env: Mapping[str, str], cwd: Path, *, launcher: bool = False
+) -> Worker:
     """Return a worker of arq or taskiq."""
-    return Worker([str(PROGRAMS / command[0]), *command[1:]], ready, env=env, pythonpath=[ROOT], cwd=cwd)
+    program = [str(PROGRAMS / name) for name in (["opentelemetry-instrument"] if launcher else []) + [command[0]]]
+    return Worker([*program, *command[1:]], ready, env=env, pythonpath=[ROOT], cwd=cwd)
 
 
 def celery_worker(app: str, env: Mapping[str, str], *arguments: str, launcher: bool = False, cwd: Path) -> Worker:

@@ -12,7 +12,7 @@ from typing import Any
 from tests.support import ROOT
 from tests.support.ingest import SentryIngest
 from tests.support.otlp import OtlpReceiver
-from tests.support.process import run_python
+from tests.support.process import PROGRAMS, run_python
 from tests.support.relay import assert_accepted
 from tests.support.waiting import until
 from tests.support.workers import Worker
@@ -47,14 +47,21 @@ def environment_of(ingest: SentryIngest, receiver: OtlpReceiver, broker: str, **
 
 @contextmanager
 def worked(
-    library: str, app: Path, broker: str, cases: Mapping[str, Expected], start_worker: Callable[[Json], Worker]
+    library: str,
+    app: Path,
+    broker: str,
+    cases: Mapping[str, Expected],
+    start_worker: Callable[..., Worker],
+    *,
+    launcher: bool = False,
 ) -> Iterator["Outcome"]:
     """Send the cases from one process, let a worker do them, and end the worker by SIGTERM."""
     with SentryIngest() as ingest, OtlpReceiver() as receiver:
         outcome = Outcome(library=library, ingest=ingest, receiver=receiver)
-        env = environment_of(ingest, receiver, broker)
-        with start_worker(env) as worker:
-            done = run_python(app, env, pythonpath=[ROOT], arguments=list(cases))
+        env = environment_of(ingest, receiver, broker, SETUP="launcher" if launcher else "setup")
+        command = [PROGRAMS / "opentelemetry-instrument", PROGRAMS / "python", app] if launcher else [app]
+        with start_worker(env, launcher=launcher) as worker:
+            done = run_python(command[0], env, pythonpath=[ROOT], arguments=[*map(str, command[1:]), *cases])
             assert done.returncode == 0, done.stderr
             count = sum(len(each.tasks) for each in cases.values())
             receiver.wait_for(lambda _: sum(span.kind == "consumer" for span in receiver.spans) >= count)

@@ -1,7 +1,9 @@
 """taskiq with a real worker on a real broker: transactions of tasks, their errors, and nothing of the broker."""
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -30,11 +32,15 @@ CASES: dict[str, Expected] = {
 }
 
 
+def run(valkey: Valkey, folder: Path, *, launcher: bool = False) -> AbstractContextManager[Outcome]:
+    start = partial(async_worker, COMMAND, "Listening started", cwd=folder)
+    return worked("taskiq", ROOT / "tests/apps/taskiq_tasks.py", valkey.url, CASES, start, launcher=launcher)
+
+
 @pytest.fixture(scope="module")
 def outcome(valkey: Valkey, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outcome]:
     """One worker for all cases."""
-    start = partial(async_worker, COMMAND, "Listening started", cwd=tmp_path_factory.mktemp("taskiq"))
-    with worked("taskiq", ROOT / "tests/apps/taskiq_tasks.py", valkey.url, CASES, start) as found:
+    with run(valkey, tmp_path_factory.mktemp("taskiq")) as found:
         yield found
 
 
@@ -52,3 +58,11 @@ def test_arguments_are_masked_by_name(outcome: Outcome) -> None:
 def test_the_brokers_commands_are_no_spans(outcome: Outcome) -> None:
     """Of the sender, the worker's loop, the results and their retrieval; those of a task's own client are."""
     outcome.check_commands()
+
+
+@pytest.mark.thorough
+def test_the_launcher_sees_the_same(valkey: Valkey, tmp_path: Path) -> None:
+    """The worker and the sender run under `opentelemetry-instrument`, and call no `setup()`."""
+    with run(valkey, tmp_path, launcher=True) as outcome:
+        for case, expected in CASES.items():
+            outcome.check(case, expected)
