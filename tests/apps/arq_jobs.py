@@ -43,12 +43,18 @@ async def forwards(ctx: Any) -> None:
     await ctx["redis"].enqueue_job("add", 1, 2, _queue_name=QUEUE)
 
 
+async def patient(ctx: Any) -> None:
+    if ctx["job_try"] == 1:
+        print("waiting", flush=True)
+        await asyncio.sleep(60)
+
+
 async def every_second(ctx: Any) -> None:
     pass
 
 
 class WorkerSettings:
-    functions: ClassVar[Any] = [add, send_mail, flaky, counted, forwards]
+    functions: ClassVar[Any] = [add, send_mail, flaky, counted, forwards, patient]
     cron_jobs: ClassVar[Any] = [cron(every_second, second=set(range(60)))]
     redis_settings = SETTINGS
     queue_name = QUEUE
@@ -62,6 +68,7 @@ CASES: dict[str, Any] = {
     "flaky": ("flaky",),
     "counted": ("counted",),
     "forwards": ("forwards",),
+    "interrupted": ("patient",),
 }
 
 

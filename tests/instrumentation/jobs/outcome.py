@@ -3,7 +3,7 @@
 import json
 import os
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -93,7 +93,7 @@ class Outcome:
     output: str = ""
     traces: dict[str, list[Json]] = field(default_factory=dict)
 
-    def read(self, cases: Mapping[str, Any]) -> None:
+    def read(self, cases: Collection[str]) -> None:
         """Take what has arrived."""
         by_id: dict[str, list[Json]] = {}
         for each in sorted(self.ingest.transactions, key=lambda each: float(each["start_timestamp"])):

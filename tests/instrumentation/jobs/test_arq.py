@@ -1,15 +1,20 @@
 """arq with a real worker on a real broker: transactions of tasks, their errors, and nothing of the broker."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.instrumentation.jobs.outcome import Expected, Outcome, worked
+from tests.instrumentation.jobs.outcome import Expected, Outcome, end, environment_of, worked
 from tests.support import ROOT
+from tests.support.ingest import SentryIngest
+from tests.support.otlp import OtlpReceiver
+from tests.support.process import run_python
 from tests.support.services import Valkey
+from tests.support.waiting import until
 from tests.support.workers import async_worker
 
 COMMAND = ["arq", "tests.apps.arq_jobs.WorkerSettings"]
@@ -57,3 +62,22 @@ def test_the_launcher_sees_the_same(valkey: Valkey, tmp_path: Path) -> None:
     with run(valkey, tmp_path, launcher=True) as outcome:
         for case, expected in CASES.items():
             outcome.check(case, expected)
+
+
+@pytest.mark.thorough
+def test_a_job_that_sigterm_interrupts_is_cancelled_and_runs_again(valkey: Valkey, tmp_path: Path) -> None:
+    """Both runs are transactions of the sender's trace, the first sent at the worker's end; neither is an error."""
+    app, case = ROOT / "tests/apps/arq_jobs.py", "interrupted"
+    with SentryIngest() as ingest, OtlpReceiver() as receiver, ThreadPoolExecutor() as pool:
+        env = environment_of(ingest, receiver, valkey.url)
+        with async_worker(COMMAND, "Starting worker", env, tmp_path) as worker:
+            sending = pool.submit(run_python, app, env, pythonpath=[ROOT], arguments=[case])
+            until(lambda: "waiting" in worker.output)
+            end(worker)
+        assert [each["contexts"]["trace"]["status"] for each in ingest.transactions] == ["cancelled"]
+        with async_worker(COMMAND, "Starting worker", env, tmp_path) as worker:
+            assert sending.result().returncode == 0, sending.result().stderr
+            end(worker)
+        outcome = Outcome(library="arq", ingest=ingest, receiver=receiver)
+        outcome.read([case])
+        outcome.check(case, Expected(tasks=(("patient", "cancelled", 0), ("patient", "ok", 1))))
