@@ -22,7 +22,13 @@ from opentelemetry.context import Context
 from brain_otel.configuration.settings import InstrumentationSettings
 from brain_otel.events.deduplication import record_ignored
 from brain_otel.instrumentation.jobs.celery_beat import apply_monitored_entry, end_monitor, write_monitor
-from brain_otel.instrumentation.jobs.celery_message import destination_of, headers_of, system_of, task_of
+from brain_otel.instrumentation.jobs.celery_message import (
+    destination_of,
+    headers_of,
+    system_of,
+    task_of,
+    write_inner_headers,
+)
 from brain_otel.instrumentation.jobs.quiet_calls import quietened
 from brain_otel.instrumentation.jobs.task import (
     Publication,
@@ -186,6 +192,7 @@ def _on_publish(
         write_headers(headers)
         run = _running.get()
         write_monitor(headers, run.headers if run is not None else None)
+        write_inner_headers(headers)
         publication = _publication.get()
         if publication is not None and publication.task is not None and publication.task.name == sender:
             publication.describe(

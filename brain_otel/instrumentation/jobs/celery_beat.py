@@ -23,9 +23,11 @@ logger = logging.getLogger(__name__)
 MAX_SLUG, _MAX_ID = 50, 36
 """Characters of a monitor's name in Sentry, and of an id with its dashes."""
 
-_PREFIX = "sentry-monitor-"
+MONITOR = "sentry-monitor-"
+"""Beginning of the headers that name a monitor."""
+
 _SLUG, _CONFIG, _ID, _STARTED = (
-    f"{_PREFIX}{name}" for name in ("slug", "config", "check-in-id", "start-timestamp-s")
+    f"{MONITOR}{name}" for name in ("slug", "config", "check-in-id", "start-timestamp-s")
 )
 
 _due: ContextVar[tuple[str, dict[str, Any]] | None] = ContextVar("brain_otel.celery.due", default=None)
@@ -94,7 +96,7 @@ def write_monitor(headers: dict[str, Any], sender: Mapping[str, Any] | None) -> 
         headers.update({_SLUG: slug, _CONFIG: config, _ID: check_in.check_in_id, _STARTED: f"{time.time():.9f}"})
         send_check_in(check_in)
     elif sender is not None and sender.get("id") == headers.get("id"):
-        headers.update({name: value for name, value in sender.items() if name.startswith(_PREFIX)})
+        headers.update({name: value for name, value in sender.items() if name.startswith(MONITOR)})
 
 
 def _is_name(given: Any, limit: int) -> TypeGuard[str]:

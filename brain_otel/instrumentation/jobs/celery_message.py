@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from brain_otel.instrumentation.jobs.task import Task
+from brain_otel.instrumentation.jobs.celery_beat import MONITOR
+from brain_otel.instrumentation.jobs.task import SENT_AT, Task
 from brain_otel.runtime.guard import guarded
 
 _SYSTEMS = {
@@ -33,8 +34,25 @@ def task_of(task: Any, task_id: Any, message: Mapping[str, Any]) -> Task:
 
 
 def headers_of(message: Mapping[str, Any]) -> dict[str, Any]:
-    """The headers of a message; sentry-sdk writes its own into inner ones."""
-    return {**(message.get("headers") or {}), **message}
+    """The headers of a message; sentry-sdk writes its own into inner ones, which may be anything."""
+    inner = message.get("headers")
+    return {**inner, **message} if isinstance(inner, Mapping) else {**message}
+
+
+def write_inner_headers(headers: dict[str, Any]) -> None:
+    """Repeat among the inner headers what sentry-sdk's workers look for there, and nowhere else."""
+    inner = headers.get("headers")
+    if inner is not None and not isinstance(inner, Mapping):
+        return
+    found = {name: value for name, value in (inner or {}).items() if not _is_for_sentry(name)}
+    if "sentry-trace" in headers:
+        found |= {name: value for name, value in headers.items() if _is_for_sentry(name)}
+    if found or inner:
+        headers["headers"] = found
+
+
+def _is_for_sentry(name: Any) -> bool:
+    return isinstance(name, str) and (name in ("sentry-trace", "baggage", SENT_AT) or name.startswith(MONITOR))
 
 
 def destination_of(exchange: Any, routing_key: Any) -> str | None:
