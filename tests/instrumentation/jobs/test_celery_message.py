@@ -53,7 +53,7 @@ def test_sentry_sdks_inner_headers_are_read() -> None:
     assert headers_of({"headers": ["a"], "b": "1"}) == {"headers": ["a"], "b": "1"}
 
 
-OURS = {"sentry-trace": "1", "baggage": "2", SENT_AT: 3.0, "sentry-monitor-slug": "4"}
+OURS: dict[Any, Any] = {"sentry-trace": "1", "baggage": "2", SENT_AT: 3.0, "sentry-monitor-slug": "4"}
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ OURS = {"sentry-trace": "1", "baggage": "2", SENT_AT: 3.0, "sentry-monitor-slug"
 def test_what_sentry_sdk_reads_is_repeated_among_the_inner_headers(inner: Any, written: Any) -> None:
     """What the application has there stays, and its mapping is not touched."""
     given = dict(inner) if isinstance(inner, dict) else inner
-    headers = {"id": "1", "traceparent": "5", **OURS, "headers": inner}
+    headers: dict[str, Any] = {"id": "1", "traceparent": "5", **OURS, "headers": inner}
     write_inner_headers(headers)
     assert headers["headers"] == written
     assert inner == given

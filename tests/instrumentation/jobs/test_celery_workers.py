@@ -1,4 +1,4 @@
-"""Many tasks over several processes, and a worker that is killed."""
+"""Many tasks over several processes, a worker that is killed, and one that has sentry-sdk alone."""
 
 import json
 import os
@@ -11,13 +11,14 @@ import pytest
 from brain_otel.delivery.spool.shipper import drain
 from tests.instrumentation.jobs.outcome import Json
 from tests.support import ROOT
+from tests.support.check_ins import statuses
 from tests.support.ingest import SentryIngest
 from tests.support.process import run_python
 from tests.support.services import Valkey
 from tests.support.waiting import until
 from tests.support.workers import celery_worker
 
-APP = ROOT / "tests/apps/celery_tasks.py"
+APP, THEIRS = ROOT / "tests/apps/celery_tasks.py", ROOT / "tests/apps/celery_sentry.py"
 
 pytestmark = pytest.mark.thorough
 
@@ -83,3 +84,48 @@ def test_what_a_killed_worker_has_captured_arrives(ingest: SentryIngest, valkey:
     assert set(captured) - {each["event_id"] for each in arrived} == set()
     assert len({each["event_id"] for each in arrived}) == len(arrived)
     assert {each["transaction"] for each in arrived} == {"tasks.captures"}
+
+
+def transactions_of(ingest: SentryIngest, sender: Path, worker: str, env: dict[str, str], folder: Path) -> list[Json]:
+    """The transactions of a task that `sender` sends to `worker`, by the order of their start."""
+    with celery_worker(worker, env, "--pool", "solo", cwd=folder) as running:
+        done = run_python(sender, env, pythonpath=[ROOT], arguments=["add", "due"] if sender == APP else [])
+        assert done.returncode == 0, done.stderr
+        until(lambda: any(each["transaction"] == "tasks.add" for each in ingest.transactions))
+        running.terminate(20)
+    return sorted(ingest.transactions, key=lambda each: str(each["contexts"]["trace"]["op"]))
+
+
+def test_their_worker_continues_our_trace_and_ends_our_monitor(
+    ingest: SentryIngest, valkey: Valkey, tmp_path: Path
+) -> None:
+    file = tmp_path / "telemetry.yaml"
+    text = (ROOT / "config/production.yaml").read_text()
+    file.write_text(
+        text.replace("    instrumentation:\n", "    instrumentation:\n      celery_beat_monitors: true\n")
+    )
+    env = environment_for(ingest, valkey, QUEUE="for-them", OTEL_CONFIG_FILE=str(file))
+    found = transactions_of(ingest, APP, "tests.apps.celery_sentry", env, tmp_path)
+    messages = {
+        (span["trace_id"], span["span_id"])
+        for each in found
+        for span in each["spans"]
+        if span["op"] == "queue.publish"
+    }
+    tasks = [each["contexts"]["trace"] for each in found if each["transaction"] == "tasks.add"]
+    assert {(each["trace_id"], each["parent_span_id"]) for each in tasks} == messages
+    assert len(tasks) == len(messages) == 2
+    processed = [span for each in found for span in each["spans"] if span["op"] == "queue.process"]
+    assert len(processed) == 2
+    assert all(0 <= span["data"]["messaging.message.receive.latency"] < 60_000 for span in processed)
+    assert statuses([item.json for item in ingest.items("check_in")]) == {"nightly-sum": ["in_progress", "ok"]}
+
+
+def test_our_worker_continues_their_trace(ingest: SentryIngest, valkey: Valkey, tmp_path: Path) -> None:
+    env = environment_for(ingest, valkey, QUEUE="for-us")
+    found = transactions_of(ingest, THEIRS, "tests.apps.celery_tasks", env, tmp_path)
+    (task,) = [each["contexts"]["trace"] for each in found if each["transaction"] == "tasks.add"]
+    (request,) = [each for each in found if each["transaction"] == "their request"]
+    assert task["trace_id"] == request["contexts"]["trace"]["trace_id"]
+    assert task["parent_span_id"] in {span["span_id"] for span in request["spans"]}
+    assert 0 <= task["data"]["messaging.message.receive.latency"] < 60_000
