@@ -38,6 +38,9 @@ class _Program(NamedTuple):
     """Whether the argument after a sensitive name is its value: ``aws configure set aws_secret_access_key ...``."""
 
 
+_USER_OPTIONS = frozenset({"-u", "-U", "--user", "--username"})
+"""Options whose value may be the name of a program, as in ``sudo -u mysql mysqldump``."""
+
 _MYSQL = _Program(attached="p")
 _MONGO = _Program("p")
 _LDAP = _Program("w")
@@ -53,7 +56,9 @@ _PROGRAMS = {
     "curl": _Program(users="uUb", words=("--oauth2-bearer", "--pass"), pairs=("--proxy-user", "--user", "--cookie")),
     **dict.fromkeys(("redis-cli", "valkey-cli"), _REDIS),
     "sshpass": _Program("p"),
-    **dict.fromkeys(("docker", "podman", "helm", "oras", "crane", "skopeo", "buildah", "nerdctl"), _REGISTRY),
+    **dict.fromkeys(
+        ("docker", "podman", "helm", "oras", "crane", "skopeo", "buildah", "nerdctl", "oc", "cf"), _REGISTRY
+    ),
     **dict.fromkeys(("mongo", "mongosh", "mongodump", "mongorestore", "mongoexport", "mongoimport", "cqlsh"), _MONGO),
     **dict.fromkeys(("ldapsearch", "ldapmodify", "ldapadd", "ldapwhoami", "ldapdelete", "ldappasswd"), _LDAP),
     **dict.fromkeys(("sqlcmd", "bcp", "zip", "unzip", "ipmitool", "mosquitto_pub", "mosquitto_sub"), _Program("P")),
@@ -188,13 +193,14 @@ class _Line:
         """What the next word is: a ``secret``, ``user:password``, or the name that a ``label`` gives to a value."""
         self._countdown = 0
         """Words up to the one that is a secret by its place; 0 if there is none."""
-        self._is_active = self._names_secret = self.ends_with_secret = False
+        self._is_active = self._names_secret = self._names_user = self.ends_with_secret = False
 
     def shown(self, word: str) -> str:
         """The word as it may be shown."""
         bare = unquoted(word)
         name = _program_of(bare)
-        if name in _PROGRAMS and not self._pending and self._countdown != 1:
+        is_user, self._names_user = self._names_user, bare in _USER_OPTIONS
+        if name in _PROGRAMS and not self._pending and self._countdown != 1 and not is_user:
             self._program = _PROGRAMS[name]
             self._is_active = not self._program.after
             self._countdown = self._program.last[1] if name in self._program.last[0].split() else 0

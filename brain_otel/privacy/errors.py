@@ -110,12 +110,20 @@ def database_error_without_values(text: str) -> str:
         return text
     if _SQL_BEGINS in text:
         text = _without_sql(text)
-    for value in _VALUES:
-        if value.trigger in text:
-            text = _without_value(text, value)
+    text = _without_values(text)
+    if "\\'" in text or '\\"' in text:  # a text within a ``repr``
+        bare = text.replace("\\'", "'").replace('\\"', '"')
+        text = text if (masked := _without_values(bare)) == bare else masked
     if "] (" in text or "] {" in text or "] [" in text:
         text = _ECHO.sub(rf"\1{FILTERED}", text)
     return mask_sql_in_text(text) if "'" in text or '"' in text else text
+
+
+def _without_values(text: str) -> str:
+    for value in _VALUES:
+        if value.trigger in text:
+            text = _without_value(text, value)
+    return text
 
 
 def _without_value(text: str, value: _Value) -> str:
@@ -210,7 +218,7 @@ def _without_input(text: str, is_secret: Callable[[str], bool]) -> str:
     parts = [first]
     before = first
     for other in others:
-        place = before.rpartition("\n")[0].rpartition("\n")[2]
+        place = before.replace("\\n", "\n").rpartition("\n")[0].rpartition("\n")[2]
         end = other.find(", input_type=")
         stays = _EMPTY_INPUT.match(other) or not is_secret(place)
         shown = other if stays else f"{FILTERED}{other[end:] if end >= 0 else ''}"

@@ -15,6 +15,8 @@ _SENSITIVE = r"""
     authorization | auth | bearer | pwd | pw | passcode | jwt | creds? | credentials? | dsn | connection[-_.]?string
     | [a-z]{0,256} (?: password | passwd | passphrase | secret | token )          # authtoken, PGPASSWORD
     | [a-z]{0,256} (?: passwords | secrets | tokens | cookies ) $
+    | [a-z]{0,256} (?: credentials? | sessionid )
+    | [a-z]{0,256} (?: api | access | private | secret | encryption | signing | auth ) key          # GATESECRETKEY
     | (?: api | access | private | priv | secret | encryption | decryption | enc | signing | sign | master | account
         | ssh | license | subscription | hmac | auth | service | service[-_.]?account | client | app | application
         | consumer | admin | root | db | database | storage | cosmos | functions? | ingest(?:ion)? | write | deploy

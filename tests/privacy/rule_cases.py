@@ -201,7 +201,7 @@ MASKED: dict[str, Row] = {
         catches=("PASSWORD={} c=d", "PASSWORD=a,b){}", "token: {}\n"),
         leaves=("password: {}", "token: {}, next", "tokens: 512 {}"),
     ),
-    "values that a dash, a bar, a tab or a gap sets apart, unless they are plain words": Row(
+    "values behind a dash, a bar, a tab or a gap, unless they are plain words": Row(
         catches=("password -- {}", "| password | {} |", "token\t{}", "secret   = {}", "password — {}"),
         leaves=("password -- {}", "| token | {} |", "session -- {}"),
     ),

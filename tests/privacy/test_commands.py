@@ -58,3 +58,17 @@ def test_a_command_ends_where_the_line_or_pipe_does() -> None:
 def test_values_that_are_no_texts_stay() -> None:
     assert list(masked_arguments([1, None, {"a": 1}], POLICY.is_sensitive)) == [1, None, {"a": 1}]
     assert list(masked_arguments(["mysql", 3, "-px"], POLICY.is_sensitive)) == ["mysql", 3, f"-p{FILTERED}"]
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("docker login -u crane -p hunter2 r.shop.test", "docker login -u crane -p [Filtered] r.shop.test"),
+        ("podman login --username helm -p hunter2", "podman login --username helm -p [Filtered]"),
+        ("sudo -u mysql mysqldump -phunter2 shop", "sudo -u mysql mysqldump -p[Filtered] shop"),
+        ("oc login -u ida -p hunter2 https://h", "oc login -u ida -p [Filtered] https://h"),
+        ("docker run -u crane -p 8080:80 nginx",) * 2,
+    ],
+)
+def test_a_user_may_have_the_name_of_a_program(line: str, shown: str) -> None:
+    assert Policy().text(line) == shown

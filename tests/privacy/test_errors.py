@@ -1,5 +1,6 @@
 """Tests of errors that databases, drivers and validators write, with values that try to escape."""
 
+import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -256,3 +257,24 @@ def test_with_personal_data_instances_of_secret_fields_are_masked(field: str, is
     )
     assert ("'zq'" in Policy(send_default_pii=True).text(text)) is is_shown
     assert "'zq'" not in Policy().text(text)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "(1062, \"Duplicate entry 'ida-zq' for key 'a.b'\")",
+        "E: invalid input syntax for type date: \"zq\" and 'a'",
+        "right syntax to use near 'a' AND b='zq'' at line 1 \"x\"",
+        "'x' \"y\" Incorrect integer value: 'zq' for column 'n' at row 1",
+    ],
+)
+def test_errors_within_a_repr_are_masked(message: str) -> None:
+    """It escapes the quotes."""
+    for shown in (POLICY.text(message), POLICY.text(repr(message)), POLICY.text(json.dumps({"e": message}))):
+        assert "zq" not in shown
+
+
+def test_with_personal_data_a_secret_field_within_a_repr_is_masked() -> None:
+    """It escapes the line breaks that stand around the field's name."""
+    assert "zq0" not in Policy(send_default_pii=True).text(repr(rejected("gate_password")))
+    assert "zq0" in Policy(send_default_pii=True).text(repr(rejected("town")))
