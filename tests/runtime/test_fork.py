@@ -269,6 +269,28 @@ for each in threads: each.join()
     assert set(arrived(ingest).values()) == {1}
 
 
+def test_a_child_reports_nothing_that_its_parent_discards(ingest: SentryIngest) -> None:
+    """Each process reports its own counts, so that none is reported twice."""
+    code = """
+import os, brain_otel, sentry_sdk
+from tests.apps import spooling
+spooling.start()
+count = sentry_sdk.get_client().transport.record_lost_event
+count("parent", "error")
+child = os.fork()
+if child == 0:
+    count("child", "error")
+    brain_otel.flush(5)
+    os._exit(0)
+os.waitpid(child, 0)
+brain_otel.flush(5)
+"""
+    done = run_python(code, {"SENTRY_DSN": ingest.dsn, "SPOOL": "", "SHIPPER": "thread"}, pythonpath=[ROOT])
+    assert done.returncode == 0, done.stderr
+    discarded = [each for report in ingest.client_reports for each in report["discarded_events"]]
+    assert sorted((each["reason"], each["quantity"]) for each in discarded) == [("child", 1), ("parent", 1)]
+
+
 IMPORTING = """
 import os, sys, threading, time
 import brain_otel

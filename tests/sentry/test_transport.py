@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 import sentry_sdk
+from opentelemetry.trace import SpanKind
 from sentry_sdk.envelope import Envelope, Item, PayloadRef
 from sentry_sdk.transport import HttpTransport
 
+from brain_otel.destinations.isolation import IsolatedDestination
 from brain_otel.runtime.limited_log import log_counts
 from brain_otel.sentry.dsn import create_target
 from brain_otel.sentry.transport import DeliveringTransport
@@ -169,6 +171,24 @@ def test_what_is_sent_after_a_pause_is_taken_back(bridge: Bridge, caplog: pytest
     bridge.ingest.wait_for(lambda it: _reported(it, "queue_overflow", "transaction") == 5)
     assert _reported(bridge.ingest, "queue_overflow", "span") == 9
     assert caplog.text.count("The process goes on") == 1
+
+
+def test_what_a_pause_holds_is_sent_by_a_flush(bridge: Bridge) -> None:
+    """An application that goes on calls `flush()`; the flush of an end soon after the pause leaves it."""
+    destination = IsolatedDestination(bridge.destination)
+    assert bridge.destination.pause is not None
+    bridge.ingest.delay = 0.3  # keeps what follows in memory
+    sentry_sdk.capture_message("an answer that takes long")
+    bridge.ingest.wait_for(lambda it: len(it.events) == 1)
+    with bridge.tracer.start_as_current_span("held", kind=SpanKind.SERVER):
+        pass
+    left: Counter[str] = Counter()
+    bridge.destination.pause(left, 1.0)
+    assert left["transaction"] == 1
+    assert not destination.flush_rest(0.2)
+    assert bridge.ingest.transactions == []
+    assert destination.flush(10.0)
+    assert len(bridge.ingest.transactions) == 1
 
 
 def test_a_report_in_memory_is_in_that_of_a_pause(bridge: Bridge) -> None:
