@@ -72,6 +72,7 @@ WHOLE_SERVICE = {
     "service/test_fleet.py",
     "service/test_garbage.py",
     "service/test_hostile.py",
+    "service/test_hostile_process.py",
     "service/test_hostile_requests.py",
     "service/test_hostile_texts.py",
     "service/test_isolation.py",

@@ -17,7 +17,7 @@ from brain_otel.runtime.guard import guarded
 from brain_otel.traces.local_trace import Request
 
 MAX_FIELDS = 200
-"""Fields of a form, and cookies, that are read."""
+"""Fields of a form, cookies and headers that are read."""
 
 
 def request_interface(request: Request, route: str | None = None) -> dict[str, Any]:
@@ -26,8 +26,10 @@ def request_interface(request: Request, route: str | None = None) -> dict[str, A
         "method": request.method,
         "url": policy().text(url_without_route_secrets(policy(), route, request.url) if route else request.url),
         "query_string": policy().text(policy().query(request.query_string)) or None,
-        "headers": policy().headers(request.headers),
+        "headers": policy().headers(dict(islice(request.headers.items(), MAX_FIELDS))),
     }
+    if len(request.headers) > MAX_FIELDS:
+        interface["headers"]["..."] = f"{len(request.headers) - MAX_FIELDS:,} more"
     if not policy().send_default_pii:
         return interface
     if request.client_address:

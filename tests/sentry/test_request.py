@@ -9,7 +9,8 @@ import pytest
 
 from brain_otel.privacy import Policy, configure_privacy
 from brain_otel.sentry.before_send import masked_event
-from brain_otel.sentry.request import body_data
+from brain_otel.sentry.request import body_data, request_interface
+from brain_otel.traces.local_trace import Request
 from tests.support import ROOT
 from tests.support.ingest import SentryIngest
 from tests.support.process import Server, free_port, uvicorn_command
@@ -109,6 +110,15 @@ def test_cookies_are_sent_with_the_body(asked: tuple[bool, list[Any], str]) -> N
     expected = {"theme": "dark", "sessionid": "[Filtered]", "a": "2"} if allowed else None
     assert {str(event["request"].get("cookies")) for event in events[:-1]} == {str(expected)}
     assert {event["request"]["headers"]["cookie"] for event in events[:-1]} == {"[Filtered]"}
+
+
+def test_many_headers_are_cut() -> None:
+    """Each is masked, and the first 200 tell enough."""
+    headers = {f"x-{number}": "a" for number in range(8_000)}
+    request = Request(method="GET", url="http://shop/", query_string="", headers=headers, client_address=None)
+    found = request_interface(request)["headers"]
+    assert len(found) == 201
+    assert found["..."] == "7,800 more"
 
 
 def test_cookies_of_others_are_masked_one_by_one() -> None:

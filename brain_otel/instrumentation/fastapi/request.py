@@ -150,10 +150,10 @@ class RequestInProgress:
     def facts(self) -> Request:
         """The request, free of ASGI."""
         scope: Any = self._scope
-        headers: dict[str, str] = {}
+        given: dict[str, list[str]] = {}
         for raw_name, raw_value in scope.get("headers") or ():
-            name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
-            headers[name] = f"{headers[name]}, {value}" if name in headers else value
+            given.setdefault(raw_name.decode("latin-1"), []).append(raw_value.decode("latin-1"))
+        headers = {name: ", ".join(values) for name, values in given.items()}
         server = scope.get("server") or ("localhost", None)
         host = headers.get("host") or (f"{server[0]}:{server[1]}" if server[1] else server[0])
         client = scope.get("client")
