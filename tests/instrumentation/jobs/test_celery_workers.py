@@ -13,10 +13,10 @@ from tests.instrumentation.jobs.outcome import Json
 from tests.support import ROOT
 from tests.support.check_ins import statuses
 from tests.support.ingest import SentryIngest
-from tests.support.process import run_python
+from tests.support.process import PROGRAMS, run_python
 from tests.support.services import Valkey
 from tests.support.waiting import until
-from tests.support.workers import celery_worker
+from tests.support.workers import Worker, celery_worker
 
 APP, THEIRS = ROOT / "tests/apps/celery_tasks.py", ROOT / "tests/apps/celery_sentry.py"
 
@@ -129,3 +129,51 @@ def test_our_worker_continues_their_trace(ingest: SentryIngest, valkey: Valkey, 
     assert task["trace_id"] == request["contexts"]["trace"]["trace_id"]
     assert task["parent_span_id"] in {span["span_id"] for span in request["spans"]}
     assert 0 <= task["data"]["messaging.message.receive.latency"] < 60_000
+
+
+BEAT = """
+from datetime import timedelta
+from celery.beat import PersistentScheduler
+from celery.schedules import crontab
+from tests.apps.celery_tasks import app, beat
+app.conf.beat_schedule = {
+    "every minute": {"task": "tasks.add", "schedule": timedelta(minutes=1), "args": (1, 2)},
+    "failing": {"task": "tasks.send_mail", "schedule": crontab(minute=0, hour=3), "args": ("bob", "hunter2")},
+    "often": {"task": "tasks.beat", "schedule": timedelta(seconds=0.2)},
+}
+"""
+
+DUE = """
+scheduler = PersistentScheduler(app, schedule_filename=app.conf.beat_schedule_filename)
+for entry in scheduler.schedule.values():
+    entry.last_run_at -= timedelta(days=2)
+scheduler.close()
+"""
+
+
+def test_a_real_beat_checks_in_and_the_worker_ends_it(ingest: SentryIngest, valkey: Valkey, tmp_path: Path) -> None:
+    """Beat is a process of its own, which finds in its file that all entries are due; one has no monitor."""
+    file = tmp_path / "telemetry.yaml"
+    text = (ROOT / "config/production.yaml").read_text()
+    file.write_text(
+        text.replace("    instrumentation:\n", "    instrumentation:\n      celery_beat_monitors: true\n")
+    )
+    (tmp_path / "beating.py").write_text(BEAT)
+    schedule = str(tmp_path / "schedule")
+    env = environment_for(ingest, valkey, QUEUE="beat", OTEL_CONFIG_FILE=str(file), SCHEDULE=schedule)
+    done = run_python(BEAT + DUE, env, pythonpath=[ROOT])
+    assert done.returncode == 0, done.stderr
+    with celery_worker("tests.apps.celery_tasks", env, "--pool", "solo", cwd=tmp_path) as worker:
+        command = [str(PROGRAMS / "celery"), "-A", "beating", "beat", "--loglevel", "INFO"]
+        with Worker(command, "beat: Starting", env=env, pythonpath=[ROOT, tmp_path], cwd=tmp_path) as beat:
+            until(lambda: worker.output.count("tasks.add[") >= 2 and "tasks.send_mail[" in worker.output)
+            beat.terminate(20)
+            assert beat.output.count("The beat entry 'often' is no monitor") == 1
+        worker.terminate(20)
+    found = statuses([item.json for item in ingest.items("check_in")])
+    assert found == {"every-minute": ["in_progress", "ok"], "failing": ["in_progress", "error"]}
+    tasks = [each for each in ingest.transactions if each["transaction"] == "tasks.add"]
+    assert len(tasks) == 1
+    traces = {item.json["contexts"]["trace"]["trace_id"] for item in ingest.items("check_in")}
+    assert tasks[0]["contexts"]["trace"]["trace_id"] in traces
+    assert "hunter2" not in json.dumps([item.json for item in ingest.items()])
