@@ -172,19 +172,22 @@ def seconds(mask: Callable[[str], Any], text: str, times: int = 1) -> float:
     return time.thread_time() - started
 
 
-BENIGN_TEXTS = pair("", BENIGN, SHORT)
+def benign_as(text: str) -> str:
+    """A benign text with as many lines, each as long."""
+    return "\n".join((BENIGN * (len(line) // len(BENIGN) + 1))[: len(line)] for line in text.split("\n"))
 
 
 def ratio(mask: Callable[[str], Any], short: str, long: str) -> float:
     """How much longer the long text takes. Others use the machine too, so it is measured until that is certain.
 
     The least times tell it, or, where something disturbs all of them, the median of the pairs: what disturbs one of a
-    pair disturbs the other, which takes as long and comes at once. A benign text tells what eight times the length
-    costs beyond eight times the time, while others use the processor's caches.
+    pair disturbs the other, which takes as long and comes at once. A benign text of such lines tells what eight times
+    the length costs beyond eight times the time, while others use the processor's caches.
     """
     least_long = least_short = float("inf")
     least_benign = [float("inf")] * 2
     pairs: list[float] = []
+    benign_short, benign_long = benign_as(short), benign_as(long)
     for number in range(120):
         took, took_short = seconds(mask, long), max(seconds(mask, short, 8) / 8, 1e-7)
         least_long, least_short = min(least_long, took), min(least_short, took_short)
@@ -192,7 +195,7 @@ def ratio(mask: Callable[[str], Any], short: str, long: str) -> float:
         found = least_long / least_short
         if number > 10:
             found = min(found, median(pairs))
-            of_benign = seconds(mask, BENIGN_TEXTS[1]), max(seconds(mask, BENIGN_TEXTS[0], 8) / 8, 1e-7)
+            of_benign = seconds(mask, benign_long), max(seconds(mask, benign_short, 8) / 8, 1e-7)
             least_benign = list(map(min, least_benign, of_benign))
             found /= max(1.0, least_benign[0] / least_benign[1] / 8)
         if found <= 9 or (number > 5 and found > 24) or (number > 60 and found > 12):
