@@ -13,6 +13,7 @@ are three cases:
 
 import logging
 import os
+import sys
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,9 @@ from brain_otel.runtime.guard import guarded
 logger = logging.getLogger(__name__)
 
 HOW_TO_CHOOSE = "set OTEL_PYTHON_DISTRO=brain_otel and OTEL_PYTHON_CONFIGURATOR=brain_otel"
+
+OUR_COMMAND = "brain-otel"
+"""The program that observes nothing of itself: ``opentelemetry-instrument brain-otel doctor`` checks an application."""
 
 _DISTRO_DEFAULTS = (
     "OTEL_TRACES_EXPORTER",
@@ -57,6 +61,8 @@ class BrainOtelConfigurator:
     def configure(self, **kwargs: Any) -> None:  # noqa: ARG002 - the launcher passes its version
         """Set telemetry up from the environment."""
         BrainOtelConfigurator.called = True
+        if any(Path(each).name == OUR_COMMAND for each in sys.orig_argv[1:2]):
+            return
         with guarded("looking for another distro"):
             if _other_distros():
                 _remove_distro_defaults()
