@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 HOW_TO_CHOOSE = "set OTEL_PYTHON_DISTRO=brain_otel and OTEL_PYTHON_CONFIGURATOR=brain_otel"
 
 OUR_COMMAND = "brain-otel"
-"""The program that observes nothing of itself: ``opentelemetry-instrument brain-otel doctor`` checks an application."""
+"""The program that observes nothing of itself: ``opentelemetry-instrument brain-otel doctor`` checks others."""
 
 _DISTRO_DEFAULTS = (
     "OTEL_TRACES_EXPORTER",

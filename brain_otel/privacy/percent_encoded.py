@@ -15,10 +15,13 @@ from brain_otel.runtime.lazy_regex import expression
 
 if TYPE_CHECKING:
     import re
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 _MAX_ENCODED = 100
 """Parts of a text that are percent-decoded and looked at one by one; more of them are masked."""
+
+_MAX_TIMES = 3
+"""How often an address within an address within an address is encoded."""
 
 _BETWEEN_WORDS = expression(r"([\s,;&\"'<>]+)")
 _BETWEEN_PARTS = expression(r"([\s,;&\"'<>/?#]+)")
@@ -35,14 +38,23 @@ def mask_with_encoded(text: str, mask_plain: Callable[[str], str]) -> str:
     if text.count("%") > _MAX_ENCODED and mask(unquote_plus(text)).count(FILTERED) > _MAX_ENCODED:
         text = _with_first_encoded(text)
     text = mask(text)
-    decoded = unquote_plus(text)
-    if decoded == text or mask(decoded) == decoded:
+    whole = list(_decodings(text))
+    if all(mask(decoded) == decoded for decoded in whole):
         return text
 
     def is_secret(part: str) -> bool:
-        return part == decoded or mask(part) != part
+        return any(decoded in whole or mask(decoded) != decoded for decoded in _decodings(part))
 
     return _mask_parts(_mask_parts(text, _BETWEEN_PARTS, is_secret), _BETWEEN_WORDS, is_secret)
+
+
+def _decodings(text: str) -> Iterator[str]:
+    """``text`` percent-decoded once, twice and thrice, as far as that changes it."""
+    for _ in range(_MAX_TIMES):
+        before, text = text, unquote_plus(text)
+        if text == before:
+            return
+        yield text
 
 
 def _with_first_encoded(text: str) -> str:
@@ -64,8 +76,8 @@ def _mask_parts(text: str, separators: re.Pattern[str], is_secret: Callable[[str
     for place in encoded[:_MAX_ENCODED]:
         part = parts[place]
         name, equals, given = part.partition("=")
-        if equals and is_secret(unquote_plus(given)):
+        if equals and is_secret(given):
             parts[place] = f"{name}={FILTERED}"
-        elif is_secret(unquote_plus(part)):
+        elif is_secret(part):
             parts[place] = FILTERED
     return "".join(parts)

@@ -344,9 +344,12 @@ ELSEWHERE: dict[str, Row] = {
         modules=("tables",),
     ),
     "percent-encoded texts": Row(
-        catches=("note=password%3D{} x", "/a/token%3a%20{}/b", "%7B%22secret%22%3A%22{}%22%7D"),
+        catches=(
+            *("note=password%3D{} x", "/a/token%3a%20{}/b", "%7B%22secret%22%3A%22{}%22%7D"),
+            *("https://shop.example/in?next=%252Fpay%253Ftoken%253D{}&page=2", "to=a%25253Fpassword%25253D{}"),
+        ),
         secret=SECRET.map(lambda secret: quote(secret, safe="")),
-        leaves=("note=town%3D{}", "/a/stop%20{}/b", "100%25 {}"),
+        leaves=("note=town%3D{}", "/a/stop%20{}/b", "100%25 {}", "?next=%252Fpay%253Ftown%253D{}&page=2"),
         modules=("percent_encoded",),
     ),
     "what validators say": Row(

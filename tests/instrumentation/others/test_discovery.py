@@ -15,6 +15,10 @@ def planted(
 ) -> Distribution:
     place = folder / f"{name.replace('-', '_')}-1.0.dist-info"
     place.mkdir()
+    for line in filter(lambda line: not line.startswith(".."), files.splitlines()):  # 3.13 looks whether they exist
+        file = folder / line.partition(",")[0]
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
     (place / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n{metadata}")
     (place / "RECORD").write_text(files)
     if top_level is not None:

@@ -76,6 +76,8 @@ def test_an_outer_layer_gets_the_drivers_own_connection(layers: Layers) -> None:
         found[package] = vars(caller)["made"]
     assert type(found["shop_orm"]) is sqlite3.Connection
     assert type(found["shop"]) is not sqlite3.Connection
+    for each in found.values():
+        each.close()
 
 
 def test_the_instrumentations_are_left_as_they_were_found() -> None:
