@@ -20,7 +20,7 @@ from brain_otel.runtime.text import MAX_TEXT
 MAX_SECONDS = 0.01
 """How long the application's code may take for the objects of one event, waiting included."""
 
-SLOW = 0.0005
+SLOW = 0.002
 """Seconds from which on the text of an object is kept for the rest of its event."""
 
 MAX_CPU_SECONDS = 0.008

@@ -208,7 +208,7 @@ def test_an_exception_whose_str_fails_passes_through(use: Use, telemetry: Teleme
     (event,) = [each for each in span["events"] if each["name"] == "exception"]
     assert event["attributes"]["exception.type"] == TYPE
     assert event["attributes"]["exception.message"] == f"<{BrokenError.__module__}.{BrokenError.__qualname__}>"
-    assert "BrokenError: <exception str() failed>" in event["attributes"]["exception.stacktrace"]
+    assert "BrokenError: <" in event["attributes"]["exception.stacktrace"]
 
 
 FASTAPI = """
