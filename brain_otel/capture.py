@@ -1,8 +1,9 @@
 """The helpers that an application calls: errors, messages, users, tags, contexts and breadcrumbs.
 
-Each helper writes to the current span, and emits a log record where one applies. It also notifies each destination
-that takes errors, so one call feeds Sentry, a collector and a terminal. Call it anywhere: outside of a request, in a
-thread or a task, before ``setup()`` and after ``shutdown()``, where it sends nothing. It never raises.
+One call feeds Sentry, a collector and a terminal: exceptions, messages and feedback become log records, facts about a
+request become attributes or events of its spans, and each destination that takes errors is notified. The helpers may
+be called anywhere, also outside of a request, in a thread or a task. Before ``setup()`` and after ``shutdown()`` they
+send nothing. They never raise.
 """
 
 import logging
@@ -68,8 +69,8 @@ def capture_exception(error: BaseException | Any | None = None, **context: Any) 
         **context: Extra data: shown under ``extra`` in Sentry, and as attributes on the log record.
 
     Returns:
-        The event id, the same in Sentry and on the log record. The id of the earlier event if this exception was
-        reported before in this request. None without an exception.
+        The event id, the same in Sentry and on the log record. If this exception was reported before in this request,
+            the id of that event. None if there is no exception.
     """
     with guarded("capturing an exception"), one_clock():
         if is_looking():
@@ -119,7 +120,7 @@ def capture_feedback(
 
     Args:
         message: The user's words, at most 4,096 characters.
-        event_id: What ``capture_exception`` or ``capture_message`` returned.
+        event_id: The id of the event, as ``capture_exception`` or ``capture_message`` returned it; default: no event.
         name: The user's name, for an answer.
         email: The user's e-mail address, for an answer.
 

@@ -85,8 +85,8 @@ def setup(
         app: Not needed, because every FastAPI app of the process is traced. Accepted for existing calls.
         environment: The name of the environment; default ``SENTRY_ENVIRONMENT``, ``ENVIRONMENT`` or ``development``.
         config_file: A configuration file; default ``OTEL_CONFIG_FILE`` or the file of the environment.
-        mask: Your privacy rule. It is called after the built-in rules with a value and the name of the value, and
-            returns the value to send. If it raises, the value is masked.
+        mask: Your privacy rule. It is called after the built-in rules with the name of a value, empty for a free
+            text, and the value. It returns the value to send. If it raises, the value is masked.
         before_send: Called with each masked error or message for Sentry and sentry-sdk's hint. It returns the event
             to send, or None to drop it. If it raises, the event is sent unchanged.
         before_send_transaction: The same for transactions.

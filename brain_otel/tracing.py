@@ -199,7 +199,7 @@ def _kind_of(op: str) -> SpanKind:
 
 
 def start_transaction(name: str, op: str = "task", **attributes: Any) -> _Starter:
-    """Start a transaction: a span that is a local root, child of the current trace if there is one.
+    """Start a transaction: a span that is a local root, and a child of the current span if there is one.
 
     Use it as a context manager (``with`` or ``async with``), which yields the :class:`Span`, or as a decorator.
 

@@ -1,6 +1,7 @@
 """Finds the name, the version and the release of the service, and where each came from.
 
-A release is the same at every destination: Sentry's ``release`` and OpenTelemetry's ``service.version``.
+A release is the same at every destination: Sentry's ``release`` and OpenTelemetry's ``service.version``. The fallback
+is Sentry's alone: elsewhere no version is better than a wrong one.
 """
 
 import os

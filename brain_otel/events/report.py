@@ -36,18 +36,18 @@ EVENT_ID = "brain_otel.event_id"
 
 
 _EVENTS = {"fastapi": "http.server.request.exception"}
-"""What reports an exception -> the name of the log record's event, if it is not ``exception``."""
+"""Mechanism that reports an exception -> name of the log record's event; for all others ``exception``."""
 
 
 def report_exception(
     error: BaseException, *, handled: bool, mechanism: str, context: Mapping[str, Any] | None = None
 ) -> str | None:
-    """Report ``error`` to every destination, once. For instrumentations.
+    """Report ``error`` to every destination, once. Instrumentations and ``capture_exception`` call it.
 
     The caller records ``error`` on its span.
 
     Returns:
-        The event id, None if ``error`` is ignored.
+        The event id; that of the earlier event if ``error`` was reported before. None if ``error`` is ignored.
     """
     with guarded("reporting an exception"), one_budget():
         if is_looking():
@@ -88,7 +88,7 @@ def set_error(span: Span, error: BaseException) -> None:
 
 
 def record_error(span: Span, error: BaseException) -> None:
-    """Record ``error``, which leaves ``span``, as its status and, unless it has been recorded, as an event."""
+    """Set the status of ``span``, which ``error`` has left, and add an event unless the latest one is the same."""
     with guarded("recording an exception on a span"), one_clock():
         if span.is_recording():
             record_event(span, error)
@@ -119,7 +119,7 @@ def emit_log(
         return
     emitter = logger_of(NAME)
     if not emitter.enabled(severity_number=SEVERITIES[level]):
-        return  # to format the traceback is a tenth of the cost of an error
+        return  # formatting the traceback is a tenth of what an error costs
     attributes = {key: attribute_value(value) for key, value in context.items()}
     if error is not None:
         attributes = {**error_attributes(error), **attributes}

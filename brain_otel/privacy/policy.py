@@ -1,8 +1,8 @@
 """The privacy policy of this process: decides which data may leave, and masks the rest. Read this first.
 
-A :class:`Policy` masks texts, values and requests. A name decides first (:mod:`~brain_otel.privacy.names`): the value
-of ``password`` is masked, whatever it is. Then the value decides: it may look like a secret
-(:mod:`~brain_otel.privacy.patterns`), or be a text that gives a value to a sensitive name
+A :class:`Policy` masks texts, values and requests. A name decides first (:mod:`~brain_otel.privacy.names`): what
+stands under ``password`` is masked, whatever it looks like. Then the value decides: it may look like a secret
+(:mod:`~brain_otel.privacy.patterns`), or be a text that assigns a value to a sensitive name
 (:mod:`~brain_otel.privacy.assignments`). The modules ``attributes``, ``spans`` and ``processors`` apply the policy.
 """
 
@@ -51,7 +51,7 @@ _ENCODED_SIGN = expression(r"\\u00(2[27]|3[abcde])|\\x(2[27]|3[abcde])", re.IGNO
 _WORDS_OF_PLACE = expression(r"[\w-]{1,128}+")
 _TRACEBACK_FRAME = expression(r'\s*+File "[^"\n]*+", line \d')
 _SOURCE = " " * 4
-"""Before each source line of a traceback; the line of the exception that may stand in its place has no space."""
+"""The indentation of source lines in a traceback; an exception's line in their place has none."""
 
 
 class Policy:
@@ -110,7 +110,7 @@ class Policy:
         return masked if self.mask is None else str(self.apply_own_mask(name, masked))
 
     def key(self, key: str) -> str:
-        """Mask the secrets in the name of a value; the application's own mask is for values."""
+        """Mask the secrets in the name of a value. The application's own mask is not applied to names."""
         return (
             key if len(key) < MIN_LENGTH or key.isidentifier() else self._mask_text_cached(beginning(key, MAX_TEXT))
         )
@@ -154,7 +154,7 @@ class Policy:
         return mask_source_line(masked, self.is_sensitive, self._mask_assignments)
 
     def headers(self, headers: Mapping[str, str]) -> dict[str, str]:
-        """Mask the headers of a request or response, among them personal ones and cookies if those may not leave."""
+        """Mask the headers of a request or response: secret ones, and personal ones if those may not leave."""
         return {name: self._header(name, value) for name, value in headers.items()}
 
     def _header(self, name: str, value: str) -> str:
@@ -263,7 +263,7 @@ def policy() -> Policy:
 def configure_privacy(policy: Policy | None) -> None:
     """Make ``policy`` the policy of this process; None restores the default."""
     _Current.policy = by = policy or Policy()
-    # Without the application's own mask: its failure is in one of the lines.
+    # Without the application's own mask, because one of these lines reports its failure.
     mask_log_lines(Policy(by.settings, send_default_pii=by.send_default_pii).stacktrace)
 
 

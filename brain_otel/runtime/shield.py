@@ -1,8 +1,8 @@
-"""Runs the application's code through instrumentation that may fail before it, after it or around it.
+"""Calls a function through instrumentation, and keeps the instrumentation's failures from the caller.
 
-Instrumentation wraps a function of the application's or of a library. If the instrumentation raises, the function has
-either not been called yet, and is called without instrumentation, or it has ended, and its own result or exception
-stands. So an instrumentation error, such as one that a malformed header causes, never reaches the application.
+Instrumentation wraps a function of the application or of a library. It may raise before it has called the function,
+which is then called without it; or afterwards, when the function's own result or exception stands. So an error of the
+instrumentation, such as one that a malformed header causes, never reaches the application.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class _Call:
         caught(place, error)
 
     def enter(self) -> None:
-        """Note the context of the code that awaits the instrumentation's coroutine."""
+        """Remember the context of the code that awaits the instrumentation's coroutine."""
         self._context = otel_context.get_current()
 
 
@@ -100,6 +100,12 @@ def call_through(
         function: The function of the application or of a library.
         args: The arguments of ``function``, for a call without the instrumentation.
         kwargs: The keyword arguments of ``function``.
+
+    Returns:
+        What ``instrumented`` returns; if it fails, what ``function`` returns.
+
+    Raises:
+        BaseException: What ``function`` raises, as the same object.
     """
     call = _Call(function)
     try:

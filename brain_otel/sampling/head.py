@@ -1,7 +1,7 @@
-"""The sampler: it decides once, at the local root, for every destination; descendants follow.
+"""The sampler: decides once, at the local root, which destinations get a trace; its descendants follow.
 
-If the file has one of OpenTelemetry's own samplers (a rate, under ``parent_based`` or not), the decision is made here
-with that rate and the random number that Sentry and OpenTelemetry share. Any other sampler is asked itself.
+If the configuration file has one of OpenTelemetry's own samplers (a rate, under ``parent_based`` or not), this one
+decides with that rate and the random number that Sentry and OpenTelemetry share. It asks any other sampler.
 """
 
 import re
@@ -79,11 +79,11 @@ class HeadSampler(Sampler):
 
     @property
     def needs_attributes(self) -> bool:
-        """Whether the decision for a local root depends on the attributes with which it starts."""
+        """Whether the decision for a local root depends on its attributes at the start."""
         return self._rate is None or bool(self._policy.rules)
 
     def decided_below(self, parent: SpanContext, context: Context) -> SamplingDecision | None:
-        """The decision that a span below ``parent`` follows; None if only :meth:`should_sample` can tell."""
+        """The decision that a child of ``parent`` follows; None if only :meth:`should_sample` can tell."""
         decision = decision_of(parent)
         if decision is None or parent[2] or self._rate is None or is_suppressed():  # [2]: it is remote
             return None
@@ -98,7 +98,7 @@ class HeadSampler(Sampler):
             context: Where the trace begins.
             parent: The caller's span; not valid if there is none.
             trace_id: The trace's id.
-            attributes: Those of the local root, for the rules.
+            attributes: The local root's attributes, for the rules.
 
         Returns:
             None if only the configured sampler can tell.

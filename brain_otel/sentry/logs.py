@@ -1,4 +1,4 @@
-"""Sends log records to Sentry as its log items.
+"""Sends log records to Sentry as its log items, so that Sentry gets the same lines as a collector.
 
 sentry-sdk gathers up to 100 of them, for at most 5 seconds, in one envelope, and adds what its scopes know: the user,
 the environment and the release. Follows https://develop.sentry.dev/sdk/telemetry/logs/.

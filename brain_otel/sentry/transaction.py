@@ -36,7 +36,7 @@ _DATABASES = frozenset({"db.system.name", "db.system"})
 
 
 class Transaction(NamedTuple):
-    """A transaction event, and its spans apart: the fast path never needs them as dicts."""
+    """A transaction event without its spans, and the spans, which the fast path never needs as dicts."""
 
     event: dict[str, Any]
     spans: list[SpanPayload]
@@ -60,10 +60,10 @@ def is_transaction(collected: CollectedTrace, *, standalone_spans: bool, methods
 
 
 def create_transaction(collected: CollectedTrace, cache: SpanCache) -> Transaction:
-    """The transaction of a local trace whose root has ended, masked; ``cache`` makes its spans.
+    """Build the masked transaction of a local trace whose root has ended; ``cache`` creates its spans.
 
     Raises:
-        ValueError: the root has not ended, or has no ids.
+        ValueError: The root has not ended, or has no ids.
     """
     if collected.root is None or collected.root.get_span_context() is None:
         raise ValueError("a local trace without an ended root is no transaction")
@@ -102,7 +102,7 @@ def create_transaction(collected: CollectedTrace, cache: SpanCache) -> Transacti
 
 
 def _spans_of(collected: CollectedTrace, cache: SpanCache) -> list[SpanPayload]:
-    """The spans; where they are too large together, the oldest are cut, so that not all are built in full length."""
+    """The payloads of the spans. Those that are built after the limit of an event is reached, the oldest, are cut."""
     spans: list[SpanPayload] = []
     left = MAX_BYTES
     threads, create = threads_of(collected.trace), cache.create_payload
@@ -116,7 +116,7 @@ def _spans_of(collected: CollectedTrace, cache: SpanCache) -> list[SpanPayload]:
 
 
 def _marked(spans: list[SpanPayload]) -> tuple[list[SpanPayload], int]:
-    """``spans``, of which each says how often the trace repeats its statement, and the most that one is."""
+    """``spans``, each with how often the trace repeats its statement, and the highest of these numbers."""
     statements = [statement for span in spans if (statement := span.fields.statement) is not None]
     found = repeated(statements) if len(statements) >= REPEATED_STATEMENTS else None
     if not found:

@@ -1,4 +1,4 @@
-"""The on-disk queue, as the shipper reads it: the segments of many processes."""
+"""The reading side of the spool, for the shipper: the segments of many processes."""
 
 from __future__ import annotations
 

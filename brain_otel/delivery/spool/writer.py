@@ -1,7 +1,8 @@
-"""The on-disk queue, as the application writes it: a record that was appended outlives the process.
+"""The writing side of the spool, the queue on disk: a record that was appended outlives the process.
 
-Each process writes to segments of its own, so no two write to one file. One ``write`` is one record. A process locks
-the segments that it has open, and the lock tells the shipper that more records may come.
+Each process writes to files of its own, its *segments*, so no process waits for another. One ``write`` is one record;
+one that a crash cuts off is recognized by its checksum. A process locks the segments that it has open. The lock tells
+the shipper that more records may come, and goes with the process.
 """
 
 import errno
@@ -87,13 +88,13 @@ class Spool:
         reset_in_child(self)
 
     def _reset(self) -> None:
-        """Start without open segments: in a forked child they belong to the parent, and are closed here."""
+        """Start without open segments: those that a forked child inherits belong to the parent."""
         self._lock = threading.Lock()
         self._open: dict[str, _OpenSegment] = {}
         self._evicting: threading.Thread | None = None
 
     def append(self, record: Record) -> None:
-        """Write ``record``; when this returns, it outlives the process.
+        """Write ``record``, which outlives the process as soon as this returns.
 
         Raises:
             OSError: It cannot be written. No part of it is on disk.
@@ -175,7 +176,7 @@ class Spool:
             self._close(priority)
 
     def _check_size(self) -> None:
-        """Evict on a thread, because a request waits; on this one if the thread falls behind."""
+        """Evict records on another thread, because a request waits here; on this thread if the other falls behind."""
         with guarded("keeping the spool within its bounds"):
             if self._evicting is None or not self._evicting.is_alive():
                 self._evicting = start_daemon(self._make_room, "brain_otel.spool")

@@ -1,9 +1,10 @@
-"""Notices exceptions between the middleware of an app, which no exception handler sees.
+"""Notices exceptions that pass from one middleware of an app to the next, where no exception handler sees them.
 
 A middleware may answer an exception: ``try: await call_next(request)`` with ``except Exception: return
-JSONResponse(..., 500)``. So each user middleware serves an app that remembers what leaves it, and the response that
-follows decides: a 5xx is a failure. An exception that leaves the outermost one may only say that the client has gone.
-That is no failure, so the request's span ends before contrib and Starlette's 500 make it one.
+JSONResponse(..., 500)``. So each middleware of the application gets a wrapper around the app that it calls. The
+wrapper remembers an exception that leaves this app, and the response that follows decides: a 5xx is a failure. An
+exception that leaves the outermost middleware may only mean that the client has gone. That is no failure, so the
+request's span ends before contrib and Starlette's response with status 500 make it one.
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ from brain_otel.traces.conventions import raw_attributes
 
 
 def observed_middleware(middleware: Iterable[Any], *, ends_with_body: bool) -> list[Any]:
-    """Let each middleware serve an app that remembers the exceptions that leave it.
+    """Give each middleware an inner app that remembers the exceptions that leave it.
 
     Args:
-        middleware: The app's own.
+        middleware: The middleware that the application has added.
         ends_with_body: Whether the request's span ends with the last message of the response.
     """
     observed = [
@@ -44,7 +45,7 @@ def _create(kind: Any, app: ASGIApp, /, *args: Any, **kwargs: Any) -> Any:
 
 
 class _Passing:
-    """Serves as ``app`` does, and remembers the exception that leaves it."""
+    """Calls ``app``, and remembers the exception that leaves it."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -72,7 +73,7 @@ class _Passing:
 
 
 class _Leaving(_Passing):
-    """The outermost: no middleware has answered the exception, so the 500 that follows is Starlette's."""
+    """Around the outermost middleware. None has answered what leaves it, so the 500 that follows is Starlette's."""
 
     def __init__(self, app: ASGIApp, ends_with_body: bool) -> None:
         super().__init__(app)
@@ -112,7 +113,7 @@ def _name_unanswered(scope: Scope) -> None:
 
 
 def _note_unfinished(scope: Scope) -> None:
-    """A response that has begun and was not finished is one that the client did not wait for."""
+    """Mark the request as cancelled if its response has begun and is not complete: the client has not waited."""
     request = scope.get(SCOPE_KEY)
     if not isinstance(request, RequestInProgress):
         return
