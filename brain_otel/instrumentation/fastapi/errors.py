@@ -2,7 +2,8 @@
 
 An exception is an event if it is unhandled, or handled with a 5xx response. ``HTTPException`` below 500, validation
 errors, client disconnects and cancellation are no events. The configuration can set other statuses, and classes that
-are always or never an event: :mod:`brain_otel.events.error_rules`.
+are always or never an event: :mod:`brain_otel.events.error_rules`. Sentry's integrations of FastAPI and Starlette
+cannot tell which response a handler made, so they are off.
 """
 
 import functools
