@@ -34,6 +34,7 @@ from brain_otel import telemetry
 from brain_otel.configuration.loading import read_settings
 from brain_otel.configuration.options import Options
 from brain_otel.destinations.memory import Memory, MemorySpanProcessor
+from brain_otel.instrumentation.propagation import GuardedPropagator
 from brain_otel.privacy import policy
 from brain_otel.privacy.processors import masked_log_record
 from brain_otel.privacy.spans import MaskedSpan
@@ -204,9 +205,8 @@ class Session:
         logger_provider.add_log_record_processor(SimpleLogRecordProcessor(self.logs))
         self._replace(otel_logs._internal, "_LOGGER_PROVIDER", logger_provider)
         before = propagate.get_global_textmap()
-        propagate.set_global_textmap(
-            CompositePropagator([TraceContextTextMapPropagator(), W3CBaggagePropagator(), SentryPropagator()])
-        )
+        parts = [TraceContextTextMapPropagator(), W3CBaggagePropagator(), SentryPropagator()]
+        propagate.set_global_textmap(GuardedPropagator(CompositePropagator(parts)))
         self._stack.callback(propagate.set_global_textmap, before)
         if SEMANTIC_CONVENTIONS not in os.environ:
             self._stack.callback(os.environ.pop, SEMANTIC_CONVENTIONS, None)

@@ -44,7 +44,7 @@ from brain_otel.traces import local_trace
 from brain_otel.traces.local_trace import LocalTrace
 
 MAX_BAGGAGE_LENGTH = 8192
-"""Bytes of incoming baggage; longer baggage is ignored. W3C's limit."""
+"""Characters of ``baggage``: longer baggage is neither read nor added to. W3C's limit."""
 
 _TRACEPARENT = "traceparent"
 
@@ -107,8 +107,8 @@ class SentryPropagator(UpstreamPropagator):
             sampled = "1" if is_for_sentry(span) else "0"
             value = f"{span[0]:032x}-{span[1]:016x}-{sampled}"
             setter.set(carrier, SENTRY_TRACE_HEADER_NAME, value)
-            entries = _outgoing_baggage(span, here, _carried_baggage(carrier))
-            if entries:
+            carried = _carried_baggage(carrier)
+            if carried is not None and (entries := _outgoing_baggage(span, here, carried)):
                 setter.set(carrier, BAGGAGE_HEADER_NAME, ",".join(entries))
 
 
@@ -165,10 +165,15 @@ def _empty() -> Baggage:
     return Baggage({}, mutable=False)
 
 
-def _carried_baggage(carrier: object) -> list[str]:
-    """The members of ``baggage`` that the application or an earlier propagator has written, without Sentry's."""
+def _carried_baggage(carrier: object) -> list[str] | None:
+    """The members of ``baggage`` that the application or an earlier propagator has written, without Sentry's.
+
+    None if it is so long that receivers ignore it: the application's header stays as it is then.
+    """
     get = getattr(carrier, "get", None)
     header = get(BAGGAGE_HEADER_NAME) if callable(get) else None
+    if isinstance(header, str) and len(header) > MAX_BAGGAGE_LENGTH:
+        return None
     members = header.split(",") if isinstance(header, str) else ()
     return [member.strip() for member in members if member.strip() and not member.strip().startswith("sentry-")]
 

@@ -2,18 +2,22 @@
 
 from typing import Any
 
+import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from opentelemetry import baggage
 from opentelemetry import context as otel_context
 from opentelemetry import trace as otel_trace
 from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.context import Context
 from opentelemetry.instrumentation.asgi import asgi_getter
+from opentelemetry.propagate import inject
 from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.propagators.textmap import Getter, TextMapPropagator
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+import brain_otel
 from brain_otel.configuration.sections.propagation import PropagationSettings, TrustedHeader
 from brain_otel.configuration.settings import Secret
 from brain_otel.configuration.values import BadValueError, read_fields
@@ -22,6 +26,8 @@ from brain_otel.instrumentation.propagation import GuardedPropagator, TrustedCal
 from brain_otel.instrumentation.targets import TargetMatcher
 from brain_otel.runtime import guard
 from brain_otel.sentry.propagator import SentryPropagator
+from brain_otel.testing import Telemetry
+from tests.support.yardstick import milliseconds
 
 NETWORKS = ["10.0.0.0/8", "fd00::/8", "fe80::/10", "::1", "::ffff:192.0.2.0/120"]
 
@@ -172,6 +178,49 @@ def test_a_propagator_that_fails_loses_its_own_headers_alone(place: int, caplog:
     assert propagator.fields == {"traceparent", "tracestate", "x-failing"}
     assert len([record for record in caplog.records if "trace headers (Failing)" in record.getMessage()]) == 2
     guard.forget_logged_places()
+
+
+class Textless:
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+BAGGAGE: dict[str, tuple[dict[str, Any], list[str]]] = {
+    "short": ({"a": "1", "b": "\u00fc "}, ["a=1", "b=%C3%BC+"]),
+    "an entry of 900 KB": ({"a": "x" * 900_000, "b": "1"}, ["b=1"]),
+    "an entry that is long when quoted": ({"a": "\u00fc" * 1_000, "b": "1"}, ["b=1"]),
+    "a name of 900 KB": ({"x" * 900_000: "1", "b": "1"}, ["b=1"]),
+    "many entries": ({f"k{i}": "v" for i in range(90_000)}, [f"k{i}=v" for i in range(180)]),
+    "entries of 900 KB": ({f"k{i}": "v" * 90 for i in range(9_000)}, [f"k{i}=" + "v" * 90 for i in range(75)]),
+    "a lone surrogate": ({"a": "\ud800", "b": "1"}, ["b=1"]),
+    "bytes": ({"a": b"x" * 900_000, "b": 2}, ["b=2"]),
+    "no text": ({"a": Textless(), "b": 10**5_000, "c": None}, ["c=None"]),
+}
+
+
+@pytest.mark.parametrize("case", BAGGAGE)
+def test_baggage_is_written_up_to_its_bounds(case: str, telemetry: Telemetry) -> None:
+    """To any carrier, such as an HTTPX request; what is left out is counted in a line, and Sentry's entries stay."""
+    given, expected = BAGGAGE[case]
+    context = otel_context.set_value(baggage._BAGGAGE_KEY, given, Context())
+    headers = httpx.Headers()
+    with brain_otel.start_transaction("work"):
+        context = otel_trace.set_span_in_context(otel_trace.get_current_span(), context)
+        assert milliseconds(lambda: inject(httpx.Headers(), context), 8) < 8  # unbounded: 60 and more
+        inject(headers, context)
+    members = headers["baggage"].split(",")
+    assert [each for each in members if not each.startswith("sentry-")] == expected
+    assert any(each.startswith("sentry-trace_id=") for each in members)
+    assert len(headers["baggage"]) <= 8_192
+
+
+def test_a_header_of_the_application_that_is_too_long_stays(telemetry: Telemetry) -> None:
+    """Receivers ignore it, with what we would add."""
+    headers = httpx.Headers({"baggage": "a=b," * 225_000})
+    with brain_otel.start_transaction("work"):
+        assert milliseconds(lambda: inject(headers), 8) < 8  # split: 40
+    assert headers["baggage"] == "a=b," * 225_000
+    assert "sentry-trace" in headers
 
 
 def test_without_propagators_the_context_stays() -> None:

@@ -37,6 +37,8 @@ SENT_AT = "sentry-task-enqueued-time"
 _SPANS = ("traceparent", "tracestate", "sentry-trace")
 """Headers that name a span."""
 
+_BAGGAGE = "baggage"
+
 MAX_HEADER = 8_192
 """Characters of a header that is read: W3C's limit for ``baggage``, the longest of them."""
 
@@ -245,12 +247,22 @@ class Publication:
 def write_headers(headers: MutableMapping[str, Any]) -> None:
     """Write the trace headers of the current span, and the time, into the ``headers`` of a message.
 
-    Those of an earlier message are removed: a library may send a task's message again.
+    Those of an earlier message are removed: a library may send a task's message again. A value that neither we nor
+    other telemetry have written, such as an object that the library cannot send, is the application's and stays.
     """
+    theirs = {name for name in (*_SPANS, _BAGGAGE, SENT_AT) if not _is_of_telemetry(headers.get(name))}
     for name in _SPANS:
-        headers.pop(name, None)
-    propagate.inject(headers)
-    headers[SENT_AT] = time.time()
+        if name not in theirs:
+            headers.pop(name, None)
+    ours = {} if _BAGGAGE in theirs else {_BAGGAGE: headers[_BAGGAGE]} if _BAGGAGE in headers else {}
+    propagate.inject(ours)
+    ours[SENT_AT] = time.time()
+    headers.update((name, value) for name, value in ours.items() if name not in theirs)
+
+
+def _is_of_telemetry(value: Any) -> bool:
+    """Whether telemetry may have written the header; propagators would split a long one."""
+    return value is None or type(value) in (int, float) or (type(value) is str and len(value) <= MAX_HEADER)
 
 
 def arguments_by_name(function: Any, args: Any, kwargs: Any) -> dict[str, Any]:

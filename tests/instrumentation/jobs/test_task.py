@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from opentelemetry import baggage as otel_baggage
+from opentelemetry import context as otel_context
 from opentelemetry import trace as otel_trace
 from taskiq import InMemoryBroker
 from taskiq.kicker import AsyncKicker
@@ -151,6 +153,44 @@ def test_a_long_header_costs_nothing(telemetry: Telemetry) -> None:
     headers = {"baggage": "a=b," * 2_500_000}
     assert milliseconds(lambda: TaskRun(TASK, headers).end(), 20) < 20  # split: 60
     assert telemetry.spans
+
+
+def test_long_baggage_costs_a_message_nothing(telemetry: Telemetry) -> None:
+    """And is not in it."""
+    context = otel_baggage.set_baggage("a", "x" * 900_000, otel_baggage.set_baggage("b", "1"))
+    token = otel_context.attach(context)
+    try:
+        headers = sent()
+        assert milliseconds(sent, 12) < 12  # quoted: 71 to 84
+    finally:
+        otel_context.detach(token)
+    assert headers["baggage"].startswith("b=1,sentry-")
+    assert len(headers["baggage"]) < 2_000
+
+
+@pytest.mark.parametrize("name", ["baggage", "traceparent", "sentry-trace", "tracestate", SENT_AT])
+@pytest.mark.parametrize("value", [Ambiguous(), b"\xff", [1], "x" * 900_000], ids=["object", "bytes", "list", "long"])
+def test_a_value_that_is_not_telemetrys_stays(telemetry: Telemetry, name: str, value: Any) -> None:
+    """A library that cannot send it raises as it does without telemetry; the other headers are written."""
+    headers: dict[str, Any] = {name: value}
+    with brain_otel.start_transaction("GET /"):
+        write_headers(headers)
+    assert headers[name] is value
+    assert {"traceparent", "sentry-trace", "baggage", SENT_AT} <= headers.keys()
+
+
+@pytest.mark.parametrize("name", ["baggage", "traceparent", SENT_AT, "other"])
+def test_taskiq_raises_for_a_label_that_has_no_text(telemetry: Telemetry, name: str) -> None:
+    """As it does without telemetry."""
+
+    async def send() -> None:
+        broker = InMemoryBroker(await_inplace=True)
+        broker.register_task(lambda: 1, task_name="add")
+        kicker: Any = AsyncKicker(task_name="add", broker=broker, labels={name: Ambiguous()})
+        await _kiq(Patch(AsyncKicker, "kiq"))(kicker)
+
+    with pytest.raises(RuntimeError, match="no text"):
+        asyncio.run(send())
 
 
 @pytest.mark.parametrize("labels", [{"queue_name": Array()}, {"_retries": "\u00b2"}, {"_retries": "9" * 5_000}])
