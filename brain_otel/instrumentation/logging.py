@@ -42,12 +42,16 @@ from brain_otel.events.log_correlation import (
     message_of_log,
 )
 from brain_otel.events.report import EVENT_ID
+from brain_otel.privacy.model_clients import logs_prompts
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.patch import Patch, Patches
 from brain_otel.runtime.quiet import is_looking, one_clock, quiet
 from brain_otel.runtime.text import encodable
 
-QUIET = ("brain_otel", "opentelemetry", "sentry_sdk", "httpx", "httpcore", "uvicorn.access")
+QUIET = (
+    *("brain_otel", "opentelemetry", "sentry_sdk", "uvicorn.access"),
+    *("httpx", "httpcore", "httpx2", "httpcore2"),
+)
 """Loggers whose records, and those of their children, are not emitted: the SDKs' and ours, to avoid a feedback loop,
 and those that log one line for each request, which has a span."""
 
@@ -136,6 +140,8 @@ def _is_wanted(logger: logging.Logger, record: logging.LogRecord) -> bool:
     if sys.is_finalizing() or being_emitted.get() is not None:
         return False
     if not is_instrumentation_enabled() or _is_quiet(record.name):
+        return False
+    if record.levelno <= logging.DEBUG and logs_prompts(record.name):
         return False
     if record.name in _SERVERS and _event_id_of(error_of_log(record)):
         return False

@@ -13,6 +13,7 @@ from typing import Any
 from brain_otel.configuration.hooks import hooks
 from brain_otel.privacy import FILTERED, Policy, policy
 from brain_otel.privacy.attributes import masked_attributes, span_name_without_literals
+from brain_otel.privacy.model_clients import is_model_client
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.limited_log import CountLog
 from brain_otel.sentry.feedback import FEEDBACK
@@ -59,10 +60,7 @@ _FILES = ("filename", "abs_path")
 
 _TRACERS = ("brain_otel", "opentelemetry", "sentry_sdk", "httpx", "httpcore", "httpx2", "httpcore2")
 
-_MODELS = frozenset({"openai", "anthropic", "google.genai", "mistralai", "cohere", "groq", "litellm", "ollama"})
-"""Clients of language models. The variables of these, and of their callers, hold prompts and answers."""
-
-_HIDDEN = frozenset((*_CLIENTS, *_TRACERS, *_MODELS))
+_HIDDEN = frozenset((*_CLIENTS, *_TRACERS))
 
 _SAFE = ("event_id", "type", "level", "timestamp", "start_timestamp", "platform", "environment", "release", "sdk")
 """Parts of an event that need no mask."""
@@ -158,7 +156,7 @@ def _frames(failure: Any) -> Any:
 def _is_of_model(failure: Any) -> bool:
     """Whether an error has come out of the client of a language model."""
     modules = (str(frame.get("module") or "") for frame in _frames(failure))
-    return any(_MODELS.intersection((name.partition(".")[0], ".".join(name.split(".")[:2]))) for name in modules)
+    return any(map(is_model_client, modules))
 
 
 def _without_variables(failure: Any) -> Any:
@@ -260,7 +258,9 @@ _LISTS = frozenset({"exception", "threads", "breadcrumbs", "spans"})
 def hides_variables(module: Any) -> bool:
     """Whether the local variables of frames of ``module`` are not sent."""
     package = str(module or "").partition(".")[0]
-    return package in _HIDDEN or (package in _SERVERS and not policy().send_default_pii)
+    if package in _HIDDEN or is_model_client(str(module or "")):
+        return True
+    return package in _SERVERS and not policy().send_default_pii
 
 
 def _frame(frame: Any, by: Policy) -> Any:

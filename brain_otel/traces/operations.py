@@ -248,6 +248,11 @@ CONVENTIONS = (
 _HTTP = next(each for each in CONVENTIONS if each.category == "http")
 """FastAPI's own WebSockets have no method."""
 
+_AI = next(each for each in CONVENTIONS if each.category == "ai")
+
+_AI_REQUEST = frozenset({_AI_OPERATION, "url.full"})
+"""Anthropic's client describes its call of a model and the HTTP request in one span."""
+
 _OPS_BY_KIND = {SpanKind.PRODUCER: "queue.publish", SpanKind.CONSUMER: "queue.process"}
 
 _OTHER = Convention(keys=(), op=lambda kind, _: _OPS_BY_KIND.get(kind, "function"), category="function")
@@ -261,6 +266,8 @@ def convention_of(attributes: Attributes) -> Convention:
 
 @lru_cache(maxsize=1_024)
 def _first_with(keys: frozenset[str]) -> Convention:
+    if keys >= _AI_REQUEST:
+        return _AI
     return next((each for each in CONVENTIONS if not keys.isdisjoint(each.keys)), _OTHER)
 
 

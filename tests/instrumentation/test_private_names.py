@@ -396,6 +396,13 @@ STANDARD_LIBRARY = (
 
 OTHERS = (
     *_names(
+        "anthropic",
+        "_base_client",
+        "others/layers.py",
+        "keeps the client from making a second span of a call that contrib's instrumentation sees",
+        "tests/instrumentation/others/test_llm_apis.py::test_a_call_is_one_span_in_the_words_of_sentry",
+    ),
+    *_names(
         "httpx2.Client",
         "_send_single_request",
         "others/restricted.py",

@@ -69,6 +69,9 @@ OWN = {
 OTHERS = {
     "requests": Extra("requests, also over urllib3", "{requests}", "an HTTP server"),
     "aiohttp": Extra("aiohttp, client and server", "{aiohttp}", "an HTTP server"),
+    "anthropic": Extra(
+        "anthropic, sync and async ([LLM calls](llm.md))", "{anthropic}", "a server that speaks its API"
+    ),
     "asyncpg": Extra("asyncpg, also under SQLAlchemy", "{asyncpg}", "PostgreSQL"),
     "psycopg": Extra("psycopg 3, sync and async, also under SQLAlchemy", "{psycopg}", "PostgreSQL"),
     "grpc-client": Extra("grpcio, sync client and server, async client", "{grpcio}", "a gRPC server"),
@@ -85,8 +88,8 @@ OTHERS = {
 TOOLS = {"celery", "cli", "grpc", "demo", "view", "all"}
 """Extras that install no instrumentation of OpenTelemetry's."""
 
-TESTED_ELSEWHERE = {"openai", "system"}
-"""Extras that have no case in ``test_libraries.py``: ``test_llm.py``, ``test_process_metrics.py``."""
+TESTED_ELSEWHERE = {"anthropic", "openai", "system"}
+"""Extras that ``test_llm_apis.py``, ``test_llm.py`` and ``test_process_metrics.py`` test."""
 
 
 def write() -> None:

@@ -1,7 +1,8 @@
-"""One span for a statement that two layers see: SQLAlchemy's stays, and the driver below makes none.
+"""One span for what two layers see: SQLAlchemy's stays, and the driver below makes none.
 
 SQLAlchemy's span is not the current one while its driver runs, and a context that tells the driver to be silent would
-stay behind where a statement is cancelled. So the driver's instrumentation looks who calls it.
+stay behind where a statement is cancelled. So the driver's instrumentation looks who calls it. Anthropic's client
+makes spans itself, but none inside of contrib's, which follows OpenTelemetry's variables for prompts and answers.
 """
 
 import functools
@@ -33,6 +34,12 @@ _CONNECTING = "wrapped_connection"
 _WITHOUT_CALLER = frozenset({"aiosqlite"})
 """Packages that call a driver on a thread of their own, where a span would have no parent."""
 
+_ANTHROPIC = "opentelemetry.instrumentation.genai.anthropic"
+"""The instrumentation of Anthropic's client, and the scope of its spans."""
+
+_STARTING = "start_api_call_span"
+"""The function of ``anthropic._base_client`` (private) that starts the client's own span of a call, or gives None."""
+
 
 class Layers:
     """Makes instrumentations of drivers ask whether an outer layer makes the span."""
@@ -48,6 +55,9 @@ class Layers:
 
     def join(self, module: ModuleType) -> None:
         """Let the instrumentation in ``module`` ask, if it is one of a driver."""
+        if module.__name__ == _ANTHROPIC:
+            self._join_client(sys.modules.get("anthropic._base_client"))
+            return
         dbapi = sys.modules.get(_DBAPI)
         if module.__name__ not in _DRIVERS and (dbapi is None or dbapi not in vars(module).values()):
             return
@@ -61,6 +71,11 @@ class Layers:
         self._patches.undo()
         self._joined.clear()
         self._outer = set(_WITHOUT_CALLER)
+
+    def _join_client(self, module: ModuleType | None) -> None:
+        if module is not None and module.__name__ not in self._joined and hasattr(module, _STARTING):
+            self._joined.add(module.__name__)
+            self._patches.replace(module, _STARTING, _starting)
 
     def _patch(self, module: ModuleType) -> None:
         if hasattr(module, _ASKING):
@@ -91,6 +106,19 @@ class Layers:
         with guarded("looking for the caller of a driver"):
             return _is_statement(otel_trace.get_current_span()) or _caller() in self._outer
         return False
+
+
+def _starting(patch: Patch) -> Callable[..., Any]:
+    @functools.wraps(patch.original)
+    def start_api_call_span(*args: Any, **kwargs: Any) -> Any:
+        if patch.active:
+            with guarded("looking for the outer span of a call of Anthropic's client"):
+                scope = getattr(otel_trace.get_current_span(), "instrumentation_scope", None)
+                if scope is not None and scope.name == _ANTHROPIC:
+                    return None
+        return patch.original(*args, **kwargs)
+
+    return start_api_call_span
 
 
 _SYSTEMS = frozenset({"db.system.name", "db.system"})

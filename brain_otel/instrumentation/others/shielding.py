@@ -46,7 +46,11 @@ def _shielded(place: str, wrapper: Callable[..., Any]) -> Callable[..., Any]:
         given = dict(kwargs)  # which the instrumentation may change before it fails
 
         def instrumented(run: Callable[..., Any]) -> Any:
-            return wrapper(run, instance, args, kwargs)
+            @functools.wraps(function, updated=())  # contrib binds arguments to its signature
+            def original(*args: Any, **kwargs: Any) -> Any:
+                return run(*args, **kwargs)
+
+            return wrapper(original, instance, args, kwargs)
 
         return either_through(place, instrumented, function, *args, **given)
 

@@ -1,7 +1,7 @@
 """OpenAI's client against a server that speaks its API: what its calls say, and that prompts and answers stay."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -54,17 +54,22 @@ class Run:
         return span
 
 
+def run_script(script: Path, folder: Path, variables: Mapping[str, str] | None = None) -> Run:
+    """Run a program that calls models, with the texts that must not leave."""
+    config = folder / "config.yaml"
+    config.write_text(FILE)
+    with OtlpReceiver() as receiver:
+        env = {"OTEL_CONFIG_FILE": str(config), "OTLP": receiver.endpoint, "KEY": KEY, **TEXTS, **(variables or {})}
+        return Run(outcome=run_traced(script, env), receiver=receiver)
+
+
 @pytest.fixture(scope="module")
 def run_with(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Run]:
     """Run the program once for each set of variables."""
 
     @cache
     def run(*variables: tuple[str, str]) -> Run:
-        config: Path = tmp_path_factory.mktemp("llm") / "config.yaml"
-        config.write_text(FILE)
-        with OtlpReceiver() as receiver:
-            env = {"OTEL_CONFIG_FILE": str(config), "OTLP": receiver.endpoint, "KEY": KEY, **TEXTS, **dict(variables)}
-            return Run(outcome=run_traced(SCRIPT, env), receiver=receiver)
+        return run_script(SCRIPT, tmp_path_factory.mktemp("llm"), dict(variables))
 
     return run
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 import requests
+import wrapt
 from opentelemetry.util.genai import stream
 
-from brain_otel.instrumentation.others.shielding import shielded_method
+from brain_otel.instrumentation.others.shielding import shielded_method, shielded_wrappers
 from brain_otel.runtime import guard
 from tests.instrumentation.process import run_traced
 from tests.support import ROOT
@@ -59,3 +60,36 @@ def test_a_method_that_is_replaced_by_assignment_is_shielded_and_given_back(monk
     assert [session.send("before"), session.send("after")] == ["answer to before", "answer to after"]
     assert calls == ["before", "after"]
     assert requests.Session.send.__wrapped__ is send  # type: ignore[attr-defined]
+
+
+def test_an_instrumentor_sees_the_name_and_the_signature_of_what_it_wraps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Contrib binds the arguments of a call by them, as those of OpenAI's `responses.retrieve`."""
+    seen: list[Any] = []
+
+    class Client:
+        def get(self, key: str, *, fresh: bool = False) -> str:
+            return f"{key} {fresh}"
+
+        async def wait(self, key: str) -> str:
+            return key
+
+        @staticmethod
+        def close(code: int = 0) -> int:
+            return code
+
+    def look(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+        seen.append((wrapped.__name__, str(inspect.signature(wrapped))))
+        return wrapped(*args, **kwargs)
+
+    monkeypatch.setattr(stream, "wrap_function_wrapper", wrapt.wrap_function_wrapper, raising=False)
+    with shielded_wrappers("shop"):
+        for name in ("get", "wait", "close"):
+            stream.wrap_function_wrapper(Client, name, look)  # type: ignore[attr-defined]  # set above
+    assert Client().get("a", fresh=True) == "a True"
+    assert asyncio.run(Client().wait("b")) == "b"
+    assert Client.close(3) == 3
+    assert seen == [
+        ("get", "(key: str, *, fresh: bool = False) -> str"),
+        ("wait", "(key: str) -> str"),
+        ("close", "(code: int = 0) -> int"),
+    ]
