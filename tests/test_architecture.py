@@ -41,6 +41,7 @@ WHOLE_SERVICE = {
     "destinations/test_third_party.py",
     "instrumentation/others/test_libraries.py",
     "instrumentation/others/test_llm.py",
+    "instrumentation/others/test_llm_apis.py",
     "instrumentation/test_client_spans.py",
     "instrumentation/test_logging_processes.py",
     "instrumentation/test_pins.py",
