@@ -20,6 +20,7 @@ from tests.support.tiers import quick_first
 ROOM = "brain_otel/instrumentation"
 PINS = "tests/instrumentation/test_pins.py"
 FAST_SPANS = "tests/instrumentation/test_fast_span.py::test_a_span_is_what_the_sdk_would_have_made"
+GRPC_CALLS = "tests/instrumentation/others/test_grpc_calls.py"
 RESTRICTED = "tests/instrumentation/others/test_restricted.py"
 SECRET = "hunter2-4Zq"
 
@@ -429,6 +430,55 @@ OTHERS = (
         "others/grpc_servers.py",
         "has a channel's spans name its server; without it, no call has trace headers where targets are restricted",
         "tests/instrumentation/others/test_grpc_servers.py::test_the_spans_of_a_channel_name_its_server",
+    ),
+    *_names(
+        "opentelemetry.instrumentation.grpc",
+        "_aio_client _aio_server _client _server",
+        "others/grpc_calls.py",
+        "shields the calls of clients and servers from what looks at them",
+        f"{GRPC_CALLS}::test_contrib_has_what_is_shielded",
+    ),
+    *_names(
+        "opentelemetry.instrumentation.grpc._client.OpenTelemetryClientInterceptor",
+        "_intercept _intercept_server_stream",
+        "others/grpc_calls.py",
+        "shields the calls of clients and servers from what looks at them",
+        f"{GRPC_CALLS}::test_contrib_has_what_is_shielded",
+    ),
+    *_names(
+        "opentelemetry.instrumentation.grpc._aio_client",
+        "_BaseAioClientInterceptor",
+        "others/grpc_calls.py",
+        "shields the calls of clients and servers from what looks at them",
+        f"{GRPC_CALLS}::test_contrib_has_what_is_shielded",
+    ),
+    *_names(
+        "opentelemetry.instrumentation.grpc._aio_client._BaseAioClientInterceptor",
+        "_wrap_unary_response",
+        "others/grpc_calls.py",
+        "shields the calls of clients and servers from what looks at them",
+        f"{GRPC_CALLS}::test_contrib_has_what_is_shielded",
+    ),
+    *_names(
+        "opentelemetry.instrumentation.grpc._aio_server",
+        "_OpenTelemetryAioServicerContext",
+        "others/grpc_calls.py",
+        "shields the calls of clients and servers from what looks at them",
+        f"{GRPC_CALLS}::test_contrib_has_what_is_shielded",
+    ),
+    *_names(
+        "opentelemetry.instrumentation.grpc._server",
+        "_OpenTelemetryServicerContext",
+        "others/grpc_calls.py",
+        "shields the calls of clients and servers from what looks at them",
+        f"{GRPC_CALLS}::test_contrib_has_what_is_shielded",
+    ),
+    *_names(
+        "opentelemetry.instrumentation.grpc._server._OpenTelemetryServicerContext",
+        "_servicer_context",
+        "others/grpc_calls.py",
+        "shields the calls of clients and servers from what looks at them",
+        f"{GRPC_CALLS}::test_contrib_has_what_is_shielded",
     ),
     *(
         each

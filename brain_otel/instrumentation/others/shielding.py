@@ -14,6 +14,7 @@ from typing import Any
 
 import wrapt
 
+from brain_otel.instrumentation.others.grpc_calls import shield_grpc
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.patch import Patch, Patches
 from brain_otel.runtime.shield import await_through, call_through, either_through
@@ -144,6 +145,7 @@ _SHIELDS = {
     "opentelemetry.instrumentation.dbapi": _shield_drivers,
     "opentelemetry.util.genai.stream": _shield_streams,
     "opentelemetry.instrumentation.aiohttp_client": _shield_aiohttp,
+    "opentelemetry.instrumentation.grpc": shield_grpc,
 }
 """Module -> what shields it."""
 
