@@ -13,6 +13,7 @@ from typing import Any
 from rich.console import Console
 
 from tests.benchmarks.curves import COMPARED, measure_curves
+from tests.benchmarks.extras import start_extras
 from tests.benchmarks.figures import least, medians
 from tests.benchmarks.memory import grow
 from tests.benchmarks.plot import draw
@@ -115,7 +116,7 @@ def _measure(section: str, options: argparse.Namespace, chosen: Sequence[Variant
     rounds: dict[str, Callable[[Sequence[Variant], int], Mapping[str, Any]]] = {
         "cpu": lambda order, _: take_turns(order, around, KINDS[options.kind], options.requests),
         "load": lambda order, _: serve_all(order, around, options.rate, options.seconds),
-        "start": lambda order, _: start_all(order, around),
+        "start": lambda order, number: {**start_all(order, around), **start_extras(around, number)},
         "curves": lambda *_: measure_curves(around, options.requests),
         "tail": lambda _, number: measure_tail(chosen, around, options.requests, options.served, number),
     }

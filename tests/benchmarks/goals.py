@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tests.benchmarks.extras import extras_goals
 from tests.benchmarks.figures import against, growth, per_span
 from tests.benchmarks.grid import Grid, ratio
 from tests.benchmarks.tail_tables import tail_goals
@@ -57,7 +58,7 @@ def goals(section: str, results: Mapping[str, Any]) -> Grid:
     return Grid(
         title=f"Section {section}, held against its goals",
         columns=("figure", "measured", "at most", "aimed at"),
-        rows=[*_of_cost(found), *tail_goals(found), *_of_growth(found), *viewer_goals(found)],
+        rows=[*_of_cost(found), *_of_extras(found), *tail_goals(found), *_of_growth(found), *viewer_goals(found)],
     )
 
 
@@ -68,6 +69,10 @@ def _of_cost(results: Mapping[str, Any]) -> Iterator[list[str]]:
         if is_measured and (goal.section != "cpu" or results["about"]["kind"] == "request"):
             value = against(found, goal.ours, goal.figure, goal.other)
             yield [goal.title, ratio(value), ratio(goal.must), ratio(goal.aim)]
+
+
+def _of_extras(results: Mapping[str, Any]) -> Iterator[list[str]]:
+    return extras_goals(results.get("start", {}))
 
 
 def _of_growth(results: Mapping[str, Any]) -> Iterator[list[str]]:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from tests.benchmarks.curves import ROUTES, SIZES
+from tests.benchmarks.extras import EXTRAS, extras_table
 from tests.benchmarks.figures import added, against, growth, kinds_seen, medians, per_span, share
 from tests.benchmarks.goals import goals
 from tests.benchmarks.grid import Grid, ratio
@@ -109,8 +110,9 @@ def _start(results: Results) -> Iterator[Grid]:
             yield Grid(
                 title=title,
                 columns=("variant", "ms", "x floor", "CPU ms", "x floor", "x sentry_sdk.init"),
-                rows=[_start_row(found, name, key) for name in found if name != BARE],
+                rows=[_start_row(found, name, key) for name in found if name not in (BARE, *EXTRAS)],
             )
+    yield from extras_table(found)
 
 
 def _start_row(found: Mapping[str, Any], name: str, key: str) -> list[str]:
