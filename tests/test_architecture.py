@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 #: Test modules that test several modules together, so that no module has their name.
 WHOLE_SERVICE = {
     "benchmarks/test_benchmarks.py",
+    "benchmarks/test_extras.py",
     "benchmarks/test_memory.py",
     "benchmarks/test_report.py",
     "benchmarks/test_tail.py",
