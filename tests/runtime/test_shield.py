@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import warnings
 import weakref
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
@@ -12,7 +13,7 @@ from opentelemetry import context as otel_context
 from brain_otel.instrumentation.fastapi import shielding
 from brain_otel.runtime import guard
 from brain_otel.runtime.patch import Patch
-from brain_otel.runtime.shield import Relay, await_through, call_through, shielded
+from brain_otel.runtime.shield import Relay, await_through, call_through, either_through, shielded
 
 ERROR = ValueError("the application's")
 
@@ -204,6 +205,26 @@ def test_an_exception_leaves_no_cycle() -> None:
         assert kept[0]() is None
     finally:
         gc.enable()
+
+
+def test_a_coroutine_that_the_instrumentation_drops_is_awaited_once() -> None:
+    """By the caller, who gets the function's own; ours is closed, so that Python warns of nothing."""
+    application = Application()
+
+    def dropping(run: Callable[[int], Any]) -> Any:
+        run(1)
+        raise RuntimeError("dropped")
+
+    async def main() -> int:
+        result: int = await either_through("observing", dropping, application.run_async, 1)
+        return result
+
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        assert asyncio.run(main()) == 1
+        gc.collect()
+    assert application.calls == 1
+    assert [each for each in warned if "never awaited" in str(each.message)] == []
 
 
 def test_a_relay_passes_keyword_arguments_on() -> None:
