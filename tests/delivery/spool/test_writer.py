@@ -489,6 +489,13 @@ def test_the_bounds_are_in_the_directory(tmp_path: Path) -> None:
     assert read_bounds(tmp_path) == Bounds()
 
 
+@pytest.mark.parametrize("given", [-1, 0, 1, 2**20 - 1])
+def test_bounds_that_would_drop_everything_are_raised_to_the_least(tmp_path: Path, given: int) -> None:
+    """Somebody else may have written the file."""
+    (tmp_path / layout.BOUNDS).write_text(f'{{"max_bytes": {given}, "max_age": 5}}')
+    assert read_bounds(tmp_path) == Bounds(2**20, 5.0)
+
+
 def test_rejected_records_are_kept_with_their_reasons(tmp_path: Path) -> None:
     """The latest hundred."""
     written = spool(tmp_path)
