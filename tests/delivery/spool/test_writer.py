@@ -20,7 +20,7 @@ from brain_otel.delivery.spool import directory as layout
 from brain_otel.delivery.spool.directory import Bounds, is_empty, is_sent, read_bounds, segments, targets
 from brain_otel.delivery.spool.discarded import keep_discarded, take_discarded
 from brain_otel.delivery.spool.eviction import MAX_REJECTED, evict
-from brain_otel.delivery.spool.reader import SpooledRecord, SpoolQueue
+from brain_otel.delivery.spool.reader import AHEAD_BYTES, SpooledRecord, SpoolQueue
 from brain_otel.delivery.spool.shipper_process import ShipperSupervisor
 from brain_otel.delivery.spool.state import read_state
 from brain_otel.delivery.spool.writer import Spool
@@ -496,6 +496,18 @@ def test_bounds_that_would_drop_everything_are_raised_to_the_least(tmp_path: Pat
     assert read_bounds(tmp_path) == Bounds(2**20, 5.0)
 
 
+def test_large_records_are_read_and_sent_few_at_once(tmp_path: Path) -> None:
+    """Their bytes are bounded, not their number alone."""
+    written = spool(tmp_path)
+    for _ in range(6):
+        written.append(Record("error", b"x" * (AHEAD_BYTES // 2)))
+    queue = SpoolQueue(written.folder)
+    assert len(queue.take(6, lambda _: True)) == 2
+    for each in queue.take(6, lambda _: True):
+        queue.done(each)
+    assert len(queue.take(6, lambda _: True)) == 2
+
+
 def test_rejected_records_are_kept_with_their_reasons(tmp_path: Path) -> None:
     """The latest hundred."""
     written = spool(tmp_path)
@@ -508,6 +520,7 @@ def test_rejected_records_are_kept_with_their_reasons(tmp_path: Path) -> None:
     evict(tmp_path, Bounds())
     (state,) = read_state(tmp_path).targets
     assert state.rejected == [("error", f"HTTP 413: {number}") for number in range(10, 110)]
+    assert len(segments(written.folder, layout.REJECTED)) == MAX_REJECTED  # the state shows no more in any case
     assert state.records == {}
 
 
