@@ -337,3 +337,19 @@ def test_a_hostile_folder_takes_little_memory(ingest: SentryIngest, tmp_path: Pa
     assert found is not None, done.stderr
     print(name, found[0])
     assert float(found[1]) < 16
+
+
+def test_a_target_for_which_no_worker_can_be_made_is_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not at each look for new targets, once a second."""
+    spooled(tmp_path, "http://127.0.0.1:9/api/1/envelope/")
+
+    def fail(*_: object) -> None:
+        raise ValueError("no certificates")
+
+    monkeypatch.setattr(shipper, "TargetWorker", fail)
+    shipping = Shipper(tmp_path)
+    for _ in range(3):
+        shipping._start_workers(threading.Event())
+    assert [each.levelname for each in caplog.records if "Nothing can be sent" in each.getMessage()] == ["ERROR"]
