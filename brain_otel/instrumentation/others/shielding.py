@@ -28,7 +28,8 @@ def shielded_wrappers(name: str) -> Iterator[None]:
     original = wrapt.wrap_function_wrapper
 
     def wrap(target: Any, attribute: str, wrapper: Callable[..., Any]) -> Any:
-        return original(target, attribute, _shielded(f"observing {name}", wrapper))
+        shielded = _shielded(f"observing {name}", wrapper)
+        return original(target, attribute, _with_own_messages(shielded) if attribute in _AWS_CALLS else shielded)
 
     modules = [each for key, each in sys.modules.items() if key.startswith(_CONTRIB)]
     names = [(module, key) for module in modules for key, each in list(vars(module).items()) if each is original]
@@ -56,6 +57,35 @@ def _shielded(place: str, wrapper: Callable[..., Any]) -> Callable[..., Any]:
         return either_through(place, instrumented, function, *args, **given)
 
     return call
+
+
+_AWS_CALLS = ("BaseClient._make_api_call", "AioBaseClient._make_api_call")
+
+_MESSAGES = ("Entries", "MessageAttributes", "PublishBatchRequestEntries")
+"""Parameters of SNS and SQS to which contrib adds trace headers, in the application's own containers."""
+
+
+def _with_own_messages(shielded: Callable[..., Any]) -> Callable[..., Any]:
+    """Give contrib a copy of the messages of a call; one that AWS's client rejects is left to that."""
+
+    @functools.wraps(shielded)
+    def call(function: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+        if len(args) != 2 or type(args[1]) is not dict:
+            return shielded(function, instance, args, kwargs)
+        messages = {key: args[1][key] for key in _MESSAGES if key in args[1]}
+        if not all(type(each) in (dict, list) for each in messages.values()):
+            return function(*args, **kwargs)
+        own = {key: _copied(each) for key, each in messages.items()}
+        return shielded(function, instance, (args[0], {**args[1], **own}), kwargs)
+
+    return call
+
+
+def _copied(value: Any, depth: int = 3) -> Any:
+    """Lists of messages, messages, and their attributes, copied; what they hold stays as it is."""
+    if depth and type(value) is dict:
+        return {key: _copied(each, depth - 1) for key, each in value.items()}
+    return [_copied(each, depth - 1) for each in value] if depth and type(value) is list else value
 
 
 class Shields:

@@ -93,3 +93,67 @@ def test_an_instrumentor_sees_the_name_and_the_signature_of_what_it_wraps(monkey
         ("wait", "(key: str) -> str"),
         ("close", "(code: int = 0) -> int"),
     ]
+
+
+AWS = """
+import json, os, threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from urllib.parse import unquote_plus
+
+bodies = []
+
+class Answer(BaseHTTPRequestHandler):
+    def do_POST(self):
+        bodies.append(unquote_plus(self.rfile.read(int(self.headers["content-length"])).decode()))
+        self.send_response(400)
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+server = HTTPServer(("127.0.0.1", 0), Answer)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+
+import brain_otel
+brain_otel.setup()
+import boto3
+
+given = dict(region_name="eu-west-1", aws_access_key_id="a", aws_secret_access_key="b")
+address = f"http://127.0.0.1:{server.server_port}"
+sns, sqs = [boto3.client(name, endpoint_url=address, **given) for name in ("sns", "sqs")]
+topic, queue = "arn:aws:sns:eu-west-1:1:orders", f"{address}/orders"
+ours = {"a": {"DataType": "String", "StringValue": "b"}}
+entry = {"Id": "1", "MessageAttributes": ours}
+calls = {
+    "publish": lambda: sns.publish(TopicArn=topic, Message="x", MessageAttributes=ours),
+    "batch": lambda: sns.publish_batch(TopicArn=topic, PublishBatchRequestEntries=[{**entry, "Message": "x"}]),
+    "send": lambda: sqs.send_message(QueueUrl=queue, MessageBody="x", MessageAttributes=ours),
+    "send batch": lambda: sqs.send_message_batch(QueueUrl=queue, Entries=[{**entry, "MessageBody": "x"}]),
+    "none": lambda: sns.publish(TopicArn=topic, Message="x", MessageAttributes=None),
+}
+outcomes = {}
+for name, call in calls.items():
+    before = len(bodies)
+    with brain_otel.start_transaction(name):
+        try:
+            call()
+        except Exception as error:
+            sent = bodies[before:]
+            is_rejected = type(error).__name__ == "ParamValidationError"
+            outcomes[name] = is_rejected, any("traceparent" in body for body in sent), sorted(ours)
+print(json.dumps(outcomes), flush=True)
+os._exit(0)
+"""
+
+
+def test_a_message_of_aws_stays_the_applications() -> None:
+    """It is sent with trace headers, in a copy; what AWS's client rejects without telemetry, it rejects with it."""
+    outcomes = json.loads(run_traced(AWS, {"PYTHONWARNINGS": "ignore"}).output.splitlines()[-1])
+    with_headers = [False, True, ["a"]]
+    assert outcomes == {
+        "publish": with_headers,
+        "batch": with_headers,
+        **{key: [False, False, ["a"]] for key in ("send", "send batch")},  # contrib adds none to SQS
+        "none": [True, False, ["a"]],
+    }
