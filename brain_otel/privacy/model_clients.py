@@ -1,12 +1,12 @@
 """The clients of language models: their local variables and debug lines hold prompts and answers."""
 
-import re
+from brain_otel.runtime.lazy_regex import expression
 
 _PACKAGES = frozenset({"openai", "anthropic", "google.genai", "mistralai", "cohere", "groq", "litellm", "ollama"})
 
 _LOGGERS = _PACKAGES | {"google_genai"}
 
-_WORDS = re.compile(r"[. ]")
+_WORDS = expression(r"[. ]")
 
 
 def is_model_client(module: str) -> bool:

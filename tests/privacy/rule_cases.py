@@ -205,7 +205,7 @@ MASKED: dict[str, Row] = {
         catches=("password -- {}", "| password | {} |", "token\t{}", "secret   = {}", "password — {}"),
         leaves=("password -- {}", "| token | {} |", "session -- {}"),
     ),
-    "texts of declarations": Row(
+    "texts that a declaration assigns": Row(
         catches=('password: str = "{}"', "api_key: str | None = '{}'", 'token: Optional[str] = b"{}"'),
         leaves=('town: str = "{}"', "password: SecretStr", "token: Optional[str] = None  {}"),
     ),
@@ -262,7 +262,7 @@ MASKED: dict[str, Row] = {
             "Invalid length for parameter Bucket, value: {}77",
         ),
     ),
-    "codes that are judged": Row(
+    "codes that a text accepts or rejects": Row(
         catches=("PIN {} abgelehnt", "otp {} rejected", "invalid mfa code {}", "CVV {} was declined"),
         secret=st.integers(1_000, 99_999_999).map(str),
         leaves=("pin {} of the chip", "order {} rejected", "gpio pin {}", "PIN 56{}01"),
@@ -409,7 +409,7 @@ NOT_MASKED: dict[str, Row] = {
     "several plain words after a colon, and words about a password": Row(
         leaves=("password: {} {} {}", "password: {} must have 2 digits1", "passwort {} {}")
     ),
-    "what follows `pass` as a verb, plain words after a prompt, digits after `pin` that nobody judges": Row(
+    "what follows `pass` as a verb, plain words after a prompt, digits after `pin` alone": Row(
         leaves=("to pass {}77 on", "Password for ida: {}", "PIN 4829 {}")
     ),
     "a plain word after `AUTH`, outside of a session of Redis": Row(

@@ -29,7 +29,7 @@ def shielded_wrappers(name: str) -> Iterator[None]:
 
     def wrap(target: Any, attribute: str, wrapper: Callable[..., Any]) -> Any:
         shielded = _shielded(f"observing {name}", wrapper)
-        return original(target, attribute, _with_own_messages(shielded) if attribute in _AWS_CALLS else shielded)
+        return original(target, attribute, _with_own_messages(shielded) if name in _AWS else shielded)
 
     modules = [each for key, each in sys.modules.items() if key.startswith(_CONTRIB)]
     names = [(module, key) for module in modules for key, each in list(vars(module).items()) if each is original]
@@ -59,7 +59,8 @@ def _shielded(place: str, wrapper: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-_AWS_CALLS = ("BaseClient._make_api_call", "AioBaseClient._make_api_call")
+_AWS = ("aiobotocore", "botocore")
+"""Instrumentors of calls whose arguments are an operation and its parameters."""
 
 _MESSAGES = ("Entries", "MessageAttributes", "PublishBatchRequestEntries")
 """Parameters of SNS and SQS to which contrib adds trace headers, in the application's own containers."""
