@@ -74,7 +74,7 @@ def test_a_job_that_sigterm_interrupts_is_cancelled_and_runs_again(valkey: Valke
             sending = pool.submit(run_python, app, env, pythonpath=[ROOT], arguments=[case])
             until(lambda: "waiting" in worker.output)
             end(worker)
-        jobs = [each for each in ingest.transactions if each["contexts"]["trace"]["op"] == "queue.task"]
+        jobs = [each for each in ingest.transactions if each["transaction"].endswith("patient")]
         assert [each["contexts"]["trace"]["status"] for each in jobs] == ["cancelled"]
         with async_worker(COMMAND, "Starting worker", env, tmp_path) as worker:
             assert sending.result().returncode == 0, sending.result().stderr
