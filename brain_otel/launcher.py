@@ -61,7 +61,7 @@ class BrainOtelConfigurator:
     def configure(self, **kwargs: Any) -> None:  # noqa: ARG002 - the launcher passes its version
         """Set telemetry up from the environment."""
         BrainOtelConfigurator.called = True
-        if any(Path(each).name == OUR_COMMAND for each in sys.orig_argv[1:2]):
+        if Path(*sys.orig_argv[1:2]).name == OUR_COMMAND:
             return
         with guarded("looking for another distro"):
             if _other_distros():

@@ -53,7 +53,7 @@ class InputError(Exception):
 
 
 class Input:
-    """What a file or the standard input holds."""
+    """A file or the standard input, read piece by piece."""
 
     def __init__(self, source: BinaryIO) -> None:
         self.is_cut_off = False

@@ -67,10 +67,11 @@ def set_facts(span: Span, facts: Mapping[str, Any]) -> None:
     known: Mapping[str, Any] = getattr(span, "attributes", None) or {}
     room = _MAX_WITH_FACTS - len(known)
     if len(facts) > room:
-        new = [name for name in facts if name not in known][max(room, 0) :]
-        facts = {name: value for name, value in facts.items() if name not in new}
-        if new:
-            _left_out().add("facts", len(new))
+        new = [name for name in facts if name not in known]
+        omitted = set(new[max(room, 0) :])
+        facts = {name: value for name, value in facts.items() if name not in omitted}
+        if omitted:
+            _left_out().add("facts", len(omitted))
     span.set_attributes(facts)
 
 

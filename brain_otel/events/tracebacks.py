@@ -21,7 +21,7 @@ _HEAD = "Traceback (most recent call last):\n"
 
 
 def format_exception(error: BaseException) -> str:
-    """What ``traceback.format_exception(error)`` says.
+    """The text of ``traceback.format_exception(error)``.
 
     Raises:
         Exception: a method of the application's exception raises.

@@ -35,7 +35,6 @@ class LoopLag:
     def _look(self, loop: asyncio.AbstractEventLoop, due: float) -> None:
         with guarded("measuring the lag of an event loop"):
             if self._durations is not None:
-                self._durations.record(
-                    min(due, perf_counter()), {}
-                )  # a timer may come early by its clock's precision
+                # A timer may come early by its clock's precision.
+                self._durations.record(min(due, perf_counter()), {})
                 self.watch(loop)

@@ -26,7 +26,7 @@ class Thread:
         self.number = number
         self.name = name
         self.json: str | None = None
-        """What :meth:`to_json` has returned."""
+        """The result of :meth:`to_json`, once it has been called."""
 
     def to_data(self) -> dict[str, str]:
         """The thread as data of a span, masked."""

@@ -67,7 +67,7 @@ class SpanFields:
         """The statement to count; None for a span of anything else."""
         self.names_thread = not THREAD_NAMES.isdisjoint(self.data)
         self.comma = "," if self.data else ""
-        """What stands between the JSON and a further member of the data."""
+        """Separates the JSON from a further member of the data."""
         self.came_again = True
         """Whether the cache has returned it since it last looked for room. A new entry gets one turn."""
         self._encode()

@@ -9,12 +9,13 @@ import logging
 import os
 import threading
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from typing import Any
 
 import openai
 
 import brain_otel
+from tests.apps.json_api import JsonApi
 
 brain_otel.setup()
 
@@ -23,8 +24,8 @@ USAGE = {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18}
 TOOLS: list[Any] = [{"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}]
 
 
-class Api(BaseHTTPRequestHandler):
-    def do_POST(self) -> None:
+class Api(JsonApi):
+    def do_POST(self) -> None:  # noqa: N802  # the name of the base class
         asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
         failure = {"broken": 500, "refused": 401}.get(asked["model"])
         if failure:
@@ -49,16 +50,6 @@ class Api(BaseHTTPRequestHandler):
         name = "chat.completion" + (f".{kind}" if kind else "")
         choices = [{"index": 0, "finish_reason": None, **choice}]
         return {"id": "chatcmpl-1", "object": name, "created": 1, "model": "gpt-5-2026", "choices": choices}
-
-    def answer(self, body: str, status: int = 200, kind: str = "application/json") -> None:
-        self.send_response(status)
-        self.send_header("content-type", kind)
-        self.send_header("content-length", str(len(body.encode())))
-        self.end_headers()
-        self.wfile.write(body.encode())
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the name of the base class
-        pass
 
 
 server = ThreadingHTTPServer(("127.0.0.1", 0), Api)

@@ -9,13 +9,14 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from typing import Any
 
 import anthropic
 import openai
 
 import brain_otel
+from tests.apps.json_api import JsonApi
 
 brain_otel.setup()
 
@@ -131,8 +132,8 @@ ANSWERS: dict[str, Callable[[Json], Json | Iterator[Json]]] = {
 }
 
 
-class Api(BaseHTTPRequestHandler):
-    def do_POST(self) -> None:
+class Api(JsonApi):
+    def do_POST(self) -> None:  # noqa: N802  # the name of the base class
         asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
         if failure := {"broken": 500, "refused": 401}.get(asked["model"]):
             said = {"type": "api_error", "message": f"Incorrect API key provided: {KEY}"}
@@ -145,18 +146,8 @@ class Api(BaseHTTPRequestHandler):
             lines = [f"event: {each['type']}\ndata: {json.dumps(each)}\n\n" for each in answered]
             self.answer("".join(lines), kind="text/event-stream")
 
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802  # the name of the base class
         self.answer(json.dumps(response()))
-
-    def answer(self, body: str, status: int = 200, kind: str = "application/json") -> None:
-        self.send_response(status)
-        self.send_header("content-type", kind)
-        self.send_header("content-length", str(len(body.encode())))
-        self.end_headers()
-        self.wfile.write(body.encode())
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the name of the base class
-        pass
 
 
 server = ThreadingHTTPServer(("127.0.0.1", 0), Api)

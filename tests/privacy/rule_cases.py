@@ -27,6 +27,9 @@ _ALNUM = string.ascii_letters + string.digits
 SECRET: Texts = st.text(_ALNUM + "!#$%^*_+~", min_size=5, max_size=30).map(f"{MARK}{{}}k".format)
 """A password with a mark: no part of it may stay."""
 
+TYPED: Texts = st.from_regex(r"[a-z]{5,12}[0-9]{1,4}", fullmatch=True).map("Vq{}".format)
+"""A password as people make them up."""
+
 ALNUM: Texts = st.text(_ALNUM, min_size=13, max_size=40).map(f"{MARK}{{}}k8".format)
 PHRASE: Texts = st.lists(SECRET, min_size=1, max_size=3).map(" ".join)
 CODE: Texts = st.integers(10_000, 99_999_999).map(str)
@@ -218,7 +221,7 @@ MASKED: dict[str, Row] = {
     ),
     "passwords behind their name or in several words, if one has a digit": Row(
         catches=("passwort {}", "the password {} was rejected", "password: correct horse {}", "mot de passe {}"),
-        secret=st.from_regex(r"[a-z]{5,12}[0-9]{1,4}", fullmatch=True).map("Vq{}".format),
+        secret=TYPED,
         leaves=(
             "passwort {}",
             "password field7 {}",
@@ -237,7 +240,7 @@ MASKED: dict[str, Row] = {
             "user ida pass {}, host db",
             "pw {} rejected",
         ),
-        secret=st.from_regex(r"[a-z]{5,12}[0-9]{1,4}", fullmatch=True).map("Vq{}".format),
+        secret=TYPED,
         leaves=(
             "Password for ida: {}",
             "pass the {}",
@@ -254,7 +257,7 @@ MASKED: dict[str, Row] = {
             "Invalid length for parameter Password, value: {}",
             "Invalid type for parameter Tags[0].SecretValue, value: {}, type: <class 'int'>",
         ),
-        secret=st.from_regex(r"[a-z]{5,12}[0-9]{1,4}", fullmatch=True).map("Vq{}".format),
+        secret=TYPED,
         leaves=(
             "credentials {} missing",
             "credentials provider {}77",

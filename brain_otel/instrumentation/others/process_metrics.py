@@ -26,9 +26,9 @@ class _Metric(NamedTuple):
     unit: str
     description: str
     key: str
-    """The instrumentor's name of it."""
+    """Its name in the instrumentor's configuration."""
     parts: list[str] | None = None
-    """What the instrumentor measures of it."""
+    """Its values of the attribute ``type``, in the instrumentor's configuration."""
     attributes: Mapping[str, str | None] = {}
     """The instrumentor's attributes by other names; None leaves one out."""
 

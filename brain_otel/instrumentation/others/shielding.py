@@ -178,11 +178,11 @@ _SHIELDS = {
     "opentelemetry.instrumentation.aiohttp_client": _shield_aiohttp,
     "opentelemetry.instrumentation.grpc": shield_grpc,
 }
-"""Module -> what shields it."""
+"""Module -> the function that shields it."""
 
 
 def shielded_method(name: str) -> AbstractContextManager[None]:
-    """What shields the method that the instrumentor with this plain name replaces by assignment."""
+    """Shield the method that this instrumentor replaces by assignment, if it is one that does."""
     requests = sys.modules.get("requests") if name == "requests" else None
     return nullcontext() if requests is None else _ShieldedMethod(requests.Session, "send", "observing requests")
 
