@@ -1,7 +1,5 @@
 """Runs ``brain-otel view`` in a process of its own, for as long as the demo runs."""
 
-from __future__ import annotations
-
 import os
 import re
 import subprocess

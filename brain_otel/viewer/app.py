@@ -1,7 +1,5 @@
 """The Starlette application: routes and nothing else."""
 
-from __future__ import annotations
-
 import sqlite3
 import time
 from collections.abc import Callable

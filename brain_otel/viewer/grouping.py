@@ -1,13 +1,10 @@
 """Which events are one issue: the given fingerprint, else type and in-app frames, else the message's template."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 from collections.abc import Iterator
-from typing import Any
 
-Json = dict[str, Any]
+from brain_otel.viewer.rows import Json, object_at, objects_in
 
 DEFAULT = re.compile(r"\{\{\s*default\s*\}\}")
 MAX_FRAMES = 50
@@ -67,16 +64,12 @@ def _places(exception: Json) -> Iterator[str]:
 
 def exceptions_of(event: Json) -> list[Json]:
     """The event's exceptions; the last one is the one that was raised last."""
-    exception = event.get("exception")
-    values = exception.get("values") if isinstance(exception, dict) else exception
-    return [each for each in values if isinstance(each, dict)] if isinstance(values, list) else []
+    return objects_in(event.get("exception"))
 
 
 def frames_of(exception: Json) -> list[Json]:
     """The frames of an exception; the last one is where it was raised."""
-    stack = exception.get("stacktrace")
-    frames = stack.get("frames") if isinstance(stack, dict) else None
-    return [each for each in frames if isinstance(each, dict)] if isinstance(frames, list) else []
+    return objects_in(object_at(exception, "stacktrace").get("frames"))
 
 
 def is_in_app(frame: Json) -> bool:

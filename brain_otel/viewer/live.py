@@ -1,7 +1,5 @@
 """Tells open pages that the file has changed, whichever process changed it: server-sent events."""
 
-from __future__ import annotations
-
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator

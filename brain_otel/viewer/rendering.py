@@ -1,7 +1,5 @@
 """Makes a screen of its data: a page, JSON, or Markdown for a ticket."""
 
-from __future__ import annotations
-
 import itertools
 import json
 from datetime import UTC, datetime

@@ -1,11 +1,13 @@
 """What ingest hands to the store: rows of plain values, whichever SDK they came from."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
+
+Json = dict[str, Any]
+Row = TypeVar("Row")
 
 MAX_NAME = 1_000
 """Characters of a name or a message; the rest is cut."""
@@ -145,9 +147,43 @@ class Batch:
         """Count what was lost."""
         self.counts[Category(category, "dropped", by, reason)] += count
 
+    def read(self, category: str, items: Iterable[Any], read_one: Callable[[Any], Row]) -> list[Row]:
+        """What ``read_one`` makes of each item, counted; a damaged one is dropped."""
+        found = []
+        for item in items:
+            try:
+                found.append(read_one(item))
+            except (ValueError, TypeError, AttributeError):
+                self.drop(category, "damaged")
+        if found:
+            self.accept(category, len(found))
+        return found
+
     def __len__(self) -> int:
         kept = len(self.spans) + len(self.errors) + len(self.logs) + len(self.profiles)
         return kept + len(self.sessions) + 1
+
+
+def object_at(value: Any, *path: str) -> Json:
+    """The JSON object at ``path`` below ``value``; an empty one if there is none."""
+    for name in path:
+        value = value.get(name) if isinstance(value, dict) else None
+    return value if isinstance(value, dict) else {}
+
+
+def objects_in(value: Any) -> list[Json]:
+    """The JSON objects of a list, which Sentry's older items have in ``values``."""
+    items = value.get("values") if isinstance(value, dict) else value
+    return [each for each in items if isinstance(each, dict)] if isinstance(items, list) else []
+
+
+def origin_fields(service: Any, environment: Any, release: Any) -> dict[str, str]:
+    """Where a row is from; without a name, ``unknown`` and ``production``."""
+    return {
+        "service": clip(service or "unknown", 200),
+        "environment": clip(environment or "production", 200),
+        "release": clip(release, 200),
+    }
 
 
 def clip(value: Any, length: int = MAX_NAME) -> str:

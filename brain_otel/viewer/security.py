@@ -1,7 +1,5 @@
 """Who may ask: pages only under the machine's own names and from their own origin; SDKs from anywhere."""
 
-from __future__ import annotations
-
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders

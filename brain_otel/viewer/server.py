@@ -1,7 +1,5 @@
 """Runs the viewer on this machine's loopback address until Ctrl-C."""
 
-from __future__ import annotations
-
 import errno
 import os
 import socket

@@ -1,7 +1,5 @@
 """Finds the alerts that start and the open ones that end, for each kind of rule."""
 
-from __future__ import annotations
-
 import json
 import sqlite3
 from collections import defaultdict

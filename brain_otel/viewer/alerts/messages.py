@@ -1,17 +1,14 @@
 """Formats the start and the end of an alert for each kind of receiver."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import hmac
 import json
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from brain_otel.viewer.alerts.rules import PagerDuty, Receiver, Slack, Webhook, secret_key
-
-Json = dict[str, Any]
+from brain_otel.viewer.rows import Json
 
 MAX_SUMMARY = 1_024
 """Characters of PagerDuty's summary."""

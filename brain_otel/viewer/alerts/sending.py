@@ -1,7 +1,5 @@
 """One request to a receiver, bounded in time and size, and what its answer means."""
 
-from __future__ import annotations
-
 import re
 from typing import Any, Literal, NamedTuple
 

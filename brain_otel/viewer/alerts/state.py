@@ -4,15 +4,13 @@ Everything that follows from one look is written in one transaction, so that a c
 twice but the one that was under way.
 """
 
-from __future__ import annotations
-
 import json
 import sqlite3
 import uuid
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-Json = dict[str, Any]
+from brain_otel.viewer.rows import Json
 
 MAX_OPEN = 50
 """Open alerts of one rule; more are counted in the log, and start when others end."""

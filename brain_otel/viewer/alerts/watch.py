@@ -1,7 +1,5 @@
 """Looks at the rules in turn, and delivers what they find: one thread for the rules, one for each receiver."""
 
-from __future__ import annotations
-
 import logging
 import random
 import sqlite3

@@ -1,7 +1,5 @@
 """Reads bodies with a bound, compressed ones too."""
 
-from __future__ import annotations
-
 import asyncio
 import zlib
 

@@ -1,7 +1,5 @@
 """What both protocols say in words of their own: kinds of operations, failures, levels."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

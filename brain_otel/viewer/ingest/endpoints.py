@@ -1,7 +1,5 @@
 """The addresses to which SDKs send. An answer of 200 means that the rows are in the file."""
 
-from __future__ import annotations
-
 import asyncio
 import sqlite3
 from collections.abc import Callable

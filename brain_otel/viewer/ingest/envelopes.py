@@ -1,10 +1,7 @@
 """Sentry's envelopes become rows: https://develop.sentry.dev/sdk/data-model/envelopes/."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
-from typing import Any
 
 from brain_otel.viewer.ingest.bodies import MAX_BODY
 from brain_otel.viewer.ingest.profiles import read_profile
@@ -17,9 +14,7 @@ from brain_otel.viewer.ingest.sentry_reports import (
     read_sessions,
 )
 from brain_otel.viewer.ingest.sentry_spans import read_spans
-from brain_otel.viewer.rows import Batch
-
-Json = dict[str, Any]
+from brain_otel.viewer.rows import Batch, Json
 
 MAX_EVENT = 1_000_000
 """Bytes of one event or transaction: Sentry's own bound."""

@@ -1,7 +1,5 @@
 """OTLP's requests become rows: https://opentelemetry.io/docs/specs/otlp/."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import json
@@ -21,9 +19,8 @@ from brain_otel.viewer.grouping import group_of, title_of
 from brain_otel.viewer.ingest.conventions import kind_of, level_of
 from brain_otel.viewer.ingest.sentry_events import twin_of
 from brain_otel.viewer.ingest.stacktraces import frames_of_text
-from brain_otel.viewer.rows import FEEDBACK_EVENT, OTLP, Batch, Error, Log, Span, as_json, clip
+from brain_otel.viewer.rows import FEEDBACK_EVENT, OTLP, Batch, Error, Json, Log, Span, as_json, clip, origin_fields
 
-Json = dict[str, Any]
 Request = TypeVar("Request", bound=Message)
 
 MAX_DEPTH = 20
@@ -45,8 +42,7 @@ def read_traces(body: bytes, *, is_json: bool) -> Batch:
     """
     batch = Batch()
     for group in _parsed(ExportTraceServiceRequest(), body, is_json).resource_spans:
-        resource = _attributes(group.resource.attributes)
-        origin = _origin(resource)
+        origin = _origin(group.resource.attributes)
         for scope in group.scope_spans:
             for span in scope.spans:
                 _read_span(span, origin, batch)
@@ -61,7 +57,7 @@ def read_logs(body: bytes, *, is_json: bool) -> Batch:
     """
     batch = Batch()
     for group in _parsed(ExportLogsServiceRequest(), body, is_json).resource_logs:
-        origin = _origin(_attributes(group.resource.attributes))
+        origin = _origin(group.resource.attributes)
         for scope in group.scope_logs:
             for record in scope.log_records:
                 _read_record(record, origin, batch)
@@ -127,13 +123,10 @@ def _value(value: AnyValue, depth: int = 0) -> Any:
     return getattr(value, kind)
 
 
-def _origin(resource: Json) -> dict[str, str]:
+def _origin(attributes: Iterable[KeyValue]) -> dict[str, str]:
+    resource = _attributes(attributes)
     environment = resource.get("deployment.environment.name") or resource.get("deployment.environment")
-    return {
-        "service": clip(resource.get("service.name") or "unknown", 200),
-        "environment": clip(environment or "production", 200),
-        "release": clip(resource.get("service.version"), 200),
-    }
+    return origin_fields(resource.get("service.name"), environment, resource.get("service.version"))
 
 
 def _read_span(span: trace_pb2.Span, origin: dict[str, str], batch: Batch) -> None:

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any
 
 from brain_otel.viewer.grouping import is_in_app
 from brain_otel.viewer.ingest.sentry_fields import read_id, required_id
-from brain_otel.viewer.rows import Batch, Profile, clip, microseconds
-
-Json = dict[str, Any]
+from brain_otel.viewer.rows import Batch, Json, Profile, clip, microseconds, object_at
 
 MAX_DEPTH = 128
 """Frames of a stack, sentry-sdk's own bound; what is called further in belongs to the innermost one kept."""
@@ -43,8 +40,7 @@ def read_profile(item: Json, header: Json, batch: Batch) -> None:
     profile = item["profile"]
     samples = _samples(profile)
     active = str(transaction.get("active_thread_id"))
-    names = profile.get("thread_metadata")
-    names = names if isinstance(names, dict) else {}
+    names = object_at(profile, "thread_metadata")
     threads = sorted(samples, key=lambda each: (each == active, len(samples[each])), reverse=True)[:MAX_THREADS]
     trees = _Trees(profile["frames"], profile["stacks"])
     found: list[Json] = [

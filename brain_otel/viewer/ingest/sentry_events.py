@@ -1,17 +1,25 @@
 """Sentry's events and transactions become rows."""
 
-from __future__ import annotations
-
 import hashlib
 import json
+from collections.abc import Callable
 from typing import Any
 
 from brain_otel.viewer.grouping import exceptions_of, group_of, title_of
 from brain_otel.viewer.ingest.conventions import is_failed_status, kind_of
 from brain_otel.viewer.ingest.sentry_fields import origin_of, read_id, required_id, trace_context, user_of
-from brain_otel.viewer.rows import MAX_DATA, SENTRY, Batch, Error, Span, as_json, clip, microseconds
-
-Json = dict[str, Any]
+from brain_otel.viewer.rows import (
+    SENTRY,
+    Batch,
+    Error,
+    Json,
+    Span,
+    as_json,
+    clip,
+    microseconds,
+    object_at,
+    objects_in,
+)
 
 MAX_SPANS = 5_000
 
@@ -31,7 +39,7 @@ def read_event(event: Json, header: Json, batch: Batch) -> None:
             span=read_id(context.get("span_id")),
             **origin_of(event),
             level=clip(event.get("level") or "error", 20),
-            user=user_of(event),
+            user=user_of(object_at(event, "user")),
             title=clip(title_of(event)),
             culprit=clip(event.get("transaction") or event.get("culprit") or ""),
             group=group_of(event),
@@ -59,7 +67,7 @@ def read_transaction(event: Json, header: Json, batch: Batch) -> None:
     """Add the spans of a transaction; a damaged one is counted, and the others are kept."""
     context = trace_context(event)
     origin = origin_of(event)
-    user = user_of(event)
+    user = user_of(object_at(event, "user"))
     root = {
         **context,
         "start_timestamp": event.get("start_timestamp"),
@@ -67,26 +75,25 @@ def read_transaction(event: Json, header: Json, batch: Batch) -> None:
         "description": event.get("transaction"),
     }
     spans = event.get("spans")
-    spans = spans if isinstance(spans, list) else []
-    parsed = [span_of(root, context, origin, user, root=1, events=_breadcrumbs(event))]
-    for each in spans[:MAX_SPANS]:
-        try:
-            parsed.append(span_of(each, context, origin, user, root=0))
-        except (ValueError, TypeError, AttributeError):
-            batch.drop("span", "damaged")
-    if len(spans) > MAX_SPANS:
-        batch.drop("span", "too many", count=len(spans) - MAX_SPANS)
-    batch.spans += parsed
+    batch.spans.append(span_of(root, context, origin, user, root=1, events=_breadcrumbs(event)))
     batch.accept("transaction")
-    batch.accept("span", len(parsed))
+    batch.accept("span")
     batch.represented += 1 / sample_rate_of(header)
+    if isinstance(spans, list):
+        batch.spans += read_some(spans, lambda each: span_of(each, context, origin, user, root=0), batch)
+
+
+def read_some(items: list[Any], read_one: Callable[[Any], Span], batch: Batch) -> list[Span]:
+    """The first :data:`MAX_SPANS` spans, counted; more are dropped."""
+    if len(items) > MAX_SPANS:
+        batch.drop("span", "too many", count=len(items) - MAX_SPANS)
+    return batch.read("span", items[:MAX_SPANS], read_one)
 
 
 def sample_rate_of(header: Json) -> float:
     """The rate at which an envelope's trace was sampled; 1 if it does not say."""
-    trace = header.get("trace")
     try:
-        rate = float(trace.get("sample_rate", 1)) if isinstance(trace, dict) else 1.0
+        rate = float(object_at(header, "trace").get("sample_rate", 1))
     except (TypeError, ValueError):
         return 1.0
     return rate if 1e-6 < rate <= 1 else 1.0
@@ -99,10 +106,7 @@ def span_of(span: Json, context: Json, origin: dict[str, str], user: str, *, roo
         ValueError: it has no ids or no times.
     """
     start, end = microseconds(span.get("start_timestamp")), microseconds(span.get("timestamp"))
-    data = span.get("data")
-    data = {**data} if isinstance(data, dict) else {}
-    tags = span.get("tags")
-    data.update(tags if isinstance(tags, dict) else {})
+    data = {**object_at(span, "data"), **object_at(span, "tags")}
     op = clip(span.get("op") or "default", 100)
     status = span.get("status")
     return Span(
@@ -125,18 +129,15 @@ def span_of(span: Json, context: Json, origin: dict[str, str], user: str, *, roo
 
 
 def _breadcrumbs(event: Json) -> str:
-    crumbs = event.get("breadcrumbs")
-    values = crumbs.get("values") if isinstance(crumbs, dict) else crumbs
     kept = [
         {
             "name": each.get("message") or each.get("category"),
             "at": _moment(each.get("timestamp")),
             "data": each.get("data"),
         }
-        for each in (values if isinstance(values, list) else [])
-        if isinstance(each, dict)
+        for each in objects_in(event.get("breadcrumbs"))[-100:]
     ]
-    return as_json(kept[-100:], MAX_DATA)
+    return as_json(kept)
 
 
 def _moment(value: Any) -> int | None:

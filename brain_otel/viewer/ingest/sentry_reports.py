@@ -1,7 +1,5 @@
 """Sentry's log lines, sessions and client reports become rows."""
 
-from __future__ import annotations
-
 import time
 from typing import Any
 
@@ -13,21 +11,14 @@ from brain_otel.viewer.ingest.sentry_fields import (
     read_id,
     trace_context,
 )
-from brain_otel.viewer.rows import FEEDBACK_EVENT, Batch, Log, Sessions, as_json, clip, microseconds
-
-Json = dict[str, Any]
+from brain_otel.viewer.rows import FEEDBACK_EVENT, Batch, Json, Log, Sessions, as_json, clip, microseconds
 
 
 def read_logs(payload: Json, header: Json, batch: Batch) -> None:
     """Add log lines."""
     del header
     items = payload.get("items")
-    for item in items if isinstance(items, list) else [payload]:
-        try:
-            batch.logs.append(_log(item))
-            batch.accept("log")
-        except (ValueError, TypeError, AttributeError):
-            batch.drop("log", "damaged")
+    batch.logs += batch.read("log", items if isinstance(items, list) else [payload], _log)
 
 
 def _log(item: Json) -> Log:

@@ -1,7 +1,5 @@
 """OpenTelemetry sends a stack trace as text; its frames are read back, for Python and JavaScript."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

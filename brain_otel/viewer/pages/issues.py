@@ -1,7 +1,8 @@
 """The issues, and one of them."""
 
 from brain_otel.viewer.grouping import exceptions_of, frames_of, is_in_app, message_of
-from brain_otel.viewer.pages.screen import Json, Query, Screen
+from brain_otel.viewer.pages.screen import Query, Screen
+from brain_otel.viewer.rows import Json, object_at, objects_in
 from brain_otel.viewer.store.queries.issues import SORTS, STATES, list_issues, read_issue, tags_of
 from brain_otel.viewer.store.queries.traces import read_trace
 
@@ -38,24 +39,20 @@ def details_of(event: Json) -> Json:
         "exceptions": [_exception(each) for each in reversed(exceptions_of(event)[-50:])],
         "stacktrace_text": event.get("stacktrace_text") or "",
         "breadcrumbs": _breadcrumbs(event),
-        "user": _mapping(event.get("user")),
+        "user": object_at(event, "user"),
         "tags": tags_of(event),
         "contexts": _contexts(event),
-        "extra": _mapping(event.get("extra")),
-        "request": {key: each for key, each in _mapping(event.get("request")).items() if each},
+        "extra": object_at(event, "extra"),
+        "request": {key: each for key, each in object_at(event, "request").items() if each},
     }
 
 
 def _contexts(event: Json) -> Json:
     """The contexts that have something; OpenTelemetry's is its resource, and the trace stands beside."""
-    contexts = {key: each for key, each in _mapping(event.get("contexts")).items() if each and key != "trace"}
-    if resource := _mapping(contexts.get("otel")).get("resource"):
+    contexts = {key: each for key, each in object_at(event, "contexts").items() if each and key != "trace"}
+    if resource := object_at(contexts, "otel").get("resource"):
         contexts = {**contexts, "otel": resource}
     return contexts
-
-
-def _mapping(value: object) -> Json:
-    return {str(key): each for key, each in value.items()} if isinstance(value, dict) else {}
 
 
 def _exception(exception: Json) -> Json:
@@ -66,15 +63,14 @@ def _exception(exception: Json) -> Json:
             "line": each.get("lineno"),
             "in_app": is_in_app(each),
             "source": _source(each),
-            "vars": _mapping(each.get("vars")),
+            "vars": object_at(each, "vars"),
         }
         for each in reversed(frames_of(exception)[-250:])
     ]
-    mechanism = _mapping(exception.get("mechanism"))
     return {
         "type": str(exception.get("type") or "Error"),
         "value": str(exception.get("value") or ""),
-        "handled": mechanism.get("handled"),
+        "handled": object_at(exception, "mechanism").get("handled"),
         "frames": frames,
     }
 
@@ -96,18 +92,15 @@ def _source(frame: Json) -> list[Json]:
 
 
 def _breadcrumbs(event: Json) -> list[Json]:
-    crumbs = event.get("breadcrumbs")
-    values = crumbs.get("values") if isinstance(crumbs, dict) else crumbs
     return [
         {
             "at": str(each.get("timestamp") or ""),
             "category": str(each.get("category") or each.get("type") or ""),
             "level": str(each.get("level") or "info"),
             "message": str(each.get("message") or ""),
-            "data": _mapping(each.get("data")),
+            "data": object_at(each, "data"),
         }
-        for each in (values if isinstance(values, list) else [])[-MAX_CRUMBS:]
-        if isinstance(each, dict)
+        for each in objects_in(event.get("breadcrumbs"))[-MAX_CRUMBS:]
     ]
 
 

@@ -1,6 +1,7 @@
 """The latest log lines."""
 
-from brain_otel.viewer.pages.screen import Json, Query, Screen
+from brain_otel.viewer.pages.screen import Query, Screen
+from brain_otel.viewer.rows import Json
 from brain_otel.viewer.store.queries.logs import LEVELS, list_logs
 
 

@@ -1,6 +1,7 @@
 """Routes, and one of them."""
 
-from brain_otel.viewer.pages.screen import Json, Query, Screen
+from brain_otel.viewer.pages.screen import Query, Screen
+from brain_otel.viewer.rows import Json
 from brain_otel.viewer.store.queries.performance import list_routes, read_route
 
 SORTS = ("total", "count", "p50", "p95", "p99", "failure_rate", "apdex")

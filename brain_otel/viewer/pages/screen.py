@@ -1,15 +1,12 @@
 """What a screen is: an address, a question to the store, a template."""
 
-from __future__ import annotations
-
 import sqlite3
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from brain_otel.viewer.rows import Json
 from brain_otel.viewer.store.queries.filters import FilterError, Filters
-
-Json = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)

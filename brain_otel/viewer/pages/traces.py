@@ -1,6 +1,7 @@
 """The latest traces, and one of them as a waterfall."""
 
-from brain_otel.viewer.pages.screen import Json, Query, Screen
+from brain_otel.viewer.pages.screen import Query, Screen
+from brain_otel.viewer.rows import Json
 from brain_otel.viewer.store.queries.profiles import list_profiles, read_flame
 from brain_otel.viewer.store.queries.traces import list_traces, read_trace
 

@@ -1,7 +1,5 @@
 """Writes batches of rows inside one transaction: each span once, each failure once, each event in its issue."""
 
-from __future__ import annotations
-
 import json
 import sqlite3
 import zlib

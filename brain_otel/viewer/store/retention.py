@@ -1,7 +1,5 @@
 """Keeps the file below its bound: the oldest tenth of everything goes when it is nearly full."""
 
-from __future__ import annotations
-
 import sqlite3
 
 SHARE = 0.9

@@ -1,7 +1,5 @@
 """The tables of the viewer's file, and how a file is opened."""
 
-from __future__ import annotations
-
 import itertools
 import operator
 import sqlite3

@@ -1,7 +1,5 @@
 """The only thread that writes: batches, one transaction each."""
 
-from __future__ import annotations
-
 import logging
 import queue
 import sqlite3

@@ -1,10 +1,10 @@
 """What all screens can be narrowed to: a period, an environment, a release, a service."""
 
-from __future__ import annotations
-
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
+
+from brain_otel.viewer.rows import Json
 
 PERIODS = {"15m": 900, "1h": 3_600, "6h": 21_600, "24h": 86_400, "7d": 604_800, "30d": 2_592_000, "90d": 7_776_000}
 """Seconds of the periods that a screen offers."""
@@ -29,18 +29,20 @@ class Filters(NamedTuple):
 
     def where(self, column: str, prefix: str = "") -> tuple[str, dict[str, Any]]:
         """The condition for a table with the time ``column``, and its parameters."""
-        parts = [f"{prefix}{column} >= :since", f"{prefix}{column} <= :until"]
-        parts += [f"{prefix}{name} = :{name}" for name in ORIGINS if getattr(self, name)]
-        return " AND ".join(parts), self._asdict()
+        times = f"{prefix}{column} >= :since AND {prefix}{column} <= :until"
+        return times + self.origins(prefix), self._asdict()
+
+    def origins(self, prefix: str = "") -> str:
+        """The conditions for the chosen origins, each after an ``AND``."""
+        return where_given({f"{prefix}{name} = :{name}": getattr(self, name) for name in ORIGINS})
 
     def slots(self) -> tuple[str, dict[str, Any], int]:
         """The condition for durations, its parameters, and the seconds of a slot."""
         step = 60 if self.until - self.since <= 43_200_000_000 else 3_600
-        parts = ["step = :step", "slot >= :first", "slot <= :last"]
-        parts += [f"{name} = :{name}" for name in ORIGINS if getattr(self, name)]
         first = self.since // 1_000_000
         slots = {"step": step, "first": first - first % step, "last": self.until // 1_000_000}
-        return " AND ".join(parts), {**self._asdict(), **slots}, step
+        condition = "step = :step AND slot >= :first AND slot <= :last" + self.origins()
+        return condition, {**self._asdict(), **slots}, step
 
 
 def read_filters(parameters: Mapping[str, str], now: float) -> Filters:
@@ -59,15 +61,8 @@ def read_filters(parameters: Mapping[str, str], now: float) -> Filters:
 
 def choices(connection: sqlite3.Connection) -> dict[str, list[str]]:
     """The environments, releases and services that were seen, the latest first."""
-    return {
-        name: [
-            row[0]
-            for row in connection.execute(
-                f"SELECT {name} FROM origins WHERE {name} <> '' GROUP BY 1 ORDER BY max(last_seen) DESC LIMIT 50"
-            )
-        ]
-        for name in ORIGINS
-    }
+    query = "SELECT {0} FROM origins WHERE {0} <> '' GROUP BY 1 ORDER BY max(last_seen) DESC LIMIT 50"
+    return {name: [found for (found,) in connection.execute(query.format(name))] for name in ORIGINS}
 
 
 def newest_release(connection: sqlite3.Connection) -> str:
@@ -77,6 +72,11 @@ def newest_release(connection: sqlite3.Connection) -> str:
     return row[0] if row else ""
 
 
-def rows(cursor: sqlite3.Cursor) -> list[dict[str, Any]]:
-    """The rows as dictionaries."""
-    return [dict(row) for row in cursor]
+def rows(connection: sqlite3.Connection, query: str, values: Mapping[str, Any] | Sequence[Any] = ()) -> list[Json]:
+    """The rows that ``query`` finds, as dictionaries."""
+    return [dict(row) for row in connection.execute(query, values)]
+
+
+def where_given(conditions: Mapping[str, Any]) -> str:
+    """The conditions whose value is not empty, each after an ``AND``."""
+    return "".join(f" AND {condition}" for condition, value in conditions.items() if value)

@@ -1,7 +1,5 @@
 """The line at each page's foot: what was received today, what was dropped, what a month would have."""
 
-from __future__ import annotations
-
 import sqlite3
 from typing import Any
 

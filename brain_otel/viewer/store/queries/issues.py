@@ -1,16 +1,12 @@
 """The list of issues, and one issue with its events."""
 
-from __future__ import annotations
-
 import json
 import sqlite3
 import zlib
 from collections import Counter
-from typing import Any
 
-from brain_otel.viewer.store.queries.filters import ORIGINS, Filters, newest_release, rows
-
-Json = dict[str, Any]
+from brain_otel.viewer.rows import Json
+from brain_otel.viewer.store.queries.filters import Filters, newest_release, rows
 
 SORTS = {"events": "events DESC", "users": "users DESC", "first": "first_seen DESC", "last": "last_seen DESC"}
 STATES = {
@@ -41,7 +37,7 @@ def list_issues(
         FROM (SELECT e.issue, count(*) AS events, count(DISTINCT nullif(e.user, '')) AS users
               FROM errors e WHERE {where} GROUP BY e.issue) n JOIN issues i ON i.id = n.issue
         WHERE {" AND ".join(conditions)} ORDER BY {SORTS[sort]}, i.id DESC LIMIT {MAX_ISSUES + 1}"""
-    found = rows(connection.execute(query, {**values, "newest": release, "text": text}))
+    found = rows(connection, query, {**values, "newest": release, "text": text})
     issues = found[:MAX_ISSUES]
     trends = _trends(connection, filters, [each["id"] for each in issues])
     for each in issues:
@@ -55,12 +51,11 @@ def _trends(connection: sqlite3.Connection, filters: Filters, issues: list[int])
     last = filters.until - 3_600_000_000  # the hour that clocks may be ahead
     width = max(1, (last - filters.since) // BARS)
     edges = [filters.since + bar * width for bar in range(BARS)] + [filters.until + 1]
-    origins = "".join(f" AND {name} = :{name}" for name in ORIGINS if getattr(filters, name))
     query = f"""
         WITH wanted (id) AS (VALUES {", ".join(f"({each})" for each in issues)}),
              bars (bar, low, high) AS (VALUES {", ".join(f"{bar, *edges[bar : bar + 2]}" for bar in range(BARS))})
         SELECT id, bar, (SELECT count(*) FROM errors INDEXED BY errors_by_issue
-                         WHERE issue = wanted.id AND at >= low AND at < high{origins}) FROM wanted, bars"""
+                         WHERE issue = wanted.id AND at >= low AND at < high{filters.origins()}) FROM wanted, bars"""
     trends: dict[int, list[int]] = {each: [0] * BARS for each in issues}
     for issue, bar, count in connection.execute(query, filters._asdict()) if issues else ():
         trends[issue][bar] = count
@@ -91,11 +86,10 @@ def read_issue(connection: sqlite3.Connection, issue: int, event_id: str = "") -
         "older": _neighbour(connection, place, "<", "DESC"),
         "newer": _neighbour(connection, place, ">", "ASC"),
         "latest": rows(
-            connection.execute(
-                "SELECT event_id, at, trace, user, release, environment, title FROM errors WHERE issue = ? "
-                "ORDER BY at DESC, id DESC LIMIT 20",
-                (issue,),
-            )
+            connection,
+            "SELECT event_id, at, trace, user, release, environment, title FROM errors WHERE issue = ? "
+            "ORDER BY at DESC, id DESC LIMIT 20",
+            (issue,),
         ),
     }
 

@@ -1,12 +1,10 @@
 """The latest log lines."""
 
-from __future__ import annotations
-
 import json
 import sqlite3
 from typing import Any
 
-from brain_otel.viewer.store.queries.filters import Filters, rows
+from brain_otel.viewer.store.queries.filters import Filters, rows, where_given
 
 MAX_LINES = 200
 LEVELS = {"": 0, "debug": 5, "info": 9, "warning": 13, "error": 17, "fatal": 21}
@@ -24,18 +22,17 @@ def list_logs(
 ) -> dict[str, Any]:
     """The latest lines; ``before`` is the id at which an earlier page ended."""
     where, values = filters.where("at")
-    conditions = [where]
-    if trace:
-        conditions.append("trace = :trace")
-    if LEVELS[level]:
-        conditions.append("severity >= :severity")
-    if text:
-        conditions.append("instr(lower(message), lower(:text)) > 0")
-    if before:
-        conditions.append("id < :before")
-    query = f"SELECT * FROM logs WHERE {' AND '.join(conditions)} ORDER BY id DESC LIMIT {MAX_LINES + 1}"
+    where += where_given(
+        {
+            "trace = :trace": trace,
+            "severity >= :severity": LEVELS[level],
+            "instr(lower(message), lower(:text)) > 0": text,
+            "id < :before": before,
+        }
+    )
+    query = f"SELECT * FROM logs WHERE {where} ORDER BY id DESC LIMIT {MAX_LINES + 1}"
     given = {"trace": trace, "severity": LEVELS[level], "text": text, "before": before}
-    found = rows(connection.execute(query, {**values, **given}))
+    found = rows(connection, query, {**values, **given})
     lines = found[:MAX_LINES]
     for each in lines:
         each["data"] = json.loads(each["data"])

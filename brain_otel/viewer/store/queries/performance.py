@@ -1,16 +1,13 @@
 """Routes and operations: how often, how long, how many failed. All is read from the histograms."""
 
-from __future__ import annotations
-
 import sqlite3
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from brain_otel.viewer.rows import Json
 from brain_otel.viewer.store.durations import Histogram, distribution, lanes_of, percentile
 from brain_otel.viewer.store.queries.filters import Filters, rows
-
-Json = dict[str, Any]
 
 MAX_NAMES = 200
 POINTS = 60
@@ -64,17 +61,14 @@ def read_route(connection: sqlite3.Connection, filters: Filters, threshold: int,
         histogram.add(lanes)
         parts[slot].add(lanes)
     where, values = filters.where("start")
-    slowest = connection.execute(
-        f"SELECT * FROM roots WHERE route = :route AND {where} ORDER BY duration DESC LIMIT 20",
-        {**values, "route": route},
-    )
+    query = f"SELECT * FROM roots WHERE route = :route AND {where} ORDER BY duration DESC LIMIT 20"
     return {
         "route": route,
         "service": service,
         "figures": histogram.figures(seconds_of(filters), threshold),
         "distribution": distribution(histogram.split()[0]),
         "curve": _curve(filters, parts),
-        "slowest": rows(slowest),
+        "slowest": rows(connection, query, {**values, "route": route}),
     }
 
 
@@ -147,7 +141,7 @@ def _repeated(connection: sqlite3.Connection, filters: Filters) -> list[Json]:
                 ORDER BY id DESC LIMIT {STATEMENTS}
             ) GROUP BY trace, parent, name, service HAVING n >= {REPEATS}
         ) GROUP BY name, service ORDER BY total DESC LIMIT 20"""
-    return rows(connection.execute(query, values))
+    return rows(connection, query, values)
 
 
 def figures_by(connection: sqlite3.Connection, filters: Filters, threshold: int, column: str) -> dict[str, Json]:

@@ -1,15 +1,13 @@
 """Where the time of a trace's transactions went, as flame graphs."""
 
-from __future__ import annotations
-
 import sqlite3
 from collections import defaultdict
 from typing import Any
 
+from brain_otel.viewer.rows import Json
 from brain_otel.viewer.store.queries.filters import rows
 from brain_otel.viewer.store.queries.issues import unpacked
 
-Json = dict[str, Any]
 Node = tuple[int, int, int, int]
 """Depth, frame, and microseconds with and without callees."""
 
@@ -28,7 +26,7 @@ def list_profiles(connection: sqlite3.Connection, trace: str) -> list[Json]:
     query = f"""
         SELECT id, event_id, at, duration, platform, environment, release, name FROM profiles
         WHERE trace = ? ORDER BY duration DESC, id LIMIT {MAX_PROFILES}"""
-    return rows(connection.execute(query, (trace,)))
+    return rows(connection, query, (trace,))
 
 
 def read_flame(connection: sqlite3.Connection, profile: Json, *, thread: str = "", root: int = 0) -> Json:

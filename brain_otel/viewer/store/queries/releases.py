@@ -1,15 +1,11 @@
 """Releases side by side."""
 
-from __future__ import annotations
-
 import re
 import sqlite3
-from typing import Any
 
+from brain_otel.viewer.rows import Json
 from brain_otel.viewer.store.queries.filters import Filters, rows
 from brain_otel.viewer.store.queries.performance import figures_by
-
-Json = dict[str, Any]
 
 MAX_RELEASES = 50
 _COMMIT = re.compile(r"(?:^|[^0-9a-f])([0-9a-f]{7,40})$")
@@ -17,13 +13,10 @@ _COMMIT = re.compile(r"(?:^|[^0-9a-f])([0-9a-f]{7,40})$")
 
 def list_releases(connection: sqlite3.Connection, filters: Filters, threshold: int) -> Json:
     """Each release that was seen in the period, the newest first, with its figures."""
-    origins = " AND ".join(
-        [f"{name} = :{name}" for name in ("environment", "release", "service") if getattr(filters, name)]
-    )
     query = f"""
         SELECT release, min(first_seen) AS first_seen, max(last_seen) AS last_seen,
                group_concat(DISTINCT service) AS services FROM origins
-        WHERE release <> '' {origins and "AND " + origins}
+        WHERE release <> ''{filters.origins()}
         GROUP BY release HAVING max(last_seen) >= :since ORDER BY 2 DESC LIMIT {MAX_RELEASES}"""
     figures = figures_by(connection, filters, threshold, "release")
     errors = _errors(connection, filters)
@@ -39,7 +32,7 @@ def list_releases(connection: sqlite3.Connection, filters: Filters, threshold: i
                 "new_issues": new.get(each["release"], 0),
                 **_health(sessions.get(each["release"])),
             }
-            for each in rows(connection.execute(query, filters._asdict()))
+            for each in rows(connection, query, filters._asdict())
         ]
     }
 

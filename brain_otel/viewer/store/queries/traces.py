@@ -1,14 +1,10 @@
 """The latest traces, and all that one trace has."""
 
-from __future__ import annotations
-
 import json
 import sqlite3
-from typing import Any
 
-from brain_otel.viewer.store.queries.filters import Filters, rows
-
-Json = dict[str, Any]
+from brain_otel.viewer.rows import Json
+from brain_otel.viewer.store.queries.filters import Filters, rows, where_given
 
 MAX_ROOTS = 100
 MAX_SPANS = 2_000
@@ -21,29 +17,19 @@ def list_traces(
 ) -> Json:
     """The latest requests, tasks and jobs; ``slow`` is the least duration in milliseconds."""
     where, values = filters.where("start")
-    conditions = [where, "duration >= :slow"]
-    if route:
-        conditions.append("route = :route")
-    if failed:
-        conditions.append("failed = 1")
-    query = f"SELECT * FROM roots WHERE {' AND '.join(conditions)} ORDER BY start DESC LIMIT {MAX_ROOTS + 1}"
-    found = rows(connection.execute(query, {**values, "route": route, "slow": int(slow * 1_000)}))
+    where += where_given({"duration >= :slow": slow, "route = :route": route, "failed = 1": failed})
+    query = f"SELECT * FROM roots WHERE {where} ORDER BY start DESC LIMIT {MAX_ROOTS + 1}"
+    found = rows(connection, query, {**values, "route": route, "slow": int(slow * 1_000)})
     return {"roots": found[:MAX_ROOTS], "more": len(found) > MAX_ROOTS}
 
 
 def read_trace(connection: sqlite3.Connection, trace: str, most: int = MAX_SPANS) -> Json | None:
     """The spans of a trace in the order of a waterfall, its errors and its log lines; None if there is nothing."""
-    spans = rows(
-        connection.execute(f"SELECT * FROM spans WHERE trace = ? ORDER BY start, id LIMIT {most + 1}", (trace,))
-    )
-    errors = rows(
-        connection.execute(
-            "SELECT event_id, issue, at, span, service, level, title FROM errors "
-            f"WHERE trace = ? ORDER BY at LIMIT {MAX_ERRORS}",
-            (trace,),
-        )
-    )
-    logs = rows(connection.execute(f"SELECT * FROM logs WHERE trace = ? ORDER BY at LIMIT {MAX_LINES}", (trace,)))
+    spans = rows(connection, f"SELECT * FROM spans WHERE trace = ? ORDER BY start, id LIMIT {most + 1}", (trace,))
+    columns = "event_id, issue, at, span, service, level, title"
+    query = f"SELECT {columns} FROM errors WHERE trace = ? ORDER BY at LIMIT {MAX_ERRORS}"
+    errors = rows(connection, query, (trace,))
+    logs = rows(connection, f"SELECT * FROM logs WHERE trace = ? ORDER BY at LIMIT {MAX_LINES}", (trace,))
     if not spans and not errors and not logs:
         return None
     more = len(spans) > most
