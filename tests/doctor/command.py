@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
+from brain_otel.doctor import sandbox
 from brain_otel.doctor.diagnosis import Request, diagnose
 from brain_otel.doctor.finding import Finding, has_fault
 from tests.support import forked
@@ -111,10 +116,15 @@ def doctor(*arguments: str, **how: Any) -> Findings:
 def diagnosed(
     env: Mapping[str, str] | None = None, *, config_file: str | Path | None = None, **request: Any
 ) -> Findings:
-    """Run the checks in this process; only the import of an application, or ``setup()``, has one of its own."""
+    """Run the checks in this process; only the import of an application, or ``setup()``, has one of its own.
+
+    That one is forked; `doctor()` starts a new one, as users do.
+    """
     variables = environment({**PLANTED, **OURS_IN_CHARGE, **KNOWN_RELEASE, **(env or {})})
     file = Path(config_file) if config_file else None
-    findings = Findings(diagnose(Request(config_file=file, **request), variables).findings)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sandbox, "subprocess", SimpleNamespace(**{**vars(subprocess), "Popen": forked.start}))
+        findings = Findings(diagnose(Request(config_file=file, **request), variables).findings)
     _assert_no_secret(*map(str, findings))
     return findings
 

@@ -1,6 +1,7 @@
 """sentry-sdk as brain_otel starts it: release, traffic, sessions and events."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from brain_otel.sentry.client import _is_plain_name, flush_sentry
 from brain_otel.sentry.transport import DeliveringTransport
 from brain_otel.traces.local_trace import LocalTrace
 from tests.sentry.conftest import Bridge, Connect
+from tests.support.hidden import hidden
 from tests.support.ingest import Json, SentryIngest
 from tests.support.process import run_python
 from tests.support.relay import assert_accepted
@@ -163,13 +165,14 @@ NATIVE = "import sentry_sdk, os\nsentry_sdk.init(os.environ['SENTRY_DSN'])\n" + 
 OURS = "import brain_otel\nbrain_otel.setup()\n" + "\n" * 5 + FAIL
 
 
-def test_an_error_event_has_the_values_of_sentry_sdks_own(ingest: SentryIngest) -> None:
+def test_an_error_event_has_the_values_of_sentry_sdks_own(ingest: SentryIngest, tmp_path: Path) -> None:
     """Runtime, server, modules, release, environment, stack and mechanism are the same."""
     environ = {"SENTRY_DSN": ingest.dsn, "SENTRY_ENVIRONMENT": "staging", "SENTRY_RELEASE": "shop@1"}
+    path = hidden(tmp_path)
     events: list[Json] = []
     for code in (NATIVE, OURS):
         ingest.clear()
-        done = run_python(code, environ)
+        done = run_python(code, environ, pythonpath=[path])
         assert done.returncode == 1
         assert "ValueError: bad 3" in done.stderr
         ingest.wait_for(lambda it: len(it.events) == 1)

@@ -1,6 +1,7 @@
 """An application that instruments libraries itself, beside brain_otel: one span a call and one warning."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ import sentry_sdk
 
 from brain_otel.testing import captured_telemetry
 from tests.support import ROOT
+from tests.support.hidden import hidden
 from tests.support.process import run_python
 from tests.support.services import Valkey
 from tests.support.tiers import quick_one_of_each
@@ -97,9 +99,9 @@ with captured_telemetry() as telemetry:
 
 
 @pytest.mark.parametrize("init", ["never", "before", "after"])
-def test_a_second_sentry_client_changes_nothing(init: str) -> None:
+def test_a_second_sentry_client_changes_nothing(tmp_path: Path, init: str) -> None:
     """One transaction, linked to its errors, and one line; without a second one there is none."""
-    done = run_python(JOB, {"INIT": init})
+    done = run_python(JOB, {"INIT": init}, pythonpath=[hidden(tmp_path)])
     assert json.loads(done.stdout or "null") == [["job", True]], done.stderr
     lines = done.stderr.splitlines()
     assert len(lines) == (init != "never")

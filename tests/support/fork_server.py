@@ -12,6 +12,7 @@ import importlib
 import json
 import linecache
 import os
+import runpy
 import select
 import socket
 import sys
@@ -110,7 +111,9 @@ def set_group(pid: int, request: dict[str, Any]) -> None:
 
 
 def become(request: dict[str, Any], descriptors: list[int]) -> None:
-    """Take the streams, the process group, the folder and the environment that were asked for."""
+    """Take the streams, the session, the process group, the folder and the environment that were asked for."""
+    if request["session"]:
+        os.setsid()
     for number, descriptor in enumerate(descriptors[:3]):
         os.dup2(descriptor, number)
     os.closerange(3, os.sysconf("SC_OPEN_MAX"))
@@ -121,27 +124,32 @@ def become(request: dict[str, Any], descriptors: list[int]) -> None:
 
 
 def run(request: dict[str, Any], path: list[str]) -> None:
-    """Run the code or the script as `__main__`."""
+    """Run the code, the module or the script as `__main__`."""
     module = ModuleType("__main__")
+    vars(module)["__builtins__"] = builtins
     if sys.version_info < (3, 14):
         vars(module)["__annotations__"] = {}
     sys.modules["__main__"] = module
     sys.orig_argv = [sys.executable, *request["arguments"]]
     first, *_ = sys.argv = request["arguments"]
     try:
+        # As `site`, which leaves out what comes a second time.
+        given = [*filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)), *path]
+        if first == "-m":
+            sys.path[:] = [str(Path.cwd()), *dict.fromkeys(given)]
+            runpy._run_module_as_main(sys.argv.pop(1))  # type: ignore[attr-defined]  # as the interpreter does
+            return
         source: str | bytes
         if first == "-c":
             source, name = sys.argv.pop(1), "<string>"
             if sys.version_info >= (3, 13):  # tracebacks show the code
                 linecache.cache[name] = len(source), None, source.splitlines(keepends=True), name
-            vars(module).update(__builtins__=builtins, __loader__=BuiltinImporter)
+            vars(module)["__loader__"] = BuiltinImporter
         else:
             source, name = Path(first).read_bytes(), str(Path(first).absolute())
             loader = SourceFileLoader("__main__", name)
-            vars(module).update(__builtins__=builtins, __loader__=loader, __file__=name, __cached__=None)
+            vars(module).update(__loader__=loader, __file__=name, __cached__=None)
         folder = "" if first == "-c" else str(Path(first).resolve().parent)
-        # As `site`, which leaves out what comes a second time.
-        given = [*filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)), *path]
         sys.path[:] = [folder, *dict.fromkeys(given)]
         exec(compile(source, name, "exec", dont_inherit=True), vars(module))
     except SystemExit:

@@ -25,7 +25,7 @@ PROGRAMS = Path(sys.executable).parent
 _READ_AT_START = ("PYTHON", "LC_", "LANG", "LANGUAGE", "TZ", "LD_", "MALLOC_")
 """Variables that an interpreter reads before it runs any code begin so."""
 
-_OPTIONS = {"stdin", "stdout", "stderr", "cwd", "text", "encoding", "bufsize", "process_group"}
+_OPTIONS = {"stdin", "stdout", "stderr", "cwd", "text", "encoding", "bufsize", "process_group", "start_new_session"}
 """The arguments of `Popen` for which a fork does what a new process does."""
 
 _NEEDS_NEW = re.compile(r"sys\.modules|meta_path|private_names|get_freeze_count")
@@ -37,8 +37,9 @@ def start(
 ) -> "subprocess.Popen[Any]":
     """Start a command as `subprocess.Popen` does, with only these variables.
 
-    Forks if the command is Python code, a script or a program of this environment, if nothing that it is given can
-    change what the libraries do while they are imported, and if its code does not speak of `sys.modules` or the like.
+    Forks if the command is Python code, a module, a script or a program of this environment, if nothing that it is
+    given can change what the libraries do while they are imported, and if its code does not speak of `sys.modules` or
+    the like.
     Say `fresh` in tests of imports, of start-up, of memory and of the interpreter's end.
     """
     arguments = None if fresh or options.keys() - _OPTIONS or sys.platform != "linux" else _arguments(list(command))
@@ -87,6 +88,8 @@ def _may_be_forked(arguments: list[str]) -> bool:
     first = arguments[0]
     if first == "-c":
         return _NEEDS_NEW.search(arguments[1]) is None
+    if first == "-m":
+        return True
     script = Path(first)
     return not first.startswith("-") and script.is_file() and _NEEDS_NEW.search(script.read_text()) is None
 
@@ -129,7 +132,7 @@ class _Server:
         """Return whether a new interpreter would import the same libraries, and they would do the same."""
         if any(env.get(name) != self._env.get(name) for name in self._variables):
             return False
-        first = str(cwd or Path.cwd()) if arguments[0] == "-c" else str(Path(arguments[0]).resolve().parent)
+        first = str(cwd or Path.cwd()) if arguments[0] in ("-c", "-m") else str(Path(arguments[0]).resolve().parent)
         return not any(self._is_replaced_in(Path(each)) for each in [first, *_pythonpath(env)])
 
     def _is_replaced_in(self, folder: Path) -> bool:
@@ -179,12 +182,13 @@ class _Forked(subprocess.Popen[Any]):
 
     def _execute_child(self, *given: Any) -> None:
         """Fork, in place of `Popen`'s way; its arguments are those of CPython's method of this name."""
-        cwd, env, ends, group = given[5], given[6], given[10:16], given[-1]
+        cwd, env, ends, session, group = given[5], given[6], given[10:16], given[-2], given[-1]
         request = {
             "arguments": self._arguments,
             "environment": dict(env),
             "folder": str(cwd or Path.cwd()),
             "group": None if group == -1 else group,
+            "session": bool(session),
         }
         streams = [own if own != -1 else number for number, own in enumerate((ends[0], ends[3], ends[5]))]
         self.pid, self._status = self._server.fork(request, streams)

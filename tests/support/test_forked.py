@@ -22,7 +22,8 @@ print([signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM, signal
 print(signal.pthread_sigmask(signal.SIG_BLOCK, []), gc.isenabled(), gc.get_threshold(), sys.getrecursionlimit())
 print([(each.encoding, each.errors, each.line_buffering) for each in (sys.stdin, sys.stdout, sys.stderr)])
 main = sys.modules["__main__"]
-print(sorted((name, str(value)) for name, value in vars(main).items() if name not in {"__builtins__", "__loader__"}))
+own = {name: str(value) for name, value in vars(main).items() if name not in {"__builtins__", "__loader__"}}
+print(sorted((name, value.partition(" at 0x")[0]) for name, value in own.items()))
 print(getattr(__loader__, "__name__", type(__loader__)), type(__builtins__))
 print(os.pread(0, 9, 0), globals() is vars(main), len(warnings.filters) > 0)
 """
@@ -51,7 +52,10 @@ ENDS = {
 
 
 def both_ways(code: str | Path, *arguments: str, **options: object) -> list[tuple[int, str, str]]:
-    script = [str(code)] if isinstance(code, Path) else ["-c", code]
+    return both_ways_of([str(code)] if isinstance(code, Path) else ["-c", code], *arguments, **options)
+
+
+def both_ways_of(script: list[str], *arguments: str, **options: object) -> list[tuple[int, str, str]]:
     command = [sys.executable, *script, *arguments]
     given = {"env": environment({"A": "1"}, pythonpath=[ROOT]), **options}
     done = [forked.run(command, fresh=fresh, timeout=60, **given) for fresh in (False, True)]  # type: ignore[arg-type]
@@ -64,15 +68,15 @@ def is_forked(command: list[str], env: dict[str, str], cwd: Path | None = None) 
     return type(process) is not subprocess.Popen
 
 
-@pytest.mark.parametrize("form", ["code", "script"])
+@pytest.mark.parametrize("form", ["code", "module", "script"])
 def test_a_child_sees_what_a_new_interpreter_sees(tmp_path: Path, form: str) -> None:
     """Arguments, variables, paths, streams, descriptors, signals, the main module."""
     script = tmp_path / "facts.py"
     script.write_text(FACTS.replace('sys.modules["__main__"]', 'sys.__dict__["modules"]["__main__"]'))
-    code = script if form == "script" else script.read_text()
+    given = {"code": ["-c", script.read_text()], "module": ["-m", "facts"], "script": [str(script)]}[form]
     (tmp_path / "in").write_text("given")
     with (tmp_path / "in").open() as file:
-        found, expected = both_ways(code, "an argument", cwd=tmp_path, stdin=file, process_group=0)
+        found, expected = both_ways_of(given, "an argument", cwd=tmp_path, stdin=file, process_group=0)
     assert found[1].splitlines() == expected[1].splitlines()
     assert found == expected
 
@@ -102,6 +106,12 @@ def test_children_draw_different_random_numbers() -> None:
     """Trace ids come from `random`."""
     code = "import random, uuid, secrets; print(random.getrandbits(64), uuid.uuid4(), secrets.token_hex())"
     assert len({both_ways(code)[0][1] for _ in range(2)}) == 2
+
+
+def test_a_child_may_lead_a_session() -> None:
+    """As with `Popen`, so that its group can be killed."""
+    code = "import os; print(os.getsid(0) == os.getpgid(0) == os.getpid())"
+    assert [out for _, out, _ in both_ways(code, start_new_session=True)] == ["True\n", "True\n"]
 
 
 def test_a_child_can_be_waited_for_and_killed() -> None:

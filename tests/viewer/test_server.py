@@ -14,6 +14,7 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from tests.doctor.command import run_command
+from tests.support.hidden import hidden
 from tests.support.process import PROGRAMS, Server, free_port, run_python
 from tests.support.viewer import RunningViewer, envelope, error
 from tests.support.waiting import until
@@ -73,11 +74,11 @@ sentry_sdk.flush(10)
 
 
 @pytest.mark.parametrize("name", ["dsn", "spotlight"])
-def test_sentrys_sdk_is_shown(viewer: RunningViewer, name: str) -> None:
+def test_sentrys_sdk_is_shown(viewer: RunningViewer, tmp_path: Path, name: str) -> None:
     """By a DSN, and by Spotlight's variable alone."""
     dsn = f"dsn='http://key@127.0.0.1:{viewer.port}/1'," if name == "dsn" else ""
     env = {} if name == "dsn" else {"SENTRY_SPOTLIGHT": f"{viewer.url}/stream"}
-    done = run_python(SENTRY.format(dsn=dsn, name=name), env)
+    done = run_python(SENTRY.format(dsn=dsn, name=name), env, pythonpath=[hidden(tmp_path)])
     assert done.returncode == 0, done.stderr
     until(lambda: viewer.json("/traces", route=f"foreign {name}")["roots"], what="the transaction")
     (root,) = viewer.json("/traces", route=f"foreign {name}")["roots"]

@@ -10,6 +10,7 @@ from tests.doctor.checks.installed import install
 from tests.doctor.command import KEY, PASSWORD, Findings, doctor
 from tests.doctor.conftest import write_file
 from tests.doctor.shop import APP, SETUP, Shop
+from tests.support.hidden import hidden
 from tests.support.tiers import quick_first
 
 if TYPE_CHECKING:
@@ -103,10 +104,9 @@ WRAPPED = (
 )
 
 DUPLICATES = [
-    (SETUP + APP + SENTRY, "sentry_sdk.init()", "shop.py:6"),
-    (SENTRY + SETUP + APP, "sentry_sdk.init()", "shop.py:2"),
     (APP + FASTAPI + SETUP, "FastAPIInstrumentor", "shop.py:4"),
     (SETUP + APP + FASTAPI, "FastAPIInstrumentor", "shop.py:6"),
+    (SENTRY + SETUP + APP, "sentry_sdk.init()", "shop.py:2"),
     (SETUP + SQLALCHEMY + APP, "SQLAlchemyInstrumentor", "shop.py:4"),
     (SETUP + LOGGING + APP, "LoggingInstrumentor", "shop.py:4"),
     (SETUP + APP + PROVIDER, "set_tracer_provider()", "shop.py:7"),
@@ -118,12 +118,15 @@ DUPLICATES = [
 @pytest.mark.parametrize(("code", "words", "where"), quick_first(DUPLICATES))
 def test_code_that_does_the_same_work_is_a_fault(shop: Shop, code: str, words: str, where: str) -> None:
     """The finding shows the line."""
-    assert where in shop.check(code).fault(words).detail
+    environ = {"PYTHONPATH": str(hidden(shop.folder))}
+    assert where in shop.check(code, env=environ).fault(words).detail
 
 
 def test_a_second_sentry_client_names_its_integrations(shop: Shop) -> None:
-    """Those that report what brain_otel reports."""
-    detail = shop.check(SETUP + APP + SENTRY).fault("sentry_sdk.init()").detail
+    """Those that report what brain_otel reports, and the line."""
+    environ = {"PYTHONPATH": str(hidden(shop.folder))}
+    detail = shop.check(SETUP + APP + SENTRY, env=environ).fault("sentry_sdk.init()").detail
+    assert "shop.py:6" in detail
     assert "fastapi, httpx, redis, sqlalchemy, starlette report the same work twice" in detail
 
 
