@@ -7,6 +7,7 @@ import re
 from brain_otel.privacy.bounded_matches import sub_first
 from brain_otel.privacy.settings import FILTERED
 from brain_otel.runtime.lazy_regex import expression
+from brain_otel.runtime.text import word_set
 
 _HOST = expression(
     r"(?:[\w.-]{1,255}+|\[[0-9a-fA-F:.]{2,45}\])(?::\d{1,5})?"
@@ -43,13 +44,11 @@ _SHORT, _LONG = 16, 32
 
 _HEX = expression(r"[0-9a-fA-F-]++$")
 _CHANGES = expression(r"[a-z](?=[A-Z0-9])|[A-Z](?=[a-z0-9])|[0-9](?=[a-zA-Z])")
-_BEFORE_A_TOKEN = frozenset(
-    {"bearer", "basic", "token", "access_token", "access-token", "authorization", "auth", "jwt"}
-)
-_ONE_TIME = frozenset(
-    {"code", "state", "nonce", "key", "ticket", "hash", "hmac", "assertion", "verifier", "code_verifier", "oobcode"}
-    | {"samlresponse", "samlrequest", "relaystate", "invite", "invitation", "proof"}
-)
+_BEFORE_A_TOKEN = word_set("bearer basic token access_token access-token authorization auth jwt")
+_ONE_TIME = word_set("""
+    code state nonce key ticket hash hmac assertion verifier code_verifier oobcode samlresponse samlrequest
+    relaystate invite invitation proof
+""")
 """Parameters of OAuth, OpenID Connect, SAML and links in mails, which are secrets if they are random."""
 
 

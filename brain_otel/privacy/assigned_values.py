@@ -14,14 +14,13 @@ from brain_otel.privacy.remarks import HIDDEN, is_placeholder, is_structure_of_r
 from brain_otel.privacy.settings import FILTERED
 from brain_otel.privacy.typed_passwords import find_words, is_random_at, is_told
 from brain_otel.runtime.lazy_regex import expression
+from brain_otel.runtime.text import word_set
 
 _SECOND_WORD = expression(r"[ \t]{1,4}(?:\[Filtered\]|[^\s,;&)\]}\"'<>\\])++")
 _COOKIES = expression(r"(?:;[ ]?[\w.-]{1,64}+=[^\s;,\"'<>\\]*+)++")
 _KEY_PARTS = expression(r"(?:[A-Za-z_-]++|\d{1,9}+)(?::(?:[A-Za-z_-]++|\d{1,9}+))*+")
 """The rest of a key such as ``session:42:cart``."""
-_PERMISSIONS = frozenset(
-    {"read", "write", "delete", "create", "update", "list", "admin", "manage", "count", "all", "view", "edit", "get"}
-)
+_PERMISSIONS = word_set("read write delete create update list admin manage count all view edit get")
 """Words of scopes and keys such as ``tokens:read`` and ``session:count``."""
 _LINE = expression(r"[^\n\\]*+(?:\\(?!n)[^\n\\]*+)*+")
 """The rest of a line; its end may be escaped."""

@@ -7,7 +7,7 @@ in ``token: expired``. Where a value begins and ends is known by :mod:`~brain_ot
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from brain_otel.privacy.assigned_values import Given, find_value
 from brain_otel.privacy.bounded_matches import MAX_NAMES, MAX_PARTIAL_NAMES
@@ -16,9 +16,7 @@ from brain_otel.privacy.one_time_codes import mask_one_time_codes
 from brain_otel.privacy.sentences import mask_sentences
 from brain_otel.privacy.settings import FILTERED
 from brain_otel.runtime.lazy_regex import expression
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from brain_otel.runtime.text import word_set
 
 _NAME = expression(
     r"""(?<![\w.-]) (?P<name>(?P<flag>--?)?+[\w.-]{2,}+)
@@ -43,23 +41,11 @@ _BEHIND_NAME = expression(r"[=:,\d\"'|\t\u2013\u2014→⇒│-]|\.\.|[ ]{2}")
 _SECOND_WORDS = frozenset({"key", "keys", "code", "codes", "phrase", "number", "string", "answer", "word", "words"})
 """Words of names that a text writes with a space: ``API key``, ``verification code``."""
 
-_LAST_WORDS = frozenset(
-    {
-        "passe",
-        "ordine",
-        "api",
-        "schlüssel",
-        "sleutel",
-        "secreta",
-        "secrète",
-        "secreto",
-        "segreta",
-        "segreto",
-        "secret",
-    }
-    | {"privée", "privada", "privata", "acceso", "accès", "acesso", "accesso", "sécurité", "seguridad", "segurança"}
-    | {"sicurezza", "vérification", "verificación", "verificação", "verifica", "confirmation", "confirmación"}
-)
+_LAST_WORDS = word_set("""
+    passe ordine api schlüssel sleutel secreta secrète secreto segreta segreto secret privée privada privata
+    acceso accès acesso accesso sécurité seguridad segurança sicurezza vérification verificación verificação
+    verifica confirmation confirmación
+""")
 """Last words of names in languages that say the kind of a key behind it: ``mot de passe``, ``clave de acceso``."""
 
 _ABOUT_THE_VALUE = frozenset({"is", "was", "provided", "given", "received", "supplied", "used", "value"})

@@ -14,35 +14,33 @@ from brain_otel.privacy.settings import FILTERED
 from brain_otel.privacy.sql import sql_without_literals
 from brain_otel.privacy.statements import json_without_values, redis_lines_without_values
 from brain_otel.runtime.lazy_regex import expression
+from brain_otel.runtime.text import word_set
 
 Mask = Callable[[Policy, str, Any, Mapping[str, Any]], Any]
 """Returns what may leave in place of a value, given the policy, the key, the value and all attributes."""
 
-_CLIENT_ADDRESSES = frozenset(
-    {"client.address", "client.port", "http.client_ip", "net.peer.ip", "net.sock.peer.addr"}
-)
+_CLIENT_ADDRESSES = word_set("client.address client.port http.client_ip net.peer.ip net.sock.peer.addr")
 _QUERIES = frozenset({"url.query", "http.query"})
 _URLS = frozenset({"url.full", "http.url", "http.target", "url", "url.path"})
 _STATEMENTS = frozenset({"db.statement", "db.query.text"})
 _OPERATIONS = frozenset({"db.operation", "db.operation.name"})
 _KEY_VALUE_STORES = frozenset({"redis", "valkey", "memcached"})
-_DOCUMENT_STORES = frozenset(
-    {"mongodb", "elasticsearch", "opensearch", "couchdb", "couchbase", "dynamodb", "aws.dynamodb", "cosmosdb"}
-    | {"azure.cosmosdb", "neo4j", "firestore", "gcp.firestore", "geode", "hbase", "meilisearch", "qdrant"}
-)
+_DOCUMENT_STORES = word_set("""
+    mongodb elasticsearch opensearch couchdb couchbase dynamodb aws.dynamodb cosmosdb azure.cosmosdb neo4j
+    firestore gcp.firestore geode hbase meilisearch qdrant
+""")
 """Databases whose queries are no SQL."""
 
 _JSON_BEGINS = frozenset("{[")
 
 _STATEMENT_VALUES = ("redis.search.xdoc_", "redis.search.query", "db.query.parameter.", "db.statement.parameters")
-_NEVER_PRIVATE = frozenset(
-    {"http.request.method", "http.method", "http.scheme", "http.flavor", "http.status_code"}
-    | {"http.response.status_code", "url.scheme", "http.route", "network.protocol.version", "network.protocol.name"}
-    | {"net.transport", "network.transport", "db.system", "db.system.name"}
-    | {"server.port", "net.host.port", "net.peer.port", "db.redis.database_index", "db.operation.batch.size"}
-    | {"brain_otel.op", "sentry.op", "sentry.source", "code.function", "code.lineno"}
-    | {"code.function.name", "code.file.path", "code.line.number"}
-)
+_NEVER_PRIVATE = word_set("""
+    http.request.method http.method http.scheme http.flavor http.status_code http.response.status_code url.scheme
+    http.route network.protocol.version network.protocol.name net.transport network.transport db.system
+    db.system.name server.port net.host.port net.peer.port db.redis.database_index db.operation.batch.size
+    brain_otel.op sentry.op sentry.source code.function code.lineno code.function.name code.file.path
+    code.line.number
+""")
 """Keys whose values come from a closed list or from the source code."""
 
 _DEPENDS_ON_OTHERS = _URLS | _STATEMENTS

@@ -5,13 +5,10 @@ A text of near-matches alone would stop an event loop. What stands behind the la
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from collections.abc import Callable
 
 from brain_otel.privacy.settings import FILTERED
-
-if TYPE_CHECKING:
-    import re
-    from collections.abc import Callable
 
 MAX_NAMES = 250
 """Sensitive names in one text whose values are looked for."""

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
-from brain_otel.privacy.names import unquoted
+from brain_otel.privacy.names import NameCheck, unquoted
 from brain_otel.privacy.settings import FILTERED
 from brain_otel.runtime.lazy_regex import expression
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    _IsSensitive = Callable[[str], bool]
+from brain_otel.runtime.text import word_set
 
 
 class _Program(NamedTuple):
@@ -41,66 +38,47 @@ class _Program(NamedTuple):
 _USER_OPTIONS = frozenset({"-u", "-U", "--user", "--username"})
 """Options whose value may be the name of a program, as in ``sudo -u mysql mysqldump``."""
 
-_MYSQL = _Program(attached="p")
-_MONGO = _Program("p")
-_LDAP = _Program("w")
-_HTTPIE = _Program(users="ua", pairs=("--auth", "--user"))
 _SETS = _Program(sets=True, after="set config configure put put-parameter connect modify add")
-_REGISTRY = _Program("p", after="login", pairs=("--creds", "--src-creds", "--dest-creds"))
-_REDIS = _Program("a", last=("requirepass masterauth AUTH", 1))
-_PROGRAMS = {
-    **dict.fromkeys(("mysql", "mysqldump", "mysqladmin", "mysqlimport", "mysqlshow", "mariadb"), _MYSQL),
-    **dict.fromkeys(("mariadb-dump", "mariadb-admin", "mysqlcheck", "mysqlbinlog", "7z", "7za", "unrar"), _MYSQL),
+_BY_NAMES = {
+    "mysql mysqldump mysqladmin mysqlimport mysqlshow mysqlcheck mysqlbinlog": _Program(attached="p"),
+    "mariadb mariadb-dump mariadb-admin 7z 7za unrar": _Program(attached="p"),
     "rar": _Program(attached="p", words=("-hp",)),
-    **dict.fromkeys(("http", "https", "xh"), _HTTPIE),
+    "http https xh": _Program(users="ua", pairs=("--auth", "--user")),
     "curl": _Program(users="uUb", words=("--oauth2-bearer", "--pass"), pairs=("--proxy-user", "--user", "--cookie")),
-    **dict.fromkeys(("redis-cli", "valkey-cli"), _REDIS),
-    "sshpass": _Program("p"),
-    **dict.fromkeys(
-        ("docker", "podman", "helm", "oras", "crane", "skopeo", "buildah", "nerdctl", "oc", "cf"), _REGISTRY
+    "redis-cli valkey-cli": _Program("a", last=("requirepass masterauth AUTH", 1)),
+    "docker podman helm oras crane skopeo buildah nerdctl oc cf": _Program(
+        "p", after="login", pairs=("--creds", "--src-creds", "--dest-creds")
     ),
-    **dict.fromkeys(("mongo", "mongosh", "mongodump", "mongorestore", "mongoexport", "mongoimport", "cqlsh"), _MONGO),
-    **dict.fromkeys(("ldapsearch", "ldapmodify", "ldapadd", "ldapwhoami", "ldapdelete", "ldappasswd"), _LDAP),
-    **dict.fromkeys(("sqlcmd", "bcp", "zip", "unzip", "ipmitool", "mosquitto_pub", "mosquitto_sub"), _Program("P")),
+    "mongo mongosh mongodump mongorestore mongoexport mongoimport cqlsh": _Program("p"),
+    "sshpass twine useradd usermod": _Program("p"),
+    "ldapsearch ldapmodify ldapadd ldapwhoami ldapdelete ldappasswd": _Program("w"),
+    "sqlcmd bcp zip unzip ipmitool mosquitto_pub mosquitto_sub": _Program("P"),
     "smbclient": _Program(users="U"),
     "htpasswd": _Program(batch="b"),
     "openssl": _Program(words=("-k", "-K", "-pass", "-passin", "-passout"), last=("passwd", 1)),
     "rabbitmqctl": _Program(last=("add_user change_password authenticate_user", 2)),
     "az": _Program("p", after="login"),
-    "twine": _Program("p"),
     "lftp": _Program(users="u"),
     "ab": _Program(users="AP"),
     "etcdctl": _Program(pairs=("--user",)),
-    **dict.fromkeys(("snmpget", "snmpwalk", "snmpset", "snmpbulkwalk"), _Program("cAX")),
+    "snmpget snmpwalk snmpset snmpbulkwalk": _Program("cAX"),
     "sqlplus": _Program(pairs=("",)),
     "mc": _Program(last=("alias", 5)),
     "vault": _Program(last=("login", 1)),
     "wpa_passphrase": _Program(last=("wpa_passphrase", 2)),
-    **dict.fromkeys(("useradd", "usermod"), _Program("p")),
-    **dict.fromkeys(("aws", "npm", "yarn", "pnpm", "poetry", "pulumi", "git", "composer", "nmcli", "pip"), _SETS),
+    "aws npm yarn pnpm poetry pulumi git composer nmcli pip conda bundle gcloud kubectl fly flyctl": _SETS,
+    "wrangler vercel redis-sentinel": _SETS,
     "gh": _SETS._replace(words=("--body", "-b")),
-    **dict.fromkeys(
-        ("conda", "bundle", "gcloud", "kubectl", "fly", "flyctl", "wrangler", "vercel", "redis-sentinel"), _SETS
-    ),
 }
 """By the programs' manuals."""
 
+_PROGRAMS = {name: program for names, program in _BY_NAMES.items() for name in names.split()}
 _NAMES = "|".join(sorted(map(re.escape, _PROGRAMS), key=len, reverse=True))
 _COMMAND = expression(rf"(?<![\w.-])(?:{_NAMES})(?=[ \t])")
-_WITHOUT_OPTIONS = frozenset(
-    {"set", "config", "configure", "put", "put-parameter", "connect", "modify", "add", "add_user", "change_password"}
-    | {
-        "authenticate_user",
-        "passwd",
-        "login",
-        "alias",
-        "wpa_passphrase",
-        "sqlplus",
-        "requirepass",
-        "masterauth",
-        "AUTH",
-    }
-)
+_WITHOUT_OPTIONS = word_set("""
+    set config configure put put-parameter connect modify add add_user change_password authenticate_user passwd
+    login alias wpa_passphrase sqlplus requirepass masterauth AUTH
+""")
 """One of them stands in a command line with a secret that has no options."""
 
 _LIST = expression(r"\[(?:'[^'\n]*+'|\"[^\"\n]*+\")(?:, (?:'[^'\n]*+'|\"[^\"\n]*+\")){1,200}+(?=[\],])")
@@ -116,7 +94,7 @@ _PIPED = expression(
 )
 
 
-def create_command_mask(is_sensitive: _IsSensitive) -> Callable[[str], str]:
+def create_command_mask(is_sensitive: NameCheck) -> Callable[[str], str]:
     """Create the function that masks the secrets in the command lines that a text holds."""
 
     def mask_commands(text: str) -> str:
@@ -144,7 +122,7 @@ def create_command_mask(is_sensitive: _IsSensitive) -> Callable[[str], str]:
     return mask_commands
 
 
-def _mask_list(text: str, is_sensitive: _IsSensitive) -> str:
+def _mask_list(text: str, is_sensitive: NameCheck) -> str:
     """Mask the ``repr`` of a list of arguments, up to its closing bracket."""
     items = _ITEM.findall(text)
     if _program_of(unquoted(items[0])) not in _PROGRAMS:
@@ -164,7 +142,7 @@ def _words(text: str, start: int) -> tuple[list[tuple[int, int]], int]:
     return places, len(text)
 
 
-def masked_arguments(arguments: Iterable[Any], is_sensitive: _IsSensitive) -> Iterable[Any]:
+def masked_arguments(arguments: Iterable[Any], is_sensitive: NameCheck) -> Iterable[Any]:
     """The arguments of a process, with the secrets in options masked; values that are no texts stay."""
     given = list(arguments)
     if not given or type(given[0]) is not str:
@@ -186,7 +164,7 @@ def _program_of(word: str) -> str:
 class _Line:
     """One walk over the words of a command line; a program in it, as behind ``sudo``, is the one from there on."""
 
-    def __init__(self, is_sensitive: _IsSensitive) -> None:
+    def __init__(self, is_sensitive: NameCheck) -> None:
         self._is_sensitive = is_sensitive
         self._program = _Program()
         self._pending = ""
@@ -275,7 +253,7 @@ class _Line:
         return word
 
 
-def _masked(words: list[str], is_sensitive: _IsSensitive) -> list[str]:
+def _masked(words: list[str], is_sensitive: NameCheck) -> list[str]:
     line = _Line(is_sensitive)
     masked = [line.shown(word) for word in words]
     return [*masked[:-1], FILTERED] if line.ends_with_secret and words[-1][:1] != "-" else masked

@@ -7,19 +7,15 @@ The names are those of the policy. What stands on one line with its name, as in 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from brain_otel.privacy.labels import mask_labelled_elements, mask_labelled_lines
-from brain_otel.privacy.names import is_fact
+from brain_otel.privacy.names import NameCheck, is_fact
 from brain_otel.privacy.remarks import is_word
 from brain_otel.privacy.settings import FILTERED
 from brain_otel.privacy.tables import mask_tables
 from brain_otel.runtime.lazy_regex import expression
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    _IsSensitive = Callable[[str], bool]
+from brain_otel.runtime.text import word_set
 
 _BLOCK = expression(r"(?m)^([ \t-]*+)['\"]?([\w.-]{2,512}+)['\"]?:[ \t]*+[|>][+-]?\d?[ \t]*+$")
 _KUBERNETES = expression(r"(?m)^kind:[ \t]*+['\"]?Secret\b")
@@ -53,15 +49,13 @@ _CONFIGURATION = expression(
 )
 """A line of Docker's or of a server's configuration: a name and a value that is no plain word."""
 
-_CONFIGURATION_WORDS = frozenset(
-    {"ENV", "ARG", "setenv", "requirepass", "masterauth", "bindpw", "rootpw", "password", "passwd", "secret"}
-)
+_CONFIGURATION_WORDS = word_set("ENV ARG setenv requirepass masterauth bindpw rootpw password passwd secret")
 _HASH = expression(r"\$(?:1|2[abxy]?|5|6|7|y|gy|apr1|argon2\w{1,2}|scrypt|pbkdf2[\w-]{0,16})\$[\w./+=,$-]{12,}+")
 _DJANGO_HASH = expression(r"\b(?:pbkdf2_sha\d{1,3}|bcrypt_sha256|argon2|scrypt)\$[\w./+=,$-]{16,}+")
 _JSON_WEB_KEY = expression(r"([\"'](?:d|p|q|dp|dq|qi|k)[\"']\s{0,4}:\s{0,4}[\"'])[\w+/=-]++")
 
 
-def create_document_mask(is_sensitive: _IsSensitive) -> Callable[[str], str]:
+def create_document_mask(is_sensitive: NameCheck) -> Callable[[str], str]:
     """Create the function that masks the values of sensitive names in a text that is, or holds, a document."""
 
     def mask_documents(text: str) -> str:
@@ -86,7 +80,7 @@ def create_document_mask(is_sensitive: _IsSensitive) -> Callable[[str], str]:
     return mask_documents
 
 
-def _mask_lines(text: str, is_sensitive: _IsSensitive) -> str:
+def _mask_lines(text: str, is_sensitive: NameCheck) -> str:
     if ":" in text:
         text = mask_labelled_lines(text, is_sensitive)
         if "|" in text or ">" in text:
@@ -98,7 +92,7 @@ def _mask_lines(text: str, is_sensitive: _IsSensitive) -> str:
     return mask_tables(text, is_sensitive) if any(map(text.__contains__, ",;\t|")) else text
 
 
-def _mask_blocks(text: str, is_sensitive: _IsSensitive) -> str:
+def _mask_blocks(text: str, is_sensitive: NameCheck) -> str:
     """Mask block scalars of YAML: the lines that are indented more than their name."""
     parts: list[str] = []
     done = 0
@@ -118,7 +112,7 @@ def _mask_blocks(text: str, is_sensitive: _IsSensitive) -> str:
     return "".join([*parts, text[done:]])
 
 
-def _mask_elements(text: str, is_sensitive: _IsSensitive) -> str:
+def _mask_elements(text: str, is_sensitive: NameCheck) -> str:
     """Mask the text of XML elements, and ``value`` beside a ``name``, ``key``, ``id`` or ``type``."""
     if "</" in text:
         text = _ELEMENT.sub(lambda found: _without(found, 3, _name_of_text(found), is_sensitive), text)
@@ -144,7 +138,7 @@ def _name_in(attributes: str) -> str:
     return name[2] if name is not None else ""
 
 
-def _mask_cdata(text: str, is_sensitive: _IsSensitive) -> str:
+def _mask_cdata(text: str, is_sensitive: NameCheck) -> str:
     parts: list[str] = []
     done = 0
     for element in _CDATA.finditer(text):
@@ -156,13 +150,13 @@ def _mask_cdata(text: str, is_sensitive: _IsSensitive) -> str:
     return "".join([*parts, text[done:]])
 
 
-def _mask_tag(tag: str, is_sensitive: _IsSensitive) -> str:
+def _mask_tag(tag: str, is_sensitive: NameCheck) -> str:
     if not any(is_sensitive(name[2]) for name in _NAMED.finditer(tag)):
         return tag
     return _VALUE.sub(lambda value: f"{value[1]}{value[2]}{FILTERED}{value[2]}" if value[3] else value[0], tag)
 
 
-def _mask_forms(text: str, is_sensitive: _IsSensitive) -> str:
+def _mask_forms(text: str, is_sensitive: NameCheck) -> str:
     """Mask the parts of a multipart form."""
     parts: list[str] = []
     done = 0
@@ -178,7 +172,7 @@ def _mask_forms(text: str, is_sensitive: _IsSensitive) -> str:
     return "".join([*parts, text[done:]])
 
 
-def _without(match: re.Match[str], group: int, name: str, is_sensitive: _IsSensitive) -> str:
+def _without(match: re.Match[str], group: int, name: str, is_sensitive: NameCheck) -> str:
     """The match with its ``group`` masked, if ``name`` is sensitive and the group is no fact and not empty."""
     value = match[group]
     if not value.strip() or not is_sensitive(name) or is_fact(name, value.strip()) or value == FILTERED:

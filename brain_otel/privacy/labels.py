@@ -6,16 +6,12 @@ Cloud SDKs, archives of HTTP, settings of containers and Java's XML files write 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import Any
 
-from brain_otel.privacy.names import is_fact
+from brain_otel.privacy.names import NameCheck, is_fact
 from brain_otel.privacy.settings import FILTERED
 from brain_otel.runtime.lazy_regex import expression
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    _IsSensitive = Callable[[str], bool]
 
 _NAMES = (
     r"(?:[a-z_-]{0,32}?(?:name|key|field|header|attribute|property|variable|option|param(?:eter)?|setting|label)|k)"
@@ -47,7 +43,7 @@ _YAML_REVERSED = expression(
 )
 
 
-def secret_by_neighbours(text: str, is_sensitive: _IsSensitive, *, rejects_input: bool) -> tuple[str, ...]:
+def secret_by_neighbours(text: str, is_sensitive: NameCheck, *, rejects_input: bool) -> tuple[str, ...]:
     """Quoted names that are sensitive because of others: a value that pydantic rejected, a log-in to MongoDB."""
     if "input" in text and "loc" in text and (places := _LOC.findall(text)):
         names = _NAMES_OF_LOC.findall(" ".join(places))
@@ -78,7 +74,7 @@ def label_of(members: Mapping[Any, Any]) -> str | None:
     return next((label for label in labels if isinstance(label, str)), None)
 
 
-def labelled_places(text: str, is_sensitive: _IsSensitive) -> Callable[[re.Match[str]], bool]:
+def labelled_places(text: str, is_sensitive: NameCheck) -> Callable[[re.Match[str]], bool]:
     """Create the function that tells whether a member of ``text`` is the value of a sensitive name beside it.
 
     It is called with matches of names, in their order.
@@ -94,7 +90,7 @@ def labelled_places(text: str, is_sensitive: _IsSensitive) -> Callable[[re.Match
     return is_labelled
 
 
-def _places(text: str, is_sensitive: _IsSensitive) -> list[tuple[int, int]]:
+def _places(text: str, is_sensitive: NameCheck) -> list[tuple[int, int]]:
     """The objects of ``text`` that name a secret, or the lines if no bracket encloses them, in order."""
     places: list[tuple[int, int]] = []
     starts: list[int] = []
@@ -128,14 +124,14 @@ def _disjoint(places: list[tuple[int, int]]) -> list[tuple[int, int]]:
     return joined
 
 
-def mask_labelled_elements(text: str, is_sensitive: _IsSensitive) -> str:
+def mask_labelled_elements(text: str, is_sensitive: NameCheck) -> str:
     """Mask the text of the element after one that names a secret: ``<name>token</name><value>...</value>``."""
     return _ELEMENT.sub(
         lambda found: f"{found[1]}{FILTERED}" if _is_secret(found[3], found[4], is_sensitive) else found[0], text
     )
 
 
-def mask_labelled_lines(text: str, is_sensitive: _IsSensitive) -> str:
+def mask_labelled_lines(text: str, is_sensitive: NameCheck) -> str:
     """Mask values of YAML: ``- name: token``, and ``value: ...`` on the line after or before."""
     if "alue:" not in text and "VALUE:" not in text:
         return text
@@ -150,5 +146,5 @@ def mask_labelled_lines(text: str, is_sensitive: _IsSensitive) -> str:
     return _YAML_REVERSED.sub(before, _YAML.sub(after, text))
 
 
-def _is_secret(name: str, value: str, is_sensitive: _IsSensitive) -> bool:
+def _is_secret(name: str, value: str, is_sensitive: NameCheck) -> bool:
     return is_sensitive(name) and not is_fact(name, value.strip())

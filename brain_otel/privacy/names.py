@@ -10,6 +10,7 @@ from typing import Any
 from brain_otel.privacy.remarks import is_error, is_remark
 from brain_otel.runtime.lazy_regex import expression
 from brain_otel.runtime.safe_repr import safe_repr
+from brain_otel.runtime.text import word_set
 
 _SENSITIVE = r"""
     authorization | auth | bearer | pwd | pw | passcode | jwt | creds? | credentials? | dsn | connection[-_.]?string
@@ -110,10 +111,13 @@ _SIGNAL = expression(r"SIG[A-Z]{1,8}\d{0,2}$|S-1-\d{1,2}(?:-\d{1,10}){1,8}$")
 
 _DIRECTORY = expression(r"(?:/[\w.@+-]*+)++$|[A-Za-z]:\\")
 
-PERSONAL_HEADERS = frozenset(
-    {"cookie", "set-cookie", "forwarded", "x-forwarded-for", "x-real-ip", "remote-addr", "true-client-ip"}
-    | {"x-client-ip", "x-cluster-client-ip", "cf-connecting-ip", "fastly-client-ip", "proxy-authorization"}
-)
+NameCheck = Callable[[str], bool]
+"""Tells by its name whether a value is a secret."""
+
+PERSONAL_HEADERS = word_set("""
+    cookie set-cookie forwarded x-forwarded-for x-real-ip remote-addr true-client-ip x-client-ip
+    x-cluster-client-ip cf-connecting-ip fastly-client-ip proxy-authorization
+""")
 
 _PERSONAL_NAMES = frozenset(name.replace("-", "_") for name in PERSONAL_HEADERS if "-" in name)
 """Their normalised names anywhere, such as in a dict of headers; ``forwarded`` is a word of its own."""
@@ -124,7 +128,7 @@ _MAX_NAME = 256
 
 def create_name_check(
     sensitive: Iterable[str] = (), safe: Iterable[str] = (), *, hides_personal: bool = False
-) -> Callable[[str], bool]:
+) -> NameCheck:
     """Create the function that returns whether a value with a given name is a secret.
 
     Args:

@@ -5,17 +5,14 @@ The decoded text says whether there are any, its parts which they are. A text of
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable, Iterator
 from functools import cache
 from itertools import islice
-from typing import TYPE_CHECKING
 from urllib.parse import unquote_plus
 
 from brain_otel.privacy.settings import FILTERED
 from brain_otel.runtime.lazy_regex import expression
-
-if TYPE_CHECKING:
-    import re
-    from collections.abc import Callable, Iterator
 
 _MAX_ENCODED = 100
 """Parts of a text that are percent-decoded and looked at one by one; more of them are masked."""

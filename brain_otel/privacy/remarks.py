@@ -9,13 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 from brain_otel.runtime.lazy_regex import expression
+from brain_otel.runtime.text import word_set
 
-
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-_ALONE = _words("""
+_ALONE = word_set("""
     required missing invalid expired incorrect wrong blank empty unknown mismatch revoked disabled enabled mandatory
     optional denied unauthorized forbidden unsupported rejected valid ok unset hidden undefined null none string
     integer boolean number object array bytes str int bool uuid true false requis obligatoire erforderlich requerido
@@ -23,13 +19,13 @@ _ALONE = _words("""
 """)
 """Words that say all by themselves."""
 
-_OUTCOMES = _ALONE | _words("""
+_OUTCOMES = _ALONE | word_set("""
     must cannot can't should short long weak common match matching numeric similar ensure least most accepted used
     changed ended found failed allowed permitted recognized verified exists varchar varchar2 nvarchar char
 """)
 """Words of which a sentence has one."""
 
-_VOCABULARY = _OUTCOMES | _words("""
+_VOCABULARY = _OUTCOMES | word_set("""
     this that the a an your you our its it is are isn't was wasn't were be been being may might not no of at more than
     fewer less or and but to too for from with without in on by as has have had can could do does doesn't don't did
     contain contains include includes character characters letter letters digit digits numbers symbol symbols lower
@@ -42,18 +38,18 @@ _VOCABULARY = _OUTCOMES | _words("""
     parameter parameters argument form set expected got extra inputs there ce champ est dieses feld ist zwingend este
     campo es é questo è dit veld
 """)
-_SAID = _VOCABULARY | _words(
+_SAID = _VOCABULARY | word_set(
     "see set reset via last next using stored read taken sent hashed encrypted scheme algorithm"
 )
-_OUTCOMES_OF_LOG_INS = _OUTCOMES | _words(
+_OUTCOMES_OF_LOG_INS = _OUTCOMES | word_set(
     "command succeeded successful success done error timeout skipped pending started attempt ok"
 )
-_MEMBERS_OF_ERRORS = _words("_errors errors error message messages msg code detail details string kind rule status")
+_MEMBERS_OF_ERRORS = word_set("_errors errors error message messages msg code detail details string kind rule status")
 _PUNCTUATION = str.maketrans('_-.,;:!?()"\u2019', "           '")
 _MAX_REMARK = 256
 """Characters of the longest sentence."""
 
-_SCHEMA = _words("""
+_SCHEMA = word_set("""
     type title format description minLength maxLength pattern writeOnly readOnly nullable deprecated required in name
     scheme bearerFormat flows minimum maximum items anyOf allOf oneOf $ref additionalProperties string
     openIdConnectUrl contentEncoding contentMediaType integer number boolean object array null http apiKey oauth2
@@ -65,7 +61,7 @@ _SCHEMA = _words("""
 VALUES_OF_SCHEMAS = frozenset({"default", "example", "examples", "const", "enum"})
 """Members of a schema whose values are values of the name."""
 
-_KINDS = _words("string integer number boolean object array null http apiKey oauth2 openIdConnect")
+_KINDS = word_set("string integer number boolean object array null http apiKey oauth2 openIdConnect")
 _SCALARS = (str, int, float, bool, type(None))
 _QUOTED = expression(r"\\{0,7}+\"([^\"\\]*+)\\{0,7}+\"|\\{0,7}+'([^'\\]*+)\\{0,7}+'")
 _BETWEEN = expression(r"(?i)(?:[\s,:=\[\](){}]|[a-z_]\w{0,63}(?=[=(])|\b(?:\d{1,4}|true|false|null|none)\b)*+\Z")

@@ -7,16 +7,14 @@ as well.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from brain_otel.privacy.bounded_matches import sub_first
 from brain_otel.privacy.remarks import is_outcome, is_placeholder, is_remark, is_word, says_something
 from brain_otel.privacy.settings import FILTERED
 from brain_otel.privacy.typed_passwords import find_words, is_typed
 from brain_otel.runtime.lazy_regex import expression
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from brain_otel.runtime.text import word_set
 
 _PERSON = (
     r"(?:(?:the|user|account|role|key|login|host|den|die|das|benutzer|konto|l'utilisateur|usuario)[ ]){0,2}"
@@ -44,11 +42,10 @@ _CREDENTIALS = expression(
     r"(?:[ ](?:are|were|was|is|for|of|used|tried|für|de)){0,2}[ ]([^\s,;:/\"'=<>()]{1,64}+)"
     r"(?:[ ]{1,2}|[ ]?[/:|][ ]?)([^\s,;:/\"'()=<>]{6,64}+)"
 )
-_KINDS_OF_CREDENTIALS = frozenset(
-    {"provider", "file", "backend", "type", "store", "helper", "process", "chain", "source", "manager", "cache"}
-    | {"plugin", "version", "service", "server", "profile", "format", "api", "schema", "table", "field", "id", "from"}
-    | {"in", "on", "at", "with", "by", "via", "and", "or", "to", "not", "module", "client", "grant", "flow"}
-)
+_KINDS_OF_CREDENTIALS = word_set("""
+    provider file backend type store helper process chain source manager cache plugin version service server
+    profile format api schema table field id from in on at with by via and or to not module client grant flow
+""")
 _PARAMETER = expression(
     r"\bInvalid (type|length|range) for parameter ([\w.\[\]-]{1,128}+), value: ((?:(?!, (?:valid|type)\b)[^\n])++)"
 )

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from brain_otel.privacy.literals import Quote, quote_end
 from brain_otel.privacy.settings import FILTERED
 from brain_otel.runtime.lazy_regex import expression
+from brain_otel.runtime.text import word_set
 
 _TOKEN = expression(
     r"""\s++ | (?P<comment>\#) | (?P<prefix>[bBrRuUfFtT]{0,2})(?P<quote>\"\"\"|'''|[\"'])
@@ -23,49 +24,20 @@ _TOKEN = expression(
 )
 _SIGNS = frozenset({"=", ":=", "==", "!="})
 _WORDS_WITHIN = frozenset({"or", "and", "else", "if", "not", "await", "in", "is", "lambda"})
-_WRAPPERS = frozenset(
-    {
-        "Secret",
-        "SecretStr",
-        "SecretBytes",
-        "str",
-        "bytes",
-        "fromhex",
-        "bytearray",
-        "b64decode",
-        "b64encode",
-        "unquote",
-    }
-    | {"urlsafe_b64decode", "urlsafe_b64encode", "unhexlify", "quote", "Fernet", "Field", "field", "cast"}
-    | {"make_password"}
-)
+_WRAPPERS = word_set("""
+    Secret SecretStr SecretBytes str bytes fromhex bytearray b64decode b64encode unquote urlsafe_b64decode
+    urlsafe_b64encode unhexlify quote Fernet Field field cast make_password
+""")
 """Calls that give back their text, or keep it."""
 
-_GETTERS = frozenset(
-    {"get", "getenv", "pop", "setdefault", "getattr", "config", "env", "environ", "Column", "mapped_column"}
-)
+_GETTERS = word_set("get getenv pop setdefault getattr config env environ Column mapped_column")
 """Calls whose first text is a key, and whose others are the value or the default."""
 
 _SETTERS = expression(
     r"(?:(?:set|check|verify|hash|change|update|reset)_?(?:password|passphrase|secret|token|api_?key)"
     r"|Secret(?:Str|Bytes)?)$"
 )
-_PAIRS = frozenset(
-    {
-        "get",
-        "getenv",
-        "pop",
-        "setdefault",
-        "setenv",
-        "putenv",
-        "setattr",
-        "config",
-        "env",
-        "set",
-        "add_header",
-        "header",
-    }
-)
+_PAIRS = word_set("get getenv pop setdefault setenv putenv setattr config env set add_header header")
 """Calls with a key and its value."""
 
 _SECRET_ARGUMENTS = {
@@ -79,21 +51,8 @@ _SECRET_ARGUMENTS = {
 }
 """Calls with an argument that is a secret, by its place; with the object where the function's name is common."""
 
-_LOCATORS = frozenset(
-    {
-        "locator",
-        "find_element",
-        "get_by_label",
-        "get_by_placeholder",
-        "get_by_test_id",
-        "querySelector",
-        "find",
-        "get",
-    }
-)
-_TYPING = frozenset(
-    {"fill", "type", "send_keys", "press_sequentially", "set_value", "input_text", "fill_in", "insert_text"}
-)
+_LOCATORS = word_set("locator find_element get_by_label get_by_placeholder get_by_test_id querySelector find get")
+_TYPING = word_set("fill type send_keys press_sequentially set_value input_text fill_in insert_text")
 """Calls of browsers' drivers: the first text is a place on the page, what follows is typed there."""
 
 _DEFAULTS = frozenset({"default", "value", "fallback"})

@@ -7,91 +7,33 @@ from typing import NamedTuple
 
 from brain_otel.privacy.sql import MAX_STATEMENT
 from brain_otel.runtime.lazy_regex import expression
+from brain_otel.runtime.text import word_set
 
 _MAX_COMMAND = 1_000
 _MAX_KEY = 128
 _MAX_CACHED = 64
 """Characters of the longest command name that is cached; it may have arguments in it."""
 
-_NO_KEYS = frozenset(
-    {"AUTH", "HELLO", "CONFIG", "EVAL", "EVALSHA", "EVAL_RO", "EVALSHA_RO", "FCALL", "FCALL_RO", "SCRIPT", "ACL"}
-    | {"ECHO", "PING", "CLIENT", "MIGRATE", "SENTINEL", "FUNCTION", "DEBUG", "MODULE", "CLUSTER", "SELECT"}
-    | {"SLAVEOF", "REPLICAOF", "COMMAND", "MONITOR"}
-)
+_NO_KEYS = word_set("""
+    AUTH HELLO CONFIG EVAL EVALSHA EVAL_RO EVALSHA_RO FCALL FCALL_RO SCRIPT ACL ECHO PING CLIENT MIGRATE SENTINEL
+    FUNCTION DEBUG MODULE CLUSTER SELECT SLAVEOF REPLICAOF COMMAND MONITOR
+""")
 """Commands whose arguments are all masked."""
 
-_SUBCOMMANDS = frozenset(
-    {"CONFIG", "SCRIPT", "ACL", "CLIENT", "FUNCTION", "CLUSTER", "MODULE", "SENTINEL", "DEBUG", "COMMAND", "OBJECT"}
-    | {"XINFO"}
-)
-_ALL_KEYS = frozenset(
-    {"DEL", "UNLINK", "EXISTS", "MGET", "TOUCH", "WATCH", "SINTER", "SUNION", "SDIFF", "PFCOUNT", "RENAME"}
-    | {"RENAMENX"}
-)
+_SUBCOMMANDS = word_set("CONFIG SCRIPT ACL CLIENT FUNCTION CLUSTER MODULE SENTINEL DEBUG COMMAND OBJECT XINFO")
+_ALL_KEYS = word_set("DEL UNLINK EXISTS MGET TOUCH WATCH SINTER SUNION SDIFF PFCOUNT RENAME RENAMENX")
 _KEYS_AND_VALUES = frozenset(["MSET", "MSETNX"])
 _COMMAND = expression(r"[A-Za-z][A-Za-z0-9_.|-]{0,40}")
-_KNOWN = frozenset(
-    {
-        "APPEND",
-        "BITCOUNT",
-        "BLMOVE",
-        "BLPOP",
-        "BRPOP",
-        "BZPOPMIN",
-        "DECR",
-        "DECRBY",
-        "DUMP",
-        "EXEC",
-        "EXPIRE",
-        "EXPIREAT",
-    }
-    | {"GEOADD", "GEOSEARCH", "GET", "GETBIT", "GETDEL", "GETEX", "GETRANGE", "GETSET", "HDEL", "HEXISTS", "HGET"}
-    | {"HGETALL", "HINCRBY", "HKEYS", "HLEN", "HMGET", "HMSET", "HSCAN", "HSET", "HSETNX", "HVALS", "INCR", "INCRBY"}
-    | {
-        "INCRBYFLOAT",
-        "INFO",
-        "KEYS",
-        "LINDEX",
-        "LINSERT",
-        "LLEN",
-        "LMOVE",
-        "LPOP",
-        "LPOS",
-        "LPUSH",
-        "LPUSHX",
-        "LRANGE",
-    }
-    | {
-        "LREM",
-        "LSET",
-        "LTRIM",
-        "MULTI",
-        "PERSIST",
-        "PEXPIRE",
-        "PFADD",
-        "PFMERGE",
-        "PSETEX",
-        "PTTL",
-        "PUBLISH",
-        "RPOP",
-    }
-    | {"RPUSH", "RPUSHX", "SADD", "SCAN", "SCARD", "SET", "SETBIT", "SETEX", "SETNX", "SETRANGE", "SISMEMBER"}
-    | {
-        "SMEMBERS",
-        "SMOVE",
-        "SPOP",
-        "SRANDMEMBER",
-        "SREM",
-        "SSCAN",
-        "STRLEN",
-        "SUBSCRIBE",
-        "TTL",
-        "TYPE",
-        "XACK",
-        "XADD",
-    }
-    | {"XDEL", "XLEN", "XRANGE", "XREAD", "XREADGROUP", "ZADD", "ZCARD", "ZCOUNT", "ZINCRBY", "ZPOPMAX", "ZPOPMIN"}
-    | {"ZRANGE", "ZRANGEBYSCORE", "ZRANK", "ZREM", "ZREVRANGE", "ZSCAN", "ZSCORE", "MGET", "MSET"}
+_KNOWN = (
+    word_set("""
+    APPEND BITCOUNT BLMOVE BLPOP BRPOP BZPOPMIN DECR DECRBY DUMP EXEC EXPIRE EXPIREAT GEOADD GEOSEARCH GET GETBIT
+    GETDEL GETEX GETRANGE GETSET HDEL HEXISTS HGET HGETALL HINCRBY HKEYS HLEN HMGET HMSET HSCAN HSET HSETNX HVALS
+    INCR INCRBY INCRBYFLOAT INFO KEYS LINDEX LINSERT LLEN LMOVE LPOP LPOS LPUSH LPUSHX LRANGE LREM LSET LTRIM
+    MULTI PERSIST PEXPIRE PFADD PFMERGE PSETEX PTTL PUBLISH RPOP RPUSH RPUSHX SADD SCAN SCARD SET SETBIT SETEX
+    SETNX SETRANGE SISMEMBER SMEMBERS SMOVE SPOP SRANDMEMBER SREM SSCAN STRLEN SUBSCRIBE TTL TYPE XACK XADD XDEL
+    XLEN XRANGE XREAD XREADGROUP ZADD ZCARD ZCOUNT ZINCRBY ZPOPMAX ZPOPMIN ZRANGE ZRANGEBYSCORE ZRANK ZREM
+    ZREVRANGE ZSCAN ZSCORE MGET MSET
+""")
     | _NO_KEYS
     | _ALL_KEYS
 )

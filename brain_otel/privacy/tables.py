@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from brain_otel.privacy.labels import is_label_name, is_value_name
-from brain_otel.privacy.names import is_fact
+from brain_otel.privacy.names import NameCheck, is_fact
 from brain_otel.privacy.settings import FILTERED
 from brain_otel.runtime.lazy_regex import expression
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    _IsSensitive = Callable[[str], bool]
 
 _HEADER = expression(
     r"(?m)^[ \t]*+[|\"']?[ ]*+\w[\w .\"'-]{0,63}"
@@ -32,7 +25,7 @@ _MOST_WORDS = 3
 """Words of a column's name, one after a comma and a space; more are a sentence."""
 
 
-def mask_tables(text: str, is_sensitive: _IsSensitive) -> str:
+def mask_tables(text: str, is_sensitive: NameCheck) -> str:
     """Mask the columns with a sensitive name of the tables in ``text``."""
     parts: list[str] = []
     done = position = 0

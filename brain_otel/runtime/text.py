@@ -28,6 +28,11 @@ _LONGEST_WORD = 2_048
 """Characters among which the beginning of a word is searched that a cut has torn."""
 
 
+def word_set(text: str) -> frozenset[str]:
+    """The words of a table, separated by white space."""
+    return frozenset(text.split())
+
+
 def encodable(text: str) -> str:
     """``text`` with at most :data:`MAX_TEXT` characters, and with escapes for lone surrogates.
 

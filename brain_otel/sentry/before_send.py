@@ -16,6 +16,7 @@ from brain_otel.privacy.attributes import masked_attributes, span_name_without_l
 from brain_otel.privacy.model_clients import is_model_client
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.limited_log import CountLog
+from brain_otel.runtime.text import word_set
 from brain_otel.sentry.feedback import FEEDBACK
 from brain_otel.sentry.route_secrets import SECRETS, values_of, without_route_secrets
 
@@ -30,37 +31,21 @@ def _log_of(name: str) -> CountLog:
 MAX_PLACES = 1_024
 """Parts of source files whose masked lines are cached."""
 
-_CLIENTS = (
-    "sqlalchemy",
-    "asyncpg",
-    "psycopg",
-    "psycopg2",
-    "psycopg_pool",
-    "sqlite3",
-    "aiosqlite",
-    "pymysql",
-    "aiomysql",
-    "asyncmy",
-    "MySQLdb",
-    "redis",
-    "valkey",
-)
-"""Packages whose local variables hold the parameters of statements."""
+_HIDDEN = word_set("""
+    sqlalchemy asyncpg psycopg psycopg2 psycopg_pool sqlite3 aiosqlite pymysql aiomysql asyncmy MySQLdb redis valkey
+    brain_otel opentelemetry sentry_sdk httpx httpcore httpx2 httpcore2
+""")
+"""Packages whose local variables hold the parameters of statements, and those that trace."""
 
-_SERVERS = (
-    *("fastapi", "starlette", "uvicorn", "hypercorn", "gunicorn", "anyio", "h11", "httptools", "websockets"),
-    *("celery", "kombu", "billiard", "arq", "taskiq"),
-)
+_SERVERS = word_set("""
+    fastapi starlette uvicorn hypercorn gunicorn anyio h11 httptools websockets celery kombu billiard arq taskiq
+""")
 """Packages whose local variables hold the body, cookies and client address of a request, or a task's message."""
 
 _AS_GIVEN = frozenset({"event_id", "timestamp", "start_timestamp", "sdk", "_meta", "transaction_info", "profile"})
 """Parts of an event that are made of ids, times and words of Sentry's protocol."""
 
 _FILES = ("filename", "abs_path")
-
-_TRACERS = ("brain_otel", "opentelemetry", "sentry_sdk", "httpx", "httpcore", "httpx2", "httpcore2")
-
-_HIDDEN = frozenset((*_CLIENTS, *_TRACERS))
 
 _SAFE = ("event_id", "type", "level", "timestamp", "start_timestamp", "platform", "environment", "release", "sdk")
 """Parts of an event that need no mask."""

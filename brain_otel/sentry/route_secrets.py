@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from brain_otel.privacy import FILTERED
+from brain_otel.runtime.text import word_set
 
 SECRETS = "brain_otel.secrets"
 """Key in an event's hint: values of its request that are secrets in any text, such as those of path parameters.
@@ -21,10 +22,9 @@ _MIN_SECRET = 4
 _FREE = ("transaction", "message", "logentry", "culprit", "tags", "extra")
 """Parts of an event in which any text may hold a part of the request's address."""
 
-_PROTOCOL_CONTEXTS = frozenset(
-    {"trace", "runtime", "os", "device", "app", "browser", "gpu", "culture", "cloud_resource", "otel", "profile"}
-    | {"replay", "response"}
-)
+_PROTOCOL_CONTEXTS = word_set("""
+    trace runtime os device app browser gpu culture cloud_resource otel profile replay response
+""")
 """Contexts that Sentry reads; an application names its own differently."""
 
 _FREE_IN_CONTEXTS = ("data", "description", "attributes")
