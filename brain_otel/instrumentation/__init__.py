@@ -21,7 +21,7 @@ from brain_otel.instrumentation.exception_recording import patch_exception_recor
 from brain_otel.instrumentation.others.enabling import OtherInstrumentors
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.imports import is_being_imported
-from brain_otel.runtime.patch import Patches
+from brain_otel.runtime.patch import Patches, replacement
 
 LIBRARIES = {
     "fastapi": "fastapi.instrumentor:FastAPIInstrumentation",
@@ -123,7 +123,7 @@ def _is_true(record: LogRecord) -> bool:
 
 def _warn_of_instrumentors(module: ModuleType) -> None:
     if _registry.settings is not None and not _registry.warns:
-        warn = functools.partial(warning_instrument, _is_wanted, _registry.others.is_repeated)
+        warn = replacement(functools.partial(warning_instrument, _is_wanted, _registry.others.is_repeated))
         _registry.warns = _registry.instrumentor_patches.replace(module.BaseInstrumentor, "instrument", warn)
 
 

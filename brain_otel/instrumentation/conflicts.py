@@ -13,7 +13,7 @@ from opentelemetry import trace as otel_trace
 from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind
 
-from brain_otel.runtime.patch import Patch
+from brain_otel.runtime.patch import Original
 
 logger = logging.getLogger(__name__)
 
@@ -51,20 +51,20 @@ def call_around(context: Context, scope: str) -> list[Any]:
 
 
 def warning_instrument(
-    is_wanted: Callable[[str], bool], is_repeated: Callable[[Any, dict[str, Any]], bool], patch: Patch
-) -> Callable[..., Any]:
+    is_wanted: Callable[[str], bool],
+    is_repeated: Callable[[Any, dict[str, Any]], bool],
+    original: Original,
+    /,
+    instrumentor: Any,
+    **kwargs: Any,
+) -> Any:
     """The replacement of ``BaseInstrumentor.instrument``: says it if the application instruments our library too.
 
     An instrumentor that this package has enabled is enabled anew with the application's options, if it gives any.
     """
-
-    @functools.wraps(patch.original)
-    def instrument(instrumentor: Any, **kwargs: Any) -> Any:
-        library = _INSTRUMENTORS.get(type(instrumentor).__name__, "")
-        if patch.active and is_wanted(library.lower()):
-            warn_once(library, type(instrumentor).__name__)
-        if patch.active and is_repeated(instrumentor, kwargs):
-            return None
-        return patch.original(instrumentor, **kwargs)
-
-    return instrument
+    library = _INSTRUMENTORS.get(type(instrumentor).__name__, "")
+    if is_wanted(library.lower()):
+        warn_once(library, type(instrumentor).__name__)
+    if is_repeated(instrumentor, kwargs):
+        return None
+    return original(instrumentor, **kwargs)

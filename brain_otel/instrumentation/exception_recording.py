@@ -19,7 +19,7 @@ from brain_otel.events.deduplication import ended_traces
 from brain_otel.events.report import record_event, set_error
 from brain_otel.runtime.context import restore
 from brain_otel.runtime.guard import guarded
-from brain_otel.runtime.patch import Patch, Patches
+from brain_otel.runtime.patch import Original, Patch, Patches, replacement
 from brain_otel.runtime.quiet import one_clock
 from brain_otel.traces import local_trace
 from brain_otel.traces.local_trace import LocalTrace
@@ -106,21 +106,18 @@ def _remember(span: otel_trace.Span, error: Exception) -> None:
     ended_traces.add(error, trace)
 
 
-def _record_exception(patch: Patch) -> Callable[..., Any]:
+@replacement
+def _record_exception(
+    _original: Original,
+    self: Any,
+    exception: BaseException,
+    attributes: Mapping[str, Any] | None = None,
+    timestamp: int | None = None,
+    escaped: bool = False,  # noqa: ARG001 - the SDK's parameter
+) -> None:
     """Bounded and guarded, and without ``exception.escaped``, which is deprecated and false where contrib records."""
-
-    @functools.wraps(patch.original)
-    def record_exception(
-        self: Any,
-        exception: BaseException,
-        attributes: Mapping[str, Any] | None = None,
-        timestamp: int | None = None,
-        escaped: bool = False,  # noqa: ARG001 - the SDK's parameter
-    ) -> None:
-        with guarded("recording an exception on a span"), one_clock():
-            self.add_event("exception", {**error_attributes(exception), **(attributes or {})}, timestamp)
-
-    return record_exception
+    with guarded("recording an exception on a span"), one_clock():
+        self.add_event("exception", {**error_attributes(exception), **(attributes or {})}, timestamp)
 
 
 def _exit(patch: Patch) -> Callable[..., Any]:

@@ -25,7 +25,7 @@ from brain_otel.events.listeners import CarriedContext
 from brain_otel.events.report import report_exception
 from brain_otel.runtime.fork import reset_in_child
 from brain_otel.runtime.guard import caught, guarded
-from brain_otel.runtime.patch import Patch, Patches
+from brain_otel.runtime.patch import Original, Patches, replacement
 
 _SERVING = (
     *("anyio", "apscheduler", "brain_otel", "concurrent", "grpc", "kafka", "logging", "multiprocessing"),
@@ -59,8 +59,8 @@ class ThreadingInstrumentation:
 
     def instrument(self, settings: InstrumentationSettings) -> None:  # noqa: ARG002
         """Begin with the next thread or job."""
-        if self._patches.replace(threading.Thread, "_bootstrap_inner", self._bootstrap):
-            self._patches.replace(threading.Thread, "start", self._start)
+        if self._patches.replace(threading.Thread, "_bootstrap_inner", replacement(self._bootstrap)):
+            self._patches.replace(threading.Thread, "start", replacement(self._start))
         self._patches.replace_when_imported("concurrent.futures.thread", "ThreadPoolExecutor", "submit", _submit)
         for name in _POOL_METHODS:
             self._patches.replace_when_imported("multiprocessing.pool", "ThreadPool", name, _pool_method)
@@ -69,33 +69,24 @@ class ThreadingInstrumentation:
         """Leave the classes as they were found."""
         self._patches.undo()
 
-    def _start(self, patch: Patch) -> Callable[..., Any]:
-        @functools.wraps(patch.original)
-        def start(thread: threading.Thread, *args: Any, **kwargs: Any) -> Any:
-            context = otel_context.get_current()
-            if not context or not patch.active:
-                return patch.original(thread, *args, **kwargs)
-            if _serves_others(thread):  # in no context, as for other libraries that carry theirs
-                return contextvars.Context().run(patch.original, thread, *args, **kwargs)
-            self._starting[id(thread)] = CarriedContext(context)
-            try:
-                return patch.original(thread, *args, **kwargs)
-            finally:  # taken by now, unless the thread could not be started
-                self._starting.pop(id(thread), None)
+    def _start(self, original: Original, /, thread: threading.Thread, *args: Any, **kwargs: Any) -> Any:
+        context = otel_context.get_current()
+        if not context:
+            return original(thread, *args, **kwargs)
+        if _serves_others(thread):  # in no context, as for other libraries that carry theirs
+            return contextvars.Context().run(original, thread, *args, **kwargs)
+        self._starting[id(thread)] = CarriedContext(context)
+        try:
+            return original(thread, *args, **kwargs)
+        finally:  # taken by now, unless the thread could not be started
+            self._starting.pop(id(thread), None)
 
-        return start
-
-    def _bootstrap(self, patch: Patch) -> Callable[..., None]:
+    def _bootstrap(self, original: Original, thread: threading.Thread) -> None:
         # Here and not in `run()`, which subclasses override.
-        @functools.wraps(patch.original)
-        def bootstrap(thread: threading.Thread) -> None:
-            if patch.active:
-                with guarded("starting a thread"):
-                    self._enter_context(thread)
-                    _report_exception_of(thread)
-            patch.original(thread)
-
-        return bootstrap
+        with guarded("starting a thread"):
+            self._enter_context(thread)
+            _report_exception_of(thread)
+        original(thread)
 
     def _enter_context(self, thread: threading.Thread) -> None:
         carried = self._starting.pop(id(thread), None)
@@ -117,30 +108,24 @@ def _report_exception_of(thread: threading.Thread) -> None:
     thread._invoke_excepthook = invoke_excepthook  # type: ignore[attr-defined]
 
 
-def _submit(patch: Patch) -> Callable[..., Any]:
-    @functools.wraps(patch.original)
-    def submit(executor: Any, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-        context = otel_context.get_current()
-        if context and patch.active and not _pickles(executor):
-            fn = _in_context(fn, CarriedContext(context))
-        return patch.original(executor, fn, *args, **kwargs)
-
-    return submit
+@replacement
+def _submit(original: Original, executor: Any, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+    context = otel_context.get_current()
+    if context and not _pickles(executor):
+        fn = _in_context(fn, CarriedContext(context))
+    return original(executor, fn, *args, **kwargs)
 
 
-def _pool_method(patch: Patch) -> Callable[..., Any]:
-    @functools.wraps(patch.original)
-    def method(pool: Any, func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        context = otel_context.get_current()
-        if context and patch.active:
-            carried = CarriedContext(context)
-            func = _in_context(func, carried)
-            for name in ("callback", "error_callback"):
-                if callable(kwargs.get(name)):
-                    kwargs[name] = _in_context(kwargs[name], carried)
-        return patch.original(pool, func, *args, **kwargs)
-
-    return method
+@replacement
+def _pool_method(original: Original, /, pool: Any, func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    context = otel_context.get_current()
+    if context:
+        carried = CarriedContext(context)
+        func = _in_context(func, carried)
+        for name in ("callback", "error_callback"):
+            if callable(kwargs.get(name)):
+                kwargs[name] = _in_context(kwargs[name], carried)
+    return original(pool, func, *args, **kwargs)
 
 
 def _in_context(function: Callable[..., Any], carried: CarriedContext) -> Callable[..., Any]:

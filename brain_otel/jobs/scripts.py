@@ -1,10 +1,9 @@
 """A whole script as one transaction, from the launcher to the end of the process, where the settings ask for it."""
 
-import functools
 import os
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import PurePath
 from typing import Any
 
@@ -12,7 +11,7 @@ from opentelemetry.trace import Status, StatusCode
 
 from brain_otel.runtime.exit import call_before_leaving
 from brain_otel.runtime.guard import guarded
-from brain_otel.runtime.patch import Patch, Patches
+from brain_otel.runtime.patch import Original, Patches, replacement
 from brain_otel.tracing import start_transaction
 
 OP = "process"
@@ -38,7 +37,7 @@ class _Script:
 
     def start(self) -> None:
         self.span = self._entered.__enter__()
-        self._patches.replace(sys, "exit", self._exit)
+        self._patches.replace(sys, "exit", replacement(self._exit))
         call_before_leaving(self.end)
 
     def end(self) -> None:
@@ -58,14 +57,10 @@ class _Script:
                     self.span.set_status(Status(StatusCode.ERROR, f"exit code {code}"))
         self._entered.__exit__(None, error if isinstance(error, Exception) else None, None)
 
-    def _exit(self, patch: Patch) -> Callable[..., Any]:
-        @functools.wraps(patch.original)
-        def leave(*args: Any) -> Any:
-            if threading.current_thread() is threading.main_thread():
-                self._code = args[0] if args else None
-            return patch.original(*args)
-
-        return leave
+    def _exit(self, original: Original, *args: Any) -> Any:
+        if threading.current_thread() is threading.main_thread():
+            self._code = args[0] if args else None
+        return original(*args)
 
 
 def exit_code(given: Any) -> int:

@@ -1,5 +1,7 @@
 """Methods and functions of other packages, replaced until the patch is undone."""
 
+import functools
+import inspect
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -7,6 +9,9 @@ from typing import Any
 import wrapt
 
 from brain_otel.runtime.guard import guarded
+
+Original = Callable[..., Any]
+"""What a replacement calls; a method takes the instance first."""
 
 INHERITED = object()
 """Stands for an attribute that a class inherits."""
@@ -49,6 +54,29 @@ def replace(owner: Any, name: str, make: Callable[[Patch], Callable[..., Any]]) 
     patch.replacement = make(patch)
     setattr(owner, name, patch.replacement)
     return patch
+
+
+def replacement(around: Callable[..., Any]) -> Callable[[Patch], Callable[..., Any]]:
+    """What :func:`replace` takes, of a function that gets the original before the arguments of a call.
+
+    It is not called once the patch is inactive. A replacement that is called for every request is made without this:
+    it would cost one call more.
+    """
+
+    def make(patch: Patch) -> Callable[..., Any]:
+        original = patch.original
+
+        @functools.wraps(original)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            return around(original, *args, **kwargs) if patch.active else original(*args, **kwargs)
+
+        @functools.wraps(original)
+        async def call_async(*args: Any, **kwargs: Any) -> Any:
+            return await (around(original, *args, **kwargs) if patch.active else original(*args, **kwargs))
+
+        return call_async if inspect.iscoroutinefunction(around) else call
+
+    return make
 
 
 class Patches:

@@ -4,8 +4,6 @@ sentry-sdk asks a scope for its propagation context wherever none of its own spa
 ``register_external_propagation_context``, is no help: with it ``trace_propagation_meta()`` is empty.
 """
 
-import functools
-from collections.abc import Callable
 from typing import Any
 
 import sentry_sdk
@@ -14,7 +12,7 @@ from opentelemetry.trace import SpanContext
 from sentry_sdk.tracing_utils import Baggage, PropagationContext
 
 from brain_otel.runtime.guard import guarded
-from brain_otel.runtime.patch import Patch, Patches
+from brain_otel.runtime.patch import Original, Patches, replacement
 from brain_otel.sampling.decision import is_for_sentry
 from brain_otel.sentry.dynamic_sampling_context import create_sampling_context, sampling_context_of
 from brain_otel.sentry.scopes import owner_of
@@ -59,15 +57,11 @@ def undo_propagation() -> None:
     _patches.undo()
 
 
-def _with_our_trace(patch: Patch) -> Callable[..., Any]:
-    @functools.wraps(patch.original)
-    def get_active_propagation_context(scope: Any) -> Any:
-        if patch.active:
-            with guarded("naming the current trace to sentry-sdk"):
-                trace = local_trace.current() or owner_of(sentry_sdk.get_isolation_scope())
-                span = local_trace.current_span_context(trace)
-                if span is not None:
-                    return OurPropagationContext(span, trace)
-        return patch.original(scope)
-
-    return get_active_propagation_context
+@replacement
+def _with_our_trace(original: Original, scope: Any) -> Any:
+    with guarded("naming the current trace to sentry-sdk"):
+        trace = local_trace.current() or owner_of(sentry_sdk.get_isolation_scope())
+        span = local_trace.current_span_context(trace)
+        if span is not None:
+            return OurPropagationContext(span, trace)
+    return original(scope)

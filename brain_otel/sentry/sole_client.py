@@ -4,15 +4,13 @@ A ``sentry_sdk.init()`` after ``setup()`` would replace it by a client with trac
 two transactions, and errors would lose their trace. It changes nothing, as a second ``setup()`` does.
 """
 
-import functools
 import logging
-from collections.abc import Callable
 from typing import Any
 
 import sentry_sdk
 
 from brain_otel.runtime.guard import guarded
-from brain_otel.runtime.patch import Patch, Patches
+from brain_otel.runtime.patch import Original, Patches, replacement
 from brain_otel.sentry.events import LinkingIntegration
 
 logger = logging.getLogger(__name__)
@@ -40,17 +38,14 @@ def release_client() -> None:
     _patches.undo()
 
 
-def _keeping(patch: Patch) -> Callable[..., None]:
-    @functools.wraps(patch.original)
-    def set_client(scope: sentry_sdk.Scope, client: Any = None) -> None:
-        if patch.active and client is not None and _is_ours(scope) and not _has_linking(client):
-            logger.warning("sentry_sdk.init() after brain_otel.setup() changes nothing; %s", _REMEDY)
-            with guarded("closing a client of sentry-sdk"):
-                client.close(timeout=0.0)
-            return
-        patch.original(scope, client)
-
-    return set_client
+@replacement
+def _keeping(original: Original, scope: sentry_sdk.Scope, client: Any = None) -> None:
+    if client is not None and _is_ours(scope) and not _has_linking(client):
+        logger.warning("sentry_sdk.init() after brain_otel.setup() changes nothing; %s", _REMEDY)
+        with guarded("closing a client of sentry-sdk"):
+            client.close(timeout=0.0)
+        return
+    original(scope, client)
 
 
 def _is_ours(scope: sentry_sdk.Scope) -> bool:

@@ -21,7 +21,7 @@ import sentry_sdk.utils
 from brain_otel.events.exception_tree import MAX_EXCEPTIONS, Node, exceptions_in
 from brain_otel.runtime.fast_paths import fast_paths_enabled
 from brain_otel.runtime.guard import guarded
-from brain_otel.runtime.patch import Patch, Patches
+from brain_otel.runtime.patch import Original, Patch, Patches, replacement
 from brain_otel.runtime.quiet import one_budget, quiet
 from brain_otel.runtime.safe_repr import safe_repr, variables
 from brain_otel.runtime.text import MAX_TEXT, shortened
@@ -76,28 +76,22 @@ def hide_shared_variables(event: Any) -> None:
                 frame.pop("vars", None)
 
 
-def _with_safe_variables(patch: Patch) -> Callable[..., Any]:
-    @functools.wraps(patch.original)
-    def serialize(event: Any, **kwargs: Any) -> Any:
-        if patch.active and kwargs.get("is_vars"):
-            return variables(event)
-        return patch.original(event, **kwargs)
-
-    return serialize
+@replacement
+def _with_safe_variables(original: Original, /, event: Any, **kwargs: Any) -> Any:
+    if kwargs.get("is_vars"):
+        return variables(event)
+    return original(event, **kwargs)
 
 
-def _within_bounds(patch: Patch) -> Callable[..., Any]:
-    @functools.wraps(patch.original)
-    def exceptions_from_error_tuple(exc_info: Any, *args: Any, **kwargs: Any) -> Any:
-        if not patch.active or exc_info[1] is None:
-            return patch.original(exc_info, *args, **kwargs)
-        nodes = list(islice(exceptions_in(exc_info[1]), MAX_EXCEPTIONS + 1))
-        with one_budget():
-            if len(nodes) <= MAX_EXCEPTIONS:
-                return patch.original(exc_info, *args, **kwargs)
-            return _first_exceptions(nodes[:MAX_EXCEPTIONS], *args, **kwargs)
-
-    return exceptions_from_error_tuple
+@replacement
+def _within_bounds(original: Original, /, exc_info: Any, *args: Any, **kwargs: Any) -> Any:
+    if exc_info[1] is None:
+        return original(exc_info, *args, **kwargs)
+    nodes = list(islice(exceptions_in(exc_info[1]), MAX_EXCEPTIONS + 1))
+    with one_budget():
+        if len(nodes) <= MAX_EXCEPTIONS:
+            return original(exc_info, *args, **kwargs)
+        return _first_exceptions(nodes[:MAX_EXCEPTIONS], *args, **kwargs)
 
 
 def _first_exceptions(
@@ -121,54 +115,44 @@ def _first_exceptions(
     return made[::-1]
 
 
-def _with_safe_text(patch: Patch) -> Callable[..., Any]:
-    @functools.wraps(patch.original)
-    def get_error_message(error: Any) -> Any:
-        if not patch.active or getattr(type(error), "message", None) or getattr(type(error), "detail", None):
-            return patch.original(error)
-        with quiet():
-            facts = vars(error)
-            text = safe_repr(facts.get("message") or facts.get("detail") or error, str)
-            notes = facts.get("__notes__")
-            notes = notes[:_MAX_NOTES] if type(notes) in (list, tuple) else ()
-        return "\n".join([text, *(shortened(each, MAX_TEXT) for each in notes if type(each) is str)])
-
-    return get_error_message
+@replacement
+def _with_safe_text(original: Original, error: Any) -> Any:
+    if getattr(type(error), "message", None) or getattr(type(error), "detail", None):
+        return original(error)
+    with quiet():
+        facts = vars(error)
+        text = safe_repr(facts.get("message") or facts.get("detail") or error, str)
+        notes = facts.get("__notes__")
+        notes = notes[:_MAX_NOTES] if type(notes) in (list, tuple) else ()
+    return "\n".join([text, *(shortened(each, MAX_TEXT) for each in notes if type(each) is str)])
 
 
-def _without_hidden(patch: Patch) -> Callable[..., Any]:
-    @functools.wraps(patch.original)
-    def serialize_frame(frame: Any, *args: Any, **kwargs: Any) -> Any:
-        with guarded("deciding whether to serialize a frame's variables"):
-            if patch.active and not args[1:] and hides_variables(frame.f_globals.get("__name__")):
-                kwargs["include_local_variables"] = False
-        return patch.original(frame, *args, **kwargs)
-
-    return serialize_frame
+@replacement
+def _without_hidden(original: Original, /, frame: Any, *args: Any, **kwargs: Any) -> Any:
+    with guarded("deciding whether to serialize a frame's variables"):
+        if not args[1:] and hides_variables(frame.f_globals.get("__name__")):
+            kwargs["include_local_variables"] = False
+    return original(frame, *args, **kwargs)
 
 
-def _past_plain_frames(patch: Patch) -> Callable[..., Any]:
+@replacement
+def _past_plain_frames(original: Original, /, event: Any, **kwargs: Any) -> Any:
     """Serialize an event without the plain values of its frames and the list of packages, then restore them."""
-
-    @functools.wraps(patch.original)
-    def serialize(event: Any, **kwargs: Any) -> Any:
-        plain: Plain = {}
-        modules: dict[str, dict[str, str]] = {}
-        bare = event
-        if patch.active and kwargs.get("max_value_length") is None:
-            with guarded("taking plain values out of frames"):
-                bare = {key: _bare(key, value, plain) for key, value in event.items()}
-                if _has_texts_only(bare.get("modules")):
-                    modules = {"modules": dict(bare.pop("modules"))}
-        serialized = patch.original(bare, **kwargs)
-        serialized.update(modules)
-        for (interface, position), values in plain.items():
-            frames = serialized[interface]["values"][position]["stacktrace"]["frames"]
-            for frame, each in zip(frames, values, strict=True):
-                frame.update(each)
-        return serialized
-
-    return serialize
+    plain: Plain = {}
+    modules: dict[str, dict[str, str]] = {}
+    bare = event
+    if kwargs.get("max_value_length") is None:
+        with guarded("taking plain values out of frames"):
+            bare = {key: _bare(key, value, plain) for key, value in event.items()}
+            if _has_texts_only(bare.get("modules")):
+                modules = {"modules": dict(bare.pop("modules"))}
+    serialized = original(bare, **kwargs)
+    serialized.update(modules)
+    for (interface, position), values in plain.items():
+        frames = serialized[interface]["values"][position]["stacktrace"]["frames"]
+        for frame, each in zip(frames, values, strict=True):
+            frame.update(each)
+    return serialized
 
 
 Plain = dict[tuple[str, int], list[dict[str, Any]]]

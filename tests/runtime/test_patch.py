@@ -1,14 +1,16 @@
 """Tests of patches: undoing one restores what it replaced."""
 
+import asyncio
 import importlib
 import inspect
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
 
-from brain_otel.runtime.patch import Patches, replace
+from brain_otel.runtime.patch import Original, Patches, replace, replacement
 from tests.instrumentation.target import start_target
 from tests.support import ROOT
 from tests.support.process import run_python
@@ -43,6 +45,43 @@ def test_a_methods_raw_attribute_is_restored() -> None:
     held = inspect.getattr_static(Own, "named")
     replace(Own, "named", lambda _: staticmethod(lambda: "replaced")).undo()
     assert inspect.getattr_static(Own, "named") is held
+
+
+class Calls:
+    """Methods whose keyword arguments are named like those of a replacement."""
+
+    def call(self, **kwargs: Any) -> Any:
+        return kwargs
+
+    async def call_async(self, **kwargs: Any) -> Any:
+        return kwargs
+
+
+@replacement
+def _marked(original: Original, /, *args: Any, **kwargs: Any) -> Any:
+    return {**original(*args, **kwargs), "ours": True}
+
+
+@replacement
+async def _marked_async(original: Original, /, *args: Any, **kwargs: Any) -> Any:
+    return {**await original(*args, **kwargs), "ours": True}
+
+
+def test_a_replacement_gets_the_original_until_the_patch_is_undone() -> None:
+    """Somebody who has kept it, or wrapped it, calls the original then; a coroutine function stays one."""
+    patches = Patches()
+    patches.replace(Calls, "call", _marked)
+    patches.replace(Calls, "call_async", _marked_async)
+    kept, kept_async = Calls.call, Calls.call_async
+    given = {"original": 1, "patch": 2, "around": 3, "self_": 4}
+    ours = {**given, "ours": True}
+    assert kept(Calls(), **given) == ours == asyncio.run(kept_async(Calls(), **given))
+    assert inspect.iscoroutinefunction(kept_async)
+    assert not inspect.iscoroutinefunction(kept)
+    assert kept.__name__ == "call"
+    patches.undo()
+    assert kept(Calls(), **given) == given == asyncio.run(kept_async(Calls(), **given))
+    assert Calls.call is not kept
 
 
 LATER = "from contextlib import suppress\n\n\nclass Job:\n    def run(self):\n        return 'own'\n"

@@ -6,8 +6,6 @@ have no method.
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
@@ -25,7 +23,7 @@ from brain_otel.instrumentation.fastapi.request import (
     sanitized_method,
 )
 from brain_otel.runtime.guard import guarded
-from brain_otel.runtime.patch import Patch, Patches
+from brain_otel.runtime.patch import Original, Patches, replacement
 
 _MAX_CACHED = 1_024
 """Characters; a longer user agent or host, which anyone may send, is not cached."""
@@ -39,36 +37,29 @@ def patch_attributes(patches: Patches) -> None:
     patches.replace(contrib, "_collect_target_attribute", _route)
 
 
-def _corrected(patch: Patch) -> Callable[..., dict[str, Any]]:
-    @functools.wraps(patch.original)
-    def collect_request_attributes(scope: Scope, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        if scope["type"] == "websocket":
-            scope = {**scope, "method": handshake_method(scope)}
-        found: dict[str, Any] = patch.original(scope, *args, **kwargs)
-        with guarded("describing the server of a request"):
-            if found.pop("server.address", None) is not None:  # not in the old conventions
-                host = next((value for name, value in scope.get("headers") or () if name.lower() == b"host"), None)
-                address, port = server_of(scope, host)
-                named = {"server.address": address, "server.port": port}
-                found.pop("server.port", None)
-                found |= {name: value for name, value in named.items() if value}
-        return found
-
-    return collect_request_attributes
+@replacement
+def _corrected(original: Original, /, scope: Scope, *args: Any, **kwargs: Any) -> dict[str, Any]:
+    if scope["type"] == "websocket":
+        scope = {**scope, "method": handshake_method(scope)}
+    found: dict[str, Any] = original(scope, *args, **kwargs)
+    with guarded("describing the server of a request"):
+        if found.pop("server.address", None) is not None:  # not in the old conventions
+            host = next((value for name, value in scope.get("headers") or () if name.lower() == b"host"), None)
+            address, port = server_of(scope, host)
+            named = {"server.address": address, "server.port": port}
+            found.pop("server.port", None)
+            found |= {name: value for name, value in named.items() if value}
+    return found
 
 
-def _route(patch: Patch) -> Callable[..., Any]:
+@replacement
+def _route(original: Original, scope: Scope) -> Any:
     """Contrib joins the route with the path of the mount, of which it does not know the template."""
-
-    @functools.wraps(patch.original)
-    def collect_target_attribute(scope: Scope) -> Any:
-        with guarded("finding a request's route"):
-            request = scope.get(SCOPE_KEY)
-            if isinstance(request, RequestInProgress):
-                return request.route()
-        return patch.original(scope)
-
-    return collect_target_attribute
+    with guarded("finding a request's route"):
+        request = scope.get(SCOPE_KEY)
+        if isinstance(request, RequestInProgress):
+            return request.route()
+    return original(scope)
 
 
 def server_of(scope: Scope, host: bytes | None) -> tuple[str | None, int | None]:

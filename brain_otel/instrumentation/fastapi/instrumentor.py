@@ -18,7 +18,6 @@ import logging
 from collections.abc import Awaitable, Callable
 from contextvars import Token
 from importlib.util import find_spec
-from typing import cast
 from weakref import WeakKeyDictionary
 
 from fastapi.applications import FastAPI  # contrib may have replaced `fastapi.FastAPI`
@@ -51,7 +50,7 @@ from brain_otel.runtime.announcements import announce_again
 from brain_otel.runtime.exit import flush_at_shutdown
 from brain_otel.runtime.garbage import garbage
 from brain_otel.runtime.guard import caught, guarded
-from brain_otel.runtime.patch import Patch, Patches
+from brain_otel.runtime.patch import Original, Patch, Patches, replacement
 from brain_otel.runtime.threads import finished
 from brain_otel.sampling.context import is_suppressed
 from brain_otel.traces import local_trace
@@ -78,7 +77,7 @@ class FastAPIInstrumentation:
             self._native = False
         self._health_checks = frozenset(settings.health_checks)
         self._patches.replace(FastAPI, "__call__", self._traced_call)
-        self._patches.replace(FastAPI, "build_middleware_stack", self._observed_build)
+        self._patches.replace(FastAPI, "build_middleware_stack", replacement(self._observed_build))
         patch_middleware(self._patches)
         if self._native:
             patch_native(self._patches)
@@ -178,25 +177,19 @@ class FastAPIInstrumentation:
         if built is not None:
             app.middleware_stack = app.build_middleware_stack()
 
-    def _observed_build(self, patch: Patch) -> Callable[[FastAPI], ASGIApp]:
-        @functools.wraps(patch.original)
-        def build_middleware_stack(app: FastAPI) -> ASGIApp:
-            if not patch.active:
-                return cast("ASGIApp", patch.original(app))
-            handlers, middleware = app.exception_handlers, app.user_middleware
-            with guarded("observing exception handlers and middleware"):
-                app.exception_handlers = observed_handlers(handlers)
-                app.user_middleware = observed_middleware(middleware, ends_with_body=not self._native)
-            try:
-                stack: ASGIApp = patch.original(app)
-            finally:
-                app.exception_handlers, app.user_middleware = handlers, middleware
-            if self._native:
-                return NativeObserver(stack, _on_span)
-            self._unwrapped.add(app, stack)
-            return stack
-
-        return build_middleware_stack
+    def _observed_build(self, original: Original, app: FastAPI) -> ASGIApp:
+        handlers, middleware = app.exception_handlers, app.user_middleware
+        with guarded("observing exception handlers and middleware"):
+            app.exception_handlers = observed_handlers(handlers)
+            app.user_middleware = observed_middleware(middleware, ends_with_body=not self._native)
+        try:
+            stack: ASGIApp = original(app)
+        finally:
+            app.exception_handlers, app.user_middleware = handlers, middleware
+        if self._native:
+            return NativeObserver(stack, _on_span)
+        self._unwrapped.add(app, stack)
+        return stack
 
 
 async def _serve(request: RequestInProgress, call: Callable[[], Awaitable[None]]) -> None:

@@ -7,7 +7,6 @@ would become a response with status 500.
 from __future__ import annotations
 
 import copy
-import functools
 from collections.abc import Awaitable, Callable
 from importlib import import_module
 from typing import Any
@@ -17,7 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from brain_otel.instrumentation.fastapi.request import is_traced_by_parent
 from brain_otel.runtime.guard import guarded
-from brain_otel.runtime.patch import Patch, Patches
+from brain_otel.runtime.patch import Original, Patches, replacement
 from brain_otel.runtime.shield import Relay, await_through
 
 Instrumented = Callable[[ASGIApp, Receive, Send], Awaitable[None]]
@@ -35,40 +34,30 @@ def patch_native(patches: Patches) -> None:
         patches.replace(import_module("fastapi.telemetry._asgi").NativeTelemetry, "__call__", _native)
 
 
-def _contrib(patch: Patch) -> Callable[..., Awaitable[None]]:
-    @functools.wraps(patch.original)
-    async def call(self: OpenTelemetryMiddleware, scope: Scope, receive: Receive, send: Send) -> None:
-        if is_traced_by_parent(scope):
-            await self.app(scope, receive, send)
-            return
+@replacement
+async def _contrib(
+    original: Original, self: OpenTelemetryMiddleware, scope: Scope, receive: Receive, send: Send
+) -> None:
+    if is_traced_by_parent(scope):
+        await self.app(scope, receive, send)
+        return
 
-        if not patch.active:
-            await patch.original(self, scope, receive, send)
-            return
+    async def instrumented(app: ASGIApp, receive: Receive, send: Send) -> None:
+        middleware = copy.copy(self)  # requests run at the same time, each with its own app
+        middleware.app = app
+        await original(middleware, scope, receive, send)
 
-        async def instrumented(app: ASGIApp, receive: Receive, send: Send) -> None:
-            middleware = copy.copy(self)  # requests run at the same time, each with its own app
-            middleware.app = app
-            await patch.original(middleware, scope, receive, send)
-
-        await _serve(instrumented, self.app, scope, receive, send)
-
-    return call
+    await _serve(instrumented, self.app, scope, receive, send)
 
 
-def _native(patch: Patch) -> Callable[..., Awaitable[None]]:
-    @functools.wraps(patch.original)
-    async def call(self: Any, *, app: ASGIApp, scope: Scope, receive: Receive, send: Send, **options: Any) -> None:
-        if not patch.active:
-            await patch.original(self, app=app, scope=scope, receive=receive, send=send, **options)
-            return
+@replacement
+async def _native(
+    original: Original, /, self: Any, *, app: ASGIApp, scope: Scope, receive: Receive, send: Send, **options: Any
+) -> None:
+    async def instrumented(app: ASGIApp, receive: Receive, send: Send) -> None:
+        await original(self, app=app, scope=scope, receive=receive, send=send, **options)
 
-        async def instrumented(app: ASGIApp, receive: Receive, send: Send) -> None:
-            await patch.original(self, app=app, scope=scope, receive=receive, send=send, **options)
-
-        await _serve(instrumented, app, scope, receive, send)
-
-    return call
+    await _serve(instrumented, app, scope, receive, send)
 
 
 async def _serve(instrumented: Instrumented, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:

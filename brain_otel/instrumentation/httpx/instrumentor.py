@@ -27,7 +27,7 @@ from brain_otel.instrumentation.metrics import Durations, create_durations
 from brain_otel.instrumentation.propagation import TrustingPropagator
 from brain_otel.runtime.fast_paths import fast_paths_enabled
 from brain_otel.runtime.guard import guarded
-from brain_otel.runtime.patch import Patch, Patches
+from brain_otel.runtime.patch import Original, Patch, Patches, replacement
 from brain_otel.runtime.shield import shielded
 
 _SCOPE = "brain_otel.instrumentation.httpx.instrumentor"
@@ -58,7 +58,9 @@ class HttpxInstrumentation:
         )
         if durations is not None:
             record = functools.partial(_record_failure, durations, get_excluded_urls("HTTPX"))
-            make, make_async = (functools.partial(each, durations, record) for each in (_measured, _measured_async))
+            make, make_async = (
+                replacement(functools.partial(each, durations, record)) for each in (_measured, _measured_async)
+            )
             self._measured.replace(httpx.HTTPTransport, "handle_request", make)
             self._measured.replace(httpx.AsyncHTTPTransport, "handle_async_request", make_async)
         if HTTPXClientInstrumentor().is_instrumented_by_opentelemetry:
@@ -104,47 +106,37 @@ def _shielded(patch: Patch) -> Any:
     return staticmethod(handle_request_wrapper)
 
 
-def _with_server(patch: Patch) -> Callable[..., None]:
+@replacement
+def _with_server(original: Original, /, on_span: Any, on_metric: Any, url: Any, *args: Any, **kwargs: Any) -> None:
     """Contrib leaves out a default port, and gives the server's name as the address of the network's peer."""
-
-    @functools.wraps(patch.original)
-    def apply_request_attributes(on_span: Any, on_metric: Any, url: Any, *args: Any, **kwargs: Any) -> None:
-        patch.original(on_span, on_metric, url, *args, **kwargs)
-        with guarded("describing the server of a request of HTTPX"):
-            for name in ("network.peer.address", "network.peer.port"):
-                on_span.pop(name, None)
-            if "server.address" in on_span:  # not in the old conventions
-                server = server_of(httpx.URL(str(url)))  # may be one of httpx2's
-                on_span |= server
-                on_metric |= server
-
-    return apply_request_attributes
+    original(on_span, on_metric, url, *args, **kwargs)
+    with guarded("describing the server of a request of HTTPX"):
+        for name in ("network.peer.address", "network.peer.port"):
+            on_span.pop(name, None)
+        if "server.address" in on_span:  # not in the old conventions
+            server = server_of(httpx.URL(str(url)))  # may be one of httpx2's
+            on_span |= server
+            on_metric |= server
 
 
-def _measured(durations: Durations, record: Callable[..., None], patch: Patch) -> Callable[..., Any]:
-    @functools.wraps(patch.original)
-    def handle_request(self: Any, request: Any) -> Any:
-        started = durations.start() if patch.active else None
-        try:
-            return patch.original(self, request)
-        except BaseException as error:
-            record(started, request, error)
-            raise
-
-    return handle_request
+def _measured(durations: Durations, record: Callable[..., None], original: Original, self: Any, request: Any) -> Any:
+    started = durations.start()
+    try:
+        return original(self, request)
+    except BaseException as error:
+        record(started, request, error)
+        raise
 
 
-def _measured_async(durations: Durations, record: Callable[..., None], patch: Patch) -> Callable[..., Any]:
-    @functools.wraps(patch.original)
-    async def handle_async_request(self: Any, request: Any) -> Any:
-        started = durations.start() if patch.active else None
-        try:
-            return await patch.original(self, request)
-        except BaseException as error:
-            record(started, request, error)
-            raise
-
-    return handle_async_request
+async def _measured_async(
+    durations: Durations, record: Callable[..., None], original: Original, self: Any, request: Any
+) -> Any:
+    started = durations.start()
+    try:
+        return await original(self, request)
+    except BaseException as error:
+        record(started, request, error)
+        raise
 
 
 def _record_failure(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.propagate import get_global_textmap
@@ -12,7 +10,7 @@ from brain_otel.configuration.sections.propagation import DEFAULT_PORTS
 from brain_otel.instrumentation.propagation import writes_headers
 from brain_otel.instrumentation.targets import TargetMatcher
 from brain_otel.runtime.guard import guarded
-from brain_otel.runtime.patch import Patch, Patches
+from brain_otel.runtime.patch import Original, Patches, replacement
 
 if TYPE_CHECKING:
     import httpx
@@ -44,30 +42,22 @@ class RestrictedTargets:
         self, targets: TargetMatcher, patches: Patches, sync: tuple[Any, str], asynchronous: tuple[Any, str]
     ) -> None:
         self._targets = targets
-        patches.replace(*sync, self._sync)
-        patches.replace(*asynchronous, self._async)
+        patches.replace(*sync, replacement(self._sync))
+        patches.replace(*asynchronous, replacement(self._async))
 
-    def _sync(self, patch: Patch) -> Callable[..., Any]:
-        @functools.wraps(patch.original)
-        def handle_request(transport: Any, request: httpx.Request) -> Any:
-            token = writes_headers.set(self._prepare(request) if patch.active else None)
-            try:
-                return patch.original(transport, request)
-            finally:
-                writes_headers.reset(token)
+    def _sync(self, original: Original, transport: Any, request: httpx.Request) -> Any:
+        token = writes_headers.set(self._prepare(request))
+        try:
+            return original(transport, request)
+        finally:
+            writes_headers.reset(token)
 
-        return handle_request
-
-    def _async(self, patch: Patch) -> Callable[..., Any]:
-        @functools.wraps(patch.original)
-        async def handle_async_request(transport: Any, request: httpx.Request) -> Any:
-            token = writes_headers.set(self._prepare(request) if patch.active else None)
-            try:
-                return await patch.original(transport, request)
-            finally:
-                writes_headers.reset(token)
-
-        return handle_async_request
+    async def _async(self, original: Original, transport: Any, request: httpx.Request) -> Any:
+        token = writes_headers.set(self._prepare(request))
+        try:
+            return await original(transport, request)
+        finally:
+            writes_headers.reset(token)
 
     def _prepare(self, request: httpx.Request) -> bool:
         """Whether ``request`` gets trace headers; if not, take those out that it has from before a redirect."""

@@ -22,7 +22,7 @@ from brain_otel.events.listeners import local_trace_entered
 from brain_otel.instrumentation.jobs.quiet_calls import quiet_calls, quietened, quietened_awaitable
 from brain_otel.instrumentation.jobs.task import Publication, Task, TaskRun, arguments_by_name, write_headers
 from brain_otel.runtime.guard import guarded
-from brain_otel.runtime.patch import Patch, Patches
+from brain_otel.runtime.patch import Original, Patches, replacement
 from brain_otel.traces.local_trace import LocalTrace
 
 _KEY = "brain_otel"
@@ -59,33 +59,27 @@ class ArqInstrumentation:
             replace("arq.jobs", "Job", name, quietened)
         for name in ("main", "close"):
             replace("arq.worker", "Worker", name, quietened)
-        replace("arq.worker", "Worker", "run_job", self._run_job)
+        replace("arq.worker", "Worker", "run_job", replacement(self._run_job))
         replace("arq.worker", "", "deserialize_job_raw", _deserialize_job)
 
     def uninstrument(self) -> None:
         """Leave arq as it was found, but for the workers that run: they call on."""
         self._patches.undo()
 
-    def _run_job(self, patch: Patch) -> Callable[..., Any]:
-        @functools.wraps(patch.original)
-        async def run_job(worker: Any, *args: Any, **kwargs: Any) -> Any:
-            if not patch.active:
-                return await patch.original(worker, *args, **kwargs)
-            with guarded("observing the functions of a worker"):
-                if worker not in self._workers:
-                    self._workers.add(worker)
-                    # The worker's own mapping; its functions are the application's, so they are copied.
-                    worker.functions = {name: _observed(name, each) for name, each in worker.functions.items()}
-            job = _Job(worker)
-            token = _job.set(job)
-            # arq logs what a job raises here, outside of the task that runs it.
-            try:
-                with local_trace_entered(job.trace), quiet_calls():
-                    return await patch.original(worker, *args, **kwargs)
-            finally:
-                _job.reset(token)
-
-        return run_job
+    async def _run_job(self, original: Original, /, worker: Any, *args: Any, **kwargs: Any) -> Any:
+        with guarded("observing the functions of a worker"):
+            if worker not in self._workers:
+                self._workers.add(worker)
+                # The worker's own mapping; its functions are the application's, so they are copied.
+                worker.functions = {name: _observed(name, each) for name, each in worker.functions.items()}
+        job = _Job(worker)
+        token = _job.set(job)
+        # arq logs what a job raises here, outside of the task that runs it.
+        try:
+            with local_trace_entered(job.trace), quiet_calls():
+                return await original(worker, *args, **kwargs)
+        finally:
+            _job.reset(token)
 
 
 def _observed(name: str, function: Any) -> Any:
@@ -140,24 +134,19 @@ def _end(run: TaskRun, error: BaseException, arguments: Callable[[], dict[str, A
     run.end(error)
 
 
-def _enqueue_job(patch: Patch) -> Callable[..., Any]:
-    @functools.wraps(patch.original)
-    async def enqueue_job(redis: Any, function: str, *args: Any, **kwargs: Any) -> Any:
-        if not patch.active:
-            return await patch.original(redis, function, *args, **kwargs)
-        with Publication(partial(_sent, redis, function, kwargs)) as publication:
-            token = _is_publishing.set(True)
-            try:
-                job = await patch.original(redis, function, *args, **kwargs)
-            finally:
-                _is_publishing.reset(token)
-            with guarded("describing a job's message"):
-                if publication.task is not None:
-                    publication.task.task_id = getattr(job, "job_id", None)
-                    publication.describe(publication.task)
-            return job
-
-    return enqueue_job
+@replacement
+async def _enqueue_job(original: Original, /, redis: Any, function: str, *args: Any, **kwargs: Any) -> Any:
+    with Publication(partial(_sent, redis, function, kwargs)) as publication:
+        token = _is_publishing.set(True)
+        try:
+            job = await original(redis, function, *args, **kwargs)
+        finally:
+            _is_publishing.reset(token)
+        with guarded("describing a job's message"):
+            if publication.task is not None:
+                publication.task.task_id = getattr(job, "job_id", None)
+                publication.describe(publication.task)
+        return job
 
 
 def _sent(redis: Any, function: Any, kwargs: Mapping[str, Any]) -> Task:
@@ -165,36 +154,30 @@ def _sent(redis: Any, function: Any, kwargs: Mapping[str, Any]) -> Task:
     return Task("arq", function, system="redis", destination=text_of(queue))
 
 
-def _serialize_job(patch: Patch) -> Callable[..., Any]:
-    @functools.wraps(patch.original)
-    def serialize_job(*args: Any, serializer: Any = None, **kwargs: Any) -> Any:
-        if not (patch.active and _is_publishing.get()):
-            return patch.original(*args, serializer=serializer, **kwargs)
-        headers: dict[str, Any] = {}
-        with guarded("writing trace headers on a job's message"):
-            write_headers(headers)
+@replacement
+def _serialize_job(original: Original, /, *args: Any, serializer: Any = None, **kwargs: Any) -> Any:
+    if not _is_publishing.get():
+        return original(*args, serializer=serializer, **kwargs)
+    headers: dict[str, Any] = {}
+    with guarded("writing trace headers on a job's message"):
+        write_headers(headers)
 
-        def serialize(data: Any) -> Any:
-            return (serializer or pickle.dumps)({**data, _KEY: headers} if headers else data)
+    def serialize(data: Any) -> Any:
+        return (serializer or pickle.dumps)({**data, _KEY: headers} if headers else data)
 
-        return patch.original(*args, serializer=serialize, **kwargs)
-
-    return serialize_job
+    return original(*args, serializer=serialize, **kwargs)
 
 
-def _deserialize_job(patch: Patch) -> Callable[..., Any]:
-    @functools.wraps(patch.original)
-    def deserialize_job_raw(text: Any, *, deserializer: Any = None) -> Any:
-        job = _job.get()
-        if not patch.active or job is None:
-            return patch.original(text, deserializer=deserializer)
+@replacement
+def _deserialize_job(original: Original, text: Any, *, deserializer: Any = None) -> Any:
+    job = _job.get()
+    if job is None:
+        return original(text, deserializer=deserializer)
 
-        def deserialize(given: Any) -> Any:
-            data = (deserializer or pickle.loads)(given)
-            headers = data.get(_KEY) if isinstance(data, dict) else None
-            job.headers = headers if isinstance(headers, dict) else {}
-            return data
+    def deserialize(given: Any) -> Any:
+        data = (deserializer or pickle.loads)(given)
+        headers = data.get(_KEY) if isinstance(data, dict) else None
+        job.headers = headers if isinstance(headers, dict) else {}
+        return data
 
-        return patch.original(text, deserializer=deserialize)
-
-    return deserialize_job_raw
+    return original(text, deserializer=deserialize)

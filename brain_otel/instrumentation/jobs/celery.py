@@ -6,7 +6,6 @@ reached; it makes events for retries, and knows neither local traces nor the wor
 
 from __future__ import annotations
 
-import functools
 import sys
 from collections import deque
 from collections.abc import Callable
@@ -41,7 +40,7 @@ from brain_otel.instrumentation.jobs.task import (
 )
 from brain_otel.runtime.exit import handle_sigterm, leave_process
 from brain_otel.runtime.guard import guarded
-from brain_otel.runtime.patch import Patch, Patches
+from brain_otel.runtime.patch import Original, Patches, replacement
 
 _LOOPS = {
     "celery.worker.worker": ("WorkController", "start"),
@@ -89,7 +88,7 @@ class CeleryInstrumentation:
         replace("celery.app.base", "Celery", "send_task", _send_task)
         for method in ("on_failure", "on_timeout"):
             replace("celery.worker.request", "Request", method, _with_request)
-        replace("celery.backends.base", "Backend", "__init__", self._create_backend)
+        replace("celery.backends.base", "Backend", "__init__", replacement(self._create_backend))
 
     def uninstrument(self) -> None:
         """Leave Celery as it was found."""
@@ -127,15 +126,10 @@ class CeleryInstrumentation:
                 if exception is not error:
                     record_ignored(exception)
 
-    def _create_backend(self, patch: Patch) -> Callable[..., None]:
-        @functools.wraps(patch.original)
-        def create(backend: Any, *args: Any, **kwargs: Any) -> None:
-            if patch.active:
-                with guarded("finding the methods of a result backend"):
-                    self._quieten(type(backend))
-            patch.original(backend, *args, **kwargs)
-
-        return create
+    def _create_backend(self, original: Original, /, backend: Any, *args: Any, **kwargs: Any) -> None:
+        with guarded("finding the methods of a result backend"):
+            self._quieten(type(backend))
+        original(backend, *args, **kwargs)
 
     def _quieten(self, backend: type) -> None:
         """Suppress what the public methods of a class of backends and its bases do; each calls its store."""
@@ -153,33 +147,24 @@ def _is_no_failure(error: Exception) -> bool:
     return isinstance(error, (Ignore, Reject, Retry))
 
 
-def _send_task(patch: Patch) -> Callable[..., Any]:
-    @functools.wraps(patch.original)
-    def send_task(app: Any, name: str, *args: Any, **kwargs: Any) -> Any:
-        if not patch.active:
-            return patch.original(app, name, *args, **kwargs)
-        with Publication(lambda: Task("celery", name, system=system_of(app))) as publication:
-            token = _publication.set(publication)
-            try:
-                return patch.original(app, name, *args, **kwargs)
-            finally:
-                _publication.reset(token)
-
-    return send_task
-
-
-def _with_request(patch: Patch) -> Callable[..., Any]:
-    """The replacement of a method that takes the failure of a process: Celery's signal does not say the message."""
-
-    @functools.wraps(patch.original)
-    def handle(request: Any, *args: Any, **kwargs: Any) -> Any:
-        token = _lost.set(request if patch.active else None)
+@replacement
+def _send_task(original: Original, /, app: Any, name: str, *args: Any, **kwargs: Any) -> Any:
+    with Publication(lambda: Task("celery", name, system=system_of(app))) as publication:
+        token = _publication.set(publication)
         try:
-            return patch.original(request, *args, **kwargs)
+            return original(app, name, *args, **kwargs)
         finally:
-            _lost.reset(token)
+            _publication.reset(token)
 
-    return handle
+
+@replacement
+def _with_request(original: Original, /, request: Any, *args: Any, **kwargs: Any) -> Any:
+    """The replacement of a method that takes the failure of a process: Celery's signal does not say the message."""
+    token = _lost.set(request)
+    try:
+        return original(request, *args, **kwargs)
+    finally:
+        _lost.reset(token)
 
 
 def _on_publish(

@@ -7,7 +7,7 @@ import functools
 import logging
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Any, TypeGuard
 
@@ -16,7 +16,7 @@ from brain_otel.events.check_ins import CheckIn, is_timezone, new_id
 from brain_otel.events.schedules import interval_of, is_crontab
 from brain_otel.jobs.monitors import send_check_in
 from brain_otel.runtime.guard import guarded
-from brain_otel.runtime.patch import Patch
+from brain_otel.runtime.patch import Original, replacement
 
 logger = logging.getLogger(__name__)
 
@@ -34,22 +34,17 @@ _due: ContextVar[tuple[str, dict[str, Any]] | None] = ContextVar("brain_otel.cel
 """The monitor of the entry that beat is sending."""
 
 
-def apply_monitored_entry(patch: Patch) -> Callable[..., Any]:
+@replacement
+def apply_monitored_entry(original: Original, /, scheduler: Any, entry: Any, *args: Any, **kwargs: Any) -> Any:
     """The replacement of ``Scheduler.apply_entry``, which sends the task of an entry that is due."""
-
-    @functools.wraps(patch.original)
-    def apply_entry(scheduler: Any, entry: Any, *args: Any, **kwargs: Any) -> Any:
-        found = None
-        if patch.active:
-            with guarded("finding the monitor of a beat entry"):
-                found = monitor_of(entry, scheduler.app)
-        token = _due.set(found)
-        try:
-            return patch.original(scheduler, entry, *args, **kwargs)
-        finally:
-            _due.reset(token)
-
-    return apply_entry
+    found = None
+    with guarded("finding the monitor of a beat entry"):
+        found = monitor_of(entry, scheduler.app)
+    token = _due.set(found)
+    try:
+        return original(scheduler, entry, *args, **kwargs)
+    finally:
+        _due.reset(token)
 
 
 def monitor_of(entry: Any, app: Any) -> tuple[str, dict[str, Any]] | None:

@@ -1,7 +1,6 @@
 """Calls of a queue's library to its broker and its store of results, which make no spans of their own."""
 
 import contextvars
-import functools
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +11,7 @@ from opentelemetry.instrumentation.utils import is_instrumentation_enabled, supp
 
 from brain_otel.runtime.context import Attachment
 from brain_otel.runtime.guard import guarded
-from brain_otel.runtime.patch import Patch
+from brain_otel.runtime.patch import Original, Patch, replacement
 
 
 def suppressed(context: Context | None = None) -> Context:
@@ -46,27 +45,17 @@ class quiet_calls:  # noqa: N801 - reads as a statement: `with quiet_calls():`
 
 def quietened(patch: Patch) -> Callable[..., Any]:
     """The replacement of a function or a coroutine function of a library: nothing in it is instrumented."""
-    if inspect.iscoroutinefunction(patch.original):
-        return quietened_awaitable(patch)
-
-    @functools.wraps(patch.original)
-    def quiet(*args: Any, **kwargs: Any) -> Any:
-        if not patch.active:
-            return patch.original(*args, **kwargs)
-        with quiet_calls():
-            return patch.original(*args, **kwargs)
-
-    return quiet
+    return (quietened_awaitable if inspect.iscoroutinefunction(patch.original) else _quietened)(patch)
 
 
-def quietened_awaitable(patch: Patch) -> Callable[..., Any]:
+@replacement
+def _quietened(original: Original, /, *args: Any, **kwargs: Any) -> Any:
+    with quiet_calls():
+        return original(*args, **kwargs)
+
+
+@replacement
+async def quietened_awaitable(original: Original, /, *args: Any, **kwargs: Any) -> Any:
     """The replacement of a function that returns an awaitable: nothing is instrumented until that is done."""
-
-    @functools.wraps(patch.original)
-    async def quiet_coroutine(*args: Any, **kwargs: Any) -> Any:
-        if not patch.active:
-            return await patch.original(*args, **kwargs)
-        with quiet_calls():
-            return await patch.original(*args, **kwargs)
-
-    return quiet_coroutine
+    with quiet_calls():
+        return await original(*args, **kwargs)

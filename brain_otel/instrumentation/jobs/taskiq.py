@@ -14,7 +14,7 @@ from brain_otel.configuration.settings import InstrumentationSettings
 from brain_otel.instrumentation.jobs.quiet_calls import quietened
 from brain_otel.instrumentation.jobs.task import Publication, Task, TaskRun, arguments_by_name, write_headers
 from brain_otel.runtime.guard import guarded
-from brain_otel.runtime.patch import Patch, Patches
+from brain_otel.runtime.patch import Original, Patches, replacement
 
 _SYSTEMS = {
     "taskiq_redis": "redis",
@@ -62,37 +62,28 @@ class TaskiqInstrumentation:
         self._patches.undo()
 
 
-def _kiq(patch: Patch) -> Callable[..., Any]:
-    @functools.wraps(patch.original)
-    async def kiq(kicker: Any, *args: Any, **kwargs: Any) -> Any:
-        if not patch.active:
-            return await patch.original(kicker, *args, **kwargs)
-        _note_sending(kicker)
-        with Publication(lambda: _task(kicker.task_name, None, kicker.labels, kicker.broker)) as publication:
-            message = kicker
-            with guarded("writing trace headers on a task's message"):
-                labels = dict(kicker.labels)
-                write_headers(labels)
-                message = copy.copy(kicker)
-                message.labels = labels
-            sent = await patch.original(message, *args, **kwargs)
-            with guarded("describing a task's message"):
-                if publication.task is not None:
-                    publication.task.task_id = sent.task_id
-                    publication.describe(publication.task)
-            return sent
-
-    return kiq
+@replacement
+async def _kiq(original: Original, /, kicker: Any, *args: Any, **kwargs: Any) -> Any:
+    _note_sending(kicker)
+    with Publication(lambda: _task(kicker.task_name, None, kicker.labels, kicker.broker)) as publication:
+        message = kicker
+        with guarded("writing trace headers on a task's message"):
+            labels = dict(kicker.labels)
+            write_headers(labels)
+            message = copy.copy(kicker)
+            message.labels = labels
+        sent = await original(message, *args, **kwargs)
+        with guarded("describing a task's message"):
+            if publication.task is not None:
+                publication.task.task_id = sent.task_id
+                publication.describe(publication.task)
+        return sent
 
 
-def _schedule(patch: Patch) -> Callable[..., Any]:
-    @functools.wraps(patch.original)
-    async def schedule_by_time(kicker: Any, *args: Any, **kwargs: Any) -> Any:
-        if patch.active:
-            _note_sending(kicker)
-        return await patch.original(kicker, *args, **kwargs)
-
-    return schedule_by_time
+@replacement
+async def _schedule(original: Original, /, kicker: Any, *args: Any, **kwargs: Any) -> Any:
+    _note_sending(kicker)
+    return await original(kicker, *args, **kwargs)
 
 
 def _note_sending(kicker: Any) -> None:
@@ -103,33 +94,30 @@ def _note_sending(kicker: Any) -> None:
             running.is_sent_again = True
 
 
-def _run_task(patch: Patch) -> Callable[..., Any]:
-    @functools.wraps(patch.original)
-    async def run_task(receiver: Any, target: Any, message: Any, *args: Any, **kwargs: Any) -> Any:
-        if not patch.active:
-            return await patch.original(receiver, target, message, *args, **kwargs)
-        running = None
-        observed = target
-        with guarded("starting a task's span"):
-            run = TaskRun(_task(message.task_name, message.task_id, message.labels, receiver.broker), message.labels)
-            running = _Run(run)
-            if not receiver.is_process_pool:  # which pickles the function
-                observed = _observed(target, running)
-        if running is None:
-            return await patch.original(receiver, target, message, *args, **kwargs)
-        token = _running.set(running)
-        try:
-            result = await patch.original(receiver, observed, message, *args, **kwargs)
-        except BaseException as error:
-            running.run.end(error)
-            raise
-        finally:
-            _running.reset(token)
-        with guarded("ending a task"):
-            _end(running, result.error, partial(arguments_by_name, target, message.args, message.kwargs))
-        return result
-
-    return run_task
+@replacement
+async def _run_task(
+    original: Original, /, receiver: Any, target: Any, message: Any, *args: Any, **kwargs: Any
+) -> Any:
+    running = None
+    observed = target
+    with guarded("starting a task's span"):
+        run = TaskRun(_task(message.task_name, message.task_id, message.labels, receiver.broker), message.labels)
+        running = _Run(run)
+        if not receiver.is_process_pool:  # which pickles the function
+            observed = _observed(target, running)
+    if running is None:
+        return await original(receiver, target, message, *args, **kwargs)
+    token = _running.set(running)
+    try:
+        result = await original(receiver, observed, message, *args, **kwargs)
+    except BaseException as error:
+        running.run.end(error)
+        raise
+    finally:
+        _running.reset(token)
+    with guarded("ending a task"):
+        _end(running, result.error, partial(arguments_by_name, target, message.args, message.kwargs))
+    return result
 
 
 def _observed(target: Callable[..., Any], running: _Run) -> Callable[..., Any]:

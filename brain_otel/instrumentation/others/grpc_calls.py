@@ -14,7 +14,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 from brain_otel.runtime.guard import guarded
-from brain_otel.runtime.patch import Patch, Patches
+from brain_otel.runtime.patch import Original, Patch, Patches, replacement
 from brain_otel.runtime.shield import await_through, call_through
 
 _PLACE = "observing a call of gRPC"
@@ -35,24 +35,21 @@ def shield_grpc(_module: ModuleType, patches: Patches) -> None:
             patches.replace(_aio_server._OpenTelemetryAioServicerContext, name, partial(_of_servicer, "__wrapped__"))
 
 
-def _intercept(patch: Patch) -> Callable[..., Any]:
-    @functools.wraps(patch.original)
-    def intercept(interceptor: Any, request: Any, metadata: Any, info: Any, invoker: Callable[..., Any]) -> Any:
-        if not patch.active:
-            return patch.original(interceptor, request, metadata, info, invoker)
-        with guarded("reading the metadata of a call of gRPC"):
-            if type(metadata).__name__ == "generator":
-                metadata = tuple(metadata)
+@replacement
+def _intercept(
+    original: Original, interceptor: Any, request: Any, metadata: Any, info: Any, invoker: Callable[..., Any]
+) -> Any:
+    with guarded("reading the metadata of a call of gRPC"):
+        if type(metadata).__name__ == "generator":
+            metadata = tuple(metadata)
 
-        def instrumented(run: Callable[..., Any]) -> Any:
-            def invoke(request: Any, written: Any) -> Any:
-                return run(request, with_repeated(metadata, written))
+    def instrumented(run: Callable[..., Any]) -> Any:
+        def invoke(request: Any, written: Any) -> Any:
+            return run(request, with_repeated(metadata, written))
 
-            return patch.original(interceptor, request, metadata, info, invoke)
+        return original(interceptor, request, metadata, info, invoke)
 
-        return call_through(_PLACE, instrumented, invoker, request, metadata)
-
-    return intercept
+    return call_through(_PLACE, instrumented, invoker, request, metadata)
 
 
 def with_repeated(given: Any, written: Any) -> Any:
@@ -75,39 +72,31 @@ def _is_other_baggage(pair: tuple[str, Any], ours: dict[str, Any]) -> bool:
     return pair[0] == "baggage" and pair[1] not in ours["baggage"]
 
 
-def _intercept_server_stream(patch: Patch) -> Callable[..., Any]:
+@replacement
+def _intercept_server_stream(
+    _original: Original, interceptor: Any, request: Any, metadata: Any, info: Any, invoker: Callable[..., Any]
+) -> Any:
     """A stream's call as that of a stream in both directions: the application gets gRPC's own object."""
-
-    @functools.wraps(patch.original)
-    def intercept(interceptor: Any, request: Any, metadata: Any, info: Any, invoker: Callable[..., Any]) -> Any:
-        if not patch.active:
-            return patch.original(interceptor, request, metadata, info, invoker)
-        return interceptor._intercept(request, metadata, info, invoker)
-
-    return intercept
+    return interceptor._intercept(request, metadata, info, invoker)
 
 
-def _wrap_unary_response(patch: Patch) -> Callable[..., Any]:
+@replacement
+async def _wrap_unary_response(
+    original: Original, interceptor: Any, continuation: Callable[..., Any], span: Any
+) -> Any:
     """A call that cannot be sent has no status, which the instrumentor awaits."""
 
-    @functools.wraps(patch.original)
-    async def wrap(interceptor: Any, continuation: Callable[..., Any], span: Any) -> Any:
-        if not patch.active:
-            return await patch.original(interceptor, continuation, span)
+    async def ended() -> Any:
+        call = await continuation()
+        await _ended(call)
+        return call
 
-        async def ended() -> Any:
-            call = await continuation()
-            await _ended(call)
-            return call
-
-        try:
-            return await patch.original(interceptor, ended, span)
-        except BaseException:
-            with guarded("ending the span of a call of gRPC"):
-                span.end()
-            raise
-
-    return wrap
+    try:
+        return await original(interceptor, ended, span)
+    except BaseException:
+        with guarded("ending the span of a call of gRPC"):
+            span.end()
+        raise
 
 
 async def _ended(call: Any) -> None:

@@ -3,14 +3,13 @@
 The conventions require it, and ``propagation.targets`` are judged by it.
 """
 
-import functools
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from types import ModuleType
 from typing import Any
 
 from brain_otel.runtime.guard import guarded
-from brain_otel.runtime.patch import Patch, Patches
+from brain_otel.runtime.patch import Original, Patches, replacement
 
 _GRPC_SERVER = re.compile(r"(?:dns:(?://[^/]*/)?|ipv[46]:)?(?:\[([^\[\]]+)\]|([^:/,\[\]]+))(?::(\d+))?")
 """https://github.com/grpc/grpc/blob/master/doc/naming.md, those that name one host."""
@@ -27,28 +26,24 @@ def name_servers(module: ModuleType, patches: Patches) -> None:
     """
     from grpc.aio import _channel  # type: ignore[import-untyped]  # ships no types
 
-    def make(patch: Patch) -> Callable[..., Any]:
-        @functools.wraps(patch.original)
-        def intercept_channel(channel: Any, *interceptors: Any) -> Any:
-            if patch.active:
-                with guarded("naming the server of a channel of gRPC"):
-                    name_server(_target_of(channel), interceptors)
-            return patch.original(channel, *interceptors)
+    patches.replace(module, "intercept_channel", _intercept_channel)
+    patches.replace(_channel.Channel, "__init__", _create_aio_channel)
 
-        return intercept_channel
 
-    def make_aio(patch: Patch) -> Callable[..., Any]:
-        @functools.wraps(patch.original)
-        def __init__(channel: Any, target: Any, options: Any, credentials: Any, compression: Any, given: Any) -> None:  # noqa: N807
-            if patch.active:
-                with guarded("naming the server of an asynchronous channel of gRPC"):
-                    name_server(target, given or ())
-            patch.original(channel, target, options, credentials, compression, given)
+@replacement
+def _intercept_channel(original: Original, channel: Any, *interceptors: Any) -> Any:
+    with guarded("naming the server of a channel of gRPC"):
+        name_server(_target_of(channel), interceptors)
+    return original(channel, *interceptors)
 
-        return __init__
 
-    patches.replace(module, "intercept_channel", make)
-    patches.replace(_channel.Channel, "__init__", make_aio)
+@replacement
+def _create_aio_channel(
+    original: Original, channel: Any, target: Any, options: Any, credentials: Any, compression: Any, given: Any
+) -> None:
+    with guarded("naming the server of an asynchronous channel of gRPC"):
+        name_server(target, given or ())
+    original(channel, target, options, credentials, compression, given)
 
 
 def _target_of(channel: Any) -> Any:

@@ -5,7 +5,6 @@ stay behind where a statement is cancelled. So the driver's instrumentation look
 makes spans itself, but none inside of contrib's, which follows OpenTelemetry's variables for prompts and answers.
 """
 
-import functools
 import sys
 from collections.abc import Callable
 from types import FrameType, ModuleType
@@ -15,7 +14,7 @@ from opentelemetry import trace as otel_trace
 from opentelemetry.trace import SpanKind
 
 from brain_otel.runtime.guard import guarded
-from brain_otel.runtime.patch import Patch, Patches
+from brain_otel.runtime.patch import Original, Patches, replacement
 
 _DBAPI = "opentelemetry.instrumentation.dbapi"
 
@@ -79,28 +78,21 @@ class Layers:
 
     def _patch(self, module: ModuleType) -> None:
         if hasattr(module, _ASKING):
-            self._patches.replace(module, _ASKING, self._asking)
+            self._patches.replace(module, _ASKING, replacement(self._asking))
         for kind in list(vars(module).values()):
             if isinstance(kind, type) and kind.__module__ == module.__name__ and _CONNECTING in vars(kind):
-                self._patches.replace(kind, _CONNECTING, self._connecting)
+                self._patches.replace(kind, _CONNECTING, replacement(self._connecting))
 
-    def _asking(self, patch: Patch) -> Callable[[], bool]:
-        @functools.wraps(patch.original)
-        def is_enabled() -> bool:
-            return bool(patch.original()) and not (patch.active and self._is_inner())
+    def _asking(self, original: Original) -> bool:
+        return bool(original()) and not self._is_inner()
 
-        return is_enabled
-
-    def _connecting(self, patch: Patch) -> Callable[..., Any]:
+    def _connecting(
+        self, original: Original, integration: Any, method: Callable[..., Any], args: Any, kwargs: Any
+    ) -> Any:
         """Gives an outer layer the driver's own connection, which costs nothing and is of the driver's class."""
-
-        @functools.wraps(patch.original)
-        def connect(integration: Any, method: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-            if patch.active and self._is_inner():
-                return method(*args, **kwargs)
-            return patch.original(integration, method, args, kwargs)
-
-        return connect
+        if self._is_inner():
+            return method(*args, **kwargs)
+        return original(integration, method, args, kwargs)
 
     def _is_inner(self) -> bool:
         with guarded("looking for the caller of a driver"):
@@ -108,17 +100,13 @@ class Layers:
         return False
 
 
-def _starting(patch: Patch) -> Callable[..., Any]:
-    @functools.wraps(patch.original)
-    def start_api_call_span(*args: Any, **kwargs: Any) -> Any:
-        if patch.active:
-            with guarded("looking for the outer span of a call of Anthropic's client"):
-                scope = getattr(otel_trace.get_current_span(), "instrumentation_scope", None)
-                if scope is not None and scope.name == _ANTHROPIC:
-                    return None
-        return patch.original(*args, **kwargs)
-
-    return start_api_call_span
+@replacement
+def _starting(original: Original, /, *args: Any, **kwargs: Any) -> Any:
+    with guarded("looking for the outer span of a call of Anthropic's client"):
+        scope = getattr(otel_trace.get_current_span(), "instrumentation_scope", None)
+        if scope is not None and scope.name == _ANTHROPIC:
+            return None
+    return original(*args, **kwargs)
 
 
 _SYSTEMS = frozenset({"db.system.name", "db.system"})

@@ -16,7 +16,7 @@ from opentelemetry.propagate import get_global_textmap
 
 from brain_otel.instrumentation.propagation import TrustingPropagator, remove_our_headers
 from brain_otel.runtime.guard import guarded
-from brain_otel.runtime.patch import Patch, Patches
+from brain_otel.runtime.patch import Original, Patches, replacement
 
 _GRPC_INSTRUMENTATION = "opentelemetry.instrumentation.grpc"
 
@@ -57,50 +57,26 @@ class RestrictedClients:
                 _PATCHED[module.__name__](module, textmap, self._patches)
 
 
-def _restrict_requests(module: ModuleType, textmap: TrustingPropagator, patches: Patches) -> None:
-    def make(patch: Patch) -> Callable[..., Any]:
-        @functools.wraps(patch.original)
-        def send(adapter: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
-            if patch.active:
-                _clean(textmap, request)
-            return patch.original(adapter, request, *args, **kwargs)
-
-        return send
-
-    patches.replace(module.HTTPAdapter, "send", make)
+_CLIENTS = {
+    "requests.adapters": ("HTTPAdapter", "send", "url"),
+    "aiohttp.client_reqrep": ("ClientRequest", "send", "url"),
+    "urllib.request": ("AbstractHTTPHandler", "do_open", "full_url"),
+}
+"""Module -> the class and the method that sends a request, and the request's attribute with its address."""
 
 
-def _restrict_aiohttp(module: ModuleType, textmap: TrustingPropagator, patches: Patches) -> None:
-    def make(patch: Patch) -> Callable[..., Any]:
-        @functools.wraps(patch.original)
-        async def send(request: Any, *args: Any, **kwargs: Any) -> Any:
-            if patch.active:
-                _clean(textmap, request)
-            return await patch.original(request, *args, **kwargs)
-
-        return send
-
-    patches.replace(module.ClientRequest, "send", make)
+def _restrict_client(module: ModuleType, textmap: TrustingPropagator, patches: Patches) -> None:
+    owner, method, url = _CLIENTS[module.__name__]
+    patches.replace(getattr(module, owner), method, replacement(functools.partial(_send, textmap, url)))
 
 
-def _restrict_urllib(module: ModuleType, textmap: TrustingPropagator, patches: Patches) -> None:
-    def make(patch: Patch) -> Callable[..., Any]:
-        @functools.wraps(patch.original)
-        def do_open(handler: Any, connection: Any, request: Any, **kwargs: Any) -> Any:
-            if patch.active:
-                _clean(textmap, request, "full_url")
-            return patch.original(handler, connection, request, **kwargs)
-
-        return do_open
-
-    patches.replace(module.AbstractHTTPHandler, "do_open", make)
-
-
-def _clean(textmap: TrustingPropagator, request: Any, url: str = "url") -> None:
+def _send(textmap: TrustingPropagator, url: str, original: Original, /, *args: Any, **kwargs: Any) -> Any:
     """Take our headers out of a request to a host that gets none; it has them from before a redirect."""
     with guarded("taking trace headers out of a request that follows a redirect"):
+        request = next(each for each in (*args, *kwargs.values()) if hasattr(each, url))
         if textmap.targets is not None and not textmap.targets.matches_url(str(getattr(request, url))):
             remove_our_headers(request.headers)
+    return original(*args, **kwargs)
 
 
 def _restrict_httpx2(module: ModuleType, textmap: TrustingPropagator, patches: Patches) -> None:
@@ -113,15 +89,13 @@ def _restrict_httpx2(module: ModuleType, textmap: TrustingPropagator, patches: P
 
 
 def _restrict_aws(module: ModuleType, textmap: TrustingPropagator, patches: Patches) -> None:
-    def make(patch: Patch) -> Callable[..., Any]:
-        @functools.wraps(patch.original)
-        def inject(propagator: Any, carrier: Any, context: Any = None, *args: Any, **kwargs: Any) -> None:
-            if not patch.active or textmap.is_for_target(context):
-                patch.original(propagator, carrier, context, *args, **kwargs)
+    def inject(
+        original: Original, /, propagator: Any, carrier: Any, context: Any = None, *args: Any, **kwargs: Any
+    ) -> None:
+        if textmap.is_for_target(context):
+            original(propagator, carrier, context, *args, **kwargs)
 
-        return inject
-
-    patches.replace(module.AwsXRayPropagator, "inject", make)
+    patches.replace(module.AwsXRayPropagator, "inject", replacement(inject))
 
 
 def _restrict_grpc(module: ModuleType, _textmap: TrustingPropagator, patches: Patches) -> None:
@@ -131,10 +105,8 @@ def _restrict_grpc(module: ModuleType, _textmap: TrustingPropagator, patches: Pa
 
 
 _PATCHED: dict[str, Callable[[ModuleType, TrustingPropagator, Patches], None]] = {
-    "requests.adapters": _restrict_requests,
-    "aiohttp.client_reqrep": _restrict_aiohttp,
+    **dict.fromkeys(_CLIENTS, _restrict_client),
     "httpx2": _restrict_httpx2,
-    "urllib.request": _restrict_urllib,
     "opentelemetry.propagators.aws.aws_xray_propagator": _restrict_aws,
     _GRPC_INSTRUMENTATION: _restrict_grpc,
 }

@@ -27,7 +27,7 @@ from brain_otel.instrumentation.redis.pipelines import batch_of
 from brain_otel.instrumentation.redis.repeated_calls import INSTRUMENTOR, is_traced_already
 from brain_otel.privacy.statements import command_name, redis_without_values
 from brain_otel.runtime.guard import caught, guarded
-from brain_otel.runtime.patch import Patch, Patches
+from brain_otel.runtime.patch import Original, Patch, Patches, replacement
 from brain_otel.runtime.shield import shielded
 
 _SCOPE = "brain_otel.instrumentation.redis.instrumentor"
@@ -97,7 +97,7 @@ class RedisInstrumentation:
         replace(contrib_util, "_format_command_args", _command)
         replace(contrib, "_build_span_meta_data_for_pipeline", _pipeline)
         has_search = replace(contrib, "_add_search_attributes", _search)
-        replace(contrib, "_build_span_name", functools.partial(_span_name, has_search))
+        replace(contrib, "_build_span_name", replacement(functools.partial(_span_name, has_search)))
         for factory in _FACTORIES:
             replace(contrib, factory, _shielded)
 
@@ -195,62 +195,46 @@ def _attributes(client: Any, operation: str | None) -> dict[str, Any]:
     return attributes
 
 
-def _command(patch: Patch) -> Callable[..., str]:
+@replacement
+def _command(_original: Original, args: Any) -> str:
     """Contrib hides the key along with the values; the key is masked later, where the span leaves."""
-
-    @functools.wraps(patch.original)
-    def format_command_args(args: Any) -> str:
-        try:
-            return redis_without_values(args, str)
-        except Exception as error:
-            caught("formatting a Redis command", error)
-            return ""
-
-    return format_command_args
+    try:
+        return redis_without_values(args, str)
+    except Exception as error:
+        caught("formatting a Redis command", error)
+        return ""
 
 
-def _span_name(has_search: bool, patch: Patch) -> Callable[..., str]:
+def _span_name(has_search: bool, original: Original, instance: Any, args: Any) -> str:
     """Contrib uses the first argument, which may be a whole command with its values.
 
     Contrib recognizes a search by the name ``redis.search``, and then records the query. Where :func:`_search` could
     not be patched in, another name is returned, so that it does not.
     """
-
-    @functools.wraps(patch.original)
-    def build_span_name(instance: Any, args: Any) -> str:
-        try:
-            name = str(patch.original(instance, (command_name(args[0]), *args[1:]) if args else args))
-            return name if has_search or name != "redis.search" else "FT.SEARCH"
-        except Exception as error:
-            caught("naming a Redis command", error)
-            return "redis"
-
-    return build_span_name
+    try:
+        name = str(original(instance, (command_name(args[0]), *args[1:]) if args else args))
+        return name if has_search or name != "redis.search" else "FT.SEARCH"
+    except Exception as error:
+        caught("naming a Redis command", error)
+        return "redis"
 
 
-def _pipeline(patch: Patch) -> Callable[..., Any]:
-    @functools.wraps(patch.original)
-    def build_span_meta_data_for_pipeline(instance: Any) -> Any:
-        stack, resource, name = patch.original(instance)
-        with guarded("naming a Redis pipeline"):
-            name = " ".join(line.partition(" ")[0] for line in resource.split("\n") if line) or name
-        return stack, resource, name
-
-    return build_span_meta_data_for_pipeline
+@replacement
+def _pipeline(original: Original, instance: Any) -> Any:
+    stack, resource, name = original(instance)
+    with guarded("naming a Redis pipeline"):
+        name = " ".join(line.partition(" ")[0] for line in resource.split("\n") if line) or name
+    return stack, resource, name
 
 
-def _search(patch: Patch) -> Callable[..., None]:
+@replacement
+def _search(_original: Original, span: Any, response: Any, args: Any) -> None:
     """Contrib records the query and the documents, and raises if the response is a mapping, as in RESP3.
 
     This records the index and the number of documents.
     """
-
-    @functools.wraps(patch.original)
-    def add_search_attributes(span: Any, response: Any, args: Any) -> None:
-        with guarded("describing a Redis search"):
-            if len(args) > 1:
-                span.set_attribute("redis.search.index", str(args[1]))
-            if isinstance(response, (list, tuple)) and response and isinstance(response[0], int):
-                span.set_attribute("redis.search.total", response[0])
-
-    return add_search_attributes
+    with guarded("describing a Redis search"):
+        if len(args) > 1:
+            span.set_attribute("redis.search.index", str(args[1]))
+        if isinstance(response, (list, tuple)) and response and isinstance(response[0], int):
+            span.set_attribute("redis.search.total", response[0])

@@ -17,7 +17,7 @@ from sqlalchemy.engine import Engine
 
 from brain_otel.instrumentation.database import batch_size, statement_operation
 from brain_otel.runtime.guard import guarded
-from brain_otel.runtime.patch import Patch, Patches
+from brain_otel.runtime.patch import Original, Patch, Patches, replacement
 from brain_otel.traces.conventions import raw_attributes, statement
 from brain_otel.traces.scope import create_meter
 
@@ -42,14 +42,10 @@ def patch_names(patches: Patches) -> None:
     patches.replace(EngineTracer, "_before_cur_exec", _batch)
 
 
-def _span_name(patch: Patch) -> Callable[..., str]:
+@replacement
+def _span_name(_original: Original, tracer: Any, database: Any, text: Any) -> str:
     """Contrib takes the first word as it is, be it a part of a comment or a literal."""
-
-    @functools.wraps(patch.original)
-    def operation_name(tracer: Any, database: Any, text: Any) -> str:
-        return span_name(tracer.vendor, database, statement_operation(text))
-
-    return operation_name
+    return span_name(tracer.vendor, database, statement_operation(text))
 
 
 def span_name(system: str, database: str | None, operation: str | None) -> str:
@@ -57,16 +53,12 @@ def span_name(system: str, database: str | None, operation: str | None) -> str:
     return f"{operation or ''} {database or ''}".strip() or system
 
 
-def _operation(patch: Patch) -> Callable[..., None]:
+@replacement
+def _operation(original: Original, result: Any, operation: Any, mode: Any) -> None:  # noqa: ARG001 - contrib's parameter
     """Contrib takes the span's name, which has the database in it."""
-
-    @functools.wraps(patch.original)
-    def set_db_operation(result: Any, operation: Any, mode: Any) -> None:  # noqa: ARG001 - contrib's parameter
-        name = statement_operation(statement(result))
-        if name is not None:
-            patch.original(result, name, mode)
-
-    return set_db_operation
+    name = statement_operation(statement(result))
+    if name is not None:
+        original(result, name, mode)
 
 
 def _system(patch: Patch) -> Callable[..., None]:
@@ -95,20 +87,18 @@ def _transport(patch: Patch) -> Callable[..., Any]:
     return get_attributes
 
 
-def _batch(patch: Patch) -> Callable[..., Any]:
+@replacement
+def _batch(
+    original: Original, tracer: Any, conn: Any, cursor: Any, text: Any, parameters: Any, context: Any, many: Any
+) -> Any:
     """Contrib does not tell an ``executemany`` from a single statement."""
-
-    @functools.wraps(patch.original)
-    def before(tracer: Any, conn: Any, cursor: Any, text: Any, parameters: Any, context: Any, many: Any) -> Any:
-        result = patch.original(tracer, conn, cursor, text, parameters, context, many)
-        if many:
-            with guarded("describing a batch of statements"):
-                span, size = getattr(context, "_otel_span", None), batch_size(parameters, many)
-                if size is not None and span is not None and span.is_recording():
-                    _describe_batch(span, text, size)
-        return result
-
-    return before
+    result = original(tracer, conn, cursor, text, parameters, context, many)
+    if many:
+        with guarded("describing a batch of statements"):
+            span, size = getattr(context, "_otel_span", None), batch_size(parameters, many)
+            if size is not None and span is not None and span.is_recording():
+                _describe_batch(span, text, size)
+    return result
 
 
 def _describe_batch(span: Any, text: Any, size: int) -> None:

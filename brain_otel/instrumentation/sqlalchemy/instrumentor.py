@@ -42,7 +42,7 @@ from brain_otel.instrumentation.sqlalchemy.corrections import (
 )
 from brain_otel.runtime.fast_paths import fast_paths_enabled
 from brain_otel.runtime.guard import caught, guarded
-from brain_otel.runtime.patch import Patch, Patches
+from brain_otel.runtime.patch import Original, Patch, Patches, replacement
 from brain_otel.runtime.shield import shielded
 from brain_otel.traces.scope import SCHEMA_URL
 
@@ -279,20 +279,16 @@ def _is_done_by_another(identifier: str, given: tuple[Any, ...]) -> bool:
     return span is not None and span.is_recording() == (identifier == "before_cursor_execute")
 
 
-def _handle_error(patch: Patch) -> Callable[..., Any]:
+@replacement
+def _handle_error(original: Original, context: ExceptionContext) -> None:
     """Contrib's listener sets neither class nor code, and calls ``str()`` on the exception, which may raise."""
-
-    @functools.wraps(patch.original)
-    def handle_error(context: ExceptionContext) -> None:
-        span = getattr(context.execution_context, "_otel_span", None)
-        if span is not None:
-            record_failure(span, context.original_exception)
-        try:
-            patch.original(context)
-        except Exception:
-            with guarded("recording an exception on a statement's span"):
-                if span is not None:
-                    span.set_status(status_of(context.original_exception))
-                    span.end()
-
-    return handle_error
+    span = getattr(context.execution_context, "_otel_span", None)
+    if span is not None:
+        record_failure(span, context.original_exception)
+    try:
+        original(context)
+    except Exception:
+        with guarded("recording an exception on a statement's span"):
+            if span is not None:
+                span.set_status(status_of(context.original_exception))
+                span.end()

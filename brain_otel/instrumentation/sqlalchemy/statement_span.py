@@ -23,7 +23,7 @@ from brain_otel.instrumentation.span_scope import is_enabled, is_excluded_call
 from brain_otel.instrumentation.sqlalchemy.corrections import span_name
 from brain_otel.runtime.context import settled_context
 from brain_otel.runtime.guard import caught
-from brain_otel.runtime.patch import Patch, Patches
+from brain_otel.runtime.patch import Original, Patch, Patches, replacement
 
 _COUNTERS = ("_add_idle_to_connection_usage", "_add_used_to_connection_usage")
 
@@ -53,14 +53,13 @@ def _contrib_ends_spans() -> bool:
     return bool(ends)
 
 
-def _without_excluded(patch: Patch) -> Callable[..., Any]:
-    @functools.wraps(patch.original)
-    def before(self: Any, conn: Any, cursor: Any, statement: Any, params: Any, context: Any, many: Any) -> Any:
-        if is_excluded_call(settled_context()):
-            return statement, params
-        return patch.original(self, conn, cursor, statement, params, context, many)
-
-    return before
+@replacement
+def _without_excluded(
+    original: Original, self: Any, conn: Any, cursor: Any, statement: Any, params: Any, context: Any, many: Any
+) -> Any:
+    if is_excluded_call(settled_context()):
+        return statement, params
+    return original(self, conn, cursor, statement, params, context, many)
 
 
 def _counted_for_readers(patch: Patch) -> Callable[..., None]:
