@@ -26,22 +26,15 @@ from brain_otel.events.report import report_exception
 from brain_otel.runtime.fork import reset_in_child
 from brain_otel.runtime.guard import caught, guarded
 from brain_otel.runtime.patch import Original, Patches, replacement
+from brain_otel.runtime.text import word_set
 
-_SERVING = (
-    *("anyio", "apscheduler", "brain_otel", "concurrent", "grpc", "kafka", "logging", "multiprocessing"),
-    *("opentelemetry", "psycopg_pool", "pymongo", "redis", "sentry_sdk"),
-)
+_SERVING = word_set("""
+    anyio apscheduler brain_otel concurrent grpc kafka logging multiprocessing opentelemetry psycopg_pool pymongo
+    redis sentry_sdk
+""")
 """Packages whose threads serve whoever comes next: those of pools, listeners and connections."""
 
-_POOL_METHODS = (
-    "apply_async",
-    "map",
-    "map_async",
-    "starmap",
-    "starmap_async",
-    "imap",
-    "imap_unordered",
-)
+_POOL_METHODS = word_set("apply_async map map_async starmap starmap_async imap imap_unordered")
 
 
 class ThreadingInstrumentation:

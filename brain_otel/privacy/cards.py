@@ -11,6 +11,7 @@ import re
 from brain_otel.privacy.names import unquoted
 from brain_otel.privacy.settings import FILTERED
 from brain_otel.runtime.lazy_regex import expression
+from brain_otel.runtime.text import word_set
 
 _CARD = expression(
     r"(?<!\d)(?<!\d[.,])[2-6]\d{3}+(?:([ ./-]?)\d{4}\1\d{4}\1\d{1,4}(?:\1\d{1,3})?|([ ./-]?)\d{6}\2\d{4,5})"
@@ -31,26 +32,14 @@ _NOT_A_CARD = expression(r"(?:type|brand|id|count|holder|country|network|scheme|
 _NEAR = 24
 """Characters before a number within which a word speaks for it."""
 
-_BRANDS = (
-    ("4", (13, 16, 19)),
-    ("34", (15,)),
-    ("37", (15,)),
-    ("36", (14,)),
-    ("38", (14,)),
-    ("30", (14,)),
-    ("35", (16,)),
-    ("5018", (16,)),
-    ("5020", (16,)),
-    ("6304", (16,)),
-    ("6759", (16,)),
-    ("6011", (16,)),
-    ("62", (16, 19)),
-    ("64", (16,)),
-    ("65", (16,)),
-    *((str(number), (16,)) for number in range(51, 56)),
-    *((str(number), (16,)) for number in range(222, 273)),
-)
-"""The first digits of the large brands' numbers, and how many digits such a number has."""
+_BRANDS = {
+    13: ("4",),
+    14: ("30", "36", "38"),
+    15: ("34", "37"),
+    16: (*word_set("4 35 5018 5020 6304 6759 6011 62 64 65"), *map(str, (*range(51, 56), *range(222, 273)))),
+    19: ("4", "62"),
+}
+"""How many digits a number has, and the first digits of the large brands' numbers of that length."""
 
 SMALLEST_CARD = 10**12
 """The smallest number with the digits of a card's."""
@@ -104,7 +93,7 @@ def is_card_name(name: str) -> bool:
 
 def is_card(digits: str) -> bool:
     """Whether ``digits`` are the number of a large brand's card and pass Luhn's check (ISO/IEC 7812-1)."""
-    if not any(len(digits) in lengths and digits.startswith(start) for start, lengths in _BRANDS):
+    if not digits.startswith(_BRANDS.get(len(digits), ())):
         return False
     doubled = [int(digit) * (1 + place % 2) for place, digit in enumerate(reversed(digits))]
     return sum(each - 9 if each > 9 else each for each in doubled) % 10 == 0 and len(set(digits)) > 1

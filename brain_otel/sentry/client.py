@@ -25,6 +25,7 @@ from brain_otel.privacy import masked_url, policy
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.quiet import is_looking
 from brain_otel.runtime.safe_repr import safe_repr
+from brain_otel.runtime.text import word_set
 from brain_otel.sentry import stack_frames
 from brain_otel.sentry.before_send import before_send, before_send_transaction
 from brain_otel.sentry.breadcrumbs import bound
@@ -37,18 +38,10 @@ from brain_otel.sentry.spotlight import close_spotlight, flush_spotlight, queue_
 from brain_otel.sentry.transport import DeliveringTransport, delivering
 from brain_otel.traces.collector import LocalTraceCollector
 
-_QUIET_LOGGERS = (
-    "brain_otel",
-    "brain_otel.*",
-    "opentelemetry",
-    "opentelemetry.*",
-    "httpx",
-    "httpcore",
-    "httpcore.*",
-    "uvicorn.access",
-    "celery.worker.request",
-    "multiprocessing",
-)
+_QUIET_LOGGERS = word_set("""
+    brain_otel brain_otel.* opentelemetry opentelemetry.* httpx httpcore httpcore.* uvicorn.access
+    celery.worker.request multiprocessing
+""")
 """Loggers without events, breadcrumbs and log items.
 
 A failing exporter must not feed itself, hence ours and OpenTelemetry's. Others log a line per request, for which

@@ -7,13 +7,13 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from sentry_sdk.envelope import Envelope, Item, PayloadRef
+from sentry_sdk.envelope import Envelope, Item
 from sentry_sdk.transport import Transport
 
 from brain_otel.configuration.settings import DeliverySettings
 from brain_otel.delivery.delivery import Delivery
 from brain_otel.delivery.record import Record
-from brain_otel.delivery.spool.discarded import LOCK_TIMEOUT, DiscardedEvents, quantities, reported_in
+from brain_otel.delivery.spool.discarded import LOCK_TIMEOUT, DiscardedEvents, client_report, quantities, reported_in
 from brain_otel.delivery.spool.shipper_process import open_spool, release_supervisor
 from brain_otel.runtime.fork import reset_in_child
 from brain_otel.runtime.limited_log import CountLog
@@ -178,13 +178,7 @@ class DeliveringTransport(Transport):
             self._discarded = Counter({key: quantity for key, quantity in self._discarded.items() if quantity < 0})
         self.delivery.keep_reported(discarded, timeout)  # with earlier ones, if another process held the lock
         if discarded and self._sends_reports:
-            events = [
-                {"reason": reason, "category": category, "quantity": quantity}
-                for (category, reason), quantity in discarded.items()
-            ]
-            report = {"timestamp": time.time(), "discarded_events": events}
-            item = Item(PayloadRef(json=report), type="client_report")
-            (send or self.delivery.put)(_record(Envelope(items=[item])))
+            (send or self.delivery.put)(Record("internal", client_report(discarded)))
 
 
 def delivering(settings: DeliverySettings) -> type[DeliveringTransport]:

@@ -147,12 +147,10 @@ CONVENTIONS = (
         op=lambda _kind, attributes: f"cache.{attributes[CACHE + 'operation']}",
         category="db",
         description=lambda _span, attributes: ", ".join(_texts(attributes.get(CACHE + "key"))),
-        names=tuple(
-            {
-                **{CACHE + name: "cache." + name for name in ("key", "hit", "item_size")},
-                "server.address": "network.peer.address",
-                "server.port": "network.peer.port",
-            }.items()
+        names=(
+            *((CACHE + name, "cache." + name) for name in ("key", "hit", "item_size")),
+            ("server.address", "network.peer.address"),
+            ("server.port", "network.peer.port"),
         ),
     ),
     Convention(
@@ -173,14 +171,12 @@ CONVENTIONS = (
         op=_http_op,
         category="http",
         description=_http_description,
-        names=tuple(
-            {
-                "http.method": "http.request.method",
-                "http.status_code": "http.response.status_code",
-                "http.server_name": "server.address",
-                "net.peer.name": "server.address",
-                "net.peer.port": "server.port",
-            }.items()
+        names=(
+            ("http.method", "http.request.method"),
+            ("http.status_code", "http.response.status_code"),
+            ("http.server_name", "server.address"),
+            ("net.peer.name", "server.address"),
+            ("net.peer.port", "server.port"),
         ),
     ),
     Convention(
@@ -188,26 +184,22 @@ CONVENTIONS = (
         op=lambda _kind, attributes: "db.redis" if db_system(attributes) == "redis" else "db",
         category="db",
         description=lambda _span, attributes: statement(attributes),
-        names=tuple(
-            {
-                "db.system.name": "db.system",
-                "db.namespace": "db.name",
-                "db.operation.name": "db.operation",
-                "net.peer.name": "server.address",
-                "net.peer.port": "server.port",
-            }.items()
+        names=(
+            ("db.system.name", "db.system"),
+            ("db.namespace", "db.name"),
+            ("db.operation.name", "db.operation"),
+            ("net.peer.name", "server.address"),
+            ("net.peer.port", "server.port"),
         ),
     ),
     Convention(
         keys=(_AI_OPERATION,),
         op=lambda _kind, attributes: f"gen_ai.{attributes[_AI_OPERATION]}",
         category="ai",
-        names=tuple(
-            {
-                "gen_ai.system": "gen_ai.provider.name",
-                "gen_ai.usage.prompt_tokens": "gen_ai.usage.input_tokens",
-                "gen_ai.usage.completion_tokens": "gen_ai.usage.output_tokens",
-            }.items()
+        names=(
+            ("gen_ai.system", "gen_ai.provider.name"),
+            ("gen_ai.usage.prompt_tokens", "gen_ai.usage.input_tokens"),
+            ("gen_ai.usage.completion_tokens", "gen_ai.usage.output_tokens"),
         ),
         derived=_ai_data,
     ),
@@ -216,14 +208,12 @@ CONVENTIONS = (
         op=_queue_op,
         category="queue",
         description=_queue_description,
-        names=tuple(
-            {
-                "messaging.operation": "messaging.operation.type",
-                "messaging.destination": "messaging.destination.name",
-                "messaging.message_id": "messaging.message.id",
-                LATENCY: "messaging.message.receive.latency",
-                RETRIES: "messaging.message.retry.count",
-            }.items()
+        names=(
+            ("messaging.operation", "messaging.operation.type"),
+            ("messaging.destination", "messaging.destination.name"),
+            ("messaging.message_id", "messaging.message.id"),
+            (LATENCY, "messaging.message.receive.latency"),
+            (RETRIES, "messaging.message.retry.count"),
         ),
     ),
     Convention(

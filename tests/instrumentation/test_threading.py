@@ -344,7 +344,7 @@ def test_everything_is_as_before_after_the_end() -> None:
     assert methods() == before
 
 
-POOL = instrumentation._POOL_METHODS
+POOL = sorted(instrumentation._POOL_METHODS)
 
 RENAMED = """
 import threading

@@ -1,7 +1,6 @@
 """Keeps a spool within its bounds: drops rejected records first, then the oldest traces, then the oldest errors."""
 
 import logging
-import os
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
@@ -17,7 +16,7 @@ from brain_otel.delivery.spool.directory import (
     targets,
 )
 from brain_otel.delivery.spool.discarded import add_discarded, quantities_of
-from brain_otel.delivery.spool.files import open_file, remove_stale_parts
+from brain_otel.delivery.spool.files import opened_file, remove_stale_parts
 from brain_otel.delivery.spool.frames import Frames
 from brain_otel.delivery.spool.locks import locked
 from brain_otel.runtime.limited_log import CountLog
@@ -91,13 +90,9 @@ def _drop(segment: Segment, dropped: dict[Path, Dropped]) -> None:
 
 def _count(segment: Segment, counts: Dropped) -> None:
     """Count the unsent records by their headers alone: a request may be waiting."""
-    with suppress(OSError):
-        descriptor = open_file(segment.path, os.O_RDONLY)
-        try:
-            for category, quantity, length in Frames.of(descriptor).headers(segment.acknowledged()):
-                counts.update(quantities_of(category, quantity, length))
-        finally:
-            os.close(descriptor)
+    with suppress(OSError), opened_file(segment.path) as descriptor:
+        for category, quantity, length in Frames.of(descriptor).headers(segment.acknowledged()):
+            counts.update(quantities_of(category, quantity, length))
 
 
 class DropLog:

@@ -121,6 +121,16 @@ def open_file(path: Path, flags: int) -> int:
         return _open_regular(folder, path.name, flags | os.O_EXCL, owner)
 
 
+@contextmanager
+def opened_file(path: Path, flags: int = os.O_RDONLY) -> Iterator[int]:
+    """The descriptor of a file during the block; see :func:`open_file`."""
+    descriptor = open_file(path, flags)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
 def _unlink(folder: int, name: str) -> bool:
     with suppress(OSError):
         os.unlink(name, dir_fd=folder)
@@ -143,11 +153,8 @@ def read_file(path: Path, limit: int = MAX_SMALL) -> bytes:
     Raises:
         OSError: It cannot be read, or has more than ``limit`` bytes.
     """
-    descriptor = open_file(path, os.O_RDONLY)
-    try:
+    with opened_file(path) as descriptor:
         data = os.read(descriptor, limit + 1)
-    finally:
-        os.close(descriptor)
     if len(data) > limit:
         raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
     return data
@@ -212,15 +219,13 @@ def write_new(path: Path, data: bytes) -> None:
     Raises:
         OSError: It exists, or cannot be written.
     """
-    descriptor = open_file(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
-    try:
-        if os.write(descriptor, data) != len(data):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
-    except OSError:
-        remove(path)
-        raise
-    finally:
-        os.close(descriptor)
+    with opened_file(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL) as descriptor:
+        try:
+            if os.write(descriptor, data) != len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        except OSError:
+            remove(path)
+            raise
 
 
 def write_atomically(path: Path, text: str) -> None:

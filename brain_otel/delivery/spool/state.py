@@ -3,8 +3,7 @@
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from brain_otel.delivery.spool.directory import (
 )
 from brain_otel.delivery.spool.discarded import DiscardedEvents, read_discarded, read_reported
 from brain_otel.delivery.spool.eviction import MAX_REJECTED
-from brain_otel.delivery.spool.files import open_file, opened_folder, read_file
+from brain_otel.delivery.spool.files import opened_file, opened_folder, read_file
 from brain_otel.delivery.spool.frames import Frames
 from brain_otel.delivery.spool.locks import is_locked
 from brain_otel.delivery.spool.stored_limits import read_limits
@@ -95,25 +94,16 @@ def is_limited_for(folder: Path, seconds: float) -> bool:
         return False
     state = TargetState(target=Target("sentry", ""))
     for segment in segments(folder, *PRIORITIES):
-        with suppress(OSError), _opened(segment) as descriptor:
+        with suppress(OSError), opened_file(segment.path) as descriptor:
             _count(segment, descriptor, state)
     return all(max(limits.get(category, 0.0), limits.get("", 0.0)) > seconds for category in state.records)
-
-
-@contextmanager
-def _opened(segment: Segment) -> Iterator[int]:
-    descriptor = open_file(segment.path, os.O_RDONLY)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
 
 
 def _target_state(folder: Path, target: Target) -> TargetState:
     discarded = read_reported(folder)[1] + read_discarded(folder)
     state = TargetState(target=target, limits=read_limits(folder), discarded=discarded)
     for segment in (*segments(folder, *PRIORITIES), *segments(folder, REJECTED)[-MAX_REJECTED:]):
-        with suppress(OSError), _opened(segment) as descriptor:
+        with suppress(OSError), opened_file(segment.path) as descriptor:
             if segment.priority == REJECTED:
                 state.rejected.append(_note(os.read(descriptor, MAX_NOTE)))
             else:

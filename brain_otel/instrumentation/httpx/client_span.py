@@ -32,15 +32,12 @@ from brain_otel.instrumentation.span_scope import (
 from brain_otel.runtime.context import settled_context
 from brain_otel.runtime.guard import caught, guarded
 from brain_otel.runtime.patch import Patch, Patches
+from brain_otel.runtime.text import word_set
 
-_SLOW_OPTIONS = (
-    "request_hook",
-    "response_hook",
-    "async_request_hook",
-    "async_response_hook",
-    "captured_request_headers",
-    "captured_response_headers",
-)
+_SLOW_OPTIONS = word_set("""
+    request_hook response_hook async_request_hook async_response_hook captured_request_headers
+    captured_response_headers
+""")
 """Options of contrib's wrappers that only contrib implements."""
 
 
