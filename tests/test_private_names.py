@@ -9,7 +9,7 @@ from tests.support.process import run_python
 PRIVATE_NAMES = (
     PrivateName(
         name="opentelemetry.util._importlib_metadata",
-        used_in=("brain_otel/configuration/destination_registry.py", "brain_otel/configuration/instrumentors.py"),
+        used_in=("brain_otel/configuration/instrumentors.py",),
         purpose="finds others' destinations and instrumentors in a cache that OpenTelemetry's API fills anyway",
         pinned_by="tests/test_private_names.py::test_an_application_runs_without_it",
     ),

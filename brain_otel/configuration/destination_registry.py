@@ -8,12 +8,7 @@ import importlib
 from typing import Any
 
 from brain_otel.configuration.error import ConfigurationError
-
-try:  # private: it caches what is installed, which OpenTelemetry's API looks up anyway
-    from opentelemetry.util._importlib_metadata import entry_points
-except ImportError:
-    from importlib.metadata import entry_points  # type: ignore[assignment]  # takes the same arguments
-
+from brain_otel.configuration.instrumentors import entry_points
 from brain_otel.configuration.options import Options, Signal
 
 ENTRY_POINTS = "brain_otel_destination"

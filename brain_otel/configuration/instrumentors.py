@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from importlib.metadata import EntryPoint
 
 try:  # private: it caches what is installed, which OpenTelemetry's API looks up anyway
-    from opentelemetry.util._importlib_metadata import entry_points
+    from opentelemetry.util._importlib_metadata import entry_points as entry_points
 except ImportError:
-    from importlib.metadata import entry_points  # type: ignore[assignment]  # takes the same arguments
+    from importlib.metadata import entry_points as entry_points  # type: ignore[assignment]  # takes the same
 
 GROUP = "opentelemetry_instrumentor"
 """The group of entry points by which ``opentelemetry-instrument`` finds instrumentors."""
@@ -14,26 +14,14 @@ GROUP = "opentelemetry_instrumentor"
 DISABLED = "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS"
 """OpenTelemetry's variable: names to leave out, separated by commas; ``*`` stands for all."""
 
+_NAMED_AS_THEIR_MODULE = """
+    aiobotocore aiokafka aiopg anthropic asyncclick asyncpg boto3 cassandra celery click confluent_kafka django
+    elasticsearch falcon flask httpx2 jinja2 kafka langchain openai pika psycopg psycopg2 pymemcache pymongo pymssql
+    pymysql pyramid remoulade requests sqlite3 starlette tornado urllib3 vertexai
+"""
+
 MODULES: dict[str, tuple[str, ...]] = {
-    **{
-        name: (name,)
-        for name in (
-            *(
-                "aiobotocore",
-                "aiokafka",
-                "aiopg",
-                "anthropic",
-                "asyncclick",
-                "asyncpg",
-                "boto3",
-                "cassandra",
-                "celery",
-            ),
-            *("click", "confluent_kafka", "django", "elasticsearch", "falcon", "flask", "httpx2", "jinja2", "kafka"),
-            *("langchain", "openai", "pika", "psycopg", "psycopg2", "pymemcache", "pymongo", "pymssql", "pymysql"),
-            *("pyramid", "remoulade", "requests", "sqlite3", "starlette", "tornado", "urllib3", "vertexai"),
-        )
-    },
+    **{name: (name,) for name in _NAMED_AS_THEIR_MODULE.split()},
     "aio_pika": ("aio_pika",),
     "aiohttp_client": ("aiohttp",),
     "aiohttp_server": ("aiohttp.web",),

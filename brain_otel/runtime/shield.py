@@ -18,13 +18,13 @@ from brain_otel.runtime.guard import caught
 
 
 class _Call:
-    """One call of ``function``, and how it ended."""
+    """One call of ``function``, and how it ended. The block of its ``with`` statement runs the instrumentation."""
 
-    __slots__ = ("_context", "error", "function", "has_begun", "result", "waiting")
+    __slots__ = ("_context", "_place", "error", "function", "has_begun", "result", "waiting")
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, place: str, function: Callable[..., Any]) -> None:
+        self._place = place
         self.function = function
-        self._context = otel_context.get_current()
         self.has_begun = False
         self.result: Any = None
         self.error: BaseException | None = None
@@ -65,23 +65,31 @@ class _Call:
             raise
         return self.result
 
-    def outcome(self) -> Any:
-        """The function's own result, or exception."""
-        if self.error is not None:
-            raise self.error
-        return self.result
+    def __enter__(self) -> None:
+        self._context = otel_context.get_current()
 
-    def failed(self, place: str, error: Exception) -> None:
-        """Log the failure of the instrumentation, and leave the context that it may have made current."""
+    def __exit__(self, kind: object, error: BaseException | None, where: object) -> bool:
+        """Log a failure of the instrumentation, and leave the context that it may have made current."""
+        if not isinstance(error, Exception) or error is self.error:
+            self.error = None  # its traceback holds the caller's frame
+            return False
         if otel_context.get_current() is not self._context:
             otel_context.attach(self._context)
         if self.waiting is not None:
             self.waiting.close()  # nobody awaits it: the caller gets the function's own coroutine
-        caught(place, error)
+        caught(self._place, error)
+        return True
 
-    def enter(self) -> None:
-        """Remember the context of the code that awaits the instrumentation's coroutine."""
-        self._context = otel_context.get_current()
+    def outcome(self, *args: Any, **kwargs: Any) -> Any:
+        """The function's own result, or exception; calls the function if the instrumentation has not."""
+        if not self.has_begun:
+            return self.function(*args, **kwargs)
+        try:
+            if self.error is not None:
+                raise self.error
+            return self.result
+        finally:
+            self.error = None
 
 
 def call_through(
@@ -107,17 +115,10 @@ def call_through(
     Raises:
         BaseException: What ``function`` raises, as the same object.
     """
-    call = _Call(function)
-    try:
-        try:
-            return instrumented(call.run)
-        except Exception as error:
-            if error is call.error:
-                raise
-            call.failed(place, error)
-        return call.outcome() if call.has_begun else function(*args, **kwargs)
-    finally:
-        call.error = None  # its traceback holds this frame
+    call = _Call(place, function)
+    with call:
+        return instrumented(call.run)
+    return call.outcome(*args, **kwargs)
 
 
 async def await_through(
@@ -129,17 +130,10 @@ async def await_through(
     **kwargs: Any,
 ) -> Any:
     """Do what :func:`call_through` does, with coroutine functions."""
-    call = _Call(function)
-    try:
-        try:
-            return await instrumented(call.run_async)
-        except Exception as error:
-            if error is call.error:
-                raise
-            call.failed(place, error)
-        return call.outcome() if call.has_begun else await function(*args, **kwargs)
-    finally:
-        call.error = None
+    call = _Call(place, function)
+    with call:
+        return await instrumented(call.run_async)
+    return call.outcome() if call.has_begun else await function(*args, **kwargs)
 
 
 def either_through(
@@ -151,35 +145,20 @@ def either_through(
     **kwargs: Any,
 ) -> Any:
     """Do what :func:`call_through` does, with functions that may return a coroutine, which the caller awaits."""
-    call = _Call(function)
-    try:
-        try:
-            result = instrumented(call.run_either)
-        except Exception as error:
-            if error is call.error:
-                raise
-            call.failed(place, error)
-            return call.outcome() if call.has_begun else function(*args, **kwargs)
+    call = _Call(place, function)
+    with call:
+        result = instrumented(call.run_either)
         if inspect.iscoroutine(result) and result is not call.waiting:
-            return _ended(place, call, result, args, kwargs)
+            return _ended(call, result, args, kwargs)
         return result
-    finally:
-        call.error = None
+    return call.outcome(*args, **kwargs)
 
 
-async def _ended(place: str, call: _Call, coroutine: Awaitable[Any], args: Any, kwargs: Any) -> Any:
-    try:
-        call.enter()
-        try:
-            return await coroutine
-        except Exception as error:
-            if error is call.error:
-                raise
-            call.failed(place, error)
-        result = call.outcome() if call.has_begun else call.function(*args, **kwargs)
-        return await result if inspect.iscoroutine(result) else result
-    finally:
-        call.error = None
+async def _ended(call: _Call, coroutine: Awaitable[Any], args: Any, kwargs: Any) -> Any:
+    with call:
+        return await coroutine
+    result = call.outcome(*args, **kwargs)
+    return await result if inspect.iscoroutine(result) else result
 
 
 class Relay:

@@ -19,9 +19,8 @@ from starlette.staticfiles import StaticFiles
 from brain_otel.viewer.alerts.rules import AlertSettings
 from brain_otel.viewer.ingest.endpoints import Ingest
 from brain_otel.viewer.live import Live
-from brain_otel.viewer.pages import issues, logs, performance, releases, traces
-from brain_otel.viewer.pages.screen import Query, Screen
 from brain_otel.viewer.rendering import Renderer
+from brain_otel.viewer.screens import NAVIGATION, SCREENS, Screen
 from brain_otel.viewer.security import SecurityMiddleware
 from brain_otel.viewer.store.queries.filters import (
     DEFAULT_PERIOD,
@@ -29,6 +28,7 @@ from brain_otel.viewer.store.queries.filters import (
     PERIODS,
     FilterError,
     Filters,
+    Query,
     choices,
     read_filters,
 )
@@ -37,14 +37,6 @@ from brain_otel.viewer.store.queries.issues import change_state
 from brain_otel.viewer.store.schema import open_reader
 from brain_otel.viewer.store.writer import FullError, Writer, run_now
 
-SCREENS: tuple[Screen, ...] = (
-    *issues.SCREENS,
-    *performance.SCREENS,
-    *traces.SCREENS,
-    *releases.SCREENS,
-    *logs.SCREENS,
-)
-NAVIGATION = ("issues", "performance", "traces", "releases", "logs")
 PATIENCE = 10.0
 """Seconds after which a question to the store is given up."""
 

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from brain_otel.viewer.grouping import template_of
-from brain_otel.viewer.rows import OTLP, SENTRY, Batch, Error, Log, Profile, Sessions, Span
+from brain_otel.viewer.rows import OTLP, SENTRY, Batch, Error, Json, Log, Profile, Sessions, Span
 from brain_otel.viewer.store.durations import STEPS, key_of
 from brain_otel.viewer.store.durations import packed as histogram
 
@@ -171,6 +171,12 @@ def _add_error(connection: sqlite3.Connection, error: Error) -> None:
 def packed(body: object) -> bytes:
     """JSON, compressed."""
     return zlib.compress(json.dumps(body, default=str).encode("utf-8", "replace"), 1)
+
+
+def unpacked(body: bytes) -> Json:
+    """An event as it was received."""
+    value = json.loads(zlib.decompress(body))
+    return value if isinstance(value, dict) else {}
 
 
 def _remove(connection: sqlite3.Connection, error: int, issue: int) -> None:

@@ -1,12 +1,13 @@
 """The list of issues, and one issue with its events."""
 
-import json
 import sqlite3
-import zlib
 from collections import Counter
 
+from brain_otel.viewer.event_details import details_of, tags_of
 from brain_otel.viewer.rows import Json
-from brain_otel.viewer.store.queries.filters import Filters, newest_release, rows
+from brain_otel.viewer.store.inserts import unpacked
+from brain_otel.viewer.store.queries.filters import Filters, Query, newest_release, rows
+from brain_otel.viewer.store.queries.traces import read_trace
 
 SORTS = {"events": "events DESC", "users": "users DESC", "first": "first_seen DESC", "last": "last_seen DESC"}
 STATES = {
@@ -18,32 +19,36 @@ STATES = {
 }
 MAX_ISSUES = 100
 BARS = 24
+BESIDE = 60
+"""Spans of a trace that stand beside an error."""
+
 SAMPLE = 100
 """Events of which an issue's tags are counted."""
 
 
-def list_issues(
-    connection: sqlite3.Connection, filters: Filters, *, sort: str, state: str, text: str = "", new: bool = False
-) -> Json:
+def list_issues(query: Query) -> Json:
     """The issues with an event in the period, with how often, for whom and since when."""
+    sort, state = query.choice("sort", SORTS, "last"), query.choice("state", STATES, "open")
+    text, new, connection, filters = query.text("q"), bool(query.text("new")), query.connection, query.filters
     where, values = filters.where("at", "e.")
     release = filters.release or newest_release(connection)
     conditions = [STATES[state], "(:text = '' OR instr(lower(title || ' ' || culprit), lower(:text)) > 0)"]
     if new:
         conditions.append("first_release = :newest")
-    query = f"""
+    statement = f"""
         SELECT i.id, i.title, i.culprit, i.level, i.state, i.first_release, i.total, i.first_seen, i.last_seen,
                n.events, n.users, i.first_release <> '' AND i.first_release = :newest AS is_new
         FROM (SELECT e.issue, count(*) AS events, count(DISTINCT nullif(e.user, '')) AS users
               FROM errors e WHERE {where} GROUP BY e.issue) n JOIN issues i ON i.id = n.issue
         WHERE {" AND ".join(conditions)} ORDER BY {SORTS[sort]}, i.id DESC LIMIT {MAX_ISSUES + 1}"""
-    found = rows(connection, query, {**values, "newest": release, "text": text})
+    found = rows(connection, statement, {**values, "newest": release, "text": text})
     issues = found[:MAX_ISSUES]
     trends = _trends(connection, filters, [each["id"] for each in issues])
     for each in issues:
         each["trend"] = trends.get(each["id"], [0] * BARS)
         each["is_new"] = bool(each["is_new"])
-    return {"issues": issues, "more": len(found) > MAX_ISSUES, "newest_release": release}
+    shown = {"issues": issues, "more": len(found) > MAX_ISSUES, "newest_release": release}
+    return {**shown, "sort": sort, "state": state, "q": text, "new": new}
 
 
 def _trends(connection: sqlite3.Connection, filters: Filters, issues: list[int]) -> dict[int, list[int]]:
@@ -62,8 +67,18 @@ def _trends(connection: sqlite3.Connection, filters: Filters, issues: list[int])
     return trends
 
 
-def read_issue(connection: sqlite3.Connection, issue: int, event_id: str = "") -> Json | None:
-    """An issue with one of its events, the latest by default; None if there is no such issue or event."""
+def read_issue(query: Query) -> Json | None:
+    """An issue with an event, the latest by default, and its trace; None if there is no such issue or event."""
+    found = _issue_with_event(query.connection, query.place["issue"], query.text("event"))
+    if found is None or found["event"] is None:
+        return found
+    event = found["event"]
+    event["details"] = details_of(event.pop("body"))
+    found["trace"] = read_trace(query.connection, event["trace"], BESIDE) if event["trace"] else None
+    return found
+
+
+def _issue_with_event(connection: sqlite3.Connection, issue: int, event_id: str) -> Json | None:
     row = connection.execute("SELECT * FROM issues WHERE id = ?", (issue,)).fetchone()
     if row is None:
         return None
@@ -103,12 +118,6 @@ def _neighbour(connection: sqlite3.Connection, place: Json, sign: str, order: st
     return row[0] if row else None
 
 
-def unpacked(body: bytes) -> Json:
-    """An event as it was received."""
-    value = json.loads(zlib.decompress(body))
-    return value if isinstance(value, dict) else {}
-
-
 def _shares(connection: sqlite3.Connection, issue: int) -> dict[str, list[Json]]:
     """How the tags' values share the latest events."""
     counts: dict[str, Counter[str]] = {}
@@ -125,17 +134,6 @@ def _shares(connection: sqlite3.Connection, issue: int) -> dict[str, list[Json]]
         ]
         for key, values in sorted(counts.items())[:40]
     }
-
-
-def tags_of(event: Json) -> dict[str, str]:
-    """The event's tags, whichever of Sentry's two forms they have."""
-    tags = event.get("tags")
-    pairs = (
-        tags.items()
-        if isinstance(tags, dict)
-        else [each for each in tags or [] if isinstance(each, list) and len(each) == 2]
-    )
-    return {str(key)[:200]: str(value)[:200] for key, value in pairs}
 
 
 def change_state(connection: sqlite3.Connection, issue: int, state: str, at: int) -> None:

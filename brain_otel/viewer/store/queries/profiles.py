@@ -5,8 +5,8 @@ from collections import defaultdict
 from typing import Any
 
 from brain_otel.viewer.rows import Json
+from brain_otel.viewer.store.inserts import unpacked
 from brain_otel.viewer.store.queries.filters import rows
-from brain_otel.viewer.store.queries.issues import unpacked
 
 Node = tuple[int, int, int, int]
 """Depth, frame, and microseconds with and without callees."""

@@ -4,21 +4,22 @@ import re
 import sqlite3
 
 from brain_otel.viewer.rows import Json
-from brain_otel.viewer.store.queries.filters import Filters, rows
+from brain_otel.viewer.store.queries.filters import Filters, Query, rows
 from brain_otel.viewer.store.queries.performance import figures_by
 
 MAX_RELEASES = 50
 _COMMIT = re.compile(r"(?:^|[^0-9a-f])([0-9a-f]{7,40})$")
 
 
-def list_releases(connection: sqlite3.Connection, filters: Filters, threshold: int) -> Json:
+def list_releases(query: Query) -> Json:
     """Each release that was seen in the period, the newest first, with its figures."""
-    query = f"""
+    connection, filters = query.connection, query.filters
+    statement = f"""
         SELECT release, min(first_seen) AS first_seen, max(last_seen) AS last_seen,
                group_concat(DISTINCT service) AS services FROM origins
         WHERE release <> ''{filters.origins()}
         GROUP BY release HAVING max(last_seen) >= :since ORDER BY 2 DESC LIMIT {MAX_RELEASES}"""
-    figures = figures_by(connection, filters, threshold, "release")
+    figures = figures_by(query, "release")
     errors = _errors(connection, filters)
     new = dict(connection.execute("SELECT first_release, count(*) FROM issues GROUP BY 1").fetchall())
     sessions = _sessions(connection, filters)
@@ -32,7 +33,7 @@ def list_releases(connection: sqlite3.Connection, filters: Filters, threshold: i
                 "new_issues": new.get(each["release"], 0),
                 **_health(sessions.get(each["release"])),
             }
-            for each in rows(connection, query, filters._asdict())
+            for each in rows(connection, statement, filters._asdict())
         ]
     }
 

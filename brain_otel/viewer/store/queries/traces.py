@@ -4,7 +4,8 @@ import json
 import sqlite3
 
 from brain_otel.viewer.rows import Json
-from brain_otel.viewer.store.queries.filters import Filters, rows, where_given
+from brain_otel.viewer.store.queries.filters import Query, rows, where_given
+from brain_otel.viewer.store.queries.profiles import list_profiles, read_flame
 
 MAX_ROOTS = 100
 MAX_SPANS = 2_000
@@ -12,15 +13,27 @@ MAX_LINES = 500
 MAX_ERRORS = 200
 
 
-def list_traces(
-    connection: sqlite3.Connection, filters: Filters, *, route: str = "", failed: bool = False, slow: float = 0.0
-) -> Json:
+def list_traces(query: Query) -> Json:
     """The latest requests, tasks and jobs; ``slow`` is the least duration in milliseconds."""
-    where, values = filters.where("start")
+    route, failed, slow = query.text("route"), bool(query.text("failed")), query.number("slow")
+    where, values = query.filters.where("start")
     where += where_given({"duration >= :slow": slow, "route = :route": route, "failed = 1": failed})
-    query = f"SELECT * FROM roots WHERE {where} ORDER BY start DESC LIMIT {MAX_ROOTS + 1}"
-    found = rows(connection, query, {**values, "route": route, "slow": int(slow * 1_000)})
-    return {"roots": found[:MAX_ROOTS], "more": len(found) > MAX_ROOTS}
+    statement = f"SELECT * FROM roots WHERE {where} ORDER BY start DESC LIMIT {MAX_ROOTS + 1}"
+    found = rows(query.connection, statement, {**values, "route": route, "slow": int(slow * 1_000)})
+    shown = {"roots": found[:MAX_ROOTS], "more": len(found) > MAX_ROOTS}
+    return {**shown, "route": route, "failed": failed, "slow": slow}
+
+
+def read_trace_with_profiles(query: Query) -> Json | None:
+    """One trace, with the flame graph of one of its profiles, the longest by default."""
+    found = read_trace(query.connection, query.place["trace"].replace("-", "").lower())
+    if found is None:
+        return None
+    profiles = list_profiles(query.connection, found["trace"])
+    number, root = int(query.number("profile")), int(query.number("frame"))
+    chosen = next((each for each in profiles if each["id"] == number), profiles[0] if profiles else None)
+    flame = read_flame(query.connection, chosen, thread=query.text("thread"), root=root) if chosen else None
+    return {**found, "profiles": profiles, "flame": flame}
 
 
 def read_trace(connection: sqlite3.Connection, trace: str, most: int = MAX_SPANS) -> Json | None:

@@ -1,35 +1,9 @@
-"""The issues, and one of them."""
+"""What a page shows of an event: exceptions with their frames, breadcrumbs, tags, contexts."""
 
 from brain_otel.viewer.grouping import exceptions_of, frames_of, is_in_app, message_of
-from brain_otel.viewer.pages.screen import Query, Screen
 from brain_otel.viewer.rows import Json, object_at, objects_in
-from brain_otel.viewer.store.queries.issues import SORTS, STATES, list_issues, read_issue, tags_of
-from brain_otel.viewer.store.queries.traces import read_trace
-
-BESIDE = 60
-"""Spans of a trace that stand beside an error."""
 
 MAX_CRUMBS = 100
-
-
-def read_list(query: Query) -> Json:
-    """The list."""
-    sort, state = query.choice("sort", SORTS, "last"), query.choice("state", STATES, "open")
-    new = bool(query.text("new"))
-    found = list_issues(query.connection, query.filters, sort=sort, state=state, text=query.text("q"), new=new)
-    return {**found, "sort": sort, "state": state, "q": query.text("q"), "new": new}
-
-
-def read_one(query: Query) -> Json | None:
-    """One issue with one event and its trace."""
-    found = read_issue(query.connection, query.place["issue"], query.text("event"))
-    if found is None or found["event"] is None:
-        return found
-    body = found["event"].pop("body")
-    found["event"]["details"] = details_of(body)
-    trace = found["event"]["trace"]
-    found["trace"] = read_trace(query.connection, trace, BESIDE) if trace else None
-    return found
 
 
 def details_of(event: Json) -> Json:
@@ -45,6 +19,17 @@ def details_of(event: Json) -> Json:
         "extra": object_at(event, "extra"),
         "request": {key: each for key, each in object_at(event, "request").items() if each},
     }
+
+
+def tags_of(event: Json) -> dict[str, str]:
+    """The event's tags, whichever of Sentry's two forms they have."""
+    tags = event.get("tags")
+    pairs = (
+        tags.items()
+        if isinstance(tags, dict)
+        else [each for each in tags or [] if isinstance(each, list) and len(each) == 2]
+    )
+    return {str(key)[:200]: str(value)[:200] for key, value in pairs}
 
 
 def _contexts(event: Json) -> Json:
@@ -102,9 +87,3 @@ def _breadcrumbs(event: Json) -> list[Json]:
         }
         for each in objects_in(event.get("breadcrumbs"))[-MAX_CRUMBS:]
     ]
-
-
-SCREENS = (
-    Screen(path="/issues", template="issues", section="issues", title="Issues", read=read_list),
-    Screen(path="/issues/{issue:int}", template="issue", section="issues", title="Issue", read=read_one),
-)
