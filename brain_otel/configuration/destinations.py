@@ -5,6 +5,7 @@ level deeper, the exporters of ``meter_provider.readers``. Our destinations are 
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from brain_otel.configuration.destination_registry import is_known, is_otel_metric_exporter, known_names, takes
@@ -12,7 +13,7 @@ from brain_otel.configuration.document import Document
 from brain_otel.configuration.error import configuration_error
 from brain_otel.configuration.options import Options, Signal
 from brain_otel.configuration.substitution import Key
-from brain_otel.configuration.values import BadValueError, boolean, number
+from brain_otel.configuration.values import boolean, number, read_or
 
 PROCESSORS: dict[Signal, tuple[str, str]] = {
     "traces": ("tracer_provider", "processors"),
@@ -146,10 +147,7 @@ def _interval(environ: Mapping[str, str]) -> dict[str, int]:
     """The ``interval`` of a reader that the file does not have."""
     if _INTERVAL not in environ:
         return {}
-    try:
-        return {"interval": _read_interval(environ[_INTERVAL])}
-    except BadValueError as error:
-        raise configuration_error(_INTERVAL, error.value, error.allowed) from None
+    return {"interval": read_or(_read_interval, environ[_INTERVAL], partial(configuration_error, _INTERVAL))}
 
 
 def _name_of(component: Mapping[str, Any]) -> str:
@@ -161,10 +159,7 @@ def _is_enabled(document: Document, key: Key, values: Mapping[str, Any] | None) 
     given = (values or {}).get("enabled", "")
     if (key[0], key[-1]) != (PROCESSORS["logs"][0], _SWITCHED[1]) or given in ("", None):
         return True
-    try:
-        return bool(boolean(given))
-    except BadValueError as error:
-        raise document.error((*key, "enabled"), given, error.allowed) from None
+    return bool(read_or(boolean, given, partial(document.error, (*key, "enabled"))))
 
 
 def _options(
@@ -213,16 +208,9 @@ def _with_otlp_variables(
         given[name] = environ[variable]
         document.record_origin((*key, name), variable)
         if option == "timeout":
-            given[name] = _milliseconds(document, (*key, name), environ[variable])
+            seconds = read_or(_read_seconds, environ[variable], partial(document.error, (*key, name)))
+            given[name] = seconds * 1_000  # OpenTelemetry's exporters for Python read the variable as seconds
     return given
-
-
-def _milliseconds(document: Document, key: Key, seconds: str) -> float:
-    """Convert a timeout of a variable: OpenTelemetry's exporters for Python read it as seconds."""
-    try:
-        return float(_read_seconds(seconds)) * 1_000
-    except BadValueError as error:
-        raise document.error(key, seconds, error.allowed) from None
 
 
 def _reject_twice(document: Document, found: list[Options]) -> None:

@@ -65,6 +65,14 @@ def read_item(key: str | int, value: Any, reader: Reader) -> Any:
         raise BadValueError(error.value, error.allowed, key, *error.path) from None
 
 
+def read_or(reader: Reader, value: Any, make_error: Callable[[Any, str], Exception]) -> Any:
+    """Read ``value``; if the reader rejects it, raise what ``make_error`` makes of it and of what is allowed."""
+    try:
+        return reader(value)
+    except BadValueError as error:
+        raise make_error(error.value, error.allowed) from None
+
+
 def boolean(value: Any) -> bool:
     """Read a boolean, or one of the words for it."""
     word = str(value).strip().lower()

@@ -6,16 +6,7 @@ before it is written. Classes of the application's and of other libraries decide
 
 import gc
 import sys
-from types import (
-    AsyncGeneratorType,
-    BuiltinFunctionType,
-    CodeType,
-    CoroutineType,
-    FrameType,
-    FunctionType,
-    GeneratorType,
-    ModuleType,
-)
+import types
 from typing import Any
 
 MAX_BYTES = 1_048_576
@@ -23,8 +14,8 @@ MAX_BYTES = 1_048_576
 
 _MAX_OBJECTS = 100
 _NAMED = (
-    *(type, ModuleType, FunctionType, BuiltinFunctionType, CodeType),
-    *(FrameType, GeneratorType, CoroutineType, AsyncGeneratorType),
+    *(type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType, types.CodeType),
+    *(types.FrameType, types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType),
 )
 """Classes whose text has a name, and nothing of what they hold."""
 
@@ -42,7 +33,7 @@ def is_large(value: Any) -> bool:
     while position < len(found) and size <= MAX_BYTES:
         each = found[position]
         position += 1
-        if not isinstance(type(each).__sizeof__, FunctionType):  # the application's own
+        if not isinstance(type(each).__sizeof__, types.FunctionType):  # the application's own
             size += sys.getsizeof(each)
         if len(found) < _MAX_OBJECTS:
             held = gc.get_referents(each) if size <= MAX_BYTES else ()

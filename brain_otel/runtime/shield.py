@@ -38,13 +38,9 @@ class _Call:
         except BaseException as error:
             self.error = error
             raise
-        return self.result
-
-    def run_either(self, *args: Any, **kwargs: Any) -> Any:
-        result = self.run(*args, **kwargs)
-        if not inspect.iscoroutine(result):
-            return result
-        self.waiting = self._awaited(result)
+        if not inspect.iscoroutine(self.result):
+            return self.result
+        self.waiting = self._awaited(self.result)
         return self.waiting
 
     async def _awaited(self, coroutine: Awaitable[Any]) -> Any:
@@ -102,6 +98,8 @@ def call_through(
 ) -> Any:
     """Call ``instrumented`` with a function that it calls in the place of ``function``.
 
+    Both may return a coroutine, which the caller awaits.
+
     Args:
         place: What the instrumentation does, for the log line about its failure.
         instrumented: The instrumentation.
@@ -117,8 +115,18 @@ def call_through(
     """
     call = _Call(place, function)
     with call:
-        return instrumented(call.run)
+        result = instrumented(call.run)
+        if inspect.iscoroutine(result) and result is not call.waiting:
+            return _ended(call, result, args, kwargs)
+        return result
     return call.outcome(*args, **kwargs)
+
+
+async def _ended(call: _Call, coroutine: Awaitable[Any], args: Any, kwargs: Any) -> Any:
+    with call:
+        return await coroutine
+    result = call.outcome(*args, **kwargs)
+    return await result if inspect.iscoroutine(result) else result
 
 
 async def await_through(
@@ -134,31 +142,6 @@ async def await_through(
     with call:
         return await instrumented(call.run_async)
     return call.outcome() if call.has_begun else await function(*args, **kwargs)
-
-
-def either_through(
-    place: str,
-    instrumented: Callable[[Callable[..., Any]], Any],
-    function: Callable[..., Any],
-    /,
-    *args: Any,
-    **kwargs: Any,
-) -> Any:
-    """Do what :func:`call_through` does, with functions that may return a coroutine, which the caller awaits."""
-    call = _Call(place, function)
-    with call:
-        result = instrumented(call.run_either)
-        if inspect.iscoroutine(result) and result is not call.waiting:
-            return _ended(call, result, args, kwargs)
-        return result
-    return call.outcome(*args, **kwargs)
-
-
-async def _ended(call: _Call, coroutine: Awaitable[Any], args: Any, kwargs: Any) -> Any:
-    with call:
-        return await coroutine
-    result = call.outcome(*args, **kwargs)
-    return await result if inspect.iscoroutine(result) else result
 
 
 class Relay:

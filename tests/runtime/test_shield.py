@@ -13,7 +13,7 @@ from opentelemetry import context as otel_context
 from brain_otel.instrumentation.fastapi import shielding
 from brain_otel.runtime import guard
 from brain_otel.runtime.patch import Patch
-from brain_otel.runtime.shield import Relay, await_through, call_through, either_through, shielded
+from brain_otel.runtime.shield import Relay, await_through, call_through, shielded
 
 ERROR = ValueError("the application's")
 
@@ -216,7 +216,7 @@ def test_a_coroutine_that_the_instrumentation_drops_is_awaited_once() -> None:
         raise RuntimeError("dropped")
 
     async def main() -> int:
-        result: int = await either_through("observing", dropping, application.run_async, 1)
+        result: int = await call_through("observing", dropping, application.run_async, 1)
         return result
 
     with warnings.catch_warnings(record=True) as warned:

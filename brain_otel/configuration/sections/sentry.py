@@ -34,12 +34,11 @@ class Secret:
 
 def is_dsn(value: str) -> bool:
     """Whether ``value`` has the form of a `Sentry DSN <https://docs.sentry.io/concepts/key-terms/dsn-explainer/>`_."""
-    try:
-        parts = urlsplit(value)
-        project = parts.path.rsplit("/", 1)[-1]
-        return _is_address(value) and bool(parts.username) and project.isascii() and project.isdigit()
-    except ValueError:
+    if not _is_address(value):
         return False
+    parts = urlsplit(value)
+    project = parts.path.rsplit("/", 1)[-1]
+    return bool(parts.username) and project.isascii() and project.isdigit()
 
 
 def _is_address(value: str) -> bool:

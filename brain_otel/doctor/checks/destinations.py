@@ -1,8 +1,6 @@
 """Sends a test event, span, log record or metric to each destination, all at once and in bounded time."""
 
 import re
-import threading
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -13,6 +11,7 @@ from brain_otel.configuration.settings import Settings
 from brain_otel.delivery import DeliveryError, PartialDelivery
 from brain_otel.doctor.effective_configuration import EffectiveConfiguration, Target
 from brain_otel.doctor.finding import Finding
+from brain_otel.runtime.thread_pool import side_by_side
 
 Result = str | Exception | None
 
@@ -65,7 +64,7 @@ def _probe_all(targets: Sequence[Target], settings: Settings, timeout: float) ->
     """What each probe returned or raised in time, by ``id()`` of its target."""
     results: dict[int, Result] = {}
 
-    def probe(target: Target) -> None:
+    def probe(target: Target, _: float) -> None:
         try:
             with unused_files_removed(target):
                 module = load_module(target.options)
@@ -74,12 +73,7 @@ def _probe_all(targets: Sequence[Target], settings: Settings, timeout: float) ->
         except Exception as error:  # any exception is a finding
             results[id(target)] = error
 
-    threads = [threading.Thread(target=probe, args=(each,), daemon=True) for each in targets]
-    for thread in threads:
-        thread.start()
-    deadline = time.monotonic() + timeout + GRACE
-    for thread in threads:
-        thread.join(max(0.0, deadline - time.monotonic()))
+    side_by_side([("probing a destination", partial(probe, each)) for each in targets], timeout, grace=GRACE)
     return dict(results)
 
 

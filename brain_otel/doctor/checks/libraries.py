@@ -2,13 +2,13 @@
 
 import re
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, distribution, version
+from importlib.metadata import distribution
 
 from opentelemetry.instrumentation.bootstrap_gen import libraries
 from packaging.requirements import Requirement
 
 from brain_otel.configuration.instrumentors import installed_instrumentors, plain_name
-from brain_otel.doctor.checks.versions import OURS
+from brain_otel.doctor.checks.versions import OURS, installed_version
 from brain_otel.doctor.finding import Finding
 from brain_otel.instrumentation import LIBRARIES
 
@@ -24,12 +24,12 @@ def check_libraries() -> Iterator[Finding]:
     found: dict[str, str] = {}
     for each in libraries:
         library, instrumentation = Requirement(each["library"]).name, Requirement(each["instrumentation"]).name
-        if library not in _PARTS and not _is_observed(library, instrumentation) and _version(library):
+        if library not in _PARTS and not _is_observed(library, instrumentation) and installed_version(library):
             found.setdefault(library, instrumentation)
     if not found:
         yield Finding("libraries", "ok", "every installed library that OpenTelemetry can observe is observed")
         return
-    names = ", ".join(f"{library} {_version(library)}" for library in sorted(found))
+    names = ", ".join(f"{library} {installed_version(library)}" for library in sorted(found))
     yield Finding("libraries", "note", f"installed and not observed: {names}", remedy=_line_for(found))
 
 
@@ -44,7 +44,7 @@ def _line_for(found: dict[str, str]) -> str:
 
 def _is_observed(library: str, instrumentation: str) -> bool:
     name = plain_name(_SAME.get(library, library))
-    return name in LIBRARIES or name in installed_instrumentors() or _version(instrumentation) is not None
+    return name in LIBRARIES or name in installed_instrumentors() or installed_version(instrumentation) is not None
 
 
 def _extras() -> dict[str, str]:
@@ -56,10 +56,3 @@ def _extras() -> dict[str, str]:
         if extra and extra[1] not in ("all", "cli", "demo") and name.startswith("opentelemetry-instrumentation-"):
             found[name] = found[extra[1]] = extra[1]
     return found
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None

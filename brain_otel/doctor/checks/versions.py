@@ -24,7 +24,7 @@ def check_versions() -> Iterator[Finding]:
     for requirement, optional in _requirements():
         name, range_ = requirement.name, str(requirement.specifier)
         remedy = f"pip install '{name}{range_}'"
-        found = _installed_version(name)
+        found = installed_version(name)
         if found is None and not optional:
             faults.append(_fault(f"{name} is not installed", range_, remedy))
         if found is None:
@@ -48,7 +48,8 @@ def _requirements() -> Iterator[tuple[Requirement, bool]]:
             yield requirement, optional
 
 
-def _installed_version(name: str) -> str | None:
+def installed_version(name: str) -> str | None:
+    """The version of a package; None if it is not installed."""
     try:
         return version(name)
     except PackageNotFoundError:

@@ -17,7 +17,7 @@ import wrapt
 from brain_otel.instrumentation.others.grpc_calls import shield_grpc
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.patch import Patch, Patches
-from brain_otel.runtime.shield import await_through, call_through, either_through
+from brain_otel.runtime.shield import await_through, call_through
 
 _CONTRIB = ("opentelemetry.", "wrapt")
 
@@ -54,7 +54,7 @@ def _shielded(place: str, wrapper: Callable[..., Any]) -> Callable[..., Any]:
 
             return wrapper(original, instance, args, kwargs)
 
-        return either_through(place, instrumented, function, *args, **given)
+        return call_through(place, instrumented, function, *args, **given)
 
     return call
 
@@ -118,7 +118,7 @@ def _shield_drivers(module: ModuleType, patches: Patches) -> None:
             def instrumented(run: Callable[..., Any]) -> Any:
                 return patch.original(tracer, cursor, run, *args, **kwargs)
 
-            return either_through("observing a statement", instrumented, method, *args, **kwargs)
+            return call_through("observing a statement", instrumented, method, *args, **kwargs)
 
         return execute
 

@@ -197,9 +197,9 @@ def _user(data: Json) -> str:
 
 
 def _read_exception(data: Json, at: int, span: Span, origin: dict[str, str], batch: Batch) -> None:
-    event = _event_of(data, at)
-    event["contexts"] = {"span": json.loads(span.data)}
-    _add_error(event, data, at, (span.trace, span.span), span.user, span.name if span.root else "", origin, batch)
+    event = {**_event_of(data, at), "contexts": {"span": json.loads(span.data)}}
+    place = {"trace": span.trace, "span": span.span, "user": span.user, "culprit": span.name if span.root else ""}
+    _add_error(event, data, {"at": at, **place}, origin, batch)
 
 
 def _event_of(data: Json, at: int) -> Json:
@@ -210,32 +210,18 @@ def _event_of(data: Json, at: int) -> Json:
     return {"timestamp": at / 1e6, "exception": {"values": [value]}, "stacktrace_text": text[:50_000]}
 
 
-def _add_error(
-    event: Json,
-    data: Json,
-    at: int,
-    place: tuple[str, str],
-    user: str,
-    culprit: str,
-    origin: dict[str, str],
-    batch: Batch,
-) -> None:
-    twin = twin_of(place[0], event)
-    given = data.get("sentry.event_id") or data.get("brain_otel.event_id")
-    digest = hashlib.blake2b(f"{place}{at}{title_of(event)}".encode("utf-8", "replace"), digest_size=16).hexdigest()
+def _add_error(event: Json, data: Json, place: Json, origin: dict[str, str], batch: Batch) -> None:
+    title, given = title_of(event), data.get("sentry.event_id") or data.get("brain_otel.event_id")
+    key = f"{place['trace'], place['span']}{place['at']}{title}".encode("utf-8", "replace")
     batch.errors.append(
         Error(
-            event_id=clip(given or digest, 64),
-            at=at,
-            trace=place[0],
-            span=place[1],
+            event_id=clip(given or hashlib.blake2b(key, digest_size=16).hexdigest(), 64),
+            **place,
             **origin,
             level=event.get("level", "error"),
-            user=user,
-            title=clip(title_of(event)),
-            culprit=culprit,
+            title=clip(title),
             group=group_of(event),
-            twin=twin,
+            twin=twin_of(place["trace"], event),
             source=OTLP,
             body={**event, **origin},
         )
@@ -270,4 +256,5 @@ def _read_record(record: LogRecord, origin: dict[str, str], batch: Batch) -> Non
     batch.accept("log")
     if data.get("exception.type"):
         event = {**_event_of(data, at), "level": level, "extra": data}
-        _add_error(event, data, at, (trace, span), _user(data), "", origin, batch)
+        place = {"at": at, "trace": trace, "span": span, "user": _user(data), "culprit": ""}
+        _add_error(event, data, place, origin, batch)

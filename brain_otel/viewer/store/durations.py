@@ -115,18 +115,21 @@ class Histogram:
     def figures(self, seconds: float, threshold: int) -> dict[str, Any]:
         """What a screen shows; durations are microseconds, ``threshold`` is Apdex's."""
         buckets, failed = self.split()
-        count = sum(buckets.values())
+        found = summary(buckets, failed)
+        count = found["count"]
         return {
-            "count": count,
+            **found,
             "per_minute": count / seconds * 60,
-            "p50": percentile(buckets, 0.5),
-            "p95": percentile(buckets, 0.95),
-            "p99": percentile(buckets, 0.99),
-            "failed": sum(failed.values()),
-            "failure_rate": sum(failed.values()) / count if count else None,
+            "failure_rate": found["failed"] / count if count else None,
             "apdex": apdex(buckets, failed, threshold),
             "total": sum(value_of(bucket) * each for bucket, each in buckets.items()),
         }
+
+
+def summary(buckets: Mapping[int, int], failed: Mapping[int, int]) -> dict[str, Any]:
+    """How many there are and how many failed, and percentiles in microseconds."""
+    counts = {"count": sum(buckets.values()), "failed": sum(failed.values())}
+    return {**counts, **{f"p{share}": percentile(buckets, share / 100) for share in (50, 95, 99)}}
 
 
 def percentile(buckets: Mapping[int, int], share: float) -> float | None:

@@ -119,8 +119,8 @@ class Writer:
         if error is None:
             self._written += 1
             self._is_failing = False
-            if self._written % CHECK_EVERY == 0:
-                self._check_size()
+            if self._written % CHECK_EVERY == 0 and used_share(self._connection) > SHARE:
+                self._make_room()
         elif len(works) > 1:  # one of them may be the reason
             for each in works:
                 self._write([each])
@@ -168,10 +168,6 @@ class Writer:
                 self._lost.drop(key.category, reason, count=count)
             else:
                 self._lost.counts[key] += count
-
-    def _check_size(self) -> None:
-        if used_share(self._connection) > SHARE:
-            self._make_room()
 
     def _make_room(self) -> None:
         """Remove the oldest until the file is below its bound; a disk that is full for others stays so."""

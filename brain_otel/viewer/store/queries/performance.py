@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from brain_otel.viewer.rows import Json
-from brain_otel.viewer.store.durations import Histogram, distribution, lanes_of, percentile
+from brain_otel.viewer.store.durations import Histogram, distribution, lanes_of, summary
 from brain_otel.viewer.store.queries.filters import Filters, Query, rows
 
 MAX_NAMES = 200
@@ -107,20 +107,14 @@ def _curve(filters: Filters, slots: Mapping[int, Histogram]) -> list[Json]:
     for slot, histogram in slots.items():
         parts[(slot - first) // width].add_all([histogram])
     last = max([int(seconds) // width, *parts])
-    return [_point(first + number * width, width, parts.get(number)) for number in range(last + 1)]
-
-
-def _point(at: int, width: int, histogram: Histogram | None) -> Json:
-    buckets, failed = (histogram or Histogram()).split()
-    return {
-        "at": at * 1_000_000,
-        "seconds": width,
-        "count": sum(buckets.values()),
-        "failed": sum(failed.values()),
-        "p50": percentile(buckets, 0.5),
-        "p95": percentile(buckets, 0.95),
-        "p99": percentile(buckets, 0.99),
-    }
+    return [
+        {
+            "at": (first + number * width) * 1_000_000,
+            "seconds": width,
+            **summary(*parts[number].split()),
+        }
+        for number in range(last + 1)
+    ]
 
 
 def _operations(query: Query) -> list[Json]:
