@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from brain_otel import instrumentation
 from brain_otel.configuration.hooks import Filter, Hooks, configure_hooks, hooks
-from brain_otel.configuration.settings import ErrorSettings, Settings
+from brain_otel.configuration.sections.errors import ErrorSettings
+from brain_otel.configuration.settings import Settings
 from brain_otel.events.deduplication import ended_traces
 from brain_otel.events.error_rules import configure_error_rules
 from brain_otel.events.listeners import configure_listeners

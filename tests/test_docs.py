@@ -24,13 +24,10 @@ from brain_otel.configuration.document import Document
 from brain_otel.configuration.error import ConfigurationError
 from brain_otel.configuration.loading import read_settings
 from brain_otel.configuration.options import Options
-from brain_otel.configuration.settings import (
-    ErrorSettings,
-    InstrumentationSettings,
-    RuleSettings,
-    SentrySettings,
-    TailSettings,
-)
+from brain_otel.configuration.sections.errors import ErrorSettings
+from brain_otel.configuration.sections.instrumentation import InstrumentationSettings
+from brain_otel.configuration.sections.sampling import RuleSettings, TailSettings
+from brain_otel.configuration.sections.sentry import SentrySettings
 from brain_otel.destinations.destination import create_destination
 from tests.privacy.test_planted_secrets import PLANTED
 from tests.service.test_linking import CASES

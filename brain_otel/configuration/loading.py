@@ -13,18 +13,15 @@ from brain_otel.configuration.identity import Identity, Known, origin_of, read_i
 from brain_otel.configuration.instrumentors import disabled_instrumentors
 from brain_otel.configuration.options import Options
 from brain_otel.configuration.schema import MAJOR, MINOR, is_newer, reject_endless, validate
-from brain_otel.configuration.sections.sampling import check_destinations, sentry_rate
-from brain_otel.configuration.settings import (
-    InstrumentationSettings,
-    PrivacySettings,
-    PropagationSettings,
-    SamplingSettings,
-    SentrySettings,
-    Settings,
-)
+from brain_otel.configuration.sections.instrumentation import InstrumentationSettings
+from brain_otel.configuration.sections.propagation import PropagationSettings
+from brain_otel.configuration.sections.sampling import SamplingSettings, check_destinations, sentry_rate
+from brain_otel.configuration.sections.sentry import SentrySettings
+from brain_otel.configuration.settings import Settings
 from brain_otel.configuration.simple_form import is_simple_form
 from brain_otel.configuration.substitution import Key
 from brain_otel.configuration.values import number, read_fields
+from brain_otel.privacy.settings import PrivacySettings
 
 OURS = ("distribution", "brain_otel")
 """The place of our block in the file."""

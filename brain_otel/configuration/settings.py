@@ -9,41 +9,15 @@ from typing import Annotated, Any, NamedTuple
 
 from brain_otel.configuration.identity import Identity
 from brain_otel.configuration.options import Options
-from brain_otel.configuration.sections.delivery import (
-    CONNECTIONS,
-    MIN_BYTES,
-    SPOOL_AGE,
-    SPOOL_BYTES,
-    DeliverySettings,
-    SpoolSettings,
-)
+from brain_otel.configuration.sections.delivery import DeliverySettings
 from brain_otel.configuration.sections.errors import ErrorSettings
 from brain_otel.configuration.sections.instrumentation import InstrumentationSettings, read_instrumentation
 from brain_otel.configuration.sections.privacy import read_privacy
 from brain_otel.configuration.sections.propagation import PropagationSettings
-from brain_otel.configuration.sections.sampling import RuleSettings, SamplingSettings, TailSettings
-from brain_otel.configuration.sections.sentry import Secret, SentrySettings, read_sentry, shown_without
+from brain_otel.configuration.sections.sampling import SamplingSettings
+from brain_otel.configuration.sections.sentry import SentrySettings, read_sentry, shown_without
 from brain_otel.configuration.values import Derived
 from brain_otel.privacy.settings import PrivacySettings
-
-__all__ = [
-    "CONNECTIONS",
-    "MIN_BYTES",
-    "SPOOL_AGE",
-    "SPOOL_BYTES",
-    "DeliverySettings",
-    "ErrorSettings",
-    "InstrumentationSettings",
-    "PrivacySettings",
-    "PropagationSettings",
-    "RuleSettings",
-    "SamplingSettings",
-    "Secret",
-    "SentrySettings",
-    "Settings",
-    "SpoolSettings",
-    "TailSettings",
-]
 
 
 class Settings(NamedTuple):

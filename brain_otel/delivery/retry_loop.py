@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
-from brain_otel.configuration.settings import CONNECTIONS
+from brain_otel.configuration.sections.delivery import CONNECTIONS
 from brain_otel.delivery.rate_limits import MAX_WAIT, RateLimits
 from brain_otel.delivery.target_log import TargetLog
 from brain_otel.runtime.guard import guarded

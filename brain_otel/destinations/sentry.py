@@ -8,7 +8,8 @@ from typing import Any
 
 from brain_otel.configuration.error import ConfigurationError
 from brain_otel.configuration.options import Options
-from brain_otel.configuration.settings import SentrySettings, Settings
+from brain_otel.configuration.sections.sentry import SentrySettings
+from brain_otel.configuration.settings import Settings
 from brain_otel.destinations.destination import Destination
 from brain_otel.privacy import masked_url
 from brain_otel.sentry.client import (

@@ -15,7 +15,8 @@ from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.trace import SpanKind
 
 from brain_otel.configuration.options import Options
-from brain_otel.configuration.settings import Secret, Settings
+from brain_otel.configuration.sections.sentry import Secret
+from brain_otel.configuration.settings import Settings
 from brain_otel.destinations.batching import batch_options, create_batched
 from brain_otel.destinations.destination import Destination
 from brain_otel.destinations.otlp.destination import flushing_spool, open_session

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
-from brain_otel.configuration.settings import ErrorSettings
+from brain_otel.configuration.sections.errors import ErrorSettings
 from brain_otel.events.attributes import class_name
 
 ASKED_FOR = "generic"

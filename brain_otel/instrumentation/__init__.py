@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import wrapt
 
-from brain_otel.configuration.settings import InstrumentationSettings
+from brain_otel.configuration.sections.instrumentation import InstrumentationSettings
 from brain_otel.instrumentation.conflicts import warn_once, warning_instrument
 from brain_otel.instrumentation.excepthook import patch_excepthook
 from brain_otel.instrumentation.exception_recording import patch_exception_recording

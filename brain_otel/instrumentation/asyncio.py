@@ -15,7 +15,7 @@ from collections.abc import Coroutine
 from typing import Any
 from weakref import WeakSet
 
-from brain_otel.configuration.settings import InstrumentationSettings
+from brain_otel.configuration.sections.instrumentation import InstrumentationSettings
 from brain_otel.events.listeners import EventListener, configure_listeners, listeners
 from brain_otel.events.report import report_exception
 from brain_otel.instrumentation.loop_lag import LoopLag

@@ -25,7 +25,7 @@ from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.semconv.attributes import exception_attributes, otel_attributes
 
-from brain_otel.configuration.settings import InstrumentationSettings
+from brain_otel.configuration.sections.instrumentation import InstrumentationSettings
 from brain_otel.events.attributes import attribute_value, error_attributes
 from brain_otel.events.deduplication import find_record
 from brain_otel.events.error_counter import count_error

@@ -20,7 +20,7 @@ from typing import Any
 
 from opentelemetry import context as otel_context
 
-from brain_otel.configuration.settings import InstrumentationSettings
+from brain_otel.configuration.sections.instrumentation import InstrumentationSettings
 from brain_otel.events.listeners import CarriedContext
 from brain_otel.events.report import report_exception
 from brain_otel.runtime.fork import reset_in_child

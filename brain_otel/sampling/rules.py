@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from brain_otel.configuration.settings import RuleSettings
+from brain_otel.configuration.sections.sampling import RuleSettings
 from brain_otel.sampling.rate_limit import Grant, RateLimit
 
 _PIECE = re.compile(r"(\*|\?|\{[^{}]*\})")

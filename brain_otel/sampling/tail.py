@@ -20,7 +20,7 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span
 from opentelemetry.trace import StatusCode
 
-from brain_otel.configuration.settings import TailSettings
+from brain_otel.configuration.sections.sampling import TailSettings
 from brain_otel.events.deduplication import has_reported
 from brain_otel.events.listeners import EventListener, Failure
 from brain_otel.runtime.fork import reset_in_child

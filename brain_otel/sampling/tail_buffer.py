@@ -7,7 +7,7 @@ from typing import Any
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span
 
-from brain_otel.configuration.settings import TailSettings
+from brain_otel.configuration.sections.sampling import TailSettings
 from brain_otel.sampling.decision import SamplingDecision
 from brain_otel.traces.local_trace import LocalTrace
 

@@ -19,7 +19,8 @@ from brain_otel.configuration.destination_registry import load_module
 from brain_otel.configuration.error import ConfigurationError, reason
 from brain_otel.configuration.options import Options
 from brain_otel.configuration.sections.instrumentation import SLOW_CALL
-from brain_otel.configuration.settings import SamplingSettings, Settings
+from brain_otel.configuration.sections.sampling import SamplingSettings
+from brain_otel.configuration.settings import Settings
 from brain_otel.destinations.destination import Destination, create_destination
 from brain_otel.destinations.isolation import IsolatedDestination
 from brain_otel.runtime.announcements import announce

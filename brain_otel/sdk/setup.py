@@ -17,7 +17,8 @@ from opentelemetry.sdk.trace import TracerProvider
 
 from brain_otel.configuration.error import ConfigurationError, reason
 from brain_otel.configuration.identity import find_version
-from brain_otel.configuration.settings import PropagationSettings, Settings
+from brain_otel.configuration.sections.propagation import PropagationSettings
+from brain_otel.configuration.settings import Settings
 from brain_otel.destinations.isolation import IsolatedDestination
 from brain_otel.instrumentation.propagation import GuardedPropagator, TrustingPropagator
 from brain_otel.runtime.guard import guarded

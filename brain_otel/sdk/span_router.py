@@ -14,7 +14,7 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.trace import SpanContext, TraceFlags
 
 from brain_otel.configuration.sections.instrumentation import SLOW_CALL
-from brain_otel.configuration.settings import TailSettings
+from brain_otel.configuration.sections.sampling import TailSettings
 from brain_otel.runtime.guard import caught, guarded
 from brain_otel.sampling.context import CALLER, link_caller
 from brain_otel.sampling.decision import KEPT_BY, SamplingDecision, decision_of

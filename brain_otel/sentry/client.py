@@ -19,7 +19,9 @@ from sentry_sdk.scrubber import EventScrubber
 
 from brain_otel.configuration.identity import find_release
 from brain_otel.configuration.options import Options
-from brain_otel.configuration.settings import DeliverySettings, SentrySettings, Settings
+from brain_otel.configuration.sections.delivery import DeliverySettings
+from brain_otel.configuration.sections.sentry import SentrySettings
+from brain_otel.configuration.settings import Settings
 from brain_otel.delivery.delivery import MAX_ITEMS
 from brain_otel.privacy import masked_url, policy
 from brain_otel.runtime.guard import guarded

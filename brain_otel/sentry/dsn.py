@@ -13,7 +13,7 @@ from sentry_sdk.consts import VERSION, EndpointType
 from sentry_sdk.envelope import Envelope, Item, PayloadRef
 from sentry_sdk.utils import Dsn
 
-from brain_otel.configuration.settings import SentrySettings
+from brain_otel.configuration.sections.sentry import SentrySettings
 from brain_otel.delivery import DeliveryError, PartialDelivery
 from brain_otel.delivery.rate_limits import MAX_WAIT
 from brain_otel.delivery.record import Record

@@ -10,7 +10,7 @@ from typing import Any
 from sentry_sdk.envelope import Envelope, Item
 from sentry_sdk.transport import Transport
 
-from brain_otel.configuration.settings import DeliverySettings
+from brain_otel.configuration.sections.delivery import DeliverySettings
 from brain_otel.delivery.delivery import Delivery
 from brain_otel.delivery.record import Record
 from brain_otel.delivery.spool.discarded import LOCK_TIMEOUT, DiscardedEvents, client_report, quantities, reported_in

@@ -29,7 +29,7 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from brain_otel.configuration.settings import InstrumentationSettings
+from brain_otel.configuration.sections.instrumentation import InstrumentationSettings
 from brain_otel.instrumentation.exception_recording import patch_exception_recording
 from brain_otel.instrumentation.httpx.instrumentor import HttpxInstrumentation
 from brain_otel.instrumentation.redis.instrumentor import RedisInstrumentation

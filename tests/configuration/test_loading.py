@@ -18,8 +18,8 @@ from brain_otel.configuration.document import read_document
 from brain_otel.configuration.error import ConfigurationError
 from brain_otel.configuration.file_choice import packaged_files
 from brain_otel.configuration.loading import read_settings
-from brain_otel.configuration.sections.sentry import is_dsn
-from brain_otel.configuration.settings import Secret, SentrySettings, Settings
+from brain_otel.configuration.sections.sentry import Secret, SentrySettings, is_dsn
+from brain_otel.configuration.settings import Settings
 from brain_otel.sdk.pipeline import create_destinations
 from tests.support import ROOT
 from tests.support.process import run_python

@@ -15,7 +15,7 @@ from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type:
 from opentelemetry.propagate import get_global_textmap, set_global_textmap
 from opentelemetry.test.test_base import TestBase  # type: ignore[import-not-found]  # fetched for these tests
 
-from brain_otel.configuration.settings import InstrumentationSettings
+from brain_otel.configuration.sections.instrumentation import InstrumentationSettings
 from brain_otel.instrumentation.fastapi.native import NATIVE_KEY
 from brain_otel.instrumentation.fastapi.server_span import ServerSpanMiddleware
 from brain_otel.instrumentation.httpx.instrumentor import HttpxInstrumentation

@@ -18,7 +18,8 @@ from opentelemetry.trace import SpanKind, Tracer
 from brain_otel import capture
 from brain_otel.configuration.error import ConfigurationError
 from brain_otel.configuration.options import Options
-from brain_otel.configuration.settings import Secret, SentrySettings, Settings
+from brain_otel.configuration.sections.sentry import Secret, SentrySettings
+from brain_otel.configuration.settings import Settings
 from brain_otel.destinations.sentry_otlp import ExportedTrail, create_destination, describe, probe
 from brain_otel.events.listeners import configure_listeners, local_trace_entered
 from brain_otel.runtime import guard

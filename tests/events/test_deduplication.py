@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from brain_otel.configuration.settings import ErrorSettings
+from brain_otel.configuration.sections.errors import ErrorSettings
 from brain_otel.events.deduplication import (
     MAX_RECORDS,
     ended_traces,

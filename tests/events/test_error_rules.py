@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from brain_otel.configuration.settings import ErrorSettings
+from brain_otel.configuration.sections.errors import ErrorSettings
 from brain_otel.events.error_rules import ErrorRules
 from tests.support import ROOT
 from tests.support.ingest import SentryIngest

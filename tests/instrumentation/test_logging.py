@@ -19,7 +19,7 @@ from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogR
 
 import brain_otel
 from brain_otel import instrumentation
-from brain_otel.configuration.settings import InstrumentationSettings
+from brain_otel.configuration.sections.instrumentation import InstrumentationSettings
 from brain_otel.runtime.text import MAX_TEXT, shortened
 from brain_otel.testing import Telemetry
 

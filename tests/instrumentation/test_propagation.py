@@ -19,7 +19,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 import brain_otel
 from brain_otel.configuration.sections.propagation import PropagationSettings, TrustedHeader
-from brain_otel.configuration.settings import Secret
+from brain_otel.configuration.sections.sentry import Secret
 from brain_otel.configuration.values import BadValueError, read_fields
 from brain_otel.instrumentation.fastapi.attributes import HEADERS
 from brain_otel.instrumentation.propagation import GuardedPropagator, TrustedCallers

@@ -10,7 +10,7 @@ from opentelemetry.sdk.trace.id_generator import IdGenerator, RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import ParentBased, Sampler, TraceIdRatioBased
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 
-from brain_otel.configuration.settings import RuleSettings, TailSettings
+from brain_otel.configuration.sections.sampling import RuleSettings, TailSettings
 from brain_otel.sampling.decision import SamplingDecision, decision_of
 from brain_otel.sampling.head import HeadSampler
 from brain_otel.sampling.policy import DestinationRate, SamplingPolicy

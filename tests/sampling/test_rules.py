@@ -10,7 +10,7 @@ import pytest
 from opentelemetry import trace as otel_trace
 from opentelemetry.context import Context
 
-from brain_otel.configuration.settings import RuleSettings
+from brain_otel.configuration.sections.sampling import RuleSettings
 from brain_otel.sampling.rate_limit import RateLimit
 from brain_otel.sampling.rules import compiled
 from tests.sampling.chosen import Service, caller, with_rand

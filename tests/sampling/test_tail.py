@@ -17,7 +17,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import Status, StatusCode
 
 import brain_otel
-from brain_otel.configuration.settings import TailSettings
+from brain_otel.configuration.sections.sampling import TailSettings
 from brain_otel.events.listeners import configure_listeners, local_trace_entered
 from brain_otel.runtime import guard
 from brain_otel.sampling.decision import KEPT_BY

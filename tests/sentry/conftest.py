@@ -15,7 +15,8 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON
 
 from brain_otel.configuration.options import Options
-from brain_otel.configuration.settings import Secret, SentrySettings, Settings
+from brain_otel.configuration.sections.sentry import Secret, SentrySettings
+from brain_otel.configuration.settings import Settings
 from brain_otel.destinations.sentry import create_destination
 from brain_otel.events.listeners import configure_listeners
 from brain_otel.runtime import guard

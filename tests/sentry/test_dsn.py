@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from brain_otel.configuration.settings import Secret, SentrySettings
+from brain_otel.configuration.sections.sentry import Secret, SentrySettings
 from brain_otel.delivery import DeliveryError, PartialDelivery
 from brain_otel.sentry.dsn import envelope_address, otlp_address, probe_event
 from tests.support.ingest import SentryIngest

@@ -9,7 +9,7 @@ from opentelemetry.sdk.trace.sampling import Decision, TraceIdRatioBased
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 
 import brain_otel
-from brain_otel.configuration.settings import Secret
+from brain_otel.configuration.sections.sentry import Secret
 from brain_otel.events.listeners import local_trace_entered
 from brain_otel.sampling.decision import sample_rand
 from brain_otel.sentry.dynamic_sampling_context import create_sampling_context, sampling_context_of

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from sentry_sdk.integrations.logging import BreadcrumbHandler, EventHandler, LoggingIntegration, SentryLogsHandler
 
-from brain_otel.configuration.settings import ErrorSettings, InstrumentationSettings
+from brain_otel.configuration.sections.errors import ErrorSettings
+from brain_otel.configuration.sections.instrumentation import InstrumentationSettings
 from brain_otel.events.error_rules import configure_error_rules
 from brain_otel.events.listeners import local_trace_entered
 from brain_otel.instrumentation.logging import LoggingInstrumentation

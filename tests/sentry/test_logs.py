@@ -17,7 +17,8 @@ import brain_otel
 from brain_otel.configuration.error import ConfigurationError
 from brain_otel.configuration.loading import read_settings
 from brain_otel.configuration.options import Options
-from brain_otel.configuration.settings import InstrumentationSettings, Settings
+from brain_otel.configuration.sections.instrumentation import InstrumentationSettings
+from brain_otel.configuration.settings import Settings
 from brain_otel.destinations.sentry import create_destination, describe
 from brain_otel.events.listeners import local_trace_entered
 from brain_otel.instrumentation.logging import LoggingInstrumentation

@@ -32,7 +32,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from brain_otel.configuration.settings import MIN_BYTES, SPOOL_AGE, SPOOL_BYTES
+from brain_otel.configuration.sections.delivery import MIN_BYTES, SPOOL_AGE, SPOOL_BYTES
 from brain_otel.delivery.record import PRIORITIES
 from brain_otel.delivery.spool.files import (
     files_in,

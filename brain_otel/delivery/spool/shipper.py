@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from brain_otel.configuration.error import reason
-from brain_otel.configuration.settings import CONNECTIONS
+from brain_otel.configuration.sections.delivery import CONNECTIONS
 from brain_otel.delivery.http import HttpClient
 from brain_otel.delivery.rate_limits import MAX_WAIT
 from brain_otel.delivery.record import Record

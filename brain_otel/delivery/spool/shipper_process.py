@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from brain_otel.configuration.settings import DeliverySettings
+from brain_otel.configuration.sections.delivery import DeliverySettings
 from brain_otel.delivery.spool.directory import SHIPPER_LOCK, USERS_LOCK, Bounds, is_empty, is_sent
 from brain_otel.delivery.spool.locks import close_own, is_locked, open_own, try_lock
 from brain_otel.delivery.spool.state import is_limited_for

@@ -18,7 +18,8 @@ from opentelemetry.util.re import parse_env_headers
 
 from brain_otel.configuration.error import ConfigurationError
 from brain_otel.configuration.options import Options, Signal
-from brain_otel.configuration.settings import DeliverySettings, Settings
+from brain_otel.configuration.sections.delivery import DeliverySettings
+from brain_otel.configuration.settings import Settings
 from brain_otel.destinations.batching import batch_options, create_batched
 from brain_otel.destinations.destination import Destination, UnsupportedReleaseError
 from brain_otel.destinations.otlp.grpc_answers import read_answers

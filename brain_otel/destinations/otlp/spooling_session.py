@@ -12,7 +12,7 @@ import requests
 from requests.utils import DEFAULT_CA_BUNDLE_PATH, get_environ_proxies, select_proxy
 
 from brain_otel.configuration.options import Signal
-from brain_otel.configuration.settings import DeliverySettings
+from brain_otel.configuration.sections.delivery import DeliverySettings
 from brain_otel.delivery.record import Record
 from brain_otel.delivery.spool.shipper_process import acquire_supervisor, open_spool, release_supervisor
 from brain_otel.delivery.spool.writer import Spool

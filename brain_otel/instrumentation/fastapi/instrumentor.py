@@ -28,7 +28,7 @@ from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 from opentelemetry.trace import Span
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from brain_otel.configuration.settings import InstrumentationSettings
+from brain_otel.configuration.sections.instrumentation import InstrumentationSettings
 from brain_otel.events.listeners import kept_apart, local_trace_entered
 from brain_otel.instrumentation.conflicts import warn_once
 from brain_otel.instrumentation.exception_recording import original_exception

@@ -18,7 +18,7 @@ from opentelemetry.semconv.attributes import error_attributes, http_attributes
 from opentelemetry.semconv.metrics.http_metrics import HTTP_CLIENT_REQUEST_DURATION
 from opentelemetry.util.http import get_excluded_urls, sanitize_method
 
-from brain_otel.configuration.settings import InstrumentationSettings
+from brain_otel.configuration.sections.instrumentation import InstrumentationSettings
 from brain_otel.events.attributes import class_name
 from brain_otel.instrumentation.conflicts import warn_once
 from brain_otel.instrumentation.httpx.repeated_calls import INSTRUMENTOR, is_traced_already

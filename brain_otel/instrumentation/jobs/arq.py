@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any
 from weakref import WeakSet
 
-from brain_otel.configuration.settings import InstrumentationSettings
+from brain_otel.configuration.sections.instrumentation import InstrumentationSettings
 from brain_otel.events.arguments import text_of
 from brain_otel.events.listeners import local_trace_entered
 from brain_otel.instrumentation.jobs.quiet_calls import quiet_calls, quietened, quietened_awaitable

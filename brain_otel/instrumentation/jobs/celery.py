@@ -18,7 +18,7 @@ from weakref import WeakSet
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 
-from brain_otel.configuration.settings import InstrumentationSettings
+from brain_otel.configuration.sections.instrumentation import InstrumentationSettings
 from brain_otel.events.deduplication import record_ignored
 from brain_otel.instrumentation.jobs.celery_beat import apply_monitored_entry, end_monitor, write_monitor
 from brain_otel.instrumentation.jobs.celery_message import (

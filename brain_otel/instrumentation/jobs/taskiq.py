@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from functools import partial
 from typing import Any
 
-from brain_otel.configuration.settings import InstrumentationSettings
+from brain_otel.configuration.sections.instrumentation import InstrumentationSettings
 from brain_otel.instrumentation.jobs.quiet_calls import quietened
 from brain_otel.instrumentation.jobs.task import Publication, Task, TaskRun, arguments_by_name, write_headers
 from brain_otel.runtime.guard import guarded

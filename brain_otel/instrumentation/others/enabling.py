@@ -12,7 +12,7 @@ from typing import Any
 import wrapt
 
 from brain_otel.configuration.instrumentors import installed_instrumentors
-from brain_otel.configuration.settings import InstrumentationSettings
+from brain_otel.configuration.sections.instrumentation import InstrumentationSettings
 from brain_otel.instrumentation.others.discovery import awaited_modules, conflict_of
 from brain_otel.instrumentation.others.layers import Layers
 from brain_otel.instrumentation.others.shielding import Shields, shielded_method, shielded_wrappers

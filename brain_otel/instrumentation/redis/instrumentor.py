@@ -19,7 +19,7 @@ from opentelemetry import context as otel_context
 from opentelemetry.instrumentation.redis import RedisInstrumentor
 from opentelemetry.semconv.attributes import db_attributes, server_attributes
 
-from brain_otel.configuration.settings import InstrumentationSettings
+from brain_otel.configuration.sections.instrumentation import InstrumentationSettings
 from brain_otel.instrumentation.conflicts import warn_once
 from brain_otel.instrumentation.database import operation_name
 from brain_otel.instrumentation.metrics import Durations, create_durations

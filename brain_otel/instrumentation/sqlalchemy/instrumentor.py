@@ -28,7 +28,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine, ExceptionContext
 from sqlalchemy.engine.base import OptionEngine
 
-from brain_otel.configuration.settings import InstrumentationSettings
+from brain_otel.configuration.sections.instrumentation import InstrumentationSettings
 from brain_otel.events.report import status_of
 from brain_otel.instrumentation.conflicts import warn_once
 from brain_otel.instrumentation.database import batch_size, record_failure, statement_operation

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from brain_otel.configuration.loading import read_settings
-from brain_otel.configuration.settings import DeliverySettings, SpoolSettings
+from brain_otel.configuration.sections.delivery import DeliverySettings, SpoolSettings
 
 
 def read(folder: Path, delivery: str) -> DeliverySettings:

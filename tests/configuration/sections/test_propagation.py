@@ -7,8 +7,9 @@ import pytest
 
 from brain_otel.configuration.error import ConfigurationError
 from brain_otel.configuration.loading import read_settings
-from brain_otel.configuration.sections.propagation import Target, TrustedHeader
-from brain_otel.configuration.settings import PropagationSettings, Secret, Settings
+from brain_otel.configuration.sections.propagation import PropagationSettings, Target, TrustedHeader
+from brain_otel.configuration.sections.sentry import Secret
+from brain_otel.configuration.settings import Settings
 
 PLACE = "distribution.brain_otel.propagation"
 FILE = """

@@ -7,7 +7,8 @@ import pytest
 
 from brain_otel.configuration.error import ConfigurationError
 from brain_otel.configuration.loading import read_settings
-from brain_otel.configuration.settings import RuleSettings, SamplingSettings, Settings, TailSettings
+from brain_otel.configuration.sections.sampling import RuleSettings, SamplingSettings, TailSettings
+from brain_otel.configuration.settings import Settings
 
 PLACE = "distribution.brain_otel.sampling"
 FILE = """

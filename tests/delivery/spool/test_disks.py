@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from brain_otel.configuration.settings import CONNECTIONS
+from brain_otel.configuration.sections.delivery import CONNECTIONS
 from brain_otel.delivery.spool.directory import LIMITS, is_empty, segments, targets
 from brain_otel.delivery.spool.state import read_state
 from tests.delivery.application import Application, arrived, shipper_of, wait_until_sent

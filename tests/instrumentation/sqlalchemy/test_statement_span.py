@@ -5,7 +5,7 @@ from opentelemetry import metrics, trace
 from opentelemetry.instrumentation.sqlalchemy.engine import EngineTracer
 from sqlalchemy import create_engine, text
 
-from brain_otel.configuration.settings import InstrumentationSettings
+from brain_otel.configuration.sections.instrumentation import InstrumentationSettings
 from brain_otel.instrumentation.database import _cached_operation
 from brain_otel.instrumentation.sqlalchemy.instrumentor import SQLAlchemyInstrumentation
 from brain_otel.instrumentation.sqlalchemy.statement_span import _Statements
