@@ -24,26 +24,16 @@ from types import (
 from typing import Any, NamedTuple
 from weakref import CallableProxyType, ProxyType, ReferenceType
 
+from brain_otel.runtime.text import word_set
+
 _SEQUENCES: tuple[Any, ...] = (list, tuple, set, frozenset, deque, array)
 
 CONTAINERS = (dict, *_SEQUENCES)
 
-_FETCHING = frozenset(
-    {
-        "_asyncio",
-        "asyncio.events",
-        "asyncio.futures",
-        "asyncio.queues",
-        "asyncio.tasks",
-        "sqlalchemy.ext.associationproxy",
-        "sqlalchemy.orm.dynamic",
-        "sqlalchemy.orm.query",
-        "django.db.models.manager",
-        "peewee",
-        "tortoise.queryset",
-        "pony.orm.core",
-    }
-)
+_FETCHING = word_set("""
+    _asyncio asyncio.events asyncio.futures asyncio.queues asyncio.tasks sqlalchemy.ext.associationproxy
+    sqlalchemy.orm.dynamic sqlalchemy.orm.query django.db.models.manager peewee tortoise.queryset pony.orm.core
+""")
 """Modules whose objects run statements when they are iterated or written out, or write out what they hold: the
 result of a future, the callbacks of a task, the items of a queue."""
 

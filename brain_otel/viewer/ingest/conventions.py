@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from brain_otel.runtime.text import word_set
+
 _LEVELS = {"trace": 1, "debug": 5, "info": 9, "warn": 13, "warning": 13, "error": 17, "fatal": 21, "critical": 21}
 _NO_FAILURE = (None, "", "ok", "cancelled", "unset", "unknown")
 
@@ -21,18 +23,13 @@ def kind_of(op: str, data: Mapping[str, Any]) -> str:
 
 def is_failed_status(status: Any) -> bool:
     """Whether Sentry's status of a span is a failure of the service."""
-    return status not in _NO_FAILURE and status not in _CLIENTS_FAULT
+    return status not in _NO_FAILURE and str(status) not in _CLIENTS_FAULT
 
 
-_CLIENTS_FAULT = (
-    "invalid_argument",
-    "not_found",
-    "already_exists",
-    "permission_denied",
-    "resource_exhausted",
-    "failed_precondition",
-    "unauthenticated",
-)
+_CLIENTS_FAULT = word_set("""
+    invalid_argument not_found already_exists permission_denied resource_exhausted failed_precondition
+    unauthenticated
+""")
 """Statuses of a 4xx answer: the caller's mistake, which is no failure of the service."""
 
 

@@ -211,13 +211,13 @@ def _event_of(data: Json, at: int) -> Json:
 
 
 def _add_error(event: Json, data: Json, place: Json, origin: dict[str, str], batch: Batch) -> None:
+    fields = {**place, **origin}
     title, given = title_of(event), data.get("sentry.event_id") or data.get("brain_otel.event_id")
     key = f"{place['trace'], place['span']}{place['at']}{title}".encode("utf-8", "replace")
     batch.errors.append(
         Error(
             event_id=clip(given or hashlib.blake2b(key, digest_size=16).hexdigest(), 64),
-            **place,
-            **origin,
+            **fields,
             level=event.get("level", "error"),
             title=clip(title),
             group=group_of(event),
