@@ -5,8 +5,8 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -17,7 +17,8 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from brain_otel.viewer.alerts.rules import AlertSettings
-from brain_otel.viewer.ingest.endpoints import Ingest
+from brain_otel.viewer.ingest.bodies import BodyError
+from brain_otel.viewer.ingest.endpoints import Ingest, answer_to
 from brain_otel.viewer.live import Live
 from brain_otel.viewer.rendering import Renderer
 from brain_otel.viewer.screens import NAVIGATION, SCREENS, Screen
@@ -62,7 +63,15 @@ class Viewer:
         self.writer = Writer(settings.path, settings.max_bytes)
         self.live = Live(settings.path)
         self._renderer = Renderer()
-        self.app = Starlette(routes=self._routes(), middleware=[Middleware(SecurityMiddleware)])
+        self.app = Starlette(
+            routes=self._routes(),
+            middleware=[Middleware(SecurityMiddleware)],
+            exception_handlers={
+                BodyError: answer_to,
+                FilterError: _told(400),
+                sqlite3.OperationalError: _told(503, "the store does not answer: "),
+            },
+        )
 
     def close(self) -> None:
         """Write what waits."""
@@ -70,7 +79,7 @@ class Viewer:
 
     def _routes(self) -> list[Route | Mount]:
         pages = [
-            Route(f"{screen.path}{suffix}", self._answer_to(screen, suffix), methods=["GET"])
+            Route(f"{screen.path}{suffix}", partial(self._answer, screen, suffix), methods=["GET"])
             for suffix in (".json", ".md", "")  # the bare address would match those with a suffix, too
             for screen in SCREENS
         ]
@@ -83,22 +92,10 @@ class Viewer:
             Mount("/static", StaticFiles(packages=[("brain_otel.viewer", "static")])),
         ]
 
-    def _answer_to(self, screen: Screen, suffix: str) -> Callable[[Request], Any]:
-        async def answer(request: Request) -> Response:
-            return await run_in_threadpool(self._answer, screen, suffix, request)
-
-        return answer
-
     def _answer(self, screen: Screen, suffix: str, request: Request) -> Response:
-        now = time.time()
-        try:
-            with closing(open_reader(self.settings.path)) as connection:
-                _bound_time(connection)
-                return self._shown(screen, suffix, request, connection, now)
-        except FilterError as error:
-            return PlainTextResponse(str(error), 400)
-        except sqlite3.OperationalError as error:
-            return PlainTextResponse(f"the store does not answer: {error}", 503)
+        with closing(open_reader(self.settings.path)) as connection:
+            _bound_time(connection)
+            return self._shown(screen, suffix, request, connection, time.time())
 
     def _shown(
         self, screen: Screen, suffix: str, request: Request, connection: sqlite3.Connection, now: float
@@ -148,6 +145,10 @@ class Viewer:
         except (sqlite3.Error, FullError) as error:
             return PlainTextResponse(f"the viewer cannot write its file: {error}", 503)
         return RedirectResponse(f"/issues/{issue}", 303)
+
+
+def _told(status: int, words: str = "") -> Callable[[Request, Exception], Response]:
+    return lambda _, error: PlainTextResponse(f"{words}{error}", status)
 
 
 def _kept(filters: Filters) -> dict[str, str]:

@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 from collections.abc import Callable
+from typing import Any
 
 from google.protobuf.message import Message
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
@@ -52,11 +53,7 @@ class Ingest:
 
     async def take_envelope(self, request: Request) -> Response:
         """Take what one of Sentry's SDKs sends."""
-        try:
-            batch = await self._taken(request, read_envelope, "other")
-        except BodyError as error:
-            return PlainTextResponse(error.reason, error.status, _later(error.status))
-        del batch
+        await self._taken(request, read_envelope, "other")
         return JSONResponse({})
 
     async def take_otlp(self, request: Request) -> Response:
@@ -70,10 +67,7 @@ class Ingest:
         is_json = kind != _PROTOBUF
         read = {"traces": read_traces, "logs": read_logs, "metrics": read_metrics}[signal]
         category = {"traces": "span", "logs": "log", "metrics": "metric"}[signal]
-        try:
-            batch = await self._taken(request, lambda body: read(body, is_json=is_json), category)
-        except BodyError as error:
-            return PlainTextResponse(error.reason, error.status, _later(error.status))
+        batch = await self._taken(request, lambda body: read(body, is_json=is_json), category)
         rejected = batch.counts[Category(category, "dropped", "viewer", "damaged")]
         return _otlp_answer(signal, rejected, is_json)
 
@@ -97,8 +91,10 @@ class Ingest:
         return batch
 
 
-def _later(status: int) -> dict[str, str]:
-    return {"Retry-After": "2"} if status in (429, 503) else {}
+def answer_to(_: Request, error: Any) -> Response:
+    """The answer to a sender whose body is not taken, for now or ever."""
+    headers = {"Retry-After": "2"} if error.status in (429, 503) else {}
+    return PlainTextResponse(error.reason, error.status, headers)
 
 
 def _otlp_answer(signal: str, rejected: int, is_json: bool) -> Response:

@@ -36,7 +36,7 @@ def test_an_extra_is_named_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -
     """An environment that has the libraries and no instrumentation of them."""
     known = ("requests", "asyncpg", "openai", "grpcio")
     versions = dict.fromkeys(known, "1.0")
-    monkeypatch.setattr("brain_otel.doctor.checks.libraries._version", versions.get)
+    monkeypatch.setattr("brain_otel.doctor.checks.libraries.installed_version", versions.get)
     monkeypatch.setattr("brain_otel.doctor.checks.libraries.installed_instrumentors", dict)
     (finding,) = check_libraries()
     assert finding.remedy == "pip install 'brain-otel[asyncpg,grpc-client,openai,requests]'"
