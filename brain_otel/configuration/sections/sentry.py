@@ -34,14 +34,15 @@ class Secret:
 
 def is_dsn(value: str) -> bool:
     """Whether ``value`` has the form of a `Sentry DSN <https://docs.sentry.io/concepts/key-terms/dsn-explainer/>`_."""
-    if not _is_address(value):
+    if not is_address(value):
         return False
     parts = urlsplit(value)
     project = parts.path.rsplit("/", 1)[-1]
     return bool(parts.username) and project.isascii() and project.isdigit()
 
 
-def _is_address(value: str) -> bool:
+def is_address(value: str) -> bool:
+    """Whether ``value`` is an address of a server by HTTP."""
     try:
         parts = urlsplit(value)
         return bool(parts.scheme in ("http", "https") and parts.hostname and parts.port != 0)
@@ -66,7 +67,7 @@ def _spotlight(value: Any) -> str | None:
     word = str(value).strip()
     if word.lower() in BOOLEANS or not word:
         return DEFAULT_SPOTLIGHT if BOOLEANS.get(word.lower()) else None
-    if isinstance(value, str) and _is_address(word) and not holds_credentials(word):
+    if isinstance(value, str) and is_address(word) and not holds_credentials(word):
         return word
     raise BadValueError(value, f"an address such as {DEFAULT_SPOTLIGHT}, {', '.join(BOOLEANS)}")
 

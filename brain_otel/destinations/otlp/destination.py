@@ -19,6 +19,7 @@ from opentelemetry.util.re import parse_env_headers
 from brain_otel.configuration.error import ConfigurationError
 from brain_otel.configuration.options import Options, Signal
 from brain_otel.configuration.sections.delivery import DeliverySettings
+from brain_otel.configuration.sections.sentry import is_address
 from brain_otel.configuration.settings import Settings
 from brain_otel.destinations.batching import batch_options, create_batched
 from brain_otel.destinations.destination import Destination, UnsupportedReleaseError
@@ -155,13 +156,8 @@ def _readable(options: Options, name: str) -> str:
 def _is_address(value: str, protocol: str, *, with_query: bool) -> bool:
     if re.search(r"\s|#" if with_query else r"\s|[?#]", value):
         return False
-    try:
-        parts = urlsplit(value if "://" in value or protocol == HTTP else f"http://{value}")
-        return bool(
-            parts.scheme in ("http", "https") and parts.hostname and "@" not in parts.netloc and parts.port != 0
-        )
-    except ValueError:
-        return False
+    address = value if "://" in value or protocol == HTTP else f"http://{value}"
+    return is_address(address) and "@" not in urlsplit(address).netloc
 
 
 def open_session(

@@ -19,8 +19,8 @@ def used_share(connection: sqlite3.Connection) -> float:
 
 def remove_oldest(connection: sqlite3.Connection) -> None:
     """Delete the oldest tenth, in a transaction of its own, and give the pages back."""
-    connection.execute("BEGIN IMMEDIATE")
-    try:
+    with connection:
+        connection.execute("BEGIN IMMEDIATE")
         for table in _TABLES:
             connection.execute(
                 f"DELETE FROM {table} WHERE id <= (SELECT min(id) + (max(id) - min(id)) / 10 FROM {table})"
@@ -36,10 +36,6 @@ def remove_oldest(connection: sqlite3.Connection) -> None:
         )
         _bound(connection, "issues", "last_seen", 50_000)
         _bound(connection, "origins", "last_seen", 5_000)
-        connection.execute("COMMIT")
-    except sqlite3.Error:
-        connection.execute("ROLLBACK")
-        raise
     connection.execute("PRAGMA incremental_vacuum").fetchall()
 
 

@@ -140,20 +140,19 @@ def open_file(path: Path, max_bytes: int) -> sqlite3.Connection:
 
 
 def _create(connection: sqlite3.Connection, path: Path) -> None:
-    connection.execute("BEGIN IMMEDIATE")  # a second viewer that starts on the file waits here
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    is_empty = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
-    if not (0 if is_empty else 1) <= version <= len(STEPS):
-        connection.execute("ROLLBACK")
-        raise StoreError(f"{path} has the version {version}; allowed: 1 to {len(STEPS)}, or a new file")
-    for step in STEPS[version:]:
-        if callable(step):
-            step(connection)
-            continue
-        for statement in step.split(";"):
-            connection.execute(statement)
-    connection.execute(f"PRAGMA user_version = {len(STEPS)}")
-    connection.execute("COMMIT")
+    with connection:
+        connection.execute("BEGIN IMMEDIATE")  # a second viewer that starts on the file waits here
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        is_empty = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
+        if not (0 if is_empty else 1) <= version <= len(STEPS):
+            raise StoreError(f"{path} has the version {version}; allowed: 1 to {len(STEPS)}, or a new file")
+        for step in STEPS[version:]:
+            if callable(step):
+                step(connection)
+                continue
+            for statement in step.split(";"):
+                connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {len(STEPS)}")
 
 
 def open_reader(path: Path) -> sqlite3.Connection:
