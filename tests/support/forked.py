@@ -28,7 +28,7 @@ _READ_AT_START = ("PYTHON", "LC_", "LANG", "LANGUAGE", "TZ", "LD_", "MALLOC_")
 _OPTIONS = {"stdin", "stdout", "stderr", "cwd", "text", "encoding", "bufsize", "process_group", "start_new_session"}
 """The arguments of `Popen` for which a fork does what a new process does."""
 
-_NEEDS_NEW = re.compile(r"sys\.modules|meta_path|private_names|get_freeze_count")
+_NEEDS_NEW = re.compile(r"sys\.modules|meta_path|get_freeze_count")
 """What code says that looks at modules or changes how they are imported, or counts what an interpreter freezes."""
 
 

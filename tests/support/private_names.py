@@ -99,6 +99,9 @@ def rename(package: str, identifier: str) -> None:
     if any(name.partition(".")[0] == package and name != package for name in sys.modules):
         raise RuntimeError(f"{package} is imported already")
     for finder in sys.meta_path:
+        if hasattr(finder, "forget"):  # of a child of the fork server, which has imported the package
+            finder.forget(package, _pattern([identifier]))
+    for finder in sys.meta_path:
         if isinstance(finder, _RenamingFinder) and finder.package == package:
             finder.identifiers.append(identifier)
             return
@@ -110,7 +113,7 @@ def _pattern(identifiers: Iterable[str]) -> re.Pattern[str]:
 
 
 class _RenamingFinder(MetaPathFinder):
-    """Finds the modules of a package, each with its source rewritten."""
+    """Finds the modules of a package whose source says a renamed name, and rewrites it."""
 
     def __init__(self, package: str, identifiers: list[str]) -> None:
         self.package = package
@@ -130,11 +133,14 @@ class _RenamingFinder(MetaPathFinder):
         original = fullname.removesuffix(SUFFIX)
         spec = PathFinder.find_spec(original, path)
         if spec is None or spec.origin is None or not isinstance(spec.loader, SourceFileLoader):
-            return spec
+            return spec if SUFFIX in fullname else None
+        loader = _RenamingLoader(fullname, spec.origin, self.identifiers)
+        if SUFFIX not in fullname and loader.is_unchanged():
+            return None
         return importlib.util.spec_from_file_location(
             fullname,
             spec.origin,
-            loader=_RenamingLoader(fullname, spec.origin, self.identifiers),
+            loader=loader,
             submodule_search_locations=spec.submodule_search_locations,
         )
 
@@ -145,6 +151,9 @@ class _RenamingLoader(SourceFileLoader):
     def __init__(self, fullname: str, path: str, identifiers: list[str]) -> None:
         super().__init__(fullname, path)
         self._pattern = _pattern(identifiers)
+
+    def is_unchanged(self) -> bool:
+        return self._pattern.search(self.get_data(self.path).decode()) is None
 
     def get_code(self, fullname: str) -> CodeType | None:
         source = self.get_data(self.path).decode()

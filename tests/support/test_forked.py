@@ -37,6 +37,28 @@ print(*sorted(name for name in sys.modules if name.partition(".")[0] in {package
 print(sys.modules["__mp_main__"] is sys.modules["__main__"])
 """
 
+RENAMED = """
+import sys
+from importlib import import_module
+from tests.support.private_names import rename
+
+rename({package!r}, {identifier!r})
+for name in {names}: import_module(name)
+loaded = sys.__dict__["modules"]
+modules = {{name: vars(each) for name, each in loaded.items() if name.startswith({packages})}}
+print(*sorted(modules))
+for name, variables in sorted(modules.items()):
+    for variable, value in sorted(variables.items()):
+        place, text = getattr(value, "__module__", None), getattr(value, "__qualname__", None)
+        twin = modules.get(place, {{}}).get(text, value) if isinstance(text, str) else value
+        if isinstance(value, type(sys)):
+            twin = loaded.get(value.__name__, value)
+        if twin is not value:
+            print(name, variable, value)
+        if variable.endswith("renamed_upstream"):
+            print(name, variable)
+"""
+
 ENDS = {
     "at its end": "print('a')",
     "with a code": "print('a'); raise SystemExit(3)",
@@ -100,6 +122,29 @@ def test_an_import_loads_what_it_loads_in_a_new_interpreter(first: str, monkeypa
     found, expected = both_ways(LOADED.format(names=[first], packages=packages))
     assert found == expected
     assert first in found[1]
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize(
+    ("package", "identifier"),
+    [
+        ("opentelemetry", "_SPAN_KEY"),
+        ("opentelemetry", "_semconv"),
+        ("sentry_sdk", "serialize_frame"),
+        ("fastapi", "_asgi"),
+    ],
+)
+def test_a_renamed_module_and_all_that_import_it_are_loaded_again(package: str, identifier: str) -> None:
+    """A child has the modules of a new interpreter, and none of them has anything of a module of before."""
+    names = ["sentry_sdk.integrations.opentelemetry", "opentelemetry.sdk.trace.export", "opentelemetry.propagate"]
+    names += [f"opentelemetry.instrumentation.{each}" for each in ("asgi", "redis", "sqlalchemy")]
+    packages = ("opentelemetry", "sentry_sdk", "fastapi", "sqlalchemy")
+    names += [*packages, "fastapi.telemetry"]
+    code = RENAMED.format(package=package, identifier=identifier, names=names, packages=packages)
+    found, expected = both_ways(code)
+    assert found[1].splitlines() == expected[1].splitlines()
+    assert found == expected
+    assert f"{identifier}_renamed_upstream" in found[1]
 
 
 def test_children_draw_different_random_numbers() -> None:

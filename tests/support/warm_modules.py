@@ -8,11 +8,13 @@ interpreter. This module imports nothing but the standard library.
 import builtins
 import importlib.util
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.machinery import ModuleSpec
 from itertools import chain
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -49,6 +51,24 @@ class WarmModules:
                 for each in own.keys() - names.keys():
                     del own[each]
         sys.meta_path.insert(0, _Finder(self))
+
+    def forget(self, package: str, says: re.Pattern[str]) -> None:
+        """Forget the package's modules whose name or source `says` matches, and all that import one of them."""
+        found = [name for name in self.modules if name.partition(".")[0] == package and self._says(name, says)]
+        importers: dict[str, list[str]] = {}
+        for name, imported in self.imports.items():
+            for each in imported:
+                importers.setdefault(each, []).append(name)
+        while found:
+            name = found.pop()
+            if self.modules.pop(name, None) is not None:
+                found += importers.get(name, ())
+
+    def _says(self, name: str, says: re.Pattern[str]) -> bool:
+        file = getattr(self.modules[name], "__file__", None)
+        return says.search(name) is not None or (
+            file is not None and says.search(Path(file).read_text(errors="replace")) is not None
+        )
 
 
 @contextmanager
@@ -176,6 +196,7 @@ class _Finder:
 
     def __init__(self, warm: WarmModules) -> None:
         self._warm = warm
+        self.forget = warm.forget
 
     def find_spec(self, name: str, *_: Any) -> ModuleSpec | None:
         module = self._warm.modules.get(name)
