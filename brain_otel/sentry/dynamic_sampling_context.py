@@ -6,6 +6,7 @@ https://develop.sentry.dev/sdk/telemetry/traces/dynamic-sampling-context/
 """
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 import sentry_sdk
 from opentelemetry import context as otel_context
@@ -14,12 +15,16 @@ from opentelemetry.trace import SpanContext
 from sentry_sdk.integrations.opentelemetry.consts import SENTRY_BAGGAGE_KEY
 from sentry_sdk.tracing_utils import Baggage
 
-from brain_otel.privacy import policy
+from brain_otel.privacy import Policy, policy
 from brain_otel.sampling.decision import decision_of, is_for_sentry, sample_rand
+from brain_otel.sentry.event_size import encode
 from brain_otel.traces.conventions import name_of
 from brain_otel.traces.local_trace import LocalTrace
 
 _EXTRAS_KEY = "sentry.dynamic_sampling_context"
+
+_PER_TRACE = ("trace_id", "sample_rand")
+"""Members that differ between the traces of an endpoint."""
 
 
 def sampling_context_of(trace: LocalTrace) -> dict[str, str]:
@@ -85,6 +90,26 @@ def transaction_context_of(trace: LocalTrace) -> dict[str, str]:
     if items and decision is not None and decision.keep_reason is not None:
         items |= {"sampled": "true", "sample_rate": "1.0"}
     return items
+
+
+def context_json(items: Mapping[str, str]) -> str:
+    """A masked sampling context; searching secrets in numbers that no other trace has would cost the most."""
+    parts, names = [], dict(items)
+    for name in _PER_TRACE:
+        value = items.get(name)
+        if value is not None and value.replace(".", "").isalnum():
+            parts.append(f'"{name}":"{names.pop(name)}"')
+    if names:
+        by = policy()
+        known = _names_json if by.mask is None else _names_json.__wrapped__
+        parts.append(known(by, tuple(names.items())))
+    return f"{{{','.join(parts)}}}"
+
+
+@lru_cache(maxsize=256)
+def _names_json(by: Policy, items: tuple[tuple[str, str], ...]) -> str:
+    """The members that all traces of an endpoint share, without braces."""
+    return encode(by.value(dict(items)))[1:-1]
 
 
 def continues(items: Mapping[str, str]) -> bool:

@@ -258,12 +258,13 @@ def _secrets_of(trace: LocalTrace) -> tuple[str, ...]:
     """The values of the request's path parameters with sensitive names, and parts of its path that look secret."""
     if trace.describe_request is None:
         return ()
-    route, url = _route_of(trace), trace.describe_request().url
+    route, url = route_of(trace), trace.describe_request().url
     named = route_secrets(policy(), route, url) if route is not None else ()
     return (*named, *path_secrets(policy(), url))
 
 
-def _route_of(trace: LocalTrace) -> str | None:
+def route_of(trace: LocalTrace) -> str | None:
+    """The route with parameters that the request of ``trace`` has taken; None for another path."""
     name = conventions.name_of(trace)
     return name.text.rpartition(" ")[2] if name is not None and "{" in name.text else None
 
@@ -271,7 +272,7 @@ def _route_of(trace: LocalTrace) -> str | None:
 def _add_request(event: Any, trace: LocalTrace | None) -> None:
     if trace is not None and trace.describe_request is not None and "request" not in event:
         with guarded("describing a request"):
-            event["request"] = request_interface(trace.describe_request(), _route_of(trace))
+            event["request"] = request_interface(trace.describe_request(), route_of(trace))
 
 
 def _add_trail(event: Any, trace: LocalTrace) -> None:

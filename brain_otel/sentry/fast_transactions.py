@@ -4,7 +4,7 @@ A transaction is plain, masked data when :mod:`brain_otel.sentry.transaction` ha
 three scopes for it and walk through each value of each span, ten times the work of building it. So where only
 brain_otel has a say in the event (no event processor, filter or attachment of the application's), it is completed
 here and encoded directly. What the application put on the request's scope (user, tags, contexts) still passes
-sentry-sdk's serializer.
+sentry-sdk's serializer. Equal requests share the masked JSON of all but ids, times and spans.
 
 Everything else takes sentry-sdk's pipeline: other events, values that JSON cannot express, and any failure here, such
 as an attribute of a scope that a release of sentry-sdk renames.
@@ -20,6 +20,7 @@ from operator import attrgetter
 from typing import Any
 
 import sentry_sdk
+from opentelemetry.sdk.resources import Resource
 from sentry_sdk.client import SDK_INFO
 from sentry_sdk.consts import DEFAULT_OPTIONS
 from sentry_sdk.scope import global_event_processors
@@ -30,10 +31,12 @@ from brain_otel.privacy import Policy, policy
 from brain_otel.runtime.fork import reset_in_child
 from brain_otel.runtime.guard import caught
 from brain_otel.sentry.before_send import before_send_transaction, mask
+from brain_otel.sentry.dynamic_sampling_context import context_json
 from brain_otel.sentry.event_size import encode, plain_event
 from brain_otel.sentry.events import complete_transaction, link_event
-from brain_otel.sentry.scopes import filled_scopes_of
-from brain_otel.sentry.spans import SpanPayload
+from brain_otel.sentry.profiling import has_profile
+from brain_otel.sentry.scopes import filled_scopes_of, name_by_scope
+from brain_otel.sentry.spans import Repeats, ids_of, microseconds, seconds
 from brain_otel.sentry.transaction import Transaction
 from brain_otel.sentry.transport import DeliveringTransport
 from brain_otel.traces.local_trace import LocalTrace
@@ -47,11 +50,18 @@ _NO_SAY_IN_TRANSACTIONS = frozenset(
 
 _MODULE_OF = attrgetter("__module__")
 
-_PER_TRACE = ("trace_id", "sample_rand", "sampled")
-"""Members of a sampling context that differ between the traces of an endpoint."""
-
 _SHARED = ("otel", "runtime")
 """Contexts that are the same in each event unless the application sets its own."""
+
+
+class _Head:
+    """A transaction without its ids, times and spans, masked. Equal requests share one, so do not change it."""
+
+    __slots__ = ("came_again", "event", "resource", "texts")
+
+    def __init__(self, event: dict[str, Any], resource: Resource, texts: tuple[str, str, str]) -> None:
+        self.event, self.resource, self.texts = event, resource, texts
+        self.came_again = True
 
 
 class FastPath:
@@ -59,19 +69,20 @@ class FastPath:
 
     def __init__(self) -> None:
         self._contexts, self._constants = _EncodedMembers(), _EncodedMembers()
+        self._heads: Repeats[_Head] = Repeats(policy())
         self._ids = _EventIds()
 
-    def send(self, trace: LocalTrace, transaction: Transaction, sampling_context: Mapping[str, str]) -> bool:
-        """Send the ``transaction`` of ``trace``; false if nothing was sent, and sentry-sdk's pipeline has to."""
+    def send(self, transaction: Transaction, sampling_context: Mapping[str, str]) -> bool:
+        """Send ``transaction``; false if nothing was sent, and sentry-sdk's pipeline has to."""
         event_id = self._ids.new()
         try:
             client = sentry_sdk.get_client()
             transport = client.transport
+            trace = transaction.collected.trace
             scopes = (sentry_sdk.get_global_scope(), *filled_scopes_of(trace))
-            event = {**transaction.event, "event_id": event_id}
-            if not isinstance(transport, DeliveringTransport) or not _is_ours_alone(client, scopes, event):
+            if not isinstance(transport, DeliveringTransport) or not _is_ours_alone(client, scopes, trace):
                 return False
-            payload = self._encode(client, scopes, trace, event, transaction.spans).encode()
+            payload = self._encode(client, scopes, transaction, event_id).encode()
             headers = _headers(event_id, sampling_context).encode()
         except (TypeError, ValueError, RecursionError) as error:  # JSON cannot express a value
             logger.debug("A transaction cannot be encoded on the fast path (%s)", type(error).__name__)
@@ -82,18 +93,44 @@ class FastPath:
         transport.capture_transaction(headers, payload, len(transaction.spans) + 1)
         return True
 
-    def _encode(
-        self, client: Any, scopes: tuple[Any, ...], trace: LocalTrace, event: dict[str, Any], spans: list[SpanPayload]
-    ) -> str:
+    def _encode(self, client: Any, scopes: tuple[Any, ...], transaction: Transaction, event_id: str) -> str:
         """The whole transaction as JSON; its constant parts are joined as text."""
-        completed = _completed(client, scopes, trace, event)
-        contexts, own = dict(completed.pop("contexts")), event["contexts"]
-        shared = {name: contexts.pop(name) for name in _SHARED if name in own and contexts[name] is own[name]}
-        opening = encode({**completed, "contexts": contexts})  # ends with the contexts, the trace's among them
-        return (
-            f"{opening[:-2]}{self._contexts.members(shared)}}}{self._constants.members(_constants(client))},"
-            f'"spans":[{",".join([span.to_json() for span in spans])}]}}'
+        root, head = transaction.root, self._head_of(client, transaction)
+        added = _added(client, scopes, transaction.collected.trace, head.event)
+        members, trace, contexts = (
+            self._texts({**head.event, **added}, head.event["contexts"]) if added else head.texts
         )
+        trace_id, span_id, parent = ids_of(root)
+        parent_member = f',"parent_span_id":"{parent}"' if parent is not None else ""
+        return (
+            f'{{{members},"event_id":"{event_id}","start_timestamp":{seconds(microseconds(root.start_time))},'
+            f'"timestamp":{seconds(microseconds(root.end_time))},"contexts":{{"trace":{{{trace},'
+            f'"trace_id":"{trace_id}","span_id":"{span_id}"{parent_member}}}{contexts}}}'
+            f"{self._constants.members(_constants(client))},"
+            f'"spans":[{",".join([span.to_json() for span in transaction.spans])}]}}'
+        )
+
+    def _head_of(self, client: Any, transaction: Transaction) -> _Head:
+        by, known = policy(), self._heads
+        if known.by is not by:
+            known = self._heads = Repeats(by)
+        key, resource = transaction.key() if known.is_used else None, transaction.root.resource
+        head = known.find(key) if key is not None else None
+        if head is None or head.resource is not resource:
+            event = _completed(client, transaction)
+            head = _Head(event, resource, self._texts(event, event["contexts"]))
+            if key is not None:
+                known.keep(key, head)
+        return head
+
+    def _texts(self, event: Mapping[str, Any], own: Mapping[str, Any]) -> tuple[str, str, str]:
+        """The JSON of the members of ``event``, of its trace and of its other contexts; ``own`` are those of ours."""
+        contexts = dict(event["contexts"])
+        trace = contexts.pop("trace")
+        shared = {name: contexts.pop(name) for name in _SHARED if name in own and contexts[name] is own[name]}
+        members = encode({name: each for name, each in event.items() if name != "contexts"})
+        others = f",{encode(contexts)[1:-1]}" if contexts else ""
+        return members[1:-1], encode(trace)[1:-1], f"{others}{self._contexts.members(shared)}"
 
 
 class _EventIds:
@@ -131,37 +168,16 @@ class _EncodedMembers:
 
 def _headers(event_id: str, sampling_context: Mapping[str, str]) -> str:
     sent_at = datetime.now(UTC).isoformat(timespec="microseconds")
-    trace = f',"trace":{_context_json(sampling_context)}' if sampling_context else ""
+    trace = f',"trace":{context_json(sampling_context)}' if sampling_context else ""
     return f'{{"event_id":"{event_id}","sent_at":"{sent_at}"{trace}}}'
 
 
-def _context_json(items: Mapping[str, str]) -> str:
-    """A masked sampling context; searching secrets in numbers that no other trace has would cost the most."""
-    parts, names = [], []
-    for name, value in items.items():
-        if name in _PER_TRACE and value.replace(".", "").isalnum():
-            parts.append(f'"{name}":"{value}"')
-        else:
-            names.append((name, value))
-    if names:
-        by = policy()
-        known = _names_json if by.mask is None else _names_json.__wrapped__
-        parts.append(known(by, tuple(names)))
-    return f"{{{','.join(parts)}}}"
-
-
-@lru_cache(maxsize=256)
-def _names_json(by: Policy, items: tuple[tuple[str, str], ...]) -> str:
-    """The members that all traces of an endpoint share, without braces."""
-    return encode(by.value(dict(items)))[1:-1]
-
-
-def _is_ours_alone(client: Any, scopes: tuple[Any, ...], event: Mapping[str, Any]) -> bool:
-    """Whether only brain_otel has a say in ``event``."""
+def _is_ours_alone(client: Any, scopes: tuple[Any, ...], trace: LocalTrace) -> bool:
+    """Whether only brain_otel has a say in the transaction of ``trace``."""
     options = client.options
     return (
         client.spotlight is None
-        and "profile" not in event
+        and not has_profile(trace)
         and options["before_send_transaction"] is before_send_transaction
         and hooks().before_send_transaction is None
         and options["max_value_length"] == DEFAULT_OPTIONS["max_value_length"]
@@ -183,39 +199,59 @@ def _is_plain(scope: Any) -> bool:
         or scope._n_breadcrumbs_truncated
         or scope._gen_ai_original_message_count
         or not scope._should_capture
+        or "trace" in scope._contexts
         or any(getattr(each, "func", None) is not link_event for each in scope._event_processors)
     )
 
 
-def _completed(client: Any, scopes: tuple[Any, ...], trace: LocalTrace, event: dict[str, Any]) -> dict[str, Any]:
-    """``event`` with the data of the request and the application, masked."""
-    complete_transaction(event, trace)
-    added = _data_of(scopes)
-    added |= {name: event[name] for name in ("breadcrumbs", "request") if name in event and _is_free(name, event)}
-    if added:
-        options = {name: client.options[name] for name in ("custom_repr", "max_request_body_size")}
-        added = serialize(plain_event(added), **options)
-    contexts = event["contexts"]
-    if "contexts" in added:
-        contexts = {**contexts, **mask({"contexts": added.pop("contexts")})["contexts"]}
-    masked = mask(added) if added else {}
-    if name := event.get("transaction"):
-        by = policy()
-        known = _masked_name if by.mask is None and type(name) is str else _masked_name.__wrapped__
-        masked["transaction"] = known(by, name)
-    return {**event, **masked, "tags": {**event["tags"], **masked.get("tags", {})}, "contexts": contexts}
+def _completed(client: Any, transaction: Transaction) -> dict[str, Any]:
+    """The event of ``transaction`` with the data of its request, masked, and without ids, times and spans."""
+    event = transaction.create_event()
+    complete_transaction(event, transaction.collected.trace)
+    event |= _masked(client, {name: event[name] for name in ("breadcrumbs", "request") if _is_free(name, event)})
+    event["transaction"] = _name_as_it_leaves(event["transaction"])
+    for name in ("start_timestamp", "timestamp"):
+        del event[name]
+    for name in ("trace_id", "span_id", "parent_span_id"):
+        event["contexts"]["trace"].pop(name, None)
+    return event
+
+
+def _added(client: Any, scopes: tuple[Any, ...], trace: LocalTrace, event: dict[str, Any]) -> dict[str, Any]:
+    """What the application's scopes change of ``event``, masked."""
+    added = _masked(client, _data_of(scopes))
+    for name in ("tags", "contexts"):
+        if name in added:
+            added[name] = {**event[name], **added[name]}
+    named = {"transaction": event["transaction"], "transaction_info": event["transaction_info"]}
+    name_by_scope(trace, named)
+    if named["transaction_info"] is not event["transaction_info"]:
+        added |= {**named, "transaction": _name_as_it_leaves(named["transaction"])}
+    return added
+
+
+def _masked(client: Any, data: dict[str, Any]) -> dict[str, Any]:
+    """``data`` of the application as sentry-sdk's serializer and our mask leave it."""
+    if not data:
+        return data
+    options = {name: client.options[name] for name in ("custom_repr", "max_request_body_size")}
+    return mask(serialize(plain_event(data), **options))
+
+
+def _name_as_it_leaves(name: Any) -> Any:
+    by = policy()
+    return (_masked_name if by.mask is None and type(name) is str else _masked_name.__wrapped__)(by, name)
 
 
 @lru_cache(maxsize=1_024)
-def _masked_name(by: Policy, name: str) -> str:
+def _masked_name(by: Policy, name: Any) -> Any:
     """The name of a transaction, which may be what the application has put on the scope."""
-    masked: str = mask({"transaction": name}, by)["transaction"]
-    return masked
+    return mask({"transaction": name}, by)["transaction"]
 
 
 def _is_free(name: str, event: Mapping[str, Any]) -> bool:
-    """Whether a part of ``event`` may be of any depth, with values that JSON does not know."""
-    return name != "request" or "data" in event[name]
+    """Whether ``event`` has a part that may be of any depth, with values that JSON does not know."""
+    return name in event and (name != "request" or "data" in event[name])
 
 
 def _data_of(scopes: tuple[Any, ...]) -> dict[str, Any]:

@@ -82,6 +82,11 @@ def stop_profile(trace: LocalTrace) -> None:
             profile.stop()
 
 
+def has_profile(trace: LocalTrace) -> bool:
+    """Whether there is a profile of ``trace`` to attach."""
+    return _EXTRAS_KEY in trace.extras
+
+
 def attach_profile(trace: LocalTrace, event: dict[str, Any]) -> None:
     """Put the profile of ``trace`` into its transaction ``event`` if it has enough samples."""
     profile = trace.extras.pop(_EXTRAS_KEY, None)

@@ -96,11 +96,11 @@ class SentrySpanProcessor(QueuedCollector[CollectedTrace], UpstreamProcessor):  
     def _send(self, collected: CollectedTrace) -> None:
         trace = collected.trace
         transaction = create_transaction(collected, self._cache)
-        name_by_scope(trace, transaction.event)
         sampling_context = transaction_context_of(trace)
-        attach_profile(trace, transaction.event)
-        if self._fast_path is None or not self._fast_path.send(trace, transaction, sampling_context):
+        if self._fast_path is None or not self._fast_path.send(transaction, sampling_context):
             event = transaction.to_event()
+            name_by_scope(trace, event)
+            attach_profile(trace, event)
             event["contexts"]["trace"]["dynamic_sampling_context"] = sampling_context
             capture_with_scope_of(trace, event)
         if collected.dropped:

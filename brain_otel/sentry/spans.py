@@ -10,7 +10,7 @@ from collections.abc import Hashable, Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from opentelemetry.sdk.trace import ReadableSpan
 
@@ -29,13 +29,13 @@ REPEATED = "brain_otel.db.repeated"
 """Data of a span, and of the root: how often the trace has the statement, and the most frequent one."""
 
 MAX_CACHED = 512
-"""Cached spans; beyond it a new one takes the place of one that has not come again."""
+"""Cached entries; beyond it a new one takes the place of one that has not come again."""
 
 MAX_SEEN = 4_096
-"""Hashes of spans seen once; a span is cached when it is seen a second time."""
+"""Hashes of keys seen once; what is made of a key is cached when it is seen a second time."""
 
 MAX_LENGTH = 2_048
-"""Characters of all texts of a cached span."""
+"""Characters of all texts of a key."""
 
 MICRO = 1_000_000
 """Microseconds in a second."""
@@ -45,6 +45,14 @@ MAX_SPAN = 100_000
 
 MIN_SPAN = 1_000
 """The same where the later spans of a transaction need the room."""
+
+
+class _Kept(Protocol):
+    came_again: bool
+    """Whether it has been found since there was last a look for room. A new entry gets one turn."""
+
+
+Kept = TypeVar("Kept", bound=_Kept)
 
 
 class SpanFields:
@@ -69,7 +77,6 @@ class SpanFields:
         self.comma = "," if self.data else ""
         """Separates the JSON from a further member of the data."""
         self.came_again = True
-        """Whether the cache has returned it since it last looked for room. A new entry gets one turn."""
         self._encode()
 
     def _encode(self) -> None:
@@ -130,24 +137,64 @@ class SpanPayload(NamedTuple):
         if repeated:
             members += f'{comma}"{REPEATED}":{repeated}'
         parent_member = f'"parent_span_id":"{parent}",' if parent is not None else ""
-        start, end = f"{started:07d}", f"{ended:07d}"  # to format a float would cost more than the rest of the span
         return (
             f'{{{fields.json}{members}}},"trace_id":"{trace_id}","span_id":"{span_id}",{parent_member}'
-            f'"start_timestamp":{start[:-6]}.{start[-6:]},"timestamp":{end[:-6]}.{end[-6:]}}}'
+            f'"start_timestamp":{seconds(started)},"timestamp":{seconds(ended)}}}'
         )
 
 
-class SpanCache:
-    """Makes span payloads, and keeps the fields of those that come again: a fast path.
+class Repeats(Generic[Kept]):
+    """Keeps what was made of keys that came again, as masked by one policy: a fast path."""
 
-    The cache is per policy. With fast paths off, every span is masked and described anew.
+    def __init__(self, by: Policy) -> None:
+        self.by = by
+        self.is_used = fast_paths_enabled() and by.mask is None  # the application's mask may vary in its answers
+        self._known: dict[Hashable, Kept] = {}
+        self._seen: set[int] = set()
+
+    def find(self, key: Hashable) -> Kept | None:
+        """What was made of ``key`` before; None if it is not kept."""
+        found = self._known.get(key)
+        if found is not None:
+            found.came_again = True
+        return found
+
+    def keep(self, key: tuple[Any, ...], made: Kept) -> None:
+        """Keep what was made of ``key`` if it comes a second time, is short and there is room."""
+        if self._should_keep(key) and (len(self._known) < MAX_CACHED or self._make_room()):
+            self._known[key] = made
+
+    def _make_room(self) -> bool:
+        """Evict one of the two oldest entries, unless both were used since the last look.
+
+        If the oldest always went, a service with more distinct spans than there is room for would find none again.
+        """
+        for key in list(islice(self._known, 2)):
+            found = self._known.pop(key, None)  # a flush may run on another thread
+            if found is None or not found.came_again:
+                return True
+            found.came_again = False
+            self._known[key] = found
+        return False
+
+    def _should_keep(self, key: tuple[Any, ...]) -> bool:
+        mark = hash(key)
+        if mark not in self._seen:
+            if len(self._seen) >= MAX_SEEN:
+                self._seen.clear()
+            self._seen.add(mark)
+            return False
+        return sum(len(each) for each in key if type(each) is str) <= MAX_LENGTH
+
+
+class SpanCache:
+    """Makes span payloads, and keeps the fields of those that come again.
+
+    With fast paths off, every span is masked and described anew.
     """
 
     def __init__(self) -> None:
-        self._policy: Policy | None = None
-        self._is_used = False
-        self._known: dict[Hashable, SpanFields] = {}
-        self._seen: set[int] = set()
+        self._known: Repeats[SpanFields] = Repeats(policy())
 
     def create_payload(
         self, span: ReadableSpan | FlatSpan, thread: Thread | None = None, limit: int = MAX_SPAN
@@ -169,45 +216,18 @@ class SpanCache:
         return SpanPayload(fields, _trace_id(trace_id), f"{span_id:016x}", parent, *times, thread)
 
     def _fields_of(self, span: ReadableSpan | FlatSpan) -> SpanFields:
-        by = policy()
-        if by is not self._policy:
-            self._policy, self._known, self._seen = by, {}, set()
-            self._is_used = fast_paths_enabled() and by.mask is None  # the application's mask may vary in its answers
-        kept = span if isinstance(span, tuple) or not self._is_used else flat(span)
-        if not self._is_used or not isinstance(kept, tuple):
+        by, known = policy(), self._known
+        if known.by is not by:
+            known = self._known = Repeats(by)
+        kept = span if isinstance(span, tuple) or not known.is_used else flat(span)
+        if not known.is_used or not isinstance(kept, tuple):
             return SpanFields(MaskedSpan(restored(span), by))
         key = kept[IDS_AND_TIMES:]
-        known = self._known
-        fields = known.get(key)
-        if fields is not None:
-            fields.came_again = True
-            return fields
-        fields = SpanFields(MaskedSpan(restored(span), by))
-        if self._should_cache(key) and (len(known) < MAX_CACHED or self._make_room()):
-            known[key] = fields
+        fields = known.find(key)
+        if fields is None:
+            fields = SpanFields(MaskedSpan(restored(span), by))
+            known.keep(key, fields)
         return fields
-
-    def _make_room(self) -> bool:
-        """Evict one of the two oldest entries, unless both were used since the last look.
-
-        If the oldest always went, a service with more distinct spans than there is room for would find none again.
-        """
-        for key in list(islice(self._known, 2)):
-            fields = self._known.pop(key, None)  # a flush may run on another thread
-            if fields is None or not fields.came_again:
-                return True
-            fields.came_again = False
-            self._known[key] = fields
-        return False
-
-    def _should_cache(self, key: Any) -> bool:
-        mark = hash(key)
-        if mark not in self._seen:
-            if len(self._seen) >= MAX_SEEN:
-                self._seen.clear()
-            self._seen.add(mark)
-            return False
-        return sum(len(each) for each in key if type(each) is str) <= MAX_LENGTH
 
 
 def ids_of(span: ReadableSpan) -> tuple[str, str, str | None]:
@@ -246,3 +266,9 @@ def breadcrumbs_in(span: ReadableSpan) -> Iterator[dict[str, Any]]:
 def microseconds(nanoseconds: int | None) -> int:
     """OpenTelemetry's nanoseconds in Sentry's precision: a float of seconds holds no more."""
     return ((nanoseconds or 0) + 500) // 1_000
+
+
+def seconds(micro: int) -> str:
+    """Microseconds as the JSON of seconds; to format a float would cost more than the rest of a span."""
+    digits = f"{micro:07d}"
+    return f"{digits[:-6]}.{digits[-6:]}"

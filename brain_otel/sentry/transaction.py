@@ -14,6 +14,8 @@ from brain_otel.privacy.spans import MaskedSpan
 from brain_otel.sentry import span_fields
 from brain_otel.sentry.breadcrumbs import merged
 from brain_otel.sentry.event_size import MAX_BYTES
+from brain_otel.sentry.events import route_of
+from brain_otel.sentry.flat_spans import IDS_AND_TIMES, flat
 from brain_otel.sentry.span_threads import thread_of, threads_of, with_thread
 from brain_otel.sentry.spans import (
     MAX_SPAN,
@@ -34,16 +36,79 @@ from brain_otel.traces.repeated import repeated
 
 _DATABASES = frozenset({"db.system.name", "db.system"})
 
+_TEXTS = frozenset({str, type(None)})
+"""Types of a request's facts in a key: others may be equal although they differ."""
+
 
 class Transaction(NamedTuple):
-    """A transaction event without its spans, and the spans, which the fast path never needs as dicts."""
+    """A local trace whose root has ended, and the payloads of its spans, which the fast path never needs as dicts."""
 
-    event: dict[str, Any]
+    collected: CollectedTrace
+    root: ReadableSpan
     spans: list[SpanPayload]
+    most_repeated: int
+    """How often its most frequent statement comes, if that is an ``N+1``; else 0."""
 
     def to_event(self) -> dict[str, Any]:
         """The complete event in Sentry's protocol."""
-        return {**self.event, "spans": [span.to_dict() for span in self.spans]}
+        return {**self.create_event(), "spans": [span.to_dict() for span in self.spans]}
+
+    def create_event(self) -> dict[str, Any]:
+        """The event without its spans."""
+        collected, trace, root = self.collected, self.collected.trace, MaskedSpan(self.root)
+        code = span_fields.http_status(root)
+        name = conventions.transaction_name(root.name, root.attributes)
+        event: dict[str, Any] = {
+            "type": "transaction",
+            "transaction": name.text,
+            "transaction_info": {"source": name.source},
+            "start_timestamp": microseconds(root.start_time) / MICRO,
+            "timestamp": microseconds(root.end_time) / MICRO,
+            "contexts": {
+                "trace": _trace_context(root, trace, self.most_repeated),
+                "otel": {"resource": dict(root.resource.attributes)},
+            },
+            "tags": policy().value(trace.tags) if trace.tags else {},
+        }
+        if code is not None:
+            event["contexts"]["response"] = {"status_code": code}
+            event["tags"] = {"http.status_code": str(code), **event["tags"]}
+        if measured := trace.extras.get(MEASUREMENTS):
+            event["measurements"] = {
+                policy().text(name): {"value": value, "unit": unit} for name, (value, unit) in measured.items()
+            }
+        crumbs = list(breadcrumbs_in(root))
+        for span in self.spans:
+            crumbs += span.fields.breadcrumbs
+        if crumbs:
+            event["breadcrumbs"] = {"values": merged([], crumbs)}
+        if collected.dropped:
+            event["_meta"] = {"spans": {"": {"len": len(self.spans) + collected.dropped}}}
+        return event
+
+    def key(self) -> tuple[Any, ...] | None:
+        """What the event and its request depend on, beside resource, ids and times; None if that is unusual."""
+        trace, root = self.collected.trace, flat(self.root)
+        if (
+            not isinstance(root, tuple)
+            or self.collected.dropped
+            or trace.tags
+            or trace.extras.get(MEASUREMENTS)
+            or any(span.fields.breadcrumbs for span in self.spans)
+        ):
+            return None
+        thread = thread_of(trace, root[1])
+        key: tuple[Any, ...] = (
+            *(len(root), trace.is_failed, trace.is_cancelled, self.most_repeated),
+            *((thread.number, thread.name) if thread is not None else (None, None)),
+            *root[IDS_AND_TIMES:],
+        )
+        if trace.describe_request is None:
+            return key
+        method, url, query, headers, client, body = trace.describe_request()
+        facts = (route_of(trace), method, url, query, client, *headers, *headers.values())
+        is_plain = body is None and _TEXTS.issuperset(map(type, facts))
+        return (*key, *facts) if is_plain else None
 
 
 def is_transaction(collected: CollectedTrace, *, standalone_spans: bool, methods: frozenset[str]) -> bool:
@@ -60,45 +125,14 @@ def is_transaction(collected: CollectedTrace, *, standalone_spans: bool, methods
 
 
 def create_transaction(collected: CollectedTrace, cache: SpanCache) -> Transaction:
-    """Build the masked transaction of a local trace whose root has ended; ``cache`` creates its spans.
+    """The transaction of a local trace whose root has ended; ``cache`` creates its spans, masked.
 
     Raises:
         ValueError: The root has not ended, or has no ids.
     """
     if collected.root is None or collected.root.get_span_context() is None:
         raise ValueError("a local trace without an ended root is no transaction")
-    root = MaskedSpan(collected.root)
-    trace = collected.trace
-    spans, most_repeated = _marked(_spans_of(collected, cache))
-    code = span_fields.http_status(root)
-    name = conventions.transaction_name(root.name, root.attributes)
-    event: dict[str, Any] = {
-        "type": "transaction",
-        "transaction": name.text,
-        "transaction_info": {"source": name.source},
-        "start_timestamp": microseconds(root.start_time) / MICRO,
-        "timestamp": microseconds(root.end_time) / MICRO,
-        "contexts": {
-            "trace": _trace_context(root, trace, most_repeated),
-            "otel": {"resource": dict(root.resource.attributes)},
-        },
-        "tags": policy().value(trace.tags) if trace.tags else {},
-    }
-    if code is not None:
-        event["contexts"]["response"] = {"status_code": code}
-        event["tags"] = {"http.status_code": str(code), **event["tags"]}
-    if measured := trace.extras.get(MEASUREMENTS):
-        event["measurements"] = {
-            policy().text(name): {"value": value, "unit": unit} for name, (value, unit) in measured.items()
-        }
-    crumbs = list(breadcrumbs_in(root))
-    for span in spans:
-        crumbs += span.fields.breadcrumbs
-    if crumbs:
-        event["breadcrumbs"] = {"values": merged([], crumbs)}
-    if collected.dropped:
-        event["_meta"] = {"spans": {"": {"len": len(spans) + collected.dropped}}}
-    return Transaction(event, spans)
+    return Transaction(collected, collected.root, *_marked(_spans_of(collected, cache)))
 
 
 def _spans_of(collected: CollectedTrace, cache: SpanCache) -> list[SpanPayload]:

@@ -24,12 +24,14 @@ from brain_otel.events.listeners import local_trace_entered
 from brain_otel.privacy import Policy, PrivacySettings, configure_privacy
 from brain_otel.runtime import guard
 from brain_otel.runtime.fast_paths import configure_fast_paths
-from brain_otel.sentry import fast_transactions
+from brain_otel.sentry import dynamic_sampling_context, fast_transactions
 from brain_otel.sentry.scopes import scope_of
+from brain_otel.sentry.span_threads import SpanThreads, Thread
+from brain_otel.traces import collector, local_trace
 from brain_otel.traces.collector import CollectedTrace
-from brain_otel.traces.local_trace import LocalTrace, Request
+from brain_otel.traces.local_trace import LocalTrace, Name, Request
 from tests.sentry.conftest import Bridge, Connect
-from tests.support.ingest import Envelope, Json, SentryIngest
+from tests.support.ingest import Envelope, Json, SentryIngest, parse_envelope
 from tests.support.relay import assert_accepted
 
 CALLER = SpanContext(0xABC, 0xDEF, is_remote=True, trace_flags=TraceFlags(1))
@@ -223,6 +225,133 @@ def privacy() -> Iterator[Callable[..., None]]:
     configure_privacy(None)
 
 
+def got(**facts: Any) -> LocalTrace:
+    given = {"method": "GET", "url": "http://shop/users/7", "query_string": "", "headers": {"a": "b", "c": "d"}}
+    asked = Request(**{"client_address": "10.0.0.9", "body": None, **given, **facts})
+    return LocalTrace(kind="request", describe_request=lambda: asked)
+
+
+def changed(**fields: Any) -> LocalTrace:
+    trace = got()
+    for name, value in fields.items():
+        setattr(trace, name, value)
+    return trace
+
+
+def on_root(**attributes: Any) -> Fill:
+    return lambda root, _: root.set_attributes({name.replace("__", "."): each for name, each in attributes.items()})
+
+
+def steps(number: int) -> Fill:
+    def fill(_: otel_trace.Span, tracer: otel_trace.Tracer) -> None:
+        for _number in range(number):
+            tracer.start_span("step").end()
+
+    return fill
+
+
+def described(name: str) -> LocalTrace:
+    return changed(describe=lambda: Name(text=f"GET {name}", source="route"))
+
+
+def breadcrumb(root: otel_trace.Span, tracer: otel_trace.Tracer) -> None:
+    with tracer.start_as_current_span("step"):
+        brain_otel.add_breadcrumb("paid")
+
+
+def three_statements(root: otel_trace.Span, tracer: otel_trace.Tracer) -> None:
+    for _ in range(3):
+        statement(root, tracer)
+
+
+def in_another_thread(root: otel_trace.Span, tracer: otel_trace.Tracer) -> None:
+    trace = local_trace.current()
+    assert trace is not None
+    trace.extras["sentry.threads"] = SpanThreads(Thread(7, "another"))
+
+
+ALIKE: list[tuple[Fill, Callable[[], LocalTrace]]] = [
+    (nothing, got),
+    (nothing, partial(LocalTrace, kind="request")),
+    (nothing, partial(got, method="POST")),
+    (nothing, partial(got, url="http://shop/users/8")),
+    (nothing, partial(got, url="http://shop/users/7?token=secret")),
+    (nothing, partial(got, query_string="token=secret")),
+    (nothing, partial(got, headers={"a": "b", "c": "e"})),
+    (nothing, partial(got, headers={"e": "b", "c": "d"})),
+    (nothing, partial(got, headers={"c": "d", "a": "b"})),
+    (nothing, partial(got, headers={"authorization": "Bearer secret"})),
+    (nothing, partial(got, client_address=None)),
+    (nothing, partial(got, body=b'{"a": 1}', headers={"content-type": "application/json"})),
+    (nothing, partial(got, headers={"content-type": "application/json"})),
+    (nothing, partial(got, client_address=1)),
+    (nothing, partial(got, client_address=True)),
+    (nothing, partial(changed, is_failed=True)),
+    (nothing, partial(changed, is_cancelled=True)),
+    (nothing, partial(changed, tags={"own": "7"})),
+    (nothing, partial(changed, extras={"measurements": {"cart": (7, "item")}})),
+    (on_root(a="b"), got),
+    (on_root(a="b", c="d"), partial(got, headers={})),
+    (
+        on_root(**{"/users/{id}": "GET"}),
+        partial(got, method="POST", url="u", query_string="q", client_address="c", headers={"h": "x"}),
+    ),
+    (
+        nothing,
+        partial(got, url="/users/{id}", query_string="POST", client_address="u", headers={"q": "h", "c": "x"}),
+    ),
+    (lambda root, _: root.update_name("HTTP"), partial(described, "/users/{id}")),
+    (lambda root, _: root.update_name("HTTP"), partial(described, "/{token}/7")),
+    (lambda root, _: root.update_name("other"), got),
+    (on_root(n=1), got),
+    (on_root(n=True), got),
+    (on_root(n=1.0), got),
+    (on_root(n=["1"]), got),
+    (on_root(n="1"), got),
+    (on_root(http__route="/users/{id}", http__request__method="GET"), got),
+    (on_root(http__response__status_code=404), got),
+    (lambda root, _: root.update_name("GET /users/{token}"), partial(got, url="http://shop/users/secret")),
+    (lambda root, _: root.set_status(StatusCode.ERROR), got),
+    (lambda root, _: root.set_status(StatusCode.ERROR, "it broke"), got),
+    (lambda root, _: root.add_event("seen"), got),
+    (lambda *_: sentry_sdk.set_tag("plan", "gold"), got),
+    (lambda *_: sentry_sdk.set_user({"id": "7", "password": "hunter2"}), got),
+    (lambda *_: sentry_sdk.set_context("otel", {"mine": 1}), got),
+    (lambda *_: sentry_sdk.set_context("trace", {"trace_id": "a" * 32, "span_id": "b" * 16}), got),
+    (lambda *_: sentry_sdk.get_current_scope().set_transaction_name("mine", source="task"), got),
+    (steps(1), got),
+    (breadcrumb, got),
+    (steps(5), got),
+    (steps(6), got),
+    (three_statements, got),
+    (in_another_thread, got),
+]
+"""Requests of which each differs from another in one thing."""
+
+
+def test_equal_requests_share_what_only_they_share(
+    connect: Connect, ways_of: Callable[[Bridge], Ways], privacy: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of many that are nearly alike arrives as through the pipeline, also when it comes again."""
+    privacy(send_default_pii=True)
+    bridge = connect(send_default_pii=True)
+    ways, bodies = ways_of(bridge), list[bytes]()
+    monkeypatch.setattr(collector, "MAX_SPANS_PER_TRACE", 5)
+    transport: Any = sentry_sdk.get_client().transport
+    monkeypatch.setattr(transport, "_take", lambda record: bodies.append(record.body))
+    for fill, trace in [*ALIKE, *ALIKE, *reversed(ALIKE)]:
+        collected = ways.collect(fill, trace())
+        bridge.processor._send(collected)  # type: ignore[attr-defined]
+        with monkeypatch.context() as patched:
+            patched.setattr(fast_transactions, "_is_ours_alone", lambda *_: False)
+            bridge.processor._send(collected)  # type: ignore[attr-defined]
+        fast, slow = (json.dumps(comparable(parse_envelope(each, {})), sort_keys=True) for each in bodies[-2:])
+        assert fast == slow  # as texts: `1` and `True` are equal
+        assert "secret" not in fast
+    heads = bridge.processor._fast_path._heads  # type: ignore[attr-defined]
+    assert len(ALIKE) / 2 < len(heads._known) < len(ALIKE)
+
+
 @pytest.mark.parametrize("pii", [False, True])
 def test_a_request_is_described_the_same_either_way(
     connect: Connect, ways_of: Callable[[Bridge], Ways], privacy: Callable[..., None], pii: bool
@@ -284,7 +413,7 @@ SAMPLING_CONTEXTS: list[tuple[dict[str, str], dict[str, str]]] = [
 def test_the_callers_sampling_context_is_masked(items: dict[str, str], masked: dict[str, str]) -> None:
     """Whatever the caller sent, each time the same."""
     for _ in range(2):
-        assert json.loads(fast_transactions._context_json(items)) == {**items, **masked}
+        assert json.loads(dynamic_sampling_context.context_json(items)) == {**items, **masked}
 
 
 def test_a_context_of_the_application_keeps_its_types(bridge: Bridge, ways_of: Callable[[Bridge], Ways]) -> None:

@@ -185,7 +185,7 @@ def test_the_cache_is_per_policy(spans: Spans, policies: Callable[..., None]) ->
     assert spans.as_dict(attributes)["data"]["client.address"] == "10.0.0.9"
     policies(send_default_pii=False)
     assert "10.0.0.9" not in str(spans.as_dict(attributes))
-    assert len(spans.cache._known) == 1
+    assert len(spans.cache._known._known) == 1
 
 
 def test_the_applications_mask_is_called_for_each_span(spans: Spans, policies: Callable[..., None]) -> None:
@@ -209,9 +209,9 @@ def test_the_cache_is_bounded(spans: Spans, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(spans_module, "MAX_SEEN", 10)
     for number in range(40):
         assert spans.as_dict({"n": number}, times=2)["data"]["n"] == number
-        assert len(spans.cache._known) <= 3
-        assert len(spans.cache._seen) <= 10
-    assert len(spans.cache._known) == 3
+        assert len(spans.cache._known._known) <= 3
+        assert len(spans.cache._known._seen) <= 10
+    assert len(spans.cache._known._known) == 3
     for _ in range(3):
         spans.payload({"n": 0})
     assert is_cached(spans, {"n": 0})
@@ -224,7 +224,7 @@ def test_spans_that_come_in_turn_are_found_again(spans: Spans, monkeypatch: pyte
     for _ in range(3):
         for number in range(40):
             spans.payload({"n": number})
-    known = {id(fields) for fields in spans.cache._known.values()}
+    known = {id(fields) for fields in spans.cache._known._known.values()}
     found = [id(spans.payload({"n": number}).fields) in known for number in range(40)]
     assert sum(found) >= 25
 
