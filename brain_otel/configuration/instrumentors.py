@@ -14,6 +14,9 @@ GROUP = "opentelemetry_instrumentor"
 DISABLED = "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS"
 """OpenTelemetry's variable: names to leave out, separated by commas; ``*`` stands for all."""
 
+CHOSEN_NAMES = "OTEL_SEMCONV_STABILITY_OPT_IN"
+"""OpenTelemetry's variable: the conventions whose stable names are used, separated by commas; ``/dup`` means both."""
+
 _NAMED_AS_THEIR_MODULE = """
     aiobotocore aiokafka aiopg anthropic asyncclick asyncpg boto3 cassandra celery click confluent_kafka django
     elasticsearch falcon flask httpx2 jinja2 kafka langchain openai pika psycopg psycopg2 pymemcache pymongo pymssql
@@ -62,3 +65,9 @@ def known_instrumentors() -> set[str]:
 def disabled_instrumentors(variables: Mapping[str, str]) -> tuple[str, ...]:
     """The plain names that :data:`DISABLED` has."""
     return tuple(plain_name(each) for each in variables.get(DISABLED, "").split(",") if each.strip())
+
+
+def doubled_conventions(variables: Mapping[str, str]) -> tuple[str, ...]:
+    """The semantic conventions, such as ``rpc``, of which :data:`CHOSEN_NAMES` wants the old names too."""
+    chosen = (each.strip() for each in variables.get(CHOSEN_NAMES, "").split(","))
+    return tuple(each.removesuffix("/dup") for each in chosen if each.endswith("/dup"))

@@ -10,7 +10,7 @@ from brain_otel.configuration.destinations import read_destinations, replace_des
 from brain_otel.configuration.document import Document, read_document
 from brain_otel.configuration.file_choice import Choice, choose_file
 from brain_otel.configuration.identity import Identity, Known, origin_of, read_identity, resource_attribute
-from brain_otel.configuration.instrumentors import disabled_instrumentors
+from brain_otel.configuration.instrumentors import disabled_instrumentors, doubled_conventions
 from brain_otel.configuration.options import Options
 from brain_otel.configuration.schema import MAJOR, MINOR, is_newer, reject_endless, validate
 from brain_otel.configuration.sections.instrumentation import InstrumentationSettings
@@ -108,7 +108,9 @@ def _settings(
         destinations=destinations,
         sentry=sentry,
         disabled=bool(document.get("disabled")),
-        instrumentation=instrumentation._replace(disabled=disabled_instrumentors(variables)),
+        instrumentation=instrumentation._replace(
+            disabled=disabled_instrumentors(variables), doubled=doubled_conventions(variables)
+        ),
         send_default_pii=given is not None and given.send_default_pii,
         notices=notices,
         **block,

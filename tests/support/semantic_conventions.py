@@ -37,15 +37,17 @@ class Metric(NamedTuple):
     unit: str
 
 
-OPEN_ENUMS = {"error.type", "telemetry.sdk.language", "db.system.name", "db.system", "messaging.system"}
+OPEN_ENUMS = frozenset(
+    {"error.type", "telemetry.sdk.language", "db.system.name", "db.system", "messaging.system", "rpc.system.name"}
+)
 """Enums that have other values as well."""
 
 INTEGERS = frozenset(
     {"server.port", "client.port", "http.response.status_code", "http.status_code", "db.operation.batch.size"}
     | {"net.peer.port", "net.host.port", "db.redis.database_index", "code.lineno", "db.response.returned_rows"}
-    | {"code.line.number", "cpython.gc.generation", "network.peer.port"}
+    | {"code.line.number", "cpython.gc.generation", "network.peer.port", "aws.dynamodb.limit"}
 )
-LISTS = frozenset({"user.roles"})
+LISTS = frozenset({"user.roles", "aws.dynamodb.table_names"})
 """Attributes of the registry of another type than text, among those that are emitted."""
 
 EVENTS = {
@@ -59,6 +61,7 @@ REQUIRED = {
     "http client": {"http.request.method", "url.full", "server.address", "server.port"},
     "sql": {"db.system.name", "db.operation.name", "db.query.text", "db.namespace"},
     "redis": {"db.system.name", "db.operation.name", "db.query.text", "db.namespace", "server.address"},
+    "rpc client": {"rpc.system.name", "rpc.method", "server.address", "server.port"},
     "messaging": {"messaging.system", "messaging.operation.name", "messaging.operation.type"}
     | {"messaging.destination.name", "messaging.message.id"},
 }

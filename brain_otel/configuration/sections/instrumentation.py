@@ -86,6 +86,8 @@ class InstrumentationSettings(NamedTuple):
     """Each instrumentor that the file names: its options, or whether it is used."""
     disabled: Derived[tuple[str, ...]] = ()
     """Return the names in ``OTEL_PYTHON_DISABLED_INSTRUMENTATIONS``."""
+    doubled: Derived[tuple[str, ...]] = ()
+    """The conventions of which the spans of others have the old names too."""
 
     def is_disabled(self, name: str) -> bool:
         """Whether ``OTEL_PYTHON_DISABLED_INSTRUMENTATIONS`` names the instrumentor."""
@@ -105,7 +107,7 @@ def read_instrumentation(given: Any) -> InstrumentationSettings:
     return InstrumentationSettings(**read_fields(InstrumentationSettings, ours), options=options)
 
 
-_OWN = tuple(name for name in InstrumentationSettings._fields if name not in ("options", "disabled"))
+_OWN = tuple(name for name in InstrumentationSettings._fields if name not in ("options", "disabled", "doubled"))
 
 
 def _is_instrumentor(key: object) -> bool:

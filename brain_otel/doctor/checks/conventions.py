@@ -12,10 +12,10 @@ def check_conventions(environ: Mapping[str, str]) -> Iterator[Finding]:
     """Warn where the user's choice keeps an old attribute name."""
     chosen = {word.strip() for word in environ.get(OPT_IN, "").split(",") if word.strip()}
     old = []
-    for signal in ("http", "database") if chosen else ():
+    for signal in ("http", "database", "rpc", "messaging") if chosen else ():
         if f"{signal}/dup" in chosen:
             old.append(f"{signal} has old and new names, each value twice")
-        elif signal not in chosen:
+        elif signal not in chosen and signal in ("http", "database"):
             old.append(f"{signal} has the old names")
     if not old:
         yield Finding("conventions", "ok", "HTTP and database spans use the stable semantic conventions")

@@ -4,7 +4,7 @@ import inspect
 import logging
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from importlib.metadata import EntryPoint
 from types import ModuleType
 from typing import Any
@@ -140,23 +140,25 @@ class OtherInstrumentors:
         options = dict(given) if isinstance(given, dict) else {}
         with guarded(f"enabling the instrumentor {name}"):
             if name == _PROCESS and not options:
-                self._measure_process(entry_point)
+                self._measure_process(entry_point, settings)
                 return
             with warnings.catch_warnings():  # of how contrib uses the library; the application cannot help it
                 warnings.simplefilter("ignore", DeprecationWarning)
-                self._load(name, entry_point, options)
+                self._load(name, entry_point, options, settings)
 
-    def _measure_process(self, entry_point: EntryPoint) -> None:
+    def _measure_process(self, entry_point: EntryPoint, settings: InstrumentationSettings) -> None:
         from brain_otel.instrumentation.others.process_metrics import CONFIG, ProcessMetrics
 
         def begin(meters: ProcessMetrics) -> Any:
             if self.is_wanted(_PROCESS):
-                self._load(_PROCESS, entry_point, {"config": CONFIG, "meter_provider": meters})
+                self._load(_PROCESS, entry_point, {"config": CONFIG, "meter_provider": meters}, settings)
             return self._enabled.get(_PROCESS)
 
         ProcessMetrics(begin, lambda: _PROCESS in self._enabled).create()
 
-    def _load(self, name: str, entry_point: EntryPoint, options: dict[str, Any]) -> None:
+    def _load(
+        self, name: str, entry_point: EntryPoint, options: dict[str, Any], settings: InstrumentationSettings
+    ) -> None:
         conflict = conflict_of(entry_point)
         if conflict is not None:
             logger.warning("%s is not observed: %s", name, conflict)
@@ -168,7 +170,7 @@ class OtherInstrumentors:
         own = _taken_by_constructor(kind, options)
         instrumentor = kind(**{key: options.pop(key) for key in own})
         self.layers.join(sys.modules[entry_point.module])
-        self._correct(name, sys.modules[entry_point.module], options)
+        self._correct(name, sys.modules[entry_point.module], options, settings.doubled)
         self._enabled[name] = instrumentor
         self._enabling.add(name)
         try:
@@ -184,11 +186,11 @@ class OtherInstrumentors:
         if name in _OUTER:
             self.layers.add_outer(_OUTER[name])
 
-    def _correct(self, name: str, module: ModuleType, options: dict[str, Any]) -> None:
+    def _correct(self, name: str, module: ModuleType, options: dict[str, Any], doubled: Collection[str]) -> None:
         from brain_otel.instrumentation.others.corrections import Corrections  # `import brain_otel` stays cheap
 
         self._corrections = self._corrections or Corrections()
-        self._corrections.apply(name, module, options)
+        self._corrections.apply(name, module, options, doubled)
 
 
 def _is_measured() -> bool:
