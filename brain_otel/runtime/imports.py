@@ -1,11 +1,14 @@
-"""Imports without an optional module that costs more than it brings, and whether a module is being imported."""
+"""Imports without what costs more than it brings, and whether a module is being imported."""
 
+import builtins
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
-from types import ModuleType
+from importlib.abc import Loader
+from importlib.machinery import ModuleSpec, PathFinder
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 
@@ -27,12 +30,107 @@ def without_module(name: str) -> Iterator[None]:
 
     Nothing stays in ``sys.modules``: who imports ``name`` afterwards, or on another thread, gets it.
     """
-    finder = _Missing(name)
+    with _finding(_Missing(name)):
+        yield
+
+
+@contextmanager
+def late_names(sources: Mapping[str, str]) -> Iterator[None]:
+    """Import other modules on this thread, some of which do not import a module from which they take names.
+
+    The names are imported when the importer uses one of them. Others get the true modules throughout.
+
+    Args:
+        sources: Importer -> the module from which it takes names.
+    """
+    with _finding(_Late(sources)):
+        yield
+
+
+@contextmanager
+def _finding(finder: Any) -> Iterator[None]:
     sys.meta_path.insert(0, finder)
     try:
         yield
     finally:
         sys.meta_path.remove(finder)
+
+
+class _Late:
+    """An import finder that gives some modules late names, on the thread that made it."""
+
+    def __init__(self, sources: Mapping[str, str]) -> None:
+        self._sources = sources
+        self._thread = threading.get_ident()
+
+    def find_spec(self, name: str, path: Any, *_: object) -> ModuleSpec | None:
+        source = self._sources.get(name)
+        if source is None or source in sys.modules or threading.get_ident() != self._thread:
+            return None
+        spec = PathFinder.find_spec(name, path)
+        if spec is not None and spec.loader is not None:
+            spec.loader = _LateLoader(spec.loader, source)
+        return spec
+
+
+class _LateLoader(Loader):
+    """Executes a module whose names of ``source`` are late ones, or as it is if it needs them at once."""
+
+    def __init__(self, loader: Loader, source: str) -> None:
+        self._loader = loader
+        self._source = source
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        return self._loader.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        if module.__spec__ is not None:
+            module.__spec__.loader = module.__loader__ = self._loader
+        scope = vars(module)
+        before = dict(scope)
+        # Only the importer's own statements read this dict, so no other import is changed.
+        scope["__builtins__"] = own = {**vars(builtins), "__import__": self._import}
+        try:
+            self._loader.exec_module(module)
+        except Exception:
+            scope.clear()
+            scope.update(before)
+            self._loader.exec_module(module)
+        own["__import__"] = builtins.__import__
+        scope["__builtins__"] = builtins
+
+    def _import(self, name: str, scope: Any = None, local: Any = None, names: Any = (), level: int = 0) -> Any:
+        if name == self._source and names:
+            return SimpleNamespace(**{each: _LateName(scope, name, each) for each in names})
+        return builtins.__import__(name, scope, local, names, level)
+
+
+class _LateName:
+    """Stands for a class or function that a module has not imported yet."""
+
+    def __init__(self, scope: dict[str, Any], source: str, name: str) -> None:
+        self._late = scope, source, name
+
+    def _load(self) -> Any:
+        """Import the module, put its names into the place of all that stand for them, and return this one."""
+        scope, source, name = self._late
+        loaded = import_module(source)
+        for key, value in list(scope.items()):
+            if isinstance(value, _LateName) and value._late[1] == source:
+                scope[key] = getattr(loaded, value._late[2])
+        return getattr(loaded, name)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._load(), name)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._load()(*args, **kwargs)
+
+    def __instancecheck__(self, value: object) -> bool:
+        return isinstance(value, self._load())
+
+    def __mro_entries__(self, _: object) -> tuple[Any]:
+        return (self._load(),)
 
 
 class LateModule(ModuleType):

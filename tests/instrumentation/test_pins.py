@@ -59,6 +59,7 @@ from sqlalchemy.pool import StaticPool
 
 from brain_otel.instrumentation import span_scope
 from brain_otel.instrumentation.fastapi.routes import find_route
+from brain_otel.instrumentation.redis.command_span import _Spans
 from brain_otel.instrumentation.span_scope import is_enabled, is_http_enabled
 
 STABLE = (_StabilityMode.DATABASE, _StabilityMode.HTTP)
@@ -194,6 +195,30 @@ def test_contrib_describes_a_redis_connection_by_its_arguments() -> None:
     }
     by_path = util._extract_conn_attributes({"path": "/a.sock", "db": 0}, *STABLE)  # type: ignore[no-untyped-call]
     assert (by_path["server.address"], by_path["network.transport"]) == ("/a.sock", "unix")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"host": "shop", "port": 7000, "db": 3},
+        {"host": "shop", "port": "7000", "db": None},
+        {"host": "", "port": 0},
+        {"host": "shop", "port": "none"},
+        {"path": "/a.sock", "db": 0},
+        {"path": ""},
+        {},
+    ],
+)
+def test_a_redis_connection_is_described_as_by_contrib(
+    options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without contrib in the stable conventions, and by contrib in the old ones."""
+    for chosen in ("http,database", "database", "http/dup,database/dup", ""):
+        monkeypatch.setenv("OTEL_SEMCONV_STABILITY_OPT_IN", chosen)
+        monkeypatch.setattr(_OpenTelemetrySemanticConventionStability, "_initialized", False)
+        spans = _Spans(None)
+        by_contrib = util._extract_conn_attributes(options, *spans._modes)  # type: ignore[no-untyped-call]
+        assert spans._describe(options) == by_contrib
 
 
 def test_contribs_tracer_of_an_engine_has_the_replaced_methods() -> None:

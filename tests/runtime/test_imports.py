@@ -3,10 +3,13 @@
 import sys
 import threading
 from importlib import import_module
+from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-from brain_otel.runtime.imports import LateModule, without_module
+from brain_otel.configuration.instrumentors import installed_instrumentors
+from brain_otel.runtime.imports import LateModule, late_names, without_module
 from tests.support import ROOT
 from tests.support.process import run_python
 
@@ -52,6 +55,76 @@ def test_a_late_module_is_imported_with_the_first_look() -> None:
     assert late.__path__ == import_module("wsgiref").__path__
 
 
+SOURCE = "ONE = 1\nclass Error(Exception): ...\ndef fail(): raise Error"
+
+IMPORTERS = {
+    "calls": "from late_source import Error as Renamed\ndef use(): return str(Renamed('text'))",
+    "asks": "from late_source import Error\ndef use(): return isinstance(1, Error)",
+    "reads": "from late_source import Error\ndef use(): return Error.__name__",
+    "catches": """
+from late_source import Error, fail
+def use():
+    try:
+        fail()
+    except Error:
+        return "caught"
+""",
+    "inherits": "from late_source import Error\nclass Own(Error): ...\ndef use(): return Own.__bases__",
+    "computes": "from late_source import ONE\nTWO = ONE + 1\ndef use(): return TWO",
+    "whole": "import late_source\ndef use(): return late_source.__name__",
+}
+"""Ways of a module to use the names of another."""
+
+
+@pytest.fixture
+def importer(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    name = f"late_{request.param}"
+    (tmp_path / f"{name}.py").write_text(IMPORTERS[request.param])
+    (tmp_path / "late_source.py").write_text(SOURCE)
+    monkeypatch.syspath_prepend(tmp_path)
+    for module in ("late_source", name):
+        monkeypatch.delitem(sys.modules, module, raising=False)
+    return name
+
+
+def imported(name: str) -> ModuleType:
+    with late_names({name: "late_source"}):
+        return import_module(name)
+
+
+@pytest.mark.parametrize("importer", ["calls", "asks", "catches", "reads"], indirect=True)
+def test_a_name_is_imported_when_it_is_used(importer: str) -> None:
+    finders = list(sys.meta_path)
+    late = imported(importer)
+    assert (sys.meta_path, "late_source" in sys.modules) == (finders, False)
+    first = late.use()
+    assert "late_source" in sys.modules
+    sys.modules.pop(importer)
+    plain = import_module(importer)
+    assert (first, late.use()) == (plain.use(), plain.use())
+    assert vars(late).keys() == vars(plain).keys()
+    for name in {"Error", "Renamed", "fail"} & vars(plain).keys():
+        assert vars(late)[name] is vars(plain)[name]
+    assert type(late.__loader__) is type(plain.__loader__)
+
+
+@pytest.mark.parametrize("importer", ["inherits", "computes", "whole"], indirect=True)
+def test_a_module_that_needs_its_names_at_once_has_them(importer: str) -> None:
+    assert imported(importer).use()
+    assert "late_source" in sys.modules
+
+
+@pytest.mark.parametrize("importer", ["calls"], indirect=True)
+def test_other_threads_and_loaded_modules_have_no_late_names(importer: str) -> None:
+    with late_names({importer: "late_source"}):
+        other = threading.Thread(target=import_module, args=(importer,))
+        other.start()
+        other.join()
+    assert "late_source" in sys.modules
+    sys.modules.pop(importer)
+    assert imported(importer).Renamed is import_module("late_source").Error
+
+
 SCRIPT = """
 import sys
 import brain_otel
@@ -70,3 +143,35 @@ def test_setup_imports_neither_httpcore_nor_psutil() -> None:
     variables = {"SENTRY_DSN": "http://key@127.0.0.1:9/1", "SENTRY_ENVIRONMENT": "production"}
     done = run_python(SCRIPT, variables, pythonpath=[ROOT], fresh=True)
     assert (done.returncode, done.stdout) == (0, "['sentry_sdk']\nTrue\nTrue True\n"), done.stderr
+
+
+LIBRARIES_SCRIPT = """
+import sys
+import fastapi, httpx, redis.asyncio, sqlalchemy
+before = set(sys.modules)
+import brain_otel
+brain_otel.setup()
+print([name for name in {unwanted} if name in sys.modules and name not in before])
+from opentelemetry.instrumentation.dependencies import get_dependency_conflicts
+print(get_dependency_conflicts(["fastapi > 0"]), get_dependency_conflicts(["fastapi > 9999"]) is None)
+print(get_dependency_conflicts(["?"]))
+"""
+
+UNWANTED = ("packaging.requirements", "packaging.specifiers", "opentelemetry.semconv.trace", "httpcore._sync")
+"""Modules that a start does not import for an application that uses all libraries."""
+
+
+@pytest.mark.thorough
+def test_setup_imports_little_for_an_application_that_uses_all_libraries() -> None:
+    """What contrib needs to judge the version of a library is imported when somebody asks it to."""
+    others = installed_instrumentors().keys() - {"fastapi", "httpx", "redis", "sqlalchemy"}
+    variables = {
+        "SENTRY_DSN": "http://key@127.0.0.1:9/1",
+        "SENTRY_ENVIRONMENT": "production",
+        "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": ",".join(others),  # those whose library FastAPI imports
+    }
+    done = run_python(LIBRARIES_SCRIPT.format(unwanted=UNWANTED), variables, pythonpath=[ROOT], fresh=True)
+    assert done.returncode == 0, done.stderr
+    nothing, conflicts, unreadable = done.stdout.splitlines()
+    assert (nothing, conflicts) == ("[]", "None False")
+    assert "?" in unreadable

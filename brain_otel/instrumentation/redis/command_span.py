@@ -188,13 +188,26 @@ class _Spans:
         state = (options.get("host"), options.get("port"), options.get("db"), options.get("path"))
         known = self._connections.get(pool)
         if known is None or known[0] != state:
-            extract: Any = getattr(contrib_util, "_extract_conn_attributes", None)
-            found = extract(options, *self._modes) if extract is not None else dict(_SYSTEM)
+            found = self._describe(options)
             if self._modes[0] is not _StabilityMode.DEFAULT:
                 found["db.namespace"] = str(options.get("db") or 0)
             target = options.get("path") or f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
             known = self._connections[pool] = (state, str(target), found)
         return known[1:]
+
+    def _describe(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """The attributes that contrib gives a connection; in the old conventions contrib describes it."""
+        if self._modes != (_StabilityMode.DATABASE, _StabilityMode.HTTP):
+            extract: Any = getattr(contrib_util, "_extract_conn_attributes", None)
+            old: dict[str, Any] = extract(options, *self._modes) if extract is not None else dict(_SYSTEM)
+            return old
+        if "path" in options:
+            place = {"server.address": options["path"], "network.transport": "unix"}
+        else:
+            port = str(options.get("port", 6379))
+            place = {"server.address": options.get("host", "localhost"), "network.transport": "tcp"}
+            place["server.port"] = int(port) if port.isdecimal() else None
+        return _SYSTEM | {name: value for name, value in place.items() if value}
 
 
 _SYSTEM = {"db.system.name": "redis"}
