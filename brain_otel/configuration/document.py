@@ -4,27 +4,13 @@ The file is in OpenTelemetry's `declarative format <https://opentelemetry.io/doc
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from brain_otel.configuration.error import (
-    ConfigurationError,
-    configuration_error,
-    is_secret_name,
-    masked,
-    reason,
-)
-from brain_otel.configuration.substitution import MAX_DEPTH, Key, Substitution, Variables
+from brain_otel.configuration import known_files
+from brain_otel.configuration.error import ConfigurationError, configuration_error, is_secret_name, masked
+from brain_otel.configuration.substitution import Key, Variables
 from brain_otel.configuration.values import BadValueError
-
-_LOADERS: tuple[Any, ...] = (*filter(None, [getattr(yaml, "CSafeLoader", None)]), yaml.SafeLoader)
-"""PyYAML's loader over libyaml if PyYAML was built with it, and its pure Python loader.
-
-The first takes a tenth of the time. The second reads files that libyaml rejects, such as ``[tracecontext:]``.
-"""
 
 _MAX_BYTES = 1_000_000
 
@@ -32,13 +18,10 @@ _MAX_BYTES = 1_000_000
 class Document:
     """The parsed content of one file, and errors that name the place of a bad value."""
 
-    def __init__(
-        self, source: str, data: dict[str, Any], root: yaml.Node | None = None, variables: Variables | None = None
-    ) -> None:
+    def __init__(self, source: str, data: dict[str, Any], variables: Variables = lambda _: ()) -> None:
         self.source = source
         self.data = data
-        self._root = root
-        self._variables = variables or {}
+        self._variables = variables
         self._given: dict[Key, tuple[str, Key | None]] = {}
 
     def get(self, *key: str | int) -> Any:
@@ -81,12 +64,7 @@ class Document:
     def variables(self, key: Key) -> tuple[str, ...]:
         """The variables in the value at ``key``, in order."""
         variable, in_file = self._origin(key)
-        if in_file is None:
-            return (variable,)
-        node = self._root
-        for part in in_file:
-            node = _child(node, part)
-        return self._variables.get(id(node), ())
+        return (variable,) if in_file is None else self._variables(in_file)
 
     def error(self, key: Key, value: object, allowed: str) -> ConfigurationError:
         """The error to raise for ``value`` at ``key``: the place, the value and what is allowed."""
@@ -134,7 +112,12 @@ def read_document(path: Path, environ: Mapping[str, str], *, path_from: str = ""
         text = content.decode("utf-8")
     except UnicodeDecodeError:
         raise ConfigurationError(f"{source} is not UTF-8 text; allowed: a YAML or JSON file") from None
-    return _parse(source, text, environ)
+    known = known_files.read(content, environ)
+    if known is not None:
+        return Document(source, *known)
+    from brain_otel.configuration.yaml_nodes import parse  # its import takes as long as the rest of the settings
+
+    return Document(source, *parse(source, text, environ))
 
 
 def _read(path: Path, path_from: str) -> bytes:
@@ -148,61 +131,3 @@ def _read(path: Path, path_from: str) -> bytes:
     raise ConfigurationError(
         f"{path_from} is {masked(str(path))!r}, which cannot be read ({why}); allowed: a readable YAML or JSON file"
     )
-
-
-def _parse(source: str, text: str, environ: Mapping[str, str]) -> Document:
-    try:
-        loader, root = _composed(text)
-        if root is None:
-            raise ConfigurationError(f"{source} is empty; allowed: a mapping with file_format")
-        substitution = Substitution(source, loader, environ)
-        substitution.fill_in(root)
-        data = loader.construct_document(root)
-    except ConfigurationError:
-        raise
-    except Exception as error:  # PyYAML also raises KeyError and AttributeError
-        # Not `from error`, whose text quotes the file.
-        raise ConfigurationError(f"{source} cannot be parsed: {_fault(error)}; allowed: YAML or JSON") from None
-    if not isinstance(data, dict):
-        raise ConfigurationError(f"{source} holds a {type(data).__name__}; allowed: a mapping")
-    return Document(source, data, root, substitution.variables)
-
-
-def _composed(text: str) -> tuple[Any, yaml.Node | None]:
-    """A loader, and the node tree that it makes of ``text``."""
-    *fast, pure = _LOADERS
-    for kind in fast:
-        with suppress(yaml.YAMLError):
-            return _tree(kind(text))
-    return _tree(pure(text))
-
-
-def _tree(loader: Any) -> tuple[Any, yaml.Node | None]:
-    try:
-        return loader, loader.get_single_node()
-    finally:
-        loader.dispose()
-
-
-def _fault(error: Exception) -> str:
-    """Describe the fault and its line, without the text of the line."""
-    if isinstance(error, RecursionError):
-        return f"nested deeper than {MAX_DEPTH} levels"
-    if not isinstance(error, yaml.MarkedYAMLError):
-        return reason(error)
-    what = reason(Exception(", ".join(filter(None, (error.context, error.problem)))))
-    mark = error.problem_mark or error.context_mark
-    return f"{what} (line {mark.line + 1}, column {mark.column + 1})" if mark else what
-
-
-def _child(node: yaml.Node | None, part: str | int) -> yaml.Node | None:
-    """The node at ``part`` of ``node``. A merge puts two nodes of one key side by side: the later one counts."""
-    if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-        child: yaml.Node = node.value[part]
-        return child
-    if isinstance(node, yaml.MappingNode):
-        for name, value in reversed(node.value):
-            if isinstance(name, yaml.ScalarNode) and name.value == part:
-                found: yaml.Node = value
-                return found
-    return None

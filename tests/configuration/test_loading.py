@@ -13,7 +13,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from brain_otel.configuration import document
+from brain_otel.configuration import known_files, yaml_nodes
 from brain_otel.configuration.document import read_document
 from brain_otel.configuration.error import ConfigurationError
 from brain_otel.configuration.file_choice import packaged_files
@@ -707,9 +707,10 @@ def test_a_file_is_read_the_same_without_libyaml(name: str, tmp_path: Path, monk
         path = tmp_path / "odd.yaml"
         path.write_text(ODD, encoding="utf-8")
     environ = {"A": "yes", "NUMBER": "7", "SENTRY_DSN": "https://key@sentry.test/1"}
+    monkeypatch.setattr(known_files, "_trees", dict)
     found = []
     for loader in (yaml.SafeLoader, yaml.CSafeLoader):
-        monkeypatch.setattr(document, "_LOADERS", (loader,))
+        monkeypatch.setattr(yaml_nodes, "_LOADERS", (loader,))
         read = read_document(path, environ)
         found.append((read.data, {key: read.variable(key) for key in nodes(read.data)}))
     assert repr(found[0]) == repr(found[1])
@@ -721,7 +722,7 @@ def test_a_file_that_libyaml_rejects_is_read(tmp_path: Path, monkeypatch: pytest
     path = tmp_path / "given.yaml"
     path.write_text("composite: [tracecontext:, baggage:]")
     assert read_document(path, {}).data == {"composite": [{"tracecontext": None}, {"baggage": None}]}
-    monkeypatch.setattr(document, "_LOADERS", (yaml.CSafeLoader,))
+    monkeypatch.setattr(yaml_nodes, "_LOADERS", (yaml.CSafeLoader,))
     with pytest.raises(ConfigurationError, match=r"cannot be parsed: .*unexpected ':'"):
         read_document(path, {})
 
@@ -735,8 +736,8 @@ def test_the_error_for_a_broken_file_is_pyyamls(text: str, tmp_path: Path, monke
     path = tmp_path / "broken.yaml"
     path.write_text(text)
     found = []
-    for loaders in (document._LOADERS, (yaml.SafeLoader,)):
-        monkeypatch.setattr(document, "_LOADERS", loaders)
+    for loaders in (yaml_nodes._LOADERS, (yaml.SafeLoader,)):
+        monkeypatch.setattr(yaml_nodes, "_LOADERS", loaders)
         with pytest.raises(
             ConfigurationError, match=r"broken.yaml cannot be parsed: .*; allowed: YAML or JSON"
         ) as it:
