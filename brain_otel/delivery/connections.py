@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import time
 import weakref
 from collections import deque
@@ -15,17 +16,13 @@ from collections.abc import Mapping
 from functools import lru_cache
 from http.client import IncompleteRead
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.util import parse_url, wait_for_read
 
 from brain_otel.delivery.bounded_answers import BODY_SECONDS, MAX_BODY, BoundedResponse
-
-if TYPE_CHECKING:
-    import socket
-
-    from brain_otel.delivery.target import Target
+from brain_otel.delivery.target import Target
 
 _CHUNK = 16_384
 """Bytes of an answer that are read at once."""

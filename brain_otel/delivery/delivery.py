@@ -52,7 +52,6 @@ class Delivery:
             reports what the spool drops.
         spool: The spool and the supervisor of its shipper.
         max_items: Records in memory.
-        connections: Connections to the target.
     """
 
     def __init__(
@@ -62,12 +61,10 @@ class Delivery:
         on_discard: Callable[[Record, str], None],
         spool: tuple[Spool, ShipperSupervisor] | None = None,
         max_items: int = MAX_ITEMS,
-        connections: int = CONNECTIONS,
     ) -> None:
         self._target, self._target_id = target, target.id
         self._on_discard = on_discard
         self._max_items = max_items
-        self._connections = connections
         self._retry_disk_at = 0.0
         """When to try a disk that has failed; 0 while it works."""
         self._spool = spool[0] if spool is not None else None
@@ -284,9 +281,8 @@ class Delivery:
                 self._retry_loop = RetryLoop(
                     self._target.address,
                     self._memory,
-                    HttpClient(self._target, connections=self._connections),
+                    HttpClient(self._target, connections=CONNECTIONS),
                     on_discard=self._on_discard,
-                    connections=self._connections,
                 )
             return self._retry_loop
 

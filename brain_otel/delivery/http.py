@@ -15,17 +15,15 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from itertools import islice
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import urllib3
 
 from brain_otel.delivery.bounded_answers import beginning_of_body, bound_answers
 from brain_otel.delivery.connections import Connections, Response, can_connect
 from brain_otel.delivery.otlp_answer import clean_message, is_page, partial_success
-
-if TYPE_CHECKING:
-    from brain_otel.delivery.record import Record
-    from brain_otel.delivery.target import Target
+from brain_otel.delivery.record import Record
+from brain_otel.delivery.target import Target
 
 MIN_COMPRESSED = 1_024
 """Bytes of a body; compressing a smaller one does not pay."""

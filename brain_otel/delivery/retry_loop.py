@@ -8,17 +8,15 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from brain_otel.configuration.sections.delivery import CONNECTIONS
+from brain_otel.delivery.http import Answer, HttpClient
 from brain_otel.delivery.rate_limits import MAX_WAIT, RateLimits
+from brain_otel.delivery.record import Record
 from brain_otel.delivery.target_log import TargetLog
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.threads import start_daemon
-
-if TYPE_CHECKING:
-    from brain_otel.delivery.http import Answer, HttpClient
-    from brain_otel.delivery.record import Record
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0
 """Seconds before the first retry and, doubled each time, at most; a random part of up to a half is taken off."""

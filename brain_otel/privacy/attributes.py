@@ -158,10 +158,6 @@ def _drop(_policy: Policy, _key: str, _value: Any, _attributes: Mapping[str, Any
     return None
 
 
-def _mask_query(policy: Policy, _key: str, value: Any, _attributes: Mapping[str, Any]) -> str:
-    return policy.query(str(value))
-
-
 def _mask_url(policy: Policy, _key: str, value: Any, attributes: Mapping[str, Any]) -> str:
     text = str(value)
     route = attributes.get("http.route")
@@ -202,15 +198,11 @@ def _mask_operation(policy: Policy, _key: str, value: Any, attributes: Mapping[s
     return policy.text(span_name_without_literals(str(value), {"db.query.text": "", **attributes}))
 
 
-def _mask_stacktrace(policy: Policy, _key: str, value: Any, _attributes: Mapping[str, Any]) -> str:
-    return policy.stacktrace(str(value))
-
-
 _MASKS: dict[str, Mask] = {
-    **dict.fromkeys(_QUERIES, _mask_query),
+    **dict.fromkeys(_QUERIES, lambda policy, _key, value, _attributes: policy.query(str(value))),
     **dict.fromkeys(_URLS, _mask_url),
     **dict.fromkeys(_OPERATIONS, _mask_operation),
-    "exception.stacktrace": _mask_stacktrace,
+    "exception.stacktrace": lambda policy, _key, value, _attributes: policy.stacktrace(str(value)),
 }
 
 

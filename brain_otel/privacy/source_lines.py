@@ -93,7 +93,6 @@ class _Reader:
         self._is_sensitive = is_sensitive
         self._mask_text = mask_text
         self._levels = [_Level()]
-        self._subscript = ""
         self._is_after_value = False
         """Whether a bracket here is a call or a subscript."""
 

@@ -1,5 +1,7 @@
 """Makes an OpenTelemetry context current and restores the one before, in whatever context the block ends.
 
+:class:`holding` does the same to a context variable, for blocks that end where they began.
+
 OpenTelemetry restores by token. A token is valid only in the context variables' context that made it, and a block can
 end in another one: FastAPI enters and leaves a sync dependency in two threads, and another task or the garbage
 collector may close a generator. ``detach()`` then logs "Failed to detach context" with a traceback
@@ -7,10 +9,31 @@ collector may close a generator. ``detach()`` then logs "Failed to detach contex
 where the block's own context is still current.
 """
 
+from contextvars import ContextVar, Token
+from typing import Generic, TypeVar
+
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 
+T = TypeVar("T")
+
 _KEY = otel_context.create_key("brain_otel.runtime.attachment")
+
+
+class holding(Generic[T]):  # noqa: N801 - a context manager; a class costs less than a generator
+    """Gives a context variable another value for the block."""
+
+    __slots__ = ("_token", "_value", "_variable")
+
+    def __init__(self, variable: ContextVar[T], value: T) -> None:
+        self._variable = variable
+        self._value = value
+
+    def __enter__(self) -> None:
+        self._token: Token[T] = self._variable.set(self._value)
+
+    def __exit__(self, *_: object) -> None:
+        self._variable.reset(self._token)
 
 
 def restore(entered: Context, before: Context) -> bool:

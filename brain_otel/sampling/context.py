@@ -6,7 +6,7 @@ Sentry's decision differs from it, or which random number the callers used.
 """
 
 from collections.abc import Mapping
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
 from typing import Any
 
 from opentelemetry import baggage as otel_baggage
@@ -16,6 +16,7 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.trace import Span, SpanContext
 
+from brain_otel.runtime.context import holding
 from brain_otel.runtime.quiet import is_looking
 from brain_otel.sampling.decision import SamplingDecision
 
@@ -31,16 +32,9 @@ CALLER = otel_context.create_key("brain_otel.sampling.caller")
 _suppressed: ContextVar[bool] = ContextVar("brain_otel.sampling.suppressed", default=False)
 
 
-class suppressed:  # noqa: N801 - a context manager; a class costs less than a generator
+def suppressed() -> holding[bool]:
     """Records no span in the block, nor in tasks and threads that get a copy of its context."""
-
-    __slots__ = ("_token",)
-
-    def __enter__(self) -> None:
-        self._token = _suppressed.set(True)
-
-    def __exit__(self, *_: object) -> None:
-        _suppressed.reset(self._token)
+    return holding(_suppressed, True)
 
 
 def is_suppressed() -> bool:
@@ -99,29 +93,19 @@ def value_for_trace(context: Context, key: str, trace_id: int) -> Any:
 _decided: ContextVar[tuple[int, SamplingDecision] | None] = ContextVar("brain_otel.sampling.decided", default=None)
 
 
-class decided_as:  # noqa: N801 - a context manager; a class costs less than a generator
+def decided_as(trace_id: int, decision: SamplingDecision) -> holding[tuple[int, SamplingDecision] | None]:
     """Gives a root span that starts in the block the id ``trace_id``, and records it as ``decision`` says."""
-
-    __slots__ = ("_decided", "_token")
-
-    def __init__(self, trace_id: int, decision: SamplingDecision) -> None:
-        self._decided = (trace_id, decision)
-
-    def __enter__(self) -> None:
-        self._token: Token[tuple[int, SamplingDecision] | None] = _decided.set(self._decided)
-
-    def __exit__(self, *_: object) -> None:
-        _decided.reset(self._token)
+    return holding(_decided, (trace_id, decision))
 
 
 def decision_for(trace_id: int) -> SamplingDecision | None:
-    """The decision that :class:`decided_as` holds for ``trace_id``, else None."""
+    """The decision that :func:`decided_as` holds for ``trace_id``, else None."""
     decided = _decided.get()
     return decided[1] if decided is not None and decided[0] == trace_id else None
 
 
 class DecidedIds(IdGenerator):
-    """Wraps another id generator, and returns the trace id that :class:`decided_as` holds if there is one."""
+    """Wraps another id generator, and returns the trace id that :func:`decided_as` holds if there is one."""
 
     def __init__(self, inner: IdGenerator) -> None:
         self._inner = inner

@@ -7,6 +7,7 @@ lock or a clean-up. The header ``tracestate`` does not show it.
 
 from __future__ import annotations
 
+import copy
 import weakref
 from collections.abc import Mapping
 from typing import Any
@@ -100,16 +101,9 @@ class SamplingDecision:
 
     def child_decision(self) -> SamplingDecision:
         """A copy for a local trace that is opened inside of this one; the tail keeps or drops it on its own."""
-        child = SamplingDecision(
-            rand=self.rand,
-            rate=self.rate,
-            sampled=self.sampled,
-            sentry=self.sentry,
-            excluded=self.excluded,
-            decided_here=self.decided_here,
-            entries=self._entries,
-        )
-        child.outcome, child.keep_reason = self.outcome, self.keep_reason
+        child = copy.copy(self)
+        child._state, child.is_evicted = None, False
+        child.root_id = child.root_start = 0
         return child
 
     def set_trace_state(self, entries: TraceState) -> None:

@@ -2,9 +2,10 @@
 
 import contextvars
 
+import pytest
 from opentelemetry import context as otel_context
 
-from brain_otel.runtime.context import Attachment, settled_context
+from brain_otel.runtime.context import Attachment, holding, settled_context
 
 
 def test_what_ends_within_another_block_does_not_come_back() -> None:
@@ -29,3 +30,21 @@ def test_what_has_ended_elsewhere_is_left_by_the_next_look() -> None:
     assert settled_context() is otel_context.get_current()
     around.detach()
     assert otel_context.get_value("around") is None
+
+
+def test_a_variable_has_its_value_for_the_block() -> None:
+    """Also for one that raises, whose exception passes as it is."""
+    variable = contextvars.ContextVar("variable", default="before")
+    error = StopIteration("of the application")
+
+    def block() -> None:
+        with holding(variable, "outer"):
+            with holding(variable, "inner"):
+                assert variable.get() == "inner"
+            assert variable.get() == "outer"
+            raise error
+
+    with pytest.raises(StopIteration) as raised:
+        block()
+    assert raised.value is error
+    assert variable.get() == "before"

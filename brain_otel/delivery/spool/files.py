@@ -147,15 +147,15 @@ def _open_regular(folder: int, name: str, flags: int, owner: int) -> int:
     raise _ForeignFileError(errno.EPERM, "not a regular file of the folder's owner", name)
 
 
-def read_file(path: Path, limit: int = MAX_SMALL) -> bytes:
+def read_file(path: Path) -> bytes:
     """The content of a small file.
 
     Raises:
-        OSError: It cannot be read, or has more than ``limit`` bytes.
+        OSError: It cannot be read, or has more than :data:`MAX_SMALL` bytes.
     """
     with opened_file(path) as descriptor:
-        data = os.read(descriptor, limit + 1)
-    if len(data) > limit:
+        data = os.read(descriptor, MAX_SMALL + 1)
+    if len(data) > MAX_SMALL:
         raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
     return data
 

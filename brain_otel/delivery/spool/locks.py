@@ -64,12 +64,12 @@ def try_lock(descriptor: int, *, shared: bool = False) -> bool:
 
 
 @contextmanager
-def locked(path: Path, *, shared: bool = False, timeout: float = 0.0) -> Iterator[bool]:
+def locked(path: Path, *, timeout: float = 0.0) -> Iterator[bool]:
     """Try for up to ``timeout`` seconds to lock the file at ``path``; the value tells whether it is locked."""
     descriptor = open_own(path, os.O_RDWR | os.O_CREAT)
     try:
         deadline = time.monotonic() + timeout
-        while not (is_ours := try_lock(descriptor, shared=shared)) and time.monotonic() < deadline:
+        while not (is_ours := try_lock(descriptor)) and time.monotonic() < deadline:
             time.sleep(0.001)
         yield is_ours
     finally:

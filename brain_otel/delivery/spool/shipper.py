@@ -60,11 +60,11 @@ STOP_TIMEOUT = 2.0
 class TargetWorker:
     """Sends the records in one target's folder, on a thread of its own: a target that hangs delays no other."""
 
-    def __init__(self, folder: Path, target: Target, *, connections: int = CONNECTIONS) -> None:
+    def __init__(self, folder: Path, target: Target) -> None:
         self.target = target
         self.queue = SpoolQueue(folder)
         self._folder = folder
-        self._http_client = HttpClient(target, connections=connections + 1)  # one for the reports
+        self._http_client = HttpClient(target, connections=CONNECTIONS + 1)  # one for the reports
         self.retry_loop = RetryLoop(
             target.address,
             self.queue,
@@ -72,7 +72,6 @@ class TargetWorker:
             on_discard=self._discard,
             on_limits=partial(write_limits, folder),
             on_round=self.report_discarded,
-            connections=connections,
             max_wait=min(MAX_WAIT, read_bounds(folder.parent).max_age),
         )
         self.retry_loop.limits.update(read_limits(folder))  # those that an earlier shipper was given

@@ -9,6 +9,7 @@ from opentelemetry.propagate import get_global_textmap
 from brain_otel.configuration.sections.propagation import DEFAULT_PORTS
 from brain_otel.instrumentation.propagation import writes_headers
 from brain_otel.instrumentation.targets import TargetMatcher
+from brain_otel.runtime.context import holding
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.patch import Original, Patches, replacement
 
@@ -46,18 +47,12 @@ class RestrictedTargets:
         patches.replace(*asynchronous, replacement(self._async))
 
     def _sync(self, original: Original, transport: Any, request: httpx.Request) -> Any:
-        token = writes_headers.set(self._prepare(request))
-        try:
+        with holding(writes_headers, self._prepare(request)):
             return original(transport, request)
-        finally:
-            writes_headers.reset(token)
 
     async def _async(self, original: Original, transport: Any, request: httpx.Request) -> Any:
-        token = writes_headers.set(self._prepare(request))
-        try:
+        with holding(writes_headers, self._prepare(request)):
             return await original(transport, request)
-        finally:
-            writes_headers.reset(token)
 
     def _prepare(self, request: httpx.Request) -> bool:
         """Whether ``request`` gets trace headers; if not, take those out that it has from before a redirect."""

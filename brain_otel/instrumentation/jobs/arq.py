@@ -21,6 +21,7 @@ from brain_otel.events.arguments import text_of
 from brain_otel.events.listeners import local_trace_entered
 from brain_otel.instrumentation.jobs.quiet_calls import quiet_calls, quietened, quietened_awaitable
 from brain_otel.instrumentation.jobs.task import Publication, Task, TaskRun, arguments_by_name, write_headers
+from brain_otel.runtime.context import holding
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.patch import Original, Patches, replacement
 from brain_otel.traces.local_trace import LocalTrace
@@ -73,13 +74,9 @@ class ArqInstrumentation:
                 # The worker's own mapping; its functions are the application's, so they are copied.
                 worker.functions = {name: _observed(name, each) for name, each in worker.functions.items()}
         job = _Job(worker)
-        token = _job.set(job)
         # arq logs what a job raises here, outside of the task that runs it.
-        try:
-            with local_trace_entered(job.trace), quiet_calls():
-                return await original(worker, *args, **kwargs)
-        finally:
-            _job.reset(token)
+        with holding(_job, job), local_trace_entered(job.trace), quiet_calls():
+            return await original(worker, *args, **kwargs)
 
 
 def _observed(name: str, function: Any) -> Any:
@@ -137,11 +134,8 @@ def _end(run: TaskRun, error: BaseException, arguments: Callable[[], dict[str, A
 @replacement
 async def _enqueue_job(original: Original, /, redis: Any, function: str, *args: Any, **kwargs: Any) -> Any:
     with Publication(partial(_sent, redis, function, kwargs)) as publication:
-        token = _is_publishing.set(True)
-        try:
+        with holding(_is_publishing, True):
             job = await original(redis, function, *args, **kwargs)
-        finally:
-            _is_publishing.reset(token)
         with guarded("describing a job's message"):
             if publication.task is not None:
                 publication.task.task_id = getattr(job, "job_id", None)

@@ -38,6 +38,7 @@ from brain_otel.instrumentation.jobs.task import (
     report_failure,
     write_headers,
 )
+from brain_otel.runtime.context import holding
 from brain_otel.runtime.exit import handle_sigterm, leave_process
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.patch import Original, Patches, replacement
@@ -149,22 +150,16 @@ def _is_no_failure(error: Exception) -> bool:
 
 @replacement
 def _send_task(original: Original, /, app: Any, name: str, *args: Any, **kwargs: Any) -> Any:
-    with Publication(lambda: Task("celery", name, system=system_of(app))) as publication:
-        token = _publication.set(publication)
-        try:
-            return original(app, name, *args, **kwargs)
-        finally:
-            _publication.reset(token)
+    sending = Publication(lambda: Task("celery", name, system=system_of(app)))
+    with sending as publication, holding(_publication, publication):
+        return original(app, name, *args, **kwargs)
 
 
 @replacement
 def _with_request(original: Original, /, request: Any, *args: Any, **kwargs: Any) -> Any:
     """The replacement of a method that takes the failure of a process: Celery's signal does not say the message."""
-    token = _lost.set(request)
-    try:
+    with holding(_lost, request):
         return original(request, *args, **kwargs)
-    finally:
-        _lost.reset(token)
 
 
 def _on_publish(

@@ -15,6 +15,7 @@ from brain_otel.events import check_ins
 from brain_otel.events.check_ins import CheckIn, is_timezone, new_id
 from brain_otel.events.schedules import interval_of, is_crontab
 from brain_otel.jobs.monitors import send_check_in
+from brain_otel.runtime.context import holding
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.patch import Original, replacement
 
@@ -40,11 +41,8 @@ def apply_monitored_entry(original: Original, /, scheduler: Any, entry: Any, *ar
     found = None
     with guarded("finding the monitor of a beat entry"):
         found = monitor_of(entry, scheduler.app)
-    token = _due.set(found)
-    try:
+    with holding(_due, found):
         return original(scheduler, entry, *args, **kwargs)
-    finally:
-        _due.reset(token)
 
 
 def monitor_of(entry: Any, app: Any) -> tuple[str, dict[str, Any]] | None:

@@ -104,6 +104,8 @@ class TaskRun:
         """For the library: the run in which this one was started."""
         self.headers = headers
         """The message's; None if the task runs where it was asked for, so that its exceptions reach the caller."""
+        self.is_sent_again = False
+        """For the library: whether it has asked for another run, so that this one is no failure."""
         self._is_ended = False
         self._deferred: BaseException | None = None
         name = Name(task.name, "task")

@@ -13,6 +13,7 @@ from typing import Any
 from brain_otel.configuration.sections.instrumentation import InstrumentationSettings
 from brain_otel.instrumentation.jobs.quiet_calls import quietened
 from brain_otel.instrumentation.jobs.task import Publication, Task, TaskRun, arguments_by_name, write_headers
+from brain_otel.runtime.context import holding
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.patch import Original, Patches, replacement
 
@@ -29,15 +30,7 @@ _RETRIES = "_retries"
 """The label in which taskiq's retry middlewares count."""
 
 
-class _Run:
-    """A task that runs, and whether a middleware has sent it again."""
-
-    def __init__(self, run: TaskRun) -> None:
-        self.run = run
-        self.is_sent_again = False
-
-
-_running: ContextVar[_Run | None] = ContextVar("brain_otel.taskiq.running", default=None)
+_running: ContextVar[TaskRun | None] = ContextVar("brain_otel.taskiq.running", default=None)
 
 
 class TaskiqInstrumentation:
@@ -90,7 +83,7 @@ def _note_sending(kicker: Any) -> None:
     """A middleware that sends a failed task again does so while it runs, under the same id."""
     with guarded("looking at a task that is sent"):
         running = _running.get()
-        if running is not None and kicker.custom_task_id == running.run.task.task_id:
+        if running is not None and kicker.custom_task_id == running.task.task_id:
             running.is_sent_again = True
 
 
@@ -101,26 +94,24 @@ async def _run_task(
     running = None
     observed = target
     with guarded("starting a task's span"):
-        run = TaskRun(_task(message.task_name, message.task_id, message.labels, receiver.broker), message.labels)
-        running = _Run(run)
+        task = _task(message.task_name, message.task_id, message.labels, receiver.broker)
+        running = TaskRun(task, message.labels)
         if not receiver.is_process_pool:  # which pickles the function
             observed = _observed(target, running)
     if running is None:
         return await original(receiver, target, message, *args, **kwargs)
-    token = _running.set(running)
-    try:
-        result = await original(receiver, observed, message, *args, **kwargs)
-    except BaseException as error:
-        running.run.end(error)
-        raise
-    finally:
-        _running.reset(token)
+    with holding(_running, running):
+        try:
+            result = await original(receiver, observed, message, *args, **kwargs)
+        except BaseException as error:
+            running.end(error)
+            raise
     with guarded("ending a task"):
         _end(running, result.error, partial(arguments_by_name, target, message.args, message.kwargs))
     return result
 
 
-def _observed(target: Callable[..., Any], running: _Run) -> Callable[..., Any]:
+def _observed(target: Callable[..., Any], running: TaskRun) -> Callable[..., Any]:
     """``target``, whose exception is no event yet: a middleware may send the task again after taskiq's log line."""
     if asyncio.iscoroutinefunction(target):
 
@@ -129,7 +120,7 @@ def _observed(target: Callable[..., Any], running: _Run) -> Callable[..., Any]:
             try:
                 return await target(*args, **kwargs)
             except Exception as error:
-                running.run.defer(error)
+                running.defer(error)
                 raise
 
         return coroutine
@@ -139,19 +130,19 @@ def _observed(target: Callable[..., Any], running: _Run) -> Callable[..., Any]:
         try:
             return target(*args, **kwargs)
         except Exception as error:
-            running.run.defer(error)
+            running.defer(error)
             raise
 
     return function
 
 
-def _end(running: _Run, error: BaseException | None, arguments: Callable[[], dict[str, Any]]) -> None:
+def _end(running: TaskRun, error: BaseException | None, arguments: Callable[[], dict[str, Any]]) -> None:
     from taskiq.exceptions import NoResultError, TaskRejectedError
 
     is_expected = running.is_sent_again or isinstance(error, (NoResultError, TaskRejectedError))
     if isinstance(error, Exception) and not is_expected:
-        running.run.fail(error, arguments)
-    running.run.end(None if is_expected else error)
+        running.fail(error, arguments)
+    running.end(None if is_expected else error)
 
 
 def _task(name: str, task_id: str | None, labels: Any, broker: Any) -> Task:

@@ -29,33 +29,17 @@ from brain_otel.privacy.statements import command_name, redis_without_values
 from brain_otel.runtime.guard import caught, guarded
 from brain_otel.runtime.patch import Original, Patch, Patches, replacement
 from brain_otel.runtime.shield import shielded
+from brain_otel.runtime.text import word_set
 
 _SCOPE = "brain_otel.instrumentation.redis.instrumentor"
 
-_COMMANDS = (
-    (redis.client.Redis, "execute_command"),
-    (redis.client.Pipeline, "immediate_execute_command"),
-    (redis.cluster.RedisCluster, "execute_command"),
-    (redis.asyncio.client.Redis, "execute_command"),
-    (redis.asyncio.client.Pipeline, "immediate_execute_command"),
-    (redis.asyncio.cluster.RedisCluster, "execute_command"),
-)
-_PIPELINES = (
-    (redis.client.Pipeline, "execute"),
-    (redis.cluster.ClusterPipeline, "execute"),
-    (redis.asyncio.client.Pipeline, "execute"),
-    (redis.asyncio.cluster.ClusterPipeline, "execute"),
-)
-"""The methods that contrib traces."""
+_CLIENTS = ((redis.client, redis.cluster), (redis.asyncio.client, redis.asyncio.cluster))
 
-
-_FACTORIES = (
-    "_traced_execute_factory",
-    "_traced_execute_pipeline_factory",
-    "_async_traced_execute_factory",
-    "_async_traced_execute_pipeline_factory",
-)
-"""Contrib's functions that create the wrappers of those methods."""
+_FACTORIES = word_set("""
+    _traced_execute_factory _traced_execute_pipeline_factory _async_traced_execute_factory
+    _async_traced_execute_pipeline_factory
+""")
+"""Contrib's functions that create the wrappers of the methods that are measured here."""
 
 
 class _Instrumentor(RedisInstrumentor):
@@ -76,8 +60,14 @@ class RedisInstrumentation:
         """Begin; leave the spans to contrib's instrumentor if the application has used it before."""
         durations = create_durations(_SCOPE)
         if durations is not None:  # before contrib, so that the span contains what is measured
-            for methods, describe in ((_COMMANDS, _describe_command), (_PIPELINES, _describe_pipeline)):
-                for owner, name in methods:
+            for client, cluster in _CLIENTS:
+                for owner, name, describe in (
+                    (client.Redis, "execute_command", _describe_command),
+                    (client.Pipeline, "immediate_execute_command", _describe_command),
+                    (cluster.RedisCluster, "execute_command", _describe_command),
+                    (client.Pipeline, "execute", _describe_pipeline),
+                    (cluster.ClusterPipeline, "execute", _describe_pipeline),
+                ):
                     self._measured.replace(owner, name, functools.partial(_measure, durations, describe))
         if RedisInstrumentor().is_instrumented_by_opentelemetry:
             warn_once("Redis", INSTRUMENTOR)
@@ -130,41 +120,37 @@ def _measure(
 ) -> Callable[..., Any]:
     original = patch.original
 
-    def begin(instance: Any, args: tuple[Any, ...]) -> tuple[float | None, dict[str, Any]]:
+    def measuring(client: Any, args: tuple[Any, ...]) -> _Measuring:
         with guarded("describing a Redis command"):
-            attributes = describe(instance, args) if patch.active else None
-            if attributes is not None:
-                return durations.start(), attributes
-        return None, {}
+            return _Measuring(durations, describe(client, args) if patch.active else None)
+        return _Measuring(durations, None)
 
     @functools.wraps(original)
     def measured(self: Any, *args: Any, **kwargs: Any) -> Any:
-        started, attributes = begin(self, args)
-        try:
-            result = original(self, *args, **kwargs)
-        except BaseException as error:
-            durations.record(started, attributes, _failure(error))
-            raise
-        durations.record(started, attributes)
-        return result
+        with measuring(self, args):
+            return original(self, *args, **kwargs)
 
     @functools.wraps(original)
     async def measured_coroutine(self: Any, *args: Any, **kwargs: Any) -> Any:
-        started, attributes = begin(self, args)
-        try:
-            result = await original(self, *args, **kwargs)
-        except BaseException as error:
-            durations.record(started, attributes, _failure(error))
-            raise
-        durations.record(started, attributes)
-        return result
+        with measuring(self, args):
+            return await original(self, *args, **kwargs)
 
     return measured_coroutine if inspect.iscoroutinefunction(inspect.unwrap(original)) else measured
 
 
-def _failure(error: BaseException) -> BaseException | None:
-    """``error``, or None for a ``WatchError``: a watched key that has changed is an answer."""
-    return None if isinstance(error, redis.WatchError) else error
+class _Measuring:
+    """Measures a block if it has ``attributes``. A ``WatchError`` is an answer: a watched key has changed."""
+
+    def __init__(self, durations: Durations, attributes: dict[str, Any] | None) -> None:
+        self._durations, self._attributes = durations, attributes or {}
+        self._started = None if attributes is None else durations.start()
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, where: object) -> None:
+        failure = None if isinstance(error, redis.WatchError) else error
+        self._durations.record(self._started, self._attributes, failure)
 
 
 def _describe_command(client: Any, args: tuple[Any, ...]) -> dict[str, Any]:

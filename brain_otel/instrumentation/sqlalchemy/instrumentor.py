@@ -120,15 +120,7 @@ class SQLAlchemyInstrumentation:
             wrapt.wrap_function_wrapper(Engine, "connect", shielded("tracing a connection", wrapper))
             self._has_connect_spans = True
 
-    def _count_rows(
-        self,
-        connection: Any,  # noqa: ARG002
-        cursor: Any,
-        statement: Any,  # noqa: ARG002
-        parameters: Any,  # noqa: ARG002
-        context: Any,
-        many: Any,  # noqa: ARG002
-    ) -> None:
+    def _count_rows(self, _conn: Any, cursor: Any, _text: Any, _params: Any, context: Any, _many: Any) -> None:
         """Set the row count on the span that contrib keeps in ``context``, if the driver knows it.
 
         Listeners on the class run before listeners on the engine, so the span has not ended yet.
