@@ -86,17 +86,15 @@ def _is_headers(value: object) -> bool:
     return isinstance(value, dict) and all(map(_is_text, value.values()))
 
 
-_IS_VALID: Mapping[str, Callable[[Any], bool]] = MappingProxyType(
-    {
-        "kind": lambda value: value in ("sentry", "otlp"),
-        "url": lambda value: isinstance(value, str) and value.startswith(("http://", "https://")),
-        "headers": _is_headers,
-        "proxy": lambda value: value is None or _is_text(value),
-        "proxy_headers": _is_headers,
-        "ca_certs": _is_path,
-        "cert_file": _is_path,
-        "key_file": _is_path,
-        "timeout": lambda value: type(value) in (int, float) and 0 < value <= MAX_TIMEOUT,
-        "compress": lambda value: isinstance(value, bool),
-    }
-)
+_IS_VALID: Mapping[str, Callable[[Any], bool]] = {
+    "kind": lambda value: value in ("sentry", "otlp"),
+    "url": lambda value: isinstance(value, str) and value.startswith(("http://", "https://")),
+    "headers": _is_headers,
+    "proxy": lambda value: value is None or _is_text(value),
+    "proxy_headers": _is_headers,
+    "ca_certs": _is_path,
+    "cert_file": _is_path,
+    "key_file": _is_path,
+    "timeout": lambda value: type(value) in (int, float) and 0 < value <= MAX_TIMEOUT,
+    "compress": lambda value: isinstance(value, bool),
+}

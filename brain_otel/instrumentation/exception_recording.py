@@ -5,7 +5,6 @@ OpenTelemetry and contrib record an exception with an unguarded ``str(exception)
 """
 
 import functools
-import inspect
 import traceback
 from collections.abc import Callable, Mapping
 from itertools import pairwise
@@ -18,6 +17,7 @@ from brain_otel.events.attributes import error_attributes
 from brain_otel.events.deduplication import ended_traces
 from brain_otel.events.report import record_event, set_error
 from brain_otel.runtime.context import restore
+from brain_otel.runtime.context_decorator import within
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.patch import Original, Patch, Patches, replacement
 from brain_otel.runtime.quiet import one_clock
@@ -83,18 +83,7 @@ class UseSpan:
 
     def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Decorate ``function``; a coroutine function's span lasts until the coroutine has finished."""
-
-        @functools.wraps(function)
-        def decorated(*args: Any, **kwargs: Any) -> Any:
-            with UseSpan(*self._options):
-                return function(*args, **kwargs)
-
-        @functools.wraps(function)
-        async def decorated_coroutine(*args: Any, **kwargs: Any) -> Any:
-            with UseSpan(*self._options):
-                return await function(*args, **kwargs)
-
-        return decorated_coroutine if inspect.iscoroutinefunction(function) else decorated
+        return within(lambda: UseSpan(*self._options), function)
 
 
 def _remember(span: otel_trace.Span, error: Exception) -> None:

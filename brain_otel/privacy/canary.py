@@ -8,7 +8,6 @@ import base64
 import html
 import re
 from collections.abc import Callable, Iterator, Mapping
-from types import MappingProxyType
 from typing import Any
 from urllib.parse import unquote, unquote_plus
 
@@ -19,7 +18,7 @@ _MAX_STEPS = 3
 """How many times a text is decoded."""
 
 _ESCAPES = re.compile(r"\\(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|U([0-9a-fA-F]{8})|([^uxU]))", re.DOTALL)
-_CONTROLS = MappingProxyType({"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f", "0": "\0"})
+_CONTROLS = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f", "0": "\0"}
 _SEPARATORS = re.compile(r"(?<=[0-9a-f]{2})[: ](?=[0-9a-f]{2})")
 
 
@@ -80,16 +79,14 @@ def _without_hexadecimal(text: str) -> str:
     return _HEXADECIMAL.sub(lambda digits: _text_of(bytes.fromhex(digits[0])), text)
 
 
-_DECODERS: Mapping[str, tuple[str, Callable[[str], str]]] = MappingProxyType(
-    {
-        "percent-encoded": ("%", unquote),
-        "form": ("+", unquote_plus),
-        "escaped": ("\\", _unescaped),
-        "HTML": ("&", html.unescape),
-        "base64": ("", _without_base64),
-        "hexadecimal": ("", _without_hexadecimal),
-    }
-)
+_DECODERS: Mapping[str, tuple[str, Callable[[str], str]]] = {
+    "percent-encoded": ("%", unquote),
+    "form": ("+", unquote_plus),
+    "escaped": ("\\", _unescaped),
+    "HTML": ("&", html.unescape),
+    "base64": ("", _without_base64),
+    "hexadecimal": ("", _without_hexadecimal),
+}
 """Each with a character that the encoded text has, if there is one."""
 
 

@@ -6,6 +6,7 @@ import functools
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any, Generic, ParamSpec, Self, TypeVar, cast
 
 P = ParamSpec("P")
@@ -39,18 +40,23 @@ class ContextDecorator(ABC, Generic[Entered]):
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
         """Decorate ``function``, sync or async. Of a generator, only the creation is in the context."""
-        if inspect.iscoroutinefunction(function):
+        return within(self._fresh, function)
 
-            @functools.wraps(function)
-            async def in_context_of_coroutine(*args: P.args, **kwargs: P.kwargs) -> Any:
-                with self._fresh():
-                    return await function(*args, **kwargs)
 
-            return cast("Callable[P, R]", in_context_of_coroutine)
+def within(block: Callable[[], AbstractContextManager[object]], function: Callable[P, R]) -> Callable[P, R]:
+    """``function``, sync or async, each of whose calls runs in a context manager that ``block`` makes."""
+    if inspect.iscoroutinefunction(function):
 
         @functools.wraps(function)
-        def in_context(*args: P.args, **kwargs: P.kwargs) -> R:
-            with self._fresh():
-                return function(*args, **kwargs)
+        async def in_context_of_coroutine(*args: P.args, **kwargs: P.kwargs) -> Any:
+            with block():
+                return await function(*args, **kwargs)
 
-        return in_context
+        return cast("Callable[P, R]", in_context_of_coroutine)
+
+    @functools.wraps(function)
+    def in_context(*args: P.args, **kwargs: P.kwargs) -> R:
+        with block():
+            return function(*args, **kwargs)
+
+    return in_context

@@ -7,7 +7,6 @@ The event is plain data here, and complete: whatever an integration, event proce
 import logging
 from collections.abc import Callable, Mapping
 from functools import cache, lru_cache
-from types import MappingProxyType
 from typing import Any
 
 from brain_otel.configuration.hooks import hooks
@@ -219,21 +218,19 @@ def _stacktrace(stacktrace: Any, by: Policy) -> Any:
     return {**stacktrace, "frames": [_frame(frame, by) for frame in stacktrace.get("frames") or ()]}
 
 
-_PARTS: Mapping[str, Callable[[Any, Policy], Any]] = MappingProxyType(
-    {
-        "request": _request,
-        "user": _user,
-        "contexts": _contexts,
-        "modules": _modules,
-        "measurements": _named_by_libraries,
-        "logentry": _log_entry,
-        "stacktrace": _stacktrace,
-        "exception": _failures,
-        "threads": _failures,
-        "breadcrumbs": _breadcrumbs,
-        "spans": _spans,
-    }
-)
+_PARTS: Mapping[str, Callable[[Any, Policy], Any]] = {
+    "request": _request,
+    "user": _user,
+    "contexts": _contexts,
+    "modules": _modules,
+    "measurements": _named_by_libraries,
+    "logentry": _log_entry,
+    "stacktrace": _stacktrace,
+    "exception": _failures,
+    "threads": _failures,
+    "breadcrumbs": _breadcrumbs,
+    "spans": _spans,
+}
 """What masks a part of an event that is a mapping; another part is masked as a value."""
 
 _LISTS = frozenset({"exception", "threads", "breadcrumbs", "spans"})

@@ -5,7 +5,6 @@ See https://develop.sentry.dev/sdk/data-model/envelope-items/.
 
 import contextvars
 from collections.abc import Callable, Mapping
-from types import MappingProxyType
 from typing import Any
 
 from sentry_sdk.envelope import Envelope, Item, PayloadRef
@@ -84,12 +83,10 @@ def _mask_profile(content: Any, by: Policy) -> Any:
     return {**content, "profile": {**profile, "frames": frames, "thread_metadata": threads}}
 
 
-_MASKS: Mapping[str | None, Callable[[Any, Policy], Any]] = MappingProxyType(
-    {
-        "attachment": _mask_attachment,
-        "profile": _mask_profile,
-        "profile_chunk": _mask_profile,
-        "session": _mask_session,
-        "sessions": _mask_session,
-    }
-)
+_MASKS: Mapping[str | None, Callable[[Any, Policy], Any]] = {
+    "attachment": _mask_attachment,
+    "profile": _mask_profile,
+    "profile_chunk": _mask_profile,
+    "session": _mask_session,
+    "sessions": _mask_session,
+}

@@ -191,8 +191,7 @@ class EnteredScopes:
         """Restore the scopes that were current before, unless this is another context than theirs."""
         if sentry_sdk.get_isolation_scope() is not self._isolation:
             return
-        sentry_sdk.Scope.set_isolation_scope(self._isolation_before)
-        sentry_sdk.Scope.set_current_scope(self._current_before)
+        _set_scopes(self._isolation_before, self._current_before)
 
 
 def use_scopes(isolation: sentry_sdk.Scope, current: sentry_sdk.Scope) -> Callable[[], None]:

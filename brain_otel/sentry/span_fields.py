@@ -26,31 +26,11 @@ _CONTRIB = "opentelemetry.instrumentation."
 
 _SCALARS = frozenset((str, int, float, bool))
 
-_BY_GRPC = dict(
-    zip(
-        GRPC_STATUSES,
-        (
-            SPANSTATUS.OK,
-            SPANSTATUS.CANCELLED,
-            SPANSTATUS.UNKNOWN_ERROR,
-            SPANSTATUS.INVALID_ARGUMENT,
-            SPANSTATUS.DEADLINE_EXCEEDED,
-            SPANSTATUS.NOT_FOUND,
-            SPANSTATUS.ALREADY_EXISTS,
-            SPANSTATUS.PERMISSION_DENIED,
-            SPANSTATUS.RESOURCE_EXHAUSTED,
-            SPANSTATUS.FAILED_PRECONDITION,
-            SPANSTATUS.ABORTED,
-            SPANSTATUS.OUT_OF_RANGE,
-            SPANSTATUS.UNIMPLEMENTED,
-            SPANSTATUS.INTERNAL_ERROR,
-            SPANSTATUS.UNAVAILABLE,
-            SPANSTATUS.DATA_LOSS,
-            SPANSTATUS.UNAUTHENTICATED,
-        ),
-        strict=True,
-    )
-)
+_BY_GRPC = {
+    **{name: getattr(SPANSTATUS, name) for name in GRPC_STATUSES if hasattr(SPANSTATUS, name)},
+    "UNKNOWN": SPANSTATUS.UNKNOWN_ERROR,
+    "INTERNAL": SPANSTATUS.INTERNAL_ERROR,
+}
 
 
 def status(span: ReadableSpan) -> str:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import copy
-import functools
 from collections.abc import Callable
 from contextvars import ContextVar
 from functools import partial
@@ -14,6 +12,7 @@ from brain_otel.configuration.sections.instrumentation import InstrumentationSet
 from brain_otel.instrumentation.jobs.quiet_calls import quietened
 from brain_otel.instrumentation.jobs.task import Publication, Task, TaskRun, arguments_by_name, write_headers
 from brain_otel.runtime.context import holding
+from brain_otel.runtime.context_decorator import within
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.patch import Original, Patches, replacement
 
@@ -113,27 +112,21 @@ async def _run_task(
 
 def _observed(target: Callable[..., Any], running: TaskRun) -> Callable[..., Any]:
     """``target``, whose exception is no event yet: a middleware may send the task again after taskiq's log line."""
-    if asyncio.iscoroutinefunction(target):
+    return within(lambda: _Deferring(running), target)
 
-        @functools.wraps(target)
-        async def coroutine(*args: Any, **kwargs: Any) -> Any:
-            try:
-                return await target(*args, **kwargs)
-            except Exception as error:
-                running.defer(error)
-                raise
 
-        return coroutine
+class _Deferring:
+    """Defers the exception that leaves the block."""
 
-    @functools.wraps(target)
-    def function(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return target(*args, **kwargs)
-        except Exception as error:
-            running.defer(error)
-            raise
+    def __init__(self, running: TaskRun) -> None:
+        self._running = running
 
-    return function
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, where: object) -> None:
+        if isinstance(error, Exception):
+            self._running.defer(error)
 
 
 def _end(running: TaskRun, error: BaseException | None, arguments: Callable[[], dict[str, Any]]) -> None:
