@@ -3,6 +3,7 @@
 import functools
 import inspect
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from types import ModuleType
 from typing import Any
 
@@ -75,6 +76,30 @@ def replacement(around: Callable[..., Any]) -> Callable[[Patch], Callable[..., A
             return await (around(original, *args, **kwargs) if patch.active else original(*args, **kwargs))
 
         return call_async if inspect.iscoroutinefunction(around) else call
+
+    return make
+
+
+def surrounding(block: Callable[..., AbstractContextManager[object]]) -> Callable[[Patch], Callable[..., Any]]:
+    """What :func:`replace` takes, of a function that makes a context manager of the arguments of a call.
+
+    The original, a function or a coroutine function, runs in it, and by itself once the patch is inactive.
+    """
+
+    def make(patch: Patch) -> Callable[..., Any]:
+        original = patch.original
+
+        @functools.wraps(original)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            with block(*args, **kwargs) if patch.active else nullcontext():
+                return original(*args, **kwargs)
+
+        @functools.wraps(original)
+        async def call_async(*args: Any, **kwargs: Any) -> Any:
+            with block(*args, **kwargs) if patch.active else nullcontext():
+                return await original(*args, **kwargs)
+
+        return call_async if inspect.iscoroutinefunction(inspect.unwrap(original)) else call
 
     return make
 

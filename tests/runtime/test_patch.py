@@ -3,14 +3,15 @@
 import asyncio
 import importlib
 import inspect
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
 
-from brain_otel.runtime.patch import Original, Patches, replace, replacement
+from brain_otel.runtime.patch import Original, Patches, replace, replacement, surrounding
 from tests.instrumentation.target import start_target
 from tests.support import ROOT
 from tests.support.process import run_python
@@ -82,6 +83,33 @@ def test_a_replacement_gets_the_original_until_the_patch_is_undone() -> None:
     patches.undo()
     assert kept(Calls(), **given) == given == asyncio.run(kept_async(Calls(), **given))
     assert Calls.call is not kept
+
+
+def test_the_original_runs_in_a_block_of_its_arguments_until_the_patch_is_undone() -> None:
+    """A function and a coroutine function: the block has the error of the call, which passes through."""
+    seen: list[Any] = []
+
+    @contextmanager
+    def block(_: Calls, /, **kwargs: Any) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            seen.append(kwargs)
+
+    patches = Patches()
+    patches.replace(Calls, "call", surrounding(block))
+    patches.replace(Calls, "call_async", surrounding(block))
+    kept, kept_async = Calls.call, Calls.call_async
+    given = {"original": 1, "block": 2}
+    assert kept(Calls(), **given) == given == asyncio.run(kept_async(Calls(), **given))
+    with pytest.raises(TypeError):
+        kept(Calls(), 1)
+    assert seen == [given, given]
+    assert inspect.iscoroutinefunction(kept_async)
+    assert not inspect.iscoroutinefunction(kept)
+    patches.undo()
+    assert kept(Calls(), **given) == given == asyncio.run(kept_async(Calls(), **given))
+    assert seen == [given, given]
 
 
 LATER = "from contextlib import suppress\n\n\nclass Job:\n    def run(self):\n        return 'own'\n"

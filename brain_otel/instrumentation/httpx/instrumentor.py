@@ -5,7 +5,6 @@ into the same metric, if the configuration has a ``meter_provider``.
 """
 
 import functools
-from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -27,13 +26,16 @@ from brain_otel.instrumentation.metrics import Durations, create_durations
 from brain_otel.instrumentation.propagation import TrustingPropagator
 from brain_otel.runtime.fast_paths import fast_paths_enabled
 from brain_otel.runtime.guard import guarded
-from brain_otel.runtime.patch import Original, Patch, Patches, replacement
+from brain_otel.runtime.patch import Original, Patch, Patches, replacement, surrounding
 from brain_otel.runtime.shield import shielded
 
 _SCOPE = "brain_otel.instrumentation.httpx.instrumentor"
 
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 """Seconds, from the semantic conventions for HTTP."""
+
+_METHODS = ((httpx.HTTPTransport, "handle_request"), (httpx.AsyncHTTPTransport, "handle_async_request"))
+"""What sends a request."""
 
 
 class _Instrumentor(HTTPXClientInstrumentor):
@@ -57,12 +59,9 @@ class HttpxInstrumentation:
             _SCOPE, HTTP_CLIENT_REQUEST_DURATION, "Duration of HTTP client requests.", _BUCKETS
         )
         if durations is not None:
-            record = functools.partial(_record_failure, durations, get_excluded_urls("HTTPX"))
-            make, make_async = (
-                replacement(functools.partial(each, durations, record)) for each in (_measured, _measured_async)
-            )
-            self._measured.replace(httpx.HTTPTransport, "handle_request", make)
-            self._measured.replace(httpx.AsyncHTTPTransport, "handle_async_request", make_async)
+            measuring = functools.partial(_Measuring, durations, get_excluded_urls("HTTPX"))
+            for owner, name in _METHODS:
+                self._measured.replace(owner, name, surrounding(measuring))
         if HTTPXClientInstrumentor().is_instrumented_by_opentelemetry:
             warn_once("HTTPX", INSTRUMENTOR)
         else:
@@ -78,11 +77,7 @@ class HttpxInstrumentation:
             self._contrib.instrument(skip_dep_check=True)
         textmap = get_global_textmap()
         if isinstance(textmap, TrustingPropagator) and textmap.targets is not None:
-            sync, asynchronous = (
-                (httpx.HTTPTransport, "handle_request"),
-                (httpx.AsyncHTTPTransport, "handle_async_request"),
-            )
-            RestrictedTargets(textmap.targets, self._restricted, sync, asynchronous)
+            RestrictedTargets(textmap.targets, self._restricted, *_METHODS)
 
     def uninstrument(self) -> None:
         """Leave HTTPX as it was found."""
@@ -119,36 +114,26 @@ def _with_server(original: Original, /, on_span: Any, on_metric: Any, url: Any, 
             on_metric |= server
 
 
-def _measured(durations: Durations, record: Callable[..., None], original: Original, self: Any, request: Any) -> Any:
-    started = durations.start()
-    try:
-        return original(self, request)
-    except BaseException as error:
-        record(started, request, error)
-        raise
+class _Measuring:
+    """Measures a request that fails in the block."""
 
+    def __init__(self, durations: Durations, excluded: Any, _transport: Any, request: httpx.Request) -> None:
+        self._durations, self._excluded, self._request = durations, excluded, request
+        self._started = durations.start()
 
-async def _measured_async(
-    durations: Durations, record: Callable[..., None], original: Original, self: Any, request: Any
-) -> Any:
-    started = durations.start()
-    try:
-        return await original(self, request)
-    except BaseException as error:
-        record(started, request, error)
-        raise
+    def __enter__(self) -> None:
+        return None
 
-
-def _record_failure(
-    durations: Durations, excluded: Any, started: float | None, request: httpx.Request, error: BaseException
-) -> None:
-    with guarded("measuring a failed request"):
-        url = request.url
-        if not is_http_instrumentation_enabled() or excluded.url_disabled(str(url)):
+    def __exit__(self, _kind: object, error: BaseException | None, _where: object) -> None:
+        if error is None:
             return
-        attributes = {
-            http_attributes.HTTP_REQUEST_METHOD: sanitize_method(request.method),
-            **server_of(url),
-            error_attributes.ERROR_TYPE: class_name(type(error)),
-        }
-        durations.record(started, attributes)
+        with guarded("measuring a failed request"):
+            url = self._request.url
+            if not is_http_instrumentation_enabled() or self._excluded.url_disabled(str(url)):
+                return
+            attributes = {
+                http_attributes.HTTP_REQUEST_METHOD: sanitize_method(self._request.method),
+                **server_of(url),
+                error_attributes.ERROR_TYPE: class_name(type(error)),
+            }
+            self._durations.record(self._started, attributes)

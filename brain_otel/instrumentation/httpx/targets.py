@@ -11,7 +11,7 @@ from brain_otel.instrumentation.propagation import writes_headers
 from brain_otel.instrumentation.targets import TargetMatcher
 from brain_otel.runtime.context import holding
 from brain_otel.runtime.guard import guarded
-from brain_otel.runtime.patch import Original, Patches, replacement
+from brain_otel.runtime.patch import Patches, surrounding
 
 if TYPE_CHECKING:
     import httpx
@@ -34,25 +34,17 @@ class RestrictedTargets:
     Args:
         targets: The hosts that get ours.
         patches: Gets the patches.
-        sync: A class and the name of its method that sends a request, outside of the instrumentations that write
-            headers, whichever they are.
-        asynchronous: The same of asynchronous clients.
+        methods: Classes, each with the name of its method that sends a request, outside of the instrumentations that
+            write headers, whichever they are.
     """
 
-    def __init__(
-        self, targets: TargetMatcher, patches: Patches, sync: tuple[Any, str], asynchronous: tuple[Any, str]
-    ) -> None:
+    def __init__(self, targets: TargetMatcher, patches: Patches, *methods: tuple[Any, str]) -> None:
         self._targets = targets
-        patches.replace(*sync, replacement(self._sync))
-        patches.replace(*asynchronous, replacement(self._async))
+        for owner, name in methods:
+            patches.replace(owner, name, surrounding(self._choosing))
 
-    def _sync(self, original: Original, transport: Any, request: httpx.Request) -> Any:
-        with holding(writes_headers, self._prepare(request)):
-            return original(transport, request)
-
-    async def _async(self, original: Original, transport: Any, request: httpx.Request) -> Any:
-        with holding(writes_headers, self._prepare(request)):
-            return await original(transport, request)
+    def _choosing(self, _transport: Any, request: httpx.Request) -> holding[bool | None]:
+        return holding(writes_headers, self._prepare(request))
 
     def _prepare(self, request: httpx.Request) -> bool:
         """Whether ``request`` gets trace headers; if not, take those out that it has from before a redirect."""

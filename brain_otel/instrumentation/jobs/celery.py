@@ -41,7 +41,7 @@ from brain_otel.instrumentation.jobs.task import (
 from brain_otel.runtime.context import holding
 from brain_otel.runtime.exit import handle_sigterm, leave_process
 from brain_otel.runtime.guard import guarded
-from brain_otel.runtime.patch import Original, Patches, replacement
+from brain_otel.runtime.patch import Original, Patches, replacement, surrounding
 
 _LOOPS = {
     "celery.worker.worker": ("WorkController", "start"),
@@ -88,7 +88,7 @@ class CeleryInstrumentation:
             replace("celery.beat", "Scheduler", "apply_entry", apply_monitored_entry)
         replace("celery.app.base", "Celery", "send_task", _send_task)
         for method in ("on_failure", "on_timeout"):
-            replace("celery.worker.request", "Request", method, _with_request)
+            replace("celery.worker.request", "Request", method, surrounding(_taking))
         replace("celery.backends.base", "Backend", "__init__", replacement(self._create_backend))
 
     def uninstrument(self) -> None:
@@ -155,11 +155,9 @@ def _send_task(original: Original, /, app: Any, name: str, *args: Any, **kwargs:
         return original(app, name, *args, **kwargs)
 
 
-@replacement
-def _with_request(original: Original, /, request: Any, *args: Any, **kwargs: Any) -> Any:
-    """The replacement of a method that takes the failure of a process: Celery's signal does not say the message."""
-    with holding(_lost, request):
-        return original(request, *args, **kwargs)
+def _taking(request: Any, /, *_: Any, **__: Any) -> holding[Any]:
+    """Around a method that takes the failure of a process: Celery's signal does not say the message."""
+    return holding(_lost, request)
 
 
 def _on_publish(

@@ -1,8 +1,6 @@
 """Calls of a queue's library to its broker and its store of results, which make no spans of their own."""
 
 import contextvars
-import inspect
-from collections.abc import Callable
 from typing import Any
 
 from opentelemetry import context as otel_context
@@ -11,7 +9,7 @@ from opentelemetry.instrumentation.utils import is_instrumentation_enabled, supp
 
 from brain_otel.runtime.context import Attachment
 from brain_otel.runtime.guard import guarded
-from brain_otel.runtime.patch import Original, Patch, replacement
+from brain_otel.runtime.patch import Original, replacement, surrounding
 
 
 def suppressed(context: Context | None = None) -> Context:
@@ -43,15 +41,8 @@ class quiet_calls:  # noqa: N801 - reads as a statement: `with quiet_calls():`
                 self._attachment.detach()
 
 
-def quietened(patch: Patch) -> Callable[..., Any]:
-    """The replacement of a function or a coroutine function of a library: nothing in it is instrumented."""
-    return (quietened_awaitable if inspect.iscoroutinefunction(patch.original) else _quietened)(patch)
-
-
-@replacement
-def _quietened(original: Original, /, *args: Any, **kwargs: Any) -> Any:
-    with quiet_calls():
-        return original(*args, **kwargs)
+quietened = surrounding(lambda *_, **__: quiet_calls())
+"""The replacement of a function or a coroutine function of a library: nothing in it is instrumented."""
 
 
 @replacement

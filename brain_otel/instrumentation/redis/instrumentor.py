@@ -5,7 +5,6 @@ methods are measured here, if the configuration has a ``meter_provider``.
 """
 
 import functools
-import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -27,7 +26,7 @@ from brain_otel.instrumentation.redis.pipelines import batch_of
 from brain_otel.instrumentation.redis.repeated_calls import INSTRUMENTOR, is_traced_already
 from brain_otel.privacy.statements import command_name, redis_without_values
 from brain_otel.runtime.guard import caught, guarded
-from brain_otel.runtime.patch import Original, Patch, Patches, replacement
+from brain_otel.runtime.patch import Original, Patch, Patches, replacement, surrounding
 from brain_otel.runtime.shield import shielded
 from brain_otel.runtime.text import word_set
 
@@ -68,7 +67,9 @@ class RedisInstrumentation:
                     (client.Pipeline, "execute", _describe_pipeline),
                     (cluster.ClusterPipeline, "execute", _describe_pipeline),
                 ):
-                    self._measured.replace(owner, name, functools.partial(_measure, durations, describe))
+                    self._measured.replace(
+                        owner, name, surrounding(functools.partial(_Measuring, durations, describe))
+                    )
         if RedisInstrumentor().is_instrumented_by_opentelemetry:
             warn_once("Redis", INSTRUMENTOR)
             return
@@ -115,35 +116,24 @@ def _shielded(patch: Patch) -> Callable[..., Any]:
     return factory
 
 
-def _measure(
-    durations: Durations, describe: Callable[[Any, tuple[Any, ...]], dict[str, Any] | None], patch: Patch
-) -> Callable[..., Any]:
-    original = patch.original
-
-    def measuring(client: Any, args: tuple[Any, ...]) -> _Measuring:
-        with guarded("describing a Redis command"):
-            return _Measuring(durations, describe(client, args) if patch.active else None)
-        return _Measuring(durations, None)
-
-    @functools.wraps(original)
-    def measured(self: Any, *args: Any, **kwargs: Any) -> Any:
-        with measuring(self, args):
-            return original(self, *args, **kwargs)
-
-    @functools.wraps(original)
-    async def measured_coroutine(self: Any, *args: Any, **kwargs: Any) -> Any:
-        with measuring(self, args):
-            return await original(self, *args, **kwargs)
-
-    return measured_coroutine if inspect.iscoroutinefunction(inspect.unwrap(original)) else measured
-
-
 class _Measuring:
-    """Measures a block if it has ``attributes``. A ``WatchError`` is an answer: a watched key has changed."""
+    """Measures a block if ``describe`` has attributes. A ``WatchError`` is an answer: a watched key has changed."""
 
-    def __init__(self, durations: Durations, attributes: dict[str, Any] | None) -> None:
-        self._durations, self._attributes = durations, attributes or {}
-        self._started = None if attributes is None else durations.start()
+    def __init__(
+        self,
+        durations: Durations,
+        describe: Callable[[Any, tuple[Any, ...]], dict[str, Any] | None],
+        client: Any,
+        /,
+        *args: Any,
+        **_: Any,
+    ) -> None:
+        self._durations, self._started = durations, None
+        self._attributes: dict[str, Any] = {}
+        with guarded("describing a Redis command"):
+            attributes = describe(client, args)
+            if attributes is not None:
+                self._started, self._attributes = durations.start(), attributes
 
     def __enter__(self) -> None:
         return None
