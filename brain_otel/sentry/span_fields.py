@@ -26,7 +26,7 @@ _CONTRIB = "opentelemetry.instrumentation."
 
 _SCALARS = frozenset((str, int, float, bool))
 
-_BY_GRPC = {
+_BY_GRPC: dict[Any, str] = {
     **{name: getattr(SPANSTATUS, name) for name in GRPC_STATUSES if hasattr(SPANSTATUS, name)},
     "UNKNOWN": SPANSTATUS.UNKNOWN_ERROR,
     "INTERNAL": SPANSTATUS.INTERNAL_ERROR,

@@ -103,7 +103,7 @@ def test_the_original_runs_in_a_block_of_its_arguments_until_the_patch_is_undone
     given = {"original": 1, "block": 2}
     assert kept(Calls(), **given) == given == asyncio.run(kept_async(Calls(), **given))
     with pytest.raises(TypeError):
-        kept(Calls(), 1)
+        kept(Calls(), 1)  # type: ignore[call-arg]
     assert seen == [given, given]
     assert inspect.iscoroutinefunction(kept_async)
     assert not inspect.iscoroutinefunction(kept)
