@@ -21,6 +21,7 @@ ROOM = "brain_otel/instrumentation"
 PINS = "tests/instrumentation/test_pins.py"
 FAST_SPANS = "tests/instrumentation/test_fast_span.py::test_a_span_is_what_the_sdk_would_have_made"
 GRPC_CALLS = "tests/instrumentation/others/test_grpc_calls.py"
+MODEL_STREAMS = "tests/instrumentation/others/test_model_streams.py"
 RESTRICTED = "tests/instrumentation/others/test_restricted.py"
 SECRET = "hunter2-4Zq"
 
@@ -486,9 +487,9 @@ OTHERS = (
         for each in _names(
             f"opentelemetry.util.genai.stream.{kind}",
             "_advance",
-            "others/shielding.py",
+            "others/model_streams.py",
             "shields a model's stream from what looks at its chunks",
-            "tests/instrumentation/others/test_shielding.py::test_contrib_reads_a_stream_through_this_method",
+            f"{MODEL_STREAMS}::test_contrib_reads_a_stream_through_this_method",
         )
     ),
 )

@@ -15,9 +15,10 @@ from typing import Any
 import wrapt
 
 from brain_otel.instrumentation.others.grpc_calls import shield_grpc
+from brain_otel.instrumentation.others.model_streams import shield_invocations, shield_streams
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.patch import Patch, Patches
-from brain_otel.runtime.shield import await_through, call_through
+from brain_otel.runtime.shield import call_through
 
 _CONTRIB = ("opentelemetry.", "wrapt")
 
@@ -126,28 +127,6 @@ def _shield_drivers(module: ModuleType, patches: Patches) -> None:
     patches.replace(module.CursorTracer, "traced_execution_async", make)
 
 
-def _shield_streams(module: ModuleType, patches: Patches) -> None:
-    """A stream's chunks are read by a function that contrib calls, and looks at."""
-    place = "observing a stream"
-
-    def make(patch: Patch) -> Callable[..., Any]:
-        @functools.wraps(patch.original)
-        def advance(stream: Any, read: Callable[[], Any]) -> Any:
-            return call_through(place, lambda run: patch.original(stream, run), read)
-
-        return advance
-
-    def make_async(patch: Patch) -> Callable[..., Any]:
-        @functools.wraps(patch.original)
-        async def advance(stream: Any, read: Callable[[], Any]) -> Any:
-            return await await_through(place, lambda run: patch.original(stream, run), read)
-
-        return advance
-
-    patches.replace(module.SyncStreamWrapper, "_advance", make)
-    patches.replace(module.AsyncStreamWrapper, "_advance", make_async)
-
-
 def _shield_aiohttp(module: ModuleType, patches: Patches) -> None:
     """Aiohttp awaits the functions of a trace configuration within the application's request."""
 
@@ -174,7 +153,8 @@ def _shield_aiohttp(module: ModuleType, patches: Patches) -> None:
 
 _SHIELDS = {
     "opentelemetry.instrumentation.dbapi": _shield_drivers,
-    "opentelemetry.util.genai.stream": _shield_streams,
+    "opentelemetry.util.genai.stream": shield_streams,
+    "opentelemetry.util.genai.invocation": shield_invocations,
     "opentelemetry.instrumentation.aiohttp_client": _shield_aiohttp,
     "opentelemetry.instrumentation.grpc": shield_grpc,
 }

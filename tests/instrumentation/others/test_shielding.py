@@ -28,13 +28,6 @@ def test_odd_arguments_and_answers_end_as_without_telemetry() -> None:
     assert len(failures) == len({*failures})
 
 
-def test_contrib_reads_a_stream_through_this_method() -> None:
-    """With a function of no arguments that reads one chunk."""
-    for kind in (stream.SyncStreamWrapper, stream.AsyncStreamWrapper):
-        assert list(inspect.signature(kind._advance).parameters) == ["self", "read"]
-    assert asyncio.iscoroutinefunction(stream.AsyncStreamWrapper._advance)
-
-
 def test_a_method_that_is_replaced_by_assignment_is_shielded_and_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """The instrumentor's function fails before the call, after it and in place of it."""
     calls: list[Any] = []
