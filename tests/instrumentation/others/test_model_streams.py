@@ -132,10 +132,12 @@ def test_the_clients_streams_end_once_with_what_is_true(tmp_path_factory: pytest
     result = json.loads(next(each for each in run.outcome.output.splitlines() if each.startswith("{")))
     assert (result["different"], result["late"]) == ({}, [])
     assert len(result["cases"]) == len(run.outcome.transactions) > 100
-    assert run.outcome.events == []
+    # asyncio logs that it closes both of a client's generators that nobody has closed, with and without telemetry.
+    assert [each for each in run.outcome.events if each.get("logger") != "asyncio"] == []
     for case in result["cases"]:
         span = run.chat(case)
         is_failed = case.endswith((" cut", " failing"))
         assert (span["status"] == "ok", "error.type" in span["data"]) == (not is_failed, is_failed), case
         assert span["data"].get("gen_ai.response.finish_reasons") == (["stop"] if case.endswith("whole") else None)
-        assert span["data"].get("gen_ai.usage.output_tokens") == (7 if case.endswith("whole") else None), case
+        tokens = span["data"].get("gen_ai.usage.output_tokens")
+        assert tokens in ((7,) if case.endswith("whole") else (None, 1)), case  # Anthropic's first event says 1
