@@ -3,10 +3,17 @@
 import pytest
 
 from tests.support import ROOT
-from tests.support.private_names import PrivateName, run_renamed
+from tests.support.private_names import PrivateName, private_names, run_renamed
 from tests.support.process import run_python
 
 PRIVATE_NAMES = (
+    *private_names(
+        "opentelemetry.context",
+        "_RUNTIME_CONTEXT _RUNTIME_CONTEXT._current_context",
+        "runtime/context.py",
+        "reads and sets the current context without the two calls of the public functions",
+        "tests/runtime/test_context.py::test_the_context_is_one_variable",
+    ),
     PrivateName(
         name="opentelemetry.util._importlib_metadata",
         used_in=("brain_otel/configuration/instrumentors.py",),
@@ -51,7 +58,7 @@ print("done")
 """
 
 
-@pytest.mark.parametrize("entry", PRIVATE_NAMES[:2], ids=lambda entry: entry.identifier)
+@pytest.mark.parametrize("entry", PRIVATE_NAMES[:4], ids=lambda entry: entry.identifier)
 def test_an_application_runs_without_it(entry: PrivateName) -> None:
     """Renamed upstream, it costs the application nothing but what it was for."""
     done = run_python(run_renamed([entry], CODE), {"SENTRY_ENVIRONMENT": "test"}, pythonpath=[ROOT])

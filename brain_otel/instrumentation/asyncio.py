@@ -53,11 +53,12 @@ class AsyncioInstrumentation(EventListener):
             loop = asyncio.get_running_loop()
         except RuntimeError:
             return None
-        if loop not in self._loops:
+        factory = loop.get_task_factory()
+        if factory is not _create_task and loop not in self._loops:
             self._loops.add(loop)
             if self._lag is not None:
                 self._lag.watch(loop)
-            if loop.get_task_factory() is None:
+            if factory is None:
                 loop.set_task_factory(_create_task)  # type: ignore[arg-type]  # typeshed wants its names
         return None
 

@@ -6,7 +6,6 @@ no span at all.
 
 from typing import Any
 
-from opentelemetry import context as otel_context
 from opentelemetry import trace as otel_trace
 from opentelemetry.context import _SUPPRESS_HTTP_INSTRUMENTATION_KEY, _SUPPRESS_INSTRUMENTATION_KEY, Context
 from opentelemetry.instrumentation.utils import (
@@ -18,7 +17,7 @@ from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind
 from opentelemetry.trace.propagation import _SPAN_KEY
 
 from brain_otel.events.report import record_error
-from brain_otel.runtime.context import restore
+from brain_otel.runtime.context import attach, restore
 from brain_otel.runtime.guard import caught, guarded
 from brain_otel.sampling.decision import is_dropped
 
@@ -72,7 +71,7 @@ class current:  # noqa: N801 - a context manager; a class costs less than a gene
 
     def __enter__(self) -> Span:
         self._entered = Context({**self._context, _SPAN_KEY: self._span})
-        otel_context.attach(self._entered)
+        attach(self._entered)
         return self._span
 
     def __exit__(self, kind: object, error: BaseException | None, where: object) -> None:

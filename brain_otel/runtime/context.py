@@ -9,13 +9,23 @@ collector may close a generator. ``detach()`` then logs "Failed to detach contex
 where the block's own context is still current.
 """
 
+from collections.abc import Callable
 from contextvars import ContextVar, Token
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 
 T = TypeVar("T")
+
+_variable: Any = getattr(getattr(otel_context, "_RUNTIME_CONTEXT", None), "_current_context", None)
+_owner = _variable if isinstance(_variable, ContextVar) else None
+
+get_current: Callable[[], Context] = otel_context.get_current if _owner is None else _owner.get
+"""OpenTelemetry's function, without the two calls that it makes to read a context variable."""
+
+attach: Callable[[Context], Any] = otel_context.attach if _owner is None else _owner.set
+"""OpenTelemetry's function, as :data:`get_current`."""
 
 _KEY = otel_context.create_key("brain_otel.runtime.attachment")
 
@@ -38,9 +48,9 @@ class holding(Generic[T]):  # noqa: N801 - a context manager; a class costs less
 
 def restore(entered: Context, before: Context) -> bool:
     """Make ``before`` current again if ``entered`` is current, and return whether it was."""
-    if otel_context.get_current() is not entered:
+    if get_current() is not entered:
         return False
-    otel_context.attach(before)
+    attach(before)
     return True
 
 
@@ -55,18 +65,18 @@ class Attachment:
 
     def __init__(self, context: Context) -> None:
         self._is_detached = False
-        self._before = otel_context.get_current()
-        otel_context.attach(otel_context.set_value(_KEY, self, context))
+        self._before = get_current()
+        attach(otel_context.set_value(_KEY, self, context))
 
     def detach(self) -> None:
         """Restore the context from before, or the nearest one before it that is not detached."""
         self._is_detached = True
-        if otel_context.get_current().get(_KEY) is not self:
+        if get_current().get(_KEY) is not self:
             return
         before = self._before
         while isinstance(around := before.get(_KEY), Attachment) and around._is_detached:
             before = around._before
-        otel_context.attach(before)
+        attach(before)
 
 
 def settled_context() -> Context:
@@ -75,9 +85,9 @@ def settled_context() -> Context:
     Another task, or the garbage collector, may have closed an asynchronous generator. Its attachment stays in the
     context that iterated the generator, and its span, which has ended, would be the parent of what follows.
     """
-    context = otel_context.get_current()
+    context = get_current()
     attachment = context.get(_KEY)
     if isinstance(attachment, Attachment) and attachment._is_detached:
         attachment.detach()
-        return otel_context.get_current()
+        return get_current()
     return context

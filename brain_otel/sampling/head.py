@@ -7,7 +7,6 @@ decides with that rate and the random number that Sentry and OpenTelemetry share
 import re
 from collections.abc import Sequence
 
-from opentelemetry import context as otel_context
 from opentelemetry import trace as otel_trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
@@ -15,6 +14,7 @@ from opentelemetry.trace import Link, SpanContext, SpanKind
 from opentelemetry.trace.span import TraceState
 from opentelemetry.util.types import Attributes
 
+from brain_otel.runtime.context import get_current
 from brain_otel.runtime.guard import guarded
 from brain_otel.sampling.context import (
     DEFERRED,
@@ -133,7 +133,7 @@ class HeadSampler(Sampler):
         return SamplingResult(decision.outcome, arguments[3], decision.state)
 
     def _result_for_root(self, given: Context | None, parent: SpanContext, arguments: Arguments) -> SamplingResult:
-        context = otel_context.get_current() if given is None else given
+        context = get_current() if given is None else given
         trace_id, attributes = arguments[0], arguments[3]
         decision = decision_for(trace_id) or self.decide(context, parent, trace_id, attributes)
         if decision is None:

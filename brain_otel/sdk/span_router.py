@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from brain_otel.sampling.tail import Tail
 
 _ending = guarded("ending a span for its destinations")
-_locating = guarded("looking for the place of a call in the application's code")
 
 
 class SentSpan(ExtendedSpan):
@@ -68,7 +67,7 @@ class SpanRouter(SpanProcessor):
         slow_call: float = SLOW_CALL,
     ) -> None:
         self._destinations = tuple(destinations)
-        self._slow_call = slow_call
+        self._slow_nanoseconds = slow_call * 1e9
         self.tail: Tail | None = None
         if tail is not None:
             from brain_otel.sampling.tail import Tail
@@ -86,7 +85,7 @@ class SpanRouter(SpanProcessor):
             if trace is not None and trace.attributes:
                 span.set_attributes(trace.attributes)
             decision = decision_of(span.get_span_context())
-            recipients = self._processors if decision is None else self._recipients(decision)
+            recipients = self._recipients(decision)
             if decision is not None and self.tail is not None:
                 is_partial = len(recipients) < len(self._processors)
                 if self.tail.start(decision, span, parent_context, is_partial=is_partial):
@@ -107,30 +106,30 @@ class SpanRouter(SpanProcessor):
 
     def on_end(self, span: ReadableSpan) -> None:
         """Pass the span on to the recipients of its trace; to all destinations if the tail keeps it."""
-        with _locating:
-            span = with_code_location(span, self._slow_call)
+        try:
+            span = with_code_location(span, self._slow_nanoseconds)
+        except Exception as error:
+            caught("looking for the place of a call in the application's code", error)
         try:
             context = span.get_span_context()
             decision = decision_of(context)
-            if decision is None or context is None:
-                for processor in self._processors:
-                    processor.on_end(span)
-                return
             recipients = self._recipients(decision)
-            if self.tail is not None:
-                is_partial = len(recipients) < len(self._processors)
-                if self.tail.end(decision, span, is_partial=is_partial):
-                    recipients = self._processors
-            sent = span
-            if decision.keep_reason is not None or not context[3] & TraceFlags.SAMPLED:
-                sent = sent_span(span, decision, decision.keep_reason)
+            if decision is not None and context is not None:
+                if self.tail is not None:
+                    is_partial = len(recipients) < len(self._processors)
+                    if self.tail.end(decision, span, is_partial=is_partial):
+                        recipients = self._processors
+                if decision.keep_reason is not None or not context[3] & TraceFlags.SAMPLED:
+                    span = sent_span(span, decision, decision.keep_reason)
             for processor in recipients:
-                processor.on_end(sent)
+                processor.on_end(span)
         except Exception as error:
             caught("ending a span for its destinations", error)
 
-    def _recipients(self, decision: SamplingDecision) -> tuple[SpanProcessor, ...]:
-        """The processors that get the trace by the head's decision, which does not change."""
+    def _recipients(self, decision: SamplingDecision | None) -> tuple[SpanProcessor, ...]:
+        """The processors that get the trace by the head's decision, which does not change; all without one."""
+        if decision is None:
+            return self._processors
         known = decision.recipients
         if known is None or known[0] is not self:
             recipients = tuple(processor for name, processor in self._destinations if decision.reaches(name))

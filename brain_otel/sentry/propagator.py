@@ -30,6 +30,7 @@ from sentry_sdk.integrations.opentelemetry.consts import SENTRY_BAGGAGE_KEY, SEN
 from sentry_sdk.tracing import BAGGAGE_HEADER_NAME, SENTRY_TRACE_HEADER_NAME
 from sentry_sdk.tracing_utils import Baggage, extract_sentrytrace_data
 
+from brain_otel.runtime.context import get_current
 from brain_otel.runtime.fast_paths import fast_paths_enabled
 from brain_otel.runtime.guard import guarded
 from brain_otel.sampling.context import deferred, started_anew, with_sample_rand, with_sentry_decision
@@ -63,7 +64,7 @@ class SentryPropagator(UpstreamPropagator):
         self, carrier: CarrierT, context: Context | None = None, getter: Getter[CarrierT] = default_getter
     ) -> Context:
         """The context with the caller's span and sampling context; unchanged without Sentry's headers."""
-        found = otel_context.get_current() if context is None else context
+        found = get_current() if context is None else context
         with guarded("reading trace headers"):
             return self._extract(carrier, found, getter)
         return found
@@ -100,7 +101,7 @@ class SentryPropagator(UpstreamPropagator):
     ) -> None:
         """Write the headers for the current span of ``context``, if it is valid."""
         with guarded("writing trace headers"):
-            here = otel_context.get_current() if context is None else context
+            here = get_current() if context is None else context
             span = otel_trace.get_current_span(here).get_span_context()
             if not span.is_valid:
                 return

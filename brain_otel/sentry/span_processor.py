@@ -73,11 +73,12 @@ class SentrySpanProcessor(QueuedCollector[CollectedTrace], UpstreamProcessor):  
 
     def on_span_start(self, span: Span, trace: LocalTrace) -> None:
         """Start a profile with the root; later spans show the profile the thread that works."""
-        remember_thread(trace, span.get_span_context()[1])
+        is_elsewhere = remember_thread(trace, span.get_span_context()[1])
         if trace.kind == "implicit":
             return
         if trace.root is not span:
-            follow_thread(trace)
+            if is_elsewhere:
+                follow_thread(trace)
         elif is_for_sentry(span.get_span_context()):  # else tail sampling hands over a span that began long ago
             start_profile(trace)
 

@@ -65,13 +65,16 @@ class SpanThreads:
         """The other threads, by the id of the span."""
 
 
-def remember_thread(trace: LocalTrace, span_id: int) -> None:
-    """Remember that a span of ``trace`` starts in this thread."""
+def remember_thread(trace: LocalTrace, span_id: int) -> bool:
+    """Remember that a span of ``trace`` starts in this thread; returns whether the root's thread is another one."""
     known = trace.extras.get(_EXTRAS_KEY)
     if known is None:
         trace.extras[_EXTRAS_KEY] = SpanThreads(_here())
-    elif threading.get_ident() != known.root.number:
-        known.others[span_id] = _here()
+        return False
+    if threading.get_ident() == known.root.number:
+        return False
+    known.others[span_id] = _here()
+    return True
 
 
 def thread_of(trace: LocalTrace, span_id: int) -> Thread | None:

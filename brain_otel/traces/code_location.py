@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import sysconfig
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -28,7 +28,7 @@ _MAX_FRAMES = 500
 _STARTED_AT = "_brain_otel_started_at"
 """Attribute of a task: the place in the application's code that has started it."""
 
-_LOOPS = frozenset({"asyncio.events", "asyncio.runners"})
+_LOOPS = frozenset({asyncio.events.__file__, asyncio.runners.__file__})
 """Modules that run a task; whoever called them has started the loop, not the task."""
 
 _PATHS = sysconfig.get_paths()
@@ -45,13 +45,13 @@ def with_code_location(span: ReadableSpan, slow: float) -> ReadableSpan:
 
     Args:
         span: An ended span.
-        slow: Length in seconds from which a call is slow.
+        slow: Length in nanoseconds from which a call is slow.
     """
     kind = span.kind
     if kind is not SpanKind.CLIENT and kind is not SpanKind.PRODUCER:  # the hash of an enum's member is slow
         return span
     took = (span.end_time or 0) - (span.start_time or 0)
-    if took < slow * 1e9 and span.status.status_code is not StatusCode.ERROR:
+    if took < slow and span.status.status_code is not StatusCode.ERROR:
         return span
     place = application_place(sys._getframe(1)) or _place_of_task()
     return span if place is None else ExtendedSpan(span, place.to_attributes())
@@ -91,11 +91,25 @@ class Place(NamedTuple):
 
 
 def application_place(frame: FrameType | None) -> Place | None:
-    """The innermost place of the application's, from ``frame`` outwards; None if there is none."""
-    for each in _frames(frame):
-        module = each.f_globals.get("__name__")
-        if is_application(each.f_code.co_filename, module):
-            return Place(module, each.f_code, each.f_lineno)
+    """The innermost place of the application's, from ``frame`` up to the loop or thread that runs it; or None.
+
+    Code without a file is the application's if it is the program itself.
+    """
+    greenlet: Any = None
+    for _ in range(_MAX_FRAMES):
+        if frame is None:
+            greenlet = _awaiting_greenlet(greenlet)
+            frame = greenlet and greenlet.gr_frame
+            if frame is None:
+                return None
+        path = frame.f_code.co_filename
+        if path in _LOOPS:
+            return None
+        if not is_foreign(path):
+            module = frame.f_globals.get("__name__")
+            if module == "__main__" or not path.startswith("<"):
+                return Place(module, frame.f_code, frame.f_lineno)
+        frame = frame.f_back
     return None
 
 
@@ -111,19 +125,6 @@ def _place_of_task() -> Place | None:
     return None
 
 
-def _frames(frame: FrameType | None) -> Iterator[FrameType]:
-    """The frames from ``frame`` outwards, up to the loop or thread that runs them."""
-    greenlet: Any = None
-    for _ in range(_MAX_FRAMES):
-        if frame is None:
-            greenlet = _awaiting_greenlet(greenlet)
-            frame = greenlet and greenlet.gr_frame
-        if frame is None or frame.f_globals.get("__name__") in _LOOPS:
-            return
-        yield frame
-        frame = frame.f_back
-
-
 def _awaiting_greenlet(inner: Any) -> Any:
     """The greenlet that waits for ``inner``, or for the current one, if SQLAlchemy has made that for a coroutine."""
     module = sys.modules.get("greenlet")
@@ -134,9 +135,7 @@ def _awaiting_greenlet(inner: Any) -> Any:
 
 
 @lru_cache(maxsize=4_096)
-def is_application(path: str, module: object) -> bool:
-    """Whether code of the file ``path`` is the application's; code without a file is if it is the program itself."""
-    if path.startswith("<"):
-        return module == "__main__"
+def is_foreign(path: str) -> bool:
+    """Whether code of the file ``path`` is a library's."""
     plain = path.replace("\\", "/")
-    return not ("/site-packages/" in plain or "/dist-packages/" in plain or plain.startswith(_FOREIGN))
+    return "/site-packages/" in plain or "/dist-packages/" in plain or plain.startswith(_FOREIGN)

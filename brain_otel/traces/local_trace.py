@@ -23,7 +23,7 @@ from opentelemetry import trace as otel_trace
 from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanContext
 
-from brain_otel.runtime.context import restore, settled_context
+from brain_otel.runtime.context import attach, get_current, restore, settled_context
 
 _KEY = otel_context.create_key("brain_otel.traces.local_trace")
 _variable: ContextVar[LocalTrace | None] = ContextVar("brain_otel.traces.local_trace", default=None)
@@ -149,7 +149,7 @@ class LocalTrace:
         """Set the root span, which has started in ``context`` (default: the current one)."""
         if self.root is None:
             self.root = root
-            self.context = otel_context.get_current() if context is None else context
+            self.context = get_current() if context is None else context
 
 
 def opened(kind: str) -> LocalTrace:
@@ -177,15 +177,15 @@ def current(context: Context | None = None) -> LocalTrace | None:
 
 def within(trace: LocalTrace | None, context: Context | None) -> Context:
     """``context`` (default: the current one) with ``trace`` as the local trace."""
-    found = otel_context.get_current() if context is None else context
+    found = get_current() if context is None else context
     return found if trace is None else otel_context.set_value(_KEY, trace, found)
 
 
 def enter(trace: LocalTrace) -> Entered:
     """Make ``trace`` the current local trace; hand the result to :func:`leave`."""
-    before = otel_context.get_current()
+    before = get_current()
     entered = otel_context.set_value(_KEY, trace)
-    otel_context.attach(entered)
+    attach(entered)
     return _variable.set(trace), entered, before
 
 

@@ -5,7 +5,21 @@ import contextvars
 import pytest
 from opentelemetry import context as otel_context
 
-from brain_otel.runtime.context import Attachment, holding, settled_context
+from brain_otel.runtime.context import Attachment, attach, get_current, holding, settled_context
+
+
+def test_the_context_is_one_variable() -> None:
+    """Reading and setting it is what OpenTelemetry's functions do."""
+    assert isinstance(getattr(get_current, "__self__", None), contextvars.ContextVar)
+
+    def look() -> None:
+        entered = otel_context.set_value("key", 1)
+        attach(entered)
+        assert otel_context.get_current() is get_current() is entered
+        otel_context.attach(otel_context.set_value("key", 2))
+        assert get_current()["key"] == 2
+
+    contextvars.copy_context().run(look)
 
 
 def test_what_ends_within_another_block_does_not_come_back() -> None:

@@ -12,7 +12,7 @@ from opentelemetry.trace import SpanKind
 
 from brain_otel.sdk.span_router import SpanRouter
 from brain_otel.sentry.span_fields import _module_and_file
-from brain_otel.traces.code_location import application_place, is_application
+from brain_otel.traces.code_location import application_place
 from tests.instrumentation.process import Outcome, run_traced
 from tests.support import ROOT
 
@@ -122,7 +122,10 @@ def test_repeated_statements_are_marked(outcome: Outcome) -> None:
     ],
 )
 def test_the_application_is_told_by_its_files(path: str, module: str, expected: bool) -> None:
-    assert is_application(path, module) is expected
+    scope: dict[str, Any] = {"find": application_place, "sys": sys, "__name__": module}
+    exec(compile("def call():\n    return find(sys._getframe())", path, "exec"), scope)
+    found = scope["call"]()
+    assert (found is not None and found.code.co_filename == path) is expected
 
 
 @pytest.mark.parametrize(

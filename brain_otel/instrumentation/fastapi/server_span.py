@@ -11,7 +11,6 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from opentelemetry import context as otel_context
 from opentelemetry import metrics
 from opentelemetry import trace as otel_trace
 from opentelemetry.context import Context
@@ -36,7 +35,7 @@ from brain_otel.instrumentation.fastapi.attributes import HEADERS, request_attri
 from brain_otel.instrumentation.fastapi.request import SCOPE_KEY, RequestInProgress, is_traced_by_parent
 from brain_otel.instrumentation.propagation import parts_of
 from brain_otel.instrumentation.span_scope import is_http_enabled
-from brain_otel.runtime.context import restore
+from brain_otel.runtime.context import attach, get_current, restore
 from brain_otel.runtime.fast_paths import fast_paths_enabled
 from brain_otel.runtime.guard import caught, guarded
 from brain_otel.sampling.context import DecidedIds, decided_as
@@ -150,7 +149,7 @@ class ServerSpanMiddleware(OpenTelemetryMiddleware):
 
     def _open(self, scope: Scope) -> Opened | None:
         """Start the span and make it current; None if contrib has to."""
-        here = otel_context.get_current()
+        here = get_current()
         if not is_http_enabled(here) or otel_trace.get_current_span(here) is not otel_trace.INVALID_SPAN:
             return None
         if self._excludes(scope):
@@ -162,7 +161,7 @@ class ServerSpanMiddleware(OpenTelemetryMiddleware):
             request.trace.start(span, context)  # unlike the current context, this one does not hold the trace itself
         within = local_trace.within(local_trace.current(here), context)
         entered = otel_trace.set_span_in_context(span, within)
-        otel_context.attach(entered)
+        attach(entered)
         return span, entered, here
 
     def _excludes(self, scope: Scope) -> bool:
