@@ -123,6 +123,7 @@ class _Round:
 
     def __init__(self, worker: Worker, around: Surroundings, path: str) -> None:
         self.worker, self._around, self._path = worker, around, path
+        worker.tell("lifespan")
         worker.tell(f"run {path} {WARM_UP}")
         self._process = worker.tell("settle")["process"]
         time.sleep(IDLE_SECONDS if worker.shipper_cpu() is not None else 0)  # the shipper is still starting
@@ -185,7 +186,10 @@ def start_all(variants: Sequence[Variant], around: Surroundings) -> dict[str, di
     found: dict[str, dict[str, Any]] = {}
     for variant in variants:
         with working(variant, around) as worker:
-            first = worker.tell(f"first {KINDS['request']}")
-            ready = {f"ready{unit}": worker.started[f"ready{unit}"] + first[f"first{unit}"] for unit in ("", "_cpu")}
+            later = {**worker.tell("lifespan"), **worker.tell(f"first {KINDS['request']}")}
+            ready = {
+                f"ready{unit}": worker.started[f"ready{unit}"] + later[f"lifespan{unit}"] + later[f"first{unit}"]
+                for unit in ("", "_cpu")
+            }
             found[variant.name] = {**worker.started, **ready}
     return found

@@ -1,7 +1,8 @@
 """Runs one variant in this process: ``python -m tests.benchmarks.worker VARIANT ROUTES``.
 
-Prints the cost of its start, and then executes commands, one a line: ``first PATH``, ``settle``, ``run PATH COUNT``,
-``flush``. Every answer is a line of JSON. Variants take turns so that all share the machine's fast and slow moments.
+Prints the cost of its start, and then executes commands, one a line: ``lifespan``, ``first PATH``, ``settle``,
+``run PATH COUNT``, ``flush``. Every answer is a line of JSON. Variants take turns so that all share the machine's
+fast and slow moments.
 """
 
 import asyncio
@@ -53,7 +54,11 @@ def _named(name: str, took: tuple[float, float]) -> dict[str, float]:
 async def _obey(app: "FastAPI", started: Started) -> None:
     for line in sys.stdin:
         order, *arguments = line.split()
-        if order == "first":
+        if order == "lifespan":
+            since = _clock()
+            lifespan = await begin_lifespan(app)  # noqa: F841 - it runs as long as its task is held
+            _tell(_named("lifespan", since()))
+        elif order == "first":
             since = _clock()
             await _run(app, arguments[0], 1)
             _tell(_named("first", since()))
@@ -64,6 +69,22 @@ async def _obey(app: "FastAPI", started: Started) -> None:
             _tell({"process": time.process_time()})
         else:
             _tell(await asyncio.to_thread(_flush, started))
+
+
+async def begin_lifespan(app: "FastAPI") -> "asyncio.Task[None]":
+    """Start the app as a server does before the first request; the task lasts as long as the app."""
+    started = asyncio.Event()
+    messages: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    messages.put_nowait({"type": "lifespan.startup"})
+
+    async def send(message: Any) -> None:
+        assert message["type"] == "lifespan.startup.complete", message
+        started.set()
+
+    scope = {"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}
+    task = asyncio.create_task(app(scope, messages.get, send))
+    await started.wait()
+    return task
 
 
 async def _run(app: "FastAPI", path: str, count: int) -> dict[str, Any]:
