@@ -178,18 +178,8 @@ class _Text:
         return logged(self._value, repr)
 
 
-class _Whole(dict[str, Any]):
+class _Whole(_Text, dict[str, Any]):
     """Stands for a mapping that is written as a whole; a message without a place for it ignores a dict alone."""
-
-    def __init__(self, value: Any) -> None:
-        super().__init__()
-        self._text = _Text(value)
-
-    def __str__(self) -> str:
-        return str(self._text)
-
-    def __repr__(self) -> str:
-        return repr(self._text)
 
 
 def context_of_log(error: BaseException | None = None) -> Context | None:

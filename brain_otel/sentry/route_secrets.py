@@ -73,16 +73,11 @@ def values_of(interface: Any) -> Iterable[Any]:
 
 def _failure_without(failure: dict[str, Any], secrets: tuple[str, ...]) -> dict[str, Any]:
     result: dict[str, Any] = _in_fields(failure, secrets, only=("value",))
-    result |= {
-        key: change(result[key], secrets)
-        for key, change in (("mechanism", _mechanism_without), ("stacktrace", _variables_without))
-        if result.get(key)
-    }
+    if result.get("mechanism"):
+        result["mechanism"] = _in_fields(result["mechanism"], secrets, only=("data", "description"))
+    if result.get("stacktrace"):
+        result["stacktrace"] = _variables_without(result["stacktrace"], secrets)
     return result
-
-
-def _mechanism_without(mechanism: Any, secrets: tuple[str, ...]) -> Any:
-    return _in_fields(mechanism, secrets, only=("data", "description"))
 
 
 def _variables_without(stacktrace: Any, secrets: tuple[str, ...]) -> Any:

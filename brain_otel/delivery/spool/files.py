@@ -12,7 +12,7 @@ import re
 import stat
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -39,14 +39,11 @@ class _ForeignFileError(OSError):
     """A file with a name of ours is not a regular file of this user."""
 
 
-class suppress_absence:  # noqa: N801 - as `contextlib.suppress`
+class suppress_absence(AbstractContextManager[object]):  # noqa: N801 - as `contextlib.suppress`
     """Suppress errors that mean that there is no such file of ours.
 
     Others pass, with which there is no descriptor or memory to look: what cannot be read now is not empty.
     """
-
-    def __enter__(self) -> None:
-        return None
 
     def __exit__(self, kind: object, error: BaseException | None, where: object) -> bool:
         return isinstance(error, OSError) and not is_shortage(error)

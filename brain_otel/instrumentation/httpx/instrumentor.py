@@ -5,6 +5,7 @@ into the same metric, if the configuration has a ``meter_provider``.
 """
 
 import functools
+from contextlib import AbstractContextManager
 from typing import Any
 
 import httpx
@@ -114,15 +115,12 @@ def _with_server(original: Original, /, on_span: Any, on_metric: Any, url: Any, 
             on_metric |= server
 
 
-class _Measuring:
+class _Measuring(AbstractContextManager[object]):
     """Measures a request that fails in the block."""
 
     def __init__(self, durations: Durations, excluded: Any, _transport: Any, request: httpx.Request) -> None:
         self._durations, self._excluded, self._request = durations, excluded, request
         self._started = durations.start()
-
-    def __enter__(self) -> None:
-        return None
 
     def __exit__(self, _kind: object, error: BaseException | None, _where: object) -> None:
         if error is None:

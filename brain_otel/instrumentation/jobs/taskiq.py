@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from functools import partial
 from typing import Any
@@ -96,7 +97,7 @@ async def _run_task(
         task = _task(message.task_name, message.task_id, message.labels, receiver.broker)
         running = TaskRun(task, message.labels)
         if not receiver.is_process_pool:  # which pickles the function
-            observed = _observed(target, running)
+            observed = within(partial(_Deferring, running), target)
     if running is None:
         return await original(receiver, target, message, *args, **kwargs)
     with holding(_running, running):
@@ -110,19 +111,11 @@ async def _run_task(
     return result
 
 
-def _observed(target: Callable[..., Any], running: TaskRun) -> Callable[..., Any]:
-    """``target``, whose exception is no event yet: a middleware may send the task again after taskiq's log line."""
-    return within(lambda: _Deferring(running), target)
-
-
-class _Deferring:
-    """Defers the exception that leaves the block."""
+class _Deferring(AbstractContextManager[object]):
+    """Defers the exception that leaves the block: a middleware may send the task again after taskiq's log line."""
 
     def __init__(self, running: TaskRun) -> None:
         self._running = running
-
-    def __enter__(self) -> None:
-        return None
 
     def __exit__(self, kind: object, error: BaseException | None, where: object) -> None:
         if isinstance(error, Exception):

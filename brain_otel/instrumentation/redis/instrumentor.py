@@ -6,6 +6,7 @@ methods are measured here, if the configuration has a ``meter_provider``.
 
 import functools
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import opentelemetry.instrumentation.redis as contrib
@@ -116,7 +117,7 @@ def _shielded(patch: Patch) -> Callable[..., Any]:
     return factory
 
 
-class _Measuring:
+class _Measuring(AbstractContextManager[object]):
     """Measures a block if ``describe`` has attributes. A ``WatchError`` is an answer: a watched key has changed."""
 
     def __init__(
@@ -134,9 +135,6 @@ class _Measuring:
             attributes = describe(client, args)
             if attributes is not None:
                 self._started, self._attributes = durations.start(), attributes
-
-    def __enter__(self) -> None:
-        return None
 
     def __exit__(self, kind: object, error: BaseException | None, where: object) -> None:
         failure = None if isinstance(error, redis.WatchError) else error
