@@ -4,9 +4,8 @@ These instrumentors get a tracer provider of ours. Their code has spans that cor
 the SDK's own spans, except within a request of aiohttp's client, whose instrumentor makes its span current itself.
 """
 
-import functools
 import sys
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
 from types import ModuleType
 from typing import Any
@@ -20,7 +19,7 @@ from brain_otel.instrumentation.database import statement_operation
 from brain_otel.instrumentation.others.conventions import Calls, Convention, convention_of
 from brain_otel.instrumentation.others.grpc_servers import name_servers
 from brain_otel.runtime.guard import guarded
-from brain_otel.runtime.patch import Patch, Patches
+from brain_otel.runtime.patch import Original, Patches, replacement
 
 _DBAPI = "opentelemetry.instrumentation.dbapi"
 
@@ -47,7 +46,7 @@ class Corrections:
         options.setdefault("tracer_provider", CorrectingProvider(convention))
         if type(convention) is Calls and self._is_first(module):
             name_servers(module, self._patches)
-            intercept = partial(_client_interceptor, CorrectingProvider(convention))
+            intercept = replacement(partial(_client_interceptor, CorrectingProvider(convention)))
             self._patches.replace(module, "client_interceptor", intercept)  # contrib ignores the option there
         for each in (module, sys.modules.get(_DBAPI)):
             for kind in list(vars(each).values()) if each else ():
@@ -69,25 +68,17 @@ _OPERATION = "get_operation_name"
 """The method of contrib's ``CursorTracer`` that names spans and metrics by the first word, be it of a comment."""
 
 
-def _operation(patch: Patch) -> Callable[..., str]:
-    @functools.wraps(patch.original)
-    def get_operation_name(tracer: Any, cursor: Any, args: Any) -> str:
-        if patch.active:
-            with guarded("reading the operation of a statement"):
-                return statement_operation(tracer.get_statement(cursor, args)) or ""
-        return patch.original(tracer, cursor, args)  # type: ignore[no-any-return]  # contrib has no types
-
-    return get_operation_name
+@replacement
+def _operation(original: Original, /, tracer: Any, cursor: Any, args: Any) -> Any:
+    with guarded("reading the operation of a statement"):
+        return statement_operation(tracer.get_statement(cursor, args)) or ""
+    return original(tracer, cursor, args)
 
 
-def _client_interceptor(provider: "CorrectingProvider", patch: Patch) -> Callable[..., Any]:
-    @functools.wraps(patch.original)
-    def client_interceptor(tracer_provider: Any = None, *args: Any, **kwargs: Any) -> Any:
-        if patch.active:
-            tracer_provider = tracer_provider or provider
-        return patch.original(tracer_provider, *args, **kwargs)
-
-    return client_interceptor
+def _client_interceptor(
+    provider: "CorrectingProvider", original: Original, /, tracer_provider: Any = None, *args: Any, **kwargs: Any
+) -> Any:
+    return original(tracer_provider or provider, *args, **kwargs)
 
 
 class CorrectingProvider:
