@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -16,8 +17,10 @@ import wrapt
 
 from brain_otel.instrumentation.others.grpc_calls import shield_grpc
 from brain_otel.instrumentation.others.model_streams import shield_invocations, shield_streams
+from brain_otel.runtime.context import holding
+from brain_otel.runtime.context_decorator import within
 from brain_otel.runtime.guard import guarded
-from brain_otel.runtime.patch import Patch, Patches
+from brain_otel.runtime.patch import Original, Patches, replacement
 from brain_otel.runtime.shield import call_through
 
 _CONTRIB = ("opentelemetry.", "wrapt")
@@ -113,42 +116,31 @@ class Shields:
 
 
 def _shield_drivers(module: ModuleType, patches: Patches) -> None:
-    def make(patch: Patch) -> Callable[..., Any]:
-        @functools.wraps(patch.original)
-        def execute(tracer: Any, cursor: Any, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-            def instrumented(run: Callable[..., Any]) -> Any:
-                return patch.original(tracer, cursor, run, *args, **kwargs)
+    patches.replace(module.CursorTracer, "traced_execution", _execution)
+    patches.replace(module.CursorTracer, "traced_execution_async", _execution)
 
-            return call_through("observing a statement", instrumented, method, *args, **kwargs)
 
-        return execute
+@replacement
+def _execution(
+    original: Original, /, tracer: Any, cursor: Any, method: Callable[..., Any], *args: Any, **kwargs: Any
+) -> Any:
+    def instrumented(run: Callable[..., Any]) -> Any:
+        return original(tracer, cursor, run, *args, **kwargs)
 
-    patches.replace(module.CursorTracer, "traced_execution", make)
-    patches.replace(module.CursorTracer, "traced_execution_async", make)
+    return call_through("observing a statement", instrumented, method, *args, **kwargs)
 
 
 def _shield_aiohttp(module: ModuleType, patches: Patches) -> None:
+    patches.replace(module, "create_trace_config", _trace_config)
+
+
+@replacement
+def _trace_config(original: Original, /, *args: Any, **kwargs: Any) -> Any:
     """Aiohttp awaits the functions of a trace configuration within the application's request."""
-
-    def guard(function: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(function)
-        async def observe(*args: Any, **kwargs: Any) -> None:
-            with guarded("observing a request of aiohttp"):
-                await function(*args, **kwargs)
-
-        return observe
-
-    def make(patch: Patch) -> Callable[..., Any]:
-        @functools.wraps(patch.original)
-        def create(*args: Any, **kwargs: Any) -> Any:
-            config = patch.original(*args, **kwargs)
-            for signal in (config.on_request_start, config.on_request_end, config.on_request_exception):
-                signal[:] = map(guard, signal)
-            return config
-
-        return create
-
-    patches.replace(module, "create_trace_config", make)
+    config = original(*args, **kwargs)
+    for signal in (config.on_request_start, config.on_request_end, config.on_request_exception):
+        signal[:] = [within(partial(guarded, "observing a request of aiohttp"), each) for each in signal]
+    return config
 
 
 _SHIELDS = {
@@ -186,11 +178,8 @@ class _ShieldedMethod(AbstractContextManager[None]):
             run = self._run.get()
             if run is None:
                 return self.method(*args, **kwargs)
-            token = self._run.set(None)  # a redirect, or a hook, calls the method again
-            try:
+            with holding(self._run, None):  # a redirect, or a hook, calls the method again
                 return run(*args, **kwargs)
-            finally:
-                self._run.reset(token)
 
         self._inner = inner
         setattr(self._owner, self._name, inner)
@@ -205,11 +194,8 @@ class _ShieldedMethod(AbstractContextManager[None]):
         @functools.wraps(instrumented)
         def outer(*args: Any, **kwargs: Any) -> Any:
             def through(run: Callable[..., Any]) -> Any:
-                token = self._run.set(run)
-                try:
+                with holding(self._run, run):
                     return instrumented(*args, **kwargs)
-                finally:
-                    self._run.reset(token)
 
             return call_through(self._place, through, self.method, *args, **kwargs)
 
