@@ -580,12 +580,6 @@ def test_the_application_uses_everything() -> None:
     assert "brain_otel failed" not in log
 
 
-@pytest.mark.parametrize("each", PRIVATE_NAMES, ids=lambda each: each.name)
-def test_upstream_has_the_name(each: PrivateName) -> None:
-    """An entry of the table that upstream has dropped is out of date."""
-    assert each.exists()
-
-
 @pytest.mark.parametrize("group", quick_first(GROUPS))
 def test_nothing_is_lost_without_a_group_of_names(group: str) -> None:
     """The application sees the same, every span and error arrives, nothing leaves unmasked."""

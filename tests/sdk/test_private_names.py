@@ -157,12 +157,6 @@ def test_the_file_uses_everything() -> None:
     assert "brain_otel failed" not in log
 
 
-@pytest.mark.parametrize("each", PRIVATE_NAMES, ids=lambda each: each.name)
-def test_upstream_has_the_name(each: PrivateName) -> None:
-    """An entry of the table that upstream has dropped is out of date."""
-    assert each.exists()
-
-
 @pytest.mark.parametrize("module", quick_first(["span_router", "setup", "resource"]))
 def test_nothing_is_lost_without_the_names_of_a_module(module: str) -> None:
     """The application sees the same, all signals arrive, nothing leaves unmasked."""

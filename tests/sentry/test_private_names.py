@@ -183,14 +183,6 @@ def test_the_program_reports_everything_as_it_is() -> None:
     assert run.failures == []
 
 
-@pytest.mark.parametrize("name", PRIVATE_NAMES, ids=lambda name: name.name)
-def test_upstream_has_the_name(name: PrivateName) -> None:
-    """So an entry of the table that is out of date fails."""
-    assert name.exists()
-    for file in name.used_in:
-        assert name.identifier in (ROOT / file).read_text()
-
-
 def test_a_program_does_not_notice_that_all_names_are_renamed() -> None:
     """Nothing is lost or leaves unmasked. Each fast path says once that it falls back."""
     run = Run([*OF_THE_SERVICE, *UNDOCUMENTED])

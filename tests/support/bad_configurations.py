@@ -335,7 +335,7 @@ bad("alias bomb",
     "x-a:\n  - &l0 [x]\n" + "".join(f"  - &l{n} [{', '.join([f'*l{n - 1}'] * 9)}]\n" for n in range(1, 30)),
     "{file} cannot be parsed: its aliases unfold to more than 100000 values", "YAML or JSON")
 bad("deep nesting", "x-a: " + "[" * 100 + "]" * 100, "{file} cannot be parsed: nested deeper than 64", "YAML or JSON")
-bad("very deep nesting", "x-a: " + "[" * 20_000, "{file} cannot be parsed: nested deeper than 64", "YAML or JSON")
+bad("very deep nesting", "x-a: " + "[\n" * 20_000, "{file} cannot be parsed: nested deeper than 64", "YAML or JSON")
 bad("repeated key", "disabled: false\nresource: {}\ndisabled: true",
     "{file}: disabled is given twice (again on line 4)", "each key once")
 bad("repeated key inside", ours("debug: true, debug: false"), f"{{file}}: {SENTRY}.debug is given twice",
