@@ -72,6 +72,8 @@ def main(channel: socket.socket) -> None:
     if request is not None:
         for name, attribute in FOLDERS:
             setattr(warm.modules[name], attribute, str(Path.cwd()))
+        if any(any(Path(folder).glob("*.dist-info")) for folder in given_path()):
+            warm.modules["opentelemetry.util._importlib_metadata"]._original_entry_points_cached.cache_clear()
         run(request, path)
 
 
@@ -141,6 +143,10 @@ def become(request: dict[str, Any], descriptors: list[int]) -> None:
     os.environ.update(request["environment"])
 
 
+def given_path() -> list[str]:
+    return [each for each in os.environ.get("PYTHONPATH", "").split(os.pathsep) if each]
+
+
 def run(request: dict[str, Any], path: list[str]) -> None:
     """Run the code, the module or the script as `__main__`."""
     module = ModuleType("__main__")
@@ -152,7 +158,7 @@ def run(request: dict[str, Any], path: list[str]) -> None:
     first, *_ = sys.argv = request["arguments"]
     try:
         # As `site`, which leaves out what comes a second time.
-        given = [*filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)), *path]
+        given = [*given_path(), *path]
         if first == "-m":
             sys.path[:] = [str(Path.cwd()), *dict.fromkeys(given)]
             runpy._run_module_as_main(sys.argv.pop(1))  # type: ignore[attr-defined]  # as the interpreter does

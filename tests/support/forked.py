@@ -31,6 +31,9 @@ _OPTIONS = {"stdin", "stdout", "stderr", "cwd", "text", "encoding", "bufsize", "
 _NEEDS_NEW = re.compile(r"sys\.modules|meta_path|get_freeze_count")
 """What code says that looks at modules or changes how they are imported, or counts what an interpreter freezes."""
 
+_LATE = {"brain_otel_destination", "opentelemetry_instrumentor"}
+"""The groups of entry points that nobody looks for before `setup()`."""
+
 
 def start(
     command: Sequence[str], *, env: Mapping[str, str], fresh: bool = False, **options: Any
@@ -142,10 +145,17 @@ class _Server:
         except OSError:
             return False
         return any(
-            (name in self._packages and (end != "" or entry.is_dir())) or end.endswith(("dist-info", "egg-info"))
+            (name in self._packages and (end != "" or entry.is_dir()))
+            or (end.endswith(("dist-info", "egg-info")) and self._may_be_asked_for(Path(entry)))
             for entry in entries
             for name, _, end in (entry.name.partition("."),)
         )
+
+    def _may_be_asked_for(self, metadata: Path) -> bool:
+        """Return whether a library may look for this distribution, or for what it offers, while it is imported."""
+        offers = metadata / "entry_points.txt"
+        groups = set(re.findall(r"^\[(.+)\]", offers.read_text(), re.MULTILINE)) if offers.exists() else set()
+        return metadata.name.partition("-")[0] in self._packages or not groups <= _LATE
 
     def fork(self, request: Mapping[str, Any], streams: Sequence[int]) -> tuple[int, int]:
         """Return the child's process id, and where its exit status will be."""

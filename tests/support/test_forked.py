@@ -182,10 +182,24 @@ def test_what_could_differ_is_a_new_interpreter(tmp_path: Path) -> None:
         assert not is_forked(plain, environment({variable: "1"}))
     assert not is_forked([sys.executable, "-c", "import sys; sys.modules"], environment())
     assert not is_forked([str(forked.PROGRAMS / "opentelemetry-instrument"), *plain], environment())
-    for name in ("httpx.py", "sitecustomize.py", "plugin-1.dist-info"):
+    for name in ("httpx.py", "sitecustomize.py", "httpx-1.dist-info/METADATA", "plugin-1.dist-info/entry_points.txt"):
         folder = tmp_path / name.partition(".")[0]
-        folder.mkdir()
-        (folder / name).write_text("")
+        (folder / name).parent.mkdir(parents=True)
+        (folder / name).write_text("[pydantic]\na = b\n")
         assert not is_forked(plain, environment(pythonpath=[folder]))
         assert not is_forked(plain, environment(), cwd=folder)
     assert os.environ["PATH"]
+
+
+def test_a_child_finds_what_set_up_looks_for(tmp_path: Path) -> None:
+    """An entry point of a group that no library looks for while it is imported."""
+    info = tmp_path / "plugin-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: plugin\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[opentelemetry_instrumentor]\nplanted = a:b\n")
+    code = "import fastapi, opentelemetry.util._importlib_metadata as all\nprint(all.entry_points(name='planted'))"
+    env = environment(pythonpath=[tmp_path])
+    assert is_forked([sys.executable, "-c", code], env)
+    found, expected = both_ways(code, env=env)
+    assert found == expected
+    assert "a:b" in found[1]
