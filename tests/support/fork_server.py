@@ -16,6 +16,7 @@ import runpy
 import select
 import socket
 import sys
+import warnings
 from contextlib import suppress
 from importlib.machinery import BuiltinImporter, SourceFileLoader
 from pathlib import Path
@@ -48,6 +49,7 @@ FOLDERS = [("multiprocessing.process", "ORIGINAL_DIR"), ("rich", "_IMPORT_CWD")]
 def main(channel: socket.socket) -> None:
     """Serve until the other end closes; in a child, run what was asked for and end as an interpreter does."""
     path = sys.path[1:]
+    at_start = [*warnings.filters]
     with recorded_imports() as warm:
         # As brain_otel imports them.
         for name, missing in (("sentry_sdk", "httpcore"), ("opentelemetry.sdk.resources", "psutil")):
@@ -70,6 +72,7 @@ def main(channel: socket.socket) -> None:
     channel.send(json.dumps({"variables": sorted(warm.variables), "packages": packages}).encode())
     request = serve(channel)
     if request is not None:
+        filter_warnings(at_start[len(sys.warnoptions) :], [each for each in warnings.filters if each not in at_start])
         for name, attribute in FOLDERS:
             setattr(warm.modules[name], attribute, str(Path.cwd()))
         if any(any(Path(folder).glob("*.dist-info")) for folder in given_path()):
@@ -141,6 +144,16 @@ def become(request: dict[str, Any], descriptors: list[int]) -> None:
     os.chdir(request["folder"])
     os.environ.clear()
     os.environ.update(request["environment"])
+
+
+def filter_warnings(plain: list[Any], added: list[Any]) -> None:
+    """Filter as the variable says, and as the libraries do; the server's own imports take warnings for errors."""
+    sys.warnoptions[:] = [each for each in os.environ.get("PYTHONWARNINGS", "").split(",") if each]
+    warnings.resetwarnings()
+    filters: list[Any] = warnings.filters  # type: ignore[assignment]  # whose type promises less
+    filters += plain
+    warnings._processoptions(sys.warnoptions)  # type: ignore[attr-defined]  # as `warnings` does when it is imported
+    filters[:0] = added
 
 
 def given_path() -> list[str]:

@@ -73,7 +73,7 @@ def run(
 
 
 def _is_read_at_start(name: str) -> bool:
-    return name.startswith(_READ_AT_START) and name != "PYTHONPATH"
+    return name.startswith(_READ_AT_START) and name not in ("PYTHONPATH", "PYTHONWARNINGS")
 
 
 def _arguments(command: list[str]) -> list[str] | None:
@@ -177,10 +177,11 @@ def _pythonpath(env: Mapping[str, str]) -> list[str]:
 
 @functools.cache
 def _server(start_variables: tuple[tuple[str, str], ...]) -> _Server | None:
-    """Return the server of this process for these variables; None if they change more than warnings and language."""
-    if {name for name, _ in start_variables} - {"PYTHONWARNINGS", "LANG"}:
+    """Return the server of this process for these variables; None if they change more than the language."""
+    if {name for name, _ in start_variables} - {"LANG"}:
         return None
-    return _Server({"HOME": os.environ["HOME"], "PATH": os.environ.get("PATH", os.defpath), **dict(start_variables)})
+    env = {"HOME": os.environ["HOME"], "PATH": os.environ.get("PATH", os.defpath), "PYTHONWARNINGS": "error"}
+    return _Server({**env, **dict(start_variables)})
 
 
 class _Forked(subprocess.Popen[Any]):

@@ -147,6 +147,14 @@ def test_a_renamed_module_and_all_that_import_it_are_loaded_again(package: str, 
     assert f"{identifier}_renamed_upstream" in found[1]
 
 
+@pytest.mark.parametrize("asked", ["", "error", "error,ignore::UserWarning", "default::DeprecationWarning"])
+def test_a_child_warns_as_it_is_asked_to(asked: str) -> None:
+    code = "import sys, warnings as w\nprint(sys.warnoptions)\nw.warn('a')\nw.warn('b', ResourceWarning)\nlen('')"
+    code += "\nimport fastapi, httpx, sqlalchemy, uvicorn\nexec('w.warn(1, DeprecationWarning)', {'w': w})"
+    found, expected = both_ways(code, env=environment({"PYTHONWARNINGS": asked} if asked else {}))
+    assert found == expected
+
+
 def test_children_draw_different_random_numbers() -> None:
     """Trace ids come from `random`."""
     code = "import random, uuid, secrets; print(random.getrandbits(64), uuid.uuid4(), secrets.token_hex())"
