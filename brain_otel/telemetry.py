@@ -21,7 +21,6 @@ from brain_otel.configuration.settings import Settings
 from brain_otel.events.deduplication import ended_traces
 from brain_otel.events.error_rules import configure_error_rules
 from brain_otel.events.listeners import configure_listeners
-from brain_otel.jobs.scripts import start_script
 from brain_otel.privacy import Policy, configure_privacy
 from brain_otel.runtime.announcements import announce, forget_announcements
 from brain_otel.runtime.exit import configure_exit, forget_exit
@@ -115,6 +114,8 @@ def setup_by_launcher() -> None:
     setup()
     _state.by_launcher = True
     if _state.settings is not None and _state.settings.script and not _state.settings.disabled:
+        from brain_otel.jobs.scripts import start_script
+
         start_script()
 
 

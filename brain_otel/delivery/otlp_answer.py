@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from brain_otel.configuration.error import masked
+from brain_otel.runtime.lazy_regex import expression
 from brain_otel.runtime.text import printable
 
 MAX_MESSAGE = 200
@@ -24,11 +25,11 @@ _PARTIAL_SUCCESS, _REJECTED, _MESSAGE = 1, 1, 2
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 """Wire types of protobuf."""
 
-_JSON_REJECTED = re.compile(
+_JSON_REJECTED = expression(
     r'"(?:rejectedSpans|rejectedLogRecords|rejectedDataPoints|rejected_(?:spans|log_records|data_points))"'
     r'\s*:\s*"?(\d{1,20})'
 )
-_JSON_MESSAGE = re.compile(r'"(?:errorMessage|error_message)"\s*:\s*("(?:[^"\\]|\\.)*+)')
+_JSON_MESSAGE = expression(r'"(?:errorMessage|error_message)"\s*:\s*("(?:[^"\\]|\\.)*+)')
 _PAGE = re.compile(rb"\s*+<(?:!doctype|html|\?xml)", re.IGNORECASE)
 
 

@@ -5,7 +5,6 @@ outage lasts. Here their lines are captured, and the first of them is the reason
 """
 
 import logging
-import re
 from contextvars import ContextVar, Token
 from typing import Any
 
@@ -17,6 +16,7 @@ from brain_otel.configuration.error import masked, reason
 from brain_otel.configuration.options import Signal
 from brain_otel.delivery.otlp_answer import PartialSuccess
 from brain_otel.delivery.target_log import TargetLog
+from brain_otel.runtime.lazy_regex import expression
 from brain_otel.runtime.limited_log import OutageLog
 from brain_otel.runtime.text import printable
 
@@ -31,8 +31,8 @@ _RESULTS: dict[Signal, Any] = {
 _ITEMS: dict[Signal, str] = {"traces": "spans", "logs": "log records", "metrics": "data points"}
 
 _LOGGERS = ("opentelemetry.exporter.", "opentelemetry.sdk.")
-_TRANSIENT = re.compile(r"Transient error (.+) encountered while exporting .*")
-_WITHOUT_REASON = re.compile("due to timeout, max retries or shutdown|Shutdown in progress|Channel closed")
+_TRANSIENT = expression(r"Transient error (.+) encountered while exporting .*")
+_WITHOUT_REASON = expression("due to timeout, max retries or shutdown|Shutdown in progress|Channel closed")
 _MAX_REASON = 300
 """Characters of a reason; some exporters log the whole answer of the server."""
 

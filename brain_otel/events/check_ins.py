@@ -1,17 +1,17 @@
 """Check-ins: the start and the end of a job that a monitor expects by its schedule."""
 
 import math
-import re
 import uuid
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from brain_otel.configuration.error import configuration_error
 from brain_otel.events.schedules import SCHEDULES, BadScheduleError, schedule_of
+from brain_otel.runtime.lazy_regex import expression
 
 IN_PROGRESS, OK, ERROR = "in_progress", "ok", "error"
 
-_SLUG = re.compile(r"[A-Za-z0-9_-]{1,50}")
+_SLUG = expression(r"[A-Za-z0-9_-]{1,50}")
 """The form of a monitor's name in Sentry, whose servers cut a longer one."""
 
 _MINUTES = ("checkin_margin", "max_runtime")

@@ -5,11 +5,11 @@ The first one reports or ignores it and leaves a record on the local trace. The 
 second event.
 """
 
-import re
 from contextvars import ContextVar
 from typing import Any
 from weakref import ref
 
+from brain_otel.runtime.lazy_regex import expression
 from brain_otel.traces import local_trace
 from brain_otel.traces.local_trace import COUNTED, FailureRecord, LocalTrace
 
@@ -19,7 +19,7 @@ MAX_RECORDS = 64
 MAX_LOG_TEXT = 10_000
 """Characters of a log message in which an event's id is looked for."""
 
-_EVENT_ID = re.compile(r"(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])")
+_EVENT_ID = expression(r"(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])")
 
 _latest_event: ContextVar[str | None] = ContextVar("brain_otel.latest_event", default=None)
 """The id of the latest event that the application reported here, be it outside of any local trace."""

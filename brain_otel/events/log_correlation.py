@@ -1,6 +1,5 @@
 """Finds the trace of a log record, be it of the standard library's logging or of a helper, and its message."""
 
-import re
 from contextvars import ContextVar
 from itertools import islice
 from logging import LogRecord
@@ -14,6 +13,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext
 
 from brain_otel.events.deduplication import trace_of
 from brain_otel.privacy import policy
+from brain_otel.runtime.lazy_regex import expression
 from brain_otel.runtime.object_kinds import HARMLESS
 from brain_otel.runtime.object_size import is_large
 from brain_otel.runtime.safe_repr import facts, logged, plain_text, safe_repr
@@ -33,7 +33,7 @@ MAX_ITEMS = 1_000
 """Named arguments of a message that are looked at."""
 
 _NUMBERS = (int, float, bool, complex)
-_NAMED = re.compile(r"%\(([^()]{1,256})\)")
+_NAMED = expression(r"%\(([^()]{1,256})\)")
 
 being_emitted: ContextVar[LogRecord | None] = ContextVar("brain_otel.log_correlation.being_emitted", default=None)
 """The record of the standard library's logging that is being emitted as one of OpenTelemetry's.

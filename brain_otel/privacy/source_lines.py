@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from brain_otel.privacy.literals import Quote, quote_end
 from brain_otel.privacy.settings import FILTERED
@@ -65,24 +64,25 @@ _EMBEDDED = expression(r"\{[^{}]*+\}")
 _SCHEME = expression(r"\s*+(?:[A-Za-z]++\s++)?$|[%{]")
 
 
-@dataclass
 class _Level:
-    """What is known within one pair of brackets."""
+    """What is known within one pair of brackets.
 
-    opening: str = ""
-    callee: str = ""
-    inherited: bool = False
-    """Whether the values in the brackets belong to a sensitive name before them."""
-    secret: bool = False
-    """Whether a text that stands here now is a value of a sensitive name."""
-    names: list[str] = field(default_factory=list)
-    """Names since the last sign."""
-    annotated: str = ""
-    key: str = ""
-    """The first text in the brackets, if it is a name."""
-    arguments: int = 0
-    secret_argument: int = -1
-    """The place of an argument that is a secret; -1 if there is none."""
+    Args:
+        inherited: Whether the values in the brackets belong to a sensitive name before them.
+    """
+
+    def __init__(self, opening: str = "", callee: str = "", *, inherited: bool = False) -> None:
+        self.opening, self.callee, self.inherited = opening, callee, inherited
+        self.secret = inherited
+        """Whether a text that stands here now is a value of a sensitive name."""
+        self.names: list[str] = []
+        """Names since the last sign."""
+        self.annotated = ""
+        self.key = ""
+        """The first text in the brackets, if it is a name."""
+        self.arguments = 0
+        self.secret_argument = -1
+        """The place of an argument that is a secret; -1 if there is none."""
 
 
 class _Reader:
@@ -172,7 +172,7 @@ class _Reader:
         else:
             is_typed = callee in _TYPING and any(map(self._is_sensitive, outer.names[-2:-1]))
             inherited = (outer.secret and callee in _WRAPPERS) or is_typed or _SETTERS.match(callee) is not None
-        level = _Level(opening, callee, inherited, inherited)
+        level = _Level(opening, callee, inherited=inherited)
         if callee and opening == "(":
             level.secret_argument = next(
                 (_SECRET_ARGUMENTS[name] for name in (callee, *outer.names[-1:]) if name in _SECRET_ARGUMENTS), -1
@@ -195,7 +195,9 @@ class _Reader:
         level = self._levels[-1]
         self._is_after_value = True
         after = _AFTER.match(self._line, end)
-        is_key = after is not None and after[3] is not None and (level.opening == "{" or level == _Level())
+        is_key = (
+            after is not None and after[3] is not None and (level.opening == "{" or vars(level) == vars(_Level()))
+        )
         if is_key or (level.opening == "[" and level.callee):
             level.key = text if _KEY.match(text) else ""
             level.names = [level.key]

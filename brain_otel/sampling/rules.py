@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from brain_otel.configuration.sections.sampling import RuleSettings
+from brain_otel.runtime.lazy_regex import expression
 from brain_otel.sampling.rate_limit import Grant, RateLimit
 
-_PIECE = re.compile(r"(\*|\?|\{[^{}]*\})")
+_PIECE = expression(r"(\*|\?|\{[^{}]*\})")
 
 
 class Rule:

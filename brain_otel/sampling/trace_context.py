@@ -4,7 +4,6 @@ OpenTelemetry's propagator takes the first of two ``traceparent`` headers, knows
 the whole trace state for a key that occurs twice: https://www.w3.org/TR/trace-context-2/.
 """
 
-import re
 from collections.abc import Iterable
 
 from opentelemetry import trace as otel_trace
@@ -13,6 +12,8 @@ from opentelemetry.propagators.textmap import CarrierT, Getter, default_getter
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from opentelemetry.trace.span import TraceState
+
+from brain_otel.runtime.lazy_regex import expression
 
 MAX_PARENT_LENGTH = 512
 """Characters of ``traceparent``; later versions may append fields."""
@@ -23,12 +24,12 @@ MAX_STATE_LENGTH = 8_192
 MAX_MEMBERS = 32
 """Members of a trace state; a state with more is dropped."""
 
-_PARENT = re.compile(
+_PARENT = expression(
     r"[ \t]*(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(-.*)?[ \t]*"
 )
 _KEY = r"[a-z0-9][a-z0-9_\-*/@]{0,255}"
 _VALUE = r"[\x20-\x2b\x2d-\x3c\x3e-\x7e]{0,255}[\x21-\x2b\x2d-\x3c\x3e-\x7e]"
-_MEMBER = re.compile(f"({_KEY})=({_VALUE})")
+_MEMBER = expression(f"({_KEY})=({_VALUE})")
 
 
 class LevelTwoState(TraceState):

@@ -1,13 +1,14 @@
 """Statements that a local trace repeats: an ``N+1``, as the console and Sentry's data show it."""
 
-import re
 from collections import Counter
 from collections.abc import Iterable
+
+from brain_otel.runtime.lazy_regex import expression
 
 REPEATED = 3
 """Equal statements in a local trace that make it an ``N+1``."""
 
-_LITERAL = re.compile(r"'[^']*'|\b\d+\b")
+_LITERAL = expression(r"'[^']*'|\b\d+\b")
 
 
 def plain_statement(operation: str, description: str) -> str | None:

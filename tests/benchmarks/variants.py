@@ -160,7 +160,7 @@ OURS = """
 file_format: "1.1"
 resource: {{attributes: [{{name: service.name, value: shop}}]}}
 tracer_provider:
-  sampler: {{parent_based: {{root: {{trace_id_ratio_based: {{ratio: {rate}}}}}}}}}
+  sampler: {{parent_based: {{root: {{trace_id_ratio_based: {{ratio: 1.0}}}}}}}}
   processors: [{destination}]
 propagator: {{composite: [{{tracecontext: }}, {{baggage: }}, {{sentry: }}]}}
 distribution:
@@ -171,18 +171,36 @@ distribution:
 """
 
 
-def ours(rate: float = 1.0, destination: str = "sentry: ", shipper: str | None = None) -> Callable[[], Started]:
-    """Use brain_otel with one destination; ``shipper`` sends the spool; None uses the queue in memory."""
+def ours(destination: str = "sentry: ", shipper: str | None = None) -> Callable[[], Started]:
+    """Use brain_otel with a file of its own and one destination; ``shipper`` sends the spool; None: there is none."""
 
     def start() -> Started:
         import brain_otel
 
         spool = Path(os.environ["FOLDER"]) / "spool"
         delivery = f'{{spool: {{directory: "{spool}"}}, shipper: {shipper}}}' if shipper else "{}"
-        text = OURS.format(rate=rate, destination=destination, dsn=os.environ["SENTRY_DSN"], delivery=delivery)
+        text = OURS.format(destination=destination, dsn=os.environ["SENTRY_DSN"], delivery=delivery)
         file = Path(os.environ["FOLDER"]) / "telemetry.yaml"
         file.write_text(text.replace("SINK_URL", os.environ["SINK_URL"]))
         brain_otel.setup(config_file=file)
+        return Started(flush=lambda: brain_otel.flush(FLUSH_SECONDS))
+
+    return start
+
+
+def packaged(rate: float = 1.0, *, spool: bool = True) -> Callable[[], Started]:
+    """Use brain_otel as its manual says: with the file of production and variables."""
+
+    def start() -> Started:
+        import brain_otel
+
+        os.environ |= {
+            "OTEL_SERVICE_NAME": "shop",
+            "SENTRY_TRACES_SAMPLE_RATE": str(rate),
+            "SENTRY_PROFILES_SAMPLE_RATE": "0",
+            "BRAIN_OTEL_SPOOL_DIR": f"{os.environ['FOLDER']}/spool" if spool else "",
+        }
+        brain_otel.setup(environment="production")
         return Started(flush=lambda: brain_otel.flush(FLUSH_SECONDS))
 
     return start
@@ -201,12 +219,12 @@ BARE, FLOOR, OURS_IN_MEMORY, OURS_BESIDE, SENTRY_ALONE, SENTRY_NATIVE, SENTRY_PR
 VARIANTS = (
     Variant(name=BARE, start=bare, sends=False),
     Variant(name=FLOOR, start=floor, sends=False),
-    Variant(name=OURS_IN_MEMORY, start=ours()),
+    Variant(name=OURS_IN_MEMORY, start=packaged(spool=False)),
     Variant(name="brain_otel, spool, thread", start=ours(shipper="thread")),
-    Variant(name=OURS_BESIDE, start=ours(shipper="process")),
+    Variant(name=OURS_BESIDE, start=packaged()),
     Variant(name="brain_otel, spool, external", start=ours(shipper="external")),
-    Variant(name="brain_otel, spool, 10 %", start=ours(0.1, shipper="process")),
-    Variant(name="brain_otel, spool, 0 %", start=ours(0.0, shipper="process"), sends=False),
+    Variant(name="brain_otel, spool, 10 %", start=packaged(0.1)),
+    Variant(name="brain_otel, spool, 0 %", start=packaged(0.0), sends=False),
     Variant(name="brain_otel, otlp", start=ours(destination="{otlp: {endpoint: SINK_URL}}")),
     Variant(name="brain_otel, sentry_otlp", start=ours(destination="sentry_otlp: ")),
     Variant(name=SENTRY_ALONE, start=sentry_alone, sends=False),

@@ -24,7 +24,6 @@ spools outlive an upgrade.
 """
 
 import os
-import re
 import sys
 import time
 from contextlib import suppress
@@ -46,6 +45,7 @@ from brain_otel.delivery.spool.files import (
     suppress_absence,
 )
 from brain_otel.delivery.target import Target
+from brain_otel.runtime.lazy_regex import expression
 
 BOUNDS = "spool.json"
 USERS_LOCK = "users.lock"
@@ -66,8 +66,8 @@ MAX_TARGETS = 100
 CHECKS = 64
 """Checks of the directory's size by one process while it writes ``max_bytes``."""
 
-_NAME = re.compile(r"(\d{20})-([0-9a-f]{8})-(\d{10})-(\d{1,10})-(\d{1,10})\.(errors|traces|refused)\.v1")
-_TARGET_ID = re.compile(r"[0-9a-f]{16}")
+_NAME = expression(r"(\d{20})-([0-9a-f]{8})-(\d{10})-(\d{1,10})-(\d{1,10})\.(errors|traces|refused)\.v1")
+_TARGET_ID = expression(r"[0-9a-f]{16}")
 
 
 class Segment(NamedTuple):

@@ -8,7 +8,6 @@ the folder's owner. To write, the folder must be ours, and nobody else may write
 import errno
 import json
 import os
-import re
 import stat
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +15,8 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
+
+from brain_otel.runtime.lazy_regex import expression
 
 MAX_ENTRIES = 20_000
 """Entries of a folder that are looked at."""
@@ -28,7 +29,7 @@ STALE = 60.0
 
 _OPEN = os.O_NOFOLLOW | os.O_NONBLOCK
 _WRITES = os.O_WRONLY | os.O_RDWR
-_PART = re.compile(r"\.[a-z]+\.json\.\d+-\d+")
+_PART = expression(r"\.[a-z]+\.json\.\d+-\d+")
 _REPLACED = (errno.ELOOP, errno.ENXIO, errno.EACCES, errno.ENODEV)
 """A link, a pipe or socket, another user's file, a device."""
 

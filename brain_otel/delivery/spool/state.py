@@ -4,8 +4,8 @@ import json
 import os
 from collections import Counter
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from brain_otel.delivery.record import PRIORITIES
 from brain_otel.delivery.spool.directory import (
@@ -32,28 +32,32 @@ MAX_NAME, MAX_REASON = 100, 500
 """Characters that are shown of a rejected record's category and reason."""
 
 
-@dataclass(kw_only=True)
 class TargetState:
-    """The records for one target."""
+    """The records for one target.
 
-    target: Target
-    records: Counter[str] = field(default_factory=Counter)
-    """Unsent records by category."""
-    bytes: int = 0
-    oldest: float | None = None
-    """Seconds since the oldest segment with unsent records was begun."""
-    rejected: list[tuple[str, str]] = field(default_factory=list)
-    """Category and reason of each rejected record."""
-    limits: dict[str, float] = field(default_factory=dict)
-    """Seconds left of each rate limit, by category; "" stands for all."""
-    discarded: DiscardedEvents = field(default_factory=Counter)
-    """Quantities by category and reason, of about a day."""
-    damaged: int = 0
-    """Bytes that belong to no record."""
+    Args:
+        limits: Seconds left of each rate limit, by category; "" stands for all.
+        discarded: Quantities by category and reason, of about a day.
+    """
+
+    def __init__(
+        self, target: Target, limits: dict[str, float] | None = None, discarded: DiscardedEvents | None = None
+    ) -> None:
+        self.target = target
+        self.limits = limits or {}
+        self.discarded = discarded or Counter()
+        self.records: Counter[str] = Counter()
+        """Unsent records by category."""
+        self.bytes = 0
+        self.oldest: float | None = None
+        """Seconds since the oldest segment with unsent records was begun."""
+        self.rejected: list[tuple[str, str]] = []
+        """Category and reason of each rejected record."""
+        self.damaged = 0
+        """Bytes that belong to no record."""
 
 
-@dataclass(kw_only=True)
-class State:
+class State(NamedTuple):
     """The records in a directory."""
 
     directory: Path
@@ -92,7 +96,7 @@ def is_limited_for(folder: Path, seconds: float) -> bool:
     limits = read_limits(folder)
     if not limits:
         return False
-    state = TargetState(target=Target("sentry", ""))
+    state = TargetState(Target("sentry", ""))
     for segment in segments(folder, *PRIORITIES):
         with suppress(OSError), opened_file(segment.path) as descriptor:
             _count(segment, descriptor, state)
@@ -101,7 +105,7 @@ def is_limited_for(folder: Path, seconds: float) -> bool:
 
 def _target_state(folder: Path, target: Target) -> TargetState:
     discarded = read_reported(folder)[1] + read_discarded(folder)
-    state = TargetState(target=target, limits=read_limits(folder), discarded=discarded)
+    state = TargetState(target, read_limits(folder), discarded)
     for segment in (*segments(folder, *PRIORITIES), *segments(folder, REJECTED)[-MAX_REJECTED:]):
         with suppress(OSError), opened_file(segment.path) as descriptor:
             if segment.priority == REJECTED:

@@ -23,9 +23,8 @@ from brain_otel.configuration.sections.sentry import is_address
 from brain_otel.configuration.settings import Settings
 from brain_otel.destinations.batching import batch_options, create_batched
 from brain_otel.destinations.destination import Destination, UnsupportedReleaseError
-from brain_otel.destinations.otlp.grpc_answers import read_answers
-from brain_otel.destinations.probe import RETRY_TIME, send_probe
 from brain_otel.privacy import masked_url
+from brain_otel.runtime.lazy_regex import expression
 
 if TYPE_CHECKING:
     from brain_otel.destinations.otlp.session import Session
@@ -42,8 +41,8 @@ _COMPRESSIONS = {"gzip": "Gzip", "deflate": "Deflate", "none": "NoCompression"}
 """Option -> member of the enumerations of both exporters."""
 
 _PAIR = r"\s*[!#$%&'*+.^_`|~0-9A-Za-z-]+\s*=[^,\x00-\x1f\x7f]*"
-_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+:[^\x00-\x08\x0a-\x1f\x7f]*")
-_HEADERS = re.compile(rf"(?:{_PAIR})(?:,(?:{_PAIR}|\s*))*")
+_HEADER = expression(r"[!#$%&'*+.^_`|~0-9a-z-]+:[^\x00-\x08\x0a-\x1f\x7f]*")
+_HEADERS = expression(rf"(?:{_PAIR})(?:,(?:{_PAIR}|\s*))*")
 
 _EXPORTERS = {
     "traces": ("trace_exporter", "OTLPSpanExporter"),
@@ -89,6 +88,7 @@ def probe(options: Options, settings: Settings, timeout: float) -> str | None:
     if arguments is None:
         return None
     from brain_otel.destinations.otlp.session import Session
+    from brain_otel.destinations.probe import RETRY_TIME, send_probe
 
     session = Session(arguments["headers"])
     exporter = _create_exporter(options, {**arguments, "timeout": timeout + RETRY_TIME}, session)
@@ -205,6 +205,8 @@ def _create_exporter(options: Options, arguments: dict[str, Any], session: Sessi
         if protocol == HTTP:
             return exporter(**given, **_http_only(arguments, session))
         created = exporter(**given, **_grpc_only(arguments))
+        from brain_otel.destinations.otlp.grpc_answers import read_answers
+
         read_answers(created)
         return created
     except Exception as error:

@@ -5,13 +5,13 @@ OpenTelemetry's, and the metadata of any other distribution names its libraries 
 ``instruments-any``. A library may also bring an instrumentor of its own.
 """
 
-import re
 from collections.abc import Iterator
 from importlib.metadata import Distribution, EntryPoint, PackageNotFoundError, distribution
 
 from brain_otel.configuration.instrumentors import MODULES, plain_name
+from brain_otel.runtime.lazy_regex import expression
 
-_REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][\w.-]*)[^;]*;.*\bextra\s*==\s*['\"]instruments(?:-any)?['\"]")
+_REQUIREMENT = expression(r"\s*([A-Za-z0-9][\w.-]*)[^;]*;.*\bextra\s*==\s*['\"]instruments(?:-any)?['\"]")
 
 
 def awaited_modules(entry_point: EntryPoint) -> tuple[str, ...] | None:

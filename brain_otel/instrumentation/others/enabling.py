@@ -15,7 +15,6 @@ from brain_otel.configuration.instrumentors import installed_instrumentors
 from brain_otel.configuration.sections.instrumentation import InstrumentationSettings
 from brain_otel.instrumentation.others.discovery import awaited_modules, conflict_of
 from brain_otel.instrumentation.others.layers import Layers
-from brain_otel.instrumentation.others.shielding import Shields, shielded_method, shielded_wrappers
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.imports import is_being_imported
 
@@ -45,7 +44,7 @@ class OtherInstrumentors:
         self._enabling: set[str] = set()
         self.layers = Layers()
         self._corrections: Any = None
-        self._shields = Shields()
+        self._shields: Any = None
 
     def enable(self, settings: InstrumentationSettings) -> None:
         """Enable each that ``settings`` want: now if its library has been imported, else when it is."""
@@ -78,7 +77,8 @@ class OtherInstrumentors:
         self.layers.undo()
         if self._corrections is not None:
             self._corrections.undo()
-        self._shields.undo()
+        if self._shields is not None:
+            self._shields.undo()
 
     def is_repeated(self, instrumentor: Any, options: dict[str, Any]) -> bool:
         """Whether the application enables an instrumentor again; with options of its own, it takes ours away."""
@@ -159,6 +159,8 @@ class OtherInstrumentors:
     def _load(
         self, name: str, entry_point: EntryPoint, options: dict[str, Any], settings: InstrumentationSettings
     ) -> None:
+        from brain_otel.instrumentation.others.shielding import Shields, shielded_method, shielded_wrappers
+
         conflict = conflict_of(entry_point)
         if conflict is not None:
             logger.warning("%s is not observed: %s", name, conflict)
@@ -174,6 +176,7 @@ class OtherInstrumentors:
         self._enabled[name] = instrumentor
         self._enabling.add(name)
         try:
+            self._shields = self._shields or Shields()
             self._shields.add()
             with shielded_wrappers(name), shielded_method(name):
                 instrumentor.instrument(skip_dep_check=True, **options)
