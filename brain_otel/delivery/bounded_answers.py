@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import io
 import time
-from functools import cache
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cache, partial
 from http.client import HTTPResponse
 from typing import Any
 
@@ -81,6 +83,22 @@ class BoundedResponse(HTTPResponse):
         self._reader.deadline = min(self._reader.deadline, time.monotonic() + BODY_SECONDS)
 
 
+def first_bytes(read: Callable[[int], bytes]) -> tuple[bytes, bool]:
+    """The first bytes of a body, what has arrived of a slow one, and whether they are all of it.
+
+    Args:
+        read: Returns up to a number of bytes, and none at the end.
+    """
+    body = b""
+    with suppress(TimeoutError, ReadTimeoutError):
+        while len(body) <= MAX_BODY:  # one byte more tells whether the body ends there
+            part = read(MAX_BODY + 1 - len(body))
+            if not part:
+                return body, True
+            body += part
+    return body[:MAX_BODY], False
+
+
 def bound_answers(manager: Any) -> Any:
     """Bound all answers over the connections of ``manager``, a ``PoolManager`` of urllib3; returns it."""
     manager.pool_classes_by_scheme = {
@@ -103,20 +121,12 @@ def beginning_of_body(response: Any) -> bytes:
     Raises:
         urllib3.exceptions.HTTPError: the body is malformed, or shorter than announced.
     """
-    body = b""
+    is_whole = False
     try:
-        while len(body) <= MAX_BODY:  # one byte more tells whether the body ends there
-            part = response.read(MAX_BODY + 1 - len(body), decode_content=False)
-            if not part:
-                return body  # urllib3 has put the connection back
-            body += part
-    except ReadTimeoutError:
-        pass
+        body, is_whole = first_bytes(partial(response.read, decode_content=False))
     except ValueError as error:  # of urllib3, for a chunk of a negative size
-        response.close()
         raise ProtocolError(f"the body is malformed: {error}") from error
-    except BaseException:
-        response.close()
-        raise
-    response.close()
-    return body[:MAX_BODY]
+    finally:
+        if not is_whole:  # else urllib3 has put the connection back
+            response.close()
+    return body

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.util import parse_url, wait_for_read
 
-from brain_otel.delivery.bounded_answers import BODY_SECONDS, MAX_BODY, BoundedResponse
+from brain_otel.delivery.bounded_answers import BODY_SECONDS, MAX_BODY, BoundedResponse, first_bytes
 from brain_otel.delivery.target import Target
 
 _CHUNK = 16_384
@@ -236,25 +236,7 @@ def _unusual(sock: socket.socket, data: bytes, deadline: float) -> tuple[Respons
         headers: dict[str, str] = {}
         for name, value in response.headers.items():
             headers[name.lower()] = f"{headers[name.lower()]}, {value}" if name.lower() in headers else value
-        body, is_whole = _beginning(response)
+        body, is_whole = first_bytes(response.read1)
+        if is_whole and response.length:
+            raise IncompleteRead(body, response.length)
         return Response(response.status, headers, body), is_whole and not response.will_close
-
-
-def _beginning(response: BoundedResponse) -> tuple[bytes, bool]:
-    """The first bytes of the body, and whether they are all of it.
-
-    Raises:
-        http.client.HTTPException: the body is malformed, or shorter than announced.
-    """
-    body = b""
-    try:
-        while len(body) <= MAX_BODY:  # one byte more tells whether the body ends there
-            part = response.read1(MAX_BODY + 1 - len(body))
-            if not part:
-                if response.length:
-                    raise IncompleteRead(body, response.length)
-                return body, True
-            body += part
-    except TimeoutError:
-        pass
-    return body[:MAX_BODY], False

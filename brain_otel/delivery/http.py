@@ -29,7 +29,9 @@ MIN_COMPRESSED = 1_024
 """Bytes of a body; compressing a smaller one does not pay."""
 
 _COMPRESSION_LEVEL, _GZIP = 3, 31
-_DEFAULT_LIMIT = 60.0
+DEFAULT_LIMIT = 60.0
+"""Seconds to wait after a 429 that names no time, as in sentry-sdk."""
+
 _MIN_LIMIT = 1.0
 _MAX_LIMIT = 24 * 3600.0
 _MAX_WAIT = 3600.0
@@ -172,7 +174,7 @@ def _answer(status: int, headers: Mapping[str, str], data: bytes, *, is_otlp: bo
         return Answer("sent", limits=limits) if told is None else Answer("sent", told.message, told.rejected)
     reason = f"HTTP {status}" + (f": {clean_message(data.decode('utf-8', 'replace'))}" if data else "")
     if status == 429:
-        all_categories = {"": max(wait, _MIN_LIMIT) if wait is not None else _DEFAULT_LIMIT}
+        all_categories = {"": max(wait, _MIN_LIMIT) if wait is not None else DEFAULT_LIMIT}
         return Answer("rate_limited", reason, limits=limits or all_categories)
     if status in (_OTLP_TRANSIENT if is_otlp else _TRANSIENT):
         return Answer("server_error", reason, wait=wait, limits=limits)

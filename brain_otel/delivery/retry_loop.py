@@ -11,7 +11,7 @@ from functools import partial
 from typing import Generic, Protocol, TypeVar
 
 from brain_otel.configuration.sections.delivery import CONNECTIONS
-from brain_otel.delivery.http import Answer, HttpClient
+from brain_otel.delivery.http import DEFAULT_LIMIT, Answer, HttpClient
 from brain_otel.delivery.rate_limits import MAX_WAIT, RateLimits
 from brain_otel.delivery.record import Record
 from brain_otel.delivery.target_log import TargetLog
@@ -20,9 +20,6 @@ from brain_otel.runtime.threads import start_daemon
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0
 """Seconds before the first retry and, doubled each time, at most; a random part of up to a half is taken off."""
-
-DEFAULT_LIMIT = 60.0
-"""Seconds to wait after a 429 that names no time, as in sentry-sdk."""
 
 MAX_FAILURES = 100
 """Failures of one record, while others succeed, after which it is rejected.
@@ -177,14 +174,10 @@ class RetryLoop(Generic[W]):
 
     def _is_wanted(self, queued: W) -> bool:
         category = queued.record.category
-        waits = self._waits(category)
-        if waits:
+        if self.wait_for(category):
             self._waiting.add(category)
-        return not waits
-
-    def _waits(self, category: str) -> bool:
-        """Whether a record of ``category`` waits for a rate limit, instead of being sent or dropped."""
-        return self.wait_for(category) > 0.0
+            return False
+        return True
 
     def wait_for(self, category: str) -> float:
         """Seconds for which records of ``category`` wait for the end of a rate limit; 0: they are sent or dropped."""
@@ -228,7 +221,7 @@ class RetryLoop(Generic[W]):
         elif answer.result == "rate_limited":
             if category in _KEPT_WHILE_LIMITED and not self.limits.remaining(category):
                 self.limits.update({category: DEFAULT_LIMIT})  # the answer limits other categories
-            if not self._waits(category):
+            if not self.wait_for(category):
                 self._discard_limited(queued)
 
     def _limit(self, limits: Mapping[str, float]) -> None:
