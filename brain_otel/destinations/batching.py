@@ -51,12 +51,7 @@ def create_batched(name: str, signal: Signal, exporter: Any, batch: Mapping[str,
 
         mask_metrics_of(exporter)
         failures = FailureLogger(exporter, name, signal)
-        return Destination(
-            name=name,
-            metric_exporter=exporter,
-            flush=lambda _timeout: failures.flushed(True),
-            shutdown=lambda _timeout: None,
-        )
+        return Destination(name=name, metric_exporter=exporter, flush=lambda _timeout: failures.flushed(True))
     processor = (BatchSpanProcessor if signal == "traces" else BatchLogRecordProcessor)(exporter, **batch)
     return create_masked(name, signal, exporter, processor, may_block=False)
 

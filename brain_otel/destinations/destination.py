@@ -21,9 +21,9 @@ class Destination(NamedTuple):
     """A destination in use for one signal: traces, logs or metrics."""
 
     name: str
-    flush: Callable[[float], bool]
+    flush: Callable[[float], bool] = lambda _timeout: True
     """Sends everything queued within this many seconds; returns whether all of it was accepted."""
-    shutdown: Callable[[float], None]
+    shutdown: Callable[[float], None] = lambda _timeout: None
     """Sends everything queued within this many seconds and takes no more."""
     pause: Callable[[Counter[str], float], None] | None = None
     """Called when a server shuts down, which may end the process at once: adds what is in memory, by Sentry's

@@ -80,8 +80,6 @@ def create_destination(options: Options, settings: Settings) -> Destination:  # 
         span_processor=MemorySpanProcessor() if traces else None,
         log_record_processor=MemoryLogRecordProcessor() if logs else None,
         metric_exporter=MemoryMetricExporter() if metrics else None,
-        flush=lambda _timeout: True,
-        shutdown=lambda _timeout: None,
         may_block=False,
     )
 

@@ -97,9 +97,7 @@ def _create_for_logs(options: Options, settings: Settings) -> Destination | None
         )
     return Destination(
         name="sentry",
-        log_record_processor=processor,
-        flush=lambda _timeout: True,  # the destination of the traces flushes and shuts down the bridge
-        shutdown=lambda _timeout: None,
+        log_record_processor=processor,  # the destination of the traces flushes and shuts down the bridge
         may_block=False,
     )
 

@@ -107,8 +107,7 @@ def _silent(stopped: IsolatedDestination) -> IsolatedDestination:
     from brain_otel.destinations.destination import Destination
     from brain_otel.destinations.isolation import IsolatedDestination
 
-    destination = Destination(name=stopped.name, flush=lambda _timeout: True, shutdown=lambda _timeout: None)
-    silent = IsolatedDestination(destination, stopped.index)
+    silent = IsolatedDestination(Destination(name=stopped.name), stopped.index)
     silent.metric_exporter = stopped.metric_exporter  # a metric reader needs one; a stopped one drops what it gets
     return silent
 

@@ -1,9 +1,9 @@
 """Shows what of a text, an envelope or OTLP JSON would leave the process, and which rule masked each value."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import zip_longest
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
 from brain_otel.configuration.settings import Settings
 from brain_otel.doctor.envelope_parts import is_event, masked_event, masked_parts
@@ -80,65 +80,54 @@ class Preview:
         """
         line = 0
         for each in self._input:
-            piece = _piece(each, line)
-            masked = piece.mask(self._whole)
-            if masked != piece.original:
-                self._find_places(piece)
+            original = each.text.splitlines() if isinstance(each, Text) else each[0]
+            masked = _masked(each, self._whole)
+            if masked != original:
+                self._find_places(each, line)
             if isinstance(each, Text) and each.is_cut:
                 self._places[LENGTH].add([f"line {line + 1}"])
-            yield from piece.write(masked)
-            line += len(piece.original) if isinstance(each, Text) else 1
+            yield from _written(each, masked)
+            line += len(original) if isinstance(each, Text) else 1
 
-    def _find_places(self, piece: "_Piece") -> None:
-        by_name = piece.changed(piece.mask(self._without_rules))
-        self._places[piece.without_rules].add(by_name)
+    def _find_places(self, each: Text | Document | Envelope, line: int) -> None:
+        without_rules = LENGTH if isinstance(each, Text) else NAMES
+        by_name = _places(each, _masked(each, self._without_rules), line)
+        self._places[without_rules].add(by_name)
         for rule, alone in self._alone.items():
-            places = piece.changed(piece.mask(alone))
-            self._places[rule].add([place for place in places if place not in by_name])
+            found = _places(each, _masked(each, alone), line)
+            self._places[rule].add([place for place in found if place not in by_name])
 
 
-class _Piece(NamedTuple):
-    """A part of the input as data, with the functions that mask it, write it and compare it with its masked form."""
-
-    original: Any
-    mask: Callable[[Policy], Any]
-    write: Callable[[Any], list[str]]
-    changed: Callable[[Any], list[str]]
-    without_rules: str = NAMES
-    """What masks without a rule."""
-
-
-def _piece(each: Text | Document | Envelope, line: int) -> _Piece:
-    """The piece whose first line has ``line`` lines before it."""
-    if isinstance(each, Text):
-        text, lines = each.text, each.text.splitlines()
-        return _Piece(
-            lines,
-            lambda by: by.text(text).splitlines(),
-            list,
-            lambda masked: _changed_lines(lines, masked, line),
-            LENGTH,
-        )
-    if isinstance(each, Envelope):
-        parts = each.parts
-        return _Piece(parts, lambda by: masked_parts(parts, by), _as_lines, lambda masked: _changed(parts, masked))
-    data = each.data
-    if each.is_alone:
-        return _Piece(data, lambda by: _masked_document(data, by), _as_json, lambda masked: _changed(data, masked))
-    return _Piece(
-        data,
-        lambda by: _masked_document(data, by),
-        lambda masked: [json.dumps(masked)],
-        lambda masked: _changed(data, masked, f".{line}"),
-    )
+def _masked(each: Text | Document | Envelope, by: Policy) -> Any:
+    match each:
+        case Text(text):
+            return by.text(text).splitlines()
+        case Envelope(parts):
+            return masked_parts(parts, by)
+        case Document(data):
+            return _masked_document(data, by)
 
 
-def _as_json(document: Any) -> list[str]:
-    return [json.dumps(document, indent=2)]
+def _written(each: Text | Document | Envelope, masked: Any) -> list[str]:
+    """The lines of ``masked``, which ``each`` has become."""
+    match each:
+        case Text():
+            return list(masked)
+        case Envelope():
+            return [part if isinstance(part, str) else json.dumps(part) for part in masked]
+        case Document():
+            return [json.dumps(masked, indent=2 if each.is_alone else None)]
 
 
-def _as_lines(documents: list[Any]) -> list[str]:
-    return [each if isinstance(each, str) else json.dumps(each) for each in documents]
+def _places(each: Text | Document | Envelope, masked: Any, line: int) -> list[str]:
+    """The places at which ``masked`` differs from ``each``, which has ``line`` lines before it."""
+    match each:
+        case Text(text):
+            return _changed_lines(text.splitlines(), masked, line)
+        case Envelope(parts):
+            return _changed(parts, masked)
+        case Document(data):
+            return _changed(data, masked, "" if each.is_alone else f".{line}")
 
 
 def _masked_document(document: Any, by: Policy) -> Any:

@@ -126,21 +126,18 @@ class _Screen:
 def _header(title: str, effective: EffectiveConfiguration) -> Text:
     choice = effective.choice
     service = [each for each in (effective.service, effective.version) if each is not None]
-    return Text.assemble(
-        (f"{title}\n", "bold"),
-        ("environment  ", "dim"),
-        (choice.environment, "bold"),
-        (f"  from {effective.environment_from}\n", "dim"),
-        ("file         ", "dim"),
-        (str(choice.path), "bold"),
-        (f"  from {effective.path_from}\n", "dim"),
-        ("service      ", "dim"),
-        (" ".join(each.value for each in service), "bold"),
-        (f"  from {', '.join(dict.fromkeys(each.origin for each in service))}\n", "dim"),
-        ("release      ", "dim"),
-        (effective.release.value, "bold"),
-        (f"  from {effective.release.origin}", "dim"),
+    origins = ", ".join(dict.fromkeys(each.origin for each in service))
+    rows = (
+        ("environment", choice.environment, effective.environment_from),
+        ("file", str(choice.path), effective.path_from),
+        ("service", " ".join(each.value for each in service), origins),
+        ("release", effective.release.value, effective.release.origin),
     )
+    lines = [
+        Text.assemble((f"{name:13}", "dim"), (value, "bold"), (f"  from {origin}", "dim"))
+        for name, value, origin in rows
+    ]
+    return Text("\n").join([Text(title, "bold"), *lines])
 
 
 def _values(leaves: Sequence[Leaf], width: int) -> Table:

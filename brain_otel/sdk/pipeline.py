@@ -146,14 +146,12 @@ def _added_by_application(provider: TracerProvider) -> Destination:
     def flush(timeout: float) -> bool:
         return provider.force_flush(int(timeout * 1000))
 
-    return Destination(name="OpenTelemetry", flush=flush, shutdown=lambda _timeout: None)
+    return Destination(name="OpenTelemetry", flush=flush)
 
 
 def _tail(tail: Tail) -> Destination:
     """The tail; a flush releases nothing, since buffered spans need a reason."""
-    return Destination(
-        name="sampling.tail", flush=lambda _timeout: True, shutdown=lambda _timeout: tail.stop(), listener=tail
-    )
+    return Destination(name="sampling.tail", shutdown=lambda _timeout: tail.stop(), listener=tail)
 
 
 def _metrics(meters: MeterProvider, destinations: tuple[IsolatedDestination, ...]) -> Destination:

@@ -23,16 +23,7 @@ from brain_otel.viewer.live import Live
 from brain_otel.viewer.rendering import Renderer
 from brain_otel.viewer.screens import NAVIGATION, SCREENS, Screen
 from brain_otel.viewer.security import SecurityMiddleware
-from brain_otel.viewer.store.queries.filters import (
-    DEFAULT_PERIOD,
-    ORIGINS,
-    PERIODS,
-    FilterError,
-    Filters,
-    Query,
-    choices,
-    read_filters,
-)
+from brain_otel.viewer.store.queries.filters import PERIODS, FilterError, Query, choices, read_filters
 from brain_otel.viewer.store.queries.foot import read_foot
 from brain_otel.viewer.store.queries.issues import change_state
 from brain_otel.viewer.store.schema import open_reader
@@ -122,7 +113,7 @@ class Viewer:
             data=data,
             screen=screen,
             filters=filters,
-            keep=_kept(filters),
+            keep=filters.kept(),
             periods=PERIODS,
             choices=choices(connection),
             foot=read_foot(connection, now),
@@ -149,12 +140,6 @@ class Viewer:
 
 def _told(status: int, words: str = "") -> Callable[[Request, Exception], Response]:
     return lambda _, error: PlainTextResponse(f"{words}{error}", status)
-
-
-def _kept(filters: Filters) -> dict[str, str]:
-    """The parameters that a link to another screen keeps."""
-    period = filters.period if filters.period != DEFAULT_PERIOD else ""
-    return {"period": period, **{name: getattr(filters, name) for name in ORIGINS}}
 
 
 def _bound_time(connection: sqlite3.Connection) -> None:

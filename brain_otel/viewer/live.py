@@ -26,9 +26,8 @@ class Live:
         self._open = 0
         self.is_closing = False
 
-    async def stream(self, request: Request) -> Response:
+    async def stream(self, _: Request) -> Response:
         """Answer with the stream."""
-        del request
         if self._open >= MAX_PAGES:
             return PlainTextResponse(f"allowed: {MAX_PAGES} open pages", 503)
         connection = open_reader(self._path)

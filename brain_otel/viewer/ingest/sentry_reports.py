@@ -13,10 +13,12 @@ from brain_otel.viewer.ingest.sentry_fields import (
 )
 from brain_otel.viewer.rows import FEEDBACK_EVENT, Batch, Json, Log, Sessions, as_json, clip, microseconds
 
+_ENDS = ("exited", "errored", "crashed", "abnormal")
+"""How a session may end, in the order of the fields of :class:`~brain_otel.viewer.rows.Sessions`."""
 
-def read_logs(payload: Json, header: Json, batch: Batch) -> None:
+
+def read_logs(payload: Json, _: Json, batch: Batch) -> None:
     """Add log lines."""
-    del header
     items = payload.get("items")
     batch.logs += batch.read("log", items if isinstance(items, list) else [payload], _log)
 
@@ -66,36 +68,33 @@ def read_feedback(payload: Json, header: Json, batch: Batch) -> None:
     batch.accept("feedback")
 
 
-def read_sessions(payload: Json, header: Json, batch: Batch) -> None:
+def read_sessions(payload: Json, _: Json, batch: Batch) -> None:
     """Sums of requests: https://develop.sentry.dev/sdk/telemetry/sessions/#session-aggregates-payload."""
-    del header
-    attributes = payload.get("attrs") or {}
-    names = clip(attributes.get("release"), 200), clip(attributes.get("environment"), 200)
     for each in payload["aggregates"]:
-        counts = [_count(each.get(name, 0)) for name in ("exited", "errored", "crashed", "abnormal")]
-        batch.sessions.append(Sessions(microseconds(each.get("started")), *names, *counts))
-        batch.accept("session", sum(counts))
+        counts = [_count(each.get(name, 0)) for name in _ENDS]
+        _add_sessions(payload, microseconds(each.get("started")), counts, batch)
 
 
-def read_session(payload: Json, header: Json, batch: Batch) -> None:
+def read_session(payload: Json, _: Json, batch: Batch) -> None:
     """One session. Only its last update counts; one that goes on is not yet known."""
-    del header
     status = payload.get("status")
-    if status not in ("exited", "crashed", "abnormal", "errored"):
+    if status not in _ENDS:
         return
     if status == "exited" and payload.get("errors"):
         status = "errored"
-    attributes = payload.get("attrs") or {}
-    counts = [int(status == name) for name in ("exited", "errored", "crashed", "abnormal")]
     at = microseconds(payload.get("started") or payload.get("timestamp"))
+    _add_sessions(payload, at, [int(status == name) for name in _ENDS], batch)
+
+
+def _add_sessions(payload: Json, at: int, counts: list[int], batch: Batch) -> None:
+    attributes = payload.get("attrs") or {}
     names = clip(attributes.get("release"), 200), clip(attributes.get("environment"), 200)
     batch.sessions.append(Sessions(at, *names, *counts))
-    batch.accept("session")
+    batch.accept("session", sum(counts))
 
 
-def read_client_report(payload: Json, header: Json, batch: Batch) -> None:
+def read_client_report(payload: Json, _: Json, batch: Batch) -> None:
     """Count what the SDK says it has discarded."""
-    del header
     for each in payload.get("discarded_events") or []:
         category = clip(each.get("category") or "other", 40)
         batch.drop(category, clip(each.get("reason"), 100), "client", _count(each.get("quantity")))

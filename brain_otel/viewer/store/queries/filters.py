@@ -28,6 +28,11 @@ class Filters(NamedTuple):
     release: str = ""
     service: str = ""
 
+    def kept(self) -> dict[str, str]:
+        """The parameters that a link to another screen keeps."""
+        period = self.period if self.period != DEFAULT_PERIOD else ""
+        return {"period": period, **{name: getattr(self, name) for name in ORIGINS}}
+
     def where(self, column: str, prefix: str = "") -> tuple[str, dict[str, Any]]:
         """The condition for a table with the time ``column``, and its parameters."""
         times = f"{prefix}{column} >= :since AND {prefix}{column} <= :until"
