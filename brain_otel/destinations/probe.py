@@ -1,12 +1,9 @@
 """Sends one test span, log record or metric through an exporter, for ``brain-otel doctor``."""
 
-import threading
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 from opentelemetry._logs import LogRecord, SeverityNumber
-from opentelemetry.instrumentation.utils import suppress_instrumentation
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
 from opentelemetry.sdk.metrics import MeterProvider
@@ -21,6 +18,7 @@ from brain_otel.configuration.options import Signal
 from brain_otel.configuration.settings import Settings
 from brain_otel.delivery import DeliveryError, PartialDelivery
 from brain_otel.destinations.outage_log import CapturedLogs
+from brain_otel.runtime.thread_pool import side_by_side
 
 PROBE = "brain_otel doctor"
 """The name of each test span, log record and metric."""
@@ -41,21 +39,21 @@ def send_probe(exporter: Any, signal: Signal, settings: Settings, timeout: float
     batch = _test_batch(signal, settings)
     logs = CapturedLogs()
     results: list[Any] = []
-    done = threading.Event()
 
-    def export() -> None:
-        with logs, suppress_instrumentation():
+    def export(_: float) -> None:
+        with logs:
             try:
                 results.append(exporter.export(batch))
             except Exception as error:  # an exporter may raise anything
                 results.append(f"{type(error).__name__}: {error}")
-            done.set()
 
-    exporting = _start_thread(export)
-    done.wait(timeout)
+    def end(_: float) -> None:
+        with suppress(Exception):
+            exporter.shutdown()
+
+    side_by_side([("sending a test item", export)], timeout)
     finished, reason = list(results), logs.reason  # later lines are about the exporter's shutdown
-    _start_thread(exporter.shutdown).join(0.5)
-    exporting.join(0.2)
+    side_by_side([("ending the exporter of a test item", end)], 0.5)
     if not finished:
         raise DeliveryError(reason or f"no answer within {timeout:g} s")
     if getattr(finished[0], "name", "") != "SUCCESS":
@@ -65,16 +63,6 @@ def send_probe(exporter: Any, signal: Signal, settings: Settings, timeout: float
     if logs.partial.message:
         raise PartialDelivery(f"{_NOUNS[signal]} delivered, with a warning ({logs.partial.message})")
     return f"{_NOUNS[signal]} delivered"
-
-
-def _start_thread(work: Callable[[], object]) -> threading.Thread:
-    def run() -> None:
-        with suppress(Exception):
-            work()
-
-    thread = threading.Thread(target=run, name="brain_otel.probe", daemon=True)
-    thread.start()
-    return thread
 
 
 def _test_batch(signal: Signal, settings: Settings) -> Any:
