@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Awaitable, Callable
+from types import CoroutineType
 from typing import Any
 
 from opentelemetry import context as otel_context
@@ -38,7 +39,7 @@ class _Call:
         except BaseException as error:
             self.error = error
             raise
-        if not inspect.iscoroutine(self.result):
+        if not isinstance(self.result, CoroutineType):
             return self.result
         self.waiting = self._awaited(self.result)
         return self.waiting
@@ -116,7 +117,7 @@ def call_through(
     call = _Call(place, function)
     with call:
         result = instrumented(call.run)
-        if inspect.iscoroutine(result) and result is not call.waiting:
+        if isinstance(result, CoroutineType) and result is not call.waiting:
             return _ended(call, result, args, kwargs)
         return result
     return call.outcome(*args, **kwargs)
@@ -126,7 +127,7 @@ async def _ended(call: _Call, coroutine: Awaitable[Any], args: Any, kwargs: Any)
     with call:
         return await coroutine
     result = call.outcome(*args, **kwargs)
-    return await result if inspect.iscoroutine(result) else result
+    return await result if isinstance(result, CoroutineType) else result
 
 
 async def await_through(
