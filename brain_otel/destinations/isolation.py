@@ -6,8 +6,6 @@ called on a thread of its own, behind a bounded queue. All destinations are flus
 within one time bound, because processors have none of their own (opentelemetry-python#4568).
 """
 
-from __future__ import annotations
-
 import logging
 import threading
 import time

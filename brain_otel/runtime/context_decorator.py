@@ -1,7 +1,5 @@
 """A context manager that is a decorator too, for sync and async code."""
 
-from __future__ import annotations
-
 import functools
 import inspect
 from abc import ABC, abstractmethod

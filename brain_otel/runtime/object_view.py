@@ -1,7 +1,5 @@
 """One look at an object and what is in it, within bounds of depth, items, characters and time."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from datetime import datetime

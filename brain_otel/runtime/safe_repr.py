@@ -14,8 +14,6 @@ application's code counts, and the CPU time of ours too. Built-in values, and ex
 the application's, so they need no budget: on a machine that stands still for a moment, an error keeps its message.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from typing import Any
