@@ -4,8 +4,6 @@ A server or a proxy may send a body without end, one byte a second, a header of 
 is a gigabyte. Of an answer, the status, the headers and the beginning of the body matter.
 """
 
-from __future__ import annotations
-
 import io
 import time
 from collections.abc import Callable

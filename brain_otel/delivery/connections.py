@@ -4,8 +4,6 @@ urllib3 connects, and handles names, certificates and their errors. The usual an
 http.client within the bounds of :mod:`.bounded_answers`. A request is sent once; whoever has a record sends it again.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import socket

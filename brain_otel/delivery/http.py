@@ -1,7 +1,5 @@
 """One POST, and what its answer means for the record."""
 
-from __future__ import annotations
-
 import codecs
 import json
 import re

@@ -4,8 +4,6 @@ The bodies of its answers to traces, logs and metrics have one form, in protobuf
 process can read them without OpenTelemetry: https://opentelemetry.io/docs/specs/otlp/#partial-success-1.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Log lines about one target: outages, rate limits, and what it did not accept."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping
 

@@ -1,7 +1,5 @@
 """``monitor``: a context manager and a decorator that tells Sentry when a job starts and how it ends."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping
 from datetime import timedelta

@@ -1,7 +1,5 @@
 """Masks the credentials in addresses: before the host, in a path and in a query."""
 
-from __future__ import annotations
-
 import re
 
 from brain_otel.privacy.bounded_matches import sub_first

@@ -3,8 +3,6 @@
 Where a quoted text, a bracket or an unquoted value ends is known by :mod:`~brain_otel.privacy.literals`.
 """
 
-from __future__ import annotations
-
 import re
 from typing import Any, NamedTuple
 

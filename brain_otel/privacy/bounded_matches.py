@@ -3,8 +3,6 @@
 A text of near-matches alone would stop an event loop. What stands behind the last of them is masked as a whole.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 

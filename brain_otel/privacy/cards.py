@@ -4,8 +4,6 @@ Orders, amounts and ids pass Luhn's check by chance, one number of ten. So a car
 brand's length, and also a separator between its groups, a name or a word nearby that speaks of cards.
 """
 
-from __future__ import annotations
-
 import re
 
 from brain_otel.privacy.names import unquoted

@@ -4,8 +4,6 @@ The text may be JSON, a ``repr``, a line of a shell or of SQL, and any of them w
 escaped once for each level, or doubled. Every function takes time linear in the length of what it walks over.
 """
 
-from __future__ import annotations
-
 import re
 from typing import NamedTuple
 

@@ -3,8 +3,6 @@
 A code stands behind or before what it is called. ``Your order code is ...`` and ``exit code is ...`` name others.
 """
 
-from __future__ import annotations
-
 from brain_otel.privacy.settings import FILTERED
 from brain_otel.runtime.lazy_regex import expression
 

@@ -6,8 +6,6 @@ stands under ``password`` is masked, whatever it looks like. Then the value deci
 (:mod:`~brain_otel.privacy.assignments`). The modules ``attributes``, ``spans`` and ``processors`` apply the policy.
 """
 
-from __future__ import annotations
-
 import logging
 import re
 from collections.abc import Callable, Mapping

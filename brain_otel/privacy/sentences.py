@@ -4,8 +4,6 @@ What an abbreviation such as ``pass`` names is a secret only in the place and wi
 as well.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 

@@ -5,8 +5,6 @@ after ``=``, ``==`` and ``:`` behind a sensitive name, as the default beside a s
 what only wraps it. A key, as in ``os.environ["PASSWORD"]``, stays.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 

@@ -1,7 +1,5 @@
 """Masks the columns of tables whose first row names a secret: CSV, tabs, and tables drawn with bars."""
 
-from __future__ import annotations
-
 from brain_otel.privacy.labels import is_label_name, is_value_name
 from brain_otel.privacy.names import NameCheck, is_fact
 from brain_otel.privacy.settings import FILTERED

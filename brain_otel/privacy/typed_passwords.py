@@ -4,8 +4,6 @@
 ``password: changed 3 days ago`` do not.
 """
 
-from __future__ import annotations
-
 import re
 
 from brain_otel.privacy.addresses import is_random

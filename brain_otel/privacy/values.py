@@ -1,7 +1,5 @@
 """Walks nested values for the policy: names decide in mappings, objects, pairs and command lines, then the look."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, Protocol
 

@@ -5,6 +5,8 @@ which is then called without it; or afterwards, when the function's own result o
 instrumentation, such as one that a malformed header causes, never reaches the application.
 """
 
+from __future__ import annotations
+
 import functools
 import inspect
 from collections.abc import Awaitable, Callable

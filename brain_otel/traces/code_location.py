@@ -6,8 +6,6 @@ get(b))``, has the place where it was started. Names are those of
 https://opentelemetry.io/docs/specs/semconv/code/.
 """
 
-from __future__ import annotations
-
 import asyncio
 import sys
 import sysconfig

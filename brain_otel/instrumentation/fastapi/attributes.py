@@ -4,8 +4,6 @@ Contrib's ``server.address`` has the port in it, and names the socket where the 
 have no method.
 """
 
-from __future__ import annotations
-
 from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit

@@ -1,7 +1,5 @@
 """Finds the template of a request's route: through mounted apps, plain routers and hosts."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Any
 

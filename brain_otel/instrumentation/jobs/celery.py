@@ -4,8 +4,6 @@ Contrib's instrumentation is not used. It loses a message's span, and leaves it 
 reached; it makes events for retries, and knows neither local traces nor the worker's own commands.
 """
 
-from __future__ import annotations
-
 import sys
 from collections import deque
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """taskiq: a task is a local root, and kicking it a span of the sender. The headers are labels of the message."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable
 from contextlib import AbstractContextManager

@@ -3,8 +3,6 @@
 Sentry's view of caches reads what the spans of these calls have: https://docs.sentry.io/product/insights/backend/caches/.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

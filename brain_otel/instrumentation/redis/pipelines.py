@@ -1,7 +1,5 @@
 """What a Redis pipeline is about to send."""
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import opentelemetry.instrumentation.redis as _package
