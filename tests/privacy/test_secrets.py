@@ -20,7 +20,7 @@ from brain_otel.sentry.before_send import masked_event
 from brain_otel.sentry.request import request_interface
 from brain_otel.traces.local_trace import Request
 from tests.support.secrets import LOOK_ALIKES, Planted, planted
-from tests.support.tiers import quick_first
+from tests.support.tiers import quick_first, searched
 
 POLICY = Policy()
 PLANTED = planted(seed=7)
@@ -320,8 +320,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
-@given(VALUES)
+@searched(60, 300, value=VALUES)
 def test_no_value_makes_the_mask_raise(value: Any) -> None:
     POLICY.value(value)
     masked_attributes(POLICY, {"a": value, "url.query": value, "db.statement": value, "exception.stacktrace": value})

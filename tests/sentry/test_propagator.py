@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry import baggage as otel_baggage
 from opentelemetry import trace as otel_trace
@@ -28,6 +28,7 @@ from brain_otel.sentry.propagator import MAX_BAGGAGE_LENGTH, SentryPropagator
 from brain_otel.traces.local_trace import LocalTrace
 from tests.sentry.conftest import Bridge, Connect
 from tests.support.ingest import Json
+from tests.support.tiers import searched
 
 A, B = "a" * 32, "b" * 32
 SPAN, OTHER = "c" * 16, "d" * 16
@@ -324,9 +325,12 @@ BAGGAGE = (
 )
 
 
-@settings(max_examples=2_000, deadline=None)
-@given(
-    sentry_trace=TRACE_HEADER, traceparent=st.none() | TRACE_HEADER | WELL_FORMED.map("00-{}".format), baggage=BAGGAGE
+@searched(
+    300,
+    2_000,
+    sentry_trace=TRACE_HEADER,
+    traceparent=st.none() | TRACE_HEADER | WELL_FORMED.map("00-{}".format),
+    baggage=BAGGAGE,
 )
 def test_malformed_headers_never_raise_and_never_link_wrongly(
     sentry_trace: str, traceparent: str | None, baggage: str

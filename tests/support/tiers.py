@@ -4,6 +4,8 @@ from collections.abc import Callable, Hashable, Iterable
 from typing import Any, TypeVar
 
 import pytest
+from hypothesis import given, settings
+from hypothesis.strategies import SearchStrategy
 
 Case = TypeVar("Case")
 
@@ -28,6 +30,20 @@ def quick_one_of_each(kind: Callable[[Case], Hashable], cases: Iterable[Case]) -
         divided.append(_thorough(case) if kind(case) in seen else case)
         seen.add(kind(case))
     return divided
+
+
+def searched(quick: int, more: int, **strategies: SearchStrategy[Any]) -> Callable[[Callable[..., None]], Any]:
+    """Run a test with so many examples of these strategies, and with more in the thorough tier."""
+
+    def decorate(test: Callable[..., None]) -> Any:
+        @pytest.mark.parametrize("examples", quick_first([quick, more]))
+        def search(examples: int) -> None:
+            settings(max_examples=examples)(given(**strategies)(test))()
+
+        search.__name__, search.__doc__ = test.__name__, test.__doc__
+        return search
+
+    return decorate
 
 
 def _thorough(case: Any) -> Any:
