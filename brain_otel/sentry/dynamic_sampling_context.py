@@ -102,14 +102,15 @@ def context_json(items: Mapping[str, str]) -> str:
     if names:
         by = policy()
         known = _names_json if by.mask is None else _names_json.__wrapped__
-        parts.append(known(by, tuple(names.items())))
+        parts.append(known(by, *names, *names.values()))
     return f"{{{','.join(parts)}}}"
 
 
 @lru_cache(maxsize=256)
-def _names_json(by: Policy, items: tuple[tuple[str, str], ...]) -> str:
+def _names_json(by: Policy, *names_and_values: str) -> str:
     """The members that all traces of an endpoint share, without braces."""
-    return encode(by.value(dict(items)))[1:-1]
+    half = len(names_and_values) // 2
+    return encode(by.value(dict(zip(names_and_values[:half], names_and_values[half:], strict=True))))[1:-1]
 
 
 def continues(items: Mapping[str, str]) -> bool:

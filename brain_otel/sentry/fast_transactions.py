@@ -50,6 +50,9 @@ _NO_SAY_IN_TRANSACTIONS = frozenset(
 
 _MODULE_OF = attrgetter("__module__")
 
+_OPTIONS = ("release", "environment", "server_name", "dist")
+"""Options of sentry-sdk's that stand on each event."""
+
 _SHARED = ("otel", "runtime")
 """Contexts that are the same in each event unless the application sets its own."""
 
@@ -68,7 +71,7 @@ class FastPath:
     """Encodes and sends transactions, and keeps the JSON of their constant parts."""
 
     def __init__(self) -> None:
-        self._contexts, self._constants = _EncodedMembers(), _EncodedMembers()
+        self._contexts = _EncodedMembers()
         self._heads: Repeats[_Head] = Repeats(policy())
         self._ids = _EventIds()
 
@@ -106,8 +109,7 @@ class FastPath:
             f'{{{members},"event_id":"{event_id}","start_timestamp":{seconds(microseconds(root.start_time))},'
             f'"timestamp":{seconds(microseconds(root.end_time))},"contexts":{{"trace":{{{trace},'
             f'"trace_id":"{trace_id}","span_id":"{span_id}"{parent_member}}}{contexts}}}'
-            f"{self._constants.members(_constants(client))},"
-            f'"spans":[{",".join([span.to_json() for span in transaction.spans])}]}}'
+            f',{_constants(client)},"spans":[{",".join([span.to_json() for span in transaction.spans])}]}}'
         )
 
     def _head_of(self, client: Any, transaction: Transaction) -> _Head:
@@ -161,8 +163,7 @@ class _EncodedMembers:
         """Each member of ``value`` with a comma before it, to follow other members."""
         known = self._known
         if known is None or known[0] != value:
-            text = "".join(f",{encode(name)}:{encode(each)}" for name, each in value.items())
-            known = self._known = (value, text)
+            known = self._known = (value, f",{encode(value)[1:-1]}" if value else "")
         return known[1]
 
 
@@ -268,11 +269,15 @@ def _data_of(scopes: tuple[Any, ...]) -> dict[str, Any]:
     return data
 
 
-def _constants(client: Any) -> dict[str, Any]:
-    """What sentry-sdk puts on each event of ``client``."""
-    options = client.options
-    constants = {"platform": "python", "sdk": {**SDK_INFO, "integrations": sorted(client.integrations)}}
-    for name in ("release", "environment", "server_name", "dist"):
-        if options[name] is not None:
-            constants[name] = str(options[name]).strip()
-    return constants
+def _constants(client: Any) -> str:
+    """What sentry-sdk puts on each event of ``client``, as JSON."""
+    given = [client.options[name] for name in _OPTIONS]
+    values = [None if each is None else str(each).strip() for each in given]
+    return _constants_json(SDK_INFO["name"], tuple(client.integrations), *values)
+
+
+@lru_cache(maxsize=4)
+def _constants_json(_sdk: str, integrations: tuple[str, ...], *values: str | None) -> str:
+    constants = {"platform": "python", "sdk": {**SDK_INFO, "integrations": sorted(integrations)}}
+    constants |= {name: value for name, value in zip(_OPTIONS, values, strict=True) if value is not None}
+    return encode(constants)[1:-1]

@@ -270,5 +270,4 @@ def microseconds(nanoseconds: int | None) -> int:
 
 def seconds(micro: int) -> str:
     """Microseconds as the JSON of seconds; to format a float would cost more than the rest of a span."""
-    digits = f"{micro:07d}"
-    return f"{digits[:-6]}.{digits[-6:]}"
+    return "%d.%06d" % divmod(micro, MICRO)  # noqa: UP031 - a quarter faster
