@@ -74,7 +74,8 @@ class _Call:
             otel_context.attach(self._context)
         if self.waiting is not None:
             self.waiting.close()  # nobody awaits it: the caller gets the function's own coroutine
-        caught(self._place, error)
+        if not isinstance(error, StopAsyncIteration) or not isinstance(self.error, StopAsyncIteration):
+            caught(self._place, error)  # contrib ends an iteration of asyncpg's cursor by an error of its own
         return True
 
     def outcome(self, *args: Any, **kwargs: Any) -> Any:

@@ -75,7 +75,7 @@ async def use_aiohttp() -> None:
 
 async def use_asyncpg() -> None:
     connection = await asyncpg.connect(PLAIN)
-    assert await connection.fetchval(SELECT)
+    assert await connection.fetchval(query=SELECT)
     prepared = await connection.prepare("SELECT $1::text")
     assert await prepared.fetchval(SECRET) == SECRET
     with suppress(asyncpg.PostgresError):
@@ -85,7 +85,7 @@ async def use_asyncpg() -> None:
 
 def use_psycopg() -> None:
     with psycopg.connect(PLAIN) as connection, connection.cursor() as cursor:
-        assert cursor.execute(SELECT).fetchone()
+        assert cursor.execute(query=SELECT).fetchone()
         assert cursor.execute("SELECT %s", (SECRET,)).fetchone()
         with suppress(psycopg.Error):
             cursor.execute(f"SELECT '{SECRET}' FROM nowhere")

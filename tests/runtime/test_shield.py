@@ -43,6 +43,28 @@ class Application:
         return self.run(number)
 
 
+def test_an_iteration_ends_by_the_iterators_own_error(caplog: pytest.LogCaptureFixture) -> None:
+    """Contrib raises another one in its place, which is no failure: so ends each loop over a cursor of asyncpg."""
+    ended = StopAsyncIteration()
+
+    async def instrumented(run: Callable[[int], Awaitable[Any]]) -> Any:
+        try:
+            return await run(1)
+        except StopAsyncIteration:
+            pass
+        raise StopAsyncIteration
+
+    async def look() -> BaseException | None:
+        try:
+            await call_through("looking", instrumented, Application(ended).run_async, 1)
+        except StopAsyncIteration as error:
+            return error
+        return None
+
+    assert asyncio.run(look()) is ended
+    assert caplog.records == []
+
+
 def before(run: Callable[[int], Any]) -> Any:
     otel_context.attach(otel_context.set_value("left", True))
     raise RuntimeError("before")

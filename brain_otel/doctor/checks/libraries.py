@@ -22,8 +22,9 @@ _SAME = {"boto3": "botocore"}
 def check_libraries() -> Iterator[Finding]:
     """Note what is not observed, with the line that installs what observes it."""
     found: dict[str, str] = {}
-    for each in libraries:
-        library, instrumentation = Requirement(each["library"]).name, Requirement(each["instrumentation"]).name
+    known = [(Requirement(each["library"]).name, Requirement(each["instrumentation"]).name) for each in libraries]
+    models = [(extra, name) for name, extra in _extras().items() if name.endswith(f"-genai-{extra}")]
+    for library, instrumentation in (*known, *models):
         if library not in _PARTS and not _is_observed(library, instrumentation) and installed_version(library):
             found.setdefault(library, instrumentation)
     if not found:

@@ -18,6 +18,7 @@ from opentelemetry.util.types import AttributeValue
 from brain_otel.instrumentation.database import statement_operation
 from brain_otel.instrumentation.others.conventions import Calls, Convention, convention_of
 from brain_otel.instrumentation.others.grpc_servers import name_servers
+from brain_otel.instrumentation.others.statements import composed_text
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.patch import Original, Patches, replacement
 
@@ -52,6 +53,7 @@ class Corrections:
             for kind in list(vars(each).values()) if each else ():
                 if isinstance(kind, type) and _OPERATION in vars(kind) and self._is_first(kind):
                     self._patches.replace(kind, _OPERATION, _operation)
+                    self._patches.replace(kind, "get_statement", _statement)
 
     def undo(self) -> None:
         """Leave the instrumentations as they were found."""
@@ -73,6 +75,15 @@ def _operation(original: Original, /, tracer: Any, cursor: Any, args: Any) -> An
     with guarded("reading the operation of a statement"):
         return statement_operation(tracer.get_statement(cursor, args)) or ""
     return original(tracer, cursor, args)
+
+
+@replacement
+def _statement(original: Original, /, tracer: Any, cursor: Any, args: Any) -> Any:
+    if not args or not hasattr(type(args[0]), "as_string"):
+        return original(tracer, cursor, args)
+    with guarded("reading a composed statement"):
+        return composed_text(args[0], cursor)
+    return ""
 
 
 def _client_interceptor(

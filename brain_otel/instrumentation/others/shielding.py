@@ -17,6 +17,7 @@ import wrapt
 
 from brain_otel.instrumentation.others.grpc_calls import shield_grpc
 from brain_otel.instrumentation.others.model_streams import shield_invocations, shield_streams
+from brain_otel.instrumentation.others.statements import statement_first
 from brain_otel.runtime.context import holding
 from brain_otel.runtime.context_decorator import within
 from brain_otel.runtime.guard import guarded
@@ -32,7 +33,7 @@ def shielded_wrappers(name: str) -> Iterator[None]:
     original = wrapt.wrap_function_wrapper
 
     def wrap(target: Any, attribute: str, wrapper: Callable[..., Any]) -> Any:
-        shielded = _shielded(f"observing {name}", wrapper)
+        shielded = _shielded(f"observing {name}", _with_statement(wrapper) if name == "asyncpg" else wrapper)
         return original(target, attribute, _with_own_messages(shielded) if name in _AWS else shielded)
 
     modules = [each for key, each in sys.modules.items() if key.startswith(_CONTRIB)]
@@ -59,6 +60,14 @@ def _shielded(place: str, wrapper: Callable[..., Any]) -> Callable[..., Any]:
             return wrapper(original, instance, args, kwargs)
 
         return call_through(place, instrumented, function, *args, **given)
+
+    return call
+
+
+def _with_statement(wrapper: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(wrapper)
+    def call(function: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+        return wrapper(function, instance, *statement_first(args, kwargs))
 
     return call
 
@@ -125,7 +134,8 @@ def _execution(
     original: Original, /, tracer: Any, cursor: Any, method: Callable[..., Any], *args: Any, **kwargs: Any
 ) -> Any:
     def instrumented(run: Callable[..., Any]) -> Any:
-        return original(tracer, cursor, run, *args, **kwargs)
+        first, others = statement_first(args, kwargs)
+        return original(tracer, cursor, run, *first, **others)
 
     return call_through("observing a statement", instrumented, method, *args, **kwargs)
 

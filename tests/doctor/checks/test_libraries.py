@@ -34,10 +34,12 @@ def test_what_nobody_observes_is_named_with_the_line_to_install(
 
 def test_an_extra_is_named_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """An environment that has the libraries and no instrumentation of them."""
-    known = ("requests", "asyncpg", "openai", "grpcio")
+    known = ("requests", "asyncpg", "openai", "grpcio", "anthropic")
     versions = dict.fromkeys(known, "1.0")
     monkeypatch.setattr("brain_otel.doctor.checks.libraries.installed_version", versions.get)
     monkeypatch.setattr("brain_otel.doctor.checks.libraries.installed_instrumentors", dict)
     (finding,) = check_libraries()
-    assert finding.remedy == "pip install 'brain-otel[asyncpg,grpc-client,openai,requests]'"
-    assert finding.title == "installed and not observed: asyncpg 1.0, grpcio 1.0, openai 1.0, requests 1.0"
+    assert finding.remedy == "pip install 'brain-otel[anthropic,asyncpg,grpc-client,openai,requests]'"
+    assert finding.title == (
+        "installed and not observed: anthropic 1.0, asyncpg 1.0, grpcio 1.0, openai 1.0, requests 1.0"
+    )
