@@ -48,6 +48,18 @@ def unpacked(data: bytes) -> Iterator[bytes]:
         yield zlib.decompressobj(31).decompress(_GZIP + part)
 
 
+class Haystack:
+    """Data in which many texts are looked for; it keeps what stands between quotes once."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self.strings = b'"'.join(set(data.split(b'"')))
+        """Much less than the data."""
+
+    def __contains__(self, text: bytes) -> bool:
+        return text in (self._data if b'"' in text else self.strings)
+
+
 class Search:
     """Finds which of many texts stand in data; reads the data once, whatever the number of texts."""
 
@@ -63,17 +75,18 @@ class Search:
 
     def found(self, data: bytes) -> Mapping[str, str]:
         """Each text that ``data`` holds, with the name of a form in which it does."""
-        data = data.lower()
+        haystack = Haystack(data.lower())
         parts = self._by_part.keys()
-        words = set(_WORD.findall(data))
+        words = set(_WORD.findall(haystack.strings))
+        joined = b" ".join(words)
         seen = {b"", *(part for word in words for part in _parts(word) & parts)}
-        return {
-            text: name
-            for part in seen
-            for form in self._by_part.get(part, ())
-            if form in data
-            for text, name in self._forms[form]
-        }
+        found: dict[str, str] = {}
+        for form in (form for part in seen for form in self._by_part.get(part, ())):
+            texts = [each for each in self._forms[form] if each[0] not in found]
+            inside = _WORD.findall(form)
+            if texts and all(word in joined for word in inside) and (inside == [form] or form in haystack):
+                found.update(texts)
+        return found
 
 
 def _parts(word: bytes) -> set[bytes]:
