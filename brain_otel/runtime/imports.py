@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from importlib.abc import Loader
-from importlib.machinery import ModuleSpec, PathFinder
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -62,12 +63,15 @@ class _Late:
     def __init__(self, sources: Mapping[str, str]) -> None:
         self._sources = sources
         self._thread = threading.get_ident()
+        self._asked: set[str] = set()
 
-    def find_spec(self, name: str, path: Any, *_: object) -> ModuleSpec | None:
+    def find_spec(self, name: str, *_: object) -> ModuleSpec | None:
         source = self._sources.get(name)
-        if source is None or source in sys.modules or threading.get_ident() != self._thread:
+        if source is None or source in sys.modules or threading.get_ident() != self._thread or name in self._asked:
             return None
-        spec = PathFinder.find_spec(name, path)
+        self._asked.add(name)
+        spec = find_spec(name)  # asks the other finders, which may have hooks for this module
+        self._asked.discard(name)
         if spec is not None and spec.loader is not None:
             spec.loader = _LateLoader(spec.loader, source)
         return spec

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import wrapt
 
 from brain_otel.configuration.instrumentors import installed_instrumentors
 from brain_otel.runtime.imports import LateModule, late_names, without_module
@@ -123,6 +124,15 @@ def test_other_threads_and_loaded_modules_have_no_late_names(importer: str) -> N
     assert "late_source" in sys.modules
     sys.modules.pop(importer)
     assert imported(importer).Renamed is import_module("late_source").Error
+
+
+@pytest.mark.parametrize("importer", ["calls"], indirect=True)
+def test_hooks_for_the_importer_are_called(importer: str) -> None:
+    called: list[ModuleType] = []
+    wrapt.register_post_import_hook(called.append, importer)
+    late = imported(importer)
+    assert (called, "late_source" in sys.modules) == ([late], False)
+    assert late.use() == "text"
 
 
 SCRIPT = """
