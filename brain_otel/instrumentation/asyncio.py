@@ -15,6 +15,8 @@ from collections.abc import Coroutine
 from typing import Any
 from weakref import WeakSet
 
+from opentelemetry.trace import NonRecordingSpan
+
 from brain_otel.configuration.sections.instrumentation import InstrumentationSettings
 from brain_otel.events.listeners import EventListener, configure_listeners, listeners
 from brain_otel.events.report import report_exception
@@ -70,8 +72,6 @@ class _ObservedTask(asyncio.Task[Any]):
         super().__init__(coro, **kwargs)
         context = kwargs.get("context")
         self._started_in = contextvars.copy_context() if context is None else context.copy()
-        with guarded("looking for the place that starts a task"):
-            remember_start(self)
 
     def __del__(self) -> None:
         # The public `exception()` would mark the exception as retrieved and so silence asyncio's log line.
@@ -89,12 +89,19 @@ _ObservedTask.__name__ = _ObservedTask.__qualname__ = "Task"  # the application'
 
 def _create_task(loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, Any], **kwargs: Any) -> asyncio.Task[Any]:
     kind: type[asyncio.Task[Any]] = asyncio.Task
+    is_recorded = False
     try:
-        if local_trace.current() is not None:
+        trace = local_trace.current()
+        if trace is not None:
             kind = _ObservedTask
+            is_recorded = type(trace.root) is not NonRecordingSpan
     except Exception as error:
         caught("looking for a task's local trace", error)
-    return kind(coro, loop=loop, **kwargs)
+    task = kind(coro, loop=loop, **kwargs)
+    if is_recorded:
+        with guarded("looking for the place that starts a task"):
+            remember_start(task)
+    return task
 
 
 def _report(error: BaseException) -> None:
