@@ -118,7 +118,9 @@ def test_what_is_read_does_not_move(page: Page, viewer: RunningViewer, trace: st
     page.goto("/issues")
     page.get_by_text("live", exact=True).wait_for()
     row = page.get_by_text("Fillerc: no")
-    row.evaluate("each => each.scrollIntoView({ block: 'start' })")
+    deadline = time.monotonic() + 10
+    while page.evaluate("scrollY") == 0 and time.monotonic() < deadline:  # the page may just have replaced the row
+        row.evaluate("each => each.scrollIntoView({ block: 'start' })")
     before = row.bounding_box()
     viewer.send(("event", error("AboveError", function="above", at=time.time() + 5)))
     page.get_by_text("AboveError: no").wait_for(timeout=10_000, state="attached")
