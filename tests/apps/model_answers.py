@@ -94,6 +94,18 @@ def message_events() -> Iterator[Json]:
     yield {"type": "message_stop"}
 
 
+def chat() -> Json:
+    said = {"role": "assistant", "content": ANSWER}
+    return {
+        "id": "chatcmpl-1",
+        "object": "chat.completion",
+        "created": 1,
+        "model": "gpt-5-2026",
+        "choices": [{"index": 0, "message": said, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18},
+    }
+
+
 def chat_chunks() -> Iterator[Json]:
     chunk: Json = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "gpt-5-2026"}
     first = {"role": "assistant", "content": ANSWER}

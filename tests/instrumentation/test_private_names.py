@@ -492,6 +492,27 @@ OTHERS = (
             f"{MODEL_STREAMS}::test_contrib_reads_a_stream_through_this_method",
         )
     ),
+    *_names(
+        "opentelemetry.instrumentation.genai.anthropic._raw_response.RawResponseProxy",
+        "_fail",
+        "others/model_streams.py",
+        "ends a call whose raw response the application has left without an error",
+        f"{MODEL_STREAMS}::test_contrib_has_what_is_replaced",
+    ),
+    *_names(
+        "opentelemetry.instrumentation.genai.anthropic",
+        "_raw_response",
+        "others/shielding.py",
+        "names the module of the proxy around a raw response",
+        f"{MODEL_STREAMS}::test_contrib_has_what_is_replaced",
+    ),
+    *_names(
+        "opentelemetry.instrumentation.genai.openai.patch",
+        "_set_response_properties",
+        "others/model_streams.py",
+        "keeps contrib from an answer that it would have to await",
+        f"{MODEL_STREAMS}::test_contrib_has_what_is_replaced",
+    ),
 )
 """Used for instrumentors of others, and where targets are restricted, alone."""
 

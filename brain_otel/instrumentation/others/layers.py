@@ -2,7 +2,7 @@
 
 SQLAlchemy's span is not the current one while its driver runs, and a context that tells the driver to be silent would
 stay behind where a statement is cancelled. So the driver's instrumentation looks who calls it. Anthropic's client
-makes spans itself, but none inside of contrib's, which follows OpenTelemetry's variables for prompts and answers.
+makes spans itself, but none where contrib's are made, which follow OpenTelemetry's variables for prompts and answers.
 """
 
 import sys
@@ -34,7 +34,7 @@ _WITHOUT_CALLER = frozenset({"aiosqlite"})
 """Packages that call a driver on a thread of their own, where a span would have no parent."""
 
 _ANTHROPIC = "opentelemetry.instrumentation.genai.anthropic"
-"""The instrumentation of Anthropic's client, and the scope of its spans."""
+"""The instrumentation of Anthropic's client."""
 
 _STARTING = "start_api_call_span"
 """The function of ``anthropic._base_client`` (private) that starts the client's own span of a call, or gives None."""
@@ -74,7 +74,7 @@ class Layers:
     def _join_client(self, module: ModuleType | None) -> None:
         if module is not None and module.__name__ not in self._joined and hasattr(module, _STARTING):
             self._joined.add(module.__name__)
-            self._patches.replace(module, _STARTING, _starting)
+            self._patches.replace(module, _STARTING, replacement(_starting))
 
     def _patch(self, module: ModuleType) -> None:
         if hasattr(module, _ASKING):
@@ -100,13 +100,8 @@ class Layers:
         return False
 
 
-@replacement
-def _starting(original: Original, /, *args: Any, **kwargs: Any) -> Any:
-    with guarded("looking for the outer span of a call of Anthropic's client"):
-        scope = getattr(otel_trace.get_current_span(), "instrumentation_scope", None)
-        if scope is not None and scope.name == _ANTHROPIC:
-            return None
-    return original(*args, **kwargs)
+def _starting(_: Original, *args: object, **kwargs: object) -> None:
+    """Contrib's span is the call's; calls that contrib does not see have the span of their request."""
 
 
 _SYSTEMS = frozenset({"db.system.name", "db.system"})

@@ -4,6 +4,7 @@ OpenTelemetry's instrumentations call it an error if the application leaves a lo
 or raises in the block of a stream. Anthropic's leaves its span current while the application has the stream.
 """
 
+import inspect
 import traceback
 from collections.abc import Callable
 from functools import partial
@@ -44,6 +45,42 @@ def shield_invocations(module: ModuleType, patches: Patches) -> None:
         patches: Where the replaced method is noted.
     """
     patches.replace(module.GenAIInvocation, "fail", replacement(_fail))
+
+
+def shield_raw_responses(module: ModuleType, patches: Patches) -> None:
+    """End a call of Anthropic's ``with_raw_response`` or ``with_streaming_response`` as a stream.
+
+    Args:
+        module: Contrib's module of the proxy around such a response.
+        patches: Where the replaced methods are noted.
+    """
+    patches.replace(module.RawResponseProxy, "__init__", replacement(_init_response))
+    patches.replace(module.RawResponseProxy, "_fail", replacement(_fail_response))
+
+
+def shield_openai(module: ModuleType, patches: Patches) -> None:
+    """Keep the instrumentation of OpenAI's client from an answer that it would have to await, at which Python warns.
+
+    Args:
+        module: Contrib's module of the calls.
+        patches: Where the replaced function is noted.
+    """
+    patches.replace(module, "_set_response_properties", replacement(_describe_response))
+
+
+def _init_response(original: Original, response: Any, raw: Any, invocation: Any, *args: Any, **kwargs: Any) -> None:
+    original(response, raw, invocation, *args, **kwargs)
+    invocation.suspend()
+
+
+def _fail_response(original: Original, response: Any, error: BaseException) -> None:
+    original(response, error if _is_of_call(error) else GeneratorExit())
+
+
+def _describe_response(original: Original, invocation: Any, result: Any, *args: Any) -> Any:
+    if inspect.iscoroutinefunction(getattr(result, "parse", None)):
+        return invocation
+    return original(invocation, result, *args)
 
 
 def _fail(original: Original, invocation: Any, error: Any) -> None:

@@ -16,7 +16,12 @@ from typing import Any
 import wrapt
 
 from brain_otel.instrumentation.others.grpc_calls import shield_grpc
-from brain_otel.instrumentation.others.model_streams import shield_invocations, shield_streams
+from brain_otel.instrumentation.others.model_streams import (
+    shield_invocations,
+    shield_openai,
+    shield_raw_responses,
+    shield_streams,
+)
 from brain_otel.instrumentation.others.statements import statement_first
 from brain_otel.runtime.context import holding
 from brain_otel.runtime.context_decorator import within
@@ -157,6 +162,8 @@ _SHIELDS = {
     "opentelemetry.instrumentation.dbapi": _shield_drivers,
     "opentelemetry.util.genai.stream": shield_streams,
     "opentelemetry.util.genai.invocation": shield_invocations,
+    "opentelemetry.instrumentation.genai.anthropic._raw_response": shield_raw_responses,
+    "opentelemetry.instrumentation.genai.openai.patch": shield_openai,
     "opentelemetry.instrumentation.aiohttp_client": _shield_aiohttp,
     "opentelemetry.instrumentation.grpc": shield_grpc,
 }

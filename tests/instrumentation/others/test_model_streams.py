@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 from opentelemetry import context as otel_context
+from opentelemetry.instrumentation.genai.anthropic import _raw_response
+from opentelemetry.instrumentation.genai.openai import patch as openai_calls
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -22,6 +24,7 @@ from tests.support import ROOT
 from tests.support.tiers import thorough
 
 SCRIPT = ROOT / "tests" / "apps" / "llm_streams.py"
+METHODS = ROOT / "tests" / "apps" / "llm_methods.py"
 
 CLIENT: dict[str, Any] = {"__name__": "openai._streaming"}
 exec("def fail(): raise ConnectionError('cut')", CLIENT)
@@ -125,6 +128,17 @@ def test_contrib_reads_a_stream_through_this_method() -> None:
     assert asyncio.iscoroutinefunction(stream.AsyncStreamWrapper._advance)
 
 
+def test_contrib_has_what_is_replaced() -> None:
+    """A proxy gets the response and the call first, and has one way to fail; answers are described here."""
+    assert [*inspect.signature(_raw_response.RawResponseProxy.__init__).parameters][1:3] == [
+        "raw_response",
+        "invocation",
+    ]
+    assert [*inspect.signature(_raw_response.RawResponseProxy._fail).parameters] == ["self", "error"]
+    described = inspect.signature(openai_calls._set_response_properties).parameters
+    assert [*described] == ["chat_invocation", "result", "capture_content"]
+
+
 @thorough
 def test_the_clients_streams_end_once_with_what_is_true(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Each ends while the application looks, which sees what it sees without telemetry."""
@@ -141,3 +155,29 @@ def test_the_clients_streams_end_once_with_what_is_true(tmp_path_factory: pytest
         assert span["data"].get("gen_ai.response.finish_reasons") == (["stop"] if case.endswith("whole") else None)
         tokens = span["data"].get("gen_ai.usage.output_tokens")
         assert tokens in ((7,) if case.endswith("whole") else (None, 1)), case  # Anthropic's first event says 1
+
+
+UNREAD = ("raw_stream_lines", "streaming_lines", "streaming_unread", "streaming_own", "streaming_lines_async")
+"""Ways past contrib, which has seen no answer."""
+
+
+@thorough
+def test_each_method_of_the_clients_is_one_span_or_none(tmp_path_factory: pytest.TempPathFactory) -> None:
+    run = run_script(METHODS, tmp_path_factory.mktemp("llm"))
+    (printed,) = run.outcome.output.splitlines()  # no warning of a coroutine that contrib has not awaited
+    result = json.loads(printed)
+    assert result["different"] == {}
+    assert len(result["cases"]) == len(run.outcome.transactions) > 60
+    assert run.outcome.events == []
+    for case in result["cases"]:
+        models = [each for each in run.outcome.spans(case) if each["op"] != "http.client"]
+        assert len(run.outcome.spans(case)) == len(models) + 1, case
+        if case.endswith(("count", "moderation")):
+            assert models == []
+            continue
+        (span,) = models
+        assert (span["op"], span["status"], "error.type" in span["data"]) == ("gen_ai.chat", "ok", False), case
+        assert span["data"]["gen_ai.request.model"] == ("claude-5" if "messages" in case else "gpt-5")
+        if not case.endswith(UNREAD) and (" streaming" not in case or "messages" in case):
+            assert span["data"]["gen_ai.response.finish_reasons"] == ["stop"], case
+            assert span["data"]["gen_ai.usage.total_tokens"] == 18, case
