@@ -54,8 +54,13 @@ ANSWERS: dict[str, Callable[[Json], Json | Iterator[Json]]] = {
 }
 
 
+parents: list[str | None] = []
+"""The `traceparent` of each request."""
+
+
 class Api(JsonApi):
     def do_POST(self) -> None:  # noqa: N802  # the name of the base class
+        parents.append(self.headers["traceparent"])
         asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
         if failure := {"broken": 500, "refused": 401}.get(asked["model"]):
             said = {"type": "api_error", "message": f"Incorrect API key provided: {KEY}"}
@@ -69,6 +74,7 @@ class Api(JsonApi):
             self.answer("".join(lines), kind="text/event-stream")
 
     def do_GET(self) -> None:  # noqa: N802  # the name of the base class
+        parents.append(self.headers["traceparent"])
         self.answer(json.dumps(response()))
 
 
@@ -193,3 +199,4 @@ for case, use in CASES.items():
         use()
 
 assert brain_otel.flush(10)
+print(json.dumps(parents))

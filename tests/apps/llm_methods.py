@@ -147,9 +147,16 @@ async def streaming_elsewhere(resource: Any, asked: Json) -> Any:
     return text
 
 
-WAYS = (parse, raw, raw_unparsed, raw_text, raw_stream, raw_stream_lines)
-WAYS += (streaming, streaming_lines, streaming_unread, streaming_own, streaming_stream)
-ASYNC_WAYS = (parse_async, raw_async, raw_unparsed_async, streaming_async, streaming_lines_async, streaming_elsewhere)
+WAYS: list[Callable[[Any, Json], Any]] = [parse, raw, raw_unparsed, raw_text, raw_stream, raw_stream_lines]
+WAYS += [streaming, streaming_lines, streaming_unread, streaming_own, streaming_stream]
+ASYNC_WAYS: list[Callable[[Any, Json], Any]] = [
+    parse_async,
+    raw_async,
+    raw_unparsed_async,
+    streaming_async,
+    streaming_lines_async,
+    streaming_elsewhere,
+]
 
 
 def unseen(gpt: Any, claude: Any) -> dict[str, Callable[[], Any]]:

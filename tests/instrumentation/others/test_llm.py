@@ -18,6 +18,7 @@ SCRIPT = ROOT / "tests" / "apps" / "llm.py"
 
 FILE = """
 file_format: "1.1"
+propagator: {composite: [{tracecontext: }, {sentry: }]}
 tracer_provider:
   processors: [sentry: {}, otlp: {endpoint: "${OTLP}"}]
 logger_provider:
@@ -54,13 +55,15 @@ class Run:
         return span
 
 
-def run_script(script: Path, folder: Path, variables: Mapping[str, str] | None = None) -> Run:
+def run_script(
+    script: Path | str, folder: Path, variables: Mapping[str, str] | None = None, *, launcher: bool = False
+) -> Run:
     """Run a program that calls models, with the texts that must not leave."""
     config = folder / "config.yaml"
     config.write_text(FILE)
     with OtlpReceiver() as receiver:
         env = {"OTEL_CONFIG_FILE": str(config), "OTLP": receiver.endpoint, "KEY": KEY, **TEXTS, **(variables or {})}
-        return Run(outcome=run_traced(script, env), receiver=receiver)
+        return Run(outcome=run_traced(script, env, launcher=launcher), receiver=receiver)
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,6 @@
 """OpenAI's responses and embeddings and Anthropic's messages, against a server: what the calls say."""
 
+import json
 from typing import Any
 
 import pytest
@@ -83,6 +84,32 @@ def test_a_call_is_one_span_in_the_words_of_sentry(run: Run, case: str) -> None:
     assert (span["op"], span["status"]) == (f"gen_ai.{operation}", "ok")
     assert span["description"] == f"{operation} {expected['gen_ai.request.model']}"
     assert {name: span["data"].get(name) for name in expected} == expected
+
+
+def test_requests_carry_the_trace_of_their_span(run: Run) -> None:
+    (printed,) = [each for each in run.outcome.output.splitlines() if each.startswith("[")]
+    sent = [span for each in run.outcome.transactions for span in each["spans"] if span["op"] == "http.client"]
+    assert sorted(json.loads(printed)) == sorted(f"00-{each['trace_id']}-{each['span_id']}-03" for each in sent)
+
+
+@thorough
+@pytest.mark.parametrize("way", ["setup() before the import", "launcher"])
+def test_the_order_of_set_up_and_import_makes_no_difference(
+    tmp_path_factory: pytest.TempPathFactory, way: str
+) -> None:
+    """Spans, parents, headers and texts are those of `setup()` after the import."""
+    code = (
+        f"import brain_otel\nbrain_otel.setup()\nimport runpy\nrunpy.run_path({str(SCRIPT)!r}, run_name='__main__')"
+    )
+    run = run_script(
+        SCRIPT if way == "launcher" else code, tmp_path_factory.mktemp("llm"), launcher=way == "launcher"
+    )
+    for case in CALLS:
+        test_a_call_is_one_span_in_the_words_of_sentry(run, case)
+    for case in FAILURES:
+        test_an_error_of_the_api_is_a_failed_span_and_one_event_of_its_trace(run, case)
+    test_requests_carry_the_trace_of_their_span(run)
+    test_no_prompt_and_no_answer_leaves(run)
 
 
 def test_a_stored_response_that_is_read_again_is_a_span_without_tokens(run: Run) -> None:
