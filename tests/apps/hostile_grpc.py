@@ -6,6 +6,7 @@ Prints the names of all calls, and those that ended otherwise with telemetry or 
 import asyncio
 import json
 import logging
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -13,8 +14,10 @@ from typing import Any
 
 import grpc  # type: ignore[import-untyped]  # ships no types
 import grpc.aio  # type: ignore[import-untyped]
+import grpc.experimental  # type: ignore[import-untyped]
 
 import brain_otel
+from tests.apps.grpc_streams import ended, streams, streams_async
 
 
 class Textless:
@@ -81,6 +84,22 @@ def answer(body: bytes, context: Any) -> Any:
 
 def answer_all(body: bytes, context: Any) -> Iterator[Any]:
     yield answer(body, context)
+    if body == b"raise:":
+        raise ValueError("planted")
+    if body == b"sleep:":
+        time.sleep(0.1)
+    if body == b"refuse:":
+        context.abort(grpc.StatusCode.DATA_LOSS, "lost")
+    yield b"end"
+
+
+def answer_last(bodies: Iterator[bytes], context: Any) -> Any:
+    return [answer(body, context) for body in bodies][-1]
+
+
+def answer_each(bodies: Iterator[bytes], context: Any) -> Iterator[Any]:
+    for body in bodies:
+        yield from answer_all(body, context)
 
 
 async def answer_async(body: bytes, context: Any) -> Any:
@@ -90,30 +109,53 @@ async def answer_async(body: bytes, context: Any) -> Any:
 
 async def answer_all_async(body: bytes, context: Any) -> AsyncIterator[Any]:
     yield await answer_async(body, context)
+    if body == b"raise:":
+        raise ValueError("planted")
+    if body == b"sleep:":
+        await asyncio.sleep(0.1)
+    if body == b"refuse:":
+        await context.abort(grpc.StatusCode.DATA_LOSS, "lost")
+    yield b"end"
 
 
-def handlers(one: Any, many: Any) -> Any:
-    found = {"U": grpc.unary_unary_rpc_method_handler(one), "S": grpc.unary_stream_rpc_method_handler(many)}
-    return (grpc.method_handlers_generic_handler("a.B", found),)
+async def answer_last_async(bodies: AsyncIterator[bytes], context: Any) -> Any:
+    return [await answer_async(body, context) async for body in bodies][-1]
+
+
+async def answer_each_async(bodies: AsyncIterator[bytes], context: Any) -> AsyncIterator[Any]:
+    async for body in bodies:
+        async for each in answer_all_async(body, context):
+            yield each
+
+
+class Anything(grpc.GenericRpcHandler):  # type: ignore[misc]  # ships no types
+    """Serves a method whose name has no service."""
+
+    def __init__(self, one: Any, many: Any) -> None:
+        self.found = {"served": grpc.unary_unary_rpc_method_handler(one)}
+        self.found["/served"] = grpc.unary_stream_rpc_method_handler(many)
+
+    def service(self, handler_call_details: Any) -> Any:
+        return self.found.get(handler_call_details.method)
+
+
+def handlers(one: Any, many: Any, last: Any, each: Any) -> Any:
+    found = {
+        "U": grpc.unary_unary_rpc_method_handler(one),
+        "S": grpc.unary_stream_rpc_method_handler(many),
+        "L": grpc.stream_unary_rpc_method_handler(last),
+        "E": grpc.stream_stream_rpc_method_handler(each),
+    }
+    return (grpc.method_handlers_generic_handler("a.B", found), Anything(one, many))
 
 
 def given(metadata: Any) -> Any:
     return metadata() if callable(metadata) else metadata
 
 
-async def ended(call: Callable[[], Any]) -> str:
-    try:
-        result = call()
-        return str(await asyncio.wait_for(result, 3) if asyncio.iscoroutine(result) else result)
-    except grpc.RpcError as error:
-        return f"{error.code()} {error.details()}"[:60]
-    except Exception as error:
-        return type(error).__name__
-
-
 async def everything_sync() -> dict[str, str]:
     server = grpc.server(ThreadPoolExecutor(4))
-    server.add_generic_rpc_handlers(handlers(answer, answer_all))
+    server.add_generic_rpc_handlers(handlers(answer, answer_all, answer_last, answer_each))
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     found: dict[str, str] = {}
@@ -144,13 +186,17 @@ async def everything_sync() -> dict[str, str]:
             found[f"stream {name!r}"] = await ended(partial(missing, channel.unary_stream, name))
         for name in PARTS:
             found[f"part {name}"] = await ended(partial(part, name))
+        found |= await streams(channel)
+    option = (grpc.experimental.ChannelOptions.SingleThreadedUnaryStream, 1)
+    with grpc.insecure_channel(f"127.0.0.1:{port}", options=[option]) as channel:
+        found |= {f"single {name}": each for name, each in (await streams(channel)).items()}
     server.stop(0).wait()
     return found
 
 
 async def everything_async() -> dict[str, str]:
     server = grpc.aio.server()
-    server.add_generic_rpc_handlers(handlers(answer_async, answer_all_async))
+    server.add_generic_rpc_handlers(handlers(answer_async, answer_all_async, answer_last_async, answer_each_async))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     found: dict[str, str] = {}
@@ -174,6 +220,7 @@ async def everything_async() -> dict[str, str]:
             found[f"aio one {body}"] = await ended(partial(one, body.encode(), None))
             found[f"aio many {body}"] = await ended(partial(many, body.encode(), None))
         found["aio cancelled"] = await ended(cancelled)
+        found |= {f"aio {name}": each for name, each in (await streams_async(channel)).items()}
     await server.stop(0)
     return found
 

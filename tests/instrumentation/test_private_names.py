@@ -441,7 +441,14 @@ OTHERS = (
     ),
     *_names(
         "opentelemetry.instrumentation.grpc._client.OpenTelemetryClientInterceptor",
-        "_intercept _intercept_server_stream",
+        "_intercept _intercept_server_stream _start_span",
+        "others/grpc_calls.py",
+        "shields the calls of clients and servers from what looks at them",
+        f"{GRPC_CALLS}::test_contrib_has_what_is_shielded",
+    ),
+    *_names(
+        "opentelemetry.instrumentation.grpc._server.OpenTelemetryServerInterceptor",
+        "_start_span",
         "others/grpc_calls.py",
         "shields the calls of clients and servers from what looks at them",
         f"{GRPC_CALLS}::test_contrib_has_what_is_shielded",

@@ -145,7 +145,7 @@ def _value_of(key: str, value: Any, given: Attributes) -> Any:
         return GRPC_STATUSES[value] if 0 <= value < len(GRPC_STATUSES) else str(value)
     if key == _RPC_METHOD:
         service = given.get(_RPC_SERVICE)
-        return f"{service}/{value}" if service else value
+        return f"{service}/{value}".rstrip("/") if service else value
     if key == "net.peer.port":
         return int(value)
     return (value or None) if key == "retry_attempts" else _VALUES.get((key, value), value)
@@ -158,7 +158,7 @@ class Calls(Convention):
 
     def begin(self, name: str, given: Mapping[str, Any]) -> tuple[str, Attributes]:
         """The name and the attributes of a span."""
-        return name.lstrip("/"), self.correct(dict(given))
+        return name.strip("/"), self.correct(dict(given))
 
     def correct(self, given: Attributes) -> Attributes:
         """``given`` with the names of the registry, and with the old ones too where the user wants both."""

@@ -2,7 +2,7 @@
 
 A client's keeps one value of a repeated key of the metadata, gives a generator in the place of a stream's call,
 raises for the name of a method without a service, and waits forever for a call that could not be sent. A server's
-raises for a status that is a number.
+raises for a status that is a number, for a method without a service, and for a peer without a port.
 """
 
 import asyncio
@@ -33,6 +33,29 @@ def shield_grpc(_module: ModuleType, patches: Patches) -> None:
         patches.replace(_server._OpenTelemetryServicerContext, name, partial(_of_servicer, "_servicer_context"))
         if name in vars(_aio_server._OpenTelemetryAioServicerContext):
             patches.replace(_aio_server._OpenTelemetryAioServicerContext, name, partial(_of_servicer, "__wrapped__"))
+    patches.replace(client, "_start_span", _start_span)
+    patches.replace(_server.OpenTelemetryServerInterceptor, "_start_span", _start_served)
+
+
+@replacement
+def _start_span(original: Original, interceptor: Any, method: str, *args: Any, **kwargs: Any) -> Any:
+    return original(interceptor, _with_service(method), *args, **kwargs)
+
+
+@replacement
+def _start_served(original: Original, interceptor: Any, details: Any, context: Any, *args: Any, **kwargs: Any) -> Any:
+    peer = context.peer()
+    known = SimpleNamespace(
+        invocation_metadata=context.invocation_metadata, peer=lambda: peer if peer.count(":") > 1 else "unix:"
+    )
+    named = SimpleNamespace(method=_with_service(details.method))
+    return original(interceptor, named, known, *args, **kwargs)
+
+
+def _with_service(method: str) -> str:
+    """``method`` in two parts, as the instrumentor takes it; the second may be empty."""
+    plain = method.lstrip("/")
+    return method if "/" in plain else f"{plain or '?'}/"
 
 
 @replacement
