@@ -3,11 +3,13 @@
 import gzip
 import json
 import zlib
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from tests.support.hidden import hidden
 from tests.support.ingest import SentryIngest
 from tests.support.process import run_python
 from tests.support.relay import assert_accepted
@@ -66,9 +68,9 @@ def post(ingest: SentryIngest, content: Any, **headers: str) -> httpx.Response:
     return httpx.post(url, content=content, headers=names, trust_env=False)
 
 
-def test_events_of_the_sdk_arrive_and_are_accepted(ingest: SentryIngest) -> None:
+def test_events_of_the_sdk_arrive_and_are_accepted(ingest: SentryIngest, tmp_path: Path) -> None:
     """Events and transactions pass HTTP and gzip unchanged and in order."""
-    done = run_python(SENDER, {"DSN": ingest.dsn})
+    done = run_python(SENDER, {"DSN": ingest.dsn}, pythonpath=[hidden(tmp_path)])
     assert done.returncode == 0, done.stderr
     ingest.wait_for(lambda it: len(it.events) == 2 and len(it.transactions) == 1)
     error, message = ingest.events
