@@ -35,7 +35,7 @@ TIMEOUT = 1.0
 MEMORY = 16 * 2**20
 EVENT = Record("error", b'{"event_id":"0123456789abcdef0123456789abcdef"}\n{"type":"event","length":2}\n{}\n')
 OK = b"HTTP/1.1 200 OK\r\n"
-BOMB = gzip.compress(bytes(64 * 2**20), 9) * 8
+BOMB = gzip.compress(bytes(2**20), 9) * 512
 """512 MiB of zeros."""
 
 Send = Callable[[bytes], None]

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import grpc  # type: ignore[import-untyped]  # ships no types
-from moto.server import ThreadedMotoServer
 
 
 @dataclass
@@ -42,6 +41,8 @@ def start_grpc_server() -> Iterator[GrpcServer]:
 @contextmanager
 def start_aws() -> Iterator[str]:
     """Serve AWS's API on a free port for as long as the block lasts; yields the address."""
+    from moto.server import ThreadedMotoServer  # takes a third of a second to import, in each worker
+
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     try:
