@@ -11,7 +11,8 @@ from importlib.metadata import Distribution, EntryPoint, PackageNotFoundError, d
 from brain_otel.configuration.instrumentors import MODULES, plain_name
 from brain_otel.runtime.lazy_regex import expression
 
-_REQUIREMENT = expression(r"\s*([A-Za-z0-9][\w.-]*)[^;]*;.*\bextra\s*==\s*['\"]instruments(?:-any)?['\"]")
+_EXTRA = r"\bextra\s*+==\s*+['\"]instruments(?:-any)?+['\"]"
+_REQUIREMENT = expression(rf"\s*+([A-Za-z0-9][\w.-]*+)[^;]*+;(?:(?!{_EXTRA}).)*+{_EXTRA}")
 
 
 def awaited_modules(entry_point: EntryPoint) -> tuple[str, ...] | None:
