@@ -36,9 +36,12 @@ from brain_otel.sentry.scopes import BaseScopes, enter_scope, release_scope, use
 from brain_otel.sentry.stack_frames import hide_shared_variables
 from brain_otel.traces import conventions, local_trace
 from brain_otel.traces.collector import LocalTraceCollector
-from brain_otel.traces.local_trace import LocalTrace
+from brain_otel.traces.local_trace import LocalTrace, Request
 
 _RUNTIME = {"name": platform.python_implementation(), "version": platform.python_version(), "build": sys.version}
+
+Facts = tuple[Request, str | None]
+"""A request, and the route with parameters that it has taken."""
 
 _LINKED = "brain_otel.linked"
 """Key in an event's hint: the scope's event processor or the global one, whichever came first, has linked it."""
@@ -153,10 +156,10 @@ def link_event(owner: LocalTrace | None, event: Any, hint: Any) -> Any:
     return event
 
 
-def complete_transaction(event: Any, trace: LocalTrace | None) -> None:
+def complete_transaction(event: Any, trace: LocalTrace | None, facts: Facts | None = None) -> None:
     """Add the runtime and the request to a transaction of ours; both are plain data, as the rest of it."""
     event["contexts"].setdefault("runtime", dict(_RUNTIME))
-    _add_request(event, trace)
+    _add_request(event, trace, facts)
 
 
 def _linked(owner: LocalTrace | None, event: Any, hint: Any) -> Any:
@@ -269,10 +272,10 @@ def route_of(trace: LocalTrace) -> str | None:
     return name.text.rpartition(" ")[2] if name is not None and "{" in name.text else None
 
 
-def _add_request(event: Any, trace: LocalTrace | None) -> None:
+def _add_request(event: Any, trace: LocalTrace | None, facts: Facts | None = None) -> None:
     if trace is not None and trace.describe_request is not None and "request" not in event:
         with guarded("describing a request"):
-            event["request"] = request_interface(trace.describe_request(), route_of(trace))
+            event["request"] = request_interface(*(facts or (trace.describe_request(), route_of(trace))))
 
 
 def _add_trail(event: Any, trace: LocalTrace) -> None:

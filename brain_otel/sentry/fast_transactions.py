@@ -33,7 +33,7 @@ from brain_otel.runtime.guard import caught
 from brain_otel.sentry.before_send import before_send_transaction, mask
 from brain_otel.sentry.dynamic_sampling_context import context_json
 from brain_otel.sentry.event_size import encode, plain_event
-from brain_otel.sentry.events import complete_transaction, link_event
+from brain_otel.sentry.events import Facts, complete_transaction, link_event
 from brain_otel.sentry.profiling import has_profile
 from brain_otel.sentry.scopes import filled_scopes_of, name_by_scope
 from brain_otel.sentry.spans import Repeats, ids_of, microseconds, seconds
@@ -62,7 +62,7 @@ class _Head:
 
     __slots__ = ("came_again", "event", "resource", "texts")
 
-    def __init__(self, event: dict[str, Any], resource: Resource, texts: tuple[str, str, str]) -> None:
+    def __init__(self, event: dict[str, Any], resource: Resource, texts: tuple[str, str]) -> None:
         self.event, self.resource, self.texts = event, resource, texts
         self.came_again = True
 
@@ -100,39 +100,37 @@ class FastPath:
         """The whole transaction as JSON; its constant parts are joined as text."""
         root, head = transaction.root, self._head_of(client, transaction)
         added = _added(client, scopes, transaction.collected.trace, head.event)
-        members, trace, contexts = (
-            self._texts({**head.event, **added}, head.event["contexts"]) if added else head.texts
-        )
+        opening, contexts = self._texts({**head.event, **added}, head.event["contexts"]) if added else head.texts
         trace_id, span_id, parent = ids_of(root)
         parent_member = f',"parent_span_id":"{parent}"' if parent is not None else ""
         return (
-            f'{{{members},"event_id":"{event_id}","start_timestamp":{seconds(microseconds(root.start_time))},'
-            f'"timestamp":{seconds(microseconds(root.end_time))},"contexts":{{"trace":{{{trace},'
-            f'"trace_id":"{trace_id}","span_id":"{span_id}"{parent_member}}}{contexts}}}'
-            f',{_constants(client)},"spans":[{",".join([span.to_json() for span in transaction.spans])}]}}'
+            f'{opening},"trace_id":"{trace_id}","span_id":"{span_id}"{parent_member}}}{contexts}}},'
+            f'"event_id":"{event_id}","start_timestamp":{seconds(microseconds(root.start_time))},'
+            f'"timestamp":{seconds(microseconds(root.end_time))},{_constants(client)},'
+            f'"spans":[{",".join([span.to_json() for span in transaction.spans])}]}}'
         )
 
     def _head_of(self, client: Any, transaction: Transaction) -> _Head:
         by, known = policy(), self._heads
         if known.by is not by:
             known = self._heads = Repeats(by)
-        key, resource = transaction.key() if known.is_used else None, transaction.root.resource
+        key, facts = transaction.key() if known.is_used else (None, None)
+        resource = transaction.root.resource
         head = known.find(key) if key is not None else None
         if head is None or head.resource is not resource:
-            event = _completed(client, transaction)
+            event = _completed(client, transaction, facts)
             head = _Head(event, resource, self._texts(event, event["contexts"]))
             if key is not None:
                 known.keep(key, head)
         return head
 
-    def _texts(self, event: Mapping[str, Any], own: Mapping[str, Any]) -> tuple[str, str, str]:
-        """The JSON of the members of ``event``, of its trace and of its other contexts; ``own`` are those of ours."""
+    def _texts(self, event: Mapping[str, Any], own: Mapping[str, Any]) -> tuple[str, str]:
+        """The JSON of ``event`` up to the end of its trace, and of those of its contexts that all events have."""
         contexts = dict(event["contexts"])
-        trace = contexts.pop("trace")
         shared = {name: contexts.pop(name) for name in _SHARED if name in own and contexts[name] is own[name]}
-        members = encode({name: each for name, each in event.items() if name != "contexts"})
-        others = f",{encode(contexts)[1:-1]}" if contexts else ""
-        return members[1:-1], encode(trace)[1:-1], f"{others}{self._contexts.members(shared)}"
+        contexts["trace"] = contexts.pop("trace")  # the last
+        members = {name: each for name, each in event.items() if name != "contexts"}
+        return encode({**members, "contexts": contexts})[:-3], self._contexts.members(shared)
 
 
 class _EventIds:
@@ -205,10 +203,10 @@ def _is_plain(scope: Any) -> bool:
     )
 
 
-def _completed(client: Any, transaction: Transaction) -> dict[str, Any]:
+def _completed(client: Any, transaction: Transaction, facts: Facts | None) -> dict[str, Any]:
     """The event of ``transaction`` with the data of its request, masked, and without ids, times and spans."""
     event = transaction.create_event()
-    complete_transaction(event, transaction.collected.trace)
+    complete_transaction(event, transaction.collected.trace, facts)
     event |= _masked(client, {name: event[name] for name in ("breadcrumbs", "request") if _is_free(name, event)})
     event["transaction"] = _name_as_it_leaves(event["transaction"])
     for name in ("start_timestamp", "timestamp"):

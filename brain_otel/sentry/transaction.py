@@ -14,7 +14,7 @@ from brain_otel.privacy.spans import MaskedSpan
 from brain_otel.sentry import span_fields
 from brain_otel.sentry.breadcrumbs import merged
 from brain_otel.sentry.event_size import MAX_BYTES
-from brain_otel.sentry.events import route_of
+from brain_otel.sentry.events import Facts, route_of
 from brain_otel.sentry.flat_spans import IDS_AND_TIMES, flat
 from brain_otel.sentry.span_threads import thread_of, threads_of, with_thread
 from brain_otel.sentry.spans import (
@@ -86,8 +86,8 @@ class Transaction(NamedTuple):
             event["_meta"] = {"spans": {"": {"len": len(self.spans) + collected.dropped}}}
         return event
 
-    def key(self) -> tuple[Any, ...] | None:
-        """What the event and its request depend on, beside resource, ids and times; None if that is unusual."""
+    def key(self) -> tuple[tuple[Any, ...] | None, Facts | None]:
+        """What the event depends on, beside resource, ids and times, None if that is unusual; the request's facts."""
         trace, root = self.collected.trace, flat(self.root)
         if (
             not isinstance(root, tuple)
@@ -96,7 +96,7 @@ class Transaction(NamedTuple):
             or trace.extras.get(MEASUREMENTS)
             or any(span.fields.breadcrumbs for span in self.spans)
         ):
-            return None
+            return None, None
         thread = thread_of(trace, root[1])
         key: tuple[Any, ...] = (
             *(len(root), trace.is_failed, trace.is_cancelled, self.most_repeated),
@@ -104,11 +104,11 @@ class Transaction(NamedTuple):
             *root[IDS_AND_TIMES:],
         )
         if trace.describe_request is None:
-            return key
-        method, url, query, headers, client, body = trace.describe_request()
-        facts = (route_of(trace), method, url, query, client, *headers, *headers.values())
-        is_plain = body is None and _TEXTS.issuperset(map(type, facts))
-        return (*key, *facts) if is_plain else None
+            return key, None
+        facts = trace.describe_request(), route_of(trace)
+        (method, url, query, headers, client, body), route = facts
+        texts = (route, method, url, query, client, *headers, *headers.values())
+        return (*key, *texts) if body is None and _TEXTS.issuperset(map(type, texts)) else None, facts
 
 
 def is_transaction(collected: CollectedTrace, *, standalone_spans: bool, methods: frozenset[str]) -> bool:
