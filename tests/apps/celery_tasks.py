@@ -3,11 +3,11 @@
 import os
 import signal
 import sys
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import redis
-from celery import Celery
+from celery import Celery, chord, group
 from celery.beat import ScheduleEntry, Scheduler
 from celery.exceptions import Ignore, Reject
 from celery.schedules import crontab
@@ -117,7 +117,48 @@ def slow() -> None:
         signal.pause()
 
 
+@app.task(name="tasks.leaves")
+def leaves() -> None:
+    sys.exit(3)
+
+
+@app.task(name="tasks.soft", soft_time_limit=1)
+def soft() -> None:
+    while True:
+        signal.pause()
+
+
+@app.task(name="tasks.limited", rate_limit="20/s")
+def limited() -> int:
+    return 1
+
+
+@app.task(name="tasks.total")
+def total(numbers: list[int]) -> int:
+    return sum(numbers)
+
+
+@app.task(name="tasks.measure")
+def measure(text: str) -> int:
+    return len(text)
+
+
+def revoked() -> None:
+    result = add.apply_async((1, 2), countdown=0.5)
+    result.revoke()
+    result.get(timeout=60, propagate=False)
+
+
 CASES = {
+    "leaves": lambda: leaves.delay().get(timeout=60, propagate=False),
+    "soft": lambda: soft.delay().get(timeout=60, propagate=False),
+    "limited": lambda: group(limited.s(), limited.s())().get(timeout=60),
+    "group": lambda: group(add.s(1, 1), add.s(2, 2)).delay().get(timeout=60),
+    "chord": lambda: chord([add.s(1, 1), add.s(2, 2)])(total.s()).get(timeout=60),
+    "countdown": lambda: add.apply_async((1, 2), countdown=0.3).get(timeout=60),
+    "eta": lambda: add.apply_async((1, 2), eta=datetime.now(UTC) + timedelta(seconds=0.3)).get(timeout=60),
+    "huge": lambda: measure.delay("x" * 1_000_000).get(timeout=60),
+    "revoked": revoked,
     "add": lambda: add.delay(1, 2).get(timeout=60),
     "by name": lambda: app.send_task("tasks.add", (1, 2)).get(timeout=60),
     "quiet": lambda: add_quietly.delay(1, 2),

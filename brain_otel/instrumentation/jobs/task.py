@@ -166,10 +166,12 @@ class TaskRun:
         if self._is_ended:
             return
         self._is_ended = True
-        self._trace.is_cancelled = error is not None and not isinstance(error, Exception)
+        has_exited = isinstance(error, SystemExit) and error.code not in (None, 0)
+        self._trace.is_failed |= has_exited
+        self._trace.is_cancelled = error is not None and not isinstance(error, (Exception, SystemExit))
         with guarded("ending a task's span"):
             self._attachment.detach()
-            if isinstance(error, Exception):
+            if error is not None and (has_exited or isinstance(error, Exception)):
                 record_error(self.span, error)
             self.span.end()
         self._leave(error)

@@ -47,6 +47,19 @@ LOST: dict[str, Expected] = {
 }
 """Cases in which a process ends in the middle of a task, which only the prefork pool survives."""
 
+MORE: dict[str, Expected] = {
+    "soft": Expected(tasks=(("tasks.soft", "internal_error", 0),), errors=("SoftTimeLimitExceeded",)),
+    "limited": Expected(tasks=(("tasks.limited", "ok", 0),) * 2),
+    "group": Expected(tasks=(("tasks.add", "ok", 0),) * 2),
+    "chord": Expected(tasks=(("tasks.add", "ok", 0),) * 2 + (("tasks.total", "ok", 0),)),
+    "countdown": Expected(tasks=(("tasks.add", "ok", 0),)),
+    "eta": Expected(tasks=(("tasks.add", "ok", 0),)),
+    "huge": Expected(tasks=(("tasks.measure", "ok", 0),)),
+    "revoked": Expected(tasks=()),
+    "leaves": Expected(tasks=(("tasks.leaves", "internal_error", 0),), errors=("WorkerLostError",)),
+}
+"""Other ways to send and to end a task."""
+
 WAYS = {
     "threads": ("--pool", "threads"),
     "solo": ("--pool", "solo"),
@@ -152,3 +165,10 @@ def test_a_task_whose_process_ends_is_one_event(valkey: Valkey, tmp_path: Path) 
             case: expected.errors for case, expected in LOST.items()
         }
         assert len(outcome.ingest.events) == len(LOST)
+
+
+@pytest.mark.thorough
+def test_other_ways_to_send_and_to_end_a_task(valkey: Valkey, tmp_path: Path) -> None:
+    with worked(valkey, tmp_path, MORE, "more") as outcome:
+        for case, expected in MORE.items():
+            outcome.check(case, expected)

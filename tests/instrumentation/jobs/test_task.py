@@ -220,6 +220,18 @@ def test_a_failure_is_one_event(telemetry: Telemetry) -> None:
     assert len(telemetry.spans) == 1
 
 
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(SystemExit(0), "ok"), (SystemExit("no"), "internal_error"), (asyncio.CancelledError(), "cancelled")],
+    ids=repr,
+)
+def test_what_leaves_a_task_is_its_status(telemetry: Telemetry, error: BaseException, status: str) -> None:
+    TaskRun(TASK, {}).end(error)
+    (transaction,) = telemetry.transactions
+    assert transaction["contexts"]["trace"]["status"] == status
+    assert telemetry.events == []
+
+
 def test_a_lost_task_is_an_event_in_its_trace(telemetry: Telemetry) -> None:
     """Without a span: the process that ran it may have sent one."""
     headers = sent()
