@@ -45,8 +45,11 @@ import httpx
 from brain_otel.instrumentation.redis import instrumentor as ours
 from sqlalchemy import create_engine
 
-METHODS = [*ours._COMMANDS, *ours._PIPELINES, (httpx.HTTPTransport, "handle_request"),
-           (httpx.AsyncHTTPTransport, "handle_async_request")]
+METHODS = [(httpx.HTTPTransport, "handle_request"), (httpx.AsyncHTTPTransport, "handle_async_request")]
+for client, cluster in ours._CLIENTS:
+    METHODS += [(client.Redis, "execute_command"), (client.Pipeline, "immediate_execute_command")]
+    METHODS += [(cluster.RedisCluster, "execute_command")]
+    METHODS += [(client.Pipeline, "execute"), (cluster.ClusterPipeline, "execute")]
 
 def methods():
     return [vars(owner)[name] for owner, name in METHODS]
