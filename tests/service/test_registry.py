@@ -217,7 +217,7 @@ def test_everything_is_in_the_registry(emitted: Callable[[str], Json], mode: str
     for point in found["metrics"]:
         faults += metric_faults(point, may_be_old=may_be_old)
     assert "\n".join(dict.fromkeys(faults)) == ""
-    assert {kind_of(span) for span in found["spans"]} >= set(REQUIRED)
+    assert {kind_of(span) for span in found["spans"]} >= REQUIRED.keys() - {"rpc client"}  # the service has none
 
 
 @thorough
