@@ -10,7 +10,7 @@ from types import FrameType
 _BETWEEN = ("opentelemetry", "sentry_sdk", "wrapt", "importlib", "contextlib", "functools", "fastapi")
 """Packages whose frames lie between a call and the application's line that caused it."""
 
-_PASSING_ON = ("brain_otel.doctor", "brain_otel.instrumentation.conflicts")
+_PASSING_ON = ("brain_otel.doctor", "brain_otel.instrumentation.conflicts", "brain_otel.runtime.patch")
 """Modules of ours that observe a call of the application's."""
 
 _NO_APPLICATION = ("brain_otel", "__main__", "_frozen_importlib", "_frozen_importlib_external")

@@ -37,7 +37,7 @@ TARGETS = [
             "SentrySpanProcessor.wants",
             "SentrySpanProcessor.hand_over",
             "start_profile",
-            "follow_thread",
+            "remember_thread",
             "stop_profile",
             "attach_profile",
             "create_transaction",
