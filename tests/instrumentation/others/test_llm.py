@@ -137,6 +137,26 @@ def test_an_error_of_the_api_is_one_event_in_its_trace(run_with: Callable[..., R
     assert all("vars" not in frame for frame in failure["stacktrace"]["frames"])
 
 
+@thorough
+@pytest.mark.parametrize("way", ["setup() before the import", "launcher"])
+def test_the_order_of_set_up_and_import_makes_no_difference(
+    tmp_path_factory: pytest.TempPathFactory, way: str
+) -> None:
+    """Spans, parents, errors and texts are those of `setup()` after the import."""
+    code = (
+        f"import brain_otel\nbrain_otel.setup()\nimport runpy\nrunpy.run_path({str(SCRIPT)!r}, run_name='__main__')"
+    )
+    run = run_script(
+        SCRIPT if way == "launcher" else code, tmp_path_factory.mktemp("llm"), launcher=way == "launcher"
+    )
+    for case in CALLS:
+        test_a_call_is_a_span_in_the_words_of_sentry(lambda: run, case)
+    test_a_call_is_a_span_in_the_words_of_opentelemetry(lambda: run)
+    for case, kind in (("refused", "AuthenticationError"), ("broken", "InternalServerError")):
+        test_an_error_of_the_api_is_one_event_in_its_trace(lambda: run, case, kind)
+    test_no_prompt_and_no_answer_leaves(lambda *_: run, ())
+
+
 @pytest.mark.parametrize("case", ["plain", "streamed", "tool"])
 def test_what_is_asked_for_leaves_masked(run_with: Callable[..., Run], case: str) -> None:
     run = run_with((CAPTURE, "SPAN_ONLY"))
