@@ -1,4 +1,4 @@
-"""What the semantic conventions want of a call to a database beyond contrib's attributes, for spans and metrics.
+"""Facts of a database call that the semantic conventions ask for and contrib does not set, for spans and metrics.
 
 https://opentelemetry.io/docs/specs/semconv/database/database-spans/
 """

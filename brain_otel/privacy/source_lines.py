@@ -63,7 +63,7 @@ _SCHEME = expression(r"\s*+(?:[A-Za-z]++\s++)?$|[%{]")
 
 
 class _Level:
-    """What is known within one pair of brackets.
+    """The state of the reader within one pair of brackets.
 
     Args:
         inherited: Whether the values in the brackets belong to a sensitive name before them.

@@ -12,7 +12,7 @@ import wrapt
 from brain_otel.runtime.guard import guarded
 
 Original = Callable[..., Any]
-"""What a replacement calls; a method takes the instance first."""
+"""The replaced function. Where that is a method, its first argument is the instance."""
 
 INHERITED = object()
 """Stands for an attribute that a class inherits."""

@@ -36,7 +36,7 @@ _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0
 """Seconds, from the semantic conventions for HTTP."""
 
 _METHODS = ((httpx.HTTPTransport, "handle_request"), (httpx.AsyncHTTPTransport, "handle_async_request"))
-"""What sends a request."""
+"""The classes and methods that send requests."""
 
 
 class _Instrumentor(HTTPXClientInstrumentor):

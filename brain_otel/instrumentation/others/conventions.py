@@ -1,4 +1,4 @@
-"""What the semantic conventions want of the spans of contrib's clients, servers and drivers, where contrib differs.
+"""Corrects spans of contrib's clients, servers and drivers where they differ from the semantic conventions.
 
 Specifications: https://opentelemetry.io/docs/specs/semconv/database/database-spans/,
 https://opentelemetry.io/docs/specs/semconv/http/http-spans/, https://opentelemetry.io/docs/specs/semconv/rpc/ and
@@ -24,7 +24,7 @@ Attributes = dict[str, Any]
 
 
 class Convention:
-    """What a span's name and attributes should be. Each method gets what contrib sets."""
+    """Corrects the name and the attributes of spans. Each method gets what contrib sets."""
 
     schema_url: str | None = None
     """None: the instrumentor's, which may have the old names."""
@@ -216,10 +216,10 @@ class AwsCalls(Calls):
 
 
 def convention_of(name: str, doubled: Collection[str] = ()) -> Convention | None:
-    """What the spans of the instrumentor with this plain name should follow; None: what contrib sets stays.
+    """The convention for the spans of an instrumentor; None if they need no correction.
 
     Args:
-        name: The instrumentor's.
+        name: The instrumentor's plain name, as in the configuration file.
         doubled: The conventions of which spans have the old names too.
     """
     kind = _CONVENTIONS.get(name)

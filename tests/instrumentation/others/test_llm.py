@@ -66,6 +66,17 @@ def run_script(
         return Run(outcome=run_traced(script, env, launcher=launcher), receiver=receiver)
 
 
+ORDERS = ("setup() before the import", "launcher")
+
+
+def run_in_order(way: str, script: Path, folder: Path) -> Run:
+    """Run a program that calls models in one of `ORDERS`: instead of `setup()` after the import."""
+    if way == "launcher":
+        return run_script(script, folder, launcher=True)
+    run = f"import runpy\nrunpy.run_path({str(script)!r}, run_name='__main__')"
+    return run_script(f"import brain_otel\nbrain_otel.setup()\n{run}", folder)
+
+
 @pytest.fixture(scope="module")
 def run_with(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Run]:
     """Run the program once for each set of variables."""
@@ -138,17 +149,12 @@ def test_an_error_of_the_api_is_one_event_in_its_trace(run_with: Callable[..., R
 
 
 @thorough
-@pytest.mark.parametrize("way", ["setup() before the import", "launcher"])
+@pytest.mark.parametrize("way", ORDERS)
 def test_the_order_of_set_up_and_import_makes_no_difference(
     tmp_path_factory: pytest.TempPathFactory, way: str
 ) -> None:
     """Spans, parents, errors and texts are those of `setup()` after the import."""
-    code = (
-        f"import brain_otel\nbrain_otel.setup()\nimport runpy\nrunpy.run_path({str(SCRIPT)!r}, run_name='__main__')"
-    )
-    run = run_script(
-        SCRIPT if way == "launcher" else code, tmp_path_factory.mktemp("llm"), launcher=way == "launcher"
-    )
+    run = run_in_order(way, SCRIPT, tmp_path_factory.mktemp("llm"))
     for case in CALLS:
         test_a_call_is_a_span_in_the_words_of_sentry(lambda: run, case)
     test_a_call_is_a_span_in_the_words_of_opentelemetry(lambda: run)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.instrumentation.others.test_llm import CAPTURE, EVENTS, KEY, TEXTS, Run, run_script
+from tests.instrumentation.others.test_llm import CAPTURE, EVENTS, KEY, ORDERS, TEXTS, Run, run_in_order, run_script
 from tests.support import ROOT
 from tests.support.tiers import thorough
 
@@ -93,17 +93,12 @@ def test_requests_carry_the_trace_of_their_span(run: Run) -> None:
 
 
 @thorough
-@pytest.mark.parametrize("way", ["setup() before the import", "launcher"])
+@pytest.mark.parametrize("way", ORDERS)
 def test_the_order_of_set_up_and_import_makes_no_difference(
     tmp_path_factory: pytest.TempPathFactory, way: str
 ) -> None:
     """Spans, parents, headers and texts are those of `setup()` after the import."""
-    code = (
-        f"import brain_otel\nbrain_otel.setup()\nimport runpy\nrunpy.run_path({str(SCRIPT)!r}, run_name='__main__')"
-    )
-    run = run_script(
-        SCRIPT if way == "launcher" else code, tmp_path_factory.mktemp("llm"), launcher=way == "launcher"
-    )
+    run = run_in_order(way, SCRIPT, tmp_path_factory.mktemp("llm"))
     for case in CALLS:
         test_a_call_is_one_span_in_the_words_of_sentry(run, case)
     for case in FAILURES:
