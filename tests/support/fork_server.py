@@ -144,6 +144,8 @@ def become(request: dict[str, Any], descriptors: list[int]) -> None:
     os.chdir(request["folder"])
     os.environ.clear()
     os.environ.update(request["environment"])
+    if not any(os.environ.get(name) for name in ("LC_ALL", "LC_CTYPE", "LANG")):
+        os.environ["LC_CTYPE"] = "C.UTF-8"  # as a new interpreter does: https://peps.python.org/pep-0538/
 
 
 def filter_warnings(plain: list[Any], added: list[Any]) -> None:
