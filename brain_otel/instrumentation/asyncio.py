@@ -100,7 +100,7 @@ def _create_task(loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, Any]
     task = kind(coro, loop=loop, **kwargs)
     if is_recorded:
         with guarded("looking for the place that starts a task"):
-            remember_start(task)
+            remember_start(task, coro)
     return task
 
 

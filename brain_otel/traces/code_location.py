@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
-from types import CodeType, FrameType, MappingProxyType
+from types import CodeType, CoroutineType, FrameType, MappingProxyType
 from typing import Any, NamedTuple
 
 from opentelemetry.sdk.trace import ReadableSpan
@@ -28,6 +28,9 @@ _STARTED_AT = "_brain_otel_started_at"
 
 _LOOPS = frozenset({asyncio.events.__file__, asyncio.runners.__file__})
 """Modules that run a task; whoever called them has started the loop, not the task."""
+
+_WAITING = frozenset({asyncio.streams.__file__, asyncio.locks.__file__, asyncio.queues.__file__})
+"""Modules whose coroutines only wait for the loop, so no call is made in their tasks."""
 
 _PATHS = sysconfig.get_paths()
 
@@ -111,8 +114,14 @@ def application_place(frame: FrameType | None) -> Place | None:
     return None
 
 
-def remember_start(task: Any) -> None:
-    """Keep the place in which the caller starts ``task``; a task that a task without a place starts has its place."""
+def remember_start(task: Any, coroutine: Any) -> None:
+    """Keep the place in which the caller starts ``task``; a task that a task without a place starts has its place.
+
+    Up to Python 3.11, ``wait_for()`` runs ``writer.drain()`` in a task of its own. Redis' client does so for each
+    command, and walking up its stack would cost more than the command's span.
+    """
+    if type(coroutine) is CoroutineType and coroutine.cr_code.co_filename in _WAITING:
+        return
     setattr(task, _STARTED_AT, application_place(sys._getframe(1)) or _place_of_task())
 
 

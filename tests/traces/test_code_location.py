@@ -1,5 +1,7 @@
 """Slow and failed calls name the application's place; a statement that repeats says so."""
 
+import asyncio
+import inspect
 import sys
 import sysconfig
 from pathlib import Path
@@ -12,7 +14,7 @@ from opentelemetry.trace import SpanKind
 
 from brain_otel.sdk.span_router import SpanRouter
 from brain_otel.sentry.span_fields import _module_and_file
-from brain_otel.traces.code_location import application_place
+from brain_otel.traces.code_location import application_place, remember_start
 from tests.instrumentation.process import Outcome, run_traced
 from tests.support import ROOT
 
@@ -153,3 +155,20 @@ def test_a_deep_stack_is_looked_at_within_bounds() -> None:
     assert found is not None
     assert found.code.co_name == "test_a_deep_stack_is_looked_at_within_bounds"
     assert scope["dive"](600) is None
+
+
+@pytest.mark.parametrize(
+    ("function", "is_kept"),
+    [
+        (asyncio.StreamWriter.drain, False),
+        (asyncio.Queue.get, False),
+        (asyncio.Event.wait, False),
+        (asyncio.wait_for, True),
+    ],
+)
+def test_the_stack_is_not_walked_for_a_task_that_only_waits(function: Any, is_kept: bool) -> None:
+    """Such as that of ``writer.drain()`` for each command of Redis; one that may make a call keeps its place."""
+    task, coroutine = SimpleNamespace(), function(*(None for _ in inspect.signature(function).parameters))
+    remember_start(task, coroutine)
+    coroutine.close()
+    assert bool(vars(task)) is is_kept
