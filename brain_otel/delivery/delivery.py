@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
@@ -68,6 +68,7 @@ class Delivery:
         self._retry_disk_at = 0.0
         """When to try a disk that has failed; 0 while it works."""
         self._spool = spool[0] if spool is not None else None
+        self._supervisor = spool[1] if spool is not None else None
         self._overflow_log = CountLog(logger, "Records for %s are dropped for lack of room: %s", target.address)
         self._disk_log = OutageLog(
             logger,
@@ -78,7 +79,6 @@ class Delivery:
             level=logging.ERROR,
         )
         self._reported_counts = ReportedCounts(self._spool.folder) if self._spool is not None else None
-        self._supervisor = spool[1] if spool is not None else None
         self._reset()
         reset_in_child(self)
 
@@ -90,27 +90,33 @@ class Delivery:
         self._retry_loop: RetryLoop[MemoryRecord] | None = None
         self._thread: threading.Thread | None = None
         self._starting, self._sending = threading.Lock(), threading.Lock()
-        self._stop, self._wake = threading.Event(), threading.Event()
-        self._stop_thread = threading.Event()
+        self._stop, self._wake, self._stop_thread = threading.Event(), threading.Event(), threading.Event()
         self._is_held = False
         """Whether records stay in memory, because the process may end."""
 
-    def put(self, record: Record) -> None:
-        """Take ``record``; never raises and never waits for the network, except after the flush at exit."""
-        if self._spool is not None and len(record.body) > self._spool.share:
-            self._overflowed(record, "cache_overflow")
-        elif not self._put_on_disk(record):
-            self._put_in_memory(record)
+    def put(self, *records: Record) -> None:
+        """Take ``records`` of one priority; never raises, and waits for the network only after the flush at exit."""
+        for record in records if (spool := self._spool) is None else self._without_written(spool, records):
+            if spool is not None and len(record.body) > spool.share:
+                self._overflowed(record, "cache_overflow")
+            else:
+                self._put_in_memory(record)
+
+    def _without_written(self, spool: Spool, records: Sequence[Record]) -> list[Record]:
+        """Write ``records`` to disk at once; returns those that are not, all or the largest."""
+        fitting = [each for each in records if len(each.body) <= spool.largest]
+        is_written = bool(fitting) and self._put_on_disk(fitting, spool)
+        return [each for each in records if not is_written or len(each.body) > spool.largest]
 
     def _overflowed(self, record: Record, reason: str) -> None:
         self._overflow_log.add(f"{record.category} ({reason})")
         self._on_discard(record, reason)
 
-    def _put_on_disk(self, record: Record) -> bool:
-        if self._spool is None or len(record.body) > self._spool.largest or time.monotonic() < self._retry_disk_at:
+    def _put_on_disk(self, records: Sequence[Record], spool: Spool) -> bool:
+        if time.monotonic() < self._retry_disk_at:
             return False
         try:
-            self._spool.append(record)
+            spool.append(*records)
         except OSError as error:
             self._retry_disk_at = time.monotonic() + DISK_PAUSE
             self._disk_log.failed(error.strerror or error)

@@ -36,6 +36,7 @@ class WorkQueue(Generic[T]):
             woken for each item costs the caller a wake-up and takes turns with the event loop. It pauses between
             parts of the work: the event loop waits for the interpreter while the thread works. A queue that is half
             full ends the wait, one that is full by an eighth the pauses.
+        settle: Called after each part of the work, which is done only then: it may finish what ``work`` has begun.
     """
 
     def __init__(
@@ -49,7 +50,9 @@ class WorkQueue(Generic[T]):
         weigh: Callable[[T], int] = lambda _: 0,
         max_weight: int = 1,
         gather: float = 0.0,
+        settle: Callable[[], object] = lambda: None,
     ) -> None:
+        self._settle = settle
         self._gather = gather
         self._name = name
         self._work = work
@@ -67,7 +70,7 @@ class WorkQueue(Generic[T]):
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._busy = 0
-        """Items that are being worked on: more than one if several threads flush a queue without a thread."""
+        """Items that are being worked on, or wait to be settled."""
         self._is_stopped = False
         self.is_held = False
         """Whether nothing is worked on, because the process may end."""
@@ -146,7 +149,7 @@ class WorkQueue(Generic[T]):
                 if left <= 0:
                     return False
                 self._changed.wait(left)
-        while self._is_pending() and time.monotonic() < deadline and self._work_on_next():
+        while self._is_pending() and time.monotonic() < deadline and self._work_on(1):
             pass
         return not self._is_pending()
 
@@ -227,7 +230,7 @@ class WorkQueue(Generic[T]):
         left = len(self._items)
         part = -(-left // SLICES)
         while left > 0 and not self.is_held:
-            left -= self._work_on(part, SLICE)
+            left -= max(1, self._work_on(part, SLICE))
             with self._changed:
                 if left > 0 and not self._is_stopped and not self._is_full_by_one_in(8):  # else it is behind
                     self._pause(PAUSE)
@@ -240,27 +243,34 @@ class WorkQueue(Generic[T]):
             self._is_gathering = False
 
     def _work_on(self, items: int, seconds: float = 0.0) -> int:
-        """Work on ``items``, and on more until ``seconds`` are over; returns their number, at least 1."""
+        """Work on ``items``, and on more until ``seconds`` are over, and settle them; returns their number."""
         deadline = time.monotonic() + seconds
-        done = 0
-        while self._work_on_next():
-            done += 1
-            if done >= items and time.monotonic() >= deadline:
-                break
-        return max(1, done)
+        taken = 0
+        try:
+            while (next_one := self._take()) is not None:
+                taken += 1
+                with guarded(f"working in {self._name}"):
+                    self._work(next_one[0])
+                if taken >= items and time.monotonic() >= deadline:
+                    break
+        finally:
+            self._finish(taken)
+        return taken
 
-    def _work_on_next(self) -> bool:
+    def _take(self) -> tuple[T] | None:
         with self._changed:
             if not self._items or self._is_stopped or self.is_held:
-                return False
-            item = self._pop()
+                return None
             self._busy += 1
+            return (self._pop(),)
+
+    def _finish(self, taken: int) -> None:
         try:
-            with guarded(f"working in {self._name}"):
-                self._work(item)
+            if taken:
+                with guarded(f"settling the work of {self._name}"):
+                    self._settle()
         finally:
             with self._changed:
-                self._busy -= 1
-                if not self._is_pending():  # a flush that is woken for each item would take turns with the thread
+                self._busy -= taken
+                if self.is_held or not self._is_pending():
                     self._changed.notify_all()
-        return True

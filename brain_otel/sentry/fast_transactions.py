@@ -74,6 +74,13 @@ class FastPath:
         self._contexts = _EncodedMembers()
         self._heads: Repeats[_Head] = Repeats(policy())
         self._ids = _EventIds()
+        self._transport: DeliveringTransport | None = None
+        """The one that was used last."""
+
+    def write(self) -> None:
+        """Hand what was sent to the delivery: a part of the work is one write to disk."""
+        if self._transport is not None:
+            self._transport.write_gathered()
 
     def send(self, transaction: Transaction, sampling_context: Mapping[str, str]) -> bool:
         """Send ``transaction``; false if nothing was sent, and sentry-sdk's pipeline has to."""
@@ -93,7 +100,10 @@ class FastPath:
         except Exception as error:
             caught("sending a transaction on the fast path", error)
             return False
-        transport.capture_transaction(headers, payload, len(transaction.spans) + 1)
+        if transport is not self._transport:
+            self.write()
+            self._transport = transport
+        transport.gather_transaction(headers, payload, len(transaction.spans) + 1)
         return True
 
     def _encode(self, client: Any, scopes: tuple[Any, ...], transaction: Transaction, event_id: str) -> str:

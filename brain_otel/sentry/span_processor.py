@@ -50,10 +50,12 @@ class SentrySpanProcessor(QueuedCollector[CollectedTrace], UpstreamProcessor):  
         return object.__new__(cls)
 
     def __init__(self, *, standalone_spans: bool = False, methods: Sequence[str] = METHODS) -> None:
-        QueuedCollector.__init__(self, "brain_otel.sentry", self._send, drop=self._discard, weigh=span_count)
         self._standalone_spans, self._methods = standalone_spans, frozenset((*methods, "_OTHER"))
         self._cache = SpanCache()
         self._fast_path = _create_fast_path()
+        QueuedCollector.__init__(
+            self, "brain_otel.sentry", self._send, drop=self._discard, weigh=span_count, settle=self._write
+        )
 
     def wants(self, span: ReadableSpan) -> bool:
         """Ignores spans of our own requests to Sentry, to avoid a feedback loop."""
@@ -107,6 +109,10 @@ class SentrySpanProcessor(QueuedCollector[CollectedTrace], UpstreamProcessor):  
         if collected.dropped:
             record_discarded("buffer_overflow", collected.dropped)
         release_scope(trace)
+
+    def _write(self) -> None:
+        if self._fast_path is not None:
+            self._fast_path.write()
 
     def _discard(self, collected: CollectedTrace) -> None:
         release_scope(collected.trace)

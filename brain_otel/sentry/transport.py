@@ -27,6 +27,9 @@ logger = logging.getLogger(__name__)
 _OVERFLOWS = ("queue_overflow", "cache_overflow", "buffer_overflow", "backpressure")
 """Reasons that are lack of room, which the operator can change."""
 
+MAX_GATHERED = 2**15
+"""Bytes of transactions that are delivered without waiting for more: the smallest file of a spool has as many."""
+
 REPORT_INTERVAL = 30.0
 """Seconds between two client reports, which tell Sentry what was discarded."""
 
@@ -58,6 +61,8 @@ class DeliveringTransport(Transport):
         self._told: Counter[str] = Counter()
         """What is held since :meth:`pause`, by category, and counted as discarded already."""
         self._reported = time.monotonic()
+        self._gathered: list[Record] = []
+        self._gathered_bytes = 0
 
     def capture_envelope(self, envelope: Envelope) -> None:
         """Take ``envelope``, and from time to time report what was discarded."""
@@ -66,20 +71,34 @@ class DeliveringTransport(Transport):
         for part in split(envelope):
             self._take(_record(part))
 
-    def capture_transaction(self, headers: bytes, payload: bytes, quantity: int) -> None:
-        """Take an encoded envelope: its ``headers``, and a transaction of ``quantity`` spans, both as JSON."""
+    def gather_transaction(self, headers: bytes, payload: bytes, quantity: int) -> None:
+        """Take an encoded envelope: its ``headers``, and a transaction of ``quantity`` spans, both as JSON.
+
+        It is delivered by the next call of :meth:`write_gathered` or :meth:`flush`.
+        """
         payload = fitted(payload)
         body = b'%s\n{"type":"transaction","content_type":"application/json","length":%d}\n%s\n' % (
             headers,
             len(payload),
             payload,
         )
-        self._take(Record("transaction", body, quantity))
+        with self._lock:
+            self._gathered.append(Record("transaction", body, quantity))
+            self._gathered_bytes += len(body)
+        if self._gathered_bytes >= MAX_GATHERED:
+            self.write_gathered()
 
-    def _take(self, record: Record) -> None:
+    def write_gathered(self) -> None:
+        """Deliver the transactions that were gathered."""
+        with self._lock:
+            records, self._gathered, self._gathered_bytes = self._gathered, [], 0
+        if records:
+            self._take(*records)
+
+    def _take(self, *records: Record) -> None:
         if self._told:
             self.resume()
-        self.delivery.put(record)
+        self.delivery.put(*records)
         if time.monotonic() - self._reported > REPORT_INTERVAL and self.delivery.takes_reports():
             self._report()
 
@@ -115,6 +134,7 @@ class DeliveringTransport(Transport):
 
     def flush(self, timeout: float, callback: Any = None) -> None:  # noqa: ARG002 - the base's signature
         """Wait up to ``timeout`` seconds until everything is sent, or on disk."""
+        self.write_gathered()
         if timeout <= 0:
             return
         if self.delivery.takes_reports():
@@ -128,6 +148,7 @@ class DeliveringTransport(Transport):
         reported as discarded, once. If the process goes on, it is sent with the next record or by :meth:`resume`.
         """
         deadline = time.monotonic() + timeout
+        self.write_gathered()
         self.delivery.hold(timeout / 2)
         for report in self.delivery.withdraw("internal"):
             self._record_lost(report, "queue_overflow")
@@ -159,6 +180,7 @@ class DeliveringTransport(Transport):
 
     def kill(self) -> None:
         """Take nothing more."""
+        self.write_gathered()
         self.delivery.close()
         if self.settings.spool is not None:
             release_supervisor(self.settings.spool.directory, self.settings.shipper)

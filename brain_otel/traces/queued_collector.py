@@ -1,7 +1,7 @@
 """Collects local traces, and processes them on a thread of the destination's own."""
 
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from brain_otel.runtime.work_queue import WorkQueue
 from brain_otel.traces import collector as collection
@@ -17,15 +17,20 @@ GATHER = 0.1
 
 
 class QueuedCollector(LocalTraceCollector, Generic[T]):
-    """A collector with a work queue: ``work`` is called with each item on a thread of its own."""
+    """A collector with a work queue: a thread of its own calls ``work`` with each item, and ``settle`` after some."""
 
     def __init__(
-        self, name: str, work: Callable[[T], None], *, drop: Callable[[T], None], weigh: Callable[[T], int]
+        self,
+        name: str,
+        work: Callable[[T], None],
+        *,
+        drop: Callable[[T], None],
+        weigh: Callable[[T], int],
+        settle: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__()
-        self._queue: WorkQueue[T] = WorkQueue(
-            name, work, drop=drop, idle=self._tick, weigh=weigh, max_weight=MAX_QUEUED_SPANS, gather=GATHER
-        )
+        bounds: dict[str, Any] = {"weigh": weigh, "max_weight": MAX_QUEUED_SPANS, "gather": GATHER}
+        self._queue: WorkQueue[T] = WorkQueue(name, work, drop=drop, idle=self._tick, settle=settle, **bounds)
 
     def _reset(self) -> None:
         super()._reset()

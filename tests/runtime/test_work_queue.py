@@ -338,3 +338,45 @@ def test_what_is_held_waits_for_the_next_item() -> None:
     queue.discard()
     assert dropped == []
     assert done == [0, 1, 2, 3, 4]
+
+
+def test_a_part_of_the_work_is_settled_before_it_is_done() -> None:
+    """A flush and a hold wait for it; parts are many items, and a failure to settle one stops nothing."""
+    parts: list[int] = []
+    done: list[int] = []
+    release = threading.Event()
+
+    def settle() -> None:
+        release.wait(10)
+        parts.append(len(done))
+        raise ValueError("not settled")
+
+    queue: WorkQueue[int] = WorkQueue("settling", done.append, drop=lambda _: None, settle=settle)
+    for item in range(50):
+        queue.put(item)
+    until(lambda: len(done) > 0)
+    assert not queue.flush(0.05)
+    queue.hold(0.01)
+    assert queue.waiting()[0] > 0
+    release.set()
+    queue.resume()
+    assert queue.flush(10)
+    assert queue.waiting() == (0, 0)
+    assert parts[-1] == len(done) == 50
+    assert len(parts) < 10
+    queue.stop()
+
+
+def test_without_threads_a_flush_settles_its_work() -> None:
+    """Each item, as the time of the flush may be over at any of them."""
+    done: list[int] = []
+    settled: list[int] = []
+    queue: WorkQueue[int] = WorkQueue(
+        "test", done.append, drop=lambda _: None, settle=lambda: settled.append(len(done))
+    )
+    with no_new_threads():
+        for item in range(3):
+            queue.put(item)
+        assert queue.flush(5.0)
+    assert settled == [1, 2, 3]
+    queue.stop()

@@ -338,10 +338,11 @@ def test_equal_requests_share_what_only_they_share(
     ways, bodies = ways_of(bridge), list[bytes]()
     monkeypatch.setattr(collector, "MAX_SPANS_PER_TRACE", 5)
     transport: Any = sentry_sdk.get_client().transport
-    monkeypatch.setattr(transport, "_take", lambda record: bodies.append(record.body))
+    monkeypatch.setattr(transport, "_take", lambda *records: bodies.extend(each.body for each in records))
     for fill, trace in [*ALIKE, *ALIKE, *reversed(ALIKE)]:
         collected = ways.collect(fill, trace())
         bridge.processor._send(collected)  # type: ignore[attr-defined]
+        bridge.processor._write()  # type: ignore[attr-defined]
         with monkeypatch.context() as patched:
             patched.setattr(fast_transactions, "_is_ours_alone", lambda *_: False)
             bridge.processor._send(collected)  # type: ignore[attr-defined]

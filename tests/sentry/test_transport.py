@@ -1,7 +1,12 @@
 """The transport reaches Sentry as sentry-sdk's own does, and counts what is discarded."""
 
+import errno
+import json
+import os
 import threading
 from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,10 +15,13 @@ from opentelemetry.trace import SpanKind
 from sentry_sdk.envelope import Envelope, Item, PayloadRef
 from sentry_sdk.transport import HttpTransport
 
+from brain_otel.configuration.sections.delivery import SPOOL_BYTES, DeliverySettings, SpoolSettings
+from brain_otel.delivery.spool.directory import segments
+from brain_otel.delivery.spool.frames import Found, Frames
 from brain_otel.destinations.isolation import IsolatedDestination
 from brain_otel.runtime.limited_log import log_counts
 from brain_otel.sentry.dsn import create_target
-from brain_otel.sentry.transport import DeliveringTransport
+from brain_otel.sentry.transport import MAX_GATHERED, DeliveringTransport, delivering
 from tests.sentry.conftest import Bridge, Connect
 from tests.support.ingest import SentryIngest
 
@@ -242,3 +250,136 @@ def test_an_empty_envelope_is_not_sent(bridge: Bridge) -> None:
     transport.capture_envelope(Envelope())
     bridge.flush()
     assert bridge.ingest.envelopes == []
+
+
+def spooling_transport(directory: Path, max_bytes: int = SPOOL_BYTES) -> DeliveringTransport:
+    """A transport with a spool that nobody sends."""
+    settings = DeliverySettings(spool=SpoolSettings(directory, max_bytes), shipper="external")
+    client = sentry_sdk.Client(
+        DSN, transport=delivering(settings), default_integrations=False, auto_enabling_integrations=False
+    )
+    assert isinstance(client.transport, DeliveringTransport)
+    return client.transport
+
+
+@pytest.fixture
+def spooling(tmp_path: Path) -> Iterator[DeliveringTransport]:
+    made = spooling_transport(tmp_path / "spool")
+    yield made
+    made.kill()
+
+
+def spooled(transport: DeliveringTransport) -> list[bytes]:
+    spool = transport.delivery._spool
+    assert spool is not None
+    return [
+        found.record.body.splitlines()[0]
+        for segment in segments(spool.folder)
+        for found in frames_of(segment.path)
+        if found.record is not None
+    ]
+
+
+def frames_of(path: Path) -> list[Found]:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        return list(Frames.of(descriptor).find(0, sealed=False))
+    finally:
+        os.close(descriptor)
+
+
+def gather(transport: DeliveringTransport, *names: str, size: int = 1_000) -> list[bytes]:
+    made = [json.dumps({"event_id": name}).encode() for name in names]
+    for each in made:
+        transport.gather_transaction(each, b'{"x":"%s"}' % (b"x" * size), 3)
+    return made
+
+
+def test_gathered_transactions_are_one_write(spooling: DeliveringTransport, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In their order; until then nothing is on disk, and nothing comes twice."""
+    sizes: list[int] = []
+    real_write = os.write
+
+    def write(descriptor: int, data: bytes) -> int:
+        sizes.append(len(data))
+        return real_write(descriptor, data)
+
+    monkeypatch.setattr(os, "write", write)
+    made = gather(spooling, *"abcde")
+    assert spooled(spooling) == []
+    spooling.write_gathered()
+    spooling.write_gathered()
+    assert spooled(spooling) == made
+    assert len(sizes) == 1
+
+
+def test_much_is_written_without_waiting_for_more(spooling: DeliveringTransport) -> None:
+    """So that what is gathered is bounded."""
+    made = gather(spooling, "a", "b", size=MAX_GATHERED // 2)
+    assert spooled(spooling) == made
+    gather(spooling, "c", size=10)
+    assert spooled(spooling) == made
+
+
+@pytest.mark.parametrize("end", [lambda it: it.flush(0.0), lambda it: it.kill(), lambda it: it.pause(Counter(), 1.0)])
+def test_what_is_gathered_is_on_disk_at_the_end(
+    spooling: DeliveringTransport, end: Callable[[DeliveringTransport], None]
+) -> None:
+    """After a flush, when the client closes, and when a server ends the process."""
+    made = gather(spooling, "a", "b")
+    end(spooling)
+    assert spooled(spooling) == made
+
+
+def test_a_large_transaction_does_not_keep_others_from_the_disk(tmp_path: Path) -> None:
+    """One that fits into no file waits in memory, one that is larger than a quarter of the spool is discarded."""
+    transport = spooling_transport(tmp_path / "spool", max_bytes=2**20)
+    (small,) = gather(transport, "small")
+    gather(transport, "large", size=300_000)
+    transport.write_gathered()
+    assert spooled(transport) == [small]
+    assert transport._discarded == {("transaction", "cache_overflow"): 1, ("span", "cache_overflow"): 3}
+    transport.kill()
+
+
+def test_gathered_transactions_wait_in_memory_while_the_disk_fails(
+    spooling: DeliveringTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of them, since one write is all or nothing."""
+
+    def write(descriptor: int, data: bytes) -> int:
+        raise OSError(errno.EIO, "broken")
+
+    monkeypatch.setattr(spooling.delivery, "resume", lambda: None)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", write)
+        made = gather(spooling, "a", "b")
+        spooling.write_gathered()
+    assert spooled(spooling) == []
+    assert spooling.delivery.save() == {}
+    assert spooled(spooling) == made
+
+
+def test_the_processor_delivers_what_it_has_built(bridge: Bridge) -> None:
+    """Before its flush returns, and without a flush of the client."""
+    for number in range(3):
+        with bridge.tracer.start_as_current_span(f"job {number}"):
+            pass
+    assert bridge.processor.flush_within(10.0)  # type: ignore[attr-defined]
+    bridge.ingest.wait_for(lambda it: len(it.transactions) == 3)
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_forked_child_writes_nothing_of_its_parents(spooling: DeliveringTransport) -> None:
+    """What was gathered before the fork is the parent's."""
+    made = gather(spooling, "a")
+    child = os.fork()
+    if child == 0:  # no assertion may leave this branch
+        try:
+            spooling.write_gathered()
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    assert spooled(spooling) == []
+    spooling.write_gathered()
+    assert spooled(spooling) == made

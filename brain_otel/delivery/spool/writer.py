@@ -1,8 +1,8 @@
 """The writing side of the spool, the queue on disk: a record that was appended outlives the process.
 
-Each process writes to files of its own, its *segments*, so no process waits for another. One ``write`` is one record;
-one that a crash cuts off is recognized by its checksum. A process locks the segments that it has open. The lock tells
-the shipper that more records may come, and goes with the process.
+Each process writes to files of its own, its *segments*, so no process waits for another. One ``write`` is one record,
+or several of one priority; one that a crash cuts off is recognized by its checksum. A process locks the segments that
+it has open. The lock tells the shipper that more records may come, and goes with the process.
 """
 
 import errno
@@ -93,28 +93,28 @@ class Spool:
         self._open: dict[str, _OpenSegment] = {}
         self._evicting: threading.Thread | None = None
 
-    def append(self, record: Record) -> None:
-        """Write ``record``, which outlives the process as soon as this returns.
+    def append(self, *records: Record) -> None:
+        """Write ``records`` of one priority; they outlive the process as soon as this returns.
 
         Raises:
-            OSError: It cannot be written. No part of it is on disk.
+            OSError: They cannot be written. No part of them is on disk.
         """
-        data = framed(record)
+        data, priority = b"".join(map(framed, records)), records[0].priority
         with self._lock:
             try:
                 if not self._is_prepared:
                     self.prepare()
-                self._append(record.priority, data)
+                self._append(priority, data)
             except FileNotFoundError:  # somebody has removed the segment, or the directory
-                self._close(record.priority)
-                self._append(record.priority, data)
+                self._close(priority)
+                self._append(priority, data)
             except OSError as error:
-                self._close_after(record.priority, error)
+                self._close_after(priority, error)
                 if error.errno not in (errno.ENOSPC, errno.EDQUOT) or time.monotonic() < self._full_until:
                     raise
                 self._full_until = time.monotonic() + FULL_PAUSE
                 self._make_room()
-                self._append(record.priority, data)
+                self._append(priority, data)
             self._until_check -= len(data)
             is_due = self._until_check <= 0
             if is_due:
