@@ -1,7 +1,6 @@
 """Runs servers and scripts in processes of their own, with only the environment that the test names."""
 
 import importlib.util
-import itertools
 import os
 import signal
 import socket
@@ -20,24 +19,11 @@ import psutil  # type: ignore[import-untyped]  # ships no types
 
 from tests.support import forked
 from tests.support.forked import PROGRAMS as PROGRAMS
+from tests.support.ports import free_port as free_port
 from tests.support.waiting import PATIENCE
 
 SLACK = 8.0
 """Seconds that a busy machine may add to a bound. A server that hangs in a test hangs for longer."""
-
-
-_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-_PORTS = itertools.cycle(range(10_000 + _WORKER * 2_000, 12_000 + _WORKER * 2_000))
-"""Ports of this worker's own, below those that the system gives to connections and to servers on port 0."""
-
-
-def free_port() -> int:
-    """Return a TCP port of 127.0.0.1 on which nothing listens, and which no other worker of the run gets."""
-    for port in _PORTS:
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
-    raise AssertionError("unreachable")
 
 
 def environment(extra: Mapping[str, str] | None = None, *, pythonpath: Sequence[Path | str] = ()) -> dict[str, str]:
