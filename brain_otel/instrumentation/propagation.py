@@ -16,6 +16,7 @@ from urllib.parse import quote_plus
 
 from opentelemetry import baggage as otel_baggage
 from opentelemetry import trace as otel_trace
+from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.context import Context
 from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.propagators.textmap import (
@@ -74,6 +75,7 @@ class GuardedPropagator(TextMapPropagator):
 
     def __init__(self, inner: TextMapPropagator) -> None:
         self.parts = tuple(map(_by_level_two, parts_of(inner)))
+        self._without_baggage = tuple(part for part in self.parts if type(part) is not W3CBaggagePropagator)
         self._left_out = CountLog(logger, "Baggage is longer than its bounds and is not written: %s")
 
     def extract(
@@ -94,7 +96,7 @@ class GuardedPropagator(TextMapPropagator):
         if entries := otel_baggage.get_all(context):
             with guarded("bounding baggage"):
                 context = self._bounded(entries, context)
-        for part in self.parts:
+        for part in self.parts if entries else self._without_baggage:
             try:
                 part.inject(carrier, context, setter)
             except Exception as error:

@@ -17,7 +17,7 @@ from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind
 from opentelemetry.trace.propagation import _SPAN_KEY
 
 from brain_otel.events.report import record_error
-from brain_otel.runtime.context import attach, restore
+from brain_otel.runtime.context import attach, get_current
 from brain_otel.runtime.guard import caught, guarded
 from brain_otel.sampling.decision import is_dropped
 
@@ -63,20 +63,22 @@ def unrecorded_call(tracer: Any, context: Context) -> Context:
 class current:  # noqa: N801 - a context manager; a class costs less than a generator
     """Makes ``span`` current for the block, in ``context``, which is current; records what it raises, and ends it."""
 
-    __slots__ = ("_context", "_entered", "_span")
+    __slots__ = ("_before", "_span", "context")
 
     def __init__(self, span: Span, context: Context) -> None:
         self._span = span
-        self._context = context
+        self._before = context
+        self.context = Context(context, **{_SPAN_KEY: span})
+        """The context of the block."""
 
     def __enter__(self) -> Span:
-        self._entered = Context({**self._context, _SPAN_KEY: self._span})
-        attach(self._entered)
+        attach(self.context)
         return self._span
 
     def __exit__(self, kind: object, error: BaseException | None, where: object) -> None:
-        restore(self._entered, self._context)
-        if isinstance(error, Exception):
+        if get_current() is self.context:
+            attach(self._before)
+        if error is not None and isinstance(error, Exception):
             record_error(self._span, error)
         try:
             self._span.end()

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 
 from opentelemetry import trace as otel_trace
 from opentelemetry.context import Context
-from opentelemetry.propagators.textmap import CarrierT, Getter, default_getter
-from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
+from opentelemetry.propagators.textmap import CarrierT, Getter, Setter, default_getter, default_setter
+from opentelemetry.trace import INVALID_SPAN_CONTEXT, NonRecordingSpan, SpanContext, TraceFlags
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from opentelemetry.trace.span import TraceState
 
@@ -60,6 +60,18 @@ class TraceContextPropagator(TraceContextTextMapPropagator):
         trace_id, span_id, flags = caller
         span = SpanContext(trace_id, span_id, is_remote=True, trace_flags=flags, trace_state=state)
         return otel_trace.set_span_in_context(NonRecordingSpan(span), context)
+
+    def inject(
+        self, carrier: CarrierT, context: Context | None = None, setter: Setter[CarrierT] = default_setter
+    ) -> None:
+        """Write what OpenTelemetry's propagator writes, in fewer calls."""
+        span = otel_trace.get_current_span(context).get_span_context()
+        if span == INVALID_SPAN_CONTEXT:
+            return
+        trace_id, span_id, _, flags, state, _ = span
+        setter.set(carrier, "traceparent", f"00-{trace_id:032x}-{span_id:016x}-{flags:02x}")
+        if state:
+            setter.set(carrier, "tracestate", state.to_header())
 
 
 def _caller(header: str) -> tuple[int, int, TraceFlags] | None:

@@ -32,7 +32,7 @@ from sentry_sdk.tracing_utils import Baggage, extract_sentrytrace_data
 
 from brain_otel.runtime.context import get_current
 from brain_otel.runtime.fast_paths import fast_paths_enabled
-from brain_otel.runtime.guard import guarded
+from brain_otel.runtime.guard import caught, guarded
 from brain_otel.sampling.context import deferred, started_anew, with_sample_rand, with_sentry_decision
 from brain_otel.sampling.decision import is_for_sentry
 from brain_otel.sentry.dynamic_sampling_context import (
@@ -100,17 +100,19 @@ class SentryPropagator(UpstreamPropagator):
         self, carrier: CarrierT, context: Context | None = None, setter: Setter[CarrierT] = default_setter
     ) -> None:
         """Write the headers for the current span of ``context``, if it is valid."""
-        with guarded("writing trace headers"):
+        try:
             here = get_current() if context is None else context
             span = otel_trace.get_current_span(here).get_span_context()
-            if not span.is_valid:
+            if not span[5]:  # it is not valid
                 return
             sampled = "1" if is_for_sentry(span) else "0"
             value = f"{span[0]:032x}-{span[1]:016x}-{sampled}"
             setter.set(carrier, SENTRY_TRACE_HEADER_NAME, value)
             carried = _carried_baggage(carrier)
-            if carried is not None and (entries := _outgoing_baggage(span, here, carried)):
-                setter.set(carrier, BAGGAGE_HEADER_NAME, ",".join(entries))
+            if carried is not None and (baggage := _outgoing_baggage(span, here, carried)):
+                setter.set(carrier, BAGGAGE_HEADER_NAME, baggage)
+        except Exception as error:
+            caught("writing trace headers", error)
 
 
 def _caller(data: dict[str, str | bool | None]) -> SpanContext | None:
@@ -173,16 +175,18 @@ def _carried_baggage(carrier: object) -> list[str] | None:
     """
     get = getattr(carrier, "get", None)
     header = get(BAGGAGE_HEADER_NAME) if callable(get) else None
-    if isinstance(header, str) and len(header) > MAX_BAGGAGE_LENGTH:
+    if not isinstance(header, str):
+        return []
+    if len(header) > MAX_BAGGAGE_LENGTH:
         return None
-    members = header.split(",") if isinstance(header, str) else ()
+    members = header.split(",")
     return [member.strip() for member in members if member.strip() and not member.strip().startswith("sentry-")]
 
 
-def _outgoing_baggage(span: SpanContext, context: Context | None, carried: list[str]) -> list[str]:
+def _outgoing_baggage(span: SpanContext, context: Context | None, carried: list[str]) -> str:
     trace = local_trace.current(context)
     root = trace.span_context() if trace is not None else None
-    if trace is not None and root is not None and root.trace_id == span.trace_id:
+    if trace is not None and root is not None and root[0] == span[0]:
         members = _members_of(trace)
     else:
         members = _members(create_sampling_context(span, context))
@@ -196,31 +200,31 @@ def _outgoing_baggage(span: SpanContext, context: Context | None, carried: list[
         ]
         known = {member.partition("=")[0] for member in carried}
         entries = carried + [member for member in ours if member.partition("=")[0] not in known]
-    return [*entries, *members]
+    return ",".join([*entries, members] if members else entries) if entries else members
 
 
-def _members_of(trace: LocalTrace) -> list[str]:
+def _members_of(trace: LocalTrace) -> str:
     """Sentry's members of the ``baggage`` of ``trace``, frozen with its sampling context."""
-    members: list[str] | None = trace.extras.get(_EXTRAS_KEY)
+    members: str | None = trace.extras.get(_EXTRAS_KEY)
     if members is None:
         members = trace.extras[_EXTRAS_KEY] = _members(sampling_context_of(trace))
     return members
 
 
-def _members(items: Mapping[str, str]) -> list[str]:
-    """Sentry's members of ``baggage``.
+def _members(items: Mapping[str, str]) -> str:
+    """Sentry's members of ``baggage``, with commas between them.
 
     The fast path caches quoted values, and writes ids and numbers, which differ between traces, without quoting.
     """
     if not fast_paths_enabled():
-        return [member for member in Baggage(dict(items)).serialize().split(",") if member]
+        return Baggage(dict(items)).serialize()
     members: list[str] = []
     for key, value in items.items():
         if key in _PER_TRACE and value.isascii() and value.replace(".", "").isalnum():
             members.append(f"{Baggage.SENTRY_PREFIX}{key}={value}")
         else:
             members.append((_quoted if len(value) <= _MAX_CACHED else _quoted.__wrapped__)(key, value))
-    return members
+    return ",".join(members)
 
 
 @lru_cache(maxsize=1_024)

@@ -63,7 +63,9 @@ class SentrySpanProcessor(QueuedCollector[CollectedTrace], UpstreamProcessor):  
             return True
         attributes = raw_attributes(span)
         url = attributes.get("url.full") or attributes.get("http.url")
-        dsn = sentry_sdk.get_client().parsed_dsn if url is not None else None
+        if url is None or "/envelope" not in str(url):
+            return True
+        dsn = sentry_sdk.get_client().parsed_dsn
         if dsn is None or dsn.netloc not in str(url):
             return True
         parts = urlsplit(str(url))

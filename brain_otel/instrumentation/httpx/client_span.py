@@ -7,6 +7,7 @@ each attribute. In a request that is not recorded, only the trace headers are wr
 
 import functools
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import httpx
@@ -33,6 +34,9 @@ from brain_otel.runtime.context import settled_context
 from brain_otel.runtime.guard import caught, guarded
 from brain_otel.runtime.patch import Patch, Patches
 from brain_otel.runtime.text import word_set
+
+_METHODS = word_set("GET HEAD POST PUT DELETE OPTIONS PATCH")
+"""Methods that contrib keeps; of others it looks each time whether a variable has it keep them."""
 
 _SLOW_OPTIONS = word_set("""
     request_hook response_hook async_request_hook async_response_hook captured_request_headers
@@ -63,7 +67,7 @@ def _sync(patch: Patch) -> Any:
         if started is None:
             return patch.original(wrapped, instance, args, kwargs, **options)
         with started as span:
-            _write_headers(request)
+            _write_headers(request, started.context)
             try:
                 response = wrapped(*args, **kwargs)
             except Exception as error:
@@ -93,7 +97,7 @@ def _async(patch: Patch) -> Any:
         if started is None:
             return await patch.original(wrapped, instance, args, kwargs, **options)
         with started as span:
-            _write_headers(request)
+            _write_headers(request, started.context)
             try:
                 response = await wrapped(*args, **kwargs)
             except Exception as error:
@@ -107,6 +111,7 @@ def _async(patch: Patch) -> Any:
 
 def _can_be_fast(args: tuple[Any, ...], options: Mapping[str, Any], context: Context) -> bool:
     try:
+        kind: Any = type(options.get("duration_histogram_new"))
         return (
             isinstance(args[0], options["module"].Request)
             and options["sem_conv_opt_in_mode"] is _StabilityMode.HTTP
@@ -115,11 +120,17 @@ def _can_be_fast(args: tuple[Any, ...], options: Mapping[str, Any], context: Con
             and not _excludes(options["excluded_urls"])
             # The public getter reads the environment at each call; contrib has called it to create its histogram.
             and not isinstance(_metrics._METER_PROVIDER, MeterProvider)
-            and not isinstance(options.get("duration_histogram_new"), Histogram)  # of the application's own provider
+            and not _is_histogram(kind)  # of the application's own provider
         )
     except Exception as error:
         caught("looking at a request of HTTPX", error)
         return False
+
+
+@lru_cache(maxsize=16)
+def _is_histogram(kind: type) -> bool:
+    """Whether instances of ``kind`` are the SDK's; to ask Python for each request costs more than a dictionary."""
+    return issubclass(kind, Histogram)
 
 
 def _excludes(urls: Any) -> bool:
@@ -132,10 +143,11 @@ def _start(request: httpx.Request, tracer: Tracer, context: Context) -> current 
     https://opentelemetry.io/docs/specs/semconv/http/http-spans/#http-client-span
     """
     try:
-        method, url = sanitize_method(request.method), request.url
+        given, url = request.method, request.url
+        method = given if given in _METHODS else sanitize_method(given)
         attributes: dict[str, Any] = {"http.request.method": method, "url.full": _redacted(str(url))}
-        if method != request.method:
-            attributes["http.request.method_original"] = request.method
+        if method != given:
+            attributes["http.request.method_original"] = given
         attributes |= server_of(url)
         name = "HTTP" if method == "_OTHER" else method
         return current(start_fast_span(tracer, name, SpanKind.CLIENT, attributes, context), context)
@@ -149,7 +161,7 @@ def _redacted(url: str) -> str:
     return redact_url(url) if "@" in url or "?" in url else url
 
 
-def _write_headers(request: httpx.Request, context: Context | None = None) -> None:
+def _write_headers(request: httpx.Request, context: Context) -> None:
     try:
         inject(request.headers, context)
     except Exception as error:
@@ -170,7 +182,8 @@ def _record_response(span: Span, response: Any) -> None:
         if status < 100 or status >= 400:
             span.set_status(StatusCode.ERROR)
             span.set_attribute("error.type", str(status))
-        version = response.extensions.get("http_version", b"HTTP/1.1").decode("ascii", "ignore")
-        set_new_attribute(span, "network.protocol.version", version.replace("HTTP/", ""))
+        given = response.extensions.get("http_version", b"HTTP/1.1")
+        version = "1.1" if given == b"HTTP/1.1" else given.decode("ascii", "ignore").replace("HTTP/", "")
+        set_new_attribute(span, "network.protocol.version", version)
     except Exception as error:
         caught("recording a response of HTTPX", error)

@@ -24,8 +24,12 @@ HTTPX copies headers and extensions to the request that follows a redirect, so o
 
 def server_of(url: httpx.URL) -> dict[str, Any]:
     """The attributes of the server that ``url`` names, with the default port of its scheme."""
-    found = {"server.address": url.host, "server.port": url.port or DEFAULT_PORTS.get(url.scheme)}
-    return {name: value for name, value in found.items() if value}
+    found: dict[str, Any] = {}
+    if host := url.host:
+        found["server.address"] = host
+    if port := url.port or DEFAULT_PORTS.get(url.scheme):
+        found["server.port"] = port
+    return found
 
 
 class RestrictedTargets:
