@@ -22,6 +22,7 @@ from brain_otel.events.listeners import EventListener, configure_listeners, list
 from brain_otel.events.report import report_exception
 from brain_otel.instrumentation.loop_lag import LoopLag
 from brain_otel.runtime.guard import caught, guarded
+from brain_otel.sampling.decision import DroppedSpan
 from brain_otel.traces import local_trace
 from brain_otel.traces.code_location import remember_start
 from brain_otel.traces.local_trace import LocalTrace
@@ -94,7 +95,7 @@ def _create_task(loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, Any]
         trace = local_trace.current()
         if trace is not None:
             kind = _ObservedTask
-            is_recorded = type(trace.root) is not NonRecordingSpan
+            is_recorded = type(trace.root) not in (DroppedSpan, NonRecordingSpan)
     except Exception as error:
         caught("looking for a task's local trace", error)
     task = kind(coro, loop=loop, **kwargs)

@@ -6,20 +6,19 @@ no span at all.
 
 from typing import Any
 
-from opentelemetry import trace as otel_trace
 from opentelemetry.context import _SUPPRESS_HTTP_INSTRUMENTATION_KEY, _SUPPRESS_INSTRUMENTATION_KEY, Context
 from opentelemetry.instrumentation.utils import (
     _SUPPRESS_INSTRUMENTATION_KEY_PLAIN,
     is_http_instrumentation_enabled,
     is_instrumentation_enabled,
 )
-from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind
+from opentelemetry.trace import INVALID_SPAN, Span, SpanContext, SpanKind
 from opentelemetry.trace.propagation import _SPAN_KEY
 
 from brain_otel.events.report import record_error
 from brain_otel.runtime.context import attach, get_current
 from brain_otel.runtime.guard import caught, guarded
-from brain_otel.sampling.decision import is_dropped
+from brain_otel.sampling.decision import DroppedSpan, is_dropped
 
 _SUPPRESSING = frozenset(
     {_SUPPRESS_HTTP_INSTRUMENTATION_KEY, _SUPPRESS_INSTRUMENTATION_KEY, _SUPPRESS_INSTRUMENTATION_KEY_PLAIN}
@@ -39,8 +38,7 @@ def is_http_enabled(context: Context) -> bool:
 
 def is_excluded_call(context: Context) -> bool:
     """Whether a span started in ``context`` would not be recorded because its request is not."""
-    caller = context.get(_SPAN_KEY)
-    return type(caller) is NonRecordingSpan and is_dropped(caller)
+    return is_dropped(context.get(_SPAN_KEY))
 
 
 def is_inside_call(context: Context) -> bool:
@@ -54,10 +52,21 @@ def unrecorded_call(tracer: Any, context: Context) -> Context:
     Each call names a parent of its own: https://www.w3.org/TR/trace-context-2/#parent-id.
     """
     with guarded("naming a call that is not recorded"):
-        trace_id, _, _, flags, state, _ = otel_trace.get_current_span(context).get_span_context()
+        caller: Span = context[_SPAN_KEY]  # type: ignore[assignment]  # `is_excluded_call` has found it
+        trace_id, _, _, flags, state, _ = caller.get_span_context()
         called = SpanContext(trace_id, tracer.id_generator.generate_span_id(), False, flags, state)
-        return otel_trace.set_span_in_context(NonRecordingSpan(called), context)
+        return with_span(DroppedSpan(called), context)
     return context
+
+
+def has_span(context: Context) -> bool:
+    """Whether ``context`` has a current span, valid or not."""
+    return context.get(_SPAN_KEY, INVALID_SPAN) is not INVALID_SPAN
+
+
+def with_span(span: Span, context: Context) -> Context:
+    """``context`` with ``span`` as the current one."""
+    return Context({**context, _SPAN_KEY: span})
 
 
 class current:  # noqa: N801 - a context manager; a class costs less than a generator

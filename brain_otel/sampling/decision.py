@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from opentelemetry.sdk.trace.sampling import Decision, SamplingResult
-from opentelemetry.trace import NonRecordingSpan, Span, SpanContext
+from opentelemetry.trace import NonRecordingSpan, SpanContext
 from opentelemetry.trace.span import TraceState
 
 from brain_otel.sampling.trace_context import LevelTwoState
@@ -137,8 +137,14 @@ def decision_of_state(state: TraceState | None) -> SamplingDecision | None:
     return state.decision if type(state) is DecisionState else None
 
 
-def is_dropped(span: Span) -> bool:
+class DroppedSpan(NonRecordingSpan):
+    """A span that this process has decided not to record: its class alone says so."""
+
+
+def is_dropped(span: object) -> bool:
     """Whether this process has decided not to record ``span``, and so none of its descendants."""
+    if type(span) is DroppedSpan:
+        return True
     if type(span) is not NonRecordingSpan:
         return False
     decision = decision_of(span.get_span_context())

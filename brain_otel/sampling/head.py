@@ -103,13 +103,13 @@ class HeadSampler(Sampler):
         Returns:
             None if only the configured sampler can tell.
         """
-        deferred = parent.is_valid and bool(context.get(DEFERRED))
+        has_caller = parent[5]  # it is valid; a property would cost a call for every request
         rand = self._rand(context, parent, trace_id)
-        if self._follows_caller and parent.is_valid and not deferred:
+        if self._follows_caller and has_caller and not context.get(DEFERRED):
             return self._caller_decision(context, parent, rand, parent.trace_flags.sampled)
-        rule = next((each for each in self._policy.rules if each.matches(attributes or {})), None)
-        if rule is not None:
-            return self._own_decision(parent, rand, rule.ask(rand))
+        for rule in self._policy.rules:
+            if rule.matches(attributes or {}):
+                return self._own_decision(parent, rand, rule.ask(rand))
         return self._own_decision(parent, rand, Grant(self._rate)) if self._rate is not None else None
 
     def _starts_transaction(self, context: Context | None) -> bool:
@@ -143,7 +143,7 @@ class HeadSampler(Sampler):
 
     @staticmethod
     def _rand(context: Context, parent: SpanContext, trace_id: int) -> float:
-        rand: float | None = value_for_trace(context, SAMPLE_RAND, trace_id) if parent.is_valid else None
+        rand: float | None = value_for_trace(context, SAMPLE_RAND, trace_id) if parent[5] else None
         return sample_rand(trace_id) if rand is None else rand
 
     def _caller_decision(self, context: Context, parent: SpanContext, rand: float, sampled: bool) -> SamplingDecision:
@@ -208,4 +208,4 @@ def simple_form_sampler(configured: Sampler) -> tuple[float | None, bool]:
 
 def _entries(parent: SpanContext) -> list[tuple[str, str]] | None:
     """The caller's trace state; a trace that begins here has none."""
-    return list(parent.trace_state.items()) if parent.is_valid and parent.trace_state else None
+    return list(parent.trace_state.items()) if parent[5] and parent.trace_state else None

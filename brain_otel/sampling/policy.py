@@ -20,7 +20,7 @@ class DestinationRate(NamedTuple):
     def rate(self, head: float, rand: float) -> float:
         """Its rate if the head's is ``head``, for a trace with the random number ``rand``."""
         rate = min(head, self.share)
-        if self.pressure is None or (halvings := self.pressure()) <= 0:
+        if self.pressure is None or not rate or (halvings := self.pressure()) <= 0:
             return rate
         lowered: float = rate * 0.5**halvings
         if self.relieved is not None and lowered <= rand < rate:

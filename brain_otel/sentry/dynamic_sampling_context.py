@@ -64,17 +64,18 @@ def create_sampling_context(
     options = client.options
     rate = options.get("traces_sample_rate") if decision is None else decision.rate
     made = {
-        "trace_id": f"{span.trace_id:032x}",
-        "sample_rand": f"{sample_rand(span.trace_id) if decision is None else decision.rand:.6f}",
+        "trace_id": f"{span[0]:032x}",
+        "sample_rand": f"{sample_rand(span[0]) if decision is None else decision.rand:.6f}",
         "sampled": _word(is_for_sentry(span)),
     }
     if rate is not None:
         made["sample_rate"] = str(rate)
     made |= {name: str(options[name]) for name in ("environment", "release") if options.get(name)}
-    if client.parsed_dsn is not None:
-        made["public_key"] = str(client.parsed_dsn.public_key)
-        if client.parsed_dsn.org_id:
-            made["org_id"] = str(client.parsed_dsn.org_id)
+    dsn = client.parsed_dsn
+    if dsn is not None:
+        made["public_key"] = str(dsn.public_key)
+        if dsn.org_id:
+            made["org_id"] = str(dsn.org_id)
     if transaction:
         made["transaction"] = policy().text(transaction)  # it leaves in headers to every service that is called
     return made

@@ -178,13 +178,13 @@ def current(context: Context | None = None) -> LocalTrace | None:
 def within(trace: LocalTrace | None, context: Context | None) -> Context:
     """``context`` (default: the current one) with ``trace`` as the local trace."""
     found = get_current() if context is None else context
-    return found if trace is None else otel_context.set_value(_KEY, trace, found)
+    return found if trace is None else Context({**found, _KEY: trace})
 
 
 def enter(trace: LocalTrace) -> Entered:
     """Make ``trace`` the current local trace; hand the result to :func:`leave`."""
     before = get_current()
-    entered = otel_context.set_value(_KEY, trace)
+    entered = within(trace, before)
     attach(entered)
     return _variable.set(trace), entered, before
 

@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, Decision, Sa
 from sentry_sdk.transport import Transport
 
 from brain_otel.sampling.context import deferred, with_sample_rand, with_sentry_decision
-from brain_otel.sampling.decision import sample_rand
+from brain_otel.sampling.decision import DroppedSpan, is_dropped, sample_rand
 from brain_otel.sampling.policy import DestinationRate, SamplingPolicy
 from brain_otel.sentry.propagator import SentryPropagator
 from tests.sampling.chosen import SeededIds, Service, caller, decision, with_rand
@@ -74,6 +74,15 @@ def test_a_trace_that_nobody_records_creates_no_sdk_span() -> None:
     assert isinstance(root, otel_trace.NonRecordingSpan)
     assert isinstance(service.child(root), otel_trace.NonRecordingSpan)
     assert root.get_span_context().is_valid
+
+
+def test_a_span_that_is_not_recorded_says_so_by_its_class() -> None:
+    """A look at its trace state costs more, for each call that a request makes."""
+    ids = otel_trace.SpanContext(1, 2, is_remote=False)
+    assert is_dropped(DroppedSpan(ids))
+    assert not is_dropped(otel_trace.NonRecordingSpan(ids))
+    assert not is_dropped(otel_trace.NonRecordingSpan(otel_trace.SpanContext(1, 2, is_remote=True)))
+    assert not is_dropped(None)
 
 
 class TestShares:

@@ -26,7 +26,7 @@ from opentelemetry.propagate import get_global_textmap
 from opentelemetry.propagators.textmap import TextMapPropagator
 from opentelemetry.sdk.metrics import Meter, MeterProvider
 from opentelemetry.sdk.trace.sampling import Decision
-from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, TraceFlags
+from opentelemetry.trace import INVALID_SPAN_CONTEXT, Span, SpanContext, SpanKind, TraceFlags
 from starlette.types import Message, Receive, Scope, Send
 
 from brain_otel.events.report import record_error
@@ -34,12 +34,12 @@ from brain_otel.instrumentation.fast_span import set_new_attribute, start_decide
 from brain_otel.instrumentation.fastapi.attributes import HEADERS, request_attributes
 from brain_otel.instrumentation.fastapi.request import SCOPE_KEY, RequestInProgress, is_traced_by_parent
 from brain_otel.instrumentation.propagation import parts_of
-from brain_otel.instrumentation.span_scope import is_http_enabled
+from brain_otel.instrumentation.span_scope import has_span, is_http_enabled, with_span
 from brain_otel.runtime.context import attach, get_current, restore
 from brain_otel.runtime.fast_paths import fast_paths_enabled
 from brain_otel.runtime.guard import caught, guarded
 from brain_otel.sampling.context import DecidedIds, decided_as
-from brain_otel.sampling.decision import SamplingDecision
+from brain_otel.sampling.decision import DroppedSpan, SamplingDecision
 from brain_otel.sampling.head import HeadSampler
 from brain_otel.traces import local_trace
 from brain_otel.traces.conventions import first
@@ -54,6 +54,9 @@ _HEADERS_OF = {
     "brain_otel.sentry.propagator": ("sentry-trace", "baggage"),
 }
 """Module of a propagator -> the headers without which it finds nothing in a request."""
+
+_RANDOM = TraceFlags(TraceFlags.RANDOM_TRACE_ID)
+"""The flags of a trace that is not sampled, and whose id is random."""
 
 _STARTS = ("http.response.start", "websocket.accept", "websocket.close", "websocket.http.response.start")
 """Types of the messages that answer a request."""
@@ -150,7 +153,7 @@ class ServerSpanMiddleware(OpenTelemetryMiddleware):
     def _open(self, scope: Scope) -> Opened | None:
         """Start the span and make it current; None if contrib has to."""
         here = get_current()
-        if not is_http_enabled(here) or otel_trace.get_current_span(here) is not otel_trace.INVALID_SPAN:
+        if not is_http_enabled(here) or has_span(here):
             return None
         if self._excludes(scope):
             return None
@@ -159,8 +162,7 @@ class ServerSpanMiddleware(OpenTelemetryMiddleware):
         request = scope.get(SCOPE_KEY)
         if isinstance(request, RequestInProgress):
             request.trace.start(span, context)  # unlike the current context, this one does not hold the trace itself
-        within = local_trace.within(local_trace.current(here), context)
-        entered = otel_trace.set_span_in_context(span, within)
+        entered = with_span(span, local_trace.within(local_trace.current(here), context))
         attach(entered)
         return span, entered, here
 
@@ -175,16 +177,17 @@ class ServerSpanMiddleware(OpenTelemetryMiddleware):
         sampler, ids = getattr(self.tracer, "sampler", None), getattr(self.tracer, "id_generator", None)
         if not isinstance(sampler, HeadSampler) or not isinstance(ids, DecidedIds) or sampler.needs_attributes:
             return self._start_with_tracer(scope, context)
-        parent = otel_trace.get_current_span(context).get_span_context()
-        trace_id = parent.trace_id if parent.is_valid else ids.generate_trace_id()
+        parent = otel_trace.get_current_span(context).get_span_context() if context else INVALID_SPAN_CONTEXT
+        has_caller = parent[5]  # it is valid
+        trace_id = parent[0] if has_caller else ids.generate_trace_id()
         decision = sampler.decide(context, parent, trace_id)
         if decision is None:
             return self._start_with_tracer(scope, context)
         if decision.outcome is not Decision.DROP:
             return self._start_recorded(scope, context, parent, trace_id, decision)
-        is_random = parent.trace_flags.random_trace_id if parent.is_valid else ids.is_trace_id_random()
-        flags = TraceFlags(TraceFlags.RANDOM_TRACE_ID if is_random else TraceFlags.DEFAULT)
-        return NonRecordingSpan(SpanContext(trace_id, ids.generate_span_id(), False, flags, decision.state))
+        is_random = parent.trace_flags.random_trace_id if has_caller else ids.is_trace_id_random()
+        flags = _RANDOM if is_random else TraceFlags.get_default()
+        return DroppedSpan(SpanContext(trace_id, ids.generate_span_id(), False, flags, decision.state))
 
     def _start_recorded(
         self, scope: Scope, context: Context, parent: SpanContext, trace_id: int, decision: SamplingDecision
@@ -264,7 +267,7 @@ def _extracted(scope: Scope) -> Context:
     """The context that the caller has sent."""
     textmap = get_global_textmap()
     wanted = _headers_of(textmap)
-    if wanted is not None and not any(name.lower() in wanted for name, _ in scope.get("headers") or ()):
+    if wanted is not None and wanted.isdisjoint([name.lower() for name, _ in scope.get("headers") or ()]):
         return Context()
     return textmap.extract(scope, getter=HEADERS)
 

@@ -69,7 +69,7 @@ def _factory(
 
 
 def _is_traced_here(client: Any, args: tuple[Any, ...], context: Context) -> bool:
-    if not is_enabled(context) or is_excluded_call(context):
+    if is_excluded_call(context) or not is_enabled(context):
         return False
     return not (is_inside_call(context) and is_traced_already(client, args, context))
 
