@@ -79,13 +79,23 @@ def masked_attributes(policy: Policy, attributes: Mapping[str, Any]) -> dict[str
         ):
             masked[key] = value
         elif mask is not _drop:
-            try:
-                masked[key] = mask(policy, key, value, attributes)
-            except Exception:  # the value may be of any class
-                masked[key] = FILTERED
+            masked[key] = _applied(mask, policy, key, value, attributes)
     if private_keys and not private_keys.isdisjoint(masked):
         return {policy.key(key): value for key, value in masked.items()}
     return masked
+
+
+def masked_attribute(policy: Policy, key: str, value: Any, attributes: Mapping[str, Any]) -> Any:
+    """The ``value`` of ``key`` as :func:`masked_attributes` lets it leave beside the others in ``attributes``."""
+    mask = _masks_of(policy).find_mask(key)
+    return value if mask is None else _applied(mask, policy, key, value, attributes)
+
+
+def _applied(mask: Mask, policy: Policy, key: str, value: Any, attributes: Mapping[str, Any]) -> Any:
+    try:
+        return mask(policy, key, value, attributes)
+    except Exception:  # the value may be of any class
+        return FILTERED
 
 
 class _Masks(NamedTuple):

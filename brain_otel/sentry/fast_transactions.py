@@ -35,8 +35,9 @@ from brain_otel.sentry.dynamic_sampling_context import context_json
 from brain_otel.sentry.event_size import encode, plain_event
 from brain_otel.sentry.events import Facts, complete_transaction, link_event
 from brain_otel.sentry.profiling import has_profile
+from brain_otel.sentry.repeats import Repeats
 from brain_otel.sentry.scopes import filled_scopes_of, name_by_scope
-from brain_otel.sentry.spans import Repeats, ids_of, microseconds, seconds
+from brain_otel.sentry.spans import ids_of, microseconds, seconds
 from brain_otel.sentry.transaction import Transaction
 from brain_otel.sentry.transport import DeliveringTransport
 from brain_otel.traces.local_trace import LocalTrace
@@ -131,7 +132,7 @@ class FastPath:
             event = _completed(client, transaction, facts)
             head = _Head(event, resource, self._texts(event, event["contexts"]))
             if key is not None:
-                known.keep(key, head)
+                known.keep(key, lambda: head)
         return head
 
     def _texts(self, event: Mapping[str, Any], own: Mapping[str, Any]) -> tuple[str, str]:

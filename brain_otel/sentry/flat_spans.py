@@ -4,6 +4,7 @@ Python's garbage collector stops tracking such a tuple. A span is a dozen object
 while their local trace waits, and many waiting requests would make it run over everything.
 """
 
+from functools import lru_cache
 from typing import Any
 
 from opentelemetry.attributes import BoundedAttributes
@@ -90,8 +91,19 @@ def restored(span: ReadableSpan | FlatSpan) -> ReadableSpan:
         resource=_NO_RESOURCE,
         attributes=dict(zip(rest[:half], rest[half:], strict=True)),
         kind=SpanKind(kind),
-        instrumentation_scope=None if scope is None else InstrumentationScope(scope),
-        status=Status(StatusCode(code)),
+        instrumentation_scope=None if scope is None else _scope(scope),
+        status=_status(code),
         start_time=started,
         end_time=ended,
     )
+
+
+@lru_cache(maxsize=256)
+def _scope(name: str) -> InstrumentationScope:
+    """One object for all spans of a library: its masked form is cached by its identity."""
+    return InstrumentationScope(name)
+
+
+@lru_cache(maxsize=4)
+def _status(code: int) -> Status:
+    return Status(StatusCode(code))

@@ -24,8 +24,8 @@ from brain_otel.sentry.dynamic_sampling_context import transaction_context_of
 from brain_otel.sentry.flat_spans import flat
 from brain_otel.sentry.profiling import attach_profile, follow_thread, start_profile, stop_profile
 from brain_otel.sentry.scopes import capture_with_scope_of, name_by_scope, release_scope
+from brain_otel.sentry.span_cache import SpanCache
 from brain_otel.sentry.span_threads import remember_thread
-from brain_otel.sentry.spans import SpanCache
 from brain_otel.sentry.transaction import create_transaction, is_transaction
 from brain_otel.traces.collector import CollectedTrace, span_count
 from brain_otel.traces.conventions import raw_attributes

@@ -1,25 +1,21 @@
-"""A transaction's spans in Sentry's protocol; equal spans are masked, described and encoded once.
+"""A transaction's spans in Sentry's protocol: https://develop.sentry.dev/sdk/event-payloads/span/.
 
 A service sends the same few statements, commands and calls again and again. Except for ids and times, the payload of
-such a span follows from its name, library, kind, status and attributes, and a cache lookup is many times cheaper than
-building it. See https://develop.sentry.dev/sdk/event-payloads/span/.
+such a span follows from its name, library, kind, status and attributes, and :mod:`brain_otel.sentry.span_cache` keeps
+it.
 """
 
 import copy
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
-from itertools import islice
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple
 
 from opentelemetry.sdk.trace import ReadableSpan
 
-from brain_otel.privacy import Policy, policy
 from brain_otel.privacy.spans import MaskedSpan
-from brain_otel.runtime.fast_paths import fast_paths_enabled
 from brain_otel.sentry import span_fields
 from brain_otel.sentry.event_size import encode, shorten_texts
-from brain_otel.sentry.flat_spans import IDS_AND_TIMES, FlatSpan, flat, restored
 from brain_otel.sentry.span_threads import THREAD_NAMES, Thread, with_thread
 from brain_otel.traces import operations
 from brain_otel.traces.repeated import plain_statement
@@ -27,15 +23,6 @@ from brain_otel.traces.scope import BREADCRUMB_EVENT
 
 REPEATED = "brain_otel.db.repeated"
 """Data of a span, and of the root: how often the trace has the statement, and the most frequent one."""
-
-MAX_CACHED = 512
-"""Cached entries; beyond it a new one takes the place of one that has not come again."""
-
-MAX_SEEN = 4_096
-"""Hashes of keys seen once; what is made of a key is cached when it is seen a second time."""
-
-MAX_LENGTH = 2_048
-"""Characters of all texts of a key."""
 
 MICRO = 1_000_000
 """Microseconds in a second."""
@@ -45,14 +32,6 @@ MAX_SPAN = 100_000
 
 MIN_SPAN = 1_000
 """The same where the later spans of a transaction need the room."""
-
-
-class _Kept(Protocol):
-    came_again: bool
-    """Whether it has been found since there was last a look for room. A new entry gets one turn."""
-
-
-Kept = TypeVar("Kept", bound=_Kept)
 
 
 class SpanFields:
@@ -96,6 +75,14 @@ class SpanFields:
         made.values, made.data = copy.deepcopy((self.values, self.data))
         shorten_texts({"values": made.values, "data": made.data}, self.size - limit)
         made._encode()
+        return made
+
+    def varied(self, values: dict[str, Any], data: dict[str, Any], json: str) -> "SpanFields":
+        """A copy with other ``values`` and ``data``, whose JSON is ``json``, and with the same names in both."""
+        made = SpanFields.__new__(SpanFields)
+        made.values, made.data, made.json, made.size, made.came_again = values, data, json, len(json), True
+        made.breadcrumbs, made.comma, made.names_thread = self.breadcrumbs, self.comma, self.names_thread
+        made.statement = plain_statement(values["op"], values["description"])
         return made
 
 
@@ -143,93 +130,6 @@ class SpanPayload(NamedTuple):
         )
 
 
-class Repeats(Generic[Kept]):
-    """Keeps what was made of keys that came again, as masked by one policy: a fast path."""
-
-    def __init__(self, by: Policy) -> None:
-        self.by = by
-        self.is_used = fast_paths_enabled() and by.mask is None  # the application's mask may vary in its answers
-        self._known: dict[Hashable, Kept] = {}
-        self._seen: set[int] = set()
-
-    def find(self, key: Hashable) -> Kept | None:
-        """What was made of ``key`` before; None if it is not kept."""
-        found = self._known.get(key)
-        if found is not None:
-            found.came_again = True
-        return found
-
-    def keep(self, key: tuple[Any, ...], made: Kept) -> None:
-        """Keep what was made of ``key`` if it comes a second time, is short and there is room."""
-        if self._should_keep(key) and (len(self._known) < MAX_CACHED or self._make_room()):
-            self._known[key] = made
-
-    def _make_room(self) -> bool:
-        """Evict one of the two oldest entries, unless both were used since the last look.
-
-        If the oldest always went, a service with more distinct spans than there is room for would find none again.
-        """
-        for key in list(islice(self._known, 2)):
-            found = self._known.pop(key, None)  # a flush may run on another thread
-            if found is None or not found.came_again:
-                return True
-            found.came_again = False
-            self._known[key] = found
-        return False
-
-    def _should_keep(self, key: tuple[Any, ...]) -> bool:
-        mark = hash(key)
-        if mark not in self._seen:
-            if len(self._seen) >= MAX_SEEN:
-                self._seen.clear()
-            self._seen.add(mark)
-            return False
-        return sum(len(each) for each in key if type(each) is str) <= MAX_LENGTH
-
-
-class SpanCache:
-    """Makes span payloads, and keeps the fields of those that come again.
-
-    With fast paths off, every span is masked and described anew.
-    """
-
-    def __init__(self) -> None:
-        self._known: Repeats[SpanFields] = Repeats(policy())
-
-    def create_payload(
-        self, span: ReadableSpan | FlatSpan, thread: Thread | None = None, limit: int = MAX_SPAN
-    ) -> SpanPayload:
-        """The payload of an ended span, masked, and shortened to ``limit`` bytes.
-
-        Raises:
-            ValueError: the span has no ids.
-        """
-        fields = self._fields_of(span)
-        if fields.size > limit:
-            fields = fields.shortened(limit)
-        if not isinstance(span, tuple):
-            times = microseconds(span.start_time), microseconds(span.end_time)
-            return SpanPayload(fields, *ids_of(span), *times, thread)
-        trace_id, span_id, parent_id, started, ended = span[:IDS_AND_TIMES]
-        parent = None if parent_id is None else f"{parent_id:016x}"
-        times = ((started or 0) + 500) // 1_000, ((ended or 0) + 500) // 1_000
-        return SpanPayload(fields, _trace_id(trace_id), f"{span_id:016x}", parent, *times, thread)
-
-    def _fields_of(self, span: ReadableSpan | FlatSpan) -> SpanFields:
-        by, known = policy(), self._known
-        if known.by is not by:
-            known = self._known = Repeats(by)
-        kept = span if isinstance(span, tuple) or not known.is_used else flat(span)
-        if not known.is_used or not isinstance(kept, tuple):
-            return SpanFields(MaskedSpan(restored(span), by))
-        key = kept[IDS_AND_TIMES:]
-        fields = known.find(key)
-        if fields is None:
-            fields = SpanFields(MaskedSpan(restored(span), by))
-            known.keep(key, fields)
-        return fields
-
-
 def ids_of(span: ReadableSpan) -> tuple[str, str, str | None]:
     """The ids of the trace, of ``span`` and of its parent, None without one.
 
@@ -240,11 +140,11 @@ def ids_of(span: ReadableSpan) -> tuple[str, str, str | None]:
     if context is None:
         raise ValueError(f"the span {span.name!r} has no ids")
     parent = span.parent
-    return _trace_id(context[0]), f"{context[1]:016x}", f"{parent[1]:016x}" if parent is not None else None
+    return hexadecimal_trace_id(context[0]), f"{context[1]:016x}", f"{parent[1]:016x}" if parent is not None else None
 
 
 @lru_cache(maxsize=64)
-def _trace_id(number: int) -> str:
+def hexadecimal_trace_id(number: int) -> str:
     """The trace id in hexadecimal; all spans of a transaction have the same."""
     return f"{number:032x}"
 

@@ -16,13 +16,13 @@ from brain_otel.sentry.breadcrumbs import merged
 from brain_otel.sentry.event_size import MAX_BYTES
 from brain_otel.sentry.events import Facts, route_of
 from brain_otel.sentry.flat_spans import IDS_AND_TIMES, flat
+from brain_otel.sentry.span_cache import SpanCache
 from brain_otel.sentry.span_threads import thread_of, threads_of, with_thread
 from brain_otel.sentry.spans import (
     MAX_SPAN,
     MICRO,
     MIN_SPAN,
     REPEATED,
-    SpanCache,
     SpanPayload,
     breadcrumbs_in,
     ids_of,

@@ -12,7 +12,7 @@ from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode,
 from brain_otel.privacy import Policy, PrivacySettings, configure_privacy
 from brain_otel.sentry.breadcrumbs import breadcrumbs_of
 from brain_otel.sentry.flat_spans import IDS_AND_TIMES, _flat_fields, _flat_properties, flat, restored
-from brain_otel.sentry.spans import SpanCache
+from brain_otel.sentry.span_cache import SpanCache
 
 SQL: dict[str, Any] = {"db.system.name": "postgresql", "db.query.text": "SELECT 'secret'", "server.port": 5432}
 HTTP: dict[str, Any] = {"http.request.method": "GET", "url.full": "https://a.test/b?token=c", "server.port": 443}

@@ -11,8 +11,9 @@ from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode
 
 from brain_otel.privacy import Policy, PrivacySettings, configure_privacy
 from brain_otel.privacy.spans import MaskedSpan
-from brain_otel.sentry import spans as spans_module
-from brain_otel.sentry.spans import SpanCache, SpanFields, SpanPayload
+from brain_otel.sentry import repeats
+from brain_otel.sentry.span_cache import SpanCache
+from brain_otel.sentry.spans import SpanFields, SpanPayload
 from tests.sentry.conftest import Bridge
 from tests.support.ingest import Json
 
@@ -185,7 +186,7 @@ def test_the_cache_is_per_policy(spans: Spans, policies: Callable[..., None]) ->
     assert spans.as_dict(attributes)["data"]["client.address"] == "10.0.0.9"
     policies(send_default_pii=False)
     assert "10.0.0.9" not in str(spans.as_dict(attributes))
-    assert len(spans.cache._known._known) == 1
+    assert len(spans.cache._caches[0]._known) == 1
 
 
 def test_the_applications_mask_is_called_for_each_span(spans: Spans, policies: Callable[..., None]) -> None:
@@ -205,13 +206,13 @@ def test_the_applications_mask_is_called_for_each_span(spans: Spans, policies: C
 @pytest.mark.usefixtures("fast_paths")
 def test_the_cache_is_bounded(spans: Spans, monkeypatch: pytest.MonkeyPatch) -> None:
     """A span that no longer comes is evicted, and cached again when it returns."""
-    monkeypatch.setattr(spans_module, "MAX_CACHED", 3)
-    monkeypatch.setattr(spans_module, "MAX_SEEN", 10)
+    monkeypatch.setattr(repeats, "MAX_CACHED", 3)
+    monkeypatch.setattr(repeats, "MAX_SEEN", 10)
     for number in range(40):
         assert spans.as_dict({"n": number}, times=2)["data"]["n"] == number
-        assert len(spans.cache._known._known) <= 3
-        assert len(spans.cache._known._seen) <= 10
-    assert len(spans.cache._known._known) == 3
+        assert len(spans.cache._caches[0]._known) <= 3
+        assert len(spans.cache._caches[0]._seen) <= 10
+    assert len(spans.cache._caches[0]._known) == 3
     for _ in range(3):
         spans.payload({"n": 0})
     assert is_cached(spans, {"n": 0})
@@ -220,18 +221,18 @@ def test_the_cache_is_bounded(spans: Spans, monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.usefixtures("fast_paths")
 def test_spans_that_come_in_turn_are_found_again(spans: Spans, monkeypatch: pytest.MonkeyPatch) -> None:
     """More kinds than there is room for: most are found each time, instead of none."""
-    monkeypatch.setattr(spans_module, "MAX_CACHED", 30)
+    monkeypatch.setattr(repeats, "MAX_CACHED", 30)
     for _ in range(3):
         for number in range(40):
             spans.payload({"n": number})
-    known = {id(fields) for fields in spans.cache._known._known.values()}
+    known = {id(fields) for fields in spans.cache._caches[0]._known.values()}
     found = [id(spans.payload({"n": number}).fields) in known for number in range(40)]
     assert sum(found) >= 25
 
 
 @pytest.mark.usefixtures("fast_paths")
 def test_spans_that_no_longer_come_make_room(spans: Spans, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spans_module, "MAX_CACHED", 10)
+    monkeypatch.setattr(repeats, "MAX_CACHED", 10)
     for number in (*range(10), *range(10), *range(10)):
         spans.payload({"n": number})
     for _ in range(5):

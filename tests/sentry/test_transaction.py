@@ -10,7 +10,7 @@ from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, S
 
 import brain_otel
 from brain_otel.events.listeners import local_trace_entered
-from brain_otel.sentry.spans import SpanCache
+from brain_otel.sentry.span_cache import SpanCache
 from brain_otel.sentry.transaction import create_transaction
 from brain_otel.traces import collector as collection
 from brain_otel.traces.collector import CollectedTrace
