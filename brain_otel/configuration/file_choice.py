@@ -4,9 +4,9 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 from brain_otel.configuration.error import ConfigurationError, configuration_error
+from brain_otel.runtime.named_tuple import NamedTuple
 
 DEFAULT_ENVIRONMENT = "development"
 FALLBACK_ENVIRONMENT = "production"

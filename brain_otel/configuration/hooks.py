@@ -1,7 +1,9 @@
 """The functions that the application passes to ``setup()``: its mask, and its filters of Sentry events."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
+
+from brain_otel.runtime.named_tuple import NamedTuple
 
 Filter = Callable[[dict[str, Any], dict[str, Any]], dict[str, Any] | None]
 

@@ -9,8 +9,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
+
+from brain_otel.runtime.named_tuple import NamedTuple
 
 if TYPE_CHECKING:
     from brain_otel.configuration.document import Document

@@ -14,13 +14,14 @@ from collections.abc import Mapping
 from functools import lru_cache
 from http.client import IncompleteRead
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.util import parse_url, wait_for_read
 
 from brain_otel.delivery.bounded_answers import BODY_SECONDS, MAX_BODY, BoundedResponse, first_bytes
 from brain_otel.delivery.target import Target
+from brain_otel.runtime.named_tuple import NamedTuple
 
 _CHUNK = 16_384
 """Bytes of an answer that are read at once."""

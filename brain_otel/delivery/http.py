@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from itertools import islice
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import urllib3
 
@@ -22,6 +22,7 @@ from brain_otel.delivery.connections import Connections, Response, can_connect
 from brain_otel.delivery.otlp_answer import clean_message, is_page, partial_success
 from brain_otel.delivery.record import Record
 from brain_otel.delivery.target import Target
+from brain_otel.runtime.named_tuple import NamedTuple
 
 MIN_COMPRESSED = 1_024
 """Bytes of a body; compressing a smaller one does not pay."""

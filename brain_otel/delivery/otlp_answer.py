@@ -7,10 +7,11 @@ process can read them without OpenTelemetry: https://opentelemetry.io/docs/specs
 import json
 import re
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from brain_otel.configuration.error import masked
 from brain_otel.runtime.lazy_regex import expression
+from brain_otel.runtime.named_tuple import NamedTuple
 from brain_otel.runtime.text import printable
 
 MAX_MESSAGE = 200

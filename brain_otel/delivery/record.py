@@ -7,7 +7,8 @@ which a crash cut off, or which was damaged later, is recognized and never sent.
 import struct
 import time
 import zlib
-from typing import NamedTuple
+
+from brain_otel.runtime.named_tuple import NamedTuple
 
 MAGIC = b"BOR1"
 """The first bytes of each frame; the digit is the version."""

@@ -10,8 +10,9 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
+from brain_otel.runtime.named_tuple import NamedTuple
 from brain_otel.runtime.text import printable
 
 Kind = Literal["sentry", "otlp"]

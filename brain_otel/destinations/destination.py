@@ -3,7 +3,7 @@
 import logging
 from collections import Counter
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from opentelemetry.sdk._logs import LogRecordProcessor
 from opentelemetry.sdk.metrics.export import MetricExporter
@@ -13,6 +13,7 @@ from brain_otel.configuration.destination_registry import load_module
 from brain_otel.configuration.options import Options
 from brain_otel.configuration.settings import Settings
 from brain_otel.events.listeners import EventListener
+from brain_otel.runtime.named_tuple import NamedTuple
 
 logger = logging.getLogger(__name__)
 

@@ -3,11 +3,12 @@
 import math
 import uuid
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from brain_otel.configuration.error import configuration_error
 from brain_otel.events.schedules import SCHEDULES, BadScheduleError, schedule_of
 from brain_otel.runtime.lazy_regex import expression
+from brain_otel.runtime.named_tuple import NamedTuple
 
 IN_PROGRESS, OK, ERROR = "in_progress", "ok", "error"
 

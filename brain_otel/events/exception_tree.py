@@ -1,7 +1,8 @@
 """Walks an exception, its causes and the members of its groups without recursion, however deep they are."""
 
 from collections.abc import Iterator
-from typing import NamedTuple
+
+from brain_otel.runtime.named_tuple import NamedTuple
 
 MAX_EXCEPTIONS = 50
 """Exceptions of one tree that are reported."""

@@ -7,7 +7,7 @@ the instrumentations call all listeners and know none by name.
 
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from typing import Any, NamedTuple
+from typing import Any
 
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
@@ -15,6 +15,7 @@ from opentelemetry.context import Context
 from brain_otel.events.check_ins import CheckIn
 from brain_otel.events.deduplication import ended_traces
 from brain_otel.runtime.guard import caught, guarded
+from brain_otel.runtime.named_tuple import NamedTuple
 from brain_otel.traces import local_trace
 from brain_otel.traces.local_trace import LocalTrace
 

@@ -4,7 +4,7 @@ Where a quoted text, a bracket or an unquoted value ends is known by :mod:`~brai
 """
 
 import re
-from typing import Any, NamedTuple
+from typing import Any
 
 from brain_otel.privacy.literals import OPENING, SHORT_VALUE, bracket_end, opened, quote_end, unquoted_end
 from brain_otel.privacy.names import is_fact
@@ -12,6 +12,7 @@ from brain_otel.privacy.remarks import HIDDEN, is_placeholder, is_structure_of_r
 from brain_otel.privacy.settings import FILTERED
 from brain_otel.privacy.typed_passwords import find_words, is_random_at, is_told
 from brain_otel.runtime.lazy_regex import expression
+from brain_otel.runtime.named_tuple import NamedTuple
 from brain_otel.runtime.text import word_set
 
 _SECOND_WORD = expression(r"[ \t]{1,4}(?:\[Filtered\]|[^\s,;&)\]}\"'<>\\])++")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from brain_otel.privacy.cards import SMALLEST_CARD
 from brain_otel.privacy.names import PERSONAL_HEADERS, is_fact
@@ -14,6 +14,7 @@ from brain_otel.privacy.settings import FILTERED
 from brain_otel.privacy.sql import sql_without_literals
 from brain_otel.privacy.statements import json_without_values, redis_lines_without_values
 from brain_otel.runtime.lazy_regex import expression
+from brain_otel.runtime.named_tuple import NamedTuple
 from brain_otel.runtime.text import word_set
 
 Mask = Callable[[Policy, str, Any, Mapping[str, Any]], Any]

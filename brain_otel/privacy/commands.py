@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 from brain_otel.privacy.names import NameCheck, unquoted
 from brain_otel.privacy.settings import FILTERED
 from brain_otel.runtime.lazy_regex import expression
+from brain_otel.runtime.named_tuple import NamedTuple
 from brain_otel.runtime.text import word_set
 
 

@@ -7,12 +7,12 @@ section if nothing closes it.
 
 import re
 from collections.abc import Callable
-from typing import NamedTuple
 
 from brain_otel.privacy.settings import FILTERED
 from brain_otel.privacy.sql import quoted_literals, sql_without_literals
 from brain_otel.privacy.sql_text import mask_sql_in_text
 from brain_otel.runtime.lazy_regex import expression
+from brain_otel.runtime.named_tuple import NamedTuple
 
 _SECTION = expression(
     r"(?:\n|\\n)(?=(?:DETAIL|HINT|CONTEXT|QUERY|STATEMENT|WHERE):|LINE \d|\[SQL: |\(Background on this error at: http"

@@ -5,9 +5,9 @@ escaped once for each level, or doubled. Every function takes time linear in the
 """
 
 import re
-from typing import NamedTuple
 
 from brain_otel.runtime.lazy_regex import expression
+from brain_otel.runtime.named_tuple import NamedTuple
 
 OPENING = expression(r"(?:[brufBRUF]{1,2})?(\\*+)(\"\"\"|'''|[\"'])(\2{1,7}(?=[^\s,;&)\]}]))?")
 """An opening quote, with its string prefix and escapes; quotes are doubled inside an SQL literal."""

@@ -1,6 +1,6 @@
 """The settings of privacy: more names, and which rules are on."""
 
-from typing import NamedTuple
+from brain_otel.runtime.named_tuple import NamedTuple
 
 FILTERED = "[Filtered]"
 """Replaces a secret, as in Sentry; it shows nothing of the secret, not even its length."""

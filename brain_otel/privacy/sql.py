@@ -9,9 +9,9 @@ scanner is one expression whose repetitions are possessive, so it takes linear t
 import re
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import NamedTuple
 
 from brain_otel.runtime.lazy_regex import expression
+from brain_otel.runtime.named_tuple import NamedTuple
 
 MAX_STATEMENT = 16_384
 """Characters of a statement; the rest is cut off."""

@@ -3,10 +3,10 @@
 import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import NamedTuple
 
 from brain_otel.privacy.sql import MAX_STATEMENT
 from brain_otel.runtime.lazy_regex import expression
+from brain_otel.runtime.named_tuple import NamedTuple
 from brain_otel.runtime.text import word_set
 
 _MAX_COMMAND = 1_000

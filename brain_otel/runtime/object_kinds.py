@@ -21,9 +21,10 @@ from types import (
     MethodType,
     SimpleNamespace,
 )
-from typing import Any, NamedTuple
+from typing import Any
 from weakref import CallableProxyType, ProxyType, ReferenceType
 
+from brain_otel.runtime.named_tuple import NamedTuple
 from brain_otel.runtime.text import word_set
 
 _SEQUENCES: tuple[Any, ...] = (list, tuple, set, frozenset, deque, array)

@@ -5,8 +5,9 @@ from collections.abc import Callable
 from datetime import datetime
 from itertools import islice
 from types import FunctionType, SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any
 
+from brain_otel.runtime.named_tuple import NamedTuple
 from brain_otel.runtime.object_kinds import (
     HARMLESS,
     Members,

@@ -1,8 +1,8 @@
 """The head's policy: its rules, and the rate of each destination."""
 
 from collections.abc import Callable
-from typing import NamedTuple
 
+from brain_otel.runtime.named_tuple import NamedTuple
 from brain_otel.sampling.decision import NO_DESTINATIONS, SENTRY_DESTINATIONS
 from brain_otel.sampling.rules import Rule
 

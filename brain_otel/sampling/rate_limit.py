@@ -4,9 +4,9 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import NamedTuple
 
 from brain_otel.runtime.fork import reset_in_child
+from brain_otel.runtime.named_tuple import NamedTuple
 
 
 class Grant(NamedTuple):

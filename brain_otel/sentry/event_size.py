@@ -10,13 +10,14 @@ import json
 import re
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
 from sentry_sdk.envelope import Envelope, Item, PayloadRef
 from sentry_sdk.utils import AnnotatedValue  # type: ignore[attr-defined]  # imported there
 
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.lazy_regex import expression
+from brain_otel.runtime.named_tuple import NamedTuple
 from brain_otel.runtime.safe_repr import plain
 from brain_otel.runtime.text import LEFT_OUT, omitted, shortened
 from brain_otel.sentry.breadcrumbs import MAX_TEXT

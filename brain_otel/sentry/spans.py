@@ -9,11 +9,12 @@ import copy
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from opentelemetry.sdk.trace import ReadableSpan
 
 from brain_otel.privacy.spans import MaskedSpan
+from brain_otel.runtime.named_tuple import NamedTuple
 from brain_otel.sentry import span_fields
 from brain_otel.sentry.event_size import encode, shorten_texts
 from brain_otel.sentry.span_threads import THREAD_NAMES, Thread, with_thread

@@ -4,13 +4,14 @@ Follows https://develop.sentry.dev/sdk/event-payloads/transaction/. The event is
 contexts of the request are added from its scope when the event is captured.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind
 
 from brain_otel.privacy import policy
 from brain_otel.privacy.spans import MaskedSpan
+from brain_otel.runtime.named_tuple import NamedTuple
 from brain_otel.sentry import span_fields
 from brain_otel.sentry.breadcrumbs import merged
 from brain_otel.sentry.event_size import MAX_BYTES

@@ -14,10 +14,12 @@ from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from types import CodeType, CoroutineType, FrameType, MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind, StatusCode
+
+from brain_otel.runtime.named_tuple import NamedTuple
 
 FUNCTION, FILE, LINE = "code.function.name", "code.file.path", "code.line.number"
 

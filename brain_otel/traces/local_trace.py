@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from contextvars import ContextVar, Token
-from typing import Any, NamedTuple
+from typing import Any
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace as otel_trace
@@ -24,6 +24,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanContext
 
 from brain_otel.runtime.context import attach, get_current, restore, settled_context
+from brain_otel.runtime.named_tuple import NamedTuple
 
 _KEY = otel_context.create_key("brain_otel.traces.local_trace")
 _variable: ContextVar[LocalTrace | None] = ContextVar("brain_otel.traces.local_trace", default=None)

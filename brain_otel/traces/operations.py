@@ -7,12 +7,13 @@ either.
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import urlsplit
 
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind
 
+from brain_otel.runtime.named_tuple import NamedTuple
 from brain_otel.traces.conventions import (
     Attributes,
     db_system,

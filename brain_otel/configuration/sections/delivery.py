@@ -2,9 +2,10 @@
 
 import os.path
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 from brain_otel.configuration.values import BadValueError, number, read_fields
+from brain_otel.runtime.named_tuple import NamedTuple
 
 MIN_BYTES = 2**20
 """The smallest allowed bound of a spool, in bytes."""

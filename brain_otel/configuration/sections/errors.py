@@ -1,10 +1,11 @@
 """``distribution.brain_otel.errors``: which errors are events."""
 
 import builtins
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 from brain_otel.configuration.values import BadValueError, list_of, text
 from brain_otel.runtime.lazy_regex import expression
+from brain_otel.runtime.named_tuple import NamedTuple
 
 _STATUSES = expression(r"([1-5][0-9][0-9])(?:-([1-5][0-9][0-9]))?")
 _CLASS = expression(r"[^\W\d]\w*+(\.[^\W\d]\w*+)*+")

@@ -1,7 +1,7 @@
 """``distribution.brain_otel.instrumentation``: which libraries are instrumented, and how."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 from brain_otel.configuration.instrumentors import installed_instrumentors, known_instrumentors, plain_name
 from brain_otel.configuration.values import (
@@ -14,6 +14,7 @@ from brain_otel.configuration.values import (
     read_fields,
     text,
 )
+from brain_otel.runtime.named_tuple import NamedTuple
 
 SLOW_CALL = 0.1
 """Default length in seconds from which a call is slow."""

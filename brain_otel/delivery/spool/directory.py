@@ -29,7 +29,6 @@ import time
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
 
 from brain_otel.configuration.sections.delivery import MIN_BYTES, SPOOL_AGE, SPOOL_BYTES
 from brain_otel.delivery.record import PRIORITIES
@@ -46,6 +45,7 @@ from brain_otel.delivery.spool.files import (
 )
 from brain_otel.delivery.target import Target
 from brain_otel.runtime.lazy_regex import expression
+from brain_otel.runtime.named_tuple import NamedTuple
 
 BOUNDS = "spool.json"
 USERS_LOCK = "users.lock"

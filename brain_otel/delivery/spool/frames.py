@@ -6,9 +6,9 @@ import os
 import zlib
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import NamedTuple
 
 from brain_otel.delivery.record import CATEGORIES, DONE_OFFSET, HEADER, MAGIC, MAX_BODY, Record
+from brain_otel.runtime.named_tuple import NamedTuple
 
 WINDOW = 2**19
 """Bytes to read at once."""

@@ -5,7 +5,6 @@ import os
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
 
 from brain_otel.delivery.record import PRIORITIES
 from brain_otel.delivery.spool.directory import (
@@ -24,6 +23,7 @@ from brain_otel.delivery.spool.frames import Frames
 from brain_otel.delivery.spool.locks import is_locked
 from brain_otel.delivery.spool.stored_limits import read_limits
 from brain_otel.delivery.target import Target
+from brain_otel.runtime.named_tuple import NamedTuple
 
 MAX_NOTE = 2**14
 """Bytes that hold the note on a rejected record."""

@@ -8,11 +8,12 @@ https://opentelemetry.io/docs/specs/semconv/system/process-metrics/
 import functools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from opentelemetry.metrics import CallbackOptions, Observation
 
 from brain_otel.runtime.guard import guarded
+from brain_otel.runtime.named_tuple import NamedTuple
 from brain_otel.traces.scope import create_meter
 
 Callback = Callable[[CallbackOptions], Iterable[Observation]]

@@ -1,8 +1,10 @@
 """What a Redis pipeline is about to send."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import opentelemetry.instrumentation.redis as _package
+
+from brain_otel.runtime.named_tuple import NamedTuple
 
 _contrib: Any = _package
 """Its functions, looked up where contrib looks them up; it exports none of them."""
