@@ -58,6 +58,7 @@ def main(channel: socket.socket) -> None:
             del sys.modules[missing]
         for name in LIBRARIES:
             importlib.import_module(name)
+        importlib.import_module("sentry_sdk.utils")._get_installed_modules()  # 200 files, for a child's first error
     warm.hide()
     for name in [each for each in sys.modules if each.partition(".")[0] == "tests"]:
         del sys.modules[name]
@@ -77,6 +78,7 @@ def main(channel: socket.socket) -> None:
             setattr(warm.modules[name], attribute, str(Path.cwd()))
         if any(any(Path(folder).glob("*.dist-info")) for folder in given_path()):
             warm.modules["opentelemetry.util._importlib_metadata"]._original_entry_points_cached.cache_clear()
+            vars(warm.modules["sentry_sdk.utils"])["_installed_modules"] = None
         run(request, path)
 
 

@@ -200,14 +200,16 @@ def test_what_could_differ_is_a_new_interpreter(tmp_path: Path) -> None:
 
 
 def test_a_child_finds_what_set_up_looks_for(tmp_path: Path) -> None:
-    """An entry point of a group that no library looks for while it is imported."""
+    """An entry point of a group that no library looks for while it is imported, and what sentry-sdk sends of it."""
     info = tmp_path / "plugin-1.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: plugin\nVersion: 1\n")
     (info / "entry_points.txt").write_text("[opentelemetry_instrumentor]\nplanted = a:b\n")
-    code = "import fastapi, opentelemetry.util._importlib_metadata as all\nprint(all.entry_points(name='planted'))"
+    code = "import fastapi, opentelemetry.util._importlib_metadata as all, sentry_sdk.utils as sentry\n"
+    code += "print(all.entry_points(name='planted'), sorted(sentry._get_installed_modules().items()))"
     env = environment(pythonpath=[tmp_path])
     assert is_forked([sys.executable, "-c", code], env)
     found, expected = both_ways(code, env=env)
     assert found == expected
     assert "a:b" in found[1]
+    assert "('plugin', '1')" in found[1]
