@@ -11,7 +11,8 @@ A loop that has a task factory already keeps it.
 
 import asyncio
 import contextvars
-from collections.abc import Coroutine
+import weakref
+from collections.abc import Callable, Coroutine
 from typing import Any
 from weakref import WeakSet
 
@@ -33,6 +34,8 @@ class AsyncioInstrumentation(EventListener):
 
     def __init__(self) -> None:
         self._loops: WeakSet[asyncio.AbstractEventLoop] = WeakSet()
+        self._latest: Callable[[], asyncio.AbstractEventLoop | None] = lambda: None
+        """Weak: the loop of :attr:`_loops` that has run a local trace last."""
         self._lag: LoopLag | None = None
 
     def instrument(self, settings: InstrumentationSettings) -> None:  # noqa: ARG002
@@ -49,6 +52,7 @@ class AsyncioInstrumentation(EventListener):
             if loop.get_task_factory() is _create_task:
                 loop.set_task_factory(None)
         self._loops.clear()
+        self._latest = lambda: None
 
     def on_trace_start(self, trace: LocalTrace) -> object:  # noqa: ARG002
         """Set the factory on the running loop, once."""
@@ -56,9 +60,12 @@ class AsyncioInstrumentation(EventListener):
             loop = asyncio.get_running_loop()
         except RuntimeError:
             return None
+        if loop is self._latest():
+            return None
         factory = loop.get_task_factory()
         if factory is not _create_task and loop not in self._loops:
             self._loops.add(loop)
+            self._latest = weakref.ref(loop)
             if self._lag is not None:
                 self._lag.watch(loop)
             if factory is None:

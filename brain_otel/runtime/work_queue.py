@@ -67,7 +67,9 @@ class WorkQueue(Generic[T]):
     def _reset(self) -> None:
         self._items: deque[tuple[T, int]] = deque()
         self._weight = 0
-        self._changed = threading.Condition()
+        self._lock = threading.RLock()
+        """The lock of the condition, which is two calls cheaper to enter."""
+        self._changed = threading.Condition(self._lock)
         self._thread: threading.Thread | None = None
         self._busy = 0
         """Items that are being worked on, or wait to be settled."""
@@ -96,7 +98,7 @@ class WorkQueue(Generic[T]):
         """Add ``item``; never blocks."""
         dropped: list[T] = []
         weight = self._weigh(item)
-        with self._changed:
+        with self._lock:
             if self._is_stopped:
                 dropped.append(item)
             else:
@@ -105,7 +107,8 @@ class WorkQueue(Generic[T]):
                 self._items.append((item, weight))
                 self._weight += weight
                 self.is_held = False
-                self._start()
+                if self._thread is None:
+                    self._start()
                 if self._is_resting or (self._is_gathering and self._is_full_by_one_in(2)):
                     self._notify()
         for each in dropped:

@@ -85,7 +85,8 @@ class SpanRouter(SpanProcessor):
             if trace is not None and trace.attributes:
                 span.set_attributes(trace.attributes)
             decision = decision_of(span.get_span_context())
-            recipients = self._recipients(decision)
+            known = decision.recipients if decision is not None else None
+            recipients = known[1] if known is not None and known[0] is self else self._recipients(decision)
             if decision is not None and self.tail is not None:
                 is_partial = len(recipients) < len(self._processors)
                 if self.tail.start(decision, span, parent_context, is_partial=is_partial):
@@ -113,7 +114,8 @@ class SpanRouter(SpanProcessor):
         try:
             context = span.get_span_context()
             decision = decision_of(context)
-            recipients = self._recipients(decision)
+            known = decision.recipients if decision is not None else None
+            recipients = known[1] if known is not None and known[0] is self else self._recipients(decision)
             if decision is not None and context is not None:
                 if self.tail is not None:
                     is_partial = len(recipients) < len(self._processors)
@@ -130,11 +132,9 @@ class SpanRouter(SpanProcessor):
         """The processors that get the trace by the head's decision, which does not change; all without one."""
         if decision is None:
             return self._processors
-        known = decision.recipients
-        if known is None or known[0] is not self:
-            recipients = tuple(processor for name, processor in self._destinations if decision.reaches(name))
-            known = decision.recipients = (self, recipients)
-        return known[1]
+        recipients = tuple(processor for name, processor in self._destinations if decision.reaches(name))
+        decision.recipients = (self, recipients)
+        return recipients
 
     def _release(
         self,

@@ -32,7 +32,7 @@ from brain_otel.sentry.event_trace import current_trace_context, trace_context
 from brain_otel.sentry.feedback import feedback_event
 from brain_otel.sentry.request import request_interface
 from brain_otel.sentry.route_secrets import SECRETS
-from brain_otel.sentry.scopes import BaseScopes, enter_scope, release_scope, use_scopes
+from brain_otel.sentry.scopes import BaseScopes, enter_scope, get_isolation_scope, release_scope, use_scopes
 from brain_otel.sentry.stack_frames import hide_shared_variables
 from brain_otel.traces import conventions, local_trace
 from brain_otel.traces.collector import LocalTraceCollector
@@ -56,7 +56,7 @@ class SentryListener(EventListener):
 
     def on_trace_start(self, trace: LocalTrace) -> object:
         """Give the trace its scope, and a request its session for release health. The result ends them."""
-        return enter_scope(trace, partial(link_event, trace), self._base)
+        return enter_scope(trace, link_event, self._base)
 
     def keep_apart(self, *, cheaply: bool = False) -> Callable[[], object]:
         """Enter new scopes without :class:`EnteredScopes`, which may have failed; in the base, a user would stay."""
@@ -65,7 +65,7 @@ class SentryListener(EventListener):
     def on_trace_end(self, trace: LocalTrace, token: Any) -> None:
         """End the session, leave the scope and release the transaction."""
         if trace.kind == "request":
-            self._base.end_session(sentry_sdk.get_isolation_scope())
+            self._base.end_session(get_isolation_scope())
         if token is not None:
             token.close()
         self._processor.close(trace)

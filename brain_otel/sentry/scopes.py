@@ -7,23 +7,35 @@ outside of any request, gets a fork of its own; a transaction inside a request s
 from __future__ import annotations
 
 import threading
-import time
 import weakref
 from collections.abc import Callable
+from contextvars import ContextVar
 from functools import partial
 from typing import Any
 
 import sentry_sdk
+from sentry_sdk import scope as sentry_scope
 from sentry_sdk.scope import use_isolation_scope, use_scope
-from sentry_sdk.session import Session
 
 from brain_otel.runtime.fast_paths import fast_paths_enabled
 from brain_otel.runtime.fork import reset_in_child
 from brain_otel.runtime.guard import guarded
+from brain_otel.sentry.sessions import SuccessfulSessions, start_session
 from brain_otel.traces.local_trace import LocalTrace
 
 _EXTRAS_KEY = "sentry.scope"
 _CURRENT_KEY = "sentry.current_scope"
+
+_isolation: Any = getattr(sentry_scope, "_isolation_scope", None)
+_current: Any = getattr(sentry_scope, "_current_scope", None)
+_are_variables = isinstance(_isolation, ContextVar) and isinstance(_current, ContextVar)
+
+get_isolation_scope: Callable[[], Any] = _isolation.get if _are_variables else sentry_sdk.get_isolation_scope
+"""sentry-sdk's function, without its two calls; None where it would make a scope."""
+
+_get_current: Callable[[], Any] = _current.get if _are_variables else sentry_sdk.get_current_scope
+_set_isolation: Callable[[Any], Any] = _isolation.set if _are_variables else sentry_sdk.Scope.set_isolation_scope
+_set_current: Callable[[Any], Any] = _current.set if _are_variables else sentry_sdk.Scope.set_current_scope
 
 
 class _Forking:
@@ -133,7 +145,7 @@ class BaseScopes:
         self._isolation = sentry_sdk.get_isolation_scope()
         self._current = sentry_sdk.get_current_scope()
         self._forks_on_access = fast_paths_enabled() and _is_forked_on_access()
-        self._session: tuple[Any, int, Session] | None = None
+        self._sessions = SuccessfulSessions()
 
     def fork(
         self, complete: Callable[[sentry_sdk.Scope], None] = lambda _: None
@@ -149,29 +161,12 @@ class BaseScopes:
         """The same scopes, made by sentry-sdk alone."""
         return self._isolation.fork(), self._current.fork()
 
-    def end_session(self, scope: sentry_sdk.Scope) -> None:
+    def end_session(self, scope: sentry_sdk.Scope | None) -> None:
         """End the session of a request with this ``scope``; it went well unless something was captured."""
-        if not isinstance(scope, RequestScope) or not scope.is_untouched:
+        if isinstance(scope, RequestScope) and scope.is_untouched:
+            self._sessions.count()
+        elif scope is not None:
             scope.end_session()
-            return
-        client = sentry_sdk.get_client()
-        if client.options.get("auto_session_tracking"):
-            client.capture_session(self.successful_session(client))
-
-    def successful_session(self, client: Any) -> Session:
-        """The session that stands for every successful request of this minute.
-
-        sentry-sdk reports the sessions of requests as numbers per minute, release and environment, so they need not
-        differ.
-        """
-        minute = int(time.time() // 60)
-        known = self._session
-        if known is None or known[0] is not client or known[1] != minute:
-            options = client.options
-            session = Session(release=options["release"], environment=options["environment"], session_mode="request")
-            session.close()
-            known = self._session = (client, minute, session)
-        return known[2]
 
 
 class EnteredScopes:
@@ -181,17 +176,17 @@ class EnteredScopes:
 
     def __init__(self, isolation: sentry_sdk.Scope, current: sentry_sdk.Scope) -> None:
         self._isolation = isolation
-        self._isolation_before = sentry_sdk.get_isolation_scope()
-        self._current_before = sentry_sdk.get_current_scope()
+        self._isolation_before = get_isolation_scope()
+        self._current_before = _get_current()
         # `use_isolation_scope()` would fork the current scope each time.
-        sentry_sdk.Scope.set_isolation_scope(isolation)
-        sentry_sdk.Scope.set_current_scope(current)
+        _set_isolation(isolation)
+        _set_current(current)
 
     def close(self) -> None:
         """Restore the scopes that were current before, unless this is another context than theirs."""
-        if sentry_sdk.get_isolation_scope() is not self._isolation:
-            return
-        _set_scopes(self._isolation_before, self._current_before)
+        if get_isolation_scope() is self._isolation:
+            _set_isolation(self._isolation_before)
+            _set_current(self._current_before)
 
 
 def use_scopes(isolation: sentry_sdk.Scope, current: sentry_sdk.Scope) -> Callable[[], None]:
@@ -202,43 +197,40 @@ def use_scopes(isolation: sentry_sdk.Scope, current: sentry_sdk.Scope) -> Callab
 
 
 def _set_scopes(isolation: sentry_sdk.Scope, current: sentry_sdk.Scope) -> None:
-    sentry_sdk.Scope.set_isolation_scope(isolation)
-    sentry_sdk.Scope.set_current_scope(current)
+    _set_isolation(isolation)
+    _set_current(current)
 
 
-def enter_scope(trace: LocalTrace, process: Callable[[Any, Any], Any], base: BaseScopes) -> EnteredScopes | None:
+def enter_scope(trace: LocalTrace, process: Callable[[Any, Any, Any], Any], base: BaseScopes) -> EnteredScopes | None:
     """Give ``trace`` its isolation scope in the current context; ``close()`` the result to leave it.
 
     A request starts from ``base`` and not from the current scope: a server that receives two requests at once starts
-    the second in the context of the first. ``process`` becomes an event processor of the scope. Every fork has it
-    too, so it also sees what a thread captures that sentry-sdk gave the scope but nobody gave the OpenTelemetry
-    context. None for a transaction inside a request, which shares the request's scope.
+    the second in the context of the first. ``process``, with the trace before its arguments, becomes an event
+    processor of the scope. Every fork has it too, so it also sees what a thread captures that sentry-sdk gave the
+    scope but nobody gave the OpenTelemetry context. None for a transaction inside a request, which shares the
+    request's scope.
     """
     around = scope_of(trace.parent) if trace.parent is not None else None
     if around is not None and trace.parent is not None and not trace.parent.closed:
         trace.extras |= {_EXTRAS_KEY: around, _CURRENT_KEY: sentry_sdk.get_current_scope()}
         return None
-
-    def complete(scope: sentry_sdk.Scope) -> None:
-        scope.clear_breadcrumbs()
-        scope.add_event_processor(process)
-        if trace.kind == "request" and not trace.closed:
-            start_session(scope)
-
+    complete = partial(_complete, trace, process)
     if trace.kind == "request":
         isolation, current = base.fork(complete)
     else:
         isolation = (around or sentry_sdk.get_isolation_scope()).fork()
         current = sentry_sdk.get_current_scope().fork()
         complete(isolation)
-    trace.extras |= {_EXTRAS_KEY: isolation, _CURRENT_KEY: current}
+    trace.extras[_EXTRAS_KEY], trace.extras[_CURRENT_KEY] = isolation, current
     return EnteredScopes(isolation, current)
 
 
-def start_session(scope: sentry_sdk.Scope) -> None:
-    """Start a request's session on ``scope`` unless release health is off."""
-    if sentry_sdk.get_client().options.get("auto_session_tracking"):
-        scope.start_session(session_mode="request")
+def _complete(trace: LocalTrace, process: Callable[[Any, Any, Any], Any], scope: sentry_sdk.Scope) -> None:
+    """Make ``scope`` the one of ``trace``."""
+    scope.clear_breadcrumbs()
+    scope.add_event_processor(partial(process, trace))
+    if trace.kind == "request" and not trace.closed:
+        start_session(scope)
 
 
 def scope_of(trace: LocalTrace) -> sentry_sdk.Scope | None:

@@ -34,6 +34,9 @@ _LOOPS = frozenset({asyncio.events.__file__, asyncio.runners.__file__})
 _WAITING = frozenset({asyncio.streams.__file__, asyncio.locks.__file__, asyncio.queues.__file__})
 """Modules whose coroutines only wait for the loop, so no call is made in their tasks."""
 
+_WRITES_OF_REDIS = "AbstractConnection._send_packed_command"
+"""Writes to the socket; Redis' client runs it in a task for each command, to bound its time."""
+
 _PATHS = sysconfig.get_paths()
 
 _FOREIGN = tuple(
@@ -119,12 +122,17 @@ def application_place(frame: FrameType | None) -> Place | None:
 def remember_start(task: Any, coroutine: Any) -> None:
     """Keep the place in which the caller starts ``task``; a task that a task without a place starts has its place.
 
-    Up to Python 3.11, ``wait_for()`` runs ``writer.drain()`` in a task of its own. Redis' client does so for each
-    command, and walking up its stack would cost more than the command's span.
+    Up to Python 3.11, ``wait_for()`` runs its coroutine in a task. Walking up the stack of each command of Redis
+    would cost as much as the command's span.
     """
-    if type(coroutine) is CoroutineType and coroutine.cr_code.co_filename in _WAITING:
-        return
-    setattr(task, _STARTED_AT, application_place(sys._getframe(1)) or _place_of_task())
+    if type(coroutine) is not CoroutineType or not _only_waits(coroutine.cr_code):
+        setattr(task, _STARTED_AT, application_place(sys._getframe(1)) or _place_of_task())
+
+
+def _only_waits(code: CodeType) -> bool:
+    """Whether a coroutine with this ``code`` makes no call."""
+    path = code.co_filename
+    return path in _WAITING or (code.co_qualname == _WRITES_OF_REDIS and "redis" in path and is_foreign(path))
 
 
 def _place_of_task() -> Place | None:

@@ -139,7 +139,7 @@ class LocalTraceCollector(SpanProcessor):
                     return
                 collected.open_spans.discard(span_id)
                 self._keep(collected, span, span_id)
-                done = collected.root is not None and self._is_complete(collected)
+                done = collected.trace.closed and self._is_complete(collected)
                 if done:
                     self._remove(collected)
             if done:

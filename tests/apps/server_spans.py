@@ -60,7 +60,7 @@ class SlowMiddleware(ServerSpanMiddleware):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._is_fast = False
+        self.is_fast = False
 
 
 patch_attributes(Patches())

@@ -102,6 +102,7 @@ TARGETS = [
             "BaseScopes.fork",
             "BaseScopes.end_session",
             "start_session",
+            "SuccessfulSessions.count",
         )
     ),
     "brain_otel.sentry.dynamic_sampling_context:create_sampling_context",

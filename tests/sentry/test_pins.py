@@ -3,6 +3,7 @@
 import inspect
 from typing import Any
 
+from sentry_sdk import scope
 from sentry_sdk.client import SDK_INFO, _Client
 from sentry_sdk.integrations.dedupe import DedupeIntegration
 from sentry_sdk.integrations.modules import ModulesIntegration
@@ -41,6 +42,19 @@ def test_every_field_of_a_scope_is_known() -> None:
     """The fast path would lose a new field that belongs to a transaction."""
     assert set(TAKEN) == set(VALUES)
     assert set(Scope.__slots__) == {*LOOKED_AT, *TAKEN, *NOT_IN_A_TRANSACTION, *NAMING}
+
+
+def test_the_scopes_are_two_variables() -> None:
+    """The public functions read and set them, and do no more where both are set."""
+    for variable, get, put in (
+        (scope._isolation_scope, Scope.get_isolation_scope, Scope.set_isolation_scope),
+        (scope._current_scope, Scope.get_current_scope, Scope.set_current_scope),
+    ):
+        before, made = get(), Scope()
+        put(made)
+        assert variable.get() is made
+        variable.set(before)
+        assert get() is before
 
 
 def test_a_scope_puts_its_fields_on_a_transaction() -> None:

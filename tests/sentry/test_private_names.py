@@ -64,6 +64,27 @@ OF_THE_SERVICE = (
         f"{PINS}::test_a_scope_keeps_the_name_of_its_transaction",
     ),
     *private_names(
+        "sentry_sdk.scope",
+        "_isolation_scope _current_scope",
+        "sentry/scopes.py",
+        "reads and sets the scopes of a request without the calls of the public functions",
+        f"{PINS}::test_the_scopes_are_two_variables",
+    ),
+    *private_names(
+        "sentry_sdk.sessions.SessionFlusher",
+        "_aggregate_lock",
+        "sentry/sessions.py",
+        "counts a request that went well where sentry-sdk has counted the one before",
+        "tests/sentry/test_sessions.py::test_a_request_is_counted_where_the_one_before_was",
+    ),
+    *private_names(
+        "redis.asyncio.connection.AbstractConnection",
+        "_send_packed_command",
+        "traces/code_location.py",
+        "tells that a task writes a command, and makes no call of its own",
+        "tests/traces/test_code_location.py::test_the_stack_is_not_walked_for_a_task_that_only_waits",
+    ),
+    *private_names(
         "opentelemetry.sdk.trace.ReadableSpan",
         "_events _links",
         "traces/conventions.py",

@@ -14,7 +14,7 @@ from brain_otel.events.listeners import Failure, listeners, local_trace_entered
 from brain_otel.runtime import guard
 from brain_otel.runtime.fast_paths import configure_fast_paths, fast_paths_enabled
 from brain_otel.sentry import scopes
-from brain_otel.sentry.scopes import BaseScopes, RequestScope, scope_of
+from brain_otel.sentry.scopes import RequestScope, scope_of
 from brain_otel.traces.local_trace import LocalTrace
 from tests.sentry.conftest import Bridge, Connect
 from tests.support.ingest import SentryIngest
@@ -165,22 +165,6 @@ def test_a_request_that_crashes_is_a_crashed_session(bridge: Bridge, ingest: Sen
         for listener in listeners():
             listener.on_exception(failure)
     assert sessions(ingest, bridge) == {"exited": 0, "errored": 0, "crashed": 1}
-
-
-def test_the_session_of_successful_requests_is_new_each_minute(
-    monkeypatch: pytest.MonkeyPatch, bridge: Bridge
-) -> None:
-    """And for each client."""
-    client = sentry_sdk.get_client()
-    base = BaseScopes()
-    now = [60_000.0]
-    monkeypatch.setattr("brain_otel.sentry.scopes.time.time", lambda: now[0])
-    first = base.successful_session(client)
-    now[0] += 59
-    assert base.successful_session(client) is first
-    now[0] += 1
-    assert base.successful_session(client) is not first
-    assert first.status == "exited"
 
 
 def test_successful_requests_are_counted_after_a_report_too(bridge: Bridge, ingest: SentryIngest) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.trace import SpanKind
+from redis.asyncio.connection import AbstractConnection
 
 from brain_otel.sdk.span_router import SpanRouter
 from brain_otel.sentry.span_fields import _module_and_file
@@ -163,11 +164,12 @@ def test_a_deep_stack_is_looked_at_within_bounds() -> None:
         (asyncio.StreamWriter.drain, False),
         (asyncio.Queue.get, False),
         (asyncio.Event.wait, False),
+        (AbstractConnection._send_packed_command, False),
         (asyncio.wait_for, True),
     ],
 )
 def test_the_stack_is_not_walked_for_a_task_that_only_waits(function: Any, is_kept: bool) -> None:
-    """Such as that of ``writer.drain()`` for each command of Redis; one that may make a call keeps its place."""
+    """Such as the one that writes each command of Redis; one that may make a call keeps its place."""
     task, coroutine = SimpleNamespace(), function(*(None for _ in inspect.signature(function).parameters))
     remember_start(task, coroutine)
     coroutine.close()

@@ -84,21 +84,27 @@ def _authority(host: bytes, scheme: str) -> tuple[str, int | None] | None:
     return name, port or DEFAULT_PORTS.get(_WEB.get(scheme, scheme))
 
 
-def request_attributes(scope: Scope) -> dict[str, Any]:
+def headers_of(scope: Scope) -> dict[bytes, bytes]:
+    """The headers of a request by name in lower case; the first of those with the same name."""
+    found: dict[bytes, bytes] = {}
+    for name, value in scope.get("headers") or ():
+        found.setdefault(name.lower(), value)
+    return found
+
+
+def request_attributes(scope: Scope, headers: dict[bytes, bytes] | None = None) -> dict[str, Any]:
     """The attributes that contrib's ``collect_request_attributes`` collects, in the stable conventions alone.
 
     https://opentelemetry.io/docs/specs/semconv/http/http-spans/#http-server-span
+
+    Args:
+        scope: The ASGI scope of the request.
+        headers: The result of :func:`headers_of`, if the caller has it.
     """
     client = scope.get("client")
     query = scope.get("query_string")
-    host = agent = None
-    for name, value in scope.get("headers") or ():
-        lower = name.lower()
-        if lower == b"host":
-            host = value if host is None else host
-        elif lower == b"user-agent":
-            agent = _decoded(value) if agent is None else agent
-    address, port = server_of(scope, host)
+    headers = headers_of(scope) if headers is None else headers
+    address, port = server_of(scope, headers.get(b"host"))
     found: dict[str, Any] = {
         "url.scheme": scope.get("scheme"),
         "server.address": address,
@@ -109,7 +115,7 @@ def request_attributes(scope: Scope) -> dict[str, Any]:
     }
     if query and found["url.path"]:
         found["url.query"] = query.decode("utf-8", "replace") if isinstance(query, bytes) else query
-    if agent:
+    if agent := _decoded(headers.get(b"user-agent", b"")):
         found["user_agent.original"] = agent
         found["user_agent.synthetic.type"] = (
             _synthetic(agent) if len(agent) <= _MAX_CACHED else detect_synthetic_user_agent(agent)

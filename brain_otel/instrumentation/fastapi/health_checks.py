@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from weakref import WeakKeyDictionary
 
 from fastapi import FastAPI
+from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from brain_otel.events.listeners import kept_apart, local_trace_entered
@@ -57,9 +58,22 @@ class UnwrappedStacks:
                 caught("tracing an app", error)
                 return unwrapped
             unwrapped = self._stacks.pop(app, None)
-            return stack if unwrapped is None or unwrapped is stack else ExcludingMiddleware(stack, unwrapped)
+            if unwrapped is None or unwrapped is stack:
+                return stack
+            return ExcludingMiddleware(_without_last_resort(stack), unwrapped)
 
         return build_middleware_stack
+
+
+def _without_last_resort(stack: ASGIApp) -> ASGIApp:
+    """Contrib's ``stack`` without the middleware that answers when contrib's own fails, which our fast path does not.
+
+    It costs a wrapped ``send``, and a coroutine that each step of the request passes through. The middleware inside
+    answers what the application raises.
+    """
+    inner = getattr(stack, "app", None)
+    is_needless = type(stack) is ServerErrorMiddleware and stack.handler is None and getattr(inner, "is_fast", False)
+    return inner if is_needless and inner is not None else stack
 
 
 def is_excluded(scope: Scope) -> bool:

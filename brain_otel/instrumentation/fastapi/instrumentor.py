@@ -15,6 +15,7 @@ request on.
 import asyncio
 import functools
 import logging
+import weakref
 from collections.abc import Awaitable, Callable
 from contextvars import Token
 from importlib.util import find_spec
@@ -25,7 +26,6 @@ from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 from opentelemetry.instrumentation import fastapi as contrib
 from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
-from opentelemetry.trace import Span
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from brain_otel.configuration.sections.instrumentation import InstrumentationSettings
@@ -43,7 +43,7 @@ from brain_otel.instrumentation.fastapi.original_build import (
     is_traced_by_contrib,
     restore_build,
 )
-from brain_otel.instrumentation.fastapi.request import SCOPE_KEY, RequestInProgress
+from brain_otel.instrumentation.fastapi.request import SCOPE_KEY, RequestInProgress, span_started
 from brain_otel.instrumentation.fastapi.shielding import patch_middleware, patch_native
 from brain_otel.privacy import policy
 from brain_otel.runtime.announcements import announce_again
@@ -65,6 +65,8 @@ class FastAPIInstrumentation:
         self._patches = Patches()
         self._prepared: WeakKeyDictionary[FastAPI, bool] = WeakKeyDictionary()
         """Whether each app had built its middleware before."""
+        self._latest: Callable[[], FastAPI | None] = lambda: None
+        """Weak: the prepared app whose request came last."""
         self._unwrapped = UnwrappedStacks()
         self._native = False
         self._health_checks: frozenset[str] = frozenset()
@@ -98,6 +100,7 @@ class FastAPIInstrumentation:
             elif not had_built:
                 app.middleware_stack = None
         self._prepared.clear()
+        self._latest = lambda: None
 
     def _traced_call(self, patch: Patch) -> Callable[..., Awaitable[None]]:
         original = patch.original
@@ -129,7 +132,14 @@ class FastAPIInstrumentation:
                 with kept_apart():
                     await original(app, scope, receive, send)
                 return
-            await _serve(request, functools.partial(original, app, scope, receive, send))
+            served = _Served(request)
+            with served:
+                await original(app, scope, receive, send)
+            if served.original is not None:
+                try:
+                    raise served.original
+                finally:
+                    served.original = None  # its traceback holds this frame
 
         return call
 
@@ -150,8 +160,10 @@ class FastAPIInstrumentation:
 
     def _prepare(self, app: FastAPI) -> None:
         """Have contrib trace ``app``, before its first request, or once the application does so no more."""
-        is_known, is_traced = app in self._prepared, self._native or is_traced_by_contrib(app)
+        is_known = app is self._latest() or app in self._prepared
+        is_traced = self._native or is_traced_by_contrib(app)
         if is_known and is_traced:
+            self._latest = weakref.ref(app)
             return
         built = app.middleware_stack
         self._prepared[app] = built is not None
@@ -171,7 +183,7 @@ class FastAPIInstrumentation:
         if built is not None:
             self._unwrapped.add(app, built)
         app.build_middleware_stack = OriginalBuild(app, built)  # type: ignore[method-assign]
-        FastAPIInstrumentor.instrument_app(app, server_request_hook=_on_span, exclude_spans=["send", "receive"])
+        FastAPIInstrumentor.instrument_app(app, server_request_hook=span_started, exclude_spans=["send", "receive"])
         excluding = self._unwrapped.excluding(app, app.build_middleware_stack)
         app.build_middleware_stack = excluding  # type: ignore[method-assign]
         if built is not None:
@@ -187,36 +199,48 @@ class FastAPIInstrumentation:
         finally:
             app.exception_handlers, app.user_middleware = handlers, middleware
         if self._native:
-            return NativeObserver(stack, _on_span)
+            return NativeObserver(stack, span_started)
         self._unwrapped.add(app, stack)
         return stack
 
 
-async def _serve(request: RequestInProgress, call: Callable[[], Awaitable[None]]) -> None:
-    """Serve a request within its local trace."""
-    token = _detached_from_previous_request()
-    try:
-        with local_trace_entered(request.trace):
-            try:
-                await call()
-                return
-            except BaseException as raised:
-                error = raised
-                with guarded("looking for the original exception"):
-                    error = original_exception(raised)
-                request.trace.is_cancelled |= isinstance(error, asyncio.CancelledError)
-                report_unhandled(error)
-                if error is raised:
-                    del error  # its traceback holds this frame
-                    raise
-            try:
-                raise error
-            finally:
-                del error
-    finally:
-        request.leave()
-        if token is not None:
-            otel_context.detach(token)
+class _Served:
+    """Serves a request within its local trace, in the block of its ``with`` statement; reports what the block raises.
+
+    It suppresses an exception only if :attr:`original` is to be raised in its place.
+    """
+
+    __slots__ = ("_entered", "_request", "_token", "original")
+
+    def __init__(self, request: RequestInProgress) -> None:
+        self._request = request
+        self._entered = local_trace_entered(request.trace)
+        self.original: BaseException | None = None
+
+    def __enter__(self) -> None:
+        self._token = _detached_from_previous_request()
+        self._entered.__enter__()
+
+    def __exit__(self, kind: object, raised: BaseException | None, where: object) -> bool:
+        try:
+            if raised is not None:
+                self._report(raised)
+            self._entered.__exit__(None, raised if self.original is None else self.original, None)
+        finally:
+            del self._entered  # it has the trace, whose errors have tracebacks that hold the frame of this object
+            self._request.leave()
+            if self._token is not None:
+                otel_context.detach(self._token)
+        return self.original is not None
+
+    def _report(self, raised: BaseException) -> None:
+        error = raised
+        with guarded("looking for the original exception"):
+            error = original_exception(raised)
+        self._request.trace.is_cancelled |= isinstance(error, asyncio.CancelledError)
+        report_unhandled(error)
+        if error is not raised:
+            self.original = error
 
 
 def _begin(
@@ -249,16 +273,6 @@ def _detached_from_previous_request() -> Token[Context] | None:
     except Exception as error:
         caught("leaving the context of the previous request", error)
     return None
-
-
-def _on_span(span: Span, scope: Scope) -> None:
-    """The request's span has started, recorded or not."""
-    try:
-        request = scope.get(SCOPE_KEY)
-        if isinstance(request, RequestInProgress):
-            request.trace.start(span, None)
-    except Exception as error:
-        caught("finding a request's span", error)
 
 
 def _observing_lifespan(send: Send) -> Send:

@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from brain_otel.events.report import record_error
 from brain_otel.instrumentation.fastapi.errors import has_client_left, is_normal_close, report_answered
 from brain_otel.instrumentation.fastapi.request import SCOPE_KEY, RequestInProgress
-from brain_otel.runtime.guard import guarded
+from brain_otel.runtime.guard import caught, guarded
 from brain_otel.traces.conventions import raw_attributes
 
 
@@ -55,15 +55,19 @@ class _Passing:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         __tracebackhide__ = True  # sentry-sdk and pytest leave the frame out
-        request = scope.get(SCOPE_KEY)
-        if isinstance(request, RequestInProgress) and request.routed is not scope:
-            with guarded("following a request through a middleware"):
-                request.follow(scope)
+        self._follow(scope)
         try:
             await self.app(scope, receive, send)
         except Exception as error:
             self._remember(scope, error)
             raise
+
+    @staticmethod
+    def _follow(scope: Scope) -> None:
+        request = scope.get(SCOPE_KEY)
+        if isinstance(request, RequestInProgress) and request.routed is not scope:
+            with guarded("following a request through a middleware"):
+                request.follow(scope)
 
     def _remember(self, scope: Scope, error: Exception) -> None:
         with guarded("remembering an exception"):
@@ -81,15 +85,20 @@ class _Leaving(_Passing):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         __tracebackhide__ = True
+        self._follow(scope)
         try:
-            await super().__call__(scope, receive, send)
-        except BaseException:
+            await self.app(scope, receive, send)
+        except BaseException as error:
+            if isinstance(error, Exception):
+                self._remember(scope, error)
             if self._ends_with_body:
                 _name_unanswered(scope)
             raise
         if self._ends_with_body and scope["type"] == "http":
-            with guarded("looking at the end of a response"):
+            try:
                 _note_unfinished(scope)
+            except Exception as error:
+                caught("looking at the end of a response", error)
 
     def _remember(self, scope: Scope, error: Exception) -> None:
         with guarded("ending a request that its client has left"):
@@ -118,7 +127,7 @@ def _note_unfinished(scope: Scope) -> None:
     if not isinstance(request, RequestInProgress):
         return
     root = request.trace.root
-    if isinstance(root, Span) and root.is_recording():
+    if root is not None and root.is_recording() and isinstance(root, Span):
         request.trace.is_cancelled = "http.response.status_code" in raw_attributes(root)
 
 

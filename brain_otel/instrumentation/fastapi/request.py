@@ -12,7 +12,7 @@ from starlette.types import Message, Receive, Scope
 
 from brain_otel.instrumentation.fast_span import set_new_attribute
 from brain_otel.instrumentation.fastapi.routes import chosen_route, find_route
-from brain_otel.runtime.guard import guarded
+from brain_otel.runtime.guard import caught, guarded
 from brain_otel.traces.local_trace import LocalTrace, Name, Request
 
 SCOPE_KEY = "brain_otel.request"
@@ -28,8 +28,22 @@ def is_traced_by_parent(scope: Scope) -> bool:
     return isinstance(request, RequestInProgress) and request.trace.root is not None
 
 
+def span_started(span: Span, scope: Scope) -> None:
+    """The request's span has started, recorded or not."""
+    try:
+        request = scope.get(SCOPE_KEY)
+        if isinstance(request, RequestInProgress):
+            request.trace.start(span, None)
+    except Exception as error:
+        caught("finding a request's span", error)
+
+
 _FACTS = ("type", "method", "path", "scheme", "server", "client", "headers", "query_string", "http_version")
 """Keys of the ASGI scope that are kept after a request has been served."""
+
+
+def _facts_in(scope: Scope) -> Scope:
+    return {name: scope[name] for name in _FACTS if name in scope}
 
 
 class RequestInProgress:
@@ -56,8 +70,9 @@ class RequestInProgress:
         self.passing = None
         del self.trace
         if self._route is not None:  # else the route may still be looked for
-            self._scope = {name: self._scope[name] for name in _FACTS if name in self._scope}
-            self.routed = {name: self.routed[name] for name in _FACTS if name in self.routed}
+            is_same = self.routed is self._scope
+            self._scope = _facts_in(self._scope)
+            self.routed = self._scope if is_same else _facts_in(self.routed)
 
     def observed(self, receive: Receive) -> Receive:
         """Wrap ``receive``: keep the part of the body that the application reads."""
@@ -99,11 +114,12 @@ class RequestInProgress:
         return self._route[1]
 
     def name_span(self, span: Span) -> None:
-        """Name the recorded root ``span`` after the route, unless the application has named it."""
+        """Name the recorded root ``span`` after the route, unless the application has named it or it has ended."""
         route = self.route()
         if route is not None and span.is_recording():
-            if getattr(span, "name", None) == (self.given_name or self.method()):
-                span.update_name(self.span_name())
+            method = self.method()
+            if getattr(span, "name", None) == (self.given_name or method):
+                span.update_name(f"{method} {route}")
             set_new_attribute(span, "http.route", route)
 
     def method(self) -> str:

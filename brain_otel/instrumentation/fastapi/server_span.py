@@ -31,15 +31,15 @@ from starlette.types import Message, Receive, Scope, Send
 
 from brain_otel.events.report import record_error
 from brain_otel.instrumentation.fast_span import set_new_attribute, start_decided_span
-from brain_otel.instrumentation.fastapi.attributes import HEADERS, request_attributes
-from brain_otel.instrumentation.fastapi.request import SCOPE_KEY, RequestInProgress, is_traced_by_parent
+from brain_otel.instrumentation.fastapi.attributes import HEADERS, headers_of, request_attributes
+from brain_otel.instrumentation.fastapi.request import SCOPE_KEY, RequestInProgress, is_traced_by_parent, span_started
 from brain_otel.instrumentation.propagation import parts_of
 from brain_otel.instrumentation.span_scope import has_span, is_http_enabled, with_span
 from brain_otel.runtime.context import attach, get_current, restore
 from brain_otel.runtime.fast_paths import fast_paths_enabled
 from brain_otel.runtime.guard import caught, guarded
 from brain_otel.sampling.context import DecidedIds, decided_as
-from brain_otel.sampling.decision import DroppedSpan, SamplingDecision
+from brain_otel.sampling.decision import DroppedSpan
 from brain_otel.sampling.head import HeadSampler
 from brain_otel.traces import local_trace
 from brain_otel.traces.conventions import first
@@ -67,10 +67,15 @@ class ServerSpanMiddleware(OpenTelemetryMiddleware):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._has_hook = kwargs.get("server_request_hook") is not span_started
+        """Whether somebody else than we wants the span; we have it."""
         self.default_span_details, self._contribs_details = self._details, self.default_span_details
-        self._is_fast = False
+        self._has_exclusions = bool(getattr(self.excluded_urls, "_excluded_urls", self.excluded_urls))
+        """Whether any URL is excluded; without one, the URL of a request is not assembled."""
+        self.is_fast = False
+        """Whether requests need not contrib's middleware."""
         with guarded("preparing the fast path of FastAPI"):
-            self._is_fast = fast_paths_enabled() and not (
+            self.is_fast = fast_paths_enabled() and not (
                 isinstance(metrics.get_meter_provider(), MeterProvider)
                 or isinstance(self.meter, Meter)
                 or not (self.exclude_receive_span and self.exclude_send_span)  # the application's own set-up
@@ -85,7 +90,7 @@ class ServerSpanMiddleware(OpenTelemetryMiddleware):
             await self.app(scope, receive, send)
             return
         opened = None
-        if self._is_fast and scope["type"] == "http":
+        if self.is_fast and scope["type"] == "http":
             try:
                 opened = self._open(scope)
             except Exception as failure:
@@ -95,7 +100,7 @@ class ServerSpanMiddleware(OpenTelemetryMiddleware):
             return
         span, entered, before = opened
         try:
-            if callable(self.server_request_hook):
+            if self._has_hook and callable(self.server_request_hook):
                 try:
                     self.server_request_hook(span, scope)
                 except Exception as failure:
@@ -155,25 +160,26 @@ class ServerSpanMiddleware(OpenTelemetryMiddleware):
         here = get_current()
         if not is_http_enabled(here) or has_span(here):
             return None
-        if self._excludes(scope):
+        if self._has_exclusions and self._excludes(scope):
             return None
-        context = _extracted(scope)
-        span = self._start(scope, context)
-        request = scope.get(SCOPE_KEY)
-        if isinstance(request, RequestInProgress):
+        headers, request = headers_of(scope), scope.get(SCOPE_KEY)
+        request = request if isinstance(request, RequestInProgress) else None
+        context = _extracted(scope, headers)
+        span = self._start(scope, headers, request, context)
+        if request is not None:
             request.trace.start(span, context)  # unlike the current context, this one does not hold the trace itself
         entered = with_span(span, local_trace.within(local_trace.current(here), context))
         attach(entered)
         return span, entered, here
 
     def _excludes(self, scope: Scope) -> bool:
-        """Whether contrib's excluded URLs match; without any, the URL is not assembled."""
+        """Whether contrib's excluded URLs match."""
         excluded = self.excluded_urls
-        if not excluded or not getattr(excluded, "_excluded_urls", True):
-            return False
-        return excluded.url_disabled(get_host_port_url_tuple(scope)[2])  # type: ignore[no-untyped-call]  # contrib's
+        return excluded is not None and excluded.url_disabled(get_host_port_url_tuple(scope)[2])  # type: ignore[no-untyped-call]  # contrib's
 
-    def _start(self, scope: Scope, context: Context) -> Span:
+    def _start(
+        self, scope: Scope, headers: dict[bytes, bytes], request: RequestInProgress | None, context: Context
+    ) -> Span:
         sampler, ids = getattr(self.tracer, "sampler", None), getattr(self.tracer, "id_generator", None)
         if not isinstance(sampler, HeadSampler) or not isinstance(ids, DecidedIds) or sampler.needs_attributes:
             return self._start_with_tracer(scope, context)
@@ -184,31 +190,21 @@ class ServerSpanMiddleware(OpenTelemetryMiddleware):
         if decision is None:
             return self._start_with_tracer(scope, context)
         if decision.outcome is not Decision.DROP:
-            return self._start_recorded(scope, context, parent, trace_id, decision)
+            if request is None:
+                with decided_as(trace_id, decision):
+                    return self._start_with_tracer(scope, context)
+            # It is named after its route later: looking for the route now would route twice.
+            name, attributes, kind = request.method(), request_attributes(scope, headers), SpanKind.SERVER
+            return start_decided_span(self.tracer, name, kind, attributes, context, parent, trace_id, decision)
         is_random = parent.trace_flags.random_trace_id if has_caller else ids.is_trace_id_random()
         flags = _RANDOM if is_random else TraceFlags.get_default()
         return DroppedSpan(SpanContext(trace_id, ids.generate_span_id(), False, flags, decision.state))
-
-    def _start_recorded(
-        self, scope: Scope, context: Context, parent: SpanContext, trace_id: int, decision: SamplingDecision
-    ) -> Span:
-        """Start a span that is named after its route later: looking for the route now would route twice."""
-        request = scope.get(SCOPE_KEY)
-        if not isinstance(request, RequestInProgress):
-            with decided_as(trace_id, decision):
-                return self._start_with_tracer(scope, context)
-        name, attributes = request.method(), request_attributes(scope)
-        return start_decided_span(self.tracer, name, SpanKind.SERVER, attributes, context, parent, trace_id, decision)
 
     def _start_with_tracer(self, scope: Scope, context: Context) -> Span:
         """Start a span for which the tracer asks the sampler."""
         name, route = self._details(scope)
         attributes = {**request_attributes(scope), **route}
         return self.tracer.start_span(name, context=context, kind=SpanKind.SERVER, attributes=attributes)
-
-
-def _response_propagator() -> Any:
-    return get_global_response_propagator()  # type: ignore[no-untyped-call]  # contrib's has no types
 
 
 def _name(span: Span, scope: Scope) -> None:
@@ -225,16 +221,16 @@ def _observed(send: Send, span: Span, scope: Scope) -> Send:
 
     ``send`` itself if there is nothing to record or to add to the response.
     """
-    if not span.is_recording() and _response_propagator() is None:
+    propagator: Any = get_global_response_propagator()  # type: ignore[no-untyped-call]  # contrib's has no types
+    if not span.is_recording() and propagator is None:
         return send
 
     async def observed_send(message: Message) -> None:
         kind = message["type"]
         try:
-            if kind == "http.response.start":
+            if kind == "http.response.start" and span.is_recording():
                 _name(span, scope)
                 _record_status(span, message["status"])
-            propagator = _response_propagator()
             if propagator is not None:
                 propagator.inject(message, otel_trace.set_span_in_context(span, Context()), setter=asgi_setter)
         except Exception as error:
@@ -255,19 +251,17 @@ def _has_status(span: Any) -> bool:
 
 
 def _record_status(span: Span, status: Any) -> None:
-    if not span.is_recording():
-        return
     if isinstance(status, int) and 100 <= status < 500:
         set_new_attribute(span, "http.response.status_code", int(status))  # it may be an ``HTTPStatus``
     else:
         set_status_code(span, status, None, _StabilityMode.HTTP)  # type: ignore[no-untyped-call]  # contrib's has none
 
 
-def _extracted(scope: Scope) -> Context:
+def _extracted(scope: Scope, headers: dict[bytes, bytes]) -> Context:
     """The context that the caller has sent."""
     textmap = get_global_textmap()
     wanted = _headers_of(textmap)
-    if wanted is not None and wanted.isdisjoint([name.lower() for name, _ in scope.get("headers") or ()]):
+    if wanted is not None and wanted.isdisjoint(headers):
         return Context()
     return textmap.extract(scope, getter=HEADERS)
 
