@@ -86,6 +86,11 @@ def masked_attributes(policy: Policy, attributes: Mapping[str, Any]) -> dict[str
     return masked
 
 
+def unsent_attributes(policy: Policy) -> frozenset[str]:
+    """Attributes that :func:`masked_attributes` leaves out, whatever their values."""
+    return frozenset() if policy.send_default_pii else _CLIENT_ADDRESSES
+
+
 def masked_attribute(policy: Policy, key: str, value: Any, attributes: Mapping[str, Any]) -> Any:
     """The ``value`` of ``key`` as :func:`masked_attributes` lets it leave beside the others in ``attributes``."""
     mask = _masks_of(policy).find_mask(key)
@@ -113,7 +118,7 @@ class _Masks(NamedTuple):
 def _mask_for(policy: Policy, key: str) -> Mask | None:
     if key in _NEVER_PRIVATE and policy.mask is None:
         return None
-    if not policy.send_default_pii and key in _CLIENT_ADDRESSES:
+    if key in unsent_attributes(policy):
         return _drop
     if policy.is_sensitive(key) or (not policy.send_default_pii and _is_personal_header(key)):
         return _filter_unless_boolean

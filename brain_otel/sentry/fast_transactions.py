@@ -16,7 +16,7 @@ import random
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Any
 
 import sentry_sdk
@@ -53,6 +53,8 @@ _MODULE_OF = attrgetter("__module__")
 
 _OPTIONS = ("release", "environment", "server_name", "dist")
 """Options of sentry-sdk's that stand on each event."""
+
+_options_of = itemgetter(*_OPTIONS)
 
 _SHARED = ("otel", "runtime")
 """Contexts that are the same in each event unless the application sets its own."""
@@ -125,7 +127,7 @@ class FastPath:
         by, known = policy(), self._heads
         if known.by is not by:
             known = self._heads = Repeats(by)
-        key, facts = transaction.key() if known.is_used else (None, None)
+        key, facts = transaction.key(by) if known.is_used else (None, None)
         resource = transaction.root.resource
         head = known.find(key) if key is not None else None
         if head is None or head.resource is not resource:
@@ -210,7 +212,7 @@ def _is_plain(scope: Any) -> bool:
         or scope._gen_ai_original_message_count
         or not scope._should_capture
         or "trace" in scope._contexts
-        or any(getattr(each, "func", None) is not link_event for each in scope._event_processors)
+        or [each for each in scope._event_processors if getattr(each, "func", None) is not link_event]
     )
 
 
@@ -280,13 +282,12 @@ def _data_of(scopes: tuple[Any, ...]) -> dict[str, Any]:
 
 def _constants(client: Any) -> str:
     """What sentry-sdk puts on each event of ``client``, as JSON."""
-    given = [client.options[name] for name in _OPTIONS]
-    values = [None if each is None else str(each).strip() for each in given]
-    return _constants_json(SDK_INFO["name"], tuple(client.integrations), *values)
+    return _constants_json(SDK_INFO["name"], tuple(client.integrations), _options_of(client.options))
 
 
 @lru_cache(maxsize=4)
-def _constants_json(_sdk: str, integrations: tuple[str, ...], *values: str | None) -> str:
+def _constants_json(_sdk: str, integrations: tuple[str, ...], values: tuple[Any, ...]) -> str:
     constants = {"platform": "python", "sdk": {**SDK_INFO, "integrations": sorted(integrations)}}
-    constants |= {name: value for name, value in zip(_OPTIONS, values, strict=True) if value is not None}
+    given = zip(_OPTIONS, values, strict=True)
+    constants |= {name: str(value).strip() for name, value in given if value is not None}
     return encode(constants)[1:-1]

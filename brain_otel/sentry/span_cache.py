@@ -108,7 +108,15 @@ class SpanCache:
         Raises:
             ValueError: the span has no ids.
         """
-        fields = self._fields_of(span)
+        known, templates = self._caches
+        if known.by is not (by := policy()):
+            known, templates = self._caches = _create_caches(by)
+        kept = flat(span) if known.is_used and not isinstance(span, tuple) else span
+        if known.is_used and isinstance(kept, tuple):
+            key = kept[IDS_AND_TIMES:]
+            fields = known.find(key) or _keep(known, key, _create_fields(kept, key, templates))
+        else:
+            fields = SpanFields(MaskedSpan(restored(span), by))
         if fields.size > limit:
             fields = fields.shortened(limit)
         if not isinstance(span, tuple):
@@ -119,23 +127,14 @@ class SpanCache:
         times = ((started or 0) + 500) // 1_000, ((ended or 0) + 500) // 1_000
         return SpanPayload(fields, hexadecimal_trace_id(trace_id), f"{span_id:016x}", parent, *times, thread)
 
-    def _fields_of(self, span: ReadableSpan | FlatSpan) -> SpanFields:
-        by, (known, templates) = policy(), self._caches
-        if known.by is not by:
-            known, templates = self._caches = _create_caches(by)
-        kept = span if isinstance(span, tuple) or not known.is_used else flat(span)
-        if not known.is_used or not isinstance(kept, tuple):
-            return SpanFields(MaskedSpan(restored(span), by))
-        key = kept[IDS_AND_TIMES:]
-        fields = known.find(key)
-        if fields is None:
-            fields = _create_fields(kept, key, templates)
-            known.keep(key, lambda: fields)
-        return fields
-
 
 def _create_caches(by: Policy) -> tuple[Repeats[SpanFields], Repeats[SpanTemplate]]:
     return Repeats(by), Repeats(by)
+
+
+def _keep(known: Repeats[SpanFields], key: tuple[Any, ...], fields: SpanFields) -> SpanFields:
+    known.keep(key, lambda: fields)
+    return fields
 
 
 def _create_fields(span: FlatSpan, key: tuple[Any, ...], templates: Repeats[SpanTemplate]) -> SpanFields:

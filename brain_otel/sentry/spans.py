@@ -87,6 +87,9 @@ class SpanFields:
         return made
 
 
+_SPAN = '{%s%s},"trace_id":"%s","span_id":"%s",%s"start_timestamp":%d.%06d,"timestamp":%d.%06d}'
+
+
 class SpanPayload(NamedTuple):
     """One span of a transaction."""
 
@@ -125,10 +128,8 @@ class SpanPayload(NamedTuple):
         if repeated:
             members += f'{comma}"{REPEATED}":{repeated}'
         parent_member = f'"parent_span_id":"{parent}",' if parent is not None else ""
-        return (
-            f'{{{fields.json}{members}}},"trace_id":"{trace_id}","span_id":"{span_id}",{parent_member}'
-            f'"start_timestamp":{seconds(started)},"timestamp":{seconds(ended)}}}'
-        )
+        times = (*divmod(started, MICRO), *divmod(ended, MICRO))
+        return _SPAN % (fields.json, members, trace_id, span_id, parent_member, *times)
 
 
 def ids_of(span: ReadableSpan) -> tuple[str, str, str | None]:

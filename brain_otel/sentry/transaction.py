@@ -9,7 +9,8 @@ from typing import Any
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind
 
-from brain_otel.privacy import policy
+from brain_otel.privacy import Policy, policy
+from brain_otel.privacy.attributes import unsent_attributes
 from brain_otel.privacy.spans import MaskedSpan
 from brain_otel.runtime.named_tuple import NamedTuple
 from brain_otel.sentry import span_fields
@@ -87,28 +88,32 @@ class Transaction(NamedTuple):
             event["_meta"] = {"spans": {"": {"len": len(self.spans) + collected.dropped}}}
         return event
 
-    def key(self) -> tuple[tuple[Any, ...] | None, Facts | None]:
-        """What the event depends on, beside resource, ids and times, None if that is unusual; the request's facts."""
+    def key(self, by: Policy) -> tuple[tuple[Any, ...] | None, Facts | None]:
+        """What the event depends on, beside resource, ids and times, None if that is unusual; the request's facts.
+
+        The event is masked by the policy ``by``.
+        """
         trace, root = self.collected.trace, flat(self.root)
         if (
             not isinstance(root, tuple)
             or self.collected.dropped
             or trace.tags
             or trace.extras.get(MEASUREMENTS)
-            or any(span.fields.breadcrumbs for span in self.spans)
+            or [span for span in self.spans if span.fields.breadcrumbs]
         ):
             return None, None
         thread = thread_of(trace, root[1])
         key: tuple[Any, ...] = (
             *(len(root), trace.is_failed, trace.is_cancelled, self.most_repeated),
             *((thread.number, thread.name) if thread is not None else (None, None)),
-            *root[IDS_AND_TIMES:],
+            *_sent_parts(root[IDS_AND_TIMES:], by),
         )
         if trace.describe_request is None:
             return key, None
         facts = trace.describe_request(), route_of(trace)
         (method, url, query, headers, client, body), route = facts
-        texts = (route, method, url, query, client, *headers, *headers.values())
+        sender = client if by.send_default_pii else None
+        texts = (route, method, url, query, sender, *headers, *headers.values())
         return (*key, *texts) if body is None and _TEXTS.issuperset(map(type, texts)) else None, facts
 
 
@@ -158,6 +163,19 @@ def _marked(spans: list[SpanPayload]) -> tuple[list[SpanPayload], int]:
         return spans, 0
     marked = [span._replace(repeated=found.get(span.fields.statement or "", 0)) for span in spans]
     return marked, max(found.values())
+
+
+def _sent_parts(root: tuple[Any, ...], by: Policy) -> tuple[Any, ...]:
+    """``root``, a flat span without ids and times, without the values of attributes that never leave.
+
+    Each connection of a client has another port.
+    """
+    half = len(root) // 2 + 2
+    keys = root[4:half]
+    if unsent := unsent_attributes(by).intersection(keys):
+        values = [None if key in unsent else value for key, value in zip(keys, root[half:], strict=True)]
+        return (*root[:half], *values)
+    return root
 
 
 def _span_id(span: ReadableSpan) -> int:

@@ -354,6 +354,24 @@ def test_equal_requests_share_what_only_they_share(
 
 
 @pytest.mark.parametrize("pii", [False, True])
+def test_requests_of_other_clients_are_equal_unless_their_addresses_leave(
+    connect: Connect, ways_of: Callable[[Bridge], Ways], privacy: Callable[..., None], pii: bool
+) -> None:
+    """Each connection has another port. The address that is sent is the request's own."""
+    privacy(send_default_pii=pii)
+    bridge = connect(send_default_pii=pii)
+    ways = ways_of(bridge)
+    for number in range(1, 6):
+        address = f"10.0.0.{number}"
+        fill = on_root(client__address=address, client__port=50_000 + number)
+        fast, slow = ways.both(ways.collect(fill, got(client_address=address)))
+        assert comparable(fast) == comparable(slow)
+        assert (address in json.dumps(fast.items[0].json)) == pii
+    heads = bridge.processor._fast_path._heads  # type: ignore[attr-defined]
+    assert len(heads._seen) == (5 if pii else 1)
+
+
+@pytest.mark.parametrize("pii", [False, True])
 def test_a_request_is_described_the_same_either_way(
     connect: Connect, ways_of: Callable[[Bridge], Ways], privacy: Callable[..., None], pii: bool
 ) -> None:

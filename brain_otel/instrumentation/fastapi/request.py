@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
@@ -166,10 +167,7 @@ class RequestInProgress:
     def facts(self) -> Request:
         """The request, free of ASGI."""
         scope: Any = self._scope
-        given: dict[str, list[str]] = {}
-        for raw_name, raw_value in scope.get("headers") or ():
-            given.setdefault(raw_name.decode("latin-1"), []).append(raw_value.decode("latin-1"))
-        headers = {name: ", ".join(values) for name, values in given.items()}
+        headers = _decoded(scope.get("headers") or ())
         server = scope.get("server") or ("localhost", None)
         host = headers.get("host") or (f"{server[0]}:{server[1]}" if server[1] else server[0])
         client = scope.get("client")
@@ -181,6 +179,15 @@ class RequestInProgress:
             client_address=client[0] if client else None,
             body=bytes(self._body) if self._body else None,
         )
+
+
+def _decoded(given: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Headers by name; the values of one that comes more than once are joined."""
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in given:
+        name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return headers
 
 
 def span_method(scope: Scope) -> str:
