@@ -107,8 +107,10 @@ def _create_task(loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, Any]
         caught("looking for a task's local trace", error)
     task = kind(coro, loop=loop, **kwargs)
     if is_recorded:
-        with guarded("looking for the place that starts a task"):
+        try:
             remember_start(task, coro)
+        except Exception as error:
+            caught("looking for the place that starts a task", error)
     return task
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import sentry_sdk
 from opentelemetry import trace as otel_trace
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import Span as SdkSpan
+from opentelemetry.sdk.trace import ReadableSpan
 from sentry_sdk.integrations import Integration
 from sentry_sdk.scope import add_global_event_processor
 from sentry_sdk.utils import event_from_exception
@@ -69,7 +69,7 @@ class SentryListener(EventListener):
         if token is not None:
             token.close()
         self._processor.close(trace)
-        if not isinstance(trace.root, SdkSpan):  # a recorded one: its transaction still needs the scope
+        if not isinstance(trace.root, ReadableSpan):  # a recorded one: its transaction still needs the scope
             release_scope(trace)
 
     def carry(self) -> Callable[[], Callable[[], object]]:

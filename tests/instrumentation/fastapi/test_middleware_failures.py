@@ -1,6 +1,7 @@
 """Tests of exceptions that a middleware answers: one event each, on the span of the request too."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
@@ -15,6 +16,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocketDisconnect
 
 from brain_otel.testing import Telemetry
+from tests.support import ROOT
+from tests.support.process import run_python
 
 
 class Answering:
@@ -352,3 +355,66 @@ def test_a_middleware_may_have_any_option(telemetry: Telemetry) -> None:
     assert get(create_app(Optional, kind="mine"), "/fine") == 200
     assert seen == ["mine"]
     assert telemetry.events == []
+
+
+STACK = """
+import asyncio, json, sys
+import brain_otel
+brain_otel.setup()
+from fastapi import FastAPI
+
+app = FastAPI()
+
+@app.get("/items")
+async def items(): return 1
+
+@app.get("/fails")
+async def fails(): raise ValueError("no")
+
+async def ask(path):
+    scope = {"type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "GET", "path": path}
+    scope |= {"query_string": b"", "headers": [(b"host", b"shop.test")]}
+    sent = []
+
+    async def receive(): return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message): sent.append(message.get("status"))
+
+    try:
+        await app(scope, receive, send)
+    except ValueError as error:
+        sent.append(str(error))
+    return sent
+
+calls = []
+
+def count(frame, event, argument):
+    if event == "call" and "brain_otel" in frame.f_code.co_filename and "tests" not in frame.f_code.co_filename:
+        calls.append(frame.f_code.co_qualname)
+
+async def main():
+    answers = [await ask(path) for path in ("/items", "/items", "/fails")]
+    sys.setprofile(count)
+    await ask("/items")
+    sys.setprofile(None)
+    print(json.dumps([answers, type(app.middleware_stack.app).__name__, len(calls)]))
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize(
+    ("fast", "outermost", "at_most"), [("true", "ServerSpanMiddleware", 160), ("false", "ServerErrorMiddleware", 500)]
+)
+def test_a_request_passes_through_no_more_than_it_needs(fast: str, outermost: str, at_most: int) -> None:
+    """Contrib's last resort surrounds contrib's middleware alone, and few functions of ours run for a request."""
+    env = {
+        "SENTRY_DSN": "http://key@127.0.0.1:9/1",
+        "SENTRY_ENVIRONMENT": "production",
+        "SENTRY_TRACES_SAMPLE_RATE": "1",
+    }
+    done = run_python(STACK, {**env, "BRAIN_OTEL_FAST_PATHS": fast}, pythonpath=[ROOT])
+    assert done.returncode == 0, done.stderr
+    answers, found, calls = json.loads(done.stdout)
+    assert answers == [[200, None], [200, None], [500, None, "no"]]
+    assert (found, calls <= at_most) == (outermost, True), calls
