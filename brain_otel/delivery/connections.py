@@ -6,6 +6,7 @@ http.client within the bounds of :mod:`.bounded_answers`. A request is sent once
 
 import os
 import re
+import select
 import socket
 import time
 import weakref
@@ -28,6 +29,9 @@ _CHUNK = 16_384
 
 _JOINED = 65_536
 """Bytes of a body that is sent together with its headers; to copy a larger one costs more than a system call."""
+
+_SLACK = 0.01
+"""Seconds by which a timeout may be wrong: to set it is a system call."""
 
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?|")
@@ -76,7 +80,7 @@ class Connections:
         ]
         self._head = "\r\n".join(lines).encode("ascii") + b"\r\n"
         self._pid = os.getpid()
-        self._idle: deque[socket.socket] = deque()
+        self._idle: deque[_Connection] = deque()
         weakref.finalize(self, _close_all, self._idle)
 
     def post(self, body: bytes, encoding: str, seconds: float) -> Response:
@@ -86,33 +90,34 @@ class Connections:
             Exception: there was no answer in time, or none that is HTTP.
         """
         deadline = time.monotonic() + seconds
-        sock = self._take() or self._connect(seconds)
+        connection = self._take() or _Connection(self._connect(seconds))
+        sock = connection.socket
         try:
-            sock.settimeout(_left(deadline))
+            _limit(sock, deadline)
             is_sent = _send(sock, self._head, body, encoding)
             response, is_kept = _receive(sock, deadline)
         except BaseException:
             sock.close()
             raise
         if is_sent and is_kept and len(self._idle) < self._size:
-            self._idle.append(sock)
+            self._idle.append(connection)
         else:
             sock.close()
         return response
 
-    def _take(self) -> socket.socket | None:
+    def _take(self) -> "_Connection | None":
         """An idle connection of this process that the server has not closed."""
         if self._pid != os.getpid():  # a forked process would read its parent's answers
             self._pid = os.getpid()
             _close_all(self._idle)
         while True:
             try:
-                sock = self._idle.pop()
+                connection = self._idle.pop()
             except IndexError:
                 return None
-            if not wait_for_read(sock, timeout=0):
-                return sock
-            sock.close()
+            if not connection.has_ended():
+                return connection
+            connection.socket.close()
 
     def _connect(self, seconds: float) -> socket.socket:
         target = self._target
@@ -157,9 +162,25 @@ def can_connect(target: Target) -> bool:
     )
 
 
-def _close_all(idle: deque[socket.socket]) -> None:
+class _Connection:
+    """A connection to a server."""
+
+    __slots__ = ("_poll", "socket")
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.socket = sock
+        self._poll = select.poll() if hasattr(select, "poll") else None  # not on Windows
+        if self._poll is not None:
+            self._poll.register(sock, select.POLLIN)
+
+    def has_ended(self) -> bool:
+        """Whether the server has closed it, or has sent what nobody has asked for."""
+        return bool(self._poll.poll(0)) if self._poll is not None else wait_for_read(self.socket, timeout=0)
+
+
+def _close_all(idle: deque[_Connection]) -> None:
     while idle:
-        idle.pop().close()
+        idle.pop().socket.close()
 
 
 def _left(deadline: float) -> float:
@@ -167,6 +188,13 @@ def _left(deadline: float) -> float:
     if left <= 0:
         raise TimeoutError("timed out")
     return left
+
+
+def _limit(sock: socket.socket, deadline: float) -> None:
+    """Have the next call of ``sock`` end at ``deadline``, or within :data:`_SLACK` of it."""
+    left, known = _left(deadline), sock.gettimeout()
+    if known is None or abs(known - left) > _SLACK:
+        sock.settimeout(left)
 
 
 def _send(sock: socket.socket, head: bytes, body: bytes, encoding: str) -> bool:
@@ -186,7 +214,7 @@ def _send(sock: socket.socket, head: bytes, body: bytes, encoding: str) -> bool:
 
 def _receive(sock: socket.socket, deadline: float) -> tuple[Response, bool]:
     """Read an answer; also returns whether the connection can be used again."""
-    sock.settimeout(_left(deadline))
+    _limit(sock, deadline)
     data = sock.recv(_CHUNK)
     head, end, body = data.partition(b"\r\n\r\n")
     found = _usual(head) if end else None

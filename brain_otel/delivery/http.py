@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from itertools import islice
 from types import MappingProxyType
 from typing import Any, Literal
@@ -84,10 +85,7 @@ class HttpClient:
         self._target = target
         self._type = "application/x-sentry-envelope" if target.kind == "sentry" else "application/x-protobuf"
         self._plain = Connections(target, self._type, size=connections) if can_connect(target) else None
-        options: dict[str, Any] = {"maxsize": connections, "cert_reqs": "CERT_REQUIRED", "retries": False}
-        if target.url.startswith("https:"):
-            options.update(ca_certs=target.ca_certs, cert_file=target.cert_file, key_file=target.key_file)
-        self._pool = bound_answers(_create_pool(target, options))
+        self._pool: Any = _create_pool(target, connections) if self._plain is None else None
 
     def send(self, record: Record, timeout: float | None = None) -> Answer:
         """Send ``record`` within ``timeout`` seconds and the target's own timeout; never raises."""
@@ -127,14 +125,17 @@ class HttpClient:
             return Response(response.status, found, beginning_of_body(response))
 
 
-def _create_pool(target: Target, options: dict[str, Any]) -> Any:
+def _create_pool(target: Target, connections: int) -> Any:
+    options: dict[str, Any] = {"maxsize": connections, "cert_reqs": "CERT_REQUIRED", "retries": False}
+    if target.url.startswith("https:"):
+        options.update(ca_certs=target.ca_certs, cert_file=target.cert_file, key_file=target.key_file)
     if target.proxy is None:
-        return urllib3.PoolManager(**options)
+        return bound_answers(urllib3.PoolManager(**options))
     if target.proxy.startswith("socks"):
         from urllib3.contrib.socks import SOCKSProxyManager
 
-        return SOCKSProxyManager(target.proxy, **options)
-    return urllib3.ProxyManager(target.proxy, proxy_headers=dict(target.proxy_headers), **options)
+        return bound_answers(SOCKSProxyManager(target.proxy, **options))
+    return bound_answers(urllib3.ProxyManager(target.proxy, proxy_headers=dict(target.proxy_headers), **options))
 
 
 def _suppressed_instrumentation() -> AbstractContextManager[None]:
@@ -152,7 +153,8 @@ def _with_sent_at(envelope: bytes) -> bytes:
     Relay takes the difference to its own clock for an error of ours, and shifts all times by the time in the queue:
     https://develop.sentry.dev/sdk/data-model/envelopes/#envelope-headers.
     """
-    now = datetime.now(UTC).isoformat(timespec="microseconds")[:-6].encode() + b"Z"
+    second, microsecond = divmod(time.time_ns() // 1_000, 1_000_000)
+    now = b"%b.%06dZ" % (_date(second), microsecond)
     if known := _SIMPLE_HEADER.match(envelope):
         return b"".join((known[1], now, memoryview(envelope)[known.end() :]))
     end = envelope.find(b"\n")
@@ -162,6 +164,12 @@ def _with_sent_at(envelope: bytes) -> bytes:
     header["sent_at"] = now.decode()
     rest = memoryview(envelope)[end + 1 :] if end >= 0 else b""  # no second copy of what may be megabytes
     return b"".join((json.dumps(header).encode(), b"\n", rest))
+
+
+@lru_cache(maxsize=1)
+def _date(second: int) -> bytes:
+    """The date and time of a second since 1970; many records are sent in one."""
+    return datetime.fromtimestamp(second, UTC).isoformat()[:-6].encode()
 
 
 def _answer(status: int, headers: Mapping[str, str], data: bytes, *, is_otlp: bool = False) -> Answer:

@@ -39,12 +39,15 @@ class RateLimits:
 
     def remaining(self, category: str) -> float:
         """Seconds until ``category`` may be sent."""
+        if not self._until:
+            return 0.0
         now = time.monotonic()
         return max(0.0, self._until.get(category, 0.0) - now, self._until.get("", 0.0) - now)
 
     def is_refused(self, category: str) -> bool:
         """Whether ``category`` is limited for so long that its records do not wait."""
-        return any(self.remaining(each) > 0.0 for each in self._refused.intersection((category, "")))
+        refused = self._refused
+        return bool(refused) and any(self.remaining(each) > 0.0 for each in refused.intersection((category, "")))
 
     def active(self) -> dict[str, float]:
         """Seconds left of each limit."""

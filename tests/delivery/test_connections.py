@@ -3,14 +3,17 @@
 import gc
 import os
 import socket
+import sys
 import threading
 import time
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from itertools import takewhile
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -196,7 +199,7 @@ def test_a_connection_that_the_server_has_given_up_is_replaced(server: Server) -
             server.connections[-1].sendall(unasked)
         else:
             server.connections[-1].shutdown(socket.SHUT_RDWR)
-        assert wait_for_read(made._idle[0], timeout=SECONDS)
+        assert wait_for_read(made._idle[0].socket, timeout=SECONDS)
     assert made.post(b"{}", "", SECONDS).status == 200
     assert (len(server.connections), len(server.requests)) == (3, 3)
 
@@ -209,6 +212,40 @@ def test_a_server_that_takes_nothing_costs_the_timeout() -> None:
             began = time.monotonic()
             assert client.send(record(size), 0.3).result == "unreachable"
             assert time.monotonic() - began < 0.6 + SLACK
+
+
+def test_a_kept_connection_has_its_timeout_already(server: Server) -> None:
+    """To set it is a system call, twice a record. A shorter one is set all the same, and holds."""
+    made = connections(server.port)
+    made.post(b"{}", "", 30.0)
+    with c_calls() as counted:
+        for _ in range(10):
+            made.post(b"{}", "", 30.0)
+    assert counted["sendall"] == 10
+    assert counted["settimeout"] == counted["poll"] - 10 == 0
+    server.answer = ()
+    began = time.monotonic()
+    with pytest.raises(TimeoutError):
+        made.post(b"{}", "", 0.3)
+    assert time.monotonic() - began < 0.6 + SLACK
+    assert len(server.connections) == 1
+
+
+@contextmanager
+def c_calls() -> Iterator[Counter[str]]:
+    """Count the calls of functions written in C, on this thread."""
+    counted: Counter[str] = Counter()
+
+    def count(_: FrameType, event: str, function: Any) -> None:
+        if event == "c_call":
+            counted[function.__name__] += 1
+
+    before = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        yield counted
+    finally:
+        sys.setprofile(before)
 
 
 def test_threads_share_the_connections(server: Server) -> None:
@@ -255,9 +292,9 @@ def test_a_tls_connection_is_kept(tmp_path: Path) -> None:
         )
         for _ in range(2):
             assert made.post(b"", "", SECONDS).status == 200
-            (sock,) = made._idle
-        assert made._idle.pop() is sock
-        sock.close()
+            (connection,) = made._idle
+        assert made._idle.pop() is connection
+        connection.socket.close()
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from brain_otel.delivery.record import CATEGORIES, DONE_OFFSET, HEADER, MAGIC, MAX_BODY, Record
+from brain_otel.delivery.record import CATEGORIES, HEADER, MAGIC, MAX_BODY, Record
 from brain_otel.runtime.named_tuple import NamedTuple
 
 WINDOW = 2**19
@@ -116,17 +116,17 @@ class Frames:
         header = self._header_at(start)
         if header is None:
             return None
-        _, category, done, quantity, made, length, checksum = header
+        magic, category, done, quantity, made, length, checksum = header
         body_start = start + HEADER.size
         end = body_start + length
         if done > 1 or end > self._limit or length > self._checks_left:
             return None
-        fields = self._bytes(start, HEADER.size - 4)
-        head = fields[:DONE_OFFSET] + b"\0" + fields[DONE_OFFSET + 1 :]
-        if self._checksum(head, body_start, length) != checksum:
+        head = HEADER.pack(magic, category, 0, quantity, made, length, 0)[:-4]
+        body = self._bytes(body_start, length) if with_body else b""
+        found = zlib.crc32(body, zlib.crc32(head)) if with_body else self._checksum(head, body_start, length)
+        if found != checksum:
             self._checks_left -= length
             return None
-        body = self._bytes(body_start, length) if with_body else b""
         return Found(start, end, Record(_name(category), body, quantity, made), bool(done))
 
     def _checksum(self, head: bytes, start: int, length: int) -> int:
