@@ -27,6 +27,7 @@ from brain_otel.runtime.exit import configure_exit, forget_exit
 from brain_otel.runtime.fast_paths import configure_fast_paths
 from brain_otel.runtime.fork import reset_in_child
 from brain_otel.runtime.garbage import garbage, paused_gc
+from brain_otel.runtime.imports import want_late_modules
 from brain_otel.runtime.thread_pool import prepare_exit, side_by_side
 
 if TYPE_CHECKING:
@@ -149,6 +150,7 @@ def start(settings: Settings, provider: TracerProvider | None = None) -> tuple[I
     listeners = tuple(each.destination.listener for each in (*attached, *destinations))
     configure_listeners(tuple(listener for listener in listeners if listener is not None))
     instrumentation.instrument(settings.instrumentation)
+    want_late_modules()
     configure_exit(_flush_at_exit, _pause_at_shutdown, _end_at_exit)
     _log_ready(settings)
     return _state.destinations

@@ -82,3 +82,48 @@ names = ("delivery.spool.writer", "delivery.http", "delivery.retry_loop", "deliv
 print(*("brain_otel." + name in sys.modules for name in names))
 """
     assert printed(code, BRAIN_OTEL_SPOOL_DIR=str(tmp_path)) == ["True", *["False"] * 4]
+
+
+LATE = "brain_otel.privacy.all_rules"
+
+
+def test_setup_imports_neither_rules_of_privacy_nor_a_spool_without_one() -> None:
+    code = f"""
+import sys
+import brain_otel
+brain_otel.setup()
+names = ({LATE!r}, "brain_otel.delivery.spool.writer", "brain_otel.delivery.spool.shipper_process")
+print(*(name in sys.modules for name in names))
+"""
+    assert printed(code, SENTRY_DSN="http://key@127.0.0.1:9/1") == ["False"] * 3
+
+
+@pytest.mark.parametrize("event", ["the application starts", "a fork", "a fork without a set-up"])
+def test_what_setup_leaves_is_imported_before_the_first_request_and_before_a_fork(event: str) -> None:
+    """No error of the application waits for an import, and the children of a fork share the modules."""
+    code = f"""
+import asyncio, os, sys
+import fastapi
+import brain_otel
+
+async def start():
+    async def receive():
+        return {{"type": "lifespan.startup"}}
+
+    async def send(message):
+        print({LATE!r} in sys.modules, flush=True)
+        os._exit(0)
+
+    await fastapi.FastAPI()({{"type": "lifespan", "asgi": {{"version": "3.0"}}, "state": {{}}}}, receive, send)
+
+if {event!r} != "a fork without a set-up":
+    brain_otel.setup()
+if {event!r} == "the application starts":
+    asyncio.run(start())
+elif os.fork() == 0:
+    print({LATE!r} in sys.modules, flush=True)
+    os._exit(0)
+else:
+    os.wait()
+"""
+    assert printed(code) == [str(event != "a fork without a set-up")]

@@ -62,8 +62,6 @@ _KEY_EDGE = expression(r"-----(?:BEGIN|(?P<end>END)) (?:[A-Z0-9]{1,16}+ ){0,3}PR
 _PUTTY = expression(r"(Private-Lines: \d{1,4}+\s{1,4}+)(?:[^P]++|P(?!rivate-MAC))*+", re.DOTALL)
 _ENCODED_KEY = expression(r"\bLS0tLS1CRUdJTi[A-Za-z0-9+/]{8,}+={0,2}+")
 """``-----BEGIN`` in base64, as in a Kubernetes' configuration."""
-MIN_LENGTH = 6
-"""Characters of the shortest text that may look like a secret."""
 
 
 def create_pattern_mask(rules: Rules) -> Callable[[str], str]:

@@ -10,31 +10,28 @@ import logging
 import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from brain_otel.privacy.addresses import is_one_time, mask_address_credentials, mask_protocols
-from brain_otel.privacy.assignments import create_assignment_mask
-from brain_otel.privacy.cards import mask_card_of
-from brain_otel.privacy.commands import create_command_mask
-from brain_otel.privacy.documents import create_document_mask
-from brain_otel.privacy.errors import database_error_without_values, validation_error_without_input
-from brain_otel.privacy.names import PERSONAL_HEADERS, create_name_check, create_text_check, is_fact
-from brain_otel.privacy.patterns import MIN_LENGTH, create_pattern_mask
-from brain_otel.privacy.percent_encoded import mask_with_encoded
-from brain_otel.privacy.plain_texts import is_plain
-from brain_otel.privacy.queries import mask_query
+from brain_otel.privacy.names import PERSONAL_HEADERS, create_name_check, is_fact
 from brain_otel.privacy.settings import FILTERED, PrivacySettings
-from brain_otel.privacy.source_lines import mask_source_line
-from brain_otel.privacy.statements import redis_error_without_values
-from brain_otel.privacy.values import Walk
 from brain_otel.runtime.guard import mask_log_lines, masked_traceback
+from brain_otel.runtime.imports import late_module
 from brain_otel.runtime.lazy_regex import expression
 from brain_otel.runtime.limited_log import CountLog
 from brain_otel.runtime.quiet import budget
 from brain_otel.runtime.text import MAX_SHORT, MAX_TEXT, MIN_LONG, beginning, shortened
 
+if TYPE_CHECKING:
+    from brain_otel.privacy import all_rules as rules
+else:
+    # A tenth of all modules; a set-up masks no text.
+    rules = late_module("brain_otel.privacy.all_rules")
+
 logger = logging.getLogger(__name__)
 _mask_log = CountLog(logger, "The application's mask failed; values are masked: %s", with_traceback=True)
+
+MIN_LENGTH = 6
+"""Characters of the shortest text that may look like a secret."""
 
 _MAX_LINE = 1_024
 """Characters of a source line."""
@@ -77,24 +74,18 @@ class Policy:
             self.settings.sensitive_names, self.settings.safe_names, hides_personal=not send_default_pii
         )
         """Whether the value of a name is a secret."""
-        rules = self.settings.rules
-        self.mask_by_look = create_pattern_mask(rules)
-        """Masks what looks like a secret, whatever its name."""
-        may_hold_names = create_text_check(self.settings.sensitive_names)
-        self._mask_assignments = create_assignment_mask(
-            self.is_sensitive, may_hold_names, rejects_input=not send_default_pii
-        )
-        self._masks_of_names = (
-            (
-                create_command_mask(self.is_sensitive),
-                create_document_mask(self.is_sensitive),
-                self._mask_assignments,
-            )
-            if rules.assignments
-            else ()
-        )
+        self._created_masks: rules.Masks | None = None
         self._mask_text_cached = lru_cache(maxsize=4_096)(self._mask_text)
         self._string_cached = lru_cache(maxsize=1_024)(self.string)
+
+    def _masks(self) -> "rules.Masks":
+        """The masks of this policy; two threads may create them, and one pair stays."""
+        masks = self._created_masks
+        if masks is None:
+            masks = self._created_masks = rules.Masks(
+                self.settings, self.is_sensitive, rejects_input=not self.send_default_pii
+            )
+        return masks
 
     def text(self, text: str, name: str = "") -> str:
         """Mask the secrets in a free text, such as a message. A long text is cut to its two ends first."""
@@ -119,7 +110,7 @@ class Policy:
         Under a sensitive ``name`` the whole value is masked, unless it is None or a boolean.
         """
         try:
-            return Walk(self).value(value, name)
+            return rules.Walk(self).value(value, name)
         except Exception as error:  # the application's own mapping may raise anything
             trace = masked_traceback(error) if logger.isEnabledFor(logging.DEBUG) else ""
             logger.debug("A value of type %s could not be read and is masked:\n%s", type(value).__name__, trace)
@@ -146,10 +137,11 @@ class Policy:
 
     def source(self, line: str) -> str:
         """Mask a line of source code: what looks like a secret, and a literal assigned to a sensitive name."""
-        masked = self.mask_by_look(beginning(line, _MAX_LINE))
-        if not self._masks_of_names or not any(map(masked.__contains__, "'\"#")):
+        masks = self._masks()
+        masked = masks.by_look(beginning(line, _MAX_LINE))
+        if not masks.of_names or not any(map(masked.__contains__, "'\"#")):
             return masked
-        return mask_source_line(masked, self.is_sensitive, self._mask_assignments)
+        return rules.mask_source_line(masked, self.is_sensitive, masks.assignments)
 
     def headers(self, headers: Mapping[str, str]) -> dict[str, str]:
         """Mask the headers of a request or response: secret ones, and personal ones if those may not leave."""
@@ -167,49 +159,50 @@ class Policy:
     def string(self, value: str, name: str) -> str:
         """Mask a text that stands under ``name``, as an address if it is one."""
         if name[-8:].lower() == "protocol" and "websocket" in name.lower():
-            return mask_protocols(value)
+            return rules.mask_protocols(value)
         if "://" in value and "?" in value and not any(map(str.isspace, value)):
             return self.url(value)
         masked = self.text(value, name)
-        return mask_card_of(name, masked) if self.settings.rules.cards and masked[-2:-1].isdigit() else masked
+        return rules.mask_card_of(name, masked) if self.settings.rules.cards and masked[-2:-1].isdigit() else masked
 
     def query(self, query: str) -> str:
         """Mask the values of secret parameters in a query string. A long one is cut first."""
-        return mask_query(query, self.text, self._is_secret_parameter)
+        return rules.mask_query(query, self.text, self._is_secret_parameter)
 
     def url(self, url: str) -> str:
         """Mask the credentials before the host of a URL, and the secrets in its path, query and fragment."""
         url = beginning(url, MAX_TEXT)
         if self.settings.rules.url_credentials:
-            url = mask_address_credentials(url)
+            url = rules.mask_address_credentials(url)
         address, question_mark, query = url.partition("?")
         query, hash_mark, fragment = query.partition("#")
         tail = f"?{self.query(query)}{hash_mark}{self.query(fragment)}" if question_mark else ""
         return f"{self.text(address)}{tail}"
 
     def _mask_text(self, text: str) -> str:
-        if is_plain(text):
+        if rules.is_plain(text):
             return text
         if self.settings.rules.redis_values and (" of pipeline" in text or "args beginning with" in text):
-            text = redis_error_without_values(text)
+            text = rules.redis_error_without_values(text)
         if self.settings.rules.sql_literals:
-            text = database_error_without_values(text)
+            text = rules.database_error_without_values(text)
         if "input_value=" in text or "On instance" in text:
-            text = validation_error_without_input(text, self._hides_input)
+            text = rules.validation_error_without_input(text, self._hides_input)
         if "\x1b[" in text and self._mask_plain(bare := _COLOUR.sub("", text)) != bare:
             text = bare  # a colour stands between a name and its value
         if "\\" in text or "&lt;" in text:
             bare = _decoded(text)
             text = bare if bare != text and self._mask_plain(bare) != bare else text
-        return mask_with_encoded(text, self._mask_plain)
+        return rules.mask_with_encoded(text, self._mask_plain)
 
     def _hides_input(self, place: str) -> bool:
         """Whether a value that a validator rejected at ``place``, such as ``body.password``, is masked."""
         return not self.send_default_pii or any(map(self.is_sensitive, _WORDS_OF_PLACE.findall(place)))
 
     def _mask_plain(self, text: str) -> str:
-        text = self.mask_by_look(text)
-        for mask in self._masks_of_names:
+        masks = self._masks()
+        text = masks.by_look(text)
+        for mask in masks.of_names:
             text = mask(text)
         return text
 
@@ -230,9 +223,9 @@ class Policy:
         """Whether a parameter of a query is a secret by its name, or as a random code or a card beside its name."""
         if self.is_sensitive(name):
             return not is_fact(name, value)
-        rules = self.settings.rules
-        return (rules.url_credentials and is_one_time(name, value)) or (
-            rules.cards and mask_card_of(name, value) != value
+        chosen = self.settings.rules
+        return (chosen.url_credentials and rules.is_one_time(name, value)) or (
+            chosen.cards and rules.mask_card_of(name, value) != value
         )
 
     def apply_own_mask(self, name: str, value: Any) -> Any:

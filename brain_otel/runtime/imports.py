@@ -1,6 +1,7 @@
 """Imports without what costs more than it brings, and whether a module is being imported."""
 
 import builtins
+import os
 import sys
 import threading
 from collections.abc import Iterator, Mapping
@@ -10,7 +11,9 @@ from importlib.abc import Loader
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from types import ModuleType, SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
+
+from brain_otel.runtime.guard import guarded
 
 
 class _Missing:
@@ -138,10 +141,49 @@ class _LateName:
 
 
 class LateModule(ModuleType):
-    """Stands for the module ``name``, which is imported when the first attribute is asked for."""
+    """Stands for the module ``name``, which is imported when the first attribute is asked for.
+
+    Functions and classes are kept, so that asking again takes as long as with the module itself.
+    """
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(import_module(self.__name__), name)
+        value = getattr(import_module(self.__name__), name)
+        if callable(value):
+            setattr(self, name, value)
+        return value
+
+
+class _Left:
+    """Modules of this package that a set-up leaves for later."""
+
+    names: ClassVar[list[str]] = []
+    is_wanted = False
+
+
+def late_module(name: str) -> LateModule:
+    """A module of this package that set-up does not need; its first use or :func:`load_late_modules` imports it."""
+    _Left.names.append(name)
+    return LateModule(name)
+
+
+def want_late_modules() -> None:
+    """Load the late modules before a fork: each child would import them for itself."""
+    _Left.is_wanted = True
+
+
+def load_late_modules() -> None:
+    """Import what the set-up has left, before the first request: no error of the application waits for an import."""
+    for name in _Left.names:
+        with guarded(f"importing {name}"):
+            import_module(name)
+
+
+def _load_before_fork() -> None:
+    if _Left.is_wanted:
+        load_late_modules()
+
+
+os.register_at_fork(before=_load_before_fork)
 
 
 def is_being_imported(name: str) -> bool:

@@ -4,7 +4,6 @@ If the configuration file has one of OpenTelemetry's own samplers (a rate, under
 decides with that rate and the random number that Sentry and OpenTelemetry share. It asks any other sampler.
 """
 
-import re
 from collections.abc import Sequence
 
 from opentelemetry import trace as otel_trace
@@ -29,12 +28,11 @@ from brain_otel.sampling.policy import SamplingPolicy
 from brain_otel.sampling.rate_limit import Grant
 from brain_otel.traces import local_trace
 
-_RATE = r"(?:TraceIdRatioBased\{(?P<rate>[^{}]*)\}|(?P<on>AlwaysOnSampler)|AlwaysOffSampler)"
+_ROOT, _RATE = "ParentBased{root:", "TraceIdRatioBased{"
 _PARENTS = (
     ",remoteParentSampled:AlwaysOnSampler,remoteParentNotSampled:AlwaysOffSampler"
-    ",localParentSampled:AlwaysOnSampler,localParentNotSampled:AlwaysOffSampler"
+    ",localParentSampled:AlwaysOnSampler,localParentNotSampled:AlwaysOffSampler}"
 )
-_SIMPLE_FORM = re.compile(rf"(?P<parent>ParentBased\{{root:)?{_RATE}(?(parent){_PARENTS}\}})")
 
 Arguments = tuple[int, str, "SpanKind | None", "Attributes", "Sequence[Link] | None", "TraceState | None"]
 """The arguments of ``should_sample`` after the context."""
@@ -199,11 +197,16 @@ def simple_form_sampler(configured: Sampler) -> tuple[float | None, bool]:
 
     Both come from the description, whose form OpenTelemetry's specification defines.
     """
-    found = _SIMPLE_FORM.fullmatch(configured.get_description())
-    if found is None:
+    text = configured.get_description()
+    follows = text.startswith(_ROOT) and text.endswith(_PARENTS)
+    if follows:
+        text = text[len(_ROOT) : -len(_PARENTS)]
+    if text in ("AlwaysOnSampler", "AlwaysOffSampler"):
+        return float(text == "AlwaysOnSampler"), follows
+    rate = text[len(_RATE) : -1]
+    if text != f"{_RATE}{rate}}}" or "{" in rate or "}" in rate:
         return None, False
-    rate = 1.0 if found["on"] else float(found["rate"] or 0.0)
-    return rate, found["parent"] is not None
+    return float(rate or 0.0), follows
 
 
 def _entries(parent: SpanContext) -> list[tuple[str, str]] | None:

@@ -51,6 +51,16 @@ there is a span; HTTPX's line holds the query string. The last two log up to fou
 process has ended, which the instrumentation reports.
 """
 
+_PROFILES = "Transaction-based profiling is deprecated"
+_DEPRECATED = {
+    # The variable belongs to the service replaced; upstream recommends `data_collection`.
+    "send_default_pii": "The send_default_pii option is deprecated",
+    # The settings offer transaction profiles; upstream's advice to migrate is not for our users.
+    "profiles_sample_rate": _PROFILES,
+    "profiles_sampler": _PROFILES,
+    "_experiments": _PROFILES,
+}
+"""Options of sentry-sdk whose deprecation is not logged, and the beginning of the warning."""
 
 _SEPARATORS = str.maketrans("._@+-", "     ")
 _HEX = frozenset("0123456789abcdef")
@@ -107,10 +117,9 @@ def configure_sentry(
     given["in_app_exclude"] = [*(given.get("in_app_exclude") or ()), "brain_otel"]
     given["before_breadcrumb"] = _unless_looking(given.get("before_breadcrumb"))
     with warnings.catch_warnings():
-        # The variable belongs to the service replaced; upstream recommends `data_collection`.
-        warnings.filterwarnings("ignore", "The send_default_pii option is deprecated", DeprecationWarning)
-        # The settings offer transaction profiles; upstream's advice to migrate is not for our users.
-        warnings.filterwarnings("ignore", "Transaction-based profiling is deprecated", DeprecationWarning)
+        for name, message in _DEPRECATED.items():
+            if given.get(name) is not None:  # a filter compiles an expression
+                warnings.filterwarnings("ignore", message, DeprecationWarning)
         sentry_sdk.init(**given)
     client = sentry_sdk.get_client()
     for name in ("release", "dist", "environment", "server_name"):  # sessions and sampling contexts have them too

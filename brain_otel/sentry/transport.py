@@ -1,11 +1,13 @@
 """sentry-sdk's transport with our delivery instead of a queue that drops the newest envelope and never retries."""
 
+from __future__ import annotations
+
 import logging
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sentry_sdk.envelope import Envelope, Item
 from sentry_sdk.transport import Transport
@@ -14,13 +16,17 @@ from brain_otel.configuration.sections.delivery import DeliverySettings
 from brain_otel.delivery.delivery import Delivery
 from brain_otel.delivery.record import Record
 from brain_otel.delivery.spool.discarded import LOCK_TIMEOUT, DiscardedEvents, client_report, quantities, reported_in
-from brain_otel.delivery.spool.shipper_process import open_spool, release_supervisor
 from brain_otel.runtime.fork import reset_in_child
 from brain_otel.runtime.limited_log import CountLog
 from brain_otel.sentry.dsn import create_target
 from brain_otel.sentry.envelopes import masked_envelope
 from brain_otel.sentry.event_size import fit, fitted, split
 from brain_otel.sentry.feedback import FEEDBACK
+
+if TYPE_CHECKING:
+    from brain_otel.delivery.spool.shipper_process import ShipperSupervisor
+    from brain_otel.delivery.spool.writer import Spool
+    from brain_otel.delivery.target import Target
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +55,7 @@ class DeliveringTransport(Transport):
         self.delivery = Delivery(
             target,
             on_discard=self._record_lost,
-            spool=open_spool(self.settings, target),
+            spool=_open_spool(self.settings, target),
             max_items=options["transport_queue_size"],
         )
 
@@ -183,6 +189,8 @@ class DeliveringTransport(Transport):
         self.write_gathered()
         self.delivery.close()
         if self.settings.spool is not None:
+            from brain_otel.delivery.spool.shipper_process import release_supervisor
+
             release_supervisor(self.settings.spool.directory, self.settings.shipper)
 
     def is_healthy(self) -> bool:
@@ -201,6 +209,14 @@ class DeliveringTransport(Transport):
         self.delivery.keep_reported(discarded, timeout)  # with earlier ones, if another process held the lock
         if discarded and self._sends_reports:
             (send or self.delivery.put)(Record("internal", client_report(discarded)))
+
+
+def _open_spool(settings: DeliverySettings, target: Target) -> tuple[Spool, ShipperSupervisor] | None:
+    if settings.spool is None:
+        return None
+    from brain_otel.delivery.spool.shipper_process import open_spool  # none of it is needed without a spool
+
+    return open_spool(settings, target)
 
 
 def delivering(settings: DeliverySettings) -> type[DeliveringTransport]:

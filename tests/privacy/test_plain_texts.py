@@ -11,7 +11,7 @@ from brain_otel.privacy.plain_texts import is_plain
 from tests.privacy.corpora.secrets import SECRETS
 
 POLICY = Policy()
-MODULE = import_module("brain_otel.privacy.policy")
+RULES = import_module("brain_otel.privacy.policy").rules
 TEXTS = [str(case.text) for case in SECRETS]
 PIECES = sorted(
     {piece for text in TEXTS for piece in text.replace("=", " ").replace("'", " ").split() if len(piece) < 40}
@@ -68,5 +68,5 @@ def test_no_secret_is_a_plain_text() -> None:
 def looked_at(text: str) -> str:
     """``text`` as all rules leave it."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(MODULE, "is_plain", lambda _: False)
+        patch.setattr(RULES, "is_plain", lambda _: False)
         return POLICY._mask_text(text)

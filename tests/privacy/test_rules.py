@@ -26,7 +26,7 @@ HARMLESS_ROOM = st.sampled_from(["", "at noon: ", "GET /stops 200, ", "line 7\n"
 
 WITHOUT_VALUES = {
     # modules that find no secret in a text: they are told one, or apply, bound and describe the rules
-    *("policy", "settings", "bounded_matches", "plain_texts", "canary"),
+    *("policy", "all_rules", "settings", "bounded_matches", "plain_texts", "canary"),
     *("spans", "processors", "resource", "model_clients"),
 }
 

@@ -56,6 +56,14 @@ def test_a_late_module_is_imported_with_the_first_look() -> None:
     assert late.__path__ == import_module("wsgiref").__path__
 
 
+def test_a_late_module_keeps_its_functions_and_nothing_that_may_change() -> None:
+    late = LateModule("brain_otel.runtime.text")
+    module = import_module(late.__name__)
+    assert late.shortened is module.shortened
+    assert late.MAX_TEXT == module.MAX_TEXT
+    assert vars(late).keys() & {"shortened", "MAX_TEXT"} == {"shortened"}
+
+
 SOURCE = "ONE = 1\nclass Error(Exception): ...\ndef fail(): raise Error"
 
 IMPORTERS = {

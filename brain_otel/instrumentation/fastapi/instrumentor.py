@@ -50,6 +50,7 @@ from brain_otel.runtime.announcements import announce_again
 from brain_otel.runtime.exit import flush_at_shutdown
 from brain_otel.runtime.garbage import garbage
 from brain_otel.runtime.guard import caught, guarded
+from brain_otel.runtime.imports import load_late_modules
 from brain_otel.runtime.patch import Original, Patch, Patches, replacement
 from brain_otel.runtime.threads import finished
 from brain_otel.sampling.context import is_suppressed
@@ -276,12 +277,13 @@ def _detached_from_previous_request() -> Token[Context] | None:
 
 
 def _observing_lifespan(send: Send) -> Send:
-    """Announce the set-up when the application has started; flush when it shuts down, while the loop still runs."""
+    """Announce and complete the set-up when the app has started; flush at its shutdown, while the loop still runs."""
 
     async def observing_send(message: Message) -> None:
         if message["type"] in ("lifespan.startup.complete", "lifespan.startup.failed"):
             with guarded("announcing the set-up"):
                 announce_again()
+                load_late_modules()
                 garbage.freeze()
         if message["type"] in ("lifespan.shutdown.complete", "lifespan.shutdown.failed"):
             with guarded("flushing at the server's shutdown"):
