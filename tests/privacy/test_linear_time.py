@@ -233,6 +233,7 @@ def no_garbage_collection() -> Iterator[None]:
         gc.enable()
 
 
+@cache
 def limits() -> dict[str, float]:
     """The time from which a text is suspect: that of a benign one, thrice."""
     benign = (BENIGN * LONG)[:LONG]
@@ -246,7 +247,7 @@ def check(made: Iterable[tuple[str, str, str]]) -> None:
     limit = limits()
     for name, short, long in made:
         for kind, mask in MASKS.items():
-            is_suspect = all(seconds(mask, long) > limit[kind] for _ in range(10))
+            is_suspect = all(seconds(mask, long) > limit[kind] for _ in range(3))
             if is_suspect and (found := ratio(mask, short, long)) > 9:
                 slow[kind, name[:80]] = found
     assert slow == {}
