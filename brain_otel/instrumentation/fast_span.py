@@ -7,8 +7,8 @@ The result is a subclass of the SDK's span, in the state in which the tracer lea
 each field. The tracer does the work if the SDK has other fields, or a limit or a value is unusual.
 """
 
-import threading
 import time
+from threading import Lock
 from types import FunctionType
 from typing import Any
 
@@ -37,6 +37,7 @@ from brain_otel.runtime.guard import caught
 from brain_otel.sampling.context import decided_as
 from brain_otel.sampling.decision import SamplingDecision
 from brain_otel.sampling.head import HeadSampler
+from brain_otel.traces.plain_span import PlainSpan
 
 try:
     from opentelemetry.trace.propagation import _SPAN_KEY
@@ -47,6 +48,8 @@ _SIMPLE_TYPES = frozenset({str, int, float, bool})
 """The SDK stores values of these types unchanged."""
 
 _MAX_TRACE_ID, _MAX_SPAN_ID = 2**128 - 1, 2**64 - 1
+
+_SAMPLED, _RANDOM = Decision.RECORD_AND_SAMPLE, TraceFlags.RANDOM_TRACE_ID
 
 _UNSET = Status(StatusCode.UNSET)
 
@@ -70,7 +73,7 @@ _SPAN_FIELDS = frozenset(
 _ATTRIBUTES_FIELDS = frozenset({"_dict", "maxlen", "dropped", "max_value_len", "_lock", "_immutable"})
 
 
-class FastSpan(SdkSpan):
+class FastSpan(PlainSpan, SdkSpan):
     """The SDK's span, with lists of events and links that are created with their first item."""
 
     _events: Any = ()
@@ -93,7 +96,7 @@ class FastSpan(SdkSpan):
         return self._context  # type: ignore[return-value]  # only a ReadableSpan may have none
 
     def _readable_span(self) -> ReadableSpan:
-        readable = object.__new__(ReadableSpan)
+        readable = object.__new__(PlainSpan)
         readable._name = self._name
         readable._context = self._context
         readable._kind = self._kind
@@ -121,9 +124,20 @@ def set_new_attribute(span: Span, key: str, value: Any) -> None:
     span.set_attribute(key, value)
 
 
-def start_fast_span(tracer: Any, name: str, kind: SpanKind, attributes: dict[str, Any], context: Context) -> Span:
-    """Start a span in ``context``; ``attributes`` become the span's own, so do not use them afterwards."""
-    span = create_below(tracer, name, kind, attributes, context)
+def start_fast_span(
+    tracer: Any,
+    name: str,
+    kind: SpanKind,
+    attributes: dict[str, Any],
+    context: Context,
+    *,
+    are_simple: bool = False,
+) -> Span:
+    """Start a span in ``context``; ``attributes`` become the span's own, so do not use them afterwards.
+
+    ``are_simple`` says that the attributes are texts and numbers, so that they are not checked.
+    """
+    span = create_below(tracer, name, kind, attributes, context, are_simple=are_simple)
     if span is None:
         slow: Span = tracer.start_span(name, context=context, kind=kind, attributes=attributes)
         return slow
@@ -132,20 +146,26 @@ def start_fast_span(tracer: Any, name: str, kind: SpanKind, attributes: dict[str
 
 
 def create_below(
-    tracer: Any, name: str, kind: SpanKind, attributes: dict[str, Any], context: Context
+    tracer: Any,
+    name: str,
+    kind: SpanKind,
+    attributes: dict[str, Any],
+    context: Context,
+    *,
+    are_simple: bool = False,
 ) -> FastSpan | None:
     """A span below the current one of ``context``; None if only the SDK's tracer can tell what to make."""
     try:
         sampler = getattr(tracer, "sampler", None)
-        if isinstance(sampler, HeadSampler) and _can_be_fast(tracer, attributes):
+        if isinstance(sampler, HeadSampler) and _can_be_fast(tracer, attributes, are_simple):
             caller = context.get(_SPAN_KEY)
             if type(caller) is FastSpan:
                 parent: SpanContext = caller._context  # type: ignore[assignment]  # only a ReadableSpan may have none
             else:
                 parent = otel_trace.get_current_span(context).get_span_context()
-            decision = sampler.decided_below(parent, context)
-            if decision is not None and decision.outcome is not Decision.DROP:
-                return _create(tracer, name, kind, attributes, parent, parent[0], decision)
+            state = sampler.state_below(parent, context)
+            if state is not None:
+                return _create(tracer, name, kind, attributes, parent, parent[0], state)
     except Exception as error:
         caught("creating a span without OpenTelemetry's tracer", error)
     return None
@@ -165,7 +185,7 @@ def start_decided_span(
     span = None
     try:
         if _can_be_fast(tracer, attributes):
-            span = _create(tracer, name, kind, attributes, parent, trace_id, decision)
+            span = _create(tracer, name, kind, attributes, parent, trace_id, decision.state)
     except Exception as error:
         caught("creating a span without OpenTelemetry's tracer", error)
     if span is None:
@@ -176,10 +196,10 @@ def start_decided_span(
     return span
 
 
-def _can_be_fast(tracer: Any, attributes: dict[str, Any]) -> bool:
+def _can_be_fast(tracer: Any, attributes: dict[str, Any], are_simple: bool = False) -> bool:
     if not _IS_KNOWN or type(tracer) is not Tracer or not fast_paths_enabled():
         return False
-    if not _SIMPLE_TYPES.issuperset(map(type, attributes.values())):
+    if not are_simple and not _SIMPLE_TYPES.issuperset(map(type, attributes.values())):
         return False
     limits = tracer._span_limits
     return (
@@ -196,19 +216,20 @@ def _create(
     attributes: dict[str, Any],
     parent: SpanContext,
     trace_id: int,
-    decision: SamplingDecision,
+    state: Any,
 ) -> FastSpan:
+    """A span whose trace state holds the decision to record it."""
     caller = parent if parent[5] else None  # it is valid
     ids = tracer.id_generator
-    is_random = bool(parent[3] & TraceFlags.RANDOM_TRACE_ID) if caller is not None else ids.is_trace_id_random()
-    limits = tracer._span_limits
+    is_random = bool(parent[3] & _RANDOM) if caller is not None else ids.is_trace_id_random()
+    limits, decision = tracer._span_limits, state.decision
     span = object.__new__(FastSpan)
     span._name = name
-    flags = _FLAGS[decision.outcome is Decision.RECORD_AND_SAMPLE, is_random]
+    flags = _FLAGS[decision.outcome is _SAMPLED, is_random]
     span_id = ids.generate_span_id()
     is_valid = 0 < trace_id <= _MAX_TRACE_ID and 0 < span_id <= _MAX_SPAN_ID
     # `SpanContext.__new__` makes the same tuple, two calls later.
-    span._context = tuple.__new__(SpanContext, (trace_id, span_id, False, flags, decision.state, is_valid))
+    span._context = tuple.__new__(SpanContext, (trace_id, span_id, False, flags, state, is_valid))
     span._kind = kind
     span._instrumentation_info = tracer.instrumentation_info
     span._instrumentation_scope = tracer._instrumentation_scope
@@ -222,7 +243,7 @@ def _create(
     span._record_exception = span._set_status_on_exception = True
     span._span_processor = tracer.span_processor
     span._limits = limits
-    span._lock = threading.Lock()
+    span._lock = Lock()
     span._record_end_metrics = tracer._tracer_metrics.start_span(caller, decision.outcome)
     span._start_time = time.time_ns()
     return span
@@ -234,7 +255,7 @@ def _bounded(attributes: dict[str, Any], maxlen: int | None) -> BoundedAttribute
     bounded.maxlen = maxlen
     bounded.dropped = 0
     bounded.max_value_len = None
-    bounded._lock = threading.Lock()
+    bounded._lock = Lock()
     bounded._immutable = False
     return bounded
 

@@ -25,6 +25,8 @@ _SUPPRESSING = frozenset(
 )
 """Contrib looks these keys up one by one; hardly any context has one of them."""
 
+_CLIENT = SpanKind.CLIENT
+
 
 def is_enabled(context: Context) -> bool:
     """Whether calls made in ``context``, the current one, are traced."""
@@ -43,7 +45,7 @@ def is_excluded_call(context: Context) -> bool:
 
 def is_inside_call(context: Context) -> bool:
     """Whether the span of ``context`` is one around a call; only then the call may have its span already."""
-    return getattr(context.get(_SPAN_KEY), "kind", None) is SpanKind.CLIENT
+    return getattr(context.get(_SPAN_KEY), "kind", None) is _CLIENT
 
 
 def unrecorded_call(tracer: Any, context: Context) -> Context:
@@ -77,7 +79,7 @@ class current:  # noqa: N801 - a context manager; a class costs less than a gene
     def __init__(self, span: Span, context: Context) -> None:
         self._span = span
         self._before = context
-        self.context = Context(context, **{_SPAN_KEY: span})
+        self.context = Context({**context, _SPAN_KEY: span})
         """The context of the block."""
 
     def __enter__(self) -> Span:

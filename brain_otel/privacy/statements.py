@@ -11,6 +11,7 @@ from brain_otel.runtime.text import word_set
 
 _MAX_COMMAND = 1_000
 _MAX_KEY = 128
+_MAX_PARTS = 40
 _MAX_CACHED = 64
 """Characters of the longest command name that is cached; it may have arguments in it."""
 
@@ -64,6 +65,8 @@ def redis_without_values(arguments: Sequence[object], mask_key: Callable[[str], 
     first = _parse(given) if type(given) is str and len(given) <= _MAX_CACHED else _parse.__wrapped__(_text(given))
     if first.command is None:
         return first.placeholder
+    if first.takes_one_key and 1 < len(arguments) < _MAX_PARTS:
+        return f"{first.command} {mask_key(_text(arguments[1])[:_MAX_KEY])}{' ?' * (len(arguments) - 2)}"
     words = (*first.words, *arguments[1:])
     parts = [first.command]
     if first.command in _SUBCOMMANDS and words and _COMMAND.fullmatch(_text(words[0])):
@@ -72,7 +75,7 @@ def redis_without_values(arguments: Sequence[object], mask_key: Callable[[str], 
     for place, word in enumerate(words):
         is_key = place == 0 if first.key_step == 0 else first.key_step > 0 and place % first.key_step == 0
         parts.append(mask_key(_text(word)[:_MAX_KEY]) if is_key else "?")
-        if len(parts) > 40:
+        if len(parts) > _MAX_PARTS:
             parts.append("...")
             break
     text = " ".join(parts)
@@ -127,6 +130,8 @@ class _FirstArgument(NamedTuple):
     """Every n-th argument is a key; 0: only the first; -1: none."""
     placeholder: str
     """Shown if it is not a command."""
+    takes_one_key: bool = False
+    """Whether the second argument is a key and all others are values, whatever they are."""
 
 
 @lru_cache(maxsize=1_024)
@@ -136,7 +141,10 @@ def _parse(first: str) -> _FirstArgument:
         return _FirstArgument(None, (), 0, "")
     command = words[0].upper()
     step = -1 if command in _NO_KEYS else 1 if command in _ALL_KEYS else 2 if command in _KEYS_AND_VALUES else 0
-    return _FirstArgument(command if _COMMAND.fullmatch(command) else None, tuple(words[1:]), step, "?")
+    takes_one_key = step == 0 and len(words) == 1 and command not in _SUBCOMMANDS
+    return _FirstArgument(
+        command if _COMMAND.fullmatch(command) else None, tuple(words[1:]), step, "?", takes_one_key
+    )
 
 
 def _text(word: object) -> str:

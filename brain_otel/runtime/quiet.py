@@ -123,9 +123,8 @@ class one_clock:  # noqa: N801 - as `one_budget`
             _State.clock.reset(self._token)
 
 
-def is_looking() -> bool:
-    """Whether this code runs within a ``repr()`` or ``str()`` that we called: nothing is recorded then."""
-    return _State.looking.get()
+is_looking: Callable[[], bool] = _State.looking.get
+"""Whether this code runs within a ``repr()`` or ``str()`` that we called: nothing is recorded then."""
 
 
 def budget() -> _Budget:

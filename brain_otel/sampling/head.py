@@ -23,7 +23,7 @@ from brain_otel.sampling.context import (
     is_suppressed,
     value_for_trace,
 )
-from brain_otel.sampling.decision import SamplingDecision, decision_of, sample_rand
+from brain_otel.sampling.decision import DecisionState, SamplingDecision, decision_of, sample_rand
 from brain_otel.sampling.policy import SamplingPolicy
 from brain_otel.sampling.rate_limit import Grant
 from brain_otel.traces import local_trace
@@ -36,6 +36,8 @@ _PARENTS = (
 
 Arguments = tuple[int, str, "SpanKind | None", "Attributes", "Sequence[Link] | None", "TraceState | None"]
 """The arguments of ``should_sample`` after the context."""
+
+_DROP = Decision.DROP
 
 _deciding = guarded("making a sampling decision")
 
@@ -80,12 +82,17 @@ class HeadSampler(Sampler):
         """Whether the decision for a local root depends on its attributes at the start."""
         return self._rate is None or bool(self._policy.rules)
 
-    def decided_below(self, parent: SpanContext, context: Context) -> SamplingDecision | None:
-        """The decision that a child of ``parent`` follows; None if only :meth:`should_sample` can tell."""
-        decision = decision_of(parent)
-        if decision is None or parent[2] or self._rate is None or is_suppressed():  # [2]: it is remote
+    def state_below(self, parent: SpanContext, context: Context) -> DecisionState | None:
+        """The trace state of a recorded child of ``parent``; None if only :meth:`should_sample` can tell."""
+        _, _, is_remote, _, state, _ = parent
+        if type(state) is not DecisionState or is_remote or self._rate is None or is_suppressed():
             return None
-        return None if self._starts_transaction(context) else decision
+        decision = state.decision
+        if decision is None or decision.outcome is _DROP:
+            return None
+        if self._policy.tail and self._starts_transaction(context):
+            return None
+        return state if state.call is None else decision.state
 
     def decide(
         self, context: Context, parent: SpanContext, trace_id: int, attributes: Attributes = None

@@ -84,7 +84,7 @@ class SpanRouter(SpanProcessor):
             trace = local_trace.current(parent_context)
             if trace is not None and trace.attributes:
                 span.set_attributes(trace.attributes)
-            decision = decision_of(span.get_span_context())
+            decision = decision_of(span.context)
             known = decision.recipients if decision is not None else None
             recipients = known[1] if known is not None and known[0] is self else self._recipients(decision)
             if decision is not None and self.tail is not None:
@@ -112,7 +112,7 @@ class SpanRouter(SpanProcessor):
         except Exception as error:
             caught("looking for the place of a call in the application's code", error)
         try:
-            context = span.get_span_context()
+            context = span.context
             decision = decision_of(context)
             known = decision.recipients if decision is not None else None
             recipients = known[1] if known is not None and known[0] is self else self._recipients(decision)

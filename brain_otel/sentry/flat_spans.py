@@ -15,6 +15,7 @@ from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode
 
 from brain_otel.runtime.guard import caught
 from brain_otel.traces.conventions import has_events_or_links, raw_attributes
+from brain_otel.traces.plain_span import PlainSpan
 
 FlatSpan = tuple[Any, ...]
 """Trace id, span id, parent's span id or None, start, end, name, library, kind, status, keys and values."""
@@ -31,7 +32,7 @@ _NO_RESOURCE = Resource.get_empty()
 def flat(span: ReadableSpan) -> ReadableSpan | FlatSpan:
     """``span`` as a flat tuple; itself if that cannot express it, as one with events."""
     try:
-        kept = _flat_fields(span) if type(span) is ReadableSpan else None
+        kept = _flat_fields(span) if type(span) is PlainSpan or type(span) is ReadableSpan else None
         return _flat_properties(span) if kept is None else kept
     except Exception as error:
         caught("keeping a span as a flat tuple", error)
@@ -49,8 +50,15 @@ def _flat_fields(span: ReadableSpan) -> FlatSpan | None:
         if bounded.dropped or status.description is not None or not COMPARABLE.issuperset(map(type, values)):
             return None
         return (
-            *(context[0], context[1], None if parent is None else parent[1], span._start_time, span._end_time),
-            *(span._name, None if scope is None else scope.name, span._kind._value_, status.status_code._value_),
+            context[0],
+            context[1],
+            None if parent is None else parent[1],
+            span._start_time,
+            span._end_time,
+            span._name,
+            None if scope is None else scope.name,
+            span._kind._value_,
+            status.status_code._value_,
             *attributes,
             *values,
         )

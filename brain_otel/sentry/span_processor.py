@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from brain_otel.sentry.fast_transactions import FastPath
 
 
+_CLIENT = SpanKind.CLIENT
+
+
 class SentrySpanProcessor(QueuedCollector[CollectedTrace], UpstreamProcessor):  # type: ignore[misc]  # upstream says ReadableSpan where the SDK gives Span
     """Sends each local trace to Sentry as one transaction.
 
@@ -53,13 +56,15 @@ class SentrySpanProcessor(QueuedCollector[CollectedTrace], UpstreamProcessor):  
         self._standalone_spans, self._methods = standalone_spans, frozenset((*methods, "_OTHER"))
         self._cache = SpanCache()
         self._fast_path = _create_fast_path()
+        if self._fast_path is not None:
+            self.kept = flat  # type: ignore[method-assign]  # saves one call a span
         QueuedCollector.__init__(
             self, "brain_otel.sentry", self._send, drop=self._discard, weigh=span_count, settle=self._write
         )
 
     def wants(self, span: ReadableSpan) -> bool:
         """Ignores spans of our own requests to Sentry, to avoid a feedback loop."""
-        if span.kind is not SpanKind.CLIENT:
+        if span.kind is not _CLIENT:
             return True
         attributes = raw_attributes(span)
         url = attributes.get("url.full") or attributes.get("http.url")
@@ -71,13 +76,9 @@ class SentrySpanProcessor(QueuedCollector[CollectedTrace], UpstreamProcessor):  
         parts = urlsplit(str(url))
         return parts.netloc.rpartition("@")[2] != dsn.netloc or not parts.path.rstrip("/").endswith("/envelope")
 
-    def kept(self, span: ReadableSpan) -> Any:
-        """``span`` as a flat tuple where that expresses it."""
-        return flat(span) if self._fast_path is not None else span
-
     def on_span_start(self, span: Span, trace: LocalTrace) -> None:
         """Start a profile with the root; later spans show the profile the thread that works."""
-        is_elsewhere = remember_thread(trace, span.get_span_context()[1])
+        is_elsewhere = remember_thread(trace, span.context[1])
         if trace.kind == "implicit":
             return
         if trace.root is not span:

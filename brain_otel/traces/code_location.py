@@ -23,6 +23,8 @@ from brain_otel.runtime.named_tuple import NamedTuple
 
 FUNCTION, FILE, LINE = "code.function.name", "code.file.path", "code.line.number"
 
+_CLIENT, _PRODUCER, _ERROR = SpanKind.CLIENT, SpanKind.PRODUCER, StatusCode.ERROR
+
 _MAX_FRAMES = 500
 
 _STARTED_AT = "_brain_otel_started_at"
@@ -54,10 +56,10 @@ def with_code_location(span: ReadableSpan, slow: float) -> ReadableSpan:
         slow: Length in nanoseconds from which a call is slow.
     """
     kind = span.kind
-    if kind is not SpanKind.CLIENT and kind is not SpanKind.PRODUCER:  # the hash of an enum's member is slow
+    if kind is not _CLIENT and kind is not _PRODUCER:  # the hash of an enum's member is slow
         return span
     took = (span.end_time or 0) - (span.start_time or 0)
-    if took < slow and span.status.status_code is not StatusCode.ERROR:
+    if took < slow and span.status.status_code is not _ERROR:
         return span
     place = application_place(sys._getframe(1)) or _place_of_task()
     return span if place is None else ExtendedSpan(span, place.to_attributes())

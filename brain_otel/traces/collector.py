@@ -22,6 +22,8 @@ from brain_otel.runtime.guard import caught, guarded
 from brain_otel.traces import local_trace
 from brain_otel.traces.local_trace import LocalTrace
 
+_CLIENT = SpanKind.CLIENT
+
 MAX_SPANS_PER_TRACE = 1_000
 """Spans kept per local trace; Sentry accepts no more in a transaction."""
 
@@ -115,7 +117,7 @@ class LocalTraceCollector(SpanProcessor):
                 collected = self._find(span, trace, parent_context)
                 if collected is None:
                     return
-                span_id = span.get_span_context()[1]
+                span_id = span.context[1]
                 collected.open_spans.add(span_id)
                 self._by_span[span_id] = collected
                 if len(self._by_trace) > MAX_OPEN_TRACES:
@@ -129,7 +131,7 @@ class LocalTraceCollector(SpanProcessor):
     def on_end(self, span: ReadableSpan) -> None:
         """Keep ``span``, and hand its local trace over if it was the last."""
         try:
-            context = span.get_span_context()
+            context = span.context
             if context is None:
                 return
             span_id = context[1]
@@ -179,7 +181,7 @@ class LocalTraceCollector(SpanProcessor):
     # The lock is held from here to `_finish`.
 
     def _find(self, span: Span, trace: LocalTrace | None, parent_context: Context | None) -> CollectedTrace | None:
-        if trace is not None and trace.root is None and trace.kind == "request" and span.kind is SpanKind.CLIENT:
+        if trace is not None and trace.root is None and trace.kind == "request" and span.kind is _CLIENT:
             return None  # the request is excluded from tracing, and its calls with it
         if trace is not None and (trace.root is None or trace.root is span):
             trace.start(span, parent_context)

@@ -53,7 +53,9 @@ from brain_otel.sampling.context import DecidedIds, suppressed
 from brain_otel.sampling.decision import decision_of
 from brain_otel.sampling.head import HeadSampler
 from brain_otel.sampling.policy import SamplingPolicy
+from brain_otel.sentry.flat_spans import _flat_fields, flat
 from brain_otel.traces.local_trace import LocalTrace
+from brain_otel.traces.plain_span import PlainSpan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -209,11 +211,14 @@ def test_a_span_without_events_and_links_reads_the_same() -> None:
     """Its lists of events and links do not exist."""
     benches = [Bench(), Bench()]
     for bench, start in zip(benches, (by_us, by_the_sdk), strict=True):
-        start(bench, inside(bench)).end()
+        start(bench, inside(bench), {"text": "a", "number": 7}).end()
     ours, theirs = (bench.heard.ended[0] for bench in benches)
-    for name in ("events", "links", "dropped_events", "dropped_links", "dropped_attributes", "attributes", "status"):
+    names = "events links dropped_events dropped_links dropped_attributes attributes status kind parent context"
+    for name in names.split():
         assert content(getattr(ours, name)) == content(getattr(theirs, name)), name
-    assert type(ours) is type(theirs) is ReadableSpan
+    assert type(ours) is PlainSpan
+    assert (ours.start_time, ours.end_time) == (vars(ours)["_start_time"], vars(ours)["_end_time"])
+    assert flat(ours) == _flat_fields(ours) is not None
 
 
 @pytest.mark.parametrize("span_id", [0, 1, 2**64 - 1, 2**64])
@@ -301,6 +306,17 @@ def test_an_attribute_that_is_no_plain_value_is_left_to_the_tracer(value: object
     span = by_us(bench, inside(bench), {"odd": value})
     assert type(span) is not FastSpan
     assert span.attributes.keys() == by_the_sdk(other, inside(other), {"odd": value}).attributes.keys()
+
+
+def test_attributes_that_are_said_to_be_simple_are_not_looked_at() -> None:
+    """An instrumentation that has made them itself knows their types."""
+    bench = Bench()
+    span = start_fast_span(bench.tracer, "GET", SpanKind.CLIENT, {"odd": Odd("a")}, inside(bench), are_simple=True)
+    assert type(span) is FastSpan
+    limited = Bench(limits=SpanLimits(max_span_attributes=1))
+    given = dict(ATTRIBUTES)
+    left = start_fast_span(limited.tracer, "GET", SpanKind.CLIENT, given, inside(limited), are_simple=True)
+    assert type(left) is not FastSpan
 
 
 def test_a_local_root_is_left_to_the_tracer() -> None:
@@ -400,7 +416,7 @@ def test_a_nested_transaction_with_a_tail_is_left_to_the_sampler() -> None:
     bench = Bench(sampler)
     span = by_us(bench, inside(bench))
     assert type(span) is FastSpan
-    assert decision_of(span.get_span_context()) is sampler.decided_below(span.get_span_context(), Context())
+    assert span.get_span_context().trace_state is sampler.state_below(span.get_span_context(), Context())
     with local_trace_entered(LocalTrace(kind="transaction")):
         inner = by_us(bench, set_span_in_context(span))
     assert type(inner) is not FastSpan

@@ -4,7 +4,15 @@ import pytest
 from opentelemetry import context as otel_context
 from opentelemetry import trace as otel_trace
 from opentelemetry.context import Context
-from opentelemetry.trace import SpanContext, format_span_id, format_trace_id
+from opentelemetry.trace import (
+    INVALID_SPAN_CONTEXT,
+    NonRecordingSpan,
+    SpanContext,
+    TraceFlags,
+    format_span_id,
+    format_trace_id,
+)
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from opentelemetry.trace.span import TraceState
 
 from brain_otel.sampling.decision import SamplingDecision
@@ -28,6 +36,28 @@ def caller(parents: list[str], states: list[str] | None = None) -> SpanContext:
     carrier = {"traceparent": parents, "tracestate": states or []}
     context = TraceContextPropagator().extract(carrier, Context())
     return otel_trace.get_current_span(context).get_span_context()
+
+
+@pytest.mark.parametrize(
+    "span",
+    [
+        SpanContext(1, 2, is_remote=False, trace_flags=TraceFlags(1)),
+        SpanContext(2**128 - 1, 2**64 - 1, is_remote=True, trace_flags=TraceFlags(2)),
+        SpanContext(
+            1, 2, is_remote=False, trace_flags=TraceFlags(255), trace_state=TraceState([("a", "1"), ("b", "2")])
+        ),
+        SpanContext(0, 2, is_remote=False),
+        INVALID_SPAN_CONTEXT,
+    ],
+    ids=["sampled", "longest", "state", "not valid", "no span"],
+)
+def test_the_headers_are_those_of_the_upstream_propagator(span: SpanContext) -> None:
+    written: list[dict[str, str]] = [{}, {}]
+    context = otel_trace.set_span_in_context(NonRecordingSpan(span), Context())
+    for carrier, propagator in zip(written, (TraceContextPropagator(), TraceContextTextMapPropagator()), strict=True):
+        propagator.inject(carrier, context)
+    assert written[0] == written[1]
+    assert bool(written[0]) is (span is not INVALID_SPAN_CONTEXT)
 
 
 def test_a_header_names_the_caller() -> None:

@@ -35,6 +35,8 @@ from brain_otel.runtime.guard import caught, guarded
 from brain_otel.runtime.patch import Patch, Patches
 from brain_otel.runtime.text import word_set
 
+_CLIENT = SpanKind.CLIENT
+
 _METHODS = word_set("GET HEAD POST PUT DELETE OPTIONS PATCH")
 """Methods that contrib keeps; of others it looks each time whether a variable has it keep them."""
 
@@ -150,7 +152,7 @@ def _start(request: httpx.Request, tracer: Tracer, context: Context) -> current 
             attributes["http.request.method_original"] = given
         attributes |= server_of(url)
         name = "HTTP" if method == "_OTHER" else method
-        return current(start_fast_span(tracer, name, SpanKind.CLIENT, attributes, context), context)
+        return current(start_fast_span(tracer, name, _CLIENT, attributes, context, are_simple=True), context)
     except Exception as error:
         caught("starting the span of a request of HTTPX", error)
         return None

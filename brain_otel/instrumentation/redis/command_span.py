@@ -38,6 +38,10 @@ _OLD_NAMES = {"db.operation.name": "db.operation", "db.query.text": "db.statemen
 
 _NOT_A_COMMAND = "redis"
 
+_CLIENT = SpanKind.CLIENT
+
+_SIMPLE = frozenset({str, int})
+
 Start = Callable[[Any, tuple[Any, ...], Context], "_Started | None"]
 """Starts the span of a call: the client, its arguments, the context. None: there is nothing to trace."""
 
@@ -131,7 +135,7 @@ class _Spans:
         modes = _get_semconv_opt_in_modes((_SignalType.DATABASE, _SignalType.HTTP))
         self._modes = modes[_SignalType.DATABASE], modes[_SignalType.HTTP]
         self._is_stable = modes[_SignalType.DATABASE] is _StabilityMode.DATABASE
-        self._connections: WeakKeyDictionary[Any, tuple[Any, str, dict[str, Any]]] = WeakKeyDictionary()
+        self._connections: WeakKeyDictionary[Any, tuple[Any, str, dict[str, Any], bool]] = WeakKeyDictionary()
 
     def command(self, client: Any, args: tuple[Any, ...], context: Context) -> _Started | None:
         """Start the span of a command; None if that fails."""
@@ -163,7 +167,7 @@ class _Spans:
         size: int | None = None,
         cached: Mapping[str, Any] | None = None,
     ) -> _Started:
-        target, attributes = self._connection(client)
+        target, attributes, are_simple = self._connection(client)
         attributes = dict(attributes)
         if operation and operation != _NOT_A_COMMAND:
             attributes["db.operation.name"] = operation
@@ -175,16 +179,20 @@ class _Spans:
         if cached:
             attributes |= cached
         name = f"{operation} {target}".strip() or _NOT_A_COMMAND
-        started = _Started(start_fast_span(self._tracer, name, SpanKind.CLIENT, attributes, context), context)
+        span = start_fast_span(self._tracer, name, _CLIENT, attributes, context, are_simple=are_simple and not cached)
+        started = _Started(span, context)
         started.reads_cache = bool(cached) and operation in READS
         return started
 
-    def _connection(self, client: Any) -> tuple[str, dict[str, Any]]:
-        """The address and the attributes of a client's connections, cached for each pool; a cluster has none."""
+    def _connection(self, client: Any) -> tuple[str, dict[str, Any], bool]:
+        """The address of a client's connections, their attributes, and whether these are texts and numbers.
+
+        It is cached for each pool; a cluster has none.
+        """
         pool = getattr(client, "connection_pool", None)
         options = getattr(pool, "connection_kwargs", None)
         if options is None:
-            return "", _SYSTEM if self._is_stable else _renamed(_SYSTEM, self._modes[0])
+            return "", _SYSTEM if self._is_stable else _renamed(_SYSTEM, self._modes[0]), True
         state = (options.get("host"), options.get("port"), options.get("db"), options.get("path"))
         known = self._connections.get(pool)
         if known is None or known[0] != state:
@@ -192,7 +200,8 @@ class _Spans:
             if self._modes[0] is not _StabilityMode.DEFAULT:
                 found["db.namespace"] = str(options.get("db") or 0)
             target = options.get("path") or f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
-            known = self._connections[pool] = (state, str(target), found)
+            are_simple = _SIMPLE.issuperset(map(type, found.values()))
+            known = self._connections[pool] = (state, str(target), found, are_simple)
         return known[1:]
 
     def _describe(self, options: Mapping[str, Any]) -> dict[str, Any]:
