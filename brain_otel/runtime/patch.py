@@ -104,6 +104,16 @@ def surrounding(block: Callable[..., AbstractContextManager[object]]) -> Callabl
     return make
 
 
+def drop_own_frame(error: BaseException) -> None:
+    """Take the caller out of the traceback of ``error``, which it has caught and raises again.
+
+    So the traceback of the application's exception is the one that it would have without the replacement.
+    """
+    where = error.__traceback__
+    if where is not None and where.tb_next is not None:
+        error.__traceback__ = where.tb_next
+
+
 class Patches:
     """The patches of one instrumentation."""
 

@@ -44,6 +44,8 @@ def _replace() -> None:
     statements = SQLAlchemyInstrumentation()
     statements.instrument(settings)
     statements._listeners.remove()
+    assert statements._calls is not None
+    statements._calls.stop()
     patches = Patches()
     patches.replace(contrib, "OpenTelemetryMiddleware", lambda _: ServerSpanMiddleware)
     patches.replace(FastAPI, "__call__", _without_own_spans)

@@ -54,7 +54,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from opentelemetry.trace.span import TraceState
 from opentelemetry.util.http import ExcludeList
 from sqlalchemy import create_engine, event, text
-from sqlalchemy.engine import Engine
+from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.pool import StaticPool
 
 from brain_otel.instrumentation import span_scope
@@ -400,6 +400,37 @@ def test_contrib_keeps_a_statements_span_on_its_context() -> None:
         engine.dispose()
     assert [recorded for _, recorded in seen] == [True]
     assert [span.name for span in exporter.get_finished_spans()] == [name for name, _ in seen]
+
+
+def test_sqlalchemy_marks_what_somebody_listens_to() -> None:
+    """`_has_events` of an engine or of its dialect, depending on the event."""
+    engine, other = create_engine("sqlite://"), create_engine("sqlite://")
+    event.listen(engine, "before_cursor_execute", lambda *_: None)
+    event.listen(other, "do_execute", lambda *_: None)
+    marks = [(each._has_events, each.dialect._has_events) for each in (engine, other, create_engine("sqlite://"))]
+    assert marks[0] == (True, False)
+    assert marks[1][1] is True
+    assert marks[2][1] is False
+
+
+def test_sqlalchemy_prepares_a_dialect_on_a_connection_that_begins_nothing() -> None:
+    """Its `_allow_autobegin` is false, and nobody hears of its events."""
+    engine = create_engine("sqlite://")
+    seen: list[Any] = []
+    initialize = engine.dialect.initialize
+
+    def initialize_and_look(connection: Connection) -> None:
+        seen.append(connection)
+        connection.exec_driver_sql("SELECT 1")
+        initialize(connection)
+
+    event.listen(engine, "before_cursor_execute", lambda *_: seen.append("event"))
+    engine.dialect.initialize = initialize_and_look  # type: ignore[method-assign]
+    with engine.connect() as connection:
+        assert connection._allow_autobegin
+        assert len(seen) == 1
+        assert not seen[0]._allow_autobegin
+    engine.dispose()
 
 
 def test_a_task_knows_whether_its_exception_was_retrieved() -> None:

@@ -323,7 +323,7 @@ SQLALCHEMY = (
     *_names(
         "opentelemetry.instrumentation.sqlalchemy.engine.EngineTracer",
         "_before_cur_exec",
-        "sqlalchemy/statement_span.py sqlalchemy/corrections.py",
+        "sqlalchemy/statement_span.py sqlalchemy/corrections.py sqlalchemy/driver_calls.py",
         "replaces contrib's listener, and describes batches",
         f"{PINS}::test_contribs_tracer_of_an_engine_has_the_replaced_methods",
     ),
@@ -337,29 +337,30 @@ SQLALCHEMY = (
     *_names(
         "opentelemetry.instrumentation.sqlalchemy.engine",
         "_after_cur_exec",
-        "sqlalchemy/statement_span.py",
-        "looks whether contrib ends the span that stands in the context",
+        "sqlalchemy/statement_span.py sqlalchemy/driver_calls.py",
+        "looks whether contrib ends the span that stands in the context, and ends it so",
         f"{PINS}::test_contribs_listener_ends_the_span_that_stands_in_the_context",
     ),
     *_names(
         "opentelemetry.instrumentation.sqlalchemy.engine",
         "_otel_span",
-        "sqlalchemy/instrumentor.py sqlalchemy/statement_span.py sqlalchemy/corrections.py",
+        "sqlalchemy/instrumentor.py sqlalchemy/statement_span.py sqlalchemy/corrections.py "
+        "sqlalchemy/driver_calls.py",
         "keeps a statement's span where contrib ends it",
         f"{PINS}::test_contribs_listener_ends_the_span_that_stands_in_the_context",
     ),
     *_names(
         "opentelemetry.instrumentation.sqlalchemy.engine",
         "_handle_error",
-        "sqlalchemy/instrumentor.py",
-        "guards contrib's `str()` of the application's exception",
+        "sqlalchemy/instrumentor.py sqlalchemy/driver_calls.py",
+        "ends the span of a failed statement, and guards contrib's `str()` of the application's exception",
         f"{PINS}::test_contribs_listener_ends_the_span_that_stands_in_the_context",
     ),
     *_names(
         "opentelemetry.instrumentation.sqlalchemy.engine.EngineTracer",
         "_register_event_listener",
-        "sqlalchemy/instrumentor.py",
-        "guards contrib's listeners, whose failure would be the statement's",
+        "sqlalchemy/instrumentor.py sqlalchemy/driver_calls.py",
+        "guards contrib's listeners, whose failure would be the statement's, and does without them",
         f"{PINS}::test_contrib_registers_its_listeners_in_one_place",
     ),
     *_names(
@@ -377,6 +378,24 @@ SQLALCHEMY = (
         f"{PINS}::test_wrap_connect_makes_a_span_of_a_checkout",
     ),
 )
+
+SQLALCHEMY_ITSELF = (
+    *_names(
+        "sqlalchemy.engine.base.Engine",
+        "_has_events",
+        "sqlalchemy/driver_calls.py",
+        "knows at little cost that nobody listens to an engine",
+        f"{PINS}::test_sqlalchemy_marks_what_somebody_listens_to",
+    ),
+    *_names(
+        "sqlalchemy.engine.base.Connection",
+        "_allow_autobegin",
+        "sqlalchemy/driver_calls.py",
+        "leaves out the statements with which SQLAlchemy prepares a dialect, as contrib does",
+        f"{PINS}::test_sqlalchemy_prepares_a_dialect_on_a_connection_that_begins_nothing",
+    ),
+)
+"""Renamed by the test of the driver's calls, in an interpreter of its own: SQLAlchemy is imported as a whole."""
 
 STANDARD_LIBRARY = (
     *_names(
@@ -535,7 +554,7 @@ GROUPS = {
 
 RENAMED = tuple(each for group in GROUPS.values() for each in group)
 
-PRIVATE_NAMES = (*RENAMED, *CLUSTER, *OTHERS, *STANDARD_LIBRARY)
+PRIVATE_NAMES = (*RENAMED, *CLUSTER, *OTHERS, *SQLALCHEMY_ITSELF, *STANDARD_LIBRARY)
 
 NOT_UPSTREAM = {"_load", "_OTHER", "_brain_otel_adds_ids", "_brain_otel_started", "_logs", "_task_id"} | {
     *("_getframe", "_queue_name", "_retries")

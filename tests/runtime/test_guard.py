@@ -172,6 +172,10 @@ FAST_PATHS = [
         for name in ("start_fast_span", "is_enabled", "_Statements._describe")
     ),
     *(
+        f"brain_otel.instrumentation.sqlalchemy.driver_calls:{name}"
+        for name in ("DriverCalls._observes", "DriverCalls._tracer_of")
+    ),
+    *(
         f"brain_otel.instrumentation.httpx.client_span:{name}"
         for name in ("start_fast_span", "is_http_enabled", "inject", "set_new_attribute", "redact_url")
     ),

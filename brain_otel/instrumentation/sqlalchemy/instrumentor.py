@@ -1,17 +1,18 @@
 """SQLAlchemy 2.0 and 2.1: contrib's tracing, attached to every engine, no matter when it was created.
 
 Contrib wraps ``create_engine``, so it misses engines created before and engines from a ``create_engine`` that was
-imported by name before. It also rejects SQLAlchemy 2.1 by a version bound, although it works there. An event listener
-on the ``Engine`` *class* sees all engines, sync and async: at an engine's first connection it attaches contrib's
-``EngineTracer``. A ``connect`` span for each checkout is off by default.
+imported by name before. It also rejects SQLAlchemy 2.1 by a version bound, although it works there. So statements of
+all engines, sync and async, are observed where SQLAlchemy calls the driver (``driver_calls``). Otherwise an event
+listener on the ``Engine`` *class* attaches contrib's ``EngineTracer`` at an engine's first connection: without fast
+paths, with a ``meter_provider``, whose durations listeners on the class measure, and beside listeners of others.
 
-Listeners on the class also measure statements, if the configuration has a ``meter_provider``.
+A ``connect`` span for each checkout is off by default.
 """
 
 import functools
 from collections.abc import Callable
-from typing import Any, ClassVar
-from weakref import WeakKeyDictionary, WeakSet
+from typing import TYPE_CHECKING, Any, ClassVar
+from weakref import WeakSet
 
 import wrapt
 from opentelemetry import metrics, trace
@@ -22,7 +23,6 @@ from opentelemetry.instrumentation.sqlalchemy.version import __version__
 from opentelemetry.instrumentation.utils import unwrap
 from opentelemetry.metrics import NoOpUpDownCounter
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.semconv.attributes import db_attributes, server_attributes
 from opentelemetry.trace import Tracer
 from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine, ExceptionContext
@@ -31,29 +31,29 @@ from sqlalchemy.engine.base import OptionEngine
 from brain_otel.configuration.sections.instrumentation import InstrumentationSettings
 from brain_otel.events.report import status_of
 from brain_otel.instrumentation.conflicts import warn_once
-from brain_otel.instrumentation.database import batch_size, record_failure, statement_operation
+from brain_otel.instrumentation.database import record_failure
 from brain_otel.instrumentation.fast_span import set_new_attribute
-from brain_otel.instrumentation.metrics import Durations, create_durations
+from brain_otel.instrumentation.metrics import create_durations
 from brain_otel.instrumentation.sqlalchemy.corrections import (
-    SYSTEMS,
     ConnectionCounter,
     counts_for_nobody,
     patch_names,
 )
+from brain_otel.instrumentation.sqlalchemy.listeners import Listeners, StatementDurations
 from brain_otel.runtime.fast_paths import fast_paths_enabled
 from brain_otel.runtime.guard import caught, guarded
 from brain_otel.runtime.patch import Original, Patch, Patches, replacement
 from brain_otel.runtime.shield import shielded
 from brain_otel.traces.scope import SCHEMA_URL
 
+if TYPE_CHECKING:
+    from brain_otel.instrumentation.sqlalchemy.driver_calls import DriverCalls
+
 _SCOPE = "opentelemetry.instrumentation.sqlalchemy"
 
 _MEASURED_SCOPE = "brain_otel.instrumentation.sqlalchemy.instrumentor"
 
 _INSTRUMENTOR = "SQLAlchemyInstrumentor"
-
-_STARTED = "_brain_otel_started"
-"""Attribute of an execution context: when its statement started, and the size of its batch."""
 
 AFFECTED_ROWS = "brain_otel.db.affected_rows"
 """The registry has no name for the number of rows that a statement has changed."""
@@ -70,8 +70,9 @@ class SQLAlchemyInstrumentation:
 
     def __init__(self) -> None:
         self._patches = Patches()
-        self._listeners = _Listeners({"engine_connect": self._attach, "after_cursor_execute": self._count_rows})
-        self._measured: _Statements | None = None
+        self._listeners = Listeners({"engine_connect": self._attach, "after_cursor_execute": self._count_rows})
+        self._measured: StatementDurations | None = None
+        self._calls: DriverCalls | None = None
         self._traced: WeakSet[Engine] = WeakSet()
         self._has_connect_spans = False
 
@@ -79,7 +80,7 @@ class SQLAlchemyInstrumentation:
         """Begin; leave the spans of an engine to the application if it has instrumented the engine."""
         durations = create_durations(_MEASURED_SCOPE)
         if durations is not None:
-            self._measured = _Statements(durations)
+            self._measured = StatementDurations(durations)
             self._measured.listeners.add()
         if SQLAlchemyInstrumentor().is_instrumented_by_opentelemetry:
             warn_once("SQLAlchemy", _INSTRUMENTOR)
@@ -91,8 +92,11 @@ class SQLAlchemyInstrumentation:
                 from brain_otel.instrumentation.sqlalchemy.statement_span import patch_tracer
 
                 patch_tracer(self._patches)
+                if durations is None:
+                    self._observe_driver_calls()
         self._returned_rows = settings.sqlalchemy_returned_rows
-        self._listeners.add()
+        if self._calls is None:
+            self._listeners.add()
         if settings.sqlalchemy_connect_spans and not SQLAlchemyInstrumentor().is_instrumented_by_opentelemetry:
             self._trace_connects()
 
@@ -101,6 +105,9 @@ class SQLAlchemyInstrumentation:
         if self._measured is not None:
             self._measured.listeners.remove()
             self._measured = None
+        if self._calls is not None:
+            self._calls.stop()
+            self._calls = None
         if self._listeners.remove():
             with guarded("removing contrib's listeners"):
                 _forget_removed_listeners()
@@ -110,6 +117,18 @@ class SQLAlchemyInstrumentation:
         if self._has_connect_spans:
             unwrap(Engine, "connect")
             self._has_connect_spans = False
+
+    def _observe_driver_calls(self) -> None:
+        from brain_otel.instrumentation.sqlalchemy.driver_calls import DriverCalls
+
+        calls = DriverCalls(_create_tracer, self._count_rows, self._listen)
+        self._calls = calls if calls.start() else None
+
+    def _listen(self, connection: Connection) -> None:
+        """Use listeners from now on, in the place of the driver's calls."""
+        with guarded("listening to SQLAlchemy"):
+            self._listeners.add()
+            self._attach(connection)
 
     def _trace_connects(self) -> None:
         with guarded("tracing connections"):
@@ -158,74 +177,6 @@ def _forget_removed_listeners() -> None:
     listeners[:] = [
         each for each in listeners if (engine := each[0]()) is not None and event.contains(engine, *each[1:])
     ]
-
-
-class _Listeners:
-    """Listeners on the class ``Engine``, which every engine inherits."""
-
-    def __init__(self, listeners: dict[str, Callable[..., Any]]) -> None:
-        self._listeners = listeners
-        self._added = False
-
-    def add(self) -> None:
-        """Start listening."""
-        for name, listener in self._listeners.items():
-            event.listen(Engine, name, listener)
-        self._added = True
-
-    def remove(self) -> bool:
-        """Stop listening; whether anything listened."""
-        added, self._added = self._added, False
-        if added:
-            for name, listener in self._listeners.items():
-                if event.contains(Engine, name, listener):  # the application may have removed it
-                    event.remove(Engine, name, listener)
-        return added
-
-
-class _Statements:
-    """Measures every statement; an ``executemany`` counts as one."""
-
-    def __init__(self, durations: Durations) -> None:
-        self._durations = durations
-        self._known: WeakKeyDictionary[Engine, dict[str, Any]] = WeakKeyDictionary()
-        self.listeners = _Listeners(
-            {"before_cursor_execute": self._before, "after_cursor_execute": self._after, "handle_error": self._failed}
-        )
-
-    def _before(self, connection: Any, cursor: Any, statement: Any, parameters: Any, context: Any, many: Any) -> None:  # noqa: ARG002
-        with guarded("starting to measure a statement"):
-            context.__dict__[_STARTED] = self._durations.start(), batch_size(parameters, many)
-
-    def _after(self, connection: Any, cursor: Any, statement: Any, parameters: Any, context: Any, many: Any) -> None:  # noqa: ARG002
-        self._record(connection.engine, statement, context, None)
-
-    def _failed(self, failure: ExceptionContext) -> None:
-        if failure.execution_context is not None and failure.engine is not None:
-            self._record(failure.engine, failure.statement, failure.execution_context, failure.original_exception)
-
-    def _record(self, engine: Engine, statement: Any, context: Any, error: BaseException | None) -> None:
-        with guarded("measuring a statement"):
-            started, size = context.__dict__.pop(_STARTED, (None, None))
-            if started is not None:
-                attributes = dict(self._attributes(engine))
-                operation = statement_operation(statement, size)
-                if operation is not None:
-                    attributes[db_attributes.DB_OPERATION_NAME] = operation
-                self._durations.record(started, attributes, error)
-
-    def _attributes(self, engine: Engine) -> dict[str, Any]:
-        known = self._known.get(engine)
-        if known is None:
-            url = engine.url
-            found = {
-                db_attributes.DB_SYSTEM_NAME: SYSTEMS.get(engine.dialect.name, engine.dialect.name),
-                db_attributes.DB_NAMESPACE: url.database,
-                server_attributes.SERVER_ADDRESS: url.host,
-                server_attributes.SERVER_PORT: url.port,
-            }
-            known = self._known[engine] = {name: value for name, value in found.items() if value is not None}
-        return known
 
 
 def _base_engine(engine: Engine) -> Engine:

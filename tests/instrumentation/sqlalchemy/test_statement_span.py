@@ -41,7 +41,7 @@ def test_a_pool_is_watched_only_for_a_counter_that_keeps_its_numbers(enabled: bo
         with engine.connect() as connection:
             connection.execute(text("SELECT 1"))
         assert bool(engine.pool.dispatch.checkout) is bool(engine.pool.dispatch.checkin) is listening
-        assert engine.dispatch.before_cursor_execute
+        assert bool(engine.dispatch.before_cursor_execute) is listening
     finally:
         configure_fast_paths(True)
         instrumentation.uninstrument()
