@@ -49,6 +49,9 @@ class HeadSampler(Sampler):
         self._configured = configured
         self._policy = policy if policy is not None else SamplingPolicy()
         self._rate, self._follows_caller = simple_form_sampler(configured)
+        self._grant = Grant(self._rate) if self._rate is not None else None
+        self.needs_attributes = self._rate is None or bool(self._policy.rules)
+        """Whether the decision for a local root depends on its attributes at the start."""
 
     def should_sample(
         self,
@@ -77,11 +80,6 @@ class HeadSampler(Sampler):
         """The configured sampler's description."""
         return self._configured.get_description()
 
-    @property
-    def needs_attributes(self) -> bool:
-        """Whether the decision for a local root depends on its attributes at the start."""
-        return self._rate is None or bool(self._policy.rules)
-
     def state_below(self, parent: SpanContext, context: Context) -> DecisionState | None:
         """The trace state of a recorded child of ``parent``; None if only :meth:`should_sample` can tell."""
         _, _, is_remote, _, state, _ = parent
@@ -109,13 +107,13 @@ class HeadSampler(Sampler):
             None if only the configured sampler can tell.
         """
         has_caller = parent[5]  # it is valid; a property would cost a call for every request
-        rand = self._rand(context, parent, trace_id)
+        rand = self._rand(context, parent, trace_id) if has_caller else sample_rand(trace_id)
         if self._follows_caller and has_caller and not context.get(DEFERRED):
             return self._caller_decision(context, parent, rand, parent.trace_flags.sampled)
         for rule in self._policy.rules:
             if rule.matches(attributes or {}):
                 return self._own_decision(parent, rand, rule.ask(rand))
-        return self._own_decision(parent, rand, Grant(self._rate)) if self._rate is not None else None
+        return self._own_decision(parent, rand, self._grant) if self._grant is not None else None
 
     def _starts_transaction(self, context: Context | None) -> bool:
         """Whether the next span opens a transaction that the tail keeps or drops by itself."""
@@ -175,7 +173,7 @@ class HeadSampler(Sampler):
             sentry=recipients.sentry,
             excluded=recipients.excluded,
             tail=self._policy.tail,
-            entries=_entries(parent),
+            entries=_entries(parent) if parent[5] else None,
         )
 
     def _configured_result(

@@ -26,7 +26,14 @@ from opentelemetry.propagate import get_global_textmap
 from opentelemetry.propagators.textmap import TextMapPropagator
 from opentelemetry.sdk.metrics import Meter, MeterProvider
 from opentelemetry.sdk.trace.sampling import Decision
-from opentelemetry.trace import INVALID_SPAN_CONTEXT, Span, SpanContext, SpanKind, TraceFlags
+from opentelemetry.trace import (
+    DEFAULT_TRACE_OPTIONS,
+    INVALID_SPAN_CONTEXT,
+    Span,
+    SpanContext,
+    SpanKind,
+    TraceFlags,
+)
 from starlette.types import Message, Receive, Scope, Send
 
 from brain_otel.events.report import record_error
@@ -197,7 +204,7 @@ class ServerSpanMiddleware(OpenTelemetryMiddleware):
             name, attributes, kind = request.method(), request_attributes(scope, headers), SpanKind.SERVER
             return start_decided_span(self.tracer, name, kind, attributes, context, parent, trace_id, decision)
         is_random = parent.trace_flags.random_trace_id if has_caller else ids.is_trace_id_random()
-        flags = _RANDOM if is_random else TraceFlags.get_default()
+        flags = _RANDOM if is_random else DEFAULT_TRACE_OPTIONS
         return DroppedSpan(SpanContext(trace_id, ids.generate_span_id(), False, flags, decision.state))
 
     def _start_with_tracer(self, scope: Scope, context: Context) -> Span:
