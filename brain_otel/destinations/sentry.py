@@ -13,12 +13,12 @@ from brain_otel.configuration.settings import Settings
 from brain_otel.destinations.destination import Destination
 from brain_otel.privacy import masked_url
 from brain_otel.sentry.client import (
+    Pressure,
     close_sentry,
     configure_sentry,
     end_sentry,
     flush_sentry,
     pause_sentry,
-    pressure_on,
     ready_line,
     reject_unknown_options,
     resume_sentry,
@@ -76,7 +76,7 @@ def _create_for_traces(options: Options, settings: Settings) -> Destination | No
         pause=partial(_pause, processor, client),
         resume=partial(_resume, processor, client),
         end=partial(_end, processor, client),
-        pressure=partial(pressure_on, client),
+        pressure=Pressure(client),
         relieved=partial(record_discarded, "backpressure", 1, transactions=1),
         may_block=False,
         ready=ready_line(settings),

@@ -27,12 +27,12 @@ from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.thread_pool import TimedCall, side_by_side
 from brain_otel.sentry.breadcrumbs import MAX_BREADCRUMBS
 from brain_otel.sentry.client import (
+    Pressure,
     close_sentry,
     configure_sentry,
     end_sentry,
     flush_sentry,
     pause_sentry,
-    pressure_on,
     ready_line,
     resume_sentry,
 )
@@ -106,7 +106,7 @@ def create_destination(options: Options, settings: Settings) -> Destination | No
         pause=partial(pause_sentry, client),  # both share the spool
         resume=partial(resume_sentry, client),
         end=partial(end_sentry, client),
-        pressure=partial(pressure_on, client),
+        pressure=Pressure(client),
         relieved=partial(record_discarded, "backpressure", 1, transactions=1),
         may_block=False,
         ready=ready_line(settings, ", spans by OTLP", to_spotlight="errors"),

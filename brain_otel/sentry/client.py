@@ -24,6 +24,7 @@ from brain_otel.configuration.sections.sentry import SentrySettings
 from brain_otel.configuration.settings import Settings
 from brain_otel.delivery.delivery import MAX_ITEMS
 from brain_otel.privacy import masked_url, policy
+from brain_otel.runtime.fork import reset_in_child
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.quiet import is_looking
 from brain_otel.runtime.safe_repr import safe_repr
@@ -235,14 +236,33 @@ def _send_batches(client: Any) -> None:
                 batcher.flush()
 
 
-def pressure_on(client: Any) -> int:
-    """How many times sentry-sdk's health monitor halves the rate: Sentry answers 429, or many envelopes wait."""
-    monitor = client.monitor
-    if monitor is None:
-        return 0
-    # The monitor starts its thread here. sentry-sdk would give that thread the scopes of the current request.
-    factor: int = contextvars.Context().run(getattr, monitor, "downsample_factor")
-    return factor
+class Pressure:
+    """How many times sentry-sdk's health monitor halves the rate: Sentry answers 429, or many envelopes wait.
+
+    The monitor starts its thread when it is asked. It is asked once, in an empty context, since sentry-sdk would give
+    the thread the scopes of the current request; each later request reads the monitor's number.
+    """
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self._reset()
+        reset_in_child(self)
+
+    def _reset(self) -> None:
+        self._is_watched = False
+
+    def __call__(self) -> int:
+        """The number of halvings at the moment."""
+        monitor = self._client.monitor
+        if monitor is None:
+            return 0
+        factor: int
+        if self._is_watched:
+            factor = monitor._downsample_factor
+        else:
+            factor = contextvars.Context().run(getattr, monitor, "downsample_factor")
+            self._is_watched = hasattr(monitor, "_downsample_factor")
+        return factor
 
 
 def close_sentry(timeout: float) -> None:

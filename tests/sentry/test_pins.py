@@ -1,12 +1,14 @@
 """Pins of sentry-sdk's names that the fast paths depend on: what each must continue to mean."""
 
 import inspect
+from types import SimpleNamespace
 from typing import Any
 
 from sentry_sdk import scope
 from sentry_sdk.client import SDK_INFO, _Client
 from sentry_sdk.integrations.dedupe import DedupeIntegration
 from sentry_sdk.integrations.modules import ModulesIntegration
+from sentry_sdk.monitor import Monitor
 from sentry_sdk.scope import Scope
 from sentry_sdk.serializer import serialize
 
@@ -55,6 +57,16 @@ def test_the_scopes_are_two_variables() -> None:
         assert variable.get() is made
         variable.set(before)
         assert get() is before
+
+
+def test_a_monitors_factor_is_a_field() -> None:
+    """The public property starts the thread and returns the field, which the thread alone writes."""
+    unhealthy: Any = SimpleNamespace(is_healthy=lambda: False)
+    monitor = Monitor(unhealthy, interval=3_600)
+    assert (monitor._downsample_factor, monitor.downsample_factor) == (0, 0)
+    monitor.run()
+    assert (monitor._downsample_factor, monitor.downsample_factor) == (1, 1)
+    monitor.kill()
 
 
 def test_a_scope_puts_its_fields_on_a_transaction() -> None:

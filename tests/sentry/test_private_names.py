@@ -71,6 +71,13 @@ OF_THE_SERVICE = (
         f"{PINS}::test_the_scopes_are_two_variables",
     ),
     *private_names(
+        "sentry_sdk.monitor.Monitor",
+        "_downsample_factor",
+        "sentry/client.py",
+        "reads how often the rate is halved, without looking for the monitor's thread at each request",
+        f"{PINS}::test_a_monitors_factor_is_a_field",
+    ),
+    *private_names(
         "sentry_sdk.sessions.SessionFlusher",
         "_aggregate_lock",
         "sentry/sessions.py",
