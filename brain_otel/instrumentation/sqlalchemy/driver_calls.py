@@ -23,7 +23,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.trace import Tracer
 from sqlalchemy.engine import Connection, Dialect, Engine
 
-from brain_otel.runtime.guard import caught, guarded
+from brain_otel.runtime.guard import caught
 from brain_otel.runtime.patch import Patch, Patches, drop_own_frame
 
 _CALLS = {"do_execute": 1, "do_executemany": 1, "do_execute_no_params": 0}
@@ -91,12 +91,13 @@ class DriverCalls:
 
     def _look_at(self, connection: Connection) -> None:
         """Leave everything to listeners unless the statements of ``connection`` are observed here."""
-        is_ours = False
-        with guarded("looking at a connection"):
-            is_ours = self._observes(connection.engine)
-        if not is_ours:
-            self.stop()
-            self._listen(connection)
+        try:
+            if self._observes(connection.engine):
+                return
+        except Exception as error:
+            caught("looking at a connection", error)
+        self.stop()
+        self._listen(connection)
 
     def _observes(self, engine: Engine) -> bool:
         kind = type(engine.dialect)

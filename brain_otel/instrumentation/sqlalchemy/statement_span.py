@@ -25,6 +25,9 @@ from brain_otel.runtime.context import settled_context
 from brain_otel.runtime.guard import caught
 from brain_otel.runtime.patch import Original, Patch, Patches, replacement
 
+_ASKED = "postgresql"
+"""The system whose connections contrib asks for what the URL does not say; of others it takes the URL's part."""
+
 _COUNTERS = ("_add_idle_to_connection_usage", "_add_used_to_connection_usage")
 
 
@@ -139,6 +142,6 @@ class _Statements:
             described = contrib._get_attributes_from_cursor_or_conn
             attributes = described(tracer.vendor, conn, cursor, attributes, *modes)  # type: ignore[no-untyped-call]
         contrib._set_db_system(attributes, tracer.vendor, modes[0])  # type: ignore[attr-defined]
-        if has_host:
+        if has_host or tracer.vendor != _ASKED:
             self._connections[tracer] = attributes
         return attributes

@@ -1,5 +1,7 @@
 """What the fast path of SQLAlchemy caches, and what it leaves out."""
 
+from typing import Any
+
 import pytest
 from opentelemetry import metrics, trace
 from opentelemetry.instrumentation.sqlalchemy.engine import EngineTracer
@@ -26,6 +28,32 @@ def test_the_name_of_a_long_statement_is_not_cached(length: int, cached: int) ->
             name, attributes = statements._describe(tracer, connection, None, statement, None)
         assert name == attributes["db.operation.name"] == "INSERT"
         assert _cached_operation.cache_info().currsize == before + cached
+    finally:
+        EngineTracer.remove_all_event_listeners()  # type: ignore[no-untyped-call]
+        engine.dispose()
+
+
+def test_an_engine_without_a_host_is_described_once() -> None:
+    """Contrib takes a file's name from the URL; it asks the connection of a PostgreSQL without a host."""
+    described: list[str] = []
+
+    class Noting(_Statements):
+        def _connection(self, tracer: Any, conn: Any, cursor: Any) -> dict[str, Any]:
+            described.append("cached" if tracer in self._connections else tracer.vendor)
+            return super()._connection(tracer, conn, cursor)
+
+    engine, statements = create_engine("sqlite:///:memory:"), Noting()
+    tracer = EngineTracer(trace.get_tracer("test"), engine, metrics.NoOpUpDownCounter(""))  # type: ignore[no-untyped-call]
+    try:
+        with engine.connect() as connection:
+            first, second = (statements._describe(tracer, connection, None, "SELECT 1", None) for _ in range(2))
+            tracer.vendor = "postgresql"
+            statements._connections.clear()
+            for _ in range(2):
+                statements._describe(tracer, connection, None, "SELECT 1", None)
+        assert first == second
+        assert "sqlite" in first[1].values()  # by the old or the stable name
+        assert described == ["sqlite", "cached", "postgresql", "postgresql"]
     finally:
         EngineTracer.remove_all_event_listeners()  # type: ignore[no-untyped-call]
         engine.dispose()
