@@ -394,10 +394,14 @@ def count(frame, event, argument):
 
 async def main():
     answers = [await ask(path) for path in ("/items", "/items", "/fails")]
-    sys.setprofile(count)
-    await ask("/items")
-    sys.setprofile(None)
-    print(json.dumps([answers, type(app.middleware_stack.app).__name__, len(calls)]))
+    numbers = []
+    for _ in range(10):  # the least: one may begin a minute, or come when objects are frozen
+        calls.clear()
+        sys.setprofile(count)
+        await ask("/items")
+        sys.setprofile(None)
+        numbers.append(len(calls))
+    print(json.dumps([answers, type(app.middleware_stack.app).__name__, min(numbers)]))
 
 asyncio.run(main())
 """
