@@ -20,7 +20,6 @@ from operator import attrgetter, itemgetter
 from typing import Any
 
 import sentry_sdk
-from opentelemetry.sdk.resources import Resource
 from sentry_sdk.client import SDK_INFO
 from sentry_sdk.consts import DEFAULT_OPTIONS
 from sentry_sdk.scope import global_event_processors
@@ -39,6 +38,7 @@ from brain_otel.sentry.repeats import Repeats
 from brain_otel.sentry.scopes import filled_scopes_of, name_by_scope
 from brain_otel.sentry.spans import ids_of, microseconds, seconds
 from brain_otel.sentry.transaction import Transaction
+from brain_otel.sentry.transaction_heads import Head, HeadEncoder, HeadTemplate, create_head_template, shape_of
 from brain_otel.sentry.transport import DeliveringTransport
 from brain_otel.traces.local_trace import LocalTrace
 
@@ -56,26 +56,14 @@ _OPTIONS = ("release", "environment", "server_name", "dist")
 
 _options_of = itemgetter(*_OPTIONS)
 
-_SHARED = ("otel", "runtime")
-"""Contexts that are the same in each event unless the application sets its own."""
-
-
-class _Head:
-    """A transaction without its ids, times and spans, masked. Equal requests share one, so do not change it."""
-
-    __slots__ = ("came_again", "event", "resource", "texts")
-
-    def __init__(self, event: dict[str, Any], resource: Resource, texts: tuple[str, str]) -> None:
-        self.event, self.resource, self.texts = event, resource, texts
-        self.came_again = True
-
 
 class FastPath:
     """Encodes and sends transactions, and keeps the JSON of their constant parts."""
 
     def __init__(self) -> None:
-        self._contexts = _EncodedMembers()
-        self._heads: Repeats[_Head] = Repeats(policy())
+        self._encoder = HeadEncoder()
+        self._heads: Repeats[Head] = Repeats(policy())
+        self._templates: Repeats[HeadTemplate] = Repeats(policy())
         self._ids = _EventIds()
         self._transport: DeliveringTransport | None = None
         """The one that was used last."""
@@ -113,7 +101,9 @@ class FastPath:
         """The whole transaction as JSON; its constant parts are joined as text."""
         root, head = transaction.root, self._head_of(client, transaction)
         added = _added(client, scopes, transaction.collected.trace, head.event)
-        opening, contexts = self._texts({**head.event, **added}, head.event["contexts"]) if added else head.texts
+        opening, contexts = (
+            self._encoder.texts({**head.event, **added}, head.event["contexts"]) if added else head.texts
+        )
         trace_id, span_id, parent = ids_of(root)
         parent_member = f',"parent_span_id":"{parent}"' if parent is not None else ""
         return (
@@ -123,27 +113,39 @@ class FastPath:
             f'"spans":[{",".join([span.to_json() for span in transaction.spans])}]}}'
         )
 
-    def _head_of(self, client: Any, transaction: Transaction) -> _Head:
+    def _head_of(self, client: Any, transaction: Transaction) -> Head:
         by, known = policy(), self._heads
         if known.by is not by:
             known = self._heads = Repeats(by)
+            self._templates = Repeats(by)
         key, facts = transaction.key(by) if known.is_used else (None, None)
-        resource = transaction.root.resource
         head = known.find(key) if key is not None else None
-        if head is None or head.resource is not resource:
-            event = _completed(client, transaction, facts)
-            head = _Head(event, resource, self._texts(event, event["contexts"]))
+        if head is None or head.resource is not transaction.root.resource:
+            if key is None or facts is None:
+                head = self._create_head(client, transaction, facts)
+            else:
+                head = self._filled_head(client, transaction, key, facts)
             if key is not None:
-                known.keep(key, lambda: head)
+                made = head
+                known.keep(key, lambda: made)
         return head
 
-    def _texts(self, event: Mapping[str, Any], own: Mapping[str, Any]) -> tuple[str, str]:
-        """The JSON of ``event`` up to the end of its trace, and of those of its contexts that all events have."""
-        contexts = dict(event["contexts"])
-        shared = {name: contexts.pop(name) for name in _SHARED if name in own and contexts[name] is own[name]}
-        contexts["trace"] = contexts.pop("trace")  # the last
-        members = {name: each for name, each in event.items() if name != "contexts"}
-        return encode({**members, "contexts": contexts})[:-3], self._contexts.members(shared)
+    def _create_head(self, client: Any, transaction: Transaction, facts: Facts | None) -> Head:
+        event = _completed(client, transaction, facts)
+        return Head(event, transaction.root.resource, self._encoder.texts(event, event["contexts"]))
+
+    def _filled_head(self, client: Any, transaction: Transaction, key: tuple[Any, ...], facts: Facts) -> Head:
+        """The head of a request, from a template if requests that differ in their address have come before."""
+        templates, (shape, attributes) = self._templates, shape_of(key)
+        template = templates.find(shape)
+        filled = None
+        if template is not None:
+            filled = template.fill(templates.by, attributes, facts, transaction.root.resource)
+        if filled is not None:
+            return filled
+        made = self._create_head(client, transaction, facts)
+        templates.keep(shape, lambda: create_head_template(made, attributes, self._encoder))
+        return made
 
 
 class _EventIds:
@@ -162,20 +164,6 @@ class _EventIds:
     def new(self) -> str:
         digits = f"{self._random.getrandbits(128):032x}"
         return f"{digits[:12]}4{digits[13:16]}a{digits[17:]}"
-
-
-class _EncodedMembers:
-    """The JSON of a dict that hardly ever changes; encoded again when it does."""
-
-    def __init__(self) -> None:
-        self._known: tuple[dict[str, Any], str] | None = None
-
-    def members(self, value: dict[str, Any]) -> str:
-        """Each member of ``value`` with a comma before it, to follow other members."""
-        known = self._known
-        if known is None or known[0] != value:
-            known = self._known = (value, f",{encode(value)[1:-1]}" if value else "")
-        return known[1]
 
 
 def _headers(event_id: str, sampling_context: Mapping[str, str]) -> str:

@@ -4,6 +4,7 @@ Follows https://develop.sentry.dev/sdk/event-payloads/transaction/. The event is
 contexts of the request are added from its scope when the event is captured.
 """
 
+from functools import lru_cache
 from typing import Any
 
 from opentelemetry.sdk.trace import ReadableSpan
@@ -37,6 +38,12 @@ from brain_otel.traces.repeated import REPEATED as REPEATED_STATEMENTS
 from brain_otel.traces.repeated import repeated
 
 _DATABASES = frozenset({"db.system.name", "db.system"})
+
+_FACTS_OF_SPAN = 4
+"""Name, library, kind and status come before the attributes of a flat span without ids and times."""
+
+_FACTS_IN_KEY = 6
+"""What comes before the root in a key; the first is the length of the flat root."""
 
 _TEXTS = frozenset({str, type(None)})
 """Types of a request's facts in a key: others may be equal although they differ."""
@@ -170,12 +177,28 @@ def _sent_parts(root: tuple[Any, ...], by: Policy) -> tuple[Any, ...]:
 
     Each connection of a client has another port.
     """
-    half = len(root) // 2 + 2
-    keys = root[4:half]
-    if unsent := unsent_attributes(by).intersection(keys):
-        values = [None if key in unsent else value for key, value in zip(keys, root[half:], strict=True)]
-        return (*root[:half], *values)
-    return root
+    half = (len(root) + _FACTS_OF_SPAN) // 2
+    places = _unsent_places(unsent_attributes(by), root[_FACTS_OF_SPAN:half])
+    if not places:
+        return root
+    parts = list(root)
+    for place in places:
+        parts[half + place] = None
+    return tuple(parts)
+
+
+@lru_cache(maxsize=256)
+def _unsent_places(unsent: frozenset[str], keys: tuple[str, ...]) -> list[int]:
+    return [place for place, key in enumerate(keys) if key in unsent]
+
+
+def parts_of_key(key: tuple[Any, ...]) -> tuple[tuple[Any, ...], dict[str, Any], str | None]:
+    """What is in the :meth:`Transaction.key` of a request: what tells of the root, its attributes, and the route."""
+    first = _FACTS_IN_KEY + _FACTS_OF_SPAN
+    count = (key[0] - IDS_AND_TIMES - _FACTS_OF_SPAN) // 2
+    end = first + 2 * count
+    attributes = dict(zip(key[first : first + count], key[first + count : end], strict=True))
+    return key[:first], attributes, key[end]
 
 
 def _span_id(span: ReadableSpan) -> int:

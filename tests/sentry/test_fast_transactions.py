@@ -27,6 +27,7 @@ from brain_otel.runtime.fast_paths import configure_fast_paths
 from brain_otel.sentry import dynamic_sampling_context, fast_transactions
 from brain_otel.sentry.scopes import scope_of
 from brain_otel.sentry.span_threads import SpanThreads, Thread
+from brain_otel.sentry.transaction_heads import HeadTemplate
 from brain_otel.traces import collector, local_trace
 from brain_otel.traces.collector import CollectedTrace
 from brain_otel.traces.local_trace import LocalTrace, Name, Request
@@ -351,6 +352,60 @@ def test_equal_requests_share_what_only_they_share(
         assert "secret" not in fast
     heads = bridge.processor._fast_path._heads  # type: ignore[attr-defined]
     assert len(ALIKE) / 2 < len(heads._known) < len(ALIKE)
+
+
+PATHS: list[dict[str, Any]] = [
+    *({"url__path": f"/users/{number}", "user_agent__original": "curl"} for number in range(3)),
+    *({"url__path": f"/users/{number}", "user_agent__original": f"agent {number}"} for number in range(3)),
+    {"url__path": "/users/4111 1111 1111 1111", "user_agent__original": "password=hunter2"},
+    {"url__path": "/users/{id}", "user_agent__original": "/users/{id}"},
+    {"url__path": "\ue000request", "user_agent__original": "\ue000value 0"},
+    {"url__path": '/users/"\n\\é', "user_agent__original": "x" * 9_000},
+    {"url__path": "", "user_agent__original": ""},
+    {"url__path": "/users/7", "user_agent__original": "curl", "url__query": "token=hunter2&a=1"},
+    {"url__path": "/users/7", "user_agent__original": "curl", "url__query": "token=hunter2&a=2"},
+    {"url__path": "/users/7", "user_agent__original": "curl", "url__query": "b"},
+    {"url__path": "/users/7", "user_agent__original": "curl", "http__target": "/users/7"},
+    {"url__path": "/users/8", "user_agent__original": "curl", "http__target": "/users/8"},
+    {"url__path": "/users/9", "user_agent__original": "curl", "http__target": "/users/8?password=hunter2"},
+]
+"""Attributes of requests that take one route."""
+
+
+@pytest.mark.parametrize("route", ["/users/{id}", "/users/{password}", None])
+def test_requests_of_one_route_share_what_only_they_share(
+    connect: Connect, ways_of: Callable[[Bridge], Ways], monkeypatch: pytest.MonkeyPatch, route: str | None
+) -> None:
+    """Each arrives as through the pipeline, whatever its path, query and headers; without a route, it is new."""
+    bridge = connect()
+    ways, bodies, filled = ways_of(bridge), list[bytes](), list[bool]()
+    fill = HeadTemplate.fill
+
+    def recorded(*given: Any) -> Any:
+        made = fill(*given)
+        filled.append(made is not None)
+        return made
+
+    monkeypatch.setattr(HeadTemplate, "fill", recorded)
+    transport: Any = sentry_sdk.get_client().transport
+    monkeypatch.setattr(transport, "_take", lambda *records: bodies.extend(each.body for each in records))
+    for number, attributes in enumerate([*PATHS, *PATHS[::-1], *PATHS]):
+        named = {**attributes, "http__request__method": "GET", **({} if route is None else {"http__route": route})}
+        url = f"http://shop.test{attributes['url__path']}"
+        trace = got(url=url, query_string=attributes.get("url__query", ""), headers={"x": str(number)})
+        trace.describe = lambda: Name(text=f"GET {route}", source="route")
+        collected = ways.collect(on_root(**named), trace)
+        collected.root._name = f"GET {route}" if route is not None else "GET"  # type: ignore[union-attr]
+        bridge.processor._send(collected)  # type: ignore[attr-defined]
+        bridge.processor._write()  # type: ignore[attr-defined]
+        with monkeypatch.context() as patched:
+            patched.setattr(fast_transactions, "_is_ours_alone", lambda *_: False)
+            bridge.processor._send(collected)  # type: ignore[attr-defined]
+        fast, slow = (json.dumps(comparable(parse_envelope(each, {}))) for each in bodies[-2:])
+        assert json.loads(fast) == json.loads(slow)
+        assert "hunter2" not in fast
+        assert fast.count(f'"x": "{number}"') == 1
+    assert (sum(filled) > len(PATHS)) == (route is not None)
 
 
 @pytest.mark.parametrize("pii", [False, True])
