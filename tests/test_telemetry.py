@@ -127,3 +127,48 @@ else:
     os.wait()
 """
     assert printed(code) == [str(event != "a fork without a set-up")]
+
+
+@pytest.mark.parametrize("module", ["fastapi", "asgi"])
+def test_setup_imports_nothing_that_only_requests_need_unless_the_application_uses_it(module: str) -> None:
+    """An application that imports contrib's modules may use its middleware in apps of its own."""
+    code = f"""
+import sys
+import fastapi
+import brain_otel
+brain_otel.setup()
+names = ("brain_otel.instrumentation.fastapi.serving", "opentelemetry.instrumentation.asgi", "asgiref.sync")
+print(*(name in sys.modules for name in names))
+import opentelemetry.instrumentation.{module}
+from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
+print(names[0] in sys.modules, hasattr(OpenTelemetryMiddleware.__call__, "__wrapped__"))
+"""
+    assert printed(code) == [*["False"] * 3, "True", "True"]
+
+
+@pytest.mark.parametrize("wraps", [False, True])
+def test_what_serves_requests_takes_its_place_once(wraps: bool) -> None:
+    """Also where the application has wrapped `FastAPI.__call__` after `setup()`: its wrapper runs once a request."""
+    code = f"""
+import asyncio, fastapi, functools, httpx
+import brain_otel
+from opentelemetry import trace
+brain_otel.setup()
+app, calls, kinds = fastapi.FastAPI(), [], []
+app.get("/")(lambda: kinds.append(trace.get_current_span().kind.name))
+call = fastapi.FastAPI.__call__
+async def wrapping(*given):
+    calls.append(1)
+    await call(*given)
+if {wraps}:
+    fastapi.FastAPI.__call__ = wrapping
+async def ask():
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://shop") as client:
+        return [(await client.get("/")).status_code for _ in range(2)]
+print(*asyncio.run(ask()), *kinds, len(calls), fastapi.FastAPI.__call__ in (call, wrapping))
+brain_otel.shutdown()
+print(hasattr(fastapi.FastAPI.__call__, "__wrapped__") or fastapi.FastAPI.__call__ is wrapping)
+"""
+    rest = ["2", "True"] if wraps else ["0", "False"]
+    given = printed(code, SENTRY_DSN="", SENTRY_TRACES_SAMPLE_RATE="1")
+    assert given == ["200", "200", "SERVER", "SERVER", *rest, str(wraps)]

@@ -38,6 +38,14 @@ class Patch:
         """Whether nobody has replaced our replacement."""
         return vars(self.owner).get(self.name) is self.replacement
 
+    def become(self, make: Callable[["Patch"], Callable[..., Any]]) -> Callable[..., Any]:
+        """Put what ``make`` returns in the place of the replacement, unless somebody has wrapped it; return it."""
+        made = make(self)
+        if self.is_outermost:
+            self.replacement = made
+            setattr(self.owner, self.name, made)
+        return made
+
     def undo(self) -> None:
         """Put the original back, unless somebody has wrapped the replacement, which then stays and only calls on."""
         self.active = False

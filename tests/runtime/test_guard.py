@@ -128,8 +128,8 @@ TARGETS = [
     "brain_otel.sampling.head:HeadSampler.decide",
     "brain_otel.sdk.span_router:decision_of",
     "brain_otel.sdk.span_router:SpanRouter._recipients",
-    "brain_otel.instrumentation.fastapi.instrumentor:FastAPIInstrumentation._prepare",
-    "brain_otel.instrumentation.fastapi.instrumentor:RequestInProgress.__init__",
+    "brain_otel.instrumentation.fastapi.serving:Serving._prepare",
+    "brain_otel.instrumentation.fastapi.serving:RequestInProgress.__init__",
     *(
         f"brain_otel.instrumentation.fastapi.request:RequestInProgress.{name}"
         for name in ("name", "facts", "enter", "route", "_find_route", "span_name")

@@ -232,7 +232,7 @@ def test_a_health_check_has_its_own_scopes_and_nothing_else() -> None:
         "brain_otel.runtime.guard",
         "brain_otel.runtime.context",
         "brain_otel.runtime.quiet",
-        "brain_otel.instrumentation.fastapi.instrumentor",
+        "brain_otel.instrumentation.fastapi.serving",
         "brain_otel.instrumentation.fastapi.health_checks",
         "brain_otel.instrumentation.fastapi.middleware_failures",
         "brain_otel.instrumentation.fastapi.original_build",
