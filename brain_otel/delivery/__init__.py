@@ -4,6 +4,8 @@
 
     Record ──> Delivery ──┬─ Spool ──────> segments on disk ──> SpoolQueue ─┐
                           └─ MemoryQueue ───────────────────────────────────┴─> RetryLoop ──> HttpClient ──> network
+                                                                                   │              ^
+                                                                                   └─> HttpProcess ─> a process
 
 Nothing here knows OpenTelemetry or sentry-sdk.
 """

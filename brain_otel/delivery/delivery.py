@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from functools import partial
 from typing import TYPE_CHECKING
 
-from brain_otel.configuration.sections.delivery import CONNECTIONS, SPOOL_AGE
-from brain_otel.delivery.memory_queue import MemoryQueue, MemoryRecord
+from brain_otel.configuration.sections.delivery import SPOOL_AGE
+from brain_otel.delivery.memory_queue import MemoryQueue
+from brain_otel.delivery.memory_sender import MemorySender
 from brain_otel.delivery.rate_limits import MAX_WAIT
 from brain_otel.delivery.record import Record
 from brain_otel.delivery.spool.discarded import DiscardedEvents, ReportedCounts, quantities
@@ -22,10 +21,8 @@ from brain_otel.runtime.exit import flush_if_late
 from brain_otel.runtime.fork import reset_in_child
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.limited_log import CountLog, OutageLog
-from brain_otel.runtime.threads import start_daemon
 
 if TYPE_CHECKING:
-    from brain_otel.delivery.retry_loop import RetryLoop
     from brain_otel.delivery.spool.shipper_process import ShipperSupervisor
     from brain_otel.delivery.spool.writer import Spool
 
@@ -45,13 +42,14 @@ class Delivery:
     """Takes finished records for one target.
 
     With a ``spool``, :meth:`put` writes a record to disk, from where a shipper sends it. Without one, or while the
-    disk fails, the record waits in memory for a thread of this object.
+    disk fails, the record waits in memory for a :class:`MemorySender`.
 
     Args:
         on_discard: Called with each record that is given up here, and the reason in Sentry's words. The shipper
             reports what the spool drops.
         spool: The spool and the supervisor of its shipper.
         max_items: Records in memory.
+        uses_process: Without a spool, whether a process makes the requests when there are many.
     """
 
     def __init__(
@@ -61,10 +59,11 @@ class Delivery:
         on_discard: Callable[[Record, str], None],
         spool: tuple[Spool, ShipperSupervisor] | None = None,
         max_items: int = MAX_ITEMS,
+        uses_process: bool = False,
     ) -> None:
         self._target, self._target_id = target, target.id
         self._on_discard = on_discard
-        self._max_items = max_items
+        self._max_items, self._uses_process = max_items, uses_process and spool is None
         self._retry_disk_at = 0.0
         """When to try a disk that has failed; 0 while it works."""
         self._spool = spool[0] if spool is not None else None
@@ -87,10 +86,10 @@ class Delivery:
         self._memory = MemoryQueue(
             max_items=self._max_items, max_bytes=MAX_BYTES, max_age=SPOOL_AGE, on_discard=self._overflowed
         )
-        self._retry_loop: RetryLoop[MemoryRecord] | None = None
-        self._thread: threading.Thread | None = None
-        self._starting, self._sending = threading.Lock(), threading.Lock()
-        self._stop, self._wake, self._stop_thread = threading.Event(), threading.Event(), threading.Event()
+        self._sender = MemorySender(
+            self._target, self._memory, on_discard=self._on_discard, uses_process=self._uses_process
+        )
+        self._is_closed = False
         self._is_held = False
         """Whether records stay in memory, because the process may end."""
 
@@ -129,13 +128,12 @@ class Delivery:
         return True
 
     def _put_in_memory(self, record: Record) -> None:
-        if self._stop.is_set():
+        if self._is_closed:
             self._overflowed(record, "queue_overflow")
             return
         self._memory.put(record)
         self.resume()
-        if not self._wake.is_set():
-            self._wake.set()
+        self._sender.wake()
         flush_if_late()
 
     def flush(self, timeout: float) -> bool:
@@ -148,24 +146,17 @@ class Delivery:
             self._supervisor.wait(self._spool.folder, timeout)
         if self._is_held:
             return not self._memory
-        if self._memory and not self._start():
-            self._send_here(deadline)
-        while self._memory and (left := deadline - time.monotonic()) > 0 and not self._is_limited_for(left):
+        if self._memory and not self._sender.start():
+            self._sender.send_here(deadline)
+        while self._memory and (left := deadline - time.monotonic()) > 0 and not self._sender.is_limited_for(left):
+            self._memory.hurry()
             time.sleep(0.005)
         return not self._memory
 
-    def _is_limited_for(self, seconds: float) -> bool:
-        """Whether rate limits keep every record in memory back for ``seconds``."""
-        loop = self._retry_loop
-        if loop is None or not loop.limits.active():
-            return False
-        return not self._memory.has(lambda category: loop.wait_for(category) < seconds)
-
     def close(self) -> None:
         """Take no more records. Those in memory go to disk, or are lost without a spool."""
-        self._stop.set()
-        self._stop_thread.set()
-        self._wake.set()
+        self._is_closed = True
+        self._sender.close()
         self._empty_memory()
         if self._spool is not None:
             self._spool.close()
@@ -175,19 +166,14 @@ class Delivery:
 
         Waits up to ``timeout`` seconds for the answers to requests in flight.
         """
-        with self._starting:
-            self._is_held = True
-            thread, self._thread = self._thread, None
-            self._stop_thread.set()
-            self._wake.set()
-        if thread is not None:
-            thread.join(timeout)
+        self._is_held = True
+        self._sender.stop(timeout)
 
     def resume(self) -> None:
         """Send what is in memory."""
         self._is_held = False
         if self._memory:
-            self._start()
+            self._sender.start()
 
     def save(self) -> Counter[str]:
         """Write what is in memory to disk, if there is a spool; returns what stays in memory, by category."""
@@ -205,7 +191,7 @@ class Delivery:
         if self._spool is not None:
             self.put(record)
         else:
-            self._created_loop().send_at_once(record, timeout)
+            self._sender.created_loop().send_at_once(record, timeout)
 
     def pause(self, timeout: float) -> None:
         """Stop the shipper's thread, with no request in flight: the process may end; the next record goes on."""
@@ -214,6 +200,7 @@ class Delivery:
 
     def end(self) -> None:
         """Prepare for the end of the process: start sending nothing more, and save or count the records in memory."""
+        self._sender.end()
         self._empty_memory()
         if self._supervisor is not None:
             self._supervisor.stop()
@@ -223,7 +210,8 @@ class Delivery:
 
         A refused category is no reason to send less: the target accepts what it accepts at any rate.
         """
-        if self._memory.is_full or (self._retry_loop is not None and self._retry_loop.limits.pauses()):
+        loop = self._sender.loop
+        if self._memory.is_full or (loop is not None and loop.limits.pauses()):
             return False
         return self._spool is None or all(each > MAX_WAIT for each in read_limits(self._spool.folder).values())
 
@@ -236,9 +224,8 @@ class Delivery:
         """Whether a report of discarded events would survive: it goes to disk, or the target can be reached."""
         if self._spool is not None and not self._retry_disk_at:
             return True
-        return self._retry_loop is None or not (
-            self._retry_loop.failure or self._retry_loop.limits.remaining("internal")
-        )
+        loop = self._sender.loop
+        return loop is None or not (loop.failure or loop.limits.remaining("internal"))
 
     def _empty_memory(self) -> None:
         records = self._written(self._memory.clear())
@@ -258,43 +245,3 @@ class Delivery:
                 self._spool.append(left[0])
                 del left[0]
         return [*left, *(each for each in records if len(each.body) > largest)]
-
-    def _start(self) -> bool:
-        """Start the thread that sends, once; false if the interpreter starts no more threads."""
-        if self._thread is None:
-            with guarded("starting the thread that sends"):
-                loop = self._created_loop()
-                with self._starting:
-                    self._start_once(loop)
-        return self._thread is not None
-
-    def _start_once(self, loop: RetryLoop[MemoryRecord]) -> None:
-        if self._thread is None and not self._stop.is_set():
-            self._stop_thread = threading.Event()
-            self._thread = start_daemon(partial(self._run, loop, self._stop_thread), "brain_otel.delivery")
-
-    def _run(self, loop: RetryLoop[MemoryRecord], stop: threading.Event) -> None:
-        with self._sending:  # a thread that was told to stop may still wait for an answer
-            loop.run(stop, self._wake, None)
-
-    def _created_loop(self) -> RetryLoop[MemoryRecord]:
-        # Imported here: a service with a spool and a shipper's process never sends by itself.
-        from brain_otel.delivery.http import HttpClient
-        from brain_otel.delivery.retry_loop import RetryLoop
-
-        with self._starting:
-            if self._retry_loop is None:
-                self._retry_loop = RetryLoop(
-                    self._target.address,
-                    self._memory,
-                    HttpClient(self._target, connections=CONNECTIONS),
-                    on_discard=self._on_discard,
-                )
-            return self._retry_loop
-
-    def _send_here(self, deadline: float) -> None:
-        """Send on the calling thread, because the interpreter starts no more threads."""
-        with guarded("sending without a thread"), self._sending:
-            while self._retry_loop is not None and self._memory and (left := deadline - time.monotonic()) > 0:
-                pause = self._retry_loop.step(timeout=left)
-                time.sleep(max(0.0, min(left if pause is None else pause, deadline - time.monotonic())))

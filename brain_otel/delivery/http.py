@@ -7,11 +7,11 @@ import ssl
 import sys
 import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import islice
 from types import MappingProxyType
 from typing import Any, Literal
@@ -24,9 +24,13 @@ from brain_otel.delivery.otlp_answer import clean_message, is_page, partial_succ
 from brain_otel.delivery.record import Record
 from brain_otel.delivery.target import Target
 from brain_otel.runtime.named_tuple import NamedTuple
+from brain_otel.runtime.threads import start_daemon
 
 MIN_COMPRESSED = 1_024
 """Bytes of a body; compressing a smaller one does not pay."""
+
+FAST = 0.005
+"""Seconds of an answer that is so fast that records are sent one at a time; to start threads would take as long."""
 
 _COMPRESSION_LEVEL, _GZIP = 3, 31
 DEFAULT_LIMIT = 60.0
@@ -75,6 +79,10 @@ class Answer(NamedTuple):
     """Seconds for which the server wants nothing of a category; "" stands for all."""
 
 
+SENT = Answer("sent")
+"""The usual answer."""
+
+
 class HttpClient:
     """Sends records to a target over a pool of connections; threads may share it.
 
@@ -104,6 +112,28 @@ class HttpClient:
         except Exception as error:  # urllib3's own, and any that a broken proxy or certificate causes
             return Answer("unreachable", f"{type(error).__name__}: {clean_message(str(error))}")
         return _answer(response.status, response.headers, response.body, is_otlp=self._target.kind == "otlp")
+
+    in_turn = 1
+    """Records that :meth:`send_in_turn` sends."""
+
+    def send_in_turn(self, records: Sequence[Record], timeout: float | None = None) -> list[Answer]:
+        """Send the first of ``records``; returns its answer."""
+        return [self.send(records[0], timeout)]
+
+    def send_all(self, records: Sequence[Record], timeout: float | None = None) -> list[Answer]:
+        """Send ``records`` at once; returns the answers in their order."""
+        answers: dict[int, Answer] = {}
+
+        def send(index: int) -> None:
+            answers[index] = self.send(records[index], timeout)
+
+        threads = [start_daemon(partial(send, index), "brain_otel.sending") for index in range(1, len(records))]
+        for index in [0, *(index for index, thread in enumerate(threads, start=1) if thread is None)]:
+            send(index)
+        for thread in threads:
+            if thread is not None:
+                thread.join()
+        return [answers[index] for index in range(len(records))]
 
     def _post(self, body: bytes, encoding: str, seconds: float) -> Response:
         if self._plain is not None:

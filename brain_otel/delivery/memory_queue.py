@@ -32,6 +32,9 @@ class MemoryQueue:
         self._max_age = max_age
         self._on_discard = on_discard
         self._lock = threading.Lock()
+        self._enough = threading.Condition(self._lock)
+        self._gathered = 0
+        """Records for which :meth:`gather` waits."""
         self._by_priority: dict[str, dict[MemoryRecord, None]] = {priority: {} for priority in PRIORITIES}
         self._bytes = 0
         self._in_flight: frozenset[MemoryRecord] = frozenset()
@@ -48,8 +51,26 @@ class MemoryQueue:
             self._bytes += len(record.body)
             while self._bytes > self._max_bytes or len(self) > self._max_items:
                 dropped.append(self._drop_oldest())
+            if self._gathered and not self._may_gather():
+                self._enough.notify()
         for each in dropped:
             self._on_discard(each, "queue_overflow")
+
+    def gather(self, count: int, seconds: float) -> None:
+        """Wait up to ``seconds`` for more traces while it holds fewer than ``count``, and no errors."""
+        with self._enough:
+            self._gathered = count
+            if len(self) and self._may_gather():
+                self._enough.wait(seconds)
+            self._gathered = 0
+
+    def hurry(self) -> None:
+        """End :meth:`gather`."""
+        with self._enough:
+            self._enough.notify()
+
+    def _may_gather(self) -> bool:
+        return len(self) < self._gathered and not self._by_priority["errors"]
 
     def __len__(self) -> int:
         return sum(map(len, self._by_priority.values()))

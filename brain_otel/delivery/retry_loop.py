@@ -7,16 +7,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Generic, Protocol, TypeVar
 
 from brain_otel.configuration.sections.delivery import CONNECTIONS
-from brain_otel.delivery.http import DEFAULT_LIMIT, Answer, HttpClient
+from brain_otel.delivery.http import DEFAULT_LIMIT, FAST, Answer
 from brain_otel.delivery.rate_limits import MAX_WAIT, RateLimits
 from brain_otel.delivery.record import Record
 from brain_otel.delivery.target_log import TargetLog
 from brain_otel.runtime.guard import guarded
-from brain_otel.runtime.threads import start_daemon
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0
 """Seconds before the first retry and, doubled each time, at most; a random part of up to a half is taken off."""
@@ -29,9 +27,6 @@ With a server that fails at random for nine of ten requests, this rejects one re
 
 OTHERS_FIRST = 8
 """Attempts with other records, if there are any, before failed records are tried again."""
-
-FAST = 0.005
-"""Seconds of an answer that is so fast that records are sent one at a time; to start threads would take as long."""
 
 MAX_BACKOFF = 30.0
 """Seconds for which a failing record waits behind others, at most."""
@@ -68,6 +63,23 @@ class Queue(Protocol[W]):
         """Remove a record that the server rejects, and keep the reason."""
 
 
+class Client(Protocol):
+    """Sends records to one target; never raises."""
+
+    @property
+    def in_turn(self) -> int:
+        """Records that :meth:`send_in_turn` may send."""
+
+    def send(self, record: Record, timeout: float | None = None) -> Answer:
+        """Send ``record`` within ``timeout`` seconds."""
+
+    def send_in_turn(self, records: Sequence[Record], timeout: float | None = None) -> list[Answer]:
+        """Send one or more of the first ``records``, one after the other; returns the answers to those."""
+
+    def send_all(self, records: Sequence[Record], timeout: float | None = None) -> list[Answer]:
+        """Send ``records`` at once; returns the answers to the first ones."""
+
+
 class RetryLoop(Generic[W]):
     """Sends from one queue to one target.
 
@@ -75,6 +87,7 @@ class RetryLoop(Generic[W]):
         on_discard: Called with each record that is given up, and the reason in Sentry's words.
         on_limits: Called with the seconds left of each rate limit when the target has set one.
         on_round: Called before each look at the queue.
+        on_wake: Called when the queue was empty and may have a record again.
         max_wait: Seconds for which a record waits for the end of a rate limit; see :mod:`.rate_limits`.
     """
 
@@ -82,11 +95,12 @@ class RetryLoop(Generic[W]):
         self,
         address: str,
         queue: Queue[W],
-        http_client: HttpClient,
+        http_client: Client,
         *,
         on_discard: Callable[[Record, str], None] = lambda _record, _reason: None,
         on_limits: Callable[[dict[str, float]], None] = lambda _: None,
         on_round: Callable[[], None] = lambda: None,
+        on_wake: Callable[[], None] = lambda: None,
         connections: int = CONNECTIONS,
         max_wait: float = MAX_WAIT,
     ) -> None:
@@ -101,10 +115,11 @@ class RetryLoop(Generic[W]):
         self._connections = connections
         self._on_discard = on_discard
         self._on_limits = on_limits
-        self._on_round = on_round
+        self._on_round, self._on_wake = on_round, on_wake
         self._failures = 0
         """Attempts since the last success."""
-        self._batch_size = 1
+        self._at_once = self._next_at_once = 0
+        """Records of this batch and the next that are sent at once, as the target is slow; 0: one after the other."""
         self._answer_time = 0.0
         """Seconds until the latest answers were there."""
         self._failure_counts: dict[W, tuple[int, float]] = {}
@@ -122,6 +137,7 @@ class RetryLoop(Generic[W]):
             if pause is None:
                 wake.wait(poll)
                 wake.clear()
+                self._on_wake()
             elif pause and self.failure:  # a server that is down is left alone
                 stop.wait(pause)
             elif pause:  # new records may be of a category without a limit
@@ -150,8 +166,12 @@ class RetryLoop(Generic[W]):
         if not batch:
             return 0.0
         began = time.monotonic()
-        answers = self._send([each.record for each in batch], timeout)
-        self._answer_time = time.monotonic() - began
+        send = self._http_client.send_all if self._at_once else self._http_client.send_in_turn
+        answers = send([each.record for each in batch], timeout)
+        self._answer_time = (time.monotonic() - began) / (1 if self._at_once else max(1, len(answers)))
+        if not answers:
+            return 0.0
+        del batch[len(answers) :]
         for queued, answer in zip(batch, answers, strict=True):
             self._settle(queued, answer)
         failed = [each for each in zip(batch, answers, strict=True) if each[1].result in _FAILED]
@@ -164,12 +184,14 @@ class RetryLoop(Generic[W]):
 
     def _next_batch(self) -> list[W]:
         self._waiting.clear()
-        batch = self._queue.take(2 if self._failures else self._batch_size, self._may_send)
+        self._at_once = 2 if self._failures else self._next_at_once
+        size = self._at_once or self._http_client.in_turn
+        batch = self._queue.take(size, self._may_send)
         if not batch and self._failures:
             batch = self._queue.take(2, self._is_wanted)
         # One record at a time keeps their order and needs no threads; more at once only when that is too slow.
-        is_slow = len(batch) >= self._batch_size and self._answer_time >= FAST
-        self._batch_size = min(2 * len(batch), self._connections) if is_slow else 1
+        is_slow = len(batch) >= min(size, self._connections) and self._answer_time >= FAST
+        self._next_at_once = min(2 * len(batch), self._connections) if is_slow else 0
         return batch
 
     def _is_wanted(self, queued: W) -> bool:
@@ -188,21 +210,6 @@ class RetryLoop(Generic[W]):
         return self._is_wanted(queued) and (
             queued not in self._failure_counts or self._failure_counts[queued][1] <= time.monotonic()
         )
-
-    def _send(self, records: Sequence[Record], timeout: float | None) -> list[Answer]:
-        """Send ``records`` at once; returns the answers in their order."""
-        answers: dict[int, Answer] = {}
-
-        def send(index: int) -> None:
-            answers[index] = self._http_client.send(records[index], timeout)
-
-        threads = [start_daemon(partial(send, index), "brain_otel.sending") for index in range(1, len(records))]
-        for index in [0, *(index for index, thread in enumerate(threads, start=1) if thread is None)]:
-            send(index)
-        for thread in threads:
-            if thread is not None:
-                thread.join()
-        return [answers[index] for index in range(len(records))]
 
     def _settle(self, queued: W, answer: Answer) -> None:
         """Act on an answer; a failed record stays in the queue."""

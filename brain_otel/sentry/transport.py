@@ -57,6 +57,7 @@ class DeliveringTransport(Transport):
             on_discard=self._record_lost,
             spool=_open_spool(self.settings, target),
             max_items=options["transport_queue_size"],
+            uses_process=self.settings.shipper == "process",
         )
 
     def _reset(self) -> None:

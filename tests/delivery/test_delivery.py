@@ -11,6 +11,7 @@ from brain_otel.delivery.delivery import Delivery
 from brain_otel.delivery.record import Record
 from brain_otel.delivery.target import Target
 from brain_otel.runtime.limited_log import log_counts
+from tests.delivery.processes import start_process
 from tests.support.ingest import SentryIngest
 from tests.support.process import SLACK
 from tests.support.threads import no_new_threads
@@ -22,9 +23,14 @@ def record(name: str, category: str = "error") -> Record:
     return Record(category, b'{}\n{"type":"event","length":%d}\n%s\n' % (len(payload), payload))
 
 
-def delivery_to(ingest: SentryIngest, discarded: Counter[str]) -> Delivery:
+def delivery_to(ingest: SentryIngest, discarded: Counter[str], *, in_process: bool = False) -> Delivery:
     target = Target(kind="sentry", url=f"http://127.0.0.1:{ingest.port}/api/42/envelope/")
-    return Delivery(target, on_discard=lambda _record, reason: discarded.update([reason]))
+    delivery = Delivery(
+        target, on_discard=lambda _record, reason: discarded.update([reason]), uses_process=in_process
+    )
+    if in_process:
+        start_process(delivery)
+    return delivery
 
 
 def test_flush_sends_on_the_calling_thread(ingest: SentryIngest) -> None:
@@ -92,11 +98,14 @@ def test_a_thread_takes_over_when_one_can_start(ingest: SentryIngest) -> None:
     delivery.close()
 
 
+@pytest.mark.parametrize("in_process", [False, True])
 @pytest.mark.parametrize(("seconds", "is_complete"), [(86_400, True), (1_800, False)])
-def test_a_flush_does_not_wait_for_what_is_limited(ingest: SentryIngest, seconds: int, is_complete: bool) -> None:
+def test_a_flush_does_not_wait_for_what_is_limited(
+    ingest: SentryIngest, seconds: int, is_complete: bool, in_process: bool
+) -> None:
     """A refused record is counted, a limited one stays; an error that comes meanwhile is sent."""
     discarded: Counter[str] = Counter()
-    delivery = delivery_to(ingest, discarded)
+    delivery = delivery_to(ingest, discarded, in_process=in_process)
     ingest.respond = lambda: (200, {"X-Sentry-Rate-Limits": f"{seconds}:transaction"})
     delivery.put(record("first", "transaction"))
     assert delivery.flush(PATIENCE)
@@ -112,10 +121,11 @@ def test_a_flush_does_not_wait_for_what_is_limited(ingest: SentryIngest, seconds
     delivery.end()
 
 
-def test_what_is_held_is_sent_with_the_next_record(ingest: SentryIngest) -> None:
+@pytest.mark.parametrize("in_process", [False, True])
+def test_what_is_held_is_sent_with_the_next_record(ingest: SentryIngest, in_process: bool) -> None:
     """A hold waits for the answers in flight, and nothing else is sent then; the end says nothing more of it."""
     discarded: Counter[str] = Counter()
-    delivery = delivery_to(ingest, discarded)
+    delivery = delivery_to(ingest, discarded, in_process=in_process)
     ingest.delay = 0.2
     for number in range(3):
         delivery.put(record(f"{number}"))

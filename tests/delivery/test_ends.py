@@ -86,7 +86,8 @@ def run(ingest: SentryIngest, spool: Path | str, shipper: str, how: str, hangs: 
 @pytest.mark.parametrize(
     ("how", "shipper", "hangs"),
     [
-        ("shutdown", "memory", "server"),
+        ("shutdown", "memory, thread", "server"),
+        ("shutdown", "memory, process", "server"),
         ("shutdown", "thread", "server"),
         ("shutdown", "process", "disk"),
         ("exit", "thread", "server and disk"),
@@ -94,13 +95,13 @@ def run(ingest: SentryIngest, spool: Path | str, shipper: str, how: str, hangs: 
 )
 def test_the_end_is_in_time(hanging: SentryIngest, tmp_path: Path, how: str, shipper: str, hangs: str) -> None:
     """0.5 s for `shutdown(0.5)`, 2 s for the exit, and a tenth of a second more."""
-    spool = "" if shipper == "memory" else tmp_path
+    in_memory = shipper.startswith("memory")
     bound = 0.5 if how == "shutdown" else 2.0
-    seconds, said = run(hanging, spool, "thread" if shipper == "memory" else shipper, how, hangs)
+    seconds, said = run(hanging, "" if in_memory else tmp_path, shipper.removeprefix("memory, "), how, hangs)
     print(f"{how}, {shipper}, {hangs} hangs: {seconds:.3f} s of {bound} s")
     assert seconds < bound + MARGIN + PATIENCE
     assert "Traceback" not in said
-    if shipper == "memory":
+    if in_memory:
         assert "31 records for " in said  # 20 transactions and 11 messages
         assert "were not sent in time" in said
     elif hangs == "server":
@@ -108,9 +109,10 @@ def test_the_end_is_in_time(hanging: SentryIngest, tmp_path: Path, how: str, shi
         assert read_state(tmp_path).records == 31
 
 
-def test_sigterm_ends_in_time_and_logs_what_is_lost(hanging: SentryIngest) -> None:
+@pytest.mark.parametrize("shipper", ["thread", "process"])
+def test_sigterm_ends_in_time_and_logs_what_is_lost(hanging: SentryIngest, shipper: str) -> None:
     """Also if the process would otherwise run forever."""
-    env = environment({"SENTRY_DSN": hanging.dsn, "SPOOL": "", "SHIPPER": "thread"}, pythonpath=[ROOT])
+    env = environment({"SENTRY_DSN": hanging.dsn, "SPOOL": "", "SHIPPER": shipper}, pythonpath=[ROOT])
     command = [sys.executable, "-c", APP, "signal", "server"]
     process = subprocess.Popen(
         command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

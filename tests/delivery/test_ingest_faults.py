@@ -17,13 +17,15 @@ from tests.support.process import free_port
 from tests.support.waiting import until
 
 
-@pytest.mark.parametrize("spool", ["process", "none"])
-def test_connections_that_are_reset_during_a_request(ingest: SentryIngest, tmp_path: Path, spool: str) -> None:
+@pytest.mark.parametrize(("spool", "shipper"), [("spool", "process"), ("none", "thread"), ("none", "process")])
+def test_connections_that_are_reset_during_a_request(
+    ingest: SentryIngest, tmp_path: Path, spool: str, shipper: str
+) -> None:
     """Every other one, during the body: each record arrives once, complete."""
     turns = iter(range(10_000))
     ingest.cut = lambda: next(turns) % 2 == 0
     directory = "" if spool == "none" else tmp_path
-    app = Application(ingest.dsn, directory, shipper="thread" if spool == "none" else "process", count=30)
+    app = Application(ingest.dsn, directory, shipper=shipper, count=30, pause=0.02)
     app.wait_for_first()
     until(lambda: len(arrived(ingest)) > 2)
     ingest.cut = None

@@ -17,13 +17,16 @@ from brain_otel.delivery.record import Record
 from brain_otel.delivery.retry_loop import LONGEST_PAUSE, RetryLoop
 from brain_otel.delivery.target import Target
 from brain_otel.runtime.limited_log import log_counts
+from tests.delivery.processes import started_process
 from tests.support.ingest import SentryIngest
 
 
 class Bench:
     """A queue in memory, its retry loop, and the server."""
 
-    def __init__(self, ingest: SentryIngest, connections: int = 4, timeout: float = 5.0) -> None:
+    def __init__(
+        self, ingest: SentryIngest, connections: int = 4, timeout: float = 5.0, *, in_process: bool = False
+    ) -> None:
         self.ingest = ingest
         self.lost: Counter[tuple[str, str]] = Counter()
         self.left: list[int] = []
@@ -31,10 +34,11 @@ class Bench:
         self.queue = MemoryQueue(max_items=100, max_bytes=100_000, max_age=3_600.0, on_discard=self._lost)
         url = f"http://127.0.0.1:{ingest.port}/api/42/envelope/"
         self.target = Target(kind="sentry", url=url, timeout=timeout)
+        create = started_process if in_process else HttpClient
         self.retry_loop: RetryLoop[MemoryRecord] = RetryLoop(
             url,
             self.queue,
-            HttpClient(self.target, connections=connections),
+            create(self.target, connections=connections),
             on_discard=self._lost,
             on_limits=lambda _: self.left.append(len(self.queue)),
             connections=connections,
@@ -61,10 +65,10 @@ class Bench:
         self.lost[record.category, reason] += 1
 
 
-@pytest.fixture
-def bench() -> Iterator[Bench]:
+@pytest.fixture(params=["thread", "process"])
+def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
     with SentryIngest() as ingest:
-        yield Bench(ingest)
+        yield Bench(ingest, in_process=request.param == "process")
 
 
 @pytest.mark.parametrize("status", [200, 400])

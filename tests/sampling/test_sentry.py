@@ -214,7 +214,7 @@ class TestPressure:
                 assert is_recorded(headers) is (expected == "-1")
                 assert baggage(headers)["sentry-sample_rate"] == str(below)
         wired.ingest.respond = None
-        client.transport.delivery._retry_loop.limits.update({"": 0.0})  # as after an hour
+        client.transport.delivery._sender.loop.limits.update({"": 0.0})  # as after an hour
         monitor.run()
         assert monitor.downsample_factor == 0
         wired.flush()

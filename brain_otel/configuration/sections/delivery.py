@@ -51,4 +51,4 @@ class DeliverySettings(NamedTuple):
     spool: Annotated[SpoolSettings | None, _spool] = None
     """None: records wait in memory."""
     shipper: Literal["thread", "process", "external"] = "thread"
-    """Who sends spooled records: a thread of this process, a process that it starts, or ``brain-otel ship``."""
+    """Who sends: a thread of this process, a process that it starts, or, from a spool, ``brain-otel ship``."""

@@ -162,12 +162,12 @@ class ShipperSupervisor:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                env=_without_instrumentation(os.environ),
+                env=without_instrumentation(os.environ),
                 start_new_session=True,  # Ctrl-C in the terminal is for the application
             )
 
 
-def _without_instrumentation(environ: Mapping[str, str]) -> dict[str, str]:
+def without_instrumentation(environ: Mapping[str, str]) -> dict[str, str]:
     """The environment for a process that ``opentelemetry-instrument`` does not instrument."""
     path = [each for each in sys.path if isinstance(each, str) and each and not each.endswith("auto_instrumentation")]
     return {**environ, "PYTHONPATH": os.pathsep.join(path)}

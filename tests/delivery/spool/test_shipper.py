@@ -161,8 +161,8 @@ IN_A_FOLDER_OF_ITS_OWN = """
 import sys
 from pathlib import Path
 sys.path.insert(0, Path("/nowhere"))  # the import system ignores what is no text
-from brain_otel.delivery.spool.shipper_process import _without_instrumentation
-print(_without_instrumentation({})["PYTHONPATH"])
+from brain_otel.delivery.spool.shipper_process import without_instrumentation
+print(without_instrumentation({})["PYTHONPATH"])
 """
 
 

@@ -1,0 +1,37 @@
+"""Starts the process that sends for this one, and looks at it."""
+
+from __future__ import annotations
+
+import pytest
+
+from brain_otel.delivery import http_process
+from brain_otel.delivery.delivery import Delivery
+from brain_otel.delivery.http_process import HttpProcess
+from brain_otel.delivery.target import Target
+from tests.support.waiting import until
+
+
+def started_process(target: Target, *, connections: int) -> HttpProcess:
+    """A client whose process runs."""
+    client = HttpProcess(target, connections=connections)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(http_process, "BUSY_RECORDS", 0)
+        until(lambda: client._ready(0))
+    return client
+
+
+def start_process(delivery: Delivery) -> int:
+    """Start the process of ``delivery``; returns its id."""
+    delivery._sender.created_loop()
+    client = delivery._sender._process
+    assert client is not None
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(http_process, "BUSY_RECORDS", 0)
+        until(lambda: client._ready(0))
+    return pid_of(delivery)
+
+
+def pid_of(delivery: Delivery) -> int:
+    """The id of the process, or 0."""
+    client = delivery._sender._process
+    return client._process.pid if client is not None and client._process is not None else 0
