@@ -17,6 +17,9 @@ _ADDRESS = expression(r"(?<=:/)/?+([^\s\"'<>]++)")
 _AUTHORITY = expression(r"(?!\[[0-9a-fA-F:.]{2,45}\])([^/?#@:]*+)(?:(@)|:(?!\d{1,5}+(?:[/?#]|$)))")
 """The user of an address, and what follows: ``@``, or a password. ``:8080/`` is no password."""
 
+_PORT = expression(r"\d{1,5}+[,;|][a-z+]{1,20}+$")
+"""A port, and the scheme of the next address."""
+
 _USER_NAME = expression(r"[a-z][a-z._-]{0,19}+\d{0,2}$")
 _ORACLE = expression(r"(?P<kept>thin:\w{1,64}+/)[^\s@/]++(?=@)|(?P<easy>\b\w{1,64}+/)[^\s@/]++(?=@//)")
 _GO = expression(r"(?<![^\s\"'])(?P<kept>[^\s\"':@]{1,128}+:)[^\s@\"']++(?=@(?:tcp|udp|unix)\()")
@@ -94,7 +97,21 @@ def is_one_time(name: str, value: str) -> bool:
 def _mask_address(match: re.Match[str]) -> str:
     """Mask the credentials of an address, and of others that follow it without a space."""
     slash = match[0][: len(match[0]) - len(match[1])]
-    return slash + "://".join(map(_mask_authority, match[1].split("://")))
+    addresses: list[list[str]] = []
+    is_open = False
+    for part in match[1].split("://"):
+        if is_open:
+            addresses[-1].append(part)
+        else:
+            addresses.append([part])
+        is_open = "@" not in part and (is_open or _begins_password(part))
+    return slash + "://".join(_mask_authority("://".join(parts)) for parts in addresses)
+
+
+def _begins_password(address: str) -> bool:
+    """Whether a password begins, which may hold ``://``; ``db:5432,redis`` is a host with another address after it."""
+    user = _AUTHORITY.match(address)
+    return user is not None and not user[2] and _PORT.match(address, user.end()) is None
 
 
 def _mask_authority(address: str) -> str:

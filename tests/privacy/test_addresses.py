@@ -29,6 +29,20 @@ def test_no_password_stays(scheme: str, password: str, host: str, tail: str) -> 
         assert shown.endswith(f"{host}{tail}")
 
 
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("postgresql://app:zq://zq@db/shop", "postgresql://[Filtered]@db/shop"),
+        ("redis://:a://b://c@cache", "redis://[Filtered]@cache"),
+        ("amqp://app:x://y@mq,amqp://app:z@mq2", "amqp://[Filtered]@mq,amqp://[Filtered]@mq2"),
+        ("http://db:5432,redis://app:zq@cache", "http://db:5432,redis://[Filtered]@cache"),
+        ("https://shop.test/to?next=https://app:zq@api", "https://shop.test/to?next=https://[Filtered]@api"),
+    ],
+)
+def test_a_password_may_hold_a_scheme(address: str, shown: str) -> None:
+    assert mask_address_credentials(address) == shown
+
+
 @given(SCHEMES, HOSTS, st.sampled_from(["", "/shop", "/shop?a=b", "/@me", "/a@b/c", " me@shop.test"]))
 def test_an_address_without_a_password_stays(scheme: str, host: str, tail: str) -> None:
     for user in ("", "git@", "app@"):
