@@ -109,7 +109,7 @@ def _mask_address(match: re.Match[str]) -> str:
 
 
 def _begins_password(address: str) -> bool:
-    """Whether a password begins, which may hold ``://``; ``db:5432,redis`` is a host with another address after it."""
+    """Whether a password begins, which may hold ``://``. In ``db:5432,redis``, another address follows a port."""
     user = _AUTHORITY.match(address)
     return user is not None and not user[2] and _PORT.match(address, user.end()) is None
 
