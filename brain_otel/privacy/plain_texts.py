@@ -37,12 +37,15 @@ def _table() -> bytes:
 
 
 _TABLE = _table()
+_FLAG = expression(r"-(?:(?<=[/.,;()+! ]-)|(?<=^-))")
+"""A dash that begins a word, as of an option of a command."""
+
 _ID = expression(r"(?<![\w-])[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}(?![\w-])")
 
 
 def is_plain(text: str) -> bool:
     """Whether no rule can find anything in ``text``. The answer is no if a rule would have to look."""
-    if not text.isascii() or " -" in text or "eyJ" in text or text[:1] == "-":
+    if not text.isascii() or "eyJ" in text or ("-" in text and _FLAG.search(text) is not None):
         return False
     words = text.replace("; rv:", " ").encode().translate(_TABLE).split()
     if not b"".join(words).isalnum():

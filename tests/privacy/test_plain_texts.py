@@ -16,7 +16,7 @@ TEXTS = [str(case.text) for case in SECRETS]
 PIECES = sorted(
     {piece for text in TEXTS for piece in text.replace("=", " ").replace("'", " ").split() if len(piece) < 40}
 )
-SIGNS = st.sampled_from([" ", "/", ", ", ".", "; ", " (", ")", "-", ""])
+SIGNS = st.sampled_from([" ", "/", ", ", ".", "; ", " (", ")", "-", "--", "(--", ""])
 
 
 @pytest.mark.parametrize(
@@ -44,6 +44,8 @@ def test_a_typical_text_takes_one_look(text: str) -> None:
         "a=b",
         "x: y",
         "curl -u a",
+        "(--password a)",
+        "x;-p a",
         "'x'",
         "naïve",
         "a\nb",
