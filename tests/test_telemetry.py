@@ -102,9 +102,11 @@ print(*(name in sys.modules for name in names))
 def test_what_setup_leaves_is_imported_before_the_first_request_and_before_a_fork(event: str) -> None:
     """No error of the application waits for an import, and the children of a fork share the modules."""
     code = f"""
-import asyncio, os, sys
+import asyncio, os, sys, warnings
 import fastapi
 import brain_otel
+
+warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
 
 async def start():
     async def receive():

@@ -38,6 +38,9 @@ UNBOUNDED = int(parser.MAXREPEAT)
 SHORT, LONG = 2_048, 16_384
 """Characters of the texts, about; beyond what is cached, and below what is cut."""
 
+MOST = 12
+"""Times that eight times the text may take; while others use the machine, a linear rule takes up to 11."""
+
 GROUPS = 32
 PAIRS = 30
 BENIGN = "GET /orders/17 took 12 ms for shop=berlin; "
@@ -218,7 +221,7 @@ def ratio(mask: Callable[[str], Any], short: str, long: str) -> float:
             of_benign = seconds(mask, benign_long), max(seconds(mask, *benign_shorts) / 8, 1e-7)
             least_benign = list(map(min, least_benign, of_benign))
             found /= max(1.0, least_benign[0] / least_benign[1] / 8)
-        if found <= 9 or (number > 5 and found > 24) or (number > 60 and found > 12):
+        if found <= MOST or (number > 5 and found > 24) or (number > 60 and found > 14):
             break
         time.sleep(number / 10_000)  # what disturbs a measurement may last for some of them
     return found
@@ -248,7 +251,7 @@ def check(made: Iterable[tuple[str, str, str]]) -> None:
     for name, short, long in made:
         for kind, mask in MASKS.items():
             is_suspect = all(seconds(mask, long) > limit[kind] for _ in range(3))
-            if is_suspect and (found := ratio(mask, short, long)) > 9:
+            if is_suspect and (found := ratio(mask, short, long)) > MOST:
                 slow[kind, name[:80]] = found
     assert slow == {}
 
@@ -274,7 +277,7 @@ def combined(seed: int, pairs: int) -> Iterator[tuple[str, str, str]]:
     ("group", "groups"), quick_first([(0, 3 * GROUPS), *((each, GROUPS) for each in range(GROUPS))])
 )
 def test_masking_near_matches_takes_linear_time(group: int, groups: int) -> None:
-    """Eight times the text takes at most nine times the time."""
+    """Eight times the text takes at most twelve times the time; a quadratic rule takes 64 times."""
     check(repeated(group, groups))
 
 

@@ -184,9 +184,15 @@ class RequestInProgress:
 def _decoded(given: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     """Headers by name; the values of one that comes more than once are joined."""
     headers: dict[str, str] = {}
+    repeated: dict[str, list[str]] = {}
     for raw_name, raw_value in given:
         name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
-        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+        if name in headers:
+            repeated.setdefault(name, [headers[name]]).append(value)
+        else:
+            headers[name] = value
+    for name, values in repeated.items():
+        headers[name] = ", ".join(values)
     return headers
 
 

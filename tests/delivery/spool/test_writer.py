@@ -48,7 +48,8 @@ def spool(path: Path, bounds: Bounds = Bounds()) -> Spool:  # noqa: B008 - froze
 def few_descriptors(number: int) -> Iterator[None]:
     """Leave this process only a ``number`` of descriptors to open."""
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (256, before[1]))
+    highest = max(int(each) for each in os.listdir("/dev/fd"))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 16, before[1]))
     held = []
     try:
         with suppress(OSError):

@@ -17,6 +17,7 @@ from sqlalchemy.engine.default import DefaultDialect
 
 from brain_otel.configuration.sections.instrumentation import InstrumentationSettings
 from brain_otel.instrumentation.sqlalchemy.instrumentor import SQLAlchemyInstrumentation
+from brain_otel.runtime.fast_paths import configure_fast_paths
 from tests.instrumentation.test_private_names import SQLALCHEMY_ITSELF
 from tests.support import ROOT
 from tests.support.private_names import run_renamed
@@ -114,6 +115,7 @@ def test_listeners_observe_a_sqlalchemy_without_a_name(name: str, tmp_path: Path
 def instrumentation() -> Iterator[SQLAlchemyInstrumentation]:
     made = SQLAlchemyInstrumentation()
     Engine._has_events = False  # another test may have listened, and SQLAlchemy never resets it
+    configure_fast_paths(True)
     made.instrument(InstrumentationSettings())
     yield made
     made.uninstrument()
