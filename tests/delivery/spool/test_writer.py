@@ -48,7 +48,7 @@ def spool(path: Path, bounds: Bounds = Bounds()) -> Spool:  # noqa: B008 - froze
 def few_descriptors(number: int) -> Iterator[None]:
     """Leave this process only a ``number`` of descriptors to open."""
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    highest = max(int(each) for each in os.listdir("/dev/fd"))
+    highest = max(int(each.name) for each in Path("/dev/fd").iterdir())
     resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 16, before[1]))
     held = []
     try:
