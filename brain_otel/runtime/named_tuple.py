@@ -13,6 +13,9 @@ _SAMPLE = _compile("_SAMPLE", [f"field_{index}" for index in range(24)])
 _GETTERS = tuple(vars(_SAMPLE)[name] for name in _SAMPLE._fields)
 """The descriptor of each position, which classes can share; no class has more fields."""
 
+_UNEXPECTED = TypeError if sys.version_info >= (3, 13) else ValueError
+"""What ``_replace`` raises for a name that is no field."""
+
 
 class _Record(tuple[Any, ...]):
     """What all classes share. The methods are those that ``collections.namedtuple`` documents."""
@@ -43,7 +46,7 @@ class _Record(tuple[Any, ...]):
     def _replace(self, /, **changed: Any) -> Any:
         made = self._make(map(changed.pop, self._fields, self))
         if changed:
-            raise ValueError(f"Got unexpected field names: {list(changed)!r}")
+            raise _UNEXPECTED(f"Got unexpected field names: {list(changed)!r}")
         return made
 
     def _asdict(self) -> dict[str, Any]:
