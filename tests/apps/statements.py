@@ -30,7 +30,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
-from sqlalchemy.util import greenlet_spawn
+from sqlalchemy.util import await_only, greenlet_spawn
 
 from brain_otel.configuration.sections.instrumentation import InstrumentationSettings
 from brain_otel.instrumentation.sqlalchemy.instrumentor import SQLAlchemyInstrumentation
@@ -193,6 +193,13 @@ def failing_cursors(make: Make) -> list[Any]:
     return found
 
 
+def wait_until_noticed(connection: sa.Connection) -> None:
+    """Wait until asyncpg knows that its connection is lost: before, it fails with another error."""
+    driver: Any = connection.connection.driver_connection
+    while DRIVER == "asyncpg" and not driver.is_closed():
+        await_only(asyncio.sleep(0.01))
+
+
 @case
 def lost_connections(make: Make) -> list[Any]:
     found: list[Any] = []
@@ -201,6 +208,7 @@ def lost_connections(make: Make) -> list[Any]:
         with other.connect() as killer, engine.connect() as connection:
             number = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
             killer.execute(text("SELECT pg_terminate_backend(:number, 5000)"), {"number": number})
+            wait_until_noticed(connection)
             with failing(found):
                 connection.execute(text("SELECT 'lost'"))
             connection.rollback()
