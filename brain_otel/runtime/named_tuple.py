@@ -14,11 +14,11 @@ _GETTERS = tuple(vars(_SAMPLE)[name] for name in _SAMPLE._fields)
 """The descriptor of each position, which classes can share; no class has more fields."""
 
 _UNEXPECTED = TypeError if sys.version_info >= (3, 13) else ValueError
-"""What ``_replace`` raises for a name that is no field."""
+"""``_replace`` raises it for a name that is no field."""
 
 
 class _Record(tuple[Any, ...]):
-    """What all classes share. The methods are those that ``collections.namedtuple`` documents."""
+    """The base of all classes. Its methods are those that ``collections.namedtuple`` documents."""
 
     __slots__ = ()
     _fields: tuple[str, ...] = ()

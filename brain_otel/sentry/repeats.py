@@ -35,7 +35,7 @@ class Repeats(Generic[Kept]):
         self._seen: set[int] = set()
 
     def find(self, key: Hashable) -> Kept | None:
-        """What was made of ``key`` before; None if it is not kept."""
+        """Return the entry of ``key``; None if it is not kept."""
         found = self._known.get(key)
         if found is not None:
             found.came_again = True

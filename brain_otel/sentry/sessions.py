@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from typing import Any, NamedTuple
+from typing import Any
 
 import sentry_sdk
 from sentry_sdk.session import Session
 
 from brain_otel.runtime.fork import reset_in_child
+from brain_otel.runtime.named_tuple import NamedTuple
 
 
 class _Counts(NamedTuple):

@@ -43,7 +43,7 @@ _FACTS_OF_SPAN = 4
 """Name, library, kind and status come before the attributes of a flat span without ids and times."""
 
 _FACTS_IN_KEY = 6
-"""What comes before the root in a key; the first is the length of the flat root."""
+"""Number of facts before the root in a key; the first is the length of the flat root."""
 
 _TEXTS = frozenset({str, type(None)})
 """Types of a request's facts in a key: others may be equal although they differ."""
@@ -96,7 +96,7 @@ class Transaction(NamedTuple):
         return event
 
     def key(self, by: Policy) -> tuple[tuple[Any, ...] | None, Facts | None]:
-        """What the event depends on, beside resource, ids and times, None if that is unusual; the request's facts.
+        """Return what decides the event but for resource, ids and times, None if unusual; and the facts of the request.
 
         The event is masked by the policy ``by``.
         """

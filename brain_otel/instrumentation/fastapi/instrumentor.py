@@ -102,7 +102,7 @@ class FastAPIInstrumentation:
         return call
 
     def _loaded_call(self, patch: Patch) -> Callable[..., Awaitable[None]]:
-        """What serves a request; it takes the place of the function that asks."""
+        """Return the function that serves requests, and put it in the place of the one that calls this."""
         loaded = (self._serving or self._load()) if patch.active else None
         if loaded is None:
             return patch.original
