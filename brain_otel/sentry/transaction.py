@@ -96,7 +96,7 @@ class Transaction(NamedTuple):
         return event
 
     def key(self, by: Policy) -> tuple[tuple[Any, ...] | None, Facts | None]:
-        """Return what decides the event but for resource, ids and times, None if unusual; and the facts of the request.
+        """Return what decides the event but for resource, ids and times, or None; and the facts of the request.
 
         The event is masked by the policy ``by``.
         """

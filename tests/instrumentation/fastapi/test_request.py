@@ -103,3 +103,21 @@ def test_a_request_that_we_fail_to_begin_keeps_its_user_to_itself(
     guard.reraise_failures(False)
     asyncio.run(ask())
     assert {each["message"]: "marked" in str(each) for each in telemetry.events} == {"loud": True, "quiet": False}
+
+
+def test_values_of_one_header_are_joined(telemetry: Telemetry) -> None:
+    """Equal ones too."""
+    app = FastAPI()
+
+    @app.get("/")
+    async def report() -> None:
+        brain_otel.capture_message("seen")
+
+    async def ask() -> None:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://shop") as client:
+            await client.get("/", headers=[("x-tier", "a"), ("x-other", "b"), ("x-tier", "a"), ("x-tier", "c")])
+
+    asyncio.run(ask())
+    (event,) = telemetry.events
+    headers = {name.lower(): value for name, value in event["request"]["headers"].items()}
+    assert (headers["x-tier"], headers["x-other"]) == ("a, a, c", "b")
