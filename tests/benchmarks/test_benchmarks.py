@@ -18,8 +18,19 @@ from tests.benchmarks.figures import against
 from tests.benchmarks.load import Connection, at_rate, quantile
 from tests.benchmarks.plot import draw
 from tests.benchmarks.report import BEGIN, END
+from tests.benchmarks.surroundings import surroundings
 from tests.benchmarks.tables import tables
-from tests.benchmarks.variants import BARE, FLOOR, OURS_BESIDE, SENTRY_ALONE, SENTRY_NATIVE, VARIANTS
+from tests.benchmarks.turns import working
+from tests.benchmarks.variants import (
+    BARE,
+    BY_NAME,
+    FLOOR,
+    OURS_BESIDE,
+    OURS_IN_MEMORY,
+    SENTRY_ALONE,
+    SENTRY_NATIVE,
+    VARIANTS,
+)
 from tests.support import ROOT
 from tests.support.process import free_port, run_python
 
@@ -109,6 +120,17 @@ def test_the_benchmark_counts_what_the_shipper_sends(measured: tuple[Measured, s
     (only,) = json.loads(measured[0].figures.read_text())["runs"]["cpu"][OURS_BESIDE]
     assert only["sent"] > 100
     assert sorted(only["spans"]) == ["http", "redis", "server", "sql"]
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize(("name", "has_sender"), [(OURS_BESIDE, True), (OURS_IN_MEMORY, True), (FLOOR, False)])
+def test_the_cpu_of_the_process_that_sends_is_counted(name: str, has_sender: bool) -> None:
+    """It ships the spool, or makes the requests of a busy application."""
+    variant = BY_NAME[name]
+    with surroundings([variant]) as around, working(variant, around) as worker:
+        for order in ("lifespan", "run /missions/7 100", "flush"):
+            worker.tell(order)
+        assert (worker.beside_cpu() is not None) == has_sender
 
 
 @pytest.mark.thorough

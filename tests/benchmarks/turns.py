@@ -6,13 +6,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean, median
 from typing import Any
 
-from brain_otel.delivery.spool.state import read_state
 from tests.benchmarks.surroundings import Surroundings, wait_until_sent
 from tests.benchmarks.variants import Variant
 from tests.support import ROOT
@@ -56,24 +55,33 @@ class Worker:
         answer: dict[str, Any] = json.loads(line)
         return answer
 
-    def shipper_cpu(self) -> float | None:
-        """Return the CPU of the process that ships for this worker; None without one."""
-        spool = self.folder / "spool"
-        shipper = read_state(spool).shipper if spool.exists() else None
-        if shipper is None or shipper == self.process.pid:
+    def beside_cpu(self) -> float | None:
+        """Return the CPU of the process that sends for this worker; None without one."""
+        sender = self._sender()
+        if sender is None:
             return None
         try:
             return time.clock_gettime(
-                ~shipper << 3 | 2
+                ~sender << 3 | 2
             )  # the result of clock_getcpuclockid(3); psutil has a resolution of 10 ms
         except OSError:
             return None
 
-    def idle_shipper(self) -> float:
-        """Return the share of a core that the shipper uses while it is idle."""
-        before = self.shipper_cpu()
+    def _sender(self) -> int | None:
+        """Return the id of the process that has inherited the worker's environment and goes on."""
+        mark = f"FOLDER={self.folder}".encode()
+        for process in Path("/proc").glob("[0-9]*"):
+            if int(process.name) != self.process.pid:
+                with suppress(OSError):
+                    if mark in (process / "environ").read_bytes().split(b"\0"):
+                        return int(process.name)
+        return None
+
+    def idle_beside(self) -> float:
+        """Return the share of a core that the sending process uses while it is idle."""
+        before = self.beside_cpu()
         time.sleep(IDLE_SECONDS if before is not None else 0)
-        after = self.shipper_cpu()
+        after = self.beside_cpu()
         return (after - before) / IDLE_SECONDS if before is not None and after is not None else 0.0
 
 
@@ -126,8 +134,8 @@ class _Round:
         worker.tell("lifespan")
         worker.tell(f"run {path} {WARM_UP}")
         self._process = worker.tell("settle")["process"]
-        time.sleep(IDLE_SECONDS if worker.shipper_cpu() is not None else 0)  # the shipper is still starting
-        self._began, self._shipper = time.monotonic(), worker.shipper_cpu()
+        time.sleep(IDLE_SECONDS if worker.beside_cpu() is not None else 0)  # the sending process is still starting
+        self._began, self._sender = time.monotonic(), worker.beside_cpu()
         self._received = around.received(worker.variant.name)["bytes"]
         self._turns: list[float] = []
         self._loop = 0.0
@@ -162,11 +170,11 @@ class _Round:
         }
 
     def _beside(self) -> float:
-        """Return the CPU that the shipper used for the requests, without its idle CPU during the turns of others."""
-        now, seconds = self.worker.shipper_cpu(), time.monotonic() - self._began
-        if now is None or self._shipper is None:
+        """Return the CPU that the sending process used for the requests, without its idle CPU in turns of others."""
+        now, seconds = self.worker.beside_cpu(), time.monotonic() - self._began
+        if now is None or self._sender is None:
             return 0.0
-        return max(0.0, now - self._shipper - self.worker.idle_shipper() * seconds)
+        return max(0.0, now - self._sender - self.worker.idle_beside() * seconds)
 
     def _received_in_the_end(self) -> dict[str, Any]:
         """Wait until nothing more arrives and return what has arrived."""
