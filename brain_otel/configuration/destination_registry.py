@@ -5,10 +5,10 @@ This package's destinations are in ``REGISTRY``. Other packages add theirs with 
 """
 
 import importlib
+from importlib.metadata import entry_points
 from typing import Any
 
 from brain_otel.configuration.error import ConfigurationError
-from brain_otel.configuration.instrumentors import entry_points
 from brain_otel.configuration.options import Options, Signal
 
 ENTRY_POINTS = "brain_otel_destination"

@@ -12,8 +12,7 @@ from brain_otel.configuration.destination_registry import is_known, is_otel_metr
 from brain_otel.configuration.document import Document
 from brain_otel.configuration.error import configuration_error
 from brain_otel.configuration.options import Options, Signal
-from brain_otel.configuration.substitution import Key
-from brain_otel.configuration.values import boolean, number, read_or
+from brain_otel.configuration.values import Key, boolean, number, read_or
 
 PROCESSORS: dict[Signal, tuple[str, str]] = {
     "traces": ("tracer_provider", "processors"),

@@ -9,8 +9,7 @@ from typing import Any
 
 from brain_otel.configuration import known_files
 from brain_otel.configuration.error import ConfigurationError, configuration_error, is_secret_name, masked
-from brain_otel.configuration.substitution import Key, Variables
-from brain_otel.configuration.values import BadValueError
+from brain_otel.configuration.values import BadValueError, Key, Variables
 
 _MAX_BYTES = 1_000_000
 

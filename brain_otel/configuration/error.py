@@ -50,7 +50,7 @@ def is_secret_name(name: str) -> bool:
 
 def holds_credentials(text: str) -> bool:
     """Whether ``text`` is an address with a user, a password or a key before its host, as a DSN is."""
-    return re.search(r"://[^/\s]*@", text) is not None
+    return "://" in text and re.search(r"://[^/\s]*@", text) is not None
 
 
 def masked(text: str) -> str:

@@ -1,7 +1,6 @@
 """Chooses the environment and its configuration file, and finds the packaged files."""
 
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,8 +14,8 @@ FALLBACK_ENVIRONMENT = "production"
 PACKAGED = ("development", "production", "staging", "test")
 """The environments with a packaged file. In a checkout, files of other programs stand beside them."""
 
-_ENVIRONMENT = re.compile(r"(?!\.)[^\s/\\]{1,64}")
-"""A name that Sentry accepts for an environment and that can be part of a file name."""
+_MAX_LENGTH = 64
+"""Characters of an environment's name that Sentry accepts."""
 
 
 class Choice(NamedTuple):
@@ -54,10 +53,16 @@ def _environment(environ: Mapping[str, str], argument: str | None) -> tuple[str,
     variables = [(environ.get(variable), variable) for variable in ("SENTRY_ENVIRONMENT", "ENVIRONMENT")]
     given = [(argument, "setup(environment=...)"), *variables]
     name, origin = next(((name, origin) for name, origin in given if name), (DEFAULT_ENVIRONMENT, "the default"))
-    if not _ENVIRONMENT.fullmatch(name) or not name.isprintable() or name == "None":
+    if not _is_plain_name(name) or name == "None":
         allowed = "a plain name such as staging: up to 64 characters, no spaces, no slashes"
         raise configuration_error(origin, name, allowed)
     return name, origin
+
+
+def _is_plain_name(name: str) -> bool:
+    """Whether Sentry accepts it for an environment, and it can be part of a file name."""
+    is_printable = name.isprintable() and not any(each in name for each in " /\\")
+    return is_printable and 1 <= len(name) <= _MAX_LENGTH and not name.startswith(".")
 
 
 def _file_of(environment: str, environ: Mapping[str, str]) -> tuple[Path, str, tuple[str, ...]]:

@@ -1,12 +1,10 @@
 """OpenTelemetry's instrumentors of other libraries: which are installed, and which modules each of them waits for."""
 
-from collections.abc import Mapping
-from importlib.metadata import EntryPoint
-
-try:  # private: it caches what is installed, which OpenTelemetry's API looks up anyway
-    from opentelemetry.util._importlib_metadata import entry_points as entry_points
-except ImportError:
-    from importlib.metadata import entry_points as entry_points  # type: ignore[assignment]  # takes the same
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from importlib.machinery import PathFinder
+from importlib.metadata import Distribution, EntryPoint, entry_points
 
 GROUP = "opentelemetry_instrumentor"
 """The group of entry points by which ``opentelemetry-instrument`` finds instrumentors."""
@@ -52,14 +50,61 @@ def plain_name(name: str) -> str:
 def installed_instrumentors() -> dict[str, list[EntryPoint]]:
     """The installed instrumentors by their plain names; two packages may offer the same."""
     found: dict[str, list[EntryPoint]] = {}
-    for each in entry_points(group=GROUP):
+    try:
+        offered = list(_offered())
+    except _OddPathError:
+        offered = list(entry_points(group=GROUP))
+    for each in offered:
         found.setdefault(plain_name(each.name), []).append(each)
     return found
 
 
-def known_instrumentors() -> set[str]:
-    """The plain name of each instrumentor that a file may name, installed or not."""
-    return MODULES.keys() | installed_instrumentors().keys()
+class _OddPathError(Exception):
+    """Distributions may be elsewhere than in the folders of ``sys.path``."""
+
+
+def _offered() -> Iterator[EntryPoint]:
+    """What ``entry_points(group=GROUP)`` returns, in a quarter of the time: it parses what names the group.
+
+    Raises:
+        _OddPathError: A finder or an entry of ``sys.path`` is not Python's own kind, such as an archive.
+    """
+    if any(hasattr(each, "find_distributions") for each in sys.meta_path if each is not PathFinder):
+        raise _OddPathError
+    projects: set[str] = set()
+    for folder in sys.path:
+        for child in _children(folder):
+            name, _, kind = child.lower().rpartition(".")
+            project = name.partition("-")[0].replace(".", "_")
+            if kind in ("dist-info", "egg-info") and project not in projects:  # Python imports the first of two
+                projects.add(project)
+                metadata = os.path.join(folder or ".", child)  # noqa: PTH118 - pathlib's takes ten times as long
+                if GROUP.encode() in _entry_points_text(metadata):
+                    yield from Distribution.at(metadata).entry_points.select(group=GROUP)
+
+
+def _children(folder: str) -> list[str]:
+    if folder.lower().endswith(".egg"):
+        raise _OddPathError
+    try:
+        return os.listdir(folder or ".")  # noqa: PTH208 - as above
+    except NotADirectoryError:
+        raise _OddPathError from None
+    except OSError:
+        return []
+
+
+def _entry_points_text(metadata: str) -> bytes:
+    try:
+        with open(f"{metadata}/entry_points.txt", "rb", buffering=0) as file:  # noqa: PTH123 - as above
+            return file.read()
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError):
+        return b""
+
+
+def is_known_instrumentor(name: str) -> bool:
+    """Whether a file may name the instrumentor, installed or not."""
+    return plain_name(name) in MODULES or plain_name(name) in installed_instrumentors()
 
 
 def disabled_instrumentors(variables: Mapping[str, str]) -> tuple[str, ...]:

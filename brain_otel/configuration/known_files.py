@@ -1,19 +1,22 @@
-"""The packaged environments as they were parsed when they were packaged: reading them needs no YAML parser.
+"""The packaged environments as they were parsed when they were packaged: reading them needs no parser.
 
 ``known_files.json`` has each by the SHA-256 of its text, so a file that somebody has edited is parsed as any other.
 ``python -m tests.configuration.known_files`` writes it.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from brain_otel.configuration.substitution import Key, Variables, filled_in
+from brain_otel.configuration.values import Key, Variables
 
 TYPED, TEXT = "$", "$$"
-"""Keys of a mapping that stands for a text with variables. The value of the first has the type that it looks like."""
+"""Keys of a mapping that stands for a text with variables. The value of the first has the type that it looks like.
+
+Under the key are the parts of the text: texts, and the name and default of each variable.
+"""
 
 _WORDS = {
     **dict.fromkeys(("", "~", "null", "Null", "NULL")),
@@ -41,6 +44,12 @@ def read(content: bytes, environ: Mapping[str, str]) -> tuple[dict[str, Any], Va
     except _OddValueError:
         return None
     return data, lambda key: names.get(key, ())
+
+
+def filled_in(parts: Sequence[Any], environ: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:
+    """The text of ``parts`` with the values of its variables, and their names."""
+    text = "".join(each if isinstance(each, str) else environ.get(each[0]) or each[1] for each in parts)
+    return text, tuple(each[0] for each in parts if not isinstance(each, str))
 
 
 def _trees() -> dict[str, Any]:

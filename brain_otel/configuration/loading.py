@@ -19,8 +19,7 @@ from brain_otel.configuration.sections.sampling import SamplingSettings, check_d
 from brain_otel.configuration.sections.sentry import SentrySettings
 from brain_otel.configuration.settings import Settings
 from brain_otel.configuration.simple_form import is_simple_form
-from brain_otel.configuration.substitution import Key
-from brain_otel.configuration.values import number, read_fields
+from brain_otel.configuration.values import Key, number, read_fields
 from brain_otel.privacy.settings import PrivacySettings
 
 OURS = ("distribution", "brain_otel")

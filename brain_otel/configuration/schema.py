@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from brain_otel.configuration.document import Document, leaves
 from brain_otel.configuration.simple_form import is_simple_form
-from brain_otel.configuration.substitution import Key
+from brain_otel.configuration.values import Key
 
 if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError

@@ -1,29 +1,29 @@
-"""Replaces ``${VAR}`` and ``${VAR:-default}`` in a configuration file by the variables' values.
+"""Finds ``${VAR}`` and ``${VAR:-default}`` in the texts of a configuration file.
 
 The rules are the specification's
 `substitution rules <https://opentelemetry.io/docs/specs/otel/configuration/data-model/>`_, with one difference: a
 variable that is set to the empty string counts as unset, as everywhere else in the specification. Upstream's loader
-reads ``os.environ`` and forgets where a value came from; this one takes the variables as a mapping.
+reads ``os.environ`` and forgets where a value came from; this package takes the variables as a mapping.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from typing import Any
 
 from brain_otel.configuration.error import MASK, ConfigurationError, is_secret_name, masked
-
-Key = tuple[str | int, ...]
-
-Variables = Callable[[Key], tuple[str, ...]]
-"""Returns the variables in the value at a place of the file."""
+from brain_otel.configuration.values import Key
 
 _REFERENCE = r"\$\{(?:env:)?([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}"
 _VARIABLE = re.compile(rf"\$\$|{_REFERENCE}")
 
 
-def filled_in(template: str, environ: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:
-    """``template`` with the values of its variables, and their names."""
-    text = _VARIABLE.sub(lambda found: (environ.get(found[1]) or found[2] or "") if found[1] else "$", template)
-    return text, tuple(match[1] for match in _VARIABLE.finditer(template) if match[1])
+def parts(template: str) -> list[Any]:
+    """The parts of ``template``: texts, and the name and default of each variable."""
+    found: list[Any] = []
+    end = 0
+    for match in _VARIABLE.finditer(template):
+        found += [template[end : match.start()], [match[1], match[2] or ""] if match[1] else "$"]
+        end = match.end()
+    return [each for each in (*found, template[end:]) if each]
 
 
 def is_reference(template: str) -> bool:

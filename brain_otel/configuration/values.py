@@ -10,6 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from types import UnionType
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
+Key = tuple[str | int, ...]
+"""The names and positions that lead to a value of the file."""
+
+Variables = Callable[[Key], tuple[str, ...]]
+"""Returns the variables in the value at a place of the file."""
+
 Reader = Callable[[Any], Any]
 
 T = TypeVar("T")

@@ -7,7 +7,9 @@ from typing import Any
 import yaml
 
 from brain_otel.configuration.error import ConfigurationError, reason
-from brain_otel.configuration.substitution import Key, Variables, check_template, filled_in, is_reference
+from brain_otel.configuration.known_files import filled_in
+from brain_otel.configuration.substitution import check_template, is_reference, parts
+from brain_otel.configuration.values import Key, Variables
 
 _LOADERS: tuple[Any, ...] = (*filter(None, [getattr(yaml, "CSafeLoader", None)]), yaml.SafeLoader)
 """PyYAML's loader over libyaml if PyYAML was built with it, and its pure Python loader.
@@ -143,7 +145,7 @@ class _Substitution:
     def _fill_in_scalar(self, node: yaml.ScalarNode, key: Key) -> None:
         template = node.value
         check_template(self._source, template, key)
-        node.value, names = filled_in(template, self._environ)
+        node.value, names = filled_in(parts(template), self._environ)
         if names:
             self.variables[id(node)] = names
         if not node.style and is_reference(template):

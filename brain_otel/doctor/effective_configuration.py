@@ -23,7 +23,7 @@ from brain_otel.configuration.identity import (
 from brain_otel.configuration.loading import read_all
 from brain_otel.configuration.options import Options
 from brain_otel.configuration.settings import Settings
-from brain_otel.configuration.substitution import Key
+from brain_otel.configuration.values import Key
 from brain_otel.doctor.masking import Mask, masked_text, masked_value
 
 FAST_PATHS_NOTICE = "The fast paths are off (fast_paths: false): each request costs more CPU time"

@@ -7,8 +7,7 @@ from urllib.parse import unquote, urlsplit
 
 from brain_otel.configuration.document import leaves
 from brain_otel.configuration.error import MASK, is_secret_name
-from brain_otel.configuration.substitution import Key
-from brain_otel.configuration.values import BOOLEANS
+from brain_otel.configuration.values import BOOLEANS, Key
 from brain_otel.privacy import FILTERED, is_sensitive, masked_url, policy
 
 _MIN_LENGTH = 6

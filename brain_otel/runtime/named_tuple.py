@@ -1,17 +1,24 @@
 """``typing.NamedTuple`` without what it does at import: a class takes 10 us instead of 150, and set-up makes 50.
 
-The original checks each annotation, and compiles a constructor for each class, although most processes never make an
-object of most classes, and one of its settings. Here the second object of a class compiles it.
+The original checks each annotation, and compiles a constructor for each class, although most processes make no object
+of most classes, and few of their settings. Here a class compiles it once it has made some objects without.
 """
 
 import collections
 import sys
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 _compile: Any = collections.namedtuple  # noqa: PYI024 - whose classes have no annotations
-_SAMPLE = _compile("_SAMPLE", [f"field_{index}" for index in range(24)])
-_GETTERS = tuple(vars(_SAMPLE)[name] for name in _SAMPLE._fields)
+
+_getter: Any = getattr(collections, "_tuplegetter", lambda index, doc: property(itemgetter(index), doc=doc))
+"""Makes the descriptor of a position. Private: the classes of ``namedtuple`` have it, and it costs no call."""
+
+_GETTERS = tuple(_getter(index, None) for index in range(24))
 """The descriptor of each position, which classes can share; no class has more fields."""
+
+MAPPED = 16
+"""Objects that a class makes without its constructor, each for the time of ten, until it is worth compiling."""
 
 _UNEXPECTED = TypeError if sys.version_info >= (3, 13) else ValueError
 """``_replace`` raises it for a name that is no field."""
@@ -23,15 +30,15 @@ class _Record(tuple[Any, ...]):
     __slots__ = ()
     _fields: tuple[str, ...] = ()
     _field_defaults: dict[str, Any] = {}  # noqa: RUF012 - nobody changes it
-    _has_object = False
+    _mapped = 0
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
-        """Make the first object from a mapping; with the second one, compile the constructor of this class."""
+        """Make the first :data:`MAPPED` objects from mappings; then compile the constructor of this class."""
         fields = cls._fields
         given = cls._field_defaults | dict(zip(fields, args, strict=False)) | kwargs
         is_named_once = len(args) <= len(fields) and kwargs.keys().isdisjoint(fields[: len(args)])
-        if not cls._has_object and is_named_once and given.keys() == set(fields):
-            cls._has_object = True
+        if cls._mapped < MAPPED and is_named_once and given.keys() == set(fields):
+            cls._mapped += 1
             return tuple.__new__(cls, [given[name] for name in fields])
         cls.__new__ = _compile(cls.__name__, fields, defaults=cls._field_defaults.values()).__new__  # type: ignore[method-assign]
         return cls.__new__(cls, *args, **kwargs)

@@ -11,7 +11,7 @@ import sys
 import sysconfig
 from collections.abc import Mapping
 from contextlib import suppress
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from types import CodeType, CoroutineType, FrameType, MappingProxyType
 from typing import Any
@@ -38,14 +38,6 @@ _WAITING = frozenset({asyncio.streams.__file__, asyncio.locks.__file__, asyncio.
 
 _WRITES_OF_REDIS = "AbstractConnection._send_packed_command"
 """Writes to the socket; Redis' client runs it in a task for each command, to bound its time."""
-
-_PATHS = sysconfig.get_paths()
-
-_FOREIGN = tuple(
-    f"{Path(each)}/"
-    for each in {str(Path(__file__).parents[1]), *(_PATHS[name] for name in ("stdlib", "platstdlib", "scripts"))}
-)
-"""Folders of code that is not the application's: this package, Python's, and the commands that start servers."""
 
 
 def with_code_location(span: ReadableSpan, slow: float) -> ReadableSpan:
@@ -157,4 +149,12 @@ def _awaiting_greenlet(inner: Any) -> Any:
 def is_foreign(path: str) -> bool:
     """Whether code of the file ``path`` is a library's."""
     plain = path.replace("\\", "/")
-    return "/site-packages/" in plain or "/dist-packages/" in plain or plain.startswith(_FOREIGN)
+    return "/site-packages/" in plain or "/dist-packages/" in plain or plain.startswith(_foreign_folders())
+
+
+@cache
+def _foreign_folders() -> tuple[str, ...]:
+    """Folders of code that is not the application's: this package, Python's, and the commands that start servers."""
+    paths = sysconfig.get_paths()
+    folders = {str(Path(__file__).parents[1]), *(paths[name] for name in ("stdlib", "platstdlib", "scripts"))}
+    return tuple(f"{Path(each)}/" for each in folders)

@@ -9,7 +9,7 @@ import yaml
 
 from brain_otel.configuration import known_files
 from brain_otel.configuration.file_choice import PACKAGED, packaged_files
-from brain_otel.configuration.substitution import is_reference
+from brain_otel.configuration.substitution import is_reference, parts
 
 FILE = Path(known_files.__file__).with_suffix(".json")
 
@@ -21,7 +21,7 @@ class _Loader(yaml.SafeLoader):
         text = super().construct_scalar(node)
         if "$" not in text:
             return text
-        return {known_files.TYPED if not node.style and is_reference(text) else known_files.TEXT: text}
+        return {known_files.TYPED if not node.style and is_reference(text) else known_files.TEXT: parts(text)}
 
 
 def known() -> str:

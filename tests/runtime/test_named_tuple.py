@@ -5,6 +5,7 @@ import pickle
 import sys
 import typing
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -74,7 +75,7 @@ USES: dict[str, Callable[[Any], Any]] = {
 
 @pytest.mark.parametrize("use", USES.values(), ids=USES)
 def test_a_class_of_ours_behaves_like_one_of_typing(use: Callable[[Any], Any]) -> None:
-    """With its first object, and with later ones, whose constructor is compiled."""
+    """With its first objects, and with later ones, whose constructor is compiled."""
 
     def outcome(kind: Any) -> Any:
         try:
@@ -82,8 +83,10 @@ def test_a_class_of_ours_behaves_like_one_of_typing(use: Callable[[Any], Any]) -
         except Exception as error:
             return type(error), str(error).replace("Ours", "Theirs")
 
-    first = fresh()
-    assert outcome(first) == outcome(first) == outcome(Ours) == outcome(Theirs)
+    first, later = fresh(), fresh()
+    for _ in range(named_tuple.MAPPED + 1):
+        later(1)
+    assert outcome(first) == outcome(first) == outcome(later) == outcome(Theirs)
 
 
 def test_an_object_survives_pickle() -> None:
@@ -93,8 +96,8 @@ def test_an_object_survives_pickle() -> None:
 
 
 @pytest.mark.skipif(sys.version_info >= (3, 14), reason="typing's own are used there")
-def test_no_constructor_is_compiled_before_the_second_object(monkeypatch: pytest.MonkeyPatch) -> None:
-    """To compile one takes ten times as long as the rest of the class."""
+def test_no_constructor_is_compiled_for_the_first_objects(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To compile one takes as long as to make 16 objects without it."""
     compiled = []
     compile_ = named_tuple._compile
 
@@ -105,7 +108,26 @@ def test_no_constructor_is_compiled_before_the_second_object(monkeypatch: pytest
     monkeypatch.setattr(named_tuple, "_compile", counted)
     kind = fresh()
     counts = []
-    for _ in range(3):
+    for _ in range(named_tuple.MAPPED + 2):
         kind(1)
         counts.append(len(compiled))
-    assert counts == [0, 1, 1]
+    assert counts == [*[0] * named_tuple.MAPPED, 1, 1]
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 14), reason="typing's own are used there")
+def test_a_field_is_read_without_a_call() -> None:
+    """The private descriptor of ``namedtuple`` reads it."""
+    assert type(vars(Ours)["x"]) is type(vars(Theirs)["x"])
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 14), reason="typing's own are used there")
+def test_fields_are_read_without_the_private_descriptor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr("collections._tuplegetter")
+    module: Any = type(sys)("copy_of_named_tuple")
+    exec(Path(named_tuple.__file__).read_text(), vars(module))
+
+    class Point(module.NamedTuple):  # type: ignore[misc]
+        x: int
+        y: int = 2
+
+    assert (Point(1).x, Point(1).y) == (1, 2)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from brain_otel.configuration.instrumentors import installed_instrumentors, known_instrumentors, plain_name
+from brain_otel.configuration.instrumentors import installed_instrumentors, is_known_instrumentor, plain_name
 from brain_otel.configuration.values import (
     BOOLEANS,
     BadValueError,
@@ -31,7 +31,7 @@ def _read_others(value: Any) -> bool | tuple[str, ...]:
     """Read whether OpenTelemetry's instrumentors are used, or which."""
     if isinstance(value, list):
         for index, name in enumerate(value):
-            if not isinstance(name, str) or plain_name(name) not in known_instrumentors():
+            if not isinstance(name, str) or not is_known_instrumentor(name):
                 raise BadValueError(name, _names(), index)
         return tuple(map(plain_name, value))
     if str(value).strip().lower() not in BOOLEANS:
@@ -112,7 +112,7 @@ _OWN = tuple(name for name in InstrumentationSettings._fields if name not in ("o
 
 
 def _is_instrumentor(key: object) -> bool:
-    return isinstance(key, str) and key not in _OWN and plain_name(key) in known_instrumentors().difference(_OWN)
+    return isinstance(key, str) and not {key, plain_name(key)} & {*_OWN} and is_known_instrumentor(key)
 
 
 def _read_options(name: str, value: Any) -> dict[str, Any] | bool:
