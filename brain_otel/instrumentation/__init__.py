@@ -18,9 +18,10 @@ from brain_otel.configuration.sections.instrumentation import InstrumentationSet
 from brain_otel.instrumentation.conflicts import warn_once, warning_instrument
 from brain_otel.instrumentation.excepthook import patch_excepthook
 from brain_otel.instrumentation.exception_recording import patch_exception_recording
+from brain_otel.instrumentation.first_use import FirstUse, can_wait
 from brain_otel.instrumentation.others.enabling import OtherInstrumentors
 from brain_otel.runtime.guard import guarded
-from brain_otel.runtime.imports import is_being_imported, late_names
+from brain_otel.runtime.imports import is_being_imported, late_names, load_later
 from brain_otel.runtime.patch import Patches, replacement
 
 LIBRARIES = {
@@ -157,6 +158,9 @@ def _on_contrib_import(module: ModuleType) -> None:
     if library in _registry.awaiting_contrib:
         _registry.awaiting_contrib.discard(library)
         _install_now(library)
+    installed = _registry.installed.get(library)
+    if isinstance(installed, FirstUse):
+        installed.contrib_imported()
 
 
 def _is_wanted(library: str) -> bool:
@@ -181,9 +185,24 @@ def _install_now(library: str) -> None:
     if settings is None or library in _registry.installed or library not in sys.modules or not _is_wanted(library):
         return
     with guarded(f"instrumenting {library}"):
-        module, _, name = LIBRARIES[library].partition(":")
-        with late_names(_LATE):
-            installed: Instrumentation = getattr(import_module(f"{__name__}.{module}"), name)()
+        module, _, name = f"{__name__}.{LIBRARIES[library]}".partition(":")
+        load = functools.partial(_load, module, name)
+        waits = can_wait(library, settings)
+        installed: Instrumentation = FirstUse(library, module, load) if waits else load()()
         _registry.installed[library] = installed
         installed.instrument(settings)
         _registry.others.layers.add_outer(library)
+
+
+def _load(module: str, name: str) -> Any:
+    with late_names(_LATE):
+        return getattr(import_module(module), name)
+
+
+def _load_first_uses() -> None:
+    for each in list(_registry.installed.values()):
+        if isinstance(each, FirstUse):
+            each.load()
+
+
+load_later(_load_first_uses)

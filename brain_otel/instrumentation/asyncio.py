@@ -13,7 +13,7 @@ import asyncio
 import contextvars
 import weakref
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from opentelemetry.trace import NonRecordingSpan
@@ -21,12 +21,15 @@ from opentelemetry.trace import NonRecordingSpan
 from brain_otel.configuration.sections.instrumentation import InstrumentationSettings
 from brain_otel.events.listeners import EventListener, configure_listeners, listeners
 from brain_otel.events.report import report_exception
-from brain_otel.instrumentation.loop_lag import LoopLag
 from brain_otel.runtime.guard import caught, guarded
 from brain_otel.sampling.decision import DroppedSpan
 from brain_otel.traces import local_trace
 from brain_otel.traces.code_location import remember_start
 from brain_otel.traces.local_trace import LocalTrace
+from brain_otel.traces.scope import is_measured
+
+if TYPE_CHECKING:
+    from brain_otel.instrumentation.loop_lag import LoopLag
 
 
 class AsyncioInstrumentation(EventListener):
@@ -40,7 +43,10 @@ class AsyncioInstrumentation(EventListener):
 
     def instrument(self, settings: InstrumentationSettings) -> None:  # noqa: ARG002
         """Begin with the next local trace."""
-        self._lag = LoopLag()
+        if is_measured():
+            from brain_otel.instrumentation.loop_lag import LoopLag  # few processes need it
+
+            self._lag = LoopLag()
         configure_listeners((self, *listeners()))
 
     def uninstrument(self) -> None:

@@ -9,15 +9,13 @@ from collections.abc import Mapping, Sequence
 from time import perf_counter
 from typing import Any
 
-from opentelemetry import metrics
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 from opentelemetry.metrics import Histogram
-from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.semconv.metrics.db_metrics import DB_CLIENT_OPERATION_DURATION
 
 from brain_otel.instrumentation.database import failure_attributes
 from brain_otel.runtime.guard import guarded
-from brain_otel.traces.scope import create_meter
+from brain_otel.traces.scope import create_meter, is_measured
 
 _BUCKETS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0)
 """Seconds, from the semantic conventions."""
@@ -54,7 +52,7 @@ def create_durations(
     buckets: Sequence[float] = _BUCKETS,
 ) -> Durations | None:
     """Create the histogram ``name`` of the instrumentation ``scope``; None without a ``meter_provider``."""
-    if not isinstance(metrics.get_meter_provider(), MeterProvider):
+    if not is_measured():
         return None
     histogram = create_meter(scope).create_histogram(
         name, unit="s", description=description, explicit_bucket_boundaries_advisory=buckets

@@ -4,7 +4,7 @@ import builtins
 import os
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from importlib.abc import Loader
@@ -157,6 +157,7 @@ class _Left:
     """Modules of this package that a set-up leaves for later."""
 
     names: ClassVar[list[str]] = []
+    steps: ClassVar[list[Callable[[], object]]] = []
     is_wanted = False
 
 
@@ -166,6 +167,11 @@ def late_module(name: str) -> LateModule:
     return LateModule(name)
 
 
+def load_later(step: Callable[[], object]) -> None:
+    """Have :func:`load_late_modules` call ``step`` too, which loads more than modules."""
+    _Left.steps.append(step)
+
+
 def want_late_modules() -> None:
     """Load the late modules before a fork: each child would import them for itself."""
     _Left.is_wanted = True
@@ -173,6 +179,9 @@ def want_late_modules() -> None:
 
 def load_late_modules() -> None:
     """Import what the set-up has left, before the first request: no error of the application waits for an import."""
+    for step in _Left.steps:
+        with guarded("loading what set-up has left"):
+            step()
     for name in _Left.names:
         with guarded(f"importing {name}"):
             import_module(name)

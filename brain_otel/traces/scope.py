@@ -1,5 +1,7 @@
 """What this package emits itself: its instrumentation scope, the schema of its names, and names of its own."""
 
+import sys
+
 from opentelemetry import metrics
 from opentelemetry import trace as otel_trace
 from opentelemetry.metrics import Meter
@@ -28,3 +30,9 @@ def create_tracer(library: str | None = None) -> Tracer:
 def create_meter(name: str) -> Meter:
     """A meter of the global provider for the metrics of the module ``name`` of this package."""
     return metrics.get_meter(name, __version__, schema_url=SCHEMA_URL)
+
+
+def is_measured() -> bool:
+    """Whether the global meter provider is the SDK's, so that somebody may read what is measured."""
+    sdk = sys.modules.get("opentelemetry.sdk.metrics")
+    return sdk is not None and isinstance(metrics.get_meter_provider(), sdk.MeterProvider)

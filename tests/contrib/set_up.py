@@ -39,8 +39,7 @@ def _replace() -> None:
     set_global_textmap(GuardedPropagator(get_global_textmap()))
     for made in (RedisInstrumentation(), HttpxInstrumentation()):
         made.instrument(settings)
-        assert made._contrib is not None
-        made._contrib.uninstrument()
+        made._entry_points.undo()
     statements = SQLAlchemyInstrumentation()
     statements.instrument(settings)
     statements._listeners.remove()

@@ -21,6 +21,7 @@ from opentelemetry.util.http import get_excluded_urls, sanitize_method
 from brain_otel.configuration.sections.instrumentation import InstrumentationSettings
 from brain_otel.events.attributes import class_name
 from brain_otel.instrumentation.conflicts import warn_once
+from brain_otel.instrumentation.first_use import EntryPoints, wrapping
 from brain_otel.instrumentation.httpx.repeated_calls import INSTRUMENTOR, is_traced_already
 from brain_otel.instrumentation.httpx.targets import RestrictedTargets, server_of
 from brain_otel.instrumentation.metrics import Durations, create_durations
@@ -44,11 +45,20 @@ class _Instrumentor(HTTPXClientInstrumentor):
 
     _instance = None
 
+    def _uninstrument(self, **_: Any) -> None:
+        """Do nothing: the patches put back what stood there."""
+
 
 class HttpxInstrumentation:
-    """Traces and measures every request of sync and async clients."""
+    """Traces and measures every request of sync and async clients.
 
-    def __init__(self) -> None:
+    Args:
+        entry_points: Gets the patches of the methods that send requests; with it, nothing is measured.
+    """
+
+    def __init__(self, entry_points: EntryPoints | None = None) -> None:
+        self._is_measured = entry_points is None
+        self._entry_points = entry_points or Patches()
         self._measured = Patches()
         self._wrapped = Patches()
         self._restricted = Patches()
@@ -56,13 +66,8 @@ class HttpxInstrumentation:
 
     def instrument(self, settings: InstrumentationSettings) -> None:  # noqa: ARG002
         """Begin; leave the spans to contrib's instrumentor if the application has used it before."""
-        durations = create_durations(
-            _SCOPE, HTTP_CLIENT_REQUEST_DURATION, "Duration of HTTP client requests.", _BUCKETS
-        )
-        if durations is not None:
-            measuring = functools.partial(_Measuring, durations, get_excluded_urls("HTTPX"))
-            for owner, name in _METHODS:
-                self._measured.replace(owner, name, surrounding(measuring))
+        if self._is_measured:
+            self._measure()
         if HTTPXClientInstrumentor().is_instrumented_by_opentelemetry:
             warn_once("HTTPX", INSTRUMENTOR)
         else:
@@ -75,14 +80,25 @@ class HttpxInstrumentation:
 
                     patch_wrappers(HTTPXClientInstrumentor, self._wrapped)
             self._contrib = _Instrumentor()
-            self._contrib.instrument(skip_dep_check=True)
+            with wrapping(contrib, self._entry_points):
+                self._contrib.instrument(skip_dep_check=True)
         textmap = get_global_textmap()
         if isinstance(textmap, TrustingPropagator) and textmap.targets is not None:
             RestrictedTargets(textmap.targets, self._restricted, *_METHODS)
 
+    def _measure(self) -> None:
+        durations = create_durations(
+            _SCOPE, HTTP_CLIENT_REQUEST_DURATION, "Duration of HTTP client requests.", _BUCKETS
+        )
+        if durations is not None:
+            measuring = functools.partial(_Measuring, durations, get_excluded_urls("HTTPX"))
+            for owner, name in _METHODS:
+                self._measured.replace(owner, name, surrounding(measuring))
+
     def uninstrument(self) -> None:
         """Leave HTTPX as it was found."""
         self._restricted.undo()
+        self._entry_points.undo()
         if self._contrib is not None:
             self._contrib.uninstrument()
             self._contrib = None

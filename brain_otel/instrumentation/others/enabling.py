@@ -17,6 +17,7 @@ from brain_otel.instrumentation.others.discovery import awaited_modules, conflic
 from brain_otel.instrumentation.others.layers import Layers
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.imports import is_being_imported
+from brain_otel.traces.scope import is_measured
 
 logger = logging.getLogger(__name__)
 
@@ -133,7 +134,7 @@ class OtherInstrumentors:
         settings = self._settings
         if settings is None or name in self._enabled or name in self._failed:
             return
-        if name == _PROCESS and not _is_measured():
+        if name == _PROCESS and not is_measured():
             return  # it would look at the process for nobody
         self._failed.add(name)  # until it has not
         given = settings.options.get(name)
@@ -194,13 +195,6 @@ class OtherInstrumentors:
 
         self._corrections = self._corrections or Corrections()
         self._corrections.apply(name, module, options, doubled)
-
-
-def _is_measured() -> bool:
-    from opentelemetry import metrics
-    from opentelemetry.sdk.metrics import MeterProvider  # `import brain_otel` stays cheap
-
-    return isinstance(metrics.get_meter_provider(), MeterProvider)
 
 
 def _taken_by_constructor(kind: Any, options: dict[str, Any]) -> list[str]:

@@ -22,6 +22,7 @@ from opentelemetry.semconv.attributes import db_attributes, server_attributes
 from brain_otel.configuration.sections.instrumentation import InstrumentationSettings
 from brain_otel.instrumentation.conflicts import warn_once
 from brain_otel.instrumentation.database import operation_name
+from brain_otel.instrumentation.first_use import EntryPoints, wrapping
 from brain_otel.instrumentation.metrics import Durations, create_durations
 from brain_otel.instrumentation.redis.pipelines import batch_of
 from brain_otel.instrumentation.redis.repeated_calls import INSTRUMENTOR, is_traced_already
@@ -47,17 +48,41 @@ class _Instrumentor(RedisInstrumentor):
 
     _instance = None
 
+    def _uninstrument(self, **_: Any) -> None:
+        """Do nothing: the patches put back what stood there."""
+
 
 class RedisInstrumentation:
-    """Traces and measures every command."""
+    """Traces and measures every command.
 
-    def __init__(self) -> None:
+    Args:
+        entry_points: Gets the patches of the clients' methods; with it, nothing is measured.
+    """
+
+    def __init__(self, entry_points: EntryPoints | None = None) -> None:
+        self._is_measured = entry_points is None
+        self._entry_points = entry_points or Patches()
         self._measured = Patches()
         self._described = Patches()
         self._contrib: RedisInstrumentor | None = None
 
     def instrument(self, settings: InstrumentationSettings) -> None:
         """Begin; leave the spans to contrib's instrumentor if the application has used it before."""
+        if self._is_measured:
+            self._measure()
+        if RedisInstrumentor().is_instrumented_by_opentelemetry:
+            warn_once("Redis", INSTRUMENTOR)
+            return
+        self._patch_descriptions()
+        with guarded("loading the fast path of Redis"):  # else contrib's wrappers trace, with fewer attributes
+            from brain_otel.instrumentation.redis.command_span import patch_factories
+
+            patch_factories(self._described, settings.cache_prefixes)
+        self._contrib = _Instrumentor()
+        with wrapping(contrib, self._entry_points):
+            self._contrib.instrument(skip_dep_check=True)
+
+    def _measure(self) -> None:
         durations = create_durations(_SCOPE)
         if durations is not None:  # before contrib, so that the span contains what is measured
             for client, cluster in _CLIENTS:
@@ -71,16 +96,6 @@ class RedisInstrumentation:
                     self._measured.replace(
                         owner, name, surrounding(functools.partial(_Measuring, durations, describe))
                     )
-        if RedisInstrumentor().is_instrumented_by_opentelemetry:
-            warn_once("Redis", INSTRUMENTOR)
-            return
-        self._patch_descriptions()
-        with guarded("loading the fast path of Redis"):  # else contrib's wrappers trace, with fewer attributes
-            from brain_otel.instrumentation.redis.command_span import patch_factories
-
-            patch_factories(self._described, settings.cache_prefixes)
-        self._contrib = _Instrumentor()
-        self._contrib.instrument(skip_dep_check=True)
 
     def _patch_descriptions(self) -> None:
         """Replace contrib's functions that put values on a span, or may raise, where contrib looks them up."""
@@ -95,6 +110,7 @@ class RedisInstrumentation:
 
     def uninstrument(self) -> None:
         """Leave the clients as they were found."""
+        self._entry_points.undo()
         if self._contrib is not None:
             self._contrib.uninstrument()
             self._contrib = None

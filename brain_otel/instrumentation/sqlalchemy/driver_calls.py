@@ -51,6 +51,7 @@ class DriverCalls:
         create_tracer: Creates OpenTelemetry's tracer for the spans of an engine.
         after: A listener to SQLAlchemy's event ``after_cursor_execute``, called before the span ends.
         listen: Called once, with a connection, when listeners have to observe it and all others from then on.
+        patches: Gets the patches.
     """
 
     def __init__(
@@ -58,9 +59,10 @@ class DriverCalls:
         create_tracer: Callable[[], Tracer],
         after: Callable[..., None],
         listen: Callable[[Connection], None],
+        patches: Patches,
     ) -> None:
         self._create_tracer, self._after, self._listen = create_tracer, after, listen
-        self._patches = Patches()
+        self._patches = patches
         self._prepared: set[type] = set()
         self._replaced: set[tuple[type, str]] = set()
         self._lock = threading.Lock()

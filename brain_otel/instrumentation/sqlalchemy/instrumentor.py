@@ -33,6 +33,7 @@ from brain_otel.events.report import status_of
 from brain_otel.instrumentation.conflicts import warn_once
 from brain_otel.instrumentation.database import record_failure
 from brain_otel.instrumentation.fast_span import set_new_attribute
+from brain_otel.instrumentation.first_use import EntryPoints
 from brain_otel.instrumentation.metrics import create_durations
 from brain_otel.instrumentation.sqlalchemy.corrections import (
     ConnectionCounter,
@@ -66,9 +67,15 @@ class _Tracer(EngineTracer):
 
 
 class SQLAlchemyInstrumentation:
-    """Traces and measures every statement of every engine."""
+    """Traces and measures every statement of every engine.
 
-    def __init__(self) -> None:
+    Args:
+        entry_points: Gets the patch of a connection's constructor; with it, nothing is measured.
+    """
+
+    def __init__(self, entry_points: EntryPoints | None = None) -> None:
+        self._is_measured = entry_points is None
+        self._entry_points = entry_points or Patches()
         self._patches = Patches()
         self._listeners = Listeners({"engine_connect": self._attach, "after_cursor_execute": self._count_rows})
         self._measured: StatementDurations | None = None
@@ -78,7 +85,7 @@ class SQLAlchemyInstrumentation:
 
     def instrument(self, settings: InstrumentationSettings) -> None:
         """Begin; leave the spans of an engine to the application if it has instrumented the engine."""
-        durations = create_durations(_MEASURED_SCOPE)
+        durations = create_durations(_MEASURED_SCOPE) if self._is_measured else None
         if durations is not None:
             self._measured = StatementDurations(durations)
             self._measured.listeners.add()
@@ -91,7 +98,7 @@ class SQLAlchemyInstrumentation:
             if fast_paths_enabled():
                 from brain_otel.instrumentation.sqlalchemy.statement_span import patch_tracer
 
-                patch_tracer(self._patches)
+                patch_tracer(self._patches, is_measured=durations is not None)
                 if durations is None:
                     self._observe_driver_calls()
         self._returned_rows = settings.sqlalchemy_returned_rows
@@ -121,7 +128,7 @@ class SQLAlchemyInstrumentation:
     def _observe_driver_calls(self) -> None:
         from brain_otel.instrumentation.sqlalchemy.driver_calls import DriverCalls
 
-        calls = DriverCalls(_create_tracer, self._count_rows, self._listen)
+        calls = DriverCalls(_create_tracer, self._count_rows, self._listen, self._entry_points)
         self._calls = calls if calls.start() else None
 
     def _listen(self, connection: Connection) -> None:

@@ -10,11 +10,10 @@ from types import SimpleNamespace
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from opentelemetry import metrics
 from opentelemetry.instrumentation._semconv import _StabilityMode
 from opentelemetry.instrumentation.sqlalchemy import engine as contrib
 from opentelemetry.instrumentation.sqlalchemy.engine import EngineTracer
-from opentelemetry.sdk.metrics import MeterProvider, UpDownCounter
+from opentelemetry.sdk.metrics import UpDownCounter
 from opentelemetry.trace import SpanKind
 
 from brain_otel.instrumentation.database import batch_size, statement_operation
@@ -31,15 +30,19 @@ _ASKED = "postgresql"
 _COUNTERS = ("_add_idle_to_connection_usage", "_add_used_to_connection_usage")
 
 
-def patch_tracer(patches: Patches) -> None:
+def patch_tracer(patches: Patches, *, is_measured: bool) -> None:
     """Replace methods of contrib's tracer, for engines that are traced from now on.
+
+    Args:
+        patches: Gets the patches.
+        is_measured: Whether statements are measured; contrib's span contains what is measured.
 
     Raises:
         RuntimeError: contrib would not end the spans.
     """
     if not _contrib_ends_spans():
         raise RuntimeError("contrib keeps a statement's span elsewhere than in context._otel_span")
-    if isinstance(metrics.get_meter_provider(), MeterProvider):  # contrib's span contains what is measured
+    if is_measured:
         patches.replace(EngineTracer, "_before_cur_exec", _without_excluded)
         return
     statements = _Statements()

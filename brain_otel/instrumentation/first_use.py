@@ -1,0 +1,216 @@
+"""Installs an instrumentation when its library is first used: set-up is shorter, and a process may never use it.
+
+Until then placeholders stand at the library's entry points. The first call of one installs the instrumentation, whose
+functions take the places of all of them, and then goes through what stands there now. So does each later call that
+still comes through a placeholder, which somebody else may have wrapped, or kept and put back.
+"""
+
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from types import ModuleType
+from typing import Any, Protocol
+
+import wrapt
+from opentelemetry.propagate import get_global_textmap
+
+from brain_otel.configuration.sections.instrumentation import InstrumentationSettings
+from brain_otel.runtime.fast_paths import fast_paths_enabled
+from brain_otel.runtime.fork import reset_in_child
+from brain_otel.runtime.guard import guarded
+from brain_otel.runtime.imports import is_being_imported
+from brain_otel.runtime.patch import Original, Patch, Patches, drop_own_frame, replace, replacement
+from brain_otel.traces.scope import is_measured
+
+_REDIS_CLIENT = ("Redis.execute_command", "Pipeline.execute", "Pipeline.immediate_execute_command")
+_REDIS_CLUSTER = ("RedisCluster.execute_command", "ClusterPipeline.execute")
+
+_ENTRY_POINTS: dict[str, dict[str, tuple[str, ...]]] = {
+    "httpx": {"httpx": ("HTTPTransport.handle_request", "AsyncHTTPTransport.handle_async_request")},
+    "redis": {
+        "redis.client": _REDIS_CLIENT,
+        "redis.cluster": _REDIS_CLUSTER,
+        "redis.asyncio.client": _REDIS_CLIENT,
+        "redis.asyncio.cluster": _REDIS_CLUSTER,
+    },
+    "sqlalchemy": {"sqlalchemy.engine": ("Connection.__init__",)},
+}
+"""Library -> its modules -> the methods that every use of it calls first."""
+
+_CONTRIB = "opentelemetry.instrumentation."
+
+_ATTEMPTS = 3
+"""How often an instrumentation is loaded that fails: the process may have no file descriptor left for a moment."""
+
+
+class Installed(Protocol):
+    """An instrumentation, as far as this module uses it."""
+
+    def instrument(self, settings: InstrumentationSettings) -> None:
+        """Begin."""
+
+    def uninstrument(self) -> None:
+        """Leave the library as it was found."""
+
+
+def can_wait(library: str, settings: InstrumentationSettings) -> bool:
+    """Whether ``library`` may be instrumented with its first use, because nobody can tell the difference.
+
+    An application that has imported contrib's module may instrument for itself. What is measured, or restricted to
+    some hosts, has a place in the order of the wrappers.
+    """
+    return (
+        library in _ENTRY_POINTS
+        and _CONTRIB + library not in sys.modules
+        and fast_paths_enabled()
+        and not settings.sqlalchemy_connect_spans
+        and getattr(get_global_textmap(), "targets", None) is None
+        and not is_measured()
+    )
+
+
+class EntryPoints(Patches):
+    """Patches of which those of a library's entry points take the places of placeholders, until they are undone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._places: dict[tuple[Any, str], _Place] = {}
+
+    def hold(self, library: str, load: Callable[[], object]) -> None:
+        """Put the placeholders of ``library`` in; the first call of one calls ``load``."""
+        for module, names in _ENTRY_POINTS[library].items():
+            for path in names:
+                kind, _, name = path.partition(".")
+                owner, place = getattr(import_module(module), kind), _Place(load)
+                if super().replace(owner, name, place.stand):
+                    self._places[owner, name] = place
+
+    def replace(self, owner: Any, name: str, make: Callable[[Patch], Callable[..., Any]]) -> bool:
+        """Put what ``make`` returns in the place of the placeholder; elsewhere, do what :class:`Patches` does."""
+        place = self._places.get((owner, name))
+        if place is None or not place.is_waiting:
+            return super().replace(owner, name, make)
+        place.become(make)
+        return True
+
+    def release(self) -> None:
+        """Take the placeholders out that nothing has replaced."""
+        for place in self._places.values():
+            if place.is_waiting:
+                place.patch.undo()
+
+
+class _Place:
+    """What stands at an entry point."""
+
+    def __init__(self, load: Callable[[], object]) -> None:
+        self._load = load
+        self._traced: Any = None
+        self.patch: Patch
+
+    @property
+    def is_waiting(self) -> bool:
+        return self._traced is None and self.patch.active
+
+    def stand(self, patch: Patch) -> Callable[..., Any]:
+        """Make the placeholder. To inspection it is the function, like the wrappers that take its place."""
+        self.patch = patch
+        return wrapt.FunctionWrapper(patch.original, self._call)
+
+    def become(self, make: Callable[[Patch], Callable[..., Any]]) -> None:
+        self._traced = self.patch.become(make)
+
+    def _call(self, wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
+        if self.is_waiting:
+            self._load()
+        call, traced = wrapped, self._traced
+        if traced is not None and self.patch.active:
+            self.patch.become(lambda _: traced)  # if this was kept and put back
+            call = traced if instance is None else traced.__get__(instance, type(instance))
+        try:
+            return call(*args, **kwargs)
+        except BaseException as error:
+            drop_own_frame(error)
+            raise
+
+
+class FirstUse:
+    """The instrumentation of one library, which is imported and installed when the library is used.
+
+    Args:
+        library: Its name.
+        module: The module of the instrumentation.
+        load: Imports it, and returns the class.
+    """
+
+    def __init__(self, library: str, module: str, load: Callable[[], Callable[[EntryPoints], Installed]]) -> None:
+        self._library, self._module, self._import = library, module, load
+        self._settings: InstrumentationSettings | None = None
+        self._installed: Installed | None = None
+        self._entry_points = EntryPoints()
+        self._failures = 0
+        self._reset()
+        reset_in_child(self)
+
+    def _reset(self) -> None:
+        """Replace the lock: another thread of the parent may have held it."""
+        self._lock = threading.RLock()
+
+    def instrument(self, settings: InstrumentationSettings) -> None:
+        """Wait for the first call."""
+        self._settings = settings
+        self._entry_points.hold(self._library, self.load)
+
+    def uninstrument(self) -> None:
+        """Leave the library as it was found."""
+        with self._lock:
+            self._settings = None
+            if self._installed is not None:
+                self._installed.uninstrument()
+            self._entry_points.undo()
+
+    def contrib_imported(self) -> None:
+        """Install now: the application may instrument for itself next, and ours comes first."""
+        if not is_being_imported(self._module):  # else that thread imports contrib's module too, and installs
+            self.load()
+
+    def load(self) -> None:
+        """Install the instrumentation; return when it is installed, or cannot be."""
+        kind = None
+        with guarded(f"loading what instruments {self._library}"):
+            # Not within the lock, which a thread that imports contrib's module may await.
+            kind = self._import() if self._settings is not None else None
+        with self._lock:
+            self._failures += kind is None
+            if self._settings is not None and (kind is not None or self._failures >= _ATTEMPTS):
+                self._install(self._settings, kind)
+
+    def _install(self, settings: InstrumentationSettings, kind: Callable[[EntryPoints], Installed] | None) -> None:
+        self._settings = None
+        try:
+            with guarded(f"instrumenting {self._library}"):
+                if kind is not None:
+                    self._installed = kind(self._entry_points)
+                    self._installed.instrument(settings)
+        finally:
+            self._entry_points.release()
+
+
+@contextmanager
+def wrapping(contrib: ModuleType, patches: Patches) -> Iterator[None]:
+    """Have ``patches`` replace what ``contrib`` wraps within the block on this thread, so that they also undo it."""
+    thread = threading.get_ident()
+
+    def wrap(original: Original, target: Any, name: str, wrapper: Callable[..., Any]) -> Any:
+        if threading.get_ident() != thread:
+            return original(target, name, wrapper)
+        owner, attribute, _ = wrapt.resolve_path(target, name)
+        return patches.replace(owner, attribute, lambda patch: wrapt.FunctionWrapper(patch.original, wrapper))
+
+    patch = replace(contrib, "wrap_function_wrapper", replacement(wrap))
+    try:
+        yield
+    finally:
+        patch.undo()
