@@ -83,6 +83,17 @@ print(*("brain_otel." + name in sys.modules for name in names))
     assert printed(code, BRAIN_OTEL_SPOOL_DIR=str(tmp_path)) == ["True", *["False"] * 4]
 
 
+def test_setup_imports_neither_a_parser_nor_a_schema_for_a_packaged_file() -> None:
+    code = """
+import sys
+import brain_otel
+brain_otel.setup()
+names = ("known_files", "schema", "substitution", "yaml_nodes")
+print(*("brain_otel.configuration." + name in sys.modules for name in names))
+"""
+    assert printed(code) == ["True", *["False"] * 3]
+
+
 LATE = "brain_otel.privacy.all_rules"
 
 

@@ -3,6 +3,7 @@
 The file is in OpenTelemetry's `declarative format <https://opentelemetry.io/docs/specs/otel/configuration/>`_.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,13 @@ def leaves(value: Any, key: Key = ()) -> Iterator[tuple[Key, Any]]:
             yield from leaves(inner, (*key, index))
     else:
         yield key, value
+
+
+def reject_endless(document: Document) -> None:
+    """Reject NaN and infinity, which pass the schema's limits."""
+    for key, value in leaves(document.data):
+        if isinstance(value, float) and not math.isfinite(value):
+            raise document.error(key, value, "a finite number")
 
 
 def read_document(path: Path, environ: Mapping[str, str], *, path_from: str = "") -> Document:

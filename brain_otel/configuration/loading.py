@@ -7,12 +7,11 @@ from functools import partial
 from typing import Any
 
 from brain_otel.configuration.destinations import read_destinations, replace_destinations
-from brain_otel.configuration.document import Document, read_document
+from brain_otel.configuration.document import Document, read_document, reject_endless
 from brain_otel.configuration.file_choice import Choice, choose_file
 from brain_otel.configuration.identity import Identity, Known, origin_of, read_identity, resource_attribute
 from brain_otel.configuration.instrumentors import disabled_instrumentors, doubled_conventions
 from brain_otel.configuration.options import Options
-from brain_otel.configuration.schema import MAJOR, MINOR, is_newer, reject_endless, validate
 from brain_otel.configuration.sections.instrumentation import InstrumentationSettings
 from brain_otel.configuration.sections.propagation import PropagationSettings
 from brain_otel.configuration.sections.sampling import SamplingSettings, check_destinations, sentry_rate
@@ -58,10 +57,8 @@ def read_all(
     variables = {key: value for key, value in (os.environ if environ is None else environ).items() if value}
     choice = choose_file(variables, environment=environment, config_file=config_file)
     document = read_document(choice.path, variables, path_from=choice.path_from)
-    validate(document)
-    notices = [*choice.notices, *replace_destinations(document, variables, packaged=choice.packaged)]
-    if is_newer(document):
-        notices.append(f"{document.source}: file_format is newer than {MAJOR}.{MINOR}; parts of it may be ignored")
+    newer = [] if is_simple_form(document.data) else _validate(document)
+    notices = [*choice.notices, *replace_destinations(document, variables, packaged=choice.packaged), *newer]
     destinations = read_destinations(document, variables)
     settings = _settings(choice.environment, document, destinations, tuple(notices), variables)
     needs_dsn = any(each.name in _FOR_SENTRY for each in destinations)
@@ -72,6 +69,15 @@ def read_all(
     if "disabled" not in document.data and variables.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         settings = settings._replace(disabled=True)  # OpenTelemetry's SDK obeys the variable with any file
     return choice, document, settings
+
+
+def _validate(document: Document) -> list[str]:
+    """Check a file that has not the simple form against OpenTelemetry's schema; returns what to tell the user."""
+    from brain_otel.configuration.schema import MAJOR, MINOR, is_newer, validate
+
+    validate(document)
+    text = f"{document.source}: file_format is newer than {MAJOR}.{MINOR}; parts of it may be ignored"
+    return [text] if is_newer(document) else []
 
 
 def _settings(

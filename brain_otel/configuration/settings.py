@@ -5,20 +5,28 @@ block of ``distribution.brain_otel`` are in :mod:`brain_otel.configuration.secti
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Any
 
 from brain_otel.configuration.identity import Identity
 from brain_otel.configuration.options import Options
 from brain_otel.configuration.sections.delivery import DeliverySettings
 from brain_otel.configuration.sections.errors import ErrorSettings
 from brain_otel.configuration.sections.instrumentation import InstrumentationSettings, read_instrumentation
-from brain_otel.configuration.sections.privacy import read_privacy
 from brain_otel.configuration.sections.propagation import PropagationSettings
 from brain_otel.configuration.sections.sampling import SamplingSettings
 from brain_otel.configuration.sections.sentry import SentrySettings, read_sentry, shown_without
-from brain_otel.configuration.values import Derived
+from brain_otel.configuration.values import Annotated, Derived, list_of, read_fields, text
 from brain_otel.privacy.settings import PrivacySettings
 from brain_otel.runtime.named_tuple import NamedTuple
+
+_NAMES = list_of(
+    text(lambda name: any(map(str.isalnum, name)), "a name such as api_key"), "a list of names such as api_key"
+)
+
+
+def _read_privacy(given: Any) -> PrivacySettings:
+    """Read ``distribution.brain_otel.privacy``, whose class is in a lower layer, which cannot import readers."""
+    return PrivacySettings(**read_fields(PrivacySettings, given, {"sensitive_names": _NAMES, "safe_names": _NAMES}))
 
 
 class Settings(NamedTuple):
@@ -39,7 +47,7 @@ class Settings(NamedTuple):
     """None: Sentry is off, as there is no DSN."""
     instrumentation: Annotated[InstrumentationSettings, read_instrumentation] = InstrumentationSettings()
     errors: ErrorSettings = ErrorSettings()
-    privacy: Annotated[PrivacySettings, read_privacy] = PrivacySettings()
+    privacy: Annotated[PrivacySettings, _read_privacy] = PrivacySettings()
     propagation: PropagationSettings = PropagationSettings()
     sampling: SamplingSettings = SamplingSettings()
     delivery: DeliverySettings = DeliverySettings()

@@ -29,8 +29,6 @@ from brain_otel.runtime.text import word_set
 
 _SEQUENCES: tuple[Any, ...] = (list, tuple, set, frozenset, deque, array)
 
-CONTAINERS = (dict, *_SEQUENCES)
-
 _FETCHING = word_set("""
     _asyncio asyncio.events asyncio.futures asyncio.queues asyncio.tasks sqlalchemy.ext.associationproxy
     sqlalchemy.orm.dynamic sqlalchemy.orm.query django.db.models.manager peewee tortoise.queryset pony.orm.core
@@ -123,6 +121,11 @@ def members_of(value: Any, kind: Any) -> Members | None:
     if Mapping in kind.__mro__ or (_module(kind).partition(".")[0] in _REGISTERED and hasattr(kind, "items")):
         return Members(iter(value.items()), None, True)
     return None
+
+
+def is_container(kind: Any) -> bool:
+    """Whether ``kind`` is a built-in container, or a subclass of one."""
+    return issubclass(kind, (dict, *_SEQUENCES))
 
 
 def _of_built_in(value: Any, kind: Any) -> Members | None:

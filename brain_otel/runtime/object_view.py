@@ -7,7 +7,6 @@ from itertools import islice
 from types import FunctionType, SimpleNamespace
 from typing import Any
 
-from brain_otel.runtime.named_tuple import NamedTuple
 from brain_otel.runtime.object_kinds import (
     HARMLESS,
     Members,
@@ -21,7 +20,7 @@ from brain_otel.runtime.object_kinds import (
     name_of,
 )
 from brain_otel.runtime.object_size import has_large_text
-from brain_otel.runtime.quiet import Clock
+from brain_otel.runtime.quiet import TEXT, Bounds, Clock
 from brain_otel.runtime.text import MAX_SHORT, MAX_TEXT, MIN_LONG, beginning, omitted, shortened
 
 MAX_LENGTH = 4_096
@@ -47,19 +46,6 @@ class Shown(str):
 
     def __repr__(self) -> str:
         return str.__str__(self)
-
-
-class Bounds(NamedTuple):
-    """How much of an object is shown."""
-
-    depth: int
-    items: int
-    objects: int
-    characters: int
-
-
-TEXT = Bounds(4, 50, 1_000, 65_536)
-"""Of a text within a text."""
 
 
 class View:

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 
+from brain_otel.runtime.named_tuple import NamedTuple
 from brain_otel.runtime.text import MAX_TEXT
 
 MAX_SECONDS = 0.01
@@ -34,6 +35,19 @@ MAX_CHARACTERS = 16_384
 
 
 T = TypeVar("T")
+
+
+class Bounds(NamedTuple):
+    """How much of an object is shown."""
+
+    depth: int
+    items: int
+    objects: int
+    characters: int
+
+
+TEXT = Bounds(4, 50, 1_000, 65_536)
+"""Of a single object, and of a text within a text."""
 
 
 class _State:

@@ -16,11 +16,17 @@ the application's, so they need no budget: on a machine that stands still for a 
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from brain_otel.runtime.object_kinds import CONTAINERS
-from brain_otel.runtime.object_view import TEXT, Bounds, Shown, View
-from brain_otel.runtime.quiet import budget, quiet
+from brain_otel.runtime.imports import late_module
+from brain_otel.runtime.quiet import TEXT, Bounds, budget, quiet
+
+if TYPE_CHECKING:
+    from brain_otel.runtime import object_kinds as kinds
+    from brain_otel.runtime import object_view as looks
+else:
+    # A set-up shows no object.
+    kinds, looks = late_module("brain_otel.runtime.object_kinds"), late_module("brain_otel.runtime.object_view")
 
 _DATA = Bounds(8, 500, 1_000, 40_960)
 _FACTS = Bounds(8, 100, 200, 32_768)  # OpenTelemetry keeps 128 attributes of a record, the latest
@@ -30,28 +36,28 @@ _LOGGED = Bounds(8, 1_000, 2_000, 65_536)
 
 def plain(value: Any, keep: tuple[type, ...] = ()) -> Any:
     """``value`` as dicts, lists, tuples and scalars; any other object as text, unless its class is in ``keep``."""
-    return _view(View(_DATA, repr, keep=keep), value)
+    return _view(looks.View(_DATA, repr, keep=keep), value)
 
 
 def plain_text(value: Any) -> Any:
     """As :func:`plain`, with the ``str()`` of a single object; a container's ``repr()`` does not quote the texts."""
-    write = repr if issubclass(type(value), CONTAINERS) else str
-    return _view(View(_DATA, write, leaf=Shown), value)
+    write = repr if kinds.is_container(type(value)) else str
+    return _view(looks.View(_DATA, write, leaf=looks.Shown), value)
 
 
 def variables(values: dict[str, Any]) -> Any:
     """The local variables of a frame as sentry-sdk shows them: bounded, with the ``repr()`` of each scalar."""
-    return _view(View(_VARIABLES, repr, is_quoted=True), values)
+    return _view(looks.View(_VARIABLES, repr, is_quoted=True), values)
 
 
 def safe_repr(value: Any, write: Callable[[Any], str] = repr) -> str:
     """``write(value)``, bounded; the class name in angle brackets if that fails."""
-    return str(_view(View(TEXT, write, leaf=Shown, is_text=True), value))
+    return str(_view(looks.View(TEXT, write, leaf=looks.Shown, is_text=True), value))
 
 
 def logged(value: Any, write: Callable[[Any], str]) -> str:
     """As :func:`safe_repr`, for an argument of a log message: more items of a container are shown."""
-    return str(_view(View(_LOGGED, write, leaf=Shown, is_text=True), value))
+    return str(_view(looks.View(_LOGGED, write, leaf=looks.Shown, is_text=True), value))
 
 
 def facts(data: Any) -> dict[str, Any]:
@@ -61,11 +67,11 @@ def facts(data: Any) -> dict[str, Any]:
     """
     if data is None:
         return {}
-    found: dict[str, Any] = _view(View(_FACTS, repr), data, View.facts)
+    found: dict[str, Any] = _view(looks.View(_FACTS, repr), data, looks.View.facts)
     return found
 
 
-def _view(view: View, value: Any, look: Callable[[View, Any], Any] | None = None) -> Any:
+def _view(view: "looks.View", value: Any, look: Callable[["looks.View", Any], Any] | None = None) -> Any:
     cpu = time.thread_time()
     shared = budget()
     view.clock = clock = shared.clock

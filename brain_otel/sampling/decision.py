@@ -16,6 +16,7 @@ from opentelemetry.sdk.trace.sampling import Decision, SamplingResult
 from opentelemetry.trace import NonRecordingSpan, SpanContext
 from opentelemetry.trace.span import TraceState
 
+from brain_otel.runtime.named_tuple import NamedTuple
 from brain_otel.sampling.trace_context import LevelTwoState
 
 SENTRY_DESTINATIONS = frozenset({"sentry", "sentry_otlp"})
@@ -27,6 +28,16 @@ KEPT_BY = "brain_otel.sampling.kept_by"
 """Attribute of a local root that the tail has kept: ``error`` or ``slow``."""
 
 _LOW_64_BITS = (1 << 64) - 1
+
+
+class Grant(NamedTuple):
+    """The answer to one more trace."""
+
+    rate: float
+    """The trace is recorded if its random number is below this rate, and it is allowed."""
+    share: float = 1.0
+    """The share of the traces below the rate that the bound of a rule allows."""
+    allowed: bool = True
 
 
 class SamplingDecision:

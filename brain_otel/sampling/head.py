@@ -23,9 +23,8 @@ from brain_otel.sampling.context import (
     is_suppressed,
     value_for_trace,
 )
-from brain_otel.sampling.decision import DecisionState, SamplingDecision, decision_of, sample_rand
+from brain_otel.sampling.decision import DecisionState, Grant, SamplingDecision, decision_of, sample_rand
 from brain_otel.sampling.policy import SamplingPolicy
-from brain_otel.sampling.rate_limit import Grant
 from brain_otel.traces import local_trace
 
 _ROOT, _RATE = "ParentBased{root:", "TraceIdRatioBased{"

@@ -1,10 +1,15 @@
 """The head's policy: its rules, and the rate of each destination."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from brain_otel.runtime.named_tuple import NamedTuple
 from brain_otel.sampling.decision import NO_DESTINATIONS, SENTRY_DESTINATIONS
-from brain_otel.sampling.rules import Rule
+
+if TYPE_CHECKING:
+    from brain_otel.sampling.rules import Rule
 
 
 class DestinationRate(NamedTuple):

@@ -6,17 +6,7 @@ from collections import deque
 from collections.abc import Callable
 
 from brain_otel.runtime.fork import reset_in_child
-from brain_otel.runtime.named_tuple import NamedTuple
-
-
-class Grant(NamedTuple):
-    """The answer to one more trace."""
-
-    rate: float
-    """The trace is recorded if its random number is below this rate, and it is allowed."""
-    share: float = 1.0
-    """The share of the traces below the rate that the bound allows."""
-    allowed: bool = True
+from brain_otel.sampling.decision import Grant
 
 
 class RateLimit:

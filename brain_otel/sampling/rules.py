@@ -6,7 +6,8 @@ from typing import Any
 
 from brain_otel.configuration.sections.sampling import RuleSettings
 from brain_otel.runtime.lazy_regex import expression
-from brain_otel.sampling.rate_limit import Grant, RateLimit
+from brain_otel.sampling.decision import Grant
+from brain_otel.sampling.rate_limit import RateLimit
 
 _PIECE = expression(r"(\*|\?|\{[^{}]*\})")
 

@@ -19,7 +19,7 @@ from brain_otel.configuration.destination_registry import load_module
 from brain_otel.configuration.error import ConfigurationError, reason
 from brain_otel.configuration.options import Options
 from brain_otel.configuration.sections.instrumentation import SLOW_CALL
-from brain_otel.configuration.sections.sampling import SamplingSettings
+from brain_otel.configuration.sections.sampling import RuleSettings, SamplingSettings
 from brain_otel.configuration.settings import Settings
 from brain_otel.destinations.destination import Destination, create_destination
 from brain_otel.destinations.isolation import IsolatedDestination
@@ -27,11 +27,11 @@ from brain_otel.runtime.announcements import announce
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.thread_pool import side_by_side
 from brain_otel.sampling.policy import DestinationRate, SamplingPolicy
-from brain_otel.sampling.rules import compiled
 from brain_otel.sdk.resource import keep_given_instance_id
 from brain_otel.sdk.span_router import SpanRouter
 
 if TYPE_CHECKING:
+    from brain_otel.sampling.rules import Rule
     from brain_otel.sampling.tail import Tail
 
 logger = logging.getLogger(__name__)
@@ -50,8 +50,14 @@ def create_policy(settings: Settings, destinations: tuple[IsolatedDestination, .
         for each in destinations
         if each.span_processor is not None
     )
-    rules = compiled(sampling.rules, settings.environment)
+    rules = _compiled(sampling.rules, settings.environment) if sampling.rules else ()
     return SamplingPolicy(rules=rules, destinations=rates, tail=sampling.tail is not None)
+
+
+def _compiled(rules: Sequence[RuleSettings], environment: str) -> tuple[Rule, ...]:
+    from brain_otel.sampling.rules import compiled  # most files have no rules
+
+    return compiled(rules, environment)
 
 
 def create_destinations(settings: Settings) -> tuple[IsolatedDestination, ...]:

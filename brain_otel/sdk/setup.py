@@ -22,7 +22,6 @@ from brain_otel.configuration.settings import Settings
 from brain_otel.destinations.isolation import IsolatedDestination
 from brain_otel.instrumentation.propagation import GuardedPropagator, TrustingPropagator
 from brain_otel.runtime.guard import guarded
-from brain_otel.sampling.client_calls import ClientCallSampler
 from brain_otel.sampling.context import DecidedIds
 from brain_otel.sampling.head import HeadSampler
 from brain_otel.sdk.pipeline import create_policy
@@ -71,9 +70,17 @@ def configure_opentelemetry(settings: Settings, destinations: tuple[IsolatedDest
     if settings.propagation != PropagationSettings():
         set_global_textmap(TrustingPropagator(get_global_textmap(), settings.propagation))
     provider.id_generator = DecidedIds(provider.id_generator)  # type: ignore[assignment]  # the SDK means any generator
-    sampler = HeadSampler if settings.propagation.targets is None else ClientCallSampler
-    provider.sampler = sampler(provider.sampler, create_policy(settings, destinations))
+    provider.sampler = _sampler_class(settings)(provider.sampler, create_policy(settings, destinations))
     return provider
+
+
+def _sampler_class(settings: Settings) -> type[HeadSampler]:
+    """The sampler; one that notes the server of each call if not all servers get trace headers."""
+    if settings.propagation.targets is None:
+        return HeadSampler
+    from brain_otel.sampling.client_calls import ClientCallSampler
+
+    return ClientCallSampler
 
 
 def prefer_stable_semantic_conventions() -> None:

@@ -16,13 +16,17 @@ from opentelemetry.trace import SpanContext, TraceFlags
 from brain_otel.configuration.sections.instrumentation import SLOW_CALL
 from brain_otel.configuration.sections.sampling import TailSettings
 from brain_otel.runtime.guard import caught, guarded
+from brain_otel.runtime.imports import late_module
 from brain_otel.sampling.context import CALLER, link_caller
 from brain_otel.sampling.decision import KEPT_BY, SamplingDecision, decision_of
 from brain_otel.traces import local_trace
-from brain_otel.traces.code_location import ExtendedSpan, with_code_location
+from brain_otel.traces.plain_span import ExtendedSpan
 
 if TYPE_CHECKING:
     from brain_otel.sampling.tail import Tail
+    from brain_otel.traces import code_location
+else:
+    code_location = late_module("brain_otel.traces.code_location")
 
 _ending = guarded("ending a span for its destinations")
 
@@ -108,7 +112,7 @@ class SpanRouter(SpanProcessor):
     def on_end(self, span: ReadableSpan) -> None:
         """Pass the span on to the recipients of its trace; to all destinations if the tail keeps it."""
         try:
-            span = with_code_location(span, self._slow_nanoseconds)
+            span = code_location.with_code_location(span, self._slow_nanoseconds)
         except Exception as error:
             caught("looking for the place of a call in the application's code", error)
         try:

@@ -9,17 +9,17 @@ https://opentelemetry.io/docs/specs/semconv/code/.
 import asyncio
 import sys
 import sysconfig
-from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache, lru_cache
 from pathlib import Path
-from types import CodeType, CoroutineType, FrameType, MappingProxyType
+from types import CodeType, CoroutineType, FrameType
 from typing import Any
 
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind, StatusCode
 
 from brain_otel.runtime.named_tuple import NamedTuple
+from brain_otel.traces.plain_span import ExtendedSpan
 
 FUNCTION, FILE, LINE = "code.function.name", "code.file.path", "code.line.number"
 
@@ -55,21 +55,6 @@ def with_code_location(span: ReadableSpan, slow: float) -> ReadableSpan:
         return span
     place = application_place(sys._getframe(1)) or _place_of_task()
     return span if place is None else ExtendedSpan(span, place.to_attributes())
-
-
-class ExtendedSpan(ReadableSpan):
-    """An ended span with more attributes; it shares everything else with the original."""
-
-    def __init__(self, span: ReadableSpan, more: Mapping[str, Any]) -> None:
-        self.__dict__.update(span.__dict__)
-        attributes = span.attributes or {}
-        self._extended = self._attributes = {**more, **attributes} if more else attributes
-
-    # The public name does not depend on where the base class keeps the attributes.
-
-    @property
-    def attributes(self) -> Any:  # noqa: D102
-        return MappingProxyType(self._extended)
 
 
 class Place(NamedTuple):

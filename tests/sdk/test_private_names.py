@@ -33,7 +33,7 @@ PRIVATE_NAMES = (
     ),
     PrivateName(
         name="opentelemetry.sdk.trace.ReadableSpan._attributes",
-        used_in=("brain_otel/traces/code_location.py",),
+        used_in=("brain_otel/traces/plain_span.py",),
         purpose="gives a copy of a span more attributes, also for code that reads the private name",
         pinned_by="tests/sdk/test_span_router.py::test_a_sent_span_tells_why_it_was_kept",
     ),

@@ -2,10 +2,18 @@
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Annotated, Any
+from typing import Any
 
 from brain_otel.configuration.options import Options
-from brain_otel.configuration.values import MAX_NUMBER, BadValueError, list_of, mapping_of, number, read_fields
+from brain_otel.configuration.values import (
+    MAX_NUMBER,
+    Annotated,
+    BadValueError,
+    list_of,
+    mapping_of,
+    number,
+    read_fields,
+)
 from brain_otel.runtime.named_tuple import NamedTuple
 
 _RATE = number(0, 1)

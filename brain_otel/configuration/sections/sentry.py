@@ -1,11 +1,20 @@
 """``distribution.brain_otel.sentry``: how the Sentry bridge behaves."""
 
-from typing import Annotated, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from brain_otel.configuration.error import holds_credentials
 from brain_otel.configuration.identity import Identity
-from brain_otel.configuration.values import BOOLEANS, BadValueError, Derived, list_of, number, read_fields, text
+from brain_otel.configuration.values import (
+    BOOLEANS,
+    Annotated,
+    BadValueError,
+    Derived,
+    list_of,
+    number,
+    read_fields,
+    text,
+)
 from brain_otel.runtime.named_tuple import NamedTuple
 
 DEFAULT_SPOTLIGHT = "http://localhost:8969/stream"
