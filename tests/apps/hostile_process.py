@@ -1,8 +1,8 @@
 """Runs one service through hostile texts, headers, answers and spools, and prints what each cost, as JSON.
 
 Arguments: the spool's directory, beside which lies a file that nobody may touch, and the kinds of rows. Each row has
-the longest stop of the event loop beside that of a plain request, in units of the yardstick, the growth of the
-process's peak in MiB, and whether the file has been touched.
+the stops of the event loop in units of the yardstick, if each try had one: what the loop itself computed, the time,
+and the time that is allowed. It also has the growth of the process's peak in MiB, and whether the file was touched.
 """
 
 import asyncio
@@ -13,8 +13,8 @@ import socketserver
 import sys
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +71,10 @@ from tests.support.yardstick import yardstick_seconds  # noqa: E402
 Json = dict[str, Any]
 Row = tuple[Callable[[], Json], Callable[[], object]]
 """The request of a row, and what is done before it."""
+
+MAX_STOP = 20.0
+"""Milliseconds of the yardstick. Where others use the machine too, three times the stop beside a thread that only
+computes, of which the loop itself computes less than twice this."""
 
 TRIES = 6
 app = FastAPI()
@@ -223,20 +227,39 @@ async def request(fields: Json) -> None:
         await app(fields, receive, send)
 
 
-async def longest_stop(fields: Json) -> float:
-    """The longest time between two looks at the clock, in milliseconds of the yardstick."""
+async def longest_stop(fields: Json) -> tuple[float, float]:
+    """The most CPU time of the loop, and the most time, between two looks at the clock, in units of the yardstick."""
     unit = min(yardstick_seconds() for _ in range(3))
-    longest, ends = 0.0, time.monotonic() + 0.12
+    computed, longest, ends = 0.0, 0.0, time.monotonic() + 0.12
     task = asyncio.create_task(request(fields))
-    before = time.monotonic()
+    own, before = time.thread_time(), time.monotonic()
     while time.monotonic() < ends or not task.done():
         await asyncio.sleep(0)
-        now = time.monotonic()
+        own_now, now = time.thread_time(), time.monotonic()
+        computed, own = max(computed, own_now - own), own_now
         longest, before = max(longest, now - before), now
         if task.done():
             time.sleep(0.0001)  # lets go of the interpreter
             before = time.monotonic()
-    return longest / unit
+    return computed / unit, longest / unit
+
+
+@contextmanager
+def busy_thread() -> Iterator[None]:
+    """Compute beside the block, as the thread that builds events does: the loop takes turns with it."""
+    ended = threading.Event()
+
+    def compute() -> None:
+        while not ended.is_set():
+            sum(range(2_000))
+
+    thread = threading.Thread(target=compute)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def peak() -> float:
@@ -257,16 +280,22 @@ def facts() -> list[Any]:
 
 async def measured(make: Callable[[], Json], prepare: Callable[[], object]) -> Json:
     """The least of several tries, as others use the machine too."""
-    before, stops = facts(), []
+    before = facts()
+    stops: list[tuple[float, float, float]] = []
     prepare()
     local = sys.getsizeof(held[0]) / 2**20
     peak()
     base = peak()
     for _ in range(TRIES):
-        plain = await longest_stop(asked()() if held[0] is None else {**asked()(), "path": "/none"})
-        stops.append((await longest_stop(make()), plain))
-        if stops[-1][0] < max(20.0, 3 * plain):
+        (computed, longest), allowed = await longest_stop(make()), MAX_STOP
+        if longest >= allowed:
+            with busy_thread():
+                _, plain = await longest_stop(asked()() if held[0] is None else {**asked()(), "path": "/none"})
+            allowed = max(allowed, 3 * plain)
+        if longest < MAX_STOP or (longest < allowed and computed < 2 * MAX_STOP):
+            stops.clear()
             break
+        stops.append((computed, longest, allowed))
     keep(None)
     respond(ANSWERS["usual"][0])
     return {"stops": stops, "grown": peak() - base, "touched": facts() != before, "local": local}

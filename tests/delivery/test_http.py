@@ -15,8 +15,8 @@ from brain_otel.delivery.http import HttpClient, _answer, parse_rate_limits
 from brain_otel.delivery.record import Record
 from brain_otel.delivery.target import Target
 from tests.support.ingest import SentryIngest
-from tests.support.otlp import OtlpReceiver, self_signed
-from tests.support.process import SLACK, free_port
+from tests.support.otlp import OtlpReceiver, refusing, self_signed
+from tests.support.process import SLACK
 
 
 def target(ingest: SentryIngest, **more: object) -> Target:
@@ -88,11 +88,11 @@ def test_the_status_decides_the_result(ingest: SentryIngest, status: int, result
 
 
 def test_a_server_or_proxy_that_is_down_is_unreachable() -> None:
-    url = f"http://127.0.0.1:{free_port()}/api/42/envelope/"
-    for each in (Target(kind="sentry", url=url), Target(kind="sentry", url="http://sentry.test/", proxy=url)):
-        answer = HttpClient(each, connections=1).send(event())
-        assert answer.result == "unreachable"
-        assert "Error" in answer.reason
+    with refusing() as url:
+        for each in (Target(kind="sentry", url=url), Target(kind="sentry", url="http://sentry.test/", proxy=url)):
+            answer = HttpClient(each, connections=1).send(event())
+            assert answer.result == "unreachable"
+            assert "Error" in answer.reason
 
 
 def test_a_server_that_hangs_is_unreachable_after_the_timeout(ingest: SentryIngest) -> None:

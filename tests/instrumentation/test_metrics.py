@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,8 @@ import pytest
 from tests.instrumentation.redis.test_instrumentor import cluster  # noqa: F401  # a fixture
 from tests.instrumentation.target import HttpTarget
 from tests.support import ROOT
-from tests.support.process import free_port, run_python
+from tests.support.otlp import refusing
+from tests.support.process import run_python
 from tests.support.services import Postgres, Valkey
 from tests.support.tiers import quick_first
 
@@ -98,14 +99,13 @@ Run = Callable[..., Outcome]
 
 
 @pytest.fixture(scope="module")
-def run(postgres: Postgres, valkey: Valkey, target: HttpTarget, cluster: Valkey) -> Run:  # noqa: F811
+def run(postgres: Postgres, valkey: Valkey, target: HttpTarget, cluster: Valkey) -> Iterator[Run]:  # noqa: F811
     """Use a library in a process of its own, once for all tests that ask for the same."""
     places = {
         "POSTGRES": postgres.url,
         "REDIS": valkey.url,
         "CLUSTER": cluster.url,
         "TARGET": target.url,
-        "DEAD": f"http://127.0.0.1:{free_port()}/dead",
         "SENTRY_ENVIRONMENT": "test",
         "PYTHONWARNINGS": "error",
     }
@@ -117,7 +117,8 @@ def run(postgres: Postgres, valkey: Valkey, target: HttpTarget, cluster: Valkey)
         assert (done.returncode, done.stderr) == (0, ""), done.stderr
         return Outcome(done.stdout)
 
-    return used
+    with refusing() as places["DEAD"]:
+        yield used
 
 
 @pytest.mark.parametrize("rate", quick_first(RATES))

@@ -24,7 +24,7 @@ distribution:
 """
 
 SCRIPT = r"""
-import logging, sys
+import itertools, logging, sys
 import brain_otel
 import sentry_sdk
 brain_otel.setup(config_file=sys.argv[1])
@@ -49,11 +49,18 @@ def odd_frames(event, hint):
         value["stacktrace"]["frames"][-1]["context_line"] = {"a": 1}
     return event
 
+captures = itertools.count(10)
+
+def begin():
+    sentry_sdk.set_tag("capture", next(captures))
+
 for number in range(2):  # the second time from the caches
+    begin()
     try:
         fail(3)
     except ValueError as error:
         brain_otel.capture_exception(error)
+    begin()
     try:
         try:
             fail(0)
@@ -61,11 +68,14 @@ for number in range(2):  # the second time from the caches
             raise RuntimeError("wrapped") from error
     except RuntimeError as error:
         brain_otel.capture_exception(error)
+    begin()
     try:
         raise ExceptionGroup("several", [ValueError("one"), ExceptionGroup("inner", [KeyError("two")])])
     except ExceptionGroup:
         logging.getLogger("shop").exception("failed for %s", "bob")
+    begin()
     brain_otel.capture_message("hello", level="warning")
+    begin()
     with sentry_sdk.new_scope() as scope:
         scope.add_event_processor(odd_frames)
         try:
@@ -96,7 +106,7 @@ def test_events_are_the_same_with_and_without_fast_paths(ingest: SentryIngest, t
         assert done.returncode == 0, done.stderr
         assert "brain_otel failed" not in done.stderr
         ingest.wait_for(lambda it: len(it.events) == 10)
-        sent.append(sorted(ingest.events, key=lambda event: str(event["timestamp"])))
+        sent.append(sorted(ingest.events, key=lambda event: int(event["tags"]["capture"])))
     assert "hunter22" not in json.dumps(sent)
     for first, second in zip(without_ids(sent[0]), without_ids(sent[1]), strict=True):
         assert json.dumps(first, sort_keys=True, indent=1) == json.dumps(second, sort_keys=True, indent=1)

@@ -12,9 +12,6 @@ PROGRAM = ROOT / "tests" / "apps" / "hostile_process.py"
 ROWS = {"text": 24, "header": 31, "answer": 34, "spool": 22}
 """The kinds of rows, and how many there are at least."""
 
-MAX_STOP = 20
-"""Milliseconds of the yardstick; where the machine itself stands still, three times a plain request's."""
-
 MAX_GROWTH = 16.0
 """MiB of resident memory at any moment."""
 
@@ -22,7 +19,7 @@ MAX_GROWTH = 16.0
 @pytest.mark.thorough
 @pytest.mark.parametrize("kind", ROWS)
 def test_nothing_hostile_harms_the_process(tmp_path: Path, kind: str) -> None:
-    """One service with a spool and a thread that ships: each row of a kind against a plain request beside it."""
+    """One service with a spool and a thread that ships: each row of a kind."""
     directory = tmp_path / "spool"
     done = run_python(PROGRAM, {"PYTHONWARNINGS": "ignore"}, 100, pythonpath=[ROOT], arguments=[str(directory), kind])
     assert done.returncode == 0, done.stderr
@@ -30,9 +27,4 @@ def test_nothing_hostile_harms_the_process(tmp_path: Path, kind: str) -> None:
     assert len(rows) >= ROWS[kind]
     assert [name for name, row in rows.items() if row["touched"]] == []
     assert {name: row["grown"] for name, row in rows.items() if row["grown"] > MAX_GROWTH} == {}
-    stopped = {
-        name: row["stops"]
-        for name, row in rows.items()
-        if all(took >= max(MAX_STOP, 3 * plain) for took, plain in row["stops"])
-    }
-    assert stopped == {}
+    assert {name: row["stops"] for name, row in rows.items() if row["stops"]} == {}

@@ -11,7 +11,7 @@ from brain_otel.instrumentation.httpx.instrumentor import _with_server
 from brain_otel.runtime.patch import Patches
 from tests.instrumentation.process import Outcome, run_traced
 from tests.instrumentation.target import HttpTarget
-from tests.support.process import free_port
+from tests.support.otlp import refusing
 
 SCRIPT = """
 import asyncio, contextlib, os
@@ -67,7 +67,8 @@ WORLDS = ("sync", "async")
 @pytest.fixture(scope="module")
 def outcome(target: HttpTarget) -> Outcome:
     """Run the script once for all tests of this module."""
-    return run_traced(SCRIPT, {"URL": target.url, "DEAD": f"http://127.0.0.1:{free_port()}/dead"})
+    with refusing() as dead:
+        return run_traced(SCRIPT, {"URL": target.url, "DEAD": dead})
 
 
 @pytest.mark.parametrize("world", WORLDS)
