@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -10,21 +11,26 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from brain_otel.configuration.sections.delivery import SPOOL_AGE
-from brain_otel.delivery.memory_queue import MemoryQueue
-from brain_otel.delivery.memory_sender import MemorySender
-from brain_otel.delivery.rate_limits import MAX_WAIT
 from brain_otel.delivery.record import Record
-from brain_otel.delivery.spool.discarded import DiscardedEvents, ReportedCounts, quantities
-from brain_otel.delivery.spool.stored_limits import read_limits
 from brain_otel.delivery.target import Target
 from brain_otel.runtime.exit import flush_if_late
 from brain_otel.runtime.fork import reset_in_child
-from brain_otel.runtime.guard import guarded
+from brain_otel.runtime.guard import caught, guarded
+from brain_otel.runtime.imports import late_module
 from brain_otel.runtime.limited_log import CountLog, OutageLog
 
 if TYPE_CHECKING:
+    from brain_otel.delivery import memory_queue, memory_sender
+    from brain_otel.delivery.spool import discarded as discarded_events
+    from brain_otel.delivery.spool import stored_limits
     from brain_otel.delivery.spool.shipper_process import ShipperSupervisor
     from brain_otel.delivery.spool.writer import Spool
+else:
+    # A record that does not go to disk needs the first two, and a report of discarded events the last two.
+    memory_queue = late_module("brain_otel.delivery.memory_queue")
+    memory_sender = late_module("brain_otel.delivery.memory_sender")
+    discarded_events = late_module("brain_otel.delivery.spool.discarded")
+    stored_limits = late_module("brain_otel.delivery.spool.stored_limits")
 
 logger = logging.getLogger(__name__)
 
@@ -77,18 +83,16 @@ class Delivery:
             repeated="The spool %s could not be written to %d more times within a minute",
             level=logging.ERROR,
         )
-        self._reported_counts = ReportedCounts(self._spool.folder) if self._spool is not None else None
+        self._reported_counts: discarded_events.ReportedCounts | None = None
         self._reset()
         reset_in_child(self)
 
     def _reset(self) -> None:
         """Start with an empty memory: in a forked child the queued records belong to the parent."""
-        self._memory = MemoryQueue(
-            max_items=self._max_items, max_bytes=MAX_BYTES, max_age=SPOOL_AGE, on_discard=self._overflowed
-        )
-        self._sender = MemorySender(
-            self._target, self._memory, on_discard=self._on_discard, uses_process=self._uses_process
-        )
+        self._creating = threading.Lock()
+        self._memory: memory_queue.MemoryQueue | None = None
+        """Exists from the first record on that does not go to disk."""
+        self._sender: memory_sender.MemorySender | None = None
         self._is_closed = False
         self._is_held = False
         """Whether records stay in memory, because the process may end."""
@@ -131,10 +135,30 @@ class Delivery:
         if self._is_closed:
             self._overflowed(record, "queue_overflow")
             return
-        self._memory.put(record)
+        try:
+            memory, sender = self._created_memory()
+        except Exception as error:  # imports fail where no descriptor is left
+            caught("creating a queue in memory", error)
+            self._on_discard(record, "queue_overflow")
+            return
+        memory.put(record)
         self.resume()
-        self._sender.wake()
+        sender.wake()
         flush_if_late()
+
+    def _created_memory(self) -> tuple[memory_queue.MemoryQueue, memory_sender.MemorySender]:
+        """The queue in memory, and what sends from it."""
+        memory, sender = self._memory, self._sender
+        if memory is None or sender is None:
+            create, create_sender = memory_queue.MemoryQueue, memory_sender.MemorySender  # imports under no lock
+            with self._creating:
+                memory = self._memory = self._memory or create(
+                    max_items=self._max_items, max_bytes=MAX_BYTES, max_age=SPOOL_AGE, on_discard=self._overflowed
+                )
+                sender = self._sender = self._sender or create_sender(
+                    self._target, memory, on_discard=self._on_discard, uses_process=self._uses_process
+                )
+        return memory, sender
 
     def flush(self, timeout: float) -> bool:
         """Wait up to ``timeout`` seconds until every record is sent; returns whether each is sent or on disk.
@@ -144,19 +168,21 @@ class Delivery:
         deadline = time.monotonic() + timeout
         if self._spool is not None and self._supervisor is not None and self._supervisor.mode == "thread":
             self._supervisor.wait(self._spool.folder, timeout)
-        if self._is_held:
-            return not self._memory
-        if self._memory and not self._sender.start():
-            self._sender.send_here(deadline)
-        while self._memory and (left := deadline - time.monotonic()) > 0 and not self._sender.is_limited_for(left):
-            self._memory.hurry()
+        memory, sender = self._memory, self._sender
+        if self._is_held or memory is None or sender is None:
+            return not memory
+        if memory and not sender.start():
+            sender.send_here(deadline)
+        while memory and (left := deadline - time.monotonic()) > 0 and not sender.is_limited_for(left):
+            memory.hurry()
             time.sleep(0.005)
-        return not self._memory
+        return not memory
 
     def close(self) -> None:
         """Take no more records. Those in memory go to disk, or are lost without a spool."""
         self._is_closed = True
-        self._sender.close()
+        if self._sender is not None:
+            self._sender.close()
         self._empty_memory()
         if self._spool is not None:
             self._spool.close()
@@ -167,31 +193,35 @@ class Delivery:
         Waits up to ``timeout`` seconds for the answers to requests in flight.
         """
         self._is_held = True
-        self._sender.stop(timeout)
+        if self._sender is not None:
+            self._sender.stop(timeout)
 
     def resume(self) -> None:
         """Send what is in memory."""
         self._is_held = False
-        if self._memory:
+        if self._memory and self._sender is not None:
             self._sender.start()
 
     def save(self) -> Counter[str]:
         """Write what is in memory to disk, if there is a spool; returns what stays in memory, by category."""
+        memory = self._memory
+        if memory is None:
+            return Counter()
         if self._spool is not None:
-            for record in self._written(self._memory.clear()):
-                self._memory.put(record)
-        return sum(map(quantities, self._memory.records()), Counter())
+            for record in self._written(memory.clear()):
+                memory.put(record)
+        return sum(map(discarded_events.quantities, memory.records()), Counter())
 
     def withdraw(self, category: str) -> list[Record]:
         """Remove and return the records of ``category`` in memory."""
-        return self._memory.withdraw(category)
+        return self._memory.withdraw(category) if self._memory is not None else []
 
     def send_at_once(self, record: Record, timeout: float) -> None:
         """Send ``record`` on this thread, if the target accepts records, or write it to disk."""
         if self._spool is not None:
             self.put(record)
         else:
-            self._sender.created_loop().send_at_once(record, timeout)
+            self._created_memory()[1].created_loop().send_at_once(record, timeout)
 
     def pause(self, timeout: float) -> None:
         """Stop the shipper's thread, with no request in flight: the process may end; the next record goes on."""
@@ -200,7 +230,8 @@ class Delivery:
 
     def end(self) -> None:
         """Prepare for the end of the process: start sending nothing more, and save or count the records in memory."""
-        self._sender.end()
+        if self._sender is not None:
+            self._sender.end()
         self._empty_memory()
         if self._supervisor is not None:
             self._supervisor.stop()
@@ -210,24 +241,29 @@ class Delivery:
 
         A refused category is no reason to send less: the target accepts what it accepts at any rate.
         """
-        loop = self._sender.loop
-        if self._memory.is_full or (loop is not None and loop.limits.pauses()):
+        memory, loop = self._memory, self._sender.loop if self._sender is not None else None
+        if (memory is not None and memory.is_full) or (loop is not None and loop.limits.pauses()):
             return False
-        return self._spool is None or all(each > MAX_WAIT for each in read_limits(self._spool.folder).values())
+        return self._spool is None or not stored_limits.makes_wait(self._spool.folder)
 
-    def keep_reported(self, discarded: DiscardedEvents, timeout: float) -> None:
+    def keep_reported(self, discarded: discarded_events.DiscardedEvents, timeout: float) -> None:
         """Keep the counts of discarded events in the spool, for ``brain-otel spool``."""
-        if self._reported_counts is not None:
-            self._reported_counts.add(discarded, timeout)
+        if self._spool is None or (self._reported_counts is None and not discarded):
+            return
+        if self._reported_counts is None:
+            self._reported_counts = discarded_events.ReportedCounts(self._spool.folder)
+        self._reported_counts.add(discarded, timeout)
 
     def takes_reports(self) -> bool:
         """Whether a report of discarded events would survive: it goes to disk, or the target can be reached."""
         if self._spool is not None and not self._retry_disk_at:
             return True
-        loop = self._sender.loop
+        loop = self._sender.loop if self._sender is not None else None
         return loop is None or not (loop.failure or loop.limits.remaining("internal"))
 
     def _empty_memory(self) -> None:
+        if self._memory is None:
+            return
         records = self._written(self._memory.clear())
         for record in records:
             self._on_discard(record, "queue_overflow")

@@ -8,7 +8,6 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from brain_otel.configuration.options import Options, Signal
 from brain_otel.destinations.destination import Destination
-from brain_otel.privacy.processors import MaskingLogRecordProcessor, MaskingSpanProcessor, mask_metrics_of
 
 MAX_QUEUE_SIZE = 2_048
 """Spans or log records in the queue; OpenTelemetry drops the oldest beyond it and logs that it did."""
@@ -48,6 +47,7 @@ def create_batched(name: str, signal: Signal, exporter: Any, batch: Mapping[str,
     """
     if signal == "metrics":
         from brain_otel.destinations.outage_log import FailureLogger  # not for a destination that is off
+        from brain_otel.privacy.processors import mask_metrics_of
 
         mask_metrics_of(exporter)
         failures = FailureLogger(exporter, name, signal)
@@ -59,6 +59,7 @@ def create_batched(name: str, signal: Signal, exporter: Any, batch: Mapping[str,
 def create_masked(name: str, signal: Signal, exporter: Any, processor: Any, *, may_block: bool) -> Destination:
     """Create the destination that hands masked spans or log records to OpenTelemetry's ``processor``."""
     from brain_otel.destinations.outage_log import FailureLogger
+    from brain_otel.privacy.processors import MaskingLogRecordProcessor, MaskingSpanProcessor
 
     failures = FailureLogger(exporter, name, signal)
     return Destination(

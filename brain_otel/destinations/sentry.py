@@ -24,7 +24,7 @@ from brain_otel.sentry.client import (
     resume_sentry,
 )
 from brain_otel.sentry.dsn import envelope_address, probe_event
-from brain_otel.sentry.events import SentryListener
+from brain_otel.sentry.listener import SentryListener
 from brain_otel.sentry.span_processor import SentrySpanProcessor, record_discarded
 
 SIGNALS = ("traces", "logs")

@@ -37,7 +37,7 @@ from brain_otel.sentry.client import (
     resume_sentry,
 )
 from brain_otel.sentry.dsn import otlp_address, probe_event
-from brain_otel.sentry.events import SentryListener
+from brain_otel.sentry.listener import SentryListener
 from brain_otel.sentry.span_processor import record_discarded
 from brain_otel.traces import conventions, operations
 from brain_otel.traces.collector import CollectedTrace, span_count

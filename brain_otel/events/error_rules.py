@@ -7,10 +7,16 @@ to ``capture_exception`` is always an event.
 import sys
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from brain_otel.configuration.sections.errors import ErrorSettings
-from brain_otel.events.attributes import class_name
+from brain_otel.runtime.imports import late_module
+
+if TYPE_CHECKING:
+    from brain_otel.events import attributes
+else:
+    # The first error that a rule may name needs it.
+    attributes = late_module("brain_otel.events.attributes")
 
 ASKED_FOR = "generic"
 """Sentry's mechanism for exceptions that code reports on purpose."""
@@ -62,7 +68,7 @@ class ErrorRules:
 def is_named(kind: type, names: Sequence[str]) -> bool:
     """Whether ``names`` has ``kind`` or one of its bases, under the name of its definition or of an import."""
     bases = kind.__mro__[:-1]
-    own = set(map(class_name, bases))
+    own = set(map(attributes.class_name, bases))
     return any(name in own or _imported(name) in bases for name in names)
 
 

@@ -7,17 +7,19 @@ the instrumentations call all listeners and know none by name.
 
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 
-from brain_otel.events.check_ins import CheckIn
 from brain_otel.events.deduplication import ended_traces
 from brain_otel.runtime.guard import caught, guarded
 from brain_otel.runtime.named_tuple import NamedTuple
 from brain_otel.traces import local_trace
 from brain_otel.traces.local_trace import LocalTrace
+
+if TYPE_CHECKING:
+    from brain_otel.events.check_ins import CheckIn
 
 
 class Failure(NamedTuple):
@@ -83,7 +85,7 @@ class EventListener:
     def on_message(self, message: Message) -> None:
         """Called with each message to report."""
 
-    def on_check_in(self, check_in: CheckIn) -> None:
+    def on_check_in(self, check_in: "CheckIn") -> None:
         """Called with each check-in of a monitor."""
 
     def on_feedback(self, feedback: Feedback) -> None:

@@ -4,23 +4,29 @@ import sys
 import time
 import uuid
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry._logs import SeverityNumber
 from opentelemetry.semconv.attributes.error_attributes import ERROR_TYPE
 from opentelemetry.trace import Span, Status, StatusCode
 
-from brain_otel.events.arguments import facts
-from brain_otel.events.attributes import attribute_value, class_name, error_attributes, error_facts
 from brain_otel.events.deduplication import find_record, record_ignored, record_reported, trace_of
-from brain_otel.events.error_counter import count_error
 from brain_otel.events.error_rules import ASKED_FOR, error_rules
 from brain_otel.events.listeners import Failure, notify
-from brain_otel.events.log_correlation import context_of_log, logger_of
 from brain_otel.runtime.guard import guarded
+from brain_otel.runtime.imports import late_module
 from brain_otel.runtime.quiet import is_looking, one_budget, one_clock
 from brain_otel.runtime.text import encodable
 from brain_otel.traces.scope import NAME
+
+if TYPE_CHECKING:
+    from brain_otel.events import arguments, attributes, error_counter, log_correlation
+else:
+    # The first error needs them.
+    arguments = late_module("brain_otel.events.arguments")
+    attributes = late_module("brain_otel.events.attributes")
+    error_counter = late_module("brain_otel.events.error_counter")
+    log_correlation = late_module("brain_otel.events.log_correlation")
 
 SEVERITIES = {
     "debug": SeverityNumber.DEBUG,
@@ -61,8 +67,10 @@ def report_exception(
         event_id = uuid.uuid4().hex
         if trace is not None:
             record_reported(trace, error, event_id)
-        count_error(error, handled=handled)
-        known = facts(context)
+        known: Mapping[str, Any] = {}
+        with guarded("counting an error"):  # by itself: an import fails if no descriptor is left
+            known = arguments.facts(context)
+            error_counter.count_error(error, handled=handled)
         with guarded("emitting an exception's log record"):
             emit_log(None, "error", event_id, known, error, _EVENTS.get(mechanism, "exception"))
         failure = Failure(error=error, event_id=event_id, handled=handled, mechanism=mechanism, context=known)
@@ -73,7 +81,7 @@ def report_exception(
 
 def status_of(error: BaseException) -> Status:
     """The status of a span that ended with ``error``, in OpenTelemetry's form."""
-    return Status(StatusCode.ERROR, f"{type(error).__name__}: {attribute_value(error)}")
+    return Status(StatusCode.ERROR, f"{type(error).__name__}: {attributes.attribute_value(error)}")
 
 
 def set_error(span: Span, error: BaseException) -> None:
@@ -83,7 +91,7 @@ def set_error(span: Span, error: BaseException) -> None:
     """
     known = (getattr(span, "attributes", None) or {}).get(ERROR_TYPE)
     if known is None or known == type(error).__qualname__:
-        span.set_attribute(ERROR_TYPE, class_name(type(error)))
+        span.set_attribute(ERROR_TYPE, attributes.class_name(type(error)))
     span.set_status(status_of(error))
 
 
@@ -102,7 +110,7 @@ def record_event(span: Span, error: BaseException) -> None:
     """
     latest = next(reversed(getattr(span, "events", ())), None)
     known = (latest.attributes or {}) if latest is not None else {}
-    if any(known.get(name) != value for name, value in error_facts(error).items()):
+    if any(known.get(name) != value for name, value in attributes.error_facts(error).items()):
         span.record_exception(error)
 
 
@@ -117,19 +125,21 @@ def emit_log(
     """Emit a log record, unless no destination takes logs."""
     if sys.is_finalizing():
         return
-    emitter = logger_of(NAME)
+    emitter = log_correlation.logger_of(NAME)
     if not emitter.enabled(severity_number=SEVERITIES[level]):
         return  # formatting the traceback is a tenth of what an error costs
-    attributes = {key: attribute_value(value) for key, value in context.items()}
+    sent = {key: attributes.attribute_value(value) for key, value in context.items()}
+    text = encodable(body or "")
     if error is not None:
-        attributes = {**error_attributes(error), **attributes}
-    attributes[EVENT_ID] = event_id
+        sent = {**attributes.error_attributes(error), **sent}
+        text = f"{type(error).__name__}: {attributes.attribute_value(error)}"
+    sent[EVENT_ID] = event_id
     emitter.emit(
-        context=context_of_log(error),
+        context=log_correlation.context_of_log(error),
         timestamp=time.time_ns(),
         severity_number=SEVERITIES[level],
         severity_text=SEVERITIES[level].name,
-        body=encodable(body or "") if error is None else f"{type(error).__name__}: {attribute_value(error)}",
-        attributes=attributes,
+        body=text,
+        attributes=sent,
         event_name=event_name,
     )

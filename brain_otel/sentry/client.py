@@ -5,8 +5,7 @@ import importlib.util
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sentry_sdk
 from sentry_sdk.client import BaseClient
@@ -26,20 +25,23 @@ from brain_otel.delivery.delivery import MAX_ITEMS
 from brain_otel.privacy import masked_url, policy
 from brain_otel.runtime.fork import reset_in_child
 from brain_otel.runtime.guard import guarded
-from brain_otel.runtime.quiet import is_looking
+from brain_otel.runtime.imports import late_module
 from brain_otel.runtime.safe_repr import safe_repr
 from brain_otel.runtime.text import word_set
-from brain_otel.sentry import stack_frames
-from brain_otel.sentry.before_send import before_send, before_send_transaction
-from brain_otel.sentry.breadcrumbs import bound
-from brain_otel.sentry.events import LinkingIntegration
+from brain_otel.sentry import serialization
+from brain_otel.sentry.callbacks import before_send, before_send_telemetry, before_send_transaction, unless_looking
+from brain_otel.sentry.listener import LinkingIntegration
 from brain_otel.sentry.log_handlers import LogIntegration
-from brain_otel.sentry.masked_items import before_send_telemetry
 from brain_otel.sentry.propagation_context import report_our_traces, undo_propagation
 from brain_otel.sentry.sole_client import keep_client, release_client, warn_of_client
-from brain_otel.sentry.spotlight import close_spotlight, flush_spotlight, queue_spotlight
 from brain_otel.sentry.transport import DeliveringTransport, delivering
 from brain_otel.traces.collector import LocalTraceCollector
+
+if TYPE_CHECKING:
+    from brain_otel.sentry import spotlight
+else:
+    # Few clients have one.
+    spotlight = late_module("brain_otel.sentry.spotlight")
 
 _QUIET_LOGGERS = word_set("""
     brain_otel brain_otel.* opentelemetry opentelemetry.* httpx httpcore httpcore.* uvicorn.access
@@ -116,7 +118,7 @@ def configure_sentry(
     warn_of_client()
     given = {**_create_options(settings, processor, delivery or DeliverySettings()), **options}
     given["in_app_exclude"] = [*(given.get("in_app_exclude") or ()), "brain_otel"]
-    given["before_breadcrumb"] = _unless_looking(given.get("before_breadcrumb"))
+    given["before_breadcrumb"] = unless_looking(given.get("before_breadcrumb"))
     with warnings.catch_warnings():
         for name, message in _DEPRECATED.items():
             if given.get(name) is not None:  # a filter compiles an expression
@@ -128,10 +130,11 @@ def configure_sentry(
             client.options[name] = policy().value(client.options[name])
     _name_framework()
     report_our_traces()
-    if not stack_frames.patch_serialization():
+    if not serialization.patch_serialization():
         client.options["include_local_variables"] = False  # sentry-sdk's serializer would load what is lazy
-    stack_frames.patch_frame_serialization()
-    queue_spotlight(client)
+    serialization.patch_frame_serialization()
+    if client.spotlight is not None:
+        spotlight.queue_spotlight(client)
     keep_client()
     return client
 
@@ -180,21 +183,6 @@ def _name_framework() -> None:
             sentry_sdk.get_global_scope().set_global_attributes()
 
 
-def _unless_looking(own: Callable[[Any, Any], Any] | None) -> Callable[[Any, Any], Any]:
-    """``before_breadcrumb`` with the application's own; no breadcrumbs of a ``repr()`` that we called.
-
-    Long texts are cut: a scope keeps 100 breadcrumbs.
-    """
-
-    def before_breadcrumb(crumb: Any, hint: Any) -> Any:
-        kept = None if is_looking() else crumb if own is None else own(crumb, hint)
-        with guarded("cutting a breadcrumb"):
-            bound(kept)
-        return kept
-
-    return before_breadcrumb
-
-
 def flush_sentry(client: Any, timeout: float) -> bool:
     """Send what waits for Sentry and for Spotlight within ``timeout`` seconds; whether everything was sent."""
     deadline = time.monotonic() + timeout
@@ -202,7 +190,8 @@ def flush_sentry(client: Any, timeout: float) -> bool:
     client.flush(timeout=timeout)
     transport = client.transport
     complete = not isinstance(transport, DeliveringTransport) or transport.delivery.flush(0.0)
-    return flush_spotlight(client, max(0.0, deadline - time.monotonic())) and complete
+    left = max(0.0, deadline - time.monotonic())
+    return (client.spotlight is None or spotlight.flush_spotlight(client, left)) and complete
 
 
 def pause_sentry(client: Any, left: Counter[str], timeout: float) -> None:
@@ -271,8 +260,9 @@ def close_sentry(timeout: float) -> None:
     client = sentry_sdk.get_client()
     _send_batches(client)
     client.close(timeout=timeout)
-    close_spotlight(client, max(0.0, deadline - time.monotonic()))
+    if client.spotlight is not None:
+        spotlight.close_spotlight(client, max(0.0, deadline - time.monotonic()))
     release_client()
     sentry_sdk.get_global_scope().set_client(None)
-    stack_frames.undo()
+    serialization.undo()
     undo_propagation()

@@ -15,7 +15,6 @@ from sentry_sdk.utils import Dsn
 
 from brain_otel.configuration.sections.sentry import SentrySettings
 from brain_otel.delivery import DeliveryError, PartialDelivery
-from brain_otel.delivery.rate_limits import MAX_WAIT
 from brain_otel.delivery.record import Record
 from brain_otel.delivery.target import Target
 
@@ -88,6 +87,7 @@ def probe_event(
     """
     # Imported here: setup() needs the addresses of this module, and not urllib3.
     from brain_otel.delivery.http import HttpClient
+    from brain_otel.delivery.rate_limits import MAX_WAIT
 
     target = create_target(str(sentry.dsn), options or {})._replace(timeout=timeout)
     started = time.monotonic()

@@ -2,23 +2,18 @@
 
 import platform
 import sys
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from typing import Any
 
 import sentry_sdk
 from opentelemetry import trace as otel_trace
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan
-from sentry_sdk.integrations import Integration
-from sentry_sdk.scope import add_global_event_processor
 from sentry_sdk.utils import event_from_exception
 
-from brain_otel.events.check_ins import CheckIn
 from brain_otel.events.deduplication import find_record, names_reported_event, record_reported, trace_of
 from brain_otel.events.error_counter import count_error
 from brain_otel.events.error_rules import ASKED_FOR, error_rules
-from brain_otel.events.listeners import EventListener, Failure, Feedback, Message
+from brain_otel.events.listeners import Failure, Feedback, Message
 from brain_otel.privacy import policy
 from brain_otel.privacy.attributes import path_secrets, route_secrets
 from brain_otel.privacy.resource import masked_resource
@@ -26,16 +21,14 @@ from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.quiet import is_looking, one_budget
 from brain_otel.runtime.safe_repr import plain
 from brain_otel.sentry.breadcrumbs import breadcrumbs_of, merged
-from brain_otel.sentry.check_ins import capture_check_in
+from brain_otel.sentry.check_ins import capture_check_in as capture_check_in
 from brain_otel.sentry.event_size import plain_event
 from brain_otel.sentry.event_trace import current_trace_context, trace_context
 from brain_otel.sentry.feedback import feedback_event
 from brain_otel.sentry.request import request_interface
 from brain_otel.sentry.route_secrets import SECRETS
-from brain_otel.sentry.scopes import BaseScopes, enter_scope, get_isolation_scope, release_scope, use_scopes
 from brain_otel.sentry.stack_frames import hide_shared_variables
 from brain_otel.traces import conventions, local_trace
-from brain_otel.traces.collector import LocalTraceCollector
 from brain_otel.traces.local_trace import LocalTrace, Request
 
 _RUNTIME = {"name": platform.python_implementation(), "version": platform.python_version(), "build": sys.version}
@@ -43,103 +36,52 @@ _RUNTIME = {"name": platform.python_implementation(), "version": platform.python
 Facts = tuple[Request, str | None]
 """A request, and the route with parameters that it has taken."""
 
+_INTEGRATION = "brain_otel"
+"""The identifier of :class:`.listener.LinkingIntegration`, which loads this module."""
+
 _LINKED = "brain_otel.linked"
 """Key in an event's hint: the scope's event processor or the global one, whichever came first, has linked it."""
 
 
-class SentryListener(EventListener):
-    """Sends Sentry what the helpers and instrumentations report."""
-
-    def __init__(self, processor: LocalTraceCollector) -> None:
-        self._processor = processor
-        self._base = BaseScopes()
-
-    def on_trace_start(self, trace: LocalTrace) -> object:
-        """Give the trace its scope, and a request its session for release health. The result ends them."""
-        return enter_scope(trace, link_event, self._base)
-
-    def keep_apart(self, *, cheaply: bool = False) -> Callable[[], object]:
-        """Enter new scopes without :class:`EnteredScopes`, which may have failed; in the base, a user would stay."""
-        return use_scopes(*(self._base.fork() if cheaply else self._base.plain_fork()))
-
-    def on_trace_end(self, trace: LocalTrace, token: Any) -> None:
-        """End the session, leave the scope and release the transaction."""
-        if trace.kind == "request":
-            self._base.end_session(get_isolation_scope())
-        if token is not None:
-            token.close()
-        self._processor.close(trace)
-        if not isinstance(trace.root, ReadableSpan):  # a recorded one: its transaction still needs the scope
-            release_scope(trace)
-
-    def carry(self) -> Callable[[], Callable[[], object]]:
-        """The request's scopes, without the forks that sentry-sdk's integration makes for each thread."""
-        return partial(use_scopes, sentry_sdk.get_isolation_scope(), sentry_sdk.get_current_scope())
-
-    def on_exception(self, failure: Failure) -> None:
-        """Capture an exception as an error event."""
-        event, hint = event_from_exception(
-            failure.error,
-            client_options=sentry_sdk.get_client().options,
-            mechanism={"type": failure.mechanism, "handled": failure.handled},
-        )
-        event["event_id"] = failure.event_id
-        if failure.context:
-            event["contexts"] = {"extra": policy().value(plain(dict(failure.context)))}
-        sentry_sdk.capture_event(event, hint=hint)
-
-    def on_message(self, message: Message) -> None:
-        """Capture a message event."""
-        event: dict[str, Any] = {"event_id": message.event_id, "message": message.text, "level": message.level}
-        if message.context:
-            event["contexts"] = {"extra": policy().value(plain(dict(message.context)))}
-        sentry_sdk.capture_event(event)  # type: ignore[arg-type]
-
-    def on_check_in(self, check_in: CheckIn) -> None:
-        """Capture a check-in."""
-        capture_check_in(check_in)
-
-    def on_feedback(self, feedback: Feedback) -> None:
-        """Capture a feedback event."""
-        sentry_sdk.capture_event(feedback_event(feedback))
-
-    def on_breadcrumb(self, crumb: Mapping[str, Any]) -> None:
-        """Add a breadcrumb to the request's scope."""
-        sentry_sdk.get_isolation_scope().add_breadcrumb(policy().value(plain(dict(crumb))))
-
-    def on_user(self, user: Mapping[str, Any]) -> None:
-        """Set the request's user."""
-        sentry_sdk.get_isolation_scope().set_user(plain(dict(user)) or None)
-
-    def on_tag(self, key: str, value: str) -> None:
-        """Set a tag of the request."""
-        sentry_sdk.get_isolation_scope().set_tag(key, policy().value(value, key))
-
-    def on_context(self, name: str, data: Mapping[str, Any]) -> None:
-        """Set a context block of the request."""
-        sentry_sdk.get_isolation_scope().set_context(name, policy().value(plain(dict(data))))
+def capture_failure(failure: Failure) -> None:
+    """Capture an exception as an error event."""
+    event, hint = event_from_exception(
+        failure.error,
+        client_options=sentry_sdk.get_client().options,
+        mechanism={"type": failure.mechanism, "handled": failure.handled},
+    )
+    event["event_id"] = failure.event_id
+    if failure.context:
+        event["contexts"] = {"extra": plain_data(failure.context)}
+    sentry_sdk.capture_event(event, hint=hint)
 
 
-class LinkingIntegration(Integration):
-    """Links every captured event to its trace, through a global event processor.
+def capture_message(message: Message) -> None:
+    """Capture a message event."""
+    event: dict[str, Any] = {"event_id": message.event_id, "message": message.text, "level": message.level}
+    if message.context:
+        event["contexts"] = {"extra": plain_data(message.context)}
+    sentry_sdk.capture_event(event)  # type: ignore[arg-type]
 
-    sentry-sdk cannot remove a global event processor. This one does nothing unless the client has this integration.
-    """
 
-    identifier = "brain_otel"
+def capture_feedback(feedback: Feedback) -> None:
+    """Capture a feedback event."""
+    sentry_sdk.capture_event(feedback_event(feedback))
 
-    def __init__(self, processor: LocalTraceCollector) -> None:
-        self.processor = processor
 
-    @staticmethod
-    def setup_once() -> None:
-        """Add the event processor; sentry-sdk calls this at most once per process."""
+def plain_data(data: Mapping[str, Any]) -> Any:
+    """Facts of the application's as plain data, masked."""
+    return policy().value(plain(dict(data)))
 
-        @add_global_event_processor
-        def process(event: Any, hint: Any) -> Any:
-            if sentry_sdk.get_client().get_integration(LinkingIntegration) is None:
-                return event
-            return link_event(None, event, hint)
+
+def plain_user(user: Mapping[str, Any]) -> Any:
+    """A user as plain data, None without any; the event that has it is masked."""
+    return plain(dict(user)) or None
+
+
+def plain_tag(key: str, value: str) -> Any:
+    """The value of a tag, masked."""
+    return policy().value(value, key)
 
 
 def link_event(owner: LocalTrace | None, event: Any, hint: Any) -> Any:
@@ -279,7 +221,7 @@ def _add_request(event: Any, trace: LocalTrace | None, facts: Facts | None = Non
 
 
 def _add_trail(event: Any, trace: LocalTrace) -> None:
-    integration = sentry_sdk.get_client().get_integration(LinkingIntegration)
+    integration: Any = sentry_sdk.get_client().get_integration(_INTEGRATION)
     collected = integration.processor.collected(trace) if integration is not None else None
     if collected is None or not collected.spans:
         return

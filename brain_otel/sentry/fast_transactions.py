@@ -29,7 +29,8 @@ from brain_otel.configuration.hooks import hooks
 from brain_otel.privacy import Policy, policy
 from brain_otel.runtime.fork import reset_in_child
 from brain_otel.runtime.guard import caught
-from brain_otel.sentry.before_send import before_send_transaction, mask
+from brain_otel.sentry.before_send import mask
+from brain_otel.sentry.callbacks import before_send_transaction
 from brain_otel.sentry.dynamic_sampling_context import context_json
 from brain_otel.sentry.event_size import encode, plain_event
 from brain_otel.sentry.events import Facts, complete_transaction, link_event
@@ -45,7 +46,7 @@ from brain_otel.traces.local_trace import LocalTrace
 logger = logging.getLogger(__name__)
 
 _NO_SAY_IN_TRANSACTIONS = frozenset(
-    {"sentry_sdk.integrations.dedupe", "sentry_sdk.integrations.modules", "brain_otel.sentry.events"}
+    {"sentry_sdk.integrations.dedupe", "sentry_sdk.integrations.modules", "brain_otel.sentry.listener"}
 )
 """Modules whose global event processors leave transactions unchanged, or are called here; a test pins them."""
 

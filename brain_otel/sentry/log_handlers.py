@@ -2,18 +2,19 @@
 
 import logging
 from logging import LogRecord
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sentry_sdk.integrations.logging import BreadcrumbHandler, EventHandler, LoggingIntegration, SentryLogsHandler
 
-from brain_otel.events.arguments import text_of
-from brain_otel.events.deduplication import find_record
-from brain_otel.events.error_rules import error_rules
-from brain_otel.events.log_correlation import error_of_log, fields_of_log, ids_of_log, message_of_log
 from brain_otel.runtime.guard import guarded
-from brain_otel.runtime.quiet import is_looking, one_budget, quiet
-from brain_otel.runtime.safe_repr import plain
-from brain_otel.runtime.text import MAX_TEXT, shortened
+from brain_otel.runtime.imports import late_module
+from brain_otel.runtime.quiet import is_looking, one_budget
+
+if TYPE_CHECKING:
+    from brain_otel.sentry import log_records
+else:
+    # The first record that becomes a breadcrumb, an event or a log item needs it.
+    log_records = late_module("brain_otel.sentry.log_records")
 
 
 class _WithoutIds(logging.Handler):
@@ -26,8 +27,8 @@ class _WithoutIds(logging.Handler):
     def emit(self, record: LogRecord) -> Any:
         if is_looking():
             return None
-        with guarded("copying a log record"):
-            record = _Record(record)
+        with guarded("reading a log record"):
+            record = log_records.RecordWithoutIds(record)
         with one_budget():
             return super().emit(record)
 
@@ -38,29 +39,9 @@ class _WithoutIds(logging.Handler):
 
     def _extra_from_record(self, record: LogRecord) -> Any:
         """The application's ``extra`` as plain data: a breadcrumb may be serialized on another thread."""
-        return plain(super()._extra_from_record(record))  # type: ignore[misc]
-
-
-class _Record(logging.LogRecord):
-    """A copy of a record without our trace ids. Its arguments' ``__str__`` makes no spans, events and breadcrumbs."""
-
-    __slots__ = ("_original", "_text")
-
-    def __init__(self, original: LogRecord) -> None:
-        self._original = original
-        self._text: str | None = None
-        ids = ids_of_log(original)
-        fields = fields_of_log(original)
-        vars(self).update(
-            {name: value for name, value in fields.items() if type(value) is not str or ids.get(name) != value}
-        )
-        self.msg = text_of(original.msg)  # of which sentry-sdk makes a text
-
-    def getMessage(self) -> str:  # noqa: N802 - overrides
-        if self._text is None:
-            with quiet():
-                self._text = shortened(message_of_log(self._original), MAX_TEXT)
-        return self._text
+        with guarded("reading a log record"):
+            return log_records.plain(super()._extra_from_record(record))  # type: ignore[misc]
+        return {}
 
 
 _OURS: dict[type, Any] = {
@@ -81,19 +62,20 @@ class LogIntegration(LoggingIntegration):
             ours = _OURS.get(type(handler))
             if ours is not None:
                 made = ours(level=handler.level)
-                made.addFilter(lambda each: not error_rules().ignores_logger(each.name))
-                if isinstance(handler, EventHandler):
-                    made.addFilter(_may_be_event)
+                # A filter runs before the handler takes its lock, under which nothing should be imported.
+                made.addFilter(_may_be_event if isinstance(handler, EventHandler) else _is_wanted)
                 setattr(self, name, made)
 
 
-def _may_be_event(record: LogRecord) -> bool:
-    """Whether no instrumentation has found that the exception of ``record`` is no event, or none yet.
+def _is_wanted(record: LogRecord) -> bool:
+    if record.name.partition(".")[0] == "brain_otel":  # sentry-sdk ignores it, too, but set-up logs a line
+        return False
+    with guarded("reading a log record"):
+        return log_records.is_wanted(record)
+    return True
 
-    sentry-sdk would drop an event about the same exception that is captured later.
-    """
-    with guarded("looking for what became of a logged exception"):
-        error = error_of_log(record)
-        known = find_record(error) if error is not None else None
-        return known is None or not known.is_ignored
+
+def _may_be_event(record: LogRecord) -> bool:
+    with guarded("reading a log record"):
+        return _is_wanted(record) and log_records.may_be_event(record)
     return True

@@ -19,7 +19,7 @@ from brain_otel.events.log_correlation import being_emitted, fields_of_log
 from brain_otel.events.report import EVENT_ID
 from brain_otel.runtime.quiet import one_budget
 from brain_otel.runtime.text import shortened
-from brain_otel.sentry.events import LinkingIntegration
+from brain_otel.sentry.listener import LinkingIntegration
 from brain_otel.sentry.masked_items import MAX_LOG_TEXT, PARAMETER
 
 _NAMES = ("trace", "debug", "info", "warn", "error", "fatal")

@@ -4,7 +4,7 @@ sentry-sdk asks a scope for its propagation context wherever none of its own spa
 ``register_external_propagation_context``, is no help: with it ``trace_propagation_meta()`` is empty.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sentry_sdk
 from opentelemetry import trace as otel_trace
@@ -12,12 +12,18 @@ from opentelemetry.trace import SpanContext
 from sentry_sdk.tracing_utils import Baggage, PropagationContext
 
 from brain_otel.runtime.guard import guarded
+from brain_otel.runtime.imports import late_module
 from brain_otel.runtime.patch import Original, Patches, replacement
 from brain_otel.sampling.decision import is_for_sentry
-from brain_otel.sentry.dynamic_sampling_context import create_sampling_context, sampling_context_of
-from brain_otel.sentry.scopes import owner_of
 from brain_otel.traces import local_trace
 from brain_otel.traces.local_trace import LocalTrace
+
+if TYPE_CHECKING:
+    from brain_otel.sentry import dynamic_sampling_context, scopes
+else:
+    # Who asks for a trace needs them.
+    dynamic_sampling_context = late_module("brain_otel.sentry.dynamic_sampling_context")
+    scopes = late_module("brain_otel.sentry.scopes")
 
 _patches = Patches()
 
@@ -41,8 +47,12 @@ class OurPropagationContext(PropagationContext):
     def get_baggage(self) -> Baggage:
         """The sampling context of the trace."""
         if self.baggage is None:
-            trace = self._trace
-            items = sampling_context_of(trace) if trace is not None else create_sampling_context(self._span, None)
+            trace, made = self._trace, dynamic_sampling_context
+            items = (
+                made.sampling_context_of(trace)
+                if trace is not None
+                else made.create_sampling_context(self._span, None)
+            )
             self.baggage = Baggage(items, mutable=False)
         return self.baggage
 
@@ -60,7 +70,7 @@ def undo_propagation() -> None:
 @replacement
 def _with_our_trace(original: Original, scope: Any) -> Any:
     with guarded("naming the current trace to sentry-sdk"):
-        trace = local_trace.current() or owner_of(sentry_sdk.get_isolation_scope())
+        trace = local_trace.current() or scopes.owner_of(sentry_sdk.get_isolation_scope())
         span = local_trace.current_span_context(trace)
         if span is not None:
             return OurPropagationContext(span, trace)

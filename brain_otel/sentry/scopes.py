@@ -139,13 +139,41 @@ def _is_forked_on_access() -> bool:
 
 
 class BaseScopes:
-    """The scopes of the code that called ``setup()``: every request starts from them, and so has their tags."""
+    """The scopes of the code that called ``setup()``: every request starts from them, and so has their tags.
 
-    def __init__(self) -> None:
-        self._isolation = sentry_sdk.get_isolation_scope()
-        self._current = sentry_sdk.get_current_scope()
+    ``process``, with the trace before its arguments, becomes an event processor of each local trace's scope. Every
+    fork has it too, so it also sees what a thread captures that sentry-sdk gave the scope but nobody gave the
+    OpenTelemetry context.
+    """
+
+    def __init__(
+        self, isolation: sentry_sdk.Scope, current: sentry_sdk.Scope, process: Callable[[Any, Any, Any], Any]
+    ) -> None:
+        self._isolation, self._current = isolation, current
+        self._process = process
         self._forks_on_access = fast_paths_enabled() and _is_forked_on_access()
         self._sessions = SuccessfulSessions()
+
+    def enter(self, trace: LocalTrace) -> EnteredScopes | None:
+        """Give ``trace`` its isolation scope in the current context; ``close()`` the result to leave it.
+
+        A request starts from these scopes and not from the current ones: a server that receives two requests at once
+        starts the second in the context of the first. None for a transaction inside a request, which shares the
+        request's scope.
+        """
+        around = scope_of(trace.parent) if trace.parent is not None else None
+        if around is not None and trace.parent is not None and not trace.parent.closed:
+            trace.extras |= {_EXTRAS_KEY: around, _CURRENT_KEY: sentry_sdk.get_current_scope()}
+            return None
+        complete = partial(_complete, trace, self._process)
+        if trace.kind == "request":
+            isolation, current = self.fork(complete)
+        else:
+            isolation = (around or sentry_sdk.get_isolation_scope()).fork()
+            current = sentry_sdk.get_current_scope().fork()
+            complete(isolation)
+        trace.extras[_EXTRAS_KEY], trace.extras[_CURRENT_KEY] = isolation, current
+        return EnteredScopes(isolation, current)
 
     def fork(
         self, complete: Callable[[sentry_sdk.Scope], None] = lambda _: None
@@ -153,16 +181,13 @@ class BaseScopes:
         """An isolation scope, completed by ``complete``, and a current scope."""
         if self._forks_on_access:
             return RequestScope(self._isolation, complete), RequestScope(self._current)
-        made, current = self.plain_fork()
+        made, current = self._isolation.fork(), self._current.fork()
         complete(made)
         return made, current
 
-    def plain_fork(self) -> tuple[sentry_sdk.Scope, sentry_sdk.Scope]:
-        """The same scopes, made by sentry-sdk alone."""
-        return self._isolation.fork(), self._current.fork()
-
-    def end_session(self, scope: sentry_sdk.Scope | None) -> None:
-        """End the session of a request with this ``scope``; it went well unless something was captured."""
+    def end_session(self) -> None:
+        """End the session of the request whose scope is current; it went well unless something was captured."""
+        scope = get_isolation_scope()
         if isinstance(scope, RequestScope) and scope.is_untouched:
             self._sessions.count()
         elif scope is not None:
@@ -187,42 +212,6 @@ class EnteredScopes:
         if get_isolation_scope() is self._isolation:
             _set_isolation(self._isolation_before)
             _set_current(self._current_before)
-
-
-def use_scopes(isolation: sentry_sdk.Scope, current: sentry_sdk.Scope) -> Callable[[], None]:
-    """Make the scopes current in this context; the result restores the ones from before."""
-    restore = partial(_set_scopes, sentry_sdk.get_isolation_scope(), sentry_sdk.get_current_scope())
-    _set_scopes(isolation, current)
-    return restore
-
-
-def _set_scopes(isolation: sentry_sdk.Scope, current: sentry_sdk.Scope) -> None:
-    _set_isolation(isolation)
-    _set_current(current)
-
-
-def enter_scope(trace: LocalTrace, process: Callable[[Any, Any, Any], Any], base: BaseScopes) -> EnteredScopes | None:
-    """Give ``trace`` its isolation scope in the current context; ``close()`` the result to leave it.
-
-    A request starts from ``base`` and not from the current scope: a server that receives two requests at once starts
-    the second in the context of the first. ``process``, with the trace before its arguments, becomes an event
-    processor of the scope. Every fork has it too, so it also sees what a thread captures that sentry-sdk gave the
-    scope but nobody gave the OpenTelemetry context. None for a transaction inside a request, which shares the
-    request's scope.
-    """
-    around = scope_of(trace.parent) if trace.parent is not None else None
-    if around is not None and trace.parent is not None and not trace.parent.closed:
-        trace.extras |= {_EXTRAS_KEY: around, _CURRENT_KEY: sentry_sdk.get_current_scope()}
-        return None
-    complete = partial(_complete, trace, process)
-    if trace.kind == "request":
-        isolation, current = base.fork(complete)
-    else:
-        isolation = (around or sentry_sdk.get_isolation_scope()).fork()
-        current = sentry_sdk.get_current_scope().fork()
-        complete(isolation)
-    trace.extras[_EXTRAS_KEY], trace.extras[_CURRENT_KEY] = isolation, current
-    return EnteredScopes(isolation, current)
 
 
 def _complete(trace: LocalTrace, process: Callable[[Any, Any, Any], Any], scope: sentry_sdk.Scope) -> None:

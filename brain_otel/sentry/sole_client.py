@@ -11,7 +11,7 @@ import sentry_sdk
 
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.patch import Original, Patches, replacement
-from brain_otel.sentry.events import LinkingIntegration
+from brain_otel.sentry.listener import LinkingIntegration
 
 logger = logging.getLogger(__name__)
 

@@ -17,26 +17,24 @@ from opentelemetry.trace import SpanKind
 from sentry_sdk.integrations.opentelemetry import SentrySpanProcessor as UpstreamProcessor
 
 from brain_otel.configuration.sections.sentry import METHODS
-from brain_otel.runtime.fast_paths import fast_paths_enabled
 from brain_otel.runtime.guard import guarded
-from brain_otel.sampling.decision import is_for_sentry
-from brain_otel.sentry.dynamic_sampling_context import transaction_context_of
-from brain_otel.sentry.flat_spans import flat
-from brain_otel.sentry.profiling import attach_profile, follow_thread, start_profile, stop_profile
-from brain_otel.sentry.scopes import capture_with_scope_of, name_by_scope, release_scope
-from brain_otel.sentry.span_cache import SpanCache
-from brain_otel.sentry.span_threads import remember_thread
-from brain_otel.sentry.transaction import create_transaction, is_transaction
+from brain_otel.runtime.imports import late_module
+from brain_otel.traces import conventions
 from brain_otel.traces.collector import CollectedTrace, span_count
-from brain_otel.traces.conventions import raw_attributes
 from brain_otel.traces.local_trace import LocalTrace
 from brain_otel.traces.queued_collector import QueuedCollector
 
 if TYPE_CHECKING:
-    from brain_otel.sentry.fast_transactions import FastPath
+    from brain_otel.sentry import span_observer, transaction_sender
+else:
+    # The first span needs the one, and the thread that builds transactions the other.
+    span_observer = late_module("brain_otel.sentry.span_observer")
+    transaction_sender = late_module("brain_otel.sentry.transaction_sender")
 
+_stopping = guarded("stopping a profile")
 
 _CLIENT = SpanKind.CLIENT
+_DATABASES = frozenset({"db.system.name", "db.system"})
 
 
 class SentrySpanProcessor(QueuedCollector[CollectedTrace], UpstreamProcessor):  # type: ignore[misc]  # upstream says ReadableSpan where the SDK gives Span
@@ -54,10 +52,7 @@ class SentrySpanProcessor(QueuedCollector[CollectedTrace], UpstreamProcessor):  
 
     def __init__(self, *, standalone_spans: bool = False, methods: Sequence[str] = METHODS) -> None:
         self._standalone_spans, self._methods = standalone_spans, frozenset((*methods, "_OTHER"))
-        self._cache = SpanCache()
-        self._fast_path = _create_fast_path()
-        if self._fast_path is not None:
-            self.kept = flat  # type: ignore[method-assign]  # saves one call a span
+        self._sender: transaction_sender.TransactionSender | None = None
         QueuedCollector.__init__(
             self, "brain_otel.sentry", self._send, drop=self._discard, weigh=span_count, settle=self._write
         )
@@ -66,7 +61,7 @@ class SentrySpanProcessor(QueuedCollector[CollectedTrace], UpstreamProcessor):  
         """Ignores spans of our own requests to Sentry, to avoid a feedback loop."""
         if span.kind is not _CLIENT:
             return True
-        attributes = raw_attributes(span)
+        attributes = conventions.raw_attributes(span)
         url = attributes.get("url.full") or attributes.get("http.url")
         if url is None or "/envelope" not in str(url):
             return True
@@ -77,58 +72,64 @@ class SentrySpanProcessor(QueuedCollector[CollectedTrace], UpstreamProcessor):  
         return parts.netloc.rpartition("@")[2] != dsn.netloc or not parts.path.rstrip("/").endswith("/envelope")
 
     def on_span_start(self, span: Span, trace: LocalTrace) -> None:
-        """Start a profile with the root; later spans show the profile the thread that works."""
-        is_elsewhere = remember_thread(trace, span.context[1])
-        if trace.kind == "implicit":
-            return
-        if trace.root is not span:
-            if is_elsewhere:
-                follow_thread(trace)
-        elif is_for_sentry(span.get_span_context()):  # else tail sampling hands over a span that began long ago
-            start_profile(trace)
+        """Load what observes spans, and have it called from now on; not under the lock, as with the first end."""
+        self.kept = span_observer.keeper()  # type: ignore[assignment,method-assign]  # saves one call a span
+        self.on_span_start = span_observer.observe_start  # type: ignore[method-assign]
+        self.on_span_start(span, trace)
 
     def hand_over(self, collected: CollectedTrace) -> None:
         """Queue the local trace to be built and sent on another thread."""
-        stop_profile(collected.trace)
-        if is_transaction(collected, standalone_spans=self._standalone_spans, methods=self._methods):
+        with _stopping:
+            span_observer.stop_profile(collected.trace)
+        if self._is_transaction(collected):
             self._queue.put(collected)
         else:
-            release_scope(collected.trace)
+            span_observer.release_scope(collected.trace)
 
     def give_up(self, collected: CollectedTrace) -> None:
         """Report the spans of a local trace that never ended as discarded."""
         record_discarded("buffer_overflow", len(collected.spans) + collected.dropped)
 
+    def _is_transaction(self, collected: CollectedTrace) -> bool:
+        """Whether a local trace is a transaction in Sentry, as ``SentrySettings`` explains the two options."""
+        root = collected.root
+        if root is None:
+            return True
+        attributes = conventions.raw_attributes(root)
+        if root.kind is SpanKind.SERVER:
+            method = attributes.get("http.request.method") or attributes.get("http.method")
+            return method is None or method in self._methods or conventions.is_websocket(attributes)
+        calls = root.kind in (SpanKind.CLIENT, SpanKind.PRODUCER) or not _DATABASES.isdisjoint(attributes)
+        return self._standalone_spans or not calls or collected.trace.kind != "implicit"
+
+    def created_sender(self) -> transaction_sender.TransactionSender:
+        """What builds and sends; it is created for the first transaction."""
+        if self._sender is None:
+            self._sender = transaction_sender.TransactionSender()
+        return self._sender
+
     def _send(self, collected: CollectedTrace) -> None:
-        trace = collected.trace
-        transaction = create_transaction(collected, self._cache)
-        sampling_context = transaction_context_of(trace)
-        if self._fast_path is None or not self._fast_path.send(transaction, sampling_context):
-            event = transaction.to_event()
-            name_by_scope(trace, event)
-            attach_profile(trace, event)
-            event["contexts"]["trace"]["dynamic_sampling_context"] = sampling_context
-            capture_with_scope_of(trace, event)
+        try:
+            sender = self.created_sender()
+        except Exception:  # imports fail where no descriptor is left
+            self._count(collected, "internal_sdk_error")
+            raise
+        sender.send(collected)
         if collected.dropped:
             record_discarded("buffer_overflow", collected.dropped)
-        release_scope(trace)
+        span_observer.release_scope(collected.trace)
 
     def _write(self) -> None:
-        if self._fast_path is not None:
-            self._fast_path.write()
+        if self._sender is not None:
+            self._sender.write()
 
     def _discard(self, collected: CollectedTrace) -> None:
-        release_scope(collected.trace)
-        record_discarded("queue_overflow", len(collected.spans) + 1, transactions=1)
+        self._count(collected, "queue_overflow")
 
-
-def _create_fast_path() -> FastPath | None:
-    with guarded("preparing the fast path of transactions"):
-        if fast_paths_enabled():
-            from brain_otel.sentry.fast_transactions import FastPath
-
-            return FastPath()
-    return None
+    @staticmethod
+    def _count(collected: CollectedTrace, reason: str) -> None:
+        record_discarded(reason, len(collected.spans) + 1, transactions=1)
+        span_observer.release_scope(collected.trace)
 
 
 def record_discarded(reason: str, spans: int, transactions: int = 0) -> None:

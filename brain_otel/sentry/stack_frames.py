@@ -1,7 +1,7 @@
 """Serializes exceptions and stack frames within bounds, and skips variables that are removed later.
 
-sentry-sdk's serializer looks at local variables in ways that load lazy objects, and recurses into exception groups.
-:func:`patch_serialization` replaces both. The rest of this module is a fast path.
+:mod:`.serialization` puts these functions in the place of sentry-sdk's with the first error. Those that frames pass
+through are a fast path.
 
 sentry-sdk serializes the local variables of every frame, which is most of the cost of an error. Those of servers,
 frameworks and clients are removed before the event is sent (:mod:`~brain_otel.sentry.before_send`), so they are not
@@ -14,14 +14,11 @@ from collections.abc import Callable
 from itertools import islice
 from typing import Any
 
-import sentry_sdk.client
-import sentry_sdk.serializer
 import sentry_sdk.utils
 
 from brain_otel.events.exception_tree import MAX_EXCEPTIONS, Node, exceptions_in
-from brain_otel.runtime.fast_paths import fast_paths_enabled
 from brain_otel.runtime.guard import guarded
-from brain_otel.runtime.patch import Original, Patch, Patches, replacement
+from brain_otel.runtime.patch import Original, Patch, replacement
 from brain_otel.runtime.quiet import one_budget, quiet
 from brain_otel.runtime.safe_repr import safe_repr, variables
 from brain_otel.runtime.text import MAX_TEXT, shortened
@@ -41,32 +38,6 @@ _SHARED_FRAME = ("anyio._backends._asyncio", "run")
 """The loop of a worker thread, which runs sync endpoints. While the event loop's thread reports an exception of one,
 the worker may already run the next request, and its arguments are among the variables of this frame."""
 
-_patches = Patches()
-
-
-def patch_serialization() -> bool:
-    """Replace the functions of sentry-sdk's that look at the application's objects.
-
-    Returns:
-        Whether local variables are safe to serialize.
-    """
-    _patches.replace(sentry_sdk.utils, "exceptions_from_error_tuple", _within_bounds)
-    _patches.replace(sentry_sdk.utils, "get_error_message", _with_safe_text)
-    return _patches.replace(sentry_sdk.serializer, "serialize", _with_safe_variables)
-
-
-def patch_frame_serialization() -> None:
-    """Replace two functions of sentry-sdk's; one that no longer exists is left out, and logged."""
-    if fast_paths_enabled():
-        _patches.replace(sentry_sdk.utils, "serialize_frame", _without_hidden)
-        _patches.replace(sentry_sdk.utils, "get_lines_from_file", _cached)
-        _patches.replace(sentry_sdk.client, "serialize", _past_plain_frames)
-
-
-def undo() -> None:
-    """Restore sentry-sdk's functions."""
-    _patches.undo()
-
 
 def hide_shared_variables(event: Any) -> None:
     """Remove the variables of a frame that may belong to another request by now."""
@@ -77,14 +48,16 @@ def hide_shared_variables(event: Any) -> None:
 
 
 @replacement
-def _with_safe_variables(original: Original, /, event: Any, **kwargs: Any) -> Any:
+def with_safe_variables(original: Original, /, event: Any, **kwargs: Any) -> Any:
+    """``serialize()``, with variables that are read without loading lazy objects."""
     if kwargs.get("is_vars"):
         return variables(event)
     return original(event, **kwargs)
 
 
 @replacement
-def _within_bounds(original: Original, /, exc_info: Any, *args: Any, **kwargs: Any) -> Any:
+def within_bounds(original: Original, /, exc_info: Any, *args: Any, **kwargs: Any) -> Any:
+    """``exceptions_from_error_tuple()``, of a large group with its first exceptions alone."""
     if exc_info[1] is None:
         return original(exc_info, *args, **kwargs)
     nodes = list(islice(exceptions_in(exc_info[1]), MAX_EXCEPTIONS + 1))
@@ -116,7 +89,8 @@ def _first_exceptions(
 
 
 @replacement
-def _with_safe_text(original: Original, error: Any) -> Any:
+def with_safe_text(original: Original, error: Any) -> Any:
+    """``get_error_message()``, with a text and notes within bounds."""
     if getattr(type(error), "message", None) or getattr(type(error), "detail", None):
         return original(error)
     with quiet():
@@ -128,7 +102,8 @@ def _with_safe_text(original: Original, error: Any) -> Any:
 
 
 @replacement
-def _without_hidden(original: Original, /, frame: Any, *args: Any, **kwargs: Any) -> Any:
+def without_hidden(original: Original, /, frame: Any, *args: Any, **kwargs: Any) -> Any:
+    """``serialize_frame()``, without the variables of frames that are sent without them."""
     with guarded("deciding whether to serialize a frame's variables"):
         if not args[1:] and hides_variables(frame.f_globals.get("__name__")):
             kwargs["include_local_variables"] = False
@@ -136,7 +111,7 @@ def _without_hidden(original: Original, /, frame: Any, *args: Any, **kwargs: Any
 
 
 @replacement
-def _past_plain_frames(original: Original, /, event: Any, **kwargs: Any) -> Any:
+def past_plain_frames(original: Original, /, event: Any, **kwargs: Any) -> Any:
     """Serialize an event without the plain values of its frames and the list of packages, then restore them."""
     plain: Plain = {}
     modules: dict[str, dict[str, str]] = {}
@@ -189,7 +164,8 @@ def _has_texts_only(value: Any) -> bool:
     return type(value) is dict and _TEXT.issuperset(map(type, value)) and _TEXT.issuperset(map(type, value.values()))
 
 
-def _cached(patch: Patch) -> Callable[..., Any]:
+def cached(patch: Patch) -> Callable[..., Any]:
+    """``get_lines_from_file()``, which reads the lines of a place once."""
     read = functools.lru_cache(maxsize=MAX_PLACES)(patch.original)
 
     @functools.wraps(patch.original)

@@ -1,4 +1,4 @@
-"""Decides which local traces are transactions in Sentry, and builds their events.
+"""Builds the events of transactions.
 
 Follows https://develop.sentry.dev/sdk/event-payloads/transaction/. The event is plain, masked data. User, tags and
 contexts of the request are added from its scope when the event is captured.
@@ -8,7 +8,6 @@ from functools import lru_cache
 from typing import Any
 
 from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.trace import SpanKind
 
 from brain_otel.privacy import Policy, policy
 from brain_otel.privacy.attributes import unsent_attributes
@@ -36,8 +35,6 @@ from brain_otel.traces.collector import CollectedTrace
 from brain_otel.traces.local_trace import MEASUREMENTS, LocalTrace
 from brain_otel.traces.repeated import REPEATED as REPEATED_STATEMENTS
 from brain_otel.traces.repeated import repeated
-
-_DATABASES = frozenset({"db.system.name", "db.system"})
 
 _FACTS_OF_SPAN = 4
 """Name, library, kind and status come before the attributes of a flat span without ids and times."""
@@ -122,19 +119,6 @@ class Transaction(NamedTuple):
         sender = client if by.send_default_pii else None
         texts = (route, method, url, query, sender, *headers, *headers.values())
         return (*key, *texts) if body is None and _TEXTS.issuperset(map(type, texts)) else None, facts
-
-
-def is_transaction(collected: CollectedTrace, *, standalone_spans: bool, methods: frozenset[str]) -> bool:
-    """Whether a local trace is a transaction in Sentry, as ``SentrySettings`` explains the two options."""
-    root = collected.root
-    if root is None:
-        return True
-    attributes = conventions.raw_attributes(root)
-    if root.kind is SpanKind.SERVER:
-        method = attributes.get("http.request.method") or attributes.get("http.method")
-        return method is None or method in methods or conventions.is_websocket(attributes)
-    calls = root.kind in (SpanKind.CLIENT, SpanKind.PRODUCER) or not _DATABASES.isdisjoint(attributes)
-    return standalone_spans or not calls or collected.trace.kind != "implicit"
 
 
 def create_transaction(collected: CollectedTrace, cache: SpanCache) -> Transaction:

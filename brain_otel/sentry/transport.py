@@ -12,21 +12,24 @@ from typing import TYPE_CHECKING, Any
 from sentry_sdk.envelope import Envelope, Item
 from sentry_sdk.transport import Transport
 
-from brain_otel.configuration.sections.delivery import DeliverySettings
+from brain_otel.configuration.sections.delivery import LOCK_TIMEOUT, DeliverySettings
 from brain_otel.delivery.delivery import Delivery
-from brain_otel.delivery.record import Record
-from brain_otel.delivery.spool.discarded import LOCK_TIMEOUT, DiscardedEvents, client_report, quantities, reported_in
 from brain_otel.runtime.fork import reset_in_child
+from brain_otel.runtime.guard import caught, guarded
+from brain_otel.runtime.imports import late_module
 from brain_otel.runtime.limited_log import CountLog
 from brain_otel.sentry.dsn import create_target
-from brain_otel.sentry.envelopes import masked_envelope
-from brain_otel.sentry.event_size import fit, fitted, split
-from brain_otel.sentry.feedback import FEEDBACK
 
 if TYPE_CHECKING:
+    from brain_otel.delivery.record import Record
+    from brain_otel.delivery.spool.discarded import DiscardedEvents
     from brain_otel.delivery.spool.shipper_process import ShipperSupervisor
     from brain_otel.delivery.spool.writer import Spool
     from brain_otel.delivery.target import Target
+    from brain_otel.sentry import records
+else:
+    # The first envelope needs it.
+    records = late_module("brain_otel.sentry.records")
 
 logger = logging.getLogger(__name__)
 
@@ -73,39 +76,38 @@ class DeliveringTransport(Transport):
 
     def capture_envelope(self, envelope: Envelope) -> None:
         """Take ``envelope``, and from time to time report what was discarded."""
-        envelope = masked_envelope(envelope)
-        fit(envelope)
-        for part in split(envelope):
-            self._take(_record(part))
+        try:
+            made = records.records_of(envelope)
+        except Exception as error:  # imports fail where no descriptor is left
+            caught("making records of an envelope", error)
+            self._count(Counter(item.data_category for item in envelope.items), "internal_sdk_error")
+            return
+        for record in made:
+            self._take(record)
 
     def gather_transaction(self, headers: bytes, payload: bytes, quantity: int) -> None:
         """Take an encoded envelope: its ``headers``, and a transaction of ``quantity`` spans, both as JSON.
 
         It is delivered by the next call of :meth:`write_gathered` or :meth:`flush`.
         """
-        payload = fitted(payload)
-        body = b'%s\n{"type":"transaction","content_type":"application/json","length":%d}\n%s\n' % (
-            headers,
-            len(payload),
-            payload,
-        )
+        record = records.transaction_record(headers, payload, quantity)
         with self._lock:
-            self._gathered.append(Record("transaction", body, quantity))
-            self._gathered_bytes += len(body)
+            self._gathered.append(record)
+            self._gathered_bytes += len(record.body)
         if self._gathered_bytes >= MAX_GATHERED:
             self.write_gathered()
 
     def write_gathered(self) -> None:
         """Deliver the transactions that were gathered."""
         with self._lock:
-            records, self._gathered, self._gathered_bytes = self._gathered, [], 0
-        if records:
-            self._take(*records)
+            gathered, self._gathered, self._gathered_bytes = self._gathered, [], 0
+        if gathered:
+            self._take(*gathered)
 
-    def _take(self, *records: Record) -> None:
+    def _take(self, *taken: Record) -> None:
         if self._told:
             self.resume()
-        self.delivery.put(*records)
+        self.delivery.put(*taken)
         if time.monotonic() - self._reported > REPORT_INTERVAL and self.delivery.takes_reports():
             self._report()
 
@@ -114,7 +116,7 @@ class DeliveringTransport(Transport):
     ) -> None:
         """Count what is discarded: ``quantity`` of ``data_category``, or all that is in ``item``."""
         if item is not None:
-            record = _record(Envelope(items=[item]))
+            record = records.record_of(Envelope(items=[item]))
             self._record_lost(record, reason)
             data_category, quantity = record.category, record.quantity
         elif data_category is not None:
@@ -125,9 +127,9 @@ class DeliveringTransport(Transport):
     def _record_lost(self, record: Record, reason: str) -> None:
         if record.category == "internal" and reason == "queue_overflow":
             with self._lock:  # a report that did not leave the process: the next has its counts
-                self._discarded.update(reported_in(record))
+                self._discarded.update(records.reported_in(record))
         else:
-            self._count(quantities(record), reason)
+            self._count(records.quantities(record), reason)
 
     def _count(self, discarded: Mapping[str, int], reason: str) -> Counter[str]:
         """Count what is discarded; returns it without what was counted before, when it was held."""
@@ -204,12 +206,18 @@ class DeliveringTransport(Transport):
         The counts are kept in the spool, too, and ``timeout`` is that for its lock. See https://develop.sentry.dev/sdk/telemetry/client-reports/.
         """
         self._reported = time.monotonic()
-        with self._lock:
-            discarded = +self._discarded  # without zeros
-            self._discarded = Counter({key: quantity for key, quantity in self._discarded.items() if quantity < 0})
-        self.delivery.keep_reported(discarded, timeout)  # with earlier ones, if another process held the lock
-        if discarded and self._sends_reports:
-            (send or self.delivery.put)(Record("internal", client_report(discarded)))
+        with guarded("reporting what is discarded"):
+            with self._lock:
+                discarded = +self._discarded  # without zeros
+            create = records.report_of if discarded else None  # if the import fails, the next report has the counts
+            with self._lock:
+                discarded = +self._discarded
+                self._discarded = Counter(
+                    {key: quantity for key, quantity in self._discarded.items() if quantity < 0}
+                )
+            self.delivery.keep_reported(discarded, timeout)  # with earlier ones, if another process held the lock
+            if create is not None and discarded and self._sends_reports:
+                (send or self.delivery.put)(create(discarded))
 
 
 def _open_spool(settings: DeliverySettings, target: Target) -> tuple[Spool, ShipperSupervisor] | None:
@@ -223,14 +231,3 @@ def _open_spool(settings: DeliverySettings, target: Target) -> tuple[Spool, Ship
 def delivering(settings: DeliverySettings) -> type[DeliveringTransport]:
     """The class of transport that delivers by ``settings``; sentry-sdk makes the object."""
     return type("DeliveringTransport", (DeliveringTransport,), {"settings": settings})
-
-
-def _record(envelope: Envelope) -> Record:
-    first = envelope.items[0]
-    category = FEEDBACK if first.type == FEEDBACK else first.data_category
-    quantity = 1
-    if category == "transaction":
-        quantity = len((first.get_transaction_event() or {}).get("spans") or ()) + 1
-    elif isinstance(count := first.headers.get("item_count"), int):
-        quantity = count
-    return Record(category, envelope.serialize(), quantity)

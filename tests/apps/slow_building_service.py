@@ -3,12 +3,12 @@
 import time
 from typing import Any
 
-from brain_otel.sentry import span_processor
+from brain_otel.sentry import transaction_sender
 from tests.apps.spooling_service import app
 
 __all__ = ["app"]
 
-_create = vars(span_processor)["create_transaction"]
+_create = vars(transaction_sender)["create_transaction"]
 
 
 def _create_slowly(*args: Any) -> Any:
@@ -16,4 +16,4 @@ def _create_slowly(*args: Any) -> Any:
     return _create(*args)
 
 
-vars(span_processor)["create_transaction"] = _create_slowly
+vars(transaction_sender)["create_transaction"] = _create_slowly

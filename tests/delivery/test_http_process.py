@@ -19,7 +19,7 @@ from brain_otel.delivery import http_process, retry_loop
 from brain_otel.delivery.delivery import Delivery
 from brain_otel.delivery.posting import GRACE
 from brain_otel.delivery.target import Target
-from tests.delivery.processes import pid_of, start_process
+from tests.delivery.processes import pid_of, sender_of, start_process
 from tests.delivery.test_delivery import delivery_to, record
 from tests.support import ROOT
 from tests.support.ingest import SentryIngest
@@ -43,7 +43,7 @@ def is_running(pid: int) -> bool:
 
 def never_here(delivery: Delivery) -> None:
     """Make a record that this process sends itself fail."""
-    client = delivery._sender._process
+    client = sender_of(delivery)._process
     assert client is not None
     client._here = None  # type: ignore[assignment]
 
@@ -76,8 +76,9 @@ def test_it_starts_when_many_records_come(ingest: SentryIngest) -> None:
     for number in range(http_process.BUSY_RECORDS - 1):
         delivery.put(record(f"few {number}"))
     assert delivery.flush(PATIENCE)
-    assert delivery._sender._process is not None
-    assert delivery._sender._process._process is None
+    client = sender_of(delivery)._process
+    assert client is not None
+    assert client._process is None
     names = iter(range(100_000))
 
     def starts() -> bool:
@@ -281,7 +282,7 @@ def test_a_forked_child_has_a_process_of_its_own(ingest: SentryIngest) -> None:
     pid = pid_of(delivery)
     delivery.put(record("first"))
     assert delivery.flush(PATIENCE)
-    descriptor = delivery._sender._process._process._socket.fileno()  # type: ignore[union-attr]
+    descriptor = sender_of(delivery)._process._process._socket.fileno()  # type: ignore[union-attr]
     child = os.fork()
     if not child:
         code = 1

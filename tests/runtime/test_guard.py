@@ -36,13 +36,18 @@ TARGETS = [
         for name in (
             "SentrySpanProcessor.wants",
             "SentrySpanProcessor.hand_over",
-            "start_profile",
-            "remember_thread",
-            "stop_profile",
-            "attach_profile",
-            "create_transaction",
-            "transaction_context_of",
-            "capture_with_scope_of",
+        )
+    ),
+    *(
+        f"brain_otel.sentry.{name}"
+        for name in (
+            "span_observer:start_profile",
+            "span_observer:remember_thread",
+            "span_observer:stop_profile",
+            "transaction_sender:attach_profile",
+            "transaction_sender:create_transaction",
+            "transaction_sender:transaction_context_of",
+            "transaction_sender:capture_with_scope_of",
         )
     ),
     *(
@@ -61,7 +66,7 @@ TARGETS = [
     "brain_otel.telemetry:_state.destinations.0.span_processor._queue._work",
     "brain_otel.telemetry:_state.destinations.0.span_processor._queue._idle",
     *(
-        f"brain_otel.sentry.events:SentryListener.{name}"
+        f"brain_otel.sentry.listener:SentryListener.{name}"
         for name in (
             "on_trace_start",
             "on_trace_end",
@@ -85,7 +90,6 @@ TARGETS = [
             "breadcrumbs_of",
             "merged",
             "event_from_exception",
-            "enter_scope",
             "trace_context",
         )
     ),
@@ -99,6 +103,7 @@ TARGETS = [
             "RequestScope.__init__",
             "RequestScope._fork",
             "EnteredScopes.__init__",
+            "BaseScopes.enter",
             "BaseScopes.fork",
             "BaseScopes.end_session",
             "start_session",
@@ -114,9 +119,9 @@ TARGETS = [
     *(f"brain_otel.traces.operations:{name}" for name in ("operation", "description", "convention_of")),
     *(f"brain_otel.sentry.span_fields:{name}" for name in ("status", "data", "links", "origin")),
     *(
-        f"brain_otel.sentry.propagator:{name}"
+        f"brain_otel.sentry.trace_headers:{name}"
         for name in (
-            "SentryPropagator._extract",
+            "_extract",
             "extract_sentrytrace_data",
             "_caller",
             "_incoming_baggage",

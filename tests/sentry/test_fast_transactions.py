@@ -50,7 +50,7 @@ class Ways:
 
     def __init__(self, bridge: Bridge, monkeypatch: pytest.MonkeyPatch) -> None:
         self._bridge, self._monkeypatch = bridge, monkeypatch
-        self._fast_path = bridge.processor._fast_path  # type: ignore[attr-defined]
+        self._fast_path = bridge.processor.created_sender().fast_path  # type: ignore[attr-defined]
         self._send = self._fast_path.send
         self.took: list[str] = []
         self._scopes: list[sentry_sdk.Scope | None] = []
@@ -350,7 +350,7 @@ def test_equal_requests_share_what_only_they_share(
         fast, slow = (json.dumps(comparable(parse_envelope(each, {})), sort_keys=True) for each in bodies[-2:])
         assert fast == slow  # as texts: `1` and `True` are equal
         assert "secret" not in fast
-    heads = bridge.processor._fast_path._heads  # type: ignore[attr-defined]
+    heads = bridge.processor.created_sender().fast_path._heads  # type: ignore[attr-defined]
     assert len(ALIKE) / 2 < len(heads._known) < len(ALIKE)
 
 
@@ -422,7 +422,7 @@ def test_requests_of_other_clients_are_equal_unless_their_addresses_leave(
         fast, slow = ways.both(ways.collect(fill, got(client_address=address)))
         assert comparable(fast) == comparable(slow)
         assert (address in json.dumps(fast.items[0].json)) == pii
-    heads = bridge.processor._fast_path._heads  # type: ignore[attr-defined]
+    heads = bridge.processor.created_sender().fast_path._heads  # type: ignore[attr-defined]
     assert len(heads._seen) == (5 if pii else 1)
 
 
@@ -630,7 +630,7 @@ def test_without_fast_paths_there_is_none(connect: Connect) -> None:
     """The pipeline sends every transaction."""
     configure_fast_paths(False)
     bridge = connect()
-    assert bridge.processor._fast_path is None  # type: ignore[attr-defined]
+    assert bridge.processor.created_sender().fast_path is None  # type: ignore[attr-defined]
     with local_trace_entered(LocalTrace(kind="request")), bridge.tracer.start_as_current_span("GET /"):
         pass
     assert bridge.transaction()["transaction"] == "GET /"

@@ -13,7 +13,7 @@ from brain_otel.events.error_rules import configure_error_rules
 from brain_otel.events.listeners import local_trace_entered
 from brain_otel.instrumentation.logging import LoggingInstrumentation
 from brain_otel.runtime import guard
-from brain_otel.sentry import log_handlers
+from brain_otel.sentry import log_records
 from brain_otel.sentry.log_handlers import LogIntegration
 from brain_otel.traces.local_trace import LocalTrace
 from tests.sentry.conftest import Bridge
@@ -102,7 +102,7 @@ def test_a_record_whose_ids_cannot_be_removed_is_sent(bridge: Bridge, monkeypatc
         raise RuntimeError("no ids")
 
     guard.reraise_failures(False)
-    monkeypatch.setattr(log_handlers, "ids_of_log", fail)
+    monkeypatch.setattr(log_records, "ids_of_log", fail)
     logger.error("failed")
     assert event_of(bridge)["logentry"]["message"] == "failed"
 

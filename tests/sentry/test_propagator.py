@@ -24,7 +24,8 @@ from brain_otel.runtime import guard
 from brain_otel.sampling.context import CALLER
 from brain_otel.sampling.head import HeadSampler
 from brain_otel.sentry.dynamic_sampling_context import create_sampling_context
-from brain_otel.sentry.propagator import MAX_BAGGAGE_LENGTH, SentryPropagator
+from brain_otel.sentry.propagator import SentryPropagator
+from brain_otel.sentry.trace_headers import MAX_BAGGAGE_LENGTH
 from brain_otel.traces.local_trace import LocalTrace
 from tests.sentry.conftest import Bridge, Connect
 from tests.support.ingest import Json

@@ -216,8 +216,8 @@ def test_a_scope_that_cannot_be_forked_on_access_is_forked_at_once(
     with monkeypatch.context() as patched:
         patched.setattr(scopes, "_fields", lambda _: sentry_sdk.Scope.fields)  # type: ignore[attr-defined]
         bridge = connect()
-    with local_trace_entered(LocalTrace(kind="request")) as trace, bridge.tracer.start_as_current_span("GET /"):
-        assert type(scope_of(trace)) is sentry_sdk.Scope
+        with local_trace_entered(LocalTrace(kind="request")) as trace, bridge.tracer.start_as_current_span("GET /"):
+            assert type(scope_of(trace)) is sentry_sdk.Scope
     assert bridge.transaction()["transaction"] == "GET /"
     assert [record.message.partition(";")[0] for record in caplog.records if record.levelname == "ERROR"] == [
         "brain_otel failed while forking a scope on its first access"
@@ -252,8 +252,8 @@ def test_no_data_of_a_request_reaches_another(bridge: Bridge, ingest: SentryInge
 @pytest.mark.parametrize(
     "place",
     [
-        "events.SentryListener.on_trace_start",
-        "events.enter_scope",
+        "listener.SentryListener.on_trace_start",
+        "scopes.BaseScopes.enter",
         "scopes.BaseScopes.fork",
         "scopes.EnteredScopes.__init__",
         "scopes.RequestScope.__init__",

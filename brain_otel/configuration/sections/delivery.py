@@ -16,6 +16,9 @@ SPOOL_BYTES = 256 * 2**20
 SPOOL_AGE = 24 * 3600.0
 """Default age in seconds after which an unsent record is dropped."""
 
+LOCK_TIMEOUT = 0.2
+"""Seconds to wait at the end of a process for others that write counts or evict."""
+
 CONNECTIONS = 4
 """Concurrent requests while many records wait; a distant backend answers slowly."""
 

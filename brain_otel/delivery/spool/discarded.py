@@ -33,9 +33,6 @@ MAX_NAME = 100
 
 MAX_QUANTITY = 2**40
 
-LOCK_TIMEOUT = 0.2
-"""Seconds to wait at the end of a process for others that write counts or evict."""
-
 KEPT = 24 * 3600.0
 """Seconds for which reported counts are kept."""
 

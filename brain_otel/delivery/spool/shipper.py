@@ -14,14 +14,13 @@ from functools import partial
 from pathlib import Path
 
 from brain_otel.configuration.error import reason
-from brain_otel.configuration.sections.delivery import CONNECTIONS
+from brain_otel.configuration.sections.delivery import CONNECTIONS, LOCK_TIMEOUT
 from brain_otel.delivery.http import HttpClient
 from brain_otel.delivery.rate_limits import MAX_WAIT
 from brain_otel.delivery.record import Record
 from brain_otel.delivery.retry_loop import RetryLoop
 from brain_otel.delivery.spool.directory import SHIPPER_LOCK, read_bounds, targets
 from brain_otel.delivery.spool.discarded import (
-    LOCK_TIMEOUT,
     DiscardedEvents,
     ReportedCounts,
     client_report,

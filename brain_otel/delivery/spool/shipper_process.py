@@ -17,16 +17,20 @@ from typing import TYPE_CHECKING, Literal
 from brain_otel.configuration.sections.delivery import DeliverySettings
 from brain_otel.delivery.spool.directory import SHIPPER_LOCK, USERS_LOCK, Bounds, is_empty, is_sent
 from brain_otel.delivery.spool.locks import close_own, is_locked, open_own, try_lock
-from brain_otel.delivery.spool.state import is_limited_for
 from brain_otel.delivery.spool.writer import Spool
 from brain_otel.delivery.target import Target
 from brain_otel.runtime.fork import reset_in_child
 from brain_otel.runtime.guard import guarded
+from brain_otel.runtime.imports import late_module
 from brain_otel.runtime.limited_log import CountLog
 from brain_otel.runtime.threads import start_daemon
 
 if TYPE_CHECKING:
+    from brain_otel.delivery.spool import state
     from brain_otel.delivery.spool.shipper import Shipper
+else:
+    # A flush needs it.
+    state = late_module("brain_otel.delivery.spool.state")
 
 logger = logging.getLogger(__name__)
 
@@ -82,7 +86,7 @@ class ShipperSupervisor:
         self.start()
         while self._thread is not None and (left := deadline - time.monotonic()) > 0:
             with suppress(OSError):  # there is no descriptor to look with
-                if is_sent(folder) or is_limited_for(folder, left):
+                if is_sent(folder) or state.is_limited_for(folder, left):
                     return
             time.sleep(0.01)
 

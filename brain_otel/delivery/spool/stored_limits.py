@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from brain_otel.delivery.rate_limits import MAX_LIMIT
+from brain_otel.delivery.rate_limits import MAX_LIMIT, MAX_WAIT
 from brain_otel.delivery.spool.directory import LIMITS, boot_id, uptime
 from brain_otel.delivery.spool.files import read_json, write_atomically
 
@@ -27,3 +27,8 @@ def read_limits(folder: Path) -> dict[str, float]:
             until = {str(name): float(each) for name, each in given["until"].items()}
             return {name: min(each - now, MAX_LIMIT) for name, each in until.items() if each > now}
     return {}
+
+
+def makes_wait(folder: Path) -> bool:
+    """Whether a limit of a target ends soon enough that its records wait for it."""
+    return any(seconds <= MAX_WAIT for seconds in read_limits(folder).values())

@@ -12,6 +12,7 @@ import threading
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from brain_otel.delivery.record import MAX_BODY, Record, framed
 from brain_otel.delivery.spool.directory import (
@@ -23,13 +24,19 @@ from brain_otel.delivery.spool.directory import (
     Bounds,
     segment_name,
 )
-from brain_otel.delivery.spool.eviction import DropLog, evict
 from brain_otel.delivery.spool.files import open_file, prepare_folder, remove, write_atomically
 from brain_otel.delivery.spool.locks import close_own, open_own, try_lock
 from brain_otel.delivery.target import Target
 from brain_otel.runtime.fork import reset_in_child
 from brain_otel.runtime.guard import guarded
+from brain_otel.runtime.imports import late_module
 from brain_otel.runtime.threads import start_daemon
+
+if TYPE_CHECKING:
+    from brain_otel.delivery.spool import eviction
+else:
+    # The first record needs it.
+    eviction = late_module("brain_otel.delivery.spool.eviction")
 
 FULL_PAUSE = 10.0
 """Seconds between attempts to make room on a full disk, which take time while a request waits."""
@@ -79,7 +86,7 @@ class Spool:
         """Bytes of the largest body that displaces no others."""
         self.largest = min(MAX_BODY, self.share)
         """Bytes of the largest body that can be written."""
-        self._drop_log = DropLog(directory)
+        self._drop_log: eviction.DropLog | None = None
         self._number = 0
         self._until_check = 0
         self._full_until = 0.0
@@ -99,6 +106,8 @@ class Spool:
         Raises:
             OSError: They cannot be written. No part of them is on disk.
         """
+        if self._drop_log is None:  # an import waits for other threads, and must not do so within the lock
+            self._drop_log = eviction.DropLog(self.directory)
         data, priority = b"".join(map(framed, records)), records[0].priority
         with self._lock:
             try:
@@ -185,4 +194,6 @@ class Spool:
             self._make_room()
 
     def _make_room(self) -> None:
-        self._drop_log.add(evict(self.directory, self._bounds))
+        dropped = eviction.evict(self.directory, self._bounds)
+        if self._drop_log is not None:
+            self._drop_log.add(dropped)
