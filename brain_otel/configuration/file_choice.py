@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 from brain_otel.configuration.error import ConfigurationError, configuration_error
@@ -83,6 +84,7 @@ def _file_of(environment: str, environ: Mapping[str, str]) -> tuple[Path, str, t
     raise ConfigurationError(f"{folders[-1][0]} holds no {FALLBACK_ENVIRONMENT}.yaml; allowed: an intact package")
 
 
+@cache
 def packaged_files() -> Path:
     """The folder of the packaged files.
 

@@ -143,7 +143,8 @@ def _git_commit(directory: str) -> Known | None:
             ["git", "rev-parse", "HEAD"],  # noqa: S607 - wherever it is installed
             cwd=directory,
             stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
             timeout=_GIT_TIMEOUT,
             check=False,
             **options,

@@ -42,6 +42,10 @@ MODULES: dict[str, tuple[str, ...]] = {
 """Instrumentor -> modules of its library; none if it observes the process. The metadata of others is read instead."""
 
 
+_PYTHON = (os.path.dirname(os.__file__), os.path.join(os.path.dirname(os.__file__), "lib-dynload"))  # noqa: PTH118, PTH120
+"""The folders of Python's own modules, in which no distribution is installed."""
+
+
 def plain_name(name: str) -> str:
     """``name`` as this package compares it: ``aiohttp-client`` and ``aiohttp_client`` are the same."""
     return name.strip().lower().replace("-", "_")
@@ -71,15 +75,18 @@ def _offered() -> Iterator[EntryPoint]:
     """
     if any(hasattr(each, "find_distributions") for each in sys.meta_path if each is not PathFinder):
         raise _OddPathError
+    group = GROUP.encode()
     projects: set[str] = set()
     for folder in sys.path:
-        for child in _children(folder):
+        for child in () if folder in _PYTHON else _children(folder):
+            if child[-5:].lower() != "-info":
+                continue
             name, _, kind = child.lower().rpartition(".")
             project = name.partition("-")[0].replace(".", "_")
             if kind in ("dist-info", "egg-info") and project not in projects:  # Python imports the first of two
                 projects.add(project)
                 metadata = os.path.join(folder or ".", child)  # noqa: PTH118 - pathlib's takes ten times as long
-                if GROUP.encode() in _entry_points_text(metadata):
+                if group in _entry_points_text(metadata):
                     yield from Distribution.at(metadata).entry_points.select(group=GROUP)
 
 
@@ -95,8 +102,11 @@ def _children(folder: str) -> list[str]:
 
 
 def _entry_points_text(metadata: str) -> bytes:
+    path = f"{metadata}/entry_points.txt"
+    if not os.access(path, os.R_OK):  # most distributions have none, and an exception takes longer
+        return b""
     try:
-        with open(f"{metadata}/entry_points.txt", "rb", buffering=0) as file:  # noqa: PTH123 - as above
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - as above
             return file.read()
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError):
         return b""

@@ -11,7 +11,7 @@ from importlib.abc import Loader
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from types import ModuleType, SimpleNamespace
-from typing import Any, ClassVar
+from typing import Any
 
 from brain_otel.runtime.guard import guarded
 
@@ -156,39 +156,43 @@ class LateModule(ModuleType):
 class _Left:
     """Modules of this package that a set-up leaves for later."""
 
-    names: ClassVar[list[str]] = []
-    steps: ClassVar[list[Callable[[], object]]] = []
-    is_wanted = False
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self.steps: list[Callable[[], object]] = []
+        self.is_wanted = False
+
+
+_left = _Left()
 
 
 def late_module(name: str) -> LateModule:
     """A module of this package that set-up does not need; its first use or :func:`load_late_modules` imports it."""
-    _Left.names.append(name)
+    _left.names.append(name)
     return LateModule(name)
 
 
 def load_later(step: Callable[[], object]) -> None:
     """Have :func:`load_late_modules` call ``step`` too, which loads more than modules."""
-    _Left.steps.append(step)
+    _left.steps.append(step)
 
 
 def want_late_modules() -> None:
     """Load the late modules before a fork: each child would import them for itself."""
-    _Left.is_wanted = True
+    _left.is_wanted = True
 
 
 def load_late_modules() -> None:
     """Import what the set-up has left, before the first request: no error of the application waits for an import."""
-    for step in _Left.steps:
+    for step in _left.steps:
         with guarded("loading what set-up has left"):
             step()
-    for name in _Left.names:
+    for name in _left.names:
         with guarded(f"importing {name}"):
             import_module(name)
 
 
 def _load_before_fork() -> None:
-    if _Left.is_wanted:
+    if _left.is_wanted:
         load_late_modules()
 
 

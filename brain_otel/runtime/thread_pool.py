@@ -1,5 +1,7 @@
 """Calls that may hang, each on a thread of its own, with a time bound for the caller."""
 
+from __future__ import annotations
+
 import contextvars
 import sys
 import threading

@@ -5,6 +5,8 @@ a flag and so *defers* the decision (https://develop.sentry.dev/sdk/telemetry/tr
 Sentry's decision differs from it, or which random number the callers used.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Any
