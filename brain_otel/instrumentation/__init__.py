@@ -15,13 +15,12 @@ from typing import Any, Protocol
 import wrapt
 
 from brain_otel.configuration.sections.instrumentation import InstrumentationSettings
-from brain_otel.instrumentation.conflicts import warn_once, warning_instrument
 from brain_otel.instrumentation.excepthook import patch_excepthook
 from brain_otel.instrumentation.exception_recording import patch_exception_recording
-from brain_otel.instrumentation.first_use import FirstUse, can_wait
+from brain_otel.instrumentation.first_use import FirstUse, can_wait, importing_contrib
 from brain_otel.instrumentation.others.enabling import OtherInstrumentors
 from brain_otel.runtime.guard import guarded
-from brain_otel.runtime.imports import is_being_imported, late_names, load_later
+from brain_otel.runtime.imports import is_being_imported, load_later
 from brain_otel.runtime.patch import Patches, replacement
 
 LIBRARIES = {
@@ -39,8 +38,6 @@ LIBRARIES = {
 """Library, which is also the name of its setting -> module in this folder, and class."""
 
 _CONTRIB = "opentelemetry.instrumentation."
-_LATE = {_CONTRIB + "dependencies": "packaging.requirements", _CONTRIB + "redis.util": "opentelemetry.semconv.trace"}
-"""Modules of contrib -> what they import for calls that this package does not make; it takes 12 ms."""
 
 _CONTRIB_LOGGERS = (_CONTRIB + "auto_instrumentation._load", _CONTRIB + "instrumentor")
 _CONFLICT = "nothing can be instrumented"
@@ -78,7 +75,6 @@ _registry = _Registry()
 def instrument(settings: InstrumentationSettings) -> None:
     """Instrument each library of ``settings``: now if it has been imported, else when it is."""
     _registry.settings = settings
-    warn_once.cache_clear()
     wrapt.register_post_import_hook(_warn_of_instrumentors, _CONTRIB + "instrumentor")
     for name in _CONTRIB_LOGGERS:
         getLogger(name).addFilter(_is_true)
@@ -86,9 +82,10 @@ def instrument(settings: InstrumentationSettings) -> None:
         patch_exception_recording(_registry.core_patches)
     patch_excepthook(_registry.core_patches)
     with guarded("making the SDK's tracer faster"):
-        from brain_otel.instrumentation.tracer import patch_tracer  # `import brain_otel` stays cheap
-
-        patch_tracer(_registry.core_patches)
+        module = f"{__name__}.tracer"
+        tracer = FirstUse("tracer", module, functools.partial(_load, module, "TracerInstrumentation"))
+        _registry.installed["tracer"] = tracer
+        tracer.instrument(settings)
     for library in LIBRARIES:
         if not _is_wanted(library):
             continue
@@ -127,6 +124,9 @@ def _is_true(record: LogRecord) -> bool:
 
 def _warn_of_instrumentors(module: ModuleType) -> None:
     if _registry.settings is not None and not _registry.warns:
+        from brain_otel.instrumentation.conflicts import warn_once, warning_instrument  # nothing imports it before
+
+        warn_once.cache_clear()
         warn = replacement(functools.partial(warning_instrument, _is_wanted, _registry.others.is_repeated))
         _registry.warns = _registry.instrumentor_patches.replace(module.BaseInstrumentor, "instrument", warn)
 
@@ -191,18 +191,20 @@ def _install_now(library: str) -> None:
         installed: Instrumentation = FirstUse(library, module, load) if waits else load()()
         _registry.installed[library] = installed
         installed.instrument(settings)
-        _registry.others.layers.add_outer(library)
+        _registry.others.add_outer(library)
 
 
 def _load(module: str, name: str) -> Any:
-    with late_names(_LATE):
+    with importing_contrib():
         return getattr(import_module(module), name)
 
 
-def _load_first_uses() -> None:
+def _load_late() -> None:
+    with importing_contrib():
+        import_module(_CONTRIB + "dependencies")  # what serves FastAPI's requests imports it too
     for each in list(_registry.installed.values()):
         if isinstance(each, FirstUse):
             each.load()
 
 
-load_later(_load_first_uses)
+load_later(_load_late)

@@ -16,14 +16,12 @@ import functools
 import logging
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry import _logs as otel_logs
 from opentelemetry._logs import NoOpLoggerProvider, SeverityNumber
-from opentelemetry.instrumentation.log_utils import std_to_otel
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 from opentelemetry.sdk._logs import LoggerProvider
-from opentelemetry.semconv.attributes import exception_attributes, otel_attributes
 
 from brain_otel.configuration.sections.instrumentation import InstrumentationSettings
 from brain_otel.events.attributes import attribute_value, error_attributes
@@ -44,9 +42,15 @@ from brain_otel.events.log_correlation import (
 from brain_otel.events.report import EVENT_ID
 from brain_otel.privacy.model_clients import logs_prompts
 from brain_otel.runtime.guard import guarded
+from brain_otel.runtime.imports import late_module
 from brain_otel.runtime.patch import Patch, Patches
 from brain_otel.runtime.quiet import is_looking, one_clock, quiet
 from brain_otel.runtime.text import encodable
+
+if TYPE_CHECKING:
+    from opentelemetry.instrumentation import log_utils
+else:
+    log_utils = late_module("opentelemetry.instrumentation.log_utils")
 
 QUIET = (
     *("brain_otel", "opentelemetry", "sentry_sdk", "uvicorn.access"),
@@ -161,9 +165,9 @@ def _count(record: logging.LogRecord) -> None:
 def _emit(record: logging.LogRecord) -> None:
     emitting = being_emitted.set(record)  # the `__str__` of the application's objects may log
     try:
-        severity = std_to_otel(record.levelno) if record.levelno >= logging.DEBUG else SeverityNumber.TRACE
+        severity = log_utils.std_to_otel(record.levelno) if record.levelno >= logging.DEBUG else SeverityNumber.TRACE
         attributes = _attributes(record)
-        event_name = attributes.pop(otel_attributes.OTEL_EVENT_NAME, None)
+        event_name = attributes.pop("otel.event.name", None)
         logger_of(encodable(record.name)).emit(
             context=context_of_log(error_of_log(record)),
             timestamp=int(record.created * 1e9),
@@ -203,7 +207,7 @@ def _attributes(record: logging.LogRecord) -> dict[str, Any]:
         if event_id:
             attributes.setdefault(EVENT_ID, event_id)
     elif isinstance(record.exc_text, str):  # the record comes from elsewhere, where the exception was formatted
-        attributes[exception_attributes.EXCEPTION_STACKTRACE] = encodable(record.exc_text)
+        attributes["exception.stacktrace"] = encodable(record.exc_text)
     return attributes
 
 

@@ -14,11 +14,27 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.trace import Tracer
 from opentelemetry.trace import Span, SpanKind
 
+from brain_otel.configuration.sections.instrumentation import InstrumentationSettings
 from brain_otel.instrumentation.fast_span import create_below
 from brain_otel.runtime.patch import Patch, Patches
 from brain_otel.sampling.head import HeadSampler
 
 _TEXT = frozenset({str})
+
+
+class TracerInstrumentation:
+    """Observes the SDK's tracer; ``patches`` gets the patch."""
+
+    def __init__(self, patches: Patches) -> None:
+        self._patches = patches
+
+    def instrument(self, settings: InstrumentationSettings) -> None:  # noqa: ARG002
+        """Begin with the next span."""
+        patch_tracer(self._patches)
+
+    def uninstrument(self) -> None:
+        """Leave the tracer as it was found."""
+        self._patches.undo()
 
 
 def patch_tracer(patches: Patches) -> None:

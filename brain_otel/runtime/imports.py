@@ -57,7 +57,10 @@ def _finding(finder: Any) -> Iterator[None]:
     try:
         yield
     finally:
-        sys.meta_path.remove(finder)
+        # Another thread may be going through the list. It would skip a finder if this one were removed from it.
+        finders = sys.meta_path.copy()
+        finders.remove(finder)
+        sys.meta_path = finders
 
 
 class _Late:
@@ -166,7 +169,7 @@ _left = _Left()
 
 
 def late_module(name: str) -> LateModule:
-    """A module of this package that set-up does not need; its first use or :func:`load_late_modules` imports it."""
+    """A module that set-up does not need; its first use or :func:`load_late_modules` imports it."""
     _left.names.append(name)
     return LateModule(name)
 

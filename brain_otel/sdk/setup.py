@@ -20,7 +20,7 @@ from brain_otel.configuration.identity import find_version
 from brain_otel.configuration.sections.propagation import PropagationSettings
 from brain_otel.configuration.settings import Settings
 from brain_otel.destinations.isolation import IsolatedDestination
-from brain_otel.instrumentation.propagation import GuardedPropagator, TrustingPropagator
+from brain_otel.instrumentation.propagation import GuardedPropagator
 from brain_otel.runtime.guard import guarded
 from brain_otel.sampling.context import DecidedIds
 from brain_otel.sampling.head import HeadSampler
@@ -68,6 +68,8 @@ def configure_opentelemetry(settings: Settings, destinations: tuple[IsolatedDest
         )
     set_global_textmap(GuardedPropagator(get_global_textmap()))
     if settings.propagation != PropagationSettings():
+        from brain_otel.instrumentation.trust import TrustingPropagator  # few configurations restrict anything
+
         set_global_textmap(TrustingPropagator(get_global_textmap(), settings.propagation))
     provider.id_generator = DecidedIds(provider.id_generator)  # type: ignore[assignment]  # the SDK means any generator
     provider.sampler = _sampler_class(settings)(provider.sampler, create_policy(settings, destinations))

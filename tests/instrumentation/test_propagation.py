@@ -22,8 +22,9 @@ from brain_otel.configuration.sections.propagation import PropagationSettings, T
 from brain_otel.configuration.sections.sentry import Secret
 from brain_otel.configuration.values import BadValueError, read_fields
 from brain_otel.instrumentation.fastapi.attributes import HEADERS
-from brain_otel.instrumentation.propagation import GuardedPropagator, TrustedCallers
+from brain_otel.instrumentation.propagation import GuardedPropagator
 from brain_otel.instrumentation.targets import TargetMatcher
+from brain_otel.instrumentation.trust import TrustedCallers
 from brain_otel.runtime import guard
 from brain_otel.sentry.propagator import SentryPropagator
 from brain_otel.testing import Telemetry

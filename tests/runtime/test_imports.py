@@ -44,6 +44,14 @@ def test_afterwards_the_module_is_there() -> None:
     assert sys.meta_path == finders
 
 
+def test_an_import_of_another_thread_asks_every_finder() -> None:
+    """Also if this thread leaves the block meanwhile."""
+    with without_module("wsgiref"):
+        during = iter(sys.meta_path)
+        asked = [next(during), next(during)]
+    assert [*asked, *during][1:] == sys.meta_path
+
+
 def test_a_loaded_module_stays() -> None:
     loaded = import_module("wsgiref")
     with without_module("wsgiref"):

@@ -23,10 +23,10 @@ from typing import TYPE_CHECKING
 
 import wrapt
 from fastapi.applications import FastAPI  # contrib may have replaced `fastapi.FastAPI`
-from opentelemetry.instrumentation import dependencies  # noqa: F401 - while packaging is a late name in it
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from brain_otel.configuration.sections.instrumentation import InstrumentationSettings
+from brain_otel.instrumentation.first_use import importing_contrib
 from brain_otel.runtime.fork import reset_in_child
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.imports import is_being_imported, late_module
@@ -85,7 +85,8 @@ class FastAPIInstrumentation:
     def _load(self) -> "serving.Serving | None":
         """Load what serves requests; None if that fails."""
         with guarded("loading what traces FastAPI"):
-            create = serving.Serving  # not within the lock, which a thread that imports contrib's modules may await
+            with importing_contrib():  # not within the lock, which a thread that imports contrib's modules may await
+                create = serving.Serving
             with self._lock:
                 settings, self._settings = self._settings, None
                 if settings is not None:

@@ -25,7 +25,6 @@ from brain_otel.instrumentation.first_use import EntryPoints, wrapping
 from brain_otel.instrumentation.httpx.repeated_calls import INSTRUMENTOR, is_traced_already
 from brain_otel.instrumentation.httpx.targets import RestrictedTargets, server_of
 from brain_otel.instrumentation.metrics import Durations, create_durations
-from brain_otel.instrumentation.propagation import TrustingPropagator
 from brain_otel.runtime.fast_paths import fast_paths_enabled
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.patch import Original, Patch, Patches, replacement, surrounding
@@ -82,9 +81,9 @@ class HttpxInstrumentation:
             self._contrib = _Instrumentor()
             with wrapping(contrib, self._entry_points):
                 self._contrib.instrument(skip_dep_check=True)
-        textmap = get_global_textmap()
-        if isinstance(textmap, TrustingPropagator) and textmap.targets is not None:
-            RestrictedTargets(textmap.targets, self._restricted, *_METHODS)
+        targets = getattr(get_global_textmap(), "targets", None)
+        if targets is not None:
+            RestrictedTargets(targets, self._restricted, *_METHODS)
 
     def _measure(self) -> None:
         durations = create_durations(

@@ -8,13 +8,14 @@ from opentelemetry.propagate import get_global_textmap
 
 from brain_otel.configuration.sections.propagation import DEFAULT_PORTS
 from brain_otel.instrumentation.propagation import writes_headers
-from brain_otel.instrumentation.targets import TargetMatcher
 from brain_otel.runtime.context import holding
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.patch import Patches, surrounding
 
 if TYPE_CHECKING:
     import httpx
+
+    from brain_otel.instrumentation.targets import TargetMatcher
 
 _ORIGINALS = "brain_otel.original_headers"
 """Key in the extensions of a request: the trace headers that the application has given it.

@@ -14,7 +14,6 @@ import wrapt
 from brain_otel.configuration.instrumentors import installed_instrumentors
 from brain_otel.configuration.sections.instrumentation import InstrumentationSettings
 from brain_otel.instrumentation.others.discovery import awaited_modules, conflict_of
-from brain_otel.instrumentation.others.layers import Layers
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.imports import is_being_imported
 from brain_otel.traces.scope import is_measured
@@ -43,7 +42,8 @@ class OtherInstrumentors:
         self._hooked: set[tuple[str, str]] = set()
         self._awaiting: set[str] = set()
         self._enabling: set[str] = set()
-        self.layers = Layers()
+        self._outer: set[str] = set()
+        self._layers: Any = None
         self._corrections: Any = None
         self._shields: Any = None
 
@@ -75,11 +75,14 @@ class OtherInstrumentors:
         self._enabled.clear()
         self._failed.clear()
         self._awaiting.clear()
-        self.layers.undo()
-        if self._corrections is not None:
-            self._corrections.undo()
-        if self._shields is not None:
-            self._shields.undo()
+        self._outer.clear()
+        for each in (self._layers, self._corrections, self._shields):
+            if each is not None:
+                each.undo()
+
+    def add_outer(self, package: str) -> None:
+        """Calls that ``package`` makes are seen by its own instrumentation, and not by that of a driver below it."""
+        self._outer.add(package)
 
     def is_repeated(self, instrumentor: Any, options: dict[str, Any]) -> bool:
         """Whether the application enables an instrumentor again; with options of its own, it takes ours away."""
@@ -160,6 +163,7 @@ class OtherInstrumentors:
     def _load(
         self, name: str, entry_point: EntryPoint, options: dict[str, Any], settings: InstrumentationSettings
     ) -> None:
+        from brain_otel.instrumentation.others.layers import Layers  # a process without such a library needs none
         from brain_otel.instrumentation.others.shielding import Shields, shielded_method, shielded_wrappers
 
         conflict = conflict_of(entry_point)
@@ -172,7 +176,8 @@ class OtherInstrumentors:
             return
         own = _taken_by_constructor(kind, options)
         instrumentor = kind(**{key: options.pop(key) for key in own})
-        self.layers.join(sys.modules[entry_point.module])
+        self._layers = self._layers or Layers(self._outer)
+        self._layers.join(sys.modules[entry_point.module])
         self._correct(name, sys.modules[entry_point.module], options, settings.doubled)
         self._enabled[name] = instrumentor
         self._enabling.add(name)
@@ -188,7 +193,7 @@ class OtherInstrumentors:
             self._enabling.discard(name)
         self._failed.discard(name)
         if name in _OUTER:
-            self.layers.add_outer(_OUTER[name])
+            self.add_outer(_OUTER[name])
 
     def _correct(self, name: str, module: ModuleType, options: dict[str, Any], doubled: Collection[str]) -> None:
         from brain_otel.instrumentation.others.corrections import Corrections  # `import brain_otel` stays cheap

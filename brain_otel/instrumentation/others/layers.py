@@ -6,7 +6,7 @@ makes spans itself, but none where contrib's are made, which follow OpenTelemetr
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from types import FrameType, ModuleType
 from typing import Any
 
@@ -41,16 +41,16 @@ _STARTING = "start_api_call_span"
 
 
 class Layers:
-    """Makes instrumentations of drivers ask whether an outer layer makes the span."""
+    """Makes instrumentations of drivers ask whether an outer layer makes the span.
 
-    def __init__(self) -> None:
-        self._outer = set(_WITHOUT_CALLER)
+    Args:
+        outer: The packages whose calls their own instrumentations see; more may come.
+    """
+
+    def __init__(self, outer: Collection[str]) -> None:
+        self._outer = outer
         self._joined: set[str] = set()
         self._patches = Patches()
-
-    def add_outer(self, package: str) -> None:
-        """Calls that ``package`` makes are seen by its own instrumentation."""
-        self._outer.add(package)
 
     def join(self, module: ModuleType) -> None:
         """Let the instrumentation in ``module`` ask, if it is one of a driver."""
@@ -69,7 +69,6 @@ class Layers:
         """Leave the instrumentations as they were found."""
         self._patches.undo()
         self._joined.clear()
-        self._outer = set(_WITHOUT_CALLER)
 
     def _join_client(self, module: ModuleType | None) -> None:
         if module is not None and module.__name__ not in self._joined and hasattr(module, _STARTING):
@@ -96,7 +95,10 @@ class Layers:
 
     def _is_inner(self) -> bool:
         with guarded("looking for the caller of a driver"):
-            return _is_statement(otel_trace.get_current_span()) or _caller() in self._outer
+            if _is_statement(otel_trace.get_current_span()):
+                return True
+            caller = _caller()
+            return caller in self._outer or caller in _WITHOUT_CALLER
         return False
 
 

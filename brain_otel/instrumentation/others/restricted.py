@@ -14,7 +14,7 @@ from typing import Any
 import wrapt
 from opentelemetry.propagate import get_global_textmap
 
-from brain_otel.instrumentation.propagation import TrustingPropagator, remove_our_headers
+from brain_otel.instrumentation.trust import TrustingPropagator, remove_our_headers
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.patch import Original, Patches, replacement
 

@@ -21,7 +21,7 @@ TRACER = TracerProvider().get_tracer("test")
 
 @pytest.fixture
 def layers() -> Iterator[Layers]:
-    found = Layers()
+    found = Layers({"shop_orm"})
     yield found
     found.undo()
 
@@ -37,7 +37,6 @@ def asked_by(package: str) -> bool:
 def test_a_driver_is_silent_below_an_outer_layer(layers: Layers) -> None:
     """Other callers are the application, or libraries that nobody observes."""
     layers.join(driver)
-    layers.add_outer("shop_orm")
     assert {name: asked_by(name) for name in ("shop_orm", "shop_orm.engine", "aiosqlite", "shop", "__main__")} == {
         "shop_orm": False,
         "shop_orm.engine": False,
@@ -66,7 +65,6 @@ def test_a_driver_is_silent_inside_the_span_of_a_statement(
 
 def test_an_outer_layer_gets_the_drivers_own_connection(layers: Layers) -> None:
     layers.join(module)
-    layers.add_outer("shop_orm")
     integration = dbapi.DatabaseApiIntegration("test", "sqlite")
     found: dict[str, Any] = {}
     for package in ("shop_orm", "shop"):
@@ -84,7 +82,7 @@ def test_the_instrumentations_are_left_as_they_were_found() -> None:
     """What is no driver's instrumentation is not touched."""
     asking: list[Any] = [vars(driver), vars(dbapi)]
     before = [each["is_instrumentation_enabled"] for each in asking]
-    layers = Layers()
+    layers = Layers(())
     layers.join(sys.modules[__name__])
     layers.join(driver)
     layers.join(module)
