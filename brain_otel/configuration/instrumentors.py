@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib.machinery import PathFinder
 from importlib.metadata import Distribution, EntryPoint, entry_points
 
@@ -51,15 +51,16 @@ def plain_name(name: str) -> str:
     return name.strip().lower().replace("-", "_")
 
 
-def installed_instrumentors() -> dict[str, list[EntryPoint]]:
-    """The installed instrumentors by their plain names; two packages may offer the same."""
+def installed_instrumentors(is_wanted: Callable[[str], bool] = lambda _: True) -> dict[str, list[EntryPoint]]:
+    """The installed instrumentors by their plain names, if ``is_wanted``; two packages may offer the same."""
     found: dict[str, list[EntryPoint]] = {}
     try:
-        offered = list(_offered())
+        offered = list(_offered(is_wanted))
     except _OddPathError:
         offered = list(entry_points(group=GROUP))
     for each in offered:
-        found.setdefault(plain_name(each.name), []).append(each)
+        if is_wanted(name := plain_name(each.name)):
+            found.setdefault(name, []).append(each)
     return found
 
 
@@ -67,15 +68,14 @@ class _OddPathError(Exception):
     """Distributions may be elsewhere than in the folders of ``sys.path``."""
 
 
-def _offered() -> Iterator[EntryPoint]:
-    """What ``entry_points(group=GROUP)`` returns, in a quarter of the time: it parses what names the group.
+def _offered(is_wanted: Callable[[str], bool]) -> Iterator[EntryPoint]:
+    """What ``entry_points(group=GROUP)`` returns of packages with a wanted instrumentor, in a quarter of the time.
 
     Raises:
         _OddPathError: A finder or an entry of ``sys.path`` is not Python's own kind, such as an archive.
     """
     if any(hasattr(each, "find_distributions") for each in sys.meta_path if each is not PathFinder):
         raise _OddPathError
-    group = GROUP.encode()
     projects: set[str] = set()
     for folder in sys.path:
         for child in () if folder in _PYTHON else _children(folder):
@@ -86,7 +86,8 @@ def _offered() -> Iterator[EntryPoint]:
             if kind in ("dist-info", "egg-info") and project not in projects:  # Python imports the first of two
                 projects.add(project)
                 metadata = os.path.join(folder or ".", child)  # noqa: PTH118 - pathlib's takes ten times as long
-                if group in _entry_points_text(metadata):
+                lines = _entry_points_text(metadata).decode(errors="replace").partition(f"[{GROUP}]")[2].splitlines()
+                if any(is_wanted(plain_name(line.partition("=")[0])) for line in lines if "=" in line):
                     yield from Distribution.at(metadata).entry_points.select(group=GROUP)
 
 

@@ -14,8 +14,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext
 from brain_otel.events.deduplication import trace_of
 from brain_otel.privacy import policy
 from brain_otel.runtime.lazy_regex import expression
-from brain_otel.runtime.object_kinds import HARMLESS
-from brain_otel.runtime.object_size import is_large
+from brain_otel.runtime.object_size import HARMLESS, is_large
 from brain_otel.runtime.safe_repr import facts, logged, plain_text, safe_repr
 from brain_otel.runtime.text import MAX_TEXT, shortened
 from brain_otel.runtime.version import __version__

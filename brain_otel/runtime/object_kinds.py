@@ -25,6 +25,7 @@ from typing import Any
 from weakref import CallableProxyType, ProxyType, ReferenceType
 
 from brain_otel.runtime.named_tuple import NamedTuple
+from brain_otel.runtime.object_size import HARMLESS
 from brain_otel.runtime.text import word_set
 
 _SEQUENCES: tuple[Any, ...] = (list, tuple, set, frozenset, deque, array)
@@ -63,9 +64,6 @@ _MAX_NAME = 256
 _EMPTY: tuple[dict[Any, Any], ...] = ({}, OrderedDict())
 _VIEWS = frozenset(type(view) for each in _EMPTY for view in (each.keys(), each.values(), each.items()))
 _ABSTRACT_VIEWS: frozenset[Any] = frozenset({KeysView, ValuesView, ItemsView})
-
-HARMLESS = frozenset({"datetime", "decimal", "enum", "fractions", "ipaddress", "pathlib", "uuid", "zoneinfo"})
-"""Modules whose objects may be written out on any thread."""
 
 
 class _NotLoaded:

@@ -12,6 +12,9 @@ from typing import Any
 MAX_BYTES = 1_048_576
 """Bytes of what an object holds; the interpreter writes as much in some 2 ms."""
 
+HARMLESS = frozenset({"datetime", "decimal", "enum", "fractions", "ipaddress", "pathlib", "uuid", "zoneinfo"})
+"""Modules whose objects may be written out on any thread."""
+
 _MAX_OBJECTS = 100
 _NAMED = (
     *(type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType, types.CodeType),

@@ -8,7 +8,6 @@ from types import FunctionType, SimpleNamespace
 from typing import Any
 
 from brain_otel.runtime.object_kinds import (
-    HARMLESS,
     Members,
     args_of,
     data_of,
@@ -19,7 +18,7 @@ from brain_otel.runtime.object_kinds import (
     members_of,
     name_of,
 )
-from brain_otel.runtime.object_size import has_large_text
+from brain_otel.runtime.object_size import HARMLESS, has_large_text
 from brain_otel.runtime.quiet import TEXT, Bounds, Clock
 from brain_otel.runtime.text import MAX_SHORT, MAX_TEXT, MIN_LONG, beginning, omitted, shortened
 

@@ -114,7 +114,11 @@ def test_few_distributions_are_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
         parsed.append(name)
         return read_text(distribution, name)
 
-    offering = {each.dist.name for some in installed_instrumentors().values() for each in some if each.dist}
+    all_of_them = installed_instrumentors()
+    offering = {each.dist.name for some in all_of_them.values() for each in some if each.dist}
     monkeypatch.setattr(kind, "read_text", counted)
-    installed_instrumentors()
+    assert installed_instrumentors().keys() == all_of_them.keys()
     assert parsed == ["entry_points.txt"] * len(offering)
+    parsed.clear()
+    assert installed_instrumentors(lambda name: name == "fastapi").keys() == {"fastapi"}
+    assert parsed == ["entry_points.txt"]

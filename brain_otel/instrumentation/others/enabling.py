@@ -50,10 +50,9 @@ class OtherInstrumentors:
     def enable(self, settings: InstrumentationSettings) -> None:
         """Enable each that ``settings`` want: now if its library has been imported, else when it is."""
         self._settings = settings
-        for name, entry_points in installed_instrumentors().items():
-            if self.is_wanted(name):
-                with guarded(f"looking for the library of the instrumentor {name}"):
-                    self._await(name, self._choose(name, entry_points))
+        for name, entry_points in installed_instrumentors(self.is_wanted).items():
+            with guarded(f"looking for the library of the instrumentor {name}"):
+                self._await(name, self._choose(name, entry_points))
 
     def is_wanted(self, name: str) -> bool:
         """Whether the instrumentor with this plain name is to be used."""
