@@ -52,9 +52,9 @@ print(gc.isenabled())
     assert printed(code) == [str(before != "disable")]
 
 
-@pytest.mark.parametrize("is_frozen", [False, True])
-def test_the_gc_does_not_run_for_setup(is_frozen: bool) -> None:
-    """What set-up makes counts as old, unless the application has frozen objects, which then stay so."""
+@pytest.mark.parametrize(("is_frozen", "freezes"), [(False, False), (False, True), (True, True)])
+def test_the_gc_does_not_run_for_setup(is_frozen: bool, freezes: bool) -> None:
+    """What set-up makes is frozen, or counts as old; what the application has frozen stays so."""
     code = f"""
 import gc
 import brain_otel
@@ -66,8 +66,8 @@ brain_otel.setup()
 made = [[] for _ in range(gc.get_threshold()[0] // 2)]
 print(len(runs), gc.get_freeze_count() > 2_000)
 """
-    runs, has_frozen = printed(code)
-    assert (int(runs) > 0, has_frozen) == (is_frozen, str(is_frozen))
+    runs, has_frozen = printed(code, BRAIN_OTEL_FREEZE_GC=str(freezes).lower())
+    assert (int(runs) > 0, has_frozen) == (is_frozen, str(freezes))
 
 
 def test_setup_imports_nothing_that_only_the_shipper_needs(tmp_path: Path) -> None:

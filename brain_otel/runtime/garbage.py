@@ -1,7 +1,9 @@
 """Pauses the garbage collector during set-up, and freezes the objects that exist when the application has started.
 
 A full collection walks every tracked object, and most belong to imported modules and to the app. It stops all
-requests for 65 to 93 ms; with these objects frozen, for 2 ms.
+requests for 65 to 93 ms; with these objects frozen, for 2 ms. Those that exist at the end of set-up are frozen then,
+without a collection, which would find next to nothing: importing FastAPI, SQLAlchemy, httpx, redis and this package
+makes 122,000 objects, and 55 of them are garbage.
 """
 
 import gc
@@ -33,14 +35,10 @@ def paused_gc() -> Iterator[None]:
         yield
     finally:
         if was_enabled:
-            if not _application_froze():
+            if not garbage.application_froze():
                 gc.freeze()
-                gc.unfreeze()
+                garbage.keep_frozen()
             gc.enable()
-
-
-def _application_froze() -> bool:
-    return gc.get_freeze_count() > _FROZEN_BY_PYTHON
 
 
 class _Freeze:
@@ -51,7 +49,11 @@ class _Freeze:
         self.is_due = False
         """Read by each request."""
         self._first_request = 0.0
-        self._has_frozen = False
+        self._newer: list[object] | None = None
+        """An object that is newer than what was frozen here, so that it tells whether somebody else has frozen since.
+
+        To count the frozen objects takes ten milliseconds.
+        """
         reset_in_child(self)
 
     def _reset(self) -> None:
@@ -62,9 +64,22 @@ class _Freeze:
     def configure(self, is_wanted: bool) -> None:
         self.is_wanted = self.is_due = is_wanted
         self._first_request = 0.0
-        if self._has_frozen and not is_wanted:
-            self._has_frozen = False
+        if self._newer is not None and not is_wanted:
+            self._newer = None
             gc.unfreeze()
+
+    def keep_frozen(self) -> None:
+        """Leave what has been frozen so, or unfreeze it if the settings do not ask for it."""
+        if self.is_wanted:
+            self._newer = []
+        else:
+            gc.unfreeze()
+
+    def application_froze(self) -> bool:
+        """Whether somebody else has called ``gc.freeze()``."""
+        if self._newer is None:
+            return gc.get_freeze_count() > _FROZEN_BY_PYTHON
+        return not any(each is self._newer for each in gc.get_objects())
 
     def request(self) -> None:
         """Freeze once requests have been served for :data:`WARM_UP` seconds."""
@@ -79,10 +94,10 @@ class _Freeze:
             return
         self.is_due = False
         with guarded("freezing the application's objects"):
-            if gc.isenabled() and not _application_froze():
+            if gc.isenabled() and not self.application_froze():
                 gc.collect()
                 gc.freeze()
-                self._has_frozen = True
+                self._newer = []
 
 
 garbage = _Freeze()

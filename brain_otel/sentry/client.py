@@ -25,7 +25,7 @@ from brain_otel.delivery.delivery import MAX_ITEMS
 from brain_otel.privacy import masked_url, policy
 from brain_otel.runtime.fork import reset_in_child
 from brain_otel.runtime.guard import guarded
-from brain_otel.runtime.imports import late_module
+from brain_otel.runtime.imports import LateModule
 from brain_otel.runtime.safe_repr import safe_repr
 from brain_otel.runtime.text import word_set
 from brain_otel.sentry import serialization
@@ -40,8 +40,8 @@ from brain_otel.traces.collector import LocalTraceCollector
 if TYPE_CHECKING:
     from brain_otel.sentry import spotlight
 else:
-    # Few clients have one.
-    spotlight = late_module("brain_otel.sentry.spotlight")
+    # A client that has one loads it at set-up, and no other ever.
+    spotlight = LateModule("brain_otel.sentry.spotlight")
 
 _QUIET_LOGGERS = word_set("""
     brain_otel brain_otel.* opentelemetry opentelemetry.* httpx httpcore httpcore.* uvicorn.access
