@@ -22,14 +22,17 @@ from brain_otel.configuration.sections.instrumentation import InstrumentationSet
 from brain_otel.events.listeners import EventListener, configure_listeners, listeners
 from brain_otel.events.report import report_exception
 from brain_otel.runtime.guard import caught, guarded
+from brain_otel.runtime.imports import late_module
 from brain_otel.sampling.decision import DroppedSpan
 from brain_otel.traces import local_trace
-from brain_otel.traces.code_location import remember_start
 from brain_otel.traces.local_trace import LocalTrace
 from brain_otel.traces.scope import is_measured
 
 if TYPE_CHECKING:
     from brain_otel.instrumentation.loop_lag import LoopLag
+    from brain_otel.traces import code_location
+else:
+    code_location = late_module("brain_otel.traces.code_location")
 
 
 class AsyncioInstrumentation(EventListener):
@@ -114,7 +117,7 @@ def _create_task(loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, Any]
     task = kind(coro, loop=loop, **kwargs)
     if is_recorded:
         try:
-            remember_start(task, coro)
+            code_location.remember_start(task, coro)
         except Exception as error:
             caught("looking for the place that starts a task", error)
     return task

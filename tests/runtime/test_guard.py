@@ -150,7 +150,10 @@ TARGETS = [
     "brain_otel.instrumentation.sqlalchemy.instrumentor:_Tracer",
     "brain_otel.instrumentation.sqlalchemy.instrumentor:isinstance",
     "brain_otel.instrumentation.sqlalchemy.instrumentor:getattr",
-    *(f"brain_otel.instrumentation.logging:{name}" for name in ("_add_ids", "_is_wanted", "_emit", "_attributes")),
+    *(
+        f"brain_otel.instrumentation.log_records:{name}"
+        for name in ("ids_of_log", "_is_quiet", "logger_of", "_attributes")
+    ),
     "brain_otel.privacy.processors:MaskedSpan",
     "brain_otel.sdk.span_router:local_trace",
     "brain_otel.traces.local_trace:current",
