@@ -3,12 +3,18 @@
 import math
 import uuid
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from brain_otel.configuration.error import configuration_error
-from brain_otel.events.schedules import SCHEDULES, BadScheduleError, schedule_of
+from brain_otel.runtime.imports import late_module
 from brain_otel.runtime.lazy_regex import expression
 from brain_otel.runtime.named_tuple import NamedTuple
+
+if TYPE_CHECKING:
+    from brain_otel.events import schedules
+else:
+    # The first schedule needs it.
+    schedules = late_module("brain_otel.events.schedules")
 
 IN_PROGRESS, OK, ERROR = "in_progress", "ok", "error"
 
@@ -62,9 +68,9 @@ def monitor_config(slug: str, schedule: Any, options: Mapping[str, Any]) -> dict
             raise configuration_error(f"{place}.{name}", value, "it only beside a schedule")
         return None
     try:
-        config: dict[str, Any] = {"schedule": schedule_of(schedule)}
-    except BadScheduleError:
-        raise configuration_error(f"{place}.schedule", schedule, SCHEDULES) from None
+        config: dict[str, Any] = {"schedule": schedules.schedule_of(schedule)}
+    except schedules.BadScheduleError:
+        raise configuration_error(f"{place}.schedule", schedule, schedules.SCHEDULES) from None
     for name, value in given.items():
         if name == "timezone" and not is_timezone(value):
             allowed = "a name of the time zone database such as Europe/Berlin"

@@ -5,12 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from brain_otel.privacy.remarks import is_error, is_remark
+from brain_otel.runtime.imports import late_module
 from brain_otel.runtime.lazy_regex import expression
 from brain_otel.runtime.safe_repr import safe_repr
 from brain_otel.runtime.text import word_set
+
+if TYPE_CHECKING:
+    from brain_otel.privacy import remarks
+else:
+    # The first value under a sensitive name needs it.
+    remarks = late_module("brain_otel.privacy.remarks")
 
 _SENSITIVE = r"""
     authorization | auth | bearer | pwd | pw | passcode | jwt | creds? | credentials? | dsn | connection[-_.]?string
@@ -193,7 +199,7 @@ def is_fact(name: str, value: Any) -> bool:
     if kind in (list, tuple):
         return len(value) > 0 and all(is_fact(name, each) for each in value)
     if kind is dict:
-        return is_error(value, lambda each: is_fact(name, each))
+        return remarks.is_error(value, lambda each: is_fact(name, each))
     if kind in (int, float):
         return _COUNTABLE.search(_normalised(name)) is not None and len(str(value)) <= _most_digits(name)
     if kind is not str:
@@ -201,7 +207,7 @@ def is_fact(name: str, value: Any) -> bool:
     bare = unquoted(value)
     if _COUNT.match(bare) and _COUNTABLE.search(_normalised(name)):
         return sum(map(str.isdigit, bare.partition("/")[0])) <= _most_digits(name)
-    if bare in _NOTHING or is_remark(bare) or (_FILE.match(bare) and _OF_FILES.search(name)):
+    if bare in _NOTHING or remarks.is_remark(bare) or (_FILE.match(bare) and _OF_FILES.search(name)):
         return True
     if name[-3:].lower() in ("_id", "-id", "tid", "key") and _NAMED.search(_normalised(name)):
         return _RANDOM_ID.match(bare) is None  # Vault's and PagerDuty's are secrets, others are names

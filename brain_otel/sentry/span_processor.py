@@ -17,7 +17,7 @@ from opentelemetry.trace import SpanKind
 from sentry_sdk.integrations.opentelemetry import SentrySpanProcessor as UpstreamProcessor
 
 from brain_otel.configuration.sections.sentry import METHODS
-from brain_otel.runtime.guard import guarded
+from brain_otel.runtime.guard import caught
 from brain_otel.runtime.imports import late_module
 from brain_otel.traces import conventions
 from brain_otel.traces.collector import CollectedTrace, span_count
@@ -30,8 +30,6 @@ else:
     # The first span needs the one, and the thread that builds transactions the other.
     span_observer = late_module("brain_otel.sentry.span_observer")
     transaction_sender = late_module("brain_otel.sentry.transaction_sender")
-
-_stopping = guarded("stopping a profile")
 
 _CLIENT = SpanKind.CLIENT
 _DATABASES = frozenset({"db.system.name", "db.system"})
@@ -79,8 +77,10 @@ class SentrySpanProcessor(QueuedCollector[CollectedTrace], UpstreamProcessor):  
 
     def hand_over(self, collected: CollectedTrace) -> None:
         """Queue the local trace to be built and sent on another thread."""
-        with _stopping:
+        try:
             span_observer.stop_profile(collected.trace)
+        except Exception as error:
+            caught("stopping a profile", error)
         if self._is_transaction(collected):
             self._queue.put(collected)
         else:
