@@ -146,21 +146,29 @@ class _LateName:
 class LateModule(ModuleType):
     """Stands for the module ``name``, which is imported when the first attribute is asked for.
 
-    Functions and classes are kept, so that asking again takes as long as with the module itself.
+    The module then takes its place in ``scope``, the names of the module that uses it.
     """
 
+    def __init__(self, name: str, scope: dict[str, Any] | None = None) -> None:
+        super().__init__(name)
+        self._scope = {} if scope is None else scope
+
     def __getattr__(self, name: str) -> Any:
-        value = getattr(import_module(self.__name__), name)
-        if callable(value):
-            setattr(self, name, value)
-        return value
+        return getattr(self._load(), name)
+
+    def _load(self) -> ModuleType:
+        module = import_module(self.__name__)
+        for key, value in list(self._scope.items()):
+            if value is self:
+                self._scope[key] = module
+        return module
 
 
 class _Left:
     """Modules of this package that a set-up leaves for later."""
 
     def __init__(self) -> None:
-        self.names: list[str] = []
+        self.modules: list[LateModule] = []
         self.steps: list[Callable[[], object]] = []
         self.is_wanted = False
 
@@ -169,9 +177,13 @@ _left = _Left()
 
 
 def late_module(name: str) -> LateModule:
-    """A module that set-up does not need; its first use or :func:`load_late_modules` imports it."""
-    _left.names.append(name)
-    return LateModule(name)
+    """A module that set-up does not need; its first use or :func:`load_late_modules` imports it.
+
+    Give it a name of the module that calls this.
+    """
+    late = LateModule(name, sys._getframe(1).f_globals)
+    _left.modules.append(late)
+    return late
 
 
 def load_later(step: Callable[[], object]) -> None:
@@ -189,9 +201,9 @@ def load_late_modules() -> None:
     for step in _left.steps:
         with guarded("loading what set-up has left"):
             step()
-    for name in _left.names:
-        with guarded(f"importing {name}"):
-            import_module(name)
+    for late in _left.modules:
+        with guarded(f"importing {late.__name__}"):
+            late._load()
 
 
 def _load_before_fork() -> None:
