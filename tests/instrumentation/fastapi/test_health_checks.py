@@ -237,7 +237,7 @@ def test_a_health_check_has_its_own_scopes_and_nothing_else() -> None:
         "brain_otel.instrumentation.fastapi.middleware_failures",
         "brain_otel.instrumentation.fastapi.original_build",
         "brain_otel.sampling.context",
-        "brain_otel.sentry.events",
+        "brain_otel.sentry.listener",
         "brain_otel.sentry.scopes",
         "sentry_sdk.api",
         "sentry_sdk.scope",
