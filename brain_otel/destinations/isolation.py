@@ -13,7 +13,6 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from opentelemetry.context import Context
-from opentelemetry.instrumentation.utils import suppress_instrumentation
 from opentelemetry.sdk._logs import LogRecordProcessor, ReadWriteLogRecord
 from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult, MetricsData
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
@@ -170,6 +169,8 @@ class IsolatedDestination:
         return IsolatedSpanProcessor(self.name, processor, queue)
 
     def _queue(self, work: Callable[[T], object], items: str, max_items: int = MAX_QUEUED) -> WorkQueue[T]:
+        from opentelemetry.instrumentation.utils import suppress_instrumentation  # few destinations block
+
         def work_untraced(item: T) -> None:
             with suppress_instrumentation():  # requests of a destination must not be traced and sent in turn
                 work(item)

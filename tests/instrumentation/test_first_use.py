@@ -259,7 +259,7 @@ def test_an_instrumentation_that_cannot_be_loaded_is_tried_three_times(
 
 
 LATE = (
-    *("opentelemetry.instrumentation." + name for name in ("httpx", "redis", "sqlalchemy", "_semconv")),
+    *("opentelemetry.instrumentation." + name for name in ("httpx", "redis", "sqlalchemy", "_semconv", "utils")),
     *("opentelemetry.util.http", "opentelemetry.semconv.attributes.db_attributes", "opentelemetry.semconv.schemas"),
     *("brain_otel.instrumentation." + name for name in ("span_scope", "httpx.instrumentor", "httpx.targets")),
     *("brain_otel.instrumentation." + name for name in ("redis.instrumentor", "redis.command_span")),
