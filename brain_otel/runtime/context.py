@@ -11,12 +11,10 @@ where the block's own context is still current.
 
 from collections.abc import Callable
 from contextvars import ContextVar, Token
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
-
-from brain_otel.runtime.generic import Generic
 
 T = TypeVar("T")
 

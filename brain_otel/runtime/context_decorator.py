@@ -2,33 +2,33 @@
 
 import functools
 import inspect
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any, ParamSpec, Self, TypeVar, cast
-
-from brain_otel.runtime.generic import Generic
+from typing import Any, Generic, ParamSpec, Self, TypeVar, cast
 
 P = ParamSpec("P")
 R = TypeVar("R")
 Entered = TypeVar("Entered")
 
 
-class ContextDecorator(Generic[Entered]):
+class ContextDecorator(ABC, Generic[Entered]):
     """Runs ``with`` and ``async with`` blocks, and each call of a function that it decorates, in a context.
 
     The standard library's ``contextlib.ContextDecorator`` takes sync functions alone.
     """
 
+    @abstractmethod
     def __enter__(self) -> Entered:
         """Enter the context."""
-        raise NotImplementedError
 
+    @abstractmethod
     def __exit__(self, kind: object, error: BaseException | None, where: object) -> None:
         """Leave the context; an error passes through."""
 
+    @abstractmethod
     def _fresh(self) -> Self:
         """Return the same context manager for one call: calls may overlap."""
-        raise NotImplementedError
 
     async def __aenter__(self) -> Entered:
         return self.__enter__()

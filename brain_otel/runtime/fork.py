@@ -12,9 +12,9 @@ import os
 import threading
 import time
 from importlib import _bootstrap  # private: no public function tells which thread holds an import lock
+from typing import Protocol
 from weakref import WeakKeyDictionary
 
-from brain_otel.runtime.generic import Protocol
 from brain_otel.runtime.guard import guarded
 
 TIMEOUT = 1.0

@@ -4,11 +4,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from brain_otel.runtime.exit import flush_if_late
 from brain_otel.runtime.fork import reset_in_child
-from brain_otel.runtime.generic import Generic
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.threads import start_daemon
 

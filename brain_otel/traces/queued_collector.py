@@ -1,9 +1,8 @@
 """Collects local traces, and processes them on a thread of the destination's own."""
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
-from brain_otel.runtime.generic import Generic
 from brain_otel.runtime.work_queue import WorkQueue
 from brain_otel.traces import collector as collection
 from brain_otel.traces.collector import LocalTraceCollector
