@@ -45,6 +45,9 @@ _CONTRIB = "opentelemetry.instrumentation."
 _LATE = {_CONTRIB + "dependencies": "packaging.requirements", _CONTRIB + "redis.util": "opentelemetry.semconv.trace"}
 """Modules of contrib -> what they import for calls that this package does not make; it takes 12 ms."""
 
+WRAP = "wrap_function_wrapper"
+"""The function by which contrib's modules wrap methods. One without it wraps, and unwraps, in a way of its own."""
+
 _ATTEMPTS = 3
 """How often an instrumentation is loaded that fails: the process may have no file descriptor left for a moment."""
 
@@ -210,6 +213,9 @@ class FirstUse:
 @contextmanager
 def wrapping(contrib: ModuleType, patches: Patches) -> Iterator[None]:
     """Have ``patches`` replace what ``contrib`` wraps within the block on this thread, so that they also undo it."""
+    if not hasattr(contrib, WRAP):
+        yield
+        return
     thread = threading.get_ident()
 
     def wrap(original: Original, target: Any, name: str, wrapper: Callable[..., Any]) -> Any:
@@ -218,7 +224,7 @@ def wrapping(contrib: ModuleType, patches: Patches) -> Iterator[None]:
         owner, attribute, _ = wrapt.resolve_path(target, name)
         return patches.replace(owner, attribute, lambda patch: wrapt.FunctionWrapper(patch.original, wrapper))
 
-    patch = replace(contrib, "wrap_function_wrapper", replacement(wrap))
+    patch = replace(contrib, WRAP, replacement(wrap))
     try:
         yield
     finally:

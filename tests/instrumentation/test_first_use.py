@@ -9,16 +9,17 @@ import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
-from types import FunctionType
+from types import FunctionType, ModuleType
 from typing import Any
 
 import pytest
+import wrapt
 
 from brain_otel.configuration.sections.instrumentation import InstrumentationSettings
 from brain_otel.instrumentation import LIBRARIES, first_use
-from brain_otel.instrumentation.first_use import EntryPoints, FirstUse
+from brain_otel.instrumentation.first_use import WRAP, EntryPoints, FirstUse, wrapping
 from brain_otel.runtime.guard import forget_logged_places, reraise_failures
-from brain_otel.runtime.patch import Patch, drop_own_frame
+from brain_otel.runtime.patch import Patch, Patches, drop_own_frame
 from tests.instrumentation.process import Json, run_traced
 from tests.instrumentation.target import HttpTarget
 from tests.support.process import free_port, run_python
@@ -326,6 +327,29 @@ show()
     else:
         assert set(loaded) >= set(LATE)
         assert changed == [True, True, True]
+
+
+def test_what_contrib_wraps_is_patched_on_the_thread_that_asks_for_it() -> None:
+    """A contrib that wraps by another function is left to itself."""
+    contrib, patches = ModuleType("contrib"), Patches()
+    with wrapping(contrib, patches):
+        assert not hasattr(contrib, WRAP)
+    vars(contrib)[WRAP] = wrapt.wrap_function_wrapper
+    original = vars(Client)["call"]
+
+    def wrapper(call: Any, _: Any, args: Any, kwargs: Any) -> Any:
+        return "wrapped " + call(*args, **kwargs)
+
+    with wrapping(contrib, patches):
+        vars(contrib)[WRAP](__name__, "Client.call", wrapper)
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(vars(contrib)[WRAP], __name__, "Special.call", wrapper).result()
+    assert vars(contrib)[WRAP] is wrapt.wrap_function_wrapper
+    assert (Client().call("a"), Special().call("a")) == ("wrapped a", "wrapped special wrapped a")
+    patches.undo()
+    assert vars(Client)["call"] is original
+    assert Special().call("a") == "wrapped special a"
+    setattr(Special, "call", vars(Special)["call"].__wrapped__)  # noqa: B010
 
 
 @pytest.mark.parametrize("library", ["httpx", "redis", "sqlalchemy"])

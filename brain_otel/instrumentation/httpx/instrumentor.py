@@ -21,7 +21,7 @@ from opentelemetry.util.http import get_excluded_urls, sanitize_method
 from brain_otel.configuration.sections.instrumentation import InstrumentationSettings
 from brain_otel.events.attributes import class_name
 from brain_otel.instrumentation.conflicts import warn_once
-from brain_otel.instrumentation.first_use import EntryPoints, wrapping
+from brain_otel.instrumentation.first_use import WRAP, EntryPoints, wrapping
 from brain_otel.instrumentation.httpx.repeated_calls import INSTRUMENTOR, is_traced_already
 from brain_otel.instrumentation.httpx.targets import RestrictedTargets, server_of
 from brain_otel.instrumentation.metrics import Durations, create_durations
@@ -44,8 +44,10 @@ class _Instrumentor(HTTPXClientInstrumentor):
 
     _instance = None
 
-    def _uninstrument(self, **_: Any) -> None:
-        """Do nothing: the patches put back what stood there."""
+    def _uninstrument(self, **kwargs: Any) -> None:
+        """Do nothing if the patches put back what stood there."""
+        if not hasattr(contrib, WRAP):
+            super()._uninstrument(**kwargs)
 
 
 class HttpxInstrumentation:

@@ -22,7 +22,7 @@ from opentelemetry.semconv.attributes import db_attributes, server_attributes
 from brain_otel.configuration.sections.instrumentation import InstrumentationSettings
 from brain_otel.instrumentation.conflicts import warn_once
 from brain_otel.instrumentation.database import operation_name
-from brain_otel.instrumentation.first_use import EntryPoints, wrapping
+from brain_otel.instrumentation.first_use import WRAP, EntryPoints, wrapping
 from brain_otel.instrumentation.metrics import Durations, create_durations
 from brain_otel.instrumentation.redis.pipelines import batch_of
 from brain_otel.instrumentation.redis.repeated_calls import INSTRUMENTOR, is_traced_already
@@ -48,8 +48,10 @@ class _Instrumentor(RedisInstrumentor):
 
     _instance = None
 
-    def _uninstrument(self, **_: Any) -> None:
-        """Do nothing: the patches put back what stood there."""
+    def _uninstrument(self, **kwargs: Any) -> None:
+        """Do nothing if the patches put back what stood there."""
+        if not hasattr(contrib, WRAP):
+            super()._uninstrument(**kwargs)
 
 
 class RedisInstrumentation:
