@@ -18,7 +18,7 @@ from tests.support.browser import find_chromium
 from tests.support.collector import CollectorMissingError, find_collector
 from tests.support.ingest import SentryIngest
 from tests.support.receivers import missing as missing_receivers
-from tests.support.schedule import LongestFirst, longest_first
+from tests.support.schedule import INSTRUMENTED, LongestFirst, imported_by_collection, longest_first
 
 if TYPE_CHECKING:
     from tests.support.services import Postgres, Valkey
@@ -130,6 +130,7 @@ def pytest_collection() -> Generator[None, Any, Any]:
     try:
         return (yield)
     finally:
+        imported_by_collection[:] = [name for name in INSTRUMENTED if name in sys.modules]
         gc.freeze()
         frozen = gc.get_freeze_count()
         gc.get_freeze_count = lambda: frozen  # brain_otel asks at each set-up, and counting takes 50 ms

@@ -9,10 +9,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import grpc  # type: ignore[import-untyped]
 import pytest
 import requests
-from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExportResult
@@ -247,6 +245,8 @@ def spans() -> tuple[Any, ...]:
 @pytest.mark.parametrize(("size", "result"), [(10, "SUCCESS"), (300_000, "FAILURE")])
 def test_a_large_answer_over_grpc_is_not_read(size: int, result: str) -> None:
     """A message is at most 128 KiB; gRPC's own bound is 4 MiB."""
+    import grpc  # type: ignore[import-untyped]
+    from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcExporter
 
     class Handler(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no types
         def service(self, _: Any) -> Any:

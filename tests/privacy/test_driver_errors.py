@@ -9,8 +9,6 @@ import io
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
 
-import asyncpg  # type: ignore[import-untyped]  # it has no types
-import psycopg
 import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -62,6 +60,8 @@ Ask = Callable[[str, str], Awaitable[object]]
 
 @pytest.fixture(scope="module")
 def database(postgres: Postgres) -> Postgres:
+    import psycopg
+
     with psycopg.connect(postgres.url, autocommit=True) as connection:
         connection.execute(TABLES)
     return postgres
@@ -76,12 +76,16 @@ def leaks(error: BaseException) -> list[str]:
 
 @contextlib.asynccontextmanager
 async def through_psycopg(database: Postgres) -> AsyncIterator[Ask]:
+    import psycopg
+
     async with await psycopg.AsyncConnection.connect(database.url, autocommit=True) as connection:
         yield lambda sql, value: connection.execute(sql.replace("{}", "%(v)s").encode(), {"v": value})
 
 
 @contextlib.asynccontextmanager
 async def through_asyncpg(database: Postgres) -> AsyncIterator[Ask]:
+    import asyncpg  # type: ignore[import-untyped]  # it has no types
+
     connection = await asyncpg.connect(database.url)
     yield lambda sql, value: connection.execute(sql.replace("{}", "$1"), value)
     await connection.close()
@@ -90,6 +94,8 @@ async def through_asyncpg(database: Postgres) -> AsyncIterator[Ask]:
 @contextlib.asynccontextmanager
 async def literally(database: Postgres) -> AsyncIterator[Ask]:
     """With the value in the text of the statement."""
+    import asyncpg
+
     connection = await asyncpg.connect(database.url)
     yield lambda sql, value: connection.execute(sql.replace("{}", "'" + value.replace("'", "''") + "'"))
     await connection.close()
@@ -137,6 +143,9 @@ def test_no_error_of_a_driver_shows_a_value(database: Postgres, way: str, number
 @pytest.mark.parametrize("value", VALUES)
 def test_no_error_of_copy_shows_a_value(database: Postgres, value: str) -> None:
     """Neither the line nor the column that ``CONTEXT:`` shows."""
+    import asyncpg
+    import psycopg
+
     found = []
     with psycopg.connect(database.url, autocommit=True) as connection:
         for columns, options in (("n", ""), ("a, n", "(FORMAT csv)"), ("a", "")):

@@ -6,8 +6,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import grpc  # type: ignore[import-untyped]  # ships no types
-
 
 @dataclass
 class GrpcServer:
@@ -19,6 +17,8 @@ class GrpcServer:
     def answer(self, body: bytes, context: Any) -> bytes:
         self.metadata[body] = dict(context.invocation_metadata())
         if body == b"missing":
+            import grpc  # type: ignore[import-untyped]  # ships no types
+
             context.abort(grpc.StatusCode.NOT_FOUND, "no such thing")
         return body
 
@@ -26,6 +26,8 @@ class GrpcServer:
 @contextmanager
 def start_grpc_server() -> Iterator[GrpcServer]:
     """Serve `/shop.Shop/Buy` on a free port for as long as the block lasts."""
+    import grpc  # each set-up of a process that has it takes longer
+
     served = GrpcServer()
     handlers = {"Buy": grpc.unary_unary_rpc_method_handler(served.answer)}
     server = grpc.server(ThreadPoolExecutor(2))

@@ -24,16 +24,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import grpc  # type: ignore[import-untyped]
-
 from tests.support.otlp_data import KINDS, LogRecord, Metric, Span, log_records_of, metrics_of, spans_of
 from tests.support.waiting import PATIENCE
 
 _GRPC_STATUS = {
-    401: grpc.StatusCode.UNAUTHENTICATED,
-    403: grpc.StatusCode.PERMISSION_DENIED,
-    429: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    503: grpc.StatusCode.UNAVAILABLE,
+    0: "UNAVAILABLE",
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    429: "RESOURCE_EXHAUSTED",
+    503: "UNAVAILABLE",
 }
 
 
@@ -206,6 +205,8 @@ def self_signed(directory: Path) -> tuple[Path, Path]:
 
 
 def _grpc_server(receiver: OtlpReceiver, tls: tuple[Path, Path] | None) -> tuple[Any, int]:
+    import grpc  # type: ignore[import-untyped]  # each set-up of a process that has it takes longer
+
     server = grpc.server(ThreadPoolExecutor(max_workers=16))
     for signal, (request_type, response_type, service) in KINDS.items():
 
@@ -214,8 +215,7 @@ def _grpc_server(receiver: OtlpReceiver, tls: tuple[Path, Path] | None) -> tuple
             request = Request(protocol="grpc", signal=signal, headers=headers, message=message)
             status, _ = receiver._receive(request)
             if status != 200:
-                unavailable = grpc.StatusCode.UNAVAILABLE
-                code = _GRPC_STATUS.get(status, grpc.StatusCode.INTERNAL) if status else unavailable
+                code = grpc.StatusCode[_GRPC_STATUS.get(status, "INTERNAL")]
                 context.abort(code, f"told to answer {status}")
             return response_type.FromString(receiver.answer or b"")
 

@@ -93,10 +93,42 @@ APART = {
 }
 """Files whose tests share nothing that takes long to start, and among how many units they are divided."""
 
+LAST = {
+    "tests/delivery/test_bounded_answers.py",
+    "tests/destinations/otlp/test_destination.py",
+    "tests/destinations/otlp/test_grpc_answers.py",
+    "tests/destinations/test_isolation.py",
+    "tests/destinations/test_otel_components.py",
+    "tests/destinations/test_outage_log.py",
+    "tests/destinations/test_private_names.py",
+    "tests/instrumentation/jobs/test_task.py",
+    "tests/instrumentation/others/test_conventions.py",
+    "tests/instrumentation/others/test_grpc_calls.py",
+    "tests/instrumentation/others/test_grpc_servers.py",
+    "tests/instrumentation/others/test_layers.py",
+    "tests/instrumentation/others/test_libraries.py",
+    "tests/instrumentation/others/test_statements.py",
+    "tests/privacy/test_driver_errors.py",
+    "tests/privacy/test_errors.py",
+    "tests/support/test_services.py",
+    "tests/test_private_names.py",
+}
+"""Files whose tests import libraries of `INSTRUMENTED`."""
+
+INSTRUMENTED = ("aiohttp", "asyncpg", "botocore", "grpc", "psycopg")
+"""Libraries that each later set-up of the same process instruments, which takes time; tests import them late."""
+
+imported_by_collection: list[str] = []
+"""Those of `INSTRUMENTED` that some file has imported before the first test."""
+
 
 def longest_first(items: Iterable[pytest.Item]) -> list[pytest.Item]:
-    """Return the tests by how long their files take; the tests of a file stay in their order."""
-    return sorted(items, key=lambda item: -LONGEST.get(file_of(item.nodeid), 0) / APART.get(file_of(item.nodeid), 1))
+    """Return the tests by how long their files take, those of `LAST` last; a file's tests stay in their order."""
+    return sorted(items, key=lambda item: _place_of(file_of(item.nodeid)))
+
+
+def _place_of(file: str) -> tuple[bool, float]:
+    return file in LAST, -LONGEST.get(file, 0) / APART.get(file, 1)
 
 
 def file_of(nodeid: str) -> str:

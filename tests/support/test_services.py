@@ -4,7 +4,6 @@ import asyncio
 import tempfile
 from pathlib import Path
 
-import asyncpg  # type: ignore[import-untyped]  # ships no types
 import psutil  # type: ignore[import-untyped]  # ships no types
 import pytest
 import redis
@@ -28,6 +27,8 @@ def test_postgres_answers_psycopg(postgres: Postgres) -> None:
 
 
 async def select_one_with_asyncpg(postgres: Postgres) -> None:
+    import asyncpg  # type: ignore[import-untyped]  # ships no types
+
     connection = await asyncpg.connect(postgres.url)
     assert await connection.fetchval("SELECT 1") == 1
     await connection.close()

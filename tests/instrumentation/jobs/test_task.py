@@ -9,8 +9,6 @@ import pytest
 from opentelemetry import baggage as otel_baggage
 from opentelemetry import context as otel_context
 from opentelemetry import trace as otel_trace
-from taskiq import InMemoryBroker
-from taskiq.kicker import AsyncKicker
 
 import brain_otel
 from brain_otel.instrumentation.jobs.task import (
@@ -182,6 +180,8 @@ def test_a_value_that_is_not_telemetrys_stays(telemetry: Telemetry, name: str, v
 @pytest.mark.parametrize("name", ["baggage", "traceparent", SENT_AT, "other"])
 def test_taskiq_raises_for_a_label_that_has_no_text(telemetry: Telemetry, name: str) -> None:
     """As it does without telemetry."""
+    from taskiq import InMemoryBroker
+    from taskiq.kicker import AsyncKicker
 
     async def send() -> None:
         broker = InMemoryBroker(await_inplace=True)
@@ -196,6 +196,8 @@ def test_taskiq_raises_for_a_label_that_has_no_text(telemetry: Telemetry, name: 
 @pytest.mark.parametrize("labels", [{"queue_name": Array()}, {"_retries": "\u00b2"}, {"_retries": "9" * 5_000}])
 def test_taskiq_sends_whatever_the_labels_hold(telemetry: Telemetry, labels: dict[str, Any]) -> None:
     """As it does without telemetry."""
+    from taskiq import InMemoryBroker
+    from taskiq.kicker import AsyncKicker
 
     async def sent() -> Any:
         broker = InMemoryBroker(await_inplace=True)

@@ -5,7 +5,6 @@ import json
 from types import SimpleNamespace
 from typing import Any
 
-from opentelemetry.instrumentation.grpc import _aio_client, _aio_server, _client, _server
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -49,6 +48,8 @@ PEERS = {
 
 def test_a_server_describes_a_call_of_any_method_and_peer() -> None:
     """Contrib raises for a method without a service, and for a peer without a port."""
+    from opentelemetry.instrumentation.grpc import _server
+
     exporter, provider = InMemorySpanExporter(), TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     tracer: Any = CorrectingTracer(provider.get_tracer("test"), Calls())
@@ -74,6 +75,8 @@ def test_a_server_describes_a_call_of_any_method_and_peer() -> None:
 
 def test_contrib_has_what_is_shielded() -> None:
     """The methods by name, and the attributes in which a server's call is kept."""
+    from opentelemetry.instrumentation.grpc import _aio_client, _aio_server, _client, _server
+
     for name in ("_intercept", "_intercept_server_stream"):
         assert callable(getattr(_client.OpenTelemetryClientInterceptor, name))
     start = inspect.signature(_server.OpenTelemetryServerInterceptor._start_span)

@@ -1,7 +1,6 @@
 """The spans of gRPC's clients name the server of their channel."""
 
 import pytest
-from opentelemetry.instrumentation.grpc import aio_client_interceptors
 
 from brain_otel.instrumentation.others.grpc_servers import name_server
 
@@ -21,6 +20,8 @@ SERVERS = {
 @pytest.mark.parametrize("target", SERVERS, ids=str)
 def test_the_spans_of_a_channel_name_its_server(target: str | bytes) -> None:
     """A target that is not the name of one host names none."""
+    from opentelemetry.instrumentation.grpc import aio_client_interceptors
+
     (interceptor, *_) = interceptors = aio_client_interceptors()  # type: ignore[no-untyped-call]
     name_server(target, interceptors)
     name_server(target, interceptors)
@@ -28,6 +29,8 @@ def test_the_spans_of_a_channel_name_its_server(target: str | bytes) -> None:
 
 
 def test_interceptors_that_serve_two_servers_name_none() -> None:
+    from opentelemetry.instrumentation.grpc import aio_client_interceptors
+
     interceptors = aio_client_interceptors()  # type: ignore[no-untyped-call]
     for target in ("a.internal:5", "b.internal:5", "a.internal:5"):
         name_server(target, interceptors)
