@@ -1,6 +1,8 @@
 """Tests of delivery from memory, also where the interpreter starts no more threads."""
 
+import errno
 import json
+import os
 import threading
 import time
 from collections import Counter
@@ -10,6 +12,7 @@ import pytest
 from brain_otel.delivery.delivery import Delivery
 from brain_otel.delivery.record import Record
 from brain_otel.delivery.target import Target
+from brain_otel.runtime import guard
 from brain_otel.runtime.limited_log import log_counts
 from tests.delivery.processes import start_process
 from tests.support.ingest import SentryIngest
@@ -63,6 +66,29 @@ def test_a_server_that_hangs_does_not_delay_the_flush(ingest: SentryIngest) -> N
         assert time.monotonic() - started < 5.0 + SLACK
         delivery.end()
     assert discarded == {"queue_overflow": 1}
+
+
+def test_a_record_for_which_nothing_can_be_imported_is_discarded(
+    ingest: SentryIngest, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is counted, one line says so, and the next record is sent."""
+    guard.forget_logged_places()
+    discarded: Counter[str] = Counter()
+    delivery = delivery_to(ingest, discarded)
+
+    def fail() -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with monkeypatch.context() as broken:
+        broken.setattr(delivery, "_created_memory", fail)
+        for name in ("first", "second"):
+            delivery.put(record(name))
+        assert delivery.flush(10.0)
+    assert discarded == {"queue_overflow": 2}
+    assert [each.levelname for each in caplog.records] == ["ERROR"]
+    delivery.put(record("third"))
+    assert delivery.flush(10.0)
+    assert [item.json["message"] for each in ingest.accepted for item in each.items] == ["third"]
 
 
 def test_records_without_room_are_one_line_and_a_count(

@@ -2,9 +2,16 @@
 
 import json
 from collections import Counter
+from typing import Any
 
 import pytest
+import sentry_sdk
 
+from brain_otel.events.listeners import kept_apart
+from brain_otel.runtime import guard
+from brain_otel.sentry import records
+from brain_otel.sentry.listener import SentryListener
+from tests.sentry.conftest import Bridge
 from tests.support import ROOT
 from tests.support.ingest import SentryIngest
 from tests.support.process import run_python
@@ -67,3 +74,38 @@ def test_what_cannot_be_loaded_costs_one_event_which_is_counted(kind: str, inges
     lines = [line.partition(";")[0] for line in done.stdout.splitlines() if line.startswith("brain_otel failed")]
     assert lines
     assert len(lines) == len(set(lines))
+
+
+def fail(*_: Any, **__: Any) -> None:
+    raise ImportError("injected")
+
+
+def test_a_request_is_kept_apart_also_where_the_scopes_cannot_be_loaded(
+    bridge: Bridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A health check has no local trace; what it puts on its scope stays on it."""
+    guard.reraise_failures(False)
+    monkeypatch.setattr(SentryListener, "_created_base", fail)
+    before = sentry_sdk.get_isolation_scope()
+    with kept_apart(cheaply=True):
+        assert sentry_sdk.get_isolation_scope() is not before
+        sentry_sdk.set_tag("check", "health")
+    assert sentry_sdk.get_isolation_scope() is before
+    assert "check" not in before._tags
+
+
+def test_an_envelope_that_becomes_no_record_is_counted(
+    bridge: Bridge, ingest: SentryIngest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """sentry-sdk's own functions do not raise either."""
+    guard.reraise_failures(False)
+    with monkeypatch.context() as broken:
+        broken.setattr(records, "records_of", fail)
+        sentry_sdk.capture_message("lost")
+    sentry_sdk.capture_message("sent")
+    bridge.flush()
+    ingest.wait_for(lambda it: bool(it.client_reports))
+    assert [each["message"] for each in ingest.events] == ["sent"]
+    (report,) = ingest.client_reports
+    lost = {"reason": "internal_sdk_error", "category": "error", "quantity": 1}
+    assert report["discarded_events"] == [lost]

@@ -253,6 +253,7 @@ def test_no_data_of_a_request_reaches_another(bridge: Bridge, ingest: SentryInge
     "place",
     [
         "listener.SentryListener.on_trace_start",
+        "listener.SentryListener._created_base",
         "scopes.BaseScopes.enter",
         "scopes.BaseScopes.fork",
         "scopes.EnteredScopes.__init__",

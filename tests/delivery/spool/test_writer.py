@@ -423,7 +423,7 @@ def test_a_full_disk_is_not_searched_for_room_each_time(tmp_path: Path, monkeypa
         looked.append(directory)
         return evict(directory, bounds)
 
-    monkeypatch.setattr("brain_otel.delivery.spool.writer.eviction.evict", count)
+    monkeypatch.setattr("brain_otel.delivery.spool.eviction.evict", count)
     opened = spool(tmp_path)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
