@@ -7,6 +7,7 @@ An instrumentation knows nothing of destinations. It is installed when its libra
 import functools
 import re
 import sys
+from contextlib import suppress
 from importlib import import_module
 from logging import LogRecord, getLogger  # `logging` is a module of this package
 from types import ModuleType
@@ -36,6 +37,13 @@ LIBRARIES = {
     "taskiq": "jobs.taskiq:TaskiqInstrumentation",
 }
 """Library, which is also the name of its setting -> module in this folder, and class."""
+
+_FAST_PATHS = {
+    "httpx": ("httpx.client_span",),
+    "redis": ("redis.command_span",),
+    "sqlalchemy": ("sqlalchemy.statement_span", "sqlalchemy.driver_calls"),
+}
+"""Library -> the modules that its instrumentation loads if it can."""
 
 _CONTRIB = "opentelemetry.instrumentation."
 
@@ -187,16 +195,22 @@ def _install_now(library: str) -> None:
     with guarded(f"instrumenting {library}"):
         module, _, name = f"{__name__}.{LIBRARIES[library]}".partition(":")
         load = functools.partial(_load, module, name)
+        late = functools.partial(load, *_FAST_PATHS.get(library, ()))
         waits = can_wait(library, settings)
-        installed: Instrumentation = FirstUse(library, module, load) if waits else load()()
+        installed: Instrumentation = FirstUse(library, module, late) if waits else load()()
         _registry.installed[library] = installed
         installed.instrument(settings)
         _registry.others.add_outer(library)
 
 
-def _load(module: str, name: str) -> Any:
+def _load(module: str, name: str, *fast_paths: str) -> Any:
+    """The class of an instrumentation; its fast paths are imported unless another package is not as expected."""
     with importing_contrib():
-        return getattr(import_module(module), name)
+        kind = getattr(import_module(module), name)
+        for each in fast_paths:
+            with suppress(ImportError):  # any other failure, such as no descriptor left, is a reason to try again
+                import_module(f"{__name__}.{each}")
+        return kind
 
 
 def _load_late() -> None:

@@ -7,6 +7,7 @@ still comes through a placeholder, which somebody else may have wrapped, or kept
 
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from importlib import import_module
@@ -48,8 +49,11 @@ _LATE = {_CONTRIB + "dependencies": "packaging.requirements", _CONTRIB + "redis.
 WRAP = "wrap_function_wrapper"
 """The function by which contrib's modules wrap methods. One without it wraps, and unwraps, in a way of its own."""
 
-_ATTEMPTS = 3
-"""How often an instrumentation is loaded that fails: the process may have no file descriptor left for a moment."""
+_PAUSES = (0.0, 0.0, 1.0, 5.0, 60.0, 600.0)
+"""Seconds after each failure until an instrumentation is tried again; after the last attempt, the placeholders go.
+
+The process may have no file descriptor left for a while, or too little of its stack.
+"""
 
 
 class Installed(Protocol):
@@ -89,6 +93,7 @@ class EntryPoints(Patches):
     def __init__(self) -> None:
         super().__init__()
         self._places: dict[tuple[Any, str], _Place] = {}
+        self._kinds: set[tuple[str, str]] = set()
 
     def hold(self, library: str, load: Callable[[], object]) -> None:
         """Put the placeholders of ``library`` in; the first call of one calls ``load``."""
@@ -96,8 +101,13 @@ class EntryPoints(Patches):
             for path in names:
                 kind, _, name = path.partition(".")
                 owner, place = getattr(import_module(module), kind), _Place(load)
+                self._kinds.add((module, kind))
                 if super().replace(owner, name, place.stand):
                     self._places[owner, name] = place
+
+    def are_hidden(self) -> bool:
+        """Whether a test has put something else, such as a mock, into the place of the library's modules."""
+        return not all(isinstance(getattr(sys.modules.get(name), kind, None), type) for name, kind in self._kinds)
 
     def replace(self, owner: Any, name: str, make: Callable[[Patch], Callable[..., Any]]) -> bool:
         """Put what ``make`` returns in the place of the placeholder; elsewhere, do what :class:`Patches` does."""
@@ -162,7 +172,8 @@ class FirstUse:
         self._settings: InstrumentationSettings | None = None
         self._installed: Installed | None = None
         self._entry_points = EntryPoints()
-        self._failures = 0
+        self._pauses = iter(_PAUSES)
+        self._again_at = 0.0
         self._reset()
         reset_in_child(self)
 
@@ -189,25 +200,43 @@ class FirstUse:
             self.load()
 
     def load(self) -> None:
-        """Install the instrumentation; return when it is installed, or cannot be."""
+        """Install the instrumentation; return when it is installed, or cannot be for now."""
+        if time.monotonic() < self._again_at or self._entry_points.are_hidden():
+            return
         kind = None
         with guarded(f"loading what instruments {self._library}"):
             # Not within the lock, which a thread that imports contrib's module may await.
             kind = self._import() if self._settings is not None else None
         with self._lock:
-            self._failures += kind is None
-            if self._settings is not None and (kind is not None or self._failures >= _ATTEMPTS):
-                self._install(self._settings, kind)
+            settings, self._settings = self._settings, None  # calls that come from within are not traced
+            if settings is None:
+                return
+            is_installed = False
+            try:
+                with guarded(f"instrumenting {self._library}"):
+                    if kind is not None:
+                        self._installed = kind(self._entry_points)
+                        self._installed.instrument(settings)
+                        is_installed = True
+            finally:  # also after an exception of the application, which its handler of a signal raises
+                if not is_installed:
+                    self._wait_again(settings)
+                if self._settings is None:
+                    self._entry_points.release()
 
-    def _install(self, settings: InstrumentationSettings, kind: Callable[[EntryPoints], Installed] | None) -> None:
-        self._settings = None
-        try:
-            with guarded(f"instrumenting {self._library}"):
-                if kind is not None:
-                    self._installed = kind(self._entry_points)
-                    self._installed.instrument(settings)
-        finally:
-            self._entry_points.release()
+    def _wait_again(self, settings: InstrumentationSettings) -> None:
+        """Leave the library as it was found, and wait for a call after the next pause, if there is one."""
+        pause = next(self._pauses, None)
+        installed, self._installed = self._installed, None
+        if installed is not None:
+            with guarded(f"removing what instruments {self._library}"):
+                installed.uninstrument()
+            self._entry_points.undo()
+        if pause is not None:
+            self._again_at = time.monotonic() + pause
+            if installed is not None:
+                self._entry_points.hold(self._library, self.load)
+            self._settings = settings
 
 
 @contextmanager

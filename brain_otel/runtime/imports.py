@@ -58,9 +58,9 @@ def _finding(finder: Any) -> Iterator[None]:
         yield
     finally:
         # Another thread may be going through the list. It would skip a finder if this one were removed from it.
-        finders = sys.meta_path.copy()
-        finders.remove(finder)
-        sys.meta_path = finders
+        sys.meta_path = [
+            each for each in sys.meta_path if each is not finder
+        ]  # the application may have taken it out
 
 
 class _Late:

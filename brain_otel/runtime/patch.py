@@ -131,7 +131,10 @@ class Patches:
     def replace(self, owner: Any, name: str, make: Callable[[Patch], Callable[..., Any]]) -> bool:
         """Call :func:`replace`; if ``owner`` has no ``name``, log one line, change nothing and return False."""
         with guarded(f"replacing {owner.__name__}.{name}"):
-            self._made.append(replace(owner, name, make))
+            patch = Patch(owner, name)
+            patch.replacement = make(patch)
+            self._made.append(patch)  # first: an exception of a signal's handler may come between the two
+            setattr(owner, name, patch.replacement)
             return True
         return False
 

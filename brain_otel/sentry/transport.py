@@ -210,11 +210,12 @@ class DeliveringTransport(Transport):
             with self._lock:
                 discarded = +self._discarded  # without zeros
             create = records.report_of if discarded else None  # if the import fails, the next report has the counts
-            with self._lock:
-                discarded = +self._discarded
-                self._discarded = Counter(
-                    {key: quantity for key, quantity in self._discarded.items() if quantity < 0}
-                )
+            if create is not None:
+                with self._lock:
+                    discarded = +self._discarded
+                    self._discarded = Counter(
+                        {key: quantity for key, quantity in self._discarded.items() if quantity < 0}
+                    )
             self.delivery.keep_reported(discarded, timeout)  # with earlier ones, if another process held the lock
             if create is not None and discarded and self._sends_reports:
                 (send or self.delivery.put)(create(discarded))

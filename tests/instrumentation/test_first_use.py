@@ -4,12 +4,13 @@ import asyncio
 import inspect
 import json
 import logging
+import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
-from types import FunctionType, ModuleType
+from types import FunctionType, ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -55,6 +56,7 @@ class Traced:
 
     def __init__(self, entry_points: EntryPoints) -> None:
         self.entry_points = entry_points
+        self.is_removed = False
 
     def instrument(self, _: InstrumentationSettings) -> None:
         made.append(self)
@@ -65,6 +67,7 @@ class Traced:
         self.entry_points.replace(Client, "call_async", _async)
 
     def uninstrument(self) -> None:
+        self.is_removed = True
         self.entry_points.undo()
 
 
@@ -225,24 +228,28 @@ def failures(caplog: pytest.LogCaptureFixture) -> Iterator[Callable[[], list[str
     forget_logged_places()
 
 
-def test_an_instrumentation_that_fails_leaves_the_library_as_it_is(
+def test_an_instrumentation_that_fails_is_removed_and_tried_again(
     library: FirstUse, failures: Callable[[], list[str]]
 ) -> None:
-    """One line says so; nothing is tried again, and the placeholders go."""
+    """One line says so. The call that made it fail goes through as if there were none."""
     fails_with.append(ValueError("broken"))
-    assert [Client().call(value) for value in "ab"] == ["a", "b"]
-    assert (len(made), spans) == (1, [])
+    assert Client().call("a") == "a"
+    (failed,) = made
+    assert failed.is_removed
+    fails_with.clear()
+    assert [Client().call(value) for value in "bc"] == ["b", "c"]
+    assert (len(made), spans) == (2, ["b", "c"])
     assert [each.partition(";")[0] for each in failures()] == ["brain_otel failed while instrumenting shop"]
-    assert "call" in vars(Client)["call"].__qualname__
-    assert not hasattr(Client.call, "__wrapped__")
+    assert type(vars(Client)["call"]) is FunctionType
     library.load()
+    assert len(made) == 2
 
 
-@pytest.mark.parametrize("times", [2, 3])
-def test_an_instrumentation_that_cannot_be_loaded_is_tried_three_times(
+@pytest.mark.parametrize("times", [2, 3, 7])
+def test_an_instrumentation_that_cannot_be_loaded_is_tried_again(
     library: FirstUse, failures: Callable[[], list[str]], times: int
 ) -> None:
-    """The process may have had no file descriptor left for a moment."""
+    """The process may have had no file descriptor left for a while. After some attempts there are pauses."""
     load, errors = library._import, [OSError("too many open files")] * times
 
     def failing() -> Any:
@@ -253,10 +260,55 @@ def test_an_instrumentation_that_cannot_be_loaded_is_tried_three_times(
     library._import = failing
     assert [Client().call(value) for value in "abcd"] == [*"abcd"]
     assert spans == (["c", "d"] if times == 2 else [])
+    for _ in range(4):
+        library._again_at = 0.0  # the pause is over
+        Client().call("e")
+    assert spans == {2: [*"cdeeee"], 3: [*"eeee"], 7: []}[times]
     assert [each.partition(";")[0] for each in failures()] == [
         "brain_otel failed while loading what instruments shop"
     ]
     assert hasattr(Client.call, "__wrapped__") is False
+
+
+@pytest.mark.parametrize("where", ["importing", "instrumenting"])
+def test_an_exception_of_a_signal_passes_and_the_next_call_is_traced(
+    library: FirstUse, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """Ctrl-C, or a worker's limit of time, ends the first call while it installs the instrumentation."""
+    load, stopped = library._import, KeyboardInterrupt()
+
+    def stopping() -> Any:
+        raise stopped
+
+    if where == "importing":
+        library._import = stopping
+    else:
+
+        def instrument(traced: Traced, _: InstrumentationSettings) -> None:
+            traced.entry_points.replace(Client, "call", _sync)
+            stopping()
+
+        monkeypatch.setattr(Traced, "instrument", instrument)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        Client().call("a")
+    assert caught.value is stopped
+    monkeypatch.undo()
+    monkeypatch.setitem(first_use._ENTRY_POINTS, "shop", {__name__: ("Client.call", "Client.call_async")})
+    library._import = load
+    assert [Client().call(value) for value in "bc"] == ["b", "c"]
+    assert spans == ["b", "c"]
+    assert type(vars(Client)["call"]) is FunctionType
+
+
+def test_a_call_while_a_test_hides_the_module_installs_nothing(library: FirstUse) -> None:
+    """The instrumentation would take hold of the test's object in the place of the library's."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setitem(sys.modules, __name__, SimpleNamespace(Client=SimpleNamespace()))
+        assert Client().call("a") == "a"
+        library.load()
+    assert not made
+    assert Client().call("b") == "b"
+    assert spans == ["b"]
 
 
 LATE = (

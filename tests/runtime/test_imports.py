@@ -46,6 +46,16 @@ def test_afterwards_the_module_is_there() -> None:
     assert sys.meta_path == finders
 
 
+def test_an_application_may_replace_the_list_of_finders_meanwhile() -> None:
+    """A test's list is left as it is."""
+    with pytest.MonkeyPatch.context() as patched:
+        given: list[Any] = list(sys.meta_path)
+        with without_module("wsgiref"):
+            patched.setattr(sys, "meta_path", given)
+        assert sys.meta_path == given
+    sys.meta_path = given
+
+
 def test_an_import_of_another_thread_asks_every_finder() -> None:
     """Also if this thread leaves the block meanwhile."""
     with without_module("wsgiref"):

@@ -159,3 +159,22 @@ def test_contrib_traces_httpx_after_shutdown() -> None:
         done = run_python(SCRIPT, {"TARGET": target.url, "ENVIRONMENT": "test"}, pythonpath=[ROOT])
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "200 ['GET']"
+
+
+def test_a_patch_is_undone_that_a_signal_interrupted() -> None:
+    """The exception of its handler may come right after the method was replaced."""
+
+    class Interrupting(type):
+        def __setattr__(cls, name: str, value: object) -> None:
+            super().__setattr__(name, value)
+            if value is not original:
+                raise KeyboardInterrupt
+
+    class Owner(metaclass=Interrupting):
+        def method(self) -> None: ...
+
+    original, patches = vars(Owner)["method"], Patches()
+    with pytest.raises(KeyboardInterrupt):
+        patches.replace(Owner, "method", lambda _: lambda _: None)
+    patches.undo()
+    assert vars(Owner)["method"] is original

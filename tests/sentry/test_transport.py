@@ -136,6 +136,27 @@ def test_what_is_counted_during_a_report_is_in_the_next(bridge: Bridge) -> None:
     bridge.ingest.wait_for(lambda it: _reported(it, "a", "error") == 3)
 
 
+def test_what_is_counted_while_a_report_finds_nothing_is_in_the_next(
+    bridge: Bridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another thread counts right after the report has looked."""
+    transport: Any = sentry_sdk.get_client().transport
+
+    class Lock:
+        """Lets another thread count with its first release."""
+
+        def __enter__(self) -> None:
+            return None
+
+        def __exit__(self, *_: object) -> None:
+            monkeypatch.undo()
+            transport.record_lost_event("a", "error")
+
+    monkeypatch.setattr(transport, "_lock", Lock())
+    transport._report()
+    assert discarded(bridge) == {("a", "error"): 1}
+
+
 def _reported(ingest: SentryIngest, reason: str, category: str) -> int:
     events = [event for report in ingest.client_reports for event in report["discarded_events"]]
     return sum(each["quantity"] for each in events if (each["reason"], each["category"]) == (reason, category))

@@ -41,7 +41,7 @@ def shielded_wrappers(name: str) -> Iterator[None]:
         shielded = _shielded(f"observing {name}", _with_statement(wrapper) if name == "asyncpg" else wrapper)
         return original(target, attribute, _with_own_messages(shielded) if name in _AWS else shielded)
 
-    modules = [each for key, each in sys.modules.items() if key.startswith(_CONTRIB)]
+    modules = [each for key, each in sys.modules.copy().items() if key.startswith(_CONTRIB)]
     names = [(module, key) for module in modules for key, each in list(vars(module).items()) if each is original]
     for module, key in names:
         setattr(module, key, wrap)

@@ -3,6 +3,8 @@
 import asyncio
 import inspect
 import json
+import sys
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -86,6 +88,23 @@ def test_an_instrumentor_sees_the_name_and_the_signature_of_what_it_wraps(monkey
         ("wait", "(key: str) -> str"),
         ("close", "(code: int = 0) -> int"),
     ]
+
+
+def test_another_thread_may_import_a_module_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Name(str):
+        """A module's name; whoever looks at it is interrupted by an import."""
+
+        __slots__ = ()
+
+        def startswith(self, *_: Any) -> bool:
+            sys.modules["imported meanwhile"] = module
+            return False
+
+    module = ModuleType("looked at")
+    monkeypatch.delitem(sys.modules, "imported meanwhile", raising=False)
+    monkeypatch.setitem(sys.modules, Name("looked at"), module)
+    with shielded_wrappers("shop"):
+        assert sys.modules.pop("imported meanwhile") is module
 
 
 AWS = """
