@@ -158,9 +158,11 @@ class LateModule(ModuleType):
 
     def _load(self) -> ModuleType:
         module = import_module(self.__name__)
-        for key, value in list(self._scope.items()):
-            if value is self:
-                self._scope[key] = module
+        # A signal's handler gets a module that its thread is importing, which may fail.
+        if not is_being_imported(self.__name__):
+            for key, value in list(self._scope.items()):
+                if value is self:
+                    self._scope[key] = module
         return module
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from brain_otel.runtime.fast_paths import fast_paths_enabled
 from brain_otel.runtime.guard import guarded
+from brain_otel.runtime.imports import late_module
 from brain_otel.sentry.dynamic_sampling_context import transaction_context_of
 from brain_otel.sentry.profiling import attach_profile
 from brain_otel.sentry.scopes import capture_with_scope_of, name_by_scope
@@ -14,7 +15,10 @@ from brain_otel.sentry.transaction import create_transaction
 from brain_otel.traces.collector import CollectedTrace
 
 if TYPE_CHECKING:
-    from brain_otel.sentry.fast_transactions import FastPath
+    from brain_otel.sentry import fast_transactions
+else:
+    # Transactions are sent without it, too, if sentry-sdk is not as expected.
+    fast_transactions = late_module("brain_otel.sentry.fast_transactions")
 
 
 class TransactionSender:
@@ -42,10 +46,8 @@ class TransactionSender:
             self.fast_path.write()
 
 
-def _create_fast_path() -> FastPath | None:
+def _create_fast_path() -> fast_transactions.FastPath | None:
     with guarded("preparing the fast path of transactions"):
         if fast_paths_enabled():
-            from brain_otel.sentry.fast_transactions import FastPath
-
-            return FastPath()
+            return fast_transactions.FastPath()
     return None

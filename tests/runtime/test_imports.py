@@ -2,6 +2,7 @@
 
 import sys
 import threading
+from ast import literal_eval
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -87,6 +88,67 @@ def test_a_late_module_is_replaced_by_the_module_where_it_is_used(load: Callable
     module = import_module("brain_otel.runtime.text")
     assert scope["text"] is scope["kept"] is module
     assert kept.shortened is module.shortened
+
+
+def test_a_module_that_fails_after_a_look_at_it_is_looked_for_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A signal's handler looks while its thread imports the module, and raises."""
+    (tmp_path / "late_failing.py").write_text("import late_signal\nlate_signal.handle()\nONE = 1")
+    monkeypatch.syspath_prepend(tmp_path)
+    scope: dict[str, Any] = {"late_module": late_module}
+    exec("late = late_module('late_failing')", scope)
+    handled: list[object] = []
+
+    def handle() -> None:
+        handled.append(scope["late"].__file__)
+        if len(handled) == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setitem(sys.modules, "late_signal", ModuleType("late_signal"))
+    vars(sys.modules["late_signal"])["handle"] = handle
+    with pytest.raises(KeyboardInterrupt):
+        import_module("late_failing")
+    assert scope["late"].ONE == 1
+    assert scope["late"] is sys.modules.pop("late_failing")
+
+
+SERVICE_SCRIPT = """
+import os, sys
+import fastapi, httpx, sqlalchemy, starlette.testclient
+import brain_otel
+
+brain_otel.setup()
+app = fastapi.FastAPI()
+
+@app.get("/fails")
+def fails():
+    brain_otel.set_user({"id": "7"})
+    with sqlalchemy.create_engine("sqlite://").connect() as connection:
+        connection.execute(sqlalchemy.text("SELECT 1"))
+    with brain_otel.start_transaction("inner"):
+        httpx.get("http://127.0.0.1:9/", trust_env=False)
+
+with starlette.testclient.TestClient(app, raise_server_exceptions=False) as client:
+    loaded = {*sys.modules}
+    client.get("/fails")
+    brain_otel.flush(0.5)
+    print(sorted(each for each in {*sys.modules} - loaded if each.startswith("brain_otel.")))
+    sys.stdout.flush()
+    os._exit(0)
+"""
+
+
+def test_nothing_is_left_to_import_when_a_service_has_started() -> None:
+    """A request may have no descriptor and no privileges for it. What sends waits until it has something to send."""
+    variables = {
+        "SENTRY_DSN": "http://key@127.0.0.1:9/1",
+        "SENTRY_ENVIRONMENT": "production",
+        "SENTRY_TRACES_SAMPLE_RATE": "1.0",
+    }
+    done = run_python(SERVICE_SCRIPT, variables, pythonpath=[ROOT], fresh=True)
+    left = [each for each in literal_eval(done.stdout) if not each.startswith("brain_otel.delivery.")]
+    assert left == [], done.stderr
 
 
 SOURCE = "ONE = 1\nclass Error(Exception): ...\ndef fail(): raise Error"
