@@ -56,7 +56,8 @@ async def streams(channel: Any) -> dict[str, str]:
     many, last, each = channel.unary_stream("/a.B/S"), channel.stream_unary("/a.B/L"), channel.stream_stream("/a.B/E")
     for body in (b"raise:", b"refuse:", b"sleep:"):
         found[f"a stream {body!r}"] = await ended(lambda: list(many(body, timeout=3)))  # noqa: B023 - called at once
-        found[f"a late stream {body!r}"] = await ended(lambda: list(many(body, timeout=0.05)))  # noqa: B023
+        found[f"a stream {body!r} without a deadline"] = await ended(lambda: list(many(body)))  # noqa: B023
+    found["a late stream"] = await ended(lambda: list(many(b"hang:", timeout=0.05)))
     for after in (0, 1):
         found[f"a stream left after {after}"] = await ended(lambda: left(many(b"sleep:", timeout=3), after))  # noqa: B023
         both = partial(each, timeout=3)
@@ -86,7 +87,8 @@ async def streams_async(channel: Any) -> dict[str, str]:
     many, last, each = channel.unary_stream("/a.B/S"), channel.stream_unary("/a.B/L"), channel.stream_stream("/a.B/E")
     for body in (b"raise:", b"refuse:", b"sleep:"):
         found[f"a stream {body!r}"] = await ended(lambda: all_of(many(body, timeout=3)))  # noqa: B023
-        found[f"a late stream {body!r}"] = await ended(lambda: all_of(many(body, timeout=0.05)))  # noqa: B023
+        found[f"a stream {body!r} without a deadline"] = await ended(lambda: all_of(many(body)))  # noqa: B023
+    found["a late stream"] = await ended(lambda: all_of(many(b"hang:", timeout=0.05)))
     for after in (0, 1):
         found[f"a stream left after {after}"] = await ended(lambda: left_async(many(b"sleep:", timeout=3), after))  # noqa: B023
     for name in STREAMS:

@@ -88,6 +88,8 @@ def answer_all(body: bytes, context: Any) -> Iterator[Any]:
         raise ValueError("planted")
     if body == b"sleep:":
         time.sleep(0.1)
+    while body == b"hang:" and context.is_active():
+        time.sleep(0.01)
     if body == b"refuse:":
         context.abort(grpc.StatusCode.DATA_LOSS, "lost")
     yield b"end"
@@ -113,6 +115,8 @@ async def answer_all_async(body: bytes, context: Any) -> AsyncIterator[Any]:
         raise ValueError("planted")
     if body == b"sleep:":
         await asyncio.sleep(0.1)
+    if body == b"hang:":
+        await asyncio.sleep(60)
     if body == b"refuse:":
         await context.abort(grpc.StatusCode.DATA_LOSS, "lost")
     yield b"end"
