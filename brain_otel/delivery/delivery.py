@@ -89,7 +89,7 @@ class Delivery:
 
     def _reset(self) -> None:
         """Start with an empty memory: in a forked child the queued records belong to the parent."""
-        self._creating = threading.Lock()
+        self._creating = threading.RLock()
         self._memory: memory_queue.MemoryQueue | None = None
         """Exists from the first record on that does not go to disk."""
         self._sender: memory_sender.MemorySender | None = None
@@ -150,14 +150,19 @@ class Delivery:
         """The queue in memory, and what sends from it."""
         memory, sender = self._memory, self._sender
         if memory is None or sender is None:
-            create, create_sender = memory_queue.MemoryQueue, memory_sender.MemorySender  # imports under no lock
-            with self._creating:
-                memory = self._memory = self._memory or create(
-                    max_items=self._max_items, max_bytes=MAX_BYTES, max_age=SPOOL_AGE, on_discard=self._overflowed
-                )
-                sender = self._sender = self._sender or create_sender(
-                    self._target, memory, on_discard=self._on_discard, uses_process=self._uses_process
-                )
+            queue = memory_queue.MemoryQueue(
+                max_items=self._max_items, max_bytes=MAX_BYTES, max_age=SPOOL_AGE, on_discard=self._overflowed
+            )
+            created = (
+                queue,
+                memory_sender.MemorySender(
+                    self._target, queue, on_discard=self._on_discard, uses_process=self._uses_process
+                ),
+            )
+            with self._creating:  # an empty queue is false
+                if self._memory is None or self._sender is None:
+                    self._memory, self._sender = created
+                memory, sender = self._memory, self._sender
         return memory, sender
 
     def flush(self, timeout: float) -> bool:

@@ -6,9 +6,11 @@ import os
 import threading
 import time
 from collections import Counter
+from typing import Any
 
 import pytest
 
+from brain_otel.delivery import memory_queue
 from brain_otel.delivery.delivery import Delivery
 from brain_otel.delivery.record import Record
 from brain_otel.delivery.target import Target
@@ -51,6 +53,35 @@ def test_flush_sends_on_the_calling_thread(ingest: SentryIngest) -> None:
         assert delivery.flush(10.0)
     assert sorted(item.json["message"] for each in ingest.accepted for item in each.items) == sorted(names)
     assert "brain_otel.delivery" not in [each.name for each in set(threading.enumerate()) - before]
+    assert discarded == {}
+
+
+def test_the_first_records_of_many_threads_share_a_queue(
+    ingest: SentryIngest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each thread creates one while the others do; what is in a queue that nobody sends would be lost."""
+    create = memory_queue.MemoryQueue
+
+    class Slow(create):  # type: ignore[misc, valid-type]  # the class of the module that was patched
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**options)
+            time.sleep(0.05)
+
+        def put(self, queued: Record) -> None:
+            time.sleep(0.3)
+            super().put(queued)
+
+    monkeypatch.setattr(memory_queue, "MemoryQueue", Slow)
+    discarded: Counter[str] = Counter()
+    delivery = delivery_to(ingest, discarded)
+    names = [str(number) for number in range(4)]
+    threads = [threading.Thread(target=delivery.put, args=[record(name)]) for name in names]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert delivery.flush(10.0)
+    assert sorted(item.json["message"] for each in ingest.accepted for item in each.items) == names
     assert discarded == {}
 
 
