@@ -14,5 +14,5 @@ def test_nothing_is_lost_without_a_line_and_nothing_arrives_twice(delivery: str,
     """
     result = load.run(delivery, workers, 2.0, app=load.SLOW_APP)
     print(result)
-    assert result.missing["transaction"] > 100
+    assert result.missing["transaction"] > result.requests.total() / 20  # it was too much, also for a slow machine
     assert result.faults() == [], f"{result}\n{result.output}"
