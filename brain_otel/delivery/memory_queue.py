@@ -2,7 +2,9 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import chain
 
 from brain_otel.delivery.record import PRIORITIES, Record
@@ -31,7 +33,10 @@ class MemoryQueue:
         self._max_bytes = max_bytes
         self._max_age = max_age
         self._on_discard = on_discard
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._is_changing = False
+        self._arrived: deque[MemoryRecord] = deque()
+        """Not in order yet. A finalizer or a signal's handler may put records while its thread changes the queue."""
         self._enough = threading.Condition(self._lock)
         self._gathered = 0
         """Records for which :meth:`gather` waits."""
@@ -45,16 +50,39 @@ class MemoryQueue:
         if len(record.body) > self._max_bytes:  # it would displace all others, then itself
             self._on_discard(record, "queue_overflow")
             return
+        self._arrived.append(MemoryRecord(record, time.monotonic()))
+        self._put_in_order()
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        with self._lock:
+            before, self._is_changing = self._is_changing, True
+            try:
+                yield
+            finally:
+                self._is_changing = before
+
+    def _put_in_order(self) -> None:
         dropped: list[Record] = []
         with self._lock:
-            self._by_priority[record.priority][MemoryRecord(record, time.monotonic())] = None
-            self._bytes += len(record.body)
-            while self._bytes > self._max_bytes or len(self) > self._max_items:
-                dropped.append(self._drop_oldest())
-            if self._gathered and not self._may_gather():
-                self._enough.notify()
+            if self._is_changing:
+                return  # who changes it has called this function; the next call has the rest
+            with self._changing():
+                while self._arrived:
+                    dropped += self._add(self._arrived.popleft())
         for each in dropped:
             self._on_discard(each, "queue_overflow")
+
+    def _add(self, queued: MemoryRecord) -> list[Record]:
+        """Returns what has to go for it."""
+        dropped: list[Record] = []
+        self._by_priority[queued.record.priority][queued] = None
+        self._bytes += len(queued.record.body)
+        while self._bytes > self._max_bytes or self._count() > self._max_items:
+            dropped.append(self._drop_oldest())
+        if self._gathered and not self._may_gather():
+            self._enough.notify()
+        return dropped
 
     def gather(self, count: int, seconds: float) -> None:
         """Wait up to ``seconds`` for more traces while it holds fewer than ``count``, and no errors."""
@@ -73,11 +101,15 @@ class MemoryQueue:
         return len(self) < self._gathered and not self._by_priority["errors"]
 
     def __len__(self) -> int:
+        return self._count() + len(self._arrived)
+
+    def _count(self) -> int:
         return sum(map(len, self._by_priority.values()))
 
     def has(self, is_wanted: Callable[[str], bool]) -> bool:
         """Whether it holds a record whose category ``is_wanted``."""
-        with self._lock:
+        self._put_in_order()
+        with self._changing():
             return any(is_wanted(each.record.category) for each in chain.from_iterable(self._by_priority.values()))
 
     @property
@@ -90,7 +122,8 @@ class MemoryQueue:
         oldest = time.monotonic() - self._max_age
         expired: list[MemoryRecord] = []
         taken: list[MemoryRecord] = []
-        with self._lock:
+        self._put_in_order()
+        with self._changing():
             for each in chain.from_iterable(self._by_priority.values()):
                 if each.since < oldest:
                     expired.append(each)
@@ -107,7 +140,7 @@ class MemoryQueue:
 
     def done(self, queued: MemoryRecord) -> None:
         """Remove a record."""
-        with self._lock:
+        with self._changing():
             self._remove(queued)
 
     def reject(self, queued: MemoryRecord, reason: str) -> None:  # noqa: ARG002 - the reason has been logged
@@ -116,12 +149,14 @@ class MemoryQueue:
 
     def records(self) -> list[Record]:
         """All records, which stay in the queue."""
-        with self._lock:
+        self._put_in_order()
+        with self._changing():
             return self._records()
 
     def clear(self) -> list[Record]:
         """Remove and return all records."""
-        with self._lock:
+        self._put_in_order()
+        with self._changing():
             removed = self._records()
             self._by_priority = {priority: {} for priority in PRIORITIES}
             self._bytes = 0
@@ -129,7 +164,8 @@ class MemoryQueue:
 
     def withdraw(self, category: str) -> list[Record]:
         """Remove and return the records of ``category``."""
-        with self._lock:
+        self._put_in_order()
+        with self._changing():
             queued = chain.from_iterable(self._by_priority.values())
             withdrawn = [each for each in queued if each.record.category == category]
             for each in withdrawn:

@@ -85,6 +85,35 @@ def test_the_first_records_of_many_threads_share_a_queue(
     assert discarded == {}
 
 
+def test_a_finalizer_may_put_a_record_while_its_thread_looks_at_the_queue() -> None:
+    """A collection of garbage may run anywhere. The record keeps its turn, and the bounds of the queue hold."""
+    dropped: list[bytes] = []
+    queue = memory_queue.MemoryQueue(
+        max_items=3, max_bytes=2**20, max_age=60.0, on_discard=lambda each, _: dropped.append(each.body)
+    )
+    late = iter([record("late", "transaction"), record("later", "transaction")])
+
+    def interrupted(_: object) -> bool:
+        for each in late:
+            queue.put(each)
+        return True
+
+    def look() -> None:
+        queue.put(record("first"))
+        queue.put(record("second", "transaction"))
+        taken.extend(each.record.body for each in queue.take(9, interrupted))
+
+    taken: list[bytes] = []
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
+    assert taken == [record("first").body, record("second").body]
+    assert len(queue) == 4
+    assert [each.body for each in queue.records()] == [record(name).body for name in ("first", "second", "later")]
+    assert dropped == [record("late").body]
+
+
 def test_a_server_that_hangs_does_not_delay_the_flush(ingest: SentryIngest) -> None:
     """The request gets only the time of the flush, not that of the target."""
     discarded: Counter[str] = Counter()
