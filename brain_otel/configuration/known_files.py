@@ -1,4 +1,4 @@
-"""The packaged environments as they were parsed when they were packaged: reading them needs no parser.
+"""The packaged environments as they were parsed when they were packaged: reading them needs no YAML parser.
 
 ``known_files.json`` has each by the SHA-256 of its text, so a file that somebody has edited is parsed as any other.
 ``python -m tests.configuration.known_files`` writes it.
@@ -47,7 +47,10 @@ def read(content: bytes, environ: Mapping[str, str]) -> tuple[dict[str, Any], Va
 
 
 def filled_in(parts: Sequence[Any], environ: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:
-    """The text of ``parts`` with the values of its variables, and their names."""
+    """The text of ``parts`` with the values of its variables, and their names.
+
+    It is not in :mod:`.substitution`, whose expressions the packaged files do not need.
+    """
     text = "".join(each if isinstance(each, str) else environ.get(each[0]) or each[1] for each in parts)
     return text, tuple(each[0] for each in parts if not isinstance(each, str))
 

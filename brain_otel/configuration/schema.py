@@ -1,6 +1,6 @@
 """Checks a configuration file against OpenTelemetry's schema, and says in words what is wrong.
 
-A file of the simple form matches the schema, so set-up imports this for other files alone.
+A file of the simple form matches the schema, so set-up imports this module only for other files.
 """
 
 from __future__ import annotations

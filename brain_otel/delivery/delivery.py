@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from brain_otel.delivery.spool.shipper_process import ShipperSupervisor
     from brain_otel.delivery.spool.writer import Spool
 else:
-    # A record that does not go to disk needs the first two, and a report of discarded events the last two.
+    # A record that does not go to disk needs the first two, a report of discarded events the third, and a look at
+    # the target's health the last.
     memory_queue = late_module("brain_otel.delivery.memory_queue")
     memory_sender = late_module("brain_otel.delivery.memory_sender")
     discarded_events = late_module("brain_otel.delivery.spool.discarded")
@@ -90,6 +91,7 @@ class Delivery:
     def _reset(self) -> None:
         """Start with an empty memory: in a forked child the queued records belong to the parent."""
         self._creating = threading.RLock()
+        """Not held while anything is imported: the import may wait for another thread that puts a record."""
         self._memory: memory_queue.MemoryQueue | None = None
         """Exists from the first record on that does not go to disk."""
         self._sender: memory_sender.MemorySender | None = None
@@ -147,9 +149,9 @@ class Delivery:
         flush_if_late()
 
     def _created_memory(self) -> tuple[memory_queue.MemoryQueue, memory_sender.MemorySender]:
-        """The queue in memory, and what sends from it."""
+        """The queue in memory, and what sends from it; several threads may create them, and the first pair stays."""
         memory, sender = self._memory, self._sender
-        if memory is None or sender is None:
+        if memory is None or sender is None:  # an empty queue is false
             queue = memory_queue.MemoryQueue(
                 max_items=self._max_items, max_bytes=MAX_BYTES, max_age=SPOOL_AGE, on_discard=self._overflowed
             )
@@ -159,7 +161,7 @@ class Delivery:
                     self._target, queue, on_discard=self._on_discard, uses_process=self._uses_process
                 ),
             )
-            with self._creating:  # an empty queue is false
+            with self._creating:
                 if self._memory is None or self._sender is None:
                     self._memory, self._sender = created
                 memory, sender = self._memory, self._sender

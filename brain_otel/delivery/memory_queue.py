@@ -35,8 +35,9 @@ class MemoryQueue:
         self._on_discard = on_discard
         self._lock = threading.RLock()
         self._is_changing = False
+        """Whether the thread that holds the lock is changing the queue."""
         self._arrived: deque[MemoryRecord] = deque()
-        """Not in order yet. A finalizer or a signal's handler may put records while its thread changes the queue."""
+        """Records to put in order: a finalizer or a signal's handler may add one while its thread is at work here."""
         self._enough = threading.Condition(self._lock)
         self._gathered = 0
         """Records for which :meth:`gather` waits."""
@@ -55,6 +56,7 @@ class MemoryQueue:
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
+        """A block that changes the queue, or walks it: what arrives meanwhile waits."""
         with self._lock:
             before, self._is_changing = self._is_changing, True
             try:
@@ -63,10 +65,11 @@ class MemoryQueue:
                 self._is_changing = before
 
     def _put_in_order(self) -> None:
+        """Move what has arrived into the queue, and drop what exceeds its bounds."""
         dropped: list[Record] = []
         with self._lock:
             if self._is_changing:
-                return  # who changes it has called this function; the next call has the rest
+                return  # the change was interrupted on this thread; the next call moves the rest
             with self._changing():
                 while self._arrived:
                     dropped += self._add(self._arrived.popleft())
@@ -74,7 +77,7 @@ class MemoryQueue:
             self._on_discard(each, "queue_overflow")
 
     def _add(self, queued: MemoryRecord) -> list[Record]:
-        """Returns what has to go for it."""
+        """Put ``queued`` in its place; returns the records that are dropped for it."""
         dropped: list[Record] = []
         self._by_priority[queued.record.priority][queued] = None
         self._bytes += len(queued.record.body)

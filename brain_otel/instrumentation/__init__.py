@@ -1,7 +1,8 @@
 """The instrumented libraries: one module each, one line each here.
 
-An instrumentation knows nothing of destinations. It is installed when its library is imported, before or after
-``setup()``; a library that the process does not use is never imported for its sake.
+An instrumentation knows nothing of destinations. It is installed when its library has been imported, before or after
+``setup()``, or with the library's first use (:mod:`.first_use`). A library that the process does not use is never
+imported for its sake.
 """
 
 import functools
@@ -11,14 +12,14 @@ from contextlib import suppress
 from importlib import import_module
 from logging import LogRecord, getLogger  # `logging` is a module of this package
 from types import ModuleType
-from typing import Any, Protocol
+from typing import Any
 
 import wrapt
 
 from brain_otel.configuration.sections.instrumentation import InstrumentationSettings
 from brain_otel.instrumentation.excepthook import patch_excepthook
 from brain_otel.instrumentation.exception_recording import patch_exception_recording
-from brain_otel.instrumentation.first_use import FirstUse, can_wait, importing_contrib
+from brain_otel.instrumentation.first_use import FirstUse, Instrumentation, can_wait, importing_contrib
 from brain_otel.instrumentation.others.enabling import OtherInstrumentors
 from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.imports import is_being_imported, load_later
@@ -43,22 +44,12 @@ _FAST_PATHS = {
     "redis": ("redis.command_span",),
     "sqlalchemy": ("sqlalchemy.statement_span", "sqlalchemy.driver_calls"),
 }
-"""Library -> the modules that its instrumentation loads if it can."""
+"""Library -> the modules of its fast path, without which its instrumentation works too."""
 
 _CONTRIB = "opentelemetry.instrumentation."
 
 _CONTRIB_LOGGERS = (_CONTRIB + "auto_instrumentation._load", _CONTRIB + "instrumentor")
 _CONFLICT = "nothing can be instrumented"
-
-
-class Instrumentation(Protocol):
-    """What the class of a library offers."""
-
-    def instrument(self, settings: InstrumentationSettings) -> None:
-        """Begin to observe the library, which has been imported."""
-
-    def uninstrument(self) -> None:
-        """Leave the library as it was found."""
 
 
 class _Registry:
@@ -132,7 +123,7 @@ def _is_true(record: LogRecord) -> bool:
 
 def _warn_of_instrumentors(module: ModuleType) -> None:
     if _registry.settings is not None and not _registry.warns:
-        from brain_otel.instrumentation.conflicts import warn_once, warning_instrument  # nothing imports it before
+        from brain_otel.instrumentation.conflicts import warn_once, warning_instrument  # not before contrib's
 
         warn_once.cache_clear()
         warn = replacement(functools.partial(warning_instrument, _is_wanted, _registry.others.is_repeated))
@@ -214,6 +205,7 @@ def _load(module: str, name: str, *fast_paths: str) -> Any:
 
 
 def _load_late() -> None:
+    """Install what waits for the first use of its library, before a request would."""
     with importing_contrib():
         import_module(_CONTRIB + "dependencies")  # what serves FastAPI's requests imports it too
     for each in list(_registry.installed.values()):

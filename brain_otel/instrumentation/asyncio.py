@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from brain_otel.instrumentation.loop_lag import LoopLag
     from brain_otel.traces import code_location
 else:
+    # The first task of a recorded trace needs it.
     code_location = late_module("brain_otel.traces.code_location")
 
 

@@ -39,7 +39,7 @@ _ENTRY_POINTS: dict[str, dict[str, tuple[str, ...]]] = {
     "sqlalchemy": {"sqlalchemy.engine": ("Connection.__init__",)},
     "tracer": {"opentelemetry.sdk.trace": ("Tracer.start_span",)},
 }
-"""Library -> its modules -> the methods that every use of it calls first."""
+"""Library -> its modules -> the methods that every use of it calls first. ``tracer`` is OpenTelemetry's SDK."""
 
 _CONTRIB = "opentelemetry.instrumentation."
 
@@ -56,18 +56,18 @@ The process may have no file descriptor left for a while, or too little of its s
 """
 
 
-class Installed(Protocol):
-    """An instrumentation, as far as this module uses it."""
+class Instrumentation(Protocol):
+    """What the class of a library offers."""
 
     def instrument(self, settings: InstrumentationSettings) -> None:
-        """Begin."""
+        """Begin to observe the library, which has been imported."""
 
     def uninstrument(self) -> None:
         """Leave the library as it was found."""
 
 
 def importing_contrib() -> AbstractContextManager[None]:
-    """A block that imports modules of contrib without what they import for nobody."""
+    """A block in which modules of contrib do not import what this package has no use for."""
     return late_names(_LATE)
 
 
@@ -88,7 +88,7 @@ def can_wait(library: str, settings: InstrumentationSettings) -> bool:
 
 
 class EntryPoints(Patches):
-    """Patches of which those of a library's entry points take the places of placeholders, until they are undone."""
+    """The patches of one library. At its entry points they take the places of placeholders."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -125,7 +125,7 @@ class EntryPoints(Patches):
 
 
 class _Place:
-    """What stands at an entry point."""
+    """An entry point: first its placeholder stands there, then the function that traces."""
 
     def __init__(self, load: Callable[[], object]) -> None:
         self._load = load
@@ -142,6 +142,7 @@ class _Place:
         return wrapt.FunctionWrapper(patch.original, self._call)
 
     def become(self, make: Callable[[Patch], Callable[..., Any]]) -> None:
+        """Put the function that traces in the place of the placeholder."""
         self._traced = self.patch.become(make)
 
     def _call(self, wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
@@ -167,10 +168,12 @@ class FirstUse:
         load: Imports it, and returns the class.
     """
 
-    def __init__(self, library: str, module: str, load: Callable[[], Callable[[EntryPoints], Installed]]) -> None:
+    def __init__(
+        self, library: str, module: str, load: Callable[[], Callable[[EntryPoints], Instrumentation]]
+    ) -> None:
         self._library, self._module, self._import = library, module, load
         self._settings: InstrumentationSettings | None = None
-        self._installed: Installed | None = None
+        self._installed: Instrumentation | None = None
         self._entry_points = EntryPoints()
         self._pauses = iter(_PAUSES)
         self._again_at = 0.0

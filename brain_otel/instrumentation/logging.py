@@ -29,7 +29,7 @@ from brain_otel.runtime.quiet import one_clock
 if TYPE_CHECKING:
     from brain_otel.instrumentation import log_records as records
 else:
-    # A set-up logs a line at most.
+    # The first record needs it; a set-up may log none.
     records = late_module("brain_otel.instrumentation.log_records")
 
 _ADDS_IDS = "_brain_otel_adds_ids"

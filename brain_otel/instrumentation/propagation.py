@@ -1,6 +1,7 @@
 """The global propagator: no header harms a request.
 
-:class:`GuardedPropagator` wraps the propagators of the configuration.
+:class:`GuardedPropagator` wraps the propagators of the configuration. :mod:`.trust` has the one that wraps it if some
+callers or hosts are not trusted.
 """
 
 import logging

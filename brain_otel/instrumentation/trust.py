@@ -1,6 +1,6 @@
-"""The global propagator if trust decides which headers are read and written: ``distribution.brain_otel.propagation``.
+"""The global propagator of a file with ``distribution.brain_otel.propagation``.
 
-It restricts whose trace headers a request continues, or which hosts get ours.
+The block restricts whose trace headers a request continues, or which hosts get ours.
 """
 
 from collections.abc import Iterable, MutableMapping

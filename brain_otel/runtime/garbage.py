@@ -1,9 +1,9 @@
-"""Pauses the garbage collector during set-up, and freezes the objects that exist when the application has started.
+"""Pauses the garbage collector during set-up; freezes the objects at its end, and when the application has started.
 
 A full collection walks every tracked object, and most belong to imported modules and to the app. It stops all
-requests for 65 to 93 ms; with these objects frozen, for 2 ms. Those that exist at the end of set-up are frozen then,
-without a collection, which would find next to nothing: importing FastAPI, SQLAlchemy, httpx, redis and this package
-makes 122,000 objects, and 55 of them are garbage.
+requests for 65 to 93 ms; with these objects frozen, for 2 ms. At the end of set-up no collection comes first, because
+it would find next to nothing: importing FastAPI, SQLAlchemy, httpx, redis and this package makes 122,000 objects, and
+55 of them are garbage.
 """
 
 import gc
@@ -26,8 +26,9 @@ def paused_gc() -> Iterator[None]:
     """Pause the GC: modules imported with the package and during set-up are never freed.
 
     It saves a third of the CPU of ``setup()`` if FastAPI, SQLAlchemy, httpx and redis are imported already: 123 ms
-    instead of 188 (median of 15 interleaved runs, Python 3.11). Afterwards all objects count as old: a collection of
-    the youngest would walk all that set-up has made, for 7 to 12 ms. Garbage among them waits for the next full one.
+    instead of 188 (median of 15 interleaved runs, Python 3.11). Afterwards all objects are frozen, or count as old:
+    a collection of the youngest would walk all that set-up has made, for 7 to 12 ms. Garbage among old ones waits for
+    the next full collection.
     """
     was_enabled = gc.isenabled()
     gc.disable()
@@ -69,7 +70,7 @@ class _Freeze:
             gc.unfreeze()
 
     def keep_frozen(self) -> None:
-        """Leave what has been frozen so, or unfreeze it if the settings do not ask for it."""
+        """Leave objects frozen if the settings ask for it; else unfreeze them, after which they count as old."""
         if self.is_wanted:
             self._newer = []
         else:

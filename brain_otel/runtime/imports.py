@@ -1,4 +1,4 @@
-"""Imports without what costs more than it brings, and whether a module is being imported."""
+"""Imports modules late, or without some that they import, and tells whether a module is being imported."""
 
 import builtins
 import os
@@ -57,10 +57,8 @@ def _finding(finder: Any) -> Iterator[None]:
     try:
         yield
     finally:
-        # Another thread may be going through the list. It would skip a finder if this one were removed from it.
-        sys.meta_path = [
-            each for each in sys.meta_path if each is not finder
-        ]  # the application may have taken it out
+        # A new list: another thread may be going through the old one, and would skip a finder if one were removed.
+        sys.meta_path = [each for each in sys.meta_path if each is not finder]
 
 
 class _Late:
@@ -146,7 +144,7 @@ class _LateName:
 class LateModule(ModuleType):
     """Stands for the module ``name``, which is imported when the first attribute is asked for.
 
-    The module then takes its place in ``scope``, the names of the module that uses it.
+    The module then takes its place in ``scope``, the globals of the module that uses it.
     """
 
     def __init__(self, name: str, scope: dict[str, Any] | None = None) -> None:
@@ -167,7 +165,7 @@ class LateModule(ModuleType):
 
 
 class _Left:
-    """Modules of this package that a set-up leaves for later."""
+    """What set-up leaves for later: modules of this package, and steps that load more than modules."""
 
     def __init__(self) -> None:
         self.modules: list[LateModule] = []
@@ -181,7 +179,7 @@ _left = _Left()
 def late_module(name: str) -> LateModule:
     """A module that set-up does not need; its first use or :func:`load_late_modules` imports it.
 
-    Give it a name of the module that calls this.
+    Assign it to a global of the module that calls this: there the imported module takes its place.
     """
     late = LateModule(name, sys._getframe(1).f_globals)
     _left.modules.append(late)
@@ -194,12 +192,12 @@ def load_later(step: Callable[[], object]) -> None:
 
 
 def want_late_modules() -> None:
-    """Load the late modules before a fork: each child would import them for itself."""
+    """Have the late modules loaded before each fork: else every child would import them for itself."""
     _left.is_wanted = True
 
 
 def load_late_modules() -> None:
-    """Import what the set-up has left, before the first request: no error of the application waits for an import."""
+    """Import what set-up has left, before the first request: no error of the application waits for an import."""
     for step in _left.steps:
         with guarded("loading what set-up has left"):
             step()

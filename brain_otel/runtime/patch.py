@@ -129,7 +129,7 @@ class Patches:
         self._made: list[Patch] = []
 
     def replace(self, owner: Any, name: str, make: Callable[[Patch], Callable[..., Any]]) -> bool:
-        """Call :func:`replace`; if ``owner`` has no ``name``, log one line, change nothing and return False."""
+        """As :func:`replace`; if ``owner`` has no ``name``, log one line, change nothing and return False."""
         with guarded(f"replacing {owner.__name__}.{name}"):
             patch = Patch(owner, name)
             patch.replacement = make(patch)

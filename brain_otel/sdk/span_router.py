@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from brain_otel.sampling.tail import Tail
     from brain_otel.traces import code_location
 else:
+    # The first span needs it.
     code_location = late_module("brain_otel.traces.code_location")
 
 _ending = guarded("ending a span for its destinations")

@@ -40,7 +40,7 @@ from brain_otel.traces.collector import LocalTraceCollector
 if TYPE_CHECKING:
     from brain_otel.sentry import spotlight
 else:
-    # A client that has one loads it at set-up, and no other ever.
+    # Only a client that has a Spotlight loads it, at set-up; so it is not among the modules that are loaded later.
     spotlight = LateModule("brain_otel.sentry.spotlight")
 
 _QUIET_LOGGERS = word_set("""

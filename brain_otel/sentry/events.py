@@ -70,7 +70,7 @@ def capture_feedback(feedback: Feedback) -> None:
 
 
 def plain_data(data: Mapping[str, Any]) -> Any:
-    """Facts of the application's as plain data, masked."""
+    """What the application has given, as plain data, masked."""
     return policy().value(plain(dict(data)))
 
 

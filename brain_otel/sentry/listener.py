@@ -1,4 +1,4 @@
-"""Passes what the helpers and instrumentations report on to sentry-sdk; loads what it needs with the first use."""
+"""Tells sentry-sdk what the helpers and instrumentations report; loads what it needs with the first use."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager

@@ -68,8 +68,8 @@ class LogIntegration(LoggingIntegration):
 
 
 def _is_wanted(record: LogRecord) -> bool:
-    if record.name.partition(".")[0] == "brain_otel":  # sentry-sdk ignores it, too, but set-up logs a line
-        return False
+    if record.name.partition(".")[0] == "brain_otel":
+        return False  # sentry-sdk ignores our loggers too, but a line of set-up's would load the module first
     with guarded("reading a log record"):
         return log_records.is_wanted(record)
     return True

@@ -21,7 +21,7 @@ from brain_otel.traces.local_trace import LocalTrace
 if TYPE_CHECKING:
     from brain_otel.sentry import dynamic_sampling_context, scopes
 else:
-    # Who asks for a trace needs them.
+    # The first call that asks sentry-sdk for its trace needs them.
     dynamic_sampling_context = late_module("brain_otel.sentry.dynamic_sampling_context")
     scopes = late_module("brain_otel.sentry.scopes")
 

@@ -1,4 +1,4 @@
-"""Makes records of envelopes, masked and within Sentry's sizes. The first envelope loads this module."""
+"""Makes records of envelopes, masked and within Sentry's limits of size. The first envelope loads this module."""
 
 from sentry_sdk.envelope import Envelope
 

@@ -38,10 +38,10 @@ def patch_serialization() -> bool:
 
 
 def patch_frame_serialization() -> None:
-    """Replace two functions of sentry-sdk's; one that no longer exists is left out, and logged."""
+    """Replace three functions of sentry-sdk's; one that no longer exists is left out, and logged."""
     if fast_paths_enabled():
         _replace(sentry_sdk.utils, "serialize_frame", lambda: stack_frames.without_hidden)
-        _replace(sentry_sdk.utils, "get_lines_from_file", lambda: stack_frames.cached)
+        _replace(sentry_sdk.utils, "get_lines_from_file", lambda: stack_frames.with_cached_lines)
         _replace(sentry_sdk.client, "serialize", lambda: stack_frames.past_plain_frames)
 
 
@@ -50,7 +50,8 @@ def undo() -> None:
     _patches.undo()
 
 
-Make = Callable[[Patch], Callable[..., Any]]
+_Make = Callable[[Patch], Callable[..., Any]]
+"""Makes a replacement, as :func:`~brain_otel.runtime.patch.replace` takes it."""
 
 
 @replacement
@@ -58,10 +59,10 @@ def _without_variables(original: Original, /, event: Any, **kwargs: Any) -> Any:
     return {} if kwargs.get("is_vars") else original(event, **kwargs)
 
 
-def _replace(owner: Any, name: str, load: Callable[[], Make], instead: Make = lambda patch: patch.original) -> bool:
-    """Replace ``name`` of ``owner`` by a function that puts the one that ``load`` imports in its place.
+def _replace(owner: Any, name: str, load: Callable[[], _Make], instead: _Make = lambda patch: patch.original) -> bool:
+    """Replace ``name`` of ``owner``; the first call puts what ``load`` imports in the replacement's place.
 
-    While that fails, as where no descriptor is left, the one of ``instead`` is called.
+    While the import fails, as where no descriptor is left, the function that ``instead`` makes is called.
     """
 
     def make(patch: Patch) -> Callable[..., Any]:

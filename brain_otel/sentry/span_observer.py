@@ -29,7 +29,7 @@ def observe_start(span: Span, trace: LocalTrace) -> None:
 
 
 def keeper() -> Callable[[ReadableSpan], Any]:
-    """What shortens an ended span that waits for its transaction."""
+    """The function that makes of an ended span what waits for its transaction."""
     return flat if fast_paths_enabled() else _unchanged
 
 

@@ -1,7 +1,7 @@
 """Serializes exceptions and stack frames within bounds, and skips variables that are removed later.
 
-:mod:`.serialization` puts these functions in the place of sentry-sdk's with the first error. Those that frames pass
-through are a fast path.
+:mod:`.serialization` puts these functions in the place of sentry-sdk's with the first error.
+:func:`without_hidden`, :func:`with_cached_lines` and :func:`past_plain_frames` are a fast path.
 
 sentry-sdk serializes the local variables of every frame, which is most of the cost of an error. Those of servers,
 frameworks and clients are removed before the event is sent (:mod:`~brain_otel.sentry.before_send`), so they are not
@@ -57,7 +57,7 @@ def with_safe_variables(original: Original, /, event: Any, **kwargs: Any) -> Any
 
 @replacement
 def within_bounds(original: Original, /, exc_info: Any, *args: Any, **kwargs: Any) -> Any:
-    """``exceptions_from_error_tuple()``, of a large group with its first exceptions alone."""
+    """``exceptions_from_error_tuple()``, which takes only the first exceptions of a large group."""
     if exc_info[1] is None:
         return original(exc_info, *args, **kwargs)
     nodes = list(islice(exceptions_in(exc_info[1]), MAX_EXCEPTIONS + 1))
@@ -164,7 +164,7 @@ def _has_texts_only(value: Any) -> bool:
     return type(value) is dict and _TEXT.issuperset(map(type, value)) and _TEXT.issuperset(map(type, value.values()))
 
 
-def cached(patch: Patch) -> Callable[..., Any]:
+def with_cached_lines(patch: Patch) -> Callable[..., Any]:
     """``get_lines_from_file()``, which reads the lines of a place once."""
     read = functools.lru_cache(maxsize=MAX_PLACES)(patch.original)
 

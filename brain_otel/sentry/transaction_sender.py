@@ -41,7 +41,7 @@ class TransactionSender:
             capture_with_scope_of(trace, event)
 
     def write(self) -> None:
-        """Hand what was sent to the delivery."""
+        """Hand the transactions that the fast path has gathered to the delivery."""
         if self.fast_path is not None:
             self.fast_path.write()
 

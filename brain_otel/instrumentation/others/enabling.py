@@ -80,7 +80,7 @@ class OtherInstrumentors:
                 each.undo()
 
     def add_outer(self, package: str) -> None:
-        """Calls that ``package`` makes are seen by its own instrumentation, and not by that of a driver below it."""
+        """Leave the calls that ``package`` makes to its instrumentation: that of a driver below makes no spans."""
         self._outer.add(package)
 
     def is_repeated(self, instrumentor: Any, options: dict[str, Any]) -> bool:
