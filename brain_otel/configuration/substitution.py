@@ -1,4 +1,4 @@
-"""Finds ``${VAR}`` and ``${VAR:-default}`` in the texts of a configuration file.
+"""Finds ``${VAR}`` and ``${VAR:-default}`` in the texts of a configuration file; :mod:`.known_files` fills them in.
 
 The rules are the specification's
 `substitution rules <https://opentelemetry.io/docs/specs/otel/configuration/data-model/>`_, with one difference: a
@@ -33,7 +33,7 @@ def is_reference(template: str) -> bool:
 
 
 def check_template(source: str, template: str, key: Key) -> None:
-    """Reject a reference that is none.
+    """Reject a text in which ``${`` begins no valid reference.
 
     Raises:
         ConfigurationError: the file ``source`` has it at ``key``.

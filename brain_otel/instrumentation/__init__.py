@@ -72,7 +72,7 @@ _registry = _Registry()
 
 
 def instrument(settings: InstrumentationSettings) -> None:
-    """Instrument each library of ``settings``: now if it has been imported, else when it is."""
+    """Instrument each library of ``settings`` when it has been imported, or with its first use."""
     _registry.settings = settings
     wrapt.register_post_import_hook(_warn_of_instrumentors, _CONTRIB + "instrumentor")
     for name in _CONTRIB_LOGGERS:
@@ -185,10 +185,12 @@ def _install_now(library: str) -> None:
         return
     with guarded(f"instrumenting {library}"):
         module, _, name = f"{__name__}.{LIBRARIES[library]}".partition(":")
-        load = functools.partial(_load, module, name)
-        late = functools.partial(load, *_FAST_PATHS.get(library, ()))
-        waits = can_wait(library, settings)
-        installed: Instrumentation = FirstUse(library, module, late) if waits else load()()
+        installed: Instrumentation
+        if can_wait(library, settings):
+            load = functools.partial(_load, module, name, *_FAST_PATHS.get(library, ()))
+            installed = FirstUse(library, module, load)
+        else:
+            installed = _load(module, name)()
         _registry.installed[library] = installed
         installed.instrument(settings)
         _registry.others.add_outer(library)

@@ -21,7 +21,7 @@ from brain_otel.runtime.guard import guarded
 from brain_otel.runtime.quiet import is_looking, one_budget
 from brain_otel.runtime.safe_repr import plain
 from brain_otel.sentry.breadcrumbs import breadcrumbs_of, merged
-from brain_otel.sentry.check_ins import capture_check_in as capture_check_in
+from brain_otel.sentry.check_ins import capture_check_in as capture_check_in  # for the listener
 from brain_otel.sentry.event_size import plain_event
 from brain_otel.sentry.event_trace import current_trace_context, trace_context
 from brain_otel.sentry.feedback import feedback_event

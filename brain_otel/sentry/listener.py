@@ -117,7 +117,10 @@ def _counted(category: str) -> Iterator[None]:
 
 
 def use_scopes(isolation: sentry_sdk.Scope, current: sentry_sdk.Scope) -> Callable[[], None]:
-    """Make the scopes current in this context; the result restores the ones from before."""
+    """Make the scopes current in this context; the result restores the ones from before.
+
+    It is not in :mod:`.scopes`, because it keeps requests apart also where the import of that module fails.
+    """
     restore = partial(_set_scopes, sentry_sdk.get_isolation_scope(), sentry_sdk.get_current_scope())
     _set_scopes(isolation, current)
     return restore

@@ -70,7 +70,7 @@ class SentrySpanProcessor(QueuedCollector[CollectedTrace], UpstreamProcessor):  
         return parts.netloc.rpartition("@")[2] != dsn.netloc or not parts.path.rstrip("/").endswith("/envelope")
 
     def on_span_start(self, span: Span, trace: LocalTrace) -> None:
-        """Load what observes spans, which later spans call directly. The end of a span holds a lock, and may not."""
+        """Load what observes spans; later spans call it directly. At the end of a span, it would be under a lock."""
         self.kept = span_observer.keeper()  # type: ignore[assignment,method-assign]  # saves one call a span
         self.on_span_start = span_observer.observe_start  # type: ignore[method-assign]
         self.on_span_start(span, trace)
