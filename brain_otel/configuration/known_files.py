@@ -5,11 +5,12 @@
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from brain_otel.configuration.substitution import filled_in
 from brain_otel.configuration.values import Key, Variables
 
 TYPED, TEXT = "$", "$$"
@@ -44,15 +45,6 @@ def read(content: bytes, environ: Mapping[str, str]) -> tuple[dict[str, Any], Va
     except _OddValueError:
         return None
     return data, lambda key: names.get(key, ())
-
-
-def filled_in(parts: Sequence[Any], environ: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:
-    """The text of ``parts`` with the values of its variables, and their names.
-
-    It is not in :mod:`.substitution`, whose expressions the packaged files do not need.
-    """
-    text = "".join(each if isinstance(each, str) else environ.get(each[0]) or each[1] for each in parts)
-    return text, tuple(each[0] for each in parts if not isinstance(each, str))
 
 
 def _trees() -> dict[str, Any]:

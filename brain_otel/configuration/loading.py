@@ -14,11 +14,11 @@ from brain_otel.configuration.instrumentors import disabled_instrumentors, doubl
 from brain_otel.configuration.options import Options
 from brain_otel.configuration.sections.instrumentation import InstrumentationSettings
 from brain_otel.configuration.sections.propagation import PropagationSettings
-from brain_otel.configuration.sections.sampling import SamplingSettings, check_destinations, sentry_rate
+from brain_otel.configuration.sections.sampling import SamplingSettings, check_destinations, head_rate, sentry_rate
 from brain_otel.configuration.sections.sentry import SentrySettings
 from brain_otel.configuration.settings import Settings
 from brain_otel.configuration.simple_form import is_simple_form
-from brain_otel.configuration.values import Key, number, read_fields
+from brain_otel.configuration.values import read_fields
 from brain_otel.privacy.settings import PrivacySettings
 
 OURS = ("distribution", "brain_otel")
@@ -89,7 +89,7 @@ def _settings(
 ) -> Settings:
     _reject_unpaired(document)
     block = document.read(OURS, partial(read_fields, Settings), {})
-    head = _head_rate(document)
+    head = head_rate(document)
     reject_endless(document)
     sampling: SamplingSettings = block.get("sampling", SamplingSettings())
     document.read((*OURS, "sampling"), lambda _: check_destinations(sampling, destinations, head))
@@ -120,20 +120,6 @@ def _settings(
         notices=notices,
         **block,
     )
-
-
-def _head_rate(document: Document) -> float:
-    """The share of traces that the file's sampler records if no caller has decided.
-
-    Without a sampler, OpenTelemetry's SDK records every trace. The rate of another package's sampler is unknown.
-    """
-    place: Key = ("tracer_provider", "sampler")
-    while document.get(*place, "parent_based") is not None:
-        place = (*place, "parent_based", "root")
-    if "always_off" in (document.get(*place) or {}):
-        return 0.0
-    rate: float = document.read((*place, "trace_id_ratio_based", "ratio"), number(0, 1), 1.0)
-    return rate
 
 
 def _identity(

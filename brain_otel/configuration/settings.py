@@ -5,7 +5,7 @@ block of ``distribution.brain_otel`` are in :mod:`brain_otel.configuration.secti
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 from brain_otel.configuration.identity import Identity
 from brain_otel.configuration.options import Options
@@ -15,7 +15,7 @@ from brain_otel.configuration.sections.instrumentation import InstrumentationSet
 from brain_otel.configuration.sections.propagation import PropagationSettings
 from brain_otel.configuration.sections.sampling import SamplingSettings
 from brain_otel.configuration.sections.sentry import SentrySettings, read_sentry, shown_without
-from brain_otel.configuration.values import Annotated, Derived, list_of, read_fields, text
+from brain_otel.configuration.values import Derived, list_of, read_fields, text
 from brain_otel.privacy.settings import PrivacySettings
 from brain_otel.runtime.named_tuple import NamedTuple
 

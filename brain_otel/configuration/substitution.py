@@ -1,4 +1,4 @@
-"""Finds ``${VAR}`` and ``${VAR:-default}`` in the texts of a configuration file; :mod:`.known_files` fills them in.
+"""Replaces ``${VAR}`` and ``${VAR:-default}`` in the texts of a configuration file by the variables' values.
 
 The rules are the specification's
 `substitution rules <https://opentelemetry.io/docs/specs/otel/configuration/data-model/>`_, with one difference: a
@@ -6,14 +6,15 @@ variable that is set to the empty string counts as unset, as everywhere else in 
 reads ``os.environ`` and forgets where a value came from; this package takes the variables as a mapping.
 """
 
-import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from brain_otel.configuration.error import MASK, ConfigurationError, is_secret_name, masked
 from brain_otel.configuration.values import Key
+from brain_otel.runtime.lazy_regex import expression
 
 _REFERENCE = r"\$\{(?:env:)?([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}"
-_VARIABLE = re.compile(rf"\$\$|{_REFERENCE}")
+_VARIABLE = expression(rf"\$\$|{_REFERENCE}")
 
 
 def parts(template: str) -> list[Any]:
@@ -24,6 +25,12 @@ def parts(template: str) -> list[Any]:
         found += [template[end : match.start()], [match[1], match[2] or ""] if match[1] else "$"]
         end = match.end()
     return [each for each in (*found, template[end:]) if each]
+
+
+def filled_in(parts: Sequence[Any], environ: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:
+    """The text of ``parts`` with the values of its variables, and their names."""
+    text = "".join(each if isinstance(each, str) else environ.get(each[0]) or each[1] for each in parts)
+    return text, tuple(each[0] for each in parts if not isinstance(each, str))
 
 
 def is_reference(template: str) -> bool:

@@ -8,7 +8,7 @@ A reader is a function. It takes a value from the file and returns the value for
 import math
 from collections.abc import Callable, Mapping, Sequence
 from types import UnionType
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 Key = tuple[str | int, ...]
 """The names and positions that lead to a value of the file."""
@@ -20,27 +20,8 @@ Reader = Callable[[Any], Any]
 
 T = TypeVar("T")
 
-if TYPE_CHECKING:
-    from typing import Annotated as Annotated
-
-    Derived = Annotated[T, None]
-else:
-
-    class Annotated:
-        """``typing.Annotated`` without its work at import: 10 us, and set-up imports 60 annotations."""
-
-        def __init__(self, reader: Reader | None) -> None:
-            self.__metadata__ = (reader,)
-
-        def __class_getitem__(cls, given: tuple[Any, Reader]) -> Any:
-            return cls(given[1])
-
-    class Derived:
-        """The type of a field that the code works out: the file cannot give it."""
-
-        def __class_getitem__(cls, hint: Any) -> Any:
-            return Annotated(None)
-
+Derived = Annotated[T, None]
+"""The type of a field that the code works out: the file cannot give it."""
 
 BOOLEANS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 """The words for a boolean, as variables give them."""
@@ -183,7 +164,7 @@ def _reader_of(hint: Any) -> Reader | None:
     """The reader of a field of the type ``hint``; None if the field is derived."""
     if isinstance(hint, UnionType):  # a settings class, or None
         hint = get_args(hint)[0]
-    if hasattr(hint, "__metadata__"):
+    if get_origin(hint) is Annotated:
         reader: Reader | None = hint.__metadata__[0]
         return reader
     if get_origin(hint) is Literal:

@@ -7,8 +7,7 @@ from typing import Any
 import yaml
 
 from brain_otel.configuration.error import ConfigurationError, reason
-from brain_otel.configuration.known_files import filled_in
-from brain_otel.configuration.substitution import check_template, is_reference, parts
+from brain_otel.configuration.substitution import check_template, filled_in, is_reference, parts
 from brain_otel.configuration.values import Key, Variables
 
 _LOADERS: tuple[Any, ...] = (*filter(None, [getattr(yaml, "CSafeLoader", None)]), yaml.SafeLoader)

@@ -81,7 +81,7 @@ def can_wait(library: str, settings: InstrumentationSettings) -> bool:
         library in _ENTRY_POINTS
         and _CONTRIB + library not in sys.modules
         and fast_paths_enabled()
-        and not settings.sqlalchemy_connect_spans
+        and not (library == "sqlalchemy" and settings.sqlalchemy_connect_spans)
         and getattr(get_global_textmap(), "targets", None) is None
         and not is_measured()
     )

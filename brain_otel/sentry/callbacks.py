@@ -18,14 +18,14 @@ else:
 
 def before_send(event: Any, hint: Any) -> Any:
     """An error or message as it is sent; None, which sentry-sdk counts as discarded, if it cannot be masked."""
-    with guarded("importing what an event needs"):
+    with guarded("masking an event"):
         return masks.before_send(event, hint)
     return None
 
 
 def before_send_transaction(event: Any, hint: Any) -> Any:
     """A transaction as it is sent; None, which sentry-sdk counts as discarded, if it cannot be masked."""
-    with guarded("importing what an event needs"):
+    with guarded("masking an event"):
         return masks.before_send_transaction(event, hint)
     return None
 

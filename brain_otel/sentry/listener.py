@@ -150,6 +150,6 @@ class LinkingIntegration(Integration):
         def process(event: Any, hint: Any) -> Any:
             if sentry_sdk.get_client().get_integration(LinkingIntegration) is None:
                 return event
-            with guarded("importing what an event needs"):
+            with guarded("linking an event to its trace"):
                 return events.link_event(None, event, hint)
             return event

@@ -2,9 +2,9 @@
 
 import os.path
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from brain_otel.configuration.values import Annotated, BadValueError, number, read_fields
+from brain_otel.configuration.values import BadValueError, number, read_fields
 from brain_otel.runtime.named_tuple import NamedTuple
 
 MIN_BYTES = 2**20

@@ -1,9 +1,9 @@
 """``distribution.brain_otel.errors``: which errors are events."""
 
 import builtins
-from typing import Any
+from typing import Annotated, Any
 
-from brain_otel.configuration.values import Annotated, BadValueError, list_of, text
+from brain_otel.configuration.values import BadValueError, list_of, text
 from brain_otel.runtime.lazy_regex import expression
 from brain_otel.runtime.named_tuple import NamedTuple
 

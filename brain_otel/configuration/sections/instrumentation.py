@@ -1,12 +1,11 @@
 """``distribution.brain_otel.instrumentation``: which libraries are instrumented, and how."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from brain_otel.configuration.instrumentors import installed_instrumentors, is_known_instrumentor, plain_name
 from brain_otel.configuration.values import (
     BOOLEANS,
-    Annotated,
     BadValueError,
     Derived,
     boolean,

@@ -1,10 +1,10 @@
 """``distribution.brain_otel.propagation``: whose trace headers are continued, and which hosts get ours."""
 
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Any
+from typing import Annotated, Any
 
 from brain_otel.configuration.sections.sentry import Secret
-from brain_otel.configuration.values import Annotated, BadValueError, Reader, list_of, read_fields, read_item, text
+from brain_otel.configuration.values import BadValueError, Reader, list_of, read_fields, read_item, text
 from brain_otel.runtime.lazy_regex import expression
 from brain_otel.runtime.named_tuple import NamedTuple
 

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Annotated, Any
 
+from brain_otel.configuration.document import Document
 from brain_otel.configuration.options import Options
 from brain_otel.configuration.values import (
     MAX_NUMBER,
-    Annotated,
     BadValueError,
+    Key,
     list_of,
     mapping_of,
     number,
@@ -106,3 +107,17 @@ def check_destinations(sampling: SamplingSettings, destinations: tuple["Options"
 def sentry_rate(sampling: SamplingSettings, head: float) -> float:
     """The share of all traces that Sentry gets if the head records the share ``head``."""
     return min([head, *(sampling.destinations.get(name, 1.0) for name in ("sentry", "sentry_otlp"))])
+
+
+def head_rate(document: Document) -> float:
+    """The share of traces that the file's sampler records if no caller has decided.
+
+    Without a sampler, OpenTelemetry's SDK records every trace. The rate of another package's sampler is unknown.
+    """
+    place: Key = ("tracer_provider", "sampler")
+    while document.get(*place, "parent_based") is not None:
+        place = (*place, "parent_based", "root")
+    if "always_off" in (document.get(*place) or {}):
+        return 0.0
+    rate: float = document.read((*place, "trace_id_ratio_based", "ratio"), number(0, 1), 1.0)
+    return rate

@@ -1,13 +1,12 @@
 """``distribution.brain_otel.sentry``: how the Sentry bridge behaves."""
 
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from brain_otel.configuration.error import holds_credentials
 from brain_otel.configuration.identity import Identity
 from brain_otel.configuration.values import (
     BOOLEANS,
-    Annotated,
     BadValueError,
     Derived,
     list_of,
