@@ -96,8 +96,8 @@ def test_a_module_that_fails_after_a_look_at_it_is_looked_for_again(
     """A signal's handler looks while its thread imports the module, and raises."""
     (tmp_path / "late_failing.py").write_text("import late_signal\nlate_signal.handle()\nONE = 1")
     monkeypatch.syspath_prepend(tmp_path)
-    scope: dict[str, Any] = {"late_module": late_module}
-    exec("late = late_module('late_failing')", scope)
+    scope: dict[str, Any] = {}
+    scope["late"] = LateModule("late_failing", scope)  # of which no later test hears before a fork
     handled: list[object] = []
 
     def handle() -> None:
