@@ -177,6 +177,7 @@ def _conventions() -> dict[str, str]:
 def _instances(module: str, name: str) -> list[Any]:
     """Every living instance of a class, without importing its module."""
     kind = getattr(sys.modules.get(module), name, None)
+    gc.unfreeze()  # `freeze_gc` hides what exists at the end of set-up
     return [each for each in gc.get_objects() if issubclass(type(each), kind)] if kind is not None else []
 
 

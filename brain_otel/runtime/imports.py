@@ -5,7 +5,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from importlib.abc import Loader
 from importlib.machinery import ModuleSpec
@@ -202,7 +202,7 @@ def load_late_modules() -> None:
         with guarded("loading what set-up has left"):
             step()
     for late in _left.modules:
-        with guarded(f"importing {late.__name__}"):
+        with suppress(Exception):  # its first use tries again, and tells
             late._load()
 
 
