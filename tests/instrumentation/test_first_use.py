@@ -19,8 +19,10 @@ import wrapt
 from brain_otel.configuration.sections.instrumentation import InstrumentationSettings
 from brain_otel.instrumentation import LIBRARIES, first_use
 from brain_otel.instrumentation.first_use import WRAP, EntryPoints, FirstUse, wrapping
+from brain_otel.runtime.fast_paths import configure_fast_paths
 from brain_otel.runtime.guard import forget_logged_places, reraise_failures
 from brain_otel.runtime.patch import Patch, Patches, drop_own_frame
+from tests.conftest import SWITCH
 from tests.instrumentation.process import Json, run_traced
 from tests.instrumentation.target import HttpTarget
 from tests.support.process import free_port, run_python
@@ -96,6 +98,13 @@ def _async(patch: Patch) -> Callable[..., Any]:
         return await patch.original(client, value)
 
     return call_async
+
+
+@pytest.fixture(autouse=True)
+def _fast_paths_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without fast paths, everything is installed at once."""
+    monkeypatch.setenv(SWITCH, "true")
+    configure_fast_paths(True)
 
 
 @pytest.fixture
