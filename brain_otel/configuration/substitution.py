@@ -13,7 +13,7 @@ from brain_otel.configuration.error import MASK, ConfigurationError, is_secret_n
 from brain_otel.configuration.values import Key
 from brain_otel.runtime.lazy_regex import expression
 
-_REFERENCE = r"\$\{(?:env:)?([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}"
+_REFERENCE = r"\$\{(?:env:)?([A-Za-z_][A-Za-z0-9_]*+)(?::-([^}]*+))?\}"
 _VARIABLE = expression(rf"\$\$|{_REFERENCE}")
 
 

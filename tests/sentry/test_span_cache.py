@@ -191,8 +191,9 @@ def test_a_template_saves_a_third_of_the_calls(monkeypatch: pytest.MonkeyPatch) 
     for is_fast in (True, False):
         if not is_fast:
             monkeypatch.setattr(span_cache, "varying_place", lambda _: None)
-        cache = SpanCache()
+        cache, counts = SpanCache(), []
         for number in range(20):
             ended = span(REDIS, "GET", {"db.system.name": "redis", "db.query.text": f"GET {is_fast}:{number}"})
-            calls[is_fast] = calls_of(partial(cache.create_payload, ended))
+            counts.append(calls_of(partial(cache.create_payload, ended)))
+        calls[is_fast] = min(counts[-5:])  # a garbage collection calls the finalizers of other tests
     assert calls[True] < calls[False] * 0.67, calls
