@@ -62,6 +62,7 @@ CATEGORIES = {"transaction": Counter(transaction=1, span=1)}
 def test_what_cannot_be_loaded_costs_one_event_which_is_counted(kind: str, ingest: SentryIngest) -> None:
     """There is no descriptor to import with. The application goes on, and the next event is sent."""
     variables = {"SENTRY_DSN": ingest.dsn, "SENTRY_ENVIRONMENT": "production", "SENTRY_TRACES_SAMPLE_RATE": "1.0"}
+    variables["SENTRY_PROFILES_SAMPLE_RATE"] = "0"
     done = run_python(SCRIPT, variables, pythonpath=[ROOT], arguments=[kind], fresh=True)
     assert (done.returncode, done.stdout.splitlines()[-1:]) == (0, ["True"]), done.stderr
     ingest.wait_for(lambda it: bool(it.client_reports))
