@@ -69,7 +69,7 @@ class _OddPathError(Exception):
 
 
 def _offered(is_wanted: Callable[[str], bool]) -> Iterator[EntryPoint]:
-    """What ``entry_points(group=GROUP)`` returns of packages with a wanted instrumentor, in a quarter of the time.
+    """Find entry points of packages with a wanted instrumentor; ``entry_points(group=GROUP)`` parses all packages.
 
     Raises:
         _OddPathError: A finder or an entry of ``sys.path`` is not Python's own kind, such as an archive.

@@ -57,7 +57,7 @@ The process may have no file descriptor left for a while, or too little of its s
 
 
 class Instrumentation(Protocol):
-    """What the class of a library offers."""
+    """Observes one library."""
 
     def instrument(self, settings: InstrumentationSettings) -> None:
         """Begin to observe the library, which has been imported."""

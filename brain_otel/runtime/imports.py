@@ -165,7 +165,7 @@ class LateModule(ModuleType):
 
 
 class _Left:
-    """What set-up leaves for later: modules of this package, and steps that load more than modules."""
+    """Set-up leaves these for later: modules of this package, and steps that load more than modules."""
 
     def __init__(self) -> None:
         self.modules: list[LateModule] = []

@@ -1,4 +1,4 @@
-"""What sentry-sdk calls before it sends or keeps something; loads what does the work with the first call."""
+"""Functions that sentry-sdk calls before it sends an item or keeps a breadcrumb; the first call loads the masks."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any

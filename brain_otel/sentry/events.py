@@ -70,7 +70,7 @@ def capture_feedback(feedback: Feedback) -> None:
 
 
 def plain_data(data: Mapping[str, Any]) -> Any:
-    """What the application has given, as plain data, masked."""
+    """Return the application's value as plain data, masked."""
     return policy().value(plain(dict(data)))
 
 

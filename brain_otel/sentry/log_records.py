@@ -1,4 +1,4 @@
-"""What :mod:`.log_handlers` makes of a log record. The first record loads this module."""
+"""Selects and copies log records for :mod:`.log_handlers`. The first record loads this module."""
 
 import logging
 from logging import LogRecord
