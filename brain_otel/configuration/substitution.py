@@ -28,8 +28,8 @@ def parts(template: str) -> list[Any]:
 
 
 def filled_in(parts: Sequence[Any], environ: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:
-    """The text of ``parts`` with the values of its variables, and their names."""
-    text = "".join(each if isinstance(each, str) else environ.get(each[0]) or each[1] for each in parts)
+    """Return the text of ``parts`` with its variables filled in, and their names; ``environ`` has no empty values."""
+    text = "".join(each if isinstance(each, str) else environ.get(each[0], each[1]) for each in parts)
     return text, tuple(each[0] for each in parts if not isinstance(each, str))
 
 
